@@ -1,0 +1,73 @@
+"""A background job queue for people who live in notebooks.
+
+>>> from queuectl_nb import Queue                              # doctest: +SKIP
+>>> q = Queue()                                                # doctest: +SKIP
+>>> job = q.enqueue("python train.py --lr 0.1", priority=5)    # doctest: +SKIP
+
+Names are loaded at their first use, so that ``import queuectl_nb`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.errors import (
+        BadEnvironment,
+        BadInput,
+        Busy,
+        JobFailed,
+        NotFound,
+        OutOfTime,
+        QueuectlError,
+        SpoiltSetting,
+        WrongState,
+    )
+    from queuectl_nb.model.state import State
+    from queuectl_nb.queue import Job, Queue
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Queue": "queuectl_nb.queue",
+    "Job": "queuectl_nb.queue",
+    "State": "queuectl_nb.model.state",
+    "BadEnvironment": "queuectl_nb.model.errors",
+    "BadInput": "queuectl_nb.model.errors",
+    "Busy": "queuectl_nb.model.errors",
+    "JobFailed": "queuectl_nb.model.errors",
+    "NotFound": "queuectl_nb.model.errors",
+    "OutOfTime": "queuectl_nb.model.errors",
+    "QueuectlError": "queuectl_nb.model.errors",
+    "SpoiltSetting": "queuectl_nb.model.errors",
+    "WrongState": "queuectl_nb.model.errors",
+}
+
+__all__ = [
+    "BadEnvironment",
+    "BadInput",
+    "Busy",
+    "Job",
+    "JobFailed",
+    "NotFound",
+    "OutOfTime",
+    "Queue",
+    "QueuectlError",
+    "SpoiltSetting",
+    "State",
+    "WrongState",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever lives behind the name
+    """Load a public name from where it lives."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """Show the public names to completion without loading them."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,139 @@
+"""Who is alive, told without a clock: a worker's lock file is flock'ed by the worker and by its pool.
+
+The file's first bytes are the worker's heartbeat, a counter that a thread of it raises: written in place, it needs
+neither the database nor free disk, so a busy or full queue never makes a living worker look dead. Watchers time the
+counter on their own monotonic clock, and forget what they know after a gap in their own time: a suspended laptop, a
+stopped process group or a moved clock makes nobody look frozen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Heartbeat", "Watch", "boot", "host", "is_dead", "lock_path", "take_lock"]
+
+_BEAT = struct.Struct("<Q")
+
+
+def host() -> str:
+    """Return this host's name."""
+    return socket.gethostname()
+
+
+def boot() -> str:
+    """Return what a pid is relative to: this boot, and this pid namespace."""
+    parts = []
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - a magic link, not a path
+    return " ".join(parts)
+
+
+def lock_path(worker_dir: Path, name: str) -> Path:
+    """Return a worker's lock file."""
+    return worker_dir / f"{name}.lock"
+
+
+def take_lock(worker_dir: Path, name: str) -> int | None:
+    """Lock a worker's name and return the descriptor; None while somebody holds it."""
+    handle = os.open(lock_path(worker_dir, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    os.pwrite(handle, _BEAT.pack(0), 0)
+    return handle
+
+
+def is_dead(worker_dir: Path, name: str) -> bool:
+    """Tell whether neither the worker nor its pool holds the name's lock."""
+    try:
+        handle = os.open(lock_path(worker_dir, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+class Heartbeat:
+    """A thread that raises the counter in a worker's lock file, whatever the worker itself is busy with."""
+
+    def __init__(self, handle: int) -> None:
+        """Beat in the file behind ``handle``; call :meth:`start`."""
+        self._handle = handle
+        self._stop = threading.Event()
+        self.interval = 1.0
+        """Seconds between beats; follows the lease."""
+
+    def start(self) -> None:
+        """Begin to beat; the thread ends with the process."""
+        threading.Thread(target=self._beat, name="queuectl-heartbeat", daemon=True).start()
+
+    def _beat(self) -> None:
+        count = 0
+        while not self._stop.wait(self.interval):
+            count += 1
+            with contextlib.suppress(OSError):
+                os.pwrite(self._handle, _BEAT.pack(count), 0)
+
+    def stop(self) -> None:
+        """Stop beating."""
+        self._stop.set()
+
+
+def _beat_of(worker_dir: Path, name: str) -> int:
+    try:
+        raw = lock_path(worker_dir, name).read_bytes()[: _BEAT.size]
+    except OSError:
+        return -1
+    return _BEAT.unpack(raw)[0] if len(raw) == _BEAT.size else -1
+
+
+@dataclass
+class Watch:
+    """A watcher's memory of heartbeats, on its own monotonic clock."""
+
+    worker_dir: Path
+    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    last_look: float | None = None
+
+    def frozen(self, names: Iterable[str], now: float, lease: float, pace: float) -> list[str]:
+        """Return the workers whose counter stood still for longer than ``lease`` seconds.
+
+        ``now`` is the watcher's monotonic time and ``pace`` how often it means to look: after a gap of more than
+        three paces it was itself asleep, and starts counting anew.
+        """
+        if self.last_look is not None and now - self.last_look > 3 * pace:
+            self.seen.clear()
+        self.last_look = now
+        found = []
+        kept = {}
+        for name in names:
+            beat = _beat_of(self.worker_dir, name)
+            known = self.seen.get(name)
+            if known is None or known[0] != beat:
+                kept[name] = (beat, now)
+            else:
+                kept[name] = known
+                if now - known[1] > lease:
+                    found.append(name)
+        self.seen = kept
+        return found

@@ -1,0 +1,1 @@
+"""How things look as data: JSON shapes and DataFrames. Reads the store, decides nothing, prints nothing."""

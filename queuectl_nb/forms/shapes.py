@@ -1,0 +1,80 @@
+"""The JSON shapes of the contract: one function a thing, field by field in their order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.model.attempt import ATTEMPT_FIELDS
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.words import iso_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.model.state import State
+    from queuectl_nb.store.stats import Stats
+
+__all__ = ["WORKER_FIELDS", "attempt_json", "job_json", "number", "stats_json", "status_json", "text"]
+
+WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done")
+_TIMES = frozenset({"run_at", "created_at", "updated_at", "started_at", "finished_at"})
+
+
+def text(stream: str | bytes | None) -> str | None:
+    """Return a stream as text; bytes that are no UTF-8 become U+FFFD."""
+    return stream.decode("utf-8", "replace") if isinstance(stream, bytes) else stream
+
+
+def number(value: float | None) -> float | int | None:
+    """Return a number as JSON shows it best: without ``.0`` where it is whole."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def job_json(job: JobRecord) -> dict[str, Any]:
+    """Return a job as the contract's JSON object."""
+    shape = {key: getattr(job, key) for key in JOB_FIELDS}
+    for key in _TIMES:
+        shape[key] = iso_time(shape[key])
+    shape["state"] = str(job.state)
+    shape["timeout"] = number(job.timeout)
+    shape["tags"] = list(job.tags)
+    shape["after"] = list(job.after)
+    return shape
+
+
+def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
+    """Return an attempt as the contract's JSON object."""
+    shape = {key: getattr(attempt, key) for key in ATTEMPT_FIELDS}
+    shape["started_at"] = iso_time(attempt.started_at)
+    shape["finished_at"] = iso_time(attempt.finished_at)
+    shape["stdout"] = text(attempt.stdout)
+    shape["stderr"] = text(attempt.stderr)
+    return shape
+
+
+def status_json(
+    counts: Mapping[State, int], paused: Sequence[str], workers: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the status: every state with its count, the paused queues, the workers."""
+    return {
+        "counts": {str(state): n for state, n in counts.items()},
+        "paused": list(paused),
+        "workers": [dict(worker) for worker in workers],
+    }
+
+
+def stats_json(stats: Stats) -> dict[str, Any]:
+    """Return metrics as the contract's JSON object."""
+    return {
+        "counts": {str(state): n for state, n in stats.counts.items()},
+        "attempts": stats.attempts,
+        "avg_duration_s": stats.avg_duration_s,
+        "run_s": dict(stats.run_s),
+        "wait_s": dict(stats.wait_s),
+        "attempts_per_job": stats.attempts_per_job,
+        "per_minute": stats.per_minute,
+        "cpu_s": stats.cpu_s,
+        "max_rss_bytes": stats.max_rss_bytes,
+    }

@@ -1,0 +1,183 @@
+"""A job as it is asked for (:class:`JobSpec`) and as it stands in the queue (:class:`JobRecord`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.state import AT_REST, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["DEFAULT_QUEUE", "JOB_FIELDS", "SPEC_FIELDS", "JobRecord", "JobSpec"]
+
+DEFAULT_QUEUE = "default"
+LONGEST_TIMEOUT = 365 * 86_400
+
+SPEC_FIELDS = (
+    "id",
+    "command",
+    "priority",
+    "delay",
+    "run_at",
+    "timeout",
+    "max_retries",
+    "queue",
+    "tags",
+    "after",
+    "cwd",
+    "env",
+)
+
+JOB_FIELDS = (
+    "id",
+    "command",
+    "state",
+    "priority",
+    "attempts",
+    "max_retries",
+    "timeout",
+    "queue",
+    "tags",
+    "after",
+    "cwd",
+    "run_at",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "finished_at",
+    "exit_code",
+    "error",
+    "worker",
+    "result",
+)
+"""The JSON fields of a job, in their order; also the columns of ``job_view`` and of the frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A checked wish: everything that is needed to write a job, times relative or in epoch seconds.
+
+    ``id`` None lets the store choose; ``timeout`` and ``max_retries`` None follow the settings, live;
+    ``cwd`` None is the working directory of the enqueue.
+    """
+
+    command: str
+    id: str | None = None
+    priority: int = 0
+    delay: float = 0.0
+    run_at: float | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    queue: str = DEFAULT_QUEUE
+    tags: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, wish: Mapping[str, Any]) -> JobSpec:
+        """Return the spec for a mapping with any of :data:`SPEC_FIELDS`; a None counts as not given.
+
+        Raises :class:`BadInput` with one line for an unknown key or a value that cannot be taken.
+        """
+        fields: dict[str, Any] = {}
+        for key, value in wish.items():
+            parse = _PARSERS.get(key)
+            if parse is None:
+                words.choice("job field", key, SPEC_FIELDS)
+            elif value is not None:
+                fields[key] = parse(value)
+        if "command" not in fields:
+            msg = "a job needs a command"
+            raise BadInput(msg)
+        if "delay" in fields and "run_at" in fields:
+            msg = "give either delay or run_at, not both"
+            raise BadInput(msg)
+        if fields.get("id") in fields.get("after", ()) and "id" in fields:
+            msg = f"job {fields['id']} cannot wait for itself (after)"
+            raise BadInput(msg)
+        return cls(**fields)
+
+    def due(self, now: float) -> float:
+        """Return the epoch second before which the job does not start."""
+        return now + self.delay if self.run_at is None else self.run_at
+
+
+def _names(what: str, value: object) -> tuple[str, ...]:
+    """Return a list of names (one as plain text is taken too), each once, in the order given."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        msg = f"{what} must be a list of names, not {ascii(value)}"
+        raise BadInput(msg)
+    return tuple(dict.fromkeys(words.name(what.rstrip("s"), each) for each in value))
+
+
+def _env(value: object) -> dict[str, str]:
+    """Return an environment from a mapping, or from ``K=V`` texts."""
+    pairs: Iterable[tuple[object, object]]
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, list | tuple) and all(isinstance(each, str) and "=" in each for each in value):
+        pairs = [tuple(each.split("=", 1)) for each in value]  # type: ignore[misc]  # split gives two
+    else:
+        msg = f"env must be K=V, not {ascii(value)}"
+        raise BadInput(msg)
+    return dict(words.env_pair(key, each) for key, each in pairs)
+
+
+_PARSERS: Mapping[str, Any] = {
+    "id": lambda value: words.name("id", value),
+    "command": words.command_text,
+    "priority": lambda value: words.whole("priority", value),
+    "delay": lambda value: words.seconds("delay", value),
+    "run_at": lambda value: words.moment("run_at", value),
+    "timeout": lambda value: words.seconds("timeout", value, 0, LONGEST_TIMEOUT),
+    "max_retries": lambda value: words.whole("max_retries", value, 1, 1000),
+    "queue": lambda value: words.name("queue", value),
+    "tags": lambda value: _names("tags", value),
+    "after": lambda value: _names("after", value),
+    "cwd": lambda value: words.plain_text("cwd", value),
+    "env": _env,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it stands in the queue; times are epoch seconds, None where nothing is known yet.
+
+    ``seq`` is its place in the order of enqueue, ``rev`` the queue's revision at its last change;
+    ``started_at``, ``finished_at``, ``exit_code``, ``error`` and ``worker`` are those of its newest attempt.
+    """
+
+    seq: int
+    id: str
+    command: str
+    state: State
+    priority: int
+    attempts: int
+    max_retries: int | None
+    timeout: float | None
+    queue: str
+    tags: tuple[str, ...]
+    after: tuple[str, ...]
+    cwd: str
+    run_at: float | None
+    created_at: float
+    updated_at: float
+    started_at: float | None
+    finished_at: float | None
+    exit_code: int | None
+    error: str | None
+    worker: str | None
+    result: Any
+    rev: int = 0
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self.state in AT_REST

@@ -1,0 +1,138 @@
+"""The live settings as one table: key, default, bounds, meaning. Everything that lists settings reads it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import BadInput, SpoiltSetting
+from queuectl_nb.model.retry import RetryPolicy
+from queuectl_nb.model.words import choice, seconds, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SETTINGS", "Setting", "Settings", "Value", "setting"]
+
+Value = int | float | str
+DAY = 86_400
+MIB = 1024 * 1024
+_PATTERN = re.compile(r"[A-Za-z_*?\[][A-Za-z0-9_*?\[\]!-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: ``kind`` is ``whole``, ``decimal`` or ``names``; bounds are inclusive."""
+
+    key: str
+    kind: str
+    default: Value
+    low: float
+    high: float
+    unit: str
+    meaning: str
+
+    def parse(self, value: object) -> Value:
+        """Return ``value`` (text or number) as this setting's type; refuse it with the bounds named."""
+        if self.kind == "whole":
+            return whole(self.key, value, int(self.low), int(self.high))
+        if self.kind == "decimal":
+            number = seconds(self.key, value, self.low, self.high)
+            return int(number) if number.is_integer() else number
+        return _patterns(self.key, value)
+
+    @property
+    def bounds(self) -> str:
+        """The valid values, for people."""
+        if self.kind == "names":
+            return "names and globs, comma between"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.low:.15g} to {self.high:.15g}{unit}"
+
+
+def _patterns(key: str, value: object) -> str:
+    """Return a comma-separated list of environment names and globs, tidied."""
+    words = [word.strip() for word in value.split(",")] if isinstance(value, str) else [""]
+    if words == [""] and value == "":
+        return ""
+    for word in words:
+        if not _PATTERN.match(word):
+            msg = f"{key} takes names and globs with a comma between (PATH,CONDA_*), not {ascii(value)}"
+            raise BadInput(msg)
+    return ",".join(words)
+
+
+SETTINGS: Mapping[str, Setting] = {
+    row.key: row
+    for row in (
+        Setting("max_retries", "whole", 3, 1, 1000, "attempts", "attempts in all before a job is dead"),
+        Setting("backoff_base", "decimal", 2, 1, 1000, "", "the wait after attempt n is backoff_base ** n seconds"),
+        Setting("backoff_max", "decimal", 3600, 0, 30 * DAY, "seconds", "the longest wait between attempts"),
+        Setting("backoff_jitter", "decimal", 0, 0, 1, "", "share of the wait that chance may take off"),
+        Setting("timeout", "decimal", 30, 0, 365 * DAY, "seconds", "longest run of an attempt; 0 for no limit"),
+        Setting("lease", "decimal", 10, 2, 3600, "seconds", "silence after which a frozen worker's job is rescued"),
+        Setting("kill_grace", "decimal", 5, 0, 600, "seconds", "from TERM to KILL when a job is ended"),
+        Setting("output_limit", "whole", MIB, 0, 64 * MIB, "bytes", "kept of each stream in the database, head and tail"),
+        Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "kept of each stream on disk"),
+        Setting("retention", "decimal", 0, 0, 36_500, "days", "jobs at rest for longer are removed; 0 keeps them"),
+        Setting(
+            "keep_env",
+            "names",
+            "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES",
+            0,
+            0,
+            "",
+            "environment variables recorded with a job at its enqueue",
+        ),
+    )
+}
+
+
+def setting(key: str) -> Setting:
+    """Return the table's row for ``key``; hyphens count as underscores; unknown ones are refused with the list."""
+    return SETTINGS[choice("setting", key.replace("-", "_"), SETTINGS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings at one moment, typed. Build it with :meth:`of` from what is stored."""
+
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+    backoff_jitter: float
+    timeout: float
+    lease: float
+    kill_grace: float
+    output_limit: int
+    spool_limit: int
+    retention: float
+    keep_env: str
+
+    @classmethod
+    def of(cls, stored: Mapping[str, object]) -> Settings:
+        """Return defaults overlaid by ``stored`` texts; raise :class:`SpoiltSetting` for one that is no value."""
+        values: dict[str, Value] = {}
+        for key, row in SETTINGS.items():
+            if key not in stored:
+                values[key] = row.default
+                continue
+            try:
+                values[key] = row.parse(stored[key])
+            except BadInput as refused:
+                raise SpoiltSetting(key, stored[key], str(refused)) from refused
+        return cls(**values)  # type: ignore[arg-type]  # the table's kinds are these fields' types, held by a test
+
+    def retry_policy(self, max_retries: int | None) -> RetryPolicy:
+        """Return the backoff for a job whose own ``max_retries`` is given, or None to follow the setting."""
+        return RetryPolicy(
+            max_retries=self.max_retries if max_retries is None else max_retries,
+            base=self.backoff_base,
+            cap=self.backoff_max,
+            jitter=self.backoff_jitter,
+        )
+
+    def timeout_for(self, timeout: float | None) -> float | None:
+        """Return the limit in seconds for a job's own ``timeout`` (None: follow the setting); None means no limit."""
+        return (self.timeout if timeout is None else timeout) or None

@@ -1,0 +1,78 @@
+"""The seven states of a job, the moves between them as data, and which states each verb takes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AT_REST", "OPEN", "TAKES", "TRANSITIONS", "WAITING", "IllegalMove", "State", "check_move", "check_verb"]
+
+
+class State(StrEnum):
+    """Where a job stands. The order is the order in which people read a summary."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    FAILED = "failed"
+    COMPLETED = "completed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    BLOCKED = "blocked"
+
+
+AT_REST = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
+OPEN = frozenset(State) - AT_REST
+WAITING = frozenset({State.PENDING, State.FAILED})
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.PROCESSING, State.CANCELLED}),
+    # back to pending or failed: the attempt was given back and costs nothing
+    State.PROCESSING: frozenset({State.COMPLETED, State.FAILED, State.DEAD, State.CANCELLED, State.PENDING}),
+    State.FAILED: frozenset({State.PROCESSING, State.PENDING, State.CANCELLED}),
+    State.COMPLETED: frozenset({State.PENDING, State.BLOCKED}),
+    State.DEAD: frozenset({State.PENDING, State.BLOCKED}),
+    State.CANCELLED: frozenset({State.PENDING, State.BLOCKED}),
+    State.BLOCKED: frozenset({State.PENDING, State.CANCELLED}),
+}
+
+TAKES: Mapping[str, frozenset[State]] = {
+    "retry": frozenset({State.FAILED}) | AT_REST,
+    "cancel": OPEN,
+    "delete": frozenset(State) - {State.PROCESSING},
+    "dlq retry": frozenset({State.DEAD}),
+    "dlq purge": frozenset({State.DEAD}),
+}
+
+
+class IllegalMove(AssertionError):
+    """The code tried a move that :data:`TRANSITIONS` does not have. A bug, never a user's mistake."""
+
+
+def check_move(job_id: str, old: State, new: State) -> None:
+    """Raise :class:`IllegalMove` with the job's story unless ``old`` may become ``new``.
+
+    >>> check_move("a", State.PENDING, State.PROCESSING)
+    >>> check_move("a", State.COMPLETED, State.FAILED)
+    Traceback (most recent call last):
+    ...
+    queuectl_nb.model.state.IllegalMove: job a is completed and cannot become failed; from there only pending, blocked
+    """
+    allowed = TRANSITIONS[old]
+    if new not in allowed:
+        names = ", ".join(state for state in State if state in allowed)
+        msg = f"job {job_id} is {old} and cannot become {new}; from there only {names}"
+        raise IllegalMove(msg)
+
+
+def check_verb(verb: str, job_id: str, state: State) -> None:
+    """Raise :class:`WrongState` unless ``verb`` (a key of :data:`TAKES`) takes a job in ``state``."""
+    takes = TAKES[verb]
+    if state not in takes:
+        names = ", ".join(known for known in State if known in takes)
+        msg = f"job {job_id} is {state}; '{verb}' takes jobs that are {names}"
+        raise WrongState(msg)

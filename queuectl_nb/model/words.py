@@ -1,0 +1,197 @@
+"""Words and numbers as people type them, turned into values or refused with one line.
+
+Strict on purpose: no ``1_000``, no full-width digits, no ``true`` for 1, no ``nan``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "MAX_COMMAND_BYTES",
+    "MAX_NAME",
+    "age",
+    "choice",
+    "command_text",
+    "env_pair",
+    "iso_time",
+    "moment",
+    "name",
+    "plain_text",
+    "seconds",
+    "whole",
+]
+
+MAX_NAME = 128
+MAX_COMMAND_BYTES = 100_000
+MAX_INT = 2**63 - 1
+LATEST = 253_402_300_799.0
+"""9999-12-31T23:59:59Z in epoch seconds: the last moment that a readable time can name."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=,@+-]*\Z")
+_WHOLE = re.compile(r"[+-]?[0-9]+\Z")
+_DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
+_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhms])\Z")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_SHOWN = 60
+
+
+def _shown(value: object) -> str:
+    """Quote a value for an error line: one line, ASCII, not too long."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def choice(what: str, value: str, valid: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``valid``; refuse it with the valid ones listed."""
+    known = list(valid)
+    if value in known:
+        return value
+    msg = f"{what} {_shown(value)} is unknown; valid: {', '.join(known)}"
+    raise BadInput(msg)
+
+
+def plain_text(what: str, value: object) -> str:
+    """Return a string that can be stored: valid Unicode without NUL."""
+    if not isinstance(value, str):
+        msg = f"{what} must be text, not {_shown(value)}"
+        raise BadInput(msg)
+    if "\0" in value:
+        msg = f"{what} contains a NUL character"
+        raise BadInput(msg)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        msg = f"{what} is not valid UTF-8"
+        raise BadInput(msg) from None
+    return value
+
+
+def name(what: str, value: object) -> str:
+    """Return an id, tag or queue name: a letter or digit, then those and ``. _ : = , @ + -``, 128 at most."""
+    if isinstance(value, str) and len(value) <= MAX_NAME and _NAME.match(value):
+        return value
+    if isinstance(value, str) and len(value) > MAX_NAME:
+        msg = f"{what} has {len(value)} characters; {MAX_NAME} at most"
+    else:
+        msg = f"{what} {_shown(value)} is not valid: a letter or digit first, then letters, digits and . _ : = , @ + -"
+    raise BadInput(msg)
+
+
+def command_text(value: object) -> str:
+    """Return a shell command of 1 to 100,000 bytes, verbatim."""
+    text = plain_text("command", value)
+    if not text.strip():
+        msg = "command is empty; give what the shell should run"
+        raise BadInput(msg)
+    if len(text) * 4 > MAX_COMMAND_BYTES:
+        size = len(text.encode())
+        if size > MAX_COMMAND_BYTES:
+            msg = f"command has {size} bytes; {MAX_COMMAND_BYTES} at most (put it into a script file)"
+            raise BadInput(msg)
+    return text
+
+
+def whole(what: str, value: object, low: int = -(2**63), high: int = MAX_INT) -> int:
+    """Return a whole number within ``low`` and ``high`` from an int or its ASCII digits."""
+    if isinstance(value, str) and len(value) <= _SHOWN and _WHOLE.match(value):
+        number = int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    else:
+        msg = f"{what} must be a whole number from {low} to {high}, not {_shown(value)}"
+        raise BadInput(msg)
+    if not low <= number <= high:
+        msg = f"{what} must be from {low} to {high}, not {_shown(number)}"
+        raise BadInput(msg)
+    return number
+
+
+def seconds(what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0) -> float:
+    """Return a finite decimal number within ``low`` and ``high`` (a hundred years in seconds unless told)."""
+    if isinstance(value, str) and len(value) <= _SHOWN and _DECIMAL.match(value):
+        number = float(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+    else:
+        msg = f"{what} must be a plain number from {low:.15g} to {high:.15g}, not {_shown(value)}"
+        raise BadInput(msg)
+    if not math.isfinite(number) or not low <= number <= high:
+        msg = f"{what} must be from {low:.15g} to {high:.15g}, not {_shown(value)}"
+        raise BadInput(msg)
+    return number
+
+
+def moment(what: str, value: object) -> float:
+    """Return epoch seconds from ISO 8601 text (without an offset: local time) or a datetime."""
+    if isinstance(value, str) and value.isascii() and len(value) <= _SHOWN:
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = ascii(value)
+    if isinstance(value, datetime):
+        try:
+            stamp = value.timestamp()
+        except (OverflowError, ValueError, OSError):
+            stamp = -1.0
+        if 0 <= stamp <= LATEST:
+            return stamp
+        msg = f"{what} must lie between 1970 and 9999, not {_shown(value.isoformat())}"
+        raise BadInput(msg)
+    msg = f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {_shown(value)}"
+    raise BadInput(msg)
+
+
+def age(what: str, value: object) -> float:
+    """Return seconds from ``7d``, ``12h``, ``90m``, ``30s`` or ``0``.
+
+    >>> age("--older-than", "90m")
+    5400.0
+    """
+    if value in ("0", 0):
+        return 0.0
+    match = _AGE.match(value) if isinstance(value, str) and len(value) <= _SHOWN else None
+    if match is None:
+        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {_shown(value)}"
+        raise BadInput(msg)
+    return seconds(what, float(match[1]) * _UNIT_SECONDS[match[2]])
+
+
+def env_pair(key: object, value: object) -> tuple[str, str]:
+    """Return one environment variable for a job; names of ours cannot be set."""
+    if not isinstance(key, str) or not _ENV_NAME.match(key):
+        msg = f"environment name {_shown(key)} is not valid: letters, digits and _, no digit first"
+        raise BadInput(msg)
+    if key.startswith("QUEUECTL_"):
+        msg = f"environment name {key} is set by queuectl itself"
+        raise BadInput(msg)
+    text = plain_text(f"environment value of {key}", value)
+    if len(key) + len(text.encode()) > MAX_COMMAND_BYTES:
+        msg = f"environment value of {key} is longer than {MAX_COMMAND_BYTES} bytes"
+        raise BadInput(msg)
+    return key, text
+
+
+def iso_time(stamp: float | None) -> str | None:
+    """Return epoch seconds as ISO 8601 in UTC with milliseconds and ``Z``; None stays None.
+
+    >>> iso_time(0.0015)
+    '1970-01-01T00:00:00.002Z'
+    """
+    if stamp is None:
+        return None
+    whole_ms = round(stamp * 1000)
+    at = datetime.fromtimestamp(whole_ms // 1000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{whole_ms % 1000:03d}Z"

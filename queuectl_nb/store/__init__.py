@@ -1,0 +1,1 @@
+"""The only room that speaks SQL: one SQLite file, and the spool of output beside it."""

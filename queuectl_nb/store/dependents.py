@@ -1,0 +1,45 @@
+"""What the end of one job means for those that wait for it (``--after``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.state import State
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["cancel_waiting", "release", "unmet"]
+
+HOPELESS = (State.DEAD, State.CANCELLED)
+
+
+def unmet(connection: sqlite3.Connection, seq: int) -> list[tuple[str, State]]:
+    """Return id and state of the jobs that job ``seq`` still waits for."""
+    return [(job_id, State(state)) for job_id, state in connection.execute(Q.unmet_of, {"seq": seq})]
+
+
+def release(connection: sqlite3.Connection, seq: int, job_id: str, state: State, now: float) -> int:
+    """Tell the dependents of a job that came to rest; return how many became ready to run.
+
+    Completed: those that wait for nothing else become pending. Dead or cancelled: all of them are cancelled with
+    the reason, and theirs in turn.
+    """
+    woken = 0
+    ended = [(seq, job_id, state)]
+    while ended:
+        seq, job_id, state = ended.pop()
+        for (job,) in connection.execute(Q.dependents_of, {"seq": seq}).fetchall():
+            if state is State.COMPLETED:
+                if not unmet(connection, job):
+                    woken += connection.execute(Q.unblock, {"seq": job, "now": now}).rowcount
+            elif blocked := connection.execute("SELECT id FROM jobs WHERE seq = ? AND state = 'blocked'", (job,)).fetchone():
+                cancel_waiting(connection, job, f"job {job_id}, which it waited for, is {state}", now)
+                ended.append((job, blocked[0], State.CANCELLED))
+    return woken
+
+
+def cancel_waiting(connection: sqlite3.Connection, seq: int, why: str, now: float) -> None:
+    """Cancel a job that no worker holds, with the reason as its error."""
+    connection.execute(Q.cancel_waiting, {"seq": seq, "error": why, "now": now})

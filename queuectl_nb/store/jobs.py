@@ -1,0 +1,146 @@
+"""What people do to jobs that are there: retry, cancel, delete, prune, pause. Several ids: all or none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import BadInput, NotFound, WrongState
+from queuectl_nb.model.state import AT_REST, State, check_verb
+from queuectl_nb.store import rows
+from queuectl_nb.store.dependents import HOPELESS, cancel_waiting, release, unmet
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["Jobs"]
+
+PRUNED_AT_ONCE = 500
+"""Jobs a transaction removes, so that others never wait long for the gate."""
+
+
+class Jobs:
+    """The jobs of a queue, one row each."""
+
+    def __init__(self, db: Database) -> None:
+        """Work on ``db``."""
+        self.db = db
+
+    def get(self, job_id: str) -> JobRecord:
+        """Return the job; raise :class:`NotFound` for an id that is not there."""
+        with self.db.read() as connection:
+            return self._row(connection, job_id)
+
+    @staticmethod
+    def _row(connection: sqlite3.Connection, job_id: str) -> JobRecord:
+        row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
+        if row is None:
+            msg = f"no job {ascii(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are"
+            raise NotFound(msg)
+        return rows.job(row)
+
+    def _all(self, connection: sqlite3.Connection, ids: Sequence[str], verb: str) -> list[JobRecord]:
+        """Return the jobs of ``ids``, each once, in the order of enqueue, if ``verb`` takes all of them."""
+        found = [self._row(connection, job_id) for job_id in dict.fromkeys(ids)]
+        for job in found:
+            check_verb(verb, job.id, job.state)
+        return sorted(found, key=lambda job: job.seq)
+
+    def retry(self, ids: Sequence[str], now: float, verb: str = "retry") -> None:
+        """Make the jobs run again now; those that were at rest get a fresh budget.
+
+        A job whose ``--after`` is not met becomes blocked again; one that waits for a dead or cancelled job is
+        refused, unless that one is retried in the same call.
+        """
+        with self.db.write() as connection:
+            for job in self._all(connection, ids, verb):
+                waits = unmet(connection, job.seq)
+                for other, state in waits:
+                    if state in HOPELESS:
+                        msg = f"job {job.id} waits for {other}, which is {state}; retry that one first"
+                        raise WrongState(msg)
+                state = State.BLOCKED if waits else State.PENDING
+                connection.execute(Q.retry_job, {"seq": job.seq, "state": state, "now": now})
+
+    def cancel(self, ids: Sequence[str], now: float) -> list[tuple[str, str | None]]:
+        """Cancel the jobs: at once where nobody holds them, else mark them for their worker.
+
+        Returns
+        -------
+        list of (worker, job id)
+            The jobs that still run, with the worker that must end them.
+        """
+        running: list[tuple[str, str | None]] = []
+        with self.db.write() as connection:
+            for job in self._all(connection, ids, "cancel"):
+                if job.state is State.PROCESSING:
+                    connection.execute(Q.cancel_running, {"seq": job.seq, "now": now})
+                    running.append((job.id, job.worker))
+                else:
+                    cancel_waiting(connection, job.seq, "cancelled by a person", now)
+                    release(connection, job.seq, job.id, State.CANCELLED, now)
+        return running
+
+    def delete(self, ids: Sequence[str], now: float, verb: str = "delete") -> list[str]:
+        """Remove the jobs with their history; return the tokens of their attempts, whose spool files may go."""
+        with self.db.write() as connection:
+            return [token for job in self._all(connection, ids, verb) for token in self._remove(connection, job, now)]
+
+    def _remove(self, connection: sqlite3.Connection, job: JobRecord, now: float) -> list[str]:
+        tokens = [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": job.seq})]
+        if job.state is not State.COMPLETED:
+            for (blocked,) in connection.execute(Q.dependents_of, {"seq": job.seq}).fetchall():
+                waiting = connection.execute(
+                    "SELECT id FROM jobs WHERE seq = ? AND state = 'blocked'", (blocked,)
+                ).fetchone()
+                if waiting:
+                    cancel_waiting(connection, blocked, f"job {job.id}, which it waited for, was deleted", now)
+                    release(connection, blocked, waiting[0], State.CANCELLED, now)
+        connection.execute(Q.delete_job, {"seq": job.seq})
+        return tokens
+
+    def prune(self, older_than: float, now: float, state: str | None = None) -> tuple[int, list[str]]:
+        """Remove jobs at rest that did not change for ``older_than`` seconds, in small transactions.
+
+        Returns
+        -------
+        (int, list of str)
+            How many were removed, and the tokens of their attempts.
+        """
+        names = [rest for rest in State if rest in AT_REST]
+        if state is not None and state not in names:
+            msg = f"prune removes jobs at rest: {', '.join(names)}; not {state}"
+            raise BadInput(msg)
+        removed, tokens = 0, []
+        for rest in names if state is None else [state]:
+            while True:
+                with self.db.write() as connection:
+                    old = [
+                        seq
+                        for seq, updated in connection.execute(Q.oldest_at_rest, {"state": rest})
+                        if updated <= now - older_than
+                    ]
+                    for seq in old:
+                        tokens += [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": seq})]
+                        connection.execute(Q.delete_job, {"seq": seq})
+                removed += len(old)
+                if len(old) < PRUNED_AT_ONCE:
+                    break
+        return removed, tokens
+
+    def pause(self, queue: str | None, now: float) -> None:
+        """Stop new starts in ``queue``, or everywhere when None."""
+        with self.db.write() as connection:
+            connection.execute(Q.pause_queue, {"name": queue or "*", "now": now})
+
+    def resume(self, queue: str | None) -> None:
+        """Allow starts again in ``queue``; None lifts every pause.
+
+        Raises :class:`WrongState` for a queue that is not paused by its own name while all are.
+        """
+        with self.db.write() as connection:
+            connection.execute(Q.resume_queue, {"name": queue or "*"})

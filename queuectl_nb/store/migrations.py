@@ -1,0 +1,52 @@
+"""The steps from any older schema to the present one, as sqlite-utils migrations.
+
+Imported only when a file is behind: sqlite-utils brings pandas along where that is installed, which takes a second.
+The whole way is one transaction, so eight processes that start together migrate once, and a kill in the middle
+leaves the old schema. A released step is frozen; ``PRAGMA user_version`` counts the steps.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Database, Migrations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["migrate", "migrations"]
+
+migrations = Migrations("queuectl")
+
+
+@migrations()
+def step_0001_the_queue(db: Database) -> None:
+    """Make the first schema: jobs, attempts, workers, settings, queues, tally, views."""
+    for statement in _statements("0001_the_queue.sql"):
+        db.execute(statement)
+
+
+def migrate(connection: sqlite3.Connection, application_id: int, version: int) -> None:
+    """Bring the file behind ``connection`` to ``version``; the caller holds the write gate."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(Database(connection))
+        connection.execute(f"PRAGMA application_id = {application_id}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(name: str) -> Iterator[str]:
+    """Yield the statements of a step's file, one at a time (``executescript`` would commit our transaction)."""
+    lines: list[str] = []
+    for line in resources.files(__package__).joinpath("steps", name).read_text("utf-8").splitlines():
+        lines.append(line)
+        if sqlite3.complete_statement("\n".join(lines)):
+            yield "\n".join(lines)
+            lines = []

@@ -1,0 +1,25 @@
+"""The loader of ``queries.sql``: each statement under its name, as an attribute of :data:`Q`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from types import SimpleNamespace
+
+__all__ = ["Q", "load"]
+
+_MARK = "-- name: "
+
+
+def load() -> dict[str, str]:
+    """Return the statements of ``queries.sql`` by name; comments after the name line say why each exists."""
+    statements: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in resources.files(__package__).joinpath("queries.sql").read_text("utf-8").splitlines():
+        if line.startswith(_MARK):
+            lines = statements.setdefault(line.removeprefix(_MARK).strip(), [])
+        elif not line.startswith("--"):
+            lines.append(line.strip())
+    return {name: " ".join(line for line in body if line).rstrip(";") for name, body in statements.items()}
+
+
+Q = SimpleNamespace(**load())

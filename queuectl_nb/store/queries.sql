@@ -1,0 +1,243 @@
+-- Every hot statement by name. The plan of each is held by tests/store/test_plans.py: none may scan.
+-- `rev` is always the present transaction's: (SELECT rev FROM clock).
+
+-- ---------------------------------------------------------------- enqueue
+
+-- name: last_seq
+-- The highest place ever given; AUTOINCREMENT never gives one twice, so generated ids do not come back either.
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0);
+
+-- name: keep_environment
+INSERT INTO environments (body) VALUES (:body) ON CONFLICT (body) DO NOTHING;
+
+-- name: environment_id
+SELECT id FROM environments WHERE body = :body;
+
+-- name: add_job
+INSERT INTO jobs (
+    seq, id, command, state, ready, priority, queue, max_retries, timeout, tags, after, cwd, env, environment,
+    run_at, created_at, updated_at, finished_at, error, rev
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT rev FROM clock));
+
+-- name: job_by_id
+SELECT
+    seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
+    updated_at, started_at, finished_at, exit_code, error, worker, result, rev
+FROM jobs WHERE id = :id;
+
+-- ---------------------------------------------------------------- claim
+
+-- name: promote_due
+-- Scheduled becomes ready when due. At most 1000 a transaction: a million due at once must not hold the gate.
+UPDATE jobs SET ready = 1 WHERE seq IN (
+    SELECT seq FROM jobs INDEXED BY jobs_scheduled
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at <= :now ORDER BY run_at LIMIT 1000
+);
+
+-- name: next_due
+-- When an idle worker must look again.
+SELECT run_at FROM jobs INDEXED BY jobs_scheduled
+WHERE ready = 0 AND state IN ('pending', 'failed') ORDER BY run_at LIMIT 1;
+
+-- name: queues_with_work
+-- Queues that may have something ready and are not paused; a handful of rows, whatever the number of jobs.
+SELECT queue, sum(n) FROM tally
+WHERE state IN ('pending', 'failed') AND n > 0
+    AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '*')
+    AND NOT EXISTS (SELECT 1 FROM queues WHERE name = tally.queue)
+GROUP BY queue;
+
+-- name: ready_in_queue
+-- The best ready jobs of one queue: the first entries of jobs_ready, whatever else lies in the table.
+SELECT
+    jobs.seq, jobs.id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, env,
+    (SELECT body FROM environments WHERE environments.id = jobs.environment)
+FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit;
+
+-- name: best_ready_priority
+-- Whether something better than what a worker holds unstarted has come in.
+SELECT priority FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT 1;
+
+-- name: take_job
+UPDATE jobs SET
+    state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = :token, worker = :worker,
+    started_at = :now, updated_at = :now, finished_at = NULL, exit_code = NULL, error = NULL, result = NULL,
+    rev = (SELECT rev FROM clock)
+WHERE seq = :seq;
+
+-- name: open_attempt
+INSERT INTO attempts (job, number, token, worker, host, due_at, started_at)
+SELECT seq, starts, token, worker, :host, run_at, started_at FROM jobs WHERE seq = :seq;
+
+-- name: attempt_is_running
+-- A job that outlasts a few milliseconds is recorded as really started, with its pid.
+UPDATE attempts SET pid = :pid, started_at = :started_at WHERE job = :seq AND number = :number AND token = :token;
+
+-- name: wanted_back
+-- Of what this worker holds: cancelled by a person, or of a queue that was paused since.
+SELECT seq, cancel,
+    EXISTS (SELECT 1 FROM queues WHERE queues.name = '*') OR EXISTS (SELECT 1 FROM queues WHERE queues.name = jobs.queue)
+FROM jobs WHERE seq = :seq AND token = :token;
+
+-- name: cancels_of_worker
+SELECT seq, token FROM jobs WHERE cancel = 1 AND worker = :worker;
+
+-- ---------------------------------------------------------------- settle
+
+-- name: held_job
+-- The facts that decide, fenced: no row means that the lease was lost and the result comes too late.
+SELECT attempts, max_retries, cancel, id FROM jobs WHERE seq = :seq AND state = 'processing' AND token = :token;
+
+-- name: settle_job
+UPDATE jobs SET
+    state = :state, ready = :ready, attempts = :attempts, token = NULL, cancel = 0, run_at = coalesce(:run_at, run_at),
+    updated_at = :now, started_at = coalesce(:started_at, started_at), finished_at = :finished_at,
+    exit_code = :exit_code, error = :error, result = :result, rev = (SELECT rev FROM clock)
+WHERE seq = :seq AND state = 'processing' AND token = :token;
+
+-- name: close_attempt
+UPDATE attempts SET
+    finished_at = :finished_at, started_at = coalesce(:started_at, started_at), pid = coalesce(:pid, pid),
+    outcome = :outcome, exit_code = :exit_code, signal = :signal, error = :error,
+    user_cpu_s = :user_cpu_s, system_cpu_s = :system_cpu_s, max_rss_bytes = :max_rss_bytes,
+    stdout_size = :stdout_size, stderr_size = :stderr_size,
+    stdout = :stdout, stdout_tail = :stdout_tail, stderr = :stderr, stderr_tail = :stderr_tail
+WHERE job = :seq AND number = :number AND token = :token AND outcome IS NULL;
+
+-- name: give_back_job
+-- Claimed ahead and never started: as if it had not been claimed, the facts of the attempt before included.
+UPDATE jobs SET
+    state = :state, ready = 1, attempts = attempts - 1, starts = starts - 1, token = NULL, cancel = 0, updated_at = :now,
+    (started_at, finished_at, exit_code, error, worker) = (
+        SELECT started_at, finished_at, exit_code, error, worker FROM attempts
+        WHERE job = jobs.seq AND number = jobs.starts - 1 AND jobs.attempts > 1
+    ),
+    rev = (SELECT rev FROM clock)
+WHERE seq = :seq AND state = 'processing' AND token = :token;
+
+-- name: forget_attempt
+DELETE FROM attempts WHERE job = :seq AND number = :number AND token = :token;
+
+-- name: count_done
+UPDATE workers SET jobs_done = jobs_done + :n WHERE name = :worker;
+
+-- ---------------------------------------------------------------- dependents
+
+-- name: dependents_of
+SELECT job FROM dependents WHERE other = :seq;
+
+-- name: unmet_of
+-- What a blocked job still waits for.
+SELECT other.id, other.state FROM dependents JOIN jobs AS other ON other.seq = dependents.other
+WHERE dependents.job = :seq AND other.state <> 'completed';
+
+-- name: unblock
+UPDATE jobs SET
+    state = 'pending', ready = (max(run_at, :now) <= :now), run_at = max(run_at, :now), updated_at = :now,
+    rev = (SELECT rev FROM clock)
+WHERE seq = :seq AND state = 'blocked';
+
+-- name: cancel_waiting
+-- A job that no worker holds is cancelled on the spot.
+UPDATE jobs SET
+    state = 'cancelled', ready = 0, error = :error, updated_at = :now, finished_at = :now, rev = (SELECT rev FROM clock)
+WHERE seq = :seq AND state IN ('pending', 'failed', 'blocked');
+
+-- name: cancel_running
+UPDATE jobs SET cancel = 1, updated_at = :now, rev = (SELECT rev FROM clock) WHERE seq = :seq AND state = 'processing';
+
+-- ---------------------------------------------------------------- verbs
+
+-- name: retry_job
+-- A fresh budget for what was at rest; a failed job keeps what it has used and skips the wait.
+UPDATE jobs SET
+    state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
+    run_at = :now, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
+    worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
+WHERE seq = :seq;
+
+-- name: delete_job
+DELETE FROM jobs WHERE seq = :seq;
+
+-- name: tokens_of_job
+SELECT token FROM attempts WHERE job = :seq;
+
+-- name: oldest_at_rest
+-- Retention walks from the longest unchanged; the caller stops at the first that is young enough.
+SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT 500;
+
+-- ---------------------------------------------------------------- look
+
+-- name: counts
+SELECT state, sum(n) FROM tally GROUP BY state;
+
+-- name: open_elsewhere_unpaused
+-- What a draining worker still waits for: open jobs, paused queues aside.
+SELECT coalesce(sum(n), 0) FROM tally
+WHERE state IN ('pending', 'processing', 'failed', 'blocked') AND n > 0
+    AND (state = 'processing' OR NOT EXISTS (SELECT 1 FROM queues WHERE name = '*'))
+    AND (state = 'processing' OR NOT EXISTS (SELECT 1 FROM queues WHERE name = tally.queue))
+    AND (:queues = '[]' OR queue IN (SELECT value FROM json_each(:queues)));
+
+-- name: paused
+SELECT name FROM queues ORDER BY name;
+
+-- name: revision
+SELECT rev, removed FROM clock;
+
+-- name: attempts_of_job
+SELECT
+    jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,
+    attempts.finished_at, attempts.outcome, attempts.exit_code, attempts.signal, attempts.error, user_cpu_s,
+    system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
+FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id ORDER BY attempts.number;
+
+-- ---------------------------------------------------------------- workers
+
+-- name: add_worker
+INSERT INTO workers (name, pid, host, boot, pool, queues, started_at)
+VALUES (:name, :pid, :host, :boot, :pool, :queues, :now);
+
+-- name: worker_is_running
+UPDATE workers SET pid = :pid, started_at = :now WHERE name = :name;
+
+-- name: remove_worker
+DELETE FROM workers WHERE name = :name;
+
+-- name: worker_rows
+SELECT name, pid, host, boot, pool, queues, started_at, jobs_done, stop FROM workers;
+
+-- name: ask_to_stop
+UPDATE workers SET stop = CASE WHEN stop = 'now' THEN stop ELSE :how END WHERE name = :name;
+
+-- name: stop_of_worker
+SELECT stop FROM workers WHERE name = :name;
+
+-- name: held_by_worker
+-- What a worker holds; few rows are 'processing', whatever the number of jobs.
+SELECT seq, id, starts, token FROM jobs WHERE state = 'processing' AND worker = :worker ORDER BY started_at, seq;
+
+-- name: current_jobs
+SELECT worker, id FROM jobs WHERE state = 'processing' ORDER BY started_at DESC, seq DESC;
+
+-- name: orphaned_jobs
+-- Held by a worker that is no longer registered.
+SELECT DISTINCT worker FROM jobs
+WHERE state = 'processing' AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.name = jobs.worker);
+
+-- ---------------------------------------------------------------- settings
+
+-- name: all_settings
+SELECT key, value FROM settings;
+
+-- name: put_setting
+INSERT INTO settings (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: drop_setting
+DELETE FROM settings WHERE key = :key;
+
+-- name: pause_queue
+INSERT INTO queues (name, paused_at) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING;
+
+-- name: resume_queue
+DELETE FROM queues WHERE name = :name OR :name = '*';

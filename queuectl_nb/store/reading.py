@@ -1,0 +1,202 @@
+"""Looking at the queue: lists, counts, history, statistics. Never writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.model import words
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.state import State
+from queuectl_nb.store import rows
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["Filter", "Reading"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs to show, and in which order; built with :meth:`of`, which checks the words.
+
+    Without ``sort`` the last changed come first. ``after`` is the cursor (rev, seq) of the last job already seen.
+    """
+
+    state: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    text: str | None = None
+    sort: str | None = None
+    reverse: bool = False
+    limit: int | None = None
+    after: tuple[int, int] | None = None
+
+    @classmethod
+    def of(  # noqa: PLR0913 - the options of `list`
+        cls,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        text: str | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        after: tuple[int, int] | None = None,
+    ) -> Filter:
+        """Check each part; raise ``BadInput`` with the valid names."""
+        return cls(
+            None if state is None else words.choice("state", state, State),
+            None if queue is None else words.name("queue", queue),
+            None if tag is None else words.name("tag", tag),
+            None if text is None else words.plain_text("search text", text),
+            None if sort is None else words.choice("sort field", sort.replace("-", "_"), JOB_FIELDS),
+            reverse,
+            None if limit is None else words.whole("limit", limit, 0),
+            after,
+        )
+
+    def where(self) -> tuple[list[str], dict[str, object]]:
+        """Return the conditions, those on the state aside, and their parameters."""
+        terms: list[str] = []
+        if self.queue is not None:
+            terms.append("queue = :queue")
+        if self.tag is not None:
+            terms.append("EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = :tag)")
+        if self.text is not None:
+            terms.append("(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))")
+        if self.after is not None:
+            terms.append("(rev, seq) < (:rev, :seq)")
+        values: dict[str, object] = {"queue": self.queue, "tag": self.tag, "text": self.text}
+        values["rev"], values["seq"] = self.after or (0, 0)
+        return terms, values
+
+
+class Reading:
+    """Questions about jobs and attempts."""
+
+    def __init__(self, db: Database) -> None:
+        """Ask ``db``."""
+        self.db = db
+
+    # ------------------------------------------------------------------ jobs
+
+    def jobs(self, wanted: Filter) -> list[JobRecord]:
+        """Return the jobs of a filter as records."""
+        return [rows.job(row) for row in self.job_rows(wanted, rows.JOB_COLUMNS)]
+
+    def job_rows(self, wanted: Filter, columns: str) -> list[tuple[Any, ...]]:
+        """Return the given columns of a filter's jobs as raw rows.
+
+        The newest few come from ``jobs_state`` state by state, so that a page costs the same with a million jobs.
+        """
+        terms, values = wanted.where()
+        if wanted.sort is None and not wanted.reverse and wanted.limit is not None:
+            return self._newest(wanted, columns, terms, values)
+        if wanted.state is not None:
+            terms.append("state = :state")
+            values["state"] = wanted.state
+        down = wanted.reverse if wanted.sort else not wanted.reverse
+        order = " DESC" if down else ""
+        field = wanted.sort or "rev"
+        condition = f"WHERE {' AND '.join(terms)}" if terms else ""
+        limit = "" if wanted.limit is None else "LIMIT :limit"
+        values["limit"] = wanted.limit
+        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY {field}{order}, seq{order} {limit}"  # noqa: S608 - checked names
+        with self.db.read() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def _newest(
+        self, wanted: Filter, columns: str, terms: list[str], values: dict[str, object]
+    ) -> list[tuple[Any, ...]]:
+        condition = " AND ".join(["state = :state", *terms])
+        sql = f"SELECT rev, seq FROM jobs WHERE {condition} ORDER BY rev DESC, seq DESC LIMIT :limit"  # noqa: S608
+        found: list[tuple[int, int]] = []
+        with self.db.read() as connection:
+            for state in State if wanted.state is None else [wanted.state]:
+                found += connection.execute(sql, {**values, "state": str(state), "limit": wanted.limit}).fetchall()
+            found.sort(reverse=True)
+            places = json.dumps([seq for _, seq in found[: wanted.limit]])
+            return connection.execute(
+                f"SELECT {columns} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
+                " ORDER BY rev DESC, seq DESC",
+                (places,),
+            ).fetchall()
+
+    def count(self, wanted: Filter) -> int:
+        """Return how many jobs a filter has, its limit aside."""
+        terms, values = wanted.where()
+        if not terms:
+            counts = self.counts()
+            return counts[State(wanted.state)] if wanted.state else sum(counts.values())
+        if wanted.state is not None:
+            terms.append("state = :state")
+            values["state"] = wanted.state
+        with self.db.read() as connection:
+            sql = f"SELECT count(*) FROM jobs WHERE {' AND '.join(terms)}"  # noqa: S608
+            found: int = connection.execute(sql, values).fetchone()[0]
+            return found
+
+    def counts(self) -> dict[State, int]:
+        """Return the number of jobs in every state, from the tally: it never scans."""
+        with self.db.read() as connection:
+            found = dict(connection.execute(Q.counts).fetchall())
+        return {state: found.get(state.value, 0) for state in State}
+
+    def paused(self) -> list[str]:
+        """Return the paused queues; ``*`` for all."""
+        with self.db.read() as connection:
+            return [name for (name,) in connection.execute(Q.paused)]
+
+    def revision(self) -> tuple[int, int]:
+        """Return the queue's revision and its number of deletions: unchanged means nothing to show anew."""
+        with self.db.read() as connection:
+            found: tuple[int, int] = connection.execute(Q.revision).fetchone()
+            return found
+
+    def ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
+        """Return up to ``limit`` job ids that begin with ``prefix``, for completion; in their order."""
+        marks = ", ".join("?" * len(states))
+        sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND state IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608
+        with self.db.read() as connection:
+            found = connection.execute(sql, (prefix, prefix + "\U0010ffff", *states, limit)).fetchall()
+        return [job_id for (job_id,) in found]
+
+    # ------------------------------------------------------------------ since a revision (wait)
+
+    def changed_to(self, states: Sequence[State], since: int) -> list[tuple[str, State]]:
+        """Return id and state of the jobs now in ``states`` that changed after revision ``since``."""
+        sql = "SELECT id, state FROM jobs WHERE state = ? AND rev > ?"
+        with self.db.read() as connection:
+            return [
+                (job_id, State(state)) for each in states for job_id, state in connection.execute(sql, (each, since))
+            ]
+
+    def states_of(self, ids: Sequence[str]) -> dict[str, State]:
+        """Return the states of the given jobs; those that are not there are left out."""
+        sql = "SELECT id, state FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+        with self.db.read() as connection:
+            return {job_id: State(state) for job_id, state in connection.execute(sql, (json.dumps(list(ids)),))}
+
+    # ------------------------------------------------------------------ attempts
+
+    def attempts(self, job_id: str) -> list[AttemptRecord]:
+        """Return a job's attempts with what is kept of their output, oldest first."""
+        with self.db.read() as connection:
+            return [rows.attempt(row) for row in connection.execute(Q.attempts_of_job, {"id": job_id})]
+
+    def attempt_rows(self, columns: str) -> list[tuple[Any, ...]]:
+        """Return the given columns of all attempts (and of their jobs) as raw rows, in the order of enqueue."""
+        sql = (
+            f"SELECT {columns} FROM attempts JOIN jobs ON jobs.seq = attempts.job"  # noqa: S608
+            " ORDER BY attempts.job, attempts.number"
+        )
+        with self.db.read() as connection:
+            return connection.execute(sql).fetchall()

@@ -1,0 +1,42 @@
+"""The stored settings; what they mean and may be is :mod:`queuectl_nb.model.settings`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.settings import Settings, Value, setting
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["SettingsTable"]
+
+
+class SettingsTable:
+    """The ``settings`` table: only what differs from the defaults has a row."""
+
+    def __init__(self, db: Database) -> None:
+        """Work on ``db``."""
+        self.db = db
+
+    def read(self) -> Settings:
+        """Return all settings as they are now; raise ``SpoiltSetting`` for one edited into nonsense."""
+        with self.db.read() as connection:
+            stored: dict[str, object] = dict(connection.execute(Q.all_settings).fetchall())
+        return Settings.of(stored)
+
+    def set(self, key: str, value: object) -> tuple[str, Value]:
+        """Store a checked value; return the key and the value as they are kept."""
+        row = setting(key)
+        parsed = row.parse(value)
+        with self.db.write() as connection:
+            connection.execute(Q.put_setting, {"key": row.key, "value": str(parsed)})
+        return row.key, parsed
+
+    def unset(self, key: str) -> tuple[str, Value]:
+        """Go back to the default; return the key and that default."""
+        row = setting(key)
+        with self.db.write() as connection:
+            connection.execute(Q.drop_setting, {"key": row.key})
+        return row.key, row.default

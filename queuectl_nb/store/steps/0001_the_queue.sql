@@ -1,0 +1,172 @@
+-- The first schema. Once released, a step is never edited: write the next one.
+
+CREATE TABLE clock (
+    -- One row. rev counts write transactions that changed jobs: whoever remembers a rev can ask what changed since;
+    -- removed counts deletions, which leave no row to ask for.
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    rev INTEGER NOT NULL DEFAULT 0,
+    removed INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO clock (only_row) VALUES (1);
+
+CREATE TABLE environments (
+    -- The recorded part of an environment (keep_env), once for all jobs that share it.
+    id INTEGER PRIMARY KEY,
+    body TEXT NOT NULL UNIQUE CHECK (json_valid(body))
+);
+
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enqueue; never used again after a deletion
+    id TEXT NOT NULL UNIQUE CHECK (length(id) BETWEEN 1 AND 128),
+    command TEXT NOT NULL CHECK (length(command) > 0),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'processing', 'failed', 'completed', 'dead', 'cancelled', 'blocked')),
+    ready INTEGER NOT NULL DEFAULT 0 CHECK (ready IN (0, 1)),  -- due and claimable; "scheduled" is waiting and not ready
+    priority INTEGER NOT NULL DEFAULT 0,
+    queue TEXT NOT NULL DEFAULT 'default',
+    attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),  -- used of the budget, a running one included
+    starts INTEGER NOT NULL DEFAULT 0 CHECK (starts >= attempts),  -- number of the newest attempt ever
+    max_retries INTEGER CHECK (max_retries BETWEEN 1 AND 1000),
+    timeout REAL CHECK (timeout >= 0),
+    tags TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
+    after TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(after)),
+    cwd TEXT NOT NULL,
+    env TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(env)),
+    environment INTEGER REFERENCES environments (id),
+    run_at REAL NOT NULL,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    started_at REAL,
+    finished_at REAL,
+    exit_code INTEGER,
+    error TEXT,
+    worker TEXT,
+    token TEXT,  -- fences the result of the running attempt
+    cancel INTEGER NOT NULL DEFAULT 0 CHECK (cancel IN (0, 1)),
+    result TEXT CHECK (result IS NULL OR json_valid(result)),
+    rev INTEGER NOT NULL,
+    CHECK ((state = 'processing') = (token IS NOT NULL)),
+    CHECK (ready = 0 OR state IN ('pending', 'failed')),
+    CHECK (cancel = 0 OR state = 'processing')
+);
+-- the claim: the best ready job of a queue is the first entry
+CREATE INDEX jobs_ready ON jobs (queue, priority DESC, seq) WHERE ready = 1;
+-- promotion: what is due next is the first entry
+CREATE INDEX jobs_scheduled ON jobs (run_at) WHERE ready = 0 AND state IN ('pending', 'failed');
+-- listings by state, last changed first; "what changed since rev"; who holds what (state = 'processing')
+CREATE INDEX jobs_state ON jobs (state, rev);
+-- the few that a person wants ended
+CREATE INDEX jobs_cancel ON jobs (worker) WHERE cancel = 1;
+
+CREATE TABLE dependents (
+    -- job waits for other to complete
+    other INTEGER NOT NULL REFERENCES jobs (seq),
+    job INTEGER NOT NULL REFERENCES jobs (seq),
+    PRIMARY KEY (other, job)
+) WITHOUT ROWID;
+CREATE INDEX dependents_job ON dependents (job);
+
+CREATE TABLE attempts (
+    job INTEGER NOT NULL REFERENCES jobs (seq),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    token TEXT NOT NULL,
+    worker TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER,
+    due_at REAL NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL,
+    outcome TEXT CHECK (outcome IN ('succeeded', 'failed', 'timed_out', 'lost', 'cancelled', 'returned', 'not_started')),
+    exit_code INTEGER,
+    signal TEXT,
+    error TEXT,
+    user_cpu_s REAL,
+    system_cpu_s REAL,
+    max_rss_bytes INTEGER,
+    stdout_size INTEGER NOT NULL DEFAULT 0,
+    stderr_size INTEGER NOT NULL DEFAULT 0,
+    -- last in the row, so that reading the facts above never touches a stream's overflow pages
+    stdout BLOB,
+    stdout_tail BLOB,
+    stderr BLOB,
+    stderr_tail BLOB,
+    CHECK ((outcome IS NULL) = (finished_at IS NULL))
+);
+CREATE UNIQUE INDEX attempts_job ON attempts (job, number);
+-- throughput and statistics of a time span
+CREATE INDEX attempts_finished ON attempts (finished_at) WHERE finished_at IS NOT NULL;
+
+CREATE TABLE workers (
+    name TEXT PRIMARY KEY CHECK (length(name) > 0),
+    pid INTEGER,
+    host TEXT NOT NULL,
+    boot TEXT NOT NULL,  -- which boot and pid namespace the pid belongs to
+    pool INTEGER NOT NULL,
+    queues TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(queues)),  -- [] for all
+    started_at REAL NOT NULL,
+    jobs_done INTEGER NOT NULL DEFAULT 0,
+    stop TEXT CHECK (stop IN ('drain', 'now'))
+) WITHOUT ROWID;
+
+CREATE TABLE settings (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE queues (
+    -- Rows are the paused ones; '*' stands for all (no queue can have that name).
+    name TEXT PRIMARY KEY,
+    paused_at REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE tally (
+    -- Jobs by queue and state, kept by the triggers below, so that a count never scans jobs.
+    queue TEXT NOT NULL,
+    state TEXT NOT NULL,
+    n INTEGER NOT NULL CHECK (n >= 0),
+    PRIMARY KEY (queue, state)
+) WITHOUT ROWID;
+CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN
+    INSERT INTO tally (queue, state, n) VALUES (new.queue, new.state, 1)
+        ON CONFLICT (queue, state) DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER jobs_moved AFTER UPDATE OF state, queue ON jobs WHEN old.state <> new.state OR old.queue <> new.queue BEGIN
+    UPDATE tally SET n = n - 1 WHERE queue = old.queue AND state = old.state;
+    INSERT INTO tally (queue, state, n) VALUES (new.queue, new.state, 1)
+        ON CONFLICT (queue, state) DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
+    UPDATE tally SET n = n - 1 WHERE queue = old.queue AND state = old.state;
+    DELETE FROM attempts WHERE job = old.seq;
+    DELETE FROM dependents WHERE job = old.seq OR other = old.seq;
+    UPDATE clock SET removed = removed + 1;
+END;
+
+CREATE VIEW job_view AS
+SELECT
+    id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd,
+    strftime('%Y-%m-%dT%H:%M:%fZ', run_at, 'unixepoch') AS run_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', created_at, 'unixepoch') AS created_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, 'unixepoch') AS updated_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished_at,
+    exit_code, error, worker, result
+FROM jobs;
+
+CREATE VIEW attempt_view AS
+SELECT
+    jobs.id AS job_id, number, attempts.token AS token, attempts.worker AS worker, pid, host,
+    strftime('%Y-%m-%dT%H:%M:%fZ', attempts.started_at, 'unixepoch') AS started_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', attempts.finished_at, 'unixepoch') AS finished_at,
+    outcome, attempts.exit_code AS exit_code, signal, attempts.error AS error,
+    user_cpu_s, system_cpu_s, max_rss_bytes,
+    CASE
+        WHEN stdout_tail IS NULL THEN stdout
+        WHEN typeof(stdout) = 'blob' OR typeof(stdout_tail) = 'blob' THEN CAST(stdout || stdout_tail AS BLOB)
+        ELSE stdout || stdout_tail
+    END AS stdout,
+    CASE
+        WHEN stderr_tail IS NULL THEN stderr
+        WHEN typeof(stderr) = 'blob' OR typeof(stderr_tail) = 'blob' THEN CAST(stderr || stderr_tail AS BLOB)
+        ELSE stderr || stderr_tail
+    END AS stderr
+FROM attempts JOIN jobs ON jobs.seq = attempts.job;

@@ -1,0 +1,44 @@
+"""The store as one thing: the file's tables and the spool beside it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from queuectl_nb.store.connection import Database
+from queuectl_nb.store.filesystem import make_private_dir
+from queuectl_nb.store.jobs import Jobs
+from queuectl_nb.store.settings import SettingsTable
+from queuectl_nb.store.spool import Spool
+from queuectl_nb.store.workers import Workers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from queuectl_nb.store.reading import Reading
+
+__all__ = ["Store"]
+
+
+class Store:
+    """A queue's file and spool, opened. Made once a process; threads and forks share it safely."""
+
+    def __init__(self, path: Path, *, allow_network_fs: bool = False) -> None:
+        """Open the queue at ``path``; raises what :class:`Database` raises."""
+        self.path = path
+        self.db = Database(path, allow_network_fs=allow_network_fs)
+        self.jobs = Jobs(self.db)
+        self.workers = Workers(self.db)
+        self.settings = SettingsTable(self.db)
+        self.worker_dir = self.db.spool / "worker"
+        output = self.db.spool / "output"
+        make_private_dir(output)
+        make_private_dir(self.worker_dir)
+        self.spool = Spool(output)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The looking side; a worker never loads it."""
+        from queuectl_nb.store.reading import Reading  # noqa: PLC0415
+
+        return Reading(self.db)

@@ -1,0 +1,107 @@
+"""The register of workers: who runs, under which name, and who was asked to stop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["WorkerRow", "Workers"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A registered worker. ``boot`` names the boot and pid namespace in which ``pid`` means something."""
+
+    name: str
+    pid: int | None
+    host: str
+    boot: str
+    pool: int
+    queues: tuple[str, ...]
+    started_at: float
+    jobs_done: int
+    stop: str | None
+
+
+class Workers:
+    """The ``workers`` table."""
+
+    def __init__(self, db: Database) -> None:
+        """Work on ``db``."""
+        self.db = db
+
+    def register(  # noqa: PLR0913
+        self, hold: Callable[[str], bool], *, pool: int, host: str, boot: str, queues: Sequence[str], now: float
+    ) -> str:
+        """Register a worker under the lowest free ``worker-N`` and return that name.
+
+        ``hold(name)`` must take the name's lock, and tell whether it did: the lock is held before the row can be
+        seen, so that nobody takes the new worker for a dead one.
+        """
+        with self.db.write() as connection:
+            taken = {row[0] for row in connection.execute(Q.worker_rows)}
+            # a name whose jobs are still to be rescued is not free
+            taken |= {name for (name,) in connection.execute(Q.orphaned_jobs)}
+            number = 1
+            while (name := f"worker-{number}") in taken or not hold(name):
+                number += 1
+            connection.execute(
+                Q.add_worker,
+                {
+                    "name": name,
+                    "pid": None,
+                    "host": host,
+                    "boot": boot,
+                    "pool": pool,
+                    "queues": json.dumps(list(queues)),
+                    "now": now,
+                },
+            )
+        return name
+
+    def running(self, name: str, pid: int, now: float) -> None:
+        """Record that the worker's process runs as ``pid`` from now on."""
+        with self.db.write() as connection:
+            connection.execute(Q.worker_is_running, {"name": name, "pid": pid, "now": now})
+
+    def remove(self, name: str) -> None:
+        """Take the worker off the register."""
+        with self.db.write() as connection:
+            connection.execute(Q.remove_worker, {"name": name})
+
+    def rows(self) -> list[WorkerRow]:
+        """Return the registered workers, ``worker-2`` before ``worker-10``."""
+        with self.db.read() as connection:
+            found = [
+                WorkerRow(*row[:5], tuple(json.loads(row[5])), *row[6:]) for row in connection.execute(Q.worker_rows)
+            ]
+        return sorted(found, key=lambda row: (len(row.name), row.name))
+
+    def current_jobs(self) -> dict[str, str]:
+        """Return the job id that each worker runs, by worker name: of several claimed, the one claimed first."""
+        with self.db.read() as connection:
+            return dict(connection.execute(Q.current_jobs).fetchall())
+
+    def orphaned(self) -> list[str]:
+        """Return names that hold jobs and are on no register."""
+        with self.db.read() as connection:
+            return [name for (name,) in connection.execute(Q.orphaned_jobs)]
+
+    def ask_to_stop(self, names: Sequence[str], how: str) -> None:
+        """Ask the workers to stop: ``drain`` finishes the running job, ``now`` gives it back."""
+        with self.db.write() as connection:
+            connection.executemany(Q.ask_to_stop, [{"name": name, "how": how} for name in names])
+
+    def stop_of(self, name: str) -> str | None:
+        """Return how the worker was asked to stop; ``now`` too when its row is gone, None when it was not asked."""
+        with self.db.read() as connection:
+            row = connection.execute(Q.stop_of_worker, {"name": name}).fetchone()
+        return row[0] if row else "now"
