@@ -1,0 +1,524 @@
+"""``Queue``: everything that can be done with a queue, from Python; the faces use nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.engine import doorbell, liveness
+from queuectl_nb.forms.shapes import WORKER_FIELDS
+from queuectl_nb.model.errors import BadInput, NotFound, OutOfTime, WrongState
+from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.state import State
+from queuectl_nb.model.words import iso_time, moment, name, whole
+from queuectl_nb.queue import surroundings
+from queuectl_nb.queue.job import Job
+from queuectl_nb.queue.waiting import Waiting
+from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.filesystem import find_queue, make_private_dir
+from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    import sqlite_utils
+
+    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.model.settings import Settings, Value
+    from queuectl_nb.queue.logs import Logs
+    from queuectl_nb.queue.waiting import Progress
+    from queuectl_nb.store.reading import Filter
+    from queuectl_nb.store.stats import Stats
+
+__all__ = ["Queue"]
+
+MAX_WORKERS = 256
+_CANCEL_MARGIN = 3.0
+"""Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
+
+
+class Queue:
+    """A queue in one SQLite file.
+
+    Parameters
+    ----------
+    path
+        The file. When left out: ``$QUEUECTL_DB``, the nearest ``.queuectl/queue.db`` upwards, or the one in the
+        user's data directory. It is made, with mode 0600, when it is not there.
+    allow_network_fs
+        Take a file on a network file system, for use from one host only.
+    interpreter_first
+        Whether jobs find this interpreter's directory first in their ``PATH``; the console leaves the user's
+        ``PATH`` as it is.
+
+    Raises
+    ------
+    BadEnvironment
+        The path cannot hold a queue; the message names the remedy and the file is untouched.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        allow_network_fs: bool = False,
+        interpreter_first: bool = True,
+    ) -> None:
+        self.path: Path = find_queue(path)
+        if path is None and not os.environ.get("QUEUECTL_DB") and not self.path.parent.is_dir():
+            self.path.parent.parent.mkdir(parents=True, exist_ok=True)
+            make_private_dir(self.path.parent)
+        self._options = {"allow_network_fs": allow_network_fs, "interpreter_first": interpreter_first}
+        self.store = Store(self.path, allow_network_fs=allow_network_fs)
+
+    def __reduce__(self) -> tuple[Callable[..., Queue], tuple[Any, ...]]:
+        """Pickle as the path and the options; the other side opens the file anew."""
+        return _open, (str(self.path), self._options)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {state}" for state, n in self.counts().items() if n) or "empty"
+        return f"<Queue {self.path}: {counts}>"
+
+    # ------------------------------------------------------------------ enqueue
+
+    def enqueue(  # noqa: PLR0913 - the fields of a job
+        self,
+        command: str,
+        *,
+        id: str | None = None,  # noqa: A002 - the contract's name for it
+        priority: int = 0,
+        delay: float = 0,
+        run_at: object = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        queue: str | None = None,
+        tags: Sequence[str] = (),
+        after: Sequence[str | Job] | str | Job = (),
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        if_absent: bool = False,
+    ) -> Job:
+        """Add a job and return it; it survives any crash from the moment that this returns.
+
+        Parameters
+        ----------
+        command
+            What ``/bin/sh -c`` runs, 1 to 100,000 bytes.
+        delay, run_at
+            Seconds from now, or an ISO 8601 text or datetime, before which the job does not start.
+        timeout, max_retries
+            Seconds (0: none) and attempts in all; None follows the settings, live.
+        after
+            Jobs or ids that must complete first.
+        if_absent
+            Return the job of that id if it is there with the same command, instead of refusing it.
+
+        Raises
+        ------
+        BadInput
+            A value cannot be taken, or the id is in use; nothing was changed.
+        NotFound
+            ``after`` names an unknown job.
+        """
+        wish = {
+            "id": id,
+            "command": command,
+            "priority": priority,
+            "run_at": run_at,
+            "timeout": timeout,
+            "max_retries": max_retries,
+            "queue": queue,
+            "tags": tags,
+            "after": after,
+            "cwd": None if cwd is None else os.fspath(cwd),
+            "env": env,
+        }
+        if delay or run_at is None:
+            wish["delay"] = delay
+        return self.enqueue_many([wish], if_absent=if_absent)[0]
+
+    def enqueue_many(
+        self,
+        rows: str | Iterable[Mapping[str, Any]] | pd.DataFrame,
+        frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None = None,
+        *,
+        if_absent: bool = False,
+        **common: Any,  # noqa: ANN401 - the fields of a job
+    ) -> list[Job]:
+        """Add many jobs in one transaction, all or none, and return them in order.
+
+        Parameters
+        ----------
+        rows
+            Dicts with the fields of a job, or a DataFrame with a ``command`` column. Or a template such as
+            ``"python train.py --lr {lr}"``, filled once for each row of ``frame``: values are quoted for the
+            shell, ``{lr:raw}`` takes one as it stands, ``{{`` is a brace.
+        frame
+            The rows for a template: a DataFrame or dicts.
+        common
+            Fields that all jobs share (``priority``, ``timeout``, ``queue``, ``tags`` …).
+        """
+        from queuectl_nb.queue.batches import wishes  # noqa: PLC0415 - a worker's parent never needs it
+
+        specs = []
+        for number, wish in enumerate(wishes(rows, frame, common), 1):
+            try:
+                specs.append(self._spec(wish))
+            except BadInput as refused:
+                if isinstance(rows, list) and len(rows) == 1:
+                    raise
+                msg = f"row {number}: {refused}"
+                raise BadInput(msg) from None
+        return [Job(self, job_id) for job_id in self.enqueue_specs(specs, if_absent=if_absent)]
+
+    def _spec(self, wish: Mapping[str, Any]) -> JobSpec:
+        after = wish.get("after")
+        if after is not None and not isinstance(after, str):
+            each = [after] if isinstance(after, Job) else after
+            wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in each]}
+        if wish.get("cwd") is not None:
+            spec = JobSpec.of(wish)
+            return JobSpec.of({**wish, "cwd": surroundings.resolve_cwd(spec.cwd or "")})
+        return JobSpec.of(wish)
+
+    def enqueue_specs(self, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
+        """Add checked specs in one transaction, all or none; return their ids."""
+        if if_absent and any(spec.id is None for spec in specs):
+            msg = "--if-absent needs an id to look for; give --id"
+            raise BadInput(msg)
+        if not specs:
+            return []
+        lead = surroundings.interpreter_dir() if self._options["interpreter_first"] else None
+        ids = enqueue(
+            self.store.db,
+            specs,
+            cwd=surroundings.this_cwd(),
+            kept_env=surroundings.kept_env(self.settings.keep_env, os.environ, lead=lead),
+            now=time.time(),
+            if_absent=if_absent,
+        )
+        self._ring()
+        return ids
+
+    def _ring(self) -> None:
+        doorbell.ring(doorbell.work_bell(self.store.db.spool))
+
+    def _ring_workers(self, names: Iterable[str]) -> None:
+        for each in names:
+            doorbell.ring(doorbell.worker_bell(self.store.db.spool, each))
+
+    # ------------------------------------------------------------------ look
+
+    def job(self, job_id: str) -> Job:
+        """Return the job; raise ``NotFound`` where there is none."""
+        return Job(self, job_id).refresh()
+
+    def counts(self) -> dict[State, int]:
+        """Return the number of jobs in every state; costs the same with a million jobs."""
+        return self.store.reading.counts()
+
+    def paused(self) -> list[str]:
+        """Return the paused queues; ``["*"]`` when everything is paused."""
+        paused = self.store.reading.paused()
+        return ["*"] if "*" in paused else paused
+
+    def records(self, wanted: Filter) -> list[JobRecord]:
+        """Return the jobs of a filter as records."""
+        return self.store.reading.jobs(wanted)
+
+    def worker_list(self) -> list[dict[str, Any]]:
+        """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
+        jobs = self.store.workers.current_jobs()
+        found = []
+        for row in self.store.workers.rows():
+            job_id = jobs.get(row.name)
+            if liveness.is_dead(self.store.worker_dir, row.name):
+                state = "lost"
+            elif row.stop:
+                state = "stopping"
+            else:
+                state = "busy" if job_id else "idle"
+            values = (row.name, row.pid, row.host, state, job_id, iso_time(row.started_at), row.jobs_done)
+            found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
+        return found
+
+    def metrics(self, *, by: str | None = None, since: object = None) -> dict[str, Stats]:
+        """Return metrics by group (``by``: command, queue or tag), or one group named ``""``.
+
+        ``since`` is epoch seconds, an ISO text or a datetime.
+        """
+        from queuectl_nb.store.stats import stats  # noqa: PLC0415
+
+        start = since if since is None or isinstance(since, int | float) else moment("since", since)
+        return stats(self.store.db, by=by, since=start)
+
+    @cached_property
+    def logs(self) -> Logs:
+        """The output of jobs, whole or live."""
+        from queuectl_nb.queue.logs import Logs  # noqa: PLC0415
+
+        return Logs(self.store)
+
+    @cached_property
+    def db(self) -> sqlite_utils.Database:
+        """The file as a ``sqlite_utils.Database`` on a connection of its own, for your own questions."""
+        import sqlite3  # noqa: PLC0415
+
+        import sqlite_utils  # noqa: PLC0415 - half a second
+
+        return sqlite_utils.Database(sqlite3.connect(self.path, isolation_level=None, timeout=self.store.db.patience))
+
+    # ------------------------------------------------------------------ frames
+
+    def jobs(  # noqa: PLR0913 - the filters of `list`
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        text: str | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return jobs as a DataFrame indexed by ``id``, last changed first unless ``sort`` names a field.
+
+        Columns are the contract's fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
+        datetimes, ``state`` a category, numbers nullable integers.
+        """
+        from queuectl_nb.forms import frames  # noqa: PLC0415 - pandas takes half a second
+        from queuectl_nb.store.reading import Filter  # noqa: PLC0415
+
+        wanted = Filter.of(
+            state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit
+        )
+        return frames.jobs(self.store.reading, wanted)
+
+    def attempts(self) -> pd.DataFrame:
+        """Return every attempt as a DataFrame indexed by (``job_id``, ``number``)."""
+        from queuectl_nb.forms import frames  # noqa: PLC0415
+
+        return frames.attempts(self.store.reading)
+
+    def status(self) -> pd.DataFrame:
+        """Return the number of jobs by state: index ``state``, column ``count``."""
+        from queuectl_nb.forms import frames  # noqa: PLC0415
+
+        return frames.status(self.counts())
+
+    def stats(self, *, by: str | None = None, since: object = None) -> pd.DataFrame:
+        """Return metrics as a DataFrame: one row, or one a group; names flattened (``run_s_p50``)."""
+        from queuectl_nb.forms import frames  # noqa: PLC0415
+
+        return frames.stats(self.metrics(by=by, since=since), by)
+
+    def workers(self) -> pd.DataFrame:
+        """Return the workers as a DataFrame indexed by ``name``."""
+        from queuectl_nb.forms import frames  # noqa: PLC0415
+
+        return frames.workers(self.worker_list())
+
+    def results(self, frame: pd.DataFrame | None = None, jobs: Sequence[Job] | None = None) -> pd.DataFrame:
+        """Return parameters, state, duration, memory and result columns of jobs in one frame.
+
+        Parameters
+        ----------
+        frame
+            What was given to :meth:`enqueue_many`; its rows are matched with ``jobs`` by their order.
+        jobs
+            The jobs of the rows; when left out, those of the last :meth:`enqueue_many` of that frame.
+        """
+        from queuectl_nb.forms import frames  # noqa: PLC0415
+
+        return frames.results(self.store.reading, frame, None if jobs is None else [job.id for job in jobs])
+
+    # ------------------------------------------------------------------ act on jobs
+
+    def retry(self, *ids: str) -> None:
+        """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
+        self.store.jobs.retry(ids, time.time())
+        self._ring()
+
+    def retry_dead(self, *ids: str, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
+        """Give dead jobs a fresh budget and queue them again; return their ids."""
+        chosen = self._dead_ids(ids, all=all)
+        self.store.jobs.retry(chosen, time.time(), "dlq retry")
+        self._ring()
+        return chosen
+
+    def purge_dead(self, *ids: str, all: bool = False) -> list[str]:  # noqa: A002
+        """Remove dead jobs for good; return their ids."""
+        chosen = self._dead_ids(ids, all=all)
+        self._forget(self.store.jobs.delete(chosen, time.time(), "dlq purge"))
+        return chosen
+
+    def _dead_ids(self, ids: Sequence[str], *, all: bool) -> list[str]:  # noqa: A002
+        if bool(ids) == all:
+            msg = "give the ids of dead jobs, or --all"
+            raise BadInput(msg)
+        if ids:
+            return list(dict.fromkeys(ids))
+        return [job_id for job_id, _ in self.store.reading.changed_to([State.DEAD], -1)]
+
+    def cancel(self, *ids: str) -> list[JobRecord]:
+        """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
+
+        Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended.
+        """
+        running = self.store.jobs.cancel(ids, time.time())
+        if running:
+            self._ring_workers({worker for _, worker in running if worker})
+            self._await_cancel([job_id for job_id, _ in running])
+        return [self.store.jobs.get(job_id) for job_id in ids]
+
+    def _await_cancel(self, ids: list[str]) -> None:
+        from queuectl_nb.engine.rescue import Rescuer  # noqa: PLC0415
+
+        deadline = self.settings.kill_grace + _CANCEL_MARGIN
+        try:
+            waiting = Waiting(self.store, ids, timeout=deadline)
+            waiting.run(lambda _: Rescuer(self.store).rescue_dead())
+        except OutOfTime:
+            msg = f"cancel is under way: {', '.join(ids)} not ended after {deadline:g} seconds; 'queuectl show' tells"
+            raise OutOfTime(msg) from None
+        for job_id in ids:
+            state = self.store.jobs.get(job_id).state
+            if state is not State.CANCELLED:
+                msg = f"job {job_id} came to rest by itself ({state}) before it could be cancelled"
+                raise WrongState(msg)
+
+    def delete(self, *ids: str) -> None:
+        """Remove jobs that no worker holds, with their history."""
+        self._forget(self.store.jobs.delete(ids, time.time()))
+
+    def prune(self, older_than: float, state: str | None = None) -> int:
+        """Remove jobs at rest that did not change for ``older_than`` seconds; return how many."""
+        removed, tokens = self.store.jobs.prune(older_than, time.time(), state)
+        self._forget(tokens)
+        return removed
+
+    def _forget(self, tokens: Iterable[str]) -> None:
+        for token in tokens:
+            self.store.spool.remove(token)
+
+    def pause(self, queue: str | None = None) -> None:
+        """Stop new starts in ``queue``, or everywhere; running jobs go on."""
+        self.store.jobs.pause(None if queue is None else name("queue", queue), time.time())
+
+    def resume(self, queue: str | None = None) -> None:
+        """Allow starts again in ``queue``; None lifts every pause."""
+        self.store.jobs.resume(None if queue is None else name("queue", queue))
+        self._ring()
+
+    # ------------------------------------------------------------------ wait
+
+    def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Waiting:
+        """Begin a wait that the caller runs, awaits or shows."""
+        return Waiting(self.store, ids, timeout)
+
+    def wait(
+        self,
+        *ids: str | Job,
+        timeout: float | None = None,
+        check: bool = False,
+        show: Callable[[Progress], None] | None = None,
+    ) -> dict[State, int]:
+        """Wait until the given jobs, or all, are at rest; return their number by state, as they came to rest.
+
+        Raises ``OutOfTime`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
+        """
+        names = [each.id if isinstance(each, Job) else each for each in ids]
+        progress = self.waiting(names or None, timeout).run(show)
+        if check:
+            progress.check()
+        return {state: n for state, n in progress.rested.items() if n}
+
+    # ------------------------------------------------------------------ settings
+
+    @property
+    def settings(self) -> Settings:
+        """All settings as they are now."""
+        return self.store.settings.read()
+
+    def set(self, key: str, value: object) -> tuple[str, Value]:
+        """Change a setting; every worker uses it for its next decision."""
+        done = self.store.settings.set(key, value)
+        self._ring_workers(row.name for row in self.store.workers.rows())
+        return done
+
+    def unset(self, key: str) -> tuple[str, Value]:
+        """Put a setting back to its default."""
+        done = self.store.settings.unset(key)
+        self._ring_workers(row.name for row in self.store.workers.rows())
+        return done
+
+    # ------------------------------------------------------------------ workers
+
+    def start_workers(  # noqa: PLR0913
+        self,
+        count: int = 1,
+        *,
+        queues: Sequence[str] = (),
+        drain: bool = False,
+        detach: bool = False,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Pool:
+        """Start ``count`` worker processes under a supervising pool and return it once they run.
+
+        They end with this process unless ``detach``; as a context manager the pool lets running jobs finish at the
+        end of the block. With ``drain`` they end when every job is at rest. ``on_event`` is called from a thread
+        with what they tell.
+        """
+        from queuectl_nb.engine.supervisor import Pool  # noqa: PLC0415
+
+        count = whole("count", count, 1, MAX_WORKERS)
+        queues = [name("queue", each) for each in queues]
+        self.store.settings.read()  # a spoilt setting is told here, not by a worker that dies of it
+        return Pool(
+            self.path,
+            count=count,
+            queues=queues,
+            drain=drain,
+            detach=detach,
+            allow_network_fs=self._options["allow_network_fs"],
+            on_event=on_event,
+        ).start()
+
+    def stop_workers(self, *names: str, now: bool = False, timeout: float | None = None) -> list[str]:
+        """Ask workers anywhere on this queue (all, without names) to stop, wait, and return those that ended.
+
+        They finish their job first unless ``now``, which gives it back. Raises ``NotFound`` for a name that is no
+        live worker, ``OutOfTime`` at ``timeout`` seconds.
+        """
+        live = [worker["name"] for worker in self.worker_list() if worker["state"] != "lost"]
+        for each in names:
+            if each not in live:
+                msg = f"no live worker {ascii(each)}; live: {', '.join(live) or 'none'}"
+                raise NotFound(msg)
+        chosen = list(dict.fromkeys(names)) or live
+        self.store.workers.ask_to_stop(chosen, "now" if now else "drain")
+        self._ring_workers(chosen)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        left = set(chosen)
+        while left:
+            left &= {row.name for row in self.store.workers.rows()}
+            left = {each for each in left if not liveness.is_dead(self.store.worker_dir, each)}
+            if left and deadline is not None and time.monotonic() > deadline:
+                msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; asked to, they end with their job"
+                raise OutOfTime(msg)
+            if left:
+                time.sleep(0.05)
+        return chosen
+
+    def close(self) -> None:
+        """Close this thread's connection; the queue opens again at its next use."""
+        self.store.db.close()
+
+
+def _open(path: str, options: dict[str, bool]) -> Queue:
+    return Queue(path, **options)

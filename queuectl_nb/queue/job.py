@@ -1,0 +1,156 @@
+"""A job in a user's hands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.forms.shapes import job_json
+from queuectl_nb.model.errors import JobFailed
+from queuectl_nb.model.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["Job"]
+
+LAST_LINES = 10
+
+
+class Job:
+    """One job of a queue; awaitable.
+
+    Attributes read the job's record as it was at the last look (``state``, ``attempts``, ``exit_code`` and the other
+    fields of the contract); :meth:`refresh` looks again, and so do ``state`` and ``result`` by themselves while the
+    job is not at rest.
+    """
+
+    def __init__(self, queue: Queue, job_id: str, record: JobRecord | None = None) -> None:
+        """Hold the job ``job_id`` of ``queue``; its record is read when it is first needed."""
+        self._queue = queue
+        self._record = record
+        self.id = job_id
+
+    @property
+    def record(self) -> JobRecord:
+        """The job's record at the last look; times in epoch seconds."""
+        if self._record is None:
+            self.refresh()
+        assert self._record is not None  # noqa: S101 - refresh sets it or raises
+        return self._record
+
+    def refresh(self) -> Job:
+        """Look again and return the job itself; raises ``NotFound`` when it was removed."""
+        self._record = self._queue.store.jobs.get(self.id)
+        return self
+
+    @property
+    def state(self) -> State:
+        """The job's state now."""
+        if self._record is None or not self._record.at_rest:
+            self.refresh()
+        return self.record.state
+
+    @property
+    def result(self) -> Any:  # noqa: ANN401 - whatever JSON the job wrote
+        """What the completed attempt wrote to ``$QUEUECTL_RESULT``, parsed; None where there is nothing (yet)."""
+        return self.record.result if self.state is State.COMPLETED else None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the record's fields
+        """Give the record's fields as attributes."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return getattr(self.record, name)
+        except AttributeError:
+            msg = f"a job has no attribute {name!r}; 'to_dict()' shows its fields"
+            raise AttributeError(msg) from None
+
+    def __dir__(self) -> list[str]:
+        """Show the record's fields to completion."""
+        return sorted({*super().__dir__(), *job_json(self.record)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the job as the contract's JSON object."""
+        return job_json(self.record)
+
+    @property
+    def history(self) -> list[AttemptRecord]:
+        """All attempts, oldest first."""
+        return self._queue.store.reading.attempts(self.id)
+
+    def log(self, stream: str | None = None, *, attempt: int | None = None, tail: int | None = None) -> str:
+        """Return the output of an attempt (the newest unless given) as text.
+
+        Parameters
+        ----------
+        stream
+            ``"stdout"`` or ``"stderr"``; both, one after the other, when left out.
+        attempt, tail
+            The attempt's number, and how many last lines of each stream to keep.
+        """
+        found = self._queue.logs.read(self.id, attempt, tail)
+        parts = {"stdout": found.stdout, "stderr": found.stderr}
+        chosen = parts.values() if stream is None else [parts[stream]]
+        return b"".join(chosen).decode("utf-8", "replace")
+
+    def cancel(self) -> Job:
+        """Cancel the job, ending its processes if it runs; return it."""
+        self._queue.cancel(self.id)
+        return self.refresh()
+
+    def retry(self) -> Job:
+        """Run the job again now; return it."""
+        self._queue.retry(self.id)
+        return self.refresh()
+
+    def delete(self) -> None:
+        """Remove the job and its history."""
+        self._queue.delete(self.id)
+
+    def wait(self, timeout: float | None = None, *, check: bool = False) -> Job:
+        """Wait until the job is at rest and return it.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; raises ``OutOfTime`` (a ``TimeoutError``) when they are over, the job goes on.
+        check
+            Raise ``JobFailed`` with the log's last lines unless the job completed.
+        """
+        self._queue.waiting([self.id], timeout).run()
+        self.refresh()
+        if check:
+            self.check()
+        return self
+
+    def check(self) -> None:
+        """Raise :class:`JobFailed` with the reason and the log's last lines if the job ended dead or cancelled."""
+        if self.state in (State.DEAD, State.CANCELLED):
+            lines = self.log("stderr", tail=LAST_LINES) or self.log("stdout", tail=LAST_LINES)
+            msg = f"job {self.id} is {self.state}: {self.record.error}" + (f"\n{lines.rstrip()}" if lines else "")
+            raise JobFailed(msg)
+
+    def __await__(self) -> Generator[Any, None, Job]:
+        """Wait without blocking the event loop; gives the job, at rest."""
+        yield from self._queue.waiting([self.id]).run_async().__await__()
+        return self.refresh()
+
+    def __eq__(self, other: object) -> bool:
+        """Two handles are equal when they name the same job of the same file."""
+        return isinstance(other, Job) and (self.id, self._queue.path) == (other.id, other._queue.path)
+
+    def __hash__(self) -> int:
+        """Hash as :meth:`__eq__` compares."""
+        return hash((self.id, self._queue.path))
+
+    def __repr__(self) -> str:
+        record = self.refresh().record
+        return f"<Job {record.id}: {record.state}, {record.command[:60]!r}>"
+
+    def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
+        """Pickle as the queue and the id."""
+        return Job, (self._queue, self.id)

@@ -1,0 +1,158 @@
+"""The output of attempts: from the spool while it is written or too large, from the database afterwards."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.model.errors import NotFound
+from queuectl_nb.model.state import AT_REST
+from queuectl_nb.store.spool import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.store.store import Store
+
+__all__ = ["Log", "Logs", "Piece"]
+
+PIECE = 256 * 1024
+"""Bytes read at once."""
+FOLLOW_PACE = 0.1
+"""Seconds between looks at a file that may have grown."""
+
+
+class Piece(NamedTuple):
+    """A part of a stream: its bytes, the offset after them, and whether the stream is complete there."""
+
+    data: bytes
+    next: int
+    end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The output of one attempt of a job; ``number`` is None for a job that never started."""
+
+    job: JobRecord
+    number: int | None
+    stdout: bytes
+    stderr: bytes
+
+
+class Logs:
+    """Reads the output of a queue's jobs."""
+
+    def __init__(self, store: Store) -> None:
+        """Read from ``store``."""
+        self.store = store
+
+    def attempt(self, job_id: str, number: int | None = None) -> AttemptRecord | None:
+        """Return the attempt (the newest unless ``number`` is given); None for a job without one.
+
+        Raises :class:`NotFound` for a job or an attempt that is not there.
+        """
+        self.store.jobs.get(job_id)
+        history = self.store.reading.attempts(job_id)
+        if number is None:
+            return history[-1] if history else None
+        for attempt in history:
+            if attempt.number == number:
+                return attempt
+        known = ", ".join(str(attempt.number) for attempt in history) or "none yet"
+        msg = f"job {job_id} has no attempt {number}; attempts: {known}"
+        raise NotFound(msg)
+
+    def read(self, job_id: str, number: int | None = None, tail: int | None = None) -> Log:
+        """Return both streams of an attempt as bytes; ``tail`` keeps that many last lines of each."""
+        attempt = self.attempt(job_id, number)
+        job = self.store.jobs.get(job_id)
+        if attempt is None:
+            return Log(job, None, b"", b"")
+        streams = {stream: b"".join(self.pieces(attempt, stream)) for stream in STREAMS}
+        if tail is not None:
+            streams = {stream: _last_lines(data, tail) for stream, data in streams.items()}
+        return Log(job, attempt.number, **streams)
+
+    def pieces(self, attempt: AttemptRecord, stream: str) -> Iterator[bytes]:
+        """Yield a stream piece by piece, so that a large one is never held whole."""
+        offset = 0
+        while True:
+            piece = self.piece(attempt, stream, offset)
+            if piece.data:
+                yield piece.data
+            if piece.end or not piece.data:
+                return
+            offset = piece.next
+
+    def piece(self, attempt: AttemptRecord, stream: str, offset: int, count: int = PIECE) -> Piece:
+        """Return up to ``count`` bytes of a stream from byte ``offset``.
+
+        Offsets are those of the whole stream, also where only its head and tail were kept after the spool was
+        removed: then the kept text is what there is.
+        """
+        over = attempt.outcome is not None
+        data = self.store.spool.piece(attempt.token, stream, offset, count)
+        if data is not None:
+            size = self.store.spool.size(attempt.token, stream)
+            return Piece(data, offset + len(data), end=over and offset + len(data) >= size)
+        if not over:
+            return Piece(b"", offset, end=False)
+        kept = getattr(attempt, stream)
+        raw = kept.encode() if isinstance(kept, str) else kept or b""
+        part = raw[offset : offset + count]
+        return Piece(part, offset + len(part), end=offset + len(part) >= len(raw))
+
+    def follow(self, job_id: str, number: int | None = None, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
+        """Yield (stream, bytes) as they are written, until the job (or the given attempt) is over.
+
+        Without ``number`` the attempts follow one another until the job is at rest; a job that has not started is
+        waited for. ``tail`` begins with that many last lines of what is there.
+        """
+        seen = 0
+        while True:
+            attempt = self.attempt(job_id, number)
+            job = self.store.jobs.get(job_id)
+            if attempt is not None and attempt.number > seen:
+                yield from self._follow_attempt(attempt, tail if not seen else None)
+                seen = attempt.number
+            elif job.state in AT_REST or number is not None:
+                return
+            else:
+                time.sleep(FOLLOW_PACE)
+
+    def _follow_attempt(self, attempt: AttemptRecord, tail: int | None) -> Iterator[tuple[str, bytes]]:
+        offsets = dict.fromkeys(STREAMS, 0)
+        if tail is not None:
+            for stream in STREAMS:
+                there = b"".join(self.pieces(attempt, stream))
+                offsets[stream] = len(there)
+                if last := _last_lines(there, tail):
+                    yield stream, last
+        open_streams = set(STREAMS)
+        while open_streams:
+            over = attempt.outcome is not None
+            moved = False
+            for stream in [each for each in STREAMS if each in open_streams]:
+                piece = self.piece(attempt, stream, offsets[stream])
+                offsets[stream] = piece.next
+                if piece.data:
+                    moved = True
+                    yield stream, piece.data
+                if over and (piece.end or not piece.data):
+                    open_streams.discard(stream)
+            if not over:
+                if not moved:
+                    time.sleep(FOLLOW_PACE)
+                try:
+                    attempt = self.attempt(attempt.job_id, attempt.number) or attempt
+                except NotFound:
+                    return  # given back before it had started, or removed
+
+
+def _last_lines(data: bytes, count: int) -> bytes:
+    """Return the last ``count`` lines of ``data``."""
+    return b"".join(data.splitlines(keepends=True)[-count:]) if count else b""

@@ -1,0 +1,115 @@
+"""Waiting for jobs to come to rest: one look at a time, so that it can be slept, awaited or shown as a bar."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import JobFailed, NotFound, OutOfTime
+from queuectl_nb.model.state import AT_REST, OPEN, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from queuectl_nb.store.store import Store
+
+__all__ = ["Progress", "Waiting"]
+
+PACE = 0.05
+"""Seconds between two looks at whether anything was committed (a look costs 10 µs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a wait has come: jobs at rest by state, and those still open."""
+
+    rested: Mapping[State, int]
+    left: int
+    bad: tuple[str, ...]
+    """Ids of those that ended dead or cancelled."""
+
+    @property
+    def done(self) -> int:
+        """Number of jobs at rest."""
+        return sum(self.rested.values())
+
+    def check(self) -> None:
+        """Raise :class:`JobFailed` where a waited-for job ended dead or cancelled."""
+        if self.bad:
+            names = ", ".join(self.bad[:5]) + (", …" if len(self.bad) > 5 else "")  # noqa: PLR2004 - a line's worth
+            msg = f"{len(self.bad)} job(s) did not complete: {names}"
+            raise JobFailed(msg)
+
+
+class Waiting:
+    """A wait for the given jobs, or for all: then those count that came to rest meanwhile."""
+
+    def __init__(self, store: Store, ids: Sequence[str] | None = None, timeout: float | None = None) -> None:
+        """Begin to wait; raise :class:`NotFound` for an id that is not there."""
+        self.store = store
+        self.ids = None if ids is None else list(dict.fromkeys(ids))
+        self.timeout = timeout
+        self._since = store.reading.revision()[0]
+        self._version = -1
+        self._progress: Progress | None = None
+        for job_id in self.ids or ():
+            store.jobs.get(job_id)
+
+    def look(self) -> Progress:
+        """Return the progress; cheap when nothing was committed since the last look."""
+        version = self.store.db.version()
+        if self._progress is None or version != self._version:
+            self._version = version
+            self._progress = self._all() if self.ids is None else self._named(self.ids)
+        return self._progress
+
+    def _named(self, ids: Sequence[str]) -> Progress:
+        states = self.store.reading.states_of(ids)
+        missing = [job_id for job_id in ids if job_id not in states]
+        if missing:
+            msg = f"job {missing[0]} was removed while it was waited for"
+            raise NotFound(msg)
+        rested = {state: sum(found is state for found in states.values()) for state in State if state in AT_REST}
+        bad = tuple(job_id for job_id in ids if states[job_id] in (State.DEAD, State.CANCELLED))
+        return Progress(rested, len(ids) - sum(rested.values()), bad)
+
+    def _all(self) -> Progress:
+        counts = self.store.reading.counts()
+        changed = self.store.reading.changed_to(sorted(AT_REST), self._since)
+        rested = {state: sum(found is state for _, found in changed) for state in State if state in AT_REST}
+        bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
+        return Progress(rested, sum(counts[state] for state in OPEN), bad)
+
+    def run(self, show: Callable[[Progress], None] | None = None) -> Progress:
+        """Wait until all are at rest; ``show`` is called whenever the progress changed.
+
+        Raises :class:`OutOfTime` at the timeout; the jobs go on.
+        """
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        last = None
+        while True:
+            progress = self.look()
+            if show is not None and progress is not last:
+                show(progress)
+                last = progress
+            if not progress.left:
+                return progress
+            time.sleep(self._pause(progress, deadline))
+
+    async def run_async(self) -> Progress:
+        """Wait as :meth:`run` does, without blocking the event loop."""
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        while (progress := self.look()).left:
+            await asyncio.sleep(self._pause(progress, deadline))
+        return progress
+
+    def _pause(self, progress: Progress, deadline: float | None) -> float:
+        if deadline is None:
+            return PACE
+        left = deadline - time.monotonic()
+        if left <= 0:
+            msg = f"{progress.left} job(s) not at rest after {self.timeout:g} seconds; they go on"
+            raise OutOfTime(msg)
+        return min(PACE, left)
