@@ -54,6 +54,8 @@ class Turn:
     leases: list[Lease]
     waiting: int
     """Jobs that still wait in the queues looked at, an upper bound."""
+    woken: int
+    """Jobs that wait for nothing any more now that others completed."""
 
 
 class Claims:
@@ -65,6 +67,7 @@ class Claims:
         self.worker = worker
         self.host = host
         self.queues = frozenset(queues)
+        self._woken = 0
 
     def turn(  # noqa: PLR0913 - one transaction's whole input
         self,
@@ -72,20 +75,27 @@ class Claims:
         ended: Sequence[Ended] = (),
         back: Sequence[Lease | Held] = (),
         want: int = 0,
+        running: tuple[Lease, int | None, float] | None = None,
         settings: Settings,
         now: float,
         rand: float,
     ) -> Turn:
-        """Record ``ended``, give ``back``, and claim up to ``want`` jobs, in one transaction."""
+        """Record ``ended``, give ``back``, and claim up to ``want`` jobs, in one transaction.
+
+        ``running`` is the attempt that runs on, with its pid and its true start: recorded once it has lasted a while.
+        """
         with self.db.write() as connection:
+            self._woken = 0
             settled = [self._settle(connection, each, settings, now, rand) for each in ended]
             done = sum(transition is not None for transition in settled)
             if done:
                 connection.execute(Q.count_done, {"worker": self.worker, "n": done})
             for lease in back:
                 self._give_back(connection, lease, now)
+            if running is not None:
+                self._record_start(connection, *running)
             leases, waiting = self._claim(connection, want, now) if want else ([], 0)
-        return Turn(settled, leases, waiting)
+        return Turn(settled, leases, waiting, self._woken)
 
     def _settle(
         self, connection: sqlite3.Connection, each: Ended, settings: Settings, now: float, rand: float
@@ -106,7 +116,7 @@ class Claims:
         check_move(job_id, State.PROCESSING, transition.state)
         self._write(connection, each, transition, now)
         if transition.state in AT_REST:
-            release(connection, lease.seq, job_id, transition.state, now)
+            self._woken += release(connection, lease.seq, job_id, transition.state, now)
         return transition
 
     @staticmethod
@@ -175,6 +185,9 @@ class Claims:
     def _claim(self, connection: sqlite3.Connection, want: int, now: float) -> tuple[list[Lease], int]:
         connection.execute(Q.promote_due, {"now": now})
         queues = [(queue, n) for queue, n in connection.execute(Q.queues_with_work).fetchall() if self._serves(queue)]
+        waiting = sum(n for _, n in queues)
+        # the last jobs are shared out: nobody claims ahead what another worker could start now
+        want = min(want, max(1, waiting // max(1, connection.execute(Q.count_workers).fetchone()[0])))
         found: list[tuple[object, ...]] = []
         for queue, _ in queues:
             found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": want}).fetchall()
@@ -185,7 +198,7 @@ class Claims:
             values = {"seq": lease.seq, "token": lease.token, "worker": self.worker, "host": self.host, "now": now}
             connection.execute(Q.take_job, values)
             connection.execute(Q.open_attempt, values)
-        return leases, sum(n for _, n in queues) - len(leases)
+        return leases, waiting - len(leases)
 
     def _serves(self, queue: str) -> bool:
         return not self.queues or queue in self.queues
@@ -231,13 +244,12 @@ class Claims:
         with self.db.read() as connection:
             return {token for _, token in connection.execute(Q.cancels_of_worker, {"worker": self.worker})}
 
-    def record_start(self, lease: Lease, pid: int | None, started_at: float) -> None:
-        """Record the pid and the true start of an attempt that runs for longer."""
-        with self.db.write() as connection:
-            connection.execute(
-                Q.attempt_is_running,
-                {"seq": lease.seq, "number": lease.number, "token": lease.token, "pid": pid, "started_at": started_at},
-            )
+    @staticmethod
+    def _record_start(connection: sqlite3.Connection, lease: Lease, pid: int | None, started_at: float) -> None:
+        connection.execute(
+            Q.attempt_is_running,
+            {"seq": lease.seq, "number": lease.number, "token": lease.token, "pid": pid, "started_at": started_at},
+        )
 
     def open_jobs(self) -> int:
         """Return how many jobs of this worker's queues are not at rest, waiting ones of paused queues aside."""

@@ -173,13 +173,21 @@ class Database:
             found.close()
             self._local.connection = None
 
-    def _check_identity(self) -> None:
-        """Raise when the file was deleted or replaced under us: what we would write, nobody would ever read."""
+    def be_patient(self, seconds: float) -> None:
+        """Wait no longer than this for other writers; a worker would rather look after its job meanwhile."""
+        self.patience = seconds
+        self.connection().execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+    def replaced(self) -> bool:
+        """Tell whether the file was deleted or replaced since it was opened."""
         try:
-            same = self._stat() == self._identity
+            return self._stat() != self._identity
         except OSError:
-            same = False
-        if not same:
+            return True
+
+    def _check_identity(self) -> None:
+        """Raise when the file is not ours any more: what we would write, nobody would ever read."""
+        if self.replaced():
             msg = f"the queue {self.path} was deleted or replaced while in use; start again on the file that is there now"
             raise BadEnvironment(msg)
 

@@ -207,6 +207,9 @@ DELETE FROM workers WHERE name = :name;
 -- name: worker_rows
 SELECT name, pid, host, boot, pool, queues, started_at, jobs_done, stop FROM workers;
 
+-- name: count_workers
+SELECT count(*) FROM workers;
+
 -- name: ask_to_stop
 UPDATE workers SET stop = CASE WHEN stop = 'now' THEN stop ELSE :how END WHERE name = :name;
 

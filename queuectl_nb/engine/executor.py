@@ -1,0 +1,65 @@
+"""What a worker needs of whatever runs commands: start one, look whether it ended, end it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.attempt import Lease, Usage
+    from queuectl_nb.model.outcome import Outcome
+
+__all__ = ["CannotStart", "Executor", "Exit", "LeaseLost", "NoRoom", "Run"]
+
+
+class CannotStart(Exception):  # noqa: N818 - the attempt ends as NotStarted
+    """The command cannot be started; the text says why."""
+
+
+class NoRoom(Exception):  # noqa: N818 - nothing is wrong with the job
+    """This machine has no room for output or processes just now; the attempt should be given back."""
+
+
+class LeaseLost(Exception):  # noqa: N818 - a fact, no fault
+    """Somebody else took the attempt before it was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the command itself ended, and what it used."""
+
+    outcome: Outcome
+    usage: Usage
+
+
+class Run(Protocol):
+    """A command that was started."""
+
+    lease: Lease
+    pid: int | None
+    started_at: float
+    """Epoch seconds."""
+    started: float
+    """Monotonic seconds."""
+
+    def poll(self) -> Exit | None:
+        """Return how the command ended, once it has."""
+
+    def leftovers(self) -> bool:
+        """Tell whether anything that it started is still there after its end."""
+
+    def terminate(self) -> None:
+        """Ask everything that it started to end (TERM)."""
+
+    def kill(self) -> None:
+        """End everything that it started (KILL), whatever session it put itself in."""
+
+
+class Executor(Protocol):
+    """Starts commands."""
+
+    def start(self, lease: Lease) -> Run:
+        """Start the lease's command, its output going to the spool.
+
+        Raises :class:`CannotStart`, :class:`NoRoom` or :class:`LeaseLost`.
+        """

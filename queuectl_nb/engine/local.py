@@ -1,0 +1,165 @@
+"""Runs commands on this machine: ``/bin/sh -c`` in a session of its own, output straight into spool files.
+
+The worker runs one command at a time and is a subreaper: whatever a command leaves behind becomes a child of the
+worker. "No children at all" is therefore the proof, one system call long, that nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from queuectl_nb.engine import processes
+from queuectl_nb.engine.executor import CannotStart, Exit, LeaseLost, NoRoom
+from queuectl_nb.model.attempt import Usage
+from queuectl_nb.model.outcome import Exited, Outcome, Signalled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import psutil
+
+    from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.store.spool import Spool
+
+__all__ = ["LocalExecutor", "LocalRun"]
+
+SHELL = "/bin/sh"
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+# Python ignores these two, and an ignored signal stays ignored in what is started
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+class LocalExecutor:
+    """Starts commands as children of this process, one at a time."""
+
+    def __init__(self, spool: Spool, db: Path, environ: Mapping[str, str], max_retries: int) -> None:
+        """Start commands with ``environ`` below what was recorded with the job; ``max_retries`` is the setting."""
+        self.spool = spool
+        self.max_retries = max_retries
+        self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
+
+    def environment(self, lease: Lease) -> dict[str, str]:
+        """Return what the command sees: the worker's, the recorded part, ``--env``, and the job's own facts."""
+        return {
+            **self._environ,
+            **lease.kept_env,
+            **lease.env,
+            "QUEUECTL_JOB_ID": lease.job_id,
+            "QUEUECTL_ATTEMPT": str(lease.number),
+            "QUEUECTL_ATTEMPT_TOKEN": lease.token,
+            "QUEUECTL_MAX_RETRIES": str(lease.max_retries or self.max_retries),
+            "QUEUECTL_RESULT": f"{self.spool.folder}/{lease.token}.result",
+        }
+
+    def start(self, lease: Lease) -> LocalRun:
+        """Start the command; see :class:`~queuectl_nb.engine.executor.Executor`.
+
+        ``posix_spawn`` and not Popen: it starts as fast as C does, from a large process too. It knows no working
+        directory, so the worker, which needs none of its own, goes there first.
+        """
+        try:
+            os.chdir(lease.cwd)
+        except OSError as error:
+            msg = f"working directory {lease.cwd}: {error.strerror}"
+            raise CannotStart(msg) from error
+        try:
+            out, err = self.spool.create(lease.token)
+        except FileExistsError:
+            raise LeaseLost from None
+        except OSError as error:
+            raise NoRoom(str(error)) from error
+        started_at, started = time.time(), time.monotonic()
+        try:
+            pid = os.posix_spawn(
+                SHELL,
+                ["sh", "-c", lease.command],
+                self.environment(lease),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, out, 1),
+                    (os.POSIX_SPAWN_DUP2, err, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_DEFAULT_SIGNALS,
+            )
+        except OSError as error:
+            self.spool.remove(lease.token)
+            if error.errno in _NO_ROOM:
+                raise NoRoom(str(error)) from error
+            msg = error.strerror or str(error)
+            raise CannotStart(msg) from error
+        finally:
+            os.close(out)
+            os.close(err)
+        return LocalRun(lease, self.spool, pid, started_at, started)
+
+
+class LocalRun:
+    """A command that runs as a child of this process."""
+
+    def __init__(self, lease: Lease, spool: Spool, pid: int, started_at: float, started: float) -> None:
+        """Watch the child ``pid``."""
+        self.lease = lease
+        self._spool = spool
+        self.pid: int | None = pid
+        self.started_at = started_at
+        self.started = started
+        self._exit: Exit | None = None
+
+    def poll(self) -> Exit | None:
+        """Reap what ended, adopted orphans included; return how the command ended, once it has."""
+        _reap(self)
+        return self._exit
+
+    def leftovers(self) -> bool:
+        """Tell whether a child is left; call it after the command's end."""
+        if _reap(self):
+            return True
+        return not _ADOPTS and bool(self._tree())
+
+    def took(self, status: int, usage: Usage) -> None:
+        """Note how the command ended."""
+        code = os.waitstatus_to_exitcode(status)
+        outcome: Outcome = Exited(code) if code >= 0 else Signalled(-code)
+        self._exit = Exit(outcome, usage)
+
+    def _tree(self) -> list[psutil.Process]:
+        """Find all of it: everything below this process, or, where orphans are not adopted (macOS), by its marks."""
+        if _ADOPTS:
+            return processes.descendants(os.getpid())
+        return processes.holders([self.lease.token], self._spool.folder)
+
+    def terminate(self) -> None:
+        """Send TERM to everything that the command started."""
+        processes.send(self._tree(), signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill everything that the command started."""
+        processes.kill_tree(self._tree)
+
+
+_ADOPTS = sys.platform.startswith("linux")
+
+
+def _reap(run: LocalRun) -> bool:
+    """Reap ended children, the command's own into ``run``; tell whether living ones are left."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        if ended is None:
+            return True
+        if ended.si_pid == run.pid:
+            _, status, used = os.wait4(ended.si_pid, 0)
+            run.took(status, Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * _RSS_UNIT))
+        else:
+            os.waitpid(ended.si_pid, 0)

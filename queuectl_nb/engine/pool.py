@@ -1,0 +1,277 @@
+"""The pool: parent of the workers. Starts them, replaces those that die, settles what they held, ends them all.
+
+A subreaper: whatever a dead worker leaves behind becomes a child of the pool and is ended before its job is given
+to anybody else. It also looks after the workers of pools that are gone, and removes old jobs (``retention``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.engine import liveness, processes
+from queuectl_nb.engine.orders import ORPHAN_GRACE, Parent
+from queuectl_nb.engine.rescue import Rescued, Rescuer
+from queuectl_nb.engine.waiter import Waiter
+from queuectl_nb.model.errors import QueuectlError
+
+if TYPE_CHECKING:
+    from queuectl_nb.engine.events import Events
+    from queuectl_nb.store.store import Store
+
+__all__ = ["PoolProcess", "WorkerProcess"]
+
+PACE = 1.0
+"""Seconds between looks at other pools' workers."""
+KILL_MARGIN = 1.5
+"""Seconds beyond the grace after which a worker that does not end is killed."""
+STEADY = 10.0
+"""Seconds a worker must have lived for its death to count as the first."""
+LONGEST_PAUSE = 30.0
+PRUNE_PACE = 600.0
+
+
+@dataclass
+class WorkerProcess:
+    """A worker of this pool: its name, its lock, and its process where it runs."""
+
+    name: str
+    lock: int
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    deaths: int = 0
+    restart_at: float = 0.0
+    ended: bool = False
+
+
+class PoolProcess:
+    """The pool's whole life: :meth:`work` returns its exit code when all workers have ended."""
+
+    def __init__(self, store: Store, config: dict[str, Any], events: Events) -> None:
+        """Run ``config['count']`` workers on ``store``; see the supervisor for the configuration's keys."""
+        self.store = store
+        self.config = config
+        self.events = events
+        self.workers: list[WorkerProcess] = []
+        self.rescuer = Rescuer(store, self._reap)
+        self.watch = liveness.Watch(store.worker_dir)
+        self.stop: str | None = None
+        self.kill_at: float | None = None
+        self.look_at = 0.0
+        self.prune_at = time.monotonic() + PRUNE_PACE
+        self.exit_code = 0
+        self.parent = Parent(config["parent"]) if config["lifeline"] else None
+        self.waiter = Waiter()
+        self.waiter.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        if config["lifeline"]:
+            os.set_blocking(0, False)
+            self.waiter.add("control", 0)
+        if self.parent is not None and self.parent.handle is not None:
+            self.waiter.add("parent", self.parent.handle)
+
+    # ------------------------------------------------------------------ life
+
+    def work(self) -> int:
+        """Start the workers and look after them until all have ended."""
+        self._tell_rescued(self.rescuer.rescue_dead())
+        for _ in range(self.config["count"]):
+            self._register()
+        for worker in self.workers:
+            self._start(worker)
+        self.events.tell("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
+        self.events.flush()
+        if self.parent is not None and self.parent.gone():
+            self._orphaned()
+        while not all(worker.ended for worker in self.workers):
+            self._hear(self.waiter.wait(self._pause()))
+            self._reap()
+            self._after_deaths()
+            self._look()
+            self.events.flush()
+        return self.exit_code
+
+    def _pause(self) -> float:
+        now = time.monotonic()
+        times = [self.look_at]
+        if self.kill_at is not None:
+            times.append(self.kill_at)
+        times += [worker.restart_at for worker in self.workers if worker.process is None and not worker.ended]
+        return max(0.0, min(times) - now)
+
+    def _hear(self, names: set[str]) -> None:
+        """Take in words of whoever started us, signals, and its death."""
+        if "control" in names:
+            words = b""
+            with contextlib.suppress(BlockingIOError):
+                words = os.read(0, 4096)
+                if not words:
+                    self._orphaned()
+            for word in words.split():
+                self._pass_on(word.decode("ascii", "replace"))
+        if "parent" in names or (self.parent is not None and self.parent.gone()):
+            self._orphaned()
+        for number in self.waiter.signals - {signal.SIGCHLD}:
+            self._pass_on("drain" if number == signal.SIGINT and self.stop is None else "now")
+        self.waiter.signals.clear()
+
+    def _pass_on(self, word: str) -> None:
+        """Ask all workers to stop by ``drain`` or ``now`` (``orphaned``: now, and soon)."""
+        if word not in ("drain", "now", "orphaned"):
+            return
+        self.stop = word if self.stop != "orphaned" else self.stop
+        if word != "drain" and self.kill_at is None:
+            grace = ORPHAN_GRACE if word == "orphaned" else self.store.settings.read().kill_grace
+            self.kill_at = time.monotonic() + grace + KILL_MARGIN
+        for worker in self.workers:
+            if worker.process is None:
+                self._retire(worker)
+            elif worker.process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    worker.process.stdin.write(f"{word}\n".encode())
+
+    def _orphaned(self) -> None:
+        """Whoever started us is gone: everything ends within five seconds."""
+        if self.parent is None:
+            return
+        self.waiter.drop(0)
+        if self.parent.handle is not None:
+            self.waiter.drop(self.parent.handle)
+        self.parent = None
+        self.kill_at = None
+        self._pass_on("orphaned")
+
+    # ------------------------------------------------------------------ workers
+
+    def _register(self) -> None:
+        """Take a free name; the lock is held before the name can be seen, and for as long as the pool lives."""
+        locks: dict[str, int] = {}
+
+        def hold(name: str) -> bool:
+            handle = liveness.take_lock(self.store.worker_dir, name)
+            if handle is not None:
+                locks[name] = handle
+            return handle is not None
+
+        name = self.store.workers.register(
+            hold,
+            pool=os.getpid(),
+            host=liveness.host(),
+            boot=liveness.boot(),
+            queues=self.config["queues"],
+            now=time.time(),
+        )
+        self.workers.append(WorkerProcess(name, locks[name]))
+
+    def _start(self, worker: WorkerProcess) -> None:
+        """Start the worker's process; it inherits the lock and the pipe of events, and hears us on its stdin."""
+        config = {**self.config, "name": worker.name, "lock": worker.lock, "parent": os.getpid()}
+        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120 - a plain argument
+        worker.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", entry, "worker", json.dumps(config)],
+            stdin=subprocess.PIPE,
+            pass_fds=(worker.lock,),
+            bufsize=0,
+        )
+        worker.started = time.monotonic()
+        self.events.tell("worker_started", worker=worker.name, pid=worker.process.pid)
+
+    def _reap(self) -> None:
+        """Reap what fell to us as the subreaper; our workers are reaped by their own handles."""
+        ours = {worker.process.pid: worker for worker in self.workers if worker.process is not None}
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            worker = ours.get(ended.si_pid)
+            if worker is None or worker.process is None:
+                os.waitpid(ended.si_pid, 0)
+            else:
+                worker.process.wait()
+                ours.pop(ended.si_pid)
+
+    def _after_deaths(self) -> None:
+        """Settle for workers that ended, and start those whose pause is over."""
+        now = time.monotonic()
+        for worker in self.workers:
+            if worker.ended:
+                continue
+            if worker.process is None:
+                if now >= worker.restart_at:
+                    self._start(worker)
+            elif worker.process.returncode is not None:
+                self._bury(worker, worker.process)
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_at = now + KILL_MARGIN
+            for worker in self.workers:
+                if worker.process is not None:
+                    worker.process.kill()
+
+    def _bury(self, worker: WorkerProcess, process: subprocess.Popen[bytes]) -> None:
+        """End what a worker left, settle what it held, and decide whether it is replaced."""
+        code = process.returncode
+        if process.stdin is not None:
+            process.stdin.close()
+        worker.process = None
+        alive = [other.process.pid for other in self.workers if other.process is not None]
+        processes.end_all(lambda: processes.descendants(os.getpid(), spare=alive), KILL_MARGIN, self._reap)
+        self._tell_rescued(self.rescuer.settle_for(worker.name, "died"))
+        if code == 0 or self.stop is not None:
+            self._retire(worker)
+        elif code == QueuectlError.exit_code:
+            self.exit_code = code
+            self._retire(worker)
+        else:
+            steady = time.monotonic() - worker.started > STEADY
+            worker.deaths = 1 if steady else worker.deaths + 1
+            pause = 0.0 if worker.deaths == 1 else min(LONGEST_PAUSE, 0.1 * 2 ** (worker.deaths - 2))
+            worker.restart_at = time.monotonic() + pause
+            why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            self.events.tell("worker_died", worker=worker.name, why=why, restart_in=pause)
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        """Take the worker off the register: it ended as it was asked to. Its lock file stays, free for another."""
+        worker.ended = True
+        try:
+            self.store.workers.remove(worker.name)
+        except QueuectlError as error:
+            self.events.tell("warning", worker=worker.name, text=str(error))
+        os.close(worker.lock)
+        self.events.tell("worker_stopped", worker=worker.name)
+
+    # ------------------------------------------------------------------ others
+
+    def _look(self) -> None:
+        """Rescue what lost workers of any pool held, end what hangs on a frozen one, remove what is too old."""
+        now = time.monotonic()
+        if now < self.look_at:
+            return
+        self.look_at = now + PACE
+        try:
+            settings = self.store.settings.read()
+            self._tell_rescued(self.rescuer.rescue_dead())
+            names = [row.name for row in self.store.workers.rows()]
+            self._tell_rescued(self.rescuer.rescue_frozen(self.watch.frozen(names, now, settings.lease, PACE)))
+            if settings.retention and now >= self.prune_at:
+                self.prune_at = now + PRUNE_PACE
+                _, tokens = self.store.jobs.prune(settings.retention * 86_400, time.time())
+                for token in tokens:
+                    self.store.spool.remove(token)
+        except QueuectlError as error:
+            self.events.tell("warning", worker="pool", text=str(error))
+            if self.store.db.replaced():
+                self._pass_on("now")
+
+    def _tell_rescued(self, rescued: list[Rescued]) -> None:
+        for job_id, was in rescued:
+            teller = self.workers[0].name if self.workers else "pool"
+            self.events.tell("rescued", worker=teller, job=job_id, was=was)

@@ -1,0 +1,139 @@
+"""Process trees: becoming the one that orphans fall to, finding what is left of a job, and ending all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
+
+    import psutil
+
+__all__ = ["become_subreaper", "descendants", "end_all", "holders", "kill_tree", "send"]
+
+_PR_SET_CHILD_SUBREAPER = 36
+TOKEN_VARIABLE = "QUEUECTL_ATTEMPT_TOKEN"  # noqa: S105 - a name, not a secret
+
+
+def become_subreaper() -> bool:
+    """Make orphaned descendants children of this process, so that none can hide; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes  # noqa: PLC0415 - only here
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def descendants(pid: int, spare: Collection[int] = ()) -> list[psutil.Process]:
+    """Return the living descendants of ``pid``, leaving out the subtrees that begin at one of ``spare``."""
+    import psutil  # noqa: PLC0415 - 4 MB that only an ending needs
+
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            children.setdefault(process.ppid(), []).append(process)
+    found: list[psutil.Process] = []
+    todo = [pid]
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if child.pid not in spare:
+                todo.append(child.pid)
+                if not _is_zombie(child):
+                    found.append(child)
+    return found
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    """Tell whether the process is dead and only waits to be reaped; one that vanished counts too."""
+    import psutil  # noqa: PLC0415
+
+    try:
+        return bool(process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD))
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+def send(processes: Iterable[psutil.Process], number: int) -> None:
+    """Send a signal to each process; psutil makes sure that the pid was not given to another since."""
+    import psutil  # noqa: PLC0415
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
+
+
+def kill_tree(find: Callable[[], list[psutil.Process]]) -> None:
+    """Kill all that ``find`` returns: first stop them until it finds no new one, so that none forks away."""
+    stopped: set[int] = set()
+    for _ in range(20):
+        fresh = [process for process in find() if process.pid not in stopped]
+        if not fresh:
+            break
+        send(fresh, signal.SIGSTOP)
+        stopped.update(process.pid for process in fresh)
+    send(find(), signal.SIGKILL)
+
+
+def holders(tokens: Collection[str], spool: Path) -> list[psutil.Process]:
+    """Return the living processes that belong to one of the attempts ``tokens``, found from outside.
+
+    A process belongs to an attempt when its environment carries the token, or when it holds a file of the attempt
+    in the spool (a frozen worker in the middle of starting it does, too).
+    """
+    import psutil  # noqa: PLC0415
+
+    files = _identities(tokens, spool)
+    me = os.getpid()
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == me:
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            if (process.environ().get(TOKEN_VARIABLE) in tokens or _holds(process.pid, files)) and not _is_zombie(process):
+                found.append(process)
+    return found
+
+
+def _identities(tokens: Collection[str], spool: Path) -> set[tuple[int, int]]:
+    found = set()
+    for token in tokens:
+        for stream in ("stdout", "stderr"):
+            with contextlib.suppress(OSError):
+                status = os.stat(f"{spool}/{token}.{stream}")  # noqa: PTH116 - a plain name
+                found.add((status.st_dev, status.st_ino))
+    return found
+
+
+def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
+    """Tell whether the process has one of the files open (Linux; elsewhere the lock on the file still tells)."""
+    try:
+        handles = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - bare names
+    except OSError:
+        return False
+    for handle in handles:
+        with contextlib.suppress(OSError):
+            status = os.stat(f"/proc/{pid}/fd/{handle}")  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in files:
+                return True
+    return False
+
+
+def end_all(find: Callable[[], list[psutil.Process]], patience: float, reap: Callable[[], object]) -> bool:
+    """Kill what ``find`` returns, again and again until it finds nothing; False when something outlives ``patience``."""
+    deadline = time.monotonic() + patience
+    while find():
+        if time.monotonic() > deadline:
+            return False
+        kill_tree(find)
+        reap()
+        time.sleep(0.01)
+    return True

@@ -1,0 +1,77 @@
+"""A worker's words for whoever watches it: what it started, what came of it, what worries it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.lifecycle import Transition
+
+if TYPE_CHECKING:
+    from queuectl_nb.engine.events import Events
+    from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.claims import Ended
+
+__all__ = ["Reporter"]
+
+SHOWN = 400
+"""Characters of a command or of output in an event; an event stays below what a pipe takes whole."""
+
+
+class Reporter:
+    """Turns a worker's steps into events."""
+
+    def __init__(self, events: Events, name: str) -> None:
+        """Tell through ``events`` in the name of the worker ``name``."""
+        self.events = events
+        self.name = name
+        self._last_warning = ""
+
+    def started(self, lease: Lease, settings: Settings) -> None:
+        """Tell that an attempt began."""
+        if self.events.heard:
+            self.events.tell(
+                "started",
+                worker=self.name,
+                job=lease.job_id,
+                attempt=lease.attempts,
+                max_retries=lease.max_retries or settings.max_retries,
+                command=_start_of(lease.command),
+            )
+
+    def finished(self, each: Ended, transition: object) -> None:
+        """Tell what became of an attempt; a result that came too late is a warning."""
+        if not isinstance(transition, Transition):
+            self.warn(f"the result of job {each.lease.job_id} came too late and was dropped: it was rescued meanwhile")
+            return
+        self._last_warning = ""
+        if self.events.heard:
+            self.events.tell(
+                "finished",
+                worker=self.name,
+                job=each.lease.job_id,
+                outcome=each.outcome.name,
+                state=transition.state.value,
+                error=each.outcome.error,
+                stdout=_start_of(each.ending.stdout),
+                stderr=_start_of(each.ending.stderr),
+                run_at=transition.run_at,
+                reason=transition.reason,
+            )
+
+    def warn(self, text: str) -> None:
+        """Tell of a worry, once in a row."""
+        if text != self._last_warning:
+            self._last_warning = text
+            self.events.tell("warning", worker=self.name, text=text)
+            self.events.flush()
+
+    def flush(self) -> None:
+        """Send what was told so far."""
+        self.events.flush()
+
+
+def _start_of(text: str | bytes) -> str:
+    """Return the beginning of a command or stream as text."""
+    part = text[:SHOWN]
+    return part.decode("utf-8", "replace") if isinstance(part, bytes) else part

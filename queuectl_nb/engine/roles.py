@@ -1,0 +1,78 @@
+"""Putting a pool or a worker process together from its configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from queuectl_nb.engine import liveness
+from queuectl_nb.engine.events import Events
+from queuectl_nb.engine.processes import become_subreaper
+from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.store.store import Store
+
+__all__ = ["run_pool", "run_worker"]
+
+WORKER_PATIENCE = 1.0
+"""Seconds a worker or pool waits for the write gate before it looks after its processes again."""
+
+
+def run_pool(config: dict[str, Any]) -> int:
+    """Be a pool until all its workers have ended; return the exit code."""
+    from queuectl_nb.engine.pool import PoolProcess  # noqa: PLC0415 - a worker needs none of it
+
+    become_subreaper()
+    events = Events(1)
+    try:
+        store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
+        return PoolProcess(store, config, events).work()
+    except QueuectlError as error:
+        events.tell("failed", text=str(error), exit_code=error.exit_code)
+        events.flush()
+        return error.exit_code
+
+
+def run_worker(config: dict[str, Any]) -> int:
+    """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the queue is gone."""
+    from queuectl_nb.engine.local import LocalExecutor  # noqa: PLC0415
+    from queuectl_nb.engine.orders import Orders  # noqa: PLC0415
+    from queuectl_nb.engine.worker import Worker  # noqa: PLC0415
+
+    become_subreaper()
+    name, lock = config["name"], config["lock"]
+    os.set_inheritable(lock, False)
+    heart = liveness.Heartbeat(lock)
+    heart.start()
+    events = Events(1)
+    try:
+        store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
+        store.db.be_patient(WORKER_PATIENCE)
+        orders = Orders(store.db.spool, name, 0, config["parent"])
+        settings = store.settings.read()
+        heart.interval = min(1.0, settings.lease / 5)
+        executor = LocalExecutor(store.spool, store.path, os.environ, settings.max_retries)
+        worker = Worker(
+            store,
+            name,
+            host=liveness.host(),
+            queues=config["queues"],
+            drain=config["drain"],
+            executor=executor,
+            orders=orders,
+            events=events,
+        )
+        store.workers.running(name, os.getpid(), _now())
+        worker.work()
+        store.db.close()
+    except QueuectlError as error:
+        events.tell("warning", worker=name, text=str(error))
+        events.flush()
+        return QueuectlError.exit_code
+    return 0
+
+
+def _now() -> float:
+    import time  # noqa: PLC0415
+
+    return time.time()

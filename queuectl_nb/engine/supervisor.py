@@ -1,0 +1,203 @@
+"""A pool in the hands of whoever started it: the console, a script, a kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["Pool"]
+
+START_TIMEOUT = 60.0
+PIPE_SIZE = 1024 * 1024
+Event = dict[str, Any]
+
+
+class Pool:
+    """A pool of worker processes, started by :meth:`start`.
+
+    It runs in a session of its own, so that an interrupt of the kernel or terminal never reaches it. Unless
+    ``detach``, it ends within five seconds when this process ends, however that happens: a pipe and a pidfd tell it.
+
+    Attributes
+    ----------
+    names
+        The workers' names.
+    pid
+        The pool's process.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        path: Path,
+        *,
+        count: int,
+        queues: Sequence[str] = (),
+        drain: bool = False,
+        detach: bool = False,
+        allow_network_fs: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.path = path
+        self.count = count
+        self.detach = detach
+        self.names: list[str] = []
+        self._on_event = on_event
+        self._config = {
+            "db": str(path),
+            "count": count,
+            "queues": list(queues),
+            "drain": drain,
+            "lifeline": not detach,
+            "allow_network_fs": allow_network_fs,
+            "parent": os.getpid(),
+            "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._ready = threading.Event()
+        self._failure: Event | None = None
+
+    def start(self) -> Pool:
+        """Start the pool and return once its workers are registered; raise what kept it from starting."""
+        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
+        log = self.path.with_name(self.path.name + "-spool") / "worker" / "pool.log"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        errors = os.open(log, flags, 0o600)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        with contextlib.suppress(OSError, AttributeError):
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", entry, "pool", json.dumps(self._config)],
+                stdin=subprocess.DEVNULL if self.detach else subprocess.PIPE,
+                stdout=write,
+                stderr=errors,
+                cwd=self.path.parent,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+            os.close(errors)
+        threading.Thread(target=self._read, args=(read,), name="queuectl-events", daemon=True).start()
+        self._await_ready()
+        return self
+
+    def _await_ready(self) -> None:
+        self._ready.wait(START_TIMEOUT)
+        if self._failure is not None:
+            raise _error(self._failure)
+        if not self.names:
+            msg = f"the worker pool did not start; see {self.path}-spool/worker/pool.log"
+            raise BadEnvironment(msg)
+
+    def _read(self, handle: int) -> None:
+        """Read events in a thread of its own, until the last process that tells any has ended."""
+        with os.fdopen(handle, "rb") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    self._take(json.loads(line))
+                if self.detach and self.names:
+                    break
+        self._ready.set()
+        self._events.put(None)
+
+    def _take(self, event: Event) -> None:
+        if event["event"] == "pool_ready":
+            self.names = event["workers"]
+            self._ready.set()
+        elif event["event"] == "failed":
+            self._failure = event
+        if self._on_event is not None:
+            self._on_event(event)
+        else:
+            self._events.put(event)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The pool's process."""
+        if self._process is None:
+            msg = "the pool was not started"
+            raise RuntimeError(msg)
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """The pool's process id."""
+        return self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the pool still runs."""
+        return self.process.poll() is None
+
+    def events(self) -> Iterator[Event]:
+        """Yield what the workers tell, until the pool has ended; not for a pool with ``on_event``."""
+        while (event := self._events.get()) is not None:
+            yield event
+
+    def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
+        """Let the workers finish their jobs and end; ``now`` gives the jobs back instead.
+
+        A detached pool is stopped by a signal, since it has no pipe to us.
+        """
+        if not self.alive:
+            return
+        if self.process.stdin is None:
+            self.process.send_signal(15 if now else 2)
+        else:
+            with contextlib.suppress(OSError):
+                self.process.stdin.write(b"now\n" if now else b"drain\n")
+        if wait:
+            self.wait(timeout)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until all workers have ended and return the pool's exit code; ``OutOfTime`` at ``timeout`` seconds."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            msg = f"the workers have not ended after {timeout:g} seconds"
+            raise OutOfTime(msg) from None
+
+    def __enter__(self) -> Pool:
+        """Use the workers for the block; they finish their jobs at its end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the workers: in good order, or at once when the block failed or was interrupted."""
+        self.stop(now=kind is not None)
+
+    def __repr__(self) -> str:
+        state = "running" if self._process is not None and self.alive else "ended"
+        kind = " detached" if self.detach else ""
+        return f"<Pool {state}{kind}: {', '.join(self.names) or self.count} on {self.path}>"
+
+
+def _error(failure: Event) -> QueuectlError:
+    """Make an error of the pool's own last words, with their exit code."""
+    for kind in QueuectlError.__subclasses__():
+        if kind.exit_code == failure["exit_code"]:
+            return kind(failure["text"])
+    return BadEnvironment(failure["text"])
+
+

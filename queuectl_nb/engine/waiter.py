@@ -1,0 +1,119 @@
+"""One place to wait: children, signals, words from above, bells, the parent's death, a timeout. No polling."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import selectors
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Waiter"]
+
+
+class Waiter:
+    """Waits for named descriptors; signals arrive through a pipe, so that none is lost between look and wait.
+
+    ``exclusive`` descriptors (the common doorbell) are only waited for when the caller says that it is idle. Then
+    one ring wakes one of all the idle processes (EPOLLEXCLUSIVE); a busy one never swallows a ring.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._names: dict[int, str] = {self._read: "signal"}
+        self._base = _epoll()
+        self._idle = _epoll()
+        self._base.register(self._read)
+        self._idle.nest(self._base)
+        self.signals: set[int] = set()
+
+    def catch(self, numbers: Iterable[int]) -> None:
+        """Let these signals wake the waiter and land in ``signals``."""
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, _note)
+
+    def add(self, name: str, handle: int) -> None:
+        """Wait for ``handle`` under ``name``."""
+        self._names[handle] = name
+        self._base.register(handle)
+
+    def add_exclusive(self, name: str, handle: int) -> None:
+        """Wait for ``handle``, but only while idle, and share it fairly with other processes."""
+        self._names[handle] = name
+        self._idle.register(handle, exclusive=True)
+
+    def drop(self, handle: int) -> None:
+        """Wait for ``handle`` no more."""
+        self._names.pop(handle, None)
+        self._base.unregister(handle)
+
+    def wait(self, timeout: float | None, *, idle: bool = False) -> set[str]:
+        """Return the names of what is ready, after ``timeout`` seconds at the latest (None: for ever)."""
+        handles = self._idle.poll(timeout) if idle else self._base.poll(timeout)
+        if idle and self._base.handle in handles:
+            handles += self._base.poll(0)
+        names = {self._names[handle] for handle in handles if handle in self._names}
+        if "signal" in names:
+            with contextlib.suppress(BlockingIOError):
+                self.signals.update(os.read(self._read, 4096))
+        return names
+
+
+def _note(_number: int, _frame: object) -> None:
+    """Do nothing: the pipe carries the number."""
+
+
+class _Epoll:
+    """epoll, as far as it is needed here."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self.handle = self._poll.fileno()
+
+    def register(self, handle: int, *, exclusive: bool = False) -> None:
+        self._poll.register(handle, select.EPOLLIN | (select.EPOLLEXCLUSIVE if exclusive else 0))
+
+    def unregister(self, handle: int) -> None:
+        self._poll.unregister(handle)
+
+    def nest(self, other: _Epoll) -> None:
+        self._poll.register(other.handle, select.EPOLLIN)
+
+    def poll(self, timeout: float | None) -> list[int]:
+        return [handle for handle, _ in self._poll.poll(timeout)]
+
+
+class _Selector:
+    """The same on systems without epoll; every idle process is woken there, the first one wins."""
+
+    handle = -1
+
+    def __init__(self) -> None:
+        self._select = selectors.DefaultSelector()
+
+    def register(self, handle: int, *, exclusive: bool = False) -> None:
+        del exclusive
+        self._select.register(handle, selectors.EVENT_READ)
+
+    def unregister(self, handle: int) -> None:
+        self._select.unregister(handle)
+
+    def nest(self, other: _Selector) -> None:
+        self._inner = other._select  # noqa: SLF001 - of the same class
+
+    def poll(self, timeout: float | None) -> list[int]:
+        inner = getattr(self, "_inner", None)
+        for key in (inner.get_map() or {}).values() if inner else ():
+            if key.fd not in self._select.get_map():
+                self._select.register(key.fd, selectors.EVENT_READ)
+        return [key.fd for key, _ in self._select.select(timeout)]
+
+
+def _epoll() -> _Epoll:
+    return _Epoll() if sys.platform.startswith("linux") else _Selector()  # type: ignore[return-value]
