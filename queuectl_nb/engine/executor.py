@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from queuectl_nb.model.attempt import Lease, Usage
     from queuectl_nb.model.outcome import Outcome
 
@@ -41,6 +43,18 @@ class Run(Protocol):
     """Epoch seconds."""
     started: float
     """Monotonic seconds."""
+    named: bool
+    """Whether its files are named by its token yet."""
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Where its streams lie now."""
+
+    def settle_in(self) -> None:
+        """Give it files of its own, now that it lives for longer or printed much."""
+
+    def clear(self) -> None:
+        """Empty its files, if they are not its own: it is over and what it printed was taken."""
 
     def poll(self) -> Exit | None:
         """Return how the command ended, once it has."""

@@ -7,11 +7,12 @@ starts, and whoever settles in the dead worker's place reads it.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.attempt import Usage
+from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import (
     Cancelled,
     Exited,
@@ -24,14 +25,15 @@ from queuectl_nb.model.outcome import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Entry", "Journal", "read_journal"]
+__all__ = ["LARGEST_STREAM", "Journal", "read_journal"]
 
+LARGEST_STREAM = 16 * 1024
+"""Bytes of a stream that an entry holds; a larger one must lie in a file of its own by then."""
 _KINDS = {kind.__name__: kind for kind in (Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost)}
-Entry = tuple[Outcome, float, float | None, int | None, Usage]
-"""Outcome, finished_at, started_at (epoch seconds), pid, usage."""
+_FACTS = tuple(field.name for field in dataclasses.fields(Ending) if field.name != "usage")
+_USAGE = tuple(field.name for field in dataclasses.fields(Usage))
 
 
 def journal_path(worker_dir: Path, name: str) -> Path:
@@ -47,20 +49,14 @@ class Journal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._handle = os.open(journal_path(worker_dir, name), flags, 0o600)
 
-    def note(self, token: str, entry: Entry) -> None:
+    def note(self, token: str, outcome: Outcome, ending: Ending) -> None:
         """Write one outcome; a full disk leaves it to the database alone."""
-        outcome, finished_at, started_at, pid, usage = entry
-        facts = [getattr(outcome, slot) for slot in type(outcome).__slots__]
         line = [
             token,
             type(outcome).__name__,
-            facts,
-            finished_at,
-            started_at,
-            pid,
-            usage.user_cpu_s,
-            usage.system_cpu_s,
-            usage.max_rss_bytes,
+            [getattr(outcome, slot) for slot in type(outcome).__slots__],
+            [_plain(getattr(ending, fact)) for fact in _FACTS],
+            [getattr(ending.usage, fact) for fact in _USAGE],
         ]
         try:
             os.write(self._handle, json.dumps(line).encode() + b"\n")
@@ -72,22 +68,33 @@ class Journal:
         os.ftruncate(self._handle, 0)
 
 
-def read_journal(worker_dir: Path, name: str) -> dict[str, Entry]:
-    """Return a dead worker's outcomes by token; a line that was cut off is left out."""
+def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending]]:
+    """Return a dead worker's outcomes by token; a line that was cut off is left out.
+
+    A stream larger than :data:`LARGEST_STREAM` is not in its ending: it lies in the spool.
+    """
     try:
         lines = journal_path(worker_dir, name).read_bytes().splitlines()
     except OSError:
         return {}
-    found: dict[str, Entry] = {}
+    found: dict[str, tuple[Outcome, Ending]] = {}
     for line in lines:
         try:
-            token, kind, facts, finished_at, started_at, pid, *usage = json.loads(line)
+            token, kind, facts, ending, usage = json.loads(line)
         except ValueError:
             continue
-        found[token] = (_outcome(kind, facts), finished_at, started_at, pid, Usage(*usage))
+        outcome: Outcome = _KINDS[kind](*facts)
+        ended = {fact: _stream(value) for fact, value in zip(_FACTS, ending, strict=True)}
+        found[token] = (outcome, Ending(**ended, usage=Usage(*usage)))
     return found
 
 
-def _outcome(kind: str, facts: Sequence[object]) -> Outcome:
-    made: Outcome = _KINDS[kind](*facts)
-    return made
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact of an ending
+    """Return what JSON can hold: bytes as a list with one Latin-1 text; a large stream not at all."""
+    if isinstance(value, str | bytes) and len(value) > LARGEST_STREAM:
+        return ""
+    return [value.decode("latin-1")] if isinstance(value, bytes) else value
+
+
+def _stream(value: Any) -> Any:  # noqa: ANN401
+    return value[0].encode("latin-1") if isinstance(value, list) else value

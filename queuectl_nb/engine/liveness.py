@@ -1,9 +1,10 @@
 """Who is alive, told without a clock: a worker's lock file is flock'ed by the worker and by its pool.
 
-The file's first bytes are the worker's heartbeat, a counter that a thread of it raises: written in place, it needs
+The file's first eight bytes are the worker's heartbeat, a counter that a thread of it raises: written in place, it needs
 neither the database nor free disk, so a busy or full queue never makes a living worker look dead. Watchers time the
 counter on their own monotonic clock, and forget what they know after a gap in their own time: a suspended laptop, a
-stopped process group or a moved clock makes nobody look frozen.
+stopped process group or a moved clock makes nobody look frozen. After them stands the token of the attempt that the
+worker started last, so that whoever settles in its place knows what had begun.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Heartbeat", "Watch", "boot", "host", "is_dead", "lock_path", "take_lock"]
+__all__ = [
+    "Heartbeat",
+    "Watch",
+    "boot",
+    "current_token",
+    "host",
+    "is_dead",
+    "lock_path",
+    "mark_current",
+    "take_lock",
+]
 
 _BEAT = struct.Struct("<Q")
 
@@ -56,6 +67,19 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
         return None
     os.pwrite(handle, _BEAT.pack(0), 0)
     return handle
+
+
+def mark_current(handle: int, token: str) -> None:
+    """Write down which attempt is about to be started; the kernel keeps it whatever happens to this process."""
+    os.pwrite(handle, token.encode("ascii"), _BEAT.size)
+
+
+def current_token(worker_dir: Path, name: str) -> str:
+    """Return the token of the attempt that the worker started last; empty where it started none."""
+    try:
+        return lock_path(worker_dir, name).read_bytes()[_BEAT.size :].decode("ascii", "replace")
+    except OSError:
+        return ""
 
 
 def is_dead(worker_dir: Path, name: str) -> bool:

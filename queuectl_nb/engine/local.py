@@ -19,13 +19,13 @@ from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import psutil
 
     from queuectl_nb.model.attempt import Lease
-    from queuectl_nb.store.spool import Spool
+    from queuectl_nb.store.spool import Slot, Spool
 
 __all__ = ["LocalExecutor", "LocalRun"]
 
@@ -39,9 +39,30 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 class LocalExecutor:
     """Starts commands as children of this process, one at a time."""
 
-    def __init__(self, spool: Spool, db: Path, environ: Mapping[str, str], max_retries: int) -> None:
-        """Start commands with ``environ`` below what was recorded with the job; ``max_retries`` is the setting."""
+    def __init__(  # noqa: PLR0913
+        self,
+        spool: Spool,
+        slot: Slot,
+        mark: Callable[[str], None],
+        *,
+        db: Path,
+        environ: Mapping[str, str],
+        max_retries: int,
+    ) -> None:
+        """Start commands in the worker's ``slot``.
+
+        Parameters
+        ----------
+        mark
+            Called with an attempt's token right before it is started; must outlive this process.
+        environ
+            What lies below the environment that was recorded with a job.
+        max_retries
+            The setting, told to jobs that follow it.
+        """
         self.spool = spool
+        self.slot = slot
+        self.mark = mark
         self.max_retries = max_retries
         self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
 
@@ -70,13 +91,14 @@ class LocalExecutor:
             msg = f"working directory {lease.cwd}: {error.strerror}"
             raise CannotStart(msg) from error
         try:
-            out, err = self.spool.create(lease.token)
-        except FileExistsError:
+            out, err = self.slot.open()
+        except BlockingIOError:
             raise LeaseLost from None
         except OSError as error:
             raise NoRoom(str(error)) from error
         started_at, started = time.time(), time.monotonic()
         try:
+            self.mark(lease.token)
             pid = os.posix_spawn(
                 SHELL,
                 ["sh", "-c", lease.command],
@@ -91,7 +113,6 @@ class LocalExecutor:
                 setsigdef=_DEFAULT_SIGNALS,
             )
         except OSError as error:
-            self.spool.remove(lease.token)
             if error.errno in _NO_ROOM:
                 raise NoRoom(str(error)) from error
             msg = error.strerror or str(error)
@@ -99,20 +120,25 @@ class LocalExecutor:
         finally:
             os.close(out)
             os.close(err)
-        return LocalRun(lease, self.spool, pid, started_at, started)
+        return LocalRun(lease, self.slot, pid, started_at, started)
 
 
 class LocalRun:
     """A command that runs as a child of this process."""
 
-    def __init__(self, lease: Lease, spool: Spool, pid: int, started_at: float, started: float) -> None:
+    def __init__(self, lease: Lease, slot: Slot, pid: int, started_at: float, started: float) -> None:
         """Watch the child ``pid``."""
         self.lease = lease
-        self._spool = spool
+        self.slot = slot
+        self.named = False
         self.pid: int | None = pid
         self.started_at = started_at
         self.started = started
         self._exit: Exit | None = None
+
+    def clear(self) -> None:
+        """Empty the slot for the next attempt."""
+        self.slot.clear()
 
     def poll(self) -> Exit | None:
         """Reap what ended, adopted orphans included; return how the command ended, once it has."""
@@ -135,7 +161,20 @@ class LocalRun:
         """Find all of it: everything below this process, or, where orphans are not adopted (macOS), by its marks."""
         if _ADOPTS:
             return processes.descendants(os.getpid())
-        return processes.holders([self.lease.token], self._spool.folder)
+        return processes.holders([self.lease.token], self.paths.values())
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Where its streams lie now."""
+        if not self.named:
+            return self.slot.paths
+        return {stream: f"{self.slot.folder}/{self.lease.token}.{stream}" for stream in self.slot.paths}
+
+    def settle_in(self) -> None:
+        """Give it files of its own, now that it lives for longer or printed much."""
+        if not self.named:
+            self.slot.rename(self.lease.token)
+            self.named = True
 
     def terminate(self) -> None:
         """Send TERM to everything that the command started."""

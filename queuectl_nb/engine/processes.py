@@ -83,15 +83,15 @@ def kill_tree(find: Callable[[], list[psutil.Process]]) -> None:
     send(find(), signal.SIGKILL)
 
 
-def holders(tokens: Collection[str], spool: Path) -> list[psutil.Process]:
+def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil.Process]:
     """Return the living processes that belong to one of the attempts ``tokens``, found from outside.
 
-    A process belongs to an attempt when its environment carries the token, or when it holds a file of the attempt
-    in the spool (a frozen worker in the middle of starting it does, too).
+    A process belongs to an attempt when its environment carries the token, or when it holds one of the attempts'
+    files ``paths`` (a frozen worker in the middle of starting one does, too).
     """
     import psutil  # noqa: PLC0415
 
-    files = _identities(tokens, spool)
+    files = _identities(paths)
     me = os.getpid()
     found = []
     for process in psutil.process_iter():
@@ -103,13 +103,12 @@ def holders(tokens: Collection[str], spool: Path) -> list[psutil.Process]:
     return found
 
 
-def _identities(tokens: Collection[str], spool: Path) -> set[tuple[int, int]]:
+def _identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
     found = set()
-    for token in tokens:
-        for stream in ("stdout", "stderr"):
-            with contextlib.suppress(OSError):
-                status = os.stat(f"{spool}/{token}.{stream}")  # noqa: PTH116 - a plain name
-                found.add((status.st_dev, status.st_ino))
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)  # noqa: PTH116 - a plain name
+            found.add((status.st_dev, status.st_ino))
     return found
 
 

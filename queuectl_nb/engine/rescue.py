@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import doorbell, liveness, processes
-from queuectl_nb.engine.journal import read_journal
-from queuectl_nb.model.attempt import Ending
+from queuectl_nb.engine.collect import collect
+from queuectl_nb.engine.journal import LARGEST_STREAM, read_journal
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.claims import Claims, Ended, Held
 from queuectl_nb.store.spool import STREAMS
@@ -22,8 +23,10 @@ from queuectl_nb.store.spool import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from queuectl_nb.engine.journal import Entry
+    from queuectl_nb.model.attempt import Ending
+    from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.spool import Seal
     from queuectl_nb.store.store import Store
 
 __all__ = ["Rescued", "Rescuer"]
@@ -69,58 +72,52 @@ class Rescuer:
         if not held:
             return []
         journal = read_journal(self.store.worker_dir, name)
-        started = [each for each in held if self.store.spool.path(each.token, "stdout").exists()]
-        self._end_leftovers([each.token for each in started])
+        current = liveness.current_token(self.store.worker_dir, name)
+        self._end_leftovers(name, [each.token for each in held])
         settings = self.store.settings.read()
         found = []
         for each in held:
-            if self._settle(claims, each, journal.get(each.token), Lost(name, why), settings):
-                found.append((each.job_id, name))
+            seal = self.store.spool.seal(each.token, name, current=each.token == current)
+            if seal is None:
+                continue  # a process still holds the attempt's files: the next look tries again
+            with seal:
+                self._settle(claims, each, seal, journal.get(each.token), Lost(name, why), settings)
+            found.append((each.job_id, name))
         if found:
             doorbell.ring(doorbell.work_bell(self.store.db.spool))
         return found
 
-    def _end_leftovers(self, tokens: Sequence[str]) -> bool:
+    def _end_leftovers(self, name: str, tokens: Sequence[str]) -> None:
         """Kill every process that belongs to one of the attempts, until a look finds none."""
-        if not tokens:
-            return True
-        return processes.end_all(
-            lambda: processes.holders(tokens, self.store.spool.folder), PATIENCE, self.reap
-        )
+        spool = self.store.spool
+        paths = [*spool.slot(name).paths.values(), *(spool.path(token, stream) for token in tokens for stream in STREAMS)]
+        processes.end_all(lambda: processes.holders(tokens, paths), PATIENCE, self.reap)
 
-    def _settle(
-        self, claims: Claims, held: Held, noted: Entry | None, lost: Lost, settings: Settings
-    ) -> bool:
-        seal = self.store.spool.seal(held.token)
-        if seal is None:
-            return False  # something still holds the attempt's files; the next look tries again
-        with seal:
-            now = time.time()
-            facts = {"settings": settings, "now": now, "rand": random.random()}  # noqa: S311 - jitter
-            if not seal.started:
-                claims.turn(back=[held], **facts)
-                self.store.spool.remove(held.token)
-                return True
-            kept = {stream: self.store.spool.keep(held.token, stream, settings.output_limit) for stream in STREAMS}
-            out, err = kept["stdout"], kept["stderr"]
-            outcome, finished_at, started_at, pid, usage = noted or (lost, now, None, None, None)
-            ending = Ending(
-                finished_at=finished_at,
-                started_at=started_at,
-                pid=pid,
-                usage=usage or Ending(now).usage,
-                stdout=out.head,
-                stdout_tail=out.tail,
-                stdout_size=out.size,
-                stderr=err.head,
-                stderr_tail=err.tail,
-                stderr_size=err.size,
-                result=self.store.spool.result(held.token)[0],
-            )
-            claims.turn(ended=[Ended(held, outcome, ending)], **facts)
-            spooled = frozenset(stream for stream in STREAMS if kept[stream].spooled)
-            self.store.spool.remove(held.token, keep=spooled)
-        return True
+    def _settle(  # noqa: PLR0913 - all facts of the case
+        self,
+        claims: Claims,
+        held: Held,
+        seal: Seal,
+        noted: tuple[Outcome, Ending] | None,
+        lost: Lost,
+        settings: Settings,
+    ) -> None:
+        """Record the attempt as what it was: finished, never started, or lost."""
+        now = time.time()
+        rand = random.random()  # noqa: S311 - jitter
+        if noted is None and not seal.started:
+            claims.turn(back=[held], settings=settings, now=now, rand=rand)
+            return
+        ending, spooled = collect(self.store.spool, held.token, seal.paths, limit=settings.output_limit, finished_at=now)
+        outcome: Outcome = lost
+        if noted is not None:
+            outcome, known = noted
+            ending = ending if max(known.stdout_size, known.stderr_size) > LARGEST_STREAM else known
+            ending = replace(ending, finished_at=known.finished_at, started_at=known.started_at, pid=known.pid, usage=known.usage)
+        claims.turn(ended=[Ended(held, outcome, ending)], settings=settings, now=now, rand=rand)
+        self.store.spool.remove(held.token, spare=spooled)
+        if seal.started:
+            seal.clear()
 
     def rescue_frozen(self, names: Iterable[str]) -> list[Rescued]:
         """Settle for workers that live but do not move: their jobs are ended and run elsewhere."""

@@ -51,7 +51,14 @@ def run_worker(config: dict[str, Any]) -> int:
         orders = Orders(store.db.spool, name, 0, config["parent"])
         settings = store.settings.read()
         heart.interval = min(1.0, settings.lease / 5)
-        executor = LocalExecutor(store.spool, store.path, os.environ, settings.max_retries)
+        executor = LocalExecutor(
+            store.spool,
+            store.spool.slot(name),
+            lambda token: liveness.mark_current(lock, token),
+            db=store.path,
+            environ=os.environ,
+            max_retries=settings.max_retries,
+        )
         worker = Worker(
             store,
             name,

@@ -14,15 +14,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import doorbell
+from queuectl_nb.engine.collect import collect
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
-from queuectl_nb.engine.journal import Journal
+from queuectl_nb.engine.journal import LARGEST_STREAM, Journal
 from queuectl_nb.engine.report import Reporter
-from queuectl_nb.model.attempt import Ending, Lease, Usage
+from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.errors import BadEnvironment, Busy, SpoiltSetting
 from queuectl_nb.model.outcome import Cancelled, NotStarted, Outcome, Returned, TimedOut
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims, Ended
-from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Worker:
         self.claimed: deque[Lease] = deque()
         self.back: list[Lease] = []
         self.ended: list[Ended] = []
-        self.spooled: dict[str, frozenset[str]] = {}
+        self.files: dict[str, frozenset[str]] = {}  # attempts with files to remove once recorded, and what stays
         self.run: Run | None = None
         self.recorded = False  # whether the running attempt's pid is in the database
         self.verdict: Outcome | None = None  # why we are ending the running attempt
@@ -102,6 +102,8 @@ class Worker:
             if self.run is None and not self.ended and not self.back and (self.orders.stop or self.drained):
                 break
             self._sleep()
+        if self.drained:
+            doorbell.ring(doorbell.work_bell(self.store.db.spool))  # the other workers may go, too
         self.report.flush()
 
     def _heed(self) -> None:
@@ -174,10 +176,18 @@ class Worker:
                 return
             if not self.kill_at:
                 self._begin_to_end(run)
-        elif self.verdict is None:
+            self._sweep(run)
+            return
+        if not run.named and time.monotonic() - run.started >= PATIENCE:
+            run.settle_in()
+        if self.verdict is None:
             limit = self.settings.timeout_for(run.lease.timeout)
             if limit is not None and time.monotonic() - run.started >= limit:
                 self._end_run(run, TimedOut(limit))
+        self._sweep(run)
+
+    def _sweep(self, run: Run) -> None:
+        """Kill what did not end within its grace, again and again until it is gone."""
         if self.kill_at and time.monotonic() >= self.kill_at:
             run.kill()
             self.kill_at = time.monotonic() + SWEEP_PACE
@@ -196,33 +206,29 @@ class Worker:
 
     def _collect(self, run: Run, ended: Exit) -> None:
         """Take over what a finished run left: outcome, usage, output, result."""
-        lease = run.lease
-        limit = self.settings.output_limit
-        kept = {stream: self.store.spool.keep(lease.token, stream, limit) for stream in STREAMS}
-        self.spooled[lease.token] = frozenset(stream for stream in STREAMS if kept[stream].spooled)
-        result, note = self.store.spool.result(lease.token)
-        out, err = kept["stdout"], kept["stderr"]
-        ending = Ending(
+        token = run.lease.token
+        ending, spooled = collect(
+            self.store.spool,
+            token,
+            run.paths,
+            limit=self.settings.output_limit,
             finished_at=time.time(),
             started_at=run.started_at,
             pid=run.pid,
             usage=ended.usage,
-            stdout=out.head,
-            stdout_tail=out.tail,
-            stdout_size=out.size,
-            stderr=err.head,
-            stderr_tail=err.tail,
-            stderr_size=err.size,
-            result=result,
-            note=note,
         )
-        outcome = self.verdict or ended.outcome
+        if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
+            run.settle_in()
+        self._ended(run.lease, self.verdict or ended.outcome, ending)
+        if run.named or ending.result is not None or ending.note is not None:
+            self.files[token] = spooled
+        if not run.named and (ending.stdout_size or ending.stderr_size):
+            run.clear()
         self.run = self.exit = self.verdict = None
         self.kill_at = 0.0
-        self._ended(lease, outcome, ending)
 
     def _ended(self, lease: Lease, outcome: Outcome, ending: Ending) -> None:
-        self.journal.note(lease.token, (outcome, ending.finished_at, ending.started_at, ending.pid, ending.usage))
+        self.journal.note(lease.token, outcome, ending)
         self.ended.append(Ended(lease, outcome, ending))
 
     # ------------------------------------------------------------------ settle and claim
@@ -262,7 +268,7 @@ class Worker:
         if long_run:
             self.back += self.claimed
             self.claimed.clear()
-            self.ahead = 1
+            self.ahead = max(1, self.ahead // 2)
         want = 0 if long_run or self.claimed or self.orders.stop else self.ahead
         version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
         try:
@@ -306,8 +312,8 @@ class Worker:
         """Clean up behind the attempts that are recorded now, and tell of them."""
         rings = False
         for each, transition in zip(self.ended, settled, strict=True):
-            token = each.lease.token
-            self.store.spool.remove(token, keep=self.spooled.pop(token, frozenset()))
+            if (spared := self.files.pop(each.lease.token, None)) is not None:
+                self.store.spool.remove(each.lease.token, spare=spared)
             self.report.finished(each, transition)
             rings = rings or getattr(transition, "state", None) in (State.FAILED, State.PENDING)
         if self.ended:

@@ -1,8 +1,9 @@
 """The spool: files beside the database into which jobs write, and what is kept of them afterwards.
 
-An attempt's files are named by its token and made by whoever starts it, exclusively: a file that is there says
-that the attempt was started. Each is flock'ed through the very descriptor that the job inherits, so a lock that is
-held says that some process of the job is alive, whatever its session, parent, environment or pid namespace.
+An attempt begins in its worker's own pair of files, the slot, which is used again and again: making two files for a
+command that lives a millisecond would cost as much as the command. One that lives longer, or prints more, gets files
+named by its token. All are flock'ed through the very descriptor that the job inherits, so a lock that is held says
+that some process of the job is alive, whatever its session, parent, environment or pid namespace.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Kept", "Seal", "Spool"]
+__all__ = ["STREAMS", "Kept", "Seal", "Slot", "Spool", "keep"]
 
 STREAMS = ("stdout", "stderr")
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes of JSON that a job may leave as its result."""
-_FLAGS = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+TOKEN_LENGTH = 32
+_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Kept(NamedTuple):
@@ -32,21 +34,70 @@ class Kept(NamedTuple):
     """Whether the rest stays in the spool."""
 
 
-class Seal:
-    """The lock on an attempt whose worker is lost; ``started`` tells whether it had ever begun."""
+NOTHING = Kept("", None, 0, spooled=False)
 
-    def __init__(self, handle: int, *, started: bool) -> None:
-        """Hold the descriptor ``handle``."""
-        self._handle = handle
+
+class Slot:
+    """A worker's pair of files, in which each of its attempts begins."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Use ``NAME.stdout`` and ``NAME.stderr`` in ``folder``."""
+        self.folder = folder
+        self.paths = {stream: f"{folder}/{name}.{stream}" for stream in STREAMS}
+
+    def open(self) -> tuple[int, int]:
+        """Return the two files' descriptors (stdout, stderr), empty and locked, for a job to inherit.
+
+        Raises
+        ------
+        BlockingIOError
+            Somebody holds one: a process of an earlier attempt, or a rescuer who settles in this worker's place.
+        """
+        out = _open_locked(self.paths["stdout"])
+        try:
+            return out, _open_locked(self.paths["stderr"])
+        except BaseException:
+            os.close(out)
+            raise
+
+    def rename(self, token: str) -> None:
+        """Give the attempt that runs in the slot files of its own; the next one gets fresh ones."""
+        for stream, path in self.paths.items():
+            os.rename(path, f"{self.folder}/{token}.{stream}")  # noqa: PTH104 - plain names
+
+    def clear(self) -> None:
+        """Empty the files behind an attempt that is over."""
+        for path in self.paths.values():
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_size:  # noqa: PTH116 - on the hot path
+                    os.truncate(path, 0)
+
+
+class Seal:
+    """The locks on an attempt of a lost worker, taken while none of its processes lives.
+
+    While they are held nothing can be started in the worker's slot. ``started`` tells whether the attempt had begun.
+    """
+
+    def __init__(self, handles: list[int], slot: Slot, paths: dict[str, str], *, started: bool) -> None:
+        """Hold the descriptors; ``paths`` are where the attempt's streams lie."""
+        self._handles = handles
+        self._slot = slot
+        self.paths = paths
         self.started = started
 
     def __enter__(self) -> Seal:
-        """Keep the lock until the end of the block."""
+        """Keep the locks until the end of the block, by which the attempt is settled."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the lock go; by now the attempt is settled and its file removed."""
-        os.close(self._handle)
+        """Let the locks go."""
+        for handle in self._handles:
+            os.close(handle)
+
+    def clear(self) -> None:
+        """Empty the slot after the attempt that had begun in it was settled."""
+        self._slot.clear()
 
 
 class Spool:
@@ -60,68 +111,28 @@ class Spool:
         """Return the file of a stream (``stdout``, ``stderr``) or of the ``result``."""
         return self.folder / f"{token}.{stream}"
 
-    def create(self, token: str) -> tuple[int, int]:
-        """Make an attempt's two files, locked, and return their descriptors (stdout, stderr).
+    def slot(self, worker: str) -> Slot:
+        """Return the slot of a worker."""
+        return Slot(self.folder, worker)
 
-        Raises
-        ------
-        FileExistsError
-            Somebody else made them: the attempt is not ours to start any more.
+    def seal(self, token: str, worker: str, *, current: bool) -> Seal | None:
+        """Take an attempt's locks in the place of its lost ``worker``; None while any process of it may live.
+
+        ``current`` tells whether the attempt is the last that the worker started.
         """
-        base = f"{self.folder}/{token}."
-        out = os.open(base + "stdout", _FLAGS, 0o600)
+        slot = self.slot(worker)
+        named = {stream: f"{self.folder}/{token}.{stream}" for stream in STREAMS}
+        named = {stream: path for stream, path in named.items() if os.path.exists(path)}  # noqa: PTH110
+        handles: list[int] = []
         try:
-            _lock_for_job(out)
-            err = os.open(base + "stderr", _FLAGS, 0o600)
-        except BaseException:
-            os.close(out)
-            raise
-        fcntl.flock(err, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return out, err
-
-    def seal(self, token: str) -> Seal | None:
-        """Take an attempt's lock in the place of its lost worker; None while any process of it lives.
-
-        From then on :meth:`create` fails for it, even in a worker that was frozen in the middle of that call: it
-        finds the lock taken, or the file unlinked.
-        """
-        path = self.path(token, "stdout")
-        started = True
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            try:
-                handle = os.open(path, _FLAGS, 0o600)
-            except FileExistsError:
-                return None  # made this very moment: look again
-            started = False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in (*named.values(), *slot.paths.values()):
+                handles.append(_open_locked(path))  # noqa: PERF401 - what is open must be closed on failure
         except BlockingIOError:
-            os.close(handle)
+            for handle in handles:
+                os.close(handle)
             return None
-        if self._locked(self.path(token, "stderr")):
-            os.close(handle)
-            return None
-        return Seal(handle, started=started)
-
-    def held(self, token: str) -> bool:
-        """Tell whether any process still holds one of the attempt's files."""
-        return any(self._locked(self.path(token, stream)) for stream in STREAMS)
-
-    @staticmethod
-    def _locked(path: Path) -> bool:
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        paths = {**(slot.paths if current else {}), **named}
+        return Seal(handles, slot, paths, started=bool(named) or current)
 
     def size(self, token: str, stream: str) -> int:
         """Return how many bytes the stream has so far; 0 where there is no file."""
@@ -130,29 +141,10 @@ class Spool:
         except FileNotFoundError:
             return 0
 
-    def keep(self, token: str, stream: str, limit: int) -> Kept:
-        """Return what the database keeps of a stream under ``limit`` bytes: half of it from either end."""
-        size = self.size(token, stream)
-        if not size:
-            return Kept("", None, 0, spooled=False)
-        if size <= limit:
-            return Kept(_text(self._read(token, stream, 0, size)), None, size, spooled=False)
-        half = limit // 2
-        head = _cut_end(self._read(token, stream, 0, half))
-        tail = _cut_start(self._read(token, stream, size - half, half))
-        return Kept(_text(head), _text(tail), size, spooled=True)
-
-    def _read(self, token: str, stream: str, offset: int, count: int) -> bytes:
-        handle = os.open(self.path(token, stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            return os.pread(handle, count, offset)
-        finally:
-            os.close(handle)
-
     def piece(self, token: str, stream: str, offset: int, count: int) -> bytes | None:
         """Return up to ``count`` bytes of a spooled stream from ``offset``; None where it is not in the spool."""
         try:
-            return self._read(token, stream, offset, count)
+            return _read(f"{self.folder}/{token}.{stream}", offset, count)
         except FileNotFoundError:
             return None
 
@@ -172,30 +164,56 @@ class Spool:
         except (ValueError, RecursionError, OSError) as error:
             return None, f"its result was not taken: not valid JSON ({error})"
 
-    def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
-        """Remove an attempt's files, those of the streams in ``keep`` aside."""
+    def remove(self, token: str, *, spare: frozenset[str] = frozenset()) -> None:
+        """Remove an attempt's files, those of the streams in ``spare`` aside."""
         for stream in (*STREAMS, "result"):
-            if stream not in keep:
+            if stream not in spare:
                 with contextlib.suppress(OSError):
                     os.unlink(f"{self.folder}/{token}.{stream}")  # noqa: PTH108 - on the hot path
 
     def tokens(self) -> set[str]:
         """Return the tokens of which something is spooled."""
-        return {name.partition(".")[0] for name in os.listdir(self.folder)}  # noqa: PTH208
+        names = {name.partition(".")[0] for name in os.listdir(self.folder)}  # noqa: PTH208
+        return {name for name in names if len(name) == TOKEN_LENGTH and "-" not in name}
 
     def total(self) -> int:
         """Return the bytes on disk."""
         return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(self.folder))
 
 
-def _lock_for_job(handle: int) -> None:
-    """Lock the file that the job will inherit; fail as if it had been there when a rescuer was faster."""
+def keep(path: str, limit: int) -> Kept:
+    """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end."""
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116 - on the hot path: mostly there is nothing
+    except FileNotFoundError:
+        return NOTHING
+    if not size:
+        return NOTHING
+    if size <= limit:
+        return Kept(_text(_read(path, 0, size)), None, size, spooled=False)
+    half = limit // 2
+    head = _cut_end(_read(path, 0, half))
+    tail = _cut_start(_read(path, size - half, half))
+    return Kept(_text(head), _text(tail), size, spooled=True)
+
+
+def _open_locked(path: str) -> int:
+    """Open a file for appending and lock it; raise BlockingIOError where somebody holds it."""
+    handle = os.open(path, _FLAGS, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise FileExistsError from None
-    if not os.fstat(handle).st_nlink:
-        raise FileExistsError
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _read(path: str, offset: int, count: int) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.pread(handle, count, offset)
+    finally:
+        os.close(handle)
 
 
 def _text(raw: bytes) -> str | bytes:
