@@ -49,7 +49,7 @@ TAKES: Mapping[str, frozenset[State]] = {
 }
 
 
-class IllegalMove(AssertionError):
+class IllegalMove(AssertionError):  # noqa: N818 - says what is wrong, as its siblings in errors do
     """The code tried a move that :data:`TRANSITIONS` does not have. A bug, never a user's mistake."""
 
 

@@ -7,17 +7,17 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
-from queuectl_nb.store.filesystem import check_place, make_private_dir, make_private_file, spool_dir
+from queuectl_nb.store.filesystem import check_place, make_private_dir, make_private_file, real_path, spool_dir
 from queuectl_nb.store.gate import Hold, WriteGate
 from queuectl_nb.store.trouble import OURS, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import TracebackType
 
 __all__ = ["Database"]
@@ -49,23 +49,20 @@ class Database:
         """
         self.path = path
         self.patience = PATIENCE
-        # all names of a file must lead to one spool: its locks tell who is alive
-        self._file = os.path.realpath(path)
-        self.spool = spool_dir(Path(self._file))
+        self._file = real_path(path)
+        self.spool = spool_dir(self._file)
         self.gate = WriteGate(self.spool / "write.lock")
         self._local = _Local()
         self._pid = os.getpid()
         local_disk = check_place(path, allow_network_fs=allow_network_fs)
         with self.plain_errors():
-            make_private_file(Path(self._file))
+            make_private_file(self._file)
             self._identity = self._stat()
             connection = self.connection()
             if not schema.is_current(connection):
                 schema.refuse_foreign(connection, path)
             make_private_dir(self.spool)
-            schema.ensure(
-                connection, path, "wal" if local_disk else "delete", lambda: self.gate.hold(self.patience)
-            )
+            schema.ensure(connection, path, "wal" if local_disk else "delete", lambda: self.gate.hold(self.patience))
 
     def _stat(self) -> tuple[int, int]:
         found = os.stat(self._file)  # noqa: PTH116 - asked before every look
@@ -144,7 +141,7 @@ class Database:
     def check_identity(self) -> None:
         """Raise when the file is not ours any more: what we would write, nobody would ever read."""
         if self.replaced():
-            msg = f"the queue {self.path} was deleted or replaced while in use; start anew on the file that is there now"
+            msg = f"the queue {self.path} was deleted or replaced while in use; begin anew with the file that is there"
             raise BadEnvironment(msg)
 
     @contextmanager
@@ -159,7 +156,7 @@ class Database:
 
 
 class _Write:
-    """A write transaction as a ``with`` block; an interrupt (Ctrl+C in a cell) leaves neither it nor the gate behind."""
+    """A write transaction as a ``with`` block; Ctrl+C in the middle leaves neither it nor the gate behind."""
 
     def __init__(self, db: Database, local: _Local) -> None:
         self._db = db
@@ -212,7 +209,7 @@ class _Write:
     def _end(self, *, commit: bool) -> None:
         connection = self._connection
         try:
-            if connection is not None and connection.in_transaction:
+            if connection is not None:
                 try:
                     if commit:
                         connection.execute("COMMIT")

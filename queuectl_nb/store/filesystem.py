@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 from queuectl_nb.model.errors import BadEnvironment
 
-__all__ = ["find_queue", "home_queue", "make_private_dir", "make_private_file", "network_type", "spool_dir"]
+__all__ = [
+    "check_place",
+    "find_queue",
+    "home_queue",
+    "make_private_dir",
+    "make_private_file",
+    "network_type",
+    "real_path",
+    "spool_dir",
+]
 
 PROJECT_DIR = ".queuectl"
 FILE_NAME = "queue.db"
 NETWORK_TYPES = frozenset(
-    "9p afs beegfs ceph cifs davfs fuse.davfs2 fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs glusterfs gpfs lustre"
-    " ncpfs nfs nfs4 ocfs2 orangefs panfs prl_fs smb3 smbfs vboxsf".split()
+    (
+        *("9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"),
+        *("ocfs2", "orangefs", "panfs", "prl_fs", "smb3", "smbfs", "vboxsf"),
+        *("fuse.davfs2", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
+    )
 )
 """Types on which flock or shared memory is not the same for two hosts, or not there at all."""
+_POINT = 4  # the mount point's place in a line of mountinfo
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def home_queue() -> Path:
@@ -27,25 +42,81 @@ def home_queue() -> Path:
 
 
 def find_queue(given: str | os.PathLike[str] | None = None) -> Path:
-    """Return the absolute path of the queue: given, ``$QUEUECTL_DB``, nearest ``.queuectl/`` upwards, the user's."""
+    """Return the absolute path of the queue: given, ``$QUEUECTL_DB``, nearest ``.queuectl/`` upwards, the user's.
+
+    A ``.queuectl/`` of another user is passed over: its jobs would run as us.
+    """
     named = given or os.environ.get("QUEUECTL_DB")
     if named:
-        path = Path(named).expanduser()
-        return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link that is meant to stay
+        path = os.path.expanduser(named)  # noqa: PTH111 - leaves an unknown ~name as it is
+        try:
+            return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link that is meant to stay
+        except FileNotFoundError:
+            msg = f"the working directory is gone, so {path} leads nowhere; name the queue by its absolute path"
+            raise BadEnvironment(msg) from None
     try:
         here = Path.cwd()
     except FileNotFoundError:
         return home_queue()
     for folder in (here, *here.parents):
-        path = folder / PROJECT_DIR / FILE_NAME
-        if path.parent.is_dir():
-            return path
+        if _is_our_dir(folder / PROJECT_DIR):
+            return folder / PROJECT_DIR / FILE_NAME
     return home_queue()
+
+
+def _is_our_dir(path: Path) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def spool_dir(path: Path) -> Path:
     """Return the directory beside a queue's file that holds output, locks and bells."""
     return path.with_name(path.name + "-spool")
+
+
+def real_path(path: Path) -> Path:
+    """Return the path with all links resolved: all names of a file must lead to one spool, whose locks tell who lives."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        msg = f"{ascii(str(path))} cannot be opened: {getattr(error, 'strerror', None) or error}"
+        raise BadEnvironment(msg) from error
+
+
+def check_place(path: Path, *, allow_network_fs: bool) -> bool:
+    """Tell whether a queue at ``path`` lies on a local disk; raise :class:`BadEnvironment` where none can lie."""
+    real = real_path(path)
+    try:
+        found = real.stat()
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        msg = f"{path} cannot be opened: {error.strerror}"
+        raise BadEnvironment(msg) from error
+    if found is None:
+        if not os.path.isdir(real.parent):  # noqa: PTH112 - never raises
+            msg = f"there is no folder {real.parent} for the queue; make it first, or name another with --db"
+            raise BadEnvironment(msg)
+    elif stat.S_ISDIR(found.st_mode):
+        msg = f"{path} is a folder; --db names the queue's file, such as {path / FILE_NAME}"
+        raise BadEnvironment(msg)
+    elif not stat.S_ISREG(found.st_mode):
+        msg = f"{path} is no regular file; name another with --db"
+        raise BadEnvironment(msg)
+    elif found.st_uid != os.geteuid():
+        msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; name another queue with --db"
+        raise BadEnvironment(msg)
+    kind = network_type(real)
+    if kind is not None and not allow_network_fs:
+        msg = (
+            f"{path} is on a network file system ({kind}), where locks cannot be trusted;"
+            " name a local file with --db or QUEUECTL_DB, or take --allow-network-fs for use from one host only"
+        )
+        raise BadEnvironment(msg)
+    return kind is None
 
 
 def make_private_dir(path: Path) -> None:
@@ -93,7 +164,10 @@ def network_type(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None
     best, kind = -1, ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        point = left.split(" ")[4].encode("latin-1", "ignore").decode("unicode_escape")
+        fields = left.split(" ")
+        if len(fields) < _POINT + 1:
+            continue
+        point = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[_POINT])
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= best:
             best, kind = len(point), right.split(" ")[0]

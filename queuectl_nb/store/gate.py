@@ -18,7 +18,92 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["WriteGate"]
+__all__ = ["Hold", "WriteGate"]
+
+_open_handles: set[_Handle] = set()
+"""This process's handles on lock files, so that a fork's child can drop the copies that it was born with: a copy
+would keep the lock after the parent's death."""
+
+
+class _Handle:
+    """A descriptor that is closed once, however often it is asked to."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        _open_handles.add(self)
+
+    def close(self) -> None:
+        if self.number >= 0:
+            number, self.number = self.number, -1
+            _open_handles.discard(self)
+            os.close(number)
+
+
+def _drop_copies() -> None:
+    for handle in tuple(_open_handles):
+        handle.close()
+
+
+os.register_at_fork(after_in_child=_drop_copies)
+
+
+class Hold:
+    """One use of the gate: :meth:`take` it, and :meth:`drop` it whatever happened, also when it was never taken."""
+
+    def __init__(self, path: Path) -> None:
+        """Use the lock file ``path``."""
+        self._path = path
+        self._handle: _Handle | None = None
+
+    def take(self, patience: float) -> None:
+        """Wait until the gate is ours; raise :class:`Busy` when it does not open within ``patience`` seconds."""
+        try:
+            self._handle = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        except OSError as error:
+            msg = f"cannot open the write lock {self._path}: {error.strerror}"
+            raise BadEnvironment(msg) from error
+        try:
+            fcntl.flock(self._handle.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _wait(self._handle.number, patience)
+        except OSError as error:
+            msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
+            raise BadEnvironment(msg) from error
+
+    def drop(self) -> None:
+        """Open the gate for the others."""
+        if self._handle is not None and self._handle.number >= 0:
+            # before closing, since a child that was forked meanwhile may have a copy of the handle
+            fcntl.flock(self._handle.number, fcntl.LOCK_UN)
+            self._handle.close()
+
+
+def _wait(number: int, patience: float) -> None:
+    """Wait in the kernel's queue; a thread does the waiting, since flock itself knows no deadline.
+
+    The thread waits on a duplicate, which shares its lock with the original, and closes it as soon as it is
+    locked: when we have given up meanwhile and closed ours, the lock goes with the last of the two.
+    """
+    copy = _Handle(os.dup(number))
+    locked = threading.Event()
+
+    def wait() -> None:
+        try:
+            fcntl.flock(copy.number, fcntl.LOCK_EX)
+            locked.set()
+        finally:
+            copy.close()
+
+    try:
+        threading.Thread(target=wait, name="queuectl-write-gate", daemon=True).start()
+    except BaseException:
+        copy.close()
+        raise
+    if not locked.wait(patience):
+        msg = f"the queue is busy: another process has held its write lock for {patience:g} seconds; try again"
+        raise Busy(msg)
 
 
 class WriteGate:
@@ -28,56 +113,12 @@ class WriteGate:
         """Use the lock file ``path``; it is made when first needed."""
         self.path = path
 
-    def _open(self) -> int:
-        try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            msg = f"cannot open the write lock {self.path}: {error.strerror}"
-            raise BadEnvironment(msg) from error
-
     @contextmanager
     def hold(self, patience: float) -> Iterator[None]:
         """Hold the gate; raise :class:`Busy` when it does not open within ``patience`` seconds."""
-        handle = self._open()
+        hold = Hold(self.path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            handle = self._wait(patience)
-        try:
+            hold.take(patience)
             yield
         finally:
-            os.close(handle)
-
-    def _wait(self, patience: float) -> int:
-        """Wait in the kernel's queue; a thread does the waiting, since flock itself knows no deadline.
-
-        The thread has a file description of its own: when we give up, it closes that as soon as it gets the lock.
-        """
-        handle = self._open()
-        decided = threading.Lock()
-        locked = threading.Event()
-        abandoned = False
-
-        def wait() -> None:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            with decided:
-                locked.set()
-                if abandoned:
-                    os.close(handle)
-
-        threading.Thread(target=wait, name="queuectl-write-gate", daemon=True).start()
-        try:
-            locked.wait(patience)
-        except BaseException:
-            with decided:
-                abandoned = True
-                if locked.is_set():
-                    os.close(handle)
-            raise
-        with decided:
-            abandoned = not locked.is_set()
-        if abandoned:
-            msg = f"the queue is busy: another process has held its write lock for {patience:g} seconds; try again"
-            raise Busy(msg)
-        return handle
+            hold.drop()
