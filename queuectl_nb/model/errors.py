@@ -58,12 +58,13 @@ class SpoiltSetting(BadEnvironment):
     """A stored setting is not valid any more, most likely edited by hand."""
 
     def __init__(self, key: str, value: object, why: str) -> None:
-        """Name the ``key``, the stored ``value`` and ``why`` it cannot be used."""
+        """Name the ``key``, the stored ``value`` and ``why`` that cannot be used (which quotes it)."""
         super().__init__(
-            f"setting {key} is stored as {value!r}: {why};"
+            f"setting {key} is spoilt: {why};"
             f" mend it with 'queuectl config set {key} VALUE' or 'queuectl config unset {key}'"
         )
         self.key = key
+        self.value = value
 
 
 class Busy(QueuectlError):  # noqa: N818

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadInput, SpoiltSetting
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.words import choice, seconds, whole
+from queuectl_nb.model.words import choice, seconds, shown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ def _patterns(key: str, value: object) -> str:
         return ""
     for word in words:
         if not _PATTERN.match(word):
-            msg = f"{key} takes names and globs with a comma between (PATH,CONDA_*), not {ascii(value)}"
+            msg = f"{key} takes names and globs with a comma between (PATH,CONDA_*), not {shown(value)}"
             raise BadInput(msg)
     return ",".join(words)
 
@@ -73,7 +73,9 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("timeout", "decimal", 30, 0, 365 * DAY, "seconds", "longest run of an attempt; 0 for no limit"),
         Setting("lease", "decimal", 10, 2, 3600, "seconds", "silence after which a frozen worker's job is rescued"),
         Setting("kill_grace", "decimal", 5, 0, 600, "seconds", "from TERM to KILL when a job is ended"),
-        Setting("output_limit", "whole", MIB, 0, 64 * MIB, "bytes", "kept of each stream in the database, head and tail"),
+        Setting(
+            "output_limit", "whole", MIB, 0, 64 * MIB, "bytes", "kept of each stream in the database, head and tail"
+        ),
         Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "kept of each stream on disk"),
         Setting("retention", "decimal", 0, 0, 36_500, "days", "jobs at rest for longer are removed; 0 keeps them"),
         Setting(

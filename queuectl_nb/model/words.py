@@ -5,9 +5,11 @@ Strict on purpose: no ``1_000``, no full-width digits, no ``true`` for 1, no ``n
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from datetime import UTC, datetime
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadInput
@@ -27,6 +29,7 @@ __all__ = [
     "name",
     "plain_text",
     "seconds",
+    "shown",
     "whole",
 ]
 
@@ -43,12 +46,17 @@ _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhms])\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _SHOWN = 60
+_EPOCH_MS = 210_866_760_000_000
+"""The Julian day of 1970, in the milliseconds in which SQLite counts."""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Quote a value for an error line: one line, ASCII, not too long."""
-    text = ascii(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    try:
+        text = ascii(value)
+    except ValueError:  # an int of more digits than Python writes out
+        text = "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def choice(what: str, value: str, valid: Iterable[str]) -> str:
@@ -56,14 +64,14 @@ def choice(what: str, value: str, valid: Iterable[str]) -> str:
     known = list(valid)
     if value in known:
         return value
-    msg = f"{what} {_shown(value)} is unknown; valid: {', '.join(known)}"
+    msg = f"{what} {shown(value)} is unknown; valid: {', '.join(known)}"
     raise BadInput(msg)
 
 
 def plain_text(what: str, value: object) -> str:
     """Return a string that can be stored: valid Unicode without NUL."""
     if not isinstance(value, str):
-        msg = f"{what} must be text, not {_shown(value)}"
+        msg = f"{what} must be text, not {shown(value)}"
         raise BadInput(msg)
     if "\0" in value:
         msg = f"{what} contains a NUL character"
@@ -83,7 +91,7 @@ def name(what: str, value: object) -> str:
     if isinstance(value, str) and len(value) > MAX_NAME:
         msg = f"{what} has {len(value)} characters; {MAX_NAME} at most"
     else:
-        msg = f"{what} {_shown(value)} is not valid: a letter or digit first, then letters, digits and . _ : = , @ + -"
+        msg = f"{what} {shown(value)} is not valid: a letter or digit first, then letters, digits and . _ : = , @ + -"
     raise BadInput(msg)
 
 
@@ -103,15 +111,14 @@ def command_text(value: object) -> str:
 
 def whole(what: str, value: object, low: int = -(2**63), high: int = MAX_INT) -> int:
     """Return a whole number within ``low`` and ``high`` from an int or its ASCII digits."""
-    if isinstance(value, str) and len(value) <= _SHOWN and _WHOLE.match(value):
-        number = int(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        number = value
+    typed = isinstance(value, str) and len(value) <= _SHOWN and _WHOLE.match(value)
+    if typed or (isinstance(value, Integral) and not isinstance(value, bool)):
+        number: int = int(value)  # type: ignore[call-overload]  # text or a number, by the line above
     else:
-        msg = f"{what} must be a whole number from {low} to {high}, not {_shown(value)}"
+        msg = f"{what} must be a whole number from {low} to {high}, not {shown(value)}"
         raise BadInput(msg)
     if not low <= number <= high:
-        msg = f"{what} must be from {low} to {high}, not {_shown(number)}"
+        msg = f"{what} must be from {low} to {high}, not {shown(number)}"
         raise BadInput(msg)
     return number
 
@@ -120,37 +127,36 @@ def seconds(what: str, value: object, low: float = 0.0, high: float = 3_153_600_
     """Return a finite decimal number within ``low`` and ``high`` (a hundred years in seconds unless told)."""
     if isinstance(value, str) and len(value) <= _SHOWN and _DECIMAL.match(value):
         number = float(value)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, Real) and not isinstance(value, bool):
         try:
             number = float(value)
         except OverflowError:
             number = math.inf
     else:
-        msg = f"{what} must be a plain number from {low:.15g} to {high:.15g}, not {_shown(value)}"
+        msg = f"{what} must be a plain number from {low:.15g} to {high:.15g}, not {shown(value)}"
         raise BadInput(msg)
     if not math.isfinite(number) or not low <= number <= high:
-        msg = f"{what} must be from {low:.15g} to {high:.15g}, not {_shown(value)}"
+        msg = f"{what} must be from {low:.15g} to {high:.15g}, not {shown(value)}"
         raise BadInput(msg)
     return number
 
 
 def moment(what: str, value: object) -> float:
     """Return epoch seconds from ISO 8601 text (without an offset: local time) or a datetime."""
+    at = value
     if isinstance(value, str) and value.isascii() and len(value) <= _SHOWN:
+        with contextlib.suppress(ValueError):
+            at = datetime.fromisoformat(value)
+    if isinstance(at, datetime):
         try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            value = ascii(value)
-    if isinstance(value, datetime):
-        try:
-            stamp = value.timestamp()
+            stamp = at.timestamp()
         except (OverflowError, ValueError, OSError):
             stamp = -1.0
         if 0 <= stamp <= LATEST:
             return stamp
-        msg = f"{what} must lie between 1970 and 9999, not {_shown(value.isoformat())}"
+        msg = f"{what} must lie between 1970 and 9999, not {shown(str(value))}"
         raise BadInput(msg)
-    msg = f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {_shown(value)}"
+    msg = f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {shown(value)}"
     raise BadInput(msg)
 
 
@@ -160,11 +166,11 @@ def age(what: str, value: object) -> float:
     >>> age("--older-than", "90m")
     5400.0
     """
-    if value in ("0", 0):
+    if value == "0" or (value == 0 and isinstance(value, int) and not isinstance(value, bool)):
         return 0.0
     match = _AGE.match(value) if isinstance(value, str) and len(value) <= _SHOWN else None
     if match is None:
-        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {_shown(value)}"
+        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {shown(value)}"
         raise BadInput(msg)
     return seconds(what, float(match[1]) * _UNIT_SECONDS[match[2]])
 
@@ -172,7 +178,7 @@ def age(what: str, value: object) -> float:
 def env_pair(key: object, value: object) -> tuple[str, str]:
     """Return one environment variable for a job; names of ours cannot be set."""
     if not isinstance(key, str) or not _ENV_NAME.match(key):
-        msg = f"environment name {_shown(key)} is not valid: letters, digits and _, no digit first"
+        msg = f"environment name {shown(key)} is not valid: letters, digits and _, no digit first"
         raise BadInput(msg)
     if key.startswith("QUEUECTL_"):
         msg = f"environment name {key} is set by queuectl itself"
@@ -192,6 +198,7 @@ def iso_time(stamp: float | None) -> str | None:
     """
     if stamp is None:
         return None
-    whole_ms = round(stamp * 1000)
+    # rounded exactly as SQLite's strftime does, so that the file's views show the same millisecond
+    whole_ms = int(stamp * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS
     at = datetime.fromtimestamp(whole_ms // 1000, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{whole_ms % 1000:03d}Z"

@@ -78,11 +78,11 @@ def spool_dir(path: Path) -> Path:
 
 
 def real_path(path: Path) -> Path:
-    """Return the path with all links resolved: all names of a file must lead to one spool, whose locks tell who lives."""
+    """Return the path without links: all names of a file must lead to one spool, whose locks tell who lives."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError) as error:
-        msg = f"{ascii(str(path))} cannot be opened: {getattr(error, 'strerror', None) or error}"
+        msg = f"{str(path)!a} cannot be opened: {getattr(error, 'strerror', None) or error}"
         raise BadEnvironment(msg) from error
 
 

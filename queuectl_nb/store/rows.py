@@ -85,4 +85,4 @@ def _size(part: str | bytes) -> int:
 def attempt(row: tuple[Any, ...]) -> AttemptRecord:
     """Build a record from ``attempts_of_job``."""
     facts, (out, out_tail, out_size, err, err_tail, err_size) = row[:15], row[15:]
-    return AttemptRecord(*facts, stream(out, out_tail, out_size), stream(err, err_tail, err_size))
+    return AttemptRecord(*(*facts, stream(out, out_tail, out_size), stream(err, err_tail, err_size)))

@@ -21,10 +21,9 @@ SCHEMA_VERSION = 1
 
 def is_current(connection: sqlite3.Connection) -> bool:
     """Tell whether there is nothing to do: a queue with the present schema."""
-    return (
-        connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-        and connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
-    )
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return application == APPLICATION_ID and version == SCHEMA_VERSION
 
 
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:

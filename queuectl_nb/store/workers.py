@@ -81,7 +81,7 @@ class Workers:
         """Return the registered workers, ``worker-2`` before ``worker-10``."""
         with self.db.read() as connection:
             found = [
-                WorkerRow(*row[:5], tuple(json.loads(row[5])), *row[6:]) for row in connection.execute(Q.worker_rows)
+                WorkerRow(*(*row[:5], tuple(json.loads(row[5])), *row[6:])) for row in connection.execute(Q.worker_rows)
             ]
         return sorted(found, key=lambda row: (len(row.name), row.name))
 
