@@ -26,10 +26,9 @@ class Transition:
     """Why it went to the dead letter queue or will be retried; for the worker's line."""
 
 
-def give_back(attempts: int) -> Transition:
-    """Return the transition of an attempt that never ran: as if it had not been claimed."""
-    left = attempts - 1
-    return Transition(State.FAILED if left else State.PENDING, left)
+def give_back(attempts: int, before: State) -> Transition:
+    """Return the transition of an attempt that never ran: as if it had not been claimed, ``before`` being its state."""
+    return Transition(before, attempts - 1)
 
 
 def settle(  # noqa: PLR0913 - every fact that decides, by name, so that nothing is read from anywhere else

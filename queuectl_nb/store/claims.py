@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Claims", "Ended", "Held", "Turn"]
 
+_WAS_NEW, _WAS_FAILED = 0, 2
+"""Values of ``attempts.undo``: no attempt is remembered with the job; it waited for a retry."""
+
 
 class Held(NamedTuple):
     """What a lost worker held: enough of its :class:`Lease` to settle it in its place."""
@@ -100,7 +103,7 @@ class Claims:
     def _settle(
         self, connection: sqlite3.Connection, each: Ended, settings: Settings, now: float, rand: float
     ) -> Transition | None:
-        lease, outcome, ending = each
+        lease, outcome, _ = each
         row = connection.execute(Q.held_job, {"seq": lease.seq, "token": lease.token}).fetchone()
         if row is None:
             return None
@@ -121,7 +124,8 @@ class Claims:
 
     @staticmethod
     def _write(connection: sqlite3.Connection, each: Ended, transition: Transition, now: float) -> None:
-        (seq, number, token), outcome, ending = (each.lease.seq, each.lease.number, each.lease.token), *each[1:]
+        lease, outcome, ending = each
+        seq, number, token = lease.seq, lease.number, lease.token
         exit_code = outcome.code if isinstance(outcome, Exited) else None
         ready = transition.state in (State.PENDING, State.FAILED) and (transition.run_at or now) <= now
         connection.execute(
@@ -137,7 +141,7 @@ class Claims:
                 "started_at": ending.started_at,
                 "finished_at": ending.finished_at,
                 "exit_code": exit_code,
-                "error": transition.error or ending.note,
+                "error": transition.error or (ending.note if transition.state is State.COMPLETED else None),
                 "result": ending.result if transition.state is State.COMPLETED else None,
             },
         )
@@ -169,13 +173,22 @@ class Claims:
     @staticmethod
     def _give_back(connection: sqlite3.Connection, lease: Lease | Held, now: float) -> None:
         """Undo the claim of an attempt that never started; a cancel that came meanwhile takes effect."""
-        row = connection.execute(Q.held_job, {"seq": lease.seq, "token": lease.token}).fetchone()
+        row = connection.execute(Q.held_claim, {"seq": lease.seq, "token": lease.token}).fetchone()
         if row is None:
             return
-        state = give_back(row[0]).state
-        cancelled = bool(row[2])
+        attempts, cancelled, undo = row
+        went = give_back(attempts, State.FAILED if undo == _WAS_FAILED else State.PENDING)
+        check_move(lease.job_id, State.PROCESSING, went.state)
         connection.execute(
-            Q.give_back_job, {"seq": lease.seq, "token": lease.token, "state": state.value, "now": now}
+            Q.give_back_job,
+            {
+                "seq": lease.seq,
+                "token": lease.token,
+                "state": went.state.value,
+                "attempts": went.attempts,
+                "facts": undo != _WAS_NEW,
+                "now": now,
+            },
         )
         connection.execute(Q.forget_attempt, {"seq": lease.seq, "number": lease.number, "token": lease.token})
         if cancelled:
@@ -196,8 +209,8 @@ class Claims:
         leases = [rows.lease(row, os.urandom(16).hex()) for row in found[:want]]
         for lease in leases:
             values = {"seq": lease.seq, "token": lease.token, "worker": self.worker, "host": self.host, "now": now}
-            connection.execute(Q.take_job, values)
             connection.execute(Q.open_attempt, values)
+            connection.execute(Q.take_job, values)
         return leases, waiting - len(leases)
 
     def _serves(self, queue: str) -> bool:
@@ -246,10 +259,9 @@ class Claims:
 
     @staticmethod
     def _record_start(connection: sqlite3.Connection, lease: Lease, pid: int | None, started_at: float) -> None:
-        connection.execute(
-            Q.attempt_is_running,
-            {"seq": lease.seq, "number": lease.number, "token": lease.token, "pid": pid, "started_at": started_at},
-        )
+        values = {"seq": lease.seq, "number": lease.number, "token": lease.token, "pid": pid, "started_at": started_at}
+        connection.execute(Q.attempt_is_running, values)
+        connection.execute(Q.job_is_running, values)
 
     def open_jobs(self) -> int:
         """Return how many jobs of this worker's queues are not at rest, waiting ones of paused queues aside."""

@@ -58,6 +58,14 @@ FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT :
 -- Whether something better than what a worker holds unstarted has come in.
 SELECT priority FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT 1;
 
+-- name: open_attempt
+-- Before take_job, which forgets what the job was.
+INSERT INTO attempts (job, number, token, worker, host, due_at, started_at, undo)
+SELECT
+    seq, starts + 1, :token, :worker, :host, run_at, :now,
+    CASE WHEN state = 'failed' THEN 2 WHEN worker IS NOT NULL THEN 1 ELSE 0 END
+FROM jobs WHERE seq = :seq;
+
 -- name: take_job
 UPDATE jobs SET
     state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = :token, worker = :worker,
@@ -65,13 +73,12 @@ UPDATE jobs SET
     rev = (SELECT rev FROM clock)
 WHERE seq = :seq;
 
--- name: open_attempt
-INSERT INTO attempts (job, number, token, worker, host, due_at, started_at)
-SELECT seq, starts, token, worker, :host, run_at, started_at FROM jobs WHERE seq = :seq;
-
 -- name: attempt_is_running
 -- A job that outlasts a few milliseconds is recorded as really started, with its pid.
 UPDATE attempts SET pid = :pid, started_at = :started_at WHERE job = :seq AND number = :number AND token = :token;
+
+-- name: job_is_running
+UPDATE jobs SET started_at = :started_at, rev = (SELECT rev FROM clock) WHERE seq = :seq AND token = :token;
 
 -- name: wanted_back
 -- Of what this worker holds: cancelled by a person, or of a queue that was paused since.
@@ -104,13 +111,18 @@ UPDATE attempts SET
     stdout = :stdout, stdout_tail = :stdout_tail, stderr = :stderr, stderr_tail = :stderr_tail
 WHERE job = :seq AND number = :number AND token = :token AND outcome IS NULL;
 
+-- name: held_claim
+-- As held_job, with what the job was before the claim.
+SELECT jobs.attempts, cancel, undo FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+WHERE jobs.seq = :seq AND state = 'processing' AND jobs.token = :token;
+
 -- name: give_back_job
 -- Claimed ahead and never started: as if it had not been claimed, the facts of the attempt before included.
 UPDATE jobs SET
-    state = :state, ready = 1, attempts = attempts - 1, starts = starts - 1, token = NULL, cancel = 0, updated_at = :now,
+    state = :state, ready = 1, attempts = :attempts, starts = starts - 1, token = NULL, cancel = 0, updated_at = :now,
     (started_at, finished_at, exit_code, error, worker) = (
-        SELECT started_at, finished_at, exit_code, error, worker FROM attempts
-        WHERE job = jobs.seq AND number = jobs.starts - 1 AND jobs.attempts > 1
+        SELECT started_at, finished_at, exit_code, CASE outcome WHEN 'returned' THEN NULL ELSE error END, worker
+        FROM attempts WHERE job = jobs.seq AND number = jobs.starts - 1 AND :facts
     ),
     rev = (SELECT rev FROM clock)
 WHERE seq = :seq AND state = 'processing' AND token = :token;
@@ -221,7 +233,10 @@ SELECT stop FROM workers WHERE name = :name;
 SELECT seq, id, starts, token FROM jobs WHERE state = 'processing' AND worker = :worker ORDER BY started_at, seq;
 
 -- name: current_jobs
-SELECT worker, id FROM jobs WHERE state = 'processing' ORDER BY started_at DESC, seq DESC;
+-- What each worker runs; of several claimed ahead the last row is the one that runs, or will run next.
+SELECT jobs.worker, jobs.id FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+WHERE jobs.state = 'processing'
+ORDER BY attempts.pid IS NULL DESC, jobs.started_at DESC, priority, seq DESC;
 
 -- name: orphaned_jobs
 -- Held by a worker that is no longer registered.

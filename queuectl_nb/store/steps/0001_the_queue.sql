@@ -73,6 +73,8 @@ CREATE TABLE attempts (
     host TEXT NOT NULL,
     pid INTEGER,
     due_at REAL NOT NULL,
+    -- what the job was before this claim, for giving it back: 0 pending, 1 pending after another attempt, 2 failed
+    undo INTEGER NOT NULL CHECK (undo IN (0, 1, 2)),
     started_at REAL NOT NULL,
     finished_at REAL,
     outcome TEXT CHECK (outcome IN ('succeeded', 'failed', 'timed_out', 'lost', 'cancelled', 'returned', 'not_started')),
