@@ -7,15 +7,13 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import doorbell, liveness
-from queuectl_nb.forms.shapes import WORKER_FIELDS
+from queuectl_nb.engine import doorbell
 from queuectl_nb.model.errors import BadInput, NotFound, OutOfTime, WrongState
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from queuectl_nb.model.words import iso_time, moment, name, whole
 from queuectl_nb.queue import surroundings
 from queuectl_nb.queue.job import Job
-from queuectl_nb.queue.waiting import Waiting
 from queuectl_nb.store.enqueue import enqueue
 from queuectl_nb.store.filesystem import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.queue.logs import Logs
-    from queuectl_nb.queue.waiting import Progress
+    from queuectl_nb.queue.waiting import Progress, Waiting
     from queuectl_nb.store.reading import Filter
     from queuectl_nb.store.stats import Stats
 
@@ -168,7 +166,7 @@ class Queue:
         specs = []
         for number, wish in enumerate(wishes(rows, frame, common), 1):
             try:
-                specs.append(self._spec(wish))
+                specs.append(self.spec(wish))
             except BadInput as refused:
                 if isinstance(rows, list) and len(rows) == 1:
                     raise
@@ -176,7 +174,8 @@ class Queue:
                 raise BadInput(msg) from None
         return [Job(self, job_id) for job_id in self.enqueue_specs(specs, if_absent=if_absent)]
 
-    def _spec(self, wish: Mapping[str, Any]) -> JobSpec:
+    def spec(self, wish: Mapping[str, Any]) -> JobSpec:
+        """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
         after = wish.get("after")
         if after is not None and not isinstance(after, str):
             each = [after] if isinstance(after, Job) else after
@@ -233,6 +232,9 @@ class Queue:
 
     def worker_list(self) -> list[dict[str, Any]]:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
+        from queuectl_nb.engine import liveness  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.forms.shapes import WORKER_FIELDS  # noqa: PLC0415
+
         jobs = self.store.workers.current_jobs()
         found = []
         for row in self.store.workers.rows():
@@ -381,8 +383,7 @@ class Queue:
 
         deadline = self.settings.kill_grace + _CANCEL_MARGIN
         try:
-            waiting = Waiting(self.store, ids, timeout=deadline)
-            waiting.run(lambda _: Rescuer(self.store).rescue_dead())
+            self.waiting(ids, deadline).run(lambda _: Rescuer(self.store).rescue_dead())
         except OutOfTime:
             msg = f"cancel is under way: {', '.join(ids)} not ended after {deadline:g} seconds; 'queuectl show' tells"
             raise OutOfTime(msg) from None
@@ -419,6 +420,8 @@ class Queue:
 
     def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Waiting:
         """Begin a wait that the caller runs, awaits or shows."""
+        from queuectl_nb.queue.waiting import Waiting  # noqa: PLC0415 - it brings asyncio along
+
         return Waiting(self.store, ids, timeout)
 
     def wait(
@@ -495,6 +498,8 @@ class Queue:
         They finish their job first unless ``now``, which gives it back. Raises ``NotFound`` for a name that is no
         live worker, ``OutOfTime`` at ``timeout`` seconds.
         """
+        from queuectl_nb.engine import liveness  # noqa: PLC0415 - enqueue stays light without it
+
         live = [worker["name"] for worker in self.worker_list() if worker["state"] != "lost"]
         for each in names:
             if each not in live:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.errors import JobFailed
+from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ class Job:
 
     def __dir__(self) -> list[str]:
         """Show the record's fields to completion."""
-        return sorted({*super().__dir__(), *job_json(self.record)})
+        return sorted({*super().__dir__(), *JOB_FIELDS})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the job as the contract's JSON object."""
+        from queuectl_nb.forms.shapes import job_json  # noqa: PLC0415 - enqueue stays light without it
+
         return job_json(self.record)
 
     @property

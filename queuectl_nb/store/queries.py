@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 from types import SimpleNamespace
 
 __all__ = ["Q", "load"]
@@ -14,7 +14,7 @@ def load() -> dict[str, str]:
     """Return the statements of ``queries.sql`` by name; comments after the name line say why each exists."""
     statements: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in resources.files(__package__).joinpath("queries.sql").read_text("utf-8").splitlines():
+    for line in Path(__file__).with_name("queries.sql").read_text("utf-8").splitlines():
         if line.startswith(_MARK):
             lines = statements.setdefault(line.removeprefix(_MARK).strip(), [])
         elif not line.startswith("--"):
