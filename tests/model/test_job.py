@@ -1,0 +1,112 @@
+"""A job as it is asked for: what may be wished, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS, JobSpec
+
+CONTRACT_FIELDS = (  # as the contract writes them
+    "id command state priority attempts max_retries timeout queue tags after cwd run_at created_at updated_at"
+    " started_at finished_at exit_code error worker result"
+)
+
+
+def test_the_fields_are_the_contracts() -> None:
+    """A job's JSON fields, and those of a wish, are the contract's, in their order."""
+    assert " ".join(JOB_FIELDS) == CONTRACT_FIELDS
+    assert " ".join(SPEC_FIELDS) == "id command priority delay run_at timeout max_retries queue tags after cwd env"
+
+
+def test_a_wish_with_everything_is_taken() -> None:
+    """Every field of a wish arrives, typed."""
+    spec = JobSpec.of(
+        {
+            "id": "a",
+            "command": "true",
+            "priority": "-3",
+            "run_at": "2027-03-01T08:00:00Z",
+            "timeout": 0,
+            "max_retries": 1000,
+            "queue": "gpu",
+            "tags": ["x", "y", "x"],
+            "after": "b",
+            "cwd": "/tmp",
+            "env": {"A": "1"},
+        }
+    )
+    assert spec == JobSpec(
+        "true", "a", -3, 0.0, 1_803_888_000.0, 0.0, 1000, "gpu", ("x", "y"), ("b",), "/tmp", {"A": "1"}
+    )
+
+
+def test_what_is_null_is_not_given() -> None:
+    """A None, as JSON's null, leaves the default."""
+    assert JobSpec.of(dict.fromkeys(SPEC_FIELDS) | {"command": "true"}) == JobSpec("true")
+
+
+@pytest.mark.parametrize(
+    ("wish", "why"),
+    [
+        ({}, "needs a command"),
+        ({"id": "a"}, "needs a command"),
+        ({"command": ""}, "empty"),
+        ({"comand": "true"}, "job field 'comand' is unknown; valid: id, command, "),
+        ({"state": "dead"}, "is unknown"),
+        ({"attempts": 0}, "is unknown"),
+        ({"id": "../x"}, "id '../x' is not valid"),
+        ({"priority": 1.5}, "priority must be a whole number"),
+        ({"priority": 2**63}, "priority must be from"),
+        ({"priority": True}, "priority must be"),
+        ({"delay": -1}, "delay must be from 0"),
+        ({"delay": "5s"}, "delay must be a plain number"),
+        ({"delay": float("nan")}, "delay must be"),
+        ({"delay": 1, "run_at": "2027-01-01"}, "either delay or run_at"),
+        ({"run_at": "soon"}, "run_at must be an ISO"),
+        ({"timeout": -1}, "timeout must be from 0 to 31536000"),
+        ({"timeout": "nan"}, "timeout must be"),
+        ({"max_retries": 0}, "max_retries must be from 1 to 1000"),
+        ({"max_retries": 10**6}, "max_retries must be from 1 to 1000"),
+        ({"queue": "*"}, "queue '*' is not valid"),
+        ({"tags": "a,b c"}, "tag 'a,b c' is not valid"),
+        ({"tags": 5}, "tags must be a list"),
+        ({"tags": [None]}, "tag None is not valid"),
+        ({"after": [""]}, "after '' is not valid"),
+        ({"id": "a", "after": ["b", "a"]}, "cannot wait for itself"),
+        ({"cwd": "a\0b"}, "NUL"),
+        ({"cwd": "\udcff"}, "UTF-8"),
+        ({"env": "A"}, "env must be K=V"),
+        ({"env": ["A"]}, "env must be K=V"),
+        ({"env": {"A-B": "1"}}, "environment name"),
+        ({"env": {"QUEUECTL_DB": "1"}}, "set by queuectl itself"),
+    ],
+    ids=ascii,
+)
+def test_a_bad_wish_is_refused_with_the_reason(wish: dict[str, object], why: str) -> None:
+    """Each row of the catalogue of bad input is refused in one line that says what is wrong."""
+    whole = wish if why == "needs a command" or "command" in wish else {"command": "true", **wish}
+    with pytest.raises(BadInput) as caught:
+        JobSpec.of(whole)
+    assert why in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@given(
+    st.dictionaries(st.sampled_from(SPEC_FIELDS), st.none() | st.text() | st.integers() | st.floats() | st.booleans())
+)
+def test_a_wish_is_taken_or_refused_and_nothing_else(wish: dict[str, object]) -> None:
+    """Whatever JSON holds, there is a spec or one line of refusal; never another error."""
+    with contextlib.suppress(BadInput):
+        assert 1 <= len(JobSpec.of(wish).command.encode()) <= 100_000
+
+
+def test_a_job_is_due_after_its_delay_or_at_its_time() -> None:
+    """A delay counts from the enqueue, ``run_at`` is absolute; without either the job is due at once."""
+    assert JobSpec("true").due(100.0) == 100.0
+    assert JobSpec("true", delay=5).due(100.0) == 105.0
+    assert JobSpec("true", run_at=90.0).due(100.0) == 90.0

@@ -1,0 +1,127 @@
+"""What follows when an attempt ends."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl_nb.model.lifecycle import Transition, give_back, settle
+from queuectl_nb.model.outcome import (
+    OUTCOME_NAMES,
+    Cancelled,
+    Exited,
+    Lost,
+    NotStarted,
+    Outcome,
+    Returned,
+    Signalled,
+    TimedOut,
+)
+from queuectl_nb.model.retry import RetryPolicy
+from queuectl_nb.model.state import AT_REST, State, check_move
+
+FAILURES: list[Outcome] = [
+    Exited(1),
+    Exited(255),
+    Signalled(11),
+    TimedOut(30),
+    NotStarted("no such directory"),
+    Lost("worker-1"),
+    Lost("worker-1", "froze", may_overlap=True),
+]
+OUTCOMES: list[Outcome] = [Exited(0), *FAILURES, Cancelled(), Returned()]
+
+_policies = st.builds(
+    RetryPolicy,
+    max_retries=st.integers(1, 1000),
+    base=st.floats(1, 1000),
+    cap=st.floats(0, 2_592_000),
+    jitter=st.floats(0, 1),
+)
+_moments = st.floats(1e9, 4e9)
+_rand = st.floats(0, 1, exclude_max=True)
+
+
+@given(st.sampled_from(OUTCOMES), _policies, st.integers(1, 1200), st.sampled_from([False, True]), _moments, _rand)
+def test_every_settlement_is_a_legal_move_that_conserves_attempts(  # noqa: PLR0917 - what Hypothesis draws
+    outcome: Outcome, policy: RetryPolicy, attempts: int, cancel: object, now: float, rand: float
+) -> None:
+    """Whatever ends an attempt, the move is in the table, and only an attempt that is given back costs nothing."""
+    went = settle(outcome, attempts=attempts, policy=policy, cancel_requested=bool(cancel), now=now, rand=rand)
+    check_move("a", State.PROCESSING, went.state)
+    given_back = isinstance(outcome, Returned) and not cancel
+    assert went.attempts == attempts - given_back
+    assert (went.run_at is None) == (went.state in AT_REST)
+    assert went.run_at is None or now <= went.run_at <= now + policy.cap
+
+
+@given(st.sampled_from(FAILURES), _policies, _moments, _rand)
+def test_a_job_that_always_fails_starts_max_retries_times(
+    outcome: Outcome, policy: RetryPolicy, now: float, rand: float
+) -> None:
+    """From a fresh budget exactly ``max_retries`` failures lead to dead, and none of them a step earlier or later."""
+    attempts, state, starts = 0, State.PENDING, 0
+    while state not in AT_REST:
+        attempts, starts = attempts + 1, starts + 1
+        went = settle(outcome, attempts=attempts, policy=policy, cancel_requested=False, now=now, rand=rand)
+        attempts, state, now = went.attempts, went.state, went.run_at or now
+        assert starts <= policy.max_retries
+    assert (state, starts) == (State.DEAD, policy.max_retries)
+    assert went.reason == "Max retries reached"
+    assert went.error == outcome.error
+
+
+@given(st.lists(st.sampled_from([Returned(), Exited(1)]), max_size=30), st.integers(1, 12))
+def test_orderly_stops_cost_nothing_however_many(endings: list[Outcome], max_retries: int) -> None:
+    """Among any number of attempts given back, a job is dead exactly when it has failed ``max_retries`` times."""
+    attempts, failures = 0, 0
+    for outcome in endings:
+        if failures == max_retries:
+            break
+        attempts += 1
+        went = settle(
+            outcome, attempts=attempts, policy=RetryPolicy(max_retries), cancel_requested=False, now=1e9, rand=0
+        )
+        attempts, failures = went.attempts, failures + isinstance(outcome, Exited)
+        assert (went.state is State.DEAD) == (failures == max_retries)
+        assert attempts == failures
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_cancel_takes_effect_unless_the_command_was_faster(outcome: Outcome) -> None:
+    """A job that a person cancelled is ``cancelled`` however its attempt ended; only success before that stands."""
+    went = settle(outcome, attempts=1, policy=RetryPolicy(), cancel_requested=True, now=1e9, rand=0)
+    if outcome == Exited(0):
+        assert went == Transition(State.COMPLETED, 1)
+    else:
+        assert went == Transition(State.CANCELLED, 1, error="cancelled by a person")
+
+
+def test_the_next_attempt_is_due_after_the_backoff() -> None:
+    """A first failure at 1000 s is due again at 1002 s; what was given back is due at once."""
+    facts = {"policy": RetryPolicy(), "cancel_requested": False, "now": 1000.0, "rand": 0.0}
+    assert settle(Exited(3), attempts=1, **facts) == Transition(State.FAILED, 1, 1002.0, "exit code 3")
+    assert settle(Returned(), attempts=2, **facts) == Transition(State.PENDING, 1, 1000.0)
+
+
+@given(st.sampled_from([State.PENDING, State.FAILED]), st.integers(1, 1000))
+def test_a_claim_given_back_was_never_made(before: State, attempts: int) -> None:
+    """An attempt that never started leaves the state that the job had before, and its budget."""
+    check_move("a", State.PROCESSING, before)
+    assert give_back(attempts, before) == Transition(before, attempts - 1)
+
+
+def test_outcomes_say_what_happened_in_one_line() -> None:
+    """Each outcome has one of the contract's names and, where something is wrong, one line that says what."""
+    assert {outcome.name for outcome in OUTCOMES} == set(OUTCOME_NAMES)
+    for outcome in OUTCOMES:
+        assert (outcome.error is None) == (outcome == Exited(0))
+        assert outcome.error is None or "\n" not in outcome.error
+    assert TimedOut(0.5).error == (
+        "timed out after 0.5 seconds (raise it with --timeout, or 'queuectl config set timeout')"
+    )
+    assert Signalled(11).signal == "SIGSEGV"
+    assert Signalled(11).error == "killed by SIGSEGV"
+    assert Signalled(50).signal == "SIG50"
+    assert "may_overlap" in Lost("w", may_overlap=True).error

@@ -1,0 +1,158 @@
+"""The settings table: defaults, bounds, and what becomes of a value that somebody edited by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl_nb.model.errors import BadInput, SpoiltSetting
+from queuectl_nb.model.retry import RetryPolicy
+from queuectl_nb.model.settings import SETTINGS, Settings, setting
+
+DAY, MIB = 86_400, 1024**2
+CONTRACT = {
+    "max_retries": (3, 1, 1000),
+    "backoff_base": (2, 1, 1000),
+    "backoff_max": (3600, 0, 30 * DAY),
+    "backoff_jitter": (0, 0, 1),
+    "timeout": (30, 0, 365 * DAY),
+    "lease": (10, 2, 3600),
+    "kill_grace": (5, 0, 600),
+    "output_limit": (MIB, 0, 64 * MIB),
+    "spool_limit": (1024 * MIB, 0, 1024**4),
+    "retention": (0, 0, 36_500),
+}
+NUMBERS = sorted(CONTRACT)
+WHOLE = ("max_retries", "output_limit", "spool_limit")
+
+
+def test_the_table_is_the_contracts() -> None:
+    """Every key, default and bound of the contract's table is here, and no other key."""
+    assert {key: (row.default, row.low, row.high) for key, row in SETTINGS.items() if key != "keep_env"} == CONTRACT
+    assert SETTINGS["keep_env"].default == (
+        "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES"
+    )
+    assert list(SETTINGS) == [*CONTRACT, "keep_env"]
+
+
+def test_a_moments_settings_have_a_field_a_row_of_its_type() -> None:
+    """``Settings`` has exactly the table's keys, and each default is of the type that its field promises."""
+    types = {"int": int, "float": int | float, "str": str}
+    assert [each.name for each in fields(Settings)] == list(SETTINGS)
+    for each in fields(Settings):
+        assert isinstance(SETTINGS[each.name].default, types[str(each.type)]), each.name
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_bounds_are_taken_and_their_neighbours_refused(key: str) -> None:
+    """Both bounds are valid values, what lies just beyond is refused, and the line names key and bounds."""
+    row = SETTINGS[key]
+    for value in (row.low, row.high, row.default):
+        assert row.parse(value) == value
+        assert row.parse(f"{value:.15g}") == value
+    for value in (row.low - 1, row.high + 1, math.nextafter(row.high, math.inf), math.nan, math.inf, -math.inf):
+        with pytest.raises(BadInput, match=f"^{key} must be "):
+            row.parse(value)
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize(
+    "value", ["banana", "", " 3", "1_0", "true", "\uff13", "nan", "inf", "3s", "3\n", True, None, [3]], ids=ascii
+)
+def test_what_is_no_number_is_refused(key: str, value: object) -> None:
+    """``backoff_base banana`` and its kin are refused, whatever the setting."""
+    with pytest.raises(BadInput, match=f"^{key} must be "):
+        SETTINGS[key].parse(value)
+
+
+@pytest.mark.parametrize("key", WHOLE)
+def test_counts_and_bytes_take_no_decimals(key: str) -> None:
+    """A number of attempts or bytes is whole."""
+    with pytest.raises(BadInput):
+        SETTINGS[key].parse("100.5")
+
+
+@given(st.sampled_from(NUMBERS), st.data())
+def test_a_value_survives_being_stored(key: str, data: st.DataObject) -> None:
+    """Every valid value, stored as text and read again, is the same value."""
+    row = SETTINGS[key]
+    if row.kind == "whole":
+        value = row.parse(data.draw(st.integers(int(row.low), int(row.high))))
+    else:
+        value = row.parse(data.draw(st.floats(row.low, row.high)))
+    assert getattr(Settings.of({key: str(value)}), key) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [("", ""), ("PATH", "PATH"), (" PATH , CONDA_* ,X?", "PATH,CONDA_*,X?"), ("*", "*"), ("[A-Z]*", "[A-Z]*")],
+)
+def test_names_and_globs_are_tidied(value: str, kept: str) -> None:
+    """``keep_env`` takes names and globs with commas between, or nothing."""
+    assert SETTINGS["keep_env"].parse(value) == kept
+
+
+@pytest.mark.parametrize("value", ["PATH;X", "A B", ",", "PATH,", "A=1", "\u00c4", "A\nB", "A\0", 5, None, ["PATH"]])
+def test_what_is_no_name_or_glob_is_refused(value: object) -> None:
+    """Anything else is refused with an example."""
+    with pytest.raises(BadInput, match=r"keep_env takes names and globs .*PATH,CONDA_\*"):
+        SETTINGS["keep_env"].parse(value)
+
+
+def test_keys_take_hyphens_and_unknown_ones_list_the_valid() -> None:
+    """``max-retries`` is ``max_retries``; an unknown key is refused with all keys."""
+    assert setting("max-retries") is SETTINGS["max_retries"]
+    for key in ("max retries", "MAX_RETRIES", "", "' OR 1=1--"):
+        with pytest.raises(BadInput, match=f"valid: {', '.join(SETTINGS)}$"):
+            setting(key)
+
+
+def test_nothing_stored_means_the_defaults() -> None:
+    """Of an empty table all settings are their defaults; one that is stored is that alone."""
+    defaults = {key: row.default for key, row in SETTINGS.items()}
+    assert Settings.of({}) == Settings(**defaults)  # type: ignore[arg-type]
+    assert Settings.of({"timeout": "5", "of_a_newer_version": "x"}) == Settings(**{**defaults, "timeout": 5})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_retries", "0"),
+        ("backoff_base", "banana"),
+        ("lease", b"\xff"),
+        ("timeout", ""),
+        ("keep_env", "A=1"),
+        ("retention", "9" * 999),
+    ],
+)
+def test_a_spoilt_setting_names_itself_and_its_remedy(key: str, value: object) -> None:
+    """A stored value that is none raises, exit code 3, in one line with the key and how to mend it."""
+    with pytest.raises(SpoiltSetting) as caught:
+        Settings.of({key: value})
+    message = str(caught.value)
+    assert caught.value.exit_code == 3
+    assert caught.value.key == key
+    assert message.startswith(f"setting {key} is spoilt: {key} ")
+    assert f"'queuectl config set {key} VALUE' or 'queuectl config unset {key}'" in message
+    assert message.isprintable()
+    assert len(message) < 300
+
+
+def test_a_job_without_values_of_its_own_follows_the_settings() -> None:
+    """A job's own ``max_retries`` and ``timeout`` win; without them the setting holds, and a timeout of 0 is none."""
+    now = Settings.of({"max_retries": "5", "backoff_jitter": "0.5", "timeout": "7"})
+    assert now.retry_policy(None) == RetryPolicy(5, 2, 3600, 0.5)
+    assert now.retry_policy(1).max_retries == 1
+    assert [now.timeout_for(own) for own in (None, 3, 0)] == [7, 3, None]
+    assert Settings.of({"timeout": "0"}).timeout_for(None) is None
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_each_setting_explains_itself(key: str) -> None:
+    """Bounds and meaning are there for ``config list`` and the docs."""
+    assert SETTINGS[key].bounds
+    assert SETTINGS[key].meaning
