@@ -96,6 +96,8 @@ class Orders:
 
     def _orphaned(self) -> None:
         """Whoever started us is gone: end soon, and listen to nobody else."""
+        if self.grace is not None:
+            return
         self.ask("now")
         self.grace = ORPHAN_GRACE
         self._waiter.drop(self._control)

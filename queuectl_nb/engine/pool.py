@@ -49,6 +49,8 @@ class WorkerProcess:
     deaths: int = 0
     restart_at: float = 0.0
     ended: bool = False
+    goodbye: bool = False
+    """Whether it is not replaced once what it held is settled."""
 
 
 class PoolProcess:
@@ -131,7 +133,7 @@ class PoolProcess:
             self.kill_at = time.monotonic() + grace + KILL_MARGIN
         for worker in self.workers:
             if worker.process is None:
-                self._retire(worker)
+                worker.restart_at = 0.0
             elif worker.process.stdin is not None:
                 with contextlib.suppress(OSError):
                     worker.process.stdin.write(f"{word}\n".encode())
@@ -205,11 +207,10 @@ class PoolProcess:
         for worker in self.workers:
             if worker.ended:
                 continue
-            if worker.process is None:
-                if now >= worker.restart_at:
-                    self._start(worker)
-            elif worker.process.returncode is not None:
+            if worker.process is not None and worker.process.returncode is not None:
                 self._bury(worker, worker.process)
+            if worker.process is None and time.monotonic() >= worker.restart_at:
+                self._follow(worker)
         if self.kill_at is not None and now >= self.kill_at:
             self.kill_at = now + KILL_MARGIN
             for worker in self.workers:
@@ -217,26 +218,45 @@ class PoolProcess:
                     worker.process.kill()
 
     def _bury(self, worker: WorkerProcess, process: subprocess.Popen[bytes]) -> None:
-        """End what a worker left, settle what it held, and decide whether it is replaced."""
+        """Take note of a worker's end, and decide whether it is replaced and when."""
         code = process.returncode
         if process.stdin is not None:
             process.stdin.close()
         worker.process = None
+        worker.restart_at = 0.0
+        if code == QueuectlError.exit_code:
+            self.exit_code = code
+        worker.goodbye = code in (0, QueuectlError.exit_code)
+        if worker.goodbye or self.stop is not None:
+            return
+        steady = time.monotonic() - worker.started > STEADY
+        worker.deaths = 1 if steady else worker.deaths + 1
+        pause = 0.0 if worker.deaths == 1 else min(LONGEST_PAUSE, 0.1 * 2 ** (worker.deaths - 2))
+        worker.restart_at = time.monotonic() + pause
+        why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        self.events.tell("worker_died", worker=worker.name, why=why, restart_in=pause)
+        self._settle_for(worker)
+
+    def _settle_for(self, worker: WorkerProcess) -> bool:
+        """End what a dead worker left and settle what it held; tell whether nothing is held any more."""
         alive = [other.process.pid for other in self.workers if other.process is not None]
         processes.end_all(lambda: processes.descendants(os.getpid(), spare=alive), KILL_MARGIN, self._reap)
         self._tell_rescued(self.rescuer.settle_for(worker.name, "died"))
-        if code == 0 or self.stop is not None:
-            self._retire(worker)
-        elif code == QueuectlError.exit_code:
-            self.exit_code = code
+        return not self.rescuer.held_by(worker.name)
+
+    def _follow(self, worker: WorkerProcess) -> None:
+        """Replace a worker or take it off the register; not before what it held is settled."""
+        try:
+            settled = self._settle_for(worker)
+        except QueuectlError as error:
+            self.events.tell("warning", worker=worker.name, text=str(error))
+            settled = self.store.db.replaced()
+        if not settled:
+            worker.restart_at = time.monotonic() + PACE
+        elif worker.goodbye or self.stop is not None:
             self._retire(worker)
         else:
-            steady = time.monotonic() - worker.started > STEADY
-            worker.deaths = 1 if steady else worker.deaths + 1
-            pause = 0.0 if worker.deaths == 1 else min(LONGEST_PAUSE, 0.1 * 2 ** (worker.deaths - 2))
-            worker.restart_at = time.monotonic() + pause
-            why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            self.events.tell("worker_died", worker=worker.name, why=why, restart_in=pause)
+            self._start(worker)
 
     def _retire(self, worker: WorkerProcess) -> None:
         """Take the worker off the register: it ended as it was asked to. Its lock file stays, free for another."""

@@ -59,11 +59,15 @@ class Rescuer:
                 continue
             try:
                 found += self.settle_for(name, "died")
-                if not Claims(self.store.db, name, "").held():
+                if not self.held_by(name):
                     self.store.workers.remove(name)
             finally:
                 os.close(handle)
         return found
+
+    def held_by(self, name: str) -> list[Held]:
+        """Return what the worker ``name`` holds."""
+        return Claims(self.store.db, name, "").held()
 
     def settle_for(self, name: str, why: str) -> list[Rescued]:
         """Settle everything that the worker ``name`` holds; what cannot be proven ended is left for another look."""

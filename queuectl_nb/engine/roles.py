@@ -8,7 +8,7 @@ from typing import Any
 
 from queuectl_nb.engine import liveness
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.processes import become_subreaper
+from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.store.store import Store
 
@@ -76,6 +76,10 @@ def run_worker(config: dict[str, Any]) -> int:
         events.tell("warning", worker=name, text=str(error))
         events.flush()
         return QueuectlError.exit_code
+    except BaseException:
+        # a fault of ours must not leave a job without anybody who watches over it
+        kill_tree(lambda: descendants(os.getpid()))
+        raise
     return 0
 
 
