@@ -32,9 +32,9 @@ def release(connection: sqlite3.Connection, seq: int, job_id: str, state: State,
         seq, job_id, state = ended.pop()
         for (job,) in connection.execute(Q.dependents_of, {"seq": seq}).fetchall():
             if state is State.COMPLETED:
-                if not unmet(connection, job):
+                if connection.execute(Q.still_waits, {"seq": job}).fetchone() is None:
                     woken += connection.execute(Q.unblock, {"seq": job, "now": now}).rowcount
-            elif blocked := connection.execute("SELECT id FROM jobs WHERE seq = ? AND state = 'blocked'", (job,)).fetchone():
+            elif blocked := connection.execute(Q.blocked_job, {"seq": job}).fetchone():
                 cancel_waiting(connection, job, f"job {job_id}, which it waited for, is {state}", now)
                 ended.append((job, blocked[0], State.CANCELLED))
     return woken

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
-from queuectl_nb.model.state import AT_REST, State, check_verb
+from queuectl_nb.model.state import AT_REST, State, check_move, check_verb
+from queuectl_nb.model.words import shown
 from queuectl_nb.store import rows
 from queuectl_nb.store.dependents import HOPELESS, cancel_waiting, release, unmet
 from queuectl_nb.store.queries import Q
@@ -37,9 +38,12 @@ class Jobs:
 
     @staticmethod
     def _row(connection: sqlite3.Connection, job_id: str) -> JobRecord:
-        row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
+        try:
+            row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
+        except UnicodeEncodeError:  # no job has such an id
+            row = None
         if row is None:
-            msg = f"no job {ascii(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are"
+            msg = f"no job {shown(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are"
             raise NotFound(msg)
         return rows.job(row)
 
@@ -53,17 +57,18 @@ class Jobs:
     def retry(self, ids: Sequence[str], now: float, verb: str = "retry") -> None:
         """Make the jobs run again now; those that were at rest get a fresh budget.
 
-        A job whose ``--after`` is not met becomes blocked again; one that waits for a dead or cancelled job is
-        refused, unless that one is retried in the same call.
+        A job at rest whose ``--after`` is not met any more becomes blocked again; one that waits for a dead or
+        cancelled job is refused, unless that one is retried in the same call. A failed one only skips its wait.
         """
         with self.db.write() as connection:
             for job in self._all(connection, ids, verb):
-                waits = unmet(connection, job.seq)
+                waits = [] if job.state is State.FAILED else unmet(connection, job.seq)
                 for other, state in waits:
                     if state in HOPELESS:
                         msg = f"job {job.id} waits for {other}, which is {state}; retry that one first"
                         raise WrongState(msg)
                 state = State.BLOCKED if waits else State.PENDING
+                check_move(job.id, job.state, state)
                 connection.execute(Q.retry_job, {"seq": job.seq, "state": state, "now": now})
 
     def cancel(self, ids: Sequence[str], now: float) -> list[tuple[str, str | None]]:
@@ -94,9 +99,7 @@ class Jobs:
         tokens = [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": job.seq})]
         if job.state is not State.COMPLETED:
             for (blocked,) in connection.execute(Q.dependents_of, {"seq": job.seq}).fetchall():
-                waiting = connection.execute(
-                    "SELECT id FROM jobs WHERE seq = ? AND state = 'blocked'", (blocked,)
-                ).fetchone()
+                waiting = connection.execute(Q.blocked_job, {"seq": blocked}).fetchone()
                 if waiting:
                     cancel_waiting(connection, blocked, f"job {job.id}, which it waited for, was deleted", now)
                     release(connection, blocked, waiting[0], State.CANCELLED, now)
@@ -119,16 +122,13 @@ class Jobs:
         for rest in names if state is None else [state]:
             while True:
                 with self.db.write() as connection:
-                    old = [
-                        seq
-                        for seq, updated in connection.execute(Q.oldest_at_rest, {"state": rest})
-                        if updated <= now - older_than
-                    ]
+                    batch = connection.execute(Q.oldest_at_rest, {"state": rest, "limit": PRUNED_AT_ONCE}).fetchall()
+                    old = [seq for seq, updated in batch if updated <= now - older_than]
                     for seq in old:
                         tokens += [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": seq})]
                         connection.execute(Q.delete_job, {"seq": seq})
                 removed += len(old)
-                if len(old) < PRUNED_AT_ONCE:
+                if not old or len(batch) < PRUNED_AT_ONCE:
                     break
         return removed, tokens
 
@@ -140,7 +140,13 @@ class Jobs:
     def resume(self, queue: str | None) -> None:
         """Allow starts again in ``queue``; None lifts every pause.
 
-        Raises :class:`WrongState` for a queue that is not paused by its own name while all are.
+        Raises :class:`WrongState` for a queue that is not paused by its own name while everything is.
         """
         with self.db.write() as connection:
+            paused = {name for (name,) in connection.execute(Q.paused)}
+            if queue is not None and queue not in paused and "*" in paused:
+                msg = (
+                    f"everything is paused, not queue {queue} by its name; 'queuectl resume' without a name lifts that"
+                )
+                raise WrongState(msg)
             connection.execute(Q.resume_queue, {"name": queue or "*"})

@@ -143,6 +143,14 @@ SELECT job FROM dependents WHERE other = :seq;
 SELECT other.id, other.state FROM dependents JOIN jobs AS other ON other.seq = dependents.other
 WHERE dependents.job = :seq AND other.state <> 'completed';
 
+-- name: still_waits
+-- Whether any job that this one waits for is not completed.
+SELECT 1 FROM dependents JOIN jobs AS other ON other.seq = dependents.other
+WHERE dependents.job = :seq AND other.state <> 'completed' LIMIT 1;
+
+-- name: blocked_job
+SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
+
 -- name: unblock
 UPDATE jobs SET
     state = 'pending', ready = (max(run_at, :now) <= :now), run_at = max(run_at, :now), updated_at = :now,
@@ -175,8 +183,8 @@ DELETE FROM jobs WHERE seq = :seq;
 SELECT token FROM attempts WHERE job = :seq;
 
 -- name: oldest_at_rest
--- Retention walks from the longest unchanged; the caller stops at the first that is young enough.
-SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT 500;
+-- Retention walks from the longest unchanged, until a batch holds none that is old enough.
+SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT :limit;
 
 -- ---------------------------------------------------------------- look
 

@@ -163,6 +163,10 @@ class Reading:
 
     def ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
         """Return up to ``limit`` job ids that begin with ``prefix``, for completion; in their order."""
+        try:
+            prefix.encode()
+        except UnicodeEncodeError:
+            return []
         marks = ", ".join("?" * len(states))
         sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND state IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608
         with self.db.read() as connection:

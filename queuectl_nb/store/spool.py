@@ -11,15 +11,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
-from pathlib import Path
-from typing import NamedTuple
+import shutil
+import stat
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["STREAMS", "Kept", "Seal", "Slot", "Spool", "keep"]
 
 STREAMS = ("stdout", "stderr")
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes of JSON that a job may leave as its result."""
+MAX_DEPTH = 500
+"""Levels of lists and objects in a result: what every SQLite and every Python can read back."""
 TOKEN_LENGTH = 32
 _FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -86,7 +93,7 @@ class Seal:
         self.paths = paths
         self.started = started
 
-    def __enter__(self) -> Seal:
+    def __enter__(self) -> Self:
         """Keep the locks until the end of the block, by which the attempt is settled."""
         return self
 
@@ -150,26 +157,37 @@ class Spool:
 
     def result(self, token: str) -> tuple[str | None, str | None]:
         """Return the JSON that the job left, tidied, and what is wrong with it (None: nothing)."""
-        path = f"{self.folder}/{token}.result"
         try:
-            size = os.stat(path).st_size  # noqa: PTH116 - on the hot path: mostly there is none
+            # never waits, as a FIFO would, and never follows a link
+            handle = os.open(
+                f"{self.folder}/{token}.result", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+            )
         except FileNotFoundError:
             return None, None
-        if size > MAX_RESULT:
-            return None, f"its result was not taken: {size} bytes, {MAX_RESULT} at most"
-        try:
-            # NaN and infinities, which JSON does not have, become null
-            value = json.loads(Path(path).read_bytes(), parse_constant=lambda _: None)
-            return json.dumps(value, allow_nan=False), None
-        except (ValueError, RecursionError, OSError) as error:
-            return None, f"its result was not taken: not valid JSON ({error})"
+        except OSError as error:
+            return None, f"its result was not taken: {error.strerror}"
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                return None, "its result was not taken: not a regular file"
+            if found.st_size > MAX_RESULT:
+                return None, f"its result was not taken: {found.st_size} bytes, {MAX_RESULT} at most"
+            try:
+                return _tidy(file.read(MAX_RESULT)), None
+            except (ValueError, RecursionError, OSError) as error:
+                return None, f"its result was not taken: not valid JSON ({error})"
 
     def remove(self, token: str, *, spare: frozenset[str] = frozenset()) -> None:
         """Remove an attempt's files, those of the streams in ``spare`` aside."""
         for stream in (*STREAMS, "result"):
             if stream not in spare:
-                with contextlib.suppress(OSError):
-                    os.unlink(f"{self.folder}/{token}.{stream}")  # noqa: PTH108 - on the hot path
+                path = f"{self.folder}/{token}.{stream}"
+                try:
+                    os.unlink(path)  # noqa: PTH108 - on the hot path
+                except FileNotFoundError:
+                    pass
+                except OSError:
+                    shutil.rmtree(path, ignore_errors=True)  # a job made a folder where its result should be
 
     def tokens(self) -> set[str]:
         """Return the tokens of which something is spooled."""
@@ -178,22 +196,27 @@ class Spool:
 
     def total(self) -> int:
         """Return the bytes on disk."""
-        return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(self.folder))
+        found = 0
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # removed this very moment
+                    found += entry.stat(follow_symlinks=False).st_blocks * 512
+        return found
 
 
 def keep(path: str, limit: int) -> Kept:
     """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end."""
     try:
         size = os.stat(path).st_size  # noqa: PTH116 - on the hot path: mostly there is nothing
+        if not size:
+            return NOTHING
+        if size <= limit:
+            return Kept(_text(_read(path, 0, size)), None, size, spooled=False)
+        half = limit // 2
+        head = _cut_end(_read(path, 0, half))
+        tail = _cut_start(_read(path, size - half, half))
     except FileNotFoundError:
         return NOTHING
-    if not size:
-        return NOTHING
-    if size <= limit:
-        return Kept(_text(_read(path, 0, size)), None, size, spooled=False)
-    half = limit // 2
-    head = _cut_end(_read(path, 0, half))
-    tail = _cut_start(_read(path, size - half, half))
     return Kept(_text(head), _text(tail), size, spooled=True)
 
 
@@ -214,6 +237,34 @@ def _read(path: str, offset: int, count: int) -> bytes:
         return os.pread(handle, count, offset)
     finally:
         os.close(handle)
+
+
+def _tidy(raw: bytes) -> str:
+    """Return JSON as the database takes it; NaN and infinities, which JSON does not have, become null."""
+    value = json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
+        msg = f"nested deeper than {MAX_DEPTH} levels"
+        raise ValueError(msg)
+    return json.dumps(value, allow_nan=False)
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _is_deep(value: Any) -> bool:  # noqa: ANN401 - JSON
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for each in level
+            if isinstance(each, list | dict)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _text(raw: bytes) -> str | bytes:

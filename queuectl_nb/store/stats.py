@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.state import State
+from queuectl_nb.model.words import choice
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +23,9 @@ GROUPS: Mapping[str, tuple[str, str]] = {
 }
 """What ``--by`` takes: the SQL of the group, and the table it needs."""
 
-_RAN = "('succeeded', 'failed', 'timed_out', 'cancelled')"
+_RAN = "max(0, attempts.finished_at - attempts.started_at)"
+_RAN_OUTCOMES = "('succeeded', 'failed', 'timed_out', 'cancelled')"
+_WAITED = "max(0, attempts.started_at - due_at)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,12 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
 
     ``since`` (epoch seconds) leaves out what ended earlier; counts by state are of jobs that changed since then.
     """
-    key, extra = GROUPS[by] if by else ("''", "")
+    key, extra = GROUPS[choice("group", by, GROUPS)] if by else ("''", "")
     with db.read() as connection:
         counts = _counts(connection, key, extra, since)
         facts = _facts(connection, key, extra, since)
-        ran = _durations(connection, key, extra, since, "attempts.finished_at - attempts.started_at", f"outcome IN {_RAN}")
-        waited = _durations(connection, key, extra, since, "max(0, attempts.started_at - due_at)", "pid IS NOT NULL")
+        ran = _durations(connection, (key, extra), since, _RAN, f"outcome IN {_RAN_OUTCOMES}")
+        waited = _durations(connection, (key, extra), since, _WAITED, "pid IS NOT NULL")
     if not by:
         counts.setdefault("", {})
     none = (0, 0, 0, None, None, None, None, None)
@@ -82,7 +85,7 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
             run_s=_percentiles(ran.get(group, [])),
             wait_s=_percentiles(waited.get(group, [])),
             attempts_per_job=attempts / jobs if jobs else None,
-            per_minute=succeeded / minutes if minutes else None,
+            per_minute=succeeded / minutes if minutes > 0 else None,  # below 0 when the clock was set back
             cpu_s=cpu,
             max_rss_bytes=memory,
         )
@@ -93,9 +96,7 @@ def _percentiles(ordered: Sequence[float]) -> dict[str, float | None]:
     return {"p50": percentile(ordered, 0.5), "p95": percentile(ordered, 0.95)}
 
 
-def _counts(
-    connection: sqlite3.Connection, key: str, extra: str, since: float | None
-) -> dict[str, dict[State, int]]:
+def _counts(connection: sqlite3.Connection, key: str, extra: str, since: float | None) -> dict[str, dict[State, int]]:
     if key == "''" and since is None:
         found = connection.execute("SELECT '', state, sum(n) FROM tally GROUP BY state")
     else:
@@ -107,27 +108,26 @@ def _counts(
     return counts
 
 
-def _facts(
-    connection: sqlite3.Connection, key: str, extra: str, since: float | None
-) -> dict[str, tuple[Any, ...]]:
+def _facts(connection: sqlite3.Connection, key: str, extra: str, since: float | None) -> dict[str, tuple[Any, ...]]:
     sql = f"""
         SELECT {key}, count(*), count(DISTINCT job), sum(outcome = 'succeeded'),
-            avg(CASE WHEN outcome = 'succeeded' THEN attempts.finished_at - attempts.started_at END),
+            avg(CASE WHEN outcome = 'succeeded' THEN {_RAN} END),
             sum(user_cpu_s + system_cpu_s), max(max_rss_bytes), min(attempts.started_at), max(attempts.finished_at)
         FROM attempts JOIN jobs ON jobs.seq = attempts.job{extra}
         WHERE attempts.finished_at IS NULL OR attempts.finished_at >= ? GROUP BY 1
-    """  # noqa: S608 - both parts come from GROUPS
+    """  # noqa: S608 - all parts are this module's own
     return {row[0]: row[1:] for row in connection.execute(sql, (since or 0,))}
 
 
-def _durations(  # noqa: PLR0913
-    connection: sqlite3.Connection, key: str, extra: str, since: float | None, what: str, which: str
+def _durations(
+    connection: sqlite3.Connection, group: tuple[str, str], since: float | None, what: str, which: str
 ) -> dict[str, list[float]]:
+    key, extra = group
     sql = f"""
         SELECT {key}, {what} FROM attempts JOIN jobs ON jobs.seq = attempts.job{extra}
         WHERE attempts.finished_at >= ? AND {which} ORDER BY 2
     """  # noqa: S608 - all parts are this module's own
     found: dict[str, list[float]] = {}
-    for group, value in connection.execute(sql, (since or 0,)):
-        found.setdefault(group, []).append(value)
+    for name, value in connection.execute(sql, (since or 0,)):
+        found.setdefault(name, []).append(value)
     return found

@@ -163,12 +163,19 @@ SELECT
     user_cpu_s, system_cpu_s, max_rss_bytes,
     CASE
         WHEN stdout_tail IS NULL THEN stdout
-        WHEN typeof(stdout) = 'blob' OR typeof(stdout_tail) = 'blob' THEN CAST(stdout || stdout_tail AS BLOB)
-        ELSE stdout || stdout_tail
+        WHEN typeof(stdout) = 'blob' OR typeof(stdout_tail) = 'blob' THEN CAST(stdout || stdout_gap || stdout_tail AS BLOB)
+        ELSE stdout || stdout_gap || stdout_tail
     END AS stdout,
     CASE
         WHEN stderr_tail IS NULL THEN stderr
-        WHEN typeof(stderr) = 'blob' OR typeof(stderr_tail) = 'blob' THEN CAST(stderr || stderr_tail AS BLOB)
-        ELSE stderr || stderr_tail
+        WHEN typeof(stderr) = 'blob' OR typeof(stderr_tail) = 'blob' THEN CAST(stderr || stderr_gap || stderr_tail AS BLOB)
+        ELSE stderr || stderr_gap || stderr_tail
     END AS stderr
-FROM attempts JOIN jobs ON jobs.seq = attempts.job;
+FROM jobs JOIN (
+    SELECT *,
+        char(10) || '... ' || (stdout_size - length(CAST(stdout AS BLOB)) - length(CAST(stdout_tail AS BLOB)))
+            || ' bytes not kept here ...' || char(10) AS stdout_gap,
+        char(10) || '... ' || (stderr_size - length(CAST(stderr AS BLOB)) - length(CAST(stderr_tail AS BLOB)))
+            || ' bytes not kept here ...' || char(10) AS stderr_gap
+    FROM attempts
+) AS attempts ON jobs.seq = attempts.job;
