@@ -72,8 +72,10 @@ class Run(Protocol):
 class Executor(Protocol):
     """Starts commands."""
 
-    def start(self, lease: Lease) -> Run:
+    def start(self, lease: Lease, max_retries: int) -> Run:
         """Start the lease's command, its output going to the spool.
+
+        ``max_retries`` is the setting, told to jobs that follow it.
 
         Raises :class:`CannotStart`, :class:`NoRoom` or :class:`LeaseLost`.
         """

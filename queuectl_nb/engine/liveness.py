@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _BEAT = struct.Struct("<Q")
+BEAT = 0.5
+"""Seconds between beats: four in the shortest lease."""
 
 
 def host() -> str:
@@ -104,8 +106,6 @@ class Heartbeat:
         """Beat in the file behind ``handle``; call :meth:`start`."""
         self._handle = handle
         self._stop = threading.Event()
-        self.interval = 1.0
-        """Seconds between beats; follows the lease."""
 
     def start(self) -> None:
         """Begin to beat; the thread ends with the process."""
@@ -113,7 +113,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         count = 0
-        while not self._stop.wait(self.interval):
+        while not self._stop.wait(BEAT):
             count += 1
             with contextlib.suppress(OSError):
                 os.pwrite(self._handle, _BEAT.pack(count), 0)

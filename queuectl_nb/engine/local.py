@@ -39,7 +39,7 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 class LocalExecutor:
     """Starts commands as children of this process, one at a time."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         spool: Spool,
         slot: Slot,
@@ -47,7 +47,6 @@ class LocalExecutor:
         *,
         db: Path,
         environ: Mapping[str, str],
-        max_retries: int,
     ) -> None:
         """Start commands in the worker's ``slot``.
 
@@ -57,16 +56,13 @@ class LocalExecutor:
             Called with an attempt's token right before it is started; must outlive this process.
         environ
             What lies below the environment that was recorded with a job.
-        max_retries
-            The setting, told to jobs that follow it.
         """
         self.spool = spool
         self.slot = slot
         self.mark = mark
-        self.max_retries = max_retries
         self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
 
-    def environment(self, lease: Lease) -> dict[str, str]:
+    def environment(self, lease: Lease, max_retries: int) -> dict[str, str]:
         """Return what the command sees: the worker's, the recorded part, ``--env``, and the job's own facts."""
         return {
             **self._environ,
@@ -75,11 +71,11 @@ class LocalExecutor:
             "QUEUECTL_JOB_ID": lease.job_id,
             "QUEUECTL_ATTEMPT": str(lease.number),
             "QUEUECTL_ATTEMPT_TOKEN": lease.token,
-            "QUEUECTL_MAX_RETRIES": str(lease.max_retries or self.max_retries),
+            "QUEUECTL_MAX_RETRIES": str(lease.max_retries or max_retries),
             "QUEUECTL_RESULT": f"{self.spool.folder}/{lease.token}.result",
         }
 
-    def start(self, lease: Lease) -> LocalRun:
+    def start(self, lease: Lease, max_retries: int) -> LocalRun:
         """Start the command; see :class:`~queuectl_nb.engine.executor.Executor`.
 
         ``posix_spawn`` and not Popen: it starts as fast as C does, from a large process too. It knows no working
@@ -102,7 +98,7 @@ class LocalExecutor:
             pid = os.posix_spawn(
                 SHELL,
                 ["sh", "-c", lease.command],
-                self.environment(lease),
+                self.environment(lease, max_retries),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, out, 1),

@@ -36,6 +36,7 @@ STEADY = 10.0
 """Seconds a worker must have lived for its death to count as the first."""
 LONGEST_PAUSE = 30.0
 PRUNE_PACE = 600.0
+PRUNED_A_LOOK = 500
 
 
 @dataclass
@@ -63,6 +64,7 @@ class PoolProcess:
         self.events = events
         self.workers: list[WorkerProcess] = []
         self.rescuer = Rescuer(store, self._reap)
+        self.settings = store.settings.read()
         self.watch = liveness.Watch(store.worker_dir)
         self.stop: str | None = None
         self.kill_at: float | None = None
@@ -129,7 +131,7 @@ class PoolProcess:
             return
         self.stop = word if self.stop != "orphaned" else self.stop
         if word != "drain" and self.kill_at is None:
-            grace = ORPHAN_GRACE if word == "orphaned" else self.store.settings.read().kill_grace
+            grace = ORPHAN_GRACE if word == "orphaned" else self.settings.kill_grace
             self.kill_at = time.monotonic() + grace + KILL_MARGIN
         for worker in self.workers:
             if worker.process is None:
@@ -277,19 +279,24 @@ class PoolProcess:
             return
         self.look_at = now + PACE
         try:
-            settings = self.store.settings.read()
+            self.store.db.check_identity()
+            self.settings = self.store.settings.read()
             self._tell_rescued(self.rescuer.rescue_dead())
             names = [row.name for row in self.store.workers.rows()]
-            self._tell_rescued(self.rescuer.rescue_frozen(self.watch.frozen(names, now, settings.lease, PACE)))
-            if settings.retention and now >= self.prune_at:
-                self.prune_at = now + PRUNE_PACE
-                _, tokens = self.store.jobs.prune(settings.retention * 86_400, time.time())
-                for token in tokens:
-                    self.store.spool.remove(token)
+            self._tell_rescued(self.rescuer.rescue_frozen(self.watch.frozen(names, now, self.settings.lease, PACE)))
+            if self.settings.retention and now >= self.prune_at:
+                self._prune()
         except QueuectlError as error:
             self.events.tell("warning", worker="pool", text=str(error))
             if self.store.db.replaced():
                 self._pass_on("now")
+
+    def _prune(self) -> None:
+        """Remove some of what is older than ``retention``; soon again while there is more."""
+        removed, tokens = self.store.jobs.prune(self.settings.retention * 86_400, time.time(), at_most=PRUNED_A_LOOK)
+        self.prune_at = time.monotonic() + (PRUNE_PACE if removed < PRUNED_A_LOOK else 0.0)
+        for token in tokens:
+            self.store.spool.remove(token)
 
     def _tell_rescued(self, rescued: list[Rescued]) -> None:
         for job_id, was in rescued:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import doorbell, liveness, processes
 from queuectl_nb.engine.collect import collect
 from queuectl_nb.engine.journal import LARGEST_STREAM, read_journal
+from queuectl_nb.model.errors import SpoiltSetting
 from queuectl_nb.model.outcome import Lost
+from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.claims import Claims, Ended, Held
 from queuectl_nb.store.spool import STREAMS
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import Outcome
-    from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Seal
     from queuectl_nb.store.store import Store
 
@@ -78,7 +79,7 @@ class Rescuer:
         journal = read_journal(self.store.worker_dir, name)
         current = liveness.current_token(self.store.worker_dir, name)
         self._end_leftovers(name, [each.token for each in held])
-        settings = self.store.settings.read()
+        settings = self._settings()
         found = []
         for each in held:
             seal = self.store.spool.seal(each.token, name, current=each.token == current)
@@ -90,6 +91,13 @@ class Rescuer:
         if found:
             doorbell.ring(doorbell.work_bell(self.store.db.spool))
         return found
+
+    def _settings(self) -> Settings:
+        """Return the settings; a spoilt one must not keep a lost job from being rescued."""
+        try:
+            return self.store.settings.read()
+        except SpoiltSetting:
+            return Settings.of({})
 
     def _end_leftovers(self, name: str, tokens: Sequence[str]) -> None:
         """Kill every process that belongs to one of the attempts, until a look finds none."""

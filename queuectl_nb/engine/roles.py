@@ -49,15 +49,12 @@ def run_worker(config: dict[str, Any]) -> int:
         store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
         store.db.be_patient(WORKER_PATIENCE)
         orders = Orders(store.db.spool, name, 0, config["parent"])
-        settings = store.settings.read()
-        heart.interval = min(1.0, settings.lease / 5)
         executor = LocalExecutor(
             store.spool,
             store.spool.slot(name),
             lambda token: liveness.mark_current(lock, token),
             db=store.path,
             environ=os.environ,
-            max_retries=settings.max_retries,
         )
         worker = Worker(
             store,

@@ -23,6 +23,7 @@ from queuectl_nb.model.errors import BadEnvironment, Busy, SpoiltSetting
 from queuectl_nb.model.outcome import Cancelled, NotStarted, Outcome, Returned, TimedOut
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims, Ended
+from queuectl_nb.store.trim import trim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +122,10 @@ class Worker:
 
     def _look(self) -> None:
         """Read what the database has for this worker."""
+        if self.store.db.replaced():
+            self._give_up()
+        if self.run is not None:
+            trim(self.run.paths.values(), self.settings.spool_limit)
         try:
             self.settings = self.store.settings.read()
         except SpoiltSetting as spoilt:
@@ -147,7 +152,7 @@ class Worker:
 
     def _start(self, lease: Lease) -> None:
         try:
-            self.run = self.executor.start(lease)
+            self.run = self.executor.start(lease, self.settings.max_retries)
         except CannotStart as why:
             self._ended(lease, NotStarted(str(why)), Ending(time.time()))
         except NoRoom as why:
@@ -219,6 +224,7 @@ class Worker:
         )
         if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
             run.settle_in()
+            trim(run.paths.values(), self.settings.spool_limit)
         self._ended(run.lease, self.verdict or ended.outcome, ending)
         if run.named or ending.result is not None or ending.note is not None:
             self.files[token] = spooled
@@ -302,11 +308,15 @@ class Worker:
     def _survive(self, broken: BadEnvironment) -> None:
         """Keep the results and try on while the disk is full; give up where the file is not ours any more."""
         if self.store.db.replaced():
-            if self.run is not None:
-                self.run.kill()
-            raise broken
+            self._give_up()
         self.report.warn(f"{broken}; keeping {len(self.ended)} result(s) and trying on")
         self.retry_at = time.monotonic() + PACE
+
+    def _give_up(self) -> None:
+        """End the running job and leave: nobody would ever read what is written to a file that was replaced."""
+        if self.run is not None:
+            self.run.kill()
+        self.store.db.check_identity()
 
     def _after_turn(self, settled: Sequence[object]) -> None:
         """Clean up behind the attempts that are recorded now, and tell of them."""

@@ -95,10 +95,12 @@ class Logs:
         removed: then the kept text is what there is.
         """
         over = attempt.outcome is not None
-        data = self.store.spool.piece(attempt.token, stream, offset, count)
-        if data is not None:
+        found = self.store.spool.piece(attempt.token, stream, offset, count)
+        if found is not None:
+            start, data = found
+            gap = f"\n... {start - offset} bytes not kept ...\n".encode() if start > offset else b""
             size = self.store.spool.size(attempt.token, stream)
-            return Piece(data, offset + len(data), end=over and offset + len(data) >= size)
+            return Piece(gap + data, start + len(data), end=over and start + len(data) >= size)
         if not over:
             return Piece(b"", offset, end=False)
         kept = getattr(attempt, stream)

@@ -114,10 +114,12 @@ class Database:
 
     def version(self) -> int:
         """Return a number that changes whenever another connection has committed (3 µs)."""
-        with self.plain_errors():
-            self.check_identity()
+        self.check_identity()
+        try:
             version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
-            return version
+        except sqlite3.Error as error:
+            raise named(error, self.path, self.patience) from error
+        return version
 
     def close(self) -> None:
         """Close this thread's connection."""

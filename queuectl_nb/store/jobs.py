@@ -106,8 +106,12 @@ class Jobs:
         connection.execute(Q.delete_job, {"seq": job.seq})
         return tokens
 
-    def prune(self, older_than: float, now: float, state: str | None = None) -> tuple[int, list[str]]:
+    def prune(
+        self, older_than: float, now: float, state: str | None = None, at_most: int | None = None
+    ) -> tuple[int, list[str]]:
         """Remove jobs at rest that did not change for ``older_than`` seconds, in small transactions.
+
+        ``at_most`` ends it once that many are gone.
 
         Returns
         -------
@@ -128,6 +132,8 @@ class Jobs:
                         tokens += [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": seq})]
                         connection.execute(Q.delete_job, {"seq": seq})
                 removed += len(old)
+                if at_most is not None and removed >= at_most:
+                    return removed, tokens
                 if not old or len(batch) < PRUNED_AT_ONCE:
                     break
         return removed, tokens

@@ -13,9 +13,10 @@ import fcntl
 import json
 import math
 import os
-import shutil
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from queuectl_nb.store.trim import next_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,12 +149,20 @@ class Spool:
         except FileNotFoundError:
             return 0
 
-    def piece(self, token: str, stream: str, offset: int, count: int) -> bytes | None:
-        """Return up to ``count`` bytes of a spooled stream from ``offset``; None where it is not in the spool."""
+    def piece(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
+        """Return where the next bytes of a spooled stream begin, at ``offset`` or later, and up to ``count`` of them.
+
+        They begin later where the middle of the stream was given back. None where the stream is not in the spool.
+        """
         try:
-            return _read(f"{self.folder}/{token}.{stream}", offset, count)
+            handle = os.open(f"{self.folder}/{token}.{stream}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
+        try:
+            start = next_data(handle, offset)
+            return start, os.pread(handle, count, start)
+        finally:
+            os.close(handle)
 
     def result(self, token: str) -> tuple[str | None, str | None]:
         """Return the JSON that the job left, tidied, and what is wrong with it (None: nothing)."""
@@ -186,8 +195,10 @@ class Spool:
                     os.unlink(path)  # noqa: PTH108 - on the hot path
                 except FileNotFoundError:
                     pass
-                except OSError:
-                    shutil.rmtree(path, ignore_errors=True)  # a job made a folder where its result should be
+                except OSError:  # a job made a folder where its result should be
+                    import shutil  # noqa: PLC0415 - brings every compressor along
+
+                    shutil.rmtree(path, ignore_errors=True)
 
     def tokens(self) -> set[str]:
         """Return the tokens of which something is spooled."""
