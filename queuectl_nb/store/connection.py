@@ -56,13 +56,20 @@ class Database:
         self._pid = os.getpid()
         local_disk = check_place(path, allow_network_fs=allow_network_fs)
         with self.plain_errors():
-            make_private_file(self._file)
-            self._identity = self._stat()
-            connection = self.connection()
-            if not schema.is_current(connection):
-                schema.refuse_foreign(connection, path)
-            make_private_dir(self.spool)
-            schema.ensure(connection, path, "wal" if local_disk else "delete", lambda: self.gate.hold(self.patience))
+            try:
+                self._open("wal" if local_disk else "delete")
+            except BaseException:
+                self.close()  # and with it what SQLite made beside a file that is not for us
+                raise
+
+    def _open(self, journal: str) -> None:
+        make_private_file(self._file)
+        self._identity = self._stat()
+        connection = self.connection()
+        if not schema.is_current(connection):
+            schema.refuse_foreign(connection, self.path)
+        make_private_dir(self.spool)
+        schema.ensure(connection, self.path, journal, lambda: self.gate.hold(self.patience))
 
     def _stat(self) -> tuple[int, int]:
         found = os.stat(self._file)  # noqa: PTH116 - asked before every look

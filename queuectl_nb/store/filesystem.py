@@ -30,6 +30,7 @@ NETWORK_TYPES = frozenset(
     )
 )
 """Types on which flock or shared memory is not the same for two hosts, or not there at all."""
+_HEADER = 100  # bytes with which every SQLite file begins
 _POINT = 4  # the mount point's place in a line of mountinfo
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -105,6 +106,9 @@ def check_place(path: Path, *, allow_network_fs: bool) -> bool:
         raise BadEnvironment(msg)
     elif not stat.S_ISREG(found.st_mode):
         msg = f"{path} is no regular file; name another with --db"
+        raise BadEnvironment(msg)
+    elif 0 < found.st_size < _HEADER:  # SQLite would write over a file of one byte
+        msg = f"{path} is not a queue (not a SQLite file); name another with --db"
         raise BadEnvironment(msg)
     elif found.st_uid != os.geteuid():
         msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; name another queue with --db"

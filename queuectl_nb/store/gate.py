@@ -98,7 +98,7 @@ def _wait(number: int, patience: float) -> None:
 
     try:
         threading.Thread(target=wait, name="queuectl-write-gate", daemon=True).start()
-    except BaseException:
+    except RuntimeError:  # no thread to be had; after an interrupt there may be one, which uses and closes the copy
         copy.close()
         raise
     if not locked.wait(patience):

@@ -1,0 +1,217 @@
+"""A store to work on, a clock that stands still, and processes that start at the same moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import queuectl_nb
+from queuectl_nb.model.attempt import Ending, Lease
+from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.outcome import Exited, Outcome
+from queuectl_nb.store.claims import Claims, Ended, Turn
+from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from queuectl_nb.model.lifecycle import Transition
+
+settings.register_profile("queuectl", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("queuectl")
+
+NOON = 1_800_000_000.0
+
+
+class Desk:
+    """A store with a clock of its own: what a person and workers do to it, a line each."""
+
+    def __init__(self, store: Store) -> None:
+        """Work on ``store``, beginning at NOON."""
+        self.store = store
+        self.now = NOON
+
+    def add(self, *ids: str, **fields: Any) -> list[str]:
+        """Enqueue a job for each id (one with a generated id without any), all with these fields."""
+        wishes = [{"command": "true", **fields, "id": each} for each in ids or [None]]
+        return self.enqueue(*wishes)
+
+    def enqueue(self, *wishes: dict[str, Any], if_absent: bool = False) -> list[str]:
+        """Enqueue a list in one go."""
+        specs = [JobSpec.of(wish) for wish in wishes]
+        return enqueue(self.store.db, specs, cwd="/", kept_env={"PATH": "/bin"}, now=self.now, if_absent=if_absent)
+
+    def turn(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> Turn:
+        """Take a worker's turn at the database."""
+        facts = {"settings": self.store.settings.read(), "now": self.now, "rand": 0.0}
+        return Claims(self.store.db, worker, "here", queues).turn(**what, **facts)
+
+    def claim(self, want: int = 1, worker: str = "worker-1", queues: Sequence[str] = ()) -> list[Lease]:
+        """Claim as a worker does."""
+        return self.turn(worker, queues, want=want).leases
+
+    def take(self, job_id: str, worker: str = "worker-1") -> Lease:
+        """Claim, expecting just this job."""
+        (lease,) = self.claim(1, worker)
+        assert lease.job_id == job_id
+        return lease
+
+    def end(self, lease: Lease, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
+        """Settle an attempt, with exit code 0 unless told."""
+        facts = {"finished_at": self.now, "started_at": self.now, "pid": 42, **facts}
+        return self.turn(ended=[Ended(lease, outcome or Exited(0), Ending(**facts))]).settled[0]
+
+    def run(self, job_id: str, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
+        """Claim just this job and settle it."""
+        return self.end(self.take(job_id), outcome, **facts)
+
+    def kill(self, job_id: str) -> None:
+        """Let a job fail until it is dead."""
+        while self.state(job_id) != "dead":
+            self.now += 4000
+            self.run(job_id, Exited(1))
+
+    def state(self, job_id: str) -> str:
+        """Return a job's state."""
+        return str(self.store.jobs.get(job_id).state)
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every job by its id, in the order of enqueue."""
+        return dict(self.rows("SELECT id, state FROM jobs ORDER BY seq"))
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database."""
+        with self.store.db.read() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def row(self, job_id: str) -> dict[str, Any]:
+        """Return a job's row as it is stored."""
+        with self.store.db.read() as connection:
+            found = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,))
+            return dict(zip([column[0] for column in found.description], found.fetchone(), strict=True))
+
+    def dump(self) -> list[str]:
+        """Return everything that the file holds, the clock's count of transactions aside."""
+        with self.store.db.read() as connection:
+            return [line for line in connection.iterdump() if 'INTO "clock"' not in line]
+
+    def check(self) -> None:
+        """Assert what must be true of the file at any moment."""
+        assert self.rows("PRAGMA integrity_check") == [("ok",)]
+        assert self.rows("PRAGMA foreign_key_check") == []
+        counted = self.rows("SELECT queue, state, count(*) FROM jobs GROUP BY 1, 2 ORDER BY 1, 2")
+        assert self.rows("SELECT * FROM tally WHERE n > 0 ORDER BY 1, 2") == counted
+        held = "SELECT seq, starts, token FROM jobs WHERE state = 'processing' ORDER BY 1"
+        assert self.rows(held) == self.rows("SELECT job, number, token FROM attempts WHERE outcome IS NULL ORDER BY 1")
+
+
+@pytest.fixture
+def store(queue_path: Path) -> Iterator[Store]:
+    """Return a fresh store."""
+    found = Store(queue_path)
+    yield found
+    found.db.close()
+
+
+@pytest.fixture
+def desk(queue_path: Path) -> Iterator[Desk]:
+    """Return a desk over a fresh store; what must always be true is checked at the end."""
+    found = Desk(Store(queue_path))
+    yield found
+    found.check()
+    found.store.db.close()
+
+
+class Crowd:
+    """Python processes that all begin at the same moment."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def add(self, script: str, *words: object) -> subprocess.Popen[str]:
+        """Start a process that runs ``script`` once :meth:`go` is called; what it imports is imported before that."""
+        imports, _, rest = script.partition("# go\n")
+        code = f"import sys, time\n{imports}\nprint('ready', flush=True)\nsys.stdin.readline()\n{rest}"
+        root = str(Path(queuectl_nb.__file__).parents[1])
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": root},
+        )
+        self.processes.append(process)
+        return process
+
+    def go(self) -> list[str]:
+        """Let all begin, wait for all, and return what each printed; none may fail."""
+        for process in self.processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in self.processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        found = [process.communicate(timeout=60)[0] for process in self.processes]
+        assert [process.returncode for process in self.processes] == [0] * len(self.processes)
+        return found
+
+
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    """Return processes to start together; none outlives the test."""
+    found = Crowd()
+    yield found
+    for process in found.processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a small file system (``size=1m``, ``ro``) and gives its folder."""
+    if os.geteuid() != 0 or sys.platform != "linux" or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs root on Linux")
+    folders: list[Path] = []
+
+    def mount(options: str, source: Path | None = None) -> Path:
+        folder = tmp_path / f"mount-{len(folders)}"
+        folder.mkdir()
+        how = ["--bind", str(source)] if source else ["-t", "tmpfs", "tmpfs"]
+        done = subprocess.run(["mount", "-o", options, *how, str(folder)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no mounting here: {done.stderr.strip()}")
+        folders.append(folder)
+        if source and "ro" in options:
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        return folder
+
+    yield mount
+    for folder in folders:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    old = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(old)
+
+
+@pytest.fixture
+def umask() -> Callable[[int], Any]:
+    """Return a context manager under which a umask holds."""
+    return _umask

@@ -1,0 +1,222 @@
+"""The write gate: one writer at a time, whatever its process or thread, and nobody waits for the dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import queuectl_nb
+from queuectl_nb.model.errors import BadEnvironment, Busy
+from queuectl_nb.store.gate import Hold, WriteGate, _open_handles
+
+HOLDER = """
+import sys
+from pathlib import Path
+from queuectl_nb.store.gate import WriteGate
+with WriteGate(Path(sys.argv[1])).hold(5):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+COUNTER = """
+from pathlib import Path
+from queuectl_nb.store.gate import WriteGate
+gate, count = WriteGate(Path(sys.argv[1])), Path(sys.argv[2])
+# go
+for _ in range(200):
+    with gate.hold(30):
+        count.write_text(str(int(count.read_text()) + 1))
+"""
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> WriteGate:
+    """Return a gate."""
+    return WriteGate(tmp_path / "write.lock")
+
+
+def _is_free(gate: WriteGate) -> bool:
+    with suppress(Busy), gate.hold(0.01):
+        return True
+    return False
+
+
+def _wait_for_waiters() -> None:
+    for each in threading.enumerate():
+        if each.name == "queuectl-write-gate":
+            each.join(10)
+
+
+def _holder(gate: WriteGate) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": str(Path(queuectl_nb.__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(gate.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_processes_take_turns(tmp_path: Path, crowd: Any) -> None:
+    """Four processes that count in one file, 200 times each, lose no count."""
+    count = tmp_path / "count"
+    count.write_text("0")
+    for _ in range(4):
+        crowd.add(COUNTER, tmp_path / "write.lock", count)
+    crowd.go()
+    assert count.read_text() == "800"
+
+
+def test_threads_take_turns(gate: WriteGate) -> None:
+    """Eight threads of one process are never inside together."""
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            with gate.hold(30):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0)
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert (inside, most) == (0, 1)
+
+
+def test_patience_ends(gate: WriteGate) -> None:
+    """Who waits longer than its patience is told that the queue is busy, exit code 4, and holds nothing."""
+    holder = _holder(gate)
+    began = time.monotonic()
+    with pytest.raises(Busy, match=r"held its write lock for 0\.2 seconds") as caught, gate.hold(0.2):
+        pass
+    assert 0.2 <= time.monotonic() - began < 5
+    assert caught.value.exit_code == 4
+    holder.communicate("\n")
+    assert _is_free(gate)
+
+
+def test_an_abandoned_waiter_never_keeps_the_lock(gate: WriteGate) -> None:
+    """Ten who gave up while another process held the gate do not hold it when that one lets go."""
+    holder = _holder(gate)
+    for _ in range(10):
+        assert not _is_free(gate)
+    holder.communicate("\n")
+    _wait_for_waiters()
+    assert _is_free(gate)
+    assert not _open_handles
+
+
+def test_a_waiter_gets_the_gate_when_it_opens(gate: WriteGate) -> None:
+    """Who waits is woken by the release, and holds the gate alone then."""
+    holder = _holder(gate)
+    threading.Timer(0.1, holder.communicate, ["\n"]).start()
+    with gate.hold(30):
+        assert not _is_free(gate)
+    assert _is_free(gate)
+
+
+def test_the_death_of_the_holder_opens_the_gate(gate: WriteGate) -> None:
+    """After kill -9 of the process that held it the gate is free."""
+    holder = _holder(gate)
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    assert _is_free(gate)
+
+
+def test_an_interrupt_inside_leaves_the_gate_open(gate: WriteGate) -> None:
+    """Ctrl+C while inside gives the gate up."""
+    with pytest.raises(KeyboardInterrupt), gate.hold(5):
+        signal.raise_signal(signal.SIGINT)
+    assert _is_free(gate)
+    assert not _open_handles
+
+
+def test_an_interrupt_while_waiting_leaves_the_gate_open(gate: WriteGate) -> None:
+    """Ctrl+C ends a wait at once, and what was waited for is not taken later."""
+    holder = _holder(gate)
+    main = threading.main_thread().ident or 0
+    began = time.monotonic()
+    threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt), gate.hold(30):
+        pass
+    assert time.monotonic() - began < 10
+    holder.communicate("\n")
+    _wait_for_waiters()
+    assert _is_free(gate)
+    assert not _open_handles
+
+
+def _in_child(action: Any) -> int:
+    """Fork, let the child act, and return its pid; it lives until it is killed."""
+    readable, writable = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            action()
+            os.write(writable, b"x")
+            time.sleep(60)
+        os._exit(1)
+    os.close(writable)
+    assert os.read(readable, 1) == b"x"
+    os.close(readable)
+    return pid
+
+
+def _end(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_a_child_forked_inside_does_not_keep_the_gate(gate: WriteGate) -> None:
+    """A process that was forked while its parent was inside holds nothing once the parent has left."""
+    with gate.hold(5):
+        pid = _in_child(lambda: None)
+    try:
+        assert _is_free(gate)
+    finally:
+        _end(pid)
+
+
+def test_a_forked_child_waits_its_turn(gate: WriteGate) -> None:
+    """A child forked inside is no owner: it finds the gate held, and its own end of the block frees nothing."""
+
+    def act() -> None:
+        assert not _is_free(gate)
+        hold.drop()
+        assert not _is_free(gate)
+
+    hold = Hold(gate.path)
+    hold.take(5)
+    try:
+        _end(_in_child(act))
+        assert not _is_free(gate)
+    finally:
+        hold.drop()
+    assert _is_free(gate)
+
+
+def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """Without its folder, and with a planted link in its place, the gate is refused with exit code 3."""
+    planted = tmp_path / "planted"
+    planted.symlink_to(tmp_path / "elsewhere")
+    for path in (tmp_path / "gone" / "write.lock", planted):
+        with pytest.raises(BadEnvironment, match="cannot open the write lock"), WriteGate(path).hold(1):
+            pass
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,237 @@
+"""The file: made, migrated, recognised, and left alone when it is not for us."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlite_utils import Database as Utils
+from sqlite_utils import Migrations
+
+import queuectl_nb
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store import migrations, schema
+from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _shape(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY 2")
+    return [row for row in found if row[2] not in ("sqlite_sequence", "_sqlite_migrations")]
+
+
+def _steps() -> list[str]:
+    folder = resources.files("queuectl_nb.store").joinpath("steps")
+    return [each.read_text() for each in sorted(folder.iterdir(), key=lambda each: each.name)]
+
+
+def _count_files(folder: Path) -> set[str]:
+    return {each.name for each in folder.rglob("*")}
+
+
+# ---------------------------------------------------------------------- made and migrated
+
+
+def test_the_migrated_schema_is_the_steps_one_after_the_other(template_path: Path) -> None:
+    """What the migrations make of an empty file is exactly what the steps' SQL says, marks included."""
+    plain = sqlite3.connect(":memory:")
+    for step in _steps():
+        plain.executescript(step)
+    made = sqlite3.connect(template_path)
+    assert _shape(made) == _shape(plain)
+    assert made.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID
+    assert made.execute("PRAGMA user_version").fetchone()[0] == schema.SCHEMA_VERSION == len(_steps())
+    assert made.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert made.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_an_empty_file_becomes_a_queue(tmp_path: Path, template_path: Path) -> None:
+    """A file of 0 bytes, as ``touch`` makes it, is a new queue."""
+    path = tmp_path / "q.db"
+    path.touch()
+    store = Store(path)
+    assert store.jobs.db.path == path
+    assert _shape(store.db.connection()) == _shape(sqlite3.connect(template_path))
+
+
+def test_an_older_file_is_migrated_with_its_jobs(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the release before keeps its jobs and gets the new step, once."""
+    old = Store(queue_path)
+    with old.db.write() as connection:
+        connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
+    old.db.close()
+    later = Migrations("queuectl")
+    later(name="step_0001_the_queue")(migrations.step_0001_the_queue)
+    runs = []
+
+    def step_0002(db: Utils) -> None:
+        runs.append(db.execute("SELECT count(*) FROM settings").fetchone()[0])
+        db.execute("ALTER TABLE jobs ADD COLUMN colour TEXT")
+
+    later(name="step_0002")(step_0002)
+    monkeypatch.setattr(migrations, "migrations", later)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    for _ in range(2):
+        new = Store(queue_path)
+        assert new.settings.read().timeout == 7
+        assert new.db.connection().execute("SELECT count(colour) FROM jobs").fetchone() == (0,)
+        new.db.close()
+    assert runs == [1]
+
+
+OPENER = """
+from pathlib import Path
+from queuectl_nb.model.job import JobSpec
+from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.store import Store
+# go
+store = Store(Path(sys.argv[1]))
+enqueue(store.db, [JobSpec("true", id=sys.argv[2])], cwd="/", kept_env={}, now=time.time())
+print("migrated" if "sqlite_utils" in sys.modules else "found")
+"""
+
+
+def test_eight_processes_that_start_together_migrate_once(tmp_path: Path, crowd: Any) -> None:
+    """On a file that is not there yet, one of eight makes the schema, none fails, and each enqueues its job."""
+    for number in range(8):
+        crowd.add(OPENER, tmp_path / "q.db", f"job-{number}")
+    assert sorted(crowd.go()) == ["found\n"] * 7 + ["migrated\n"]
+    store = Store(tmp_path / "q.db")
+    assert store.reading.counts()["pending"] == 8
+    assert store.db.connection().execute("SELECT count(*) FROM _sqlite_migrations").fetchone() == (1,)
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from queuectl_nb.store import migrations
+from queuectl_nb.store.store import Store
+
+def interrupted(name, whole=migrations._statements):
+    for number, statement in enumerate(whole(name)):
+        if number == int(sys.argv[2]):
+            print("in the middle", flush=True)
+            time.sleep(60)
+        yield statement
+
+migrations._statements = interrupted
+Store(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("after", [0, 9])
+def test_a_kill_in_the_middle_of_a_migration_leaves_a_usable_file(tmp_path: Path, after: int) -> None:
+    """After kill -9 between two statements of a migration the file opens, whole, at the next try."""
+    path = tmp_path / "q.db"
+    env = {**os.environ, "PYTHONPATH": str(Path(queuectl_nb.__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path), str(after)], stdout=subprocess.PIPE, text=True, env=env
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in the middle\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    store = Store(path)
+    assert store.reading.counts()["pending"] == 0
+    assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+# ---------------------------------------------------------------------- not for us
+
+
+def _foreign(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+        connection.execute("INSERT INTO mine VALUES (1)")
+
+
+def _foreign_wal(path: Path) -> None:
+    _foreign(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.close()
+
+
+def _of_another_program(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA application_id = 42")
+
+
+def _versioned(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 3")
+
+
+@pytest.mark.parametrize("make", [_foreign, _foreign_wal, _of_another_program, _versioned])
+def test_somebody_elses_database_is_refused_untouched(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A SQLite database that is no queue: exit code 3, not a byte changed, nothing made beside it."""
+    path = tmp_path / "mine.db"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(BadEnvironment, match="is a SQLite database but no queue of queuectl") as caught:
+        Store(path)
+    assert caught.value.exit_code == 3
+    assert path.read_bytes() == before
+    assert _count_files(tmp_path) == {"mine.db"}
+
+
+def test_a_newer_queue_is_refused_untouched(queue_path: Path) -> None:
+    """A file that a newer release made: exit code 3, the remedy named, not a byte changed."""
+    with sqlite3.connect(queue_path) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    connection.close()
+    before = queue_path.read_bytes()
+    with pytest.raises(BadEnvironment, match=r"newer queuectl .*pip install -U queuectl-nb") as caught:
+        Store(queue_path)
+    assert caught.value.exit_code == 3
+    assert queue_path.read_bytes() == before
+    assert _count_files(queue_path.parent) == {"queue.db"}
+
+
+def _random(size: int) -> bytes:
+    return random.Random(size).randbytes(size)  # noqa: S311 - the same every time
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"x",
+        b"hello, world\n",
+        b"\0" * 4096,
+        _random(100),
+        _random(4096),
+        _random(100_000),
+        b"SQLite format 3\0" + _random(5000),
+    ],
+    ids=lambda raw: f"{len(raw)} bytes",
+)
+def test_bytes_that_are_no_queue_are_refused_untouched(tmp_path: Path, raw: bytes) -> None:
+    """Random bytes, zeros and texts of any length: exit code 3, the file named, not a byte changed."""
+    path = tmp_path / "q.db"
+    path.write_bytes(raw)
+    with pytest.raises(BadEnvironment, match=r"q\.db is (not a queue|damaged)") as caught:
+        Store(path)
+    assert caught.value.exit_code == 3
+    assert path.read_bytes() == raw
+    assert _count_files(tmp_path) == {"q.db"}
+
+
+@pytest.mark.parametrize("size", [50, 512, 4096, 5000, 40_960])
+def test_a_truncated_queue_is_refused_untouched(queue_path: Path, size: int) -> None:
+    """A queue of which the end is missing: exit code 3 at its first use, not a byte changed."""
+    os.truncate(queue_path, size)
+    before = queue_path.read_bytes()
+    with pytest.raises(BadEnvironment, match=r"queue\.db is (not a queue|damaged)") as caught:
+        Store(queue_path).reading.counts()
+    assert caught.value.exit_code == 3
+    assert queue_path.read_bytes() == before
