@@ -1,0 +1,239 @@
+"""Where a queue may lie, with which modes, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store import filesystem
+from queuectl_nb.store.filesystem import find_queue, home_queue, make_private_dir, network_type
+from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OTHER = 12_345
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+# ---------------------------------------------------------------------- found
+
+
+def test_the_first_name_that_applies_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path given, then ``$QUEUECTL_DB``, then the nearest ``.queuectl/`` upwards, then the user's data directory."""
+    project, deep = tmp_path / "project", tmp_path / "project" / "a" / "b"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert find_queue() == home_queue()
+    assert home_queue().name == "queue.db"
+    (project / ".queuectl").mkdir()
+    assert find_queue() == project / ".queuectl" / "queue.db"
+    (deep / ".queuectl").mkdir()
+    assert find_queue() == deep / ".queuectl" / "queue.db"
+    monkeypatch.setenv("QUEUECTL_DB", "other.db")
+    assert find_queue() == deep / "other.db"
+    assert find_queue("given.db") == deep / "given.db"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_queue("~/x.db") == tmp_path / "x.db"
+    assert find_queue("~nobody-of-that-name/x.db") == deep / "~nobody-of-that-name" / "x.db"
+
+
+def test_a_working_directory_that_is_gone_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the working directory was removed, an absolute path and the user's queue are found, a relative one not."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert find_queue() == home_queue()
+    assert find_queue("/x/q.db") == Path("/x/q.db")
+    with pytest.raises(BadEnvironment, match="working directory is gone"):
+        find_queue("q.db")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user needs root")
+def test_another_users_project_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``.queuectl/`` that another local user planted upwards (in /tmp, say) is not ours to take."""
+    planted, here = tmp_path / ".queuectl", tmp_path / "here"
+    planted.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert find_queue() == planted / "queue.db"
+    os.chown(planted, OTHER, OTHER)
+    assert find_queue() == home_queue()
+
+
+# ---------------------------------------------------------------------- modes and owners
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_modes_do_not_follow_the_umask(tmp_path: Path, template_path: Path, umask: Any, mask: int) -> None:
+    """Whatever the umask: files 0600 and folders 0700, those that SQLite makes beside them included."""
+    path = tmp_path / "q.db"
+    with umask(mask):
+        store = Store(path)
+        with store.db.write():
+            pass
+    found = {each: _mode(each) for each in [path, *tmp_path.rglob("q.db-*"), *(tmp_path / "q.db-spool").rglob("*")]}
+    assert found.keys() >= {Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-spool"), store.worker_dir}
+    for each, mode in found.items():
+        assert mode == (0o700 if each.is_dir() else 0o600), each
+    assert template_path.exists()
+
+
+def test_a_folder_that_others_may_enter_is_closed(tmp_path: Path) -> None:
+    """A spool folder with too wide a mode gets 0700 at the next opening."""
+    folder = tmp_path / "spool"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o777)
+    make_private_dir(folder)
+    assert _mode(folder) == 0o700
+
+
+@pytest.mark.parametrize("plant", ["link to a folder", "dangling link", "file"])
+def test_a_planted_spool_is_refused(queue_path: Path, tmp_path: Path, plant: str) -> None:
+    """A link or a file where the spool should be: exit code 3, and what the link leads to is not touched."""
+    target = tmp_path / "target"
+    spool = Path(f"{queue_path}-spool")
+    if plant == "link to a folder":
+        target.mkdir(mode=0o755)
+    if plant == "file":
+        spool.write_text("x")
+    else:
+        spool.symlink_to(target)
+    with pytest.raises(BadEnvironment, match=r"queue\.db-spool") as caught:
+        Store(queue_path)
+    assert caught.value.exit_code == 3
+    if plant == "link to a folder":
+        assert list(target.iterdir()) == []
+        assert _mode(target) == 0o755
+    else:
+        assert not target.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user needs root")
+@pytest.mark.parametrize("what", ["queue.db", "queue.db-spool"])
+def test_another_users_queue_is_refused(queue_path: Path, what: str) -> None:
+    """A queue of which file or spool belongs to somebody else is refused: its jobs would run as us."""
+    Path(f"{queue_path}-spool").mkdir()
+    os.chown(queue_path.with_name(what), OTHER, OTHER)
+    with pytest.raises(BadEnvironment, match=f"{what} belongs to user {OTHER}"):
+        Store(queue_path)
+
+
+# ---------------------------------------------------------------------- places
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: path.mkdir(), r"is a folder; --db names the queue's file, such as .*/queue\.db"),
+        (os.mkfifo, "is no regular file"),
+        (lambda path: path.symlink_to("/dev/null"), "is no regular file"),
+        (lambda path: path.symlink_to(path), "cannot be opened"),
+        (lambda path: path.symlink_to("/nowhere/at/all"), "there is no folder /nowhere/at for the queue"),
+    ],
+    ids=["folder", "fifo", "device", "loop", "dangling"],
+)
+def test_what_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
+    """A folder, a FIFO, a device, a link that leads nowhere: exit code 3 in one line, at once, and nothing is made."""
+    path = tmp_path / "q.db"
+    make(path)
+    with pytest.raises(BadEnvironment, match=why) as caught:
+        Store(path)
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["q.db"]
+
+
+@pytest.mark.parametrize("name", ["gone/q.db", "file/q.db", "x" * 300, "a\0b"], ids=["gone", "file", "long", "nul"])
+def test_a_place_without_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """A missing folder, a file in its place, too long a name, a NUL: exit code 3 in one line, and nothing is made."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadEnvironment) as caught:
+        Store(tmp_path / name)
+    assert str(caught.value).isprintable()
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_all_names_of_a_file_share_one_spool(queue_path: Path, tmp_path: Path) -> None:
+    """Through a link to the file, or a link to its folder, the same spool is used: its locks tell who is alive."""
+    (tmp_path / "link.db").symlink_to(queue_path)
+    (tmp_path / "elsewhere").symlink_to(queue_path.parent)
+    spools = {Store(path).db.spool for path in (queue_path, tmp_path / "link.db", tmp_path / "elsewhere" / "queue.db")}
+    assert spools == {Path(f"{queue_path}-spool")}
+
+
+def test_a_link_to_a_file_that_is_not_there_makes_the_file(tmp_path: Path, template_path: Path) -> None:
+    """A link whose target is still to be made: the target becomes the queue, with mode 0600."""
+    path, target = tmp_path / "link.db", tmp_path / "target.db"
+    path.symlink_to(target)
+    Store(path)
+    assert _mode(target) == 0o600
+    assert target.stat().st_size >= template_path.stat().st_size or Path(f"{target}-wal").exists()
+
+
+# ---------------------------------------------------------------------- network file systems
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+23 22 0:21 / /home rw,relatime shared:2 - nfs4 server:/home rw,vers=4.2
+24 23 0:22 / /home/local rw,relatime - ext4 /dev/vdb rw
+25 22 0:23 / /with\\040space rw - cifs //server/share rw
+26 22 0:24 / /caf\u00e9\u4e2d rw master:3 - fuse.sshfs host: rw
+27 22 0:25 / /twice rw - nfs server:/a rw
+28 22 0:26 / /twice rw - tmpfs tmpfs rw
+29 22 0:27 / /lap rw - 9p host rw
+
+broken line
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/q.db", None),
+        ("/home/me/q.db", "nfs4"),
+        ("/home", "nfs4"),
+        ("/home/local/q.db", None),
+        ("/homework/q.db", None),
+        ("/with space/q.db", "cifs"),
+        ("/caf\u00e9\u4e2d/q.db", "fuse.sshfs"),
+        ("/twice/q.db", None),
+        ("/lap/top/q.db", "9p"),
+    ],
+)
+def test_a_network_file_system_is_known_by_its_mount(tmp_path: Path, path: str, kind: str | None) -> None:
+    """The innermost, newest mount that holds the path decides, whatever characters its name has."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS, "utf-8")
+    assert network_type(Path(path), str(mounts)) == kind
+    assert network_type(Path(path), str(tmp_path / "not there")) is None
+
+
+def test_a_network_file_system_is_refused_unless_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 3, the type and the remedy named, nothing made; with the option another journal, without shared memory."""
+    monkeypatch.setattr(filesystem, "network_type", lambda _: "nfs4")
+    path = tmp_path / "q.db"
+    with pytest.raises(BadEnvironment, match=r"network file system \(nfs4\).*--allow-network-fs") as caught:
+        Store(path)
+    assert caught.value.exit_code == 3
+    assert list(tmp_path.iterdir()) == []
+    store = Store(path, allow_network_fs=True)
+    assert store.db.connection().execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    with store.db.write():
+        pass
+    store.db.close()
+    monkeypatch.setattr(filesystem, "network_type", lambda _: None)
+    assert Store(path).db.connection().execute("PRAGMA journal_mode").fetchone() == ("wal",)
