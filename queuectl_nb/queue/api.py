@@ -38,6 +38,7 @@ __all__ = ["Queue"]
 MAX_WORKERS = 256
 _CANCEL_MARGIN = 3.0
 """Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
+_CANCEL_PACE = 0.02
 
 
 class Queue:
@@ -381,12 +382,15 @@ class Queue:
     def _await_cancel(self, ids: list[str]) -> None:
         from queuectl_nb.engine.rescue import Rescuer  # noqa: PLC0415
 
-        deadline = self.settings.kill_grace + _CANCEL_MARGIN
-        try:
-            self.waiting(ids, deadline).run(lambda _: Rescuer(self.store).rescue_dead())
-        except OutOfTime:
-            msg = f"cancel is under way: {', '.join(ids)} not ended after {deadline:g} seconds; 'queuectl show' tells"
-            raise OutOfTime(msg) from None
+        patience = self.settings.kill_grace + _CANCEL_MARGIN
+        deadline = time.monotonic() + patience
+        rescuer = Rescuer(self.store)
+        while State.PROCESSING in self.store.reading.states_of(ids).values():
+            rescuer.rescue_dead()  # whoever held it may be gone
+            if time.monotonic() > deadline:
+                msg = f"cancel is under way: {', '.join(ids)} not ended after {patience:g} seconds; 'queuectl show' tells"
+                raise OutOfTime(msg)
+            time.sleep(_CANCEL_PACE)
         for job_id in ids:
             state = self.store.jobs.get(job_id).state
             if state is not State.CANCELLED:
@@ -429,7 +433,7 @@ class Queue:
         *ids: str | Job,
         timeout: float | None = None,
         check: bool = False,
-        show: Callable[[Progress], None] | None = None,
+        show: Callable[[Progress], object] | None = None,
     ) -> dict[State, int]:
         """Wait until the given jobs, or all, are at rest; return their number by state, as they came to rest.
 

@@ -23,9 +23,8 @@ LAST_LINES = 10
 class Job:
     """One job of a queue; awaitable.
 
-    Attributes read the job's record as it was at the last look (``state``, ``attempts``, ``exit_code`` and the other
-    fields of the contract); :meth:`refresh` looks again, and so do ``state`` and ``result`` by themselves while the
-    job is not at rest.
+    The fields of the contract (``state``, ``attempts``, ``exit_code`` …) are attributes, read anew while the job is
+    not at rest, times in epoch seconds; :meth:`refresh` looks again in any case.
     """
 
     def __init__(self, queue: Queue, job_id: str, record: JobRecord | None = None) -> None:
@@ -63,6 +62,8 @@ class Job:
         """Give the record's fields as attributes."""
         if name.startswith("_"):
             raise AttributeError(name)
+        if self._record is not None and not self._record.at_rest:
+            self.refresh()
         try:
             return getattr(self.record, name)
         except AttributeError:

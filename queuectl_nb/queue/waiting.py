@@ -82,7 +82,7 @@ class Waiting:
         bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
         return Progress(rested, sum(counts[state] for state in OPEN), bad)
 
-    def run(self, show: Callable[[Progress], None] | None = None) -> Progress:
+    def run(self, show: Callable[[Progress], object] | None = None) -> Progress:
         """Wait until all are at rest; ``show`` is called whenever the progress changed.
 
         Raises :class:`OutOfTime` at the timeout; the jobs go on.

@@ -1,0 +1,149 @@
+"""P5 and P11: a timeout, a cancel and a stop end everything that a job started, in time, whatever it does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from queuectl_nb.model.state import State
+from tests.engine.bench import alive, processes_of, started, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.bench import Bench
+
+NASTY = {
+    "plain": "sleep 60",
+    "ignores TERM": "trap '' TERM; while :; do sleep 0.1; done",
+    "children in other sessions": "setsid sleep 60 & setsid setsid sleep 60 & sleep 60",
+    "daemon of a daemon": "(setsid sh -c '(sleep 60 &) ; sleep 60' &) ; sleep 60",
+    "holds its output open": "(sleep 60 &) ; (sleep 60 >&2 &) ; sleep 60",
+    "closed its output": "exec >/dev/null 2>&1 </dev/null; setsid sleep 60 & sleep 60",
+    "empty environment": "env -i setsid sleep 60 & env -i sleep 60",
+    "stopped itself": "kill -STOP $$; sleep 60",
+    "forks in a loop": "f() { sleep 0.02; f & }; f; f; sleep 60",
+    "prints without end": "yes",
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_timeout_ends_all_of_it_in_time(bench: Bench, name: str, tmp_path: Path) -> None:
+    """A job is over by timeout + grace + 1 second, and none of its processes is left."""
+    first = tmp_path / "pid"
+    job = bench.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0.5, max_retries=1)
+    pool = bench.start()
+    shell = started(first)
+    begun = job.refresh().started_at
+    job.wait(timeout=20)
+    attempt = job.history[0]
+    assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
+    assert attempt.finished_at is not None
+    assert attempt.finished_at - begun < 0.5 + 0.3 + 1
+    assert "--timeout" in job.error
+    assert not alive(shell)
+    assert processes_of(bench.path) == []
+    worker = bench.pid_of()
+    assert not [child for child in children(worker) if child != worker]
+    assert pool.alive
+
+
+def children(pid: int) -> list[int]:
+    """Return the pids below a process."""
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+def test_job_that_cleans_up_on_term_is_given_the_time(bench: Bench, tmp_path: Path) -> None:
+    """TERM comes first: a job that ends by it within the grace has done its cleaning up."""
+    bench.queue.set("kill_grace", 10)
+    done = tmp_path / "cleaned"
+    job = bench.add(f"trap 'sleep 0.2; touch {done}; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5, max_retries=1)
+    bench.start()
+    job.wait(timeout=20)
+    assert bench.outcomes(job) == ["timed_out"]
+    assert done.exists()
+
+
+def test_cancel_kills_a_running_job(bench: Bench, tmp_path: Path) -> None:
+    """Cancel returns when the job is cancelled and nothing of it is left."""
+    first = tmp_path / "pid"
+    job = bench.add(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
+    bench.start()
+    shell = started(first)
+    job.cancel()
+    assert (job.state, bench.outcomes(job)) == (State.CANCELLED, ["cancelled"])
+    assert not alive(shell)
+    assert processes_of(bench.path) == []
+
+
+def test_cancel_of_a_job_whose_worker_is_dead(bench: Bench, tmp_path: Path) -> None:
+    """Where worker and pool died, cancel itself ends what is left."""
+    first = tmp_path / "pid"
+    job = bench.add(f"echo $$ > {first}; sleep 60")
+    pool = bench.start()
+    shell = started(first)
+    worker = bench.pid_of()
+    os.kill(pool.pid, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    os.kill(pool.pid, signal.SIGKILL)
+    pool.wait(10)
+    assert alive(shell)
+    job.cancel()
+    assert job.state is State.CANCELLED
+    assert not alive(shell)
+
+
+def test_what_a_job_leaves_behind_ends_with_it(bench: Bench, tmp_path: Path) -> None:
+    """A job is over when its shell is: processes left in the background are ended, and its outcome stays."""
+    left = tmp_path / "left"
+    job = bench.add(f"(sleep 60 & echo $! > {left}) ; echo done")
+    bench.start()
+    job.wait(timeout=20)
+    assert (job.state, job.log()) == (State.COMPLETED, "done\n")
+    assert not alive(started(left))
+
+
+def test_timeout_follows_the_setting_live(bench: Bench, tmp_path: Path) -> None:
+    """A job without a timeout of its own takes a changed setting at once, while it runs."""
+    first = tmp_path / "pid"
+    bench.queue.set("timeout", 0)
+    job = bench.add(f"echo $$ > {first}; sleep 60", max_retries=1)
+    bench.start()
+    started(first)
+    bench.queue.set("timeout", 0.2)
+    begun = time.monotonic()
+    job.wait(timeout=20)
+    assert bench.outcomes(job) == ["timed_out"]
+    assert time.monotonic() - begun < 5
+
+
+def test_stop_now_gives_the_job_back_at_no_cost(bench: Bench, tmp_path: Path) -> None:
+    """Stopped now, a worker ends its job, which is pending again with nothing used, and leaves no process."""
+    first = tmp_path / "pid"
+    job = bench.add(f"echo $$ > {first}; trap '' TERM; setsid sleep 60 & while :; do sleep 0.1; done")
+    pool = bench.start()
+    shell = started(first)
+    pool.stop(now=True)
+    assert (job.state, job.attempts, bench.outcomes(job)) == (State.PENDING, 0, ["returned"])
+    assert not alive(shell)
+    assert processes_of(bench.path) == []
+    assert bench.queue.worker_list() == []
+
+
+def test_drain_lets_the_running_job_finish(bench: Bench, tmp_path: Path) -> None:
+    """A stop in good order waits for the running job and starts no other."""
+    first, go = tmp_path / "pid", tmp_path / "go"
+    running = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
+    waiting = bench.add("true")
+    pool = bench.start()
+    started(first)
+    pool.stop(wait=False)
+    until(lambda: bench.queue.worker_list()[0]["state"] in {"busy", "stopping"})
+    go.touch()
+    assert pool.wait(20) == 0
+    assert (running.state, waiting.state, waiting.attempts) == (State.COMPLETED, State.PENDING, 0)

@@ -1,0 +1,122 @@
+"""P8 and P9: frozen workers lose their jobs safely; suspended machines and moved clocks lose nobody's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.engine.liveness import Watch
+from queuectl_nb.model.state import State
+from tests.engine.bench import alive, started, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.bench import Bench
+
+
+def test_late_finisher_cannot_overwrite(bench: Bench, tmp_path: Path) -> None:
+    """A worker frozen past the lease: its job is ended and finished elsewhere; awake again, it changes no row."""
+    pids = tmp_path / "pids"
+    bench.queue.set("lease", 2)
+    bench.queue.set("backoff_max", 0)
+    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    bench.start()
+    shell = started(pids)
+    until(lambda: job.history[0].pid)
+    worker = bench.pid_of()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        bench.start()
+        job.wait(timeout=30)
+        assert not alive(shell)
+        before = list(bench.queue.store.db.connection().iterdump())
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    until(lambda: [each for each in bench.told("warning") if "too late" in each["text"]])
+    done = bench.add("true").wait(timeout=20)
+    assert (job.state, bench.outcomes(job)) == (State.COMPLETED, ["lost", "succeeded"])
+    rows = [line for line in bench.queue.store.db.connection().iterdump() if f"'{job.id}'" in line]
+    assert [line for line in before if f"'{job.id}'" in line] == rows
+    assert done.state is State.COMPLETED
+
+
+def test_freezing_everything_rescues_nothing(bench: Bench, tmp_path: Path) -> None:
+    """All processes stopped for longer than the lease and woken again, as by a closed lid: no attempt is lost."""
+    pids = tmp_path / "pids"
+    bench.queue.set("lease", 2)
+    jobs = [bench.add(f"echo $$ >> {pids}; sleep 4") for _ in range(2)]
+    pools = [bench.start(), bench.start()]
+    until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    frozen = [pool.pid for pool in pools] + [bench.pid_of(name) for pool in pools for name in pool.names]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic()
+    until(lambda: time.monotonic() - stopped > 3.0)
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+    bench.queue.wait(timeout=30)
+    assert [bench.outcomes(job) for job in jobs] == [["succeeded"], ["succeeded"]]
+    assert len(pids.read_text().split()) == 2
+
+
+def test_job_longer_than_the_lease_runs_once(bench: Bench, tmp_path: Path) -> None:
+    """The lease is renewed by a living worker, however long the job; other pools watch in vain."""
+    pids = tmp_path / "pids"
+    bench.queue.set("lease", 2)
+    job = bench.add(f"echo $$ >> {pids}; sleep 4")
+    bench.start()
+    started(pids)
+    bench.start()
+    job.wait(timeout=30)
+    assert bench.outcomes(job) == ["succeeded"]
+    assert len(pids.read_text().split()) == 1
+
+
+class Beats:
+    """Heartbeat files written by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def beat(self, name: str, count: int) -> None:
+        """Write a counter."""
+        (self.folder / f"{name}.lock").write_bytes(count.to_bytes(8, "little"))
+
+
+@pytest.fixture
+def beats(tmp_path: Path) -> Beats:
+    """Return a folder of heartbeats."""
+    return Beats(tmp_path)
+
+
+def test_watch_tells_who_stood_still_for_longer_than_the_lease(beats: Beats) -> None:
+    """Only a counter that did not move for more than the lease, on the watcher's own clock, is frozen."""
+    watch = Watch(beats.folder)
+    for second in range(15):
+        beats.beat("moves", second)
+        beats.beat("stands", 7)
+        found = watch.frozen(["moves", "stands"], float(second), 10, 1)
+        assert found == (["stands"] if second > 10 else [])
+
+
+def test_watch_forgets_after_a_gap_of_its_own(beats: Beats) -> None:
+    """A watcher that itself was asleep begins to count anew: nobody is frozen because of its nap."""
+    watch = Watch(beats.folder)
+    beats.beat("a", 1)
+    assert watch.frozen(["a"], 0.0, 10, 1) == []
+    assert watch.frozen(["a"], 500.0, 10, 1) == []
+    assert watch.frozen(["a"], 501.0, 10, 1) == []
+
+
+def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock set a day on or back plays no part: the watch is given monotonic time alone."""
+    watch = Watch(beats.folder)
+    beats.beat("a", 1)
+    for now, wall in [(0.0, 0.0), (1.0, 86_400.0), (2.0, -86_400.0)]:
+        monkeypatch.setattr(time, "time", lambda wall=wall: wall)
+        assert watch.frozen(["a"], now, 10, 1) == []

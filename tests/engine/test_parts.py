@@ -1,0 +1,155 @@
+"""The engine's small parts, each on its own: bells, events, journal, locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from queuectl_nb.engine import doorbell, liveness
+from queuectl_nb.engine.events import Events
+from queuectl_nb.engine.journal import Journal, journal_path, read_journal
+from queuectl_nb.engine.waiter import Waiter
+from queuectl_nb.model.attempt import Ending, Usage
+from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
+from tests.engine.bench import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_ring_without_listener_or_bell_does_nothing(tmp_path: Path) -> None:
+    """Ringing where nobody listens neither waits nor fails nor leaves a file."""
+    bell = tmp_path / "bell"
+    doorbell.ring(bell)
+    assert not bell.exists()
+    os.close(doorbell.listen(bell))
+    doorbell.ring(bell)
+
+
+def test_ring_of_a_planted_file_writes_nothing(tmp_path: Path) -> None:
+    """Where the bell is no FIFO, or a link, nothing is written."""
+    plain, link = tmp_path / "plain", tmp_path / "link"
+    plain.touch()
+    link.symlink_to(plain)
+    doorbell.ring(plain)
+    doorbell.ring(link)
+    assert plain.read_bytes() == b""
+
+
+def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
+    """Of many idle waiters a ring wakes one, and what was rung before is heard by who waits later."""
+    bell = tmp_path / "bell"
+    woken: list[int] = []
+    ready = threading.Semaphore(0)
+    stop_read, stop_write = os.pipe()
+
+    def wait(number: int) -> None:
+        handle = doorbell.listen(bell)
+        waiter = Waiter()
+        waiter.add("stop", stop_read)
+        waiter.add_exclusive("bell", handle)
+        ready.release()
+        while "stop" not in (names := waiter.wait(10, idle=True)):
+            if "bell" in names:
+                doorbell.hush(handle)
+                woken.append(number)
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        ready.acquire()
+    for rings in range(1, 4):
+        doorbell.ring(bell)
+        until(lambda rings=rings: len(woken) >= rings)
+    os.write(stop_write, b"x")
+    for thread in threads:
+        thread.join(10)
+    assert len(woken) < 3 * 8
+
+
+def test_events_come_whole_and_a_slow_reader_costs_no_time() -> None:
+    """Lines arrive whole; a full pipe drops events, tells how many, and never blocks."""
+    read, write = os.pipe()
+    events = Events(write)
+    for number in range(5000):
+        events.tell("tick", number=number, text="x" * 100)
+    events.flush()
+    got = os.read(read, 1 << 20)
+    lines = [json.loads(line) for line in got.splitlines()]
+    assert [line["number"] for line in lines] == list(range(len(lines)))
+    events.tell("last")
+    events.flush()
+    lines = [json.loads(line) for line in os.read(read, 1 << 20).splitlines()]
+    assert [line["event"] for line in lines] == ["dropped", "last"]
+    assert lines[0]["count"] > 0
+
+
+def test_events_without_a_reader_are_nobodys_trouble() -> None:
+    """When whoever listened is gone, telling goes on without an error."""
+    read, write = os.pipe()
+    events = Events(write)
+    os.close(read)
+    events.tell("tick")
+    events.flush()
+    assert not events.heard
+
+
+def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
+    """Every kind of outcome comes back with its ending; a line that a crash cut off is left out."""
+    endings = {
+        "a": (Exited(3), Ending(2.0, 1.0, 77, Usage(0.1, 0.2, 3), stdout="ü", stdout_size=2, stderr=b"\xff\0")),
+        "b": (Signalled(11), Ending(2.0)),
+        "c": (TimedOut(30.0), Ending(2.0)),
+        "d": (NotStarted("gone"), Ending(2.0)),
+        "e": (Cancelled(), Ending(2.0)),
+        "f": (Returned("why"), Ending(2.0)),
+        "g": (Lost("worker-1", "died"), Ending(2.0, result="[1]", note="n")),
+    }
+    journal = Journal(tmp_path, "w")
+    for token, (outcome, ending) in endings.items():
+        journal.note(token, outcome, ending)
+    with journal_path(tmp_path, "w").open("ab") as file:
+        file.write(b'["h", "Exi')
+    assert read_journal(tmp_path, "w") == endings
+    journal.clear()
+    assert read_journal(tmp_path, "w") == {}
+    assert read_journal(tmp_path, "nobody") == {}
+
+
+def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
+    """A held lock is life; released it is death; the token of the last start outlives its writer."""
+    handle = liveness.take_lock(tmp_path, "w")
+    assert handle is not None
+    assert liveness.take_lock(tmp_path, "w") is None
+    assert not liveness.is_dead(tmp_path, "w")
+    liveness.mark_current(handle, "0123456789abcdef" * 2)
+    os.close(handle)
+    assert liveness.is_dead(tmp_path, "w")
+    again = liveness.take_lock(tmp_path, "w")
+    assert again is not None
+    assert liveness.current_token(tmp_path, "w") == "0123456789abcdef" * 2
+    os.close(again)
+    assert liveness.is_dead(tmp_path, "unknown")
+
+
+def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes before the wait ends the wait at once."""
+    import signal
+
+    old = {number: signal.getsignal(number) for number in (signal.SIGUSR1,)}
+    old_fd = signal.set_wakeup_fd(-1)
+    try:
+        waiter = Waiter()
+        waiter.catch([signal.SIGUSR1])
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert waiter.wait(10) == {"signal"}
+        assert waiter.signals == {signal.SIGUSR1}
+    finally:
+        signal.set_wakeup_fd(old_fd)
+        for number, handler in old.items():
+            signal.signal(number, handler)

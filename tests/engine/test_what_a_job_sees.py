@@ -1,0 +1,179 @@
+"""Contract §4: the shell, its directory, its environment, its streams, its result."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.state import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.engine.bench import Bench
+
+
+def test_facts_of_the_attempt_are_in_the_environment(bench: Bench) -> None:
+    """A job knows its id, its attempt's number and token, the budget, the queue and where to leave its result."""
+    job = bench.add("env", id="who", max_retries=7)
+    bench.start()
+    job.wait(timeout=20)
+    seen = dict(line.split("=", 1) for line in job.log().splitlines() if "=" in line)
+    assert seen["QUEUECTL_JOB_ID"] == "who"
+    assert seen["QUEUECTL_ATTEMPT"] == "1"
+    assert seen["QUEUECTL_ATTEMPT_TOKEN"] == job.history[0].token
+    assert seen["QUEUECTL_MAX_RETRIES"] == "7"
+    assert seen["QUEUECTL_DB"] == str(bench.path)
+    assert seen["QUEUECTL_RESULT"].startswith(str(bench.path))
+    assert seen["PYTHONUNBUFFERED"] == "1"
+
+
+def test_explicit_environment_wins_over_recorded_over_the_workers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--env`` lies on top of what was recorded at the enqueue, which lies on top of the worker's own."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-enqueue")
+    monkeypatch.setenv("CONDA_PREFIX", "at-enqueue")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "")
+    job = bench.add("echo $CUDA_VISIBLE_DEVICES $CONDA_PREFIX $OTHER [$PYTHONUNBUFFERED]", env={"CONDA_PREFIX": "given"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-start")
+    monkeypatch.setenv("CONDA_PREFIX", "at-start")
+    monkeypatch.setenv("OTHER", "at-start")
+    bench.start()
+    assert job.wait(timeout=20).log() == "at-enqueue given at-start []\n"
+
+
+def test_secrets_are_not_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the environment but what ``keep_env`` names is written to the file."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-hunter2")
+    bench.add("true")
+    assert not any(b"hunter2" in path.read_bytes() for path in bench.path.parent.glob("queue.db*") if path.is_file())
+
+
+def test_interpreter_leads_the_path(bench: Bench) -> None:
+    """From Python, ``python`` in a job is the interpreter that enqueued it."""
+    import sys
+
+    job = bench.add("command -v python")
+    bench.start()
+    assert job.wait(timeout=20).log().strip() == os.path.join(os.path.dirname(sys.executable), "python")  # noqa: PTH118, PTH120
+
+
+def test_directory_stdin_and_session(bench: Bench, tmp_path: Path) -> None:
+    """The shell runs in the given directory, reads an empty stdin, and leads a session of its own."""
+    job = bench.add("pwd; cat; ps -o sid= -p $$ | tr -d ' '; echo $$", cwd=str(tmp_path))
+    bench.start()
+    directory, session, pid = job.wait(timeout=20).log().split()
+    assert directory == str(tmp_path)
+    assert session == pid
+
+
+def test_removed_directory_ends_the_attempt_as_not_started(bench: Bench, tmp_path: Path) -> None:
+    """A directory that is gone by then is told as such; the attempts count, and the job ends dead."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    job = bench.add("true", cwd=str(gone), max_retries=1)
+    gone.rmdir()
+    bench.start()
+    job.wait(timeout=20)
+    assert (job.state, bench.outcomes(job)) == (State.DEAD, ["not_started"])
+    assert str(gone) in job.error
+    assert "No such file" in job.error
+
+
+def test_command_arrives_verbatim(bench: Bench, tmp_path: Path) -> None:
+    """Quotes, newlines, substitutions and emoji reach the shell as they were typed."""
+    job = bench.add("printf '%s|' \"a'b\" 'c\"d' '$(x)' \"$((1+1))\" '\n' 'ü🎉'\ntrue")
+    bench.start()
+    assert job.wait(timeout=20).log() == "a'b|c\"d|$(x)|2|\n|ü🎉|"
+
+
+def test_largest_command_runs(bench: Bench) -> None:
+    """A command of 100,000 bytes is started."""
+    job = bench.add(": " + "x" * 99_990 + "; echo a")
+    bench.start()
+    job.wait(timeout=20)
+    assert len(job.command.encode()) <= 100_000
+    assert (job.state, job.log()) == (State.COMPLETED, "a\n")
+
+
+def test_signal_is_named_and_exit_code_is_null(bench: Bench) -> None:
+    """An attempt that died of a signal has its name, and no exit code."""
+    job = bench.add("kill -SEGV $$", max_retries=1)
+    bench.start()
+    attempt = job.wait(timeout=20).history[0]
+    assert (attempt.outcome, attempt.signal, attempt.exit_code) == ("failed", signal.Signals.SIGSEGV.name, None)
+    assert job.exit_code is None
+
+
+def test_result_is_kept_and_only_of_a_completed_attempt(bench: Bench) -> None:
+    """JSON written to $QUEUECTL_RESULT is the job's result; of an attempt that failed nothing is."""
+    good = bench.add("echo '{\"loss\": 0.5, \"bad\": NaN}' > $QUEUECTL_RESULT")
+    bad = bench.add("echo 1 > $QUEUECTL_RESULT; exit 1", max_retries=1)
+    odd = bench.add("echo 'no json' > $QUEUECTL_RESULT")
+    bench.start()
+    bench.queue.wait(timeout=20)
+    assert good.result == {"loss": 0.5, "bad": None}
+    assert bad.result is None
+    assert odd.state is State.COMPLETED
+    assert "not valid JSON" in odd.refresh().error
+
+
+def test_usage_comes_from_the_kernel(bench: Bench) -> None:
+    """CPU seconds and peak memory are those of the command."""
+    job = bench.add("python3 -c 'x = bytearray(80_000_000); [i for i in range(3_000_000)]'")
+    bench.start()
+    attempt = job.wait(timeout=30).history[0]
+    assert attempt.max_rss_bytes is not None
+    assert 80_000_000 < attempt.max_rss_bytes < 400_000_000
+    assert attempt.user_cpu_s is not None
+    assert attempt.user_cpu_s > 0.05
+
+
+def test_small_output_is_in_the_database_alone(bench: Bench) -> None:
+    """What fits is kept whole in the database, and nothing stays in the spool."""
+    job = bench.add("printf 'one\\n'; printf 'zwei' >&2")
+    bench.start()
+    job.wait(timeout=20)
+    assert (job.log("stdout"), job.log("stderr")) == ("one\n", "zwei")
+    assert bench.queue.store.spool.tokens() == set()
+
+
+def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(bench: Bench) -> None:
+    """Past the limit the database has both ends, the spool has all, and the log shows all."""
+    bench.queue.set("output_limit", 1000)
+    job = bench.add("yes 0123456789 | head -n 20000; echo end")
+    bench.start()
+    attempt = job.wait(timeout=20).history[0]
+    assert isinstance(attempt.stdout, str)
+    assert attempt.stdout.startswith("0123456789\n")
+    assert attempt.stdout.endswith("0123456789\nend\n")
+    assert "... 219004 bytes not kept here ..." in attempt.stdout
+    assert len(job.log("stdout")) == 20000 * 11 + 4
+
+
+def test_output_that_is_no_text_comes_back_as_it_was(bench: Bench) -> None:
+    """NUL, invalid UTF-8 and escapes are kept byte by byte."""
+    raw = bytes(range(256))
+    octal = "".join(f"\\{byte:03o}" for byte in raw)
+    job = bench.add(f"printf '{octal}'")
+    bench.start()
+    job.wait(timeout=20)
+    assert bench.queue.logs.read(job.id).stdout == raw
+    json.dumps(job.to_dict())
+
+
+def test_log_of_a_running_job_is_live(bench: Bench, tmp_path: Path) -> None:
+    """What a job has printed so far can be read while it runs, and following it ends with the job."""
+    go = tmp_path / "go"
+    job = bench.add(f"echo first; until [ -e {go} ]; do sleep 0.02; done; echo second")
+    bench.start()
+    follow = bench.queue.logs.follow(job.id)
+    assert next(follow) == ("stdout", b"first\n")
+    assert job.state is State.PROCESSING
+    go.touch()
+    assert b"".join(data for _, data in follow) == b"second\n"
