@@ -155,6 +155,12 @@ class Reading:
         with self.db.read() as connection:
             return [name for (name,) in connection.execute(Q.paused)]
 
+    def queues(self) -> list[str]:
+        """Return the names of the queues that have jobs or are paused, for completion."""
+        sql = "SELECT queue FROM tally WHERE n > 0 UNION SELECT name FROM queues WHERE name <> '*' ORDER BY 1"
+        with self.db.read() as connection:
+            return [name for (name,) in connection.execute(sql)]
+
     def revision(self) -> tuple[int, int]:
         """Return the queue's revision and its number of deletions: unchanged means nothing to show anew."""
         with self.db.read() as connection:

@@ -1,0 +1,30 @@
+"""``cancel``: end jobs, also those that run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.params import JobId
+from queuectl_nb.commands.results import Said, said_of
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model.state import TAKES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+
+@verb("cancel")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(TAKES["cancel"]))
+@click.pass_obj
+def command(session: Session, ids: Sequence[str]) -> Said:
+    """Cancel jobs; a running one is ended, which is waited for. Several: all or none."""
+    queue = session.queue()
+    ids = list(dict.fromkeys(ids))
+    queue.cancel(*ids)
+    return said_of(queue, ids, "Job {id} cancelled.")

@@ -1,0 +1,34 @@
+"""``completion``: the script that makes a shell complete commands, options, states, settings and job ids."""
+
+from __future__ import annotations
+
+import click
+
+from queuectl_nb.commands.params import OneOf
+from queuectl_nb.commands.results import Said, said
+from queuectl_nb.commands.tree import PROGRAM, tree, verb
+
+__all__ = ["VARIABLE", "command"]
+
+VARIABLE = "_QUEUECTL_COMPLETE"
+"""The environment variable by which the script asks us."""
+SHELLS = ("bash", "zsh", "fish")
+
+
+@verb("completion", shape=False, where=False)
+@click.argument("shell", metavar="|".join(SHELLS), type=OneOf("shell", SHELLS))
+def command(shell: str) -> Said:
+    r"""Print the completion script of a shell.
+
+    \b
+    bash:  eval "$(queuectl completion bash)"        in ~/.bashrc
+    zsh:   eval "$(queuectl completion zsh)"         in ~/.zshrc
+    fish:  queuectl completion fish > ~/.config/fish/completions/queuectl.fish
+    """
+    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only for this
+
+    kind = get_completion_class(shell)
+    assert kind is not None, "click knows these three"  # noqa: S101
+    script = kind(tree, {}, PROGRAM, VARIABLE)
+    # not source(): that of bash starts a bash to look at its version, and prints
+    return said(script.source_template % script.source_vars())

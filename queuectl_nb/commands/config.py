@@ -1,0 +1,87 @@
+"""``config``: the live settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.params import SETTING, Text
+from queuectl_nb.commands.results import Listing, Said
+from queuectl_nb.commands.tree import Noun, verb
+from queuectl_nb.model.settings import SETTINGS, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queuectl_nb.commands.session import Session
+    from queuectl_nb.model.settings import Value
+
+__all__ = ["command"]
+
+FIELDS = ("key", "value", "default", "meaning")
+
+
+@verb("list")
+@click.pass_obj
+def list_(session: Session) -> Listing:
+    """List every setting with its value, default and meaning."""
+    queue = session.queue()
+    now = queue.settings
+    values: Mapping[str, Value] = {key: getattr(now, key) for key in SETTINGS}
+    rows = [
+        {"key": key, "value": values[key], "default": row.default, "meaning": _meaning(key)}
+        for key, row in SETTINGS.items()
+    ]
+    return Listing(
+        FIELDS,
+        tuple((field, field) for field in FIELDS),
+        lambda limit: rows[:limit],
+        value=lambda: rows,
+        data=lambda: values,
+    )
+
+
+def _meaning(key: str) -> str:
+    row = SETTINGS[key]
+    return f"{row.meaning} ({row.bounds})"
+
+
+@verb("get")
+@click.argument("key", metavar="KEY", type=SETTING)
+@click.pass_obj
+def get(session: Session, key: str) -> Said:
+    """Print a setting's bare value."""
+    name = setting(key).key
+    found: Value = getattr(session.queue().settings, name)
+    return Said([str(found)], lambda: found, lambda: found)
+
+
+@verb("set", context_settings={"ignore_unknown_options": True})
+@click.argument("key", metavar="KEY", type=SETTING)
+@click.argument("value", metavar="VALUE", type=Text())
+@click.pass_obj
+def set_(session: Session, key: str, value: str) -> Said:
+    """Change a setting; every worker uses it for its next decision."""
+    return _updated(*session.queue().set(key, value))
+
+
+@verb("unset")
+@click.argument("key", metavar="KEY", type=SETTING)
+@click.pass_obj
+def unset(session: Session, key: str) -> Said:
+    """Put a setting back to its default."""
+    return _updated(*session.queue().unset(key))
+
+
+def _updated(key: str, value: Any) -> Said:  # noqa: ANN401 - a setting's value
+    return Said([f"Config updated: {key} = {value}"], lambda: {key: value}, lambda: {key: value})
+
+
+@click.group("config", cls=Noun)
+def command() -> None:
+    """Show and change the live settings."""
+
+
+for each in (list_, get, set_, unset):
+    command.add_command(each)

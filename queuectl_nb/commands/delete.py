@@ -1,0 +1,30 @@
+"""``delete``: remove jobs with their history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.params import JobId
+from queuectl_nb.commands.results import Said
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model.state import TAKES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+
+@verb("delete")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(TAKES["delete"]))
+@click.pass_obj
+def command(session: Session, ids: Sequence[str]) -> Said:
+    """Remove jobs that no worker holds, with their history; several: all or none."""
+    queue = session.queue()
+    ids = list(dict.fromkeys(ids))
+    queue.delete(*ids)
+    return Said([f"Job {job_id} deleted." for job_id in ids], lambda: ids, lambda: ids)

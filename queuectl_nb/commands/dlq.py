@@ -1,0 +1,76 @@
+"""``dlq``: the dead letter queue, the jobs whose attempts are used up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.params import JobId
+from queuectl_nb.commands.results import Listing, Said, said_of
+from queuectl_nb.commands.tree import Noun, verb
+from queuectl_nb.forms.shapes import job_json
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.state import State
+from queuectl_nb.store.reading import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+EMPTY = "DLQ is empty."
+COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "updated_at"))
+DEAD = JobId([State.DEAD])
+
+
+@verb("list")
+@click.pass_obj
+def list_(session: Session) -> Listing:
+    """List the dead jobs, the last to die first."""
+    queue = session.queue()
+    wanted = Filter.of(state=State.DEAD)
+
+    def rows(limit: int | None) -> Iterator[dict[str, Any]]:
+        return map(job_json, queue.records(Filter.of(state=State.DEAD, limit=limit)))
+
+    return Listing(
+        JOB_FIELDS,
+        COLUMNS,
+        rows,
+        value=lambda: queue.jobs(state=State.DEAD),
+        count=lambda: queue.store.reading.count(wanted),
+        empty=EMPTY,
+    )
+
+
+@verb("retry")
+@click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
+@click.option("--all", "everything", is_flag=True, help="Every dead job.")
+@click.pass_obj
+def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
+    """Give dead jobs a fresh budget and queue them again; several: all or none."""
+    queue = session.queue()
+    return said_of(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
+
+
+@verb("purge")
+@click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
+@click.option("--all", "everything", is_flag=True, help="Every dead job.")
+@click.pass_obj
+def purge(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
+    """Remove dead jobs for good; several: all or none."""
+    gone = session.queue().purge_dead(*ids, all=everything)
+    lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
+    return Said(lines, lambda: gone, lambda: gone)
+
+
+@click.group("dlq", cls=Noun)
+def command() -> None:
+    """Look after the dead letter queue."""
+
+
+for each in (list_, retry, purge):
+    command.add_command(each)

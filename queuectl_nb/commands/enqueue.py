@@ -1,0 +1,203 @@
+"""``enqueue``: add one job, as a command, as words or as JSON, or many as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, Text
+from queuectl_nb.commands.results import Said, said_of
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from queuectl_nb.commands.session import Session
+    from queuectl_nb.model.job import JobSpec
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["command"]
+
+WORDS = "queuectl.words"
+"""Where the words after ``--`` wait in click's ``ctx.meta``."""
+OPTIONS = {"tag": "tags"}
+"""Options that are not called as the field that they set."""
+
+
+class _Enqueue(click.Command):
+    """Tells the words after ``--``, which are a command, from an argument, which is JSON."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            place = args.index("--")
+            ctx.meta[WORDS] = args[place + 1 :]
+            args = args[:place]
+        return super().parse_args(ctx, args)
+
+
+@verb("enqueue", cls=_Enqueue)
+@click.argument("given", metavar="[JSON | -- ARG...]", nargs=-1, type=Text())
+@click.option("--command", type=Text(), metavar="C", help="What /bin/sh runs.")
+@click.option("--id", type=Text(), help="The job's name; made up when left out.")
+@click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
+@click.option("--priority", type=Text(), metavar="N", help="Higher runs first (0).")
+@click.option("--delay", type=Text(), metavar="SECONDS", help="Do not start before so many seconds have passed.")
+@click.option("--run-at", type=Text(), metavar="ISO", help="Do not start before this time.")
+@click.option("--timeout", type=Text(), metavar="SECONDS", help="Longest run of an attempt; 0 for no limit.")
+@click.option("--max-retries", type=Text(), metavar="N", help="Attempts in all.")
+@click.option("--queue", type=QUEUE, metavar="NAME", help="The queue it goes to (default).")
+@click.option("--tag", type=TAG, multiple=True, help="A word to find it by; repeatable.")
+@click.option("--after", type=JOB, metavar="ID", multiple=True, help="A job that must complete first; repeatable.")
+@click.option("--cwd", type=DIRECTORY, metavar="DIR", help="Where it runs (here).")
+@click.option("--env", type=Text(), metavar="K=V", multiple=True, help="A variable of its environment; repeatable.")
+@click.option("--if-absent", is_flag=True, help="Leave a job of that id and command as it is.")
+@click.pass_context
+def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, if_absent: bool, **fields: Any) -> Said:  # noqa: ANN401
+    """Add a job to the queue.
+
+    The command is given with --command, as words after --, or as one JSON object.
+    """
+    session: Session = ctx.obj
+    wish = {OPTIONS.get(key, key): list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
+    wish = {key: value for key, value in wish.items() if value not in (None, [])}
+    after_dashes: Sequence[str] | None = ctx.meta.get(WORDS)
+    _one_way(given, after_dashes, source, wish)
+    queue = session.queue()
+    if source is not None:
+        return _many(queue, source, wish, if_absent=if_absent)
+    if after_dashes is not None:
+        wish["command"] = _shell_words(after_dashes)
+    elif given:
+        wish = _merged(_object(given[0], "the job"), wish)
+    return _one(queue, queue.spec(wish), if_absent=if_absent)
+
+
+def _one_way(given: Sequence[str], words: Sequence[str] | None, source: str | None, wish: Mapping[str, Any]) -> None:
+    """Refuse more than one way to say what runs, and none."""
+    ways = {
+        "--command": "command" in wish,
+        "words after --": words is not None,
+        "JSON": bool(given),
+        "--from": source is not None,
+    }
+    chosen = [way for way, there in ways.items() if there]
+    if given and not given[0].lstrip().startswith("{"):
+        msg = f"{given[0]!a} is no JSON object; put -- before the words of a command, or use --command"
+        raise BadInput(msg)
+    if len(chosen) != 1:
+        said = f"not {' and '.join(chosen)}" if chosen else "nothing was given"
+        msg = f"give the job in one way: --command C, -- ARG..., a JSON object, or --from FILE; {said}"
+        raise BadInput(msg)
+    if len(given) > 1:
+        msg = "give one JSON object; several jobs go with --from FILE"
+        raise BadInput(msg)
+    if source is not None and "id" in wish:
+        msg = "--id names one job; with --from the lines name theirs"
+        raise BadInput(msg)
+
+
+def _shell_words(words: Sequence[str]) -> str:
+    """Return words as a command, quoted for the shell."""
+    import shlex  # noqa: PLC0415 - only this way needs it
+
+    if not words or not words[0]:
+        msg = "nothing stands after --; give the command's words"
+        raise BadInput(msg)
+    return shlex.join(words)
+
+
+def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Said:
+    began = time.time()
+    (job_id,) = queue.enqueue_specs([spec], if_absent=if_absent)
+    if if_absent and queue.store.jobs.get(job_id).created_at < began:
+        return said_of(queue, [job_id], "Job {id} is already in the queue.")
+    line = f"Job enqueued: {job_id} (priority: {spec.priority})" + _when(spec)
+    answer = said_of(queue, [job_id], "")
+    return Said([line], lambda: answer.data()[0], lambda: queue.job(job_id))
+
+
+def _when(spec: JobSpec) -> str:
+    """Return what is said of a job that does not run at once."""
+    if spec.run_at is not None:
+        from queuectl_nb.model.words import iso_time  # noqa: PLC0415
+
+        return f". Will run at {iso_time(spec.run_at)}."
+    if spec.delay:
+        return f". Will run after {spec.delay:.15g} seconds."
+    return f". Will run after {', '.join(spec.after)}." if spec.after else ""
+
+
+def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Said:
+    """Add the jobs of JSON lines; options stand for what a line leaves open."""
+    specs = []
+    for number, line in enumerate(_lines(source), 1):
+        if not line.strip():
+            continue
+        try:
+            specs.append(queue.spec({**common, **_object(_text(line), "the line")}))
+        except BadInput as refused:
+            msg = f"line {number}: {refused}; nothing was enqueued"
+            raise BadInput(msg) from None
+    ids = queue.enqueue_specs(specs, if_absent=if_absent)
+    return Said([f"{len(ids)} jobs enqueued"], said_of(queue, ids, "").data, lambda: [queue.job(each) for each in ids])
+
+
+def _lines(source: str) -> Iterable[bytes]:
+    """Return the lines of a file, or of standard input for ``-``."""
+    if source == "-":
+        return sys.stdin.buffer.read().split(b"\n")
+    from pathlib import Path  # noqa: PLC0415
+
+    try:
+        return Path(source).read_bytes().split(b"\n")
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {source!a}: {getattr(error, 'strerror', None) or error}"
+        raise BadInput(msg) from None
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        msg = "not valid UTF-8"
+        raise BadInput(msg) from None
+
+
+def _object(text: str, what: str) -> dict[str, Any]:
+    """Return a JSON object; refuse anything else, a key that stands twice, and numbers that JSON does not have."""
+    try:
+        found = json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        msg = f"{what} is not valid JSON: {error}"
+        raise BadInput(msg) from None
+    if not isinstance(found, dict):
+        msg = f"{what} is no JSON object"
+        raise BadInput(msg)
+    return found
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        msg = "a key stands twice"
+        raise BadInput(msg)
+    return found
+
+
+def _no_number(word: str) -> float:
+    msg = f"{word} is no number"
+    raise BadInput(msg)
+
+
+def _merged(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON job with the options beside it; refuse what is given in both."""
+    twice = [key for key in options if key in job]
+    if twice:
+        msg = f"{twice[0]} is given in the JSON and as an option; give it once"
+        raise BadInput(msg)
+    return {**job, **options}

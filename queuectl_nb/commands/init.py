@@ -1,0 +1,39 @@
+"""``init``: make a queue for this directory and all below it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.results import Said
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.queue.surroundings import this_cwd
+from queuectl_nb.store.filesystem import FILE_NAME, PROJECT_DIR, make_private_dir
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+
+@verb("init", where=False)
+@click.pass_obj
+def command(session: Session) -> Said:
+    """Make .queuectl/ here, with a queue that this directory and those below it use."""
+    if session.db is not None:
+        msg = "init makes .queuectl/ here; a queue named with --db is made at its first use"
+        raise BadInput(msg)
+    folder = Path(this_cwd()) / PROJECT_DIR
+    path = folder / FILE_NAME
+    there = path.exists()
+    make_private_dir(folder)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", "utf-8")  # a queue belongs to a machine, not to a repository
+    session.db = str(path)
+    session.queue()
+    line = f"Queue is there already: {path}" if there else f"Queue made: {path}"
+    return Said([line], lambda: {"path": str(path)}, lambda: path)

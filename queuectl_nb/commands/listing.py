@@ -1,0 +1,59 @@
+"""``list``: jobs, the last changed first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.params import QUEUE, SORT_FIELD, STATE, TAG, Text
+from queuectl_nb.commands.results import Listing
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.forms.shapes import job_json
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.store.reading import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+SHORT = 50
+"""Rows of a table when no ``--limit`` is given."""
+COLUMNS = (
+    ("ID", "id"),
+    ("State", "state"),
+    ("Attempts", "attempts"),
+    ("Command", "command"),
+    ("Updated At", "updated_at"),
+)
+
+
+@verb("list")
+@click.option("--state", type=STATE, help="Only jobs in this state.")
+@click.option("--queue", type=QUEUE, help="Only jobs of this queue.")
+@click.option("--tag", type=TAG, help="Only jobs with this tag.")
+@click.option("--limit", type=Text(), metavar="N", help=f"At most so many; a table shows {SHORT} when left out.")
+@click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="By a field of the JSON, going up.")
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.pass_obj
+def command(session: Session, /, **options: Any) -> Listing:  # noqa: ANN401 - words and a flag
+    """List jobs, the last changed first."""
+    wanted = Filter.of(**options)
+    queue = session.queue()
+
+    def rows(limit: int | None) -> Iterator[dict[str, Any]]:
+        return map(job_json, queue.records(wanted if limit is None else replace(wanted, limit=limit)))
+
+    return Listing(
+        JOB_FIELDS,
+        COLUMNS,
+        rows,
+        value=lambda: queue.jobs(**options),
+        count=lambda: queue.store.reading.count(wanted),
+        short=SHORT if wanted.limit is None else None,
+        empty="No jobs.",
+    )

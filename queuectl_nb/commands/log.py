@@ -1,0 +1,89 @@
+"""``log``: what a job wrote, saved or live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.params import JOB, Text
+from queuectl_nb.commands.results import Output
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.store.spool import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queuectl_nb.commands.session import Session
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["command"]
+
+
+@verb("log")
+@click.argument("job_id", metavar="ID", type=JOB)
+@click.option("--attempt", type=Text(), metavar="N", help="Of this attempt, not of the newest.")
+@click.option("--stdout", is_flag=True, help="Only this stream, as it is.")
+@click.option("--stderr", is_flag=True, help="Only this stream, as it is.")
+@click.option("--tail", type=Text(), metavar="N", help="Only the last N lines of each stream.")
+@click.option("--follow", is_flag=True, help="Go on with what is written, until the job is at rest.")
+@click.pass_obj
+def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -> Output:  # noqa: ANN401 - words and flags
+    """Show what a job wrote."""
+    number = None if options["attempt"] is None else words.whole("--attempt", options["attempt"], 1)
+    tail = None if options["tail"] is None else words.whole("--tail", options["tail"], 0)
+    chosen = [stream for stream in STREAMS if options[stream]]
+    if follow and session.format != "table":
+        msg = f"--follow gives the output as it is written; it does not go with --format {session.format}"
+        raise BadInput(msg)
+    queue = session.queue()
+    state = queue.store.jobs.get(job_id).state
+    queue.logs.attempt(job_id, number)
+    streams = chosen or list(STREAMS)
+
+    def pieces() -> Iterator[tuple[str, bytes]]:
+        found = queue.logs.follow(job_id, number, tail) if follow else _saved(queue, job_id, number, tail)
+        return ((stream, data) for stream, data in found if stream in streams)
+
+    return Output(
+        job_id,
+        str(state),
+        streams,
+        pieces,
+        data=lambda: _attempt(queue, job_id, number, tail),
+        value=lambda: queue.job(job_id).log(chosen[0] if len(chosen) == 1 else None, attempt=number, tail=tail),
+        frame=not chosen,
+        live=follow,
+        number=number,
+    )
+
+
+def _saved(queue: Queue, job_id: str, number: int | None, tail: int | None) -> Iterator[tuple[str, bytes]]:
+    """Yield what there is now, stream by stream; a large stream is never held whole."""
+    attempt = queue.logs.attempt(job_id, number)
+    if attempt is None:
+        return
+    if tail is not None:
+        log = queue.logs.read(job_id, attempt.number, tail)
+        yield "stdout", log.stdout
+        yield "stderr", log.stderr
+        return
+    for stream in STREAMS:
+        for piece in queue.logs.pieces(attempt, stream):
+            yield stream, piece
+
+
+def _attempt(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
+    """Return the attempt as its JSON object, with the output so far where it still runs; None for no attempt yet."""
+    from queuectl_nb.forms.shapes import attempt_json, text  # noqa: PLC0415
+
+    attempt = queue.logs.attempt(job_id, number)
+    if attempt is None:
+        return None
+    shape = attempt_json(attempt)
+    if attempt.outcome is None or tail is not None:
+        log = queue.logs.read(job_id, attempt.number, tail)
+        shape["stdout"], shape["stderr"] = text(log.stdout), text(log.stderr)
+    return shape

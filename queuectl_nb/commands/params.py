@@ -1,0 +1,214 @@
+"""Parameter types and options that commands share. Words are checked strictly, and complete with Tab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.types import StringParamType
+
+from queuectl_nb.commands.session import FORMATS, Session
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput, QueuectlError
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from click.shell_completion import CompletionItem
+
+    from queuectl_nb.queue.api import Queue
+
+__all__ = [
+    "DIRECTORY",
+    "FILE",
+    "JOB",
+    "QUEUE",
+    "SETTING",
+    "SORT_FIELD",
+    "STATE",
+    "TAG",
+    "WORKER",
+    "JobId",
+    "OneOf",
+    "Path",
+    "Text",
+    "shape_options",
+    "where_options",
+]
+
+OFFERED = 200
+"""Most job ids that one Tab offers."""
+
+
+class Text(StringParamType):
+    """A word; what is no valid text (raw bytes that are no UTF-8) is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Return the word as it is."""
+        return words.plain_text(_called(param), super().convert(value, param, ctx))
+
+    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - nothing, unless told
+        """Return what could stand here."""
+        return ()
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """Offer what begins as typed; a queue that cannot be read offers nothing."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        session = ctx.find_object(Session)
+        if session is None:
+            return []
+        try:
+            return [CompletionItem(word) for word in self.offers(session, incomplete) if word.startswith(incomplete)]
+        except QueuectlError:
+            return []
+
+
+def _called(param: click.Parameter | None) -> str:
+    """Return what the user calls a parameter."""
+    if param is None:
+        return "a word"
+    return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.lower()
+
+
+class OneOf(Text):
+    """One of a few known words; hyphens count as underscores where the words have those."""
+
+    def __init__(self, what: str, valid: Iterable[str]) -> None:
+        self.what = what
+        self.valid = tuple(valid)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Return the word; refuse another one with the valid ones listed."""
+        word = super().convert(value, param, ctx)
+        return words.choice(self.what, word if word in self.valid else word.replace("-", "_"), self.valid)
+
+    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002
+        """Return the valid words."""
+        return self.valid
+
+
+class FromQueue(Text):
+    """A word of the queue itself; asked for only when something is completed."""
+
+    def __init__(self, ask: Callable[[Queue], Iterable[str]]) -> None:
+        self.ask = ask
+
+    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002
+        """Return what the queue has."""
+        queue = session.existing_queue()
+        return self.ask(queue) if queue else ()
+
+
+class JobId(Text):
+    """A job's id; completes those of jobs in the given states (all, where none is given)."""
+
+    def __init__(self, states: Iterable[State] = State) -> None:
+        self.states = tuple(states)
+
+    def offers(self, session: Session, incomplete: str) -> Iterable[str]:
+        """Return ids that begin as typed."""
+        queue = session.existing_queue()
+        return queue.store.reading.ids(incomplete, self.states, OFFERED) if queue else ()
+
+
+class Path(StringParamType):
+    """A path, completed by the shell; any bytes are a path."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """Leave it to the shell."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        return [CompletionItem(incomplete, type=self.kind)]
+
+
+def _keys(_queue: Queue) -> Iterable[str]:
+    from queuectl_nb.model.settings import SETTINGS  # noqa: PLC0415 - only for completion
+
+    return SETTINGS
+
+
+JOB = JobId()
+STATE = OneOf("state", State)
+SORT_FIELD = OneOf("sort field", JOB_FIELDS)
+QUEUE = FromQueue(lambda queue: queue.store.reading.queues())
+TAG = Text()
+WORKER = FromQueue(lambda queue: [row.name for row in queue.store.workers.rows()])
+SETTING = FromQueue(_keys)
+FILE = Path("file")
+DIRECTORY = Path("dir")
+
+
+def _session(ctx: click.Context) -> Session:
+    found = ctx.find_object(Session)
+    assert found is not None, "a face puts the session into ctx.obj"  # noqa: S101
+    return found
+
+
+def _take_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        if not value or "\0" in value:
+            msg = "--db needs the path of a queue's file"
+            raise BadInput(msg)
+        _session(ctx).db = value
+
+
+def _take_network(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's way
+    if value:
+        _session(ctx).allow_network_fs = True
+
+
+def _take_format(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        _session(ctx).choose_format(value)
+
+
+def _take_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    if value:
+        _session(ctx).choose_format("json")
+
+
+def where_options(command: click.Command, *, hide_network: bool = True) -> click.Command:
+    """Give a command ``--db`` and ``--allow-network-fs``."""
+    command.params += [
+        click.Option(
+            ["--db"],
+            type=FILE,
+            metavar="PATH",
+            expose_value=False,
+            callback=_take_db,
+            help="The queue's file ($QUEUECTL_DB, the nearest .queuectl/queue.db, or the user's when left out).",
+        ),
+        click.Option(
+            ["--allow-network-fs"],
+            is_flag=True,
+            expose_value=False,
+            callback=_take_network,
+            hidden=hide_network,
+            help="Take a file on a network file system, for use from one host only.",
+        ),
+    ]
+    return command
+
+
+def shape_options(command: click.Command) -> click.Command:
+    """Give a command ``--format`` and ``--json``."""
+    command.params += [
+        click.Option(
+            ["--format"],
+            type=OneOf("format", FORMATS),
+            metavar="|".join(FORMATS),
+            expose_value=False,
+            callback=_take_format,
+            help="How the answer is shown.",
+        ),
+        click.Option(
+            ["--json"], is_flag=True, expose_value=False, callback=_take_json, help="Short for --format json."
+        ),
+    ]
+    return command

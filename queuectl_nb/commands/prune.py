@@ -1,0 +1,32 @@
+"""``prune``: remove jobs that have been at rest for long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.params import OneOf, Text
+from queuectl_nb.commands.results import Said
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model import words
+from queuectl_nb.model.state import AT_REST, State
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+RESTED = OneOf("state at rest", [state for state in State if state in AT_REST])
+
+
+@verb("prune")
+@click.option(
+    "--older-than", required=True, type=Text(), metavar="D", help="At rest for so long: 7d, 12h, 90m, 30s, 0."
+)
+@click.option("--state", type=RESTED, help="Only jobs in this state.")
+@click.pass_obj
+def command(session: Session, older_than: str, state: str | None) -> Said:
+    """Remove jobs that came to rest long ago, with their history."""
+    removed = session.queue().prune(words.age("--older-than", older_than), state)
+    return Said([f"{removed} job(s) removed."], lambda: {"removed": removed}, lambda: removed)

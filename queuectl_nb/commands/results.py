@@ -1,0 +1,140 @@
+"""What commands return: values that a face shows in its own way.
+
+Most have ``value``, a function that gives what a notebook's user holds (a DataFrame, a ``Job``), and ``data``, one that
+gives what ``--format json`` shows. A face pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.queue.waiting import Progress, Waiting
+
+__all__ = ["Listing", "Output", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits", "said", "said_of"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people: titles, and rows of as many values."""
+
+    titles: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verb was carried out: the lines that say so, the same as data, and the jobs that it was about."""
+
+    lines: Sequence[str]
+    data: Callable[[], Any]
+    value: Callable[[], Any]
+    notes: Sequence[str] = ()
+    """Warnings, for stderr."""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something to look at as a whole: blocks of text and tables for people, one object as data.
+
+    ``records`` are its rows where a flat table is asked for (CSV).
+    """
+
+    blocks: Callable[[], Iterable[str | Table]]
+    data: Callable[[], Any]
+    value: Callable[[], Any]
+    records: Callable[[], Iterable[Mapping[str, Any]]]
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Many rows of one kind.
+
+    ``rows(limit)`` gives them as JSON objects with the keys ``fields``; ``columns`` are title and key for the table
+    that people see, which shows the first ``short`` rows unless the user gave a limit; ``count()`` tells how many
+    there are, and ``empty`` is said where there are none.
+    """
+
+    fields: Sequence[str]
+    columns: Sequence[tuple[str, str]]
+    rows: Callable[[int | None], Iterable[Mapping[str, Any]]]
+    value: Callable[[], Any]
+    count: Callable[[], int] | None = None
+    short: int | None = None
+    empty: str = ""
+    data: Callable[[], Any] | None = None
+    """Where the JSON is no array of the rows."""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a job wrote: pieces of raw bytes with the stream's name, in order; ``frame`` puts the headings around.
+
+    ``live`` pieces come as they are written and change between the streams.
+    """
+
+    job_id: str
+    state: str
+    streams: Sequence[str]
+    pieces: Callable[[], Iterator[tuple[str, bytes]]]
+    data: Callable[[], Any]
+    value: Callable[[], Any]
+    frame: bool
+    live: bool
+    number: int | None = None
+    """The attempt, where one was asked for."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pool of workers that was started."""
+
+    pool: Pool
+    count: int
+    detach: bool
+
+
+@dataclass(frozen=True)
+class Waits:
+    """A wait that the face carries out, showing the progress as it can; :meth:`Progress.check` ends it."""
+
+    waiting: Waiting
+    notes: Sequence[str]
+    lines: Callable[[Progress], Sequence[str]]
+    data: Callable[[Progress], Any]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Lines that come as things happen; the exit code is known when they have ended."""
+
+    lines: Iterator[str]
+    exit_code: Callable[[], int]
+
+
+Result = Said | Shown | Listing | Output | Running | Waits | Stream
+
+
+def said(text: str, data: Any = None) -> Said:  # noqa: ANN401 - any JSON
+    """Return what was done as one text; as data it is ``data``, or the text where that says it all."""
+    return Said(text.splitlines(), lambda: text if data is None else data, lambda: text)
+
+
+def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Said:
+    """Return that something was done to jobs that are still there; ``line`` has ``{id}`` where the id goes."""
+
+    def data() -> list[dict[str, Any]]:
+        from queuectl_nb.forms.shapes import job_json  # noqa: PLC0415 - only where it is asked for
+
+        return [job_json(queue.store.jobs.get(job_id)) for job_id in ids]
+
+    lines = [line.format(id=job_id) for job_id in ids] or [empty]
+    return Said(lines, data, lambda: [queue.job(job_id) for job_id in ids])

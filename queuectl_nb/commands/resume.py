@@ -1,0 +1,28 @@
+"""``resume``: allow starts again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.params import QUEUE
+from queuectl_nb.commands.results import Said
+from queuectl_nb.commands.tree import verb
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+
+@verb("resume")
+@click.argument("name", metavar="[QUEUE]", required=False, type=QUEUE)
+@click.pass_obj
+def command(session: Session, name: str | None) -> Said:
+    """Allow starts again in a queue, or lift every pause."""
+    queue = session.queue()
+    queue.resume(name)
+    return Said(
+        [f"Queue {name} resumed." if name else "All queues resumed."], lambda: {"paused": queue.paused()}, queue.paused
+    )

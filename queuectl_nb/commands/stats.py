@@ -1,0 +1,124 @@
+"""``stats``: how long jobs wait and run, how often they are tried, what they use."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.params import OneOf, Text
+from queuectl_nb.commands.results import Listing, Shown, Table
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.forms.shapes import stats_json
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.store.stats import GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+GROUP_COLUMNS = (
+    ("jobs", "jobs"),
+    ("attempts", "attempts"),
+    ("avg_s", "avg_duration_s"),
+    ("run_p50_s", "run_s_p50"),
+    ("run_p95_s", "run_s_p95"),
+    ("wait_p50_s", "wait_s_p50"),
+    ("cpu_s", "cpu_s"),
+    ("max_rss_bytes", "max_rss_bytes"),
+)
+
+
+@verb("stats")
+@click.option("--by", type=OneOf("group", GROUPS), metavar="|".join(GROUPS), help="A row for each.")
+@click.option("--since", type=Text(), metavar="T", help="Only what ended since: 7d, 12h, 90m, 30s, or an ISO time.")
+@click.pass_obj
+def command(session: Session, by: str | None, since: str | None) -> Shown | Listing:
+    """Show metrics: durations, attempts, throughput, CPU, memory."""
+    start = None if since is None else _since(since)
+    queue = session.queue()
+    groups = {name: stats_json(stats) for name, stats in queue.metrics(by=by, since=start).items()}
+    if by is None:
+        stats = groups[""]
+        return Shown(
+            lambda: [*_frame(stats)],
+            data=lambda: stats,
+            value=lambda: queue.stats(since=start),
+            records=lambda: [flat(stats)],
+        )
+    rows = [{by: name, "jobs": sum(stats["counts"].values()), **flat(stats)} for name, stats in groups.items()]
+    fields = [by, *flat(_first(groups))]
+    return Listing(
+        fields,
+        ((by, by), *GROUP_COLUMNS),
+        lambda limit: rows[:limit],
+        value=lambda: queue.stats(by=by, since=start),
+        empty="No jobs.",
+        data=lambda: [{by: name, **stats} for name, stats in groups.items()],
+    )
+
+
+def _since(text: str) -> float:
+    """Return epoch seconds from an age or an ISO time."""
+    try:
+        return time.time() - words.age("--since", text)
+    except BadInput:
+        if text[-1:] in "dhms" and text[:1].isdigit() and "-" not in text:
+            raise
+    try:
+        return words.moment("--since", text)
+    except BadInput:
+        msg = f"--since must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {text[:60]!a}"
+        raise BadInput(msg) from None
+
+
+def flat(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics with the names of what is inside others joined: ``run_s_p50``, ``counts_dead``."""
+    found: dict[str, Any] = {}
+    for key, value in stats.items():
+        if isinstance(value, dict):
+            found |= {f"{key}_{name}": inner for name, inner in value.items()}
+        else:
+            found[key] = value
+    return found
+
+
+def _first(groups: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next(iter(groups.values()), {})
+
+
+def _frame(stats: Mapping[str, Any]) -> Iterator[str | Table]:
+    """Yield the seed's frame, with our own lines after its own."""
+    yield "--- QueueCTL Metrics ---\n\nJob Counts:"
+    counts = [f"  - {state}: {n}" for state, n in stats["counts"].items() if n] or ["  (no jobs)"]
+    yield "\n".join(counts)
+    yield "\nExecution Stats:"
+    per_minute = "-" if stats["per_minute"] is None else f"{stats['per_minute']:.2f} completed a minute"
+    per_job = "-" if stats["attempts_per_job"] is None else f"{stats['attempts_per_job']:.2f}"
+    lines = {
+        "Avg. Job Duration (Completed)": _seconds(stats["avg_duration_s"]),
+        "Running (p50 / p95)": f"{_seconds(stats['run_s']['p50'])} / {_seconds(stats['run_s']['p95'])}",
+        "Waiting (p50 / p95)": f"{_seconds(stats['wait_s']['p50'])} / {_seconds(stats['wait_s']['p95'])}",
+        "Attempts": f"{stats['attempts']} ({per_job} per job)",
+        "Throughput": per_minute,
+        "CPU": _seconds(stats["cpu_s"]),
+        "Peak Memory": _bytes(stats["max_rss_bytes"]),
+    }
+    yield "\n".join(f"  - {title}: {value}" for title, value in lines.items())
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} seconds"
+
+
+def _bytes(value: int | None) -> str:
+    if value is None:
+        return "-"
+    import humanize  # noqa: PLC0415 - 20 ms that an empty queue does not need
+
+    return humanize.naturalsize(value, binary=True)

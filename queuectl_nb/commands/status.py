@@ -1,0 +1,46 @@
+"""``status``: the number of jobs by state, and the workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.results import Shown, Table
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.forms.shapes import status_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+
+@verb("status")
+@click.pass_obj
+def command(session: Session) -> Shown:
+    """Show the number of jobs by state, and the workers."""
+    queue = session.queue()
+    status = status_json(queue.counts(), queue.paused(), queue.worker_list())
+
+    def blocks() -> Iterator[str | Table]:
+        yield "Job Status Summary:"
+        yield Table(("state", "count"), list(status["counts"].items()))
+        if status["paused"]:
+            names = "everything" if status["paused"] == ["*"] else ", ".join(status["paused"])
+            yield f"Paused: {names} ('queuectl resume' lifts it)"
+        yield "\nWorkers:"
+        if not status["workers"]:
+            yield "none; 'queuectl worker start' starts some"
+            return
+        keys = ("name", "pid", "host", "state", "job_id")
+        yield Table((*keys[:-1], "job"), [[worker[key] for key in keys] for worker in status["workers"]])
+
+    return Shown(
+        blocks,
+        data=lambda: status,
+        value=queue.status,
+        records=lambda: [{"state": state, "count": n} for state, n in status["counts"].items()],
+    )

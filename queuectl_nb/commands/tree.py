@@ -1,0 +1,141 @@
+"""The command tree: its verbs and nouns by name, each loaded from its own file at its first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb import __version__
+from queuectl_nb.commands.params import shape_options, where_options
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from queuectl_nb.commands.results import Result
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["HOMES", "PROGRAM", "Noun", "call", "tree", "verb"]
+
+PROGRAM = "queuectl"
+
+HOMES: Mapping[str, str] = {
+    "enqueue": "enqueue",
+    "status": "status",
+    "list": "listing",
+    "show": "show",
+    "log": "log",
+    "stats": "stats",
+    "worker": "worker",
+    "dlq": "dlq",
+    "retry": "retry",
+    "cancel": "cancel",
+    "delete": "delete",
+    "prune": "prune",
+    "wait": "wait",
+    "pause": "pause",
+    "resume": "resume",
+    "config": "config",
+    "completion": "completion",
+    "doctor": "doctor",
+    "init": "init",
+    "demo": "demo",
+}
+"""Verb or noun, and the module of this package whose ``command`` it is."""
+
+SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": lambda token: token.replace("_", "-"),
+    "max_content_width": 100,
+}
+
+
+class Noun(click.Group):
+    """A command with verbs of its own; an unknown or missing one is refused with the known ones listed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse a noun without a verb."""
+        if not args and not ctx.resilient_parsing and not self.invoke_without_command:
+            msg = f"{ctx.command_path} needs one of: {', '.join(self.list_commands(ctx))}"
+            raise BadInput(msg)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb."""
+        if not ctx.resilient_parsing:
+            words.choice("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+class Tree(Noun):
+    """The root, whose commands are loaded one by one: an enqueue must not pay for a dashboard."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same everywhere
+        """Return the names in the order in which people meet them."""
+        return list(HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load a command."""
+        if cmd_name not in HOMES:
+            return None
+        found: click.Command = import_module(f"queuectl_nb.commands.{HOMES[cmd_name]}").command
+        return found
+
+
+def verb(
+    name: str,
+    *,
+    shape: bool = True,
+    where: bool = True,
+    **attrs: Any,  # noqa: ANN401 - what click takes
+) -> Callable[[Callable[..., Result]], click.Command]:
+    """Make a command of a function that returns a :data:`Result`.
+
+    ``where`` gives it ``--db``, ``shape`` gives it ``--format`` and ``--json``.
+    """
+
+    def make(function: Callable[..., Result]) -> click.Command:
+        decorate: Callable[[Callable[..., Result]], click.Command] = click.command(name, **attrs)
+        command = decorate(function)
+        if shape:
+            shape_options(command)
+        return where_options(command) if where else command
+
+    return make
+
+
+@click.group(cls=Tree, context_settings=SETTINGS, invoke_without_command=True)
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.pass_context
+def tree(ctx: click.Context) -> Result | None:
+    """Run commands in the background: nothing lost, nothing run twice, everything visible."""
+    if ctx.invoked_subcommand is not None:
+        return None
+    from queuectl_nb.commands.results import said  # noqa: PLC0415
+
+    return said(ctx.get_help())
+
+
+where_options(tree, hide_network=False)
+
+
+def call(args: Sequence[str], session: Session) -> Result:
+    """Carry out one command line and return what it gives.
+
+    Raises
+    ------
+    QueuectlError
+        What the command meets; nothing was changed.
+    click.UsageError
+        Words that click cannot take.
+    click.exceptions.Exit
+        After ``--help`` or ``--version``, which click prints itself.
+    """
+    with tree.make_context(PROGRAM, list(args), obj=session) as ctx:
+        result: Result = tree.invoke(ctx)
+        return result

@@ -1,0 +1,46 @@
+"""``wait``: until jobs are at rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.params import JobId, Text
+from queuectl_nb.commands.results import Waits
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model import words
+from queuectl_nb.model.state import OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.session import Session
+    from queuectl_nb.queue.waiting import Progress
+
+__all__ = ["command"]
+
+
+@verb("wait")
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=JobId(OPEN))
+@click.option("--timeout", type=Text(), metavar="SECONDS", help="Give up after so long (exit code 4); the jobs go on.")
+@click.pass_obj
+def command(session: Session, ids: Sequence[str], timeout: str | None) -> Waits:
+    """Wait until the jobs (all, when none is named) are at rest; exit code 1 if one did not complete."""
+    limit = None if timeout is None else words.seconds("--timeout", timeout)
+    queue = session.queue()
+    waiting = queue.waiting(list(ids) or None, limit)
+    notes = []
+    if waiting.look().left and not any(worker["state"] != "lost" for worker in queue.worker_list()):
+        notes.append("no workers run on this queue; 'queuectl worker start' starts some")
+    return Waits(waiting, notes, _lines, _data)
+
+
+def _lines(progress: Progress) -> Sequence[str]:
+    """Return how the wait ended."""
+    counts = [f"{n} {state}" for state, n in progress.rested.items() if n]
+    return [f"{progress.done} job(s) at rest" + (f": {', '.join(counts)}." if counts else ".")]
+
+
+def _data(progress: Progress) -> dict[str, Any]:
+    return {"counts": {str(state): n for state, n in progress.rested.items()}}

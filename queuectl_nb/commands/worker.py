@@ -1,0 +1,79 @@
+"""``worker``: start workers, stop those that run anywhere on the queue, list them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.params import QUEUE, WORKER, Text
+from queuectl_nb.commands.results import Listing, Running, Said
+from queuectl_nb.commands.tree import Noun, verb
+from queuectl_nb.forms.shapes import WORKER_FIELDS
+from queuectl_nb.model import words
+from queuectl_nb.queue.api import MAX_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+COLUMNS = (
+    ("name", "name"),
+    ("pid", "pid"),
+    ("host", "host"),
+    ("state", "state"),
+    ("job", "job_id"),
+    ("started", "started_at"),
+    ("jobs done", "jobs_done"),
+)
+
+
+@verb("start", shape=False)
+@click.option("--count", type=Text(), default="1", metavar="N", help="How many (1).")
+@click.option("--queue", "queues", type=QUEUE, multiple=True, help="Only jobs of this queue; repeatable.")
+@click.option("--drain", is_flag=True, help="End when every job is at rest, delayed ones and retries waited for.")
+@click.option("--detach", is_flag=True, help="Return at once; they outlive this terminal.")
+@click.pass_obj
+def start(session: Session, *, count: str, queues: Sequence[str], drain: bool, detach: bool) -> Running:
+    """Run workers until Ctrl+C: the first lets running jobs finish, the second gives them back."""
+    number = words.whole("--count", count, 1, MAX_WORKERS)
+    pool = session.queue().start_workers(number, queues=queues, drain=drain, detach=detach)
+    return Running(pool, number, detach)
+
+
+@verb("stop")
+@click.argument("names", metavar="[NAME]...", nargs=-1, type=WORKER)
+@click.option("--now", is_flag=True, help="Give their jobs back instead of finishing them.")
+@click.pass_obj
+def stop(session: Session, *, names: Sequence[str], now: bool) -> Said:
+    """Ask workers (all, when none is named) to finish their job and end; wait for it."""
+    queue = session.queue()
+    stopped = queue.stop_workers(*names, now=now)
+    return Said([f"{len(stopped)} worker(s) stopped."], lambda: stopped, queue.workers)
+
+
+@verb("list")
+@click.pass_obj
+def list_(session: Session) -> Listing:
+    """List the workers that live, and those lost and not yet cleaned up."""
+    queue = session.queue()
+    found = queue.worker_list()
+    return Listing(
+        WORKER_FIELDS,
+        COLUMNS,
+        lambda limit: found[:limit],
+        value=queue.workers,
+        empty="No workers; 'queuectl worker start' starts some.",
+    )
+
+
+@click.group("worker", cls=Noun)
+def command() -> None:
+    """Start, stop and list workers."""
+
+
+for each in (start, stop, list_):
+    command.add_command(each)

@@ -1,0 +1,1 @@
+"""The faces: console, notebook and web. None imports another."""

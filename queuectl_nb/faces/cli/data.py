@@ -1,0 +1,55 @@
+"""Answers as data: JSON, JSON lines and CSV. ASCII throughout, so that no locale can break them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import TextIO
+
+__all__ = ["records_of", "write_csv", "write_json", "write_lines"]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings at which a spreadsheet takes a text for a formula."""
+
+
+def write_json(out: TextIO, value: Any) -> None:  # noqa: ANN401 - any JSON
+    """Write a value; of an array one element a line, written as they come."""
+    if isinstance(value, dict | str | int | float | None):
+        out.write(json.dumps(value, indent=2) + "\n")
+        return
+    first = True
+    for element in value:
+        out.write(("[\n " if first else ",\n ") + json.dumps(element))
+        first = False
+    out.write("[]\n" if first else "\n]\n")
+
+
+def write_lines(out: TextIO, value: Any) -> None:  # noqa: ANN401
+    """Write a value as JSON lines: an element of an array a line, anything else on one line."""
+    elements = [value] if isinstance(value, dict | str | int | float | None) else value
+    out.writelines(json.dumps(element) + "\n" for element in elements)
+
+
+def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows with a header; what is inside a field comes as JSON, and no text can be taken for a formula."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(fields)
+    writer.writerows([_field(row.get(key)) for key in fields] for row in rows)
+
+
+def _field(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict | list | tuple | bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return "'" + value if value.startswith(FORMULA) else value
+    return value
+
+
+def records_of(data: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401
+    """Yield rows for an answer that has no table of its own."""
+    for each in data if isinstance(data, list) else [data]:
+        yield each if isinstance(each, dict) else {"value": each}

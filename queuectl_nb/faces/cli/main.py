@@ -1,0 +1,146 @@
+"""The console command: runs the tree, shows what it returns, and makes of every error one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.results import Said
+from queuectl_nb.commands.session import Session
+from queuectl_nb.commands.tree import call
+from queuectl_nb.model.errors import BadInput, QueuectlError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.results import Result
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["main"]
+
+COMPLETE = "_QUEUECTL_COMPLETE"
+DEBUG = "QUEUECTL_DEBUG"
+INTERRUPTED = 130
+BROKEN = 3
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the console command with ``args`` (the process's own when left out) and return its exit code."""
+    _mend_streams()
+    session = Session(_open)
+    if instruction := os.environ.get(COMPLETE):
+        return _complete(session, instruction)
+    try:
+        code = _run(sys.argv[1:] if args is None else args, session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()  # who read us has seen enough
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        _silence_stdout()
+        return _fail(f"the answer could not be written ({error.strerror}); what was asked is done", BROKEN)
+    return code
+
+
+def _run(args: Sequence[str], session: Session) -> int:
+    """Carry out a command and show its answer; errors that are not of writing it end here."""
+    try:
+        return _show(call(args, session), session.format)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and not isinstance(error, QueuectlError):
+            raise
+        return _fail(*_explain(error))
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return the line and the exit code of an error."""
+    if isinstance(error, QueuectlError):
+        return str(error), error.exit_code
+    if isinstance(error, click.ClickException):
+        from queuectl_nb.faces.cli.usage import describe  # noqa: PLC0415 - only mistakes need it
+
+        return describe(error), BadInput.exit_code
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}", BROKEN
+    if os.environ.get(DEBUG):
+        raise error
+    # a bug of ours: people get a line, we get the rest on request
+    return f"internal error: {type(error).__name__}: {error} (set {DEBUG}=1 for the traceback)", BROKEN
+
+
+def _open(path: str | None, allow_network_fs: bool) -> Queue:  # noqa: FBT001 - the session's way
+    from queuectl_nb.queue.api import Queue  # noqa: PLC0415 - --help needs none
+
+    return Queue(path, allow_network_fs=allow_network_fs, interpreter_first=False)
+
+
+def _show(result: Result, shape: str) -> int:
+    """Show an answer; what an enqueue says needs nothing more than this module."""
+    if isinstance(result, Said) and shape == "table":
+        if result.notes:
+            sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
+        sys.stdout.write("".join(f"{line}\n" for line in result.lines))
+        return result.exit_code
+    from queuectl_nb.faces.cli.show import show  # noqa: PLC0415
+
+    return show(result, shape)
+
+
+def _fail(text: str, code: int) -> int:
+    """Write an error as one line, whatever is in it."""
+    from queuectl_nb.faces.cli.plain import visible  # noqa: PLC0415
+
+    sys.stderr.write(f"queuectl: {visible(text)}\n")
+    return code
+
+
+def _complete(session: Session, instruction: str) -> int:
+    """Answer a shell's question what could be typed next; never with an error in the middle of a line."""
+    from click.shell_completion import shell_complete  # noqa: PLC0415
+
+    from queuectl_nb.commands.tree import PROGRAM, tree  # noqa: PLC0415
+
+    try:
+        return shell_complete(tree, {"obj": session}, PROGRAM, COMPLETE, instruction)
+    except Exception:
+        if os.environ.get(DEBUG):
+            raise
+        return 1
+
+
+def _mend_streams() -> None:
+    """Give closed standard streams a place to go, and let no encoding break an answer.
+
+    A file that we open must never get the number of a closed stream: what is printed would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _silence_stdout() -> None:
+    """Send what is still buffered nowhere: the interpreter flushes once more at its end."""
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

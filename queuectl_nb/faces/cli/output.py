@@ -1,0 +1,127 @@
+"""What a job wrote, on a terminal or into a pipe, in the frame that people know or bare."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from queuectl_nb.faces.cli.colours import Colours
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.results import Output
+
+__all__ = ["show_output"]
+
+RULE = "---------------------------------"
+
+
+def show_output(output: Output) -> int:
+    """Write the pieces as they come; a pipe gets the job's own bytes, a terminal text and colours."""
+    page = _Terminal() if sys.stdout.isatty() else _Pipe()
+    try:
+        if output.frame:
+            _framed(output, page)
+        else:
+            for stream, data in output.pieces():
+                page.data(stream, data)
+    finally:
+        page.close()
+    return 0
+
+
+class _Pipe:
+    """Raw bytes."""
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        self.out = sys.stdout.buffer
+        self.at_start = True
+
+    def text(self, text: str) -> None:
+        """Write a line of ours."""
+        self.out.write(text.encode() + b"\n")
+        self.out.flush()
+        self.at_start = True
+
+    def data(self, stream: str, data: bytes) -> None:  # noqa: ARG002 - a terminal needs to know
+        """Write a piece of a stream."""
+        self.out.write(data)
+        self.out.flush()
+        self.at_start = data.endswith(b"\n")
+
+    def fresh_line(self) -> None:
+        """End a line that the job left open."""
+        if not self.at_start:
+            self.text("")
+
+    def close(self) -> None:
+        """Write what is held back."""
+
+
+class _Terminal(_Pipe):
+    """Text with colours and no other escape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours: dict[str, Colours] = {}
+
+    def text(self, text: str) -> None:
+        """Write a line of ours."""
+        self._put(text + "\n")
+
+    def data(self, stream: str, data: bytes) -> None:
+        """Write a piece of a stream."""
+        if stream not in self.colours:
+            self.colours[stream] = Colours(keep=not os.environ.get("NO_COLOR"))
+        self._put(self.colours[stream].feed(data))
+
+    def fresh_line(self) -> None:
+        """End the line and the colours that the job left open."""
+        self.close()
+        super().fresh_line()
+
+    def close(self) -> None:
+        """Write what is held back, and go back to the terminal's own colour."""
+        for colours in self.colours.values():
+            self._put(colours.close())
+
+    def _put(self, text: str) -> None:
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            self.at_start = text.endswith("\n") if text.strip("\x1b[0m") else self.at_start
+
+
+def _framed(output: Output, page: _Pipe) -> None:
+    """Write the pieces under their headings; those of a live log change between the streams."""
+    page.text(RULE)
+    page.text(f"Logs for Job: {output.job_id}")
+    page.text(f"State: {output.state}")
+    if output.number is not None:
+        page.text(f"Attempt: {output.number}")
+    page.text(RULE)
+    waiting = [] if output.live else list(output.streams)
+    current = None
+    for stream, data in output.pieces():
+        if stream != current:
+            if current is not None:
+                page.fresh_line()
+            while waiting and waiting[0] != stream:
+                _heading(page, waiting.pop(0))
+                page.text("(empty)")
+            waiting = waiting[1:]
+            _heading(page, stream)
+            current = stream
+        page.data(stream, data)
+    if current is not None:
+        page.fresh_line()
+    for stream in waiting:
+        _heading(page, stream)
+        page.text("(empty)")
+    page.text("")
+    page.text(RULE)
+
+
+def _heading(page: _Pipe, stream: str) -> None:
+    page.text(f"\n--- {stream.upper()} ---")

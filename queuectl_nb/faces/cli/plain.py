@@ -1,0 +1,65 @@
+"""Plain text for pipes and plain terminals: what is invisible made visible, and aligned tables."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["cell", "table", "visible", "width"]
+
+WIDEST = 60
+"""Columns up to which a table is aligned; longer cells are shown whole and push their row out."""
+
+_HIDDEN = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escapes, CR, newlines
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of writing
+    "\u2028\u2029\ufeff\u200b\u2060"  # line separators and what has no width
+    "\U000e0000-\U000e007f"  # tags
+    "\ud800-\udfff"  # halves of pairs: raw bytes that were no UTF-8
+    "]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Return ``text`` with everything that could move, hide or recolour what is around it shown as an escape.
+
+    >>> visible("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def cell(value: object) -> str:
+    """Return a value as it stands in a table: one line, nothing invisible."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return visible(", ".join(map(str, value)))
+    return visible(str(value))
+
+
+def width(text: str) -> int:
+    """Return how many columns a terminal gives to ``text``."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of an aligned table; without titles only its rows."""
+    cells = [[cell(value) for value in row] for row in rows]
+    if titles:
+        cells.insert(0, list(titles))
+    if not cells:
+        return
+    widths = [min(WIDEST, max(width(row[place]) for row in cells)) for place in range(len(cells[0]))]
+    for row in cells:
+        padded = [text + " " * (wide - width(text)) for text, wide in zip(row, widths, strict=True)]
+        yield "  ".join(padded).rstrip()

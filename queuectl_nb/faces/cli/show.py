@@ -1,0 +1,159 @@
+"""How each kind of answer is shown: tables for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.commands.results import Listing, Output, Running, Said, Shown, Stream, Waits
+from queuectl_nb.faces.cli import data, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from queuectl_nb.commands.results import Result
+
+__all__ = ["show"]
+
+
+def show(result: Result, shape: str) -> int:
+    """Write an answer to stdout in the given format; return the exit code that goes with it."""
+    return _SHOWN[type(result)](result, shape)
+
+
+def _said(result: Said, shape: str) -> int:
+    _data(result.data(), shape)
+    return result.exit_code
+
+
+def _output(result: Output, shape: str) -> int:
+    if shape != "table":
+        _data(result.data(), shape)
+        return 0
+    from queuectl_nb.faces.cli.output import show_output  # noqa: PLC0415
+
+    return show_output(result)
+
+
+def _running(result: Running, _shape: str) -> int:
+    from queuectl_nb.faces.cli.watch import watch  # noqa: PLC0415 - brings threads and signals
+
+    return watch(result)
+
+
+def _stream(result: Stream, _shape: str) -> int:
+    for line in result.lines:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return result.exit_code()
+
+
+def _data(value: Any, shape: str) -> None:  # noqa: ANN401 - any JSON
+    """Write an answer that is one value or a short array."""
+    if shape == "json":
+        data.write_json(sys.stdout, value)
+    elif shape == "jsonl":
+        data.write_lines(sys.stdout, value)
+    else:
+        rows = list(data.records_of(value))
+        data.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
+
+
+def _shown(result: Shown, shape: str) -> int:
+    if shape == "table":
+        for block in result.blocks():
+            if isinstance(block, str):
+                sys.stdout.write(block + "\n")
+            else:
+                _table(block.titles, block.rows)
+    elif shape == "csv":
+        rows = list(result.records())
+        data.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
+    else:
+        _data(result.data(), shape)
+    return result.exit_code
+
+
+def _listing(result: Listing, shape: str) -> int:
+    if shape == "table":
+        _short_table(result)
+    elif shape == "csv":
+        data.write_csv(sys.stdout, result.fields, result.rows(None))
+    elif result.data is not None:
+        _data(result.data(), shape)
+    else:
+        _writer(shape)(sys.stdout, result.rows(None))
+    return result.exit_code
+
+
+def _writer(shape: str) -> Callable[..., None]:
+    return data.write_json if shape == "json" else data.write_lines
+
+
+def _short_table(result: Listing) -> None:
+    """Show the first rows of a listing, and say how many there are besides."""
+    rows = list(result.rows(result.short))
+    if not rows:
+        sys.stdout.write(result.empty + "\n")
+    else:
+        _table([title for title, _ in result.columns], [_cells(row, result.columns) for row in rows])
+    left = result.count() - len(rows) if result.count is not None else 0
+    if left > 0:
+        sys.stdout.flush()
+        sys.stderr.write(f"queuectl: {left} more not shown; --limit N or --format json shows them\n")
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> list[Any]:
+    return [_local(row[key]) if key.endswith("_at") else row[key] for _, key in columns]
+
+
+def _local(iso: str | None) -> str | None:
+    """Return a time as the reader's clock shows it."""
+    if iso is None:
+        return None
+    from datetime import datetime  # noqa: PLC0415
+
+    return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table: rich on a terminal that may have colours, plain text elsewhere."""
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        from queuectl_nb.faces.cli.render import show_table  # noqa: PLC0415 - rich takes 90 ms
+
+        show_table(titles, rows)
+        return
+    for line in plain.table(titles, rows):
+        sys.stdout.write(line + "\n")
+
+
+def _wait(result: Waits, shape: str) -> int:
+    """Carry out a wait with a bar, and end as the jobs did."""
+    if result.notes:
+        sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
+    if sys.stderr.isatty() and result.waiting.look().left:
+        from queuectl_nb.faces.cli.progress import bar  # noqa: PLC0415
+
+        with bar() as update:
+            progress = result.waiting.run(update)
+    else:
+        progress = result.waiting.run()
+    if shape == "table":
+        sys.stdout.write("".join(f"{line}\n" for line in result.lines(progress)))
+    else:
+        _data(result.data(progress), shape)
+    sys.stdout.flush()
+    progress.check()
+    return 0
+
+
+_SHOWN: dict[type, Callable[[Any, str], int]] = {
+    Said: _said,
+    Shown: _shown,
+    Listing: _listing,
+    Output: _output,
+    Running: _running,
+    Waits: _wait,
+    Stream: _stream,
+}

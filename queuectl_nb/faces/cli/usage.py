@@ -1,0 +1,28 @@
+"""click's complaints as one line that names the valid choices."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["describe"]
+
+
+def describe(error: click.ClickException) -> str:
+    """Return one line for an error that click raised, with where it was and what would be valid."""
+    text = error.format_message().rstrip(".")
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None:
+        return text
+    where = f"{ctx.command_path}: {text[:1].lower()}{text[1:]}"
+    if isinstance(error, click.NoSuchOption):
+        where = f"{ctx.command_path}: no such option {error.option_name}"
+    if isinstance(error, click.NoSuchOption | click.BadOptionUsage):
+        return f"{where}; valid: {', '.join(_options(ctx))}"
+    return f"{where}; '{ctx.command_path} --help' shows how"
+
+
+def _options(ctx: click.Context) -> list[str]:
+    """Return the options of the command at hand, as they are written."""
+    return [
+        param.opts[0] for param in ctx.command.get_params(ctx) if isinstance(param, click.Option) and not param.hidden
+    ]
