@@ -19,7 +19,7 @@ class CannotStart(Exception):  # noqa: N818 - the attempt ends as NotStarted
 
 
 class NoRoom(Exception):  # noqa: N818 - nothing is wrong with the job
-    """This machine has no room for output or processes just now; the attempt should be given back."""
+    """No room for output or processes on this machine just now: the attempt should be given back."""
 
 
 class LeaseLost(Exception):  # noqa: N818 - a fact, no fault

@@ -1,9 +1,9 @@
 """Who is alive, told without a clock: a worker's lock file is flock'ed by the worker and by its pool.
 
-The file's first eight bytes are the worker's heartbeat, a counter that a thread of it raises: written in place, it needs
-neither the database nor free disk, so a busy or full queue never makes a living worker look dead. Watchers time the
-counter on their own monotonic clock, and forget what they know after a gap in their own time: a suspended laptop, a
-stopped process group or a moved clock makes nobody look frozen. After them stands the token of the attempt that the
+The file's first eight bytes are the worker's heartbeat, a counter that a thread of it raises: written in place, it
+needs neither the database nor free disk, so a busy or full queue never makes a living worker look dead. Watchers time
+the counter on their own monotonic clock, and forget what they know after a gap in their own time: a suspended laptop,
+a stopped process group or a moved clock makes nobody look frozen. After them stands the token of the attempt that the
 worker started last, so that whoever settles in its place knows what had begun.
 """
 

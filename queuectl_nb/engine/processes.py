@@ -98,7 +98,9 @@ def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil
         if process.pid == me:
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if (process.environ().get(TOKEN_VARIABLE) in tokens or _holds(process.pid, files)) and not _is_zombie(process):
+            if (process.environ().get(TOKEN_VARIABLE) in tokens or _holds(process.pid, files)) and not _is_zombie(
+                process
+            ):
                 found.append(process)
     return found
 
@@ -127,7 +129,7 @@ def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
 
 
 def end_all(find: Callable[[], list[psutil.Process]], patience: float, reap: Callable[[], object]) -> bool:
-    """Kill what ``find`` returns, again and again until it finds nothing; False when something outlives ``patience``."""
+    """Kill what ``find`` returns until it finds nothing; False when something outlives ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while find():
         if time.monotonic() > deadline:

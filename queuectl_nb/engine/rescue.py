@@ -11,7 +11,7 @@ import os
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import doorbell, liveness, processes
 from queuectl_nb.engine.collect import collect
@@ -23,7 +23,8 @@ from queuectl_nb.store.claims import Claims, Ended, Held
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import Outcome
@@ -37,6 +38,15 @@ PATIENCE = 3.0
 
 Rescued = tuple[str, str]
 """Job id, and the worker that had held it."""
+
+
+class _Case(NamedTuple):
+    """What is known of a lost worker."""
+
+    claims: Claims
+    journal: Mapping[str, tuple[Outcome, Ending]]
+    lost: Lost
+    settings: Settings
 
 
 class Rescuer:
@@ -76,17 +86,16 @@ class Rescuer:
         held = claims.held()
         if not held:
             return []
-        journal = read_journal(self.store.worker_dir, name)
         current = liveness.current_token(self.store.worker_dir, name)
         self._end_leftovers(name, [each.token for each in held])
-        settings = self._settings()
+        case = _Case(claims, read_journal(self.store.worker_dir, name), Lost(name, why), self._settings())
         found = []
         for each in held:
             seal = self.store.spool.seal(each.token, name, current=each.token == current)
             if seal is None:
                 continue  # a process still holds the attempt's files: the next look tries again
             with seal:
-                self._settle(claims, each, seal, journal.get(each.token), Lost(name, why), settings)
+                self._settle(case, each, seal)
             found.append((each.job_id, name))
         if found:
             doorbell.ring(doorbell.work_bell(self.store.db.spool))
@@ -102,30 +111,30 @@ class Rescuer:
     def _end_leftovers(self, name: str, tokens: Sequence[str]) -> None:
         """Kill every process that belongs to one of the attempts, until a look finds none."""
         spool = self.store.spool
-        paths = [*spool.slot(name).paths.values(), *(spool.path(token, stream) for token in tokens for stream in STREAMS)]
+        paths: list[str | Path] = [
+            *spool.slot(name).paths.values(),
+            *(spool.path(token, stream) for token in tokens for stream in STREAMS),
+        ]
         processes.end_all(lambda: processes.holders(tokens, paths), PATIENCE, self.reap)
 
-    def _settle(  # noqa: PLR0913 - all facts of the case
-        self,
-        claims: Claims,
-        held: Held,
-        seal: Seal,
-        noted: tuple[Outcome, Ending] | None,
-        lost: Lost,
-        settings: Settings,
-    ) -> None:
+    def _settle(self, case: _Case, held: Held, seal: Seal) -> None:
         """Record the attempt as what it was: finished, never started, or lost."""
-        now = time.time()
+        claims, settings, now = case.claims, case.settings, time.time()
         rand = random.random()  # noqa: S311 - jitter
+        noted = case.journal.get(held.token)
         if noted is None and not seal.started:
             claims.turn(back=[held], settings=settings, now=now, rand=rand)
             return
-        ending, spooled = collect(self.store.spool, held.token, seal.paths, limit=settings.output_limit, finished_at=now)
-        outcome: Outcome = lost
+        ending, spooled = collect(
+            self.store.spool, held.token, seal.paths, limit=settings.output_limit, finished_at=now
+        )
+        outcome: Outcome = case.lost
         if noted is not None:
             outcome, known = noted
             ending = ending if max(known.stdout_size, known.stderr_size) > LARGEST_STREAM else known
-            ending = replace(ending, finished_at=known.finished_at, started_at=known.started_at, pid=known.pid, usage=known.usage)
+            ending = replace(
+                ending, finished_at=known.finished_at, started_at=known.started_at, pid=known.pid, usage=known.usage
+            )
         claims.turn(ended=[Ended(held, outcome, ending)], settings=settings, now=now, rand=rand)
         self.store.spool.remove(held.token, spare=spooled)
         if seal.started:

@@ -41,7 +41,7 @@ def run_worker(config: dict[str, Any]) -> int:
 
     become_subreaper()
     name, lock = config["name"], config["lock"]
-    os.set_inheritable(lock, False)
+    os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
     heart = liveness.Heartbeat(lock)
     heart.start()
     events = Events(1)

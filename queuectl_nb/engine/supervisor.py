@@ -10,8 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
 
@@ -177,7 +176,7 @@ class Pool:
             msg = f"the workers have not ended after {timeout:g} seconds"
             raise OutOfTime(msg) from None
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         """Use the workers for the block; they finish their jobs at its end."""
         return self
 
@@ -199,5 +198,3 @@ def _error(failure: Event) -> QueuectlError:
         if kind.exit_code == failure["exit_code"]:
             return kind(failure["text"])
     return BadEnvironment(failure["text"])
-
-

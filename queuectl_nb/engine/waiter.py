@@ -105,7 +105,7 @@ class _Selector:
         self._select.unregister(handle)
 
     def nest(self, other: _Selector) -> None:
-        self._inner = other._select  # noqa: SLF001 - of the same class
+        self._inner = other._select
 
     def poll(self, timeout: float | None) -> list[int]:
         inner = getattr(self, "_inner", None)

@@ -297,9 +297,7 @@ class Queue:
         from queuectl_nb.forms import frames  # noqa: PLC0415 - pandas takes half a second
         from queuectl_nb.store.reading import Filter  # noqa: PLC0415
 
-        wanted = Filter.of(
-            state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit
-        )
+        wanted = Filter.of(state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit)
         return frames.jobs(self.store.reading, wanted)
 
     def attempts(self) -> pd.DataFrame:
@@ -388,7 +386,7 @@ class Queue:
         while State.PROCESSING in self.store.reading.states_of(ids).values():
             rescuer.rescue_dead()  # whoever held it may be gone
             if time.monotonic() > deadline:
-                msg = f"cancel is under way: {', '.join(ids)} not ended after {patience:g} seconds; 'queuectl show' tells"
+                msg = f"cancel is under way: {', '.join(ids)} not ended after {patience:g} seconds; see 'queuectl show'"
                 raise OutOfTime(msg)
             time.sleep(_CANCEL_PACE)
         for job_id in ids:
@@ -466,7 +464,7 @@ class Queue:
 
     # ------------------------------------------------------------------ workers
 
-    def start_workers(  # noqa: PLR0913
+    def start_workers(
         self,
         count: int = 1,
         *,
@@ -507,7 +505,7 @@ class Queue:
         live = [worker["name"] for worker in self.worker_list() if worker["state"] != "lost"]
         for each in names:
             if each not in live:
-                msg = f"no live worker {ascii(each)}; live: {', '.join(live) or 'none'}"
+                msg = f"no live worker {each!a}; live: {', '.join(live) or 'none'}"
                 raise NotFound(msg)
         chosen = list(dict.fromkeys(names)) or live
         self.store.workers.ask_to_stop(chosen, "now" if now else "drain")
@@ -518,7 +516,7 @@ class Queue:
             left &= {row.name for row in self.store.workers.rows()}
             left = {each for each in left if not liveness.is_dead(self.store.worker_dir, each)}
             if left and deadline is not None and time.monotonic() > deadline:
-                msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; asked to, they end with their job"
+                msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
                 raise OutOfTime(msg)
             if left:
                 time.sleep(0.05)

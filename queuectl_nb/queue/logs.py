@@ -128,31 +128,31 @@ class Logs:
 
     def _follow_attempt(self, attempt: AttemptRecord, tail: int | None) -> Iterator[tuple[str, bytes]]:
         offsets = dict.fromkeys(STREAMS, 0)
-        if tail is not None:
-            for stream in STREAMS:
-                there = b"".join(self.pieces(attempt, stream))
-                offsets[stream] = len(there)
-                if last := _last_lines(there, tail):
-                    yield stream, last
+        for stream in STREAMS if tail is not None else ():
+            there = b"".join(self.pieces(attempt, stream))
+            offsets[stream] = len(there)
+            if last := _last_lines(there, tail or 0):
+                yield stream, last
         open_streams = set(STREAMS)
         while open_streams:
             over = attempt.outcome is not None
-            moved = False
-            for stream in [each for each in STREAMS if each in open_streams]:
-                piece = self.piece(attempt, stream, offsets[stream])
+            pieces = {
+                stream: self.piece(attempt, stream, offsets[stream]) for stream in STREAMS if stream in open_streams
+            }
+            for stream, piece in pieces.items():
                 offsets[stream] = piece.next
                 if piece.data:
-                    moved = True
                     yield stream, piece.data
                 if over and (piece.end or not piece.data):
                     open_streams.discard(stream)
-            if not over:
-                if not moved:
-                    time.sleep(FOLLOW_PACE)
-                try:
-                    attempt = self.attempt(attempt.job_id, attempt.number) or attempt
-                except NotFound:
-                    return  # given back before it had started, or removed
+            if over:
+                continue
+            if not any(piece.data for piece in pieces.values()):
+                time.sleep(FOLLOW_PACE)
+            try:
+                attempt = self.attempt(attempt.job_id, attempt.number) or attempt
+            except NotFound:
+                return  # given back before it had started, or removed
 
 
 def _last_lines(data: bytes, count: int) -> bytes:

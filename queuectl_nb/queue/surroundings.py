@@ -29,7 +29,7 @@ def resolve_cwd(cwd: str) -> str:
     """Return ``cwd`` as an absolute path of a directory that exists."""
     path = Path(os.path.abspath(os.path.expanduser(cwd)))  # noqa: PTH100, PTH111 - links stay as the user wrote them
     if not path.is_dir():
-        msg = f"cwd {ascii(cwd)} is no directory"
+        msg = f"cwd {cwd!a} is no directory"
         raise BadInput(msg)
     return str(path)
 

@@ -101,7 +101,7 @@ class Waiting:
     async def run_async(self) -> Progress:
         """Wait as :meth:`run` does, without blocking the event loop."""
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        while (progress := self.look()).left:
+        while (progress := self.look()).left:  # noqa: ASYNC110 - other processes commit: there is no event to await
             await asyncio.sleep(self._pause(progress, deadline))
         return progress
 

@@ -62,7 +62,9 @@ def test_job_that_cleans_up_on_term_is_given_the_time(bench: Bench, tmp_path: Pa
     """TERM comes first: a job that ends by it within the grace has done its cleaning up."""
     bench.queue.set("kill_grace", 10)
     done = tmp_path / "cleaned"
-    job = bench.add(f"trap 'sleep 0.2; touch {done}; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5, max_retries=1)
+    job = bench.add(
+        f"trap 'sleep 0.2; touch {done}; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5, max_retries=1
+    )
     bench.start()
     job.wait(timeout=20)
     assert bench.outcomes(job) == ["timed_out"]

@@ -230,9 +230,7 @@ time.sleep(600)
 
 def start_elsewhere(bench: Bench, how: str) -> tuple[subprocess.Popen[str], int]:
     """Start workers from another Python process; return it and the pool's pid."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(bench.path), how], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", STARTER, str(bench.path), how], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, int(process.stdout.readline())
 

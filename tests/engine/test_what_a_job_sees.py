@@ -39,7 +39,9 @@ def test_explicit_environment_wins_over_recorded_over_the_workers(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-enqueue")
     monkeypatch.setenv("CONDA_PREFIX", "at-enqueue")
     monkeypatch.setenv("PYTHONUNBUFFERED", "")
-    job = bench.add("echo $CUDA_VISIBLE_DEVICES $CONDA_PREFIX $OTHER [$PYTHONUNBUFFERED]", env={"CONDA_PREFIX": "given"})
+    job = bench.add(
+        "echo $CUDA_VISIBLE_DEVICES $CONDA_PREFIX $OTHER [$PYTHONUNBUFFERED]", env={"CONDA_PREFIX": "given"}
+    )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-start")
     monkeypatch.setenv("CONDA_PREFIX", "at-start")
     monkeypatch.setenv("OTHER", "at-start")
@@ -112,7 +114,7 @@ def test_signal_is_named_and_exit_code_is_null(bench: Bench) -> None:
 
 def test_result_is_kept_and_only_of_a_completed_attempt(bench: Bench) -> None:
     """JSON written to $QUEUECTL_RESULT is the job's result; of an attempt that failed nothing is."""
-    good = bench.add("echo '{\"loss\": 0.5, \"bad\": NaN}' > $QUEUECTL_RESULT")
+    good = bench.add('echo \'{"loss": 0.5, "bad": NaN}\' > $QUEUECTL_RESULT')
     bad = bench.add("echo 1 > $QUEUECTL_RESULT; exit 1", max_retries=1)
     odd = bench.add("echo 'no json' > $QUEUECTL_RESULT")
     bench.start()

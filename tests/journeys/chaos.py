@@ -104,7 +104,7 @@ class Chaos:
         self.tend()
         try:
             self.queue.wait(timeout=max(30.0, deadline - time.monotonic()))
-        except OutOfTime:  # noqa: S110
+        except OutOfTime:
             pass  # the findings name what is unfinished
         finally:
             for pool in self.pools:

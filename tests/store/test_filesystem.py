@@ -223,7 +223,7 @@ def test_a_network_file_system_is_known_by_its_mount(tmp_path: Path, path: str, 
 def test_a_network_file_system_is_refused_unless_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 3, the type and the remedy named, nothing made; with the option another journal, without shared memory."""
+    """Exit code 3, type and remedy named, nothing made; with the option a journal without shared memory."""
     monkeypatch.setattr(filesystem, "network_type", lambda _: "nfs4")
     path = tmp_path / "q.db"
     with pytest.raises(BadEnvironment, match=r"network file system \(nfs4\).*--allow-network-fs") as caught:

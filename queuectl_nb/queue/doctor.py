@@ -1,0 +1,184 @@
+"""Examining a queue and what is around it: one small check a thing that can be wrong, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from queuectl_nb.engine import liveness
+from queuectl_nb.model.errors import QueuectlError, SpoiltSetting
+from queuectl_nb.store.filesystem import network_type, spool_dir
+from queuectl_nb.store.maintenance import OLDEST_SQLITE, Maintenance, sqlite_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["Finding", "examine"]
+
+LEAST_ROOM = 64 * 1024 * 1024
+"""Free bytes below which a disk is as good as full for a queue."""
+OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; ``remedy`` is empty where nothing is wrong."""
+
+    check: str
+    ok: bool
+    finding: str
+    remedy: str = ""
+
+
+def examine(path: Path, opener: Callable[[], Queue]) -> Iterator[Finding]:
+    """Yield the findings about the queue at ``path``; ``opener`` opens it, which is tried only if it is there.
+
+    What cannot be looked at because something before it is wrong is left out.
+    """
+    yield _interpreter()
+    yield _sqlite()
+    if not path.exists():
+        yield Finding("file", ok=True, finding=f"{path} is not there yet; the first enqueue makes it")
+        return
+    yield Finding("file", ok=True, finding=str(path))
+    yield _file_system(path)
+    yield _room(path)
+    yield _modes(path)
+    try:
+        queue = opener()
+        maintenance = Maintenance(queue.store.db)
+        damage = maintenance.damage()
+    except QueuectlError as error:
+        yield Finding("opens", ok=False, finding=str(error), remedy="see the finding")
+        return
+    yield _integrity(damage)
+    if damage:
+        return
+    yield _schema(maintenance)
+    yield _counts(maintenance)
+    yield _settings(queue)
+    yield _workers(queue)
+    yield _spool(queue, maintenance)
+
+
+def _interpreter() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    text = f"Python {version} at {sys.executable or 'an unknown place'}"
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Finding("interpreter", ok=False, finding=text, remedy="use Python 3.11 or newer")
+    if not sys.executable or not os.access(sys.executable, os.X_OK):
+        remedy = "start queuectl with an interpreter that is still installed: workers are started with it"
+        return Finding("interpreter", ok=False, finding=text, remedy=remedy)
+    return Finding("interpreter", ok=True, finding=text)
+
+
+def _sqlite() -> Finding:
+    version, oldest = sqlite_version(), ".".join(map(str, OLDEST_SQLITE))
+    text = f"SQLite {'.'.join(map(str, version))}"
+    if version < OLDEST_SQLITE:
+        return Finding("SQLite", ok=False, finding=text, remedy=f"use a Python built with SQLite {oldest} or newer")
+    return Finding("SQLite", ok=True, finding=text)
+
+
+def _file_system(path: Path) -> Finding:
+    kind = network_type(path)
+    if kind is None:
+        return Finding("file system", ok=True, finding="local")
+    remedy = "move the queue to a local disk; or use it from one host only, with --allow-network-fs"
+    return Finding("file system", ok=False, finding=f"network ({kind}): locks cannot be trusted", remedy=remedy)
+
+
+def _room(path: Path) -> Finding:
+    import humanize  # noqa: PLC0415 - only doctors need it
+
+    free = shutil.disk_usage(path.parent).free
+    text = f"{humanize.naturalsize(free, binary=True)} free"
+    if free < LEAST_ROOM:
+        return Finding("room", ok=False, finding=text, remedy="make room: without it nothing can be recorded")
+    return Finding("room", ok=True, finding=text)
+
+
+def _modes(path: Path) -> Finding:
+    """Look whether anybody else could read commands and output."""
+    real = Path(os.path.realpath(path))
+    places = [real, *(real.with_name(real.name + suffix) for suffix in ("-wal", "-shm")), spool_dir(real)]
+    for place in places:
+        try:
+            found = place.lstat()
+        except FileNotFoundError:
+            continue
+        right = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid != os.geteuid():
+            text = f"{place} belongs to user {found.st_uid}"
+            return Finding("modes", ok=False, finding=text, remedy=f"chown it, or use a queue of your own")
+        if mode & ~right:
+            return Finding("modes", ok=False, finding=f"{place} has mode {mode:04o}", remedy=f"chmod {right:o} {place}")
+    return Finding("modes", ok=True, finding="nobody else can read it")
+
+
+def _integrity(damage: list[str]) -> Finding:
+    if damage:
+        remedy = "stop the workers, then save what can be read: sqlite3 FILE .recover | sqlite3 NEW"
+        return Finding("integrity", ok=False, finding="; ".join(damage[:3]), remedy=remedy)
+    return Finding("integrity", ok=True, finding="quick_check: ok")
+
+
+def _schema(maintenance: Maintenance) -> Finding:
+    version, known = maintenance.schema()
+    missing = maintenance.missing()
+    text = f"version {version} of {known}, journal {maintenance.journal()}"
+    if missing:
+        remedy = "somebody changed the schema by hand; restore a backup, or move the jobs to a new queue"
+        return Finding("schema", ok=False, finding=f"{text}; missing: {', '.join(missing)}", remedy=remedy)
+    return Finding("schema", ok=True, finding=text)
+
+
+def _counts(maintenance: Maintenance) -> Finding:
+    wrong = maintenance.miscounted()
+    if wrong:
+        remedy = "somebody changed jobs with the triggers off; move the jobs to a new queue"
+        return Finding("counts", ok=False, finding=f"not those of the jobs: {', '.join(wrong[:5])}", remedy=remedy)
+    return Finding("counts", ok=True, finding="agree with the jobs")
+
+
+def _settings(queue: Queue) -> Finding:
+    try:
+        queue.store.settings.read()
+    except SpoiltSetting as spoilt:
+        remedy = f"queuectl config unset {spoilt.key}"
+        return Finding("settings", ok=False, finding=str(spoilt).partition(";")[0], remedy=remedy)
+    return Finding("settings", ok=True, finding="valid")
+
+
+def _workers(queue: Queue) -> Finding:
+    """Look for workers that are dead and hold something: any running worker would have cleaned up behind them."""
+    rows = queue.store.workers.rows()
+    lost = [row.name for row in rows if liveness.is_dead(queue.store.worker_dir, row.name)]
+    lost += queue.store.workers.orphaned()
+    if lost:
+        text = f"lost and not cleaned up: {', '.join(dict.fromkeys(lost))}"
+        remedy = "start a worker ('queuectl worker start'): it takes over what they held"
+        return Finding("workers", ok=False, finding=text, remedy=remedy)
+    return Finding("workers", ok=True, finding=f"{len(rows)} live")
+
+
+def _spool(queue: Queue, maintenance: Maintenance) -> Finding:
+    """Look how large the spool is, and for output that belongs to no job any more."""
+    import humanize  # noqa: PLC0415 - only doctors need it
+
+    tokens = queue.store.spool.tokens()
+    orphans = tokens - maintenance.known_tokens(tokens) - {row.name for row in queue.store.workers.rows()}
+    size = humanize.naturalsize(queue.store.spool.total(), binary=True)
+    text = f"{size}, {len(tokens)} attempt(s)"
+    if orphans:
+        some = " ".join(f"{queue.store.spool.folder / token}.*" for token in sorted(orphans)[:3])
+        return Finding("spool", ok=False, finding=f"{text}, {len(orphans)} of no job: {some}", remedy=f"rm {some}")
+    return Finding("spool", ok=True, finding=text)
