@@ -1,0 +1,38 @@
+"""Every benchmark, one table. ``--quick`` takes small sizes: a look at whether all of it runs, no figures to quote."""
+
+from __future__ import annotations
+
+import sys
+
+import claim_scale
+import latency
+import measure
+import memory
+import startup
+import throughput
+
+BENCHMARKS = (throughput, latency, startup, claim_scale, memory)
+QUICK = {
+    throughput: ["--jobs", "300", "--rounds", "2"],
+    latency: ["--samples", "40", "--idle-seconds", "5"],
+    startup: ["--rounds", "5"],
+    claim_scale: ["--finished", "20000", "--delayed", "20000", "--rounds", "100"],
+    memory: ["--jobs", "500", "--megabytes", "50"],
+}
+
+
+def main() -> int:
+    """Run all of them and print the table; with ``--check`` the exit status is 1 where a bar was missed."""
+    parser = measure.options(__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    args = parser.parse_args()
+    rows = []
+    for each in BENCHMARKS:
+        print(f"{each.__name__} …", file=sys.stderr)
+        rows += each.run(each.parser().parse_args(QUICK[each] if args.quick else []))
+    print(measure.table(rows))
+    return int(args.check and any(row.reached is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
