@@ -23,7 +23,10 @@ __all__ = ["command"]
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(TAKES["cancel"]))
 @click.pass_obj
 def command(session: Session, ids: Sequence[str]) -> Said:
-    """Cancel jobs; a running one is ended, which is waited for. Several: all or none."""
+    """Cancel jobs, ending those that run.
+
+    Waits until they have ended; several: all or none.
+    """
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
     queue.cancel(*ids)

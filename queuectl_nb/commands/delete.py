@@ -23,7 +23,10 @@ __all__ = ["command"]
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(TAKES["delete"]))
 @click.pass_obj
 def command(session: Session, ids: Sequence[str]) -> Said:
-    """Remove jobs that no worker holds, with their history; several: all or none."""
+    """Remove jobs with their history.
+
+    Takes jobs that no worker holds; several: all or none.
+    """
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
     queue.delete(*ids)

@@ -22,7 +22,10 @@ __all__ = ["command"]
 @verb("init", where=False)
 @click.pass_obj
 def command(session: Session) -> Said:
-    """Make .queuectl/ here, with a queue that this directory and those below it use."""
+    """Make a queue in .queuectl/ here.
+
+    This directory and those below it use it from then on.
+    """
     if session.db is not None:
         msg = "init makes .queuectl/ here; a queue named with --db is made at its first use"
         raise BadInput(msg)

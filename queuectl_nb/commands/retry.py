@@ -23,7 +23,10 @@ __all__ = ["command"]
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(TAKES["retry"]))
 @click.pass_obj
 def command(session: Session, ids: Sequence[str]) -> Said:
-    """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
+    """Run jobs again now.
+
+    Takes failed, dead, cancelled and completed jobs; several: all or none. Those at rest get a fresh budget.
+    """
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
     queue.retry(*ids)

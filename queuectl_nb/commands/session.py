@@ -32,14 +32,14 @@ class Session:
         self.db: str | None = None
         self.allow_network_fs = False
         self.format = "table"
-        self._opener = opener
+        self.opener = opener
         self._given: str | None = None
         self._queue: Queue | None = None
 
     def queue(self) -> Queue:
         """Return the queue, opened once."""
         if self._queue is None:
-            self._queue = self._opener(self.db, self.allow_network_fs)
+            self._queue = self.opener(self.db, self.allow_network_fs)
         return self._queue
 
     def existing_queue(self) -> Queue | None:

@@ -26,7 +26,10 @@ __all__ = ["command"]
 @click.option("--timeout", type=Text(), metavar="SECONDS", help="Give up after so long (exit code 4); the jobs go on.")
 @click.pass_obj
 def command(session: Session, ids: Sequence[str], timeout: str | None) -> Waits:
-    """Wait until the jobs (all, when none is named) are at rest; exit code 1 if one did not complete."""
+    """Wait until jobs are at rest.
+
+    All jobs, when none is named. The exit code is 1 if one of them did not complete.
+    """
     limit = None if timeout is None else words.seconds("--timeout", timeout)
     queue = session.queue()
     waiting = queue.waiting(list(ids) or None, limit)

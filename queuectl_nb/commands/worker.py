@@ -38,7 +38,10 @@ COLUMNS = (
 @click.option("--detach", is_flag=True, help="Return at once; they outlive this terminal.")
 @click.pass_obj
 def start(session: Session, *, count: str, queues: Sequence[str], drain: bool, detach: bool) -> Running:
-    """Run workers until Ctrl+C: the first lets running jobs finish, the second gives them back."""
+    """Run workers until Ctrl+C.
+
+    The first Ctrl+C lets running jobs finish, the second gives them back.
+    """
     number = words.whole("--count", count, 1, MAX_WORKERS)
     pool = session.queue().start_workers(number, queues=queues, drain=drain, detach=detach)
     return Running(pool, number, detach)
@@ -49,7 +52,10 @@ def start(session: Session, *, count: str, queues: Sequence[str], drain: bool, d
 @click.option("--now", is_flag=True, help="Give their jobs back instead of finishing them.")
 @click.pass_obj
 def stop(session: Session, *, names: Sequence[str], now: bool) -> Said:
-    """Ask workers (all, when none is named) to finish their job and end; wait for it."""
+    """Ask workers to finish their job and end.
+
+    All workers on this queue, when none is named. Waits until they have ended.
+    """
     queue = session.queue()
     stopped = queue.stop_workers(*names, now=now)
     return Said([f"{len(stopped)} worker(s) stopped."], lambda: stopped, queue.workers)

@@ -37,9 +37,10 @@ class Finding:
     remedy: str = ""
 
 
-def examine(path: Path, opener: Callable[[], Queue]) -> Iterator[Finding]:
-    """Yield the findings about the queue at ``path``; ``opener`` opens it, which is tried only if it is there.
+def examine(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool = False) -> Iterator[Finding]:
+    """Yield the findings about the queue at ``path``.
 
+    ``opener`` opens it, which is tried only if it is there. A network file system is wrong unless it was allowed.
     What cannot be looked at because something before it is wrong is left out.
     """
     yield _interpreter()
@@ -48,7 +49,7 @@ def examine(path: Path, opener: Callable[[], Queue]) -> Iterator[Finding]:
         yield Finding("file", ok=True, finding=f"{path} is not there yet; the first enqueue makes it")
         return
     yield Finding("file", ok=True, finding=str(path))
-    yield _file_system(path)
+    yield _file_system(path, allowed=allow_network_fs)
     yield _room(path)
     yield _modes(path)
     try:
@@ -56,7 +57,8 @@ def examine(path: Path, opener: Callable[[], Queue]) -> Iterator[Finding]:
         maintenance = Maintenance(queue.store.db)
         damage = maintenance.damage()
     except QueuectlError as error:
-        yield Finding("opens", ok=False, finding=str(error), remedy="see the finding")
+        finding, _, remedy = str(error).partition("; ")
+        yield Finding("opens", ok=False, finding=finding, remedy=remedy or "name another queue with --db")
         return
     yield _integrity(damage)
     if damage:
@@ -87,10 +89,10 @@ def _sqlite() -> Finding:
     return Finding("SQLite", ok=True, finding=text)
 
 
-def _file_system(path: Path) -> Finding:
+def _file_system(path: Path, *, allowed: bool) -> Finding:
     kind = network_type(path)
-    if kind is None:
-        return Finding("file system", ok=True, finding="local")
+    if kind is None or allowed:
+        return Finding("file system", ok=True, finding="local" if kind is None else f"network ({kind}), allowed")
     remedy = "move the queue to a local disk; or use it from one host only, with --allow-network-fs"
     return Finding("file system", ok=False, finding=f"network ({kind}): locks cannot be trusted", remedy=remedy)
 
@@ -118,7 +120,7 @@ def _modes(path: Path) -> Finding:
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid != os.geteuid():
             text = f"{place} belongs to user {found.st_uid}"
-            return Finding("modes", ok=False, finding=text, remedy=f"chown it, or use a queue of your own")
+            return Finding("modes", ok=False, finding=text, remedy="chown it, or use a queue of your own")
         if mode & ~right:
             return Finding("modes", ok=False, finding=f"{place} has mode {mode:04o}", remedy=f"chmod {right:o} {place}")
     return Finding("modes", ok=True, finding="nobody else can read it")

@@ -1,0 +1,29 @@
+"""``demo``: the five test flows that every release must pass, on a throw-away queue with real workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.results import Stream
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model.errors import JobFailed
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+
+@verb("demo", shape=False, where=False)
+@click.pass_obj
+def command(session: Session) -> Stream:
+    """Play five test flows on a throw-away queue.
+
+    Takes less than 40 seconds; the exit code is 1 if one of them fails.
+    """
+    from queuectl_nb.commands.stage import Stage  # noqa: PLC0415 - only the demo needs a stage
+
+    stage = Stage(session.opener)
+    return Stream(stage.play(), lambda: JobFailed.exit_code if stage.failures else 0)

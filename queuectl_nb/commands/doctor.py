@@ -1,0 +1,45 @@
+"""``doctor``: what is wrong with the queue or around it, and what helps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.results import Listing
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.filesystem import find_queue
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+FIELDS = ("check", "ok", "finding", "remedy")
+COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", "remedy"))
+
+
+@verb("doctor")
+@click.pass_obj
+def command(session: Session) -> Listing:
+    """Look for what is wrong, and name the remedy.
+
+    Checks file system, modes, SQLite, interpreter, schema, counts, settings, workers and spool. The exit code is 3
+    when something is wrong.
+    """
+    from queuectl_nb.queue.doctor import examine  # noqa: PLC0415 - it loads sqlite-utils, which takes a second
+
+    found = examine(find_queue(session.db), session.queue, allow_network_fs=session.allow_network_fs)
+    rows = [asdict(finding) for finding in found]
+    for row in rows:
+        row["mark"] = "ok" if row["ok"] else "wrong"
+    return Listing(
+        FIELDS,
+        COLUMNS,
+        lambda limit: rows[:limit],
+        value=lambda: rows,
+        data=lambda: [{field: row[field] for field in FIELDS} for row in rows],
+        exit_code=0 if all(row["ok"] for row in rows) else BadEnvironment.exit_code,
+    )

@@ -1,0 +1,102 @@
+"""The stage of ``demo``: a throw-away queue on which command lines are carried out and their outcome is checked."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from queuectl_nb.commands.results import Running
+from queuectl_nb.commands.session import Session
+from queuectl_nb.commands.tree import call
+from queuectl_nb.model.errors import OutOfTime, QueuectlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from queuectl_nb.commands.results import Result
+    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["Stage"]
+
+PATIENCE = 15.0
+"""Seconds after which something that was to happen has failed to."""
+PACE = 0.02
+
+
+class Stage:
+    """Carries out command lines as a user would type them; :attr:`failures` counts the checks that failed."""
+
+    def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
+        """Prepare nothing yet; ``opener`` opens the throw-away queue."""
+        self.failures = 0
+        self.pools: list[Pool] = []
+        self._opener = opener
+        self._path = Path()
+
+    def play(self) -> Iterator[str]:
+        """Play all flows and yield what is to be shown, line by line."""
+        from queuectl_nb.commands.flows import FLOWS  # noqa: PLC0415 - it plays on this stage
+
+        folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
+        self._path = folder / "queue.db"
+        began = time.monotonic()
+        try:
+            yield f"A throw-away queue: {self._path}"
+            for number, (title, flow) in enumerate(FLOWS, 1):
+                yield f"\nFlow {number}: {title}"
+                try:
+                    yield from flow(self)
+                except QueuectlError as error:
+                    yield self.check(f"{error}", ok=False)
+            outcome = f"{self.failures} check(s) failed" if self.failures else "All flows passed"
+            yield f"\n{outcome} in {time.monotonic() - began:.1f} seconds."
+        finally:
+            for pool in self.pools:
+                pool.stop(now=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def run(self, line: str) -> tuple[str, Result]:
+        """Carry out a command line; return how it is shown, and what it gave."""
+        session = Session(self._opener)
+        session.db = str(self._path)
+        result = call(shlex.split(line), session)
+        if isinstance(result, Running):
+            self.pools.append(result.pool)
+        return f"  $ queuectl {line}", result
+
+    def do(self, line: str) -> str:
+        """Carry out a command line of which only the effect matters; return how it is shown."""
+        return self.run(line)[0]
+
+    def check(self, text: str, *, ok: bool) -> str:
+        """Return the line of a check, and count it where it failed."""
+        self.failures += not ok
+        return f"  {'✓' if ok else '✗'} {text}"
+
+    @property
+    def queue(self) -> Queue:
+        """The queue, for looking."""
+        return self._opener(str(self._path), False)  # noqa: FBT003 - the session's way
+
+    def job(self, job_id: str) -> JobRecord:
+        """Return a job as it is now."""
+        return self.queue.store.jobs.get(job_id)
+
+    def until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Wait until something has happened; raise ``OutOfTime`` where it does not."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                msg = f"not {what} after {PATIENCE:g} seconds"
+                raise OutOfTime(msg)
+            time.sleep(PACE)
+
+    def rest(self, *ids: str) -> None:
+        """Wait until the jobs are at rest."""
+        self.queue.waiting(ids, PATIENCE).run()

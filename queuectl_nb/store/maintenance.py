@@ -1,0 +1,79 @@
+"""Looking after the file itself: is it whole, and does what is counted agree with what is there. On sqlite-utils."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Database as Tables
+
+from queuectl_nb.store.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["OLDEST_SQLITE", "Maintenance", "sqlite_version"]
+
+OLDEST_SQLITE = (3, 38, 0)
+"""The first with JSON functions built in, which the schema's checks use."""
+
+
+def sqlite_version() -> tuple[int, ...]:
+    """Return the version of the SQLite library that this interpreter has."""
+    return sqlite3.sqlite_version_info
+
+
+class Maintenance:
+    """Questions about a queue's file."""
+
+    def __init__(self, db: Database) -> None:
+        """Ask ``db``, on this thread's connection."""
+        self._db = db
+        self._tables = Tables(db.connection())
+
+    def damage(self) -> list[str]:
+        """Return what ``PRAGMA quick_check`` finds; nothing for a file that is whole."""
+        with self._db.plain_errors():
+            found = [line for (line,) in self._tables.execute("PRAGMA quick_check")]
+        return [] if found == ["ok"] else found
+
+    def missing(self) -> list[str]:
+        """Return tables, views and indexes that the present schema has and the file has not."""
+        fresh = Tables(memory=True)
+        from queuectl_nb.store.migrations import migrations  # noqa: PLC0415 - it makes a whole schema
+
+        migrations.apply(fresh)
+        sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_%' ESCAPE '\\'"
+        with self._db.plain_errors():
+            there = {name for (name,) in self._tables.execute(sql)}
+        return sorted({name for (name,) in fresh.execute(sql)} - there)
+
+    def schema(self) -> tuple[int, int]:
+        """Return the file's schema version, and the one that this code knows."""
+        with self._db.plain_errors():
+            (version,) = self._tables.execute("PRAGMA user_version").fetchone()
+        return version, SCHEMA_VERSION
+
+    def miscounted(self) -> list[str]:
+        """Return the queues and states whose number in ``tally`` is not that of the jobs; reads all jobs."""
+        sql = """
+            SELECT queue || ' ' || state FROM (
+                SELECT queue, state, n FROM tally WHERE n > 0
+                UNION ALL
+                SELECT queue, state, -count(*) FROM jobs GROUP BY queue, state
+            ) GROUP BY queue, state HAVING sum(n) <> 0
+        """
+        with self._db.plain_errors():
+            return [name for (name,) in self._tables.execute(sql)]
+
+    def known_tokens(self, tokens: set[str]) -> set[str]:
+        """Return those of ``tokens`` that belong to an attempt."""
+        with self._db.plain_errors():
+            known = self._tables.execute("SELECT token FROM attempts")
+            return {token for (token,) in known if token in tokens}
+
+    def journal(self) -> str:
+        """Return the journal mode: ``wal``, or ``delete`` on a network file system."""
+        with self._db.plain_errors():
+            mode: str = self._tables.execute("PRAGMA journal_mode").fetchone()[0]
+        return mode
