@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,33 @@ class _Handle:
             os.close(number)
 
 
-def _drop_copies() -> None:
+_inside: dict[Hold, int] = {}
+"""Who is inside a gate, by the thread. A fork waits for the other threads among them: SQLite would have the child
+believe for ever that their transactions go on, and nothing that it writes would get in."""
+_moves = threading.Condition()
+FORK_PATIENCE = 30.0
+
+
+def _before_fork() -> None:
+    _moves.acquire()  # until after the fork: nobody goes in meanwhile
+    me, deadline = threading.get_ident(), time.monotonic() + FORK_PATIENCE
+    while any(thread != me for thread in _inside.values()) and time.monotonic() < deadline:
+        _moves.wait(deadline - time.monotonic())
+
+
+def _after_fork() -> None:
+    _moves.release()
+
+
+def _in_child() -> None:
+    global _moves  # noqa: PLW0603 - the parent's threads, whom the old one knows, are not here
+    _moves = threading.Condition()
+    _inside.clear()
     for handle in tuple(_open_handles):
         handle.close()
 
 
-os.register_at_fork(after_in_child=_drop_copies)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 class Hold:
@@ -71,6 +93,8 @@ class Hold:
         except OSError as error:
             msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
             raise BadEnvironment(msg) from error
+        with _moves:
+            _inside[self] = threading.get_ident()
 
     def drop(self) -> None:
         """Open the gate for the others."""
@@ -78,6 +102,9 @@ class Hold:
             # before closing, since a child that was forked meanwhile may have a copy of the handle
             fcntl.flock(self._handle.number, fcntl.LOCK_UN)
             self._handle.close()
+        with _moves:
+            if _inside.pop(self, None) is not None:
+                _moves.notify_all()
 
 
 def _wait(number: int, patience: float) -> None:

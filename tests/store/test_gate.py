@@ -220,3 +220,15 @@ def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         with pytest.raises(BadEnvironment, match="cannot open the write lock"), WriteGate(path).hold(1):
             pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_childs_child_finds_the_gate_usable(gate: WriteGate) -> None:
+    """Forks of forks, three deep, each take the gate before and after they fork."""
+
+    def generation(left: int) -> None:
+        assert _is_free(gate)
+        if left:
+            _end(_in_child(lambda: generation(left - 1)))
+        assert _is_free(gate)
+
+    generation(3)
