@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model import words
 from queuectl_nb.model.errors import BadInput
@@ -57,10 +58,10 @@ JOB_FIELDS = (
 """The JSON fields of a job, in their order; also the columns of ``job_view`` and of the frames."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobSpec:
+class JobSpec(NamedTuple):
     """A checked wish: everything that is needed to write a job, times relative or in epoch seconds.
 
+    A tuple, since a hundred thousand are made at once, and ``zip`` turns them into columns.
     ``id`` None lets the store choose; ``timeout`` and ``max_retries`` None follow the settings, live;
     ``cwd`` None is the working directory of the enqueue.
     """
@@ -76,7 +77,7 @@ class JobSpec:
     tags: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     cwd: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def of(cls, wish: Mapping[str, Any]) -> JobSpec:
@@ -97,7 +98,7 @@ class JobSpec:
         if "delay" in fields and "run_at" in fields:
             msg = "give either delay or run_at, not both"
             raise BadInput(msg)
-        if fields.get("id") in fields.get("after", ()) and "id" in fields:
+        if "after" in fields and fields.get("id") in fields["after"]:
             msg = f"job {fields['id']} cannot wait for itself (after)"
             raise BadInput(msg)
         return cls(**fields)
@@ -112,7 +113,7 @@ def _names(what: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
-        msg = f"{what} must be a list of names, not {ascii(value)}"
+        msg = f"{what} must be a list of names, not {words.shown(value)}"
         raise BadInput(msg)
     return tuple(dict.fromkeys(words.name(what.rstrip("s"), each) for each in value))
 
@@ -123,9 +124,9 @@ def _env(value: object) -> dict[str, str]:
     if isinstance(value, dict):
         pairs = value.items()
     elif isinstance(value, list | tuple) and all(isinstance(each, str) and "=" in each for each in value):
-        pairs = [tuple(each.split("=", 1)) for each in value]  # type: ignore[misc]  # split gives two
+        pairs = [tuple(each.split("=", 1)) for each in value]
     else:
-        msg = f"env must be K=V, not {ascii(value)}"
+        msg = f"env must be K=V, not {words.shown(value)}"
         raise BadInput(msg)
     return dict(words.env_pair(key, each) for key, each in pairs)
 

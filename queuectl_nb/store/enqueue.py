@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.errors import BadInput, NotFound
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.store.dependents import HOPELESS
+from queuectl_nb.store.bulk import insert
 from queuectl_nb.store.queries import Q
+from queuectl_nb.store.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from queuectl_nb.model.job import JobSpec
     from queuectl_nb.store.connection import Database
 
 __all__ = ["enqueue"]
 
 
-def enqueue(
+def enqueue(  # noqa: PLR0913 - all that an enqueue depends on, by name
     db: Database,
     specs: Sequence[JobSpec],
     *,
@@ -38,7 +40,8 @@ def enqueue(
     kept_env
         The recorded part of the environment, stored once for all of them.
     if_absent
-        A job whose id is there with the same command is left as it is instead of being refused.
+        A job whose id is there with the same command is left as it is instead of being refused; every spec must
+        name its id.
 
     Raises
     ------
@@ -47,32 +50,25 @@ def enqueue(
     NotFound
         ``after`` names a job that is neither in the queue nor earlier in the list.
     """
-    with db.write() as connection:
-        if if_absent:
-            specs, present = _without_present(connection, specs)
-        else:
-            present = {}
-        first = connection.execute(Q.last_seq).fetchone()[0] + 1
-        ids = _ids(connection, specs, first)
-        body = json.dumps(kept_env, ensure_ascii=False, sort_keys=True)
-        connection.execute(Q.keep_environment, {"body": body})
-        environment = connection.execute(Q.environment_id, {"body": body}).fetchone()[0]
-        waits = _Waits(connection, dict(zip(ids, range(first, first + len(ids)), strict=True)))
+    body = json.dumps(kept_env, ensure_ascii=False, sort_keys=True)
+    if if_absent:
+        with db.write() as connection:
+            absent, present = _split(connection, specs)
+            added = iter(_NewJobs(absent, cwd, now).write(connection, body, sure=True) if absent else ())
+        return [present[place] if place in present else next(added) for place in range(len(specs))]
+    new = _NewJobs(specs, cwd, now)  # before the gate: others wait for the writing only
+    if None in new.given:
         try:
-            connection.executemany(Q.add_job, _rows(specs, ids, first, cwd, environment, now, waits))
-        except sqlite3.IntegrityError as error:
-            raise _taken(connection, ids) from error
-        connection.executemany("INSERT INTO dependents (other, job) VALUES (?, ?)", waits.pairs)
-    if not present:
-        return ids
-    added = iter(ids)
-    return [present[place] if place in present else next(added) for place in range(len(present) + len(ids))]
+            with db.write() as connection:
+                return new.write(connection, body, sure=False)
+        except sqlite3.IntegrityError:
+            pass  # somebody has named a job as we would have: look for free names
+    with db.write() as connection:
+        return new.write(connection, body, sure=True)
 
 
-def _without_present(
-    connection: sqlite3.Connection, specs: Sequence[JobSpec]
-) -> tuple[list[JobSpec], dict[int, str]]:
-    """Split off the specs whose id is there with the same command; a different command is refused."""
+def _split(connection: sqlite3.Connection, specs: Sequence[JobSpec]) -> tuple[list[JobSpec], dict[int, str]]:
+    """Tell the specs that are new from those that are there, by place; a different command is refused."""
     absent: list[JobSpec] = []
     present: dict[int, str] = {}
     for place, spec in enumerate(specs):
@@ -87,97 +83,129 @@ def _without_present(
     return absent, present
 
 
-def _ids(connection: sqlite3.Connection, specs: Sequence[JobSpec], first: int) -> list[str]:
-    """Return the specs' ids; those without one get ``job-N``, N being their place, or ``job-N.1`` where that is taken."""
-    ours = {spec.id for spec in specs if spec.id}
-    wishes = [spec.id or f"job-{seq}" for seq, spec in enumerate(specs, first)]
-    if len(ours) == len(specs):
-        return wishes
-    generated = json.dumps([wish for wish, spec in zip(wishes, specs, strict=True) if not spec.id])
+class _Columns:
+    """Rows as columns; a column in which all rows have the same value is kept as that one value."""
+
+    def __init__(self, same: Mapping[str, object] = MappingProxyType({})) -> None:
+        self.same = dict(same)
+        self.own: dict[str, Sequence[object]] = {}
+
+    def put(self, column: str, values: Sequence[object]) -> None:
+        if values.count(values[0]) == len(values):
+            self.same[column] = values[0]
+        else:
+            self.own[column] = values
+
+    def copy(self) -> _Columns:
+        twin = _Columns(self.same)
+        twin.own.update(self.own)
+        return twin
+
+
+class _NewJobs:
+    """Jobs to be written, made ready as far as that needs no look at the queue."""
+
+    def __init__(self, specs: Sequence[JobSpec], cwd: str, now: float) -> None:
+        self.specs = specs
+        self.now = now
+        facts: dict[str, Sequence[Any]] = dict(zip(JobSpec._fields, zip(*specs, strict=True), strict=True))
+        self.given: Sequence[str | None] = facts["id"]
+        _refuse_twice(self.given)
+        self.waiting = any(facts["after"])
+        due = [now + delay if at is None else at for delay, at in zip(facts["delay"], facts["run_at"], strict=True)]
+        self.ready = [int(at <= now) for at in due]
+        self.columns = columns = _Columns({"created_at": now, "updated_at": now})
+        for column in ("command", "priority", "queue", "max_retries", "timeout"):
+            columns.put(column, facts[column])
+        columns.put("tags", _listed(facts["tags"]))
+        columns.put("after", _listed(facts["after"]))
+        columns.put("cwd", [each or cwd for each in facts["cwd"]])
+        columns.put("env", [json.dumps(each, ensure_ascii=False) if each else "{}" for each in facts["env"]])
+        columns.put("run_at", due)
+
+    def write(self, connection: sqlite3.Connection, environment: str, *, sure: bool) -> list[str]:
+        """Write them in the present transaction and return their ids.
+
+        With ``sure`` free names are looked for first, and a name that is taken is told in words; without it, it is
+        an ``IntegrityError``.
+        """
+        first = connection.execute(Q.last_seq).fetchone()[0] + 1
+        places = range(first, first + len(self.specs))
+        ids = _free_names(connection, self.given, first) if sure else _names(self.given, first)
+        connection.execute(Q.keep_environment, {"body": environment})
+        columns = self.columns.copy()
+        columns.same["environment"] = connection.execute(Q.environment_id, {"body": environment}).fetchone()[0]
+        columns.same["rev"] = connection.execute(Q.revision).fetchone()[0]
+        waits = Waits(connection, dict(zip(ids, places, strict=True)), self.specs) if self.waiting else None
+        self._put_states(columns, waits, places)
+        try:
+            insert(connection, "jobs", columns.same, {"seq": places, "id": ids, **columns.own})
+        except sqlite3.IntegrityError as error:
+            if sure:
+                raise _taken(connection, ids, first) from error
+            raise
+        if waits is not None:
+            insert(connection, "dependents", {}, {"other": waits.others, "job": waits.jobs})
+        return ids
+
+    def _put_states(self, columns: _Columns, waits: Waits | None, places: range) -> None:
+        if waits is None:
+            columns.same["state"] = State.PENDING.value
+            columns.put("ready", self.ready)
+            return
+        states, reasons = zip(*map(waits.of, self.specs, places), strict=True)
+        pairs = list(zip(self.ready, states, strict=True))
+        columns.put("state", [state.value for state in states])
+        columns.put("ready", [due if state is State.PENDING else 0 for due, state in pairs])
+        columns.put("error", reasons)
+        columns.put("finished_at", [self.now if state is State.CANCELLED else None for state in states])
+
+
+def _listed(values: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return lists of names as JSON; each distinct one is written once."""
+    texts = {names: json.dumps(names) for names in set(values)}
+    return [texts[names] for names in values]
+
+
+def _names(given: Sequence[str | None], first: int) -> list[str]:
+    """Return the ids; a job without one gets ``job-N``, N being its place in the order of enqueue."""
+    return [name or f"job-{place}" for place, name in enumerate(given, first)]
+
+
+def _free_names(connection: sqlite3.Connection, given: Sequence[str | None], first: int) -> list[str]:
+    """Return the ids; where ``job-N`` is taken it becomes ``job-N.1``, and so on."""
+    ids = _names(given, first)
+    made_up = [place for place, name in enumerate(given) if name is None]
+    if not made_up:
+        return ids
+    taken = {name for name in given if name}
     sql = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
-    taken = ours.union(job_id for (job_id,) in connection.execute(sql, (generated,)))
-    if not taken.intersection(wish for wish, spec in zip(wishes, specs, strict=True) if not spec.id):
-        return wishes
-    for place, spec in enumerate(specs):
-        wish, extra = wishes[place], 1
-        while not spec.id and (
-            wishes[place] in taken or connection.execute("SELECT 1 FROM jobs WHERE id = ?", (wishes[place],)).fetchone()
+    taken.update(name for (name,) in connection.execute(sql, (json.dumps([ids[place] for place in made_up]),)))
+    for place in made_up:
+        name, extra = ids[place], 0
+        while ids[place] in taken or (
+            extra and connection.execute("SELECT 1 FROM jobs WHERE id = ?", (ids[place],)).fetchone()
         ):
-            wishes[place], extra = f"{wish}.{extra}", extra + 1
-    return wishes
+            extra += 1
+            ids[place] = f"{name}.{extra}"
+        taken.add(ids[place])
+    return ids
 
 
-class _Waits:
-    """What the new jobs wait for: resolves ``after`` to places, and to the state that follows from it."""
-
-    def __init__(self, connection: sqlite3.Connection, places: Mapping[str, int]) -> None:
-        self.connection = connection
-        self.places = places
-        self.pairs: list[tuple[int, int]] = []
-        self.doomed: set[int] = set()
-
-    def of(self, spec: JobSpec, seq: int) -> tuple[State, str | None]:
-        """Return the state that a job with ``after`` begins in, and why where it is cancelled."""
-        state, why = State.PENDING, None
-        for other in spec.after:
-            place, found = self._find(other, seq)
-            self.pairs.append((place, seq))
-            if found in HOPELESS:
-                self.doomed.add(seq)
-                return State.CANCELLED, f"job {other}, which it waited for, is {found}"
-            if found is not State.COMPLETED:
-                state = State.BLOCKED
-        return state, why
-
-    def _find(self, other: str, seq: int) -> tuple[int, State]:
-        place = self.places.get(other)
-        if place is not None and place < seq:
-            return place, State.CANCELLED if place in self.doomed else State.BLOCKED
-        row = self.connection.execute("SELECT seq, state FROM jobs WHERE id = ?", (other,)).fetchone()
-        if row is None:
-            msg = f"no job {other} to wait for (after); it must be in the queue, or stand earlier in the same list"
-            raise NotFound(msg)
-        return row[0], State(row[1])
-
-
-def _rows(  # noqa: PLR0913 - the facts that all rows share
-    specs: Sequence[JobSpec], ids: Sequence[str], first: int, cwd: str, environment: int, now: float, waits: _Waits
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the parameters of ``add_job`` for each spec."""
-    for seq, (job_id, spec) in enumerate(zip(ids, specs, strict=True), first):
-        run_at = spec.due(now)
-        state, why = waits.of(spec, seq) if spec.after else (State.PENDING, None)
-        yield (
-            seq,
-            job_id,
-            spec.command,
-            state.value,
-            int(state is State.PENDING and run_at <= now),
-            spec.priority,
-            spec.queue,
-            spec.max_retries,
-            spec.timeout,
-            json.dumps(spec.tags) if spec.tags else "[]",
-            json.dumps(spec.after) if spec.after else "[]",
-            spec.cwd or cwd,
-            json.dumps(spec.env, ensure_ascii=False) if spec.env else "{}",
-            environment,
-            run_at,
-            now,
-            now,
-            now if state is State.CANCELLED else None,
-            why,
-        )
-
-
-def _taken(connection: sqlite3.Connection, ids: Sequence[str]) -> BadInput:
-    """Name the id that made the insert fail: the failed statement is undone, what is found now was there before."""
+def _refuse_twice(given: Sequence[str | None]) -> None:
+    """Refuse a list that names two jobs alike."""
     seen: set[str] = set()
+    for name in given:
+        if name in seen:
+            msg = f"job {name} stands twice in the list; ids are unique"
+            raise BadInput(msg)
+        if name:
+            seen.add(name)
+
+
+def _taken(connection: sqlite3.Connection, ids: Sequence[str], first: int) -> BadInput:
+    """Name the id that made the insert fail: what lies before ``first`` was there before."""
     for job_id in ids:
-        if job_id in seen:
-            return BadInput(f"job {job_id} stands twice in the list; ids are unique")
-        seen.add(job_id)
-    for job_id in ids:
-        if connection.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone():
+        if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND seq < ?", (job_id, first)).fetchone():
             return BadInput(f"job {job_id} is already in the queue; choose another id (or use --if-absent)")
     return BadInput("a job breaks a rule of the queue's schema")

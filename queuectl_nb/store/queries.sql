@@ -13,12 +13,6 @@ INSERT INTO environments (body) VALUES (:body) ON CONFLICT (body) DO NOTHING;
 -- name: environment_id
 SELECT id FROM environments WHERE body = :body;
 
--- name: add_job
-INSERT INTO jobs (
-    seq, id, command, state, ready, priority, queue, max_retries, timeout, tags, after, cwd, env, environment,
-    run_at, created_at, updated_at, finished_at, error, rev
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT rev FROM clock));
-
 -- name: job_by_id
 SELECT
     seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
