@@ -84,11 +84,12 @@ class PoolProcess:
 
     def work(self) -> int:
         """Start the workers and look after them until all have ended."""
-        self._tell_rescued(self.rescuer.rescue_dead())
+        rescued = self.rescuer.rescue_dead()
         for _ in range(self.config["count"]):
             self._register()
         for worker in self.workers:
             self._start(worker)
+        self._tell_rescued(rescued)
         self.events.tell("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
         if self.parent is not None and self.parent.gone():

@@ -44,7 +44,9 @@ def _finished(event: Event) -> list[str]:
         if text:
             lines += [f"{begin}{stream}: {visible(line)}" for line in text.rstrip().split("\n")]
     if event["error"] and event["outcome"] != "succeeded":
-        lines.append(f"{begin}Error: {visible(event['error'])}")
+        # the seed has the shell's complaint under stderr, also where the command itself said nothing there
+        kind = "Error" if event["stderr"] else "stderr: Command failed"
+        lines.append(f"{begin}{kind}: {visible(event['error'])}")
     if event["state"] == "failed":
         lines.append(f"{begin}ACTION: Retrying. Next run at {_second(event['run_at'])}")
     elif event["state"] == "dead":

@@ -1,0 +1,76 @@
+"""P1: an enqueue that was acknowledged survives any kill -9; one that was not is there whole, or not at all."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from queuectl_nb.queue import Queue
+from tests.journeys.console import CONSOLE, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOP = """
+import sys
+from queuectl_nb import Queue
+queue = Queue(sys.argv[1])
+for number in range(10_000):
+    rows = [{"id": f"{sys.argv[2]}.{number}.{part}", "command": "echo " + "x" * 3000, "tags": ["a", "b"]} for part in range(3)]
+    queue.enqueue_many(rows)
+    print(f"{sys.argv[2]}.{number}", flush=True)
+"""
+
+
+def test_kill_9_of_enqueuing_processes_loses_no_acknowledged_job(queue_path: Path) -> None:
+    """Processes that enqueue three jobs at a time are killed in the middle: all threes are whole, no ack is lost."""
+    rng = random.Random(5)
+    acknowledged: list[str] = []
+    for round_ in range(12):
+        process = subprocess.Popen(
+            [sys.executable, "-c", LOOP, str(queue_path), f"r{round_}"],
+            env=environment(queue_path),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        acknowledged.append(process.stdout.readline().strip())
+        killer = threading.Timer(rng.uniform(0, 0.15), process.kill)
+        killer.start()
+        acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
+        process.wait(10)
+        killer.join()
+    queue = Queue(queue_path)
+    ids = {job_id for (job_id,) in queue.store.db.connection().execute("SELECT id FROM jobs")}
+    batches = {job_id.rpartition(".")[0] for job_id in ids}
+    assert len(acknowledged) > 12
+    assert set(acknowledged) <= batches
+    assert ids == {f"{batch}.{part}" for batch in batches for part in range(3)}
+    assert queue.store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert sum(queue.counts().values()) == len(ids)
+
+
+def test_kill_9_of_the_console_leaves_a_job_whole_or_absent(queue_path: Path) -> None:
+    """``queuectl enqueue`` killed at any moment: acknowledged means there, and what is there is complete."""
+    rng = random.Random(6)
+    said: set[str] = set()
+    for number in range(25):
+        process = subprocess.Popen(
+            [*CONSOLE, "enqueue", "--id", f"k{number}", "--command", f"echo {number}", "--tag", "t"],
+            env=environment(queue_path),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        killer = threading.Timer(rng.uniform(0.02, 0.3), process.kill)
+        killer.start()
+        out, _ = process.communicate(timeout=30)
+        killer.cancel()
+        if out.startswith("Job enqueued"):
+            said.add(f"k{number}")
+    queue = Queue(queue_path)
+    rows = queue.store.db.connection().execute("SELECT id, command, tags, state, ready FROM jobs").fetchall()
+    assert said <= {row[0] for row in rows}
+    assert all(row == (row[0], f"echo {row[0][1:]}", '["t"]', "pending", 1) for row in rows)

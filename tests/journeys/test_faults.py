@@ -1,0 +1,111 @@
+"""P13 and the faults around the file: what a running pool does when the ground moves."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.model.state import State
+from queuectl_nb.queue import Queue
+from tests.engine.bench import Bench, processes_of, started, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def bench(queue: Queue) -> Iterator[Bench]:
+    """Return a bench on a fresh queue."""
+    queue.set("kill_grace", "0.3")
+    found = Bench(queue)
+    yield found
+    found.close()
+
+
+def test_jobs_live_on_while_another_program_holds_the_file(bench: Bench, tmp_path: Path) -> None:
+    """A lock held from outside for longer than the lease costs nobody a job: results are kept and recorded later."""
+    first, go = tmp_path / "pid", tmp_path / "go"
+    bench.queue.set("lease", 2)
+    job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done; echo done")
+    bench.start()
+    bench.start()
+    started(first)
+    until(lambda: job.history[0].pid)
+    holder = sqlite3.connect(bench.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        go.touch()
+        until(lambda: [each for each in bench.told("warning") if "busy" in each["text"]], 30)
+        assert job.state is State.PROCESSING
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+    job.wait(timeout=20)
+    assert (bench.outcomes(job), job.log()) == (["succeeded"], "done\n")
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_pool_ends_when_its_file_is_gone(bench: Bench, tmp_path: Path, template_path: Path, how: str) -> None:
+    """A file deleted or replaced under a running pool ends it with the named error, and leaves no process."""
+    first = tmp_path / "pid"
+    bench.add(f"echo $$ > {first}; sleep 60")
+    pool = bench.start(2)
+    started(first)
+    for name in (bench.path.name, f"{bench.path.name}-wal", f"{bench.path.name}-shm"):
+        (bench.path.parent / name).unlink(missing_ok=True)
+    if how == "replaced":
+        shutil.copyfile(template_path, bench.path)
+    assert pool.wait(30) == 3
+    assert [each for each in bench.told("warning") if "deleted or replaced" in each["text"]]
+    assert processes_of(bench.path) == []
+    if how == "replaced":
+        assert sum(Queue(bench.path).counts().values()) == 0
+
+
+def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
+    """On a full disk results are kept and recorded once there is room; an enqueue says what is wrong, exit code 3."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        shutil.copyfile(template_path, disk / "queue.db")
+        (disk / "queue.db").chmod(0o600)
+        bench = Bench(Queue(disk / "queue.db"))
+        try:
+            full_disk(bench, tmp_path, disk)
+        finally:
+            bench.close()
+            bench.queue.close()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def full_disk(bench: Bench, tmp_path: Path, disk: Path) -> None:
+    """Fill the disk while a job runs, and make room again."""
+    first, go = tmp_path / "pid", tmp_path / "go"
+    job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
+    bench.start()
+    started(first)
+    until(lambda: job.history[0].pid)
+    with pytest.raises(OSError, match="No space"), (disk / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(b"x" * 4096)
+    go.touch()
+    until(lambda: [each for each in bench.told("warning") if "full" in each["text"]], 30)
+    from queuectl_nb.model.errors import BadEnvironment
+
+    with pytest.raises(BadEnvironment, match="full"):
+        for _ in range(200):
+            bench.add("echo " + "x" * 50_000)
+    count = sum(bench.queue.counts().values())
+    (disk / "ballast").unlink()
+    job.wait(timeout=30)
+    assert bench.outcomes(job) == ["succeeded"]
+    assert sum(bench.queue.counts().values()) == count
