@@ -116,6 +116,8 @@ def test_nothing_on_a_busy_day_walks_through_all_jobs(desk: Any) -> None:
     seen = _traced(desk, lambda: _a_busy_day(desk))
     assert len(seen) > 60
     with desk.store.db.read() as connection:
+        # a constant 0 in the place of :facts makes a plan that is never carried out
+        seen = {sql.replace("jobs.starts - 1 AND 0 )", "jobs.starts - 1 )") for sql in seen}
         walks = {sql: step for sql in seen for step in _plan(connection, sql) if WALK.match(step)}
     allowed = set(FIRST_ENTRY.values())
     assert {sql: step for sql, step in walks.items() if step not in allowed} == {}
