@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from queuectl_nb.commands.params import OneOf
-from queuectl_nb.commands.results import Said, said
+from queuectl_nb.commands.said import Said, said
 from queuectl_nb.commands.tree import PROGRAM, tree, verb
 
 __all__ = ["VARIABLE", "command"]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.params import SETTING, Text
-from queuectl_nb.commands.results import Listing, Said
+from queuectl_nb.commands.results import Listing
+from queuectl_nb.commands.said import Said
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.model.settings import SETTINGS, setting
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.params import JobId
-from queuectl_nb.commands.results import Listing, Said, said_of
+from queuectl_nb.commands.results import Listing
+from queuectl_nb.commands.said import Said, said_of
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS

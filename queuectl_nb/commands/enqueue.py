@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, Text
-from queuectl_nb.commands.results import Said, said_of
+from queuectl_nb.commands.said import Said, said_of
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import BadInput
 

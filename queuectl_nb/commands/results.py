@@ -9,14 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.commands.said import Said
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from queuectl_nb.engine.supervisor import Pool
-    from queuectl_nb.queue.api import Queue
     from queuectl_nb.queue.waiting import Progress, Waiting
 
-__all__ = ["Listing", "Output", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits", "said", "said_of"]
+
+__all__ = ["Listing", "Output", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits"]
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,6 @@ class Table:
 
     titles: Sequence[str]
     rows: Sequence[Sequence[object]]
-
-
-@dataclass(frozen=True)
-class Said:
-    """A verb was carried out: the lines that say so, the same as data, and the jobs that it was about."""
-
-    lines: Sequence[str]
-    data: Callable[[], Any]
-    value: Callable[[], Any]
-    notes: Sequence[str] = ()
-    """Warnings, for stderr."""
-    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,20 +111,3 @@ class Stream:
 
 
 Result = Said | Shown | Listing | Output | Running | Waits | Stream
-
-
-def said(text: str, data: Any = None) -> Said:  # noqa: ANN401 - any JSON
-    """Return what was done as one text; as data it is ``data``, or the text where that says it all."""
-    return Said(text.splitlines(), lambda: text if data is None else data, lambda: text)
-
-
-def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Said:
-    """Return that something was done to jobs that are still there; ``line`` has ``{id}`` where the id goes."""
-
-    def data() -> list[dict[str, Any]]:
-        from queuectl_nb.forms.shapes import job_json  # noqa: PLC0415 - only where it is asked for
-
-        return [job_json(queue.store.jobs.get(job_id)) for job_id in ids]
-
-    lines = [line.format(id=job_id) for job_id in ids] or [empty]
-    return Said(lines, data, lambda: [queue.job(job_id) for job_id in ids])

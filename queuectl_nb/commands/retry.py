@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.params import JobId
-from queuectl_nb.commands.results import Said, said_of
+from queuectl_nb.commands.said import Said, said_of
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.state import TAKES
 

@@ -116,7 +116,7 @@ def tree(ctx: click.Context) -> Result | None:
     """Run commands in the background: nothing lost, nothing run twice, everything visible."""
     if ctx.invoked_subcommand is not None:
         return None
-    from queuectl_nb.commands.results import said  # noqa: PLC0415
+    from queuectl_nb.commands.said import said  # noqa: PLC0415
 
     return said(ctx.get_help())
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.params import QUEUE, WORKER, Text
-from queuectl_nb.commands.results import Listing, Running, Said
+from queuectl_nb.commands.results import Listing, Running
+from queuectl_nb.commands.said import Said
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model import words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import sys
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["kept_env", "resolve_cwd", "this_cwd"]
+__all__ = ["interpreter_dir", "kept_env", "resolve_cwd", "this_cwd"]
+
+_GLOB = frozenset("*?[")
 
 
 def this_cwd() -> str:
@@ -40,19 +41,28 @@ def kept_env(patterns: str, environ: Mapping[str, str], *, lead: str | None = No
     ``lead`` is a directory that comes first in ``PATH``: that of a notebook's interpreter, so that ``python`` in a
     job is the kernel's. Values that are no valid Unicode cannot be stored and are left out.
     """
-    names = [word for word in patterns.split(",") if word]
+    named = _matcher(patterns)
     kept = {
         key: value
         for key, value in environ.items()
-        if any(fnmatch.fnmatchcase(key, word) for word in names)
-        and not key.startswith("QUEUECTL_")
-        and _storable(value)
-        and _storable(key)
+        if named(key) and not key.startswith("QUEUECTL_") and _storable(value) and _storable(key)
     }
-    if lead and any(fnmatch.fnmatchcase("PATH", word) for word in names):
+    if lead and named("PATH"):
         rest = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != lead]
         kept["PATH"] = os.pathsep.join([lead, *rest])
     return kept
+
+
+def _matcher(patterns: str) -> Callable[[str], bool]:
+    """Return the test for names that a list of names and globs has; plain names cost no regular expression."""
+    words = [word for word in patterns.split(",") if word]
+    globs = [word for word in words if not _GLOB.isdisjoint(word)]
+    plain = frozenset(words)
+    if not globs:
+        return plain.__contains__
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - the default has no globs
+
+    return lambda name: name in plain or any(fnmatchcase(name, word) for word in globs)
 
 
 def interpreter_dir() -> str:

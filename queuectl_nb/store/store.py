@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.store.connection import Database
 from queuectl_nb.store.filesystem import make_private_dir
-from queuectl_nb.store.jobs import Jobs
 from queuectl_nb.store.settings import SettingsTable
 from queuectl_nb.store.spool import Spool
-from queuectl_nb.store.workers import Workers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from queuectl_nb.store.jobs import Jobs
     from queuectl_nb.store.reading import Reading
+    from queuectl_nb.store.workers import Workers
 
 __all__ = ["Store"]
 
@@ -27,14 +27,26 @@ class Store:
         """Open the queue at ``path``; raises what :class:`Database` raises."""
         self.path = path
         self.db = Database(path, allow_network_fs=allow_network_fs)
-        self.jobs = Jobs(self.db)
-        self.workers = Workers(self.db)
         self.settings = SettingsTable(self.db)
         self.worker_dir = self.db.spool / "worker"
         output = self.db.spool / "output"
         make_private_dir(output)
         make_private_dir(self.worker_dir)
         self.spool = Spool(output)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """What people do to jobs that are there; an enqueue never loads it."""
+        from queuectl_nb.store.jobs import Jobs  # noqa: PLC0415
+
+        return Jobs(self.db)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """The register of workers; an enqueue never loads it."""
+        from queuectl_nb.store.workers import Workers  # noqa: PLC0415
+
+        return Workers(self.db)
 
     @cached_property
     def reading(self) -> Reading:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.results import Said
+from queuectl_nb.commands.said import Said
 from queuectl_nb.commands.session import Session
 from queuectl_nb.commands.tree import call
 from queuectl_nb.model.errors import BadInput, QueuectlError
@@ -89,7 +89,7 @@ def _show(result: Result, shape: str) -> int:
         if result.notes:
             sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
         sys.stdout.write("".join(f"{line}\n" for line in result.lines))
-        return result.exit_code
+        return 0
     from queuectl_nb.faces.cli.show import show  # noqa: PLC0415
 
     return show(result, shape)
