@@ -69,7 +69,8 @@ WHERE seq = :seq;
 
 -- name: attempt_is_running
 -- A job that outlasts a few milliseconds is recorded as really started, with its pid.
-UPDATE attempts SET pid = :pid, started_at = :started_at WHERE job = :seq AND number = :number AND token = :token;
+UPDATE attempts SET pid = :pid, started_at = :started_at
+WHERE job = :seq AND number = :number AND token = :token AND outcome IS NULL;
 
 -- name: job_is_running
 UPDATE jobs SET started_at = :started_at, rev = (SELECT rev FROM clock) WHERE seq = :seq AND token = :token;
