@@ -56,10 +56,14 @@ SETTINGS: dict[str, Any] = {
 class Noun(click.Group):
     """A command with verbs of its own; an unknown or missing one is refused with the known ones listed."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same everywhere
+        """Return the names in the order in which people meet them."""
+        return list(self.commands)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse a noun without a verb."""
         if not args and not ctx.resilient_parsing and not self.invoke_without_command:
-            msg = f"{ctx.command_path} needs one of: {', '.join(self.list_commands(ctx))}"
+            msg = f"{ctx.info_name} needs one of: {', '.join(self.list_commands(ctx))}"
             raise BadInput(msg)
         return super().parse_args(ctx, args)
 
@@ -76,7 +80,7 @@ class Tree(Noun):
     """The root, whose commands are loaded one by one: an enqueue must not pay for a dashboard."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same everywhere
-        """Return the names in the order in which people meet them."""
+        """Return the names of all, loaded or not."""
         return list(HOMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002

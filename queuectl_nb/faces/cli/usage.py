@@ -13,12 +13,11 @@ def describe(error: click.ClickException) -> str:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     if ctx is None:
         return text
-    where = f"{ctx.command_path}: {text[:1].lower()}{text[1:]}"
+    _, _, verb = ctx.command_path.partition(" ")
+    at = f"{verb}: " if verb else ""
     if isinstance(error, click.NoSuchOption):
-        where = f"{ctx.command_path}: no such option {error.option_name}"
-    if isinstance(error, click.NoSuchOption | click.BadOptionUsage):
-        return f"{where}; valid: {', '.join(_options(ctx))}"
-    return f"{where}; '{ctx.command_path} --help' shows how"
+        return f"{at}no such option {error.option_name}; valid: {', '.join(_options(ctx))}"
+    return f"{at}{text[:1].lower()}{text[1:]}; '{ctx.command_path} --help' shows how"
 
 
 def _options(ctx: click.Context) -> list[str]:
