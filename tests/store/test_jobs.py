@@ -1,0 +1,351 @@
+"""What people do to jobs: several ids are all or none, and what waits for a job follows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.errors import BadInput, NotFound, WrongState
+from queuectl_nb.model.outcome import Cancelled, Exited
+from queuectl_nb.store import jobs as jobs_module
+from queuectl_nb.store.claims import Ended
+
+
+def _in_every_state(desk: Any) -> None:
+    """Make a job of each state, its id being the state; ``blocked`` waits for ``processing``."""
+    desk.add("dead", max_retries=1)
+    desk.run("dead", Exited(9))
+    desk.add("completed")
+    desk.run("completed", result="[1]")
+    desk.add("cancelled")
+    desk.store.jobs.cancel(["cancelled"], desk.now)
+    desk.add("failed")
+    desk.run("failed", Exited(1))
+    desk.add("processing", priority=5)
+    desk.take("processing")
+    desk.add("blocked", after=["processing"])
+    desk.add("pending", delay=60)
+    assert all(job_id == state for job_id, state in desk.states().items())
+
+
+def _refused(desk: Any, kind: type[Exception], verb: str, *ids: str) -> str:
+    """Try a verb that must be refused, and return its line; nothing may have changed."""
+    before = desk.dump()
+    with pytest.raises(kind) as caught:
+        _do(desk, verb, *ids)
+    assert desk.dump() == before
+    assert caught.value.exit_code == 5  # type: ignore[attr-defined]
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def _do(desk: Any, verb: str, *ids: str) -> Any:
+    jobs, now = desk.store.jobs, desk.now
+    calls = {
+        "retry": lambda: jobs.retry(ids, now),
+        "dlq retry": lambda: jobs.retry(ids, now, "dlq retry"),
+        "cancel": lambda: jobs.cancel(ids, now),
+        "delete": lambda: jobs.delete(ids, now),
+        "dlq purge": lambda: jobs.delete(ids, now, "dlq purge"),
+    }
+    return calls[verb]()
+
+
+TAKES = {
+    "retry": {"failed", "dead", "cancelled", "completed"},
+    "dlq retry": {"dead"},
+    "cancel": {"pending", "processing", "failed", "blocked"},
+    "delete": {"pending", "failed", "completed", "dead", "cancelled", "blocked"},
+    "dlq purge": {"dead"},
+}
+STATES = ["pending", "processing", "failed", "completed", "dead", "cancelled", "blocked"]
+ODD_IDS = ["nobody", "", "a\udcff", "' OR 1=1--", "x" * 1000, "a\0", "\u202e"]
+
+
+@pytest.mark.parametrize("verb", TAKES)
+@pytest.mark.parametrize("state", STATES)
+def test_a_verb_takes_its_states_and_no_other(desk: Any, verb: str, state: str) -> None:
+    """Each verb does its work on a job of the states it takes; on another it changes nothing: exit code 5."""
+    _in_every_state(desk)
+    if state in TAKES[verb]:
+        _do(desk, verb, state)
+        assert desk.states().get(state) != state or state == "processing"
+    else:
+        assert f"job {state} is {state}; '{verb}' takes" in _refused(desk, WrongState, verb, state)
+
+
+@pytest.mark.parametrize("verb", TAKES)
+@pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: ascii(odd)[:20])
+def test_an_unknown_job_is_named_and_nothing_is_done(desk: Any, verb: str, odd: str) -> None:
+    """An id that is not there, whatever its characters: exit code 5 in one short line, nothing done to the others."""
+    _in_every_state(desk)
+    good = next(iter(TAKES[verb]))
+    message = _refused(desk, NotFound, verb, good, odd)
+    assert message.startswith("no job ")
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize("verb", TAKES)
+def test_several_ids_are_all_or_none(desk: Any, verb: str) -> None:
+    """One job that the verb does not take, and none of the others is touched; one named twice counts once."""
+    _in_every_state(desk)
+    good = [each for each in STATES if each in TAKES[verb]]
+    bad = [each for each in STATES if each not in TAKES[verb]]
+    for each in bad:
+        _refused(desk, WrongState, verb, *good, each)
+    _do(desk, verb, *good, *good)
+
+
+# ---------------------------------------------------------------------- retry
+
+
+@pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])
+def test_retry_of_a_job_at_rest_is_a_fresh_budget(desk: Any, state: str) -> None:
+    """At rest: pending and ready now, attempts 0, nothing left of the last end; the history stays."""
+    _in_every_state(desk)
+    history = desk.store.reading.attempts(state)
+    desk.now += 50
+    desk.store.jobs.retry([state], desk.now)
+    job = desk.store.jobs.get(state)
+    assert (job.state, job.attempts, job.run_at, job.updated_at) == ("pending", 0, desk.now, desk.now)
+    assert {job.started_at, job.finished_at, job.exit_code, job.error, job.worker, job.result} == {None}
+    assert desk.row(state)["ready"] == 1
+    assert desk.store.reading.attempts(state) == history
+
+
+def test_retry_of_a_failed_job_skips_its_wait_only(desk: Any) -> None:
+    """Failed: pending now, with what is used of its budget; one more failure and it is where it would have been."""
+    desk.add("a", max_retries=2)
+    desk.run("a", Exited(1))
+    desk.store.jobs.retry(["a"], desk.now)
+    assert (desk.state("a"), desk.store.jobs.get("a").attempts) == ("pending", 1)
+    desk.run("a", Exited(1))
+    assert desk.state("a") == "dead"
+
+
+def test_two_retries_at_once_one_wins(desk: Any) -> None:
+    """The second of two ``dlq retry`` of one job finds it pending: exit code 5."""
+    desk.add("a")
+    desk.kill("a")
+    _do(desk, "dlq retry", "a")
+    _refused(desk, WrongState, "dlq retry", "a")
+
+
+def test_retry_waits_again_for_what_is_open_again(desk: Any) -> None:
+    """Where the predecessor runs again: blocked again; where it is hopeless: refused, unless both are named."""
+    desk.add("a")
+    desk.add("b", after=["a"])
+    desk.run("a")
+    desk.run("b")
+    desk.store.jobs.retry(["a"], desk.now)
+    desk.store.jobs.retry(["b"], desk.now)
+    assert desk.states() == {"a": "pending", "b": "blocked"}
+    desk.kill("a")
+    assert desk.states() == {"a": "dead", "b": "cancelled"}
+    assert "job b waits for a, which is dead; retry that one first" in _refused(desk, WrongState, "retry", "b")
+    desk.store.jobs.retry(["b", "a"], desk.now)
+    assert desk.states() == {"a": "pending", "b": "blocked"}
+    desk.run("a")
+    desk.run("b")
+
+
+def test_a_failed_job_is_not_held_up_by_its_predecessors_rerun(desk: Any) -> None:
+    """A failed job has been released already: its retry starts now, though what it once waited for runs again."""
+    desk.add("a")
+    desk.add("b", after=["a"])
+    desk.run("a")
+    desk.run("b", Exited(1))
+    desk.store.jobs.retry(["a"], desk.now)
+    desk.store.jobs.retry(["b"], desk.now)
+    assert desk.states() == {"a": "pending", "b": "pending"}
+
+
+# ---------------------------------------------------------------------- cancel
+
+
+def test_cancel_is_at_once_for_what_nobody_runs(desk: Any) -> None:
+    """Waiting jobs are cancelled on the spot, by a person; a running one is marked and its worker named."""
+    _in_every_state(desk)
+    assert desk.store.jobs.cancel(["pending", "failed", "blocked", "processing"], desk.now) == [
+        ("processing", "worker-1")
+    ]
+    for each in ("pending", "failed", "blocked"):
+        job = desk.store.jobs.get(each)
+        assert (job.state, job.error, job.finished_at) == ("cancelled", "cancelled by a person", desk.now)
+    assert desk.row("processing")["cancel"] == 1
+    assert desk.claim(9) == []
+
+
+def test_a_running_job_that_was_cancelled_ends_cancelled(desk: Any) -> None:
+    """However the attempt ends after the mark, the job is cancelled; only success before the kill stands."""
+    desk.add("a", "b", "c")
+    leases = {each: desk.take(each) for each in "abc"}
+    desk.store.jobs.cancel(["a", "b", "c"], desk.now)
+    desk.store.jobs.cancel(["a"], desk.now)
+    desk.end(leases["a"], Cancelled())
+    desk.end(leases["b"], Exited(1))
+    desk.end(leases["c"], Exited(0))
+    assert desk.states() == {"a": "cancelled", "b": "cancelled", "c": "completed"}
+    assert desk.rows("SELECT sum(cancel) FROM jobs") == [(0,)]
+
+
+# ---------------------------------------------------------------------- what waits follows
+
+
+def _chain(desk: Any) -> None:
+    """Make a <- b <- c, and d which waits for a and e."""
+    desk.add("a", "e")
+    desk.add("b", after=["a"])
+    desk.add("c", after=["b"])
+    desk.add("d", after=["a", "e"])
+
+
+def test_what_completes_lets_those_go_that_wait_for_nothing_else(desk: Any) -> None:
+    """A completed job frees its dependents one by one; who waits for another too goes on waiting."""
+    _chain(desk)
+    desk.now += 5
+    desk.run("a")
+    assert desk.states() == {"a": "completed", "e": "pending", "b": "pending", "c": "blocked", "d": "blocked"}
+    assert (desk.row("b")["ready"], desk.row("b")["run_at"]) == (1, desk.now)
+    desk.run("e")
+    assert desk.state("d") == "pending"
+    desk.run("b")
+    assert desk.state("c") == "pending"
+
+
+def test_a_turn_tells_how_many_it_woke(desk: Any) -> None:
+    """The worker learns how many jobs became ready by what it recorded, so that it can ring for them."""
+    _chain(desk)
+    for job_id in ("a", "e"):
+        ended = Ended(desk.take(job_id), Exited(0), Ending(desk.now))
+        assert desk.turn(ended=[ended]).woken == 1
+
+
+@pytest.mark.parametrize("how", ["dies", "is cancelled", "is cancelled while it runs", "is deleted"])
+def test_what_ends_badly_takes_all_that_wait_for_it_along(desk: Any, how: str) -> None:
+    """Dead, cancelled or deleted: everything that waits for it, directly or not, is cancelled with the reason."""
+    _chain(desk)
+    word = "cancelled"
+    if how == "dies":
+        desk.store.settings.set("max_retries", 1)
+        desk.run("a", Exited(1))
+        word = "dead"
+    elif how == "is cancelled":
+        desk.store.jobs.cancel(["a"], desk.now)
+    elif how == "is cancelled while it runs":
+        lease = desk.take("a")
+        desk.store.jobs.cancel(["a"], desk.now)
+        desk.end(lease, Cancelled())
+    else:
+        desk.store.jobs.delete(["a"], desk.now)
+    errors = {each: desk.store.jobs.get(each).error for each in "bcd"}
+    reason = (
+        "job a, which it waited for, was deleted" if how == "is deleted" else f"job a, which it waited for, is {word}"
+    )
+    assert errors == {"b": reason, "c": "job b, which it waited for, is cancelled", "d": reason}
+    assert {desk.state(each) for each in "bcd"} == {"cancelled"}
+    assert desk.state("e") == "pending"
+
+
+def test_a_completed_job_may_go_while_others_wait_on(desk: Any) -> None:
+    """Deleting a completed job does not hold up who waits for it and another."""
+    _chain(desk)
+    desk.run("a")
+    desk.store.jobs.delete(["a"], desk.now)
+    desk.run("e")
+    assert desk.state("d") == "pending"
+    assert desk.rows("SELECT count(*) FROM dependents WHERE other = 1") == [(0,)]
+
+
+def test_a_wide_fan_is_released_in_one_go(desk: Any) -> None:
+    """A thousand jobs that wait for one are all freed by its end; one that waits for a thousand by the last."""
+    desk.add("root")
+    desk.enqueue(*({"id": f"leaf-{n}", "command": "x", "after": "root"} for n in range(1000)))
+    desk.enqueue({"id": "join", "command": "x", "after": [f"leaf-{n}" for n in range(1000)]})
+    desk.run("root")
+    leases = desk.claim(1000)
+    assert len(leases) == 1000
+    for lease in leases[:-1]:
+        desk.end(lease)
+    assert desk.state("join") == "blocked"
+    desk.end(leases[-1])
+    assert desk.state("join") == "pending"
+
+
+# ---------------------------------------------------------------------- delete, prune
+
+
+def test_delete_removes_the_job_with_its_history(desk: Any) -> None:
+    """A deleted job leaves no row anywhere, and the tokens of its attempts are given back, whose files may go."""
+    desk.add("a")
+    desk.kill("a")
+    tokens = [each.token for each in desk.store.reading.attempts("a")]
+    before = desk.store.reading.revision()[1]
+    assert sorted(desk.store.jobs.delete(["a"], desk.now)) == sorted(tokens)
+    assert desk.rows("SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM attempts)") == [(0, 0)]
+    assert desk.store.reading.revision()[1] == before + 1
+    assert desk.store.reading.counts() == dict.fromkeys(STATES, 0)
+
+
+def test_prune_takes_what_is_at_rest_for_long_enough(desk: Any) -> None:
+    """Jobs at rest that did not change for the given time go, of one state if named; open ones never."""
+    _in_every_state(desk)
+    desk.now += 100
+    desk.add("late")
+    desk.store.jobs.cancel(["late"], desk.now)
+    prune = desk.store.jobs.prune
+    assert prune(100.001, desk.now)[0] == 0
+    removed, tokens = prune(100, desk.now, "dead")
+    assert (removed, len(tokens)) == (1, 1)
+    assert prune(100, desk.now)[0] == 2
+    assert set(desk.states()) == {"failed", "processing", "blocked", "pending", "late"}
+    assert prune(0, desk.now)[0] == 1
+
+
+@pytest.mark.parametrize("state", ["pending", "failed", "processing", "banana", ""])
+def test_prune_of_open_jobs_is_refused(desk: Any, state: str) -> None:
+    """Only states at rest can be named: exit code 2 with the valid ones."""
+    with pytest.raises(BadInput, match="prune removes jobs at rest: completed, dead, cancelled"):
+        desk.store.jobs.prune(0, desk.now, state)
+
+
+def test_prune_goes_in_small_steps_and_past_what_is_young(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand old jobs go in many short transactions, though younger ones stand among them."""
+    monkeypatch.setattr(jobs_module, "PRUNED_AT_ONCE", 10)
+    desk.enqueue(*({"id": f"job-{n}", "command": "x"} for n in range(100)))
+    with desk.store.db.write() as connection:
+        connection.execute("UPDATE jobs SET state = 'completed', ready = 0, updated_at = 0, rev = seq")
+        connection.execute("UPDATE jobs SET updated_at = ? WHERE id IN ('job-3', 'job-55')", (desk.now,))
+    before = desk.store.reading.revision()[0]
+    assert desk.store.jobs.prune(10, desk.now)[0] == 98
+    assert set(desk.states()) == {"job-3", "job-55"}
+    assert desk.store.reading.revision()[0] - before >= 10
+
+
+# ---------------------------------------------------------------------- pause
+
+
+def test_pauses_are_by_name_or_for_all(desk: Any) -> None:
+    """A pause of all is ``*``; a name lifts that one, no name lifts all; pausing twice is one pause."""
+    jobs, paused = desk.store.jobs, desk.store.reading.paused
+    jobs.pause("b", desk.now)
+    jobs.pause("a", desk.now)
+    jobs.pause("a", desk.now)
+    assert paused() == ["a", "b"]
+    jobs.resume("a")
+    assert paused() == ["b"]
+    jobs.pause(None, desk.now)
+    assert paused() == ["*", "b"]
+    jobs.resume(None)
+    assert paused() == []
+    jobs.resume("never-paused")
+
+
+def test_a_resume_that_would_change_nothing_says_so(desk: Any) -> None:
+    """While everything is paused, resuming a queue that is not paused by its name is refused: it would not start."""
+    desk.store.jobs.pause(None, desk.now)
+    with pytest.raises(WrongState, match="everything is paused, not queue a by its name"):
+        desk.store.jobs.resume("a")
+    assert desk.store.reading.paused() == ["*"]
