@@ -22,7 +22,11 @@ CONSOLE = (sys.executable, "-m", "queuectl_nb")
 
 def environment(queue: Path) -> dict[str, str]:
     """Return the environment of a user who works on ``queue``."""
-    return {**os.environ, "QUEUECTL_DB": str(queue), "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    return {
+        **os.environ,
+        "QUEUECTL_DB": str(queue),
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+    }
 
 
 @dataclass
@@ -61,7 +65,8 @@ class Terminal:
             return str(until(found, timeout))
         except AssertionError:
             shown = "\n".join(self.lines)
-            raise AssertionError(f"no line with {parts} in:\n{shown}") from None
+            msg = f"no line with {parts} in:\n{shown}"
+            raise AssertionError(msg) from None
 
     def press_ctrl_c(self) -> None:
         """Interrupt the foreground process group, as the terminal does."""

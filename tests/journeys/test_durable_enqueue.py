@@ -19,7 +19,8 @@ import sys
 from queuectl_nb import Queue
 queue = Queue(sys.argv[1])
 for number in range(10_000):
-    rows = [{"id": f"{sys.argv[2]}.{number}.{part}", "command": "echo " + "x" * 3000, "tags": ["a", "b"]} for part in range(3)]
+    command = "echo " + "x" * 3000
+    rows = [{"id": f"{sys.argv[2]}.{number}.{part}", "command": command, "tags": ["a", "b"]} for part in range(3)]
     queue.enqueue_many(rows)
     print(f"{sys.argv[2]}.{number}", flush=True)
 """
@@ -27,7 +28,7 @@ for number in range(10_000):
 
 def test_kill_9_of_enqueuing_processes_loses_no_acknowledged_job(queue_path: Path) -> None:
     """Processes that enqueue three jobs at a time are killed in the middle: all threes are whole, no ack is lost."""
-    rng = random.Random(5)
+    rng = random.Random(5)  # noqa: S311 - chance, not secrets
     acknowledged: list[str] = []
     for round_ in range(12):
         process = subprocess.Popen(
@@ -55,7 +56,7 @@ def test_kill_9_of_enqueuing_processes_loses_no_acknowledged_job(queue_path: Pat
 
 def test_kill_9_of_the_console_leaves_a_job_whole_or_absent(queue_path: Path) -> None:
     """``queuectl enqueue`` killed at any moment: acknowledged means there, and what is there is complete."""
-    rng = random.Random(6)
+    rng = random.Random(6)  # noqa: S311 - chance, not secrets
     said: set[str] = set()
     for number in range(25):
         process = subprocess.Popen(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from queuectl_nb.queue import Queue
 from tests.engine.bench import Bench, processes_of, started, until
@@ -94,18 +95,26 @@ def full_disk(bench: Bench, tmp_path: Path, disk: Path) -> None:
     bench.start()
     started(first)
     until(lambda: job.history[0].pid)
-    with pytest.raises(OSError, match="No space"), (disk / "ballast").open("wb", buffering=0) as ballast:
-        while True:
-            ballast.write(b"x" * 4096)
+    with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
+        fill(ballast)
     go.touch()
     until(lambda: [each for each in bench.told("warning") if "full" in each["text"]], 30)
-    from queuectl_nb.model.errors import BadEnvironment
-
     with pytest.raises(BadEnvironment, match="full"):
-        for _ in range(200):
-            bench.add("echo " + "x" * 50_000)
+        enqueue_much(bench)
     count = sum(bench.queue.counts().values())
     (disk / "ballast").unlink()
     job.wait(timeout=30)
     assert bench.outcomes(job) == ["succeeded"]
     assert sum(bench.queue.counts().values()) == count
+
+
+def fill(file: BinaryIO) -> None:
+    """Write until it fails."""
+    while True:
+        file.write(b"x" * 4096)
+
+
+def enqueue_much(bench: Bench) -> None:
+    """Enqueue more than the file has pages for."""
+    for _ in range(200):
+        bench.add("echo " + "x" * 50_000)
