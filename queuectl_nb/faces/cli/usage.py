@@ -12,7 +12,7 @@ def describe(error: click.ClickException) -> str:
     text = error.format_message().rstrip(".")
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     if ctx is None:
-        return text
+        return text[:1].lower() + text[1:]
     _, _, verb = ctx.command_path.partition(" ")
     at = f"{verb}: " if verb else ""
     if isinstance(error, click.NoSuchOption):
@@ -23,5 +23,7 @@ def describe(error: click.ClickException) -> str:
 def _options(ctx: click.Context) -> list[str]:
     """Return the options of the command at hand, as they are written."""
     return [
-        param.opts[0] for param in ctx.command.get_params(ctx) if isinstance(param, click.Option) and not param.hidden
+        max(param.opts, key=len)
+        for param in ctx.command.get_params(ctx)
+        if isinstance(param, click.Option) and not param.hidden
     ]
