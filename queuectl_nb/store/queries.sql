@@ -249,7 +249,8 @@ WHERE state = 'processing' AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.n
 -- ---------------------------------------------------------------- settings
 
 -- name: all_settings
-SELECT key, value FROM settings;
+-- As bytes: a value that is no UTF-8 must be told like any other spoilt one.
+SELECT key, CAST(value AS BLOB) FROM settings;
 
 -- name: put_setting
 INSERT INTO settings (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;

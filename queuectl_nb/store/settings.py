@@ -23,8 +23,7 @@ class SettingsTable:
     def read(self) -> Settings:
         """Return all settings as they are now; raise ``SpoiltSetting`` for one edited into nonsense."""
         with self.db.read() as connection:
-            stored: dict[str, object] = dict(connection.execute(Q.all_settings).fetchall())
-        return Settings.of(stored)
+            return Settings.of({key: _text(value) for key, value in connection.execute(Q.all_settings)})
 
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Store a checked value; return the key and the value as they are kept."""
@@ -40,3 +39,10 @@ class SettingsTable:
         with self.db.write() as connection:
             connection.execute(Q.drop_setting, {"key": row.key})
         return row.key, row.default
+
+
+def _text(value: bytes) -> object:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

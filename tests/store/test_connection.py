@@ -35,6 +35,21 @@ def _ids(store: Store) -> list[str]:
         return [job_id for (job_id,) in connection.execute("SELECT id FROM jobs ORDER BY seq")]
 
 
+def test_every_commit_reaches_the_disk(store: Store) -> None:
+    """Connections of every thread sync at each commit (FULL), in write-ahead mode."""
+    found = []
+
+    def look() -> None:
+        connection = store.db.connection()
+        found.append([connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")])
+
+    look()
+    other = threading.Thread(target=look)
+    other.start()
+    other.join()
+    assert found == [[2, "wal"]] * 2
+
+
 # ---------------------------------------------------------------------- threads and forks
 
 

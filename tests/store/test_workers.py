@@ -1,0 +1,185 @@
+"""The register of workers, and the settings that all of them follow."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import Any
+
+import pytest
+
+from queuectl_nb.model.errors import BadInput, SpoiltSetting
+from queuectl_nb.model.settings import SETTINGS, Settings
+
+
+def _register(desk: Any, hold: Any = lambda _: True, **facts: Any) -> str:
+    values = {"pool": 1, "host": "here", "boot": "b", "queues": (), "now": desk.now, **facts}
+    return str(desk.store.workers.register(hold, **values))
+
+
+# ---------------------------------------------------------------------- register
+
+
+def test_names_are_the_lowest_that_are_free(desk: Any) -> None:
+    """Workers are ``worker-1``, ``worker-2`` …; a name that went is given again, in the order of numbers."""
+    assert [_register(desk) for _ in range(11)] == [f"worker-{n}" for n in range(1, 12)]
+    assert [row.name for row in desk.store.workers.rows()][-3:] == ["worker-9", "worker-10", "worker-11"]
+    desk.store.workers.remove("worker-3")
+    assert _register(desk) == "worker-3"
+
+
+def test_a_name_that_somebody_holds_is_passed_over(desk: Any) -> None:
+    """A name whose lock cannot be had, and one whose jobs are still to be rescued, are not given."""
+    desk.add("a")
+    desk.take("a", "worker-2")
+    assert desk.store.workers.orphaned() == ["worker-2"]
+    asked: list[str] = []
+    assert _register(desk, lambda name: asked.append(name) or name != "worker-1") == "worker-3"
+    assert asked == ["worker-1", "worker-3"]
+
+
+def test_the_lock_is_held_before_the_row_is_seen(desk: Any) -> None:
+    """While the lock is taken nobody sees the worker: nobody can take the new one for a dead one."""
+    seen: list[int] = []
+
+    def hold(_: str) -> bool:
+        look = sqlite3.connect(desk.store.path)
+        seen.append(look.execute("SELECT count(*) FROM workers").fetchone()[0])
+        look.close()
+        return True
+
+    _register(desk, hold)
+    assert seen == [0]
+    assert len(desk.store.workers.rows()) == 1
+
+
+def test_a_lock_that_fails_leaves_no_worker(desk: Any) -> None:
+    """An error while the lock is taken registers nobody."""
+
+    def hold(_: str) -> bool:
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        _register(desk, hold)
+    assert desk.store.workers.rows() == []
+
+
+REGISTER = """
+import fcntl, os
+from pathlib import Path
+from queuectl_nb.store.store import Store
+store = Store(Path(sys.argv[1]))
+held = []
+def hold(name):
+    handle = os.open(store.worker_dir / name, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    held.append(handle)
+    return True
+# go
+names = [store.workers.register(hold, pool=1, host="h", boot="b", queues=(), now=time.time()) for _ in range(5)]
+print(*names)
+"""
+
+
+def test_names_are_unique_among_processes(desk: Any, crowd: Any) -> None:
+    """Eight processes that register five workers each, at once, get forty names, and no two the same."""
+    for _ in range(8):
+        crowd.add(REGISTER, desk.store.path)
+    names = " ".join(crowd.go()).split()
+    assert sorted(names) == sorted(f"worker-{n}" for n in range(1, 41))
+
+
+def test_a_workers_row(desk: Any) -> None:
+    """What a worker is, from registration over its start to the request to stop."""
+    name = _register(desk, queues=["x", "y"])
+    workers = desk.store.workers
+    (row,) = workers.rows()
+    assert (row.name, row.pid, row.host, row.boot, row.pool, row.queues) == (name, None, "here", "b", 1, ("x", "y"))
+    assert (row.started_at, row.jobs_done, row.stop) == (desk.now, 0, None)
+    workers.running(name, 77, desk.now + 1)
+    assert [(row.pid, row.started_at) for row in workers.rows()] == [(77, desk.now + 1)]
+    assert workers.stop_of(name) is None
+    workers.ask_to_stop([name, "nobody"], "drain")
+    assert workers.stop_of(name) == "drain"
+    workers.ask_to_stop([name], "now")
+    workers.ask_to_stop([name], "drain")
+    assert workers.stop_of(name) == "now", "who was asked to stop now is not asked to take its time"
+    workers.remove(name)
+    assert workers.stop_of(name) == "now"
+
+
+def test_the_current_job_is_the_one_that_runs(desk: Any) -> None:
+    """Of several claimed ahead, the one whose start is recorded is shown; before that the one that starts first."""
+    desk.add("old", "older", priority=0)
+    desk.add("urgent", priority=1)
+    first, second, third = desk.claim(3)
+    assert first.job_id == "urgent"
+    assert desk.store.workers.current_jobs() == {"worker-1": "urgent"}
+    desk.turn(running=(second, 5, desk.now + 1))
+    assert desk.store.workers.current_jobs() == {"worker-1": "old"}
+    desk.turn(back=[first, third])
+
+
+# ---------------------------------------------------------------------- settings
+
+
+def test_a_setting_is_kept_until_it_is_unset(desk: Any) -> None:
+    """A value is checked, kept as it was meant, and read by everybody at once; unset, the default is back."""
+    table = desk.store.settings
+    assert table.read() == Settings.of({})
+    assert table.set("max-retries", "5") == ("max_retries", 5)
+    assert table.set("backoff_base", "1.5") == ("backoff_base", 1.5)
+    assert table.set("timeout", 10) == ("timeout", 10)
+    seen: list[Settings] = []
+    other = threading.Thread(target=lambda: seen.append(table.read()))
+    other.start()
+    other.join()
+    assert seen == [Settings.of({"max_retries": "5", "backoff_base": "1.5", "timeout": "10"})]
+    assert table.unset("max-retries") == ("max_retries", 3)
+    assert table.read().max_retries == 3
+    assert desk.rows("SELECT key, value FROM settings ORDER BY 1") == [("backoff_base", "1.5"), ("timeout", "10")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("backoff_base", "banana"),
+        ("backoff_base", 0),
+        ("max_retries", 0),
+        ("max_retries", 10**6),
+        ("timeout", -1),
+        ("timeout", float("nan")),
+        ("lease", 1),
+        ("output_limit", 2**40),
+        ("keep_env", "A=1"),
+        ("colour", "red"),
+        ("' OR 1=1--", "1"),
+    ],
+)
+def test_a_bad_setting_changes_nothing(desk: Any, key: str, value: object) -> None:
+    """An unknown key or a value out of bounds: exit code 2, nothing stored."""
+    before = desk.dump()
+    with pytest.raises(BadInput):
+        desk.store.settings.set(key, value)
+    with pytest.raises(BadInput):
+        desk.store.settings.unset(key if key not in SETTINGS else "colour")
+    assert desk.dump() == before
+
+
+@pytest.mark.parametrize("value", ["banana", "", "-1", "1e400", b"\xff\x00", 7.5, "\u0663", None])
+def test_a_setting_spoilt_by_hand_is_named_and_can_be_mended(desk: Any, value: object) -> None:
+    """A stored value that is none: reading ends with exit code 3 and the key; ``set`` and ``unset`` mend it."""
+    for mend in (lambda: desk.store.settings.set("max_retries", 4), lambda: desk.store.settings.unset("max_retries")):
+        with desk.store.db.write() as connection:
+            sql = (
+                "INSERT OR REPLACE INTO settings (key, value) VALUES ('max_retries', coalesce(?, CAST(x'ff' AS TEXT)))"
+            )
+            connection.execute(sql, (value,))  # None stands for text that is no UTF-8
+        with pytest.raises(SpoiltSetting, match=r"^setting max_retries is spoilt") as caught:
+            desk.store.settings.read()
+        assert caught.value.exit_code == 3
+        mend()
+    assert desk.store.settings.read().max_retries == 3
