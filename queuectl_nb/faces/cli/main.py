@@ -66,7 +66,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, QueuectlError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        from queuectl_nb.faces.cli.usage import describe  # noqa: PLC0415 - only mistakes need it
+        from queuectl_nb.commands.usage import describe  # noqa: PLC0415 - only mistakes need it
 
         return describe(error), BadInput.exit_code
     if isinstance(error, OSError):
@@ -97,7 +97,7 @@ def _show(result: Result, shape: str) -> int:
 
 def _fail(text: str, code: int) -> int:
     """Write an error as one line, whatever is in it."""
-    from queuectl_nb.faces.cli.plain import visible  # noqa: PLC0415
+    from queuectl_nb.forms.plain import visible  # noqa: PLC0415
 
     sys.stderr.write(f"queuectl: {visible(text)}\n")
     return code

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.faces.cli.colours import Colours
+from queuectl_nb.forms.colours import Colours
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output

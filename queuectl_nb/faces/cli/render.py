@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from queuectl_nb.faces.cli.plain import cell
+from queuectl_nb.forms.plain import cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

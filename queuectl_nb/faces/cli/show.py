@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.commands.results import Listing, Output, Running, Said, Shown, Stream, Waits
-from queuectl_nb.faces.cli import data, plain
+from queuectl_nb.forms import data, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
