@@ -1,0 +1,55 @@
+"""A queue on which jobs are run without workers: what a command shows needs outcomes, not processes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb.model.attempt import Ending, Usage
+from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.outcome import Exited, Outcome
+from queuectl_nb.store.claims import Claims, Ended
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.queue import Queue
+
+
+@dataclass
+class Hands:
+    """Does by hand what workers do."""
+
+    queue: Queue
+
+    def add(self, *ids: str, **fields: Any) -> None:
+        """Enqueue a job for each id."""
+        self.queue.enqueue_specs([JobSpec.of({"command": "true", **fields, "id": each}) for each in ids])
+
+    def claim(self, job_id: str) -> Lease:
+        """Claim as ``worker-1`` does; it must be this job's turn."""
+        claims = Claims(self.queue.store.db, "worker-1", "here")
+        (lease,) = claims.turn(want=1, settings=self.queue.settings, now=time.time(), rand=0.0).leases
+        assert lease.job_id == job_id
+        return lease
+
+    def run(self, job_id: str, outcome: Outcome | None = None, **facts: Any) -> None:
+        """Claim this job and record how it ended, with exit code 0 unless told."""
+        now = time.time()
+        usage = Usage(0.25, 0.125, 1024 * 1024)
+        ending = Ending(finished_at=now + 0.5, started_at=now, pid=42, usage=usage, **facts)
+        claims = Claims(self.queue.store.db, "worker-1", "here")
+        ended = Ended(self.claim(job_id), outcome or Exited(0), ending)
+        claims.turn(ended=[ended], settings=self.queue.settings, now=now, rand=0.0)
+
+    def kill(self, job_id: str) -> None:
+        """Let a job with one attempt fail."""
+        self.run(job_id, Exited(1), stderr="it broke\n", stderr_size=9)
+
+
+@pytest.fixture
+def hands(queue: Queue) -> Hands:
+    """Return hands on the fresh queue."""
+    return Hands(queue)
