@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.store.spool import STREAMS, keep
+from queuectl_nb.store.keep import keep
+from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The spool: files beside the database into which jobs write, and what is kept of them afterwards.
+"""The spool: files beside the database into which jobs write.
 
 An attempt begins in its worker's own pair of files, the slot, which is used again and again: making two files for a
 command that lives a millisecond would cost as much as the command. One that lives longer, or prints more, gets files
@@ -10,39 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import math
 import os
-import stat
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
+from queuectl_nb.store.result import take_result
 from queuectl_nb.store.trim import next_data
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["STREAMS", "Kept", "Seal", "Slot", "Spool", "keep"]
+__all__ = ["STREAMS", "Seal", "Slot", "Spool"]
 
 STREAMS = ("stdout", "stderr")
-MAX_RESULT = 16 * 1024 * 1024
-"""Bytes of JSON that a job may leave as its result."""
-MAX_DEPTH = 500
-"""Levels of lists and objects in a result: what every SQLite and every Python can read back."""
 TOKEN_LENGTH = 32
 _FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-class Kept(NamedTuple):
-    """What the database keeps of a stream: all of it as head, or head and tail; ``size`` is the whole, in bytes."""
-
-    head: str | bytes
-    tail: str | bytes | None
-    size: int
-    spooled: bool
-    """Whether the rest stays in the spool."""
-
-
-NOTHING = Kept("", None, 0, spooled=False)
 
 
 class Slot:
@@ -166,25 +147,7 @@ class Spool:
 
     def result(self, token: str) -> tuple[str | None, str | None]:
         """Return the JSON that the job left, tidied, and what is wrong with it (None: nothing)."""
-        try:
-            # never waits, as a FIFO would, and never follows a link
-            handle = os.open(
-                f"{self.folder}/{token}.result", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-            )
-        except FileNotFoundError:
-            return None, None
-        except OSError as error:
-            return None, f"its result was not taken: {error.strerror}"
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                return None, "its result was not taken: not a regular file"
-            if found.st_size > MAX_RESULT:
-                return None, f"its result was not taken: {found.st_size} bytes, {MAX_RESULT} at most"
-            try:
-                return _tidy(file.read(MAX_RESULT)), None
-            except (ValueError, RecursionError, OSError) as error:
-                return None, f"its result was not taken: not valid JSON ({error})"
+        return take_result(f"{self.folder}/{token}.result")
 
     def remove(self, token: str, *, spare: frozenset[str] = frozenset()) -> None:
         """Remove an attempt's files, those of the streams in ``spare`` aside."""
@@ -215,22 +178,6 @@ class Spool:
         return found
 
 
-def keep(path: str, limit: int) -> Kept:
-    """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end."""
-    try:
-        size = os.stat(path).st_size  # noqa: PTH116 - on the hot path: mostly there is nothing
-        if not size:
-            return NOTHING
-        if size <= limit:
-            return Kept(_text(_read(path, 0, size)), None, size, spooled=False)
-        half = limit // 2
-        head = _cut_end(_read(path, 0, half))
-        tail = _cut_start(_read(path, size - half, half))
-    except FileNotFoundError:
-        return NOTHING
-    return Kept(_text(head), _text(tail), size, spooled=True)
-
-
 def _open_locked(path: str) -> int:
     """Open a file for appending and lock it; raise BlockingIOError where somebody holds it."""
     handle = os.open(path, _FLAGS, 0o600)
@@ -240,69 +187,3 @@ def _open_locked(path: str) -> int:
         os.close(handle)
         raise
     return handle
-
-
-def _read(path: str, offset: int, count: int) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        return os.pread(handle, count, offset)
-    finally:
-        os.close(handle)
-
-
-def _tidy(raw: bytes) -> str:
-    """Return JSON as the database takes it; NaN and infinities, which JSON does not have, become null."""
-    value = json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
-        msg = f"nested deeper than {MAX_DEPTH} levels"
-        raise ValueError(msg)
-    return json.dumps(value, allow_nan=False)
-
-
-def _finite(digits: str) -> float | None:
-    number = float(digits)
-    return number if math.isfinite(number) else None
-
-
-def _is_deep(value: Any) -> bool:  # noqa: ANN401 - JSON
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for each in level
-            if isinstance(each, list | dict)
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _text(raw: bytes) -> str | bytes:
-    """Return clean UTF-8 as text, so that every SQLite tool shows it; anything else stays bytes."""
-    if b"\0" in raw:
-        return raw
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
-
-
-def _cut_end(raw: bytes) -> bytes:
-    """Drop a character that the cut halved at the end."""
-    for back in range(1, min(4, len(raw) + 1)):
-        byte = raw[-back]
-        if byte < 0x80:  # noqa: PLR2004 - ASCII: nothing halved
-            return raw
-        if byte >= 0xC0:  # noqa: PLR2004 - a leading byte: how many should follow it?
-            need = 2 + (byte >= 0xE0) + (byte >= 0xF0)  # noqa: PLR2004
-            return raw[:-back] if need > back else raw
-    return raw
-
-
-def _cut_start(raw: bytes) -> bytes:
-    """Drop a character that the cut halved at the start."""
-    start = 0
-    while start < min(3, len(raw)) and raw[start] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte
-        start += 1
-    return raw[start:]

@@ -1,0 +1,75 @@
+"""What the database keeps of a stream: all of it, or its two ends."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+__all__ = ["NOTHING", "Kept", "keep"]
+
+
+class Kept(NamedTuple):
+    """What the database keeps of a stream: all of it as head, or head and tail; ``size`` is the whole, in bytes."""
+
+    head: str | bytes
+    tail: str | bytes | None
+    size: int
+    spooled: bool
+    """Whether the rest stays in the spool."""
+
+
+NOTHING = Kept("", None, 0, spooled=False)
+
+
+def keep(path: str, limit: int) -> Kept:
+    """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end."""
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116 - on the hot path: mostly there is nothing
+        if not size:
+            return NOTHING
+        if size <= limit:
+            return Kept(_text(_read(path, 0, size)), None, size, spooled=False)
+        half = limit // 2
+        head = _cut_end(_read(path, 0, half))
+        tail = _cut_start(_read(path, size - half, half))
+    except FileNotFoundError:
+        return NOTHING
+    return Kept(_text(head), _text(tail), size, spooled=True)
+
+
+def _read(path: str, offset: int, count: int) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.pread(handle, count, offset)
+    finally:
+        os.close(handle)
+
+
+def _text(raw: bytes) -> str | bytes:
+    """Return clean UTF-8 as text, so that every SQLite tool shows it; anything else stays bytes."""
+    if b"\0" in raw:
+        return raw
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def _cut_end(raw: bytes) -> bytes:
+    """Drop a character that the cut halved at the end."""
+    for back in range(1, min(4, len(raw) + 1)):
+        byte = raw[-back]
+        if byte < 0x80:  # noqa: PLR2004 - ASCII: nothing halved
+            return raw
+        if byte >= 0xC0:  # noqa: PLR2004 - a leading byte: how many should follow it?
+            need = 2 + (byte >= 0xE0) + (byte >= 0xF0)  # noqa: PLR2004
+            return raw[:-back] if need > back else raw
+    return raw
+
+
+def _cut_start(raw: bytes) -> bytes:
+    """Drop a character that the cut halved at the start."""
+    start = 0
+    while start < min(3, len(raw)) and raw[start] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte
+        start += 1
+    return raw[start:]

@@ -1,0 +1,78 @@
+"""The JSON that a job may leave as its result: taken from any file that it could have made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from typing import Any
+
+__all__ = ["MAX_DEPTH", "MAX_RESULT", "take_result"]
+
+MAX_RESULT = 16 * 1024 * 1024
+"""Bytes of JSON that a job may leave as its result."""
+MAX_DEPTH = 500
+"""Levels of lists and objects in a result: what every SQLite and every Python can read back."""
+
+
+def take_result(path: str) -> tuple[str | None, str | None]:
+    """Return the JSON in ``path``, tidied, and what is wrong with it (None: nothing); two Nones without a file."""
+    try:
+        # never waits, as a FIFO would, and never follows a link
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, f"its result was not taken: {error.strerror}"
+    try:
+        return _read(handle), None
+    except (ValueError, OSError) as error:
+        return None, f"its result was not taken: {error}"
+    finally:
+        os.close(handle)
+
+
+def _read(handle: int) -> str:
+    """Return the JSON of an open file; raise ValueError where it is none, and other errors that a file may give."""
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        msg = "not a regular file"
+        raise ValueError(msg)
+    if found.st_size > MAX_RESULT:
+        msg = f"{found.st_size} bytes, {MAX_RESULT} at most"
+        raise ValueError(msg)
+    try:
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return _tidy(file.read(MAX_RESULT))
+    except (ValueError, RecursionError) as error:
+        msg = f"not valid JSON ({error})"
+        raise ValueError(msg) from error
+
+
+def _tidy(raw: bytes) -> str:
+    """Return JSON as the database takes it; NaN and infinities, which JSON does not have, become null."""
+    value = json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
+        msg = f"nested deeper than {MAX_DEPTH} levels"
+        raise ValueError(msg)
+    return json.dumps(value, allow_nan=False)
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _is_deep(value: Any) -> bool:  # noqa: ANN401 - JSON
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for each in level
+            if isinstance(each, list | dict)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
