@@ -52,7 +52,10 @@ def list_(session: Session) -> Listing:
 @click.option("--all", "everything", is_flag=True, help="Every dead job.")
 @click.pass_obj
 def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
-    """Give dead jobs a fresh budget and queue them again; several: all or none."""
+    """Queue dead jobs again with a fresh budget.
+
+    Several: all or none.
+    """
     queue = session.queue()
     return said_of(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
 
@@ -62,7 +65,10 @@ def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
 @click.option("--all", "everything", is_flag=True, help="Every dead job.")
 @click.pass_obj
 def purge(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
-    """Remove dead jobs for good; several: all or none."""
+    """Remove dead jobs for good.
+
+    Several: all or none.
+    """
     gone = session.queue().purge_dead(*ids, all=everything)
     lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
     return Said(lines, lambda: gone, lambda: gone)

@@ -114,16 +114,20 @@ class Logs:
         Without ``number`` the attempts follow one another until the job is at rest; a job that has not started is
         waited for. ``tail`` begins with that many last lines of what is there.
         """
-        seen = 0
+        self.attempt(job_id, number)
+        seen = {attempt.token for attempt in self.store.reading.attempts(job_id)[:-1]} if number is None else set()
         while True:
-            attempt = self.attempt(job_id, number)
-            job = self.store.jobs.get(job_id)
-            if attempt is not None and attempt.number > seen:
-                yield from self._follow_attempt(attempt, tail if not seen else None)
-                seen = attempt.number
-            elif job.state in AT_REST or number is not None:
-                return
-            else:
+            # the job first: what it did until it came to rest is in the history that is read after it
+            over = self.store.jobs.get(job_id).state in AT_REST or number is not None
+            history = self.store.reading.attempts(job_id)
+            fresh = [each for each in history if each.token not in seen and number in (None, each.number)]
+            for attempt in fresh:
+                yield from self._follow_attempt(attempt, tail)
+                tail = None
+                seen.add(attempt.token)
+            if not fresh:
+                if over:
+                    return
                 time.sleep(FOLLOW_PACE)
 
     def _follow_attempt(self, attempt: AttemptRecord, tail: int | None) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,163 @@
+"""``log``: the seed's frame, the bare streams, and what is still being written."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.model.outcome import Exited
+from tests.engine.bench import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb.queue import Queue
+    from tests.commands.conftest import Hands
+    from tests.conftest import Ran
+
+RULE = "---------------------------------"
+
+
+def written(out: str | bytes, err: str | bytes = "") -> dict[str, object]:
+    """Return the facts of an attempt that wrote this."""
+    return {"stdout": out, "stdout_size": len(out), "stderr": err, "stderr_size": len(err)}
+
+
+def test_the_log_is_framed_as_the_seeds(run: Callable[..., Ran], hands: Hands) -> None:
+    """The whole page is the seed's, letter by letter."""
+    hands.add("job-4")
+    hands.run("job-4", **written("'I am important'\n"))
+    assert run("log", "job-4").stdout == (
+        f"{RULE}\nLogs for Job: job-4\nState: completed\n{RULE}\n\n"
+        f"--- STDOUT ---\n'I am important'\n\n--- STDERR ---\n(empty)\n\n{RULE}\n"
+    )
+
+
+def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], hands: Hands) -> None:
+    """A job that never ran, and one that wrote only errors, show both headings."""
+    hands.add("a", "b")
+    frame = "--- STDOUT ---\n(empty)\n\n--- STDERR ---\n(empty)\n"
+    assert f"State: pending\n{RULE}\n\n{frame}\n{RULE}\n" in run("log", "b").stdout
+    hands.run("a", **written("", "oh no"))
+    assert "--- STDOUT ---\n(empty)\n\n--- STDERR ---\noh no\n\n" in run("log", "a").stdout
+
+
+def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], hands: Hands) -> None:
+    """In a pipe, ``--stdout`` gives the bytes and nothing else."""
+    hands.add("a")
+    raw = b"\x1b[31mred\x00\xff\r\n no end"
+    hands.run("a", **written(raw, "err\n"))
+    assert run("log", "a", "--stdout").out == raw
+    assert run("log", "a", "--stderr").out == b"err\n"
+    assert run("log", "a", "--stdout", "--stderr").out == raw + b"err\n"
+
+
+def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+    """``--attempt`` names one of several, the newest otherwise; ``--tail`` keeps the last lines of each stream."""
+    queue.set("backoff_max", 0)
+    hands.add("a")
+    hands.run("a", Exited(1), **written("1\n2\n3\n", "x\ny\n"))
+    hands.run("a", **written("second\n"))
+    assert run("log", "a", "--stdout").out == b"second\n"
+    assert run("log", "a", "--stdout", "--attempt", "1").out == b"1\n2\n3\n"
+    assert run("log", "a", "--stdout", "--stderr", "--attempt", "1", "--tail", "1").out == b"3\ny\n"
+    assert run("log", "a", "--stdout", "--tail", "0").out == b""
+    assert "\nAttempt: 1\n" in run("log", "a", "--attempt", "1").stdout
+
+
+def test_the_log_as_data_is_the_attempt(run: Callable[..., Ran], hands: Hands) -> None:
+    """JSON gives the attempt with its streams as text; null for a job that never ran."""
+    hands.add("a", "b")
+    hands.run("a", **written(b"1\n\xff\n"))
+    attempt = json.loads(run("log", "a", "--json", "--tail", "1").stdout)
+    assert (attempt["number"], attempt["outcome"], attempt["stdout"]) == (1, "succeeded", "\ufffd\n")
+    assert run("log", "b", "--json").stdout == "null\n"
+
+
+def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], hands: Hands) -> None:
+    """Titles, links, the clipboard, cursor moves and bidi marks never reach a terminal; colours do, and are ended."""
+    hands.add("a")
+    evil = "\x1b[31mred \x1b]0;title\x07\x1b]52;c;eA==\x1b\\\x1b[2J\x9b1A\u202e1\r2\n"
+    hands.run("a", **written(evil))
+    shown = run("log", "a", terminal=True).stdout
+    assert "--- STDOUT ---\n\x1b[31mred 1\n2\n" in shown
+    assert shown.count("\x1b") == 2
+    assert "\x1b[0m" in shown
+
+
+def test_no_color_takes_the_colours_too(run: Callable[..., Ran], hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With NO_COLOR a terminal gets plain text."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    hands.add("a")
+    hands.run("a", **written("\x1b[31mred\x1b[0m\n"))
+    assert "\x1b" not in run("log", "a", terminal=True).stdout
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_log_is_followed_to_the_end(framed: bool, run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:  # noqa: FBT001
+    """``--follow`` waits for the job, gives what is written as it is written, and ends with the job."""
+    hands.add("a")
+    lease_of: list[str] = []
+    seen: list[bytes] = []
+
+    def job() -> None:
+        """Run as a worker would: open the spool, write, end."""
+        hands_here = type(hands)(queue)
+        lease = hands_here.claim("a")
+        lease_of.append(lease.token)
+        path = queue.store.spool.path(lease.token, "stdout")
+        path.write_bytes(b"one\n")
+        until(lambda: b"one" in b"".join(seen) or time.monotonic() > began + 1)
+        with path.open("ab") as file:
+            file.write(b"two\n")
+        end(hands_here, lease)
+
+    began = time.monotonic()
+    thread = threading.Thread(target=job)
+    thread.start()
+    ran = run("log", "a", "--follow", *([] if framed else ["--stdout"]))
+    thread.join()
+    if framed:
+        head = f"{RULE}\nLogs for Job: a\n"
+        assert ran.stdout.startswith(head)
+        assert ran.stdout.endswith(f"--- STDOUT ---\none\ntwo\n\n{RULE}\n")
+    else:
+        assert ran.out == b"one\ntwo\n"
+
+
+def test_attempts_follow_one_another(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+    """Without ``--attempt`` no attempt is missed, however fast they come, until the job is at rest."""
+    queue.set("backoff_max", 0)
+    hands.add("a", max_retries=9)
+
+    def job() -> None:
+        for number in range(1, 9):
+            hands.run("a", Exited(1), **written(f"try {number}\n"))
+        hands.run("a", **written("done\n"))
+
+    thread = threading.Thread(target=job)
+    thread.start()
+    ran = run("log", "a", "--follow", "--stdout")
+    thread.join()
+    lines = ran.stdout.splitlines()
+    assert lines[-1] == "done"
+    assert lines[:-1] == [f"try {number}" for number in range(10 - len(lines), 9)]
+
+
+def end(hands: Hands, lease: object) -> None:
+    """Record that the attempt succeeded, its output staying in the spool."""
+    from queuectl_nb.model.attempt import Ending
+    from queuectl_nb.store.claims import Claims, Ended
+
+    claims = Claims(hands.queue.store.db, "worker-1", "here")
+    ending = Ending(finished_at=time.time(), started_at=time.time(), pid=42, stdout="one\ntwo\n", stdout_size=8)
+    claims.turn(
+        ended=[Ended(lease, Exited(0), ending)],  # type: ignore[arg-type]
+        settings=hands.queue.settings,
+        now=time.time(),
+        rand=0.0,
+    )
