@@ -36,9 +36,21 @@ def write_lines(out: TextIO, value: Any) -> None:  # noqa: ANN401
 
 def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows with a header; what is inside a field comes as JSON, and no text can be taken for a formula."""
-    writer = csv.writer(out, lineterminator="\n")
+    # csv quotes a field for what the line ends with: only so is a bare CR in a command quoted too
+    writer = csv.writer(_UnixLines(out), lineterminator="\r\n")
     writer.writerow(fields)
     writer.writerows([_field(row.get(key)) for key in fields] for row in rows)
+
+
+class _UnixLines:
+    """Writes csv's lines with a plain newline, as shell tools expect them."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, line: str) -> None:
+        """Write one line of the table."""
+        self._out.write(line.removesuffix("\r\n") + "\n")
 
 
 def _field(value: Any) -> Any:  # noqa: ANN401
