@@ -44,9 +44,18 @@ def _running(result: Running, _shape: str) -> int:
 
 def _stream(result: Stream, _shape: str) -> int:
     for line in result.lines:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(_encodable(line) + "\n")
         sys.stdout.flush()
     return result.exit_code()
+
+
+def _encodable(line: str) -> str:
+    """Return a line with its ticks and crosses as words where stdout has no such characters."""
+    try:
+        line.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return line.replace("✓", "[ok]").replace("✗", "[FAILED]")
+    return line
 
 
 def _data(value: Any, shape: str) -> None:  # noqa: ANN401 - any JSON

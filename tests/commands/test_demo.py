@@ -1,0 +1,54 @@
+"""``demo``: five flows, real workers, under 40 seconds."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+from queuectl_nb.commands import flows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pytest
+
+    from queuectl_nb.commands.stage import Stage
+    from tests.conftest import Ran
+
+
+def test_the_demo_passes_in_time(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All flows pass within 40 seconds, each command and its outcome is shown, and nothing is left behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    began = time.monotonic()
+    ran = run("demo")
+    assert ran.exit_code == 0, ran.stdout
+    assert time.monotonic() - began < 40
+    for number in range(1, 6):
+        assert f"Flow {number}: " in ran.stdout
+    assert "  $ queuectl enqueue --id job-success" in ran.stdout
+    assert "✓" in ran.stdout
+    assert "✗" not in ran.stdout
+    assert not list(tmp_path.glob("queuectl-demo-*"))
+
+
+def test_a_flow_that_fails_is_1(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that fails, and a command that is refused, are crosses; the other flows are played all the same."""
+
+    def failing(stage: Stage) -> Iterator[str]:
+        yield stage.check("one and one are three", ok=False)
+
+    def refused(stage: Stage) -> Iterator[str]:
+        yield stage.do("config set nothing 1")
+
+    def fine(stage: Stage) -> Iterator[str]:
+        yield stage.do("status")
+
+    monkeypatch.setattr(flows, "FLOWS", (("fails", failing), ("is refused", refused), ("is fine", fine)))
+    ran = run("demo")
+    assert ran.exit_code == 1
+    assert "✗ one and one are three" in ran.stdout
+    assert "✗ setting 'nothing' is unknown" in ran.stdout
+    assert "$ queuectl status" in ran.stdout
+    assert "2 check(s) failed" in ran.stdout
