@@ -1,0 +1,187 @@
+"""Where a reader of shell text stands: in plain words, where a quoted value is one word, or somewhere else.
+
+Follows quotes, escapes, comments and substitutions through the text as ``/bin/sh`` does, for dash and bash alike.
+Where the two differ, or where only a whole parser could tell, it says so and never guesses.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ShellReader"]
+
+_SEPARATORS = frozenset(" \t\n;&|()<>")
+_SUBSTITUTION = frozenset({"$(", "<(", ">("})
+_PLAIN = _SUBSTITUTION | {"("}
+"""What opens a place in which words are plain again."""
+_GLUE = {"$": "follows a $", "\\": "follows a backslash"}
+_INSIDE = {
+    "'": "stands inside quotes",
+    '"': "stands inside quotes",
+    "$'": "stands inside quotes",
+    "`": "stands inside backticks, which quotes do not protect",
+    "((": "stands inside ((...)), which quotes do not protect",
+    "$((": "stands inside $((...)), which quotes do not protect",
+    "${": "stands inside ${...}",
+    "#": "stands in a comment",
+}
+
+
+class ShellReader:
+    """Reads a text piece by piece and tells what a quoted value put in at that point would meet.
+
+    >>> reader = ShellReader()
+    >>> reader.read("python train.py --lr ")
+    >>> reader.trouble is None
+    True
+    >>> reader.read("--name 'a ")
+    >>> reader.trouble
+    'stands inside quotes'
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first character."""
+        self._open: list[str] = []
+        self._before = ""  # the last character, where it matters to the next one: an unescaped \ $ ( < >
+        self._word = ""  # the present plain word, NUL standing for what is quoted in it
+        self._depth = 0  # of parentheses, in arithmetic
+        self._here = 0  # here-documents whose text begins at the next line
+        self._lost: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a quoted value would not arrive as it is at this point; None where it would."""
+        if self._lost:
+            return self._lost
+        if self._before in _GLUE:
+            return _GLUE[self._before]
+        return _INSIDE.get(self._open[-1]) if self._open else None
+
+    def value(self) -> None:
+        """Pass over a value that was put in, quoted: part of a word, nothing more."""
+        self._word += "\0"
+        self._before = ""
+
+    def read(self, text: str) -> None:
+        """Go on through ``text``."""
+        for char in text:
+            if self._lost:
+                return
+            before, self._before = self._before, ""
+            top = self._open[-1] if self._open else "("
+            if top in _PLAIN:
+                self._plain(char, before)
+            elif before == "\\":
+                self._escaped(char, top)
+            elif top == '"':
+                self._double(char, before)
+            elif top == "${":
+                self._expansion(char, before)
+            elif top in ("((", "$(("):
+                self._arithmetic(char, before, top)
+            else:
+                self._quiet(char, top)
+
+    def _plain(self, char: str, before: str) -> None:
+        if before == "\\":
+            self._word += "" if char == "\n" else "\0"
+        elif char == "#" and not self._word:
+            self._open.append("#")
+        elif char in "'\"":
+            self._open.append("$'" if before + char == "$'" else char)
+            self._word += "\0"
+        elif char in _SEPARATORS:
+            self._separator(char, before)
+        elif not self._special(char, before):
+            self._word += char
+
+    def _separator(self, char: str, before: str) -> None:
+        word, self._word = self._word, ""
+        if before == "$" and char == "(":
+            self._open.append("$(")
+            self._before = "("
+        elif word == "case" and "$(" in self._open:
+            self._lost = "follows a 'case' inside $(...), where only a whole parser can tell quotes"
+        elif char == "(" and word.endswith("="):
+            self._lost = "follows an array, where shells differ"
+        elif char == "(":
+            self._parenthesis(before)
+        elif char == ")":
+            if self._open and self._open.pop() in _SUBSTITUTION:
+                self._word = "\0"
+        elif char == "\n" and self._here:
+            self._lost = "follows the beginning of a here-document, which quotes do not protect"
+        elif char in "<>":
+            self._redirection(char, before)
+
+    def _redirection(self, char: str, before: str) -> None:
+        run = before + char if char == "<" and before.startswith("<") else char
+        self._here += {"<<": 1, "<<<": -1}.get(run, 0)
+        self._before = run
+
+    def _parenthesis(self, before: str) -> None:
+        if before == "(":  # arithmetic, or a subshell in a subshell: it ends with its parentheses all the same
+            self._open[-1] = "$((" if self._open[-1] == "$(" else "(("
+            self._depth = 2
+        else:
+            self._open.append(before + "(" if before in ("<", ">") else "(")
+            self._before = "("
+
+    def _special(self, char: str, before: str) -> bool:
+        """Take what means the same in plain words, double quotes and expansions; tell whether it was that."""
+        self._word += "\0" if char in "$`" else ""
+        if before == "$" and char == "$":  # the shell's own number
+            return True
+        if before == "$" and char == "[":
+            self._lost = "follows a $[, where shells differ"
+        elif before == "$" and char in "({":
+            self._open.append("$" + char)
+            self._before = char
+            self._word = ""
+        elif char == "`":
+            self._open.append(char)
+        elif char in "\\$":
+            self._before = char
+        else:
+            return False
+        return True
+
+    def _escaped(self, char: str, top: str) -> None:
+        if top == "$'" and char == "'":
+            self._lost = "follows a \\' inside $'...', where shells differ"
+
+    def _double(self, char: str, before: str) -> None:
+        if char == '"':
+            self._open.pop()
+            self._word = "\0"
+        else:
+            self._special(char, before)
+
+    def _expansion(self, char: str, before: str) -> None:
+        if char == "}":
+            self._open.pop()
+            self._word = "\0"
+        elif char in "'\"":
+            if '"' in self._open or before == "$":
+                self._lost = "follows quotes inside ${...}, where shells differ"
+            self._open.append(char)
+        else:
+            self._special(char, before)
+
+    def _arithmetic(self, char: str, before: str, top: str) -> None:
+        if char in "'\"`\\#" or before + char in ("$(", "${", "$["):
+            self._lost = f"follows quotes or a substitution inside {top}...)), where only a whole parser can tell"
+        self._depth += {"(": 1, ")": -1}.get(char, 0)
+        self._before = char if char == "$" else ""
+        if not self._depth:
+            self._open.pop()
+            self._word = "\0" if top == "$((" else ""
+
+    def _quiet(self, char: str, top: str) -> None:
+        """Wait for the end of a comment, of single quotes or of backticks."""
+        if top == "#":
+            if char == "\n":
+                self._open.pop()
+                self._plain(char, "")
+        elif char == top[-1]:
+            self._open.pop()
+        elif char == "\\" and top != "'":
+            self._before = char

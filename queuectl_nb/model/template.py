@@ -1,0 +1,169 @@
+"""Commands with ``{NAME}`` in them, filled so that the shell gets each value verbatim."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.shelltext import ShellReader
+from queuectl_nb.model.words import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Template"]
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_RESERVED = frozenset(
+    ["case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then"]
+).union(["time", "until", "while"])
+"""Words that the shell reads otherwise where a command may begin, unless they are quoted."""
+
+
+class _Value(NamedTuple):
+    """A placeholder: which value, whether as it stands, and whether to quote even what looks harmless."""
+
+    name: str
+    raw: bool
+    tight: bool
+
+    def __str__(self) -> str:
+        return f"{{{self.name}{':raw' if self.raw else ''}}}"
+
+
+class Template:
+    r"""A command with placeholders.
+
+    ``{NAME}`` is the value quoted for the shell, ``{NAME:raw}`` the value as it stands, ``{{`` and ``}}`` are braces.
+
+    Raises
+    ------
+    BadInput
+        A brace without its partner, something else than a plain name between braces, or a quoted value at a place
+        where the shell would not take it as one word: inside quotes, backticks, a comment and the like. The message
+        names the remedy.
+
+    >>> Template("echo {word} {{}}").fill({"word": "it's"})
+    'echo \'it\'"\'"\'s\' {}'
+    """
+
+    def __init__(self, text: str) -> None:
+        """Read ``text`` and refuse what cannot be filled safely."""
+        self.text = text
+        self._parts = _parts(text)
+        self.names: tuple[str, ...] = tuple(
+            dict.fromkeys(part.name for part in self._parts if isinstance(part, _Value))
+        )
+        """The names to be filled, each once, in their order."""
+        raws = [part for part in self._parts if isinstance(part, _Value) and part.raw]
+        self._watched = bool(raws)
+        self._check(dict.fromkeys((part.name for part in raws), ""))
+
+    def check(self, valid: Iterable[str]) -> None:
+        """Refuse a name that is not one of ``valid``; the message lists those."""
+        known = list(valid)
+        for name in self.names:
+            if name not in known:
+                there = ", ".join(known) or "none"
+                msg = f"{{{name}}} in the command is unknown; valid: {there} (and {{{{ for a brace)"
+                raise BadInput(msg)
+
+    def fill(self, values: Mapping[str, object]) -> str:
+        """Return the command with ``values`` in it.
+
+        Raises
+        ------
+        BadInput
+            A name has no value, or a value is no single text or number; a value put in as it stands opens quotes
+            around another one.
+        """
+        texts = {name: _text(name, values[name]) for name in self.names if name in values}
+        if len(texts) < len(self.names):
+            self.check(values)
+        if self._watched:
+            self._check(texts)
+        return "".join([part if isinstance(part, str) else _shell(part, texts[part.name]) for part in self._parts])
+
+    def _check(self, raw: Mapping[str, str]) -> None:
+        """Refuse a quoted value where the shell would not take it as one word, ``raw`` being what stands around it."""
+        reader = ShellReader()
+        for part in self._parts:
+            if isinstance(part, str):
+                reader.read(part)
+            elif part.raw:
+                reader.read(raw[part.name])
+            elif reader.trouble:
+                raise BadInput(_refusal(part, reader.trouble))
+            else:
+                reader.value()
+
+
+def _parts(text: str) -> list[str | _Value]:
+    """Split a template into literal texts and placeholders."""
+    parts: list[str | _Value] = []
+    literal = ""
+    end = 0
+    for token in _TOKEN.finditer(text):
+        literal += text[end : token.start()]
+        end = token.end()
+        if token[0] in ("{{", "}}"):
+            literal += token[0][0]
+        elif token[1] is None:
+            brace, place = token[0], token.start() + 1
+            msg = f"the command has a {brace} without its partner at character {place}; a brace itself is {brace * 2}"
+            raise BadInput(msg)
+        else:
+            parts += [literal, _placeholder(token[1], text[end : end + 1])]
+            literal = ""
+    return [*parts, literal + text[end:]]
+
+
+def _placeholder(inside: str, after: str) -> _Value:
+    name, colon, form = inside.partition(":")
+    what = f"{{{shown(inside)[1:-1]}}} in the command"
+    if not name.isidentifier():
+        msg = f"{what} is no plain name; write {{{{ and }}}} for braces themselves"
+        raise BadInput(msg)
+    if colon and form != "raw":
+        msg = (
+            f"{what}: there are {{{name}}} and {{{name}:raw}} only; format the value itself, or write {{{{ for a brace"
+        )
+        raise BadInput(msg)
+    # 2>file is not 2 >file: a number before a redirection must be quoted to stay a word
+    return _Value(name, form == "raw", after in ("<", ">"))
+
+
+def _text(name: str, value: object) -> str:
+    """Return a value as the text that the shell gets; refuse what has no one text."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        msg = f"{{{name}}} has no value"
+        raise BadInput(msg)
+    if hasattr(value, "__len__"):
+        msg = f"{{{name}}} is {type(value).__name__}, no single text or number; turn it into text first"
+        raise BadInput(msg)
+    return str(value)
+
+
+def _shell(part: _Value, text: str) -> str:
+    """Return a value for its place: one word to the shell, whatever is in it."""
+    if part.raw:
+        return text
+    quoted = shlex.quote(text)
+    if quoted == text and (part.tight or "=" in text or text in _RESERVED):
+        return f"'{text}'"
+    return quoted
+
+
+def _refusal(part: _Value, trouble: str) -> str:
+    """Return the line for a quoted value at a bad place, with the remedy."""
+    remedies = {
+        "stands inside quotes": "take the quotes away, the value is quoted by itself",
+        "follows a $": f"write ${{{part}}} for the shell's own, or take the $ away",
+        "follows a backslash": "take the backslash away",
+    }
+    remedy = remedies.get(trouble, "put it elsewhere")
+    return f"{part} in the command {trouble}: {remedy}; or write {{{part.name}:raw}} to put it in as it stands"

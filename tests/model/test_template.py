@@ -1,0 +1,239 @@
+"""Templates: whatever a value is, the shell gets it as one word, verbatim, or the template is refused."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.template import Template
+
+SHELLS = [shell for shell in ("/bin/sh", "/bin/dash", "/bin/bash") if Path(shell).exists()]
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
+nasty = st.text(st.sampled_from("'\"`$\\(){}[]<>|&;#~*?!=%\n\t -aé🐍"), max_size=20)
+
+ATTACKS = (
+    "`echo >pwned`",
+    "\necho >pwned\n",
+    "'$(echo >pwned)'",
+    '"$(echo >pwned)"',
+    "'\"$(echo >pwned);echo >pwned#\\",
+)
+QUOTING = ["'", "'", '"', '"', "\\", "`", "$'", '"$(', '"$(echo "', '))"', ')"', "$", "$$", "$#", "#", "<<E\n", "\nE\n"]
+NESTING = ["$(", ")", "(", "${{a:-", "${{#a}}", "}}", "$((", "))", "((", "$[", "]", "<(", "=(", "{{", "<", "<<<", "="]
+GRAMMAR = [
+    "echo",
+    " ",
+    " ",
+    "\n",
+    ";",
+    ";;",
+    "|",
+    "&&",
+    "case a in a)",
+    "case",
+    "esac",
+    "if true;then",
+    "fi",
+    "for i in",
+]
+
+
+def shell_says(command: str, shell: str = "/bin/sh") -> str:
+    """Return what the command prints, byte for byte."""
+    done = subprocess.run([shell, "-c", command], capture_output=True, check=True, timeout=20)
+    return done.stdout.decode()
+
+
+@settings(max_examples=150, deadline=None)
+@given(texts | nasty)
+@example('it\'s "quoted" $(id) `id` \\ é 🐍\n\n')
+@example("")
+@example("-n")
+@example("a=b")
+@example("2")
+def test_the_shell_gets_the_value_verbatim(value: str) -> None:
+    """Any text at all arrives as one word, in every shell that ``/bin/sh`` may be."""
+    command = Template("printf %s {x}").fill({"x": value})
+    for shell in SHELLS:
+        assert shell_says(command, shell) == value
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts | nasty, nasty)
+def test_values_side_by_side_and_inside_words_stay_apart(one: str, two: str) -> None:
+    """Placeholders may touch other text and each other, and stand in a substitution; nothing leaks over."""
+    command = Template('printf "%s|" --x={a}{b}.txt {b} "$(printf %s. {a})"').fill({"a": one, "b": two})
+    assert shell_says(command) == f"--x={one}{two}.txt|{two}|{one}.|"
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(st.sampled_from([*QUOTING, *NESTING, *GRAMMAR]) | st.just("{x}"), min_size=2, max_size=12),
+    st.sampled_from(ATTACKS),
+)
+def test_no_value_is_ever_run(pieces: list[str], attack: str) -> None:
+    """However odd the template: it is refused, or the value in it stays a value and is not executed."""
+    text = "".join(pieces)
+    if "()" in text.replace(" ", "").replace("\n", ""):
+        return  # would define functions that call themselves
+    try:
+        command = Template(text).fill({"x": attack})
+    except BadInput:
+        return
+    with TemporaryDirectory() as folder:
+        for shell in SHELLS[1:]:
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(
+                    [shell, "-c", command],
+                    cwd=folder,
+                    env={"PATH": "/nonexistent"},
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    check=False,
+                    timeout=5,
+                )
+            assert not Path(folder, "pwned").exists(), (shell, command)
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("no names", "no names"),
+        ("{x} {x}", "'a b' 'a b'"),
+        ("{x:raw}", "a b"),
+        ("'{x:raw}' \"${x:raw}\"", "'a b' \"$a b\""),
+        ("{{x}} {{{x}}} }}{{", "{x} {'a b'} }{"),
+        ("echo ${{HOME}} {x}", "echo ${HOME} 'a b'"),
+        ("awk '{{print $1}}' {x}", "awk '{print $1}' 'a b'"),
+        ("it\\'s {x}", "it\\'s 'a b'"),
+        ("'a'{x}\"b\"", "'a''a b'\"b\""),
+        ("echo a#b '#' {x} # {{fine}}", "echo a#b '#' 'a b' # {fine}"),
+        ("echo $(cat {x}) {x}", "echo $(cat 'a b') 'a b'"),
+        ('d="$(date "+%s")" run {x}', 'd="$(date "+%s")" run \'a b\''),
+        ("echo $((1 + 2)) {x}", "echo $((1 + 2)) 'a b'"),
+        ("cat <<E {x}\nE", "cat <<E 'a b'\nE"),
+        ("echo `id` {x}", "echo `id` 'a b'"),
+        ("# a comment\nrun {x}", "# a comment\nrun 'a b'"),
+        ("(cd {x}; ls) | sort", "(cd 'a b'; ls) | sort"),
+        ("run $$ $# {x}", "run $$ $# 'a b'"),
+        ("näme {é}", "näme 'ü'"),
+    ],
+)
+def test_a_template_is_filled(text: str, filled: str) -> None:
+    """Names become quoted values, ``:raw`` leaves them as they stand, doubled braces are braces."""
+    assert Template(text).fill({"x": "a b", "é": "ü"}) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("echo '{x}'", "{x} in the command stands inside quotes: take the quotes away"),
+        ('echo "{x}"', "inside quotes"),
+        ('echo "a\\"{x}"', "inside quotes"),
+        ("echo $'{x}'", "inside quotes"),
+        ('echo "$(echo "{x}")"', "inside quotes"),
+        ("echo `ls {x}`", "inside backticks"),
+        ("echo \\{x}", "follows a backslash: take the backslash away"),
+        ("echo ${x}", "write ${{x}} for the shell's own"),
+        ('cd "${HOME}/a"', "write ${{HOME}} for the shell's own"),
+        ("echo ${{a:-{x}}}", "inside ${...}"),
+        ("echo $((1 + {x}))", "inside $((...))"),
+        ("echo a # {x}", "in a comment"),
+        ("cat <<E\n{x}\nE", "here-document"),
+        ("echo $'a\\'b' {x}", "where shells differ"),
+        ("echo $[1] {x}", "where shells differ"),
+        ("echo \"${{a:-'}}'}}\" {x}", "where shells differ"),
+        ("echo $(case a in a) echo;; esac) {x}", "only a whole parser"),
+        ("a=({x})", "array"),
+        ("{x", "{ without its partner at character 1; a brace itself is {{"),
+        ("a } b", "} without its partner at character 3"),
+        ("{}", "{} in the command is no plain name; write {{ and }} for braces themselves"),
+        ("{x.y}", "no plain name"),
+        ("{x[0]}", "no plain name"),
+        ("{x!r}", "no plain name"),
+        ("{ x }", "no plain name"),
+        ("{0}", "no plain name"),
+        ("awk '{print $1}'", "write {{ and }} for braces"),
+        ("{x:>10}", "there are {x} and {x:raw} only"),
+        ("{x:}", "there are {x} and {x:raw} only"),
+        ("{\x1b]52;x}", "no plain name"),
+    ],
+)
+def test_what_cannot_be_filled_safely_is_refused_with_the_remedy(text: str, why: str) -> None:
+    """A template is refused before anything is filled, in one printable line that says what to write instead."""
+    with pytest.raises(BadInput) as caught:
+        Template(text)
+    assert why in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_raw_value_cannot_open_quotes_around_another() -> None:
+    """``:raw`` is the user's own risk, but it does not make a quoted value unsafe: that is refused at the filling."""
+    template = Template("{how:raw} {x}")
+    assert template.fill({"how": "env A='b c' nice", "x": "$(id)"}) == "env A='b c' nice '$(id)'"
+    with pytest.raises(BadInput, match="stands inside quotes"):
+        template.fill({"how": "don't", "x": "$(id)"})
+
+
+def test_unknown_names_list_the_valid_ones() -> None:
+    """A name without a value is told together with the names there are."""
+    with pytest.raises(BadInput, match=r"^\{lrr\} in the command is unknown; valid: lr, seed"):
+        Template("train {lrr}").fill({"lr": 1, "seed": 2})
+    with pytest.raises(BadInput, match="valid: none"):
+        Template("train {lr}").check([])
+
+
+def test_names_come_once_each_in_order() -> None:
+    """A template tells which names it needs."""
+    assert Template("{b} {a:raw} {b}").names == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("value", "filled"),
+    [
+        (0.1, "0.1"),
+        (3, "3"),
+        (True, "True"),
+        (Decimal("1.50"), "1.50"),
+        (PurePosixPath("/a b"), "'/a b'"),
+        (np.float32(0.1), "0.1"),
+        (np.int64(7), "7"),
+        (np.str_("a b"), "'a b'"),
+    ],
+)
+def test_single_values_are_written_as_python_writes_them(value: object, filled: str) -> None:
+    """Numbers, paths and NumPy's scalars are put in as ``str`` shows them."""
+    assert Template("{x}").fill({"x": value}) == filled
+
+
+@pytest.mark.parametrize("value", [None, b"a", [1], (1,), {"a": 1}, {1}, np.array([1, 2])], ids=repr)
+def test_what_is_no_single_value_is_refused(value: object) -> None:
+    """Nothing, bytes and containers have no one text: the user must say which."""
+    with pytest.raises(BadInput, match=r"^\{x\} (has no value|is \w+, no single text or number)"):
+        Template("{x}").fill({"x": value})
+
+
+def test_a_number_stays_a_word_before_a_redirection() -> None:
+    """``echo {n}>file`` writes the number into the file, and does not redirect that descriptor."""
+    with TemporaryDirectory() as folder:
+        subprocess.run(["/bin/sh", "-c", Template("echo {n}>out").fill({"n": 2})], cwd=folder, check=True)
+        assert Path(folder, "out").read_text() == "2\n"
+
+
+def test_a_value_in_the_place_of_the_command_is_the_command() -> None:
+    """A value such as ``A=1`` or ``if`` is looked for as a program, not taken for shell syntax."""
+    for word in ("A=1", "if", "done"):
+        done = subprocess.run(
+            ["/bin/sh", "-c", Template("{x}").fill({"x": word})], capture_output=True, check=False, env={"LC_ALL": "C"}
+        )
+        assert (done.returncode, b"not found" in done.stderr) == (127, True)
