@@ -173,7 +173,11 @@ class Queue:
                     raise
                 msg = f"row {number}: {refused}"
                 raise BadInput(msg) from None
-        return [Job(self, job_id) for job_id in self.enqueue_specs(specs, if_absent=if_absent)]
+        ids = self.enqueue_specs(specs, if_absent=if_absent)
+        for source in (rows, frame):
+            attrs: dict[Any, Any] = getattr(source, "attrs", {})
+            attrs["queuectl_ids"] = ids  # so that `results` knows a DataFrame's jobs
+        return [Job(self, job_id) for job_id in ids]
 
     def spec(self, wish: Mapping[str, Any]) -> JobSpec:
         """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""

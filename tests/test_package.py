@@ -1,0 +1,84 @@
+"""The package as a whole: its names, its weight, its version."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import queuectl_nb
+
+ROOT = Path(queuectl_nb.__file__).parents[1]
+HEAVY = {"IPython", "click", "numpy", "pandas", "psutil", "rich", "sqlite_utils", "tornado"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the top-level modules that a child has loaded after ``code``."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_public_names_are_there() -> None:
+    """Every name of ``__all__`` can be had, and an unknown one is an AttributeError that names it."""
+    for name in queuectl_nb.__all__:
+        assert getattr(queuectl_nb, name) is not None
+    assert set(queuectl_nb.__all__) <= set(dir(queuectl_nb))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = queuectl_nb.nonsense
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    """The package says the version that it is distributed as."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert queuectl_nb.__version__ == declared
+
+
+def test_import_of_the_package_loads_nothing_heavy() -> None:
+    """``import queuectl_nb`` costs next to nothing."""
+    assert not modules_after("import queuectl_nb") & (HEAVY | {"sqlite3", "asyncio"})
+
+
+def test_worker_and_pool_stay_lean() -> None:
+    """What a worker or pool process loads at its start is the standard library and our lower floors."""
+    code = "from queuectl_nb.engine import roles, pool, worker, local, orders"
+    assert not modules_after(code) & (HEAVY | {"asyncio"})
+
+
+def test_python_api_enqueues_without_pandas(queue_path: Path) -> None:
+    """A script that enqueues from dicts never loads pandas."""
+    code = f"from queuectl_nb import Queue; q = Queue({str(queue_path)!r}); q.enqueue_many([dict(command='true')])"
+    assert not modules_after(code) & (HEAVY - {"click"})
+
+
+def test_queue_and_job_pickle_as_names(queue_path: Path) -> None:
+    """A queue and a job sent to another process work there."""
+    import pickle
+
+    queue = queuectl_nb.Queue(queue_path)
+    job = queue.enqueue("true", id="sent")
+    code = "import pickle, sys, json; job = pickle.load(sys.stdin.buffer); print(json.dumps(job.to_dict()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(job),
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert json.loads(done.stdout)["id"] == "sent"
+
+
+def test_generated_documentation_is_current() -> None:
+    """The CLI reference, settings, fields, exit codes and the README's tables are what the code says."""
+    from docs.generate import expected
+
+    assert [str(path) for path, text in expected().items() if path.read_text("utf-8") != text] == []
