@@ -114,11 +114,11 @@ def _shell_words(words: Sequence[str]) -> str:
 def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Said:
     began = time.time()
     (job_id,) = queue.enqueue_specs([spec], if_absent=if_absent)
-    if if_absent and queue.store.jobs.get(job_id).created_at < began:
-        return said_of(queue, [job_id], "Job {id} is already in the queue.")
     line = f"Job enqueued: {job_id} (priority: {spec.priority})" + _when(spec)
-    answer = said_of(queue, [job_id], "")
-    return Said([line], lambda: answer.data()[0], lambda: queue.job(job_id))
+    if if_absent and queue.store.jobs.get(job_id).created_at < began:
+        line = f"Job {job_id} is already in the queue."
+    jobs = said_of(queue, [job_id], "")
+    return Said([line], lambda: jobs.data()[0], lambda: queue.job(job_id))
 
 
 def _when(spec: JobSpec) -> str:

@@ -108,6 +108,7 @@ def test_if_absent_leaves_the_job_as_it_is(run: Callable[..., Ran], queue: Queue
     assert run(*words).stdout == "Job enqueued: a (priority: 0)\n"
     ran = run(*words)
     assert (ran.exit_code, ran.stdout) == (0, "Job a is already in the queue.\n")
+    assert json.loads(run(*words, "--json").stdout)["id"] == "a"
     assert sum(queue.counts().values()) == 1
 
 

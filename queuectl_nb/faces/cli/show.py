@@ -103,11 +103,11 @@ def _writer(shape: str) -> Callable[..., None]:
 def _short_table(result: Listing) -> None:
     """Show the first rows of a listing, and say how many there are besides."""
     rows = list(result.rows(result.short))
-    if not rows:
-        sys.stdout.write(result.empty + "\n")
-    else:
-        _table([title for title, _ in result.columns], [_cells(row, result.columns) for row in rows])
     left = result.count() - len(rows) if result.count is not None else 0
+    if rows:
+        _table([title for title, _ in result.columns], [_cells(row, result.columns) for row in rows])
+    elif not left:
+        sys.stdout.write(result.empty + "\n")
     if left > 0:
         sys.stdout.flush()
         sys.stderr.write(f"queuectl: {left} more not shown; --limit N or --format json shows them\n")
