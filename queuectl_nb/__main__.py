@@ -1,8 +1,6 @@
 """``python -m queuectl_nb`` is the console command."""
 
-import sys
-
-from queuectl_nb.faces.cli.main import main
+from queuectl_nb.faces.cli.main import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -42,6 +42,11 @@ class Session:
             self._queue = self.opener(self.db, self.allow_network_fs)
         return self._queue
 
+    def close(self) -> None:
+        """Close the queue, if a command opened it: SQLite tidies up behind the last one."""
+        if self._queue is not None:
+            self._queue.close()
+
     def existing_queue(self) -> Queue | None:
         """Return the queue if its file is there: looking (for completion) must not make one."""
         from queuectl_nb.store.filesystem import find_queue  # noqa: PLC0415

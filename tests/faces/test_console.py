@@ -185,7 +185,7 @@ def test_a_wait_shows_a_bar_on_a_terminal(
 
 
 def test_an_enqueue_costs_little_more_than_its_imports(desk: Desk) -> None:
-    """A whole ``queuectl enqueue`` takes no more than twice the CPU of importing click and sqlite3 alone."""
+    """A whole ``queuectl enqueue`` takes less than 1.8 times the CPU of importing click and sqlite3 alone."""
 
     def cost(*words: str) -> float:
         """Return the CPU seconds of the cheapest of several runs."""
@@ -200,7 +200,7 @@ def test_an_enqueue_costs_little_more_than_its_imports(desk: Desk) -> None:
 
     cost("-m", "queuectl_nb", "enqueue", "--command", "true")
     bare = cost("-c", "import click, sqlite3")
-    assert cost("-m", "queuectl_nb", "enqueue", "--command", "true") < 2.0 * bare
+    assert cost("-m", "queuectl_nb", "enqueue", "--command", "true") < 1.8 * bare
 
 
 def test_detached_workers_need_no_terminal(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -15,16 +16,28 @@ from queuectl_nb.model.errors import BadInput, QueuectlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from queuectl_nb.commands.results import Result
     from queuectl_nb.queue.api import Queue
 
-__all__ = ["main"]
+__all__ = ["console", "main"]
 
 COMPLETE = "_QUEUECTL_COMPLETE"
 DEBUG = "QUEUECTL_DEBUG"
 INTERRUPTED = 130
 BROKEN = 3
+
+
+def console() -> NoReturn:
+    """Run the command that this process is, and leave at once.
+
+    Nothing is left to do after :func:`main`, and taking the interpreter apart would be a tenth of an enqueue.
+    """
+    code = main()
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -44,6 +57,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         _silence_stdout()
         return _fail(f"the answer could not be written ({error.strerror}); what was asked is done", BROKEN)
+    finally:
+        session.close()
     return code
 
 
