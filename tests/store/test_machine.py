@@ -1,0 +1,341 @@
+"""A queue against a model of it: whatever order people and workers act in, both say the same."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from queuectl_nb.model.attempt import Lease  # noqa: TC001 - a field of a dataclass
+from queuectl_nb.model.errors import NotFound, WrongState
+from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Returned
+from queuectl_nb.store.store import Store
+
+from .conftest import Desk
+
+REST = {"completed", "dead", "cancelled"}
+QUEUES = ["default", "gpu"]
+OUTCOMES = st.sampled_from([Exited(0), Exited(0), Exited(1), Exited(1), Lost("w"), Returned(), Cancelled()])
+WISHES = st.fixed_dictionaries(
+    {
+        "priority": st.integers(-1, 1),
+        "queue": st.sampled_from(QUEUES),
+        "max_retries": st.integers(1, 3),
+        "delay": st.sampled_from([0, 0, 0, 3]),
+        "after": st.lists(st.integers(1, 4), max_size=2) | st.just([]),
+    }
+)
+
+
+@dataclass
+class Job:
+    """A job as the model knows it."""
+
+    place: int
+    priority: int
+    queue: str
+    budget: int
+    due: float
+    after: list[str]
+    state: str = "pending"
+    used: int = 0
+    history: list[str] = field(default_factory=list)
+    lease: Lease | None = None
+    before: str = "pending"
+    cancel: bool = False
+
+
+class Model:
+    """What a queue is, in fifty lines of plain Python: the contract's words, without SQL, indexes or flags."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.jobs: dict[str, Job] = {}
+        self.paused: set[str] = set()
+        self.places = 0
+
+    def add(self, job_id: str, **facts: Any) -> None:
+        """Add a job; one that waits is blocked, or cancelled where that is hopeless."""
+        self.places += 1
+        job = self.jobs[job_id] = Job(self.places, **facts)
+        job.state = self.standing(job)
+
+    def standing(self, job: Job) -> str:
+        """Return the state in which a job begins anew."""
+        others = [self.jobs[other].state for other in job.after if other in self.jobs]
+        if any(state in ("dead", "cancelled") for state in others):
+            return "cancelled"
+        return "pending" if all(state == "completed" for state in others) else "blocked"
+
+    def claimable(self, now: float) -> list[str]:
+        """Return the ids in the order of work."""
+        ready = [
+            (-job.priority, job.place, job_id)
+            for job_id, job in self.jobs.items()
+            if job.state in ("pending", "failed") and job.due <= now and not {job.queue, "*"} & self.paused
+        ]
+        return [job_id for *_, job_id in sorted(ready)]
+
+    def rest(self, job_id: str, now: float, state: str | None = None) -> None:
+        """Bring a job to rest, or tell those that wait for it that it is gone (no state)."""
+        job = self.jobs[job_id]
+        job.state = state or job.state
+        for other_id, other in self.jobs.items():
+            if other.state == "blocked" and job_id in other.after:
+                if job.state != "completed":
+                    self.rest(other_id, now, "cancelled")
+                elif self.standing(other) == "pending":
+                    other.state, other.due = "pending", max(other.due, now)
+
+    def settle(self, job_id: str, outcome: Outcome, now: float) -> None:
+        """Record an ending."""
+        job = self.jobs[job_id]
+        job.history.append(outcome.name)
+        job.lease = None
+        cancel, job.cancel = job.cancel, False
+        if outcome == Exited(0):
+            self.rest(job_id, now, "completed")
+        elif cancel or isinstance(outcome, Cancelled):
+            self.rest(job_id, now, "cancelled")
+        elif isinstance(outcome, Returned):
+            job.state, job.used, job.due = "pending", job.used - 1, now
+        elif job.used >= job.budget:
+            self.rest(job_id, now, "dead")
+        else:
+            job.state, job.due = "failed", now + 2**job.used
+
+
+class Machine(RuleBasedStateMachine):
+    """People and workers at one queue."""
+
+    template: Path
+    ids = Bundle("ids")
+    leases = Bundle("leases")
+
+    def __init__(self) -> None:
+        """Begin with an empty queue."""
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        shutil.copyfile(self.template, self.folder / "q.db")
+        self.desk = Desk(Store(self.folder / "q.db"))
+        self.desk.store.db.connection().execute("PRAGMA synchronous = OFF")
+        self.model = Model()
+        self.made = 0
+
+    def teardown(self) -> None:
+        """Check the file, and remove it."""
+        self.desk.check()
+        self.desk.store.db.close()
+        shutil.rmtree(self.folder)
+
+    # ------------------------------------------------------------------ people
+
+    @initialize(target=ids, wishes=st.lists(WISHES, min_size=4, max_size=8))
+    def begin(self, wishes: list[dict[str, Any]]) -> MultipleResults[str]:
+        """Begin with some jobs, so that there is something to happen to."""
+        return multiple(*map(self._enqueue, wishes))
+
+    @rule(target=ids, wish=WISHES)
+    def enqueue(self, wish: dict[str, Any]) -> str:
+        """Add a job."""
+        return self._enqueue(wish)
+
+    def _enqueue(self, wish: dict[str, Any]) -> str:
+        """Add a job that waits for some of those before it; one that is not there any more refuses it."""
+        self.made += 1
+        job_id = f"j{self.made}"
+        after = list(dict.fromkeys(f"j{self.made - back}" for back in wish["after"] if back < self.made))
+        wish = {**wish, "after": after}
+        if all(other in self.model.jobs for other in after):
+            self.desk.add(job_id, **wish)
+            due = self.desk.now + wish["delay"]
+            facts = {"priority": wish["priority"], "queue": wish["queue"], "budget": wish["max_retries"]}
+            self.model.add(job_id, **facts, due=due, after=after)
+        else:
+            with pytest.raises(NotFound):
+                self.desk.add(job_id, **wish)
+        return job_id
+
+    def _verb(self, call: Any, job_id: str, takes: set[str]) -> bool:
+        """Call a verb; return whether it must have worked, having checked that it did or did not."""
+        job = self.model.jobs.get(job_id)
+        if job is None:
+            with pytest.raises(NotFound):
+                call([job_id], self.desk.now)
+        elif job.state not in takes:
+            with pytest.raises(WrongState):
+                call([job_id], self.desk.now)
+        else:
+            return True
+        return False
+
+    @rule(job_id=ids)
+    def retry(self, job_id: str) -> None:
+        """Retry a job."""
+        if not self._verb(self.desk.store.jobs.retry, job_id, REST | {"failed"}):
+            return
+        job = self.model.jobs[job_id]
+        state = "pending" if job.state == "failed" else self.model.standing(job)
+        if state == "cancelled":
+            with pytest.raises(WrongState):
+                self.desk.store.jobs.retry([job_id], self.desk.now)
+            return
+        self.desk.store.jobs.retry([job_id], self.desk.now)
+        job.used = job.used if job.state == "failed" else 0
+        job.state, job.due = state, self.desk.now
+
+    @rule(job_id=ids)
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job."""
+        if self._verb(self.desk.store.jobs.cancel, job_id, {"pending", "processing", "failed", "blocked"}):
+            self.desk.store.jobs.cancel([job_id], self.desk.now)
+            if self.model.jobs[job_id].state == "processing":
+                self.model.jobs[job_id].cancel = True
+            else:
+                self.model.rest(job_id, self.desk.now, "cancelled")
+
+    @precondition(lambda self: len(self.model.jobs) > 4)
+    @rule(job_id=ids)
+    def delete(self, job_id: str) -> None:
+        """Delete a job."""
+        if self._verb(self.desk.store.jobs.delete, job_id, REST | {"pending", "failed", "blocked"}):
+            self.desk.store.jobs.delete([job_id], self.desk.now)
+            if self.model.jobs[job_id].state != "completed":
+                self.model.rest(job_id, self.desk.now)
+            del self.model.jobs[job_id]
+
+    @precondition(lambda self: len(self.model.jobs) > 8)
+    @rule(age=st.sampled_from([5, 20]))
+    def prune(self, age: int) -> None:
+        """Prune what is at rest; with an age, what the file says is old enough."""
+        old = {
+            job_id
+            for job_id, updated in self.desk.rows("SELECT id, updated_at FROM jobs")
+            if self.model.jobs[job_id].state in REST and updated <= self.desk.now - age
+        }
+        assert self.desk.store.jobs.prune(age, self.desk.now)[0] == len(old)
+        for job_id in old:
+            del self.model.jobs[job_id]
+
+    @rule(queue=st.sampled_from([*QUEUES, None]), resume=st.sampled_from([True, True, False]))
+    def pause_or_resume(self, queue: str | None, resume: object) -> None:
+        """Pause or resume a queue, or all."""
+        if not resume:
+            self.desk.store.jobs.pause(queue, self.desk.now)
+            self.model.paused.add(queue or "*")
+        elif queue and "*" in self.model.paused and queue not in self.model.paused:
+            with pytest.raises(WrongState):
+                self.desk.store.jobs.resume(queue)
+        else:
+            self.desk.store.jobs.resume(queue)
+            self.model.paused = self.model.paused - {queue} if queue else set()
+
+    @rule(seconds=st.sampled_from([1, 2, 10]))
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        self.desk.now += seconds
+
+    # ------------------------------------------------------------------ workers
+
+    @rule(target=leases, worker=st.sampled_from(["worker-1", "worker-2"]), want=st.integers(1, 3))
+    def claim(self, worker: str, want: int) -> list[Lease]:
+        """Claim: exactly the first of those that are ready, in the order of work."""
+        wanted = self.model.claimable(self.desk.now)[:want]
+        leases = self.desk.claim(want, worker)
+        assert [lease.job_id for lease in leases] == wanted
+        for lease in leases:
+            job = self.model.jobs[lease.job_id]
+            job.before, job.state, job.used, job.lease = job.state, "processing", job.used + 1, lease
+            assert (lease.attempts, lease.number) == (job.used, len(job.history) + 1)
+        return leases
+
+    @rule(outcomes=st.lists(OUTCOMES, min_size=2, max_size=6), seconds=st.sampled_from([0, 3, 10]))
+    def work(self, outcomes: list[Outcome], seconds: int) -> None:
+        """Run some jobs, one after the other."""
+        for outcome in outcomes:
+            self.desk.now += seconds
+            for lease in self.claim("worker-3", 1):
+                self.settle([lease], outcome)
+
+    @precondition(lambda self: any(job.lease for job in self.model.jobs.values()))
+    @rule(leases=leases, outcome=OUTCOMES)
+    def settle(self, leases: list[Lease], outcome: Outcome) -> None:
+        """Bring results, late ones among them: only who still holds the job is heard."""
+        for lease in leases:
+            job = self.model.jobs.get(lease.job_id)
+            heard = job is not None and job.lease is not None and job.lease.token == lease.token
+            assert (self.desk.end(lease, outcome) is not None) == heard
+            if heard:
+                self.model.settle(lease.job_id, outcome, self.desk.now)
+
+    @rule(leases=leases)
+    def give_back(self, leases: list[Lease]) -> None:
+        """Give claims back that never started."""
+        self.desk.turn(back=leases)
+        for lease in leases:
+            job = self.model.jobs.get(lease.job_id)
+            if job is not None and job.lease is not None and job.lease.token == lease.token:
+                job.state, job.used, job.lease = job.before, job.used - 1, None
+                if job.cancel:
+                    job.cancel = False
+                    self.model.rest(lease.job_id, self.desk.now, "cancelled")
+
+    @rule(want=st.integers(1, 4), cancel=st.sampled_from([False, True]), first=st.sampled_from(["retry", "fail", ""]))
+    def stumble(self, want: int, cancel: object, first: str) -> None:
+        """Give claims back at once, cancelled meanwhile or not, of jobs that had just failed or been retried."""
+        if first:
+            for lease in self.claim("worker-4", 1):
+                self.settle([lease], Exited(1))
+                if first == "retry":
+                    self.retry(lease.job_id)
+                else:
+                    self.desk.now += 3
+        leases = self.claim("worker-4", want)
+        for lease in leases if cancel else []:
+            self.cancel(lease.job_id)
+        self.give_back(leases)
+
+    # ------------------------------------------------------------------ always
+
+    @invariant()
+    def both_say_the_same(self) -> None:
+        """States, budgets and histories are the model's; the tally is what is counted; held is what is open."""
+        found = {job_id: facts for job_id, *facts in self.desk.rows("SELECT id, state, attempts, cancel FROM jobs")}
+        assert found == {job_id: [job.state, job.used, int(job.cancel)] for job_id, job in self.model.jobs.items()}
+        history: dict[str, list[str]] = {job_id: [] for job_id in self.model.jobs}
+        for job_id, outcome in self.desk.rows(
+            "SELECT id, outcome FROM attempts JOIN jobs ON seq = job WHERE outcome IS NOT NULL ORDER BY job, number"
+        ):
+            history[job_id].append(outcome)
+        assert history == {job_id: job.history for job_id, job in self.model.jobs.items()}
+        counts: dict[str, int] = {}
+        for job in self.model.jobs.values():
+            counts[job.state] = counts.get(job.state, 0) + 1
+        assert {str(state): n for state, n in self.desk.store.reading.counts().items() if n} == counts
+        waiting = {job_id for job_id, job in self.model.jobs.items() if job.state in ("pending", "failed")}
+        ready = {job_id for (job_id,) in self.desk.rows("SELECT id FROM jobs WHERE ready = 1")}
+        assert ready <= waiting
+        assert {job_id for job_id in ready if self.model.jobs[job_id].due > self.desk.now} == set()
+
+
+def test_a_queue_is_what_its_model_is(template_path: Path) -> None:
+    """In random stories of people and workers, every answer and every state is that of the plain model."""
+    machine = type("ThisMachine", (Machine,), {"template": template_path})
+    run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=50))

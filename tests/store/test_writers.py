@@ -1,0 +1,58 @@
+"""Many writers at once: nobody is locked out, nobody waits long, nothing is lost (P10, short form)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+WRITERS = 16
+SECONDS = 3
+
+WRITER = """
+from pathlib import Path
+from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.outcome import Exited
+from queuectl_nb.model.attempt import Ending
+from queuectl_nb.store.claims import Claims, Ended
+from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.store import Store
+path, me, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+store = Store(path)
+claims, settings = Claims(store.db, me, "here"), store.settings.read()
+store.db.connection()
+# go
+longest, writes, done = 0.0, 0, 0
+end = time.monotonic() + seconds
+ended = []
+while time.monotonic() < end:
+    began = time.monotonic()
+    if writes % 2:
+        turn = claims.turn(ended=ended, want=1, settings=settings, now=time.time(), rand=0)
+        done += len(ended)
+        ended = [Ended(lease, Exited(0), Ending(time.time())) for lease in turn.leases]
+    else:
+        enqueue(store.db, [JobSpec("true")], cwd="/", kept_env={}, now=time.time())
+    longest = max(longest, time.monotonic() - began)
+    writes += 1
+claims.turn(back=[each.lease for each in ended], settings=settings, now=time.time(), rand=0)
+print(longest, writes, done)
+"""
+
+
+@pytest.mark.parametrize("writers", [WRITERS])
+def test_writers_in_a_tight_loop_never_wait_long(desk: Any, crowd: Any, record_property: Any, writers: int) -> None:
+    """Sixteen processes that write all the time: none is told "locked", none waits a second, and all is there."""
+    for number in range(writers):
+        crowd.add(WRITER, desk.store.path, f"writer-{number}", SECONDS)
+    found = [line.split() for line in crowd.go()]
+    longest = max(float(line[0]) for line in found)
+    writes, done = sum(int(line[1]) for line in found), sum(int(line[2]) for line in found)
+    record_property("longest_wait_s", longest)
+    record_property("writes_per_s", writes / SECONDS)
+    assert longest < 1
+    counts = desk.store.reading.counts()
+    assert counts["completed"] == done > 0
+    assert counts["processing"] == 0
+    assert sum(counts.values()) >= done
+    assert desk.rows("SELECT count(*) - count(DISTINCT job) FROM attempts") == [(0,)]
