@@ -8,8 +8,9 @@ starts, and whoever settles in the dead worker's place reads it.
 from __future__ import annotations
 
 import dataclasses
-import json
+import marshal
 import os
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import Ending, Usage
@@ -33,7 +34,10 @@ LARGEST_STREAM = 16 * 1024
 """Bytes of a stream that an entry holds; a larger one must lie in a file of its own by then."""
 _KINDS = {kind.__name__: kind for kind in (Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost)}
 _FACTS = tuple(field.name for field in dataclasses.fields(Ending) if field.name != "usage")
-_USAGE = tuple(field.name for field in dataclasses.fields(Usage))
+_facts_of = attrgetter(*_FACTS)
+_usage_of = attrgetter(*(field.name for field in dataclasses.fields(Usage)))
+FORMAT = 2
+"""Of :mod:`marshal`: the newest that every Python reads alike."""
 
 
 def journal_path(worker_dir: Path, name: str) -> Path:
@@ -51,15 +55,18 @@ class Journal:
 
     def note(self, token: str, outcome: Outcome, ending: Ending) -> None:
         """Write one outcome; a full disk leaves it to the database alone."""
-        line = [
-            token,
-            type(outcome).__name__,
-            [getattr(outcome, slot) for slot in type(outcome).__slots__],
-            [_plain(getattr(ending, fact)) for fact in _FACTS],
-            [getattr(ending.usage, fact) for fact in _USAGE],
-        ]
+        line = marshal.dumps(
+            (
+                token,
+                type(outcome).__name__,
+                [getattr(outcome, slot) for slot in type(outcome).__slots__],
+                [_plain(value) for value in _facts_of(ending)],
+                _usage_of(ending.usage),
+            ),
+            FORMAT,
+        )
         try:
-            os.write(self._handle, json.dumps(line).encode() + b"\n")
+            os.write(self._handle, len(line).to_bytes(4, "little") + line)
         except OSError:
             return
 
@@ -74,27 +81,21 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
     A stream larger than :data:`LARGEST_STREAM` is not in its ending: it lies in the spool.
     """
     try:
-        lines = journal_path(worker_dir, name).read_bytes().splitlines()
+        raw = journal_path(worker_dir, name).read_bytes()
     except OSError:
         return {}
     found: dict[str, tuple[Outcome, Ending]] = {}
-    for line in lines:
-        try:
-            token, kind, facts, ending, usage = json.loads(line)
-        except ValueError:
-            continue
+    while raw:
+        size = int.from_bytes(raw[:4], "little")
+        line, raw = raw[4 : 4 + size], raw[4 + size :]
+        if len(line) < size:
+            break
+        token, kind, facts, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, which nobody else can write
         outcome: Outcome = _KINDS[kind](*facts)
-        ended = {fact: _stream(value) for fact, value in zip(_FACTS, ending, strict=True)}
-        found[token] = (outcome, Ending(**ended, usage=Usage(*usage)))
+        found[token] = (outcome, Ending(**dict(zip(_FACTS, ending, strict=True)), usage=Usage(*usage)))
     return found
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact of an ending
-    """Return what JSON can hold: bytes as a list with one Latin-1 text; a large stream not at all."""
-    if isinstance(value, str | bytes) and len(value) > LARGEST_STREAM:
-        return ""
-    return [value.decode("latin-1")] if isinstance(value, bytes) else value
-
-
-def _stream(value: Any) -> Any:  # noqa: ANN401
-    return value[0].encode("latin-1") if isinstance(value, list) else value
+    """Return what an entry holds of a fact: a large stream not at all."""
+    return "" if isinstance(value, str | bytes) and len(value) > LARGEST_STREAM else value

@@ -114,7 +114,7 @@ def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
     for token, (outcome, ending) in endings.items():
         journal.note(token, outcome, ending)
     with journal_path(tmp_path, "w").open("ab") as file:
-        file.write(b'["h", "Exi')
+        file.write((100).to_bytes(4, "little") + b"cut off")
     assert read_journal(tmp_path, "w") == endings
     journal.clear()
     assert read_journal(tmp_path, "w") == {}
