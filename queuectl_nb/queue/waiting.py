@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Waiting"]
 
-PACE = 0.05
+PACE = 0.02
 """Seconds between two looks at whether anything was committed (a look costs 10 µs)."""
 
 
