@@ -8,7 +8,7 @@ import click
 
 from queuectl_nb.commands.params import SETTING, Text
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.said import Said
+from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.model.settings import SETTINGS, setting
 
@@ -38,7 +38,7 @@ def list_(session: Session) -> Listing:
         FIELDS,
         tuple((field, field) for field in FIELDS),
         lambda limit: rows[:limit],
-        value=lambda: rows,
+        value=queue.settings_frame,
         data=lambda: values,
     )
 
@@ -76,7 +76,7 @@ def unset(session: Session, key: str) -> Said:
 
 
 def _updated(key: str, value: Any) -> Said:  # noqa: ANN401 - a setting's value
-    return Said([f"Config updated: {key} = {value}"], lambda: {key: value}, lambda: {key: value})
+    return Said([f"Config updated: {key} = {value}"], lambda: {key: value}, nothing)
 
 
 @click.group("config", cls=Noun)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.params import JobId
-from queuectl_nb.commands.said import Said
+from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.state import TAKES
 
@@ -30,4 +30,4 @@ def command(session: Session, ids: Sequence[str]) -> Said:
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
     queue.delete(*ids)
-    return Said([f"Job {job_id} deleted." for job_id in ids], lambda: ids, lambda: ids)
+    return Said([f"Job {job_id} deleted." for job_id in ids], lambda: ids, nothing)

@@ -8,7 +8,7 @@ import click
 
 from queuectl_nb.commands.params import JobId
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.said import Said, said_of
+from queuectl_nb.commands.said import Said, nothing, said_of
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS
@@ -71,7 +71,7 @@ def purge(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
     """
     gone = session.queue().purge_dead(*ids, all=everything)
     lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
-    return Said(lines, lambda: gone, lambda: gone)
+    return Said(lines, lambda: gone, nothing)
 
 
 @click.group("dlq", cls=Noun)

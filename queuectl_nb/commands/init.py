@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.said import Said
+from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.queue.surroundings import this_cwd
@@ -39,4 +39,4 @@ def command(session: Session) -> Said:
     session.db = str(path)
     session.queue()
     line = f"Queue is there already: {path}" if there else f"Queue made: {path}"
-    return Said([line], lambda: {"path": str(path)}, lambda: path)
+    return Said([line], lambda: {"path": str(path)}, nothing)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.params import QUEUE
-from queuectl_nb.commands.said import Said
+from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import verb
 
 if TYPE_CHECKING:
@@ -24,5 +24,5 @@ def command(session: Session, name: str | None) -> Said:
     queue = session.queue()
     queue.resume(name)
     return Said(
-        [f"Queue {name} resumed." if name else "All queues resumed."], lambda: {"paused": queue.paused()}, queue.paused
+        [f"Queue {name} resumed." if name else "All queues resumed."], lambda: {"paused": queue.paused()}, nothing
     )

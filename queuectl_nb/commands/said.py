@@ -9,14 +9,15 @@ if TYPE_CHECKING:
 
     from queuectl_nb.queue.api import Queue
 
-__all__ = ["Said", "said", "said_of"]
+__all__ = ["Said", "nothing", "said", "said_of"]
 
 
 class Said:
     """A verb was carried out.
 
-    ``lines`` say so, ``data()`` says the same as JSON, ``value()`` is what a notebook's user gets, and ``notes`` are
-    warnings, for stderr. A plain class: a dataclass would cost every enqueue a millisecond to make.
+    ``lines`` say so, ``data()`` says the same as JSON, ``value()`` is what a notebook's user gets (None where the
+    lines say it all), and ``notes`` are warnings, for stderr. A plain class: a dataclass would cost every enqueue a
+    millisecond to make.
     """
 
     def __init__(
@@ -33,9 +34,13 @@ class Said:
         self.notes = notes
 
 
+def nothing() -> None:
+    """Return nothing to hold: the value of what lines say."""
+
+
 def said(text: str, data: Any = None) -> Said:  # noqa: ANN401 - any JSON
     """Return what was done as one text; as data it is ``data``, or the text where that says it all."""
-    return Said(text.splitlines(), lambda: text if data is None else data, lambda: text)
+    return Said(text.splitlines(), lambda: text if data is None else data, nothing)
 
 
 def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Said:
@@ -47,4 +52,4 @@ def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Sai
         return [job_json(queue.store.jobs.get(job_id)) for job_id in ids]
 
     lines = [line.format(id=job_id) for job_id in ids] or [empty]
-    return Said(lines, data, lambda: [queue.job(job_id) for job_id in ids])
+    return Said(lines, data, lambda: queue.jobs_of(ids))

@@ -8,7 +8,7 @@ import click
 
 from queuectl_nb.commands.params import QUEUE, WORKER, Text
 from queuectl_nb.commands.results import Listing, Running
-from queuectl_nb.commands.said import Said
+from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model import words
@@ -59,7 +59,7 @@ def stop(session: Session, *, names: Sequence[str], now: bool) -> Said:
     """
     queue = session.queue()
     stopped = queue.stop_workers(*names, now=now)
-    return Said([f"{len(stopped)} worker(s) stopped."], lambda: stopped, queue.workers)
+    return Said([f"{len(stopped)} worker(s) stopped."], lambda: stopped, nothing)
 
 
 @verb("list")

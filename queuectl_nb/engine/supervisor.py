@@ -10,6 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
@@ -23,6 +24,10 @@ __all__ = ["Pool"]
 
 START_TIMEOUT = 60.0
 PIPE_SIZE = 1024 * 1024
+HELD = 10_000
+"""Events kept for who does not read them; the oldest go first."""
+TROUBLES = 20
+"""Deaths and warnings that a pool remembers."""
 Event = dict[str, Any]
 
 
@@ -36,6 +41,8 @@ class Pool:
     ----------
     names
         The workers' names.
+    troubles
+        The last deaths of workers and warnings, as text.
     pid
         The pool's process.
     """
@@ -55,6 +62,7 @@ class Pool:
         self.count = count
         self.detach = detach
         self.names: list[str] = []
+        self.troubles: deque[str] = deque(maxlen=TROUBLES)
         self._on_event = on_event
         self._config = {
             "db": str(path),
@@ -125,10 +133,17 @@ class Pool:
             self._ready.set()
         elif event["event"] == "failed":
             self._failure = event
+        elif event["event"] == "worker_died":
+            self.troubles.append(f"{event['worker']} died ({event['why']}) and is replaced")
+        elif event["event"] == "warning":
+            self.troubles.append(f"{event.get('worker') or 'pool'}: {event['text']}")
         if self._on_event is not None:
             self._on_event(event)
-        else:
-            self._events.put(event)
+            return
+        if self._events.qsize() >= HELD:
+            with contextlib.suppress(queue.Empty):
+                self._events.get_nowait()
+        self._events.put(event)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

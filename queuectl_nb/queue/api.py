@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import sqlite_utils
 
-    from queuectl_nb.engine.supervisor import Pool
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.queue.logs import Logs
+    from queuectl_nb.queue.pool import WorkerPool
     from queuectl_nb.queue.waiting import Progress, Waiting
     from queuectl_nb.store.reading import Filter
     from queuectl_nb.store.stats import Stats
@@ -304,6 +304,13 @@ class Queue:
         wanted = Filter.of(state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit)
         return frames.jobs(self.store.reading, wanted)
 
+    def jobs_of(self, ids: Sequence[str]) -> pd.DataFrame:
+        """Return the jobs of these ids as :meth:`jobs` does, in their order."""
+        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.store.reading import Filter  # noqa: PLC0415
+
+        return frames.jobs(self.store.reading, Filter(ids=tuple(ids))).loc[list(ids)]
+
     def attempts(self) -> pd.DataFrame:
         """Return every attempt as a DataFrame indexed by (``job_id``, ``number``)."""
         from queuectl_nb.forms import frames  # noqa: PLC0415
@@ -454,6 +461,12 @@ class Queue:
         """All settings as they are now."""
         return self.store.settings.read()
 
+    def settings_frame(self) -> pd.DataFrame:
+        """Return the settings as a DataFrame indexed by ``key``."""
+        from queuectl_nb.forms import frames  # noqa: PLC0415
+
+        return frames.settings(self.settings)
+
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Change a setting; every worker uses it for its next decision."""
         done = self.store.settings.set(key, value)
@@ -476,27 +489,29 @@ class Queue:
         drain: bool = False,
         detach: bool = False,
         on_event: Callable[[dict[str, Any]], None] | None = None,
-    ) -> Pool:
+    ) -> WorkerPool:
         """Start ``count`` worker processes under a supervising pool and return it once they run.
 
         They end with this process unless ``detach``; as a context manager the pool lets running jobs finish at the
         end of the block. With ``drain`` they end when every job is at rest. ``on_event`` is called from a thread
         with what they tell.
         """
-        from queuectl_nb.engine.supervisor import Pool  # noqa: PLC0415
+        from queuectl_nb.queue.pool import WorkerPool  # noqa: PLC0415
 
         count = whole("count", count, 1, MAX_WORKERS)
         queues = [name("queue", each) for each in queues]
         self.store.settings.read()  # a spoilt setting is told here, not by a worker that dies of it
-        return Pool(
-            self.path,
+        pool = WorkerPool(
+            self,
             count=count,
             queues=queues,
             drain=drain,
             detach=detach,
             allow_network_fs=self._options["allow_network_fs"],
             on_event=on_event,
-        ).start()
+        )
+        pool.start()
+        return pool
 
     def stop_workers(self, *names: str, now: bool = False, timeout: float | None = None) -> list[str]:
         """Ask workers anywhere on this queue (all, without names) to stop, wait, and return those that ended.

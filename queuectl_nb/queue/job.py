@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.errors import JobFailed
+from queuectl_nb.model.errors import JobFailed, NotFound
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from types import ModuleType
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
@@ -151,8 +152,31 @@ class Job:
         return hash((self.id, self._queue.path))
 
     def __repr__(self) -> str:
-        record = self.refresh().record
+        try:
+            record = self.refresh().record
+        except NotFound:
+            return f"<Job {self.id}: removed>"
         return f"<Job {record.id}: {record.state}, {record.command[:60]!r}>"
+
+    def _repr_html_(self) -> str | None:
+        return None if self._gone() else self._cards().job_card(self.record, self.history)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001, ARG002 - IPython's way
+        printer.text(repr(self) if self._gone() else self._cards().job_lines(self.record, self.history))
+
+    def _gone(self) -> bool:
+        """Look again; tell whether the job was removed."""
+        try:
+            self.refresh()
+        except NotFound:
+            return True
+        return False
+
+    @staticmethod
+    def _cards() -> ModuleType:
+        from queuectl_nb.forms import cards  # noqa: PLC0415 - only notebooks show it
+
+        return cards
 
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
         """Pickle as the queue and the id."""

@@ -37,6 +37,7 @@ class Filter:
     reverse: bool = False
     limit: int | None = None
     after: tuple[int, int] | None = None
+    ids: tuple[str, ...] | None = None
 
     @classmethod
     def of(  # noqa: PLR0913 - the options of `list`
@@ -74,7 +75,14 @@ class Filter:
             terms.append("(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))")
         if self.after is not None:
             terms.append("(rev, seq) < (:rev, :seq)")
-        values: dict[str, object] = {"queue": self.queue, "tag": self.tag, "text": self.text}
+        if self.ids is not None:
+            terms.append("id IN (SELECT value FROM json_each(:ids))")
+        values: dict[str, object] = {
+            "ids": json.dumps(self.ids),
+            "queue": self.queue,
+            "tag": self.tag,
+            "text": self.text,
+        }
         values["rev"], values["seq"] = self.after or (0, 0)
         return terms, values
 

@@ -1,0 +1,130 @@
+"""Jobs, pools and logs as people see them in a notebook: HTML from the templates beside, and plain text."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.forms.ansi import to_html
+from queuectl_nb.forms.plain import cell, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.model.job import JobRecord
+
+__all__ = ["job_card", "job_lines", "log_card", "pool_card"]
+
+_HERE = Path(__file__).parent
+_MEBI = 1024 * 1024
+HISTORY = ("attempt", "outcome", "exit", "started", "ran", "memory", "error")
+WORKERS = ("name", "pid", "state", "job_id", "jobs_done")
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((_HERE / "templates" / f"{name}.html").read_text("utf-8").strip())
+
+
+@cache
+def _style() -> str:
+    return (_HERE / "static" / "cards.css").read_text("utf-8")
+
+
+def job_card(job: JobRecord, history: Sequence[AttemptRecord]) -> str:
+    """Return a job with its attempts as HTML."""
+    facts = [_attempts(job)]
+    facts += [f"due {_clock(job.run_at)}"] if job.run_at and str(job.state) in ("pending", "failed") else []
+    facts += [f"after {', '.join(job.after)}"] if job.after else []
+    facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
+    body = [_pre("command", visible_lines(job.command))]
+    if job.error:
+        body.append(_pre("error", visible_lines(job.error)))
+    if job.result is not None:
+        body.append(_pre("result", visible_lines(json.dumps(job.result, indent=1, ensure_ascii=False))))
+    if history:
+        body.append(_table(HISTORY, [_attempt(attempt) for attempt in history], state=1))
+    return _card(f"Job {job.id}", str(job.state), facts, body)
+
+
+def job_lines(job: JobRecord, history: Sequence[AttemptRecord]) -> str:
+    """Return a job with its attempts as plain text, a line each."""
+    lines = [f"<Job {job.id}: {job.state}, {visible(job.command[:60])!r}>"]
+    for attempt in history:
+        number, outcome, code, _, ran, *_ = _attempt(attempt)
+        error = f": {visible(attempt.error)}" if attempt.error else ""
+        lines.append(f"  attempt {number}: {outcome}, exit {cell(code)}, ran {cell(ran)}{error}")
+    return "\n".join(lines)
+
+
+def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], notices: Iterable[str]) -> str:
+    """Return a pool as HTML: its workers as they are now, and what went wrong lately."""
+    body = [_table(WORKERS, [[worker[key] for key in WORKERS] for worker in workers], state=2)]
+    body += [_template("heading").substitute(text=escape(visible(notice))) for notice in notices]
+    return _card(title, state, [], body)
+
+
+def log_card(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str, str]) -> str:
+    """Return what a job wrote as HTML: text with colour sequences, by stream."""
+    body = []
+    for name, text in streams.items():
+        body.append(_template("heading").substitute(text=escape(name)))
+        body.append(_template("pre").substitute(kind=escape(name), text=to_html(text) or "(empty)"))
+    return _card(f"Log of job {job_id}", state, facts, body)
+
+
+def _card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> str:
+    return _template("card").substitute(
+        style=_style(),
+        title=escape(visible(title)),
+        state=escape(state),
+        facts=" ".join(_template("fact").substitute(text=escape(visible(fact))) for fact in facts),
+        body="\n".join(body),
+    )
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[object]], state: int) -> str:
+    """Return a table; the column ``state`` has the colour of what it says."""
+    heads = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    lines = []
+    for row in rows:
+        texts = [escape(cell(value)) for value in row]
+        cells = [
+            f'<td class="qc-{text}">{text}</td>' if n == state else f"<td>{text}</td>" for n, text in enumerate(texts)
+        ]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return _template("table").substitute(titles=heads, rows="\n".join(lines))
+
+
+def _pre(kind: str, text: str) -> str:
+    return _template("pre").substitute(kind=kind, text=escape(text))
+
+
+def visible_lines(text: str) -> str:
+    """Return text in which only newlines and tabs keep their meaning."""
+    return "\n".join("\t".join(visible(part) for part in line.split("\t")) for line in text.split("\n"))
+
+
+def _attempts(job: JobRecord) -> str:
+    most = f" of {job.max_retries}" if job.max_retries is not None else ""
+    return f"{job.attempts}{most} attempt(s)"
+
+
+def _attempt(attempt: AttemptRecord) -> list[object]:
+    ran = None
+    if attempt.started_at is not None and attempt.finished_at is not None:
+        ran = f"{attempt.finished_at - attempt.started_at:.2f} s"
+    memory = None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / _MEBI:.0f} MiB"
+    code = attempt.signal or attempt.exit_code
+    return [attempt.number, attempt.outcome or "running", code, _clock(attempt.started_at), ran, memory, attempt.error]
+
+
+def _clock(stamp: float | None) -> str | None:
+    """Return a time as the reader's clock shows it."""
+    return None if stamp is None else f"{datetime.fromtimestamp(stamp).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,53 @@
+"""A pool of workers in a user's hands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.engine.supervisor import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["WorkerPool"]
+
+
+class WorkerPool(Pool):
+    """A pool that shows its workers as they are now, and what went wrong with them lately."""
+
+    def __init__(  # noqa: PLR0913 - the options of `worker start`
+        self,
+        queue: Queue,
+        *,
+        count: int,
+        queues: Sequence[str] = (),
+        drain: bool = False,
+        detach: bool = False,
+        allow_network_fs: bool = False,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Prepare a pool on ``queue``."""
+        super().__init__(
+            queue.path,
+            count=count,
+            queues=queues,
+            drain=drain,
+            detach=detach,
+            allow_network_fs=allow_network_fs,
+            on_event=on_event,
+        )
+        self._queue = queue
+
+    @property
+    def workers(self) -> list[dict[str, Any]]:
+        """The pool's workers that live, in the contract's shape."""
+        return [worker for worker in self._queue.worker_list() if self.alive and worker["name"] in self.names]
+
+    def _repr_html_(self) -> str:
+        from queuectl_nb.forms.cards import pool_card  # noqa: PLC0415 - only notebooks show it
+
+        state = "running" if self.alive else "ended"
+        title = f"{'Detached w' if self.detach else 'W'}orkers on {self.path}"
+        return pool_card(title, state, self.workers, self.troubles)
