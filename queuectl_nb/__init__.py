@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from queuectl_nb.model.errors import (
         BadEnvironment,
         BadInput,
@@ -58,6 +60,20 @@ __all__ = [
     "State",
     "WrongState",
 ]
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Give a shell ``%queuectl`` and ``%%queuectl`` (``%load_ext queuectl_nb``)."""
+    from queuectl_nb.faces.notebook.extension import load  # noqa: PLC0415 - a lazy door
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics back; workers and jobs go on."""
+    from queuectl_nb.faces.notebook.extension import unload  # noqa: PLC0415
+
+    unload(shell)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever lives behind the name

@@ -30,9 +30,10 @@ RESET = "\x1b[0m"
 class Colours:
     """Filters one stream, piece by piece: a sequence or a character may be cut anywhere."""
 
-    def __init__(self, *, keep: bool = True) -> None:
-        """Keep colours, or drop those as well."""
+    def __init__(self, *, keep: bool = True, returns: bool = False) -> None:
+        """Keep colours, or drop those as well; ``returns`` keeps the carriage returns of progress bars."""
         self._keep = keep
+        self._returns = returns
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._coloured = False
@@ -64,7 +65,7 @@ class Colours:
 
     def _replace(self, found: re.Match[str]) -> str:
         if found["line"]:
-            return "\n"
+            return "\r" if self._returns and found["line"] == "\r" else "\n"
         if found["sgr"] and self._keep:
             self._coloured = True
             return found["sgr"]

@@ -1,0 +1,80 @@
+"""While a cell runs: the progress of a wait, a log as it is written. An interrupt ends only the looking."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from queuectl_nb.faces.notebook.mistakes import one_line
+from queuectl_nb.forms.colours import Colours
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.results import Output, Waits
+    from queuectl_nb.queue.waiting import Progress
+
+__all__ = ["follow", "wait"]
+
+PACE = 0.2
+"""Least seconds between two states of a progress line."""
+WIDTH = 30
+
+
+def wait(result: Waits) -> Progress:
+    """Carry out a wait; its progress is one line that is written over."""
+    line = _ProgressLine()
+    try:
+        progress = result.waiting.run(line.show)
+    except KeyboardInterrupt as stop:
+        raise one_line(stop, "the wait was interrupted; the jobs go on") from None
+    finally:
+        line.clear()
+    sys.stdout.write("".join(f"{text}\n" for text in result.lines(progress)))
+    sys.stdout.flush()
+    return progress
+
+
+class _ProgressLine:
+    """A bar of text on stdout: notebooks and terminals alike write over a line that began with a carriage return."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+        self._next = 0.0
+
+    def show(self, progress: Progress) -> None:
+        """Show how far a wait has come, not too often."""
+        now = time.monotonic()
+        if now < self._next or not progress.left:
+            return
+        self._next = now + PACE
+        total = progress.done + progress.left
+        full = WIDTH * progress.done // total
+        bad = f", {len(progress.bad)} not completed" if progress.bad else ""
+        self._write(f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {total} at rest{bad}")
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            self._write("")
+            sys.stdout.write("\r")
+            sys.stdout.flush()
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write("\r" + text.ljust(len(self._shown)))
+        sys.stdout.flush()
+        self._shown = text
+
+
+def follow(output: Output) -> None:
+    """Write a job's output into the cell as it comes, each stream to its own, until the job is at rest."""
+    colours = {stream: Colours(returns=True) for stream in output.streams}
+    pages = {"stdout": sys.stdout, "stderr": sys.stderr}
+    try:
+        for stream, piece in output.pieces():
+            pages[stream].write(colours[stream].feed(piece))
+            pages[stream].flush()
+    except KeyboardInterrupt as stop:
+        raise one_line(stop, f"no longer following; job {output.job_id} goes on") from None
+    finally:
+        for stream, each in colours.items():
+            pages[stream].write(each.close())

@@ -1,0 +1,46 @@
+"""Mistakes in a cell: one line to read, and a real exception, so that "Run All" and every test runner stop there."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from queuectl_nb.commands.usage import describe
+from queuectl_nb.forms.plain import visible
+from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["one_line", "one_line_errors"]
+
+E = TypeVar("E", bound=BaseException)
+
+
+def one_line(error: E, text: str | None = None) -> E:
+    """Return ``error``, made to be shown as one line by IPython; ``text`` is said instead of its own words."""
+    line = f"{type(error).__name__}: {visible(text or str(error))}"
+    # IPython looks for this on the instance: the class stays what `except` clauses know
+    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
+    return error
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Make of everything that a command line may meet an error of one line; bugs keep their traceback."""
+    try:
+        yield
+    except QueuectlError as error:
+        raise one_line(error) from None
+    except click.exceptions.Exit:
+        return
+    except click.ClickException as error:
+        raise one_line(BadInput(describe(error))) from None
+    except click.Abort:
+        raise one_line(KeyboardInterrupt(), "interrupted") from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise one_line(BadEnvironment(f"{error.filename}: {error.strerror}")) from None

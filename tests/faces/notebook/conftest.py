@@ -1,0 +1,39 @@
+"""An IPython shell in this process, with the extension loaded on a fresh queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a shell whose lines are about the fresh queue."""
+    monkeypatch.setenv("QUEUECTL_DB", str(queue_path))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    InteractiveShell.clear_instance()
+    found = InteractiveShell.instance()
+    found.history_manager.enabled = False
+    found.Completer.use_jedi = False
+    found.run_line_magic("load_ext", "queuectl_nb")
+    yield found
+    found.run_line_magic("unload_ext", "queuectl_nb")
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def cell(shell: Any) -> Any:
+    """Return a function that runs a cell and gives its value, or raises what it raised."""
+
+    def run(source: str) -> Any:
+        ran = shell.run_cell(source)
+        ran.raise_error()
+        return ran.result
+
+    return run
