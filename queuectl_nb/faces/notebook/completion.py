@@ -32,11 +32,11 @@ class Matcher:
     matcher_api_version = 2
     matcher_identifier = "queuectl"
     matcher_priority = 100.0
-    __qualname__ = "queuectl"
 
     def __init__(self, magics: QueuectlMagics) -> None:
         """Ask the queues of ``magics``."""
         self.magics = magics
+        self.__qualname__ = self.matcher_identifier  # IPython asks for a function's
 
     def __call__(self, context: CompletionContext) -> SimpleMatcherResult:
         """Return what could stand at the cursor; nothing, where the line is not ours or the words are odd."""
@@ -56,12 +56,11 @@ class Matcher:
             return
         if verb_of(words) == "enqueue" and "--" not in words and incomplete.startswith("-"):
             yield from (option for option in OURS if option.startswith(incomplete))
-        before, _, value = incomplete.partition("=") if incomplete.startswith("--") else ("", "", incomplete)
+        before, _, _ = incomplete.partition("=") if incomplete.startswith("--") else ("", "", incomplete)
         prefix = f"{before}=" if "=" in incomplete and before else ""
         for item in self._tree_offers(words, incomplete):
             if item.type not in PATHS:
                 yield prefix + item.value
-        del value
 
     def _tree_offers(self, words: list[str], incomplete: str) -> list[Any]:
         """Ask click, as the console does."""

@@ -1,0 +1,124 @@
+"""P6 on a real kernel: interrupts touch no job; however the kernel ends, its pool ends and gives the jobs back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from tests.engine.bench import alive, processes_of, until
+from tests.journeys.console import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from queuectl_nb.queue import Job, Queue
+
+ENDS = 5.0
+
+
+class Kernel:
+    """A kernel with the extension loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.manager, self.client = start_new_kernel(kernel_name="python3", env=environment(path), cwd=str(path.parent))
+        self.run("%load_ext queuectl_nb")
+
+    def run(self, source: str) -> dict[str, Any]:
+        """Run a cell to its end and return the reply."""
+        reply: dict[str, Any] = self.client.execute_interactive(source, timeout=60, output_hook=lambda _: None)[
+            "content"
+        ]
+        return reply
+
+    def close(self) -> None:
+        """End the kernel, if it is still there."""
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernel(queue_path: Path) -> Iterator[Kernel]:
+    """Return a kernel on the fresh queue."""
+    found = Kernel(queue_path)
+    yield found
+    found.close()
+
+
+def running_job(kernel: Kernel, queue: Queue) -> Job:
+    """Return a job that the kernel's pool runs."""
+    assert (
+        kernel.run("pool = %queuectl worker start\njob = %queuectl enqueue --id a --command 'sleep 60'")["status"]
+        == "ok"
+    )
+    job = queue.job("a")
+    until(lambda: job.state == "processing" and processes_of(queue.path))
+    return job
+
+
+def begun(message: dict[str, Any], request: str) -> bool:
+    """Tell whether a message is the first output of a request."""
+    return message["parent_header"].get("msg_id") == request and message["msg_type"] == "stream"
+
+
+def test_interrupts_never_touch_a_job(kernel: Kernel, queue: Queue) -> None:
+    """Interrupting a wait, twice, fails the cell; the job and its worker go on."""
+    job = running_job(kernel, queue)
+    for _ in range(2):
+        request = kernel.client.execute("print('here')\n%queuectl wait")
+        while not begun(kernel.client.get_iopub_msg(timeout=20), request):
+            pass
+        kernel.manager.interrupt_kernel()
+        reply = kernel.client.get_shell_msg(timeout=20)
+        while reply["parent_header"].get("msg_id") != request:
+            reply = kernel.client.get_shell_msg(timeout=20)
+        assert reply["content"]["ename"] == "KeyboardInterrupt"
+    assert (job.state, job.attempts) == ("processing", 1)
+    assert [each["state"] for each in queue.worker_list()] == ["busy"]
+
+
+WAYS: dict[str, Callable[[Kernel], object]] = {
+    "shutdown": lambda kernel: kernel.manager.shutdown_kernel(),
+    "restart": lambda kernel: kernel.manager.restart_kernel(),
+    "forced restart": lambda kernel: kernel.manager.restart_kernel(now=True),
+    "kill -9": lambda kernel: os.kill(kernel.manager.provisioner.pid, signal.SIGKILL),
+    "os._exit": lambda kernel: kernel.client.execute("import os; os._exit(1)"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str) -> None:
+    """Within five seconds nothing runs any more, and the job is given back without cost."""
+    job = running_job(kernel, queue)
+    worker = queue.worker_list()[0]["pid"]
+    WAYS[way](kernel)
+    until(lambda: not alive(worker) and not processes_of(queue.path), ENDS)
+    until(lambda: job.state == "pending", ENDS)
+    assert job.attempts == 0
+    until(lambda: queue.worker_list() == [], ENDS)
+
+
+def test_a_detached_pool_is_found_again(kernel: Kernel, queue: Queue) -> None:
+    """--detach outlives the kernel's kill; a new kernel lists it and stops it."""
+    kernel.run("%queuectl worker start --detach")
+    os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
+    until(lambda: not alive(kernel.manager.provisioner.pid))
+    second = Kernel(queue.path)
+    try:
+        assert second.run("assert len(get_ipython().run_line_magic('queuectl', 'worker list')) == 1")["status"] == "ok"
+        assert queue.enqueue("true").wait(20).state == "completed"
+    finally:
+        queue.stop_workers(now=True)
+        second.close()
+
+
+def test_mistakes_and_tab_over_the_wire(kernel: Kernel) -> None:
+    """A mistake is an error reply of one line; complete_request gets the magic's offers."""
+    reply = kernel.run("%queuectl show nope")
+    assert (reply["status"], reply["ename"], len(reply["traceback"])) == ("error", "NotFound", 1)
+    kernel.client.complete("%queuectl list --state de", 25)
+    assert "dead" in kernel.client.get_shell_msg(timeout=20)["content"]["matches"]
