@@ -1,4 +1,4 @@
-"""What people do to jobs: several ids are all or none, and what waits for a job follows it."""
+"""What people do to jobs: several ids are all or none."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
-from queuectl_nb.model.attempt import Ending
-from queuectl_nb.model.errors import BadInput, NotFound, WrongState
+from queuectl_nb.model.errors import NotFound, WrongState
 from queuectl_nb.model.outcome import Cancelled, Exited
-from queuectl_nb.store import jobs as jobs_module
-from queuectl_nb.store.claims import Ended
 
 
 def _in_every_state(desk: Any) -> None:
@@ -189,139 +186,6 @@ def test_a_running_job_that_was_cancelled_ends_cancelled(desk: Any) -> None:
     desk.end(leases["c"], Exited(0))
     assert desk.states() == {"a": "cancelled", "b": "cancelled", "c": "completed"}
     assert desk.rows("SELECT sum(cancel) FROM jobs") == [(0,)]
-
-
-# ---------------------------------------------------------------------- what waits follows
-
-
-def _chain(desk: Any) -> None:
-    """Make a <- b <- c, and d which waits for a and e."""
-    desk.add("a", "e")
-    desk.add("b", after=["a"])
-    desk.add("c", after=["b"])
-    desk.add("d", after=["a", "e"])
-
-
-def test_what_completes_lets_those_go_that_wait_for_nothing_else(desk: Any) -> None:
-    """A completed job frees its dependents one by one; who waits for another too goes on waiting."""
-    _chain(desk)
-    desk.now += 5
-    desk.run("a")
-    assert desk.states() == {"a": "completed", "e": "pending", "b": "pending", "c": "blocked", "d": "blocked"}
-    assert (desk.row("b")["ready"], desk.row("b")["run_at"]) == (1, desk.now)
-    desk.run("e")
-    assert desk.state("d") == "pending"
-    desk.run("b")
-    assert desk.state("c") == "pending"
-
-
-def test_a_turn_tells_how_many_it_woke(desk: Any) -> None:
-    """The worker learns how many jobs became ready by what it recorded, so that it can ring for them."""
-    _chain(desk)
-    for job_id in ("a", "e"):
-        ended = Ended(desk.take(job_id), Exited(0), Ending(desk.now))
-        assert desk.turn(ended=[ended]).woken == 1
-
-
-@pytest.mark.parametrize("how", ["dies", "is cancelled", "is cancelled while it runs", "is deleted"])
-def test_what_ends_badly_takes_all_that_wait_for_it_along(desk: Any, how: str) -> None:
-    """Dead, cancelled or deleted: everything that waits for it, directly or not, is cancelled with the reason."""
-    _chain(desk)
-    word = "cancelled"
-    if how == "dies":
-        desk.store.settings.set("max_retries", 1)
-        desk.run("a", Exited(1))
-        word = "dead"
-    elif how == "is cancelled":
-        desk.store.jobs.cancel(["a"], desk.now)
-    elif how == "is cancelled while it runs":
-        lease = desk.take("a")
-        desk.store.jobs.cancel(["a"], desk.now)
-        desk.end(lease, Cancelled())
-    else:
-        desk.store.jobs.delete(["a"], desk.now)
-    errors = {each: desk.store.jobs.get(each).error for each in "bcd"}
-    reason = (
-        "job a, which it waited for, was deleted" if how == "is deleted" else f"job a, which it waited for, is {word}"
-    )
-    assert errors == {"b": reason, "c": "job b, which it waited for, is cancelled", "d": reason}
-    assert {desk.state(each) for each in "bcd"} == {"cancelled"}
-    assert desk.state("e") == "pending"
-
-
-def test_a_completed_job_may_go_while_others_wait_on(desk: Any) -> None:
-    """Deleting a completed job does not hold up who waits for it and another."""
-    _chain(desk)
-    desk.run("a")
-    desk.store.jobs.delete(["a"], desk.now)
-    desk.run("e")
-    assert desk.state("d") == "pending"
-    assert desk.rows("SELECT count(*) FROM dependents WHERE other = 1") == [(0,)]
-
-
-def test_a_wide_fan_is_released_in_one_go(desk: Any) -> None:
-    """A thousand jobs that wait for one are all freed by its end; one that waits for a thousand by the last."""
-    desk.add("root")
-    desk.enqueue(*({"id": f"leaf-{n}", "command": "x", "after": "root"} for n in range(1000)))
-    desk.enqueue({"id": "join", "command": "x", "after": [f"leaf-{n}" for n in range(1000)]})
-    desk.run("root")
-    leases = desk.claim(1000)
-    assert len(leases) == 1000
-    for lease in leases[:-1]:
-        desk.end(lease)
-    assert desk.state("join") == "blocked"
-    desk.end(leases[-1])
-    assert desk.state("join") == "pending"
-
-
-# ---------------------------------------------------------------------- delete, prune
-
-
-def test_delete_removes_the_job_with_its_history(desk: Any) -> None:
-    """A deleted job leaves no row anywhere, and the tokens of its attempts are given back, whose files may go."""
-    desk.add("a")
-    desk.kill("a")
-    tokens = [each.token for each in desk.store.reading.attempts("a")]
-    before = desk.store.reading.revision()[1]
-    assert sorted(desk.store.jobs.delete(["a"], desk.now)) == sorted(tokens)
-    assert desk.rows("SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM attempts)") == [(0, 0)]
-    assert desk.store.reading.revision()[1] == before + 1
-    assert desk.store.reading.counts() == dict.fromkeys(STATES, 0)
-
-
-def test_prune_takes_what_is_at_rest_for_long_enough(desk: Any) -> None:
-    """Jobs at rest that did not change for the given time go, of one state if named; open ones never."""
-    _in_every_state(desk)
-    desk.now += 100
-    desk.add("late")
-    desk.store.jobs.cancel(["late"], desk.now)
-    prune = desk.store.jobs.prune
-    assert prune(100.001, desk.now)[0] == 0
-    removed, tokens = prune(100, desk.now, "dead")
-    assert (removed, len(tokens)) == (1, 1)
-    assert prune(100, desk.now)[0] == 2
-    assert set(desk.states()) == {"failed", "processing", "blocked", "pending", "late"}
-    assert prune(0, desk.now)[0] == 1
-
-
-@pytest.mark.parametrize("state", ["pending", "failed", "processing", "banana", ""])
-def test_prune_of_open_jobs_is_refused(desk: Any, state: str) -> None:
-    """Only states at rest can be named: exit code 2 with the valid ones."""
-    with pytest.raises(BadInput, match="prune removes jobs at rest: completed, dead, cancelled"):
-        desk.store.jobs.prune(0, desk.now, state)
-
-
-def test_prune_goes_in_small_steps_and_past_what_is_young(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand old jobs go in many short transactions, though younger ones stand among them."""
-    monkeypatch.setattr(jobs_module, "PRUNED_AT_ONCE", 10)
-    desk.enqueue(*({"id": f"job-{n}", "command": "x"} for n in range(100)))
-    with desk.store.db.write() as connection:
-        connection.execute("UPDATE jobs SET state = 'completed', ready = 0, updated_at = 0, rev = seq")
-        connection.execute("UPDATE jobs SET updated_at = ? WHERE id IN ('job-3', 'job-55')", (desk.now,))
-    before = desk.store.reading.revision()[0]
-    assert desk.store.jobs.prune(10, desk.now)[0] == 98
-    assert set(desk.states()) == {"job-3", "job-55"}
-    assert desk.store.reading.revision()[0] - before >= 10
 
 
 # ---------------------------------------------------------------------- pause

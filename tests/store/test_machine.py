@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import settings, stateful
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    MultipleResults,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    multiple,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
 from queuectl_nb.model.attempt import Lease  # noqa: TC001 - a field of a dataclass
 from queuectl_nb.model.errors import NotFound, WrongState
@@ -29,6 +18,7 @@ from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Returned
 from queuectl_nb.store.store import Store
 
 from .conftest import Desk
+from .model import Model
 
 REST = {"completed", "dead", "cancelled"}
 QUEUES = ["default", "gpu"]
@@ -42,84 +32,6 @@ WISHES = st.fixed_dictionaries(
         "after": st.lists(st.integers(1, 4), max_size=2) | st.just([]),
     }
 )
-
-
-@dataclass
-class Job:
-    """A job as the model knows it."""
-
-    place: int
-    priority: int
-    queue: str
-    budget: int
-    due: float
-    after: list[str]
-    state: str = "pending"
-    used: int = 0
-    history: list[str] = field(default_factory=list)
-    lease: Lease | None = None
-    before: str = "pending"
-    cancel: bool = False
-
-
-class Model:
-    """What a queue is, in fifty lines of plain Python: the contract's words, without SQL, indexes or flags."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self.jobs: dict[str, Job] = {}
-        self.paused: set[str] = set()
-        self.places = 0
-
-    def add(self, job_id: str, **facts: Any) -> None:
-        """Add a job; one that waits is blocked, or cancelled where that is hopeless."""
-        self.places += 1
-        job = self.jobs[job_id] = Job(self.places, **facts)
-        job.state = self.standing(job)
-
-    def standing(self, job: Job) -> str:
-        """Return the state in which a job begins anew."""
-        others = [self.jobs[other].state for other in job.after if other in self.jobs]
-        if any(state in ("dead", "cancelled") for state in others):
-            return "cancelled"
-        return "pending" if all(state == "completed" for state in others) else "blocked"
-
-    def claimable(self, now: float) -> list[str]:
-        """Return the ids in the order of work."""
-        ready = [
-            (-job.priority, job.place, job_id)
-            for job_id, job in self.jobs.items()
-            if job.state in ("pending", "failed") and job.due <= now and not {job.queue, "*"} & self.paused
-        ]
-        return [job_id for *_, job_id in sorted(ready)]
-
-    def rest(self, job_id: str, now: float, state: str | None = None) -> None:
-        """Bring a job to rest, or tell those that wait for it that it is gone (no state)."""
-        job = self.jobs[job_id]
-        job.state = state or job.state
-        for other_id, other in self.jobs.items():
-            if other.state == "blocked" and job_id in other.after:
-                if job.state != "completed":
-                    self.rest(other_id, now, "cancelled")
-                elif self.standing(other) == "pending":
-                    other.state, other.due = "pending", max(other.due, now)
-
-    def settle(self, job_id: str, outcome: Outcome, now: float) -> None:
-        """Record an ending."""
-        job = self.jobs[job_id]
-        job.history.append(outcome.name)
-        job.lease = None
-        cancel, job.cancel = job.cancel, False
-        if outcome == Exited(0):
-            self.rest(job_id, now, "completed")
-        elif cancel or isinstance(outcome, Cancelled):
-            self.rest(job_id, now, "cancelled")
-        elif isinstance(outcome, Returned):
-            job.state, job.used, job.due = "pending", job.used - 1, now
-        elif job.used >= job.budget:
-            self.rest(job_id, now, "dead")
-        else:
-            job.state, job.due = "failed", now + 2**job.used
 
 
 class Machine(RuleBasedStateMachine):
@@ -145,10 +57,8 @@ class Machine(RuleBasedStateMachine):
         self.desk.store.db.close()
         shutil.rmtree(self.folder)
 
-    # ------------------------------------------------------------------ people
-
     @initialize(target=ids, wishes=st.lists(WISHES, min_size=4, max_size=8))
-    def begin(self, wishes: list[dict[str, Any]]) -> MultipleResults[str]:
+    def begin(self, wishes: list[dict[str, Any]]) -> stateful.MultipleResults[str]:
         """Begin with some jobs, so that there is something to happen to."""
         return multiple(*map(self._enqueue, wishes))
 
@@ -312,8 +222,6 @@ class Machine(RuleBasedStateMachine):
             self.cancel(lease.job_id)
         self.give_back(leases)
 
-    # ------------------------------------------------------------------ always
-
     @invariant()
     def both_say_the_same(self) -> None:
         """States, budgets and histories are the model's; the tally is what is counted; held is what is open."""
@@ -338,4 +246,4 @@ class Machine(RuleBasedStateMachine):
 def test_a_queue_is_what_its_model_is(template_path: Path) -> None:
     """In random stories of people and workers, every answer and every state is that of the plain model."""
     machine = type("ThisMachine", (Machine,), {"template": template_path})
-    run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=50))
+    stateful.run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=50))

@@ -1,0 +1,123 @@
+"""What is kept of a stream: all of it, or its two ends."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl_nb.store.keep import NOTHING, Kept, keep
+from queuectl_nb.store.rows import stream
+from queuectl_nb.store.spool import Spool
+from queuectl_nb.store.trim import trim
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """Return an empty spool."""
+    return Spool(tmp_path)
+
+
+def _kept(spool: Spool, data: bytes, limit: int) -> Kept:
+    path = spool.path(TOKEN, "stdout")
+    path.write_bytes(data)
+    return keep(str(path), limit)
+
+
+@pytest.mark.parametrize(
+    ("data", "limit", "kept"),
+    [
+        (b"", 10, Kept("", None, 0, spooled=False)),
+        (b"0123456789", 10, Kept("0123456789", None, 10, spooled=False)),
+        (b"0123456789a", 10, Kept("01234", "6789a", 11, spooled=True)),
+        (b"0123456789a", 7, Kept("012", "89a", 11, spooled=True)),
+        (b"abc", 1, Kept("", "", 3, spooled=True)),
+        (b"abc", 0, Kept("", "", 3, spooled=True)),
+        (b"", 0, Kept("", None, 0, spooled=False)),
+        (b"a\xffb", 10, Kept(b"a\xffb", None, 3, spooled=False)),
+        (b"a\0b", 10, Kept(b"a\0b", None, 3, spooled=False)),
+        (b"\x1b[31mr\r\n", 10, Kept("\x1b[31mr\r\n", None, 8, spooled=False)),
+    ],
+)
+def test_a_stream_is_kept_whole_or_from_both_ends(spool: Spool, data: bytes, limit: int, kept: Kept) -> None:
+    """Up to the limit all of it, else half from either end; clean UTF-8 is text, anything else stays bytes."""
+    assert _kept(spool, data, limit) == kept
+
+
+@given(st.text(min_size=20, max_size=60, alphabet="a\u00e9\u20ac\U0001f680"), st.integers(8, 30))
+def test_a_cut_never_halves_a_character(tmp_path_factory: Any, text: str, limit: int) -> None:
+    """Text that is cut stays text: a beginning and an end of it, each short by less than a character."""
+    raw = text.encode()
+    kept = _kept(Spool(tmp_path_factory.mktemp("spool")), raw, limit)
+    if len(raw) <= limit:
+        assert kept == Kept(text, None, len(raw), spooled=False)
+        return
+    assert isinstance(kept.head, str)
+    assert isinstance(kept.tail, str)
+    assert text.startswith(kept.head)
+    assert text.endswith(kept.tail)
+    for part in (kept.head, kept.tail):
+        assert limit // 2 - 4 < len(part.encode()) <= limit // 2
+
+
+@given(st.binary(max_size=80), st.integers(0, 40))
+def test_bytes_that_are_cut_are_a_beginning_and_an_end(tmp_path_factory: Any, data: bytes, limit: int) -> None:
+    """Whatever a job wrote, what is kept is a prefix and a suffix of it, and never more than the limit."""
+    kept = _kept(Spool(tmp_path_factory.mktemp("spool")), data, limit)
+    head, tail = (part.encode() if isinstance(part, str) else part for part in (kept.head, kept.tail or ""))
+    assert data.startswith(head)
+    assert data.endswith(tail)
+    assert len(head) + len(tail) <= max(limit, 0)
+    assert kept.size == len(data)
+
+
+def test_a_stream_that_vanished_is_empty(spool: Spool) -> None:
+    """A file that is not there is no output, not an error."""
+    assert keep(str(spool.path(TOKEN, "stdout")), 10) == NOTHING
+    assert spool.size(TOKEN, "stdout") == 0
+    assert spool.piece(TOKEN, "stdout", 0, 10) is None
+
+
+def test_what_is_missing_is_said_between_head_and_tail() -> None:
+    """Joined again, head and tail have a line between them that counts the bytes that are not there."""
+    assert stream("ab", None, 2) == "ab"
+    assert stream(None, None, 0) is None
+    assert stream("a\u00e9", "yz", 100) == "a\u00e9\n... 95 bytes not kept here ...\nyz"
+    assert stream(b"\xff", "yz", 100) == b"\xff\n... 97 bytes not kept here ...\nyz"
+
+
+def test_pieces_are_read_from_any_byte(spool: Spool) -> None:
+    """A live stream is read from where the reader stands; at its end there is nothing yet."""
+    spool.path(TOKEN, "stdout").write_bytes(b"0123456789")
+    assert spool.piece(TOKEN, "stdout", 0, 4) == (0, b"0123")
+    assert spool.piece(TOKEN, "stdout", 8, 4) == (8, b"89")
+    assert spool.piece(TOKEN, "stdout", 10, 4) == (10, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives the middle of a file back")
+def test_a_talkative_job_does_not_fill_the_disk(spool: Spool) -> None:
+    """The middle of too large a stream is given back: its two ends stay, offsets stay true, readers skip the hole."""
+    path = spool.path(TOKEN, "stdout")
+    data = b"".join(b"line %010d of many\n" % n for n in range(170_000))[:4_000_000]
+    path.write_bytes(data)
+    trim([str(path), str(spool.path(TOKEN, "stderr"))], 400_000)
+    if path.stat().st_blocks * 512 > 2_000_000:
+        pytest.skip("this file system gives nothing back")
+    assert path.stat().st_blocks * 512 < 500_000
+    assert spool.total() < 500_000
+    assert spool.size(TOKEN, "stdout") == len(data)
+    assert spool.piece(TOKEN, "stdout", 0, 1000) == (0, data[:1000])
+    assert spool.piece(TOKEN, "stdout", 3_990_000, 20_000) == (3_990_000, data[3_990_000:])
+    start, piece = spool.piece(TOKEN, "stdout", 1_000_000, 1000) or (0, b"")
+    assert 3_700_000 < start < 3_900_000
+    assert piece == data[start : start + 1000]
+    kept = keep(str(path), 1000)
+    assert (kept.head, kept.tail, kept.size) == (data[:500].decode(), data[-500:].decode(), len(data))

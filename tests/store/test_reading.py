@@ -1,0 +1,133 @@
+"""The looks that the faces take: lists, pages, counts, completion."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.state import State
+from queuectl_nb.store.reading import Filter
+
+
+def _listed(desk: Any, **how: Any) -> list[str]:
+    return [job.id for job in desk.store.reading.jobs(Filter.of(**how))]
+
+
+@pytest.fixture
+def listed(desk: Any) -> Any:
+    """Return a desk with a dozen jobs in several states; those changed last are c2, c1, then the rest."""
+    for number in range(4):
+        desk.now += 1
+        desk.add(f"a{number}", tags=["x"] if number % 2 else ["y", "xx"], priority=number % 2)
+        desk.add(f"b{number}", queue="q", command=f"echo {number}%_'")
+    desk.add("c1", "c2", "c3", queue="r")
+    desk.now += 1
+    desk.store.jobs.cancel(["c1"], desk.now)
+    desk.store.jobs.cancel(["c2"], desk.now)
+    return desk
+
+
+def test_the_last_changed_come_first(listed: Any) -> None:
+    """Without a sort the newest change leads, later places first among equals; reversed it is the other way round."""
+    order = ["c2", "c1", "c3", "b3", "a3", "b2", "a2", "b1", "a1", "b0", "a0"]
+    assert _listed(listed) == order
+    assert _listed(listed, reverse=True) == order[::-1]
+    for limit in range(13):
+        assert _listed(listed, limit=limit) == order[:limit]
+        assert _listed(listed, limit=limit, reverse=True) == order[::-1][:limit]
+
+
+def test_filters_combine(listed: Any) -> None:
+    """State, queue, tag and text narrow the list together; a tag is a whole word, text is taken as it stands."""
+    assert _listed(listed, state="cancelled") == ["c2", "c1"]
+    assert _listed(listed, queue="q", limit=2) == ["b3", "b2"]
+    assert _listed(listed, tag="x") == ["a3", "a1"]
+    assert _listed(listed, text="ECHO 3") == ["b3"]
+    assert _listed(listed, text="%_'") == ["b3", "b2", "b1", "b0"]
+    assert _listed(listed, text="A") == ["a3", "a2", "a1", "a0"]
+    assert _listed(listed, queue="r", state="pending", text="c") == ["c3"]
+    assert _listed(listed, state="dead") == []
+    for how in ({}, {"state": "cancelled"}, {"queue": "q"}, {"tag": "x", "state": "pending"}, {"text": "c"}):
+        assert listed.store.reading.count(Filter.of(**how, limit=1)) == len(_listed(listed, **how))
+
+
+@pytest.mark.parametrize("field", JOB_FIELDS)
+def test_every_json_field_sorts(listed: Any, field: str) -> None:
+    """A sort goes up by its field and in the order of enqueue among equals; reversed it is exactly the other way."""
+    up = listed.store.reading.jobs(Filter.of(sort=field))
+    keys = [
+        (value is not None, value if value is not None else 0, job.seq) for job in up for value in [_key(job, field)]
+    ]
+    assert keys == sorted(keys)
+    assert _listed(listed, sort=field, reverse=True) == [job.id for job in up][::-1]
+    assert _listed(listed, sort=field, limit=3) == [job.id for job in up][:3]
+
+
+def _key(job: Any, field: str) -> Any:
+    value = getattr(job, field)
+    return json.dumps(list(value)) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+@pytest.mark.parametrize("how", [{}, {"queue": "q"}, {"state": "pending"}])
+def test_pages_join_without_gap_or_repetition(listed: Any, size: int, how: dict[str, str]) -> None:
+    """Page after page by the cursor of the last job seen gives the whole list, each job once."""
+    pages: list[str] = []
+    after = None
+    while page := listed.store.reading.jobs(Filter.of(**how, limit=size, after=after)):
+        assert len(page) <= size
+        pages += [job.id for job in page]
+        after = (page[-1].rev, page[-1].seq)
+    assert pages == _listed(listed, **how)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"state": "' OR 1=1--"}, "valid: pending, processing, failed, completed, dead, cancelled, blocked"),
+        ({"sort": "id;drop"}, "valid: id, command, state"),
+        ({"sort": "rev"}, "valid: id, command, state"),
+        ({"limit": -1}, "limit must be from 0"),
+        ({"limit": True}, "limit must be"),
+        ({"queue": "*"}, "queue"),
+        ({"tag": "a b"}, "tag"),
+        ({"text": "a\0b"}, "NUL"),
+        ({"text": "\udcff"}, "UTF-8"),
+    ],
+)
+def test_a_bad_filter_is_refused_with_the_valid_words(how: dict[str, Any], why: str) -> None:
+    """Unknown states, fields and the like: exit code 2, the valid ones named."""
+    with pytest.raises(BadInput, match=re.escape(why)):
+        Filter.of(**how)
+
+
+def test_ids_complete_by_their_beginning(listed: Any) -> None:
+    """Ids that begin with what was typed, of the wanted states, in order, no more than wanted; odd input finds none."""
+    ids = listed.store.reading.ids
+    assert ids("a", list(State), 3) == ["a0", "a1", "a2"]
+    assert ids("", list(State), 99) == sorted(listed.states())
+    assert ids("c", [State.CANCELLED], 99) == ["c1", "c2"]
+    for odd in ("%", "_", "'", "\udcff", "a\0", "z"):
+        assert ids(odd, list(State), 9) == []
+
+
+def test_what_changed_since_a_revision(listed: Any) -> None:
+    """A wait sees the jobs that came to a state after the revision at which it began, and no others."""
+    reading = listed.store.reading
+    since = reading.revision()[0]
+    assert reading.changed_to([State.CANCELLED], since) == []
+    listed.store.jobs.cancel(["a0", "a1"], listed.now)
+    assert reading.changed_to([State.CANCELLED, State.DEAD], since) == [("a0", "cancelled"), ("a1", "cancelled")]
+    assert reading.states_of(["a0", "b0", "nobody", "a\udcff"]) == {"a0": "cancelled", "b0": "pending"}
+
+
+def test_counts_have_every_state(listed: Any) -> None:
+    """The counts come from the tally and have every state, in the order in which people read them."""
+    assert list(listed.store.reading.counts()) == list(State)
+    assert listed.store.reading.counts()["pending"] == 9
+    assert listed.store.reading.counts()["cancelled"] == 2
