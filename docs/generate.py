@@ -44,7 +44,8 @@ def walk(command: click.Command, context: click.Context) -> Iterator[tuple[click
 
 def cli() -> str:
     """Return the reference of the console command: the help of every verb."""
-    top = click.Context(tree, info_name="queuectl", max_content_width=WIDTH, terminal_width=WIDTH)
+    settings = {**tree.context_settings, "max_content_width": WIDTH, "terminal_width": WIDTH}
+    top = click.Context(tree, info_name="queuectl", **settings)
     parts = [NOTE + "# The console command\n"]
     for command, context in walk(tree, top):
         level = "##" if context.parent is None or context.parent.parent is None else "###"
