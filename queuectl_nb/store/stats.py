@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,17 @@ GROUPS: Mapping[str, tuple[str, str]] = {
 """What ``--by`` takes: the SQL of the group, and the table it needs."""
 
 _RAN = "max(0, attempts.finished_at - attempts.started_at)"
-_RAN_OUTCOMES = "('succeeded', 'failed', 'timed_out', 'cancelled')"
 _WAITED = "max(0, attempts.started_at - due_at)"
+_OWN_END = "outcome IN ('succeeded', 'failed', 'timed_out', 'cancelled')"
+_RECENT = """
+    WHERE attempts.rowid IN (
+        SELECT rowid FROM attempts WHERE finished_at >= :since
+        UNION ALL
+        SELECT attempts.rowid FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+        WHERE jobs.state = 'processing'
+    )
+"""
+"""Attempts that ended since a moment, and those that run: both through an index, whatever the number of attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +76,12 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
     ``since`` (epoch seconds) leaves out what ended earlier; counts by state are of jobs that changed since then.
     """
     key, extra = GROUPS[choice("group", by, GROUPS)] if by else ("''", "")
+    source = f"attempts JOIN jobs ON jobs.seq = attempts.job{extra}" if by else "attempts"
+    source += "" if since is None else _RECENT
     with db.read() as connection:
         counts = _counts(connection, key, extra, since)
-        facts = _facts(connection, key, extra, since)
-        ran = _durations(connection, (key, extra), since, _RAN, f"outcome IN {_RAN_OUTCOMES}")
-        waited = _durations(connection, (key, extra), since, _WAITED, "pid IS NOT NULL")
+        facts = _facts(connection, key, source, since)
+        ran, waited = _durations(connection, key, source, since)
     if not by:
         counts.setdefault("", {})
     none = (0, 0, 0, None, None, None, None, None)
@@ -82,8 +93,8 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
             counts={state: counts.get(group, {}).get(state, 0) for state in State},
             attempts=attempts,
             avg_duration_s=average,
-            run_s=_percentiles(ran.get(group, [])),
-            wait_s=_percentiles(waited.get(group, [])),
+            run_s=_percentiles(ran[group]),
+            wait_s=_percentiles(waited[group]),
             attempts_per_job=attempts / jobs if jobs else None,
             per_minute=succeeded / minutes if minutes > 0 else None,  # below 0 when the clock was set back
             cpu_s=cpu,
@@ -92,42 +103,48 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
     return groups
 
 
-def _percentiles(ordered: Sequence[float]) -> dict[str, float | None]:
-    return {"p50": percentile(ordered, 0.5), "p95": percentile(ordered, 0.95)}
+def _percentiles(values: list[float]) -> dict[str, float | None]:
+    values.sort()
+    return {"p50": percentile(values, 0.5), "p95": percentile(values, 0.95)}
 
 
 def _counts(connection: sqlite3.Connection, key: str, extra: str, since: float | None) -> dict[str, dict[State, int]]:
-    if key == "''" and since is None:
-        found = connection.execute("SELECT '', state, sum(n) FROM tally GROUP BY state")
+    if since is None and key in ("''", "jobs.queue"):
+        sql = f"SELECT {key}, state, sum(n) FROM tally AS jobs GROUP BY 1, 2 HAVING sum(n)"  # noqa: S608
     else:
-        sql = f"SELECT {key}, state, count(*) FROM jobs{extra} WHERE updated_at >= ? GROUP BY 1, 2"  # noqa: S608
-        found = connection.execute(sql, (since or 0,))
+        sql = f"SELECT {key}, state, count(*) FROM jobs{extra} WHERE updated_at >= :since GROUP BY 1, 2"  # noqa: S608
     counts: dict[str, dict[State, int]] = {}
-    for group, state, n in found:
+    for group, state, n in connection.execute(sql, {"since": since or 0}):
         counts.setdefault(group, {})[State(state)] = n
     return counts
 
 
-def _facts(connection: sqlite3.Connection, key: str, extra: str, since: float | None) -> dict[str, tuple[Any, ...]]:
+def _facts(connection: sqlite3.Connection, key: str, source: str, since: float | None) -> dict[str, tuple[Any, ...]]:
+    # every job that ever began has an attempt 1, so that counting those needs no list of the jobs seen
+    jobs = "sum(number = 1)" if since is None else "count(DISTINCT job)"
     sql = f"""
-        SELECT {key}, count(*), count(DISTINCT job), sum(outcome = 'succeeded'),
+        SELECT {key}, count(*), {jobs}, sum(outcome = 'succeeded'),
             avg(CASE WHEN outcome = 'succeeded' THEN {_RAN} END),
             sum(user_cpu_s + system_cpu_s), max(max_rss_bytes), min(attempts.started_at), max(attempts.finished_at)
-        FROM attempts JOIN jobs ON jobs.seq = attempts.job{extra}
-        WHERE attempts.finished_at IS NULL OR attempts.finished_at >= ? GROUP BY 1
+        FROM {source} GROUP BY 1
     """  # noqa: S608 - all parts are this module's own
-    return {row[0]: row[1:] for row in connection.execute(sql, (since or 0,))}
+    return {row[0]: row[1:] for row in connection.execute(sql, {"since": since})}
 
 
 def _durations(
-    connection: sqlite3.Connection, group: tuple[str, str], since: float | None, what: str, which: str
-) -> dict[str, list[float]]:
-    key, extra = group
+    connection: sqlite3.Connection, key: str, source: str, since: float | None
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return how long attempts ran, and how long they had waited, by group."""
     sql = f"""
-        SELECT {key}, {what} FROM attempts JOIN jobs ON jobs.seq = attempts.job{extra}
-        WHERE attempts.finished_at >= ? AND {which} ORDER BY 2
+        SELECT {key}, CASE WHEN {_OWN_END} THEN {_RAN} END,
+            CASE WHEN pid IS NOT NULL AND attempts.finished_at IS NOT NULL THEN {_WAITED} END
+        FROM {source}
     """  # noqa: S608 - all parts are this module's own
-    found: dict[str, list[float]] = {}
-    for name, value in connection.execute(sql, (since or 0,)):
-        found.setdefault(name, []).append(value)
-    return found
+    ran: dict[str, list[float]] = defaultdict(list)
+    waited: dict[str, list[float]] = defaultdict(list)
+    for group, run, wait in connection.execute(sql, {"since": since}):
+        if run is not None:
+            ran[group].append(run)
+        if wait is not None:
+            waited[group].append(wait)
+    return ran, waited

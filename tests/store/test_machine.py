@@ -246,4 +246,4 @@ class Machine(RuleBasedStateMachine):
 def test_a_queue_is_what_its_model_is(template_path: Path) -> None:
     """In random stories of people and workers, every answer and every state is that of the plain model."""
     machine = type("ThisMachine", (Machine,), {"template": template_path})
-    stateful.run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=50))
+    stateful.run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=50))

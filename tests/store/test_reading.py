@@ -11,6 +11,7 @@ import pytest
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
+from queuectl_nb.store import reading
 from queuectl_nb.store.reading import Filter
 
 
@@ -106,8 +107,10 @@ def test_a_bad_filter_is_refused_with_the_valid_words(how: dict[str, Any], why: 
         Filter.of(**how)
 
 
-def test_ids_complete_by_their_beginning(listed: Any) -> None:
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """Ids that begin with what was typed, of the wanted states, in order, no more than wanted; odd input finds none."""
+    monkeypatch.setattr(reading, "FEW", few)  # among many jobs, and among a few
     ids = listed.store.reading.ids
     assert ids("a", list(State), 3) == ["a0", "a1", "a2"]
     assert ids("", list(State), 99) == sorted(listed.states())
@@ -118,12 +121,12 @@ def test_ids_complete_by_their_beginning(listed: Any) -> None:
 
 def test_what_changed_since_a_revision(listed: Any) -> None:
     """A wait sees the jobs that came to a state after the revision at which it began, and no others."""
-    reading = listed.store.reading
-    since = reading.revision()[0]
-    assert reading.changed_to([State.CANCELLED], since) == []
+    looks = listed.store.reading
+    since = looks.revision()[0]
+    assert looks.changed_to([State.CANCELLED], since) == []
     listed.store.jobs.cancel(["a0", "a1"], listed.now)
-    assert reading.changed_to([State.CANCELLED, State.DEAD], since) == [("a0", "cancelled"), ("a1", "cancelled")]
-    assert reading.states_of(["a0", "b0", "nobody", "a\udcff"]) == {"a0": "cancelled", "b0": "pending"}
+    assert looks.changed_to([State.CANCELLED, State.DEAD], since) == [("a0", "cancelled"), ("a1", "cancelled")]
+    assert looks.states_of(["a0", "b0", "nobody", "a\udcff"]) == {"a0": "cancelled", "b0": "pending"}
 
 
 def test_counts_have_every_state(listed: Any) -> None:
