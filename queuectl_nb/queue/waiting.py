@@ -52,16 +52,16 @@ class Waiting:
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
         self._since = store.reading.revision()[0]
-        self._version = -1
+        self._seen: tuple[int, int] | None = None
         self._progress: Progress | None = None
         for job_id in self.ids or ():
             store.jobs.get(job_id)
 
     def look(self) -> Progress:
         """Return the progress; cheap when nothing was committed since the last look."""
-        version = self.store.db.version()
-        if self._progress is None or version != self._version:
-            self._version = version
+        seen = self.store.db.changes()
+        if self._progress is None or seen != self._seen:
+            self._seen = seen
             self._progress = self._all() if self.ids is None else self._named(self.ids)
         return self._progress
 

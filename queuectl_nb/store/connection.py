@@ -128,6 +128,10 @@ class Database:
             raise named(error, self.path, self.patience) from error
         return version
 
+    def changes(self) -> tuple[int, int]:
+        """Return what changes with every commit, those of this thread's own connection included."""
+        return self.version(), self.connection().total_changes
+
     def close(self) -> None:
         """Close this thread's connection."""
         found = self._local.connection

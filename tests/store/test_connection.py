@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.queue.waiting import Waiting
 from queuectl_nb.store.enqueue import enqueue
 from queuectl_nb.store.store import Store
 
@@ -154,6 +155,16 @@ def test_the_version_tells_of_others_commits(store: Store) -> None:
     other.start()
     other.join()
     assert store.db.version() != version
+
+
+def test_a_wait_sees_what_its_own_thread_commits(store: Store) -> None:
+    """Who waits in an event loop sees the commits of other coroutines there, which share the thread's connection."""
+    _add(store, "a")
+    waiting = Waiting(store, ["a"])
+    assert waiting.look().left == 1
+    assert waiting.look() is waiting.look(), "nothing was committed: nothing is read"
+    store.jobs.cancel(["a"], time.time())
+    assert waiting.look().left == 0
 
 
 def test_an_interrupt_in_a_write_leaves_neither_transaction_nor_gate(store: Store) -> None:
