@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from queuectl_nb.model.attempt import Lease, Usage
     from queuectl_nb.model.outcome import Outcome
@@ -72,10 +72,11 @@ class Run(Protocol):
 class Executor(Protocol):
     """Starts commands."""
 
-    def start(self, lease: Lease, max_retries: int) -> Run:
+    def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> Run:
         """Start the lease's command, its output going to the spool.
 
-        ``max_retries`` is the setting, told to jobs that follow it.
+        ``max_retries`` is the setting, told to jobs that follow it. ``ours`` is asked at the last moment, when no
+        rescuer can settle the attempt any more, whether one has done so already.
 
         Raises :class:`CannotStart`, :class:`NoRoom` or :class:`LeaseLost`.
         """

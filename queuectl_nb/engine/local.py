@@ -75,7 +75,7 @@ class LocalExecutor:
             "QUEUECTL_RESULT": f"{self.spool.folder}/{lease.token}.result",
         }
 
-    def start(self, lease: Lease, max_retries: int) -> LocalRun:
+    def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> LocalRun:
         """Start the command; see :class:`~queuectl_nb.engine.executor.Executor`.
 
         ``posix_spawn`` and not Popen: it starts as fast as C does, from a large process too. It knows no working
@@ -94,6 +94,8 @@ class LocalExecutor:
             raise NoRoom(str(error)) from error
         started_at, started = time.time(), time.monotonic()
         try:
+            if not ours():
+                raise LeaseLost
             self.mark(lease.token)
             pid = os.posix_spawn(
                 SHELL,

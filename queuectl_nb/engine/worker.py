@@ -42,6 +42,8 @@ GROUP = 16
 """Most results recorded, and jobs claimed, in one transaction."""
 PACE = 1.0
 """Seconds between looks that no bell asked for: the safety net."""
+FRESH = 1.0
+"""Seconds after a claim in which no rescuer can have taken it: half of the shortest lease."""
 SWEEP_PACE = 0.02
 """Seconds between looks at processes that are being killed."""
 
@@ -81,6 +83,7 @@ class Worker:
         self.kill_at = 0.0
         self.ahead = 1
         self.version = -1
+        self.claimed_at = 0.0
         self.look_at = 0.0
         self.retry_at = 0.0
         self.next_due: float | None = None
@@ -152,7 +155,7 @@ class Worker:
 
     def _start(self, lease: Lease) -> None:
         try:
-            self.run = self.executor.start(lease, self.settings.max_retries)
+            self.run = self.executor.start(lease, self.settings.max_retries, lambda: self._is_ours(lease))
         except CannotStart as why:
             self._ended(lease, NotStarted(str(why)), Ending(time.time()))
         except NoRoom as why:
@@ -166,6 +169,13 @@ class Worker:
             self.recorded = False
             self.verdict = self.exit = None
             self.report.started(lease, self.settings)
+
+    def _is_ours(self, lease: Lease) -> bool:
+        """Tell whether nobody has settled the attempt in our place.
+
+        That takes two seconds of silence at the least; so right after the claim there is no need to ask.
+        """
+        return time.monotonic() - self.claimed_at < FRESH or self.claims.holds(lease)
 
     # ------------------------------------------------------------------ wait
 
@@ -276,6 +286,7 @@ class Worker:
             self.claimed.clear()
             self.ahead = max(1, self.ahead // 2)
         want = 0 if long_run or self.claimed or self.orders.stop else self.ahead
+        began = time.monotonic()
         version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
         try:
             turn = self.claims.turn(
@@ -298,6 +309,7 @@ class Worker:
         self.version = version
         self._after_turn(turn.settled)
         self.claimed += turn.leases
+        self.claimed_at = began
         if self.back or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
             doorbell.ring(doorbell.work_bell(self.store.db.spool))
         self.back = []

@@ -134,6 +134,12 @@ class Claims:
                     bad.append(lease)
             return bad
 
+    def holds(self, lease: Lease) -> bool:
+        """Tell whether the attempt is still this worker's."""
+        with self.db.read() as connection:
+            values = {"seq": lease.seq, "token": lease.token}
+            return connection.execute(Q.held_job, values).fetchone() is not None
+
     def cancels(self) -> set[str]:
         """Return the tokens of this worker's attempts that a person wants ended."""
         with self.db.read() as connection:

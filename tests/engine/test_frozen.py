@@ -120,3 +120,26 @@ def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.
     for now, wall in [(0.0, 0.0), (1.0, 86_400.0), (2.0, -86_400.0)]:
         monkeypatch.setattr(time, "time", lambda wall=wall: wall)
         assert watch.frozen(["a"], now, 10, 1) == []
+
+
+def test_an_attempt_that_was_rescued_before_its_start_is_not_started(bench: Bench, tmp_path: Path) -> None:
+    """A worker that froze between claim and start asks, with its files locked, whether the attempt is still its own."""
+    from queuectl_nb.engine.executor import LeaseLost
+    from queuectl_nb.engine.local import LocalExecutor
+    from queuectl_nb.engine.rescue import Rescuer
+    from queuectl_nb.store.claims import Claims
+
+    store, ran = bench.queue.store, tmp_path / "ran"
+    bench.add(f"touch {ran}")
+    claims = Claims(store.db, "worker-7", "here")
+    (lease,) = claims.turn(want=1, settings=bench.queue.settings, now=time.time(), rand=0).leases
+    assert claims.holds(lease)
+    assert Rescuer(store).rescue_dead() == [(lease.job_id, "worker-7")]
+    marked: list[str] = []
+    slot = store.spool.slot("worker-7")
+    executor = LocalExecutor(store.spool, slot, marked.append, db=store.path, environ={})
+    with pytest.raises(LeaseLost):
+        executor.start(lease, 3, lambda: claims.holds(lease))
+    assert marked == []
+    assert not ran.exists()
+    assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are let go"
