@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 
 import claim_scale
+import enqueue_many
+import frames
 import latency
 import measure
 import memory
 import startup
 import throughput
 
-BENCHMARKS = (throughput, latency, startup, claim_scale, memory)
+BENCHMARKS = (throughput, latency, startup, claim_scale, memory, enqueue_many, frames)
 QUICK = {
     throughput: ["--jobs", "300", "--rounds", "2"],
     latency: ["--samples", "40", "--idle-seconds", "5"],
     startup: ["--rounds", "5"],
     claim_scale: ["--finished", "20000", "--delayed", "20000", "--rounds", "100"],
     memory: ["--jobs", "500", "--megabytes", "50"],
+    enqueue_many: ["--jobs", "10000", "--rounds", "2"],
+    frames: ["--jobs", "20000", "--rounds", "2"],
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import doorbell
@@ -13,6 +13,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from queuectl_nb.model.words import iso_time, moment, name, whole
 from queuectl_nb.queue import surroundings
+from queuectl_nb.queue.batch import Batch
 from queuectl_nb.queue.job import Job
 from queuectl_nb.store.enqueue import enqueue
 from queuectl_nb.store.filesystem import find_queue, make_private_dir
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.queue.logs import Logs
     from queuectl_nb.queue.pool import WorkerPool
+    from queuectl_nb.queue.recall import Recall
     from queuectl_nb.queue.waiting import Progress, Waiting
     from queuectl_nb.store.reading import Filter
     from queuectl_nb.store.stats import Stats
@@ -148,7 +150,7 @@ class Queue:
         *,
         if_absent: bool = False,
         **common: Any,  # noqa: ANN401 - the fields of a job
-    ) -> list[Job]:
+    ) -> Batch:
         """Add many jobs in one transaction, all or none, and return them in order.
 
         Parameters
@@ -160,35 +162,52 @@ class Queue:
         frame
             The rows for a template: a DataFrame or dicts.
         common
-            Fields that all jobs share (``priority``, ``timeout``, ``queue``, ``tags`` …).
+            Fields that all jobs share (``priority``, ``timeout``, ``queue``, ``tags`` …); a row's own go before.
+
+        Returns
+        -------
+        Batch
+            The jobs, one a row, as a list would hold them; ``ids`` are their ids.
+
+        Raises
+        ------
+        BadInput
+            A row cannot be taken; the message names it, and nothing was enqueued.
+
+        Notes
+        -----
+        A DataFrame's columns that are fields of a job (``priority``, ``timeout``, ``id`` …) are used as such, unless
+        the template names them as its parameters; its other columns stay out of the job. In dicts they are a
+        mistake. Missing values (None, NaN, NaT) count as not given.
         """
-        from queuectl_nb.queue.batches import wishes  # noqa: PLC0415 - a worker's parent never needs it
+        from queuectl_nb.queue.batches import is_frame, wishes  # noqa: PLC0415 - one command alone needs no templates
 
-        specs = []
-        for number, wish in enumerate(wishes(rows, frame, common), 1):
-            try:
-                specs.append(self.spec(wish))
-            except BadInput as refused:
-                if isinstance(rows, list) and len(rows) == 1:
-                    raise
-                msg = f"row {number}: {refused}"
-                raise BadInput(msg) from None
+        single = isinstance(rows, list) and len(rows) == 1
+        resolve = cache(surroundings.resolve_cwd)
+        specs: list[JobSpec] = []
+        asked = wishes(rows, frame, common)
+        try:
+            for wish in asked:
+                specs.append(self.spec(wish, resolve))  # noqa: PERF401 - how far it came is told
+        except BadInput as refused:
+            if single:
+                raise
+            msg = f"row {len(specs) + 1}: {refused}"
+            raise BadInput(msg) from None
         ids = self.enqueue_specs(specs, if_absent=if_absent)
-        for source in (rows, frame):
-            attrs: dict[Any, Any] = getattr(source, "attrs", {})
-            attrs["queuectl_ids"] = ids  # so that `results` knows a DataFrame's jobs
-        return [Job(self, job_id) for job_id in ids]
+        if isinstance(rows, str) or is_frame(rows):
+            template = rows if isinstance(rows, str) else None
+            self._recall.remember(template, [spec.command for spec in specs], ids)
+        return Batch(self, ids)
 
-    def spec(self, wish: Mapping[str, Any]) -> JobSpec:
+    def spec(self, wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
         """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
         after = wish.get("after")
         if after is not None and not isinstance(after, str):
             each = [after] if isinstance(after, Job) else after
             wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in each]}
-        if wish.get("cwd") is not None:
-            spec = JobSpec.of(wish)
-            return JobSpec.of({**wish, "cwd": surroundings.resolve_cwd(spec.cwd or "")})
-        return JobSpec.of(wish)
+        spec = JobSpec.of(wish)
+        return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
 
     def enqueue_specs(self, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
         """Add checked specs in one transaction, all or none; return their ids."""
@@ -335,19 +354,46 @@ class Queue:
 
         return frames.workers(self.worker_list())
 
-    def results(self, frame: pd.DataFrame | None = None, jobs: Sequence[Job] | None = None) -> pd.DataFrame:
+    def results(self, frame: pd.DataFrame | None = None, jobs: Sequence[Job | str] | None = None) -> pd.DataFrame:
         """Return parameters, state, duration, memory and result columns of jobs in one frame.
 
         Parameters
         ----------
         frame
-            What was given to :meth:`enqueue_many`; its rows are matched with ``jobs`` by their order.
+            What was given to :meth:`enqueue_many`, or any frame with rows of it, in any order; all jobs without it.
         jobs
-            The jobs of the rows; when left out, those of the last :meth:`enqueue_many` of that frame.
+            The jobs (or ids) of the rows, in their order. When left out: those that a column ``job_id`` names, else
+            those of the last :meth:`enqueue_many` in this process for which these rows made the same commands.
+
+        Returns
+        -------
+        DataFrame
+            The frame's own columns and index; then ``job_id``, ``state``, ``ran`` (timedelta) and ``max_rss_bytes``
+            of the newest attempt; then the results: a column for each key where they are JSON objects, ``result``
+            for others. A name that is taken gets ``_job`` or ``_result`` behind it. A job that was removed has an
+            unknown state. Without a frame: the index ``id`` and the column ``command`` instead of parameters.
+
+        Raises
+        ------
+        BadInput
+            The jobs of these rows are not known; put their ids into a column ``job_id`` to have them known for ever:
+            ``frame["job_id"] = q.enqueue_many(template, frame).ids``.
         """
         from queuectl_nb.forms import frames  # noqa: PLC0415
 
-        return frames.results(self.store.reading, frame, None if jobs is None else [job.id for job in jobs])
+        ids = None if jobs is None else [job.id if isinstance(job, Job) else job for job in jobs]
+        if ids is None and frame is not None:
+            ids = frames.job_ids(frame) or self._recall.find(frame)
+            if ids is None:
+                msg = "the jobs of this frame are not known here; give them (jobs=...), or their ids as a column job_id"
+                raise BadInput(msg)
+        return frames.results(self.store.reading, frame, ids)
+
+    @cached_property
+    def _recall(self) -> Recall:
+        from queuectl_nb.queue.recall import Recall  # noqa: PLC0415 - for frames only
+
+        return Recall.of(self.path)
 
     # ------------------------------------------------------------------ act on jobs
 

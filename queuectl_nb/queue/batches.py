@@ -1,92 +1,232 @@
-"""Many jobs at once: dicts, a DataFrame, or a template with rows to fill it, turned into wishes one by one."""
+"""Many jobs at once: dicts, a DataFrame, or a template with rows to fill it, turned into wishes one by one.
+
+pandas is looked for and never loaded: who passes a DataFrame has loaded it.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import SPEC_FIELDS
 from queuectl_nb.model.template import Template
-from queuectl_nb.model.words import choice
+from queuectl_nb.model.words import choice, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
-__all__ = ["is_frame", "wishes"]
+    Rows = str | Iterable[Mapping[str, Any]] | pd.DataFrame
+
+__all__ = ["commands", "is_frame", "plain", "wishes"]
+
+_FIELDS = frozenset(SPEC_FIELDS)
+_PLAIN = frozenset({str, int, bool, type(None), list, tuple, dict})
+_WHOLE = frozenset({"priority", "max_retries"})
+_NAMES = frozenset({"id", "queue"})
 
 
 def is_frame(rows: object) -> bool:
-    """Tell whether ``rows`` is a DataFrame, without loading pandas for it."""
+    """Tell whether ``rows`` is a DataFrame."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(rows, pandas.DataFrame)
 
 
 def wishes(
-    rows: str | Iterable[Mapping[str, Any]] | pd.DataFrame,
-    frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None,
-    common: Mapping[str, Any],
+    rows: Rows, frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None, common: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield the fields of each job: those that are ``common`` to all below its own.
+    """Return an iterator of the fields of each job: its own, and for the rest those that are ``common`` to all.
 
-    A DataFrame's columns that are no fields of a job are parameters and are left out; in a dict they are a mistake.
-    Values that are missing (None, NaN, NaT) count as not given.
+    Parameters
+    ----------
+    rows
+        Dicts with fields of a job; or a DataFrame with a column ``command``; or a template, which is filled once
+        for each row of ``frame``.
+    frame
+        The rows for a template: a DataFrame (named levels of its index count as columns), or dicts.
+    common
+        Fields for all jobs; a row's own value goes before, a missing one (None, NaN, NaT) does not.
+
+    Notes
+    -----
+    What is no field of a job is a parameter in a DataFrame and stays out of the job; in a dict it is a mistake,
+    unless the template names it. A field that the template names is its parameter and sets nothing of the job.
 
     Raises
     ------
     BadInput
-        A common field is unknown, a template has no rows, or rows are given without one.
+        At once for what concerns all rows, while iterating for what concerns the row that is due.
     """
     for key in common:
         choice("job field", key, SPEC_FIELDS)
+    shared = {key: plain(value) for key, value in common.items()}
     if isinstance(rows, str):
-        yield from _filled(rows, frame, common)
-        return
-    if frame is not None:
-        msg = "a frame beside the rows needs a template: enqueue_many('python train.py --lr {lr}', frame)"
-        raise BadInput(msg)
-    if is_frame(rows):
-        if "command" not in rows.columns:  # type: ignore[union-attr]  # a DataFrame, as is_frame says
-            msg = "the DataFrame needs a column 'command' (or give a template: enqueue_many('… {column}', frame))"
+        if frame is None:
+            msg = "a template needs rows to fill it: enqueue_many('python train.py --lr {lr}', frame)"
             raise BadInput(msg)
-        for record in _records(rows):
-            yield {
-                **common,
-                **{key: value for key, value in record.items() if key in SPEC_FIELDS and value is not None},
-            }
-        return
+        if "command" in shared:
+            msg = "the template is the command; give no other"
+            raise BadInput(msg)
+        return _filled(Template(rows), frame, shared)
+    if frame is not None:
+        msg = "rows to fill in need a template before them: enqueue_many('python train.py --lr {lr}', frame)"
+        raise BadInput(msg)
+    if isinstance(rows, Mapping):
+        msg = "the jobs must be a list of dicts, or a DataFrame; this is a single dict"
+        raise BadInput(msg)
+    if not is_frame(rows):
+        return _given(rows, shared)
+    if "command" not in shared:
+        _known(rows, ["command"], "enqueue_many takes a DataFrame with a column 'command', or a template and a frame")
+    return _frame_fields(rows, (), shared)
+
+
+def commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
+    """Return the commands that the frame's rows make, with a template or by a column; None where they make none."""
+    try:
+        if template is None:
+            return iter(_columns(frame, ["command"])["command"])
+        parsed = Template(template)
+        columns = _columns(frame, parsed.names)
+    except BadInput:
+        return None
+    return (parsed.fill(dict(zip(columns, values, strict=True))) for values in _across(frame, columns))
+
+
+def _given(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield dicts as they are, their values made plain."""
+    for row in rows:
+        own = _row(row)
+        yield {**shared, **{key: value for key, value in own.items() if value is not None}} if shared else own
+
+
+def _row(row: object) -> Mapping[str, Any]:
+    """Return a dict with plain values; most have them already."""
+    if not isinstance(row, Mapping):
+        msg = f"a job must be a dict such as {{'command': 'true'}}, not {shown(row)}"
+        raise BadInput(msg)
+    for value in row.values():
+        if type(value) not in _PLAIN:
+            return {key: plain(each) for key, each in row.items()}
+    return row
+
+
+def _filled(template: Template, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401
+    """Return an iterator that fills the template with each row."""
+    if not is_frame(rows):
+        return _filled_with_dicts(template, rows, shared)
+    template.check(_labels(rows))
+    parameters = _columns(rows, template.names)
+    fields = _frame_fields(rows, template.names, shared)
+    return (
+        {**wish, "command": template.fill(dict(zip(parameters, values, strict=True)))}
+        for values, wish in zip(_across(rows, parameters), fields, strict=True)
+    )
+
+
+def _filled_with_dicts(
+    template: Template, rows: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    names = frozenset(template.names)
     for row in rows:
         if not isinstance(row, Mapping):
-            msg = f"a job must be a dict with the fields of a job, not {type(row).__name__}"
+            msg = f"a row for the template must be a dict, not {shown(row)}"
             raise BadInput(msg)
-        yield {**common, **row} if common else row
+        for key in row:
+            if key not in names and (key not in _FIELDS or key == "command"):
+                msg = f"{shown(key)} is neither in the command ({', '.join(template.names)}) nor a field of a job"
+                raise BadInput(msg)
+        own = {key: each for key in row if key not in names and (each := plain(row[key])) is not None}
+        yield {**shared, **own, "command": template.fill(row)}
 
 
-def _filled(template: str, rows: Any, common: Mapping[str, Any]) -> Iterator[dict[str, Any]]:  # noqa: ANN401
-    """Yield a job for each row, the template filled with its values."""
-    if rows is None:
-        msg = "a template needs rows to fill it: enqueue_many('python train.py --lr {lr}', frame)"
-        raise BadInput(msg)
-    parsed = Template(template)
-    for row in _records(rows):
-        yield {**common, "command": parsed.fill(row)}
+def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+    """Return an iterator of the fields of a job that a frame's rows have; ``taken`` are a template's parameters."""
+    used = [name for name in SPEC_FIELDS if name in frame.columns and name not in taken]
+    columns = {name: [_field(name, value) for value in values] for name, values in _columns(frame, used).items()}
+    return (
+        {**shared, **{name: value for name, value in zip(columns, values, strict=True) if value is not None}}
+        for values in _across(frame, columns)
+    )
 
 
-def _records(rows: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a DataFrame or an iterable of dicts
-    """Yield rows as dicts of Python values; a missing value is None."""
-    if not is_frame(rows):
-        yield from ({str(key): value for key, value in row.items()} for row in rows)
-        return
-    names = [str(name) for name in rows.columns]
-    columns = [_python_values(rows.iloc[:, place]) for place in range(len(names))]
-    for values in zip(*columns, strict=True):
-        yield dict(zip(names, values, strict=True))
+def _field(name: str, value: Any) -> Any:  # noqa: ANN401
+    """Return a frame's value as the field takes it: a gap in a column of whole numbers has made them decimals."""
+    if name in _WHOLE and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if name in _NAMES and (type(value) is int or (isinstance(value, float) and value.is_integer())):
+        return str(int(value))
+    return plain(value)
 
 
-def _python_values(column: pd.Series[Any]) -> list[Any]:
-    """Return a column as Python values, None where one is missing."""
-    missing = column.isna()
-    return [None if gone else value for value, gone in zip(column.tolist(), missing.tolist(), strict=True)]
+def _labels(frame: Any) -> list[str]:  # noqa: ANN401 - a DataFrame
+    """Return the names that a template can name: columns, and named levels of the index."""
+    return [name for name in (*frame.columns, *frame.index.names) if isinstance(name, str)]
+
+
+def _known(frame: Any, names: Iterable[str], remedy: str) -> None:  # noqa: ANN401
+    for name in names:
+        if name not in frame.columns:
+            msg = f"the DataFrame has no column {name!r}: {remedy}"
+            raise BadInput(msg)
+
+
+def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:  # noqa: ANN401
+    """Return the named columns (or levels of the index) as lists of scalars, None where a value is missing."""
+    found = {}
+    for name in names:
+        places = [place for place, label in enumerate(frame.columns) if isinstance(label, str) and label == name]
+        if len(places) > 1:
+            msg = f"the DataFrame has {len(places)} columns {name!r}; name them apart"
+            raise BadInput(msg)
+        if not places and name not in frame.index.names:
+            _known(frame, [name], "it is needed for the command")
+        values = frame.iloc[:, places[0]] if places else frame.index.get_level_values(name)
+        # a float32's Python value has digits that nobody wrote: NumPy's own scalar is shown as it was written
+        exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8  # noqa: PLR2004
+        scalars = values.tolist() if exact else list(values.array)
+        gone = values.isna()
+        found[name] = (
+            [None if each else value for value, each in zip(scalars, gone, strict=True)] if gone.any() else scalars
+        )
+    return found
+
+
+def _across(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401
+    """Return an iterator of the rows of some columns; also of none, as often as the frame has rows."""
+    return zip(*columns.values(), strict=True) if columns else iter([()] * len(frame))
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a row may hold
+    """Return a value of NumPy or pandas as Python's own; a missing time (NaT) and ``pd.NA`` become None.
+
+    Times without a zone are local times, as in text (pandas would take them for UTC); time spans become seconds.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, datetime | timedelta):
+        return None if kind.__name__ == "NaTType" else _moment(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "dtype"):
+        return _of_numpy(value)
+    return None if kind.__name__ == "NAType" else value
+
+
+def _moment(value: datetime | timedelta) -> datetime | float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
+
+
+def _of_numpy(value: Any) -> Any:  # noqa: ANN401
+    if value.dtype.kind not in "mM" or hasattr(value, "__len__"):
+        return value.tolist()
+    unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"
+    return plain(value.astype(unit).item())  # None for NumPy's NaT

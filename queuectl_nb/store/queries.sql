@@ -207,6 +207,10 @@ SELECT
     system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
 FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id ORDER BY attempts.number;
 
+-- name: due_of_newest_attempts
+SELECT jobs.id, due_at FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+WHERE jobs.id IN (SELECT value FROM json_each(:ids));
+
 -- ---------------------------------------------------------------- workers
 
 -- name: add_worker

@@ -226,10 +226,10 @@ class Reading:
             return connection.execute(sql).fetchall()
 
     def outcomes(self, ids: Sequence[str] | None) -> list[tuple[Any, ...]]:
-        """Return id, state, start, end, peak memory and result (JSON) of the given jobs, or of all, by enqueue."""
+        """Return id, command, state, start, end, peak memory and result (JSON) of given jobs, or of all, by enqueue."""
         which = "" if ids is None else "WHERE id IN (SELECT value FROM json_each(:ids))"
         sql = (
-            "SELECT id, state, started_at, finished_at, (SELECT max_rss_bytes FROM attempts"  # noqa: S608
+            "SELECT id, command, state, started_at, finished_at, (SELECT max_rss_bytes FROM attempts"  # noqa: S608
             f" WHERE job = jobs.seq AND number = jobs.starts), result FROM jobs {which} ORDER BY seq"
         )
         with self.db.read() as connection:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pickle
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadInput, QueuectlError
+from queuectl_nb.model.state import State
+from queuectl_nb.store.reading import Filter
 
 if TYPE_CHECKING:
     from queuectl_nb.queue import Queue
@@ -47,3 +53,220 @@ def test_an_unknown_placeholder_lists_the_columns(queue: Queue) -> None:
     with pytest.raises(BadInput, match="lr"):
         queue.enqueue_many("run {rl}", pd.DataFrame({"lr": [1]}))
     assert sum(queue.counts().values()) == 0
+
+
+def records(queue: Queue) -> list[Any]:
+    """Return the jobs in the order of enqueue."""
+    return sorted(queue.records(Filter.of()), key=lambda job: job.seq)
+
+
+# ---------------------------------------------------------------------- values
+
+
+def test_values_of_numpy_and_pandas_become_pythons(queue: Queue) -> None:
+    """Scalars, times, spans, arrays and paths are taken in dicts, frames and in common."""
+    queue.enqueue_many(
+        [
+            {
+                "command": np.str_("a"),
+                "priority": np.int64(3),
+                "timeout": np.float32(2.5),
+                "delay": pd.Timedelta("1min"),
+                "tags": np.array(["x", "y"]),
+                "id": pd.NA,
+                "queue": None,
+                "max_retries": np.uint8(7),
+            },
+            {"command": "b", "run_at": pd.Timestamp("2100-01-01", tz="UTC"), "timeout": timedelta(minutes=2)},
+            {"command": "c", "run_at": np.datetime64("2100-01-01"), "after": pd.NaT},
+            {"command": "d", "run_at": np.datetime64("NaT")},
+        ],
+        cwd=Path("/"),
+    )
+    first, second, third, fourth = records(queue)
+    assert (first.priority, first.timeout, first.tags, first.max_retries) == (3, 2.5, ("x", "y"), 7)
+    assert first.run_at - first.created_at == pytest.approx(60)
+    assert (second.run_at, second.timeout) == (datetime(2100, 1, 1, tzinfo=UTC).timestamp(), 120)
+    assert third.run_at == datetime(2100, 1, 1).timestamp()  # noqa: DTZ001 - local, as text without a zone
+    assert fourth.run_at == fourth.created_at
+    assert {job.cwd for job in records(queue)} == {"/"}
+
+
+def test_times_without_a_zone_are_local_in_frames_too(queue: Queue) -> None:
+    """Where pandas would take them for UTC, they mean what the same text means."""
+    frame = pd.DataFrame({"command": ["a"], "run_at": pd.to_datetime(["2100-06-01 12:00"])})
+    queue.enqueue_many(frame)
+    queue.enqueue("b", run_at="2100-06-01 12:00")
+    assert len({job.run_at for job in records(queue)}) == 1
+
+
+def test_gaps_in_a_frame_are_not_given(queue: Queue) -> None:
+    """A gap makes whole numbers decimals, and missing values NaN: neither is the user's doing, so both are taken."""
+    frame = pd.DataFrame(
+        {
+            "command": ["a", "b"],
+            "priority": [5, None],
+            "max_retries": [np.nan, 2],
+            "id": [101, 102],
+            "queue": ["gpu", None],
+            "tags": [["x"], None],
+            "run_at": [pd.NaT, pd.Timestamp("2100-01-01", tz="UTC")],
+            "env": [None, {"A": "1"}],
+        }
+    )
+    queue.enqueue_many(frame, queue="other", priority=1)
+    first, second = records(queue)
+    assert (first.id, first.priority, first.max_retries, first.queue, first.tags) == ("101", 5, None, "gpu", ("x",))
+    assert (second.id, second.priority, second.max_retries, second.queue, second.tags) == ("102", 1, 2, "other", ())
+    assert first.run_at == first.created_at
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"delay": float("nan")}, "delay must be"),
+        ({"priority": 5.0}, "priority must be a whole number"),
+        ({"priority": np.float64(1.5)}, "priority must be a whole number"),
+        ({"priority": np.bool_(1)}, "priority must be a whole number"),
+        ({"lr": 0.1}, "job field 'lr' is unknown; valid: id, command"),
+        ({"command": None}, "needs a command"),
+        ({"cwd": "/no/such/folder"}, "is no directory"),
+        ({"after": ["nobody"]}, "no job nobody"),
+    ],
+    ids=str,
+)
+def test_dicts_are_taken_strictly(queue: Queue, row: dict[str, object], why: str) -> None:
+    """What a person has written is not guessed at."""
+    with pytest.raises(QueuectlError, match=re.escape(why)):
+        queue.enqueue_many([{"command": "a"}, {"command": "b", **row}])
+    assert records(queue) == []
+
+
+# ---------------------------------------------------------------------- templates
+
+
+def test_a_template_takes_dicts(queue: Queue) -> None:
+    """Keys are parameters or fields of a job; any iterable will do."""
+    queue.enqueue_many("run {n}", ({"n": n, "priority": n} for n in range(2)), timeout=9)
+    assert [(job.command, job.priority, job.timeout) for job in records(queue)] == [("run 0", 0, 9), ("run 1", 1, 9)]
+
+
+def test_a_template_leaves_a_frames_other_columns_alone(queue: Queue) -> None:
+    """Fields of a job are used; a field that the template names is its parameter and nothing else."""
+    frame = pd.DataFrame({"timeout": [5], "id": ["x"], "seed": [7], "priority": [3], "command": ["no"]})
+    queue.enqueue_many("run {timeout} {id}", frame)
+    (job,) = records(queue)
+    assert (job.command, job.timeout, job.id, job.priority) == ("run 5 x", None, "job-1", 3)
+
+
+def test_numbers_are_written_as_the_frame_shows_them(queue: Queue) -> None:
+    """No digits that nobody wrote: narrow floats, whole numbers with a gap elsewhere, truth values, categories."""
+    frame = pd.DataFrame(
+        {
+            "f": np.array([0.1, 0.7], dtype="float32"),
+            "d": [1e-5, 1 / 3],
+            "i": pd.array([1, 2], dtype="Int64"),
+            "b": [True, False],
+            "c": pd.Categorical(["x y", "z"]),
+        }
+    )
+    queue.enqueue_many("{f} {d} {i} {b} {c}", frame)
+    assert [job.command for job in records(queue)] == ["0.1 1e-05 1 True 'x y'", f"0.7 {1 / 3} 2 False z"]
+
+
+def test_a_named_index_counts_as_columns(queue: Queue) -> None:
+    """What ``groupby`` and ``set_index`` leave can be used as it is."""
+    frame = pd.DataFrame({"n": [1]}, index=pd.MultiIndex.from_tuples([("a", 2)], names=["x", "y"]))
+    queue.enqueue_many("{x} {y} {n}", frame)
+    assert records(queue)[0].command == "a 2 1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "frame", "common", "why"),
+    [
+        ("run {n}", None, {}, "a template needs rows"),
+        ("run '{n}'", [{"n": 1}], {}, "inside quotes"),
+        ("run {n}", [{"n": 1, "note": 2}], {}, "row 1: 'note' is neither in the command (n) nor a field of a job"),
+        ("run {n}", [{"n": 1}, {}], {}, "row 2: {n} in the command is unknown; valid: none"),
+        ("run {n}", [{"n": 1}, {"n": None}], {}, "row 2: {n} has no value"),
+        ("run {n}", pd.DataFrame({"n": [1, np.nan]}), {}, "row 2: {n} has no value"),
+        ("run {n}", pd.DataFrame({"m": [1], 0: [2]}), {}, "{n} in the command is unknown; valid: m (and"),
+        ("run {n}", pd.DataFrame([[1, 2]], columns=["n", "n"]), {}, "2 columns 'n'"),
+        ("run {n}", [{"n": 1}], {"command": "x"}, "the template is the command"),
+        ("run {n}", [5], {}, "a row for the template must be a dict, not 5"),
+        ("run {n}", [{"n": [1]}], {}, "{n} is list, no single text or number"),
+        ([{"command": "a"}], [{"n": 1}], {}, "need a template before them"),
+        ({"command": "a"}, None, {}, "a list of dicts"),
+        (["a"], None, {}, "a job must be a dict such as {'command': 'true'}, not 'a'"),
+        (pd.DataFrame({"n": [1]}), None, {}, "no column 'command'"),
+        ([{"command": "a"}], None, {"priorty": 1}, "job field 'priorty' is unknown"),
+    ],
+    ids=str,
+)
+def test_a_wrong_call_says_what_to_do(queue: Queue, rows: Any, frame: Any, common: dict[str, Any], why: str) -> None:
+    """One line, the row where it is one row's fault, and nothing is enqueued."""
+    with pytest.raises(BadInput, match=re.escape(why)):
+        queue.enqueue_many(rows, frame, **common)
+    assert records(queue) == []
+
+
+def test_no_rows_are_no_jobs(queue: Queue) -> None:
+    """An empty list or frame adds nothing and is no mistake."""
+    assert len(queue.enqueue_many([])) == 0
+    assert queue.enqueue_many("run {n}", pd.DataFrame({"n": []})) == []
+    assert queue.results(pd.DataFrame({"n": []})).empty
+
+
+# ---------------------------------------------------------------------- what comes back
+
+
+def test_a_batch_is_like_a_list(queue: Queue) -> None:
+    """Index, slice, length, order, comparison, sum, membership."""
+    jobs = queue.enqueue_many([{"command": text} for text in "abcd"])
+    as_list = list(jobs)
+    assert [job.id for job in as_list] == jobs.ids == ["job-1", "job-2", "job-3", "job-4"]
+    assert (jobs[0], jobs[-1]) == (as_list[0], as_list[3])
+    assert jobs == as_list == jobs[:]
+    assert jobs[1:3] == as_list[1:3]
+    assert list(reversed(jobs)) == as_list[::-1]
+    assert jobs[:1] + jobs[3:] == [as_list[0], as_list[3]]
+    assert as_list[3:] + jobs[:1] == [as_list[3], as_list[0]]
+    assert as_list[2] in jobs
+    assert jobs.index(as_list[2]) == 2
+    assert repr(jobs) == "<Batch of 4 jobs: job-1, …, job-4>"
+    assert repr(jobs[:0]) == "<Batch of 0 jobs>"
+    assert pickle.loads(pickle.dumps(jobs)) == jobs  # noqa: S301 - our own
+    with pytest.raises(IndexError):
+        jobs[4]
+
+
+def test_jobs_wait_for_a_batch(queue: Queue) -> None:
+    """``after`` takes jobs, ids, and all jobs of an enqueue."""
+    first = queue.enqueue_many([{"command": "a"}, {"command": "b"}])
+    last = queue.enqueue("c", after=first)
+    queue.enqueue_many([{"command": "d", "after": [first[0], last.id]}, {"command": "e"}], if_absent=False)
+    assert [job.after for job in records(queue)[2:]] == [("job-1", "job-2"), ("job-1", "job-3"), ()]
+
+
+def test_an_id_somebody_took_is_stepped_around(queue: Queue) -> None:
+    """A name that we would have made up may be there already: all rows get one, and the tally is exact."""
+    queue.enqueue("x", id="job-4")
+    jobs = queue.enqueue_many([{"command": "y"}, {"command": "z", "id": "job-2"}, {"command": "y"}])
+    assert jobs.ids == ["job-2.1", "job-2", "job-4.1"]
+    assert queue.counts()[State.PENDING] == 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 99, 300, 449, 450, 451, 1000])
+def test_however_many_rows_there_are_each_arrives(queue: Queue, count: int) -> None:
+    """Rows go in statements of many: none is lost or doubled at their ends, whatever differs between the rows."""
+    wished = [
+        {"command": f"run {place}", "priority": place % 3, "tags": [f"t{place % 2}"], "timeout": place or None}
+        for place in range(count)
+    ]
+    queue.enqueue_many(wished)
+    found = [
+        {"command": job.command, "priority": job.priority, "tags": list(job.tags), "timeout": job.timeout}
+        for job in records(queue)
+    ]
+    assert found == wished
+    assert queue.counts()[State.PENDING] == count

@@ -1,0 +1,105 @@
+"""Jobs as columns, for those who make arrays of a million of them.
+
+Most of the time that it takes to read a row goes into handing over its values one by one. So what many jobs have in
+common comes as one text, which is parsed once however often it is seen: eleven values a row instead of twenty-one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from queuectl_nb.store.reading import Filter, Reading
+
+__all__ = ["TIMES", "Columns", "Kind", "Piece"]
+
+AT_ONCE = 1_000
+"""Rows a piece: few enough to stay in the processor's cache while they are turned into columns."""
+
+TIMES = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
+
+
+class Kind(NamedTuple):
+    """What many jobs have in common."""
+
+    state: str
+    priority: int
+    attempts: int
+    max_retries: int | None
+    queue: str
+    tags: list[str]
+    after: list[str]
+    cwd: str
+    exit_code: int | None
+    error: str | None
+    worker: str | None
+
+
+class Piece(NamedTuple):
+    """Some rows as columns; times in epoch seconds, ``kind`` for :meth:`Columns.kind`, ``result`` as JSON."""
+
+    id: Sequence[str]
+    command: Sequence[str]
+    run_at: Sequence[float]
+    created_at: Sequence[float]
+    updated_at: Sequence[float]
+    started_at: Sequence[float | None]
+    finished_at: Sequence[float | None]
+    timeout: Sequence[float | None]
+    kind: Sequence[str]
+    result: Sequence[str | None]
+    rev: Sequence[int]
+
+
+class Columns:
+    """The jobs of a filter as pieces of columns.
+
+    Without a limit and a field to sort by they come in the order of enqueue, and ``ordered`` says that they are to be
+    sorted yet, by ``rev``: arrays are sorted in less time.
+    """
+
+    def __init__(self, reading: Reading, wanted: Filter) -> None:
+        """Prepare to read what is ``wanted``."""
+        self._reading = reading
+        self._wanted = wanted
+        self.ordered = wanted.limit is not None or wanted.sort is not None
+
+    @staticmethod
+    def kind(text: str) -> Kind:
+        """Return the facts that a text of the column ``kind`` holds."""
+        facts = dict(zip(Kind._fields, json.loads(text), strict=True))
+        return Kind(**facts | {name: json.loads(facts[name]) for name in ("tags", "after")})
+
+    def due_at(self, ids: Sequence[str]) -> dict[str, float]:
+        """Return when the newest attempts of jobs were due, by id: a retry that is to come has moved ``run_at``."""
+        with self._reading.db.read() as connection:
+            return dict(connection.execute(Q.due_of_newest_attempts, {"ids": json.dumps(ids)}).fetchall())
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the rows, piece by piece."""
+        columns = ", ".join(
+            f"json_array({', '.join(Kind._fields)})" if name == "kind" else name for name in Piece._fields
+        )
+        for rows in self._rows(columns):
+            yield Piece(*zip(*rows, strict=True))
+
+    def _rows(self, columns: str) -> Iterator[list[tuple[Any, ...]]]:
+        if self.ordered:
+            rows = self._reading.job_rows(self._wanted, columns)
+            yield from (rows[first : first + AT_ONCE] for first in range(0, len(rows), AT_ONCE))
+            return
+        terms, values = self._wanted.where()
+        if self._wanted.state is not None:
+            terms.append("+state = :state")  # through the table, not the index: there the rows lie in this order
+            values["state"] = self._wanted.state
+        condition = f"WHERE {' AND '.join(terms)}" if terms else ""
+        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY seq"  # noqa: S608 - names of ours
+        with self._reading.db.read() as connection:
+            cursor = connection.execute(sql, values)
+            while rows := cursor.fetchmany(AT_ONCE):
+                yield rows
