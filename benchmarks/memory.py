@@ -17,8 +17,8 @@ MIB = 1024 * 1024
 BAR = 25.0
 FLAT = 1.0
 """MiB that a worker may grow over all those jobs."""
-WARM = 200
-"""Jobs after which everything has been loaded."""
+WARM = 3000
+"""Jobs after which everything has been loaded, and SQLite's page cache is full."""
 
 
 def peak(process: psutil.Process, work: Callable[[], object]) -> float:

@@ -19,7 +19,7 @@ QUICK = {
     latency: ["--samples", "40", "--idle-seconds", "5"],
     startup: ["--rounds", "5"],
     claim_scale: ["--finished", "20000", "--delayed", "20000", "--rounds", "100"],
-    memory: ["--jobs", "500", "--megabytes", "50"],
+    memory: ["--jobs", "1000", "--megabytes", "50"],
     enqueue_many: ["--jobs", "10000", "--rounds", "2"],
     frames: ["--jobs", "20000", "--rounds", "2"],
 }
