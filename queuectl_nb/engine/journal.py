@@ -11,7 +11,7 @@ import dataclasses
 import marshal
 import os
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import (
@@ -55,12 +55,14 @@ class Journal:
 
     def note(self, token: str, outcome: Outcome, ending: Ending) -> None:
         """Write one outcome; a full disk leaves it to the database alone."""
+        if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
+            ending = dataclasses.replace(ending, stdout="", stdout_tail=None, stderr="", stderr_tail=None)
         line = marshal.dumps(
             (
                 token,
                 type(outcome).__name__,
                 [getattr(outcome, slot) for slot in type(outcome).__slots__],
-                [_plain(value) for value in _facts_of(ending)],
+                _facts_of(ending),
                 _usage_of(ending.usage),
             ),
             FORMAT,
@@ -94,8 +96,3 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
         outcome: Outcome = _KINDS[kind](*facts)
         found[token] = (outcome, Ending(**dict(zip(_FACTS, ending, strict=True)), usage=Usage(*usage)))
     return found
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact of an ending
-    """Return what an entry holds of a fact: a large stream not at all."""
-    return "" if isinstance(value, str | bytes) and len(value) > LARGEST_STREAM else value

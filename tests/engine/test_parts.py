@@ -109,6 +109,7 @@ def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
         "e": (Cancelled(), Ending(2.0)),
         "f": (Returned("why"), Ending(2.0)),
         "g": (Lost("worker-1", "died"), Ending(2.0, result="[1]", note="n")),
+        "large": (Exited(0), Ending(2.0, stdout="x", stdout_size=1, result=f'"{"y" * 100_000}"')),
     }
     journal = Journal(tmp_path, "w")
     for token, (outcome, ending) in endings.items():

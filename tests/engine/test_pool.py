@@ -72,6 +72,20 @@ def test_a_job_that_kills_its_worker_ends_in_the_dead_letter_queue(bench: Bench)
     assert [bench.outcomes(job) for job in before + after] == [["succeeded"]] * 40
 
 
+def test_a_large_result_survives_the_death_of_its_worker(bench: Bench) -> None:
+    """What a job left as its result is kept whole, however large, when the next job kills the worker at once."""
+    bench.queue.set("backoff_max", 0)
+    for _ in range(20):
+        bench.add("true")
+    write = "{ printf '\"'; head -c 60000 /dev/zero | tr '\\0' y; printf '\"'; } > $QUEUECTL_RESULT; echo done"
+    large = [bench.add(write) for _ in range(4)]
+    bench.add("kill -9 $PPID", max_retries=1)
+    bench.start()
+    bench.queue.wait(timeout=40)
+    assert [bench.outcomes(job) for job in large] == [["succeeded"]] * 4
+    assert [job.result for job in large] == ["y" * 60_000] * 4
+
+
 @pytest.mark.parametrize("command", ["kill 0", "kill -TERM 0; sleep 5", "kill -SEGV $$"])
 def test_a_job_that_signals_itself_hurts_only_itself(bench: Bench, command: str) -> None:
     """Signals to its own group end the job's attempt, not the worker."""
