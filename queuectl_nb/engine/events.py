@@ -34,6 +34,11 @@ class Events:
         if self._handle is not None:
             self._lines.append(json.dumps({"event": event, **facts}))
 
+    def tell_line(self, line: str) -> None:
+        """Note an event that is JSON already."""
+        if self._handle is not None:
+            self._lines.append(line)
+
     def flush(self) -> None:
         """Send what was noted. Each write stays whole beside those of other processes (below PIPE_BUF)."""
         if self._handle is None or not self._lines:

@@ -133,6 +133,7 @@ class LocalRun:
         self.started_at = started_at
         self.started = started
         self._exit: Exit | None = None
+        self._alone = False
 
     def clear(self) -> None:
         """Empty the slot for the next attempt."""
@@ -140,12 +141,12 @@ class LocalRun:
 
     def poll(self) -> Exit | None:
         """Reap what ended, adopted orphans included; return how the command ended, once it has."""
-        _reap(self)
+        self._alone = not _reap(self)
         return self._exit
 
     def leftovers(self) -> bool:
         """Tell whether a child is left; call it after the command's end."""
-        if _reap(self):
+        if not self._alone and _reap(self):  # who has no child cannot get one again
             return True
         return not _ADOPTS and bool(self._tree())
 
@@ -190,13 +191,10 @@ def _reap(run: LocalRun) -> bool:
     """Reap ended children, the command's own into ``run``; tell whether living ones are left."""
     while True:
         try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            pid, status, used = os.wait4(-1, os.WNOHANG)  # nothing else in a worker waits for children
         except ChildProcessError:
             return False
-        if ended is None:
+        if not pid:
             return True
-        if ended.si_pid == run.pid:
-            _, status, used = os.wait4(ended.si_pid, 0)
+        if pid == run.pid:
             run.took(status, Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * _RSS_UNIT))
-        else:
-            os.waitpid(ended.si_pid, 0)

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import doorbell
-from queuectl_nb.engine.waiter import Waiter
+from queuectl_nb.engine.waiter import BRIEF, Waiter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,13 @@ class Orders:
         """Stop by ``drain`` or ``now``; ``now`` is not taken back."""
         if self.stop != "now":
             self.stop = how
+
+    def wait_for_child(self, timeout: float) -> None:
+        """Wait until a child ends, ``timeout`` seconds at most; whatever else happens is heard by the next wait."""
+        if BRIEF:
+            self._waiter.wait_for_child(timeout)
+        else:
+            self.wait(timeout, idle=False)
 
     def wait(self, timeout: float, *, idle: bool) -> None:
         """Wait until something happens, ``timeout`` seconds at most, and take in what did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def run_worker(config: dict[str, Any]) -> int:
     from queuectl_nb.engine.worker import Worker  # noqa: PLC0415
 
     become_subreaper()
+    if hasattr(signal, "sigtimedwait"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))  # before any thread: see Waiter.wait_for_child
     name, lock = config["name"], config["lock"]
     os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
     heart = liveness.Heartbeat(lock)

@@ -65,8 +65,7 @@ class Claims:
         ``running`` is the attempt that runs on, with its pid and its true start: recorded once it has lasted a while.
         """
         with self.db.write() as connection:
-            recorded = [record(connection, each, settings, now, rand) for each in ended]
-            settled = [transition for transition, _ in recorded]
+            settled, woken = record(connection, ended, settings, now, rand)
             done = sum(transition is not None for transition in settled)
             if done:
                 connection.execute(Q.count_done, {"worker": self.worker, "n": done})
@@ -75,7 +74,7 @@ class Claims:
             if running is not None:
                 record_start(connection, *running)
             leases, waiting = self._claim(connection, want, now) if want else ([], 0)
-        return Turn(settled, leases, waiting, sum(woken for _, woken in recorded))
+        return Turn(settled, leases, waiting, woken)
 
     def _claim(self, connection: sqlite3.Connection, want: int, now: float) -> tuple[list[Lease], int]:
         connection.execute(Q.promote_due, {"now": now})
@@ -89,10 +88,10 @@ class Claims:
         if len(queues) > 1:
             found.sort(key=lambda row: (-row[6], row[0]))  # type: ignore[operator]  # priority down, then the older
         leases = [rows.lease(row, os.urandom(16).hex()) for row in found[:want]]
-        for lease in leases:
-            values = {"seq": lease.seq, "token": lease.token, "worker": self.worker, "host": self.host, "now": now}
-            connection.execute(Q.open_attempt, values)
-            connection.execute(Q.take_job, values)
+        opened = [(lease.token, self.worker, self.host, now, lease.seq) for lease in leases]
+        connection.executemany(Q.open_attempt, opened)
+        taken = [(lease.token, self.worker, now, now, lease.seq) for lease in leases]
+        connection.executemany(Q.take_job, taken)
         return leases, waiting - len(leases)
 
     def _serves(self, queue: str) -> bool:
@@ -137,8 +136,7 @@ class Claims:
     def holds(self, lease: Lease) -> bool:
         """Tell whether the attempt is still this worker's."""
         with self.db.read() as connection:
-            values = {"seq": lease.seq, "token": lease.token}
-            return connection.execute(Q.held_job, values).fetchone() is not None
+            return connection.execute(Q.held_job, (lease.seq, lease.token)).fetchone() is not None
 
     def cancels(self) -> set[str]:
         """Return the tokens of this worker's attempts that a person wants ended."""

@@ -90,7 +90,7 @@ class Database:
         connection = sqlite3.connect(self._file, isolation_level=None, timeout=self.patience)
         # FULL: an acknowledged enqueue survives power loss (NORMAL lost up to 831 rows in a crash image)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -8000")
+        connection.execute("PRAGMA cache_size = -2000")
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 

@@ -56,16 +56,16 @@ SELECT priority FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority D
 -- Before take_job, which forgets what the job was.
 INSERT INTO attempts (job, number, token, worker, host, due_at, started_at, undo)
 SELECT
-    seq, starts + 1, :token, :worker, :host, run_at, :now,
+    seq, starts + 1, ?, ?, ?, run_at, ?,
     CASE WHEN state = 'failed' THEN 2 WHEN worker IS NOT NULL THEN 1 ELSE 0 END
-FROM jobs WHERE seq = :seq;
+FROM jobs WHERE seq = ?;
 
 -- name: take_job
 UPDATE jobs SET
-    state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = :token, worker = :worker,
-    started_at = :now, updated_at = :now, finished_at = NULL, exit_code = NULL, error = NULL, result = NULL,
+    state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = ?, worker = ?,
+    started_at = ?, updated_at = ?, finished_at = NULL, exit_code = NULL, error = NULL, result = NULL,
     rev = (SELECT rev FROM clock)
-WHERE seq = :seq;
+WHERE seq = ?;
 
 -- name: attempt_is_running
 -- A job that outlasts a few milliseconds is recorded as really started, with its pid.
@@ -88,23 +88,23 @@ SELECT seq, token FROM jobs WHERE cancel = 1 AND worker = :worker;
 
 -- name: held_job
 -- The facts that decide, fenced: no row means that the lease was lost and the result comes too late.
-SELECT attempts, max_retries, cancel, id FROM jobs WHERE seq = :seq AND state = 'processing' AND token = :token;
+SELECT attempts, max_retries, cancel FROM jobs WHERE seq = ? AND state = 'processing' AND token = ?;
 
 -- name: settle_job
 UPDATE jobs SET
-    state = :state, ready = :ready, attempts = :attempts, token = NULL, cancel = 0, run_at = coalesce(:run_at, run_at),
-    updated_at = :now, started_at = coalesce(:started_at, started_at), finished_at = :finished_at,
-    exit_code = :exit_code, error = :error, result = :result, rev = (SELECT rev FROM clock)
-WHERE seq = :seq AND state = 'processing' AND token = :token;
+    state = ?, ready = ?, attempts = ?, token = NULL, cancel = 0, run_at = coalesce(?, run_at),
+    updated_at = ?, started_at = coalesce(?, started_at), finished_at = ?,
+    exit_code = ?, error = ?, result = ?, rev = (SELECT rev FROM clock)
+WHERE seq = ? AND state = 'processing' AND token = ?;
 
 -- name: close_attempt
 UPDATE attempts SET
-    finished_at = :finished_at, started_at = coalesce(:started_at, started_at), pid = coalesce(:pid, pid),
-    outcome = :outcome, exit_code = :exit_code, signal = :signal, error = :error,
-    user_cpu_s = :user_cpu_s, system_cpu_s = :system_cpu_s, max_rss_bytes = :max_rss_bytes,
-    stdout_size = :stdout_size, stderr_size = :stderr_size,
-    stdout = :stdout, stdout_tail = :stdout_tail, stderr = :stderr, stderr_tail = :stderr_tail
-WHERE job = :seq AND number = :number AND token = :token AND outcome IS NULL;
+    finished_at = ?, started_at = coalesce(?, started_at), pid = coalesce(?, pid),
+    outcome = ?, exit_code = ?, signal = ?, error = ?,
+    user_cpu_s = ?, system_cpu_s = ?, max_rss_bytes = ?,
+    stdout_size = ?, stderr_size = ?,
+    stdout = ?, stdout_tail = ?, stderr = ?, stderr_tail = ?
+WHERE job = ? AND number = ? AND token = ? AND outcome IS NULL;
 
 -- name: held_claim
 -- As held_job, with what the job was before the claim.
@@ -129,6 +129,10 @@ DELETE FROM attempts WHERE job = :seq AND number = :number AND token = :token;
 UPDATE workers SET jobs_done = jobs_done + :n WHERE name = :worker;
 
 -- ---------------------------------------------------------------- dependents
+
+-- name: any_dependents
+-- Most queues have none, and need not ask for each job.
+SELECT 1 FROM dependents LIMIT 1;
 
 -- name: dependents_of
 SELECT job FROM dependents WHERE other = :seq;

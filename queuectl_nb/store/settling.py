@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.lifecycle import Transition, give_back, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
-from queuectl_nb.model.state import AT_REST, State, check_move
+from queuectl_nb.model.state import AT_REST, WAITING, State, check_move
 from queuectl_nb.store.dependents import release
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from queuectl_nb.model.attempt import Ending, Lease
     from queuectl_nb.model.settings import Settings
@@ -43,20 +44,38 @@ class Ended(NamedTuple):
 
 
 def record(
-    connection: sqlite3.Connection, each: Ended, settings: Settings, now: float, rand: float
-) -> tuple[Transition | None, int]:
-    """Record the end of an attempt and what follows from it for the job and for those that wait for it.
+    connection: sqlite3.Connection, ended: Sequence[Ended], settings: Settings, now: float, rand: float
+) -> tuple[list[Transition | None], int]:
+    """Record the ends of attempts and what follows from them for their jobs and for those that wait for them.
+
+    All rows of a statement go to SQLite in one call: with a call for each, a third of a short job's time here was
+    spent between Python and SQLite.
 
     Returns
     -------
-    (Transition or None, int)
-        What became of the job, None where the result came too late; and how many jobs wait for nothing any more.
+    (list of Transition or None, int)
+        What became of each job, None where the result came too late; and how many jobs wait for nothing any more.
     """
+    went = [_decide(connection, each, settings, now, rand) for each in ended]
+    in_time = [(each, transition) for each, transition in zip(ended, went, strict=True) if transition is not None]
+    connection.executemany(Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
+    connection.executemany(Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
+    woken = 0
+    if in_time and connection.execute(Q.any_dependents).fetchone():
+        for each, transition in in_time:
+            if transition.state in AT_REST:
+                woken += release(connection, each.lease.seq, each.lease.job_id, transition.state, now)
+    return went, woken
+
+
+def _decide(
+    connection: sqlite3.Connection, each: Ended, settings: Settings, now: float, rand: float
+) -> Transition | None:
     lease, outcome, _ = each
-    row = connection.execute(Q.held_job, {"seq": lease.seq, "token": lease.token}).fetchone()
+    row = connection.execute(Q.held_job, (lease.seq, lease.token)).fetchone()
     if row is None:
-        return None, 0
-    attempts, max_retries, cancel, job_id = row
+        return None
+    attempts, max_retries, cancel = row
     transition = settle(
         outcome,
         attempts=attempts,
@@ -65,58 +84,54 @@ def record(
         now=now,
         rand=rand,
     )
-    check_move(job_id, State.PROCESSING, transition.state)
-    _write(connection, each, transition, now)
-    if transition.state not in AT_REST:
-        return transition, 0
-    return transition, release(connection, lease.seq, job_id, transition.state, now)
+    check_move(lease.job_id, State.PROCESSING, transition.state)
+    return transition
 
 
-def _write(connection: sqlite3.Connection, each: Ended, transition: Transition, now: float) -> None:
+def _job_row(each: Ended, went: Transition, now: float) -> tuple[object, ...]:
+    """Return the parameters of ``settle_job``."""
     lease, outcome, ending = each
-    seq, number, token = lease.seq, lease.number, lease.token
-    exit_code = outcome.code if isinstance(outcome, Exited) else None
-    ready = transition.state in (State.PENDING, State.FAILED) and (transition.run_at or now) <= now
-    connection.execute(
-        Q.settle_job,
-        {
-            "seq": seq,
-            "token": token,
-            "state": transition.state.value,
-            "ready": int(ready),
-            "attempts": transition.attempts,
-            "run_at": transition.run_at,
-            "now": now,
-            "started_at": ending.started_at,
-            "finished_at": ending.finished_at,
-            "exit_code": exit_code,
-            "error": transition.error or (ending.note if transition.state is State.COMPLETED else None),
-            "result": ending.result if transition.state is State.COMPLETED else None,
-        },
+    completed = went.state is State.COMPLETED
+    return (
+        went.state.value,
+        went.state in WAITING and (went.run_at or now) <= now,
+        went.attempts,
+        went.run_at,
+        now,
+        ending.started_at,
+        ending.finished_at,
+        outcome.code if isinstance(outcome, Exited) else None,
+        went.error or (ending.note if completed else None),
+        ending.result if completed else None,
+        lease.seq,
+        lease.token,
     )
-    connection.execute(
-        Q.close_attempt,
-        {
-            "seq": seq,
-            "number": number,
-            "token": token,
-            "finished_at": ending.finished_at,
-            "started_at": ending.started_at,
-            "pid": ending.pid,
-            "outcome": outcome.name,
-            "exit_code": exit_code,
-            "signal": outcome.signal if isinstance(outcome, Signalled) else None,
-            "error": outcome.error or ending.note,
-            "user_cpu_s": ending.usage.user_cpu_s,
-            "system_cpu_s": ending.usage.system_cpu_s,
-            "max_rss_bytes": ending.usage.max_rss_bytes,
-            "stdout_size": ending.stdout_size,
-            "stderr_size": ending.stderr_size,
-            "stdout": ending.stdout,
-            "stdout_tail": ending.stdout_tail,
-            "stderr": ending.stderr,
-            "stderr_tail": ending.stderr_tail,
-        },
+
+
+def _attempt_row(each: Ended) -> tuple[object, ...]:
+    """Return the parameters of ``close_attempt``."""
+    lease, outcome, ending = each
+    usage = ending.usage
+    return (
+        ending.finished_at,
+        ending.started_at,
+        ending.pid,
+        outcome.name,
+        outcome.code if isinstance(outcome, Exited) else None,
+        outcome.signal if isinstance(outcome, Signalled) else None,
+        outcome.error or ending.note,
+        usage.user_cpu_s,
+        usage.system_cpu_s,
+        usage.max_rss_bytes,
+        ending.stdout_size,
+        ending.stderr_size,
+        ending.stdout,
+        ending.stdout_tail,
+        ending.stderr,
+        ending.stderr_tail,
+        lease.seq,
+        lease.number,
+        lease.token,
     )
 
 
