@@ -2,12 +2,13 @@
 
 Short jobs are claimed a few ahead and settled in groups, and the next one starts before the last is recorded, since
 a commit costs as much as a start. None of that may make anybody wait: as soon as the running job outlasts PATIENCE,
-what ended is recorded and what was not started goes back; and before each start the worker looks whether something
-better came in.
+what ended is recorded and what was not started goes back; and before a start, once in LOOK, the worker looks whether
+something better came in.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections import deque
@@ -123,7 +124,8 @@ class Worker:
         if orders.rang or time.monotonic() >= self.look_at:
             orders.rang = False
             self.look_at = time.monotonic() + PACE
-            self._look()
+            with contextlib.suppress(Busy):  # the next look asks again
+                self._look()
         if orders.stop:
             self.back += self.claimed
             self.claimed.clear()
@@ -140,8 +142,6 @@ class Worker:
             self.settings = self.store.settings.read()
         except SpoiltSetting as spoilt:
             self.report.warn(f"{spoilt}; working on with the last good value")
-        except Busy:
-            return
         if (how := self.store.workers.stop_of(self.name)) is not None:
             self.orders.ask(how)
         if self.run is not None and self.verdict is None and self.run.lease.token in self.claims.cancels():
@@ -321,10 +321,13 @@ class Worker:
             self._survive(broken)
             return
         self.recorded = self.recorded or long_run
-        self.version = version
+        if not self.claimed:
+            # what was claimed before this turn is still to be looked at for what changed until now
+            self.version = version
         self._after_turn(turn.settled)
-        self.claimed += turn.leases
-        self.claimed_at = began
+        if turn.leases:
+            self.claimed += turn.leases
+            self.claimed_at = began
         if self.back or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
             doorbell.ring(doorbell.work_bell(self.store.db.spool))
         self.back = []

@@ -5,17 +5,29 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from queuectl_nb.engine import liveness
+from queuectl_nb.engine.events import Events
+from queuectl_nb.engine.executor import LeaseLost
 from queuectl_nb.engine.liveness import Watch
+from queuectl_nb.engine.local import LocalExecutor
+from queuectl_nb.engine.rescue import Rescuer
+from queuectl_nb.engine.worker import Worker
+from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
+from queuectl_nb.queue import Queue
+from queuectl_nb.store.claims import Claims
 from tests.engine.bench import alive, started, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from queuectl_nb.model.attempt import Lease
     from tests.engine.bench import Bench
 
 
@@ -124,11 +136,6 @@ def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.
 
 def test_an_attempt_that_was_rescued_before_its_start_is_not_started(bench: Bench, tmp_path: Path) -> None:
     """A worker that froze between claim and start asks, with its files locked, whether the attempt is still its own."""
-    from queuectl_nb.engine.executor import LeaseLost
-    from queuectl_nb.engine.local import LocalExecutor
-    from queuectl_nb.engine.rescue import Rescuer
-    from queuectl_nb.store.claims import Claims
-
     store, ran = bench.queue.store, tmp_path / "ran"
     bench.add(f"touch {ran}")
     claims = Claims(store.db, "worker-7", "here")
@@ -143,3 +150,59 @@ def test_an_attempt_that_was_rescued_before_its_start_is_not_started(bench: Benc
     assert marked == []
     assert not ran.exists()
     assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are let go"
+
+
+class Quiet:
+    """Orders that nobody gives."""
+
+    stop: str | None = None
+    grace: float | None = None
+    rang = False
+
+    def wait(self, timeout: float, *, idle: bool) -> None:
+        """Wait for nothing."""
+
+
+class Recorder:
+    """An executor that starts nothing, and notes what it would have started."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> Any:  # noqa: ARG002
+        """Note the job if the attempt is still the worker's."""
+        if ours():
+            self.started.append(lease.job_id)
+        raise LeaseLost
+
+
+def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: Bench) -> None:
+    """What was claimed before a freeze is looked at anew, although the worker has recorded something since."""
+    store = bench.queue.store
+    for _ in range(4):
+        bench.add("true")
+    handle = liveness.take_lock(store.worker_dir, "worker-1")
+    assert handle is not None
+    executor = Recorder()
+    worker = Worker(
+        store,
+        "worker-1",
+        host="here",
+        queues=(),
+        drain=False,
+        executor=cast("Any", executor),
+        orders=cast("Any", Quiet()),
+        events=Events(None),
+    )
+    worker.ahead = 4
+    worker._flush()
+    first, *rest = worker.claimed
+    worker.claimed.popleft()
+    worker._ended(first, Exited(0), Ending(time.time()))
+    worker.claimed_at -= 60  # as after a freeze
+    Rescuer(Queue(bench.path).store).settle_for("worker-1", "froze")
+    worker._flush()
+    worker._start_next()
+    assert executor.started == []
+    assert len(rest) == 3
+    os.close(handle)
