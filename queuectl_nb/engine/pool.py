@@ -20,7 +20,7 @@ from queuectl_nb.engine import liveness, processes
 from queuectl_nb.engine.orders import ORPHAN_GRACE, Parent
 from queuectl_nb.engine.rescue import Rescued, Rescuer
 from queuectl_nb.engine.waiter import Waiter
-from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
@@ -30,6 +30,8 @@ __all__ = ["PoolProcess", "WorkerProcess"]
 
 PACE = 1.0
 """Seconds between looks at other pools' workers."""
+PATIENCE = 0.5
+"""Seconds that a pool waits for the write gate before it looks after its processes again."""
 KILL_MARGIN = 1.5
 """Seconds beyond the grace after which a worker that does not end is killed."""
 STEADY = 10.0
@@ -50,6 +52,9 @@ class WorkerProcess:
     deaths: int = 0
     restart_at: float = 0.0
     ended: bool = False
+    settled: bool = True
+    """Whether nothing is held any more of what it held when it ended."""
+    settle_at: float = 0.0
     goodbye: bool = False
     """Whether it is not replaced once what it held is settled."""
 
@@ -89,6 +94,7 @@ class PoolProcess:
             self._register()
         for worker in self.workers:
             self._start(worker)
+        self.store.db.be_patient(PATIENCE)
         self._tell_rescued(rescued)
         self.events.tell("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
@@ -107,7 +113,8 @@ class PoolProcess:
         times = [self.look_at]
         if self.kill_at is not None:
             times.append(self.kill_at)
-        times += [worker.restart_at for worker in self.workers if worker.process is None and not worker.ended]
+        waiting = [worker for worker in self.workers if worker.process is None and not worker.ended]
+        times += [worker.restart_at if worker.settled else worker.settle_at for worker in waiting]
         return max(0.0, min(times) - now)
 
     def _hear(self, names: set[str]) -> None:
@@ -190,6 +197,11 @@ class PoolProcess:
     def _reap(self) -> None:
         """Reap what fell to us as the subreaper; our workers are reaped by their own handles."""
         ours = {worker.process.pid: worker for worker in self.workers if worker.process is not None}
+        if not hasattr(os, "waitid"):  # macOS, where orphans do not fall to us
+            for worker in self.workers:
+                if worker.process is not None:
+                    worker.process.poll()
+            return
         while True:
             try:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -197,22 +209,19 @@ class PoolProcess:
                 return
             if ended is None:
                 return
-            worker = ours.get(ended.si_pid)
-            if worker is None or worker.process is None:
+            mine = ours.pop(ended.si_pid, None)
+            if mine is None or mine.process is None:
                 os.waitpid(ended.si_pid, 0)
             else:
-                worker.process.wait()
-                ours.pop(ended.si_pid)
+                mine.process.wait()
 
     def _after_deaths(self) -> None:
-        """Settle for workers that ended, and start those whose pause is over."""
+        """Settle for workers that ended; then replace them, when their pause is over, or let them go."""
         now = time.monotonic()
         for worker in self.workers:
-            if worker.ended:
-                continue
             if worker.process is not None and worker.process.returncode is not None:
                 self._bury(worker, worker.process)
-            if worker.process is None and time.monotonic() >= worker.restart_at:
+            if worker.process is None and not worker.ended:
                 self._follow(worker)
         if self.kill_at is not None and now >= self.kill_at:
             self.kill_at = now + KILL_MARGIN
@@ -226,10 +235,11 @@ class PoolProcess:
         if process.stdin is not None:
             process.stdin.close()
         worker.process = None
-        worker.restart_at = 0.0
-        if code == QueuectlError.exit_code:
+        worker.settled = False
+        worker.settle_at = worker.restart_at = 0.0
+        if code == BadEnvironment.exit_code:
             self.exit_code = code
-        worker.goodbye = code in (0, QueuectlError.exit_code)
+        worker.goodbye = code in (0, BadEnvironment.exit_code)
         if worker.goodbye or self.stop is not None:
             return
         steady = time.monotonic() - worker.started > STEADY
@@ -238,28 +248,30 @@ class PoolProcess:
         worker.restart_at = time.monotonic() + pause
         why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         self.events.tell("worker_died", worker=worker.name, why=why, restart_in=pause)
-        self._settle_for(worker)
+
+    def _follow(self, worker: WorkerProcess) -> None:
+        """Settle what the worker held, as often as it takes; only then replace it or take it off the register."""
+        if not worker.settled and time.monotonic() >= worker.settle_at:
+            worker.settled = self._settle_for(worker)
+            worker.settle_at = time.monotonic() + PACE
+        if worker.settled and (worker.goodbye or self.stop is not None):
+            self._retire(worker)
+        elif worker.settled and time.monotonic() >= worker.restart_at:
+            self._start(worker)
+        elif not worker.settled and self.stop == "orphaned":
+            # nobody waits for us any more: its journal tells the next pool on this queue what became of its job
+            worker.ended = True
 
     def _settle_for(self, worker: WorkerProcess) -> bool:
         """End what a dead worker left and settle what it held; tell whether nothing is held any more."""
         alive = [other.process.pid for other in self.workers if other.process is not None]
         processes.end_all(lambda: processes.descendants(os.getpid(), spare=alive), KILL_MARGIN, self._reap)
-        self._tell_rescued(self.rescuer.settle_for(worker.name, "died"))
-        return not self.rescuer.held_by(worker.name)
-
-    def _follow(self, worker: WorkerProcess) -> None:
-        """Replace a worker or take it off the register; not before what it held is settled."""
         try:
-            settled = self._settle_for(worker)
+            self._tell_rescued(self.rescuer.settle_for(worker.name, "died"))
+            return not self.rescuer.held_by(worker.name)
         except QueuectlError as error:
             self.events.tell("warning", worker=worker.name, text=str(error))
-            settled = self.store.db.replaced()
-        if not settled:
-            worker.restart_at = time.monotonic() + PACE
-        elif worker.goodbye or self.stop is not None:
-            self._retire(worker)
-        else:
-            self._start(worker)
+            return self.store.db.replaced()
 
     def _retire(self, worker: WorkerProcess) -> None:
         """Take the worker off the register: it ended as it was asked to. Its lock file stays, free for another."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from queuectl_nb.store.store import Store
 __all__ = ["run_pool", "run_worker"]
 
 WORKER_PATIENCE = 1.0
-"""Seconds a worker or pool waits for the write gate before it looks after its processes again."""
+"""Seconds a worker waits for the write gate before it looks after its processes again."""
 
 
 def run_pool(config: dict[str, Any]) -> int:
@@ -35,7 +36,7 @@ def run_pool(config: dict[str, Any]) -> int:
 
 
 def run_worker(config: dict[str, Any]) -> int:
-    """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the queue is gone."""
+    """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the file cannot be used."""
     from queuectl_nb.engine.local import LocalExecutor  # noqa: PLC0415
     from queuectl_nb.engine.orders import Orders  # noqa: PLC0415
     from queuectl_nb.engine.worker import Worker  # noqa: PLC0415
@@ -69,21 +70,15 @@ def run_worker(config: dict[str, Any]) -> int:
             orders=orders,
             events=events,
         )
-        store.workers.running(name, os.getpid(), _now())
+        store.workers.running(name, os.getpid(), time.time())
         worker.work()
         store.db.close()
     except QueuectlError as error:
         events.tell("warning", worker=name, text=str(error))
         events.flush()
-        return QueuectlError.exit_code
+        return error.exit_code
     except BaseException:
         # a fault of ours must not leave a job without anybody who watches over it
         kill_tree(lambda: descendants(os.getpid()))
         raise
     return 0
-
-
-def _now() -> float:
-    import time  # noqa: PLC0415
-
-    return time.time()

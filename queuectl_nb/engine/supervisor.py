@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
+from queuectl_nb.store.filesystem import real_path, spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -64,6 +65,7 @@ class Pool:
         self.names: list[str] = []
         self.troubles: deque[str] = deque(maxlen=TROUBLES)
         self._on_event = on_event
+        self._log = spool_dir(real_path(path)) / "worker" / "pool.log"
         self._config = {
             "db": str(path),
             "count": count,
@@ -82,10 +84,9 @@ class Pool:
     def start(self) -> Pool:
         """Start the pool and return once its workers are registered; raise what kept it from starting."""
         entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
-        log = self.path.with_name(self.path.name + "-spool") / "worker" / "pool.log"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        errors = os.open(log, flags, 0o600)
-        read, write = os.pipe2(os.O_CLOEXEC)
+        errors = os.open(self._log, flags, 0o600)
+        read, write = os.pipe()
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         try:
@@ -113,7 +114,7 @@ class Pool:
         if self._failure is not None:
             raise _error(self._failure)
         if not self.names:
-            msg = f"the worker pool did not start; see {self.path}-spool/worker/pool.log"
+            msg = f"the worker pool did not start; see {self._log}"
             raise BadEnvironment(msg)
 
     def _read(self, handle: int) -> None:

@@ -27,7 +27,9 @@ class Waiter:
     """
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
         self._names: dict[int, str] = {self._read: "signal"}
         self._base = _epoll()
         self._idle = _epoll()

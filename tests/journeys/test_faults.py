@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
+import time
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
@@ -12,10 +15,11 @@ import pytest
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from queuectl_nb.queue import Queue
-from tests.engine.bench import Bench, processes_of, started, until
+from tests.engine.bench import Bench, alive, processes_of, started, until
+from tests.engine.test_pool import start_elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -48,6 +52,75 @@ def test_jobs_live_on_while_another_program_holds_the_file(bench: Bench, tmp_pat
         holder.close()
     job.wait(timeout=20)
     assert (bench.outcomes(job), job.log()) == (["succeeded"], "done\n")
+
+
+@pytest.fixture
+def locked(bench: Bench) -> Iterator[Callable[[bool], None]]:
+    """Return a switch for a lock that another program holds on the file."""
+    holder = sqlite3.connect(bench.path, isolation_level=None)
+
+    def switch(on: bool) -> None:  # noqa: FBT001 - a switch
+        holder.execute("BEGIN IMMEDIATE" if on else "ROLLBACK")
+
+    yield switch
+    holder.close()
+
+
+def test_worker_that_dies_while_the_file_is_held_is_replaced_afterwards(
+    bench: Bench, tmp_path: Path, locked: Callable[[bool], None]
+) -> None:
+    """The pool outlives a death that it cannot record yet: the job's processes end at once, the record follows."""
+    pids = tmp_path / "pids"
+    bench.queue.set("backoff_max", 0)
+    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    pool = bench.start()
+    shell = started(pids)
+    until(lambda: job.history[0].pid)
+    worker = bench.pid_of()
+    locked(True)  # noqa: FBT003
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: [each for each in bench.told("warning") if "busy" in each["text"]])
+    assert pool.alive
+    assert not alive(shell)
+    assert job.state is State.PROCESSING
+    locked(False)  # noqa: FBT003
+    job.wait(timeout=20)
+    assert bench.outcomes(job) == ["lost", "succeeded"]
+
+
+def test_pool_ends_with_its_starter_also_while_the_file_is_held(
+    bench: Bench, tmp_path: Path, locked: Callable[[bool], None]
+) -> None:
+    """Within 5 s nothing is left; what could not be recorded is found in the journal, and the job costs nothing."""
+    first = tmp_path / "pid"
+    job = bench.add(f"echo $$ > {first}; sleep 600", timeout=0)
+    starter, pool = start_elsewhere(bench, "with")
+    shell = started(first)
+    until(lambda: job.history[0].pid)
+    locked(True)  # noqa: FBT003
+    starter.kill()
+    starter.wait(10)
+    ended = time.monotonic()
+    until(lambda: not alive(pool), 20)
+    assert time.monotonic() - ended < 5
+    assert not alive(shell)
+    locked(False)  # noqa: FBT003
+    bench.queue.pause()
+    bench.start()
+    until(lambda: job.state is State.PENDING)
+    assert (job.attempts, bench.outcomes(job)) == (0, ["returned"])
+
+
+def test_workers_start_on_a_queue_named_by_a_link(queue_path: Path, tmp_path: Path) -> None:
+    """A link to the file is the same queue, its workers' files included."""
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(queue_path)
+    queue = Queue(link)
+    job = queue.enqueue("echo linked")
+    with queue.start_workers(1, on_event=lambda _: None):
+        job.wait(timeout=20)
+    assert (job.state, job.log()) == (State.COMPLETED, "linked\n")
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
