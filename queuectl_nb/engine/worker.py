@@ -2,57 +2,44 @@
 
 Short jobs are claimed a few ahead and settled in groups, and the next one starts before the last is recorded, since
 a commit costs as much as a start. None of that may make anybody wait: as soon as the running job outlasts PATIENCE,
-what ended is recorded and what was not started goes back; and before a start, once in LOOK, the worker looks whether
-something better came in.
+what ended is recorded and what was not started goes back; and before a start, once in a while, the worker looks
+whether something better came in.
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import doorbell
+from queuectl_nb.engine.attendance import PATIENCE, Attendance
 from queuectl_nb.engine.collect import collect
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
 from queuectl_nb.engine.journal import LARGEST_STREAM, Journal
+from queuectl_nb.engine.ledger import GROUP, Ledger
 from queuectl_nb.engine.report import Reporter
 from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.errors import BadEnvironment, Busy, SpoiltSetting
-from queuectl_nb.model.outcome import Cancelled, NotStarted, Outcome, Returned, TimedOut
-from queuectl_nb.model.state import State
-from queuectl_nb.store.claims import Claims, Ended
+from queuectl_nb.model.outcome import Cancelled, NotStarted, Returned
+from queuectl_nb.store.claims import Claims
 from queuectl_nb.store.trim import trim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queuectl_nb.engine.events import Events
-    from queuectl_nb.engine.executor import Executor, Exit, Run
+    from queuectl_nb.engine.executor import Executor
     from queuectl_nb.engine.orders import Orders
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 
 __all__ = ["Worker"]
 
-PATIENCE = 0.01
-"""Seconds that a running job may keep others' results and claims waiting. On a busy machine a command of a millisecond
-takes several, since it waits for a core until the next tick of the scheduler (4 ms at 250 Hz), once or twice: with 5 ms
-such a command counted as a long one, and what was claimed ahead went back and forth."""
 DEAF = 0.005
 """Seconds from its start in which a job's end is waited for in the cheapest way, which hears nothing else."""
-LOOK = 0.005
-"""Seconds between looks, before a start, whether something better came in: each costs 28 µs, with two workers."""
-GROUP = 32
-"""Most results recorded, and jobs claimed, in one transaction."""
 PACE = 1.0
 """Seconds between looks that no bell asked for: the safety net."""
-FRESH = 1.0
-"""Seconds after a claim in which no rescuer can have taken it: half of the shortest lease."""
-SWEEP_PACE = 0.02
-"""Seconds between looks at processes that are being killed."""
 
 
 class Worker:
@@ -78,23 +65,9 @@ class Worker:
         self.report = Reporter(events, name)
         self.settings: Settings = store.settings.read()
         self.claims = Claims(store.db, name, host, queues)
-        self.journal = Journal(store.worker_dir, name)
-        self.claimed: deque[Lease] = deque()
-        self.back: list[Lease] = []
-        self.ended: list[Ended] = []
-        self.files: dict[str, frozenset[str]] = {}  # attempts with files to remove once recorded, and what stays
-        self.run: Run | None = None
-        self.recorded = False  # whether the running attempt's pid is in the database
-        self.verdict: Outcome | None = None  # why we are ending the running attempt
-        self.exit: Exit | None = None  # how its shell ended, while leftovers are still there
-        self.kill_at = 0.0
-        self.ahead = 1
-        self.version = -1
-        self.claimed_at = 0.0
+        self.ledger = Ledger(store, self.claims, Journal(store.worker_dir, name), self.report)
+        self.attended: Attendance | None = None
         self.look_at = 0.0
-        self.retry_at = 0.0
-        self.next_due: float | None = None
-        self.ask_at = 0.0
         self.drained = False
 
     # ------------------------------------------------------------------ the pipeline
@@ -103,15 +76,15 @@ class Worker:
         """Work until stopped; every step is short, and every wait can be interrupted."""
         while True:
             self._heed()
-            if self.run is not None:
-                self._attend(self.run)
-            if self.run is None and not self.orders.stop:
+            if self.attended is not None and self.attended.step(self.settings, self._grace()):
+                self._collect(self.attended)
+            if self.attended is None and not self.orders.stop:
                 self._start_next()
-            if self._flush_is_due():
-                self._flush()
-                if self.run is None and self.claimed:
+            if self._turn_is_due():
+                self._turn()
+                if self.attended is None and self.ledger.claimed:
                     continue
-            if self.run is None and not self.ended and not self.back and (self.orders.stop or self.drained):
+            if self.attended is None and self.ledger.settled and (self.orders.stop or self.drained):
                 break
             self._sleep()
         if self.drained:
@@ -127,116 +100,58 @@ class Worker:
             with contextlib.suppress(Busy):  # the next look asks again
                 self._look()
         if orders.stop:
-            self.back += self.claimed
-            self.claimed.clear()
-            if orders.stop == "now" and self.run is not None and self.verdict is None:
-                self._end_run(self.run, Returned())
+            self.ledger.give_back()
+            if orders.stop == "now" and self.attended is not None:
+                self.attended.end(Returned(), self._grace())
 
     def _look(self) -> None:
         """Read what the database has for this worker."""
         if self.store.db.replaced():
             self._give_up()
-        if self.run is not None:
-            trim(self.run.paths.values(), self.settings.spool_limit)
+        if self.attended is not None:
+            trim(self.attended.run.paths.values(), self.settings.spool_limit)
         try:
             self.settings = self.store.settings.read()
         except SpoiltSetting as spoilt:
             self.report.warn(f"{spoilt}; working on with the last good value")
         if (how := self.store.workers.stop_of(self.name)) is not None:
             self.orders.ask(how)
-        if self.run is not None and self.verdict is None and self.run.lease.token in self.claims.cancels():
-            self._end_run(self.run, Cancelled())
+        if self.attended is not None and self.attended.run.lease.token in self.claims.cancels():
+            self.attended.end(Cancelled(), self._grace())
+
+    def _grace(self) -> float:
+        """Return the seconds from TERM to KILL."""
+        grace = self.settings.kill_grace
+        return grace if self.orders.grace is None else min(grace, self.orders.grace)
 
     # ------------------------------------------------------------------ start
 
     def _start_next(self) -> None:
         """Start the next claimed job, unless it is not welcome any more."""
-        if self.claimed and self._changed():
-            unwelcome = self.claims.unwelcome(self.claimed)
-            if unwelcome:
-                self.back += unwelcome
-                self.claimed = deque(lease for lease in self.claimed if lease not in unwelcome)
-        while self.claimed and self.run is None:
-            self._start(self.claimed.popleft())
-
-    def _changed(self) -> bool:
-        """Tell, looking once in LOOK at most, whether others have committed anything."""
-        now = time.monotonic()
-        if now < self.ask_at:
-            return False
-        self.ask_at = now + LOOK
-        before, self.version = self.version, self.store.db.version()
-        return before != self.version
+        self.ledger.drop_unwelcome()
+        while self.ledger.claimed and self.attended is None:
+            self._start(self.ledger.claimed.popleft())
 
     def _start(self, lease: Lease) -> None:
         try:
-            self.run = self.executor.start(lease, self.settings.max_retries, lambda: self._is_ours(lease))
+            run = self.executor.start(lease, self.settings.max_retries, lambda: self.ledger.is_ours(lease))
         except CannotStart as why:
-            self._ended(lease, NotStarted(str(why)), Ending(time.time()))
+            self.ledger.note(lease, NotStarted(str(why)), Ending(time.time()))
         except NoRoom as why:
             self.report.warn(f"job {lease.job_id} given back: {why}")
-            self.back += [lease, *self.claimed]
-            self.claimed.clear()
-            self.retry_at = time.monotonic() + PACE
+            self.ledger.give_back([lease])
+            self.ledger.rest(PACE)
         except LeaseLost:
             self.report.warn(f"job {lease.job_id} was taken by a rescuer before it had started")
         else:
-            self.recorded = False
-            self.verdict = self.exit = None
+            self.attended = Attendance(run)
             self.report.started(lease, self.settings)
 
-    def _is_ours(self, lease: Lease) -> bool:
-        """Tell whether nobody has settled the attempt in our place.
+    # ------------------------------------------------------------------ settle and claim
 
-        That takes two seconds of silence at the least; so right after the claim there is no need to ask.
-        """
-        return time.monotonic() - self.claimed_at < FRESH or self.claims.holds(lease)
-
-    # ------------------------------------------------------------------ wait
-
-    def _attend(self, run: Run) -> None:
-        """See whether the running job ended, ran out of time, or must be swept away."""
-        if self.exit is None:
-            self.exit = run.poll()
-            if self.exit is not None and time.monotonic() - run.started < PATIENCE:
-                self.ahead = min(GROUP, self.ahead * 2)
-        if self.exit is not None:
-            if not run.leftovers():
-                self._collect(run, self.exit)
-                return
-            if not self.kill_at:
-                self._begin_to_end(run)
-            self._sweep(run)
-            return
-        if not run.named and time.monotonic() - run.started >= PATIENCE:
-            run.settle_in()
-        if self.verdict is None:
-            limit = self.settings.timeout_for(run.lease.timeout)
-            if limit is not None and time.monotonic() - run.started >= limit:
-                self._end_run(run, TimedOut(limit))
-        self._sweep(run)
-
-    def _sweep(self, run: Run) -> None:
-        """Kill what did not end within its grace, again and again until it is gone."""
-        if self.kill_at and time.monotonic() >= self.kill_at:
-            run.kill()
-            self.kill_at = time.monotonic() + SWEEP_PACE
-
-    def _end_run(self, run: Run, verdict: Outcome) -> None:
-        """Begin to end the running attempt: TERM to the whole tree now, KILL after the grace."""
-        self.verdict = verdict
-        self._begin_to_end(run)
-
-    def _begin_to_end(self, run: Run) -> None:
-        grace = self.settings.kill_grace
-        if self.orders.grace is not None:
-            grace = min(grace, self.orders.grace)
-        self.kill_at = time.monotonic() + grace
-        run.terminate()
-
-    def _collect(self, run: Run, ended: Exit) -> None:
+    def _collect(self, over: Attendance) -> None:
         """Take over what a finished run left: outcome, usage, output, result."""
-        token = run.lease.token
+        run, token = over.run, over.run.lease.token
         ending, spooled = collect(
             self.store.spool,
             token,
@@ -245,144 +160,84 @@ class Worker:
             finished_at=time.time(),
             started_at=run.started_at,
             pid=run.pid,
-            usage=ended.usage,
+            usage=None if over.exit is None else over.exit.usage,
         )
         if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
             run.settle_in()
             trim(run.paths.values(), self.settings.spool_limit)
-        self._ended(run.lease, self.verdict or ended.outcome, ending)
-        if run.named or ending.result is not None or ending.note is not None:
-            self.files[token] = spooled
+        has_files = run.named or ending.result is not None or ending.note is not None
+        self.ledger.note(run.lease, over.outcome, ending, spooled if has_files else None)
         if not run.named and (ending.stdout_size or ending.stderr_size):
             run.clear()
-        self.run = self.exit = self.verdict = None
-        self.kill_at = 0.0
+        if over.short:
+            self.ledger.went_well()
+        self.attended = None
 
-    def _ended(self, lease: Lease, outcome: Outcome, ending: Ending) -> None:
-        self.journal.note(lease.token, outcome, ending)
-        self.ended.append(Ended(lease, outcome, ending))
-
-    # ------------------------------------------------------------------ settle and claim
-
-    def _flush_is_due(self) -> bool:
+    def _turn_is_due(self) -> bool:
         """Decide whether it is time for a turn at the database."""
-        if time.monotonic() < self.retry_at:
+        ledger, attended = self.ledger, self.attended
+        if not ledger.may_turn():
             return False
-        if self.run is None:
-            if self.ended or self.back:
-                return not self.claimed or len(self.ended) >= GROUP
-            return not self.claimed and not self.orders.stop and self._may_find_work()
-        if len(self.ended) >= GROUP:
+        if attended is None:
+            if not ledger.settled:
+                return not ledger.claimed or len(ledger.ended) >= GROUP
+            return not ledger.claimed and not self.orders.stop and self._may_find_work()
+        if len(ledger.ended) >= GROUP:
             return True
-        if time.monotonic() - self.run.started >= PATIENCE:
-            return bool(self.ended or self.claimed or self.back or not self.recorded)
+        if attended.lasts(time.monotonic()):
+            return bool(not ledger.settled or ledger.claimed or not attended.recorded)
         # the last of the claimed ones runs: record and claim while it does
-        return bool(self.ended) and not self.claimed and self.ahead > 1
+        return bool(ledger.ended) and not ledger.claimed and ledger.ahead > 1
 
     def _may_find_work(self) -> bool:
-        """Look, without writing, whether a claim would find anything."""
-        version = self.store.db.version()
-        due = self.next_due is not None and time.time() >= self.next_due
-        if version == self.version and not due:
-            return False
-        self.version = version
-        if self.claims.anything_ready(time.time()):
-            return True
-        self.next_due = self.claims.next_due()
-        self.drained = self.drain and self.claims.open_jobs() == 0
-        return False
+        """Tell whether there may be a job to claim; where there is none, whether the queue is drained."""
+        found = self.ledger.may_find_work()
+        if found is False and self.drain:
+            self.drained = self.claims.open_jobs() == 0
+        return bool(found)
 
-    def _flush(self) -> None:
-        """Record what ended, give back what will not start, claim what comes next: one transaction."""
-        run = self.run
-        long_run = run is not None and time.monotonic() - run.started >= PATIENCE
-        if long_run:
-            self.back += self.claimed
-            self.claimed.clear()
-            self.ahead = max(1, self.ahead // 2)
-        want = 0 if long_run or self.claimed or self.orders.stop else self.ahead
-        began = time.monotonic()
-        version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
+    def _turn(self) -> None:
+        """Take a turn at the database: record what ended, give back what will not start, claim what comes next."""
+        attended = self.attended
+        lasts = attended is not None and attended.lasts(time.monotonic())
+        if lasts:
+            self.ledger.went_slowly()
+        want = 0 if lasts or self.ledger.claimed or self.orders.stop else self.ledger.ahead
+        started = [(attended.run.lease, attended.run.pid, attended.run.started_at)] if attended and lasts else []
         try:
-            turn = self.claims.turn(
-                ended=self.ended,
-                back=self.back,
-                want=want,
-                running=None if run is None or not long_run else (run.lease, run.pid, run.started_at),
-                settings=self.settings,
-                now=time.time(),
-                rand=random.random(),  # noqa: S311 - jitter
-            )
-        except Busy as busy:
-            self.report.warn(f"{busy}; keeping {len(self.ended)} result(s) and trying on")
-            self.retry_at = time.monotonic() + 0.2
-            return
-        except BadEnvironment as broken:
-            self._survive(broken)
-            return
-        self.recorded = self.recorded or long_run
-        if not self.claimed:
-            # what was claimed before this turn is still to be looked at for what changed until now
-            self.version = version
-        self._after_turn(turn.settled)
-        if turn.leases:
-            self.claimed += turn.leases
-            self.claimed_at = began
-        if self.back or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
-            doorbell.ring(doorbell.work_bell(self.store.db.spool))
-        self.back = []
-        self.ended = []
-        if want and not turn.leases:
-            self.version = -1  # look once more before sleeping, which also finds out when the next one is due
-
-    def _survive(self, broken: BadEnvironment) -> None:
-        """Keep the results and try on while the disk is full; give up where the file is not ours any more."""
-        if self.store.db.replaced():
+            done = self.ledger.turn(self.settings, want, started)
+        except BadEnvironment:
             self._give_up()
-        self.report.warn(f"{broken}; keeping {len(self.ended)} result(s) and trying on")
-        self.retry_at = time.monotonic() + PACE
+            return
+        if attended is not None and lasts and done:
+            attended.recorded = True
 
     def _give_up(self) -> None:
         """End the running job and leave: nobody would ever read what is written to a file that was replaced."""
-        if self.run is not None:
-            self.run.kill()
+        if self.attended is not None:
+            self.attended.run.kill()
         self.store.db.check_identity()
-
-    def _after_turn(self, settled: Sequence[object]) -> None:
-        """Clean up behind the attempts that are recorded now, and tell of them."""
-        rings = False
-        for each, transition in zip(self.ended, settled, strict=True):
-            if (spared := self.files.pop(each.lease.token, None)) is not None:
-                self.store.spool.remove(each.lease.token, spare=spared)
-            self.report.finished(each, transition)
-            rings = rings or getattr(transition, "state", None) in (State.FAILED, State.PENDING)
-        if self.ended:
-            self.journal.clear()
-        self.report.flush()
-        if rings:
-            doorbell.ring(doorbell.work_bell(self.store.db.spool))
 
     # ------------------------------------------------------------------ sleep
 
     def _sleep(self) -> None:
         """Wait until something happens or is due."""
-        now = time.monotonic()
-        if self.run is not None and self.exit is None and now < self.run.started + DEAF:
-            self.orders.wait_for_child(self.run.started + DEAF - now)
+        now, ledger, attended = time.monotonic(), self.ledger, self.attended
+        if attended is not None and attended.exit is None and now < attended.run.started + DEAF:
+            self.orders.wait_for_child(attended.run.started + DEAF - now)
             return
         wake = self.look_at
-        if self.retry_at > now:
-            wake = min(wake, self.retry_at)
-        if self.run is not None:
-            if self.ended or self.claimed or self.back or not self.recorded:
-                wake = min(wake, max(self.run.started + PATIENCE, self.retry_at))
-            if self.kill_at:
-                wake = min(wake, self.kill_at)
-            elif (limit := self.settings.timeout_for(self.run.lease.timeout)) is not None:
-                wake = min(wake, self.run.started + limit)
+        if ledger.again_at > now:
+            wake = min(wake, ledger.again_at)
+        if attended is not None:
+            if not ledger.settled or ledger.claimed or not attended.recorded:
+                wake = min(wake, max(attended.run.started + PATIENCE, ledger.again_at))
+            at = attended.wake_at(self.settings)
+            if at is not None:
+                wake = min(wake, at)
             self.orders.wait(max(0.0, wake - now), idle=False)
             return
-        if self.next_due is not None:
-            wake = min(wake, now + max(0.0, self.next_due - time.time()))
+        if ledger.next_due is not None:
+            wake = min(wake, now + max(0.0, ledger.next_due - time.time()))
         self.report.flush()
         self.orders.wait(max(0.0, wake - now), idle=True)

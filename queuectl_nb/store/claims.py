@@ -55,14 +55,14 @@ class Claims:
         ended: Sequence[Ended] = (),
         back: Sequence[Lease | Held] = (),
         want: int = 0,
-        running: tuple[Lease, int | None, float] | None = None,
+        started: Sequence[tuple[Lease, int | None, float]] = (),
         settings: Settings,
         now: float,
         rand: float,
     ) -> Turn:
         """Record ``ended``, give ``back``, and claim up to ``want`` jobs, in one transaction.
 
-        ``running`` is the attempt that runs on, with its pid and its true start: recorded once it has lasted a while.
+        ``started`` are attempts that run on, with pid and true start: recorded once they have lasted a while.
         """
         with self.db.write() as connection:
             settled, woken = record(connection, ended, settings, now, rand)
@@ -71,8 +71,8 @@ class Claims:
                 connection.execute(Q.count_done, {"worker": self.worker, "n": done})
             for lease in back:
                 undo_claim(connection, lease, now)
-            if running is not None:
-                record_start(connection, *running)
+            for each in started:
+                record_start(connection, *each)
             leases, waiting = self._claim(connection, want, now) if want else ([], 0)
         return Turn(settled, leases, waiting, woken)
 

@@ -194,14 +194,15 @@ def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: Bench) -> 
         orders=cast("Any", Quiet()),
         events=Events(None),
     )
-    worker.ahead = 4
-    worker._flush()
-    first, *rest = worker.claimed
-    worker.claimed.popleft()
-    worker._ended(first, Exited(0), Ending(time.time()))
-    worker.claimed_at -= 60  # as after a freeze
+    ledger = worker.ledger
+    ledger.ahead = 4
+    worker._turn()
+    first, *rest = ledger.claimed
+    ledger.claimed.popleft()
+    ledger.note(first, Exited(0), Ending(time.time()))
+    ledger.claimed_at -= 60  # as after a freeze
     Rescuer(Queue(bench.path).store).settle_for("worker-1", "froze")
-    worker._flush()
+    worker._turn()
     worker._start_next()
     assert executor.started == []
     assert len(rest) == 3

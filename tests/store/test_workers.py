@@ -118,7 +118,7 @@ def test_the_current_job_is_the_one_that_runs(desk: Any) -> None:
     first, second, third = desk.claim(3)
     assert first.job_id == "urgent"
     assert desk.store.workers.current_jobs() == {"worker-1": "urgent"}
-    desk.turn(running=(second, 5, desk.now + 1))
+    desk.turn(started=[(second, 5, desk.now + 1)])
     assert desk.store.workers.current_jobs() == {"worker-1": "old"}
     desk.turn(back=[first, third])
 

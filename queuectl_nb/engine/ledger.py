@@ -1,0 +1,210 @@
+"""What a worker has of the queue in its hands: jobs claimed ahead, results not recorded yet, claims that go back.
+
+One turn at the database settles all three. What ended is in the journal before it is here, so that a kill -9 loses
+none of it; while the file is busy or the disk is full everything stays and the turn is taken again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from queuectl_nb.engine import doorbell
+from queuectl_nb.model.errors import BadEnvironment, Busy
+from queuectl_nb.model.state import State
+from queuectl_nb.store.claims import Ended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from queuectl_nb.engine.journal import Journal
+    from queuectl_nb.engine.report import Reporter
+    from queuectl_nb.model.attempt import Ending, Lease
+    from queuectl_nb.model.outcome import Outcome
+    from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.claims import Claims
+    from queuectl_nb.store.store import Store
+
+__all__ = ["GROUP", "Ledger"]
+
+GROUP = 32
+"""Most results recorded, and jobs claimed, in one transaction."""
+LOOK = 0.005
+"""Seconds between looks, before a start, whether something better came in: each costs 28 µs, with two workers."""
+FRESH = 1.0
+"""Seconds after a claim in which no rescuer can have taken it: half of the shortest lease."""
+BUSY_PAUSE = 0.2
+FULL_PAUSE = 1.0
+"""Seconds until the next turn after one that met a busy file, a full disk."""
+
+
+class Ledger:
+    """Claims, results and returns of one worker, and its turns at the database."""
+
+    def __init__(self, store: Store, claims: Claims, journal: Journal, report: Reporter) -> None:
+        """Work through ``claims``; ``journal`` keeps results until they are recorded."""
+        self.store = store
+        self.claims = claims
+        self.journal = journal
+        self.report = report
+        self.claimed: deque[Lease] = deque()
+        self.back: list[Lease] = []
+        self.ended: list[Ended] = []
+        self.ahead = 1
+        """Jobs to claim in a turn: grows while they are short."""
+        self.next_due: float | None = None
+        """Epoch seconds at which the next scheduled job is due, as far as known."""
+        self.claimed_at = 0.0
+        self._files: dict[str, frozenset[str]] = {}
+        self._bell = doorbell.work_bell(store.db.spool)
+        self._version = -1
+        self._ask_at = 0.0
+        self._again_at = 0.0
+
+    # ------------------------------------------------------------------ what comes in
+
+    def note(self, lease: Lease, outcome: Outcome, ending: Ending, spooled: frozenset[str] | None = None) -> None:
+        """Take an attempt's end; ``spooled`` are the streams whose files stay, None where it has no files."""
+        self.journal.note(lease.token, outcome, ending)
+        self.ended.append(Ended(lease, outcome, ending))
+        if spooled is not None:
+            self._files[lease.token] = spooled
+
+    def give_back(self, leases: Iterable[Lease] = ()) -> None:
+        """Let these, and all that is claimed, go back unstarted."""
+        self.back += leases
+        self.back += self.claimed
+        self.claimed.clear()
+
+    def went_well(self) -> None:
+        """Take it that jobs are short: claim more at once from now on."""
+        self.ahead = min(GROUP, self.ahead * 2)
+
+    def went_slowly(self) -> None:
+        """Take it that jobs last: give back what was claimed ahead, and claim less at once from now on."""
+        self.give_back()
+        self.ahead = max(1, self.ahead // 2)
+
+    # ------------------------------------------------------------------ before a start
+
+    def drop_unwelcome(self) -> None:
+        """Give back those of the claimed that must not start any more, looking once in LOOK at most."""
+        now = time.monotonic()
+        if not self.claimed or now < self._ask_at:
+            return
+        self._ask_at = now + LOOK
+        before, self._version = self._version, self.store.db.version()
+        if before == self._version:
+            return
+        unwelcome = self.claims.unwelcome(self.claimed)
+        if unwelcome:
+            self.back += unwelcome
+            self.claimed = deque(lease for lease in self.claimed if lease not in unwelcome)
+
+    def is_ours(self, lease: Lease) -> bool:
+        """Tell whether nobody has settled the attempt in our place.
+
+        That takes two seconds of silence at the least; so right after the claim there is no need to ask.
+        """
+        return time.monotonic() - self.claimed_at < FRESH or self.claims.holds(lease)
+
+    # ------------------------------------------------------------------ a turn
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits to be recorded or given back."""
+        return not self.ended and not self.back
+
+    def may_turn(self) -> bool:
+        """Tell whether a turn is allowed: not right after one that met a busy file or a full disk."""
+        return not self._again_at or time.monotonic() >= self._again_at
+
+    @property
+    def again_at(self) -> float:
+        """The monotonic second before which no turn is taken."""
+        return self._again_at
+
+    def may_find_work(self) -> bool | None:
+        """Look, without writing, whether a claim would find anything; None where nothing changed since the last look.
+
+        Where there is nothing, ``next_due`` tells when there will be.
+        """
+        version = self.store.db.version()
+        due = self.next_due is not None and time.time() >= self.next_due
+        if version == self._version and not due:
+            return None
+        self._version = version
+        if self.claims.anything_ready(time.time()):
+            return True
+        self.next_due = self.claims.next_due()
+        return False
+
+    def turn(self, settings: Settings, want: int, started: Sequence[tuple[Lease, int | None, float]] = ()) -> bool:
+        """Record what ended, give back what will not start, claim ``want`` jobs; tell whether that was done.
+
+        ``started`` are attempts that run on, with pid and true start. A busy file or a full disk keeps everything
+        for the next turn.
+
+        Raises
+        ------
+        BadEnvironment
+            The file is not there any more, or another one in its place.
+        """
+        began = time.monotonic()
+        version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
+        try:
+            turn = self.claims.turn(
+                ended=self.ended,
+                back=self.back,
+                want=want,
+                started=started,
+                settings=settings,
+                now=time.time(),
+                rand=random.random(),  # noqa: S311 - jitter
+            )
+        except Busy as busy:
+            self._keep(busy, BUSY_PAUSE)
+            return False
+        except BadEnvironment as broken:
+            if self.store.db.replaced():
+                raise
+            self._keep(broken, FULL_PAUSE)
+            return False
+        self._again_at = 0.0
+        if not self.claimed:
+            # what was claimed before this turn is still to be looked at for what changed until now
+            self._version = version
+        retries = self._after_turn(turn.settled)
+        if turn.leases:
+            self.claimed += turn.leases
+            self.claimed_at = began
+        if retries or self.back or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
+            doorbell.ring(self._bell)
+        self.back = []
+        self.ended = []
+        if want and not turn.leases:
+            self._version = -1  # look once more before sleeping, which also finds out when the next one is due
+        return True
+
+    def _keep(self, why: Exception, pause: float) -> None:
+        self.report.warn(f"{why}; keeping {len(self.ended)} result(s) and trying on")
+        self._again_at = time.monotonic() + pause
+
+    def rest(self, pause: float) -> None:
+        """Take no turn for ``pause`` seconds."""
+        self._again_at = time.monotonic() + pause
+
+    def _after_turn(self, settled: Sequence[object]) -> bool:
+        """Clean up behind the attempts that are recorded now, and tell of them; tell whether one will run again."""
+        retries = False
+        for each, transition in zip(self.ended, settled, strict=True):
+            if (spared := self._files.pop(each.lease.token, None)) is not None:
+                self.store.spool.remove(each.lease.token, spare=spared)
+            self.report.finished(each, transition)
+            retries = retries or getattr(transition, "state", None) in (State.FAILED, State.PENDING)
+        if self.ended:
+            self.journal.clear()
+        self.report.flush()
+        return retries
