@@ -204,6 +204,11 @@ SELECT name FROM queues ORDER BY name;
 -- name: revision
 SELECT rev, removed FROM clock;
 
+-- name: finished_since
+-- Throughput: attempts that ended, by slice of time and by whether they succeeded; through attempts_finished.
+SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome = 'succeeded', count(*)
+FROM attempts WHERE finished_at >= :start AND finished_at < :end GROUP BY 1, 2;
+
 -- name: attempts_of_job
 SELECT
     jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,

@@ -216,6 +216,15 @@ class Reading:
         with self.db.read() as connection:
             return [rows.attempt(row) for row in connection.execute(Q.attempts_of_job, {"id": job_id})]
 
+    def finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
+        """Return (slice, whether they succeeded, how many) of the attempts that ended from ``start`` up to ``end``.
+
+        Times are epoch seconds; slice 0 begins at ``start`` and each lasts ``slice_s`` seconds.
+        """
+        with self.db.read() as connection:
+            found = connection.execute(Q.finished_since, {"start": start, "end": end, "slice": slice_s})
+            return [(place, bool(ok), count) for place, ok, count in found]
+
     def attempt_rows(self, columns: str) -> list[tuple[Any, ...]]:
         """Return the given columns of all attempts (and of their jobs) as raw rows, in the order of enqueue."""
         sql = (

@@ -1,0 +1,89 @@
+"""What a live view shows of a queue, and whether it has changed: the core under the notebook's widget and the web page.
+
+It knows no framework, and any number of threads may ask at once: each reads on a connection of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.forms.shapes import status_json
+from queuectl_nb.queue.throughput import Throughput
+
+if TYPE_CHECKING:
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["Stamp", "Watch"]
+
+Stamp = tuple[int, int]
+"""The queue's revision and its number of deletions: equal stamps mean that nothing was written in between."""
+
+FRESH = 1.0
+"""Seconds for which an unchanged queue's overview is kept: workers die and time passes without a write."""
+
+
+class _Seen(threading.local):
+    """What a thread's connection saw last, and the stamp that went with it."""
+
+    changes: tuple[int, int] | None = None
+    stamp: Stamp = (-1, -1)
+
+
+class Watch:
+    """Looks at one queue for everybody who shows it.
+
+    Raises what the queue raises: :class:`BadEnvironment` when its file was deleted or replaced, ``Busy`` when it
+    cannot be read for long.
+    """
+
+    def __init__(self, queue: Queue, *, minutes: float = 15, slices: int = 90) -> None:
+        """Watch ``queue``; throughput covers the last ``minutes`` in so many ``slices``."""
+        self.queue = queue
+        self._throughput = Throughput(queue.store.reading, minutes * 60 / slices, slices)
+        self._seen = _Seen()
+        self._lock = threading.Lock()
+        self._overview: dict[str, Any] = {}
+        self._made: tuple[Stamp, float] | None = None
+
+    def stamp(self) -> Stamp:
+        """Return what identifies the queue's content now; microseconds where nothing was written since."""
+        changes = self.queue.store.db.changes()
+        if changes != self._seen.changes:
+            self._seen.stamp = self.queue.store.reading.revision()
+            self._seen.changes = changes
+        return self._seen.stamp
+
+    def changed(self, since: Stamp | None) -> bool:
+        """Tell whether anything was written since the stamp ``since``; None for one who has seen nothing."""
+        return self.stamp() != since
+
+    def overview(self) -> dict[str, Any]:
+        """Return the queue at a glance, as JSON has it; do not change it, others are given the same object.
+
+        ``stamp`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
+        ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, ``ok`` and ``not_ok``
+        attempts that ended.
+        """
+        stamp = self.stamp()
+        with self._lock:
+            now = time.monotonic()
+            if self._made is None or self._made[0] != stamp or now - self._made[1] > FRESH:
+                self._overview = self._look(stamp)
+                self._made = (stamp, now)
+            return self._overview
+
+    def _look(self, stamp: Stamp) -> dict[str, Any]:
+        queue = self.queue
+        now = time.time()
+        return {
+            "stamp": list(stamp),
+            "at": now,
+            **status_json(queue.counts(), queue.paused(), queue.worker_list()),
+            "throughput": self._throughput.until(now),
+        }
+
+    def close(self) -> None:
+        """Close this thread's connection; call it in each thread that has asked and ends."""
+        self.queue.close()
