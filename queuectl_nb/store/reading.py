@@ -13,7 +13,8 @@ from queuectl_nb.store import rows
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import sqlite3
+    from collections.abc import Mapping, Sequence
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
@@ -23,6 +24,7 @@ __all__ = ["Filter", "Reading"]
 
 FEW = 10_000
 """Jobs that can be looked through and sorted without anybody noticing."""
+CURSOR = "(rev, seq) < (:rev, :seq)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Filter:
         if self.text is not None:
             terms.append("(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))")
         if self.after is not None:
-            terms.append("(rev, seq) < (:rev, :seq)")
+            terms.append(CURSOR)
         if self.ids is not None:
             terms.append("id IN (SELECT value FROM json_each(:ids))")
         values: dict[str, object] = {
@@ -127,12 +129,10 @@ class Reading:
     def _newest(
         self, wanted: Filter, columns: str, terms: list[str], values: dict[str, object]
     ) -> list[tuple[Any, ...]]:
-        condition = " AND ".join(["state = :state", *terms])
-        sql = f"SELECT rev, seq FROM jobs WHERE {condition} ORDER BY rev DESC, seq DESC LIMIT :limit"  # noqa: S608
         found: list[tuple[int, int]] = []
         with self.db.read() as connection:
             for state in State if wanted.state is None else [wanted.state]:
-                found += connection.execute(sql, {**values, "state": str(state), "limit": wanted.limit}).fetchall()
+                found += _newest_of_state(connection, terms, {**values, "state": str(state)}, wanted.limit or 0)
             found.sort(reverse=True)
             places = json.dumps([seq for _, seq in found[: wanted.limit]])
             return connection.execute(
@@ -243,3 +243,21 @@ class Reading:
         )
         with self.db.read() as connection:
             return connection.execute(sql, {"ids": json.dumps(ids)}).fetchall()
+
+
+def _newest_of_state(
+    connection: sqlite3.Connection, terms: Sequence[str], values: Mapping[str, object], limit: int
+) -> list[tuple[int, int]]:
+    """Return the places (rev, seq) of the newest jobs of a state.
+
+    Behind a cursor the rest of its own revision is asked for first: a million jobs of one enqueue share theirs, and
+    the index finds the place among them only where the revision is given.
+    """
+    spans = [["rev = :rev", "seq < :seq"], ["rev < :rev"]] if CURSOR in terms else [[]]
+    others = [term for term in terms if term != CURSOR]
+    found: list[tuple[int, int]] = []
+    for span in spans:
+        condition = " AND ".join(["state = :state", *span, *others])
+        sql = f"SELECT rev, seq FROM jobs WHERE {condition} ORDER BY rev DESC, seq DESC LIMIT :limit"  # noqa: S608
+        found += connection.execute(sql, {**values, "limit": limit - len(found)}).fetchall()
+    return found

@@ -133,6 +133,17 @@ def test_a_page_of_the_newest_is_not_sorted(desk: Any) -> None:
         assert _plan(connection, page) == ["SEARCH jobs USING COVERING INDEX jobs_state (state=?)"]
 
 
+def test_a_page_in_the_middle_of_one_enqueue_is_found_at_once(desk: Any) -> None:
+    """A cursor among jobs that share a revision, as a million of one enqueue do, is a place in the index."""
+    desk.add(*[f"j{number}" for number in range(20)])
+    (_, *rest) = desk.store.reading.jobs(Filter.of(limit=10))
+    cursor = (rest[-1].rev, rest[-1].seq)
+    seen = _traced(desk, lambda: desk.store.reading.jobs(Filter.of(limit=5, after=cursor)))
+    with desk.store.db.read() as connection:
+        plans = [_plan(connection, sql) for sql in seen if "state = 'pending' AND rev = " in sql]
+    assert plans == [["SEARCH jobs USING COVERING INDEX jobs_state (state=? AND rev=? AND rowid<?)"]]
+
+
 def _steps(desk: Any, action: Callable[[], object]) -> int:
     """Return how many instructions SQLite's machine took for ``action``."""
     steps = 0
