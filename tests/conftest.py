@@ -21,8 +21,18 @@ _OURS = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JOB_ID")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer ``--soak`` for the long runs."""
+    """Offer ``--soak`` for the long runs, and more rounds of the kernel's ends."""
     parser.addoption("--soak", action="store_true", help="also run the tests marked 'soak', which take minutes")
+    parser.addoption("--p6-rounds", type=int, default=1, metavar="N", help="end real kernels in every way N times")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat what asks for ``p6_round`` as often as ``--p6-rounds`` says; twenty times in a soak."""
+    if "p6_round" in metafunc.fixturenames:
+        rounds = metafunc.config.getoption("--p6-rounds")
+        if metafunc.config.getoption("--soak"):
+            rounds = max(rounds, 20)
+        metafunc.parametrize("p6_round", range(1, rounds + 1))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

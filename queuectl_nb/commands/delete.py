@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.params import JobId
-from queuectl_nb.commands.said import Said, nothing
+from queuectl_nb.commands.said import Said, removed
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.state import TAKES
 
@@ -29,5 +29,6 @@ def command(session: Session, ids: Sequence[str]) -> Said:
     """
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
+    frame = removed(queue, ids, holds=session.holds)
     queue.delete(*ids)
-    return Said([f"Job {job_id} deleted." for job_id in ids], lambda: ids, nothing)
+    return Said([f"Job {job_id} deleted." for job_id in ids], lambda: ids, frame)

@@ -8,7 +8,7 @@ import click
 
 from queuectl_nb.commands.params import JobId
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.said import Said, nothing, said_of
+from queuectl_nb.commands.said import Said, removed, said_of
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS
@@ -69,9 +69,14 @@ def purge(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
 
     Several: all or none.
     """
-    gone = session.queue().purge_dead(*ids, all=everything)
+    queue = session.queue()
+    if everything and not ids and session.holds:
+        ids = [job_id for job_id, _ in queue.store.reading.changed_to([State.DEAD], -1)]
+        everything = not ids
+    frame = removed(queue, ids, holds=session.holds)
+    gone = queue.purge_dead(*ids, all=everything)
     lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
-    return Said(lines, lambda: gone, nothing)
+    return Said(lines, lambda: gone, frame)
 
 
 @click.group("dlq", cls=Noun)

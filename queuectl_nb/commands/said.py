@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.queue.api import Queue
 
-__all__ = ["Said", "nothing", "said", "said_of"]
+__all__ = ["Said", "nothing", "removed", "said", "said_of"]
 
 
 class Said:
@@ -53,3 +53,12 @@ def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Sai
 
     lines = [line.format(id=job_id) for job_id in ids] or [empty]
     return Said(lines, data, lambda: queue.jobs_of(ids))
+
+
+def removed(queue: Queue, ids: Sequence[str], *, holds: bool) -> Callable[[], Any]:
+    """Return what gives jobs that are about to be removed as they are now; nothing, where nobody ``holds`` it."""
+    if not holds:
+        return nothing
+    known = queue.store.reading.states_of(ids)  # an unknown one is told by the verb itself
+    frame = queue.jobs_of([job_id for job_id in ids if job_id in known])
+    return lambda: frame

@@ -25,6 +25,8 @@ class Session:
         What ``--db`` named, or None.
     format
         How the answer is to be shown, one of :data:`FORMATS`.
+    holds
+        Whether the face hands values on to a user who keeps them: what is about to be removed is read before.
     """
 
     def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
@@ -32,6 +34,7 @@ class Session:
         self.db: str | None = None
         self.allow_network_fs = False
         self.format = "table"
+        self.holds = False
         self.opener = opener
         self._given: str | None = None
         self._queue: Queue | None = None

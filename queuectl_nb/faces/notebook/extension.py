@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.faces.notebook.completion import Matcher
+from queuectl_nb.faces.notebook.emptycell import EmptyCell
 from queuectl_nb.faces.notebook.magics import QueuectlMagics
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def load(shell: InteractiveShell) -> None:
     shell.configurables.append(magics)  # type: ignore[arg-type]  # %config changes what is listed there
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(Matcher(magics))
+    shell.input_transformers_cleanup.append(EmptyCell())
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -37,3 +39,5 @@ def unload(shell: InteractiveShell) -> None:
     if shell.Completer is not None:
         matchers = shell.Completer.custom_matchers
         matchers[:] = [each for each in matchers if not isinstance(each, Matcher)]
+    transformers = shell.input_transformers_cleanup
+    transformers[:] = [each for each in transformers if not isinstance(each, EmptyCell)]

@@ -50,6 +50,7 @@ class QueuectlMagics(Magics):
     def session(self, words: Sequence[str] = ()) -> Session:
         """Return the session of one line."""
         session = Session(self.queues)
+        session.holds = True
         if verb_of(words) != "init":  # which makes the queue of a directory, whatever is configured
             session.db = self.db or None
         return session

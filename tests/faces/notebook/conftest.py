@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from tests.commands.conftest import Hands
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from queuectl_nb.queue import Queue
 
 
 @pytest.fixture
@@ -25,6 +29,12 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield found
     found.run_line_magic("unload_ext", "queuectl_nb")
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def hands(queue: Queue) -> Hands:
+    """Return hands that do by themselves what workers do."""
+    return Hands(queue)
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from queuectl_nb.queue import Queue
 
 
 def offers(shell: Any, line: str) -> list[str]:
@@ -37,6 +40,14 @@ def test_tab_offers(shell: Any, line: str, whole: str) -> None:
     shell.user_ns["my_rate"] = 1
     shell.run_line_magic("queuectl", "enqueue --id job=a:1 --queue slow --command true")
     assert whole in offers(shell, line)
+
+
+def test_tab_offers_workers(shell: Any, queue: Queue) -> None:
+    """Names of workers complete behind worker stop."""
+    with queue.start_workers(1) as pool:
+        (name,) = pool.names
+        assert offers(shell, "%queuectl worker stop ") == [f"%queuectl worker stop {name}"]
+        assert offers(shell, f"%queuectl worker stop --now {name[:3]}") == [f"%queuectl worker stop --now {name}"]
 
 
 def test_tab_elsewhere_is_not_ours(shell: Any) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.commands.conftest import Hands
+
     Cell = Callable[[str], Any]
 
 
@@ -48,6 +50,25 @@ def test_an_enqueue_gives_the_job(cell: Cell) -> None:
     assert changed.state["a"] == "cancelled"
 
 
+def test_what_is_removed_is_given_as_it_was(cell: Cell, queue: Queue, hands: Hands) -> None:
+    """Delete and dlq purge give the frame of what they removed, in the order of the ids; unknown ids are told."""
+    queue.set("max-retries", 1)
+    for each in ("a", "b", "c", "d"):
+        hands.add(each)
+        hands.kill(each)
+    gone = cell("%queuectl delete b a")
+    assert list(gone.index) == ["b", "a"]
+    assert set(gone.state) == {"dead"}
+    assert list(cell("%queuectl dlq purge c").exit_code) == [1]
+    with pytest.raises(NotFound):
+        cell("%queuectl delete d nope")
+    with pytest.raises(BadInput):
+        cell("%queuectl dlq purge d --all")
+    assert list(cell("%queuectl dlq purge --all").index) == ["d"]
+    assert cell("%queuectl dlq purge --all").empty
+    assert len(cell("%queuectl list")) == 0
+
+
 def test_json_lines_give_a_list_of_jobs(cell: Cell, tmp_path: Path) -> None:
     """--from gives the jobs in their order."""
     path = tmp_path / "jobs"
@@ -68,6 +89,8 @@ def test_what_only_says_says(cell: Cell, capsys: pytest.CaptureFixture[str]) -> 
     assert cell("%queuectl dlq retry --all").empty
     assert cell("%queuectl enqueue --help") is None
     out = capsys.readouterr().out
+    assert cell("%%queuectl enqueue --help") is None
+    assert capsys.readouterr().out.startswith("Usage: queuectl enqueue")
     for part in ("All queues paused.", "lease = 5", "DLQ is empty.", "Usage: queuectl enqueue", "--var NAME"):
         assert part in out
 
@@ -99,6 +122,9 @@ def test_variables_fill_what_is_named(cell: Cell, shell: Any) -> None:
         ("%queuectl dashboard", "status"),
         ("%%queuectl list\nx", "one %"),
         ("%%queuectl enqueue\n \n", "empty"),
+        ("%%queuectl enqueue", "empty"),
+        ("\n\n  %%queuectl enqueue --id a\n", "empty"),
+        ("%%queuectl list", "one %"),
         ("%%queuectl enqueue --command x\ny", "leave --command out"),
         ("%queuectl enqueue --python --command x", "%%queuectl"),
         ("%%queuectl enqueue --python\n!ls", "line 1"),
@@ -147,6 +173,18 @@ def test_a_log_is_shown_or_followed(cell: Cell, pool: WorkerPool, capsys: pytest
     job.wait(20)
     cell("%queuectl log a")
     assert "--- STDOUT ---\nout" in capsys.readouterr().out
+
+
+def test_an_empty_cell_is_not_run_while_it_is_typed(shell: Any) -> None:
+    """In a terminal the line %%queuectl alone is still incomplete; other magics' empty cells stay IPython's."""
+    check = shell.input_transformer_manager.check_complete
+    assert check("%%queuectl enqueue")[0] == "incomplete"
+    assert check("%%queuectl enqueue\necho\n\n")[0] == "complete"
+    transformed = shell.input_transformer_manager.transform_cell
+    assert transformed("%%queuectlx y").endswith("'')\n")
+    shell.run_line_magic("unload_ext", "queuectl_nb")
+    assert transformed("%%queuectl enqueue").endswith("'')\n")
+    shell.run_line_magic("load_ext", "queuectl_nb")
 
 
 def test_unloading_leaves_the_workers_alone(shell: Any, cell: Cell, pool: WorkerPool) -> None:
