@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from queuectl_nb.queue.waiting import Progress, Waiting
 
 
-__all__ = ["Listing", "Output", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits"]
+__all__ = ["Listing", "Output", "Prose", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits"]
 
 
 @dataclass(frozen=True)
@@ -110,4 +110,11 @@ class Stream:
     exit_code: Callable[[], int]
 
 
-Result = Said | Shown | Listing | Output | Running | Waits | Stream
+@dataclass(frozen=True)
+class Prose:
+    """A text to read, in Markdown."""
+
+    text: str
+
+
+Result = Said | Shown | Listing | Output | Running | Waits | Stream | Prose

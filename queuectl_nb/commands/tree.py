@@ -43,6 +43,7 @@ HOMES: Mapping[str, str] = {
     "doctor": "doctor",
     "init": "init",
     "demo": "demo",
+    "help": "help",
 }
 """Verb or noun, and the module of this package whose ``command`` it is."""
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Listing, Output, Running, Said, Shown, Stream, Waits
+from queuectl_nb.commands.results import Listing, Output, Prose, Running, Said, Shown, Stream, Waits
 from queuectl_nb.forms import data, plain
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ def _stream(result: Stream, _shape: str) -> int:
         sys.stdout.write(_encodable(line) + "\n")
         sys.stdout.flush()
     return result.exit_code()
+
+
+def _prose(result: Prose, _shape: str) -> int:
+    from queuectl_nb.faces.cli.prose import show_prose  # noqa: PLC0415 - rich takes 90 ms
+
+    show_prose(result.text)
+    return 0
 
 
 def _encodable(line: str) -> str:
@@ -165,4 +172,5 @@ _SHOWN: dict[type, Callable[[Any, str], int]] = {
     Running: _running,
     Waits: _wait,
     Stream: _stream,
+    Prose: _prose,
 }

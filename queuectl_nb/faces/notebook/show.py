@@ -6,7 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Listing, Output, Running, Said, Shown, Stream, Waits
+from queuectl_nb.commands.results import Listing, Output, Prose, Running, Said, Shown, Stream, Waits
 from queuectl_nb.faces.notebook import live
 from queuectl_nb.faces.notebook.log import LogView
 from queuectl_nb.forms import data
@@ -26,7 +26,7 @@ def present(result: Result, shape: str) -> object:
 
     ``--json`` gives the value that the console's JSON stands for; ``jsonl`` and ``csv`` are printed.
     """
-    if shape == "table" or isinstance(result, Running | Stream):
+    if shape == "table" or isinstance(result, Running | Stream | Prose):
         return _PRESENTED[type(result)](result)
     if isinstance(result, Waits):
         return _wait(result, shape)
@@ -84,6 +84,12 @@ def _stream(result: Stream) -> None:
     if result.exit_code():
         msg = "not all of it came out as it should; see the lines above"
         raise JobFailed(msg)
+
+
+def _prose(result: Prose) -> None:
+    from IPython.display import Markdown, display  # noqa: PLC0415
+
+    display(Markdown(result.text))  # type: ignore[no-untyped-call]
 
 
 def _wait(result: Waits, shape: str = "table") -> object:
@@ -148,4 +154,5 @@ _PRESENTED: dict[type, Callable[[Any], object]] = {
     Running: _running,
     Waits: _wait,
     Stream: _stream,
+    Prose: _prose,
 }

@@ -1,0 +1,126 @@
+"""The state diagram as SVG, for the site: the README's mermaid is drawn by the code host, ours needs no script.
+
+What all states of a group have in common is drawn once, from the group's frame. That everything drawn is the transition
+table, no more and no less, is checked while drawing.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import NamedTuple
+
+from docs.generate.tables import label
+from queuectl_nb.model.state import AT_REST, OPEN, TRANSITIONS, State
+
+__all__ = ["svg"]
+
+WIDTH, HEIGHT = 840, 430
+PLACES = {
+    State.PENDING: (190, 130),
+    State.PROCESSING: (440, 130),
+    State.FAILED: (440, 300),
+    State.BLOCKED: (190, 300),
+    State.COMPLETED: (735, 120),
+    State.DEAD: (735, 215),
+    State.CANCELLED: (735, 310),
+}
+FRAMES = {"open": (110, 70, 430, 290), "at rest": (665, 70, 140, 290)}
+"""x, y, width, height."""
+
+
+class Edge(NamedTuple):
+    """An arrow along ``path`` with its words at ``at``; ``moves`` are the transitions that it stands for."""
+
+    moves: frozenset[tuple[State, State]]
+    path: str
+    words: str
+    at: tuple[int, int]
+    anchor: str = "middle"
+
+
+def _edge(old: State, new: State, path: str, at: tuple[int, int], anchor: str = "middle") -> Edge:
+    return Edge(frozenset({(old, new)}), path, label(old, new), at, anchor)
+
+
+def edges() -> list[Edge]:
+    """Return all arrows."""
+    waited = label(State.BLOCKED, State.CANCELLED)
+    return [
+        Edge(frozenset(), "M 40 130 H 132", "", (0, 0)),
+        Edge(frozenset(), "M 40 300 H 132", "--after", (48, 290), "start"),
+        _edge(State.PENDING, State.PROCESSING, "M 245 120 H 378", (312, 112)),
+        _edge(State.PROCESSING, State.PENDING, "M 380 142 H 251", (312, 158)),
+        _edge(State.PROCESSING, State.FAILED, "M 420 152 V 272", (414, 190), "end"),
+        _edge(State.FAILED, State.PROCESSING, "M 462 278 V 158", (468, 250), "start"),
+        _edge(State.FAILED, State.PENDING, "M 392 278 L 232 156", (330, 216), "end"),
+        _edge(State.BLOCKED, State.PENDING, "M 170 278 V 158", (164, 240), "end"),
+        _edge(State.PROCESSING, State.COMPLETED, "M 500 126 L 669 118", (592, 112)),
+        _edge(State.PROCESSING, State.DEAD, "M 498 142 L 670 207", (572, 190)),
+        Edge(
+            frozenset((old, State.CANCELLED) for old in OPEN),
+            "M 540 318 H 670",
+            f"cancel|or {waited}",
+            (604, 310),
+        ),
+        Edge(
+            frozenset((old, State.PENDING) for old in AT_REST),
+            "M 735 70 V 45 Q 735 30 720 30 H 205 Q 190 30 190 45 V 102",
+            "retry",
+            (450, 22),
+        ),
+        Edge(
+            frozenset((old, State.BLOCKED) for old in AT_REST),
+            "M 735 360 V 385 Q 735 400 720 400 H 205 Q 190 400 190 385 V 328",
+            "retry of a job that waits for others",
+            (450, 418),
+        ),
+    ]
+
+
+def svg() -> str:
+    """Return the picture; colours are those of the page around it."""
+    drawn = frozenset[tuple[State, State]]().union(*(edge.moves for edge in edges()))
+    table = frozenset((old, new) for old, news in TRANSITIONS.items() for new in news)
+    if drawn != table:
+        msg = f"the diagram and TRANSITIONS differ: {sorted(drawn ^ table)}; mend docs/generate/diagram.py"
+        raise SystemExit(msg)
+    look = 'role="img" class="states" font-family="sans-serif" font-size="13" fill="currentColor"'
+    tip = 'viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {look}>',
+        "<title>The states of a job and the moves between them</title>",
+        f'<defs><marker id="tip" {tip}><path d="M 0 0 L 10 5 L 0 10 z"/></marker></defs>',
+        *(_frame(name, *place) for name, place in FRAMES.items()),
+        '<circle cx="34" cy="130" r="6"/><circle cx="34" cy="300" r="6"/>',
+        *map(_arrow, edges()),
+        *(_box(state, *place) for state, place in PLACES.items()),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _frame(name: str, x: int, y: int, width: int, height: int) -> str:
+    return (
+        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="10" fill="none" stroke="currentColor"'
+        f' stroke-opacity="0.35" stroke-dasharray="5 5"/>'
+        f'<text x="{x + 10}" y="{y + 18}" fill-opacity="0.6" font-style="italic">{name}</text>'
+    )
+
+
+def _box(state: State, x: int, y: int) -> str:
+    return (
+        f'<rect x="{x - 55}" y="{y - 20}" width="110" height="40" rx="20" class="state {state}"'
+        ' fill="none" stroke="currentColor" stroke-width="1.6"/>'
+        f'<text x="{x}" y="{y + 5}" text-anchor="middle" font-weight="bold" font-size="14">{state}</text>'
+    )
+
+
+def _arrow(edge: Edge) -> str:
+    path = f'<path d="{edge.path}" fill="none" stroke="currentColor" stroke-width="1.3" marker-end="url(#tip)"/>'
+    x, y = edge.at
+    lines = [
+        f'<text x="{x}" y="{y + 15 * row}" text-anchor="{edge.anchor}">{escape(words)}</text>'
+        for row, words in enumerate(edge.words.split("|"))
+        if words
+    ]
+    return path + "".join(lines)

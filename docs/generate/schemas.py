@@ -1,0 +1,60 @@
+"""JSON Schemas of everything that ``--json`` answers with, and of what ``enqueue`` takes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from docs.generate.shapes import EVENTS, JOB, SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from docs.generate.shapes import Field
+
+__all__ = ["files", "schemas"]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+OPTIONAL = {"spec": ["command"]}
+"""Shapes of which only some fields must be there."""
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return the schemas by file name."""
+    found = {}
+    for name, (fields, title, _) in SHAPES.items():
+        schema = _object(fields)
+        if name in OPTIONAL:
+            schema["required"] = OPTIONAL[name]
+        found[f"{name}.schema.json"] = _headed(name, title, schema)
+    history = {"type": "array", "items": {"$ref": "attempt.schema.json"}}
+    shown = _object(JOB)
+    shown["properties"]["history"] = history | {"description": "its attempts, oldest first"}
+    shown["required"].append("history")
+    found["job-with-history.schema.json"] = _headed("job-with-history", "A job with its attempts", shown)
+    kinds = [_object(facts, description=meaning, event={"const": name}) for name, (meaning, facts) in EVENTS.items()]
+    found["event.schema.json"] = _headed("event", "What workers tell", {"oneOf": kinds})
+    return found
+
+
+def files() -> dict[str, str]:
+    """Return the schemas as files."""
+    return {name: json.dumps(schema, indent=2) + "\n" for name, schema in schemas().items()}
+
+
+def _headed(name: str, title: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": DIALECT, "$id": f"{name}.schema.json", "title": title, **schema}
+
+
+def _object(fields: Iterable[Field], description: str | None = None, **first: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object with exactly these fields."""
+    told = {field.name: {**field.schema, "description": field.meaning.replace("`", "")} for field in fields}
+    properties = {**first, **told}
+    head = {} if description is None else {"description": description}
+    return {
+        **head,
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,86 @@
+"""Tables that the code has as data: settings, exit codes, verbs, states and their moves, help topics."""
+
+from __future__ import annotations
+
+from docs.generate.cli import walk
+from queuectl_nb.commands.topics import names, summary
+from queuectl_nb.model import errors
+from queuectl_nb.model.settings import SETTINGS
+from queuectl_nb.model.state import AT_REST, TAKES, TRANSITIONS, State
+
+__all__ = ["diagram", "exit_codes", "label", "settings", "states", "takes", "topics", "verbs"]
+
+LABELS = {
+    (State.PENDING, State.PROCESSING): "claimed",
+    (State.FAILED, State.PROCESSING): "claimed when due",
+    (State.PROCESSING, State.COMPLETED): "exit code 0",
+    (State.PROCESSING, State.FAILED): "failed, retry due",
+    (State.PROCESSING, State.DEAD): "attempts used up",
+    (State.PROCESSING, State.PENDING): "given back",
+    (State.PROCESSING, State.CANCELLED): "cancel",
+    (State.BLOCKED, State.PENDING): "what it waited for completed",
+    (State.BLOCKED, State.CANCELLED): "what it waited for did not",
+    (State.DEAD, State.PENDING): "dlq retry",
+}
+
+
+def label(old: State, new: State) -> str:
+    """Return what brings a job from one state to the other."""
+    return LABELS.get((old, new)) or ("retry" if new is not State.CANCELLED else "cancel")
+
+
+def settings() -> str:
+    """Return the table of settings."""
+    rows = ["| key | default | valid | meaning |", "| --- | --- | --- | --- |"]
+    for row in SETTINGS.values():
+        default = str(row.default).replace(",", ", ")
+        rows.append(f"| `{row.key}` | {default} | {row.bounds} | {row.meaning} |")
+    return "\n".join(rows)
+
+
+def exit_codes() -> str:
+    """Return the exit codes with the errors that give them."""
+    rows = ["| code | error | meaning |", "| --- | --- | --- |", "| 0 | | done |"]
+    kinds = [getattr(errors, name) for name in errors.__all__ if name != "QueuectlError"]
+    for kind in sorted(kinds, key=lambda kind: (kind.exit_code, kind.__name__)):
+        meaning = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "`")
+        rows.append(f"| {kind.exit_code} | `{kind.__name__}` | {meaning} |")
+    return "\n".join(rows)
+
+
+def takes() -> str:
+    """Return which states each verb takes."""
+    lines = ["| verb | takes jobs that are |", "| --- | --- |"]
+    for verb, states in TAKES.items():
+        lines.append(f"| `{verb}` | {', '.join(state for state in State if state in states)} |")
+    lines.append(f"\nAt rest: {', '.join(state for state in State if state in AT_REST)}.")
+    return "\n".join(lines)
+
+
+def diagram() -> str:
+    """Return the state diagram from the transition table."""
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> pending", "    [*] --> blocked: --after"]
+    for old in State:
+        lines += [f"    {old} --> {new}: {label(old, new)}" for new in State if new in TRANSITIONS[old]]
+    return "\n".join([*lines, "```"])
+
+
+def states() -> str:
+    """Return the diagram, and which states each verb takes."""
+    return f"{diagram()}\n\n{takes()}"
+
+
+def verbs() -> str:
+    """Return the verbs with their first lines."""
+    rows = ["| command | does |", "| --- | --- |"]
+    for command, context in walk():
+        if context.parent is not None and context.parent.parent is None:
+            rows.append(f"| `{context.command_path}` | {command.get_short_help_str(120).rstrip('.')} |")
+    return "\n".join(rows)
+
+
+def topics() -> str:
+    """Return the topics of ``queuectl help`` with their first lines."""
+    rows = ["| `queuectl help` … | tells |", "| --- | --- |"]
+    rows += [f"| [`{name}`](docs/reference/{name}.md) | {summary(name).rstrip('.')} |" for name in names()]
+    return "\n".join(rows)

@@ -1,0 +1,68 @@
+"""``help``: what lies behind the commands, topic by topic; of a command its options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands import topics
+from queuectl_nb.commands.params import Text
+from queuectl_nb.commands.results import Prose
+from queuectl_nb.commands.said import Said, said
+from queuectl_nb.commands.tree import PROGRAM, tree, verb
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+
+class _Word(Text):
+    """A topic or a command; completes both."""
+
+    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same for all
+        """Return topics, then commands."""
+        return [*topics.names(), *tree.list_commands(click.Context(tree))]
+
+
+@verb("help", shape=False, where=False)
+@click.argument("about", metavar="[TOPIC | COMMAND]...", nargs=-1, type=_Word())
+def command(about: Sequence[str]) -> Prose | Said:
+    """Explain a topic, or show the options of a command.
+
+    Without a word the topics are listed.
+    """
+    if not about:
+        rows = "\n".join(f"| `{name}` | {topics.summary(name)} |" for name in topics.names())
+        return Prose(f"# Topics\n\n| `{PROGRAM} help` | |\n| --- | --- |\n{rows}\n")
+    topic = about[0].replace("_", "-")
+    if len(about) == 1 and topic in topics.names():
+        return Prose(topics.text(topic))
+    return said(_help_of(about))
+
+
+def _help_of(about: Sequence[str]) -> str:
+    """Return the help of a command."""
+    found: click.Command = tree
+    context = click.Context(tree, info_name=PROGRAM, **_settings())
+    for word in about:
+        below = found.get_command(context, word) if isinstance(found, click.Group) else None
+        if below is None:
+            if found is tree:
+                valid = f"topics {', '.join(topics.names())}; commands {', '.join(tree.list_commands(context))}"
+                msg = f"nothing is told about {words.shown(word)}; {valid}"
+                raise BadInput(msg)
+            known = found.list_commands(context) if isinstance(found, click.Group) else []
+            msg = f"{context.command_path} has no {words.shown(word)}; {', '.join(known) or 'no commands below it'}"
+            raise BadInput(msg)
+        found, context = below, click.Context(below, info_name=word, parent=context, **_settings())
+    return found.get_help(context)
+
+
+def _settings() -> dict[str, Any]:
+    return dict(tree.context_settings)

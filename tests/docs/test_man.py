@@ -1,0 +1,73 @@
+"""The man page says what the commands and topics say, as roff that formatters take without a complaint."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+
+from docs.generate.cli import walk
+from docs.generate.pages import ROOT
+from queuectl_nb.commands import topics
+
+PAGE = ROOT / "docs/man/queuectl.1"
+FORMATTERS = {"groff": ["-man", "-Tutf8", "-ww", "-z"], "mandoc": ["-T", "lint", "-W", "error"]}
+
+
+def rendered() -> str:
+    """Return the page as a reader sees it; skip where no formatter is installed."""
+    program = shutil.which("groff")
+    if program is None:
+        pytest.skip("groff is not installed")
+    done = subprocess.run(
+        [program, "-k", "-man", "-Tascii", "-P-cbou", "-rLL=100n", PAGE], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", FORMATTERS)
+def test_formatters_take_it(name: str) -> None:
+    """Groff with all warnings, or mandoc, has nothing to say about it."""
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"{name} is not installed")
+    done = subprocess.run([program, *FORMATTERS[name], PAGE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_has_every_command_option_and_topic() -> None:
+    """Each command, each option and each topic is on the page, and nothing of Markdown or roff is left over."""
+    text = rendered()
+    words = " ".join(text.split()).replace("- ", "-")
+    for command, context in walk():
+        if context.parent is not None and not hasattr(command, "commands"):
+            assert context.command_path in words
+            for param in command.params:
+                for option in () if getattr(param, "hidden", False) else param.opts[:1]:
+                    if option.startswith("--"):
+                        assert option in words, (context.command_path, option)
+    for name in topics.names():
+        assert topics.text(name).split("\n")[0].removeprefix("# ").upper() in text
+    for sign in ("```", "| ---", "\\f", "<!--"):
+        assert sign not in text
+
+
+def test_man_shows_it() -> None:
+    """`man` itself takes the file."""
+    program = shutil.which("man")
+    if program is None:
+        pytest.skip("man is not installed")
+    done = subprocess.run([program, "-l", PAGE], capture_output=True, text=True, check=False)
+    if done.returncode != 0 and "minimi" in done.stdout + done.stderr:
+        pytest.skip("this system's man is a stub")
+    assert done.returncode == 0, done.stderr
+    assert "QUEUECTL" in done.stdout
+
+
+def test_it_is_installed_with_the_package() -> None:
+    """The wheel puts it where man looks for it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert shared["docs/man/queuectl.1"] == "share/man/man1/queuectl.1"

@@ -1,0 +1,141 @@
+"""The JSON Schemas that we give away hold for what the program answers, and are as strict as they look."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry, Resource
+
+from docs.generate.fields import OUTCOMES
+from docs.generate.pages import ROOT
+from docs.generate.schemas import schemas
+from docs.generate.shapes import ATTEMPT, JOB, SPEC, WORKER
+from queuectl_nb.forms.shapes import WORKER_FIELDS, stats_json, status_json
+from queuectl_nb.model.attempt import ATTEMPT_FIELDS
+from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
+from queuectl_nb.model.outcome import OUTCOME_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Ran
+    from tests.engine.bench import Bench
+
+FILES = ROOT / "docs/reference/schemas"
+
+
+def check(value: Any, name: str) -> None:
+    """Hold a value against the schema as it lies on the disk."""
+    read = {path.name: json.loads(path.read_text("utf-8")) for path in FILES.glob("*.json")}
+    registry = Registry().with_resources((key, Resource.from_contents(schema)) for key, schema in read.items())
+    schema = read[f"{name}.schema.json"]
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema, registry=registry, format_checker=FormatChecker()).validate(value)
+
+
+def test_the_fields_are_those_of_the_code() -> None:
+    """What is documented has the names of the code, in the same order."""
+    assert [field.name for field in JOB] == list(JOB_FIELDS)
+    assert [field.name for field in ATTEMPT] == list(ATTEMPT_FIELDS)
+    assert [field.name for field in WORKER] == list(WORKER_FIELDS)
+    assert [field.name for field in SPEC] == list(SPEC_FIELDS)
+    assert list(OUTCOMES) == list(OUTCOME_NAMES)
+
+
+def test_the_files_are_the_schemas() -> None:
+    """The folder holds the generated schemas and nothing else."""
+    assert {path.name for path in FILES.iterdir()} == set(schemas())
+
+
+def test_answers_hold_against_the_schemas(bench: Bench, run: Callable[..., Ran]) -> None:
+    """Jobs, attempts, workers, status and metrics of a queue that has seen everything are as the schemas say."""
+
+    def answer(*words: str) -> Any:
+        ran = run(*words, "--json")
+        assert ran.exit_code == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    check(answer("status"), "status")
+    check(answer("stats"), "stats")  # of an empty queue: null wherever nothing is known
+    spec = {"id": "late", "command": "true", "delay": 3600.5, "tags": ["a"], "env": {"K": "V"}, "max_retries": 2}
+    check(spec, "spec")
+    check(answer("enqueue", json.dumps(spec)), "job")
+    bench.queue.set("kill_grace", 0)
+    bench.queue.set("backoff_max", 0)
+    lines = {
+        "good": """echo '{"loss": 0.5}' > $QUEUECTL_RESULT""",
+        "broken": "echo no >&2; exit 3",
+        "crash": "kill -SEGV $$",
+        "slow": "sleep 60",
+    }
+    for name, line in lines.items():
+        bench.add(line, id=name, max_retries=1, timeout=0.3 if name == "slow" else 30)
+    bench.add("true", id="waits", after=["late"])
+    bench.add("sleep 600", id="runs", timeout=0)
+    bench.start(2)
+    bench.queue.wait("good", "broken", "crash", "slow", timeout=60)
+    from tests.engine.bench import until
+
+    until(lambda: bench.queue.job("runs").state == "processing")
+    for job in answer("list"):
+        check(job, "job")
+    for worker in answer("worker", "list"):
+        check(worker, "worker")
+    for name in (*lines, "runs", "late", "waits"):
+        check(answer("show", name), "job-with-history")
+    check(answer("log", "slow"), "attempt")
+    check(answer("status"), "status")
+    check(answer("stats"), "stats")
+    for group in answer("stats", "--by", "queue"):
+        assert group.pop("queue") == "default"
+        check(group, "stats")
+    assert answer("show", "crash")["history"][0]["signal"] == "SIGSEGV"
+    assert answer("show", "slow")["history"][0]["outcome"] == "timed_out"
+
+
+def test_events_hold_against_the_schema(bench: Bench) -> None:
+    """What workers tell, from their start over a death and a rescue to their end, is as the schema says."""
+    bench.queue.set("backoff_max", 0)
+    bench.add("kill -9 $PPID", id="killer", max_retries=1)
+    bench.add("echo hi; exit 1", id="fails", max_retries=2)
+    pool = bench.start(1, drain=True)
+    assert pool.wait(60) == 0
+    seen = {event["event"] for event in bench.events}
+    assert {"pool_ready", "worker_started", "started", "finished", "worker_died", "rescued", "worker_stopped"} <= seen
+    for event in bench.events:
+        check(event, "event")
+
+
+def test_the_schemas_are_strict(bench: Bench) -> None:
+    """A foreign field, a missing one, a state that is none, a time without a zone: refused."""
+    from jsonschema import ValidationError
+
+    job = bench.add("true", id="a").to_dict()
+    check(job, "job")
+    for change in (
+        {"foreign": 1},
+        {"state": "lost"},
+        {"created_at": "2026-01-01 00:00:00"},
+        {"priority": "high"},
+        {"id": "../x"},
+    ):
+        with pytest.raises(ValidationError):
+            check({**job, **change}, "job")
+    for name in JOB_FIELDS:
+        less = copy.deepcopy(job)
+        del less[name]
+        with pytest.raises(ValidationError):
+            check(less, "job")
+
+
+def test_status_and_stats_are_shaped_by_the_code(bench: Bench) -> None:
+    """The documented fields of status and metrics are what the shapes give, in their order."""
+    from docs.generate.shapes import STATS, STATUS
+
+    status = status_json(bench.queue.counts(), [], [])
+    assert [field.name for field in STATUS] == list(status)
+    assert [field.name for field in STATS] == list(stats_json(bench.queue.metrics()[""]))
