@@ -56,13 +56,13 @@ class Logs:
         Raises :class:`NotFound` for a job or an attempt that is not there.
         """
         self.store.jobs.get(job_id)
-        history = self.store.reading.attempts(job_id)
-        if number is None:
-            return history[-1] if history else None
-        for attempt in history:
-            if attempt.number == number:
-                return attempt
-        known = ", ".join(str(attempt.number) for attempt in history) or "none yet"
+        known_facts = self.store.reading.attempt_facts(job_id)
+        if number is None and not known_facts:
+            return None
+        found = self.store.reading.attempt(job_id, known_facts[-1].number if number is None else number)
+        if found is not None or number is None:
+            return found
+        known = ", ".join(str(attempt.number) for attempt in known_facts) or "none yet"
         msg = f"job {job_id} has no attempt {number}; attempts: {known}"
         raise NotFound(msg)
 
@@ -115,16 +115,18 @@ class Logs:
         waited for. ``tail`` begins with that many last lines of what is there.
         """
         self.attempt(job_id, number)
-        seen = {attempt.token for attempt in self.store.reading.attempts(job_id)[:-1]} if number is None else set()
+        seen = {attempt.token for attempt in self.store.reading.attempt_facts(job_id)[:-1]} if number is None else set()
         while True:
             # the job first: what it did until it came to rest is in the history that is read after it
             over = self.store.jobs.get(job_id).state in AT_REST or number is not None
-            history = self.store.reading.attempts(job_id)
+            history = self.store.reading.attempt_facts(job_id)
             fresh = [each for each in history if each.token not in seen and number in (None, each.number)]
-            for attempt in fresh:
-                yield from self._follow_attempt(attempt, tail)
-                tail = None
-                seen.add(attempt.token)
+            for facts in fresh:
+                seen.add(facts.token)
+                attempt = self.store.reading.attempt(job_id, facts.number)
+                if attempt is not None:  # else given back meanwhile
+                    yield from self._follow_attempt(attempt, tail)
+                    tail = None
             if not fresh:
                 if over:
                     return

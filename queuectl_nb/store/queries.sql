@@ -216,6 +216,21 @@ SELECT
     system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
 FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id ORDER BY attempts.number;
 
+-- name: attempt_of_job
+SELECT
+    jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,
+    attempts.finished_at, attempts.outcome, attempts.exit_code, attempts.signal, attempts.error, user_cpu_s,
+    system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
+FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id AND attempts.number = :number;
+
+-- name: attempt_facts_of_job
+-- Without the streams, which may be megabytes an attempt.
+SELECT
+    jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,
+    attempts.finished_at, attempts.outcome, attempts.exit_code, attempts.signal, attempts.error, user_cpu_s,
+    system_cpu_s, max_rss_bytes, NULL, NULL, 0, NULL, NULL, 0
+FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id ORDER BY attempts.number;
+
 -- name: due_of_newest_attempts
 SELECT jobs.id, due_at FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
 WHERE jobs.id IN (SELECT value FROM json_each(:ids));

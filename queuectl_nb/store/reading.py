@@ -216,6 +216,17 @@ class Reading:
         with self.db.read() as connection:
             return [rows.attempt(row) for row in connection.execute(Q.attempts_of_job, {"id": job_id})]
 
+    def attempt(self, job_id: str, number: int) -> AttemptRecord | None:
+        """Return one attempt with what is kept of its output; None where there is none of that number."""
+        with self.db.read() as connection:
+            row = connection.execute(Q.attempt_of_job, {"id": job_id, "number": number}).fetchone()
+        return None if row is None else rows.attempt(row)
+
+    def attempt_facts(self, job_id: str) -> list[AttemptRecord]:
+        """Return a job's attempts, oldest first, without their output: ``stdout`` and ``stderr`` are None."""
+        with self.db.read() as connection:
+            return [rows.attempt(row) for row in connection.execute(Q.attempt_facts_of_job, {"id": job_id})]
+
     def finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
         """Return (slice, whether they succeeded, how many) of the attempts that ended from ``start`` up to ``end``.
 
