@@ -9,6 +9,14 @@ venv=${QUEUECTL_TEST_VENV:-.venv-test}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 
+# the browser tests drive Debian's Chromium: taken from the system, installed where that may be done, else left out
+if ! command -v chromium chromium-browser google-chrome >/dev/null && [ -z "${QUEUECTL_CHROMIUM:-}" ] &&
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing chromium for the browser tests ..." >&2
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        chromium fonts-dejavu-core fonts-liberation; } >/dev/null 2>&1 || echo "chromium could not be installed" >&2
+fi
+
 # jobs and consoles of the tests find the tools of this environment first, and nothing of the caller's queue
 export PATH="$PWD/$venv/bin:$PATH"
 unset QUEUECTL_DB

@@ -1,0 +1,100 @@
+"""A real browser and a real JupyterLab: what their users see, clicked and photographed.
+
+Screenshots go to ``$QUEUECTL_ARTIFACTS`` (``artifacts/`` at the top of the repository when it is not set).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.lab import LabServer, Notebook, find_chromium
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+FLAGS = (
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+)
+WINDOW = {"width": 1180, "height": 980}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests the time that starting a browser and a server takes on a busy machine."""
+    here = str(Path(__file__).parent)
+    for item in items:
+        if str(item.path).startswith(here):
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Return the browser's path; without one the test is left out, but in CI it fails."""
+    found = find_chromium()
+    if found is None:
+        why = "no Chromium here: install the package chromium, or name one in QUEUECTL_CHROMIUM"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Return the folder of the run's screenshots."""
+    path = Path(os.environ.get("QUEUECTL_ARTIFACTS") or ROOT / "artifacts").absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture
+def browser(chromium_path: str, tmp_path: Path) -> Iterator[Browser]:
+    """Return a browser with a profile of its own, for this test alone."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory(dir=tmp_path) as profile:
+        started = playwright.chromium.launch(
+            executable_path=chromium_path,
+            args=[*FLAGS, f"--crash-dumps-dir={profile}"],
+            env={**os.environ, "HOME": profile, "XDG_CONFIG_HOME": profile, "XDG_CACHE_HOME": profile},
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Page:
+    """Return a page in a fresh profile."""
+    return browser.new_context(viewport=WINDOW, reduced_motion="reduce").new_page()  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def lab(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """Return a JupyterLab that all tests share; each opens notebooks, and kernels, of its own."""
+    server = LabServer(tmp_path_factory.mktemp("lab"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def notebook(page: Page, lab: LabServer, pictures: Path) -> Callable[..., Notebook]:
+    """Return a function that opens a notebook from a file or from the texts of its cells."""
+
+    def open_notebook(source: Path | list[str], name: str = "") -> Notebook:
+        return Notebook.open(page, lab, source, pictures, name)
+
+    return open_notebook

@@ -1,0 +1,190 @@
+"""JupyterLab as its user has it: a server with homes of its own, and pages in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from urllib.request import urlopen
+
+from tests.engine.bench import until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+HERE = Path(__file__).parent
+PATIENCE = 60_000
+"""Milliseconds that a page may take for anything, on a busy machine."""
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+FLAGS = (
+    "--LabApp.expose_app_in_browser=True",
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+    "--ServerApp.open_browser=False",
+    "--ServerApp.ip=127.0.0.1",
+    "--ServerApp.port=0",
+    "--ServerApp.allow_root=True",
+    "--ServerApp.terminals_enabled=False",
+)
+READY = (HERE / "ready.js").read_text("utf-8")
+ERRORS = (HERE / "errors.js").read_text("utf-8")
+
+
+def find_chromium() -> str | None:
+    """Return the browser: what ``QUEUECTL_CHROMIUM`` names, or Debian's."""
+    named = os.environ.get("QUEUECTL_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class LabServer:
+    """A JupyterLab server on a free port of loopback; everything that it writes is below ``home``."""
+
+    def __init__(self, home: Path) -> None:
+        """Start it, and wait until it answers."""
+        self.root = home / "work"
+        self.queue = home / "queue.db"
+        self.token = secrets.token_hex(16)
+        runtime = home / "runtime"
+        for each in (self.root, runtime):
+            each.mkdir(parents=True)
+        homes = {
+            "HOME": home,
+            "JUPYTER_CONFIG_DIR": home / "config",
+            "JUPYTER_DATA_DIR": home / "data",
+            "JUPYTER_RUNTIME_DIR": runtime,
+            "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+            "IPYTHONDIR": home / "ipython",
+            "XDG_DATA_HOME": home / "share",
+            "QUEUECTL_DB": self.queue,
+        }
+        environment = {
+            **os.environ,
+            **{name: str(path) for name, path in homes.items()},
+            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        }
+        with (home / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "jupyterlab",
+                    *FLAGS,
+                    f"--IdentityProvider.token={self.token}",
+                    f"--ServerApp.root_dir={self.root}",
+                ],
+                env=environment,
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.log = home / "server.log"
+        try:
+            self.url = until(lambda: self._answers(runtime), 60)
+        except AssertionError:
+            self.close()
+            msg = f"JupyterLab did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}"
+            raise AssertionError(msg) from None
+
+    def _answers(self, runtime: Path) -> str | None:
+        """Return the server's address once it answers there."""
+        assert self.process.poll() is None
+        for info in runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                url = str(json.loads(info.read_text("utf-8"))["url"])
+                with urlopen(f"{url}api?token={self.token}", timeout=5):  # noqa: S310 - our own server
+                    return url
+        return None
+
+    def close(self) -> None:
+        """End it with its kernels."""
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+
+
+@dataclass
+class Notebook:
+    """A notebook open in a page."""
+
+    page: Page
+    server: LabServer
+    pictures: Path
+
+    @classmethod
+    def open(cls, page: Page, server: LabServer, source: Path | list[str], pictures: Path, name: str = "") -> Notebook:
+        """Open a copy of a notebook file, or one with these cells, and wait until its kernel is ready."""
+        name = name or f"{secrets.token_hex(4)}.ipynb"
+        (server.root / name).write_text(_text(source), "utf-8")
+        found = cls(page, server, pictures)
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{server.url}doc/tree/{quote(name)}?token={server.token}&reset")
+        found.ready()
+        return found
+
+    def ready(self) -> None:
+        """Wait until cells can be run; earlier a dialog would open and nothing run."""
+        self.page.wait_for_function(READY)
+
+    def command(self, name: str, **arguments: Any) -> None:
+        """Carry out one of JupyterLab's commands and wait for its end."""
+        self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)",
+                           [name, arguments])  # fmt: skip
+
+    def run_all(self) -> None:
+        """Run all cells to the end; a cell that fails, fails the test."""
+        self.command("notebook:run-all-cells")
+        assert self.errors() == []
+
+    def start_all(self) -> None:
+        """Begin to run all cells, and return at once."""
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+
+    def errors(self) -> list[str]:
+        """Return what went wrong in cells."""
+        found: list[str] = self.page.evaluate(ERRORS)
+        return found
+
+    def theme(self, scheme: str) -> None:
+        """Change to the light or the dark theme."""
+        self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        self.command("apputils:change-theme", theme=THEMES[scheme])
+        light = "true" if scheme == "light" else "false"
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+
+    def reload(self) -> None:
+        """Save the notebook and load the page anew; the kernel goes on."""
+        self.command("docmanager:save")
+        self.page.reload()
+        self.ready()
+
+    def picture(self, name: str, part: Locator | None = None) -> Path:
+        """Keep a screenshot, of the page or of a part of it."""
+        path = self.pictures / f"{name}.png"
+        (part or self.page).screenshot(path=path, animations="disabled")
+        return path
+
+
+def _text(source: Path | list[str]) -> str:
+    if isinstance(source, Path):
+        return source.read_text("utf-8")
+    cells = [
+        {"cell_type": "code", "id": f"c{at}", "metadata": {}, "execution_count": None, "outputs": [], "source": each}
+        for at, each in enumerate(source)
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
