@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.forms.ansi import to_html
 from queuectl_nb.forms.plain import cell, visible
+from queuectl_nb.forms.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["job_card", "job_lines", "log_card", "pool_card"]
+__all__ = ["job_card", "job_lines", "log_card", "pool_card", "style", "template"]
 
 _HERE = Path(__file__).parent
 _MEBI = 1024 * 1024
@@ -28,22 +29,25 @@ WORKERS = ("name", "pid", "state", "job_id", "jobs_done")
 
 
 @cache
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """Return a piece of HTML by its name; what is put into it must be escaped."""
     return Template((_HERE / "templates" / f"{name}.html").read_text("utf-8").strip())
 
 
 @cache
-def _style() -> str:
+def style() -> str:
+    """Return the style sheet that all cards share."""
     return (_HERE / "static" / "cards.css").read_text("utf-8")
 
 
-def job_card(job: JobRecord, history: Sequence[AttemptRecord]) -> str:
-    """Return a job with its attempts as HTML."""
+def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:
+    """Return a job with its attempts as HTML; ``moving`` is HTML of what changes while it runs."""
     facts = [_attempts(job)]
     facts += [f"due {_clock(job.run_at)}"] if job.run_at and str(job.state) in ("pending", "failed") else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
-    body = [_pre("command", visible_lines(job.command))]
+    body = [moving] if moving else []
+    body.append(_pre("command", visible_lines(job.command)))
     if job.error:
         body.append(_pre("error", visible_lines(job.error)))
     if job.result is not None:
@@ -53,9 +57,10 @@ def job_card(job: JobRecord, history: Sequence[AttemptRecord]) -> str:
     return _card(f"Job {job.id}", str(job.state), facts, body)
 
 
-def job_lines(job: JobRecord, history: Sequence[AttemptRecord]) -> str:
-    """Return a job with its attempts as plain text, a line each."""
+def job_lines(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:
+    """Return a job with its attempts as plain text, a line each; ``moving`` is a line of what changes."""
     lines = [f"<Job {job.id}: {job.state}, {visible(job.command[:60])!r}>"]
+    lines += [f"  {moving}"] if moving else []
     for attempt in history:
         number, outcome, code, _, ran, *_ = _attempt(attempt)
         error = f": {visible(attempt.error)}" if attempt.error else ""
@@ -66,7 +71,7 @@ def job_lines(job: JobRecord, history: Sequence[AttemptRecord]) -> str:
 def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], notices: Iterable[str]) -> str:
     """Return a pool as HTML: its workers as they are now, and what went wrong lately."""
     body = [_table(WORKERS, [[worker[key] for key in WORKERS] for worker in workers], state=2)]
-    body += [_template("heading").substitute(text=escape(visible(notice))) for notice in notices]
+    body += [template("heading").substitute(text=escape(visible(notice))) for notice in notices]
     return _card(title, state, [], body)
 
 
@@ -74,17 +79,17 @@ def log_card(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str
     """Return what a job wrote as HTML: text with colour sequences, by stream."""
     body = []
     for name, text in streams.items():
-        body.append(_template("heading").substitute(text=escape(name)))
-        body.append(_template("pre").substitute(kind=escape(name), text=to_html(text) or "(empty)"))
+        body.append(template("heading").substitute(text=escape(name)))
+        body.append(template("pre").substitute(kind=escape(name), text=to_html(text) or "(empty)"))
     return _card(f"Log of job {job_id}", state, facts, body)
 
 
 def _card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> str:
-    return _template("card").substitute(
-        style=_style(),
-        title=escape(visible(title)),
-        state=escape(state),
-        facts=" ".join(_template("fact").substitute(text=escape(visible(fact))) for fact in facts),
+    return template("card").substitute(
+        style=style(),
+        title=template("title").substitute(text=escape(visible(title))),
+        state=template("state").substitute(state=escape(state)),
+        facts=" ".join(template("fact").substitute(text=escape(visible(fact))) for fact in facts),
         body="\n".join(body),
     )
 
@@ -99,11 +104,11 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[object]], state: int) 
             f'<td class="qc-{text}">{text}</td>' if n == state else f"<td>{text}</td>" for n, text in enumerate(texts)
         ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return _template("table").substitute(titles=heads, rows="\n".join(lines))
+    return template("table").substitute(titles=heads, rows="\n".join(lines))
 
 
 def _pre(kind: str, text: str) -> str:
-    return _template("pre").substitute(kind=kind, text=escape(text))
+    return template("pre").substitute(kind=kind, text=escape(text))
 
 
 def visible_lines(text: str) -> str:
@@ -119,7 +124,7 @@ def _attempts(job: JobRecord) -> str:
 def _attempt(attempt: AttemptRecord) -> list[object]:
     ran = None
     if attempt.started_at is not None and attempt.finished_at is not None:
-        ran = f"{attempt.finished_at - attempt.started_at:.2f} s"
+        ran = span(attempt.finished_at - attempt.started_at)
     memory = None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / _MEBI:.0f} MiB"
     code = attempt.signal or attempt.exit_code
     return [attempt.number, attempt.outcome or "running", code, _clock(attempt.started_at), ran, memory, attempt.error]

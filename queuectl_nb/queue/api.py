@@ -492,10 +492,15 @@ class Queue:
     ) -> dict[State, int]:
         """Wait until the given jobs, or all, are at rest; return their number by state, as they came to rest.
 
+        A notebook's page shows the progress meanwhile; ``show`` is called instead, whenever it has changed.
+
         Raises ``OutOfTime`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
         """
+        from queuectl_nb.queue import shown  # noqa: PLC0415 - who waits
+
         names = [each.id if isinstance(each, Job) else each for each in ids]
-        progress = self.waiting(names or None, timeout).run(show)
+        waiting = self.waiting(names or None, timeout)
+        progress = shown.run(waiting) if show is None else waiting.run(show)
         if check:
             progress.check()
         return {state: n for state, n in progress.rested.items() if n}

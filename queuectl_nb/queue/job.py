@@ -116,7 +116,7 @@ class Job:
         self._queue.delete(self.id)
 
     def wait(self, timeout: float | None = None, *, check: bool = False) -> Job:
-        """Wait until the job is at rest and return it.
+        """Wait until the job is at rest and return it; a notebook's page shows meanwhile what it does.
 
         Parameters
         ----------
@@ -125,7 +125,9 @@ class Job:
         check
             Raise ``JobFailed`` with the log's last lines unless the job completed.
         """
-        self._queue.waiting([self.id], timeout).run()
+        from queuectl_nb.queue import shown  # noqa: PLC0415 - who waits
+
+        shown.run(self._queue.waiting([self.id], timeout))
         self.refresh()
         if check:
             self.check()
@@ -157,6 +159,17 @@ class Job:
         except NotFound:
             return f"<Job {self.id}: removed>"
         return f"<Job {record.id}: {record.state}, {record.command[:60]!r}>"
+
+    def _ipython_display_(self) -> None:
+        """Show a card that keeps itself current, where there is a page for it; IPython shows the rest as ever."""
+        from queuectl_nb.queue.page import place  # noqa: PLC0415 - only notebooks show it
+
+        spot = None if self._gone() or self.record.at_rest else place()
+        if spot is None:
+            raise NotImplementedError
+        from queuectl_nb.queue.live import CARDS, Card  # noqa: PLC0415
+
+        CARDS.add(Card(self._queue, self.id, spot))
 
     def _repr_html_(self) -> str | None:
         return None if self._gone() else self._cards().job_card(self.record, self.history)

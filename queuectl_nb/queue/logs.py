@@ -108,6 +108,12 @@ class Logs:
         part = raw[offset : offset + count]
         return Piece(part, offset + len(part), end=offset + len(part) >= len(raw))
 
+    def latest(self, attempt: AttemptRecord, count: int) -> bytes:
+        """Return up to ``count`` last bytes of the stream to which a running attempt wrote last."""
+        _, size, stream = max((*self.store.spool.written(attempt.token, stream), stream) for stream in STREAMS)
+        found = self.store.spool.piece(attempt.token, stream, max(0, size - count), count) if size else None
+        return b"" if found is None else found[1]
+
     def follow(self, job_id: str, number: int | None = None, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, until the job (or the given attempt) is over.
 

@@ -11,7 +11,7 @@ from queuectl_nb.model.errors import JobFailed, NotFound, OutOfTime
 from queuectl_nb.model.state import AT_REST, OPEN, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -87,15 +87,24 @@ class Waiting:
 
         Raises :class:`OutOfTime` at the timeout; the jobs go on.
         """
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
         last = None
-        while True:
-            progress = self.look()
+        for progress in self.looks():
             if show is not None and progress is not last:
                 show(progress)
                 last = progress
+        return progress
+
+    def looks(self) -> Iterator[Progress]:
+        """Yield the progress at every look, the same object while nothing changed; the last has nothing left.
+
+        Raises :class:`OutOfTime` at the timeout; the jobs go on.
+        """
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        while True:
+            progress = self.look()
+            yield progress
             if not progress.left:
-                return progress
+                return
             time.sleep(self._pause(progress, deadline))
 
     async def run_async(self) -> Progress:

@@ -130,6 +130,14 @@ class Spool:
         except FileNotFoundError:
             return 0
 
+    def written(self, token: str, stream: str) -> tuple[int, int]:
+        """Return when the stream was written to last (nanoseconds), and its size; zeros where there is no file."""
+        try:
+            found = os.stat(f"{self.folder}/{token}.{stream}")  # noqa: PTH116
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_mtime_ns, found.st_size
+
     def piece(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
         """Return where the next bytes of a spooled stream begin, at ``offset`` or later, and up to ``count`` of them.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.faces.notebook.completion import Matcher
 from queuectl_nb.faces.notebook.emptycell import EmptyCell
 from queuectl_nb.faces.notebook.magics import QueuectlMagics
+from queuectl_nb.queue.live import CARDS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -28,7 +29,8 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take back what :func:`load` gave."""
+    """Take back what :func:`load` gave; cards of jobs on the page are no longer kept current."""
+    CARDS.stop()
     kinds = shell.magics_manager.magics
     for kind in ("line", "cell"):
         kinds[kind].pop(MAGIC, None)

@@ -1,4 +1,7 @@
-"""While a cell runs: the progress of a wait, a log as it is written. An interrupt ends only the looking."""
+"""While a cell runs: the progress of a wait, a log as it is written. An interrupt ends only the looking.
+
+On a notebook's page the queue shows a wait by itself; here is the bar of text for IPython in a terminal.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.faces.notebook.mistakes import one_line
 from queuectl_nb.forms.colours import Colours
+from queuectl_nb.forms.livecards import blocks, wait_text
+from queuectl_nb.queue import shown
+from queuectl_nb.queue.page import place
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output, Waits
@@ -17,25 +23,29 @@ __all__ = ["follow", "wait"]
 
 PACE = 0.2
 """Least seconds between two states of a progress line."""
-WIDTH = 30
 
 
 def wait(result: Waits) -> Progress:
-    """Carry out a wait; its progress is one line that is written over."""
-    line = _ProgressLine()
+    """Carry out a wait with its progress in sight, and say how it ended."""
     try:
-        progress = result.waiting.run(line.show)
+        progress = shown.run(result.waiting, keep=False) if place() else _on_a_line(result)
     except KeyboardInterrupt as stop:
         raise one_line(stop, "the wait was interrupted; the jobs go on") from None
-    finally:
-        line.clear()
     sys.stdout.write("".join(f"{text}\n" for text in result.lines(progress)))
     sys.stdout.flush()
     return progress
 
 
+def _on_a_line(result: Waits) -> Progress:
+    line = _ProgressLine()
+    try:
+        return result.waiting.run(line.show)
+    finally:
+        line.clear()
+
+
 class _ProgressLine:
-    """A bar of text on stdout: notebooks and terminals alike write over a line that began with a carriage return."""
+    """A bar of text on stdout: a line that begins with a carriage return is written over."""
 
     def __init__(self) -> None:
         self._shown = ""
@@ -48,9 +58,8 @@ class _ProgressLine:
             return
         self._next = now + PACE
         total = progress.done + progress.left
-        full = WIDTH * progress.done // total
-        bad = f", {len(progress.bad)} not completed" if progress.bad else ""
-        self._write(f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {total} at rest{bad}")
+        states = {str(state): n for state, n in progress.rested.items()}
+        self._write(f"{blocks(progress.done / total)} {wait_text(states, progress.left)}")
 
     def clear(self) -> None:
         """Take the line away."""

@@ -8,6 +8,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from tests.commands.conftest import Hands
+from tests.faces.notebook.kernels import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,14 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield found
     found.run_line_magic("unload_ext", "queuectl_nb")
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def kernel(queue_path: Path) -> Iterator[Kernel]:
+    """Return a kernel on the fresh queue."""
+    found = Kernel(queue_path)
+    yield found
+    found.close()
 
 
 @pytest.fixture

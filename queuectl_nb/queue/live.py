@@ -1,0 +1,189 @@
+"""Jobs that are shown on a page and keep themselves current, from a thread of their own, until they rest.
+
+How often one looks: at the database up to four times a second, which costs 10 µs while nothing is written, less often
+the longer nothing happens; what a job prints goes to the page less often the longer it runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from queuectl_nb.forms import cards
+from queuectl_nb.forms.livecards import Live, live_html, live_text
+from queuectl_nb.forms.progress import TAIL, glimpse
+from queuectl_nb.model.errors import NotFound, QueuectlError
+from queuectl_nb.model.state import State
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.queue.logs import Logs
+    from queuectl_nb.queue.page import Place
+
+__all__ = ["CARDS", "Card", "Cards", "look", "pause"]
+
+FASTEST, SLOWEST = 0.25, 2.0
+"""Seconds between two looks at the database."""
+RARELY = 10.0
+"""Seconds between two states of a card of which only time and output have changed, at most."""
+PATIENCE = 60.0
+"""A thing is looked at sixty times in the time that has gone by since it last changed."""
+
+
+def pause(since: float, most: float) -> float:
+    """Return seconds until the next look at what has been as it is for ``since`` seconds.
+
+    >>> pause(0, 2), pause(60, 2), pause(86400, 2)
+    (0.25, 1.0, 2)
+    """
+    return min(most, max(FASTEST, since / PATIENCE))
+
+
+def look(logs: Logs, record: JobRecord, history: list[AttemptRecord]) -> Live:
+    """Return what moves of a job: nothing, where it does not run."""
+    attempt = history[-1] if history else None
+    if record.state is not State.PROCESSING or attempt is None or attempt.outcome is not None:
+        return Live()
+    return Live(time.time() - attempt.started_at, glimpse(logs.latest(attempt, TAIL)))
+
+
+class Card:
+    """One job in one place."""
+
+    def __init__(self, queue: Queue, job_id: str, place: Place) -> None:
+        """Show the job ``job_id`` of ``queue`` in ``place``."""
+        self.queue = queue
+        self.job_id = job_id
+        self.due = 0.0
+        self.over = False
+        self._place = place
+        self._lock = threading.Lock()
+        self._changes: tuple[int, int, int] | None = None
+        self._shown = ""
+        self._moved = self._wrote = 0.0
+        self._record: JobRecord | None = None
+        self._history: list[AttemptRecord] = []
+
+    def step(self, *, now: bool = False) -> None:
+        """Look, write what has changed, and set when to look again; ``now`` writes what could wait a little."""
+        with self._lock:
+            if self.over:
+                return
+            try:
+                self._step(now=now)
+            except NotFound:
+                self._end(f"<Job {self.job_id}: removed>")
+            except QueuectlError as error:  # the file is gone, or nobody can read it
+                self._end(f"<Job {self.job_id}: {error}>")
+
+    def _step(self, *, now: bool) -> None:
+        clock = time.monotonic()
+        moved = self._read()
+        if moved:
+            self._moved = clock
+        assert self._record is not None  # noqa: S101 - read
+        since = clock - self._moved
+        if moved or now or clock - self._wrote >= pause(since, RARELY):
+            live = look(self.queue.logs, self._record, self._history)
+            self._write(
+                cards.job_card(self._record, self._history, live_html(live)),
+                cards.job_lines(self._record, self._history, live_text(live)),
+            )
+            self._wrote = clock
+        self.over = self._record.at_rest
+        self.due = clock + pause(since, SLOWEST)
+
+    def _read(self) -> bool:
+        """Read the job where anything was committed; tell whether the job itself has changed."""
+        # each thread counts the commits of others by its own connection
+        changes = (threading.get_ident(), *self.queue.store.db.changes())
+        if changes == self._changes:
+            return False
+        self._changes = changes
+        record = self.queue.store.jobs.get(self.job_id)
+        if self._record is not None and record.rev == self._record.rev:
+            return False
+        self._record, self._history = record, self.queue.store.reading.attempts(self.job_id)
+        return True
+
+    def _write(self, html: str, text: str) -> None:
+        if html != self._shown:
+            self._place.write(html, text)
+            self._shown = html
+
+    def _end(self, text: str) -> None:
+        self.over = True
+        self._place.write("", text)
+
+
+class Cards:
+    """All live cards of this process, and the one thread that keeps them current while there are any."""
+
+    def __init__(self) -> None:
+        self._cards: list[Card] = []
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, card: Card) -> None:
+        """Show a card at once, and keep it current."""
+        card.step()
+        if card.over:
+            return
+        with self._lock:
+            self._cards.append(card)
+            if self._thread is None or not self._thread.is_alive():
+                # a context of its own: then the cell that runs is the parent of what is sent, as nbclient wants it
+                run = Context().run
+                self._thread = threading.Thread(target=run, args=(self._run,), name="queuectl-live", daemon=True)
+                self._thread.start()
+        self._bell.set()
+
+    def refresh(self) -> None:
+        """Bring all cards up to the moment, in the calling thread: after a wait the page must not lag behind."""
+        for card in self._now():
+            card.step(now=True)
+
+    def stop(self) -> None:
+        """Keep none of them current any longer; the page keeps what it shows."""
+        with self._lock:
+            self._cards.clear()
+        self._bell.set()
+
+    def __len__(self) -> int:
+        """Return how many are kept current."""
+        return len(self._now())
+
+    def _now(self) -> list[Card]:
+        with self._lock:
+            self._cards = [card for card in self._cards if not card.over]
+            return list(self._cards)
+
+    def _run(self) -> None:
+        """Step each card when it is due; end with the last."""
+        queues: dict[int, Queue] = {}
+        try:
+            while True:
+                with self._lock:
+                    self._cards = [card for card in self._cards if not card.over]
+                    if not self._cards:
+                        self._thread = None
+                        return
+                    known = list(self._cards)
+                for card in known:
+                    queues[id(card.queue)] = card.queue
+                    if card.due <= time.monotonic():
+                        card.step()
+                self._bell.wait(max(0.0, min(card.due for card in known) - time.monotonic()))
+                self._bell.clear()
+        finally:
+            for queue in queues.values():
+                queue.close()
+
+
+CARDS = Cards()
+"""Those of this process."""

@@ -1,0 +1,48 @@
+"""The page of a notebook, where this process is its kernel: places on it that can be written again."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from typing import Any
+
+__all__ = ["Place", "place"]
+
+
+class Place:
+    """One output of a cell, which any thread may write again at any time, also while another cell runs.
+
+    It is a display with an id, so that the page, a saved notebook and nbconvert keep the last thing that was written.
+    """
+
+    def __init__(self, shell: Any) -> None:  # noqa: ANN401 - the kernel's shell
+        """Write through ``shell``."""
+        self._shell = shell
+        self._id = uuid.uuid4().hex
+        self.shown = False
+
+    def write(self, html: str, text: str) -> None:
+        """Show this: the first time below what the running cell has written, then in the same place."""
+        data = {"text/plain": text} | ({"text/html": html} if html else {})
+        self._shell.display_pub.publish(data, {}, transient={"display_id": self._id}, update=self.shown)
+        self.shown = True
+
+    def clear(self) -> None:
+        """Show nothing in this place."""
+        if self.shown:
+            data = {"text/html": "", "text/plain": ""}
+            self._shell.display_pub.publish(data, {}, transient={"display_id": self._id}, update=True)
+
+
+def place() -> Place | None:
+    """Return a new place on the page; None where there is no page: no kernel, or its output is captured.
+
+    Asks only whether IPython is here already: a script or a terminal must not load it for this.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython.core.displaypub import CapturingDisplayPublisher  # noqa: PLC0415 - it is loaded already
+
+    return None if isinstance(shell.display_pub, CapturingDisplayPublisher) else Place(shell)

@@ -1,0 +1,92 @@
+"""A wait that a notebook's page shows while it goes on: of one job what it does, of many how many are at rest."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.queue.page import place
+
+if TYPE_CHECKING:
+    from queuectl_nb.queue.page import Place
+    from queuectl_nb.queue.waiting import Progress, Waiting
+
+__all__ = ["run"]
+
+FIRST = 0.3
+"""Seconds before a wait is shown at all: most that are shorter need no bar."""
+PACE = 0.25
+"""Seconds between two states of it."""
+
+
+def run(waiting: Waiting, *, keep: bool = True) -> Progress:
+    """Carry out a wait; on a page its progress is shown, and with ``keep`` how it ended stays there.
+
+    Only the main thread shows: what other threads of a notebook wait for is their own affair. An interrupt ends the
+    waiting and touches no job.
+    """
+    spot = place() if threading.current_thread() is threading.main_thread() else None
+    if spot is None:
+        return waiting.run()
+    return _Show(waiting, spot, keep=keep).run()
+
+
+class _Show:
+    """The progress of one wait in its place."""
+
+    def __init__(self, waiting: Waiting, spot: Place, *, keep: bool) -> None:
+        self._waiting = waiting
+        self._spot = spot
+        self._keep = keep
+        self._shown = ""
+        self._began = time.monotonic()
+
+    def run(self) -> Progress:
+        """Look until all are at rest."""
+        due = self._began + FIRST
+        progress = None
+        try:
+            for progress in self._waiting.looks():
+                if time.monotonic() >= due:
+                    self._write(progress)
+                    due = time.monotonic() + PACE
+        except KeyboardInterrupt:
+            self._end(progress, "no longer waiting; the jobs go on")
+            raise
+        except BaseException:
+            self._end(progress, "")
+            raise
+        assert progress is not None  # noqa: S101 - there is one look at least
+        self._end(progress, "")
+        return progress
+
+    def _end(self, progress: Progress | None, why: str) -> None:
+        from queuectl_nb.forms.spans import span  # noqa: PLC0415 - where nothing is shown it is not needed
+        from queuectl_nb.queue.live import CARDS  # noqa: PLC0415
+
+        with contextlib.suppress(QueuectlError):  # a job that was removed meanwhile
+            if progress is not None and self._spot.shown:
+                if self._keep:
+                    self._write(progress, why or f"after {span(time.monotonic() - self._began)}")
+                else:
+                    self._spot.clear()
+        CARDS.refresh()
+
+    def _write(self, progress: Progress, end: str = "") -> None:
+        from queuectl_nb.forms.livecards import Live, wait_html, wait_text  # noqa: PLC0415
+        from queuectl_nb.queue.live import look  # noqa: PLC0415
+        from queuectl_nb.queue.logs import Logs  # noqa: PLC0415
+
+        rested = {str(state): n for state, n in progress.rested.items()}
+        record, live = None, Live()
+        store, ids = self._waiting.store, self._waiting.ids
+        if ids is not None and len(ids) == 1:
+            record = store.jobs.get(ids[0])
+            live = look(Logs(store), record, store.reading.attempts(ids[0]))
+        html = wait_html(record, live, rested, progress.left, end)
+        if html != self._shown:
+            self._spot.write(html, wait_text(rested, progress.left, end))
+            self._shown = html
