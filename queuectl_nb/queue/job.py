@@ -172,10 +172,13 @@ class Job:
         CARDS.add(Card(self._queue, self.id, spot))
 
     def _repr_html_(self) -> str | None:
-        return None if self._gone() else self._cards().job_card(self.record, self.history)
+        return None if self._gone() else self._cards().job_card(self.record, self._facts())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001, ARG002 - IPython's way
-        printer.text(repr(self) if self._gone() else self._cards().job_lines(self.record, self.history))
+        printer.text(repr(self) if self._gone() else self._cards().job_lines(self.record, self._facts()))
+
+    def _facts(self) -> list[AttemptRecord]:
+        return self._queue.store.reading.attempt_facts(self.id)
 
     def _gone(self) -> bool:
         """Look again; tell whether the job was removed."""

@@ -107,7 +107,7 @@ class Card:
         record = self.queue.store.jobs.get(self.job_id)
         if self._record is not None and record.rev == self._record.rev:
             return False
-        self._record, self._history = record, self.queue.store.reading.attempts(self.job_id)
+        self._record, self._history = record, self.queue.store.reading.attempt_facts(self.job_id)
         return True
 
     def _write(self, html: str, text: str) -> None:
