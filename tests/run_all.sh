@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 venv=${QUEUECTL_TEST_VENV:-.venv-test}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[docs,test]'
 
 # the browser tests drive Debian's Chromium: taken from the system, installed where that may be done, else left out
 if ! command -v chromium chromium-browser google-chrome >/dev/null && [ -z "${QUEUECTL_CHROMIUM:-}" ] &&

@@ -14,17 +14,17 @@ from queuectl_nb.model.state import AT_REST, OPEN, TRANSITIONS, State
 
 __all__ = ["svg"]
 
-WIDTH, HEIGHT = 840, 430
+WIDTH, HEIGHT = 860, 430
 PLACES = {
-    State.PENDING: (190, 130),
-    State.PROCESSING: (440, 130),
-    State.FAILED: (440, 300),
-    State.BLOCKED: (190, 300),
-    State.COMPLETED: (735, 120),
-    State.DEAD: (735, 215),
-    State.CANCELLED: (735, 310),
+    State.PENDING: (215, 130),
+    State.PROCESSING: (465, 130),
+    State.FAILED: (465, 300),
+    State.BLOCKED: (215, 300),
+    State.COMPLETED: (775, 120),
+    State.DEAD: (775, 215),
+    State.CANCELLED: (775, 310),
 }
-FRAMES = {"open": (110, 70, 430, 290), "at rest": (665, 70, 140, 290)}
+FRAMES = {"open": (100, 70, 455, 290), "at rest": (705, 70, 140, 290)}
 """x, y, width, height."""
 
 
@@ -39,40 +39,46 @@ class Edge(NamedTuple):
 
 
 def _edge(old: State, new: State, path: str, at: tuple[int, int], anchor: str = "middle") -> Edge:
-    return Edge(frozenset({(old, new)}), path, label(old, new), at, anchor)
+    words = (
+        label(old, new)
+        .replace("waited for ", "waited for|")
+        .replace("failed, retry", "failed,|retry")
+        .replace("claimed when", "claimed|when")
+    )
+    return Edge(frozenset({(old, new)}), path, words, at, anchor)
 
 
 def edges() -> list[Edge]:
     """Return all arrows."""
     waited = label(State.BLOCKED, State.CANCELLED)
     return [
-        Edge(frozenset(), "M 40 130 H 132", "", (0, 0)),
-        Edge(frozenset(), "M 40 300 H 132", "--after", (48, 290), "start"),
-        _edge(State.PENDING, State.PROCESSING, "M 245 120 H 378", (312, 112)),
-        _edge(State.PROCESSING, State.PENDING, "M 380 142 H 251", (312, 158)),
-        _edge(State.PROCESSING, State.FAILED, "M 420 152 V 272", (414, 190), "end"),
-        _edge(State.FAILED, State.PROCESSING, "M 462 278 V 158", (468, 250), "start"),
-        _edge(State.FAILED, State.PENDING, "M 392 278 L 232 156", (330, 216), "end"),
-        _edge(State.BLOCKED, State.PENDING, "M 170 278 V 158", (164, 240), "end"),
-        _edge(State.PROCESSING, State.COMPLETED, "M 500 126 L 669 118", (592, 112)),
-        _edge(State.PROCESSING, State.DEAD, "M 498 142 L 670 207", (572, 190)),
+        Edge(frozenset(), "M 34 130 H 157", "", (0, 0)),
+        Edge(frozenset(), "M 34 300 H 157", "--after", (42, 290), "start"),
+        _edge(State.PENDING, State.PROCESSING, "M 270 120 H 406", (338, 112)),
+        _edge(State.PROCESSING, State.PENDING, "M 408 142 H 274", (338, 158)),
+        _edge(State.PROCESSING, State.FAILED, "M 440 152 V 277", (434, 190), "end"),
+        _edge(State.FAILED, State.PROCESSING, "M 482 279 V 154", (488, 224), "start"),
+        _edge(State.FAILED, State.PENDING, "M 414 290 Q 290 260 246 155", (272, 244), "end"),
+        _edge(State.BLOCKED, State.PENDING, "M 200 279 V 154", (194, 208), "end"),
+        _edge(State.PROCESSING, State.COMPLETED, "M 521 128 L 714 121", (630, 114)),
+        _edge(State.PROCESSING, State.DEAD, "M 516 144 L 717 206", (656, 172)),
         Edge(
             frozenset((old, State.CANCELLED) for old in OPEN),
-            "M 540 318 H 670",
-            f"cancel|or {waited}",
-            (604, 310),
+            "M 555 316 H 716",
+            f"cancel, or|{waited.replace('waited ', 'waited|')}",
+            (630, 278),
         ),
         Edge(
             frozenset((old, State.PENDING) for old in AT_REST),
-            "M 735 70 V 45 Q 735 30 720 30 H 205 Q 190 30 190 45 V 102",
+            "M 775 70 V 45 Q 775 30 760 30 H 230 Q 215 30 215 45 V 105",
             "retry",
-            (450, 22),
+            (480, 22),
         ),
         Edge(
             frozenset((old, State.BLOCKED) for old in AT_REST),
-            "M 735 360 V 385 Q 735 400 720 400 H 205 Q 190 400 190 385 V 328",
+            "M 775 360 V 385 Q 775 400 760 400 H 230 Q 215 400 215 385 V 325",
             "retry of a job that waits for others",
-            (450, 418),
+            (480, 418),
         ),
     ]
 
@@ -91,7 +97,7 @@ def svg() -> str:
         "<title>The states of a job and the moves between them</title>",
         f'<defs><marker id="tip" {tip}><path d="M 0 0 L 10 5 L 0 10 z"/></marker></defs>',
         *(_frame(name, *place) for name, place in FRAMES.items()),
-        '<circle cx="34" cy="130" r="6"/><circle cx="34" cy="300" r="6"/>',
+        '<circle cx="28" cy="130" r="6"/><circle cx="28" cy="300" r="6"/>',
         *map(_arrow, edges()),
         *(_box(state, *place) for state, place in PLACES.items()),
         "</svg>",

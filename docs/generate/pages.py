@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docs.generate import cli, fields, man, schemas, tables
+from docs.generate import cli, fields, man, python, schemas, tables
 from queuectl_nb.commands.topics import FOLDER, names
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ TOPIC_PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
 }
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"verbs": tables.verbs, "states": tables.states, "topics": tables.topics},
+    "docs/reference/python.md": {"python": python.tables},
 }
 
 

@@ -1,0 +1,134 @@
+"""The site: ``python -m sphinx -c docs . docs/_build/html`` from the top of the repository.
+
+The source folder is the repository itself, so that a link which works on the code host works in the site, from a README
+to a notebook. The navigation is made of the links in ``docs/README.md``, section by section.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from docs.generate import diagram, tables  # noqa: E402 - found by the line above
+from queuectl_nb import __version__  # noqa: E402
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "queuectl"
+author = "the authors of queuectl_nb"
+html_show_copyright = False
+release = version = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = "docs/README"
+include_patterns = [
+    "docs/**.md",
+    "notebooks/*.ipynb",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+]
+exclude_patterns = [".*", "**/.*", "artifacts", "build", "dist", "docs/_build", "queuectl_nb", "tests"]
+
+# -- text
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+myst_fence_as_directive = ["mermaid"]
+suppress_warnings = ["myst.header"]  # a generated page may begin below a comment
+
+# -- notebooks: always run, so that no page shows what the code no longer does; a slow machine may take its time
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True  # a progress line that was written over shows its last state
+nb_ipywidgets_js: dict[str, Any] = {}  # a widget shows the table that it saves with itself; nothing comes from outside
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
+
+# -- Python
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+python_use_unqualified_type_names = True
+nitpick_ignore_regex = [("py:.*", r"(?!queuectl_nb).*")]  # names of others: their inventories are on the network
+
+# -- looks
+html_theme = "furo"
+html_title = f"queuectl {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = ["_extra"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+_LINK = re.compile(r"\]\(([^)#:]+\.(?:md|ipynb))\)")
+
+
+class Mermaid(Directive):
+    """Draws the state diagram without a script; its words must be those of the transition table."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the picture."""
+        told = "\n".join(["```mermaid", *self.content, "```"])
+        if told != tables.diagram():
+            message = "only the state diagram can be drawn, as docs.generate makes it"
+            raise self.error(message)
+        return [nodes.raw("", diagram.svg(), format="html")]
+
+
+def links(text: str, page: str) -> list[str]:
+    """Return the pages that a text links to, as Sphinx names them, each once."""
+    folder = PurePosixPath(page).parent
+    found = []
+    for target in _LINK.findall(text):
+        parts: list[str] = []
+        for part in (folder / target).parts:
+            if part == "..":
+                parts.pop()
+            else:
+                parts.append(part)
+        found.append("/" + str(PurePosixPath(*parts).with_suffix("")))
+    return list(dict.fromkeys(found))
+
+
+def toctree(entries: list[str], caption: str = "") -> str:
+    """Return a hidden toctree."""
+    head = f":caption: {caption}\n" if caption else ""
+    return "\n\n```{toctree}\n:hidden:\n" + head + "\n".join(entries) + "\n```\n"
+
+
+def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Make of the links of the front page, and of the list of decisions, the tree of pages."""
+    if page == root_doc:
+        seen: set[str] = set()
+        for section in source[0].split("\n## ")[1:]:
+            entries = [entry for entry in links(section, page) if entry not in seen]
+            seen.update(entries)
+            source[0] += toctree(entries, section.split("\n")[0])
+    elif page == "docs/decisions/README":
+        source[0] += toctree([entry for entry in links(source[0], page) if entry.startswith("/docs/decisions/")])
+
+
+def setup(app: Sphinx) -> None:
+    """Register what this site has of its own."""
+    app.add_directive("mermaid", Mermaid)
+    app.connect("source-read", navigation)
