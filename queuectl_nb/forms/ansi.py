@@ -13,6 +13,8 @@ _ENDS = {22: (1, 2), 23: (3,), 24: (4,), 27: (7,), 29: (9,)}
 _EXTENDED = {5: 2, 2: 4}
 """After 38 and 48: the kind of colour, and how many numbers it takes with itself."""
 _BASIC = 16
+_DIGITS = 4
+"""Of a number; longer ones mean nothing, and a job may write any length."""
 
 
 class _Style:
@@ -69,6 +71,16 @@ class _Style:
         return " ".join(names)
 
 
+def _numbers(part: str) -> list[int]:
+    """Return what one part of a sequence says; nothing stands for 0, and of a part with colons a colour by number."""
+    if ":" not in part:
+        return [int(part[:_DIGITS] or 0)]
+    first, *rest = part.split(":")
+    if first in ("38", "48") and len(rest) > 1 and rest[0] == "5":
+        return [int(first), 5, int(rest[1][:_DIGITS] or 0)]
+    return [] if first in ("38", "48") else [int(first[:_DIGITS] or 0)]
+
+
 def to_html(text: str) -> str:
     r"""Return text with colour sequences, and no other escape, as HTML.
 
@@ -85,5 +97,5 @@ def to_html(text: str) -> str:
             parts.append(f'<span class="{classes}">{escape(piece)}</span>' if classes else escape(piece))
         if found:
             end = found.end()
-            style.take([int(number) for number in re.split("[;:]", found[1]) if number] or [0])
+            style.take([number for part in found[1].split(";") for number in _numbers(part)])
     return "".join(parts)

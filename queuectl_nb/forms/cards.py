@@ -101,7 +101,8 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[object]], state: int) 
     for row in rows:
         texts = [escape(cell(value)) for value in row]
         cells = [
-            f'<td class="qc-{text}">{text}</td>' if n == state else f"<td>{text}</td>" for n, text in enumerate(texts)
+            f'<td class="qc-is-{text}">{text}</td>' if n == state else f"<td>{text}</td>"
+            for n, text in enumerate(texts)
         ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return template("table").substitute(titles=heads, rows="\n".join(lines))
@@ -118,7 +119,7 @@ def visible_lines(text: str) -> str:
 
 def _attempts(job: JobRecord) -> str:
     most = f" of {job.max_retries}" if job.max_retries is not None else ""
-    return f"{job.attempts}{most} attempt(s)"
+    return f"{job.attempts}{most} attempt{'' if job.attempts == 1 and not most else 's'}"
 
 
 def _attempt(attempt: AttemptRecord) -> list[object]:

@@ -57,7 +57,7 @@ def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, hands: Hands,
     hands.run("a")
     card.step()
     assert "attempt 1: succeeded" in page.texts[-1]
-    assert ("qc-completed" in page.htmls[-1], card.over, len(page.texts)) == (True, True, 2)
+    assert ("qc-is-completed" in page.htmls[-1], card.over, len(page.texts)) == (True, True, 2)
     queue.delete("a")
     card.step()
     assert len(page.texts) == 2

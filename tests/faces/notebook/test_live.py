@@ -127,7 +127,7 @@ def test_a_saved_notebook_keeps_the_end(queue_path: Path) -> None:
     )
     (card,) = notebook.cells[1].outputs
     assert card.output_type == "display_data"
-    assert 'qc-state qc-completed">completed' in card.data["text/html"]
+    assert 'qc-state qc-is-completed">completed' in card.data["text/html"]
     assert "attempt 1: succeeded" in card.data["text/plain"]
     assert notebook.cells[2].outputs[-1].text.endswith("1 job(s) at rest: 1 completed.\n")
 

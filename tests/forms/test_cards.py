@@ -1,0 +1,150 @@
+"""Cards of jobs, pools, logs and waits: hostile text is text, every colour can be read, plain text stands beside."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.forms import cards
+from queuectl_nb.forms.livecards import Live, live_html, live_text, wait_html, wait_text
+from queuectl_nb.forms.modules import style
+from queuectl_nb.forms.progress import Glimpse
+from queuectl_nb.model.outcome import OUTCOME_NAMES
+from queuectl_nb.model.state import State
+from tests.commands.conftest import Hands
+from tests.forms.test_theme import LAB, contrast
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.queue import Queue
+
+EVIL = "</pre><script>alert(1)</script>\"'\u202e\x1b]0;title\x07\x1b[31m&"
+PAGE = re.compile("<(script|img|iframe|a |link|object|svg)", re.IGNORECASE)
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class _Balance(HTMLParser):
+    """Collects the tags of a piece of HTML and whether they are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.tags.add(tag)
+        assert all(name in ALLOWED or name.startswith("aria-") for name, _ in attrs), attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+ALLOWED = ("class", "tabindex", "role", "style")
+
+
+def checked(html: str) -> str:
+    """Return the HTML if it is well made of tags and attributes of ours, and nothing in it is invisible."""
+    parser = _Balance()
+    parser.feed(html)
+    parser.close()
+    assert parser.open == []
+    assert parser.tags <= {"style", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td"}
+    assert not HIDDEN.search(html)
+    return html
+
+
+@pytest.fixture
+def job(queue: Queue) -> JobRecord:
+    """Return a job whose every text is hostile, as far as a record can hold it."""
+    hands = Hands(queue)
+    hands.add("a", command=f"echo {EVIL}", max_retries=1)
+    hands.run("a")
+    record = queue.job("a").record
+    return replace(record, error=EVIL, worker=EVIL, result={EVIL: [EVIL]}, state=State.DEAD)
+
+
+def test_a_jobs_card_shows_hostile_text_as_text(job: JobRecord, queue: Queue) -> None:
+    """Command, error, result, worker and attempts come escaped, their invisible characters visible."""
+    attempt = replace(queue.job("a").history[0], error=EVIL)
+    live = live_html(Live(3.0, Glimpse(EVIL.replace("\x1b", "").replace("\x07", "").replace("\u202e", ""), 0.5)))
+    html = checked(cards.job_card(job, [attempt], live))
+    assert not PAGE.search(html.replace("&lt;script", ""))
+    assert html.count("&lt;script&gt;") >= 5
+    text = cards.job_lines(job, [attempt])
+    assert not HIDDEN.search(text)
+    assert len(text.splitlines()) == 2
+
+
+def test_a_pool_and_a_log_show_hostile_text_as_text() -> None:
+    """Names, paths, notices and streams come escaped."""
+    worker = {"name": EVIL, "pid": None, "state": EVIL, "job_id": EVIL, "jobs_done": 3}
+    checked(cards.pool_card(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL]))
+    # streams come through the filter for terminals, which leaves colours only
+    checked(cards.log_card(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
+
+
+def test_a_wait_shows_hostile_ids_as_text(job: JobRecord) -> None:
+    """Also where a job's id were hostile, and however it ended."""
+    checked(wait_html(replace(job, id=EVIL), Live(1.0, Glimpse("x<b>", None)), {}, 1))
+    html = checked(wait_html(None, Live(), {"completed": 3, "dead": 1}, 4, "after 3 s"))
+    assert 'style="width: 37.5%"' in html
+    assert wait_text({"completed": 3, "dead": 1}, 4) == "4 of 8 at rest: 3 completed, 1 dead"
+    checked(wait_html(None, Live(), {}, 0))
+
+
+def test_plain_text_says_the_same() -> None:
+    """Beside the HTML of what moves stands a line with time, share and last line."""
+    assert live_text(Live(200.4, Glimpse("epoch 3", 0.455))) == "running for 3 min 20 s, 46%, epoch 3"
+    assert (live_text(Live()), live_html(Live())) == ("", "")
+
+
+@pytest.mark.parametrize(("used", "most", "said"), [(0, None, "0 attempts"), (1, None, "1 attempt"), (1, 3, "1 of 3")])
+def test_attempts_are_counted_in_words(job: JobRecord, used: int, most: int | None, said: str) -> None:
+    """A card counts as people do."""
+    assert said in cards.job_card(replace(job, attempts=used, max_retries=most), [])
+
+
+def variables(sheet: str, scheme: str) -> dict[str, str]:
+    """Return a sheet's colours in a scheme, the fallbacks where a theme may give others."""
+    found = {}
+    for name, light, dark in re.findall(r"--(qc-[\w-]+): [^;]*light-dark\((#\w{6}), (#\w{6})\)", style(sheet)):
+        found[name] = light if scheme == "light" else dark
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_cards_have_the_themes_colours(scheme: str) -> None:
+    """A card beside the dashboard looks as it does: what both sheets name has the same colour."""
+    ours, themes = variables("cards.css", scheme), variables("theme.css", scheme)
+    both = ours.keys() & themes.keys()
+    assert len(both) > 15
+    assert {name: ours[name] for name in both} == {name: themes[name] for name in both}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_a_card_says_can_be_read(scheme: str) -> None:
+    """Text has a contrast of 4.5 to 1 on each surface below it, bars and edges 3 to 1."""
+    has = variables("cards.css", scheme)
+    surfaces = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
+    words = ["ink", "dim", "cyan", *(str(state) for state in State if f"qc-{state}" in has)]
+    pairs = [(word, has[f"qc-{word}"], paper) for word in words for paper in surfaces]
+    pairs += [(word, has[f"qc-{word}"], has[f"qc-{word}-paper"]) for word in words if f"qc-{word}-paper" in has]
+    papers = [name for name in has if name.endswith("-paper") and name != "qc-accent-paper"]
+    pairs += [("ink", has["qc-ink"], has[name]) for name in papers]
+    assert [(word, paper) for word, ink, paper in pairs if contrast(ink, paper) < 4.5] == []
+    seen = [(name, paper) for name in ("edge", "bar-ok", "bar-bad", "accent-paper") for paper in surfaces]
+    assert [(name, paper) for name, paper in seen if contrast(has[f"qc-{name}"], paper) < 3] == []
+
+
+def test_every_state_and_outcome_has_its_look() -> None:
+    """A state is told by its word first; colours are there for all that are good, bad or under way."""
+    sheet = style("cards.css")
+    plain = {"pending", "blocked"}
+    assert {name for name in (*map(str, State), *OUTCOME_NAMES) if f".qc-is-{name}" not in sheet} == plain
+    for marker in ("data-jp-theme-light", "data-theme", "data-vscode-theme-kind"):
+        assert f"[{marker}" in sheet
