@@ -7,10 +7,8 @@ starts, and whoever settles in the dead worker's place reads it.
 
 from __future__ import annotations
 
-import dataclasses
 import marshal
 import os
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.attempt import Ending, Usage
@@ -33,9 +31,6 @@ __all__ = ["LARGEST_STREAM", "Journal", "read_journal"]
 LARGEST_STREAM = 16 * 1024
 """Bytes of a stream that an entry holds; a larger one must lie in a file of its own by then."""
 _KINDS = {kind.__name__: kind for kind in (Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost)}
-_FACTS = tuple(field.name for field in dataclasses.fields(Ending) if field.name != "usage")
-_facts_of = attrgetter(*_FACTS)
-_usage_of = attrgetter(*(field.name for field in dataclasses.fields(Usage)))
 FORMAT = 2
 """Of :mod:`marshal`: the newest that every Python reads alike."""
 
@@ -56,14 +51,14 @@ class Journal:
     def note(self, token: str, outcome: Outcome, ending: Ending) -> None:
         """Write one outcome; a full disk leaves it to the database alone."""
         if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
-            ending = dataclasses.replace(ending, stdout="", stdout_tail=None, stderr="", stderr_tail=None)
+            ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
         line = marshal.dumps(
             (
                 token,
                 type(outcome).__name__,
                 [getattr(outcome, slot) for slot in type(outcome).__slots__],
-                _facts_of(ending),
-                _usage_of(ending.usage),
+                ending[:-1],
+                tuple(ending.usage),
             ),
             FORMAT,
         )
@@ -94,5 +89,5 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
             break
         token, kind, facts, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, which nobody else can write
         outcome: Outcome = _KINDS[kind](*facts)
-        found[token] = (outcome, Ending(**dict(zip(_FACTS, ending, strict=True)), usage=Usage(*usage)))
+        found[token] = (outcome, Ending._make((*ending, Usage._make(usage))))
     return found

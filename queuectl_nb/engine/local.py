@@ -61,18 +61,28 @@ class LocalExecutor:
         self.slot = slot
         self.mark = mark
         self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
+        self._shared: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
+        self._results = os.fsencode(spool.folder) + b"/%b.result"
 
-    def environment(self, lease: Lease, max_retries: int) -> dict[str, str]:
-        """Return what the command sees: the worker's, the recorded part, ``--env``, and the job's own facts."""
+    def environment(self, lease: Lease, max_retries: int) -> dict[bytes, bytes]:
+        """Return what the command sees: the worker's, the recorded part, ``--env``, and the job's own facts.
+
+        As bytes, which is what the system takes: the part that jobs of one notebook share is encoded once.
+        """
+        kept, own, shared = self._shared
+        if kept is not lease.kept_env or own is not lease.env:
+            kept, own = lease.kept_env, lease.env
+            merged = {**self._environ, **kept, **own}
+            shared = {os.fsencode(key): os.fsencode(value) for key, value in merged.items()}
+            self._shared = kept, own, shared
+        token = lease.token.encode()
         return {
-            **self._environ,
-            **lease.kept_env,
-            **lease.env,
-            "QUEUECTL_JOB_ID": lease.job_id,
-            "QUEUECTL_ATTEMPT": str(lease.number),
-            "QUEUECTL_ATTEMPT_TOKEN": lease.token,
-            "QUEUECTL_MAX_RETRIES": str(lease.max_retries or max_retries),
-            "QUEUECTL_RESULT": f"{self.spool.folder}/{lease.token}.result",
+            **shared,
+            b"QUEUECTL_JOB_ID": lease.job_id.encode(),
+            b"QUEUECTL_ATTEMPT": b"%d" % lease.number,
+            b"QUEUECTL_ATTEMPT_TOKEN": token,
+            b"QUEUECTL_MAX_RETRIES": b"%d" % (lease.max_retries or max_retries),
+            b"QUEUECTL_RESULT": self._results % token,
         }
 
     def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> LocalRun:

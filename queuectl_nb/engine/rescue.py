@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import doorbell, liveness, processes
@@ -132,8 +131,8 @@ class Rescuer:
         if noted is not None:
             outcome, known = noted
             ending = ending if max(known.stdout_size, known.stderr_size) > LARGEST_STREAM else known
-            ending = replace(
-                ending, finished_at=known.finished_at, started_at=known.started_at, pid=known.pid, usage=known.usage
+            ending = ending._replace(
+                finished_at=known.finished_at, started_at=known.started_at, pid=known.pid, usage=known.usage
             )
         claims.turn(ended=[Ended(held, outcome, ending)], settings=settings, now=now, rand=rand)
         self.store.spool.remove(held.token, spare=spooled)

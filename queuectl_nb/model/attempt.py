@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +32,7 @@ ATTEMPT_FIELDS = (
 """The JSON fields of an attempt, in their order; also the columns of ``attempt_view``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """A worker's claim on one attempt: what it must run, and the token that fences its result.
 
     ``number`` counts all attempts of the job ever, ``attempts`` those used of the present budget, this one
@@ -51,12 +50,11 @@ class Lease:
     attempts: int
     max_retries: int | None
     timeout: float | None
-    env: Mapping[str, str] = field(default_factory=dict)
-    kept_env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
+    kept_env: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What an attempt used, as the kernel accounts it (wait4): CPU seconds and the peak resident set in bytes."""
 
     user_cpu_s: float | None = None
@@ -64,8 +62,7 @@ class Usage:
     max_rss_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """The facts that are recorded with an attempt's outcome.
 
     A stream is text where it is clean UTF-8 and bytes otherwise; ``*_tail`` is set only where the stream was
@@ -75,7 +72,6 @@ class Ending:
     finished_at: float
     started_at: float | None = None
     pid: int | None = None
-    usage: Usage = Usage()
     stdout: str | bytes = ""
     stdout_tail: str | bytes | None = None
     stdout_size: int = 0
@@ -85,10 +81,10 @@ class Ending:
     result: str | None = None
     note: str | None = None
     """What the user should know although the command succeeded (its result was no JSON, say)."""
+    usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRecord(NamedTuple):
     """A row of a job's history; times are epoch seconds, None where nothing is known yet."""
 
     job_id: str

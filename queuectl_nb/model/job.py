@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,8 +146,7 @@ _PARSERS: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class JobRecord:
+class JobRecord(NamedTuple):
     """A job as it stands in the queue; times are epoch seconds, None where nothing is known yet.
 
     ``seq`` is its place in the order of enqueue, ``rev`` the queue's revision at its last change;

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned
 from queuectl_nb.model.state import State
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Transition", "give_back", "settle"]
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """Where a job goes: its new state, the budget used, and when it may run again (epoch seconds or None)."""
 
     state: State

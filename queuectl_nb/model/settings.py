@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, SpoiltSetting
 from queuectl_nb.model.retry import RetryPolicy
@@ -21,8 +20,7 @@ MIB = 1024 * 1024
 _PATTERN = re.compile(r"[A-Za-z_*?\[][A-Za-z0-9_*?\[\]!-]*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One row of the table: ``kind`` is ``whole``, ``decimal`` or ``names``; bounds are inclusive."""
 
     key: str
@@ -96,8 +94,7 @@ def setting(key: str) -> Setting:
     return SETTINGS[choice("setting", key.replace("-", "_"), SETTINGS)]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings at one moment, typed. Build it with :meth:`of` from what is stored."""
 
     max_retries: int

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store import rows
 from queuectl_nb.store.queries import Q
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Claims", "Ended", "Held", "Turn"]
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What a turn brought: a transition for each ended attempt (None: too late), and the leases claimed."""
 
     settled: list[Transition | None]
@@ -126,12 +124,9 @@ class Claims:
                     best = connection.execute(Q.best_ready_priority, {"queue": queue}).fetchone()
                     if best and best[0] > leases[0].priority:
                         return list(leases)
-            bad = []
-            for lease in leases:
-                row = connection.execute(Q.wanted_back, {"seq": lease.seq, "token": lease.token}).fetchone()
-                if row is None or row[1] or row[2]:
-                    bad.append(lease)
-            return bad
+            places = json.dumps([lease.seq for lease in leases])
+            wanted = {token for (token,) in connection.execute(Q.still_wanted, {"places": places})}
+        return [lease for lease in leases if lease.token not in wanted]
 
     def holds(self, lease: Lease) -> bool:
         """Tell whether the attempt is still this worker's."""

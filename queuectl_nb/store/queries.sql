@@ -75,11 +75,11 @@ WHERE job = :seq AND number = :number AND token = :token AND outcome IS NULL;
 -- name: job_is_running
 UPDATE jobs SET started_at = :started_at, rev = (SELECT rev FROM clock) WHERE seq = :seq AND token = :token;
 
--- name: wanted_back
--- Of what this worker holds: cancelled by a person, or of a queue that was paused since.
-SELECT seq, cancel,
-    EXISTS (SELECT 1 FROM queues WHERE queues.name = '*') OR EXISTS (SELECT 1 FROM queues WHERE queues.name = jobs.queue)
-FROM jobs WHERE seq = :seq AND token = :token;
+-- name: still_wanted
+-- Of what this worker holds: neither cancelled by a person, nor lost, nor of a queue that was paused since.
+SELECT token FROM jobs WHERE seq IN (SELECT value FROM json_each(:places)) AND cancel = 0 AND token IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '*')
+    AND NOT EXISTS (SELECT 1 FROM queues WHERE name = jobs.queue);
 
 -- name: cancels_of_worker
 SELECT seq, token FROM jobs WHERE cancel = 1 AND worker = :worker;
@@ -89,6 +89,11 @@ SELECT seq, token FROM jobs WHERE cancel = 1 AND worker = :worker;
 -- name: held_job
 -- The facts that decide, fenced: no row means that the lease was lost and the result comes too late.
 SELECT attempts, max_retries, cancel FROM jobs WHERE seq = ? AND state = 'processing' AND token = ?;
+
+-- name: held_jobs
+-- The same of many at once, to be matched by token.
+SELECT token, attempts, max_retries, cancel FROM jobs
+WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 
 -- name: settle_job
 UPDATE jobs SET

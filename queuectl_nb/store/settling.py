@@ -5,7 +5,8 @@ Every write is fenced by the attempt's token: a result that comes too late chang
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.lifecycle import Transition, give_back, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
@@ -56,7 +57,9 @@ def record(
     (list of Transition or None, int)
         What became of each job, None where the result came too late; and how many jobs wait for nothing any more.
     """
-    went = [_decide(connection, each, settings, now, rand) for each in ended]
+    places = json.dumps([each.lease.seq for each in ended])
+    held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (places,))}
+    went = [_decide(each, held.get(each.lease.token), settings, now, rand) for each in ended]
     in_time = [(each, transition) for each, transition in zip(ended, went, strict=True) if transition is not None]
     connection.executemany(Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
     connection.executemany(Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
@@ -68,14 +71,12 @@ def record(
     return went, woken
 
 
-def _decide(
-    connection: sqlite3.Connection, each: Ended, settings: Settings, now: float, rand: float
-) -> Transition | None:
-    lease, outcome, _ = each
-    row = connection.execute(Q.held_job, (lease.seq, lease.token)).fetchone()
-    if row is None:
+def _decide(each: Ended, facts: Sequence[Any] | None, settings: Settings, now: float, rand: float) -> Transition | None:
+    """Decide what follows; None where the attempt is not held any more and its result comes too late."""
+    if facts is None:
         return None
-    attempts, max_retries, cancel = row
+    lease, outcome, _ = each
+    attempts, max_retries, cancel = facts
     transition = settle(
         outcome,
         attempts=attempts,

@@ -102,7 +102,7 @@ def test_events_without_a_reader_are_nobodys_trouble() -> None:
 def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
     """Every kind of outcome comes back with its ending; a line that a crash cut off is left out."""
     endings = {
-        "a": (Exited(3), Ending(2.0, 1.0, 77, Usage(0.1, 0.2, 3), stdout="ü", stdout_size=2, stderr=b"\xff\0")),
+        "a": (Exited(3), Ending(2.0, 1.0, 77, usage=Usage(0.1, 0.2, 3), stdout="ü", stdout_size=2, stderr=b"\xff\0")),
         "b": (Signalled(11), Ending(2.0)),
         "c": (TimedOut(30.0), Ending(2.0)),
         "d": (NotStarted("gone"), Ending(2.0)),

@@ -27,7 +27,7 @@ def run_one(queue: Queue, *, code: int = 0, result: str | None = None) -> None:
     claims = Claims(queue.store.db, "worker-1", "here")
     settings, now = queue.settings, time.time()
     (lease,) = claims.turn(want=1, settings=settings, now=now, rand=0).leases
-    ending = Ending(now + 2, now + 1, 77, Usage(0.5, 0.25, 4096), stdout=b"\xff", stdout_size=1, result=result)
+    ending = Ending(now + 2, now + 1, 77, usage=Usage(0.5, 0.25, 4096), stdout=b"\xff", stdout_size=1, result=result)
     claims.turn(ended=[Ended(lease, Exited(code), ending)], settings=settings, now=now + 2, rand=0)
 
 

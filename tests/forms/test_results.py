@@ -33,7 +33,9 @@ def run_all(queue: Queue, give: Any = None) -> None:
         ended = []
         for lease in leases:
             value = {"command": lease.command} if give is None else give(lease.command)
-            ending = Ending(now + 2, now, 1, Usage(0.1, 0.1, 4096), result=None if value is None else json.dumps(value))
+            ending = Ending(
+                now + 2, now, 1, usage=Usage(0.1, 0.1, 4096), result=None if value is None else json.dumps(value)
+            )
             ended.append(Ended(lease, Exited(0), ending))
         claims.turn(ended=ended, settings=settings, now=now + 2, rand=0)
 
