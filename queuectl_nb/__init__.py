@@ -76,6 +76,11 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     unload(shell)
 
 
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Tell Jupyter Server where our page is; it loads it by this name."""
+    return [{"module": "queuectl_nb.faces.web.jupyter"}]
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever lives behind the name
     """Load a public name from where it lives."""
     if name in _HOMES:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docs.generate import cli, fields, man, python, schemas, tables
+from docs.generate import cli, fields, man, openapi, python, schemas, tables
 from queuectl_nb.commands.topics import FOLDER, names
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def expected() -> dict[Path, str]:
     found[ROOT / "docs/man/queuectl.1"] = man.page({name: without_marks(text) for name, text in topics.items()})
     for name, text in schemas.files().items():
         found[ROOT / f"docs/reference/schemas/{name}"] = text
+    found[ROOT / "queuectl_nb/faces/web/openapi.json"] = openapi.file()
     for name, parts in PARTS.items():
         found[ROOT / name] = filled(ROOT / name, parts)
     return found

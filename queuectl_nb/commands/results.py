@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.queue.api import Queue
+
+    Serve = Callable[["Dashboard", Callable[[str], object]], None]
     from queuectl_nb.queue.waiting import Progress, Waiting
 
 
-__all__ = ["Listing", "Output", "Prose", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits"]
+__all__ = ["Dashboard", "Listing", "Output", "Prose", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits"]
 
 
 @dataclass(frozen=True)
@@ -117,4 +120,17 @@ class Prose:
     text: str
 
 
-Result = Said | Shown | Listing | Output | Running | Waits | Stream | Prose
+@dataclass(frozen=True)
+class Dashboard:
+    """A live view of a queue, which the face opens: a page at ``host`` and ``port``, or a widget.
+
+    ``port`` None is the usual one or the next free, 0 any; ``browse`` opens the page in a browser.
+    """
+
+    queue: Queue
+    port: int | None
+    host: str
+    browse: bool
+
+
+Result = Said | Shown | Listing | Output | Running | Waits | Stream | Prose | Dashboard

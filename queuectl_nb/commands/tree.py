@@ -40,6 +40,7 @@ HOMES: Mapping[str, str] = {
     "resume": "resume",
     "config": "config",
     "completion": "completion",
+    "dashboard": "dashboard",
     "doctor": "doctor",
     "init": "init",
     "demo": "demo",

@@ -144,6 +144,11 @@ class Database:
         self.patience = seconds
         self.connection().execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """The file that was opened, as device and number: another one of the same name has another."""
+        return self._identity
+
     def replaced(self) -> bool:
         """Tell whether the file was deleted or replaced since it was opened."""
         try:

@@ -42,10 +42,11 @@ def home_queue() -> Path:
     return Path(platformdirs.user_data_dir("queuectl")) / FILE_NAME
 
 
-def find_queue(given: str | os.PathLike[str] | None = None) -> Path:
+def find_queue(given: str | os.PathLike[str] | None = None, *, start: Path | None = None) -> Path:
     """Return the absolute path of the queue: given, ``$QUEUECTL_DB``, nearest ``.queuectl/`` upwards, the user's.
 
-    A ``.queuectl/`` of another user is passed over: its jobs would run as us.
+    Upwards from ``start``, or from the working directory. A ``.queuectl/`` of another user is passed over: its jobs
+    would run as us.
     """
     named = given or os.environ.get("QUEUECTL_DB")
     if named:
@@ -56,7 +57,7 @@ def find_queue(given: str | os.PathLike[str] | None = None) -> Path:
             msg = f"the working directory is gone, so {path} leads nowhere; name the queue by its absolute path"
             raise BadEnvironment(msg) from None
     try:
-        here = Path.cwd()
+        here = start or Path.cwd()
     except FileNotFoundError:
         return home_queue()
     for folder in (here, *here.parents):

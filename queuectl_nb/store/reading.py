@@ -161,6 +161,12 @@ class Reading:
             found = dict(connection.execute(Q.counts).fetchall())
         return {state: found.get(state.value, 0) for state in State}
 
+    def enqueued(self) -> int:
+        """Return how many jobs were ever enqueued, those removed since included."""
+        with self.db.read() as connection:
+            found: int = connection.execute(Q.last_seq).fetchone()[0]
+            return found
+
     def paused(self) -> list[str]:
         """Return the paused queues; ``*`` for all."""
         with self.db.read() as connection:

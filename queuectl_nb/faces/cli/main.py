@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from queuectl_nb.commands.results import Result
+    from queuectl_nb.commands.results import Result, Serve
     from queuectl_nb.queue.api import Queue
 
 __all__ = ["console", "main"]
@@ -29,25 +29,29 @@ INTERRUPTED = 130
 BROKEN = 3
 
 
-def console() -> NoReturn:
-    """Run the command that this process is, and leave at once.
+def console(serve: Serve) -> NoReturn:
+    """Run the command that this process is, and leave at once; ``serve`` opens the web page.
 
     Nothing is left to do after :func:`main`, and taking the interpreter apart would be a tenth of an enqueue.
     """
-    code = main()
+    code = main(serve=serve)
     with suppress(OSError, ValueError):
         sys.stderr.flush()
     os._exit(code)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the console command with ``args`` (the process's own when left out) and return its exit code."""
+def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> int:
+    """Run the console command with ``args`` (the process's own when left out) and return its exit code.
+
+    ``serve(dashboard, ready)`` opens the web page, which this face knows nothing of, until it is interrupted, and
+    calls ``ready`` with its address.
+    """
     _mend_streams()
     session = Session(_open)
     if instruction := os.environ.get(COMPLETE):
         return _complete(session, instruction)
     try:
-        code = _run(sys.argv[1:] if args is None else args, session)
+        code = _run(sys.argv[1:] if args is None else args, session, serve)
         sys.stdout.flush()
     except BrokenPipeError:
         _silence_stdout()  # who read us has seen enough
@@ -62,10 +66,10 @@ def main(args: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(args: Sequence[str], session: Session) -> int:
+def _run(args: Sequence[str], session: Session, serve: Serve | None) -> int:
     """Carry out a command and show its answer; errors that are not of writing it end here."""
     try:
-        return _show(call(args, session), session.format)
+        return _show(call(args, session), session.format, serve)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:
@@ -98,7 +102,7 @@ def _open(path: str | None, allow_network_fs: bool) -> Queue:  # noqa: FBT001 - 
     return Queue(path, allow_network_fs=allow_network_fs, interpreter_first=False)
 
 
-def _show(result: Result, shape: str) -> int:
+def _show(result: Result, shape: str, serve: Serve | None) -> int:
     """Show an answer; what an enqueue says needs nothing more than this module."""
     if isinstance(result, Said) and shape == "table":
         if result.notes:
@@ -107,7 +111,7 @@ def _show(result: Result, shape: str) -> int:
         return 0
     from queuectl_nb.faces.cli.show import show  # noqa: PLC0415
 
-    return show(result, shape)
+    return show(result, shape, serve)
 
 
 def _fail(text: str, code: int) -> int:

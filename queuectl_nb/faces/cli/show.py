@@ -6,19 +6,25 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Listing, Output, Prose, Running, Said, Shown, Stream, Waits
+from queuectl_nb.commands.results import Dashboard, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
 from queuectl_nb.forms import data, plain
+from queuectl_nb.model.errors import BadEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from queuectl_nb.commands.results import Result
+    from queuectl_nb.commands.results import Result, Serve
 
 __all__ = ["show"]
 
 
-def show(result: Result, shape: str) -> int:
-    """Write an answer to stdout in the given format; return the exit code that goes with it."""
+def show(result: Result, shape: str, serve: Serve | None = None) -> int:
+    """Write an answer to stdout in the given format; return the exit code that goes with it.
+
+    ``serve`` opens a dashboard's page.
+    """
+    if isinstance(result, Dashboard):
+        return _dashboard(result, serve)
     return _SHOWN[type(result)](result, shape)
 
 
@@ -40,6 +46,21 @@ def _running(result: Running, _shape: str) -> int:
     from queuectl_nb.faces.cli.watch import watch  # noqa: PLC0415 - brings threads and signals
 
     return watch(result)
+
+
+def _dashboard(result: Dashboard, serve: Serve | None) -> int:
+    """Say where the page is, and stay until it is interrupted."""
+    if serve is None:
+        msg = "there is no web page here; 'queuectl dashboard' on a console serves it"
+        raise BadEnvironment(msg)
+
+    def ready(address: str) -> None:
+        sys.stdout.write(address + "\n")
+        sys.stdout.flush()
+        sys.stderr.write(f"queuectl: serving {result.queue.path}, read-only; Ctrl+C ends it\n")
+
+    serve(result, ready)
+    return 0
 
 
 def _stream(result: Stream, _shape: str) -> int:

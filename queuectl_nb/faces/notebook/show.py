@@ -6,11 +6,11 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Listing, Output, Prose, Running, Said, Shown, Stream, Waits
+from queuectl_nb.commands.results import Dashboard, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
 from queuectl_nb.faces.notebook import live
 from queuectl_nb.faces.notebook.log import LogView
 from queuectl_nb.forms import data
-from queuectl_nb.model.errors import BadEnvironment, JobFailed
+from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +26,9 @@ def present(result: Result, shape: str) -> object:
 
     ``--json`` gives the value that the console's JSON stands for; ``jsonl`` and ``csv`` are printed.
     """
+    if isinstance(result, Dashboard):
+        msg = "the dashboard is not there yet; '%queuectl status' and '%queuectl list' show the queue"
+        raise BadInput(msg)
     if shape == "table" or isinstance(result, Running | Stream | Prose):
         return _PRESENTED[type(result)](result)
     if isinstance(result, Waits):

@@ -1,0 +1,182 @@
+"""The description of the web API (OpenAPI 3.1), its bodies from the same table as the JSON Schemas."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from docs.generate.schemas import schemas
+from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, WHOLE
+from queuectl_nb import __version__
+from queuectl_nb.faces.web.questions import MOST, PAGE
+from queuectl_nb.store.spool import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["file", "openapi"]
+
+SHAPES = ("job", "attempt", "worker", "status", "stats", "job-with-history")
+NULLABLE_TEXT = {"type": ["string", "null"]}
+COUNTS = {"type": "array", "items": COUNT}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+OWN_SHAPES: Mapping[str, dict[str, Any]] = {
+    "jobs-page": _object(
+        jobs={"type": "array", "items": {"$ref": "job.schema.json"}, "description": "last updated first"},
+        next={**NULLABLE_TEXT, "description": "the cursor of the next page, for after; null on the last"},
+    ),
+    "log-piece": _object(
+        text={**TEXT, "description": "what follows from the offset; what is no UTF-8 is U+FFFD"},
+        offset={**COUNT, "description": "the byte from which the next piece begins"},
+        end={"type": "boolean", "description": "whether the attempt is over and all of it was delivered"},
+    ),
+    "overview": _object(
+        stamp={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2, "description": "changes with any write"},
+        at={**SECONDS, "description": "when it was made, in epoch seconds"},
+        counts={"$ref": "status.schema.json#/properties/counts"},
+        paused={"$ref": "status.schema.json#/properties/paused"},
+        workers={"$ref": "status.schema.json#/properties/workers"},
+        throughput=_object(
+            start={**SECONDS, "description": "where the first slice begins, in epoch seconds"},
+            slice_s={**SECONDS, "description": "seconds of a slice"},
+            ok={**COUNTS, "description": "attempts that succeeded, a number a slice"},
+            not_ok={**COUNTS, "description": "attempts that ended otherwise"},
+        ),
+    ),
+    "error": _object(error={**TEXT, "description": "one line that names the thing and the valid choices"}),
+}
+JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": NAME}
+QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
+    "/api/jobs": {
+        "state": (STATE, "only jobs in this state"),
+        "queue": (NAME, "only jobs of this queue"),
+        "q": (TEXT, "only jobs with this text in their id or command, in any case"),
+        "limit": ({**WHOLE, "minimum": 1, "maximum": MOST, "default": PAGE}, "jobs of a page"),
+        "after": (TEXT, "the next of the page before"),
+    },
+    "/api/jobs/{job_id}": {
+        "output": ({"enum": ["yes", "no"], "default": "yes"}, "whether the attempts come with what they wrote"),
+    },
+    "/api/jobs/{job_id}/log": {
+        "stream": ({"enum": list(STREAMS), "default": STREAMS[0]}, "which of the two"),
+        "attempt": ({**WHOLE, "minimum": 1}, "the attempt's number; the newest when left out"),
+        "offset": ({**COUNT, "default": 0}, "the byte to begin at"),
+    },
+}
+BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
+    "/api/status": ("Counts, paused queues, workers", "application/json", {"$ref": "status.schema.json"}),
+    "/api/jobs": ("A page of jobs", "application/json", {"$ref": "jobs-page.schema.json"}),
+    "/api/jobs/{job_id}": (
+        "A job and its attempts",
+        "application/json",
+        {"$ref": "job-with-history.schema.json"},
+    ),
+    "/api/jobs/{job_id}/log": (
+        "A piece of what an attempt wrote",
+        "application/json",
+        {"$ref": "log-piece.schema.json"},
+    ),
+    "/api/stats": ("Metrics over all attempts", "application/json", {"$ref": "stats.schema.json"}),
+    "/api/workers": (
+        "The workers",
+        "application/json",
+        {"type": "array", "items": {"$ref": "worker.schema.json"}},
+    ),
+    "/api/overview": ("The queue at a glance", "application/json", {"$ref": "overview.schema.json"}),
+    "/api/events": (
+        "Server-sent events: 'overview' with an overview now and after each change, 'trouble' with an error",
+        "text/event-stream",
+        TEXT,
+    ),
+    "/api/openapi.json": ("This description", "application/json", {"type": "object"}),
+    "/metrics": ("The queue's figures for Prometheus", "text/plain", TEXT),
+}
+"""Path: what it is, the type and the shape of its body."""
+ERRORS = {
+    "400": "a query parameter is unknown or cannot be taken",
+    "403": "no login, a foreign Host or a foreign Origin",
+    "404": "no such job or attempt",
+    "503": "the queue cannot be read, or too many follow the feed",
+}
+
+
+def openapi() -> dict[str, Any]:
+    """Return the description."""
+    known = {name.removesuffix(".schema.json"): schema for name, schema in schemas().items()}
+    shapes = {name: known[name] for name in SHAPES} | dict(OWN_SHAPES)
+    bare = {
+        name: {key: value for key, value in schema.items() if key not in ("$id", "$schema")}
+        for name, schema in shapes.items()
+    }
+    found: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "queuectl",
+            "version": __version__,
+            "description": "Read-only. Bodies are those of the console's --json.",
+        },
+        "servers": [{"url": "..", "description": "where the page is"}],
+        "security": [{"bearer": []}, {"cookie": []}, {"token": []}],
+        "paths": {path: {"get": _operation(path)} for path in BODIES},
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "queuectl-PORT"},
+                "token": {"type": "apiKey", "in": "query", "name": "token"},
+            },
+            "responses": {
+                code: {"description": text, "content": {"application/json": {"schema": {"$ref": "error.schema.json"}}}}
+                for code, text in ERRORS.items()
+            },
+            "schemas": bare,
+        },
+    }
+    return _inside(found)
+
+
+def _operation(path: str) -> dict[str, Any]:
+    summary, kind, schema = BODIES[path]
+    parameters: list[dict[str, Any]] = [JOB_ID] if "{job_id}" in path else []
+    for name, (shape, meaning) in QUERY.get(path, {}).items():
+        parameters.append({"name": name, "in": "query", "description": meaning, "schema": shape})
+    codes = [code for code in ERRORS if code != "404" or "{job_id}" in path]
+    answers: dict[str, Any] = {"200": {"description": summary, "content": {kind: {"schema": schema}}}}
+    if kind == "application/json":
+        answers["304"] = {"description": "nothing has changed since the copy that If-None-Match names"}
+    answers |= {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
+    operation: dict[str, Any] = {"summary": summary, "operationId": _name(path), "responses": answers}
+    return operation | ({"parameters": parameters} if parameters else {})
+
+
+def _name(path: str) -> str:
+    words = path.removeprefix("/api").replace("{job_id}", "one").replace(".", "_").strip("/").split("/")
+    return "_".join(words)
+
+
+def _inside(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value with references to files led to the shapes of this document."""
+    if isinstance(value, dict):
+        return {key: _reference(each) if key == "$ref" else _inside(each) for key, each in value.items()}
+    return [_inside(each) for each in value] if isinstance(value, list) else value
+
+
+def _reference(target: str) -> str:
+    if target.startswith("#"):
+        return target
+    name, _, inner = target.partition(".schema.json")
+    return f"#/components/schemas/{name}{inner.removeprefix('#')}"
+
+
+def file() -> str:
+    """Return the description as the file that the server sends."""
+    return json.dumps(openapi(), indent=1) + "\n"

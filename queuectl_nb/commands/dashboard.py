@@ -1,0 +1,46 @@
+"""``dashboard``: the queue, live: a page from the console, a widget in a notebook."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.params import Text
+from queuectl_nb.commands.results import Dashboard
+from queuectl_nb.commands.tree import verb
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.session import Session
+
+__all__ = ["command"]
+
+LOOPBACK = "127.0.0.1"
+LAST_PORT = 65535
+
+
+@verb("dashboard", shape=False)
+@click.option("--port", type=Text(), metavar="P", help="Listen here; 0 for any. Left out: 8642 or the next free.")
+@click.option("--host", type=Text(), metavar="ADDRESS", help=f"Listen at this address of the machine ({LOOPBACK}).")
+@click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
+@click.pass_obj
+def command(session: Session, *, port: str | None, host: str | None, browse: bool) -> Dashboard:
+    """Serve the read-only web page until Ctrl+C.
+
+    Prints its address, which ends with the token that logs a browser in. In a notebook it is a live widget.
+    """
+    number = None if port is None else words.whole("--port", port, 0, LAST_PORT)
+    address = LOOPBACK if host is None else _address(host)
+    return Dashboard(session.queue(), number, address, browse)
+
+
+def _address(text: str) -> str:
+    """Return an IP address to listen at; names may mean several."""
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))
+    except ValueError:
+        msg = f"--host must be an IP address of this machine, such as {LOOPBACK} or 0.0.0.0, not {words.shown(text)}"
+        raise BadInput(msg) from None

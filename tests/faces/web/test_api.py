@@ -1,0 +1,279 @@
+"""The API answers what the console answers, page by page, and refuses what it cannot take."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from queuectl_nb.faces.web.questions import cursor, cursor_text
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.state import State
+from tests.engine.bench import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb.queue import Queue
+    from tests.conftest import Ran
+    from tests.engine.bench import Bench
+    from tests.faces.web.conftest import WebServer
+
+
+@pytest.fixture
+def ended(bench: Bench) -> Bench:
+    """Return a bench on which jobs of several states and outcomes have ended, its workers gone."""
+    bench.queue.set("backoff_base", "1000")
+    bench.add("echo out; echo err >&2", id="good", tags=["x"])
+    bench.add("echo '{\"score\": 1}' > $QUEUECTL_RESULT", id="result")
+    bench.add("exit 3", id="bad", max_retries=1)
+    bench.add("exit 4", id="later", max_retries=2)
+    bench.add("true", id="waits", after=["later"])
+    bench.add("true", id="far", delay=1000, queue="slow")
+    pool = bench.start()
+    until(lambda: bench.queue.counts()[State.COMPLETED] == 2 and bench.queue.counts()[State.FAILED] == 1)
+    pool.stop()
+    return bench
+
+
+def test_bodies_are_those_of_the_console(server: WebServer, ended: Bench, run: Callable[..., Ran]) -> None:
+    """Every route gives, value for value, what the console's ``--json`` gives."""
+
+    def console(*words: str) -> Any:
+        return json.loads(run(*words, "--json").stdout)
+
+    assert server.ask("/api/status").json == console("status")
+    assert server.ask("/api/workers").json == console("worker", "list") == []
+    assert server.ask("/api/stats").json == console("stats")
+    assert server.ask("/api/jobs").json == {"jobs": console("list"), "next": None}
+    for state in State:
+        assert server.ask(f"/api/jobs?state={state}").json["jobs"] == console("list", "--state", state)
+    assert server.ask("/api/jobs?queue=slow").json["jobs"] == console("list", "--queue", "slow")
+    for job_id in ("good", "result", "bad", "later", "waits", "far"):
+        assert server.ask(f"/api/jobs/{job_id}").json == console("show", job_id)
+
+
+def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, ended: Bench) -> None:
+    """``output=no`` spares what the attempts wrote, and changes nothing else."""
+    whole = server.ask("/api/jobs/good").json
+    assert whole["history"][0]["stdout"] == "out\n"
+    spared = server.ask("/api/jobs/good?output=no").json
+    for attempt in whole["history"]:
+        attempt["stdout"] = attempt["stderr"] = None
+    assert spared == whole
+
+
+def test_a_running_worker_is_shown(server: WebServer, bench: Bench) -> None:
+    """A worker and the job that it holds are in status and workers."""
+    bench.add("sleep 60", id="long")
+    bench.start()
+    (worker,) = until(lambda: [w for w in server.ask("/api/workers").json if w["job_id"] == "long"])
+    assert worker["state"] == "busy"
+    assert server.ask("/api/status").json["workers"][0]["name"] == worker["name"]
+
+
+def test_pages_follow_one_another(server: WebServer, queue: Queue) -> None:
+    """The pages together are the list, each job once, in order, whatever their size; the last has no next."""
+    queue.enqueue_many([{"command": "true"} for _ in range(7)])
+    for number in range(5):
+        queue.enqueue("true", id=f"x{number}")
+    queue.cancel("job-3", "x1")
+    every = [job["id"] for job in server.ask("/api/jobs").json["jobs"]]
+    assert len(every) == 12
+    assert set(every[:2]) == {"x1", "job-3"}
+    for size in (1, 3, 5, 12, 13):
+        found: list[str] = []
+        target = f"/api/jobs?limit={size}"
+        while True:
+            page = server.ask(target).json
+            assert 1 <= len(page["jobs"]) <= size
+            found += [job["id"] for job in page["jobs"]]
+            if page["next"] is None:
+                break
+            target = f"/api/jobs?limit={size}&after={page['next']}"
+        assert found == every
+
+
+def test_filters_combine_and_empty_ones_are_not_given(server: WebServer, queue: Queue) -> None:
+    """State, queue and text narrow the list together; ``state=&q=`` are as if they were not there."""
+    queue.enqueue("echo Größe 100%_'\"", id="a", queue="gpu")
+    queue.enqueue("echo other", id="b", queue="gpu")
+    queue.enqueue("echo Größe", id="c")
+    queue.cancel("b")
+
+    def ids(query: str) -> list[str]:
+        return [job["id"] for job in server.ask(f"/api/jobs?{query}").json["jobs"]]
+
+    assert ids("state=&queue=&q=&limit=&after=") == ids("") == ["b", "c", "a"]
+    assert ids(f"q={quote('größe')}".replace("%C3%B6", "%C3%B6")) == ["c", "a"]
+    assert ids(f"q={quote(chr(37) + '_' + chr(39))}") == ["a"]
+    assert ids("q=ECHO&queue=gpu&state=pending") == ["a"]
+    assert ids("q=nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("/api/jobs?state=broken", "pending, processing"),
+        ("/api/jobs?state=%27%20OR%201=1--", "valid: pending"),
+        ("/api/jobs?queue=../x", "queue"),
+        ("/api/jobs?limit=0", "from 1 to 1000"),
+        ("/api/jobs?limit=1001", "from 1 to 1000"),
+        ("/api/jobs?limit=1_0", "whole number"),
+        ("/api/jobs?limit=-1", "from 1 to 1000"),
+        ("/api/jobs?limit=5&limit=6", "2 times"),
+        ("/api/jobs?after=bogus", "'next' of an earlier page"),
+        ("/api/jobs?after=MS4t", "'next' of an earlier page"),
+        ("/api/jobs?q=%FF", "UTF-8"),
+        ("/api/jobs?q=%00", "NUL"),
+        (f"/api/jobs?q={'x' * 1001}", "1000 at most"),
+        ("/api/jobs?sort=id", "valid: state, queue, q, limit, after"),
+        ("/api/status?x=1", "valid: none"),
+        ("/api/workers?x", "valid: none"),
+        ("/api/stats?by=command", "valid: none"),
+        ("/api/events?x=1", "valid: none"),
+        ("/metrics?x=1", "valid: none"),
+        ("/api/jobs/a?stdout=1", "valid: output"),
+        ("/api/jobs/a?output=1", "valid: yes, no"),
+        ("/api/jobs/a/log?stream=stdin", "valid: stdout, stderr"),
+        ("/api/jobs/a/log?attempt=0", "attempt"),
+        ("/api/jobs/a/log?attempt=x", "attempt"),
+        ("/api/jobs/a/log?offset=-1", "offset"),
+        ("/api/jobs/a/log?offset=99999999999999999999", "offset"),
+        ("/api/jobs/a/log?follow=1", "valid: stream, attempt, offset"),
+    ],
+)
+def test_what_cannot_be_taken_is_400(server: WebServer, queue: Queue, target: str, names: str) -> None:
+    """A bad question is answered with 400 and a line that names the thing and the valid choices."""
+    queue.enqueue("true", id="a")
+    got = server.ask(target)
+    assert got.status == 400
+    assert list(got.json) == ["error"]
+    assert names in got.json["error"]
+    assert "\n" not in got.json["error"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/jobs/nobody",
+        "/api/jobs/nobody/log",
+        "/api/jobs/a/log?attempt=7",
+        "/api/jobs/%FF",
+        "/api/jobs/..%2f..%2fetc%2fpasswd",
+        "/api/jobs/a/",
+        "/api/jobs/a/b",
+        "/api/",
+        "/api/nothing",
+        "/nothing",
+        "/static/",
+        "/static/shared",
+        "/static/nothing.js",
+        "/static/../handlers.py",
+        "/static/%2e%2e/handlers.py",
+        "/static/..%2fhandlers.py",
+        "/static/shared/../shapes.py",
+        "/static/shared/%2e%2e%2fshapes.py",
+        "/static//etc/passwd",
+        "/static/%00",
+        "/static/shared/.",
+    ],
+)
+def test_what_is_not_there_is_an_error_in_json(server: WebServer, queue: Queue, target: str) -> None:
+    """Unknown jobs, attempts, addresses and files are 404 (a crooked path 400 or 403), as JSON; no folder is listed."""
+    queue.enqueue("true", id="a")
+    got = server.ask(target)
+    assert got.status in (400, 403, 404)
+    assert list(got.json) == ["error"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "target", ["/", "/api/jobs", "/api/jobs/a", "/api/events", "/metrics", "/static/page.js", "/x"]
+)
+def test_it_only_reads(server: WebServer, queue: Queue, method: str, target: str) -> None:
+    """Other methods than GET and HEAD are 405, as JSON with ``Allow``, and change nothing."""
+    queue.enqueue("true", id="a")
+    before = queue.store.reading.revision()
+    got = server.ask(target, method=method)
+    assert (got.status, got.headers["Allow"]) == (405, "GET, HEAD")
+    assert method in got.json["error"]
+    assert queue.store.reading.revision() == before
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/api/status", "/api/jobs", "/api/jobs/a", "/api/jobs/a/log", "/api/stats", "/api/workers", "/api/overview",
+     "/api/events", "/api/openapi.json", "/metrics", "/static/page.js", "/static/shared/table.js"],
+)  # fmt: skip
+def test_head_is_get_without_the_body(server: WebServer, queue: Queue, target: str) -> None:
+    """HEAD gives a route's headers and no body."""
+    queue.enqueue("true", id="a")
+    head = server.ask(target, method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    if target != "/api/events":
+        assert head.headers["Content-Type"] == server.ask(target).headers["Content-Type"]
+
+
+@pytest.mark.parametrize(
+    "target", ["/api/status", "/api/jobs", "/api/jobs/a", "/api/stats", "/api/workers", "/static/shared/table.js"]
+)
+def test_what_a_client_has_is_not_sent_again(server: WebServer, queue: Queue, target: str) -> None:
+    """With its tag in ``If-None-Match`` an unchanged answer is 304 without a body; a changed one comes whole."""
+    queue.enqueue("true", id="a")
+    first = server.ask(target)
+    again = server.ask(target, If_None_Match=first.headers["Etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["Etag"] == first.headers["Etag"]
+    if "static" in target or "workers" in target:
+        return
+    queue.cancel("a")
+
+    def anew() -> Any:
+        got = server.ask(target, If_None_Match=first.headers["Etag"])
+        return got if got.status == 200 else None
+
+    assert until(anew).body != first.body  # statistics rest for a moment
+
+
+def test_another_queue_has_other_tags(server: WebServer, queue: Queue) -> None:
+    """A browser's copy of one queue is never taken for another that stands at the same revision."""
+    from queuectl_nb.faces.web.site import etag
+
+    watch = server.site.watch()  # type: ignore[union-attr]
+    other = type(watch)(type(queue)(queue.path.with_name("other.db")))
+    assert etag(watch, (5, 0)) != etag(other, (5, 0))
+
+
+def test_a_deleted_file_is_told_and_a_new_one_found(server: WebServer, queue: Queue) -> None:
+    """A queue that was deleted is 503 with the reason, and not made anew by looking; a new one is shown."""
+    import shutil
+
+    queue.enqueue("true", id="a")
+    assert server.ask("/api/jobs/a").status == 200
+    queue.close()
+    for path in queue.path.parent.glob("queue.db*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    got = server.ask("/api/status")
+    assert got.status == 503
+    assert "deleted" in got.json["error"]
+    assert not queue.path.exists()
+    type(queue)(queue.path).enqueue("true", id="b")
+    assert server.ask("/api/jobs/b").status == 200
+
+
+@pytest.mark.parametrize("place", [(0, 0), (7, 12), (2**63 - 1, 2**63 - 1)])
+def test_a_cursor_is_read_as_it_was_written(place: tuple[int, int]) -> None:
+    """Any place survives the way through a URL; its text needs no quoting."""
+    text = cursor_text(place)
+    assert quote(text) == text
+    assert cursor(text) == place
+
+
+@pytest.mark.parametrize("text", ["", "x", "====", "MS4", "MS4tMQ", "Ni4", "é", "MS4yLjM", "\ud800"])
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    """Nothing but our own cursors is taken."""
+    with pytest.raises(BadInput, match="next"):
+        cursor(text)
