@@ -40,6 +40,10 @@ class Answer(RequestHandler):
         """Answer for ``site``."""
         self.site = site
 
+    def get_login_url(self) -> str:
+        """Refuse where tornado would lead a person to a login."""
+        raise HTTPError(403, "log in first")
+
     def set_default_headers(self) -> None:
         """Let nobody frame, sniff, share or keep what we answer."""
         self.clear_header("Server")
@@ -85,14 +89,10 @@ def _status(error: BaseException | None) -> int | None:
 
 
 class Api(Answer):
-    """A handler whose answers are JSON; who may not ask gets 403, never a page to log in."""
+    """A handler whose answers are JSON."""
 
     questions: ClassVar[Mapping[str, Question]] = {}
     """The query parameters that it takes, beside ``token``."""
-
-    def get_login_url(self) -> str:
-        """Refuse where tornado would lead a person to a login."""
-        raise HTTPError(403, "log in first")
 
     def asked(self) -> dict[str, Any]:
         """Return the values of the query parameters, checked."""

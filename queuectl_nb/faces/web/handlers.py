@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, StaticFileHandler, authenticated
+from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
 from queuectl_nb.faces.web import bodies, questions
 from queuectl_nb.faces.web.answer import JSON, Answer, Api
@@ -39,7 +39,9 @@ SEND_BUFFER = 64 * 1024
 
 
 class Page(Answer):
-    """The page itself."""
+    """The page itself; the only one to lead who may not ask to a login, where there is one."""
+
+    get_login_url = RequestHandler.get_login_url
 
     @authenticated
     def get(self) -> None:

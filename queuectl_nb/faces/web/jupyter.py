@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -78,8 +79,9 @@ def load(serverapp: ServerApp) -> None:
     """Add our addresses to a server; the queue is opened when somebody first looks."""
     site = Site(lambda: _open(Path(serverapp.root_dir)))
     base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
-    rules: list[Any] = [(base, RedirectHandler, {"url": base + "/", "permanent": False})]
-    serverapp.web_app.add_handlers(".*$", [*rules, *routes(site, JupyterDoor, base)])  # type: ignore[no-untyped-call]
+    pattern = re.escape(base)
+    rules: list[Any] = [(pattern, RedirectHandler, {"url": base + "/", "permanent": False})]
+    serverapp.web_app.add_handlers(".*$", [*rules, *routes(site, JupyterDoor, pattern)])  # type: ignore[no-untyped-call]
     serverapp.log.info("queuectl: the page is at %s/", base)
 
 
