@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from queuectl_nb.queue import Queue
     from tests.faces.web.conftest import WebServer
 
-EXAMPLES = {"(?P<job_id>[^/]+)": "a", "(?P<path>.+)": "table.js", ".*": "nothing"}
+EXAMPLES = {
+    "(?P<job_id>[^/]+)": "a",
+    "shared/(?P<path>.+)": "shared/table.js",
+    "(?P<path>.+)": "page.js",
+    ".*": "nothing",
+}
 
 
 def targets() -> list[str]:
