@@ -62,6 +62,8 @@ def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, 
 
     The command is given with --command, as words after --, or as one JSON object.
     """
+    from queuectl_nb.queue.enqueuing import spec_of  # noqa: PLC0415 - help and completion need none of it
+
     session: Session = ctx.obj
     wish = {OPTIONS.get(key, key): list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
     wish = {key: value for key, value in wish.items() if value not in (None, [])}
@@ -74,7 +76,7 @@ def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, 
         wish["command"] = _shell_words(after_dashes)
     elif given:
         wish = _merged(_object(given[0], "the job"), wish)
-    return _one(queue, queue.spec(wish), if_absent=if_absent)
+    return _one(queue, spec_of(wish), if_absent=if_absent)
 
 
 def _one_way(given: Sequence[str], words: Sequence[str] | None, source: str | None, wish: Mapping[str, Any]) -> None:
@@ -134,12 +136,14 @@ def _when(spec: JobSpec) -> str:
 
 def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Said:
     """Add the jobs of JSON lines; options stand for what a line leaves open."""
+    from queuectl_nb.queue.enqueuing import spec_of  # noqa: PLC0415 - help and completion need none of it
+
     specs = []
     for number, line in enumerate(_lines(source), 1):
         if not line.strip():
             continue
         try:
-            specs.append(queue.spec({**common, **_object(_text(line), "the line")}))
+            specs.append(spec_of({**common, **_object(_text(line), "the line")}))
         except BadInput as refused:
             msg = f"line {number}: {refused}; nothing was enqueued"
             raise BadInput(msg) from None

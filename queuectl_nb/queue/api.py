@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import doorbell
-from queuectl_nb.model.errors import BadInput, NotFound, OutOfTime, WrongState
-from queuectl_nb.model.job import JobSpec
-from queuectl_nb.model.state import State
-from queuectl_nb.model.words import iso_time, moment, name, whole
-from queuectl_nb.queue import surroundings
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.words import moment, name, whole
+from queuectl_nb.queue import acting
 from queuectl_nb.queue.batch import Batch
+from queuectl_nb.queue.bells import ring, ring_workers
+from queuectl_nb.queue.enqueuing import add, specs_of
 from queuectl_nb.queue.job import Job
-from queuectl_nb.store.enqueue import enqueue
 from queuectl_nb.store.filesystem import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
 
@@ -26,8 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import sqlite_utils
 
-    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.model.job import JobRecord, JobSpec
     from queuectl_nb.model.settings import Settings, Value
+    from queuectl_nb.model.state import State
     from queuectl_nb.queue.logs import Logs
     from queuectl_nb.queue.pool import WorkerPool
     from queuectl_nb.queue.recall import Recall
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Queue"]
 
 MAX_WORKERS = 256
-_CANCEL_MARGIN = 3.0
-"""Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
-_CANCEL_PACE = 0.02
 
 
 class Queue:
@@ -182,58 +178,16 @@ class Queue:
         """
         from queuectl_nb.queue.batches import is_frame, wishes  # noqa: PLC0415 - one command alone needs no templates
 
-        single = isinstance(rows, list) and len(rows) == 1
-        resolve = cache(surroundings.resolve_cwd)
-        specs: list[JobSpec] = []
-        asked = wishes(rows, frame, common)
-        try:
-            for wish in asked:
-                specs.append(self.spec(wish, resolve))  # noqa: PERF401 - how far it came is told
-        except BadInput as refused:
-            if single:
-                raise
-            msg = f"row {len(specs) + 1}: {refused}"
-            raise BadInput(msg) from None
+        specs = specs_of(wishes(rows, frame, common), single=isinstance(rows, list) and len(rows) == 1)
         ids = self.enqueue_specs(specs, if_absent=if_absent)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None
             self._recall.remember(template, [spec.command for spec in specs], ids)
         return Batch(self, ids)
 
-    def spec(self, wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
-        """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
-        after = wish.get("after")
-        if after is not None and not isinstance(after, str):
-            each = [after] if isinstance(after, Job) else after
-            wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in each]}
-        spec = JobSpec.of(wish)
-        return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
-
     def enqueue_specs(self, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
         """Add checked specs in one transaction, all or none; return their ids."""
-        if if_absent and any(spec.id is None for spec in specs):
-            msg = "--if-absent needs an id to look for; give --id"
-            raise BadInput(msg)
-        if not specs:
-            return []
-        lead = surroundings.interpreter_dir() if self._options["interpreter_first"] else None
-        ids = enqueue(
-            self.store.db,
-            specs,
-            cwd=surroundings.this_cwd(),
-            kept_env=surroundings.kept_env(self.settings.keep_env, os.environ, lead=lead),
-            now=time.time(),
-            if_absent=if_absent,
-        )
-        self._ring()
-        return ids
-
-    def _ring(self) -> None:
-        doorbell.ring(doorbell.work_bell(self.store.db.spool))
-
-    def _ring_workers(self, names: Iterable[str]) -> None:
-        for each in names:
-            doorbell.ring(doorbell.worker_bell(self.store.db.spool, each))
+        return add(self.store, specs, if_absent=if_absent, interpreter_first=self._options["interpreter_first"])
 
     # ------------------------------------------------------------------ look
 
@@ -256,22 +210,9 @@ class Queue:
 
     def worker_list(self) -> list[dict[str, Any]]:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
-        from queuectl_nb.engine import liveness  # noqa: PLC0415 - enqueue stays light without it
-        from queuectl_nb.forms.shapes import WORKER_FIELDS  # noqa: PLC0415
+        from queuectl_nb.queue import crew  # noqa: PLC0415 - enqueue stays light without it
 
-        jobs = self.store.workers.current_jobs()
-        found = []
-        for row in self.store.workers.rows():
-            job_id = jobs.get(row.name)
-            if liveness.is_dead(self.store.worker_dir, row.name):
-                state = "lost"
-            elif row.stop:
-                state = "stopping"
-            else:
-                state = "busy" if job_id else "idle"
-            values = (row.name, row.pid, row.host, state, job_id, iso_time(row.started_at), row.jobs_done)
-            found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
-        return found
+        return crew.members(self.store)
 
     def metrics(self, *, by: str | None = None, since: object = None) -> dict[str, Stats]:
         """Return metrics by group (``by``: command, queue or tag), or one group named ``""``.
@@ -399,72 +340,31 @@ class Queue:
 
     def retry(self, *ids: str) -> None:
         """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
-        self.store.jobs.retry(ids, time.time())
-        self._ring()
+        acting.retry(self.store, ids)
 
     def retry_dead(self, *ids: str, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
         """Give dead jobs a fresh budget and queue them again; return their ids."""
-        chosen = self._dead_ids(ids, all=all)
-        self.store.jobs.retry(chosen, time.time(), "dlq retry")
-        self._ring()
-        return chosen
+        return acting.retry_dead(self.store, ids, every=all)
 
     def purge_dead(self, *ids: str, all: bool = False) -> list[str]:  # noqa: A002
         """Remove dead jobs for good; return their ids."""
-        chosen = self._dead_ids(ids, all=all)
-        self._forget(self.store.jobs.delete(chosen, time.time(), "dlq purge"))
-        return chosen
-
-    def _dead_ids(self, ids: Sequence[str], *, all: bool) -> list[str]:  # noqa: A002
-        if bool(ids) == all:
-            msg = "give the ids of dead jobs, or --all"
-            raise BadInput(msg)
-        if ids:
-            return list(dict.fromkeys(ids))
-        return [job_id for job_id, _ in self.store.reading.changed_to([State.DEAD], -1)]
+        return acting.purge_dead(self.store, ids, every=all)
 
     def cancel(self, *ids: str) -> list[JobRecord]:
         """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
 
         Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended.
         """
-        running = self.store.jobs.cancel(ids, time.time())
-        if running:
-            self._ring_workers({worker for _, worker in running if worker})
-            self._await_cancel([job_id for job_id, _ in running])
+        acting.cancel(self.store, ids)
         return [self.store.jobs.get(job_id) for job_id in ids]
-
-    def _await_cancel(self, ids: list[str]) -> None:
-        from queuectl_nb.engine.rescue import Rescuer  # noqa: PLC0415
-
-        patience = self.settings.kill_grace + _CANCEL_MARGIN
-        deadline = time.monotonic() + patience
-        rescuer = Rescuer(self.store)
-        while State.PROCESSING in self.store.reading.states_of(ids).values():
-            rescuer.rescue_dead()  # whoever held it may be gone
-            if time.monotonic() > deadline:
-                msg = f"cancel is under way: {', '.join(ids)} not ended after {patience:g} seconds; see 'queuectl show'"
-                raise OutOfTime(msg)
-            time.sleep(_CANCEL_PACE)
-        for job_id in ids:
-            state = self.store.jobs.get(job_id).state
-            if state is not State.CANCELLED:
-                msg = f"job {job_id} came to rest by itself ({state}) before it could be cancelled"
-                raise WrongState(msg)
 
     def delete(self, *ids: str) -> None:
         """Remove jobs that no worker holds, with their history."""
-        self._forget(self.store.jobs.delete(ids, time.time()))
+        acting.delete(self.store, ids)
 
     def prune(self, older_than: float, state: str | None = None) -> int:
         """Remove jobs at rest that did not change for ``older_than`` seconds; return how many."""
-        removed, tokens = self.store.jobs.prune(older_than, time.time(), state)
-        self._forget(tokens)
-        return removed
-
-    def _forget(self, tokens: Iterable[str]) -> None:
-        for token in tokens:
-            self.store.spool.remove(token)
+        return acting.prune(self.store, older_than, state)
 
     def pause(self, queue: str | None = None) -> None:
         """Stop new starts in ``queue``, or everywhere; running jobs go on."""
@@ -473,7 +373,7 @@ class Queue:
     def resume(self, queue: str | None = None) -> None:
         """Allow starts again in ``queue``; None lifts every pause."""
         self.store.jobs.resume(None if queue is None else name("queue", queue))
-        self._ring()
+        ring(self.store)
 
     # ------------------------------------------------------------------ wait
 
@@ -521,13 +421,13 @@ class Queue:
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Change a setting; every worker uses it for its next decision."""
         done = self.store.settings.set(key, value)
-        self._ring_workers(row.name for row in self.store.workers.rows())
+        ring_workers(self.store, (row.name for row in self.store.workers.rows()))
         return done
 
     def unset(self, key: str) -> tuple[str, Value]:
         """Put a setting back to its default."""
         done = self.store.settings.unset(key)
-        self._ring_workers(row.name for row in self.store.workers.rows())
+        ring_workers(self.store, (row.name for row in self.store.workers.rows()))
         return done
 
     # ------------------------------------------------------------------ workers
@@ -570,27 +470,9 @@ class Queue:
         They finish their job first unless ``now``, which gives it back. Raises ``NotFound`` for a name that is no
         live worker, ``OutOfTime`` at ``timeout`` seconds.
         """
-        from queuectl_nb.engine import liveness  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.queue import crew  # noqa: PLC0415 - enqueue stays light without it
 
-        live = [worker["name"] for worker in self.worker_list() if worker["state"] != "lost"]
-        for each in names:
-            if each not in live:
-                msg = f"no live worker {each!a}; live: {', '.join(live) or 'none'}"
-                raise NotFound(msg)
-        chosen = list(dict.fromkeys(names)) or live
-        self.store.workers.ask_to_stop(chosen, "now" if now else "drain")
-        self._ring_workers(chosen)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        left = set(chosen)
-        while left:
-            left &= {row.name for row in self.store.workers.rows()}
-            left = {each for each in left if not liveness.is_dead(self.store.worker_dir, each)}
-            if left and deadline is not None and time.monotonic() > deadline:
-                msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
-                raise OutOfTime(msg)
-            if left:
-                time.sleep(0.05)
-        return chosen
+        return crew.stop(self.store, names, now=now, timeout=timeout)
 
     def close(self) -> None:
         """Close this thread's connection; the queue opens again at its next use."""

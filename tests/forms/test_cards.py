@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,7 @@ def job(queue: Queue) -> JobRecord:
     hands.add("a", command=f"echo {EVIL}", max_retries=1)
     hands.run("a")
     record = queue.job("a").record
-    return replace(record, error=EVIL, worker=EVIL, result={EVIL: [EVIL]}, state=State.DEAD)
+    return record._replace(error=EVIL, worker=EVIL, result={EVIL: [EVIL]}, state=State.DEAD)
 
 
 def test_a_jobs_card_shows_hostile_text_as_text(job: JobRecord, queue: Queue) -> None:
@@ -90,7 +89,7 @@ def test_a_pool_and_a_log_show_hostile_text_as_text() -> None:
 
 def test_a_wait_shows_hostile_ids_as_text(job: JobRecord) -> None:
     """Also where a job's id were hostile, and however it ended."""
-    checked(wait_html(replace(job, id=EVIL), Live(1.0, Glimpse("x<b>", None)), {}, 1))
+    checked(wait_html(job._replace(id=EVIL), Live(1.0, Glimpse("x<b>", None)), {}, 1))
     html = checked(wait_html(None, Live(), {"completed": 3, "dead": 1}, 4, "after 3 s"))
     assert 'style="width: 37.5%"' in html
     assert wait_text({"completed": 3, "dead": 1}, 4) == "4 of 8 at rest: 3 completed, 1 dead"
@@ -106,7 +105,7 @@ def test_plain_text_says_the_same() -> None:
 @pytest.mark.parametrize(("used", "most", "said"), [(0, None, "0 attempts"), (1, None, "1 attempt"), (1, 3, "1 of 3")])
 def test_attempts_are_counted_in_words(job: JobRecord, used: int, most: int | None, said: str) -> None:
     """A card counts as people do."""
-    assert said in cards.job_card(replace(job, attempts=used, max_retries=most), [])
+    assert said in cards.job_card(job._replace(attempts=used, max_retries=most), [])
 
 
 def variables(sheet: str, scheme: str) -> dict[str, str]:

@@ -1,0 +1,99 @@
+"""What a person does to jobs that are there: retry, cancel, delete, prune. Several ids: all or none."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import BadInput, OutOfTime, WrongState
+from queuectl_nb.model.state import State
+from queuectl_nb.queue.bells import ring, ring_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from queuectl_nb.store.store import Store
+
+__all__ = ["cancel", "delete", "prune", "purge_dead", "retry", "retry_dead"]
+
+_CANCEL_MARGIN = 3.0
+"""Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
+_CANCEL_PACE = 0.02
+
+
+def retry(store: Store, ids: Sequence[str]) -> None:
+    """Run failed, dead, cancelled or completed jobs again now."""
+    store.jobs.retry(ids, time.time())
+    ring(store)
+
+
+def retry_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
+    """Give dead jobs a fresh budget and queue them again; return their ids."""
+    chosen = _dead_ids(store, ids, every=every)
+    store.jobs.retry(chosen, time.time(), "dlq retry")
+    ring(store)
+    return chosen
+
+
+def purge_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
+    """Remove dead jobs for good; return their ids."""
+    chosen = _dead_ids(store, ids, every=every)
+    _forget(store, store.jobs.delete(chosen, time.time(), "dlq purge"))
+    return chosen
+
+
+def _dead_ids(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
+    if bool(ids) == every:
+        msg = "give the ids of dead jobs, or --all"
+        raise BadInput(msg)
+    if ids:
+        return list(dict.fromkeys(ids))
+    return [job_id for job_id, _ in store.reading.changed_to([State.DEAD], -1)]
+
+
+def cancel(store: Store, ids: Sequence[str]) -> None:
+    """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
+
+    Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended, and
+    ``OutOfTime`` when one does not end within ``kill_grace`` and a little.
+    """
+    running = store.jobs.cancel(ids, time.time())
+    if running:
+        ring_workers(store, {worker for _, worker in running if worker})
+        _await_cancel(store, [job_id for job_id, _ in running])
+
+
+def _await_cancel(store: Store, ids: list[str]) -> None:
+    from queuectl_nb.engine.rescue import Rescuer  # noqa: PLC0415 - few cancels meet a running job
+
+    patience = store.settings.read().kill_grace + _CANCEL_MARGIN
+    deadline = time.monotonic() + patience
+    rescuer = Rescuer(store)
+    while State.PROCESSING in store.reading.states_of(ids).values():
+        rescuer.rescue_dead()  # whoever held it may be gone
+        if time.monotonic() > deadline:
+            msg = f"cancel is under way: {', '.join(ids)} not ended after {patience:g} seconds; see 'queuectl show'"
+            raise OutOfTime(msg)
+        time.sleep(_CANCEL_PACE)
+    for job_id in ids:
+        state = store.jobs.get(job_id).state
+        if state is not State.CANCELLED:
+            msg = f"job {job_id} came to rest by itself ({state}) before it could be cancelled"
+            raise WrongState(msg)
+
+
+def delete(store: Store, ids: Sequence[str]) -> None:
+    """Remove jobs that no worker holds, with their history and their files."""
+    _forget(store, store.jobs.delete(ids, time.time()))
+
+
+def prune(store: Store, older_than: float, state: str | None) -> int:
+    """Remove jobs at rest that did not change for ``older_than`` seconds; return how many."""
+    removed, tokens = store.jobs.prune(older_than, time.time(), state)
+    _forget(store, tokens)
+    return removed
+
+
+def _forget(store: Store, tokens: Iterable[str]) -> None:
+    for token in tokens:
+        store.spool.remove(token)

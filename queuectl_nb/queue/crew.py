@@ -1,0 +1,62 @@
+"""The workers on a queue, whoever started them: who is there, and asking them to stop."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.engine import liveness
+from queuectl_nb.forms.shapes import WORKER_FIELDS
+from queuectl_nb.model.errors import NotFound, OutOfTime
+from queuectl_nb.model.words import iso_time
+from queuectl_nb.queue.bells import ring_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.store.store import Store
+
+__all__ = ["members", "stop"]
+
+_PACE = 0.05
+"""Seconds between looks at workers that are ending."""
+
+
+def members(store: Store) -> list[dict[str, Any]]:
+    """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
+    jobs = store.workers.current_jobs()
+    found = []
+    for row in store.workers.rows():
+        job_id = jobs.get(row.name)
+        if liveness.is_dead(store.worker_dir, row.name):
+            state = "lost"
+        elif row.stop:
+            state = "stopping"
+        else:
+            state = "busy" if job_id else "idle"
+        values = (row.name, row.pid, row.host, state, job_id, iso_time(row.started_at), row.jobs_done)
+        found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
+    return found
+
+
+def stop(store: Store, names: Sequence[str], *, now: bool, timeout: float | None) -> list[str]:
+    """Ask workers (all, without names) to stop, wait, and return those that ended; see ``Queue.stop_workers``."""
+    live = [worker["name"] for worker in members(store) if worker["state"] != "lost"]
+    for each in names:
+        if each not in live:
+            msg = f"no live worker {each!a}; live: {', '.join(live) or 'none'}"
+            raise NotFound(msg)
+    chosen = list(dict.fromkeys(names)) or live
+    store.workers.ask_to_stop(chosen, "now" if now else "drain")
+    ring_workers(store, chosen)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    left = set(chosen)
+    while left:
+        left &= {row.name for row in store.workers.rows()}
+        left = {each for each in left if not liveness.is_dead(store.worker_dir, each)}
+        if left and deadline is not None and time.monotonic() > deadline:
+            msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
+            raise OutOfTime(msg)
+        if left:
+            time.sleep(_PACE)
+    return chosen

@@ -1,0 +1,67 @@
+"""From what a user wishes to jobs in the file: wishes are checked, surroundings recorded, workers rung."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.job import JobSpec
+from queuectl_nb.queue import surroundings
+from queuectl_nb.queue.bells import ring
+from queuectl_nb.queue.job import Job
+from queuectl_nb.store.enqueue import enqueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from queuectl_nb.store.store import Store
+
+__all__ = ["add", "spec_of", "specs_of"]
+
+
+def spec_of(wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
+    """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
+    after = wish.get("after")
+    if after is not None and not isinstance(after, str):
+        each = [after] if isinstance(after, Job) else after
+        wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in each]}
+    spec = JobSpec.of(wish)
+    return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
+
+
+def specs_of(wishes: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
+    """Check many wishes; what is wrong names its row, unless it is a ``single`` one."""
+    resolve = cache(surroundings.resolve_cwd)
+    specs: list[JobSpec] = []
+    try:
+        for wish in wishes:
+            specs.append(spec_of(wish, resolve))  # noqa: PERF401 - how far it came is told
+    except BadInput as refused:
+        if single:
+            raise
+        msg = f"row {len(specs) + 1}: {refused}"
+        raise BadInput(msg) from None
+    return specs
+
+
+def add(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_first: bool) -> list[str]:
+    """Write checked specs in one transaction, all or none, and wake a worker; return their ids."""
+    if if_absent and any(spec.id is None for spec in specs):
+        msg = "--if-absent needs an id to look for; give --id"
+        raise BadInput(msg)
+    if not specs:
+        return []
+    lead = surroundings.interpreter_dir() if interpreter_first else None
+    ids = enqueue(
+        store.db,
+        specs,
+        cwd=surroundings.this_cwd(),
+        kept_env=surroundings.kept_env(store.settings.read().keep_env, os.environ, lead=lead),
+        now=time.time(),
+        if_absent=if_absent,
+    )
+    ring(store)
+    return ids
