@@ -69,7 +69,7 @@ def job(queue: Queue) -> JobRecord:
 
 def test_a_jobs_card_shows_hostile_text_as_text(job: JobRecord, queue: Queue) -> None:
     """Command, error, result, worker and attempts come escaped, their invisible characters visible."""
-    attempt = replace(queue.job("a").history[0], error=EVIL)
+    attempt = queue.job("a").history[0]._replace(error=EVIL)
     live = live_html(Live(3.0, Glimpse(EVIL.replace("\x1b", "").replace("\x07", "").replace("\u202e", ""), 0.5)))
     html = checked(cards.job_card(job, [attempt], live))
     assert not PAGE.search(html.replace("&lt;script", ""))
