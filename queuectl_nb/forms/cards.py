@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["job_card", "job_lines", "log_card", "pool_card", "style", "template"]
+__all__ = ["card", "clock", "job_card", "job_lines", "log_card", "pool_card", "style", "table", "template"]
 
 _HERE = Path(__file__).parent
 _MEBI = 1024 * 1024
@@ -43,7 +43,7 @@ def style() -> str:
 def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:
     """Return a job with its attempts as HTML; ``moving`` is HTML of what changes while it runs."""
     facts = [_attempts(job)]
-    facts += [f"due {_clock(job.run_at)}"] if job.run_at and str(job.state) in ("pending", "failed") else []
+    facts += [f"due {clock(job.run_at)}"] if job.run_at and str(job.state) in ("pending", "failed") else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     body = [moving] if moving else []
@@ -53,8 +53,8 @@ def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "")
     if job.result is not None:
         body.append(_pre("result", visible_lines(json.dumps(job.result, indent=1, ensure_ascii=False))))
     if history:
-        body.append(_table(HISTORY, [_attempt(attempt) for attempt in history], state=1))
-    return _card(f"Job {job.id}", str(job.state), facts, body)
+        body.append(table(HISTORY, [_attempt(attempt) for attempt in history], state=1))
+    return card(f"Job {job.id}", str(job.state), facts, body)
 
 
 def job_lines(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:
@@ -70,9 +70,9 @@ def job_lines(job: JobRecord, history: Sequence[AttemptRecord], moving: str = ""
 
 def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], notices: Iterable[str]) -> str:
     """Return a pool as HTML: its workers as they are now, and what went wrong lately."""
-    body = [_table(WORKERS, [[worker[key] for key in WORKERS] for worker in workers], state=2)]
+    body = [table(WORKERS, [[worker[key] for key in WORKERS] for worker in workers], state=2)]
     body += [template("heading").substitute(text=escape(visible(notice))) for notice in notices]
-    return _card(title, state, [], body)
+    return card(title, state, [], body)
 
 
 def log_card(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str, str]) -> str:
@@ -81,10 +81,11 @@ def log_card(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str
     for name, text in streams.items():
         body.append(template("heading").substitute(text=escape(name)))
         body.append(template("pre").substitute(kind=escape(name), text=to_html(text) or "(empty)"))
-    return _card(f"Log of job {job_id}", state, facts, body)
+    return card(f"Log of job {job_id}", state, facts, body)
 
 
-def _card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> str:
+def card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> str:
+    """Return a card: a title, a state in its colour, facts beside them, and HTML below."""
     return template("card").substitute(
         style=style(),
         title=template("title").substitute(text=escape(visible(title))),
@@ -94,7 +95,7 @@ def _card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> 
     )
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[object]], state: int) -> str:
+def table(titles: Sequence[str], rows: Sequence[Sequence[object]], state: int) -> str:
     """Return a table; the column ``state`` has the colour of what it says."""
     heads = "".join(f"<th>{escape(title)}</th>" for title in titles)
     lines = []
@@ -128,9 +129,9 @@ def _attempt(attempt: AttemptRecord) -> list[object]:
         ran = span(attempt.finished_at - attempt.started_at)
     memory = None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / _MEBI:.0f} MiB"
     code = attempt.signal or attempt.exit_code
-    return [attempt.number, attempt.outcome or "running", code, _clock(attempt.started_at), ran, memory, attempt.error]
+    return [attempt.number, attempt.outcome or "running", code, clock(attempt.started_at), ran, memory, attempt.error]
 
 
-def _clock(stamp: float | None) -> str | None:
+def clock(stamp: float | None) -> str | None:
     """Return a time as the reader's clock shows it."""
     return None if stamp is None else f"{datetime.fromtimestamp(stamp).astimezone():%Y-%m-%d %H:%M:%S}"

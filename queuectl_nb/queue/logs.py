@@ -108,6 +108,12 @@ class Logs:
         part = raw[offset : offset + count]
         return Piece(part, offset + len(part), end=offset + len(part) >= len(raw))
 
+    def size(self, attempt: AttemptRecord, stream: str) -> int:
+        """Return how many bytes of a stream there are to read now."""
+        spooled = self.store.spool.size(attempt.token, stream)
+        kept = getattr(attempt, stream) or b""
+        return spooled or len(kept.encode() if isinstance(kept, str) else kept)
+
     def latest(self, attempt: AttemptRecord, count: int) -> bytes:
         """Return up to ``count`` last bytes of the stream to which a running attempt wrote last."""
         _, size, stream = max((*self.store.spool.written(attempt.token, stream), stream) for stream in STREAMS)

@@ -38,7 +38,7 @@ class Watch:
     cannot be read for long.
     """
 
-    def __init__(self, queue: Queue, *, minutes: float = 15, slices: int = 90) -> None:
+    def __init__(self, queue: Queue, *, minutes: float = 15, slices: int = 180) -> None:
         """Watch ``queue``; throughput covers the last ``minutes`` in so many ``slices``."""
         self.queue = queue
         self._throughput = Throughput(queue.store.reading, minutes * 60 / slices, slices)

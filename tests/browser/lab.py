@@ -54,8 +54,12 @@ class LabServer:
         self.queue = home / "queue.db"
         self.token = secrets.token_hex(16)
         runtime = home / "runtime"
-        for each in (self.root, runtime):
+        quiet = home / "settings" / "@jupyterlab" / "apputils-extension"
+        for each in (self.root, runtime, quiet):
             each.mkdir(parents=True)
+        (quiet / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}', "utf-8"
+        )
         homes = {
             "HOME": home,
             "JUPYTER_CONFIG_DIR": home / "config",

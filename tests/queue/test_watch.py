@@ -62,8 +62,8 @@ def test_the_overview_is_json_and_whole(queue: Queue) -> None:
     }  # fmt: skip
     assert (found["paused"], found["workers"]) == (["slow"], [])
     throughput = found["throughput"]
-    assert len(throughput["ok"]) == len(throughput["not_ok"]) == 90
-    assert throughput["start"] <= found["at"] < throughput["start"] + 90 * throughput["slice_s"] + 1
+    assert len(throughput["ok"]) == len(throughput["not_ok"]) == 180
+    assert throughput["start"] <= found["at"] < throughput["start"] + 180 * throughput["slice_s"] + 1
 
 
 def test_an_unchanged_overview_is_made_once_for_all(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.faces.notebook.completion import Matcher
@@ -29,8 +30,10 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take back what :func:`load` gave; cards of jobs on the page are no longer kept current."""
+    """Take back what :func:`load` gave; cards and dashboards on the page are no longer kept current."""
     CARDS.stop()
+    if dashboard := sys.modules.get("queuectl_nb.faces.notebook.dashboard"):
+        dashboard.close_all()
     kinds = shell.magics_manager.magics
     for kind in ("line", "cell"):
         kinds[kind].pop(MAGIC, None)

@@ -14,7 +14,6 @@ from queuectl_nb.faces.notebook.line import read, verb_of, words_of
 from queuectl_nb.faces.notebook.mistakes import one_line_errors
 from queuectl_nb.faces.notebook.queues import Queues
 from queuectl_nb.faces.notebook.show import present
-from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,9 +72,6 @@ class QueuectlMagics(Magics):
             given = read(line)
             words = words_of(given, cell, self.namespace)
             verb = verb_of(words)
-            if verb == "dashboard":
-                msg = "the dashboard is not there yet; '%queuectl status' and '%queuectl list' show the queue"
-                raise BadInput(msg)
             session = self.session(words)
             try:
                 return present(call(words, session), session.format)

@@ -26,10 +26,7 @@ def present(result: Result, shape: str) -> object:
 
     ``--json`` gives the value that the console's JSON stands for; ``jsonl`` and ``csv`` are printed.
     """
-    if isinstance(result, Dashboard):
-        msg = "the dashboard is not there yet; '%queuectl status' and '%queuectl list' show the queue"
-        raise BadInput(msg)
-    if shape == "table" or isinstance(result, Running | Stream | Prose):
+    if shape == "table" or isinstance(result, Running | Stream | Prose | Dashboard):
         return _PRESENTED[type(result)](result)
     if isinstance(result, Waits):
         return _wait(result, shape)
@@ -79,6 +76,15 @@ def _output(result: Output) -> None:
 
 def _running(result: Running) -> Pool:
     return result.pool
+
+
+def _dashboard(result: Dashboard) -> object:
+    if result.port is not None or result.browse:
+        msg = "--port and --open are for the page that the console serves; in a notebook the dashboard is a widget"
+        raise BadInput(msg)
+    from queuectl_nb.faces.notebook.dashboard import Dashboard as Widget  # noqa: PLC0415 - a third of a second
+
+    return Widget(result.queue)
 
 
 def _stream(result: Stream) -> None:
@@ -158,4 +164,5 @@ _PRESENTED: dict[type, Callable[[Any], object]] = {
     Waits: _wait,
     Stream: _stream,
     Prose: _prose,
+    Dashboard: _dashboard,
 }

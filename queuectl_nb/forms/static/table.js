@@ -13,8 +13,9 @@ let tablesMade = 0;
  * A table in `root`, which it fills.
  *
  * `columns`: `{field, title, kind, width, sort}`; `kind` as in cells.js, `width` a CSS grid width, `sort` false where
- * it cannot be sorted by. The owner is told `onWindow({first, count})` when other rows come into view, `onSort(field,
- * reverse)`, `onSelect(keys, active)` and `onOpen(key)` (Enter or a double click), and answers with `update`.
+ * it cannot be sorted by. The owner is told `onWindow({first, count, top})` when other rows come into view (`top`: the
+ * reader is at the beginning), `onSort(field, reverse)`, `onSelect(keys, active)` and `onOpen(key)` (Enter or a double
+ * click), and answers with `update`.
  *
  * Keyboard, on the table: arrows, Page Up and Down, Home, End; Space chooses, Shift and an arrow extend, Control and A
  * choose all rows at hand, Escape none; Enter opens.
@@ -31,7 +32,7 @@ export class VirtualTable {
     this.order = new Map(); // key by place
     this.nodes = new Map(); // by place
     this.sort = { field: null, reverse: false };
-    this.asked = { first: 0, count: 0 };
+    this.asked = { first: 0, count: 0, top: true };
     this.build(root, label);
   }
 
@@ -175,8 +176,9 @@ export class VirtualTable {
   }
 
   ask({ first, count }) {
-    if (first === this.asked.first && count === this.asked.count) return;
-    this.asked = { first, count };
+    const top = this.space.position < 1;
+    if (first === this.asked.first && count === this.asked.count && top === this.asked.top) return;
+    this.asked = { first, count, top };
     this.tell.onWindow(this.asked);
   }
 

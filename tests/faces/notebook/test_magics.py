@@ -119,7 +119,7 @@ def test_variables_fill_what_is_named(cell: Cell, shell: Any) -> None:
         ("%queuectl list 'x", "closing quotation"),
         ("%queuectl enqueue --command ''", "command"),
         ("%queuectl enqueue --var nope --command 'x {nope}'", "no variable"),
-        ("%queuectl dashboard", "status"),
+        ("%queuectl dashboard --port 0", "widget"),
         ("%%queuectl list\nx", "one %"),
         ("%%queuectl enqueue\n \n", "empty"),
         ("%%queuectl enqueue", "empty"),

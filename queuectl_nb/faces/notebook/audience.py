@@ -1,0 +1,72 @@
+"""Who looks at a dashboard: pages tell that they are there and whether it can be seen; one that falls silent has gone.
+
+Where nothing of the kernel's loop runs during a cell (an older kernel or JupyterLab), no page can be heard then: who
+looked when the cell began is taken to look on until it ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+__all__ = ["Audience"]
+
+SILENCE = 8.0
+"""Seconds without a sign of life after which a page is taken for closed: three beats of it."""
+
+
+@dataclass
+class _View:
+    heard: float
+    visible: bool
+
+
+class Audience:
+    """The views of one dashboard, by their names. Any thread may tell and ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._views: dict[str, _View] = {}
+        self._cell_began: float | None = None
+        self._heard_in_cell = False
+
+    def heard(self, view: str, *, visible: bool) -> bool:
+        """Take a sign of life; return whether somebody looks who did not a moment ago."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._views.get(view)
+            self._views[view] = _View(now, visible)
+            if threading.current_thread() is threading.main_thread():
+                self._cell_began = None  # the main thread hears, so no cell holds it
+            else:
+                self._heard_in_cell = True
+            return visible and not (known and known.visible and now - known.heard < SILENCE)
+
+    def left(self, view: str) -> None:
+        """Forget a view that was closed."""
+        with self._lock:
+            self._views.pop(view, None)
+
+    def cell_begins(self, *_info: object) -> None:
+        """Take the kernel's main thread for busy from now on."""
+        self._cell_began = time.monotonic()
+        self._heard_in_cell = False
+
+    def cell_ends(self, *_info: object) -> None:
+        """Take the main thread for hearing again: pages get the time to say that they are still there."""
+        with self._lock:
+            if self._cell_began is not None and not self._heard_in_cell:
+                now = time.monotonic()
+                for view in self._looking_at(self._cell_began):
+                    self._views[view].heard = now
+            self._cell_began = None
+
+    def views(self) -> list[str]:
+        """Return the views that somebody looks at now."""
+        with self._lock:
+            deaf_since = None if self._heard_in_cell else self._cell_began
+            return self._looking_at(time.monotonic() if deaf_since is None else deaf_since)
+
+    def _looking_at(self, moment: float) -> list[str]:
+        return [name for name, view in self._views.items() if view.visible and moment - view.heard < SILENCE]

@@ -1,0 +1,138 @@
+// The dashboard's table of jobs: rows come from the kernel as messages, only those that this page does not have yet.
+
+import { el, setAttributes, setText } from "./dom.js";
+import { Pulse } from "./pulse.js";
+import { VirtualTable } from "./table.js";
+import { clock, count } from "./texts.js";
+
+const COLUMNS = [
+  { field: "id", title: "ID", kind: "mono", width: "minmax(90px, 1.1fr)" },
+  { field: "state", title: "State", kind: "state", width: "104px" },
+  { field: "attempts", title: "Attempts", kind: "attempts", width: "90px" },
+  { field: "command", title: "Command", kind: "mono", width: "minmax(150px, 3fr)" },
+  { field: "queue", title: "Queue", kind: "text", width: "minmax(64px, 0.6fr)" },
+  { field: "priority", title: "Priority", kind: "number", width: "72px" },
+  { field: "ran", title: "Ran", kind: "duration", width: "86px", sort: false },
+  { field: "updated_at", title: "Updated", kind: "time", width: "124px" },
+];
+const WORDS = {
+  live: "live",
+  waiting: "The kernel does not answer; it may be busy.",
+  gone: "The kernel of this dashboard is gone. Workers that it did not start, and all jobs, are safe: run the cell again.",
+};
+
+/** One view of the table in a page. */
+class TablePane {
+  constructor(model, root) {
+    this.model = model;
+    this.root = root;
+    this.count = 0;
+    this.banner = el("div", { class: "qc-banner", role: "alert", hidden: true });
+    this.status = el("div", { class: "qc-status" });
+    this.said = el("div", { class: "qc-said", role: "status" });
+    const grid = el("div");
+    this.top = el("button", { type: "button", class: "qc-link", hidden: true, text: "Back to the newest" });
+    this.top.addEventListener("click", () => {
+      this.table.update({ top: true });
+      this.ask(this.table.asked, true);
+    });
+    root.classList.add("qc-table-pane");
+    const line = el("div", { class: "qc-table-line" }, this.said, this.status, this.top);
+    root.replaceChildren(this.banner, grid, line);
+    this.table = new VirtualTable(grid, {
+      columns: COLUMNS,
+      label: "Jobs; arrows move, Space chooses, Enter opens the log",
+      onWindow: (range) => this.ask(range),
+      onSort: (field, reverse) => this.send({ kind: "sort", field, reverse }),
+      onSelect: (keys, active) => this.send({ kind: "select", keys, active }),
+      onOpen: () => this.frame()?.querySelector(".qc-log")?.focus(),
+    });
+    this.hear = (message) => this.take(message);
+    model.on("msg:custom", this.hear);
+    this.pulse = new Pulse(model, root, (state) => this.live(state));
+    this.ask(this.table.asked, true);
+  }
+
+  send(message) {
+    this.pulse.send(message);
+  }
+
+  /** Ask for a window; with `hello` for all of its rows, as a page does that has just been loaded. */
+  ask({ first, count: wanted, top }, hello = false) {
+    if (!this.pulse) return;
+    this.send({ kind: hello ? "hello" : "window", visible: this.pulse.visible, first, count: wanted, top });
+    if (hello) this.awaiting = true;
+  }
+
+  take(message) {
+    if (message.view !== undefined && message.view !== this.pulse.view) return;
+    this.pulse.hear();
+    if (message.kind === "rows") this.takeRows(message);
+    else if (message.kind === "said") this.say(message.text, message.bad);
+  }
+
+  takeRows(message) {
+    if (message.n !== 1 && (this.awaiting || message.n !== this.count + 1)) {
+      if (!this.awaiting) this.ask(this.table.asked, true); // a message was lost: all rows anew
+      return;
+    }
+    this.awaiting = false;
+    this.count = message.n;
+    const rows = message.rows.map(([key, ...values]) => [
+      key,
+      Object.fromEntries(message.fields.map((field, place) => [field, values[place]])),
+    ]);
+    this.table.update({ ...message, rows });
+    const parts = [message.total === 1 ? "1 job" : `${count(message.total)} jobs`];
+    if (message.searching) parts.push("searching…");
+    else if (message.still) parts.push(`in the order of ${clock(message.still)}`);
+    setText(this.status, parts.join(" · "));
+    this.top.hidden = !message.still;
+    setAttributes(this.table.root, { "aria-busy": message.searching ? true : null });
+  }
+
+  say(text, bad) {
+    setText(this.said, text);
+    this.said.classList.toggle("qc-bad", Boolean(bad));
+  }
+
+  /** The dashboard around this view. */
+  frame() {
+    return this.root.closest(".qc-dash");
+  }
+
+  /** Show whether the kernel is there; without one nothing can be done, and nothing that could be looks so. */
+  live(state) {
+    const frame = this.frame();
+    this.banner.hidden = state === "live";
+    this.banner.classList.toggle("qc-gone", state === "gone");
+    setText(this.banner, state === "live" ? "" : WORDS[state]);
+    if (!frame) {
+      requestAnimationFrame(() => this.frame() && this.pulse && this.live(this.pulse.state));
+      return;
+    }
+    frame.dataset.life = state;
+    for (const each of frame.querySelectorAll(".widget-button, .widget-toggle-button, input, select, textarea")) {
+      if (state === "gone" && !each.disabled) {
+        each.disabled = true;
+        each.dataset.gone = "";
+      } else if (state !== "gone" && "gone" in each.dataset) {
+        each.disabled = false;
+        delete each.dataset.gone;
+      }
+    }
+  }
+
+  close() {
+    this.model.off("msg:custom", this.hear);
+    this.pulse.close();
+    this.table.close();
+  }
+}
+
+export default {
+  render({ model, el: root }) {
+    const pane = new TablePane(model, root);
+    return () => pane.close();
+  },
+};

@@ -1,0 +1,91 @@
+"""A job's output for somebody who looks at it now: its end first, then what is written, attempt after attempt."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from queuectl_nb.store.spool import STREAMS
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.queue.api import Queue
+
+__all__ = ["Fresh", "Tail"]
+
+FIRST = 128 * 1024
+"""Bytes of a stream's end that a look begins with."""
+MOST = 32 * 1024
+"""Bytes of a stream that one look takes; what comes faster than it is looked at is skipped."""
+
+
+@dataclass
+class Fresh:
+    """What is new since the last look.
+
+    ``number`` is the attempt that is looked at (None: the job has not started), ``attempts`` how many there are,
+    ``began`` that it is another one than before, ``pieces`` are (stream, text), ``skipped`` counts bytes that are
+    left out before them, and ``end`` tells that nothing more comes from this attempt.
+    """
+
+    number: int | None = None
+    attempts: int = 0
+    outcome: str | None = None
+    began: bool = False
+    pieces: list[tuple[str, str]] = field(default_factory=list)
+    skipped: int = 0
+    end: bool = False
+
+
+class Tail:
+    """Follows the output of one job: of the attempt ``number``, or of the newest one as they come."""
+
+    def __init__(self, queue: Queue, job_id: str, number: int | None = None) -> None:
+        """Look at the job ``job_id`` of ``queue``."""
+        self.job_id = job_id
+        self.number = number
+        self._queue = queue
+        self._token: str | None = None
+        self._offsets: dict[str, int] = {}
+        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
+        self._ended: set[str] = set()
+
+    def look(self) -> Fresh:
+        """Return what is new; raise ``NotFound`` when the job or its attempt was removed."""
+        newest = self._queue.logs.attempt(self.job_id)
+        attempt = newest if self.number is None else self._queue.logs.attempt(self.job_id, self.number)
+        if attempt is None or newest is None:
+            return Fresh()
+        fresh = Fresh(attempt.number, newest.number, attempt.outcome)
+        if attempt.token != self._token:
+            self._begin(attempt)
+            fresh.began = True
+        for stream in STREAMS:
+            if stream not in self._ended:
+                self._read(attempt, stream, fresh)
+        fresh.end = len(self._ended) == len(STREAMS)
+        return fresh
+
+    def _begin(self, attempt: AttemptRecord) -> None:
+        self._token = attempt.token
+        self._offsets = dict.fromkeys(STREAMS, -1)
+        self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
+        self._ended = set()
+
+    def _read(self, attempt: AttemptRecord, stream: str, fresh: Fresh) -> None:
+        first = self._offsets[stream] < 0
+        offset = max(0, self._offsets[stream])
+        most = FIRST if first else MOST
+        size = self._queue.logs.size(attempt, stream)
+        if size - offset > most:
+            fresh.skipped += size - most - offset
+            offset = size - most
+        piece = self._queue.logs.piece(attempt, stream, offset, most)
+        self._offsets[stream] = piece.next
+        over = attempt.outcome is not None and (piece.end or not piece.data)
+        text = self._decoders[stream].decode(piece.data, final=over)
+        if over:
+            self._ended.add(stream)
+        if text:
+            fresh.pieces.append((stream, text))
