@@ -7,16 +7,13 @@ to anybody else. It also looks after the workers of pools that are gone, and rem
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import liveness, processes
+from queuectl_nb.engine.member import Member
 from queuectl_nb.engine.orders import ORPHAN_GRACE, Parent
 from queuectl_nb.engine.rescue import Rescued, Rescuer
 from queuectl_nb.engine.waiter import Waiter
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
     from queuectl_nb.store.store import Store
 
-__all__ = ["PoolProcess", "WorkerProcess"]
+__all__ = ["PoolProcess"]
 
 PACE = 1.0
 """Seconds between looks at other pools' workers."""
@@ -34,29 +31,8 @@ PATIENCE = 0.5
 """Seconds that a pool waits for the write gate before it looks after its processes again."""
 KILL_MARGIN = 1.5
 """Seconds beyond the grace after which a worker that does not end is killed."""
-STEADY = 10.0
-"""Seconds a worker must have lived for its death to count as the first."""
-LONGEST_PAUSE = 30.0
 PRUNE_PACE = 600.0
 PRUNED_A_LOOK = 500
-
-
-@dataclass
-class WorkerProcess:
-    """A worker of this pool: its name, its lock, and its process where it runs."""
-
-    name: str
-    lock: int
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    deaths: int = 0
-    restart_at: float = 0.0
-    ended: bool = False
-    settled: bool = True
-    """Whether nothing is held any more of what it held when it ended."""
-    settle_at: float = 0.0
-    goodbye: bool = False
-    """Whether it is not replaced once what it held is settled."""
 
 
 class PoolProcess:
@@ -67,7 +43,7 @@ class PoolProcess:
         self.store = store
         self.config = config
         self.events = events
-        self.workers: list[WorkerProcess] = []
+        self.workers: list[Member] = []
         self.rescuer = Rescuer(store, self._reap)
         self.settings = store.settings.read()
         self.watch = liveness.Watch(store.worker_dir)
@@ -93,7 +69,7 @@ class PoolProcess:
         for _ in range(self.config["count"]):
             self._register()
         for worker in self.workers:
-            self._start(worker)
+            worker.start(self.config, self.events)
         self.store.db.be_patient(PATIENCE)
         self._tell_rescued(rescued)
         self.events.tell("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
@@ -142,11 +118,7 @@ class PoolProcess:
             grace = ORPHAN_GRACE if word == "orphaned" else self.settings.kill_grace
             self.kill_at = time.monotonic() + grace + KILL_MARGIN
         for worker in self.workers:
-            if worker.process is None:
-                worker.restart_at = 0.0
-            elif worker.process.stdin is not None:
-                with contextlib.suppress(OSError):
-                    worker.process.stdin.write(f"{word}\n".encode())
+            worker.tell(word)
 
     def _orphaned(self) -> None:
         """Whoever started us is gone: everything ends within five seconds."""
@@ -179,20 +151,7 @@ class PoolProcess:
             queues=self.config["queues"],
             now=time.time(),
         )
-        self.workers.append(WorkerProcess(name, locks[name]))
-
-    def _start(self, worker: WorkerProcess) -> None:
-        """Start the worker's process; it inherits the lock and the pipe of events, and hears us on its stdin."""
-        config = {**self.config, "name": worker.name, "lock": worker.lock, "parent": os.getpid()}
-        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120 - a plain argument
-        worker.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", entry, "worker", json.dumps(config)],
-            stdin=subprocess.PIPE,
-            pass_fds=(worker.lock,),
-            bufsize=0,
-        )
-        worker.started = time.monotonic()
-        self.events.tell("worker_started", worker=worker.name, pid=worker.process.pid)
+        self.workers.append(Member(name, locks[name]))
 
     def _reap(self) -> None:
         """Reap what fell to us as the subreaper; our workers are reaped by their own handles."""
@@ -220,7 +179,9 @@ class PoolProcess:
         now = time.monotonic()
         for worker in self.workers:
             if worker.process is not None and worker.process.returncode is not None:
-                self._bury(worker, worker.process)
+                code = worker.bury(self.events, stopping=self.stop is not None, gone=self.store.db.replaced())
+                if code == BadEnvironment.exit_code and worker.goodbye:
+                    self.exit_code = code
             if worker.process is None and not worker.ended:
                 self._follow(worker)
         if self.kill_at is not None and now >= self.kill_at:
@@ -229,27 +190,7 @@ class PoolProcess:
                 if worker.process is not None:
                     worker.process.kill()
 
-    def _bury(self, worker: WorkerProcess, process: subprocess.Popen[bytes]) -> None:
-        """Take note of a worker's end, and decide whether it is replaced and when."""
-        code = process.returncode
-        if process.stdin is not None:
-            process.stdin.close()
-        worker.process = None
-        worker.settled = False
-        worker.settle_at = worker.restart_at = 0.0
-        if code == BadEnvironment.exit_code:
-            self.exit_code = code
-        worker.goodbye = code in (0, BadEnvironment.exit_code)
-        if worker.goodbye or self.stop is not None:
-            return
-        steady = time.monotonic() - worker.started > STEADY
-        worker.deaths = 1 if steady else worker.deaths + 1
-        pause = 0.0 if worker.deaths == 1 else min(LONGEST_PAUSE, 0.1 * 2 ** (worker.deaths - 2))
-        worker.restart_at = time.monotonic() + pause
-        why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self.events.tell("worker_died", worker=worker.name, why=why, restart_in=pause)
-
-    def _follow(self, worker: WorkerProcess) -> None:
+    def _follow(self, worker: Member) -> None:
         """Settle what the worker held, as often as it takes; only then replace it or take it off the register."""
         if not worker.settled and time.monotonic() >= worker.settle_at:
             worker.settled = self._settle_for(worker)
@@ -257,12 +198,12 @@ class PoolProcess:
         if worker.settled and (worker.goodbye or self.stop is not None):
             self._retire(worker)
         elif worker.settled and time.monotonic() >= worker.restart_at:
-            self._start(worker)
+            worker.start(self.config, self.events)
         elif not worker.settled and self.stop == "orphaned":
             # nobody waits for us any more: its journal tells the next pool on this queue what became of its job
             worker.ended = True
 
-    def _settle_for(self, worker: WorkerProcess) -> bool:
+    def _settle_for(self, worker: Member) -> bool:
         """End what a dead worker left and settle what it held; tell whether nothing is held any more."""
         alive = [other.process.pid for other in self.workers if other.process is not None]
         processes.end_all(lambda: processes.descendants(os.getpid(), spare=alive), KILL_MARGIN, self._reap)
@@ -273,7 +214,7 @@ class PoolProcess:
             self.events.tell("warning", worker=worker.name, text=str(error))
             return self.store.db.replaced()
 
-    def _retire(self, worker: WorkerProcess) -> None:
+    def _retire(self, worker: Member) -> None:
         """Take the worker off the register: it ended as it was asked to. Its lock file stays, free for another."""
         worker.ended = True
         try:

@@ -175,11 +175,12 @@ class Pool:
         A detached pool is stopped by a signal, since it has no pipe to us.
         """
         if not self.alive:
+            self._hang_up()
             return
         if self.process.stdin is None:
             self.process.send_signal(15 if now else 2)
         else:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # ended, or closed since
                 self.process.stdin.write(b"now\n" if now else b"drain\n")
         if wait:
             self.wait(timeout)
@@ -187,10 +188,17 @@ class Pool:
     def wait(self, timeout: float | None = None) -> int:
         """Wait until all workers have ended and return the pool's exit code; ``OutOfTime`` at ``timeout`` seconds."""
         try:
-            return self.process.wait(timeout)
+            code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             msg = f"the workers have not ended after {timeout:g} seconds"
             raise OutOfTime(msg) from None
+        self._hang_up()
+        return code
+
+    def _hang_up(self) -> None:
+        """Close the pipe to a pool that has ended."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
     def __enter__(self) -> Self:
         """Use the workers for the block; they finish their jobs at its end."""
