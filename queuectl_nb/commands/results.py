@@ -14,6 +14,8 @@ from queuectl_nb.commands.said import Said
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from matplotlib.figure import Figure
+
     from queuectl_nb.engine.supervisor import Pool
     from queuectl_nb.queue.api import Queue
 
@@ -21,7 +23,20 @@ if TYPE_CHECKING:
     from queuectl_nb.queue.waiting import Progress, Waiting
 
 
-__all__ = ["Dashboard", "Listing", "Output", "Prose", "Result", "Running", "Said", "Shown", "Stream", "Table", "Waits"]
+__all__ = [
+    "Dashboard",
+    "Drawn",
+    "Listing",
+    "Output",
+    "Prose",
+    "Result",
+    "Running",
+    "Said",
+    "Shown",
+    "Stream",
+    "Table",
+    "Waits",
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,15 @@ class Listing:
     data: Callable[[], Any] | None = None
     """Where the JSON is no array of the rows."""
     exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An answer with a picture, drawn when ``figure`` is called: into the file ``path``, or (empty) to be seen."""
+
+    answer: Shown | Listing
+    figure: Callable[[], Figure]
+    path: str
 
 
 @dataclass(frozen=True)
@@ -133,4 +157,4 @@ class Dashboard:
     browse: bool
 
 
-Result = Said | Shown | Listing | Output | Running | Waits | Stream | Prose | Dashboard
+Result = Said | Shown | Listing | Drawn | Output | Running | Waits | Stream | Prose | Dashboard

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.params import OneOf, Text
-from queuectl_nb.commands.results import Listing, Shown, Table
+from queuectl_nb.commands.params import FILE, OneOf, Text
+from queuectl_nb.commands.results import Drawn, Listing, Shown, Table
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.forms.shapes import stats_json
 from queuectl_nb.model import words
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from queuectl_nb.commands.session import Session
+    from queuectl_nb.queue.api import Queue
 
 __all__ = ["command"]
 
@@ -37,11 +38,26 @@ GROUP_COLUMNS = (
 @verb("stats")
 @click.option("--by", type=OneOf("group", GROUPS), metavar="|".join(GROUPS), help="A row for each.")
 @click.option("--since", type=Text(), metavar="T", help="Only what ended since: 7d, 12h, 90m, 30s, or an ISO time.")
+@click.option(
+    "--plot",
+    is_flag=False,
+    flag_value="",
+    type=FILE,
+    metavar="[FILE]",
+    help="Draw it too: below a notebook's cell, or into a file (.png, .svg, .pdf).",
+)
 @click.pass_obj
-def command(session: Session, by: str | None, since: str | None) -> Shown | Listing:
+def command(session: Session, by: str | None, since: str | None, plot: str | None) -> Shown | Listing | Drawn:
     """Show metrics: durations, attempts, throughput, CPU, memory."""
     start = None if since is None else _since(since)
     queue = session.queue()
+    answer = _answer(queue, by, start)
+    if plot is None:
+        return answer
+    return Drawn(answer, lambda: queue.plot.overview(by=by or "command", since=start), plot)
+
+
+def _answer(queue: Queue, by: str | None, start: float | None) -> Shown | Listing:
     groups = {name: stats_json(stats) for name, stats in queue.metrics(by=by, since=start).items()}
     if by is None:
         stats = groups[""]

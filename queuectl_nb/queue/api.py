@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
     from queuectl_nb.queue.logs import Logs
+    from queuectl_nb.queue.plot import Plot
     from queuectl_nb.queue.pool import WorkerPool
     from queuectl_nb.queue.recall import Recall
     from queuectl_nb.queue.waiting import Progress, Waiting
@@ -329,6 +330,13 @@ class Queue:
                 msg = "the jobs of this frame are not known here; give them (jobs=...), or their ids as a column job_id"
                 raise BadInput(msg)
         return frames.results(self.store.reading, frame, ids)
+
+    @cached_property
+    def plot(self) -> Plot:
+        """Pictures of the history: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
+        from queuectl_nb.queue.plot import Plot  # noqa: PLC0415
+
+        return Plot(self.store)
 
     @cached_property
     def _recall(self) -> Recall:

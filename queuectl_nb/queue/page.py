@@ -6,7 +6,7 @@ import sys
 import uuid
 from typing import Any
 
-__all__ = ["Place", "place"]
+__all__ = ["Place", "has_page", "place"]
 
 
 class Place:
@@ -34,14 +34,25 @@ class Place:
             self._shell.display_pub.publish(data, {}, transient={"display_id": self._id}, update=True)
 
 
-def place() -> Place | None:
-    """Return a new place on the page; None where there is no page: no kernel, or its output is captured.
+def _shell() -> Any:  # noqa: ANN401
+    """Return the kernel's shell; None where this process is none.
 
     Asks only whether IPython is here already: a script or a terminal must not load it for this.
     """
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
+    return shell if hasattr(shell, "kernel") else None
+
+
+def has_page() -> bool:
+    """Tell whether what is displayed reaches the page of a notebook, captured or not."""
+    return _shell() is not None
+
+
+def place() -> Place | None:
+    """Return a new place on the page; None where there is no page: no kernel, or its output is captured."""
+    shell = _shell()
+    if shell is None:
         return None
     from IPython.core.displaypub import CapturingDisplayPublisher  # noqa: PLC0415 - it is loaded already
 

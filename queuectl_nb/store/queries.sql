@@ -214,6 +214,28 @@ SELECT rev, removed FROM clock;
 SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome = 'succeeded', count(*)
 FROM attempts WHERE finished_at >= :start AND finished_at < :end GROUP BY 1, 2;
 
+-- name: first_and_last_end
+-- Each through the index by itself: together they would walk through it.
+SELECT
+    (SELECT finished_at FROM attempts WHERE finished_at >= :since ORDER BY finished_at LIMIT 1),
+    (SELECT finished_at FROM attempts WHERE finished_at >= :since ORDER BY finished_at DESC LIMIT 1);
+
+-- name: spans_of_attempts
+-- For the timeline: what ended, newest first, and what runs and has begun.
+SELECT * FROM (
+    SELECT worker, outcome, started_at, finished_at FROM attempts
+    WHERE finished_at >= coalesce(:since, 0) ORDER BY finished_at DESC LIMIT :limit
+)
+UNION ALL
+SELECT attempts.worker, :running, attempts.started_at, max(:now, attempts.started_at)
+FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+WHERE jobs.state = 'processing' AND attempts.pid IS NOT NULL;
+
+-- name: ends_by_outcome
+-- For the picture of throughput: slices of time by outcome.
+SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome, count(*)
+FROM attempts WHERE finished_at >= :start AND finished_at <= :end GROUP BY 1, 2;
+
 -- name: attempts_of_job
 SELECT
     jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,

@@ -53,6 +53,14 @@ def test_what_is_wanted_in_order_is_not_sorted(desk: Any, name: str) -> None:
         assert not [step for step in _plan(connection, QUERIES[name]) if "TEMP B-TREE" in step]
 
 
+def test_the_newest_spans_are_read_off_the_index(desk: Any) -> None:
+    """A timeline of the newest few among a million takes them from the end of the index, sorting nothing."""
+    with desk.store.db.read() as connection:
+        plan = _plan(connection, QUERIES["spans_of_attempts"])
+    assert "SEARCH attempts USING INDEX attempts_finished (finished_at>?)" in plan
+    assert not [step for step in plan if "TEMP B-TREE" in step]
+
+
 @pytest.mark.parametrize(
     "sql",
     [

@@ -6,9 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Dashboard, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
+from queuectl_nb.commands.results import Dashboard, Drawn, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
 from queuectl_nb.forms import data, plain
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,6 +112,20 @@ def _shown(result: Shown, shape: str) -> int:
     return result.exit_code
 
 
+def _drawn(result: Drawn, shape: str) -> int:
+    """Write the picture into its file, and show what it is of."""
+    if not result.path:
+        msg = "--plot needs a file here, such as --plot stats.png; a notebook shows the picture"
+        raise BadInput(msg)
+    from queuectl_nb.forms.pictures.files import write  # noqa: PLC0415 - few ask for pictures
+
+    write(result.figure, result.path)
+    code = show(result.answer, shape)
+    sys.stdout.flush()
+    sys.stderr.write(f"queuectl: the picture is in {plain.visible(result.path)}\n")
+    return code
+
+
 def _listing(result: Listing, shape: str) -> int:
     if shape == "table":
         _short_table(result)
@@ -189,6 +203,7 @@ _SHOWN: dict[type, Callable[[Any, str], int]] = {
     Said: _said,
     Shown: _shown,
     Listing: _listing,
+    Drawn: _drawn,
     Output: _output,
     Running: _running,
     Waits: _wait,

@@ -6,8 +6,8 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Dashboard, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
-from queuectl_nb.faces.notebook import live
+from queuectl_nb.commands.results import Dashboard, Drawn, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
+from queuectl_nb.faces.notebook import live, picture
 from queuectl_nb.faces.notebook.log import LogView
 from queuectl_nb.forms import data
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
@@ -26,6 +26,9 @@ def present(result: Result, shape: str) -> object:
 
     ``--json`` gives the value that the console's JSON stands for; ``jsonl`` and ``csv`` are printed.
     """
+    if isinstance(result, Drawn):
+        picture.show(result)
+        result = result.answer
     if shape == "table" or isinstance(result, Running | Stream | Prose | Dashboard):
         return _PRESENTED[type(result)](result)
     if isinstance(result, Waits):

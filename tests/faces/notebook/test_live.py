@@ -88,6 +88,19 @@ def test_a_log_is_followed_with_its_colours_and_left_by_an_interrupt(kernel: Ker
     assert queue.job("a").state == "processing"
 
 
+def test_stats_are_drawn_below_the_cell(kernel: Kernel, tmp_path: Path) -> None:
+    """--plot shows one picture, sharp on any screen and told in words, and still gives the frame; a FILE is written."""
+    sent = kernel.good("%queuectl stats --plot --by queue")
+    (picture,) = [each["content"] for each in sent if each["msg_type"] == "display_data"]
+    assert picture["data"]["image/png"].startswith("iVBOR")
+    assert picture["metadata"]["image/png"]["width"] == 900
+    assert len(texts(sent, "execute_result")) == 1
+    sent = kernel.good(f"df = %queuectl stats --plot {tmp_path / 'x.svg'}")
+    assert (texts(sent), written(sent, "stderr")) == ([], f"queuectl: the picture is in {tmp_path / 'x.svg'}\n")
+    sent = kernel.good("from queuectl_nb import Queue\nax = Queue().plot.timeline()")
+    assert [each["msg_type"] for each in sent if "data" in each["content"]] == ["display_data"]
+
+
 def test_unloading_ends_live_cards(kernel: Kernel, queue: Queue) -> None:
     """After %unload_ext no card is kept current; a job that is shown again is."""
     kernel.good(GATED)

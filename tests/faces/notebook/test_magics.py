@@ -118,6 +118,7 @@ def test_variables_fill_what_is_named(cell: Cell, shell: Any) -> None:
         ("%queuectl list --state nope", "pending"),
         ("%queuectl list 'x", "closing quotation"),
         ("%queuectl enqueue --command ''", "command"),
+        ("%queuectl stats --plot", "name a file"),
         ("%queuectl enqueue --var nope --command 'x {nope}'", "no variable"),
         ("%queuectl dashboard --port 0", "widget"),
         ("%%queuectl list\nx", "one %"),

@@ -1,0 +1,34 @@
+"""A picture below a cell, or in the file that was named."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from queuectl_nb.forms.plain import visible
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.queue.page import has_page
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.results import Drawn
+
+__all__ = ["show"]
+
+ALT = "How many attempts ended per minute, when each worker was busy, and how long commands ran"
+
+
+def show(result: Drawn) -> None:
+    """Draw; a terminal, which shows no pictures, is told to name a file."""
+    from queuectl_nb.forms.pictures import files  # noqa: PLC0415 - few ask for pictures
+
+    if result.path:
+        files.write(result.figure, result.path)
+        sys.stderr.write(f"queuectl: the picture is in {visible(result.path)}\n")
+        return
+    if not has_page():
+        msg = "a terminal shows no pictures; name a file, such as --plot stats.png"
+        raise BadInput(msg)
+    from IPython.display import Image, display  # noqa: PLC0415
+
+    data = files.png(result.figure())
+    display(Image(data=data, format="png", retina=True, alt=ALT))  # type: ignore[no-untyped-call]

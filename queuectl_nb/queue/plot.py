@@ -1,0 +1,109 @@
+"""Pictures of a queue's history: ``q.plot.timeline()``, ``durations()``, ``throughput()``, all of them in one."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.words import age, moment, whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from queuectl_nb.store.store import Store
+
+__all__ = ["Plot"]
+
+GROUPS = 12
+"""Rows of durations, when no limit is given."""
+
+
+class Plot:
+    """Draws a queue's history with matplotlib (``pip install 'queuectl-nb[plot]'``).
+
+    Every picture takes ``ax``, the axes to draw on, makes a figure of its own without, and returns the axes. ``since``
+    leaves out what ended earlier: epoch seconds, a datetime, an ISO text, a timedelta, or an age such as ``"12h"``.
+    A queue with nothing in it gives a picture that says so; a million attempts are summed up.
+
+    Raises
+    ------
+    BadEnvironment
+        matplotlib is not installed; the message says how to.
+    BadInput
+        ``since``, ``by`` or ``limit`` cannot be taken; the message names the valid ones.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Draw what ``store`` holds."""
+        self._store = store
+
+    def __repr__(self) -> str:
+        return "<pictures: timeline(), durations(), throughput(), overview()>"
+
+    def timeline(self, *, since: object = None, limit: int | None = None, ax: Axes | None = None) -> Axes:
+        """Draw attempts as bars, a row for each worker, coloured by how they ended; running ones are open.
+
+        ``limit`` takes the newest attempts only. The x axis is local time.
+        """
+        from queuectl_nb.forms.pictures.timeline import timeline  # noqa: PLC0415 - numpy and matplotlib
+        from queuectl_nb.store.history import spans  # noqa: PLC0415
+
+        most = None if limit is None else whole("limit", limit, 1)
+        return timeline(spans(self._store.db, since=_since(since), now=time.time(), limit=most), ax)
+
+    def durations(
+        self, *, by: str = "command", since: object = None, limit: int = GROUPS, ax: Axes | None = None
+    ) -> Axes:
+        """Draw how long attempts ran (seconds to days), a row for each command, queue or tag.
+
+        Attempts that were cancelled, given back or lost say nothing of it and stay out. The ``limit`` groups that took
+        most time have a row each, with their number of attempts at the right; the others share one. Few attempts are
+        dots, from five on a box tells where the middle half is.
+        """
+        from queuectl_nb.forms.pictures.durations import durations  # noqa: PLC0415
+        from queuectl_nb.store.history import lasting  # noqa: PLC0415
+
+        most = whole("limit", limit, 1)
+        return durations(lasting(self._store.db, by=by, since=_since(since)), by, most, ax)
+
+    def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
+        """Draw how many attempts ended a minute, over local time, by how they ended."""
+        from queuectl_nb.forms.pictures.throughput import slices, throughput  # noqa: PLC0415
+        from queuectl_nb.store.history import ended, ends  # noqa: PLC0415
+
+        found = ended(self._store.db, since=_since(since))
+        if found is None:
+            return throughput(None, 0, [], ax)
+        start, slice_s = cut = slices(*found)
+        rows = ends(self._store.db, start=max(start, found[0]), end=found[1], slice_s=slice_s)
+        return throughput(cut, found[1], rows, ax)
+
+    def overview(self, *, by: str = "command", since: object = None) -> Figure:
+        """Draw all three below one another, and return the figure; it belongs to no window or cell."""
+        from queuectl_nb.forms.pictures.overview import overview  # noqa: PLC0415
+
+        start = _since(since)
+        return overview(
+            [
+                lambda ax: self.throughput(since=start, ax=ax),
+                lambda ax: self.timeline(since=start, ax=ax),
+                lambda ax: self.durations(by=by, since=start, ax=ax),
+            ]
+        )
+
+
+def _since(value: object) -> float | None:
+    """Return epoch seconds."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, timedelta):
+        return time.time() - value.total_seconds()
+    if isinstance(value, str):
+        try:
+            return time.time() - age("since", value)
+        except BadInput:
+            pass
+    return moment("since", value)

@@ -1,0 +1,100 @@
+"""The history of attempts as columns, for pictures: of a million the facts that are drawn, not the rows."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.model.words import choice
+from queuectl_nb.store.queries import Q
+from queuectl_nb.store.stats import GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["RUNNING", "Lasting", "Spans", "ended", "ends", "lasting", "spans"]
+
+RUNNING = "running"
+"""What stands for the outcome of an attempt that has none yet."""
+_AT_ONCE = 10_000
+
+
+class Spans(NamedTuple):
+    """When attempts began and ended, in epoch seconds; names and outcomes are places in the lists beside them."""
+
+    workers: list[str]
+    outcomes: list[str]
+    worker: array[int]
+    outcome: array[int]
+    started_at: array[float]
+    finished_at: array[float]
+    """Of one that runs: the moment of the look."""
+
+
+class Lasting(NamedTuple):
+    """How long attempts ran, in seconds, those that ended by themselves; groups and outcomes are places in lists."""
+
+    groups: list[str]
+    outcomes: list[str]
+    group: array[int]
+    outcome: array[int]
+    seconds: array[float]
+
+
+class _Places(dict[str, int]):
+    """Numbers texts in the order in which they are first asked for."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = place = len(self)
+        return place
+
+
+def _columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:  # noqa: ANN401 - a cursor
+    """Read rows of some texts and then some numbers, the texts as places in lists of the distinct ones."""
+    known = [_Places() for _ in range(texts)]
+    places: list[array[int]] = [array("q") for _ in range(texts)]
+    values: list[array[float]] = [array("d") for _ in range(numbers)]
+    while some := rows.fetchmany(_AT_ONCE):
+        columns: list[Iterable[Any]] = list(zip(*some, strict=True))
+        for at, column in enumerate(columns[:texts]):
+            places[at].extend(map(known[at].__getitem__, column))
+        for at, column in enumerate(columns[texts:]):
+            values[at].extend(column)
+    return [list(each) for each in known], places, values
+
+
+def spans(db: Database, *, since: float | None, now: float, limit: int | None = None) -> Spans:
+    """Return the attempts that ended since a moment (all: None), the newest ``limit`` of them, and those that run."""
+    wanted = {"since": since, "now": now, "limit": -1 if limit is None else limit, "running": RUNNING}
+    with db.read() as connection:
+        texts, (worker, outcome), (started, finished) = _columns(connection.execute(Q.spans_of_attempts, wanted), 2, 2)
+    return Spans(texts[0], texts[1], worker, outcome, started, finished)
+
+
+def lasting(db: Database, *, by: str, since: float | None) -> Lasting:
+    """Return how long the attempts that ended since a moment (all: None) ran, by a key of ``GROUPS``."""
+    key, extra = GROUPS[choice("group", by, GROUPS)]
+    sql = f"""
+        SELECT {key}, outcome, max(0, attempts.finished_at - attempts.started_at)
+        FROM attempts JOIN jobs ON jobs.seq = attempts.job{extra}
+        WHERE outcome IN ('succeeded', 'failed', 'timed_out') AND (:since IS NULL OR attempts.finished_at >= :since)
+    """  # noqa: S608 - all parts are this module's own
+    with db.read() as connection:
+        texts, (group, outcome), (seconds,) = _columns(connection.execute(sql, {"since": since}), 2, 1)
+    return Lasting(texts[0], texts[1], group, outcome, seconds)
+
+
+def ended(db: Database, *, since: float | None) -> tuple[float, float] | None:
+    """Return when the first and the last attempt ended, since a moment or ever; None where none did."""
+    with db.read() as connection:
+        first, last = connection.execute(Q.first_and_last_end, {"since": since or 0}).fetchone()
+    return None if first is None else (first, last)
+
+
+def ends(db: Database, *, start: float, end: float, slice_s: float) -> list[tuple[int, str, int]]:
+    """Return (slice, outcome, how many) of the attempts that ended from ``start`` to ``end``, both included."""
+    with db.read() as connection:
+        return connection.execute(Q.ends_by_outcome, {"start": start, "end": end, "slice": slice_s}).fetchall()
