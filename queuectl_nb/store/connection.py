@@ -149,6 +149,10 @@ class Database:
         """The file that was opened, as device and number: another one of the same name has another."""
         return self._identity
 
+    def keep_small(self) -> None:
+        """Keep fewer pages: what a worker touches is the same few, and its memory should be full soon and stay flat."""
+        self.connection().execute("PRAGMA cache_size = -1000")
+
     def replaced(self) -> bool:
         """Tell whether the file was deleted or replaced since it was opened."""
         try:
