@@ -93,6 +93,8 @@ def test_answers_hold_against_the_schemas(bench: Bench, run: Callable[..., Ran])
     for group in answer("stats", "--by", "queue"):
         assert group.pop("queue") == "default"
         check(group, "stats")
+    for job in [*answer("dlq", "list"), *answer("retry", "broken"), *answer("cancel", "waits")]:
+        check(job, "job")
     assert answer("show", "crash")["history"][0]["signal"] == "SIGSEGV"
     assert answer("show", "slow")["history"][0]["outcome"] == "timed_out"
 
