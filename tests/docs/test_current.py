@@ -20,8 +20,9 @@ def told() -> dict[str, set[str]]:
     for path in (PACKAGE / "engine").rglob("*.py"):
         source = path.read_text("utf-8")
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tell":
-                name = ast.literal_eval(node.args[0])
+            tells = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tell"
+            if tells and isinstance(node.args[0], ast.Constant):  # what a pool tells a worker's process is a variable
+                name = str(node.args[0].value)
                 found.setdefault(name, set()).update(keyword.arg or "" for keyword in node.keywords)
         for name in re.findall(r'\{"event": "(\w+)", "count"', source):
             found.setdefault(name, set()).add("count")
