@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.params import QUEUE, WORKER, Text
+from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, Text
 from queuectl_nb.commands.results import Listing, Running
 from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
 from queuectl_nb.queue.api import MAX_WORKERS
+from queuectl_nb.queue.elsewhere import EXECUTORS, MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+EXECUTOR = OneOf("executor", EXECUTORS)
 COLUMNS = (
     ("name", "name"),
     ("pid", "pid"),
@@ -33,19 +36,52 @@ COLUMNS = (
 
 
 @verb("start", shape=False)
-@click.option("--count", type=Text(), default="1", metavar="N", help="How many (1).")
+@click.option("--count", type=Text(), default="1", metavar="N", help="How many (1); with dask, jobs at a time.")
 @click.option("--queue", "queues", type=QUEUE, multiple=True, help="Only jobs of this queue; repeatable.")
 @click.option("--drain", is_flag=True, help="End when every job is at rest, delayed ones and retries waited for.")
 @click.option("--detach", is_flag=True, help="Return at once; they outlive this terminal.")
+@click.option(
+    "--executor", type=EXECUTOR, default="local", metavar="NAME", help="Where jobs run: local or dask (local)."
+)
+@click.option("--scheduler", type=Text(), metavar="ADDRESS", help="dask's; without it a cluster on this host.")
+@click.option("--resource", "resources", type=Text(), metavar="K=N", multiple=True, help="Of dask, a job; repeatable.")
 @click.pass_obj
-def start(session: Session, *, count: str, queues: Sequence[str], drain: bool, detach: bool) -> Running:
+def start(  # noqa: PLR0913 - one parameter an option
+    session: Session,
+    *,
+    count: str,
+    queues: Sequence[str],
+    drain: bool,
+    detach: bool,
+    executor: str,
+    scheduler: str | None,
+    resources: Sequence[str],
+) -> Running:
     """Run workers until Ctrl+C.
 
-    The first Ctrl+C lets running jobs finish, the second gives them back.
+    The first Ctrl+C lets running jobs finish, the second gives them back. With --executor dask one worker, a
+    dispatcher, has up to N jobs at a time running on a dask cluster.
     """
-    number = words.whole("--count", count, 1, MAX_WORKERS)
-    pool = session.queue().start_workers(number, queues=queues, drain=drain, detach=detach)
+    number = words.whole("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
+    takes = dict(_resource(word) for word in resources)
+    pool = session.queue().start_workers(
+        number,
+        queues=queues,
+        drain=drain,
+        detach=detach,
+        executor=executor,
+        scheduler=scheduler,
+        resources=takes,
+    )
     return Running(pool, number, detach)
+
+
+def _resource(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not equals:
+        msg = f"--resource {words.shown(word)} must be K=N, such as GPU=1"
+        raise BadInput(msg)
+    return key, value
 
 
 @verb("stop")

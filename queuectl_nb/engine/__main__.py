@@ -14,9 +14,14 @@ def main() -> int:
     role, config = sys.argv[1], json.loads(sys.argv[2])
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     sys.path[:] = list(dict.fromkeys([*sys.path, package, *config["path"]]))
-    from queuectl_nb.engine import roles  # noqa: PLC0415 - only now can it be found
+    if role == "guard":  # beside a dask worker, where no queue is
+        from queuectl_nb.engine.guard import run_guard  # noqa: PLC0415 - only now can it be found
 
-    return roles.run_pool(config) if role == "pool" else roles.run_worker(config)
+        return run_guard(config)
+    from queuectl_nb.engine import roles  # noqa: PLC0415
+
+    run = {"pool": roles.run_pool, "worker": roles.run_worker, "dispatcher": roles.run_dispatcher}[role]
+    return run(config)
 
 
 if __name__ == "__main__":

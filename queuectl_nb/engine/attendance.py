@@ -86,11 +86,11 @@ class Attendance:
     def end(self, verdict: Outcome, grace: float) -> None:
         """Begin to end it, unless that began before: TERM to the whole tree now, KILL after the grace.
 
-        Where its shell has ended by itself, that stays its outcome, and what it left gets no more than ``grace``.
+        Where its shell has ended by itself, that stays its outcome. What is being ended gets no more than ``grace``.
         """
-        if self.exit is not None:
-            self._kill_at = min(self._kill_at, time.monotonic() + grace) if self._kill_at else self._kill_at
-        elif self.verdict is None:
+        if self._kill_at:
+            self._kill_at = min(self._kill_at, time.monotonic() + grace)
+        elif self.exit is None:
             self.verdict = verdict
             self._grace = grace
             self._begin_to_end()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import (
@@ -24,15 +24,22 @@ from queuectl_nb.model.outcome import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LARGEST_STREAM", "Journal", "read_journal"]
+__all__ = ["LARGEST_STREAM", "Journal", "outcome_of", "read_journal"]
 
 LARGEST_STREAM = 16 * 1024
 """Bytes of a stream that an entry holds; a larger one must lie in a file of its own by then."""
 _KINDS = {kind.__name__: kind for kind in (Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost)}
 FORMAT = 2
 """Of :mod:`marshal`: the newest that every Python reads alike."""
+
+
+def outcome_of(kind: str, facts: Sequence[Any]) -> Outcome:
+    """Return an outcome from the name of its class and its facts."""
+    outcome: Outcome = _KINDS[kind](*facts)
+    return outcome
 
 
 def journal_path(worker_dir: Path, name: str) -> Path:
@@ -88,6 +95,5 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
         if len(line) < size:
             break
         token, kind, facts, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, which nobody else can write
-        outcome: Outcome = _KINDS[kind](*facts)
-        found[token] = (outcome, Ending._make((*ending, Usage._make(usage))))
+        found[token] = (outcome_of(kind, facts), Ending._make((*ending, Usage._make(usage))))
     return found

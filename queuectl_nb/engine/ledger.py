@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import doorbell
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.state import State
-from queuectl_nb.store.claims import Ended
+from queuectl_nb.store.claims import Ended, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -141,10 +141,14 @@ class Ledger:
         self.next_due = self.claims.next_due()
         return False
 
-    def turn(self, settings: Settings, want: int, started: Sequence[tuple[Lease, int | None, float]] = ()) -> bool:
+    def look_again(self) -> None:
+        """Let the next look for work be one, although nobody else has written anything."""
+        self._version = -1
+
+    def turn(self, settings: Settings, want: int, started: Sequence[Started] = ()) -> bool:
         """Record what ended, give back what will not start, claim ``want`` jobs; tell whether that was done.
 
-        ``started`` are attempts that run on, with pid and true start. A busy file or a full disk keeps everything
+        ``started`` are attempts that run on. A busy file or a full disk keeps everything
         for the next turn.
 
         Raises

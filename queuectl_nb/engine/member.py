@@ -48,9 +48,12 @@ class Member:
     def start(self, config: dict[str, Any], events: Events) -> None:
         """Start its process, which inherits the lock and the pipe of events, and hears the pool on its stdin."""
         config = {**config, "name": self.name, "lock": self.lock, "parent": os.getpid()}
+        role = "worker"
+        if config.get("dask"):
+            role, config["dask"] = "dispatcher", {**config["dask"], "patient": self._deaths > 0}
         entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120 - a plain argument
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", entry, "worker", json.dumps(config)],
+            [sys.executable, "-I", "-S", entry, role, json.dumps(config)],
             stdin=subprocess.PIPE,
             pass_fds=(self.lock,),
             bufsize=0,
@@ -88,6 +91,11 @@ class Member:
             why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             events.tell("worker_died", worker=self.name, why=why, restart_in=pause)
         return code
+
+    def succeed(self, other: Member) -> None:
+        """Begin where ``other`` ended, which is not replaced itself."""
+        self._deaths, self.restart_at = other._deaths, other.restart_at  # noqa: SLF001 - of this class
+        other.goodbye = True
 
     def _pause(self) -> float:
         """Count a death and return the seconds until it is replaced: at once, then longer if it keeps dying."""

@@ -59,6 +59,10 @@ class Orders:
         if self._parent.gone():
             self._orphaned()
 
+    def listen(self, name: str, handle: int) -> None:
+        """Let waits end, too, when ``handle`` is readable; whoever gave it empties it."""
+        self._waiter.add(name, handle)
+
     def ask(self, how: str) -> None:
         """Stop by ``drain`` or ``now``; ``now`` is not taken back."""
         if self.stop != "now":

@@ -47,6 +47,8 @@ class PoolProcess:
         self.rescuer = Rescuer(store, self._reap)
         self.settings = store.settings.read()
         self.watch = liveness.Watch(store.worker_dir)
+        self.dask: dict[str, Any] | None = config.get("dask")
+        """Where the jobs run, if that is elsewhere; then the one worker is a dispatcher."""
         self.stop: str | None = None
         self.kill_at: float | None = None
         self.look_at = 0.0
@@ -147,7 +149,6 @@ class PoolProcess:
             hold,
             pool=os.getpid(),
             host=liveness.host(),
-            boot=liveness.boot(),
             queues=self.config["queues"],
             now=time.time(),
         )
@@ -177,11 +178,13 @@ class PoolProcess:
     def _after_deaths(self) -> None:
         """Settle for workers that ended; then replace them, when their pause is over, or let them go."""
         now = time.monotonic()
-        for worker in self.workers:
+        for worker in list(self.workers):
             if worker.process is not None and worker.process.returncode is not None:
                 code = worker.bury(self.events, stopping=self.stop is not None, gone=self.store.db.replaced())
                 if code == BadEnvironment.exit_code and worker.goodbye:
                     self.exit_code = code
+                if self.dask and not worker.goodbye and self.stop is None:
+                    self._succeed(worker)
             if worker.process is None and not worker.ended:
                 self._follow(worker)
         if self.kill_at is not None and now >= self.kill_at:
@@ -189,6 +192,15 @@ class PoolProcess:
             for worker in self.workers:
                 if worker.process is not None:
                     worker.process.kill()
+
+    def _succeed(self, worker: Member) -> None:
+        """Put another dispatcher beside a dead one: what that had sent away takes a lease to settle."""
+        try:
+            self._register()
+        except QueuectlError as error:  # then it is replaced when it is settled, as any worker
+            self.events.tell("warning", worker=worker.name, text=str(error))
+        else:
+            self.workers[-1].succeed(worker)
 
     def _follow(self, worker: Member) -> None:
         """Settle what the worker held, as often as it takes; only then replace it or take it off the register."""

@@ -10,11 +10,16 @@ from __future__ import annotations
 import os
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import doorbell, liveness, processes
 from queuectl_nb.engine.collect import collect
 from queuectl_nb.engine.journal import LARGEST_STREAM, read_journal
+from queuectl_nb.engine.orders import ORPHAN_GRACE
+from queuectl_nb.engine.posts import MARGIN
+from queuectl_nb.engine.sent import read_sent
+from queuectl_nb.engine.steady import steady
 from queuectl_nb.model.errors import SpoiltSetting
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.model.settings import Settings
@@ -46,6 +51,8 @@ class _Case(NamedTuple):
     journal: Mapping[str, tuple[Outcome, Ending]]
     lost: Lost
     settings: Settings
+    sent: frozenset[str]
+    """Attempts that left for another host, where nothing can be proven."""
 
 
 class Rescuer:
@@ -55,6 +62,7 @@ class Rescuer:
         """Work on ``store``; ``reap`` is called between kills, for leftovers that are our own children."""
         self.store = store
         self.reap = reap
+        self._lost_at: dict[str, float] = {}
 
     def rescue_dead(self) -> list[Rescued]:
         """Settle for every worker that neither lives nor has a living pool; return what was rescued."""
@@ -84,12 +92,18 @@ class Rescuer:
         claims = Claims(self.store.db, name, "")
         held = claims.held()
         if not held:
+            self._lost_at.pop(name, None)
             return []
         current = liveness.current_token(self.store.worker_dir, name)
         self._end_leftovers(name, [each.token for each in held])
-        case = _Case(claims, read_journal(self.store.worker_dir, name), Lost(name, why), self._settings())
+        sent = read_sent(self.store.worker_dir, name)
+        lost = Lost(name, why)
+        case = _Case(claims, read_journal(self.store.worker_dir, name), lost, self._settings(), sent)
+        lapsed = self._lapsed(name, case.settings)
         found = []
         for each in held:
+            if each.token in sent and each.token not in case.journal and not lapsed:
+                continue  # elsewhere it may still run: its host ends it when the lease has run out
             seal = self.store.spool.seal(each.token, name, current=each.token == current)
             if seal is None:
                 continue  # a process still holds the attempt's files: the next look tries again
@@ -99,6 +113,11 @@ class Rescuer:
         if found:
             doorbell.ring(doorbell.work_bell(self.store.db.spool))
         return found
+
+    def _lapsed(self, name: str, settings: Settings) -> bool:
+        """Tell whether the lease of what the worker sent away has run out everywhere, as seen since we know it lost."""
+        since = self._lost_at.setdefault(name, steady())
+        return steady() - since >= settings.lease + min(settings.kill_grace, ORPHAN_GRACE) + MARGIN
 
     def _settings(self) -> Settings:
         """Return the settings; a spoilt one must not keep a lost job from being rescued."""
@@ -121,13 +140,14 @@ class Rescuer:
         claims, settings, now = case.claims, case.settings, time.time()
         rand = random.random()  # noqa: S311 - jitter
         noted = case.journal.get(held.token)
-        if noted is None and not seal.started:
+        away = held.token in case.sent
+        if noted is None and not seal.started and not away:
             claims.turn(back=[held], settings=settings, now=now, rand=rand)
             return
         ending, spooled = collect(
             self.store.spool, held.token, seal.paths, limit=settings.output_limit, finished_at=now
         )
-        outcome: Outcome = case.lost
+        outcome: Outcome = replace(case.lost, may_overlap=away)
         if noted is not None:
             outcome, known = noted
             ending = ending if max(known.stdout_size, known.stderr_size) > LARGEST_STREAM else known

@@ -11,10 +11,10 @@ from typing import Any
 from queuectl_nb.engine import liveness
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree
-from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.store.store import Store
 
-__all__ = ["run_pool", "run_worker"]
+__all__ = ["run_dispatcher", "run_pool", "run_worker"]
 
 WORKER_PATIENCE = 1.0
 """Seconds a worker waits for the write gate before it looks after its processes again."""
@@ -82,4 +82,59 @@ def run_worker(config: dict[str, Any]) -> int:
         # a fault of ours must not leave a job without anybody who watches over it
         kill_tree(lambda: descendants(os.getpid()))
         raise
+    return 0
+
+
+def run_dispatcher(config: dict[str, Any]) -> int:
+    """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
+    from queuectl_nb.engine.cluster import SECURITY, connector  # noqa: PLC0415
+    from queuectl_nb.engine.dask import DaskCrew  # noqa: PLC0415
+    from queuectl_nb.engine.dispatcher import Dispatcher  # noqa: PLC0415
+    from queuectl_nb.engine.orders import Orders  # noqa: PLC0415
+    from queuectl_nb.engine.report import Reporter  # noqa: PLC0415
+    from queuectl_nb.engine.sent import Sent  # noqa: PLC0415
+    from queuectl_nb.engine.wire import Wire  # noqa: PLC0415
+
+    name, lock = config["name"], config["lock"]
+    os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
+    heart = liveness.Heartbeat(lock)
+    heart.start()
+    events = Events(1)
+    dask, wire = config["dask"], None
+    try:
+        store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
+        store.db.be_patient(WORKER_PATIENCE)
+        # held to the end: while this process lives nobody settles in its place, and who takes it for frozen ends it
+        store.spool.slot(name).open()
+        orders = Orders(store.db.spool, name, 0, config["parent"])
+        connect = connector(dask["scheduler"], os.environ.pop(SECURITY, None), dask["most"])
+        wire = Wire(connect, f"queuectl-{liveness.host()}-{store.path}-{name}", str(store.path), dask["resources"])
+        wire.patient = dask["patient"]
+        wire.start()
+        if wire.failure is not None:
+            raise BadEnvironment(f"dask: {wire.failure}")  # noqa: EM102
+        orders.listen("crew", wire.handle)
+        crew = DaskCrew(wire, store.spool, Sent(store.worker_dir, name), Reporter(events, name), most=dask["most"])
+        dispatcher = Dispatcher(
+            store,
+            name,
+            host=liveness.host(),
+            queues=config["queues"],
+            drain=config["drain"],
+            crew=crew,
+            orders=orders,
+            events=events,
+        )
+        store.workers.running(name, os.getpid(), time.time())
+        events.tell("connected", worker=name)
+        events.flush()
+        dispatcher.work()
+        store.db.close()
+    except QueuectlError as error:
+        events.tell("warning" if dask["patient"] else "failed", worker=name, text=str(error), exit_code=error.exit_code)
+        events.flush()
+        return error.exit_code
+    finally:
+        if wire is not None:
+            wire.close()
     return 0

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
+from queuectl_nb.engine.cluster import SECURITY
 from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
 from queuectl_nb.store.filesystem import real_path, spool_dir
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from queuectl_nb.engine.cluster import Cluster
 
 __all__ = ["Pool"]
 
@@ -57,9 +60,11 @@ class Pool:
         drain: bool = False,
         detach: bool = False,
         allow_network_fs: bool = False,
+        dask: Cluster | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.path = path
+        self.dask = dask
         self.count = count
         self.detach = detach
         self.names: list[str] = []
@@ -68,7 +73,7 @@ class Pool:
         self._log = spool_dir(real_path(path)) / "worker" / "pool.log"
         self._config = {
             "db": str(path),
-            "count": count,
+            "count": 1 if dask else count,
             "queues": list(queues),
             "drain": drain,
             "lifeline": not detach,
@@ -76,6 +81,10 @@ class Pool:
             "parent": os.getpid(),
             "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
         }
+        self._environ = dict(os.environ)
+        if dask is not None:
+            self._config["dask"] = {"scheduler": dask.scheduler, "resources": dict(dask.resources), "most": count}
+            self._environ[SECURITY] = dask.security or ""
         self._process: subprocess.Popen[bytes] | None = None
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._ready = threading.Event()
@@ -96,6 +105,7 @@ class Pool:
                 stdout=write,
                 stderr=errors,
                 cwd=self.path.parent,
+                env=self._environ,
                 start_new_session=True,
                 bufsize=0,
             )
@@ -113,7 +123,7 @@ class Pool:
         self._ready.wait(START_TIMEOUT)
         if self._failure is not None:
             raise _error(self._failure)
-        if not self.names:
+        if not self.names or not self._ready.is_set():
             msg = f"the worker pool did not start; see {self._log}"
             raise BadEnvironment(msg)
 
@@ -123,7 +133,7 @@ class Pool:
             for line in lines:
                 with contextlib.suppress(ValueError):
                     self._take(json.loads(line))
-                if self.detach and self.names:
+                if self.detach and self._ready.is_set():
                     break
         self._ready.set()
         self._events.put(None)
@@ -131,7 +141,12 @@ class Pool:
     def _take(self, event: Event) -> None:
         if event["event"] == "pool_ready":
             self.names = event["workers"]
+            if self.dask is None:
+                self._ready.set()
+        elif event["event"] == "connected":
             self._ready.set()
+        elif event["event"] == "worker_started" and self.names and event["worker"] not in self.names:
+            self.names.append(event["worker"])
         elif event["event"] == "failed":
             self._failure = event
         elif event["event"] == "worker_died":

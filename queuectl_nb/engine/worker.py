@@ -22,7 +22,7 @@ from queuectl_nb.engine.report import Reporter
 from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.errors import BadEnvironment, Busy, SpoiltSetting
 from queuectl_nb.model.outcome import Cancelled, NotStarted, Returned
-from queuectl_nb.store.claims import Claims
+from queuectl_nb.store.claims import Claims, Started
 from queuectl_nb.store.trim import trim
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class Worker:
         if lasts:
             self.ledger.went_slowly()
         want = 0 if lasts or self.ledger.claimed or self.orders.stop else self.ledger.ahead
-        started = [(attended.run.lease, attended.run.pid, attended.run.started_at)] if attended and lasts else []
+        started = [Started(attended.run.lease, attended.run.pid, attended.run.started_at)] if attended and lasts else []
         try:
             done = self.ledger.turn(self.settings, want, started)
         except BadEnvironment:

@@ -79,6 +79,8 @@ class Ending(NamedTuple):
     stderr_tail: str | bytes | None = None
     stderr_size: int = 0
     result: str | None = None
+    host: str | None = None
+    """Where it ran, if that was not on its worker's host."""
     note: str | None = None
     """What the user should know although the command succeeded (its result was no JSON, say)."""
     usage: Usage = Usage()

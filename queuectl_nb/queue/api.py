@@ -440,13 +440,17 @@ class Queue:
 
     # ------------------------------------------------------------------ workers
 
-    def start_workers(
+    def start_workers(  # noqa: PLR0913 - the options of `worker start`
         self,
         count: int = 1,
         *,
         queues: Sequence[str] = (),
         drain: bool = False,
         detach: bool = False,
+        executor: str = "local",
+        client: Any = None,  # noqa: ANN401 - a distributed.Client, which may not be installed
+        scheduler: str | None = None,
+        resources: Mapping[str, float | str] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> WorkerPool:
         """Start ``count`` worker processes under a supervising pool and return it once they run.
@@ -454,10 +458,24 @@ class Queue:
         They end with this process unless ``detach``; as a context manager the pool lets running jobs finish at the
         end of the block. With ``drain`` they end when every job is at rest. ``on_event`` is called from a thread
         with what they tell.
+
+        With ``executor="dask"`` one process, a dispatcher, has up to ``count`` jobs running at a time on the cluster
+        of ``client`` or behind the address ``scheduler``; without either, on a cluster of its own on this host. Of a
+        client only its address and TLS settings are used, so it may be closed. ``resources`` are dask's, taken by
+        each running job.
+
+        Raises
+        ------
+        BadInput
+            A count outside of 1 to 256 (dask: 5,000), or words that do not go together.
+        BadEnvironment
+            dask is not installed, or its scheduler cannot be reached.
         """
+        from queuectl_nb.queue.elsewhere import MAX_IN_FLIGHT, cluster_of  # noqa: PLC0415
         from queuectl_nb.queue.pool import WorkerPool  # noqa: PLC0415
 
-        count = whole("count", count, 1, MAX_WORKERS)
+        cluster = cluster_of(executor, scheduler=scheduler, client=client, resources=resources)
+        count = whole("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
         queues = [name("queue", each) for each in queues]
         self.store.settings.read()  # a spoilt setting is told here, not by a worker that dies of it
         pool = WorkerPool(
@@ -467,6 +485,7 @@ class Queue:
             drain=drain,
             detach=detach,
             allow_network_fs=self._options["allow_network_fs"],
+            dask=cluster,
             on_event=on_event,
         )
         pool.start()

@@ -9,6 +9,7 @@ from queuectl_nb.engine.supervisor import Pool
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from queuectl_nb.engine.cluster import Cluster
     from queuectl_nb.queue.api import Queue
 
 __all__ = ["WorkerPool"]
@@ -26,6 +27,7 @@ class WorkerPool(Pool):
         drain: bool = False,
         detach: bool = False,
         allow_network_fs: bool = False,
+        dask: Cluster | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         """Prepare a pool on ``queue``."""
@@ -36,6 +38,7 @@ class WorkerPool(Pool):
             drain=drain,
             detach=detach,
             allow_network_fs=allow_network_fs,
+            dask=dask,
             on_event=on_event,
         )
         self._queue = queue

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store import rows
 from queuectl_nb.store.queries import Q
-from queuectl_nb.store.settling import Ended, Held, record, record_start, undo_claim
+from queuectl_nb.store.settling import Ended, Held, Started, record, record_start, undo_claim
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.connection import Database
 
-__all__ = ["Claims", "Ended", "Held", "Turn"]
+__all__ = ["Claims", "Ended", "Held", "Started", "Turn"]
 
 
 class Turn(NamedTuple):
@@ -53,14 +53,14 @@ class Claims:
         ended: Sequence[Ended] = (),
         back: Sequence[Lease | Held] = (),
         want: int = 0,
-        started: Sequence[tuple[Lease, int | None, float]] = (),
+        started: Sequence[Started] = (),
         settings: Settings,
         now: float,
         rand: float,
     ) -> Turn:
         """Record ``ended``, give ``back``, and claim up to ``want`` jobs, in one transaction.
 
-        ``started`` are attempts that run on, with pid and true start: recorded once they have lasted a while.
+        ``started`` are attempts that run on, recorded once they have lasted a while.
         """
         with self.db.write() as connection:
             settled, woken = record(connection, ended, settings, now, rand)
@@ -70,7 +70,7 @@ class Claims:
             for lease in back:
                 undo_claim(connection, lease, now)
             for each in started:
-                record_start(connection, *each)
+                record_start(connection, each)
             leases, waiting = self._claim(connection, want, now) if want else ([], 0)
         return Turn(settled, leases, waiting, woken)
 
@@ -106,6 +106,16 @@ class Claims:
                 for queue, _ in connection.execute(Q.queues_with_work).fetchall()
                 if self._serves(queue)
             )
+
+    def ready(self, limit: int, now: float) -> int:
+        """Return, without writing, how many jobs could start now, counted up to ``limit``."""
+        with self.db.read() as connection:
+            found = 0
+            for queue, _ in connection.execute(Q.queues_with_work).fetchall():
+                if self._serves(queue) and found < limit:
+                    found += connection.execute(Q.ready_count, {"queue": queue, "limit": limit - found}).fetchone()[0]
+            due: int = connection.execute(Q.due_count, {"now": now, "limit": max(0, limit - found)}).fetchone()[0]
+            return found + due
 
     def next_due(self) -> float | None:
         """Return the epoch second at which the next scheduled job is due; None where none is."""

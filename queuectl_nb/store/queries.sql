@@ -48,6 +48,17 @@ SELECT
     (SELECT body FROM environments WHERE environments.id = jobs.environment)
 FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit;
 
+-- name: ready_count
+-- How many could start now, counted up to a limit: what a dispatcher wants room for.
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE ready = 1 AND queue = :queue LIMIT :limit);
+
+-- name: due_count
+-- How many are due and not promoted yet, counted up to a limit.
+SELECT count(*) FROM (
+    SELECT 1 FROM jobs INDEXED BY jobs_scheduled
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at <= :now LIMIT :limit
+);
+
 -- name: best_ready_priority
 -- Whether something better than what a worker holds unstarted has come in.
 SELECT priority FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT 1;
@@ -68,8 +79,9 @@ UPDATE jobs SET
 WHERE seq = ?;
 
 -- name: attempt_is_running
--- A job that outlasts a few milliseconds is recorded as really started, with its pid.
-UPDATE attempts SET pid = :pid, started_at = :started_at
+-- A job that outlasts a few milliseconds is recorded as really started, with its pid and the host where that means
+-- something.
+UPDATE attempts SET pid = :pid, started_at = :started_at, host = coalesce(:host, host)
 WHERE job = :seq AND number = :number AND token = :token AND outcome IS NULL;
 
 -- name: job_is_running
@@ -104,7 +116,7 @@ WHERE seq = ? AND state = 'processing' AND token = ?;
 
 -- name: close_attempt
 UPDATE attempts SET
-    finished_at = ?, started_at = coalesce(?, started_at), pid = coalesce(?, pid),
+    finished_at = ?, started_at = coalesce(?, started_at), pid = coalesce(?, pid), host = coalesce(?, host),
     outcome = ?, exit_code = ?, signal = ?, error = ?,
     user_cpu_s = ?, system_cpu_s = ?, max_rss_bytes = ?,
     stdout_size = ?, stderr_size = ?,
@@ -265,8 +277,8 @@ WHERE jobs.id IN (SELECT value FROM json_each(:ids));
 -- ---------------------------------------------------------------- workers
 
 -- name: add_worker
-INSERT INTO workers (name, pid, host, boot, pool, queues, started_at)
-VALUES (:name, :pid, :host, :boot, :pool, :queues, :now);
+INSERT INTO workers (name, pid, host, pool, queues, started_at)
+VALUES (:name, :pid, :host, :pool, :queues, :now);
 
 -- name: worker_is_running
 UPDATE workers SET pid = :pid, started_at = :now WHERE name = :name;
@@ -275,7 +287,7 @@ UPDATE workers SET pid = :pid, started_at = :now WHERE name = :name;
 DELETE FROM workers WHERE name = :name;
 
 -- name: worker_rows
-SELECT name, pid, host, boot, pool, queues, started_at, jobs_done, stop FROM workers;
+SELECT name, pid, host, pool, queues, started_at, jobs_done, stop FROM workers;
 
 -- name: count_workers
 SELECT count(*) FROM workers;

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Ending, Lease
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["Ended", "Held", "record", "record_start", "undo_claim"]
+__all__ = ["Ended", "Held", "Started", "record", "record_start", "undo_claim"]
 
 _WAS_NEW, _WAS_FAILED = 0, 2
 """Values of ``attempts.undo``: no attempt is remembered with the job; it waited for a retry."""
@@ -42,6 +42,15 @@ class Ended(NamedTuple):
     lease: Lease | Held
     outcome: Outcome
     ending: Ending
+
+
+class Started(NamedTuple):
+    """An attempt that runs on: its process, its true start (epoch seconds), its host where that is not the worker's."""
+
+    lease: Lease
+    pid: int | None
+    started_at: float
+    host: str | None = None
 
 
 def record(
@@ -117,6 +126,7 @@ def _attempt_row(each: Ended) -> tuple[object, ...]:
         ending.finished_at,
         ending.started_at,
         ending.pid,
+        ending.host,
         outcome.name,
         outcome.code if isinstance(outcome, Exited) else None,
         outcome.signal if isinstance(outcome, Signalled) else None,
@@ -161,8 +171,10 @@ def undo_claim(connection: sqlite3.Connection, lease: Lease | Held, now: float) 
         release(connection, lease.seq, lease.job_id, State.CANCELLED, now)
 
 
-def record_start(connection: sqlite3.Connection, lease: Lease, pid: int | None, started_at: float) -> None:
-    """Record the pid and the true start of an attempt that runs on."""
-    values = {"seq": lease.seq, "number": lease.number, "token": lease.token, "pid": pid, "started_at": started_at}
+def record_start(connection: sqlite3.Connection, started: Started) -> None:
+    """Record where and since when an attempt runs that goes on."""
+    lease, pid, started_at, host = started
+    values = {"seq": lease.seq, "number": lease.number, "token": lease.token}
+    values |= {"pid": pid, "started_at": started_at, "host": host}
     connection.execute(Q.attempt_is_running, values)
     connection.execute(Q.job_is_running, values)

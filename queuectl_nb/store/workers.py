@@ -18,12 +18,11 @@ __all__ = ["WorkerRow", "Workers"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A registered worker. ``boot`` names the boot and pid namespace in which ``pid`` means something."""
+    """A registered worker."""
 
     name: str
     pid: int | None
     host: str
-    boot: str
     pool: int
     queues: tuple[str, ...]
     started_at: float
@@ -38,9 +37,7 @@ class Workers:
         """Work on ``db``."""
         self.db = db
 
-    def register(  # noqa: PLR0913
-        self, hold: Callable[[str], bool], *, pool: int, host: str, boot: str, queues: Sequence[str], now: float
-    ) -> str:
+    def register(self, hold: Callable[[str], bool], *, pool: int, host: str, queues: Sequence[str], now: float) -> str:
         """Register a worker under the lowest free ``worker-N`` and return that name.
 
         ``hold(name)`` must take the name's lock, and tell whether it did: the lock is held before the row can be
@@ -59,7 +56,6 @@ class Workers:
                     "name": name,
                     "pid": None,
                     "host": host,
-                    "boot": boot,
                     "pool": pool,
                     "queues": json.dumps(list(queues)),
                     "now": now,
@@ -81,7 +77,7 @@ class Workers:
         """Return the registered workers, ``worker-2`` before ``worker-10``."""
         with self.db.read() as connection:
             found = [
-                WorkerRow(*(*row[:5], tuple(json.loads(row[5])), *row[6:])) for row in connection.execute(Q.worker_rows)
+                WorkerRow(*(*row[:4], tuple(json.loads(row[4])), *row[5:])) for row in connection.execute(Q.worker_rows)
             ]
         return sorted(found, key=lambda row: (len(row.name), row.name))
 

@@ -119,7 +119,7 @@ def test_a_lost_worker_is_found(wrong: Callable[..., Any], queue: Queue) -> None
         handles.append(handle)
         return True
 
-    queue.store.workers.register(hold, pool=1, host="here", boot="", queues=[], now=0.0)
+    queue.store.workers.register(hold, pool=1, host="here", queues=[], now=0.0)
     assert wrong() == {}
     os.close(handles[0])
     assert "worker-1" in wrong()["workers"]["finding"]

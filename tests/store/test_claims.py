@@ -80,7 +80,7 @@ def test_a_job_goes_to_one_worker(desk: Any) -> None:
 def test_the_last_jobs_are_shared_out(desk: Any) -> None:
     """With four workers registered nobody claims ahead what another could start: of eight waiting two at most."""
     for number in range(4):
-        desk.store.workers.register(lambda _: True, pool=number, host="h", boot="b", queues=(), now=desk.now)
+        desk.store.workers.register(lambda _: True, pool=number, host="h", queues=(), now=desk.now)
     desk.enqueue(*({"command": "x"} for _ in range(8)))
     assert [len(desk.claim(16)) for _ in range(9)] == [2, 1, 1, 1, 1, 1, 1, 0, 0]
 

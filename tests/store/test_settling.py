@@ -17,7 +17,7 @@ from queuectl_nb.model.outcome import (
     Signalled,
     TimedOut,
 )
-from queuectl_nb.store.claims import Ended, Held
+from queuectl_nb.store.claims import Ended, Held, Started
 
 ENDINGS: list[tuple[Outcome, str, str, int | None, str | None, str | None]] = [
     (Exited(0), "completed", "succeeded", 0, None, None),
@@ -103,7 +103,7 @@ def test_a_long_attempts_start_and_pid_are_recorded(desk: Any) -> None:
     """An attempt that runs on has its pid in the history, and its true start there and on the job."""
     desk.add("a")
     lease = desk.take("a")
-    desk.turn(started=[(lease, 77, desk.now + 0.5)])
+    desk.turn(started=[Started(lease, 77, desk.now + 0.5)])
     (attempt,) = desk.store.reading.attempts("a")
     assert (attempt.pid, attempt.started_at) == (77, desk.now + 0.5)
     assert desk.store.jobs.get("a").started_at == desk.now + 0.5
@@ -115,7 +115,7 @@ def test_a_long_attempts_start_and_pid_are_recorded(desk: Any) -> None:
 
 def test_a_worker_counts_what_it_has_done(desk: Any) -> None:
     """``jobs_done`` counts recorded endings; what came too late does not count."""
-    desk.store.workers.register(lambda _: True, pool=1, host="h", boot="b", queues=(), now=desk.now)
+    desk.store.workers.register(lambda _: True, pool=1, host="h", queues=(), now=desk.now)
     desk.add("a", "b")
     first, second = desk.claim(1) + desk.claim(1)
     desk.end(first)
@@ -156,6 +156,6 @@ def test_a_late_result_after_the_end_changes_nothing(desk: Any) -> None:
 def test_a_late_give_back_or_start_changes_nothing(desk: Any) -> None:
     """Neither giving back nor recording the start of an attempt that is not ours any more changes a row."""
     lease, before = _lose(desk)
-    desk.turn(back=[lease], started=[(lease, 1, 1.0)])
+    desk.turn(back=[lease], started=[Started(lease, 1, 1.0)])
     desk.turn(back=[Held(lease.seq, lease.job_id, lease.number, lease.token)])
     assert "\n".join(desk.dump()) == before

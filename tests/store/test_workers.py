@@ -10,10 +10,11 @@ import pytest
 
 from queuectl_nb.model.errors import BadInput, SpoiltSetting
 from queuectl_nb.model.settings import SETTINGS, Settings
+from queuectl_nb.store.claims import Started
 
 
 def _register(desk: Any, hold: Any = lambda _: True, **facts: Any) -> str:
-    values = {"pool": 1, "host": "here", "boot": "b", "queues": (), "now": desk.now, **facts}
+    values = {"pool": 1, "host": "here", "queues": (), "now": desk.now, **facts}
     return str(desk.store.workers.register(hold, **values))
 
 
@@ -79,7 +80,7 @@ def hold(name):
     held.append(handle)
     return True
 # go
-names = [store.workers.register(hold, pool=1, host="h", boot="b", queues=(), now=time.time()) for _ in range(5)]
+names = [store.workers.register(hold, pool=1, host="h", queues=(), now=time.time()) for _ in range(5)]
 print(*names)
 """
 
@@ -97,7 +98,7 @@ def test_a_workers_row(desk: Any) -> None:
     name = _register(desk, queues=["x", "y"])
     workers = desk.store.workers
     (row,) = workers.rows()
-    assert (row.name, row.pid, row.host, row.boot, row.pool, row.queues) == (name, None, "here", "b", 1, ("x", "y"))
+    assert (row.name, row.pid, row.host, row.pool, row.queues) == (name, None, "here", 1, ("x", "y"))
     assert (row.started_at, row.jobs_done, row.stop) == (desk.now, 0, None)
     workers.running(name, 77, desk.now + 1)
     assert [(row.pid, row.started_at) for row in workers.rows()] == [(77, desk.now + 1)]
@@ -118,7 +119,7 @@ def test_the_current_job_is_the_one_that_runs(desk: Any) -> None:
     first, second, third = desk.claim(3)
     assert first.job_id == "urgent"
     assert desk.store.workers.current_jobs() == {"worker-1": "urgent"}
-    desk.turn(started=[(second, 5, desk.now + 1)])
+    desk.turn(started=[Started(second, 5, desk.now + 1)])
     assert desk.store.workers.current_jobs() == {"worker-1": "old"}
     desk.turn(back=[first, third])
 

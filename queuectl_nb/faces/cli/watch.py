@@ -34,7 +34,7 @@ def watch(running: Running) -> int:
     """Tell what the workers do until they have ended; return the exit code of their pool."""
     pool = running.pool
     page = _Page()
-    page.write([f"Starting {running.count} worker(s)...", f"{len(pool.names)} worker(s) started."])
+    page.write(_beginning(running))
     if running.detach:
         page.write([f"[{name}] Starting..." for name in pool.names])
         return 0
@@ -52,6 +52,17 @@ def watch(running: Running) -> int:
         _warn(f"queuectl: the worker pool was ended by {signal.Signals(-code).name}\n")
         return BROKEN
     return code
+
+
+def _beginning(running: Running) -> list[str]:
+    pool = running.pool
+    if pool.dask is None:
+        return [f"Starting {running.count} worker(s)...", f"{len(pool.names)} worker(s) started."]
+    where = pool.dask.scheduler or "a cluster of its own on this host"
+    return [
+        f"Starting a dispatcher for {running.count} job(s) at a time on dask ({where})...",
+        f"{len(pool.names)} worker(s) started.",
+    ]
 
 
 def _batches(pool: Pool) -> Iterator[list[dict[str, Any]]]:

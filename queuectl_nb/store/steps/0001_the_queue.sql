@@ -104,7 +104,6 @@ CREATE TABLE workers (
     name TEXT PRIMARY KEY CHECK (length(name) > 0),
     pid INTEGER,
     host TEXT NOT NULL,
-    boot TEXT NOT NULL,  -- which boot and pid namespace the pid belongs to
     pool INTEGER NOT NULL,
     queues TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(queues)),  -- [] for all
     started_at REAL NOT NULL,

@@ -1,0 +1,107 @@
+"""Short jobs a second on a dask cluster: ours, every one durable, against ``client.map`` of ``subprocess.run``.
+
+The same cluster, the same `true`, in turn. Ours is the whole way: claimed, sent, started in a session of its own,
+output and attempt recorded with synchronous=FULL; the clock runs from ``resume`` of a paused queue, with a waiting
+dispatcher, until the last job is seen as completed. Theirs runs from ``client.map`` to the end of ``client.gather``,
+and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import measure
+
+from queuectl_nb import Queue
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from distributed import Client
+
+COMMAND = "true"
+BAR = 0.8
+
+
+def one(_number: int) -> tuple[int, bytes, bytes]:
+    """Run the command as people do on dask, and return what they want to know of it."""
+    done = subprocess.run(COMMAND, shell=True, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@contextmanager
+def cluster(workers: int, threads: int) -> Iterator[Client]:
+    """Give a client of a cluster of ``workers`` processes with ``threads`` each."""
+    try:
+        from distributed import Client, LocalCluster  # noqa: PLC0415 - an extra
+    except ImportError:
+        msg = "dask is not installed (pip install 'queuectl-nb[dask]')"
+        raise measure.Skipped(msg) from None
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=threads, dashboard_address=None, worker_dashboard_address=None
+        ) as local,
+        Client(local) as client,
+    ):
+        client.gather(client.map(one, range(4 * workers * threads), pure=False))  # everything is loaded
+        yield client
+
+
+@contextmanager
+def waiting(client: Client, count: int) -> Iterator[Queue]:
+    """Give a queue with a dispatcher on the client's cluster that has run a few jobs."""
+    with measure.scratch() as folder:
+        queue = Queue(Path(folder) / "queue.db")
+        with queue.start_workers(count, executor="dask", client=client, on_event=lambda _: None) as pool:
+            queue.enqueue_specs([measure.JobSpec(COMMAND) for _ in range(4 * count)])
+            queue.wait()
+            yield queue
+            pool.stop(now=True)
+        queue.close()
+
+
+def ours(queue: Queue, jobs: int) -> float:
+    """Return our jobs a second."""
+    queue.pause()
+    before = queue.counts()[measure.State.COMPLETED]
+    queue.enqueue_specs([measure.JobSpec(COMMAND) for _ in range(jobs)])
+    time.sleep(0.2)
+    began = time.perf_counter()
+    queue.resume()
+    measure.until_completed(queue, before + jobs)
+    return jobs / (time.perf_counter() - began)
+
+
+def theirs(client: Client, jobs: int) -> float:
+    """Return dask's."""
+    began = time.perf_counter()
+    client.gather(client.map(one, range(jobs), pure=False))
+    return jobs / (time.perf_counter() - began)
+
+
+def run(args: argparse.Namespace) -> list[measure.Row]:
+    """Measure both sides on one cluster."""
+    what = (
+        f"{args.jobs} jobs of `{COMMAND}` on {args.workers} dask workers of {args.threads} threads, against client.map"
+    )
+    try:
+        with cluster(args.workers, args.threads) as client, waiting(client, 2 * args.workers * args.threads) as queue:
+            found = measure.in_turn(args.rounds, lambda: ours(queue, args.jobs), lambda: theirs(client, args.jobs))
+    except measure.Skipped as lacking:
+        return [measure.Row(what, "-", f"≥ {BAR:g}", None, str(lacking))]
+    return [measure.versus(what, "jobs/s", *found, BAR, at_least=True)]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    return measure.options(__doc__, jobs=1000, workers=3, threads=2, rounds=5)
+
+
+if __name__ == "__main__":
+    sys.exit(measure.main(run, parser()))

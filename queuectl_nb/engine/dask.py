@@ -1,0 +1,354 @@
+"""Runs commands on dask's workers: many at a time, each sent to one agent, once.
+
+A dask *task* is a seat and not a job: dask decides where seats are and how many, its priorities and resources count,
+and a seat that it runs twice is only one seat more. A job goes to an agent in a letter when a seat is free. What became
+of it is told by the agent. An agent that is not heard of ends its jobs when the lease has run out; so an attempt is
+given up for lost when its end is proven, or that time is over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuectl_nb.engine import liveness, processes
+from queuectl_nb.engine.errand import Errand
+from queuectl_nb.engine.executor import LeaseLost, NoRoom
+from queuectl_nb.engine.guard import LASTS
+from queuectl_nb.engine.posts import AHEAD, Post
+from queuectl_nb.engine.steady import steady
+from queuectl_nb.model.outcome import Lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.report import Reporter
+    from queuectl_nb.engine.sent import Sent
+    from queuectl_nb.engine.wire import Wire
+    from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.spool import Spool
+
+__all__ = ["DaskCrew"]
+
+READ = 1024 * 1024
+"""Bytes of output asked for at once."""
+PAUSE = 0.5
+"""Seconds until a letter that failed is followed by another."""
+SCAN = 0.25
+"""Seconds between looks at all agents; those of which something is heard or told are looked at at once."""
+PROVE = 1.0
+"""Seconds between attempts to prove that what a lost agent ran is gone."""
+PATIENCE = 0.5
+"""Seconds that one such attempt takes at most."""
+
+
+class DaskCrew:
+    """The executor of a dispatcher. Only the dispatcher's thread calls it."""
+
+    def __init__(self, wire: Wire, spool: Spool, sent: Sent, report: Reporter, *, most: int) -> None:
+        """Send at most ``most`` jobs at a time over ``wire``; ``sent`` keeps which left."""
+        self.wire = wire
+        self.spool = spool
+        self.sent = sent
+        self.report = report
+        self.most = most
+        self.handle = wire.handle
+        self.posts: dict[str, Post] = {}
+        self.seats: dict[str, bool] = {}
+        """The seats that dask was asked for, and whether it has given a thread."""
+        self.rest_until = 0.0
+        self._runs: dict[str, Post] = {}
+        self._over: list[Errand] = []
+        self._lasting: list[Errand] = []
+        self._boot = liveness.boot()
+        self._workers: set[str] = set()
+        self._said: Settings | None = None
+        self._connected = True
+        self._open: set[Post] = set()
+        self._touched: set[Post] = set()
+        self._scan_at = 0.0
+
+    # ------------------------------------------------------------------ what the dispatcher asks
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are away."""
+        return len(self._runs)
+
+    def room(self) -> int:
+        """Return how many jobs may be started now."""
+        return min(self.most - len(self._runs), sum(post.room for post in self._open))
+
+    def wish(self, jobs: int) -> None:
+        """Let dask have as many seats for us as ``jobs``, those that run included, can use."""
+        want = min(jobs, self.most)
+        if want > len(self.seats) and steady() >= self.rest_until:
+            self.seats.update(dict.fromkeys(self.wire.seat(want - len(self.seats)), False))
+        elif want < len(self.seats):
+            unseated = [name for name, given in self.seats.items() if not given]
+            if spare := unseated[: len(self.seats) - want]:
+                self.wire.unseat(spare)
+                for name in spare:
+                    del self.seats[name]
+
+    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> Errand:
+        """Send a job to an agent with an idle seat, else to one whose jobs are short; call it while there is room.
+
+        Raises
+        ------
+        LeaseLost, NoRoom
+            Somebody else settled the attempt; it could not be written down that it leaves.
+        """
+        post = next((each for each in self._open if each.idle > 0), None) or next(iter(self._open), None)
+        if post is None:
+            raise NoRoom("no seat is free")  # noqa: EM101
+        if not ours():
+            raise LeaseLost
+        try:
+            self.sent.add(lease.token)
+        except OSError as error:
+            raise NoRoom(str(error)) from error
+        errand = Errand(lease, self.spool)
+        facts = {**lease._asdict(), "env": dict(lease.env), "kept_env": dict(lease.kept_env)}
+        post.jobs.append({"lease": facts, "max_retries": settings.max_retries})
+        post.runs[lease.token] = errand
+        self._runs[lease.token] = post
+        self._touch(post)
+        return errand
+
+    def end(self, errand: Errand, grace: float) -> None:
+        """Have an attempt ended: TERM to the whole tree, KILL after ``grace`` seconds."""
+        post = self._runs.get(errand.token)
+        if post is not None:
+            known = post.ends.get(errand.token)
+            post.ends[errand.token] = grace if known is None else min(grace, known)
+            self._touch(post)
+
+    def news(self) -> tuple[list[Errand], list[Errand]]:
+        """Take in what was told and return the attempts that are over, and those found to last."""
+        for kind, *facts in self.wire.take():
+            getattr(self, f"_hear_{kind}")(*facts)
+        over, self._over = self._over, []
+        lasting, self._lasting = self._lasting, []
+        return over, lasting
+
+    def tend(self, settings: Settings) -> float:
+        """Send what is due, give up what is lost; return the seconds until it wants to be called again."""
+        now = steady()
+        changed = settings != self._said
+        self._said = settings
+        if changed or now >= self._scan_at:
+            self._scan_at = now + SCAN
+            posts = list(self.posts.values())
+        else:
+            posts = list(self._touched)
+        self._touched.clear()
+        for post in posts:
+            self._tend(post, settings, now, changed=changed)
+        times = [at for post in posts if (at := post.due_at(settings.lease)) is not None]
+        return max(0.0, min(times, default=60.0) - now) if posts else SCAN
+
+    def _tend(self, post: Post, settings: Settings, now: float, *, changed: bool) -> None:
+        if self._connected and (post.due(now, settings.lease) or (changed and post.may_say)):
+            letter = post.letter(settings, now=now, changed=changed)
+            self.wire.send(post.address, post.agent, letter)
+        elif changed:
+            post.pass_on_at = 0.0
+        silent = (post.out is not None or post.doubt or not self._connected) and now >= post.lapse_at
+        if post.runs and (post.gone or silent):
+            self._give_up(post, now)
+        if post.gone and not post.runs:
+            self.posts.pop(post.agent, None)
+            self._open.discard(post)
+
+    def _touch(self, post: Post) -> None:
+        """Have the post looked at soon, and know whether it has room."""
+        self._touched.add(post)
+        if post.room and post.agent in self.posts:
+            self._open.add(post)
+        else:
+            self._open.discard(post)
+
+    def forget(self, open_tokens: Collection[str]) -> None:
+        """Drop what is remembered of all attempts but these: they are recorded."""
+        self.sent.tidy(open_tokens)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.wire.close()
+
+    # ------------------------------------------------------------------ what comes in
+
+    def _hear_up(self, workers: set[str]) -> None:
+        self._connected = True
+        self.rest_until = 0.0
+        self._hear_workers(workers)
+        for post in self.posts.values():
+            post.again_at = 0.0
+            self._touch(post)
+
+    def _hear_down(self, why: str) -> None:
+        self.report.warn(f"no connection to the dask scheduler ({why}); calling it again")
+        self._connected = False
+        self.seats.clear()
+        for post in self.posts.values():
+            for job in post.jobs:
+                self._finish(post, job["lease"]["token"], {"outcome": None, "why": "the scheduler is gone"})
+            post.jobs = []
+            if post.out is not None:
+                post.failed(post.out, steady(), 0.0)
+            post.doubt = True
+            self._touch(post)
+
+    def _hear_workers(self, workers: set[str]) -> None:
+        self._workers = workers
+        for post in self.posts.values():
+            if not post.gone and post.address not in workers:
+                post.gone = True
+                self._touch(post)
+
+    def _hear_seat(self, name: str, error: str | None) -> None:
+        given = self.seats.pop(name, True)
+        if error is not None and error != "cancelled" and not given:
+            self.report.warn(f"dask could not run a seat: {error}")
+            self.rest_until = steady() + PROVE
+
+    def _hear_event(self, message: Message) -> None:
+        post = self.posts.get(message["agent"])
+        if post is None:
+            if message["what"] not in ("seat", "left"):
+                return
+            post = self.posts[message["agent"]] = Post(message["agent"], message["address"])
+        post.hear(message)
+        what = message["what"]
+        if what == "seat" and message["seat"] in self.seats:
+            self.seats[message["seat"]] = True
+        elif what == "lasts":
+            self._lasts(post, message["token"], message["pid"], message["age"])
+        elif what == "grew":
+            self._grew(post, message)
+        elif what == "ended":
+            self._ended(post, message)
+        elif what == "look":
+            post.sent_at = float("-inf")
+        self._touch(post)
+
+    def _hear_answer(self, agent: str, letter: Message, answer: Message | Exception | None) -> None:
+        post = self.posts.get(agent)
+        if post is None:
+            return
+        self._take_answer(post, letter, answer)
+        self._touch(post)
+
+    def _take_answer(self, post: Post, letter: Message, answer: Message | Exception | None) -> None:
+        if isinstance(answer, Exception):
+            post.failed(letter, steady(), PAUSE)
+            return
+        post.answered(letter)
+        if answer is None:
+            post.gone = True  # another process has its address now
+            return
+        post.hear(answer)
+        for message in answer["ended"]:
+            self._ended(post, message)
+        for token, stream, offset, data in answer["pieces"]:
+            if (errand := post.runs.get(token)) is not None:
+                errand.piece(stream, offset, data)
+                self._ask_for_more(post, errand)
+        there = answer["there"]
+        for token, facts in there.items():
+            if facts is not None:
+                self._lasts(post, token, *facts)
+        for token in [token for token, seq in post.sent_with.items() if seq <= letter["seq"]]:
+            if token not in there and token in post.runs and post.runs[token].exit is None:
+                # it never arrived there, and would be refused now
+                self._finish(post, token, {"outcome": None, "why": "it did not arrive"})
+
+    def _hear_swept(self, agent: str, gone: bool) -> None:  # noqa: FBT001 - news, not a switch
+        post = self.posts.get(agent)
+        if post is not None and gone:
+            self._lose(post, proven=True)
+
+    # ------------------------------------------------------------------ attempts
+
+    def _lasts(self, post: Post, token: str, pid: int, age: float) -> None:
+        errand = post.runs.get(token)
+        if errand is not None and errand.started_at is None:
+            errand.lasts(pid, age, post.host)
+            post.ahead = 0
+            self._lasting.append(errand)
+
+    def _grew(self, post: Post, message: Message) -> None:
+        errand = post.runs.get(message["token"])
+        if errand is not None and errand.exit is None:
+            errand.take(message["stream"], message.get("offset", 0), message.get("data"), message["size"])
+            self._ask_for_more(post, errand)
+
+    def _ended(self, post: Post, message: Message) -> None:
+        """Take in the end of an attempt; what is not known any more was settled before."""
+        token = message["token"]
+        errand = post.runs.get(token)
+        if errand is None:
+            post.have.append(token)
+        elif errand.exit is None:
+            self._finish(post, token, message)
+            if (errand.ran or LASTS) < LASTS:
+                post.ahead = min(AHEAD, 2 * post.sitting, max(1, 2 * post.ahead))
+
+    def _finish(self, post: Post, token: str, message: Message) -> None:
+        errand = post.runs[token]
+        errand.end(message)
+        errand.host = post.host
+        if errand.whole:
+            self._close(post, errand)
+        else:
+            self._ask_for_more(post, errand)
+
+    def _ask_for_more(self, post: Post, errand: Errand) -> None:
+        """Ask for the next piece of output that is known to be there; an attempt that ended is over with its last."""
+        for stream, have in errand.have.items():
+            if have < errand.size[stream]:
+                post.reads[errand.token, stream] = [have, READ]
+        if errand.exit is not None and errand.whole:
+            self._close(post, errand)
+
+    def _close(self, post: Post, errand: Errand) -> None:
+        post.forget(errand.token)
+        post.have.append(errand.token)
+        self._runs.pop(errand.token, None)
+        self._over.append(errand)
+        self._touch(post)
+
+    def _give_up(self, post: Post, now: float) -> None:
+        """Prove that what a lost agent ran is gone, or wait until it must be; then its attempts are lost."""
+        tokens = [*post.runs, post.agent]
+        if now >= post.prove_at:
+            post.prove_at = now + PROVE
+            if post.boot == self._boot:
+                find = lambda: processes.holders(tokens, [])  # noqa: E731
+                if processes.end_all(find, PATIENCE, lambda: None):
+                    self._lose(post, proven=True)
+                    return
+            elif peers := [other for other in self._workers if other != post.address and _near(other, post.address)]:
+                self.wire.sweep(peers, post.agent, post.boot, tokens)
+        if now >= post.lapse_at:
+            self._lose(post, proven=False)
+
+    def _lose(self, post: Post, *, proven: bool) -> None:
+        why = "died" if post.gone else "was not heard of"
+        unsent = {job["lease"]["token"] for job in post.jobs}
+        post.jobs = []
+        for errand in list(post.runs.values()):
+            if errand.token in unsent:
+                errand.unstarted, errand.why = True, f"its dask worker {why}"
+            elif errand.exit is None:
+                errand.lose(Lost(f"dask worker {post.address}", why, not proven))
+            else:
+                errand.note = "the rest of its output was lost with its dask worker"
+            self._close(post, errand)
+
+
+def _near(one: str, other: str) -> bool:
+    """Tell whether two addresses are of one host."""
+    return one.rpartition(":")[0] == other.rpartition(":")[0]

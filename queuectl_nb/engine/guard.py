@@ -1,0 +1,263 @@
+"""A guard: a small process beside a dask worker that runs one command at a time for it, and outlives its death.
+
+It is to a dask worker what a worker of ours is to a pool: a subreaper, so that "no children at all" proves that nothing
+of a command is left. It ends what it runs when the dask worker dies (the socket closes) and when the dispatcher has not
+been heard of until the lease ran out. It knows nothing of the queue's file.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.engine.attendance import Attendance
+from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
+from queuectl_nb.engine.link import Link
+from queuectl_nb.engine.local import LocalExecutor
+from queuectl_nb.engine.orders import ORPHAN_GRACE
+from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree
+from queuectl_nb.engine.steady import steady
+from queuectl_nb.engine.waiter import Waiter
+from queuectl_nb.model.attempt import Lease
+from queuectl_nb.model.outcome import NotStarted, Returned
+from queuectl_nb.model.settings import Settings
+from queuectl_nb.store.spool import STREAMS, Spool
+from queuectl_nb.store.trim import trim
+
+if TYPE_CHECKING:
+    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.local import LocalRun
+    from queuectl_nb.model.attempt import Usage
+    from queuectl_nb.model.outcome import Outcome
+
+__all__ = ["INLINE", "LASTS", "PIECE", "Guard", "run_guard"]
+
+LASTS = 0.05
+"""Seconds after which a command is told to be running."""
+LOOK = 0.1
+"""Seconds between looks at what a command has printed."""
+TRIM = 1.0
+PIECE = 8 * 1024
+"""Most bytes of output that are told without being asked for."""
+INLINE = 16 * 1024
+"""Most bytes of output that come with the end of a command; more is left in files."""
+DEAF = 0.005
+"""Seconds from its start in which a command's end is waited for in the cheapest way."""
+
+
+class Guard:
+    """The process's whole life: :meth:`work` returns when the dask worker is gone or needs it no more."""
+
+    def __init__(self, link: Link, spool: Spool, executor: LocalExecutor) -> None:
+        """Run what ``link`` brings, its output in ``spool``."""
+        self.link = link
+        self.spool = spool
+        self.executor = executor
+        self.settings = Settings.of({})
+        self.until = 0.0
+        self.alone = False
+        """Whether the dask worker is gone."""
+        self.waiter = Waiter()
+        self.waiter.catch((signal.SIGCHLD, signal.SIGTERM))
+        self.waiter.add("link", link.socket.fileno())
+
+    def work(self) -> None:
+        """Run one command after another."""
+        while not self.alone:
+            names = self.waiter.wait(None)
+            self._hear_signals()
+            for message in self._messages() if "link" in names else ():
+                if message["what"] == "run":
+                    self._run(message)
+
+    def _messages(self) -> list[Message]:
+        found = self.link.receive()
+        self.alone = self.alone or found is None
+        return found or []
+
+    def _hear_signals(self) -> None:
+        """Take TERM for the dask worker's end: a batch system sends it to every process."""
+        self.alone = self.alone or signal.SIGTERM in self.waiter.signals
+        self.waiter.signals.clear()
+
+    def _heed(self, message: Message) -> None:
+        """Take in how long the dispatcher's word holds, and the settings of the moment."""
+        self.until = message["until"]
+        self.settings = self.settings._replace(**message["settings"])
+
+    # ------------------------------------------------------------------ one command
+
+    def _run(self, message: Message) -> None:
+        self._heed(message)
+        lease = Lease(**message["lease"])
+        if steady() >= self.until:
+            self._tell_end(lease.token, None, why="its dispatcher was not heard of")
+            return
+        try:
+            run = self.executor.start(lease, message["max_retries"], lambda: True)
+        except CannotStart as why:
+            self._tell_end(lease.token, NotStarted(str(why)))
+        except (NoRoom, LeaseLost) as why:
+            self._tell_end(lease.token, None, why=str(why) or "the last command still holds its output")
+        else:
+            self._attend(run)
+
+    def _attend(self, run: LocalRun) -> None:
+        """Watch over a command until nothing of it is left, and tell what becomes of it."""
+        attended, telling = Attendance(run), _Telling(self.link, run)
+        while not attended.step(self.settings, self._grace()):
+            if attended.lasts(time.monotonic()):
+                telling.look(self.settings.spool_limit)
+            if self.alone or steady() >= self.until:
+                attended.end(Returned("its dispatcher was not heard of"), self._grace())
+            self._sleep(attended, telling)
+        if self.alone:
+            return  # nobody to tell
+        usage = None if attended.exit is None else attended.exit.usage
+        self._tell_end(run.lease.token, attended.outcome, run=run, usage=usage, told=telling.told)
+
+    def _grace(self) -> float:
+        """Return the seconds from TERM to KILL: few where nobody waits for the command any more."""
+        lapsed = self.alone or steady() >= self.until
+        return min(self.settings.kill_grace, ORPHAN_GRACE) if lapsed else self.settings.kill_grace
+
+    def _sleep(self, attended: Attendance, telling: _Telling) -> None:
+        """Wait until the command ends, somebody speaks, or something is due."""
+        now = time.monotonic()
+        if attended.exit is None and now < attended.run.started + DEAF:
+            self.waiter.wait_for_child(attended.run.started + DEAF - now)
+            return
+        wake = telling.look_at
+        if not self.alone:
+            wake = min(wake, now + max(0.0, self.until - steady()))
+        at = attended.wake_at(self.settings)
+        if at is not None:
+            wake = min(wake, at)
+        names = self.waiter.wait(max(0.0, wake - now))
+        self._hear_signals()
+        if "link" not in names:
+            return
+        for message in self._messages():
+            if message["what"] == "heed":
+                self._heed(message)
+            elif message["what"] == "end":
+                attended.end(Returned(), min(message["grace"], self._grace()))
+        if self.alone:
+            self.waiter.drop(self.link.socket.fileno())
+
+    def _tell_end(  # noqa: PLR0913 - the facts of an end
+        self,
+        token: str,
+        outcome: Outcome | None,
+        *,
+        why: str | None = None,
+        run: LocalRun | None = None,
+        usage: Usage | None = None,
+        told: dict[str, int] | None = None,
+    ) -> None:
+        """Tell how it ended; ``outcome`` None means that it never started."""
+        message: Message = {"what": "ended", "token": token, "why": why, "outcome": None, "sizes": {}, "rest": {}}
+        if outcome is not None:
+            message["outcome"] = [type(outcome).__name__, [getattr(outcome, slot) for slot in type(outcome).__slots__]]
+        if run is not None:
+            message |= {"pid": run.pid, "ran": time.monotonic() - run.started}
+            message |= self._left_behind(run, told or {})
+        if usage is not None:
+            message["usage"] = [usage.user_cpu_s, usage.system_cpu_s, usage.max_rss_bytes]
+        self.link.send(message)
+
+    def _left_behind(self, run: LocalRun, told: dict[str, int]) -> Message:
+        """Return what the command printed and left as its result, as far as it is not told; the rest stays in files."""
+        token = run.lease.token
+        result, note = self.spool.result(token)
+        found: Message = {"result": result, "note": note, "rest": {}, "sizes": {}}
+        found["sizes"] = sizes = {stream: _size(path) for stream, path in run.paths.items()}
+        rest = {stream: size - told.get(stream, 0) for stream, size in sizes.items()}
+        if sum(rest.values()) > INLINE:
+            run.settle_in()
+            found["kept"] = True
+            return found
+        for stream, count in rest.items():
+            if count > 0:
+                found["rest"][stream] = [told.get(stream, 0), _read(run.paths[stream], told.get(stream, 0), count)]
+        if not run.named:
+            run.clear()
+        self.spool.remove(token)
+        return found
+
+
+class _Telling:
+    """Tells that a command lasts, and what it prints meanwhile."""
+
+    def __init__(self, link: Link, run: LocalRun) -> None:
+        self.link = link
+        self.run = run
+        self.told: dict[str, int] = dict.fromkeys(STREAMS, 0)
+        """Bytes of each stream that were sent along, without a gap from its beginning."""
+        self.look_at = run.started + LASTS
+        self._known = dict.fromkeys(STREAMS, 0)
+        self._said = False
+        self._trim_at = run.started + TRIM
+
+    def look(self, limit: int) -> None:
+        """Tell what is new, once in a while."""
+        now = time.monotonic()
+        if now < self.look_at:
+            return
+        self.look_at = now + LOOK
+        token = self.run.lease.token
+        if not self._said:
+            self._said = True
+            self.link.send({"what": "lasts", "token": token, "pid": self.run.pid, "age": now - self.run.started})
+        for stream, path in self.run.paths.items():
+            size = _size(path)
+            if size == self._known[stream]:
+                continue
+            message: Message = {"what": "grew", "token": token, "stream": stream, "size": size}
+            if self.told[stream] == self._known[stream] and size - self._known[stream] <= PIECE:
+                message |= {"offset": self.told[stream], "data": _read(path, self.told[stream], PIECE)}
+                size = message["size"] = message["offset"] + len(message["data"])
+                self.told[stream] = size
+            self._known[stream] = size
+            self.link.send(message)
+        if now >= self._trim_at:
+            self._trim_at = now + TRIM
+            trim(self.run.paths.values(), limit)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - a plain name
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: str, offset: int, count: int) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.pread(handle, count, offset)
+    finally:
+        os.close(handle)
+
+
+def run_guard(config: dict[str, Any]) -> int:
+    """Be a guard until the agent hangs up; ``config`` names its socket, its folder and the queue."""
+    become_subreaper()
+    if hasattr(signal, "sigtimedwait"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+    spool = Spool(Path(config["folder"]))
+    executor = LocalExecutor(spool, spool.slot("guard"), lambda _token: None, db=Path(config["db"]), environ=os.environ)
+    link = Link(socket.socket(fileno=config["link"]))
+    os.set_inheritable(config["link"], False)  # noqa: FBT003 - that is how it is called
+    try:
+        Guard(link, spool, executor).work()
+    except OSError:
+        kill_tree(lambda: descendants(os.getpid()))
+    except BaseException:
+        kill_tree(lambda: descendants(os.getpid()))  # nothing may stay without anybody who watches over it
+        raise
+    return 0

@@ -1,0 +1,115 @@
+"""Guards in the hands of an agent: started when needed, used again, let go when nobody sits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from queuectl_nb.engine.link import Link
+from queuectl_nb.engine.processes import TOKEN_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queuectl_nb.engine.link import Message
+
+__all__ = ["GuardHandle", "Guards"]
+
+
+class GuardHandle:
+    """A guard process and the link to it."""
+
+    def __init__(self, folder: str, db: str, mark: str) -> None:
+        """Start a guard with ``folder`` for its files; ``mark`` stands in its environment, so that it can be found."""
+        self.folder = folder
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - a plain name
+        ours, its = socket.socketpair()
+        config = {
+            "folder": folder,
+            "db": db,
+            "link": its.fileno(),
+            "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
+        }
+        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", entry, "guard", json.dumps(config)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(its.fileno(),),
+            env={**os.environ, TOKEN_VARIABLE: mark},
+            start_new_session=True,
+        )
+        its.close()
+        self.link = Link(ours)
+
+    def run(self, order: Message) -> Iterator[Message]:
+        """Have a command run and yield what the guard tells, its end last; without that end, the guard died."""
+        try:
+            self.link.send(order)
+        except OSError:
+            return
+        while (messages := self.link.receive()) is not None:
+            for message in messages:
+                yield message
+                if message["what"] == "ended":
+                    return
+
+    def tell(self, message: Message) -> None:
+        """Send a word while the command runs; a guard that is gone will be noticed elsewhere."""
+        with contextlib.suppress(OSError):
+            self.link.send(message)
+
+    def close(self) -> None:
+        """Let it go: it ends what it runs, and itself."""
+        self.link.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0)
+
+
+class Guards:
+    """The guards of one agent."""
+
+    def __init__(self, folder: str, db: str, mark: str) -> None:
+        """Give each guard a folder of its own in ``folder``."""
+        self.folder = folder
+        self._db = db
+        self._mark = mark
+        self._lock = threading.Lock()
+        self._idle: list[GuardHandle] = []
+        self._gone: list[GuardHandle] = []
+        self._made = 0
+
+    def take(self) -> GuardHandle:
+        """Return a guard that is free, a new one where none is."""
+        with self._lock:
+            while self._idle:
+                guard = self._idle.pop()
+                if guard.process.poll() is None:
+                    return guard
+                guard.close()
+            self._made += 1
+            number = self._made
+        return GuardHandle(f"{self.folder}/{number}", self._db, self._mark)
+
+    def give_back(self, guard: GuardHandle) -> None:
+        """Keep a guard for the next command."""
+        with self._lock:
+            self._idle.append(guard)
+
+    def drop(self, guard: GuardHandle) -> None:
+        """Let one go."""
+        with self._lock:
+            guard.close()
+            self._gone = [each for each in [*self._gone, guard] if each.process.poll() is None]  # reaps the ended ones
+
+    def close_idle(self) -> None:
+        """Let all go that run nothing."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for guard in idle:
+            self.drop(guard)

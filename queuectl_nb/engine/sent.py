@@ -1,0 +1,61 @@
+"""Which attempts a dispatcher has sent away, kept where kill -9 cannot reach it.
+
+Whoever settles in a dead dispatcher's place must know which of its attempts may have begun, on a host that it cannot
+look at. Each token is written to a file (a system call; the kernel keeps it) before the attempt leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+__all__ = ["Sent", "read_sent"]
+
+LONG = 4096
+"""Tokens after which the file is written anew with those that still count."""
+
+
+def _path(worker_dir: Path, name: str) -> Path:
+    return worker_dir / f"{name}.sent"
+
+
+class Sent:
+    """The writing side, in the dispatcher ``name``."""
+
+    def __init__(self, worker_dir: Path, name: str) -> None:
+        """Begin with an empty list: what the name's last owner held is settled."""
+        self._name = _path(worker_dir, name)
+        self._handle = self._open(self._name)
+        self._count = 0
+
+    @staticmethod
+    def _open(path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def add(self, token: str) -> None:
+        """Write down that an attempt is about to leave; raises OSError where that cannot be written."""
+        os.write(self._handle, f"{token}\n".encode("ascii"))
+        self._count += 1
+
+    def tidy(self, open_tokens: Collection[str]) -> None:
+        """Forget all but ``open_tokens``, once in a while."""
+        if self._count < LONG + 2 * len(open_tokens):
+            return
+        fresh = self._name.with_suffix(".new")
+        handle = self._open(fresh)
+        os.write(handle, "".join(f"{token}\n" for token in open_tokens).encode("ascii"))
+        fresh.rename(self._name)
+        os.close(self._handle)
+        self._handle, self._count = handle, len(open_tokens)
+
+
+def read_sent(worker_dir: Path, name: str) -> frozenset[str]:
+    """Return the tokens of the attempts that the dispatcher ``name`` sent away; empty for a worker of this host."""
+    try:
+        return frozenset(_path(worker_dir, name).read_text("ascii", "replace").split())
+    except OSError:
+        return frozenset()
