@@ -94,7 +94,7 @@ class Member:
 
     def succeed(self, other: Member) -> None:
         """Begin where ``other`` ended, which is not replaced itself."""
-        self._deaths, self.restart_at = other._deaths, other.restart_at  # noqa: SLF001 - of this class
+        self._deaths, self.restart_at = other._deaths, other.restart_at
         other.goodbye = True
 
     def _pause(self) -> float:
