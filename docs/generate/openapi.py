@@ -151,6 +151,9 @@ def _operation(path: str) -> dict[str, Any]:
         parameters.append({"name": name, "in": "query", "description": meaning, "schema": shape})
     codes = [code for code in ERRORS if code != "404" or "{job_id}" in path]
     answers: dict[str, Any] = {"200": {"description": summary, "content": {kind: {"schema": schema}}}}
+    if path.endswith("/log"):
+        size = {"description": "bytes of the stream so far; HEAD gives it alone", "schema": COUNT}
+        answers["200"]["headers"] = {"Log-Size": size}
     if kind == "application/json":
         answers["304"] = {"description": "nothing has changed since the copy that If-None-Match names"}
     answers |= {code: {"$ref": f"#/components/responses/{code}"} for code in codes}

@@ -65,16 +65,18 @@ def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, An
             yield attempt_json(attempt)
 
 
-def log(queue: Queue, job_id: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the next piece of a stream from byte ``offset``, the offset after it, and whether that was all.
+def log(queue: Queue, job_id: str, asked: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the next piece of a stream from byte ``offset``, and how many bytes the stream has so far.
 
-    A character that is not yet written whole is left to the next piece; what is no UTF-8 becomes U+FFFD.
+    The piece holds its text, the offset after it, and whether that was all. A character that is not yet written
+    whole is left to the next piece; what is no UTF-8 becomes U+FFFD.
     """
     offset = asked["offset"]
     attempt = queue.logs.attempt(job_id, asked["attempt"])
     if attempt is None:
-        return {"text": "", "offset": offset, "end": queue.store.jobs.get(job_id).at_rest}
+        return {"text": "", "offset": offset, "end": queue.store.jobs.get(job_id).at_rest}, 0
     piece = queue.logs.piece(attempt, asked["stream"], offset)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(piece.data, final=piece.end)
-    return {"text": text, "offset": piece.next - len(decoder.getstate()[0]), "end": piece.end}
+    shape = {"text": text, "offset": piece.next - len(decoder.getstate()[0]), "end": piece.end}
+    return shape, queue.logs.size(attempt, asked["stream"])

@@ -187,8 +187,10 @@ class JobLog(Api):
     async def get(self, job_id: str) -> None:
         """Send a piece of what an attempt wrote."""
         wanted = self.asked()
+        piece, size = await self.site.ask(lambda watch: bodies.log(watch.queue, job_id, wanted))
         self.set_header("Content-Type", JSON)
-        self.finish(json.dumps(await self.site.ask(lambda watch: bodies.log(watch.queue, job_id, wanted))))
+        self.set_header("Log-Size", str(size))
+        self.finish(json.dumps(piece))
 
     head = get
 

@@ -2,8 +2,9 @@
 
 /** The choice; `changed()` is called after each change of the reader's. */
 export class Selection {
-  constructor(changed) {
+  constructor(changed, multiple = true) {
     this.changed = changed;
+    this.multiple = multiple; // or one row at a time
     this.keys = new Set();
     this.active = null; // the key of the row the keyboard is on
     this.place = null; // and where it is, null outside the window
@@ -41,7 +42,8 @@ export class Selection {
   click(place, order, { shiftKey, ctrlKey, metaKey }) {
     const key = order.get(place);
     if (key === undefined) return;
-    if (shiftKey) this.extend(place, order);
+    if (!this.multiple) this.keys = new Set([key]);
+    else if (shiftKey) this.extend(place, order);
     else if (ctrlKey || metaKey) this.toggle(key);
     else this.keys = new Set([key]);
     this.go(place, key, shiftKey);
@@ -55,13 +57,13 @@ export class Selection {
       PageUp: from - page, Home: 0, End: space.total - 1 }; // prettier-ignore
     if (event.key in moves && space.total > 0) {
       const place = Math.max(0, Math.min(space.total - 1, moves[event.key]));
-      if (event.shiftKey) this.extend(place, order);
+      if (event.shiftKey && this.multiple) this.extend(place, order);
       else if (order.has(place) && !event.ctrlKey) this.keys = new Set([order.get(place)]);
       this.go(place, order.get(place) ?? null, event.shiftKey);
     } else if (event.key === " " && this.active !== null) {
       this.toggle(this.active);
       this.changed();
-    } else if (event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey)) {
+    } else if (this.multiple && event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey)) {
       this.keys = new Set(order.values());
       this.changed();
     } else if (event.key === "Escape" && this.keys.size) {

@@ -21,13 +21,13 @@ let tablesMade = 0;
  * choose all rows at hand, Escape none; Enter opens.
  */
 export class VirtualTable {
-  constructor(root, { columns, label = "Jobs", onWindow, onSort, onSelect = () => {}, onOpen = () => {} }) {
+  constructor(root, { columns, label = "Jobs", multiple = true, onWindow, onSort, onSelect = () => {}, onOpen = () => {} }) {
     tablesMade += 1;
     this.name = `qc-table-${tablesMade}`;
     this.columns = columns;
     this.tell = { onWindow, onSort, onSelect, onOpen };
     this.space = new RowSpace(ROW_HEIGHT);
-    this.selection = new Selection(() => this.chosen());
+    this.selection = new Selection(() => this.chosen(), multiple);
     this.rows = new Map(); // by key
     this.order = new Map(); // key by place
     this.nodes = new Map(); // by place
@@ -48,7 +48,7 @@ export class VirtualTable {
       role: "grid",
       tabindex: 0,
       "aria-label": label,
-      "aria-multiselectable": true,
+      "aria-multiselectable": this.selection.multiple,
       "aria-colcount": this.columns.length,
       "data-lm-suppress-shortcuts": true,
     });

@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,9 +47,18 @@ class WebServer:
     path: Path
     port: int = 0
     site: Site | None = None
-    _ready: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.start()
+
+    def restart(self) -> None:
+        """End it and start another in its place."""
+        self.close()
+        self.start()
+
+    def start(self) -> None:
+        """Start it; once more on the same port."""
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
         assert self._ready.wait(30)

@@ -98,14 +98,13 @@ def test_who_comes_back_gets_the_state_of_now(queue: Queue) -> None:
     client = Listening(server)
     last, _ = client.event()
     client.close()
-    server.close()
     queue.enqueue("true")
-    again = WebServer(queue.path, server.port)
+    server.restart()
     for seen in (last, "12345-0", "nonsense"):
-        client = Listening(again, Last_Event_ID=seen)
+        client = Listening(server, Last_Event_ID=seen)
         assert client.event()[1]["counts"]["pending"] == 1
         client.close()
-    again.close()
+    server.close()
 
 
 def test_silence_is_broken_by_comments(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:

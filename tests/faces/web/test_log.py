@@ -88,6 +88,7 @@ def test_a_large_log_comes_in_pieces(server: WebServer, bench: Bench) -> None:
     bench.start()
     job.wait(timeout=60)
     text, offset = followed(server, "/api/jobs/big/log")
+    assert int(server.ask("/api/jobs/big/log", method="HEAD").headers["Log-Size"]) == offset
     assert text == (line + "\n") * 9000
     assert offset == len(text.encode())
     assert len(server.ask("/api/jobs/big/log").body) < 2_000_000
