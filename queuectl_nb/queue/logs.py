@@ -120,14 +120,6 @@ class Logs:
         found = self.store.spool.piece(attempt.token, stream, max(0, size - count), count) if size else None
         return b"" if found is None else found[1]
 
-    def size(self, attempt: AttemptRecord, stream: str) -> int:
-        """Return the bytes of a stream so far, by which :meth:`piece` counts its offsets."""
-        spooled = self.store.spool.size(attempt.token, stream)
-        if spooled or attempt.outcome is None:
-            return spooled
-        kept = getattr(attempt, stream)
-        return len(kept.encode() if isinstance(kept, str) else kept or b"")
-
     def follow(self, job_id: str, number: int | None = None, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, until the job (or the given attempt) is over.
 
