@@ -1,7 +1,7 @@
 """Who looks at a dashboard: pages tell that they are there and whether it can be seen; one that falls silent has gone.
 
 Where nothing of the kernel's loop runs during a cell (an older kernel or JupyterLab), no page can be heard then: who
-looked when the cell began is taken to look on until it ends.
+looked when the cell began is taken to look on until it ends, and somebody is expected where a dashboard was just shown.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-__all__ = ["Audience"]
+__all__ = ["ANYBODY", "Audience"]
 
+ANYBODY = ""
+"""The name of a view that is expected and has not been heard yet."""
 SILENCE = 8.0
 """Seconds without a sign of life after which a page is taken for closed: three beats of it."""
 
@@ -31,17 +33,20 @@ class Audience:
         self._cell_began: float | None = None
         self._heard_in_cell = False
 
-    def heard(self, view: str, *, visible: bool) -> bool:
-        """Take a sign of life; return whether somebody looks who did not a moment ago."""
-        now = time.monotonic()
+    def expect(self) -> None:
+        """Expect a page: a dashboard is being shown."""
         with self._lock:
-            known = self._views.get(view)
-            self._views[view] = _View(now, visible)
+            self._views[ANYBODY] = _View(time.monotonic(), visible=True)
+
+    def heard(self, view: str, *, visible: bool) -> None:
+        """Take a sign of life."""
+        with self._lock:
+            self._views.pop(ANYBODY, None)
+            self._views[view] = _View(time.monotonic(), visible)
             if threading.current_thread() is threading.main_thread():
                 self._cell_began = None  # the main thread hears, so no cell holds it
             else:
                 self._heard_in_cell = True
-            return visible and not (known and known.visible and now - known.heard < SILENCE)
 
     def left(self, view: str) -> None:
         """Forget a view that was closed."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from queuectl_nb.faces.notebook.acts import Acts
-from queuectl_nb.faces.notebook.audience import Audience
+from queuectl_nb.faces.notebook.audience import ANYBODY, Audience
 from queuectl_nb.faces.notebook.controls import ALL, ALL_WORKERS, NEWEST, Bar, Chips, Form, Head, Workers, note
 from queuectl_nb.faces.notebook.feed import Feed
 from queuectl_nb.faces.notebook.panes import ChartPane, LogPane, TablePane
+from queuectl_nb.faces.notebook.subshells import hear_during_cells
 from queuectl_nb.forms.queuecard import queue_card, queue_lines
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.queue.watch import Watch
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dashboard", "close_all"]
 
+MOST_AT_FIRST = 40
+"""Rows that are sent to a page that has not said yet what it shows."""
 STILL = 20
 """Jobs that are shown where nothing is live."""
 
@@ -61,6 +64,8 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         )
         for name in ("queuectl-ui", "qc-dash"):
             self.add_class(name)
+        for widget in (self, *_below(self)):
+            hear_during_cells(widget)
         self._wire()
         self._listen_to_cells(listen=True)
         _open.add(self)
@@ -117,14 +122,12 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         view, kind = message.get("view", ""), message.get("kind")
         if kind == "bye":
             self.audience.left(view)
-        elif kind in ("beat", "hello", "window"):
-            fresh = self.audience.heard(view, visible=bool(message.get("visible", True)))
-            if kind != "beat":
-                facts = {key: message[key] for key in ("first", "count", "top")}
-                self.feed.do(lambda: self.feed.table.ask(view, **facts, anew=kind == "hello"))
-            elif fresh:
-                self.feed.do(self._nothing)
-            if message.get("visible", True):
+        elif kind == "beat":
+            visible = bool(message["visible"])
+            self.audience.heard(view, visible=visible)
+            facts = {key: message[key] for key in ("first", "count", "top", "anew")}
+            if visible:
+                self.feed.do(lambda: self.feed.table.ask(view, **facts))
                 self.table_pane.send({"kind": "pulse", "view": view})
         elif kind == "sort":
             self._want(sort=message["field"], reverse=bool(message["reverse"]))
@@ -138,10 +141,6 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.feed.do(lambda: self.feed.log.choose(self.feed.log.job_id, number))
         elif message.get("kind") == "hello":
             self.feed.do(self.feed.log.anew)
-
-    @staticmethod
-    def _nothing() -> None:
-        """Only look."""
 
     def _pick_state(self, state: str, *, pressed: bool) -> None:
         """Follow a chip: one is always pressed, and that is what is listed."""
@@ -232,6 +231,8 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - as IPython calls it
+        self.audience.expect()
+        self.feed.do(lambda: self.feed.table.ask(ANYBODY, first=0, count=MOST_AT_FIRST, top=True, anew=True))
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
         try:
             bundle["text/plain"] = queue_lines(*self._moment())

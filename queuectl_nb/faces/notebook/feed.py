@@ -76,7 +76,7 @@ class Feed:
         self._looked = 0.0
 
     def do(self, act: Callable[[], object]) -> None:
-        """Have the feed's thread run ``act`` soon, and look; a closed feed does nothing more."""
+        """Have the feed's thread run ``act`` soon, and look unless it gives False; a closed feed does nothing more."""
         self._inbox.put(act)
         with self._lock:
             if self._closed:
@@ -87,9 +87,8 @@ class Feed:
         self._wake.set()
 
     def wake(self) -> None:
-        """Look at once: something is there to be shown."""
-        self._looked = 0.0
-        self._wake.set()
+        """Look at once: something is there to be shown. Through the inbox, so that no look under way swallows it."""
+        self.do(lambda: None)
 
     def close(self) -> None:
         """End the thread, for good, and wait for it unless it is the caller's own."""
@@ -135,8 +134,8 @@ class Feed:
         """Do what was asked and show what is new; return after how many seconds to look again."""
         try:
             while not self._inbox.empty():
-                self._looked = 0.0
-                self._inbox.get()()
+                if self._inbox.get()() is not False:
+                    self._looked = 0.0
             if not looking:
                 self.table.keep([])
                 self._stamp = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.faces.notebook.audience import ANYBODY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +31,8 @@ FIELDS = (
 """What a row holds, in this order, behind its key; times in epoch seconds."""
 LONGEST = 240
 """Characters of a command that a row shows."""
+AGAIN = 1.0
+"""Seconds after which a page that cannot be heard is sent the same again: it may have come too late for it."""
 MOST = 200
 """Rows that a page may ask for at once."""
 ROWS_AT_FIRST = 40
@@ -41,6 +46,7 @@ class _Page:
     count: int = ROWS_AT_FIRST
     top: bool = True
     sent: int = 0
+    sent_at: float = 0.0
     has: dict[int, int] = field(default_factory=dict)
     shown: tuple[Any, ...] = ()
 
@@ -54,12 +60,16 @@ class TableFeed:
         self._pages: dict[str, _Page] = {}
         self._go_up = False
 
-    def ask(self, page: str, *, first: int, count: int, top: bool, anew: bool) -> None:
-        """Take a page's wish for another window; ``anew`` for one that has no rows yet."""
+    def ask(self, page: str, *, first: int, count: int, top: bool, anew: bool) -> bool:
+        """Take what a page shows; ``anew`` for one that has no rows yet. Return whether there is something to send."""
         known = self._pages.get(page)
+        fresh = known is None or anew
         if known is None or anew:
             known = self._pages[page] = _Page()
-        known.first, known.count, known.top = max(0, first), max(1, min(count, MOST)), top
+        wanted = (max(0, first), max(1, min(count, MOST)), top)
+        fresh = fresh or wanted != (known.first, known.count, known.top)
+        known.first, known.count, known.top = wanted
+        return fresh
 
     def keep(self, pages: Sequence[str]) -> None:
         """Forget all other pages: who comes back is sent everything."""
@@ -83,11 +93,15 @@ class TableFeed:
         keys = [job.seq for job in window.jobs]
         wanted = self._jobs.wanted
         shown = (window.total, window.first, keys, window.searching, window.still is None, wanted, self._go_up)
-        if not fresh and shown == page.shown:
+        again = name == ANYBODY and time.monotonic() - page.sent_at > AGAIN
+        if not fresh and shown == page.shown and not again:
             return None
+        page.sent_at = time.monotonic()
         page.shown = shown
         page.has = {job.seq: job.rev for job in window.jobs}
-        page.sent += 1
+        page.sent = 1 if name == ANYBODY else page.sent + 1
+        if name == ANYBODY:
+            fresh = list(window.jobs)  # who comes now has none of them
         return {
             "kind": "rows",
             "view": name,

@@ -38,8 +38,24 @@ class Page:
 
     def open(self) -> None:
         """Load the page."""
-        self.tell("hello", first=0, count=20, top=True)
+        self.look(anew=True)
         self.dashboard._from_log(None, {"kind": "hello"}, [])
+
+    def look(self, *, first: int = 0, top: bool = True, visible: bool = True, anew: bool = False) -> None:
+        """Give a sign of life."""
+        self.dashboard._from_table(
+            None,
+            {
+                "kind": "beat",
+                "view": self.view,
+                "visible": visible,
+                "first": first,
+                "count": 20,
+                "top": top,
+                "anew": anew,
+            },
+            [],
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the messages with rows for this page."""
@@ -105,7 +121,7 @@ def test_only_what_changed_is_sent(page: Page, queue: Queue) -> None:
 
 def test_nothing_is_sent_while_nobody_looks(page: Page, queue: Queue, dashboard: Dashboard) -> None:
     """A hidden page gets nothing, whatever happens; when it is seen again it gets all at once."""
-    page.tell("beat", visible=False)
+    page.look(visible=False)
     until(lambda: not dashboard.audience.views())
     turned = threading.Event()
     dashboard.feed.do(turned.set)
@@ -117,8 +133,7 @@ def test_nothing_is_sent_while_nobody_looks(page: Page, queue: Queue, dashboard:
         dashboard.feed.do(turned.set)
         assert turned.wait(20)
     assert len(page.table) == before
-    page.tell("beat")
-    page.tell("hello", first=0, count=20, top=True)
+    page.look()
     until(lambda: page.shown()[:1] == ["unseen"])
 
 
@@ -134,11 +149,25 @@ def test_a_page_that_was_closed_is_forgotten(page: Page, dashboard: Dashboard, m
     assert dashboard.feed.running
 
 
+def test_a_page_that_cannot_be_heard_yet_is_shown_something(
+    dashboard: Dashboard, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shown in a cell with more cells to come, the dashboard is alive before its page was ever heard."""
+    page = Page(dashboard, monkeypatch, "")
+    dashboard._repr_mimebundle_()
+    dashboard.audience.cell_begins()
+    until(lambda: page.shown() == ["c", "b", "a"])
+    queue.cancel("b")
+    until(lambda: page.shown() == ["b", "c", "a"])
+    assert {message["n"] for message in page.rows()} == {1}
+    assert len(page.rows()[-1]["rows"]) == 3
+
+
 def test_each_page_has_its_own_window(page: Page, dashboard: Dashboard) -> None:
     """Two pages of one dashboard scroll apart."""
-    dashboard._from_table(
-        None, {"kind": "hello", "view": "other", "visible": True, "first": 2, "count": 5, "top": False}, []
-    )
+    page.view = "other"
+    page.look(first=2, top=False)
+    page.view = "page"
     until(lambda: any(each["view"] == "other" and each["first"] == 2 for each in page.table if each["kind"] == "rows"))
     assert page.shown() == ["c", "b", "a"]
 
@@ -274,7 +303,7 @@ def test_closing_ends_the_thread(page: Page, dashboard: Dashboard) -> None:
     close_all()
     assert not dashboard.feed.running
     dashboard.close()
-    page.tell("hello", first=0, count=20, top=True)
+    page.look()
     assert not dashboard.feed.running
 
 
@@ -298,8 +327,9 @@ def test_who_looked_when_a_cell_began_looks_on(monkeypatch: pytest.MonkeyPatch) 
     now = [100.0]
     monkeypatch.setattr(audience_module.time, "monotonic", lambda: now[0])
     audience = Audience()
-    assert audience.heard("a", visible=True)
-    assert not audience.heard("a", visible=True)
+    audience.expect()
+    assert audience.views() == [audience_module.ANYBODY]
+    audience.heard("a", visible=True)
     audience.cell_begins()
     now[0] += 3600
     assert audience.views() == ["a"]

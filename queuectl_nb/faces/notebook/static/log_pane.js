@@ -48,6 +48,8 @@ class LogPane {
     this.log.say("Choose a job to see what it writes.");
     this.hear = (message) => this.take(message);
     model.on("msg:custom", this.hear);
+    // the first words may wait behind a cell that runs; later ones may not
+    this.greeting = setInterval(() => model.send({ kind: "hello" }), 700);
     model.send({ kind: "hello" });
   }
 
@@ -59,6 +61,7 @@ class LogPane {
 
   take(message) {
     if (message.kind !== "log") return;
+    clearInterval(this.greeting);
     if (message.reset) {
       this.log.reset();
       setText(this.title, message.job ? `Log of ${visible(message.job)}` : "Log");
@@ -86,6 +89,7 @@ class LogPane {
 
   close() {
     this.model.off("msg:custom", this.hear);
+    clearInterval(this.greeting);
     this.log.close();
   }
 }

@@ -2,15 +2,18 @@
 // so when its kernel is gone.
 
 const BEAT = 2500; // milliseconds between two signs of life of the page
+const FIRST_BEATS = [0, 150, 500, 1200]; // a page's first words may wait behind a cell that runs; later ones may not
 const SILENCE = 10000; // milliseconds without a word of the kernel after which the page says so
 
 /**
  * Keep up the exchange for one view. `model` is the widget's, `root` the view's element; `onState(state)` is told
- * "live", "waiting" (the kernel does not answer, it may be busy) or "gone". Messages to the kernel go through `send`.
+ * "live", "waiting" (the kernel does not answer, it may be busy) or "gone". Messages to the kernel go through `send`;
+ * `facts()` is what each sign of life tells besides.
  */
 export class Pulse {
-  constructor(model, root, onState) {
+  constructor(model, root, onState, facts) {
     this.model = model;
+    this.facts = facts;
     this.root = root;
     this.onState = onState;
     this.view = Math.random().toString(36).slice(2, 12);
@@ -28,7 +31,8 @@ export class Pulse {
     watcher.observe(root);
     this.closers.push(() => watcher.disconnect());
     const timer = setInterval(() => this.beat(), BEAT);
-    this.closers.push(() => clearInterval(timer));
+    const first = FIRST_BEATS.map((wait) => setTimeout(() => this.beat(), wait));
+    this.closers.push(() => [timer, ...first].forEach(clearTimeout));
     const life = () => setTimeout(() => this.judge()); // the view is marked in the same moment
     model.on("comm_live_update", life);
     this.closers.push(() => model.off("comm_live_update", life));
@@ -55,7 +59,7 @@ export class Pulse {
     const visible = this.visible;
     if (visible && !this.seen && this.state !== "gone") this.heard = Date.now(); // nothing was expected until now
     this.seen = visible;
-    this.send({ kind: "beat", visible });
+    this.send({ kind: "beat", visible, ...this.facts() });
     this.judge();
   }
 

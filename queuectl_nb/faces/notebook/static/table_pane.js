@@ -32,51 +32,44 @@ class TablePane {
     this.said = el("div", { class: "qc-said", role: "status" });
     const grid = el("div");
     this.top = el("button", { type: "button", class: "qc-link", hidden: true, text: "Back to the newest" });
-    this.top.addEventListener("click", () => {
-      this.table.update({ top: true });
-      this.ask(this.table.asked, true);
-    });
+    this.top.addEventListener("click", () => this.table.update({ top: true }));
     root.classList.add("qc-table-pane");
     const line = el("div", { class: "qc-table-line" }, this.said, this.status, this.top);
     root.replaceChildren(this.banner, grid, line);
     this.table = new VirtualTable(grid, {
       columns: COLUMNS,
       label: "Jobs; arrows move, Space chooses, Enter opens the log",
-      onWindow: (range) => this.ask(range),
+      onWindow: () => this.pulse && this.pulse.beat(),
       onSort: (field, reverse) => this.send({ kind: "sort", field, reverse }),
       onSelect: (keys, active) => this.send({ kind: "select", keys, active }),
       onOpen: () => this.frame()?.querySelector(".qc-log")?.focus(),
     });
     this.hear = (message) => this.take(message);
     model.on("msg:custom", this.hear);
-    this.pulse = new Pulse(model, root, (state) => this.live(state));
-    this.ask(this.table.asked, true);
+    this.anew = true; // until the first rows have come, and after a message was lost
+    const facts = () => ({ ...this.table.asked, anew: this.anew });
+    this.pulse = new Pulse(model, root, (state) => this.live(state), facts);
   }
 
   send(message) {
     this.pulse.send(message);
   }
 
-  /** Ask for a window; with `hello` for all of its rows, as a page does that has just been loaded. */
-  ask({ first, count: wanted, top }, hello = false) {
-    if (!this.pulse) return;
-    this.send({ kind: hello ? "hello" : "window", visible: this.pulse.visible, first, count: wanted, top });
-    if (hello) this.awaiting = true;
-  }
-
   take(message) {
-    if (message.view !== undefined && message.view !== this.pulse.view) return;
+    if (message.view && message.view !== this.pulse.view) return; // one without a name is for whoever is there
     this.pulse.hear();
     if (message.kind === "rows") this.takeRows(message);
     else if (message.kind === "said") this.say(message.text, message.bad);
   }
 
   takeRows(message) {
-    if (message.n !== 1 && (this.awaiting || message.n !== this.count + 1)) {
-      if (!this.awaiting) this.ask(this.table.asked, true); // a message was lost: all rows anew
+    if (message.n !== 1 && message.n !== this.count + 1) {
+      if (this.anew) return;
+      this.anew = true;
+      this.pulse.beat();
       return;
     }
-    this.awaiting = false;
+    this.anew = !message.view;
     this.count = message.n;
     const rows = message.rows.map(([key, ...values]) => [
       key,
