@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from docs.generate.schemas import schemas
@@ -14,7 +15,7 @@ from queuectl_nb.store.spool import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["file", "openapi"]
+__all__ = ["file", "openapi", "table"]
 
 SHAPES = ("job", "attempt", "worker", "status", "stats", "job-with-history")
 NULLABLE_TEXT = {"type": ["string", "null"]}
@@ -183,3 +184,13 @@ def _reference(target: str) -> str:
 def file() -> str:
     """Return the description as the file that the server sends."""
     return json.dumps(openapi(), indent=1) + "\n"
+
+
+def table() -> str:
+    """Return the addresses as a table: what each answers, and what may be asked."""
+    rows = ["| address | answers | parameters |", "| --- | --- | --- |"]
+    for path, (summary, _, _) in BODIES.items():
+        asked = "; ".join(f"`{name}`: {meaning}" for name, (_, meaning) in QUERY.get(path, {}).items())
+        answers = re.sub(r"'(\w+)'", r"`\1`", summary)
+        rows.append(f"| `{path}` | {answers} | {asked} |")
+    return "\n".join(rows)

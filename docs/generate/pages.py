@@ -28,6 +28,7 @@ TOPIC_PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "exit-codes": {"exit-codes": tables.exit_codes},
     "fields": {"fields": fields.sections},
     "events": {"events": fields.event_sections},
+    "web": {"api": openapi.table},
 }
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"verbs": tables.verbs, "states": tables.states, "topics": tables.topics},

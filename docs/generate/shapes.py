@@ -155,6 +155,7 @@ EVENTS = {
         (Field("workers", {"type": "array", "items": TEXT}, "their names"), Field("pid", WHOLE, "the pool's process")),
     ),
     "worker_started": ("a worker's process was started", (_WORKER, Field("pid", WHOLE, "its process"))),
+    "connected": ("a dispatcher has reached its dask cluster", (_WORKER,)),
     "started": (
         "an attempt begins",
         (

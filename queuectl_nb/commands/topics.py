@@ -21,6 +21,8 @@ TOPICS = (
     "events",
     "exit-codes",
     "notebook",
+    "web",
+    "cluster",
     "limits",
 )
 """In the order in which people meet them."""
