@@ -122,6 +122,9 @@ def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
         seen: set[str] = set()
         for section in source[0].split("\n## ")[1:]:
             entries = [entry for entry in links(section, page) if entry not in seen]
+            if section.startswith("Tutorial"):  # a notebook that was just added is there, if not yet introduced
+                every = (f"/notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("*.ipynb")))
+                entries += [entry for entry in every if entry not in entries]
             seen.update(entries)
             source[0] += toctree(entries, section.split("\n")[0])
     elif page == "docs/decisions/README":
