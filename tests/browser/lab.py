@@ -48,8 +48,8 @@ def find_chromium() -> str | None:
 class LabServer:
     """A JupyterLab server on a free port of loopback; everything that it writes is below ``home``."""
 
-    def __init__(self, home: Path) -> None:
-        """Start it, and wait until it answers."""
+    def __init__(self, home: Path, *flags: str) -> None:
+        """Start it, with more ``flags``, and wait until it answers."""
         self.root = home / "work"
         self.queue = home / "queue.db"
         self.token = secrets.token_hex(16)
@@ -85,6 +85,7 @@ class LabServer:
                     *FLAGS,
                     f"--IdentityProvider.token={self.token}",
                     f"--ServerApp.root_dir={self.root}",
+                    *flags,
                 ],
                 env=environment,
                 cwd=self.root,

@@ -1,0 +1,73 @@
+// A JupyterLab extension as it stands: a tile in the launcher and a command in the palette that open queuectl's page.
+// JupyterLab takes extensions as module federation containers, objects with init(scope) and get(module); this is one,
+// written by hand, so that nothing has to be built. What it needs of JupyterLab it takes from the shared scope.
+(() => {
+  const COMMAND = "queuectl:open";
+  const ICON =
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0a58ca"/>' +
+    '<g fill="#fff"><rect x="7" y="8" width="18" height="4" rx="2"/><rect x="7" y="14" width="13" height="4" rx="2"/>' +
+    '<rect x="7" y="20" width="8" height="4" rx="2"/><path d="M19 19.5v6.2a.6.6 0 0 0 .9.5l5.2-3.1a.6.6 0 0 0 0-1l-5.2-3.1a.6.6 0 0 0-.9.5z"/></g></svg>';
+  let shared = {};
+
+  /** Return one of JupyterLab's own packages; undefined where this application has none of that name. */
+  async function lab(name) {
+    const versions = Object.values(shared[name] ?? {});
+    const found = versions.find(({ loaded }) => loaded) ?? versions[0];
+    return found && (await found.get())();
+  }
+
+  async function extension() {
+    const [application, apputils, launchers, components] = await Promise.all(
+      ["application", "apputils", "launcher", "ui-components"].map((name) => lab(`@jupyterlab/${name}`)),
+    );
+    const icon = new components.LabIcon({ name: "queuectl:icon", svgstr: ICON });
+    const wanted = [apputils.ICommandPalette, launchers?.ILauncher, application?.ILayoutRestorer].filter(Boolean);
+
+    function activate(app, ...given) {
+      const of = (token) => (token ? given[wanted.indexOf(token)] : null);
+      const tracker = new apputils.WidgetTracker({ namespace: "queuectl" });
+      let tab = null;
+
+      function make() {
+        const content = new apputils.IFrame({ sandbox: ["allow-scripts", "allow-same-origin"] });
+        content.url = new URL("queuectl/", new URL(app.serviceManager.serverSettings.baseUrl, location.href)).href;
+        content.node.querySelector("iframe")?.setAttribute("title", "queuectl");
+        const widget = new apputils.MainAreaWidget({ content });
+        widget.id = "queuectl-page";
+        widget.toolbar.hide(); // the page has its own
+        Object.assign(widget.title, { label: "queuectl", caption: "The job queue, live", icon, closable: true });
+        return widget;
+      }
+
+      app.commands.addCommand(COMMAND, {
+        label: (given) => (given.isPalette ? "Open the job queue (queuectl)" : "queuectl"),
+        caption: "The job queue, live",
+        icon: (given) => (given.isPalette ? undefined : icon),
+        execute: () => {
+          if (tab === null || tab.isDisposed) {
+            tab = make();
+            void tracker.add(tab);
+          }
+          if (!tab.isAttached) app.shell.add(tab, "main");
+          app.shell.activateById(tab.id);
+        },
+      });
+      of(apputils.ICommandPalette)?.addItem({ command: COMMAND, category: "Other", args: { isPalette: true } });
+      of(launchers?.ILauncher)?.add({ command: COMMAND, category: "Other", rank: 10 });
+      void of(application?.ILayoutRestorer)?.restore(tracker, { command: COMMAND, name: () => "queuectl" });
+    }
+
+    return { id: "queuectl-nb:page", description: "Opens queuectl's page.", autoStart: true, optional: wanted, activate };
+  }
+
+  globalThis._JUPYTERLAB ??= {};
+  globalThis._JUPYTERLAB["queuectl-nb"] = {
+    init(scope) {
+      shared = scope;
+    },
+    async get() {
+      const exports = { __esModule: true, default: await extension() };
+      return () => exports;
+    },
+  };
+})();

@@ -1,0 +1,81 @@
+"""The page inside JupyterLab, below a hub's prefix: from launcher and palette, in a tab, in Jupyter's colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
+
+import pytest
+
+import queuectl_nb
+from queuectl_nb.queue import Queue
+from tests.browser.lab import PATIENCE, THEMES, LabServer
+from tests.engine.bench import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import FrameLocator, Page
+
+PACKAGE = Path(queuectl_nb.__file__).parent
+PREFIX = "/user/ada/"
+
+
+@pytest.fixture(scope="module")
+def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """Return a JupyterLab as a hub starts one, with this checkout's extensions however the package is installed."""
+    home = tmp_path_factory.mktemp("hub")
+    folder = home / "share/labextensions"
+    folder.mkdir(parents=True)
+    (folder / "queuectl-nb").symlink_to(PACKAGE / "faces/web/labextension")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(home / "share"))
+        patch.setenv("JUPYTER_CONFIG_PATH", str(PACKAGE.parent / "jupyter-config"))
+        server = LabServer(home, f"--ServerApp.base_url={PREFIX}")
+    yield server
+    server.close()
+
+
+def queue_page(page: Page) -> FrameLocator:
+    """Return what the tab shows, once it is live."""
+    frame = page.frame_locator("#queuectl-page iframe")
+    frame.locator("#live[data-kind=live]").wait_for()
+    return frame
+
+
+def saved_layout(hub: LabServer) -> str:
+    """Return the layout as JupyterLab has saved it; it does so a while after it changed."""
+    with urlopen(f"{hub.url}lab/api/workspaces/default?token={hub.token}", timeout=30) as answer:  # noqa: S310 - ours
+        text: str = answer.read().decode()
+        return text
+
+
+def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, pictures: Path) -> None:
+    """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_default_timeout(PATIENCE)
+    queue = Queue(hub.queue)
+    queue.enqueue("echo hello", id="from-the-notebook")
+    assert hub.url.endswith(PREFIX)
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{hub.url}lab?token={hub.token}&reset")
+    page.locator(".jp-LauncherCard", has_text="queuectl").click()
+    frame = queue_page(page)
+    frame.locator("#jobs-table .qc-row", has_text="from-the-notebook").wait_for()
+    queue.cancel("from-the-notebook")
+    frame.locator("#jobs-table .qc-is-cancelled").wait_for()
+    page.screenshot(path=pictures / "page-in-lab.png", animations="disabled")
+    change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+    page.evaluate(change, THEMES["dark"])
+    frame.locator("html[data-theme=dark]").wait_for(state="attached")
+    page.evaluate("() => window.jupyterapp.commands.execute('queuectl:open').then(() => null)")
+    assert page.locator("#queuectl-page").count() == 1
+    labels = page.evaluate("() => window.jupyterapp.commands.label('queuectl:open', { isPalette: true })")
+    assert labels == "Open the job queue (queuectl)"
+    until(lambda: "queuectl:queuectl" in saved_layout(hub))
+    page.goto(f"{hub.url}lab")
+    queue_page(page)
+    queue.close()
+    assert complaints == []
