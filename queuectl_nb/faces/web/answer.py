@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -94,21 +95,35 @@ class Api(Answer):
     questions: ClassVar[Mapping[str, Question]] = {}
     """The query parameters that it takes, beside ``token``."""
 
+    _asking: asyncio.Future[tuple[str, str | None]] | None = None
+
     def asked(self) -> dict[str, Any]:
         """Return the values of the query parameters, checked."""
         given = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
         return asked(self.questions, given)
 
     async def reply(self, make: Callable[[Watch], Any], *, slow: bool = False) -> None:
-        """Answer with what ``make`` gives for the queue; 304 where nothing was written since the client's copy."""
+        """Answer with what ``make`` gives for the queue; 304 where nothing was written since the client's copy.
+
+        A look that has not begun when the client goes is not carried out: who types asks for each letter.
+        """
         known = self.request.headers.get("If-None-Match", "")
 
         def look(watch: Watch) -> tuple[str, str | None]:
             tag = etag(watch, watch.stamp())
             return tag, None if tag in known else json.dumps(make(watch))
 
-        tag, body = await self.site.ask(look, slow=slow)
+        self._asking = asyncio.ensure_future(self.site.ask(look, slow=slow))
+        try:
+            tag, body = await self._asking
+        except asyncio.CancelledError:
+            return
         self.answer(tag, body)
+
+    def on_connection_close(self) -> None:
+        """Drop the question of who has gone."""
+        if self._asking is not None:
+            self._asking.cancel()
 
     def answer(self, tag: str, body: str | None) -> None:
         """Send a JSON text under its tag, or that the client has it already."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
 from queuectl_nb.faces.web.questions import cursor, cursor_text
+from queuectl_nb.faces.web.site import SEARCHERS
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import State
 from tests.engine.bench import until
+from tests.faces.web.conftest import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from queuectl_nb.queue import Queue
     from tests.conftest import Ran
@@ -236,6 +241,39 @@ def test_what_a_client_has_is_not_sent_again(server: WebServer, queue: Queue, ta
         return got if got.status == 200 else None
 
     assert until(anew).body != first.body  # statistics rest for a moment
+
+
+def test_a_search_that_nobody_waits_for_is_not_made(
+    server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind searches that take long, one whose client has gone is dropped; nobody after it waits for it."""
+    queue.enqueue("true", id="a")
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def long(_: object) -> None:
+        begun.release()
+        release.wait(30)
+
+    site = server.site
+    assert site is not None
+    looks = [server.on_loop(lambda: asyncio.ensure_future(site.ask(long, slow=True))) for _ in range(SEARCHERS)]
+    for _ in looks:
+        assert begun.acquire(timeout=30)
+    submitted: list[Future[Any]] = []
+    submit = site._searchers.submit
+
+    def recorded(*args: Any) -> Future[Any]:
+        submitted.append(submit(*args))
+        return submitted[-1]
+
+    monkeypatch.setattr(site._searchers, "submit", recorded)
+    connection = server.connect()
+    connection.request("GET", "/api/jobs?q=a", headers={"Authorization": f"Bearer {TOKEN}"})
+    (work,) = until(lambda: submitted)
+    connection.close()
+    until(work.cancelled)
+    release.set()
+    assert server.ask("/api/jobs?q=a").json["jobs"][0]["id"] == "a"
 
 
 def test_another_queue_has_other_tags(server: WebServer, queue: Queue) -> None:
