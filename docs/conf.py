@@ -63,6 +63,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
+maximum_signature_line_length = 90
 nitpick_ignore_regex = [("py:.*", r"(?!queuectl_nb).*")]  # names of others: their inventories are on the network
 
 # -- looks

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import queuectl_nb
 from queuectl_nb.queue.batch import Batch
+from queuectl_nb.queue.plot import Plot
 from queuectl_nb.queue.pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["members", "tables"]
 
-CLASSES = (queuectl_nb.Queue, queuectl_nb.Job, Batch, WorkerPool)
+CLASSES = (queuectl_nb.Queue, queuectl_nb.Job, Batch, WorkerPool, Plot)
 """What a Python user holds, in the order of the page."""
 
 

@@ -2,7 +2,8 @@
 
 ``<!-- not run: WHY -->`` leaves the next block out; ``<!-- file: NAME -->`` makes a file of it; ``<!-- terminal -->``
 runs its command in a second terminal, which stays open; ``<!-- exit code: N -->`` is how its last command ends;
-``<!-- output -->`` says that it shows what the block before it printed.
+``<!-- output -->`` says that it shows what the block before it printed, ``<!-- terminal shows -->`` what the second
+terminal shows by then. ``<!-- given: NAME: TEXT -->`` is a file that is there already.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["LANGUAGES", "RUN", "Block", "blocks_of", "commands_of"]
 RUN = ("bash", "console", "python", "ipython")
 LANGUAGES = (*RUN, "text", "json", "mermaid", "sql", "csv")
 """What a block may be; a page that calls a shell block otherwise could hide it from the test."""
-_MARK = re.compile(r"<!-- (not run|file|terminal|exit code|output)(?:: (.*?))? -->", re.DOTALL)
+_MARK = re.compile(r"<!-- (not run|file|terminal shows|terminal|given|exit code|output)(?:: (.*?))? -->", re.DOTALL)
 
 
 @dataclass

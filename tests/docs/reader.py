@@ -34,11 +34,12 @@ _CHANGING = [
     (re.compile(r"\d+(\.\d+)? [KMG]?i?B\b"), "SIZE"),
     (re.compile(r"\d+\.\d+( seconds| completed a minute)"), "N"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "TOKEN"),
+    (re.compile(r"\bworker-\d+\b"), "WORKER"),
     (re.compile(r"\b\d{3,7}\b"), "N"),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r" *\n"), "\n"),
 ]
-"""What is another at each run: times, sizes, durations, tokens, process ids; blanks align what changes."""
+"""What is another at each run: times, sizes, durations, tokens, who took a job, process ids; blanks align all that."""
 
 
 def agrees(shown: str, real: str) -> bool:
@@ -94,17 +95,25 @@ class Reader:
 
     def read(self, block: Block) -> None:
         """Do what a block shows."""
+        if "given" in block.marks:
+            name, _, text = block.marks["given"].partition(": ")
+            (self.project / name).write_text(text + "\n", "utf-8")
         if "not run" in block.marks:
             assert len(block.marks["not run"]) > 10, f"{block.where}: say why it is not run"
         elif "file" in block.marks:
-            path = self.project / block.marks["file"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, "utf-8")
+            (self.project / block.marks["file"]).write_text(block.text, "utf-8")
         elif "output" in block.marks:
             self.compare(block, block.text, self.last)
+        elif "terminal shows" in block.marks:
+            self.look(block, f"...{block.text.strip()}...")
         elif "terminal" in block.marks:
             self.open(block)
-        elif block.language in ("python", "ipython"):
+        else:
+            self.run(block)
+
+    def run(self, block: Block) -> None:
+        """Type a block's commands, or run it as a cell."""
+        if block.language in ("python", "ipython"):
             self.last = self.cell(block)
         elif block.language == "bash":
             self.last = self.type(block, block.text, self.expected(block))
@@ -167,10 +176,15 @@ class Reader:
                 start_new_session=True,
             )
         self.terminals.append(process)
+        self.look(block, command.shown.strip() + "...")
+
+    def look(self, block: Block, shown: str) -> None:
+        """Wait until the newest terminal shows this."""
+        log = self.home / f".terminal-{len(self.terminals) - 1}"
         deadline = time.monotonic() + PATIENCE
-        while not agrees(command.shown.strip() + "...", log.read_text("utf-8")):
-            if time.monotonic() > deadline or process.poll():
-                self.compare(block, command.shown, log.read_text("utf-8"))
+        while not agrees(shown, log.read_text("utf-8")):
+            if time.monotonic() > deadline or self.terminals[-1].poll():
+                self.compare(block, shown, log.read_text("utf-8"))
             time.sleep(0.05)
 
     def cell(self, block: Block) -> str:

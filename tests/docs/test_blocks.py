@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGES = [
+    ROOT / "README.md",
     *sorted((ROOT / "docs/tutorial").glob("*.md")),
     *sorted((ROOT / "docs/how-to").glob("*.md")),
     ROOT / "docs/reference/python.md",
@@ -22,8 +24,12 @@ PAGES = [
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Return a reader at a desk of their own."""
+def reader(tmp_path: Path, template_path: Path) -> Iterator[Reader]:
+    """Return a reader at a desk of their own, whose queue was made at an earlier use: making one takes a second."""
+    data = tmp_path / "home/.local/share/queuectl"
+    data.mkdir(parents=True, mode=0o700)
+    shutil.copyfile(template_path, data / "queue.db")
+    (data / "queue.db").chmod(0o600)
     found = Reader(tmp_path / "home")
     yield found
     found.leave()
@@ -54,6 +60,7 @@ def test_pages_show_something_to_run() -> None:
         ("first\n...\nlast", "first\nsecond\nthird\nlast\n", True),
         ("first\n...\nlast", "first\nsecond\n", False),
         ("worker-1  4711  idle", "worker-1  99  idle", False),
+        ("[worker-1] Stopped.", "[worker-2] Stopped.", True),
         ("worker-1  4711  idle", "worker-1  23456  idle", True),
         ("in 0.26 seconds", "in 1.05 seconds", True),
         ("Peak Memory: 3.1 MiB", "Peak Memory: 812.0 KiB", True),
@@ -78,8 +85,8 @@ def test_a_transcript_is_read_by_its_prompts() -> None:
 def test_a_shell_keeps_its_place(reader: Reader) -> None:
     """Folders, variables and files last from block to block; blocks of a file are files."""
     reader.read(block("bash", "mkdir below && cd below && X=1\n"))
-    reader.read(block("text", "hello\n", file="below/greeting.txt"))
-    reader.read(block("console", "$ cat greeting.txt && echo $X\nhello\n1\n"))
+    reader.read(block("text", "hello\n", file="greeting.txt"))
+    reader.read(block("console", "$ cat ../greeting.txt && echo $X\nhello\n1\n"))
 
 
 @pytest.mark.parametrize(
