@@ -33,13 +33,13 @@ SHARE = 8
 class Window:
     """A part of the list: the jobs from place ``first`` on, and how many there are in all.
 
-    ``searching`` tells that the order asked for is still being found and an earlier one is shown; ``still`` is when
-    (epoch seconds) an order that stands still was found, None while it is live.
+    ``searching`` tells that the order asked for is still being found; then ``jobs`` and ``total`` may be None, not
+    known yet. ``still`` is when (epoch seconds) an order that stands still was found, None while it is live.
     """
 
-    total: int
+    total: int | None
     first: int
-    jobs: Sequence[JobRecord]
+    jobs: Sequence[JobRecord] | None
     searching: bool
     still: float | None
 
@@ -78,7 +78,8 @@ class JobList:
                 return self._head(first, count, stamp, live=top)
         self._renew(stamp, top=top)
         if self._order is None:
-            return Window(0, 0, [], searching=True, still=None)
+            total = self._reading.count(self.wanted) if self._plain else None
+            return Window(total, first, None, searching=True, still=None)
         return self._slice(first, count, live=top)
 
     @property

@@ -36,6 +36,7 @@ FLAGS = (
     "--ServerApp.terminals_enabled=False",
 )
 READY = (HERE / "ready.js").read_text("utf-8")
+DONE = (HERE / "done.js").read_text("utf-8")
 ERRORS = (HERE / "errors.js").read_text("utf-8")
 
 
@@ -158,6 +159,10 @@ class Notebook:
     def start_all(self) -> None:
         """Begin to run all cells, and return at once."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+
+    def done(self) -> None:
+        """Wait until no cell is running or waiting any more."""
+        self.page.wait_for_function(DONE)
 
     def errors(self) -> list[str]:
         """Return what went wrong in cells."""

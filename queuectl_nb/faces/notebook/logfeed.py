@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import NotFound
+from queuectl_nb.model.state import AT_REST
 from queuectl_nb.queue.tail import Tail
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class LogFeed:
 def _note(fresh: Fresh, state: str) -> str:
     """Return what is said above the lines."""
     if fresh.number is None:
-        return "It has not started yet."
+        return "It never started." if state in AT_REST else "It has not started yet."
     if fresh.outcome is None:
         return f"Attempt {fresh.number} runs." if state == "processing" else f"Attempt {fresh.number}."
     return f"Attempt {fresh.number}: {fresh.outcome.replace('_', ' ')}."

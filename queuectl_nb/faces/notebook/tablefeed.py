@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue.joblist import JobList, Window
+    from queuectl_nb.queue.joblist import JobList
 
 __all__ = ["FIELDS", "TableFeed"]
 
@@ -89,8 +89,9 @@ class TableFeed:
 
     def _message(self, name: str, page: _Page) -> dict[str, Any] | None:
         window = self._jobs.window(page.first, page.count, top=page.top)
-        fresh = [job for job in window.jobs if page.has.get(job.seq) != job.rev]
-        keys = [job.seq for job in window.jobs]
+        jobs = window.jobs or []
+        fresh = [job for job in jobs if page.has.get(job.seq) != job.rev]
+        keys = None if window.jobs is None else [job.seq for job in jobs]
         wanted = self._jobs.wanted
         shown = (window.total, window.first, keys, window.searching, window.still is None, wanted, self._go_up)
         again = name == ANYBODY and time.monotonic() - page.sent_at > AGAIN
@@ -98,10 +99,11 @@ class TableFeed:
             return None
         page.sent_at = time.monotonic()
         page.shown = shown
-        page.has = {job.seq: job.rev for job in window.jobs}
+        if keys is not None:
+            page.has = {job.seq: job.rev for job in jobs}
         page.sent = 1 if name == ANYBODY else page.sent + 1
         if name == ANYBODY:
-            fresh = list(window.jobs)  # who comes now has none of them
+            fresh = list(jobs)  # who comes now has none of them
         return {
             "kind": "rows",
             "view": name,
@@ -115,7 +117,7 @@ class TableFeed:
             "searching": window.searching,
             "still": window.still,
             "top": self._go_up,
-            "empty": _nothing(window, narrowed=any((wanted.state, wanted.queue, wanted.text))),
+            "empty": _nothing(narrowed=any((wanted.state, wanted.queue, wanted.text))),
         }
 
 
@@ -127,8 +129,6 @@ def _row(job: JobRecord) -> list[Any]:
     return [job.seq, *values]
 
 
-def _nothing(window: Window, *, narrowed: bool) -> str:
+def _nothing(*, narrowed: bool) -> str:
     """Return what is said where there are no rows."""
-    if window.searching:
-        return "searching…"
     return "No job is like that." if narrowed else "No jobs yet: enqueue one below."

@@ -66,7 +66,8 @@ class Page:
         has: dict[int, str] = {}
         for message in self.rows():
             has |= {row[0]: row[1] for row in message["rows"]}
-        return [has[key] for key in self.rows()[-1]["keys"]] if self.rows() else []
+        known = [message["keys"] for message in self.rows() if message["keys"] is not None]
+        return [has[key] for key in known[-1]] if known else []
 
     def said(self) -> list[tuple[str, bool]]:
         """Return what was said in the line below the table."""

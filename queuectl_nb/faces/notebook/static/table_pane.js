@@ -48,6 +48,7 @@ class TablePane {
     model.on("msg:custom", this.hear);
     this.anew = true; // until the first rows have come, and after a message was lost
     const facts = () => ({ ...this.table.asked, anew: this.anew });
+    this.mending = setInterval(() => this.mend(), 500);
     this.pulse = new Pulse(model, root, (state) => this.live(state), facts);
   }
 
@@ -75,8 +76,11 @@ class TablePane {
       key,
       Object.fromEntries(message.fields.map((field, place) => [field, values[place]])),
     ]);
-    this.table.update({ ...message, rows });
-    const parts = [message.total === 1 ? "1 job" : `${count(message.total)} jobs`];
+    // what is not known yet stays as it is
+    const known = Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null));
+    this.table.update({ ...known, rows });
+    const { total } = this.table.space;
+    const parts = message.total === null ? [] : [total === 1 ? "1 job" : `${count(total)} jobs`];
     if (message.searching) parts.push("searching…");
     else if (message.still) parts.push(`in the order of ${clock(message.still)}`);
     setText(this.status, parts.join(" · "));
@@ -87,6 +91,18 @@ class TablePane {
   say(text, bad) {
     setText(this.said, text);
     this.said.classList.toggle("qc-bad", Boolean(bad));
+  }
+
+  /** Tell screen readers what ipywidgets do not: which chip is pressed, and that there are lines that change. */
+  mend() {
+    for (const chip of this.frame()?.querySelectorAll(".qc-chip") ?? []) {
+      setAttributes(chip, { "aria-pressed": chip.classList.contains("mod-active") });
+    }
+    for (const line of this.frame()?.querySelectorAll(".qc-form-said .widget-html-content") ?? []) {
+      setAttributes(line, { role: "status" });
+    }
+    const chips = this.frame()?.querySelector(".qc-chips");
+    if (chips) setAttributes(chips, { role: "group", "aria-label": "Jobs by state; press one to see only those" });
   }
 
   /** The dashboard around this view. */
@@ -118,6 +134,7 @@ class TablePane {
 
   close() {
     this.model.off("msg:custom", this.hear);
+    clearInterval(this.mending);
     this.pulse.close();
     this.table.close();
   }
