@@ -264,8 +264,7 @@ def test_by_keyboard_alone(notebook: Callable[..., Notebook], fresh: Queue) -> N
     assert page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length") == 1
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast_and_size(notebook: Callable[..., Notebook], fresh: Queue, scheme: str) -> None:
+def test_contrast_and_size(notebook: Callable[..., Notebook], fresh: Queue) -> None:
     """As the browser paints it, every text stands out 4.5 to 1, and what can be clicked is 24 pixels large."""
     for state in ("a", "b", "c"):
         fresh.enqueue("true", id=state)
@@ -273,15 +272,15 @@ def test_contrast_and_size(notebook: Callable[..., Notebook], fresh: Queue, sche
     page = notebook(cells(fresh))
     page.run_all()
     board = Board.seen(page)
-    page.theme(scheme)
     board.row("b").click()
     board.button("Retry").click()
     board.says("Job b queued again.")
     look = (Path(__file__).parent / "look.js").read_text("utf-8")
-    found = board.root.evaluate(look)
-    assert found["texts"] > 40
-    assert found["pale"] == []
-    assert found["small"] == []
+    for scheme in ("light", "dark"):
+        page.theme(scheme)
+        found = board.root.evaluate(look)
+        assert found["texts"] > 40
+        assert (found["pale"], found["small"]) == ([], [])
 
 
 def test_hostile_jobs_stay_text(notebook: Callable[..., Notebook], fresh: Queue) -> None:
