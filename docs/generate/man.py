@@ -21,6 +21,9 @@ __all__ = ["page"]
 
 COMMON = {"--help", "--db", "--format", "--json"}
 """Options that are told once for all commands."""
+TWO = 2
+PLAIN = {"meaning", "valid", "what it is", ""}
+"""Titles of a last column that say nothing."""
 
 
 def page(topics: Mapping[str, str]) -> str:
@@ -122,11 +125,22 @@ def _table(tokens: Sequence[Token]) -> Iterator[str]:
             row.append(token)
         elif token.type == "tr_close" and not titles:
             titles = [_plain(cell) for cell in row]
+            if len(titles) == TWO and titles[-1] not in PLAIN:
+                yield from (".TP", f"\\fI{_escaped(titles[0])}\\fR", f"\\fI{_escaped(titles[-1])}\\fR")
         elif token.type == "tr_close":
             yield from (".TP", _inline(row[0]))
-            rest = [_cell(title, cell) for title, cell in zip(titles[1:-1], row[1:-1], strict=True) if _plain(cell)]
-            last = _inline(row[-1])
-            yield f"{last}{' (' + ', '.join(rest) + ')' if rest else ''}" if last or rest else "\\&"
+            yield _told(titles[1:], row[1:])
+
+
+def _told(titles: Sequence[str], cells: Sequence[Token]) -> str:
+    """Return a row without its first cell: the meaning and, in brackets, the rest; or each after its title."""
+    first = 1 if titles[-1] in PLAIN or len(titles) == 1 else 0
+    ordered = [*zip(titles, cells, strict=True)]
+    parts = [_cell(title, cell) for title, cell in (ordered[:-1] if first else ordered) if _plain(cell)]
+    if not first:
+        return "; ".join(parts) or "\\&"
+    last = _inline(cells[-1])
+    return f"{last} ({', '.join(parts)})" if parts else last or "\\&"
 
 
 def _cell(title: str, cell: Token) -> str:
