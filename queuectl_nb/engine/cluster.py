@@ -20,7 +20,7 @@ __all__ = ["SECURITY", "Cluster", "connector", "describe", "need_dask", "securit
 SECURITY = "QUEUECTL_DASK_SECURITY"
 """The environment variable that hands TLS settings to the dispatcher: a command line could be read by anybody."""
 TIMEOUT = 10.0
-"""Seconds in which a scheduler must answer."""
+"""Seconds in which a scheduler must answer, where dask's configuration does not ask for fewer."""
 
 
 class Cluster(NamedTuple):
@@ -91,9 +91,12 @@ def connector(scheduler: str | None, security: str | None, count: int) -> Callab
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Client]:
+        import dask  # noqa: PLC0415
+        from dask.utils import parse_timedelta  # noqa: PLC0415
         from distributed import Client, LocalCluster  # noqa: PLC0415 - a second, for dispatchers only
 
-        common: Mapping[str, Any] = {"asynchronous": True, "timeout": TIMEOUT, "set_as_default": False}
+        timeout = min(TIMEOUT, parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
+        common: Mapping[str, Any] = {"asynchronous": True, "timeout": timeout, "set_as_default": False}
         if scheduler is not None:
             async with Client(scheduler, security=security_of(security), **common) as client:
                 yield client

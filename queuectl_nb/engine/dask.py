@@ -37,6 +37,8 @@ PAUSE = 0.5
 """Seconds until a letter that failed is followed by another."""
 SCAN = 0.25
 """Seconds between looks at all agents; those of which something is heard or told are looked at at once."""
+SLOW = 1.0
+"""Seconds after which an agent that has not answered gets no more jobs until it does."""
 PROVE = 1.0
 """Seconds between attempts to prove that what a lost agent ran is gone."""
 PATIENCE = 0.5
@@ -55,8 +57,8 @@ class DaskCrew:
         self.most = most
         self.handle = wire.handle
         self.posts: dict[str, Post] = {}
-        self.seats: dict[str, bool] = {}
-        """The seats that dask was asked for, and whether it has given a thread."""
+        self.seats: dict[str, str] = {}
+        """The seats that dask was asked for, and the agent whose they are; empty while dask has given no thread."""
         self.rest_until = 0.0
         self._runs: dict[str, Post] = {}
         self._over: list[Errand] = []
@@ -83,10 +85,12 @@ class DaskCrew:
     def wish(self, jobs: int) -> None:
         """Let dask have as many seats for us as ``jobs``, those that run included, can use."""
         want = min(jobs, self.most)
+        if not self._connected:
+            return
         if want > len(self.seats) and steady() >= self.rest_until:
-            self.seats.update(dict.fromkeys(self.wire.seat(want - len(self.seats)), False))
+            self.seats.update(dict.fromkeys(self.wire.seat(want - len(self.seats)), ""))
         elif want < len(self.seats):
-            unseated = [name for name, given in self.seats.items() if not given]
+            unseated = [name for name, agent in self.seats.items() if not agent]
             if spare := unseated[: len(self.seats) - want]:
                 self.wire.unseat(spare)
                 for name in spare:
@@ -156,11 +160,28 @@ class DaskCrew:
         elif changed:
             post.pass_on_at = 0.0
         silent = (post.out is not None or post.doubt or not self._connected) and now >= post.lapse_at
-        if post.runs and (post.gone or silent):
-            self._give_up(post, now)
+        if post.out is not None and not post.slow and now - post.sent_at >= SLOW:
+            post.slow = True
+            self._take_back(post, "its dask worker is slow to answer")
+        if post.gone or silent:
+            self._leave(post)
+            if post.runs:
+                self._give_up(post, now)
         if post.gone and not post.runs:
             self.posts.pop(post.agent, None)
             self._open.discard(post)
+
+    def _leave(self, post: Post) -> None:
+        """Count the seats of a lost agent no more, so that others are asked for."""
+        for name in [name for name, agent in self.seats.items() if agent == post.agent]:
+            del self.seats[name]
+
+    def _take_back(self, post: Post, why: str) -> None:
+        """Let jobs that have not left yet start elsewhere."""
+        jobs, post.jobs = post.jobs, []
+        for job in jobs:
+            self._finish(post, job["lease"]["token"], {"outcome": None, "why": why})
+        self._touch(post)
 
     def _touch(self, post: Post) -> None:
         """Have the post looked at soon, and know whether it has room."""
@@ -193,9 +214,7 @@ class DaskCrew:
         self._connected = False
         self.seats.clear()
         for post in self.posts.values():
-            for job in post.jobs:
-                self._finish(post, job["lease"]["token"], {"outcome": None, "why": "the scheduler is gone"})
-            post.jobs = []
+            self._take_back(post, "the scheduler is gone")
             if post.out is not None:
                 post.failed(post.out, steady(), 0.0)
             post.doubt = True
@@ -209,8 +228,8 @@ class DaskCrew:
                 self._touch(post)
 
     def _hear_seat(self, name: str, error: str | None) -> None:
-        given = self.seats.pop(name, True)
-        if error is not None and error != "cancelled" and not given:
+        agent = self.seats.pop(name, "?")
+        if error is not None and error != "cancelled" and not agent:
             self.report.warn(f"dask could not run a seat: {error}")
             self.rest_until = steady() + PROVE
 
@@ -223,7 +242,7 @@ class DaskCrew:
         post.hear(message)
         what = message["what"]
         if what == "seat" and message["seat"] in self.seats:
-            self.seats[message["seat"]] = True
+            self.seats[message["seat"]] = post.agent
         elif what == "lasts":
             self._lasts(post, message["token"], message["pid"], message["age"])
         elif what == "grew":
@@ -337,12 +356,10 @@ class DaskCrew:
 
     def _lose(self, post: Post, *, proven: bool) -> None:
         why = "died" if post.gone else "was not heard of"
-        unsent = {job["lease"]["token"] for job in post.jobs}
-        post.jobs = []
+        self._take_back(post, f"its dask worker {why}")
+        post.doubt = True
         for errand in list(post.runs.values()):
-            if errand.token in unsent:
-                errand.unstarted, errand.why = True, f"its dask worker {why}"
-            elif errand.exit is None:
+            if errand.exit is None:
                 errand.lose(Lost(f"dask worker {post.address}", why, not proven))
             else:
                 errand.note = "the rest of its output was lost with its dask worker"

@@ -44,6 +44,8 @@ class Post:
     """The letter that is under way."""
     doubt: bool = False
     """Whether the last letter failed: until one is answered our word there is not renewed, and no job is sent."""
+    slow: bool = False
+    """Whether the letter that is under way takes long: until it is answered no job is sent."""
     sent_at: float = float("-inf")
     until: float = float("-inf")
     """Until when our word there holds at the most."""
@@ -67,7 +69,9 @@ class Post:
     @property
     def room(self) -> int:
         """How many more jobs may be sent there."""
-        return 0 if self.gone or self.doubt or not self.sitting else max(0, self.idle + self.ahead)
+        if self.gone or self.doubt or self.slow or not self.sitting:
+            return 0
+        return max(0, self.idle + self.ahead)
 
     def hear(self, message: Message) -> None:
         """Take in the facts that every word from the agent carries."""
@@ -138,14 +142,14 @@ class Post:
         """Take note that a letter was answered."""
         if self.out is letter:
             self.out = None
-        self.doubt = False
+        self.doubt = self.slow = False
 
     def failed(self, letter: Message, now: float, pause: float) -> None:
         """Put back what may be said again; jobs are not, since it is not known whether they arrived."""
         if self.out is not letter:
             return
         self.out = None
-        self.doubt = True
+        self.doubt, self.slow = True, False
         self.again_at = now + pause
         self.ends = {**dict(letter["ends"]), **self.ends}
         self.have = letter["have"] + self.have

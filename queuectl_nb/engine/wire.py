@@ -30,6 +30,8 @@ WATCH = 1.0
 """Seconds between looks at which dask workers there are."""
 GREETING = 10.0
 """Seconds in which the dask workers should answer the first call."""
+DEAF = 5.0
+"""Seconds in which a scheduler must answer while it is connected."""
 AGAIN = 1.0
 """Seconds between calls to a scheduler that is gone."""
 News = tuple[Any, ...]
@@ -143,11 +145,10 @@ class Wire:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), WATCH)
                 break
-            workers = await asyncio.wait_for(client.nthreads(), 10 * WATCH)
             if client.status != "running":
-                msg = "the connection to the scheduler was lost"
+                msg = "the connection was lost"
                 raise ConnectionError(msg)
-            self._put("workers", set(workers))
+            self._put("workers", set(await asyncio.wait_for(client.nthreads(), DEAF)))
         for future in self._seats.values():
             future.release()
 

@@ -74,8 +74,8 @@ class DaskCluster:
         return worker
 
     def until_there(self, count: int) -> None:
-        """Wait until the scheduler knows ``count`` workers."""
-        until(lambda: len(self.known()) == count, timeout=60)
+        """Wait until the scheduler knows ``count`` workers or more; those that died it forgets at once."""
+        until(lambda: len(self.known()) >= count, timeout=30)
 
     def known(self) -> dict[str, int]:
         """Return the workers that the scheduler knows, address to threads; nothing where it does not answer."""

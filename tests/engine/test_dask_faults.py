@@ -1,0 +1,297 @@
+"""Dask's processes die, stop and come back under running jobs: none is lost, none runs twice at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.state import State
+from queuectl_nb.queue import Queue
+from tests.engine.bench import Bench, alive, processes_of, started, until
+from tests.engine.dasks import DaskCluster, free_port, start_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from queuectl_nb.queue import Job
+
+pytest.importorskip("distributed")
+
+LEASE, GRACE = 2.0, 0.3
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """Return a scheduler with three workers on loopback; each test leaves as many behind."""
+    found = start_cluster(tmp_path_factory.mktemp("cluster"))
+    yield found
+    found.close()
+
+
+def _hasty(queue: Queue) -> Bench:
+    """Return a bench on a queue with a short lease, a short grace and no wait before a retry."""
+    for key, value in {"kill_grace": GRACE, "lease": LEASE, "backoff_max": 0}.items():
+        queue.set(key, value)
+    return Bench(queue)
+
+
+@pytest.fixture
+def bench(queue: Queue, cluster: DaskCluster) -> Iterator[Bench]:
+    """Return a bench on a queue of its own, for what is done to dispatchers."""
+    cluster.until_there(3)
+    found = _hasty(queue)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def served(template_path: Path, tmp_path_factory: pytest.TempPathFactory, cluster: DaskCluster) -> Iterator[Bench]:
+    """Return a bench whose dispatcher serves the whole module, for what is done to dask's workers."""
+    path = tmp_path_factory.mktemp("served") / "queue.db"
+    shutil.copyfile(template_path, path)
+    path.chmod(0o600)
+    queue = Queue(path)
+    cluster.until_there(3)
+    found = _hasty(queue)
+    found.start(6, executor="dask", scheduler=cluster.address)
+    yield found
+    found.close()
+    queue.close()
+
+
+def restarting(bench: Bench, folder: Path, *, max_retries: int = 3) -> tuple[Job, Path]:
+    """Add a job that hangs in its first attempt, and in a later one tells whether the first is still there."""
+    starts = folder / "starts"
+    job = bench.add(
+        f"for p in $(cat {starts} 2>/dev/null); do ps -o stat= -p $p | grep -v Z && echo OVERLAP; done; "
+        f"echo $$ >> {starts}; "
+        "echo begun; [ $QUEUECTL_ATTEMPT -gt 1 ] || sleep 60",
+        max_retries=max_retries,
+        timeout=0,
+    )
+    return job, starts
+
+
+def dask_worker_of(pid: int) -> int:
+    """Return the dask worker above a job's shell: its guard's parent."""
+    return psutil.Process(psutil.Process(pid).ppid()).ppid()
+
+
+def settled_well(job: Job, starts: Path, first: int) -> None:
+    """Hold that the job completed in its second attempt, after the first was gone."""
+    job.wait(timeout=40)
+    assert (job.state, [each.outcome for each in job.history]) == (State.COMPLETED, ["lost", "succeeded"])
+    assert len(starts.read_text().split()) == 2
+    assert not alive(first)
+    assert job.log("stdout") == "begun\n"
+    assert job.history[0].stdout in ("", "begun\n")
+
+
+def test_dask_worker_killed_mid_job(served: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """A dask worker dies: its command is ended, the attempt is lost and says where, the job runs elsewhere soon."""
+    job, starts = restarting(served, tmp_path)
+    first = started(starts)
+    victim = dask_worker_of(first)
+    begun = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    settled_well(job, starts, first)
+    lost = job.history[0]
+    assert lost.error is not None
+    assert lost.error.startswith("lost: dask worker tcp://127.0.0.1:")
+    assert "may_overlap" not in lost.error, "a look at the host proved that it was gone"
+    assert time.monotonic() - begun < 15
+    cluster.start_worker()
+
+
+def test_short_jobs_while_dask_workers_die(served: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Of a hundred short jobs none is lost and none starts more often than its attempts say, whoever dies meanwhile."""
+    ran = tmp_path / "ran"
+    jobs = [served.add(f"echo {n} $QUEUECTL_ATTEMPT >> {ran}; sleep 0.05", max_retries=9) for n in range(100)]
+    for enough in (10, 40):
+        until(lambda enough=enough: ran.exists() and len(ran.read_text().splitlines()) > enough)
+        victim = next(worker for worker in cluster.workers if worker.poll() is None)
+        victim.kill()
+        victim.wait(10)
+        cluster.start_worker()
+    served.queue.wait(*[job.id for job in jobs], timeout=60)
+    lines = ran.read_text().splitlines()
+    assert {job.state for job in jobs} == {State.COMPLETED}
+    assert len(lines) == len(set(lines)), "one attempt started twice"
+    assert {line.split()[0] for line in lines} == {str(n) for n in range(100)}
+    cluster.until_there(3)
+
+
+def test_stopped_dask_worker_past_its_lease(served: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """A dask worker freezes past its lease and wakes: its attempt is lost, its late words count for nothing."""
+    job, starts = restarting(served, tmp_path)
+    first = started(starts)
+    victim = dask_worker_of(first)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        settled_well(job, starts, first)
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    before = job.refresh().updated_at
+    other = served.add("true")
+    other.wait(timeout=20)
+    cluster.until_there(3)
+    assert (job.refresh().state, job.updated_at) == (State.COMPLETED, before)
+    assert len(job.history) == 2
+
+
+def test_short_freeze_harms_nothing(served: Bench, tmp_path: Path) -> None:
+    """A dask worker that stands still for less than the lease keeps its job, which ends as it would have."""
+    first, go = tmp_path / "pid", tmp_path / "go"
+    job = served.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done; echo fine", timeout=0)
+    victim = dask_worker_of(started(first))
+    os.kill(victim, signal.SIGSTOP)
+    time.sleep(LEASE / 4)
+    os.kill(victim, signal.SIGCONT)
+    go.touch()
+    job.wait(timeout=20)
+    assert (job.state, served.outcomes(job), job.log("stdout")) == (State.COMPLETED, ["succeeded"], "fine\n")
+
+
+def test_dispatcher_killed(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """A dispatcher dies: another takes its place at once; what was away is lost when its lease is over, and says so."""
+    job, starts = restarting(bench, tmp_path)
+    bench.start(4, executor="dask", scheduler=cluster.address)
+    first = started(starts)
+    os.kill(bench.pid_of("worker-1"), signal.SIGKILL)
+    other = bench.add("true")
+    other.wait(timeout=20)
+    assert (other.state, other.history[0].worker) == (State.COMPLETED, "worker-2")
+    settled_well(job, starts, first)
+    assert job.history[0].error is not None
+    assert "may_overlap" in job.history[0].error
+    assert processes_of(bench.path) == []
+
+
+def test_pool_and_dispatcher_killed(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Pool and dispatcher die together: what waited is untouched, and the next pool recovers what ran."""
+    job, starts = restarting(bench, tmp_path)
+    pool = bench.start(1, executor="dask", scheduler=cluster.address)
+    first = started(starts)
+    worker = bench.pid_of("worker-1")
+    os.kill(pool.pid, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    os.kill(pool.pid, signal.SIGKILL)
+    pool.wait(10)
+    bench.start(2, executor="dask", scheduler=cluster.address)
+    settled_well(job, starts, first)
+
+
+def test_scheduler_killed_and_restarted(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """The scheduler dies with its workers and comes back: the dispatcher finds it by itself, and no job is lost."""
+    job, starts = restarting(bench, tmp_path)
+    pool = bench.start(4, executor="dask", scheduler=cluster.address)
+    first = started(starts)
+    assert cluster.scheduler is not None
+    cluster.scheduler.kill()
+    cluster.scheduler.wait(10)
+    waiting = bench.add("echo later")
+    for worker in cluster.workers:
+        worker.wait(30)  # dask's workers leave with their scheduler
+    cluster.workers.clear()
+    cluster.start_scheduler()
+    for _ in range(3):
+        cluster.start_worker()
+    settled_well(job, starts, first)
+    waiting.wait(timeout=20)
+    assert (waiting.state, len(waiting.history)) == (State.COMPLETED, 1)
+    assert pool.alive
+    assert any("scheduler" in trouble for trouble in map(str, bench.told("warning")))
+
+
+def test_client_given_and_closed(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Of a client only the address is used: closed while jobs run, it takes none along."""
+    from distributed import Client
+
+    first, go = tmp_path / "pid", tmp_path / "go"
+    job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done", timeout=0)
+    with Client(cluster.address, set_as_default=False) as client:
+        bench.start(2, executor="dask", client=client)
+        started(first)
+    go.touch()
+    later = bench.add("true")
+    assert [each.wait(timeout=20).state for each in (job, later)] == [State.COMPLETED] * 2
+
+
+def test_stop_now_gives_back(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Stopped now, a dispatcher ends what runs, gives all of it back at no cost, and leaves no process."""
+    first = tmp_path / "pid"
+    jobs = [bench.add(f"echo $$ >> {first}; trap '' TERM; sleep 60 & wait; sleep 60", timeout=0) for _ in range(8)]
+    pool = bench.start(4, executor="dask", scheduler=cluster.address)
+    until(lambda: first.exists() and len(first.read_text().split()) == 4)
+    pool.stop(now=True)
+    assert {(job.refresh().state, job.attempts) for job in jobs} == {(State.PENDING, 0)}
+    assert [bench.outcomes(job) for job in jobs].count(["returned"]) == 4
+    assert processes_of(bench.path) == []
+    assert bench.queue.worker_list() == []
+
+
+def test_seats_go_back_to_dask(served: Bench, cluster: DaskCluster) -> None:
+    """An idle queue holds no thread of the cluster, and no guard process."""
+    from distributed import Client
+
+    served.add("true").wait(timeout=20)
+    with Client(cluster.address, set_as_default=False) as client:
+        until(lambda: not any(client.processing().values()))
+
+        def guards() -> int:
+            pids = [worker.pid for worker in cluster.workers if worker.poll() is None]
+            children = [child for pid in pids for child in psutil.Process(pid).children()]
+            return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+        until(lambda: guards() == 0)
+
+
+def test_resources_are_dasks(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Jobs run only where dask has the resources, and as many at a time as those allow."""
+    running = tmp_path / "running"
+    running.mkdir()
+    jobs = [
+        bench.add(f"touch {running}/$$; ls {running} | wc -l; sleep 0.2; rm {running}/$$; echo $PPID") for _ in range(4)
+    ]
+    cluster.start_worker("--resources", "GPU=1")
+    bench.start(4, executor="dask", scheduler=cluster.address, resources={"GPU": 1})
+    for job in jobs:
+        job.wait(timeout=30)
+        assert job.log("stdout").split()[0] == "1", "two took the one GPU"
+    guards = {int(job.log("stdout").split()[1]) for job in jobs}
+    assert len(guards) == 1, "only one dask worker has a GPU, and one seat"
+
+
+def test_unreachable_scheduler_is_told_at_the_start(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody answers, starting says so in one line and leaves no worker; dask's own timeout is respected."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "500ms")
+    with pytest.raises(BadEnvironment, match="dask") as told:
+        queue.start_workers(2, executor="dask", scheduler=f"tcp://127.0.0.1:{free_port()}")
+    assert "\n" not in str(told.value)
+    until(lambda: queue.worker_list() == [])
+
+
+def test_cluster_of_its_own(queue: Queue, tmp_path: Path) -> None:
+    """Without an address a dispatcher has a cluster of its own, of which nothing is left whatever ends the pool."""
+    bench = _hasty(queue)
+    try:
+        first = tmp_path / "pid"
+        bench.add(f"echo $$ > {first}; sleep 60", timeout=0)
+        pool = bench.start(1, executor="dask")
+        shell = started(first)
+        tree = psutil.Process(pool.pid).children(recursive=True)
+        assert shell in {process.pid for process in tree}
+        os.kill(pool.pid, signal.SIGKILL)
+        _, left = psutil.wait_procs(tree, timeout=15)
+        assert left == []
+        assert not alive(shell)
+    finally:
+        bench.close()
