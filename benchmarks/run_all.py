@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import claim_scale
+import dashboard
 import enqueue_many
 import frames
 import latency
@@ -15,7 +16,7 @@ import throughput
 import web_clients
 import web_page
 
-BENCHMARKS = (throughput, latency, startup, claim_scale, memory, enqueue_many, frames, web_page, web_clients)
+BENCHMARKS = (throughput, latency, startup, claim_scale, memory, enqueue_many, frames, dashboard, web_page, web_clients)
 QUICK = {
     throughput: ["--jobs", "300", "--rounds", "2"],
     latency: ["--samples", "40", "--idle-seconds", "5"],
@@ -24,6 +25,7 @@ QUICK = {
     memory: ["--jobs", "1000", "--megabytes", "50"],
     enqueue_many: ["--jobs", "10000", "--rounds", "2"],
     frames: ["--jobs", "20000", "--rounds", "2"],
+    dashboard: ["--jobs", "20000", "--rounds", "2"],
     web_page: ["--jobs", "100000", "--samples", "10"],
     web_clients: ["--jobs", "1000", "--clients", "50", "--rounds", "1"],
 }
