@@ -32,6 +32,8 @@ HELD = 10_000
 """Events kept for who does not read them; the oldest go first."""
 TROUBLES = 20
 """Deaths and warnings that a pool remembers."""
+ROUTINE = (b'{"event":"started"', b'{"event":"finished"')
+"""How lines begin that matter only to who reads them."""
 Event = dict[str, Any]
 
 
@@ -86,7 +88,7 @@ class Pool:
             self._config["dask"] = {"scheduler": dask.scheduler, "resources": dict(dask.resources), "most": count}
             self._environ[SECURITY] = dask.security or ""
         self._process: subprocess.Popen[bytes] | None = None
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._failure: Event | None = None
 
@@ -131,8 +133,12 @@ class Pool:
         """Read events in a thread of its own, until the last process that tells any has ended."""
         with os.fdopen(handle, "rb") as lines:
             for line in lines:
-                with contextlib.suppress(ValueError):
-                    self._take(json.loads(line))
+                # two lines a job, which mostly nobody reads: parsing them costs as much as all the rest of it
+                if self._on_event is not None or not line.startswith(ROUTINE):
+                    with contextlib.suppress(ValueError):
+                        self._take(json.loads(line))
+                if self._on_event is None:
+                    self._hold(line)
                 if self.detach and self._ready.is_set():
                     break
         self._ready.set()
@@ -155,11 +161,13 @@ class Pool:
             self.troubles.append(f"{event.get('worker') or 'pool'}: {event['text']}")
         if self._on_event is not None:
             self._on_event(event)
-            return
+
+    def _hold(self, line: bytes) -> None:
+        """Keep an event for who may read it later."""
         if self._events.qsize() >= HELD:
             with contextlib.suppress(queue.Empty):
                 self._events.get_nowait()
-        self._events.put(event)
+        self._events.put(line)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -181,8 +189,9 @@ class Pool:
 
     def events(self) -> Iterator[Event]:
         """Yield what the workers tell, until the pool has ended; not for a pool with ``on_event``."""
-        while (event := self._events.get()) is not None:
-            yield event
+        while (line := self._events.get()) is not None:
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
 
     def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
         """Let the workers finish their jobs and end; ``now`` gives the jobs back instead.
