@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.store import rows
+from queuectl_nb.store import rows, sets
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.settling import Ended, Held, Started, record, record_start, undo_claim
 
@@ -87,9 +87,9 @@ class Claims:
             found.sort(key=lambda row: (-row[6], row[0]))  # type: ignore[operator]  # priority down, then the older
         leases = [rows.lease(row, os.urandom(16).hex()) for row in found[:want]]
         opened = [(lease.token, self.worker, self.host, now, lease.seq) for lease in leases]
-        connection.executemany(Q.open_attempt, opened)
-        taken = [(lease.token, self.worker, now, now, lease.seq) for lease in leases]
-        connection.executemany(Q.take_job, taken)
+        sets.run(connection, Q.open_attempt, opened)
+        taken = [(lease.token, self.worker, now, lease.seq) for lease in leases]
+        sets.run(connection, Q.take_job, taken)
         return leases, waiting - len(leases)
 
     def _serves(self, queue: str) -> bool:

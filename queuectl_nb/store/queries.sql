@@ -1,5 +1,6 @@
 -- Every hot statement by name. The plan of each is held by tests/store/test_plans.py: none may scan.
 -- `rev` is always the present transaction's: (SELECT rev FROM clock).
+-- (VALUES :rows) stands for as many rows as there are: see sets.py.
 
 -- ---------------------------------------------------------------- enqueue
 
@@ -67,16 +68,16 @@ SELECT priority FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority D
 -- Before take_job, which forgets what the job was.
 INSERT INTO attempts (job, number, token, worker, host, due_at, started_at, undo)
 SELECT
-    seq, starts + 1, ?, ?, ?, run_at, ?,
-    CASE WHEN state = 'failed' THEN 2 WHEN worker IS NOT NULL THEN 1 ELSE 0 END
-FROM jobs WHERE seq = ?;
+    seq, starts + 1, v.column1, v.column2, v.column3, run_at, v.column4,
+    CASE WHEN state = 'failed' THEN 2 WHEN jobs.worker IS NOT NULL THEN 1 ELSE 0 END
+FROM (VALUES :rows) AS v CROSS JOIN jobs ON jobs.seq = v.column5;
 
 -- name: take_job
 UPDATE jobs SET
-    state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = ?, worker = ?,
-    started_at = ?, updated_at = ?, finished_at = NULL, exit_code = NULL, error = NULL, result = NULL,
-    rev = (SELECT rev FROM clock)
-WHERE seq = ?;
+    state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = v.column1,
+    worker = v.column2, started_at = v.column3, updated_at = v.column3,
+    finished_at = NULL, exit_code = NULL, error = NULL, result = NULL, rev = (SELECT rev FROM clock)
+FROM (VALUES :rows) AS v WHERE jobs.seq = v.column4;
 
 -- name: attempt_is_running
 -- A job that outlasts a few milliseconds is recorded as really started, with its pid and the host where that means
@@ -109,19 +110,21 @@ WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 
 -- name: settle_job
 UPDATE jobs SET
-    state = ?, ready = ?, attempts = ?, token = NULL, cancel = 0, run_at = coalesce(?, run_at),
-    updated_at = ?, started_at = coalesce(?, started_at), finished_at = ?,
-    exit_code = ?, error = ?, result = ?, rev = (SELECT rev FROM clock)
-WHERE seq = ? AND state = 'processing' AND token = ?;
+    state = v.column1, ready = v.column2, attempts = v.column3, token = NULL, cancel = 0,
+    run_at = coalesce(v.column4, run_at), updated_at = v.column5,
+    started_at = coalesce(v.column6, started_at), finished_at = v.column7,
+    exit_code = v.column8, error = v.column9, result = v.column10, rev = (SELECT rev FROM clock)
+FROM (VALUES :rows) AS v WHERE jobs.seq = v.column11 AND jobs.state = 'processing' AND jobs.token = v.column12;
 
 -- name: close_attempt
 UPDATE attempts SET
-    finished_at = ?, started_at = coalesce(?, started_at), pid = coalesce(?, pid), host = coalesce(?, host),
-    outcome = ?, exit_code = ?, signal = ?, error = ?,
-    user_cpu_s = ?, system_cpu_s = ?, max_rss_bytes = ?,
-    stdout_size = ?, stderr_size = ?,
-    stdout = ?, stdout_tail = ?, stderr = ?, stderr_tail = ?
-WHERE job = ? AND number = ? AND token = ? AND outcome IS NULL;
+    finished_at = v.column1, started_at = coalesce(v.column2, started_at), pid = coalesce(v.column3, pid),
+    host = coalesce(v.column4, host), outcome = v.column5, exit_code = v.column6, signal = v.column7,
+    error = v.column8, user_cpu_s = v.column9, system_cpu_s = v.column10, max_rss_bytes = v.column11,
+    stdout_size = v.column12, stderr_size = v.column13,
+    stdout = v.column14, stdout_tail = v.column15, stderr = v.column16, stderr_tail = v.column17
+FROM (VALUES :rows) AS v
+WHERE job = v.column18 AND number = v.column19 AND attempts.token = v.column20 AND attempts.outcome IS NULL;
 
 -- name: held_claim
 -- As held_job, with what the job was before the claim.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from queuectl_nb.model.lifecycle import Transition, give_back, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
 from queuectl_nb.model.state import AT_REST, WAITING, State, check_move
+from queuectl_nb.store import sets
 from queuectl_nb.store.dependents import release
 from queuectl_nb.store.queries import Q
 
@@ -70,8 +71,8 @@ def record(
     held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (places,))}
     went = [_decide(each, held.get(each.lease.token), settings, now, rand) for each in ended]
     in_time = [(each, transition) for each, transition in zip(ended, went, strict=True) if transition is not None]
-    connection.executemany(Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
-    connection.executemany(Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
+    sets.run(connection, Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
+    sets.run(connection, Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
     woken = 0
     if in_time and connection.execute(Q.any_dependents).fetchone():
         for each, transition in in_time:

@@ -11,6 +11,7 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import AT_REST, State
 from queuectl_nb.store.queries import load
 from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.sets import MARK, spread
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,6 +30,7 @@ WALK = re.compile(rf"SCAN ({'|'.join(MANY)})\b")
 
 def _plan(connection: sqlite3.Connection, sql: str) -> list[str]:
     """Return the planner's steps for a statement, its parameters bound to anything."""
+    sql = spread(sql, 3, 20) if MARK in sql else sql
     names = re.findall(r"(?<!\w):([a-z_]+)", sql)
     values: Any = dict.fromkeys(names, 1) if names else (1,) * sql.count("?")
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]

@@ -1,0 +1,72 @@
+"""Statements over a set of rows: as many as there are, each with its own values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb.model.attempt import Ending, Usage
+from queuectl_nb.model.outcome import Exited
+from queuectl_nb.store.claims import Ended
+from queuectl_nb.store.sets import SIZE, spread
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.attempt import Lease
+
+
+@pytest.mark.parametrize("many", [1, SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 5])
+def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
+    """Claimed and settled in one turn each, every job has its own token, code, output and usage, and none another's."""
+    for number in range(many):
+        desk.add(f"job-{number}")
+    leases: list[Lease] = desk.turn(want=many).leases
+    assert len({lease.token for lease in leases}) == many
+    ended = [
+        Ended(
+            lease,
+            Exited(lease.seq % 3),
+            Ending(
+                desk.now + lease.seq,
+                started_at=desk.now + lease.seq / 2,
+                pid=1000 + lease.seq,
+                stdout=bytes([255, lease.seq % 256]) if lease.seq % 2 else f"text {lease.seq}",
+                stdout_size=lease.seq,
+                usage=Usage(lease.seq / 8, None, lease.seq * 1024),
+            ),
+        )
+        for lease in leases
+    ]
+    settled = desk.turn(ended=ended).settled
+    assert len(settled) == many
+    assert None not in settled
+    for each in ended:
+        lease, _, ending = each
+        (attempt,) = desk.store.reading.attempts(lease.job_id)
+        assert (attempt.token, attempt.pid, attempt.finished_at) == (lease.token, ending.pid, ending.finished_at)
+        assert (attempt.started_at, attempt.stdout, attempt.exit_code) == (
+            ending.started_at,
+            ending.stdout,
+            lease.seq % 3,
+        )
+        assert (attempt.user_cpu_s, attempt.system_cpu_s, attempt.max_rss_bytes) == ending.usage
+        job = desk.store.jobs.get(lease.job_id)
+        assert (job.exit_code, job.state.value) == (lease.seq % 3, "failed" if lease.seq % 3 else "completed")
+    desk.check()
+
+
+def test_one_late_result_among_many_changes_nothing(desk: Any) -> None:
+    """Where one of a group was taken by a rescuer meanwhile, the others are recorded and that one is not."""
+    for number in range(SIZE + 3):
+        desk.add(f"job-{number}")
+    leases = desk.turn(want=SIZE + 3).leases
+    desk.turn(back=[leases[5]])
+    settled = desk.turn(ended=[Ended(lease, Exited(0), Ending(desk.now)) for lease in leases]).settled
+    assert [index for index, each in enumerate(settled) if each is None] == [5]
+    assert desk.store.jobs.get(leases[5].job_id).state.value == "pending"
+    desk.check()
+
+
+def test_a_statement_is_made_once_for_a_number_of_rows() -> None:
+    """The long form has a place for every value of every row."""
+    assert spread("SELECT * FROM (VALUES :rows)", 2, 3) == "SELECT * FROM (VALUES (?, ?, ?), (?, ?, ?))"
