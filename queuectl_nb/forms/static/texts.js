@@ -6,11 +6,14 @@ const HIDDEN_CHARACTERS = new RegExp(
   "g",
 );
 
+const SHORT_ESCAPES = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
 /** Return text in which everything that could move, hide or turn what is around it is shown as an escape. */
 export function visible(text) {
   return String(text).replace(HIDDEN_CHARACTERS, (found) =>
     Array.from(found, (char) => {
       const code = char.codePointAt(0);
+      if (char in SHORT_ESCAPES) return SHORT_ESCAPES[char];
       if (code < 0x100) return "\\x" + code.toString(16).padStart(2, "0");
       return code > 0xffff ? "\\U" + code.toString(16).padStart(8, "0") : "\\u" + code.toString(16).padStart(4, "0");
     }).join(""),

@@ -1,0 +1,92 @@
+// The front end's modules at hand for tests, as window.front: each function does one thing in the element #root.
+
+import { LogLines, showLine } from "./ansi.js";
+import { ThroughputChart } from "./chart.js";
+import { LogView } from "./log.js";
+import { RowSpace } from "./rowspace.js";
+import { VirtualTable } from "./table.js";
+import { duration, size, visible } from "./texts.js";
+
+const root = () => document.getElementById("root");
+
+window.front = {
+  duration,
+  size,
+  visible,
+
+  /** Return the lines of a log as [stream, [[text, classes, colour, background], …]]. */
+  lines(pieces) {
+    const log = new LogLines();
+    for (const [stream, text] of pieces) log.feed(stream, text);
+    return log.lines.map((line) => [
+      line.stream,
+      line.pieces.map(([text, style]) => (style ? [text, style.names, style.fore, style.back] : [text])),
+    ]);
+  },
+
+  /** Return how long a line of so many characters is kept, and how it ends as it is shown. */
+  longLine(length) {
+    const log = new LogLines();
+    log.feed("stdout", "x".repeat(length));
+    showLine(root(), log.lines[0]);
+    return [log.lines[0].length, root().textContent.slice(-25)];
+  },
+
+  /** Return how many of so many lines are kept where the limit is 100, and how many were dropped. */
+  manyLines(count) {
+    const log = new LogLines(100);
+    log.feed("stdout", "a\n".repeat(count));
+    return [log.lines.length, log.dropped];
+  },
+
+  /** Show a log of so many lines; what `onFollow` tells is kept in `front.told`. */
+  showLog(count) {
+    this.told = [];
+    this.log = new LogView(root(), { onFollow: (value) => this.told.push(value) });
+    this.log.append("stdout", Array.from({ length: count }, (_, number) => `line ${number}\n`).join(""));
+  },
+
+  /** Show a table of so many rows, which come when they are asked for. */
+  showTable(total) {
+    const columns = [
+      { field: "id", title: "ID", kind: "mono" },
+      { field: "state", title: "State", kind: "state" },
+    ];
+    const onWindow = ({ first, count }) =>
+      queueMicrotask(() => {
+        const keys = Array.from({ length: count }, (_, number) => first + number);
+        const rows = keys.map((key) => [key, { id: `job-${key}`, state: "pending" }]);
+        this.table.update({ first, keys, rows });
+      });
+    this.table = new VirtualTable(root(), { columns, onSort: () => {}, onWindow });
+    this.table.update({ total });
+    onWindow({ first: 0, count: 40 });
+  },
+
+  /** Return the rows of tables of these sizes that cannot be brought into view, or lie outside of the scrolled space. */
+  misplaced(totals, height) {
+    const wrong = [];
+    for (const total of totals) {
+      const space = new RowSpace(28);
+      space.resize(total, height);
+      for (const row of [0, 1, Math.floor(total / 3), total - 2, total - 1]) {
+        if (row < 0 || row >= total) continue;
+        space.reveal(row);
+        const [top, at, kept] = [space.topOf(row), space.toScroll(), space.position];
+        const inside = at <= Math.max(0, space.height - height) + 0.01 && top + 28 <= space.height + 0.01;
+        const seen = top >= at - 0.01 && top + 28 <= at + height + 0.01;
+        space.fromScroll(at);
+        if (!inside || !seen || Math.abs(space.position - kept) > 1) wrong.push([total, row, top, at]);
+      }
+    }
+    return wrong;
+  },
+
+  /** Show the throughput of 180 slices of 5 seconds, given as [slice, succeeded, others]. */
+  showChart(slices) {
+    const [ok, bad] = [Array(180).fill(0), Array(180).fill(0)];
+    for (const [place, good, others] of slices) [ok[place], bad[place]] = [good, others];
+    this.chart = this.chart || new ThroughputChart(root());
+    this.chart.update({ start: 1764000000, slice_s: 5, ok, not_ok: bad });
+  },
+};

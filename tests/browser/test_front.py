@@ -1,0 +1,160 @@
+"""The front end's modules by themselves, in a real browser: logs with escapes, a million rows, the chart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from queuectl_nb.forms.modules import bundle, style
+from queuectl_nb.forms.plain import visible
+from tests.browser.conftest import FLAGS, WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+HERE = Path(__file__).parent
+NASTY = (
+    "plain \x1b[1;31mred\x1b[39m bold\x1b[0m\r\n"
+    "\x1b]0;title\x07\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b[2J\x1b[5Aup\n"
+    "10 %\r50 %\r\x1b[K100 %\nab\b\bAB\n"
+    "\x1b[38;5;208mo\x1b[48;2;1;2;3mt\x1b[38:2::9:8:7mz\x1b[m\x90dcs\x9c\u202eend\x1b"
+)
+
+
+@pytest.fixture(scope="module")
+def shared_browser(chromium_path: str) -> Iterator[Browser]:
+    """Return one browser for this module, whose tests each take a page of their own."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium_path, args=[*FLAGS])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def front(shared_browser: Browser) -> Iterator[Page]:
+    """Return an empty page with the modules in ``window.front`` and the theme's styles."""
+    context = shared_browser.new_context(viewport=WINDOW)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.set_content((HERE / "probe.html").read_text("utf-8"))
+    page.add_style_tag(content=style("theme.css"))
+    page.add_script_tag(content=bundle(HERE / "probe.js"), type="module")
+    page.wait_for_function("() => window.front")
+    yield page
+    context.close()
+
+
+def texts(found: list[Any]) -> list[str]:
+    """Return the lines' texts."""
+    return ["".join(piece[0] for piece in pieces) for _, pieces in found]
+
+
+def lines(front: Page, *pieces: tuple[str, str]) -> Any:
+    """Return what a log makes of pieces of its streams."""
+    return front.evaluate("(pieces) => front.lines(pieces)", pieces)
+
+
+def test_a_log_is_text_with_colours(front: Page) -> None:
+    """Colours stay, progress bars show their last state, every other escape is gone, wherever a piece was cut."""
+    whole = lines(front, ("stdout", NASTY))
+    assert texts(whole) == ["plain red bold", "link up", "100 %", "AB", "otzend"]
+    assert whole[0][1] == [["plain "], ["red", "qc-bold qc-fg1", None, None], [" bold", "qc-bold", None, None]]
+    assert [piece[2:] for piece in whole[4][1][:3]] == [
+        ["rgb(255, 135, 0)", None],
+        ["rgb(255, 135, 0)", "rgb(1, 2, 3)"],
+        ["rgb(9, 8, 7)", "rgb(1, 2, 3)"],
+    ]
+    assert texts(lines(front, *(("stdout", char) for char in NASTY))) == texts(whole)
+
+
+def test_two_streams_keep_their_lines_apart(front: Page) -> None:
+    """What one stream has begun is finished on its own line, whatever the other wrote meanwhile."""
+    found = lines(front, ("stdout", "one"), ("stderr", "warn\n"), ("stdout", " two\n"))
+    assert [(stream, pieces[0][0]) for stream, pieces in found] == [("stdout", "one two"), ("stderr", "warn")]
+
+
+def test_logs_without_end(front: Page) -> None:
+    """An escape that never ends, a line without end and too many lines are bounded, and said."""
+    assert texts(lines(front, ("stdout", "\x1b]" + "x" * 9000)))[0].endswith("x" * 4000)
+    assert front.evaluate("() => front.longLine(50000)") == [20000, "x … 30000 more characters"]
+    kept, dropped = front.evaluate("() => front.manyLines(1000)")
+    assert kept <= 110
+    assert kept + dropped == 1000
+
+
+def test_a_log_is_followed_until_its_reader_scrolls_up(front: Page) -> None:
+    """The end stays in view; who scrolls up stays there, and follows again at the end. Few lines are elements."""
+    front.evaluate("() => front.showLog(50000)")
+    root = front.locator("#root")
+    expect(root).to_contain_text("line 49999")
+    assert front.locator(".qc-line").count() < 100
+    root.hover()
+    front.mouse.wheel(0, -4000)
+    front.wait_for_function("() => front.told.at(-1) === false")
+    front.wait_for_function("() => !front.log.planned")
+    top = root.evaluate("(node) => node.scrollTop")
+    front.evaluate("() => front.log.append('stdout', 'more\\n')")
+    front.wait_for_function("() => front.log.lines.lines.length === 50001 && !front.log.planned")
+    assert root.evaluate("(node) => node.scrollTop") == top
+    root.focus()
+    front.keyboard.press("End")
+    front.wait_for_function("() => front.told.at(-1) === true")
+    expect(root).to_contain_text("more")
+
+
+def test_a_million_rows(front: Page) -> None:
+    """Any row of a million is a key or a wheel's turn away, and a few dozen are elements."""
+    front.evaluate("() => front.showTable(1000000)")
+    grid = front.locator("#root")
+    expect(grid).to_contain_text("job-0")
+    expect(grid).to_have_attribute("aria-rowcount", "1000001")
+    grid.focus()
+    front.keyboard.press("End")
+    expect(grid).to_contain_text("job-999999")
+    front.keyboard.press("PageUp")
+    expect(front.locator(".qc-active")).to_contain_text("job-99998")
+    grid.evaluate("(node) => { node.scrollTop = node.scrollHeight / 2; }")
+    front.wait_for_function("() => Math.abs(front.table.space.position - 500000) < 5000")
+    before = front.evaluate("() => front.table.space.position")
+    grid.hover()
+    front.mouse.wheel(0, 280)
+    front.wait_for_function("(before) => Math.abs(front.table.space.position - before - 10) < 0.5", arg=before)
+    front.keyboard.press("Home")
+    expect(grid).to_contain_text("job-0")
+    assert front.locator(".qc-row").count() < 60
+
+
+def test_rows_lie_where_they_can_be_scrolled_to(front: Page) -> None:
+    """Of few rows and of many, each can be brought into view, and lies within the space that is scrolled."""
+    totals = [0, 1, 11, 12, 1000, 285_714, 285_715, 1_000_000, 50_000_000]
+    assert front.evaluate("(totals) => front.misplaced(totals, 310)", totals) == []
+
+
+def test_hidden_characters_are_shown_as_the_console_shows_them(front: Page) -> None:
+    """What could move, hide or turn other text is an escape, the same as on the console."""
+    every = [chr(code) for code in (*range(0x100), *range(0x2000, 0x2070), 0x061C, 0xFEFF, 0xE0001, 0x1F600)]
+    assert front.evaluate("(all) => all.map(front.visible)", every) == [visible(char) for char in every]
+
+
+def test_durations_and_sizes(front: Page) -> None:
+    """Numbers are short and have their unit."""
+    spans = ["0.26 s", "12.3 s", "4 m 05 s", "3 h 20 m", "2 d 4 h", ""]
+    assert front.evaluate("() => [0.256, 12.34, 245, 12000, 187200, NaN].map(front.duration)") == spans
+    sizes = ["0 B", "999 B", "1.5 KiB", "4.8 MiB", "2.8 GiB"]
+    assert front.evaluate("() => [0, 999, 1536, 5e6, 3e9].map(front.size)") == sizes
+
+
+def test_the_chart_says_what_it_shows(front: Page) -> None:
+    """The picture has words for who does not see it, and begins with the first slice that has something."""
+    front.evaluate("() => front.showChart([[150, 3, 0], [179, 12, 2]])")
+    said = front.locator("svg > title").text_content()
+    assert said is not None
+    assert "15 succeeded, 2 did not, 14 in the last minute" in said
+    assert front.locator("svg g g").count() == 30
+    expect(front.locator("#root")).to_contain_text("most: 14 in 5 s")
+    front.evaluate("() => front.showChart([])")
+    expect(front.locator("#root")).to_contain_text("nothing has ended lately")
