@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.errors import JobFailed, NotFound
+from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 
@@ -24,14 +25,15 @@ LAST_LINES = 10
 class Job:
     """One job of a queue; awaitable.
 
-    The fields of the contract (``state``, ``attempts``, ``exit_code`` …) are attributes, read anew while the job is
-    not at rest, times in epoch seconds; :meth:`refresh` looks again in any case.
+    The fields of the contract (``state``, ``attempts``, ``exit_code`` …) are attributes, as they are now, times in
+    epoch seconds. A job at rest that was removed, or whose file is gone, keeps what it was.
     """
 
     def __init__(self, queue: Queue, job_id: str, record: JobRecord | None = None) -> None:
         """Hold the job ``job_id`` of ``queue``; its record is read when it is first needed."""
         self._queue = queue
         self._record = record
+        self._changes: tuple[int, int, int] | None = None
         self.id = job_id
 
     @property
@@ -47,26 +49,37 @@ class Job:
         self._record = self._queue.store.jobs.get(self.id)
         return self
 
+    def _now(self) -> JobRecord:
+        """Return the record as it is now: read anew where anything was committed since (10 µs to ask)."""
+        record = self._record
+        try:
+            # each thread counts the commits of others by its own connection
+            changes = (threading.get_ident(), *self._queue.store.db.changes())
+            if record is None or changes != self._changes:
+                record = self.refresh().record
+                self._changes = changes
+        except (NotFound, BadEnvironment):
+            if record is None or not record.at_rest:
+                raise
+        return record
+
     @property
     def state(self) -> State:
         """The job's state now."""
-        if self._record is None or not self._record.at_rest:
-            self.refresh()
-        return self.record.state
+        return self._now().state
 
     @property
     def result(self) -> Any:  # noqa: ANN401 - whatever JSON the job wrote
         """What the completed attempt wrote to ``$QUEUECTL_RESULT``, parsed; None where there is nothing (yet)."""
-        return self.record.result if self.state is State.COMPLETED else None
+        now = self._now()
+        return now.result if now.state is State.COMPLETED else None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the record's fields
         """Give the record's fields as attributes."""
         if name.startswith("_"):
             raise AttributeError(name)
-        if self._record is not None and not self._record.at_rest:
-            self.refresh()
         try:
-            return getattr(self.record, name)
+            return getattr(self._now(), name)
         except AttributeError:
             msg = f"a job has no attribute {name!r}; 'to_dict()' shows its fields"
             raise AttributeError(msg) from None
@@ -79,7 +92,7 @@ class Job:
         """Return the job as the contract's JSON object."""
         from queuectl_nb.forms.shapes import job_json  # noqa: PLC0415 - enqueue stays light without it
 
-        return job_json(self.record)
+        return job_json(self._now())
 
     @property
     def history(self) -> list[AttemptRecord]:
