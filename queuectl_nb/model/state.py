@@ -24,6 +24,10 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     BLOCKED = "blocked"
 
+    def __repr__(self) -> str:
+        """Look like the text that it is: counts by state are read by people."""
+        return repr(self.value)
+
 
 AT_REST = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
 OPEN = frozenset(State) - AT_REST

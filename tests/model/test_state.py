@@ -109,3 +109,8 @@ def test_a_verb_takes_the_states_of_the_contract_and_names_them_to_others(verb: 
     assert str(caught.value) == f"job a is {state}; '{verb}' takes jobs that are " + ", ".join(
         each for each in State if each in TAKEN[verb]
     )
+
+
+def test_a_state_looks_like_its_word() -> None:
+    """Counts by state are read as they are printed."""
+    assert repr({State.DEAD: 3}) == "{'dead': 3}"
