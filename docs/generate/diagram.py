@@ -61,7 +61,7 @@ def edges() -> list[Edge]:
         _edge(State.FAILED, State.PENDING, "M 414 290 Q 290 260 246 155", (272, 244), "end"),
         _edge(State.BLOCKED, State.PENDING, "M 200 279 V 154", (194, 208), "end"),
         _edge(State.PROCESSING, State.COMPLETED, "M 521 128 L 714 121", (630, 114)),
-        _edge(State.PROCESSING, State.DEAD, "M 516 144 L 717 206", (656, 172)),
+        _edge(State.PROCESSING, State.DEAD, "M 516 144 L 717 206", (636, 166)),
         Edge(
             frozenset((old, State.CANCELLED) for old in OPEN),
             "M 555 316 H 716",

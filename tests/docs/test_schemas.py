@@ -18,9 +18,11 @@ from queuectl_nb.forms.shapes import WORKER_FIELDS, stats_json, status_json
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
+from queuectl_nb.model.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.conftest import Ran
     from tests.engine.bench import Bench
@@ -141,3 +143,29 @@ def test_status_and_stats_are_shaped_by_the_code(bench: Bench) -> None:
     status = status_json(bench.queue.counts(), [], [])
     assert [field.name for field in STATUS] == list(status)
     assert [field.name for field in STATS] == list(stats_json(bench.queue.metrics()[""]))
+
+
+def test_other_answers_are_as_told(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verbs without a schema of their own answer in the shapes that the topic `fields` tells."""
+
+    def answer(*words: str, stdin: bytes = b"") -> Any:
+        return json.loads(run(*words, "--json", stdin=stdin).stdout)
+
+    for job in answer(
+        "enqueue", "--from", "-", stdin=b'{"command": "true", "id": "a"}\n{"command": "true", "id": "b"}\n'
+    ):
+        check(job, "job")
+    assert answer("delete", "b") == ["b"]
+    assert answer("cancel", "a")[0]["state"] == "cancelled"
+    assert answer("prune", "--older-than", "1d") == {"removed": 0}
+    assert answer("wait") == {"counts": {"completed": 0, "dead": 0, "cancelled": 0}}
+    assert answer("pause", "gpu") == {"paused": ["gpu"]}
+    assert answer("resume") == {"paused": []}
+    assert answer("worker", "stop") == []
+    assert answer("config", "list") == {key: row.default for key, row in SETTINGS.items()}
+    assert answer("config", "set", "timeout", "5") == {"timeout": 5}
+    assert answer("config", "get", "timeout") == 5
+    assert all(set(finding) == {"check", "ok", "finding", "remedy"} for finding in answer("doctor"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("QUEUECTL_DB")
+    assert answer("init") == {"path": str(tmp_path / ".queuectl/queue.db")}
