@@ -24,10 +24,9 @@ def busy_queue(bench: Bench) -> None:
         bench.add(f"python evaluate.py --seed {seed} || true", id=f"evaluate-s{seed}", tags=["sweep"])
     bench.add("echo 'KeyError: month' >&2; exit 1", id="report-2026-10", max_retries=1)
     bench.add("exit 3", id="upload", max_retries=4)
-    until_started = bench.start(3)
-    assert until_started
+    bench.start(3)
     until(lambda: queue.counts()[State.DEAD] and queue.counts()[State.FAILED] and queue.counts()[State.COMPLETED] == 8)
-    bench.add(TRAIN, id="train-lr0.1", queue="gpu", timeout=3600)
+    bench.add(TRAIN, id="train-lr0.1", queue="gpu", timeout=3600, cwd="/tmp")
     bench.add("sleep 60", id="convert-video", queue="media")
     until(lambda: queue.counts()[State.PROCESSING] == 2)
     bench.add("python publish.py", id="publish", after=["train-lr0.1"])

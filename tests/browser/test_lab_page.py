@@ -11,7 +11,8 @@ import pytest
 import queuectl_nb
 from queuectl_nb.queue import Queue
 from tests.browser.lab import PATIENCE, THEMES, LabServer
-from tests.engine.bench import until
+from tests.browser.scenes import busy_queue
+from tests.engine.bench import Bench, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,16 @@ def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server.close()
 
 
+@pytest.fixture
+def bench(hub: LabServer) -> Iterator[Bench]:
+    """Return a bench on the server's queue, whose pools end with the test."""
+    queue = Queue(hub.queue)
+    found = Bench(queue)
+    yield found
+    found.close()
+    queue.close()
+
+
 def queue_page(page: Page) -> FrameLocator:
     """Return what the tab shows, once it is live."""
     frame = page.frame_locator("#queuectl-page iframe")
@@ -51,13 +62,14 @@ def saved_layout(hub: LabServer) -> str:
         return text
 
 
-def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, pictures: Path) -> None:
+def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, bench: Bench, pictures: Path) -> None:
     """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.set_default_timeout(PATIENCE)
-    queue = Queue(hub.queue)
-    queue.enqueue("echo hello", id="from-the-notebook")
+    queue = bench.queue
+    busy_queue(bench)
+    queue.enqueue("echo hello", id="from-the-notebook", delay=600)
     assert hub.url.endswith(PREFIX)
     page.emulate_media(color_scheme="light")
     page.goto(f"{hub.url}lab?token={hub.token}&reset")
@@ -65,7 +77,7 @@ def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, pictures
     frame = queue_page(page)
     frame.locator("#jobs-table .qc-row", has_text="from-the-notebook").wait_for()
     queue.cancel("from-the-notebook")
-    frame.locator("#jobs-table .qc-is-cancelled").wait_for()
+    frame.locator("#tiles li:has(.qc-is-cancelled) .qp-number", has_text="2").wait_for()
     page.screenshot(path=pictures / "page-in-lab.png", animations="disabled")
     change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
     page.evaluate(change, THEMES["dark"])
@@ -77,5 +89,4 @@ def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, pictures
     until(lambda: "queuectl:queuectl" in saved_layout(hub))
     page.goto(f"{hub.url}lab")
     queue_page(page)
-    queue.close()
     assert complaints == []

@@ -267,7 +267,7 @@ def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
     reader.complaints.clear()  # of the 403
 
 
-def test_it_is_dark_where_the_reader_is(browser: Browser, server: WebServer, bench: Bench, pictures: Path) -> None:
+def test_it_is_dark_where_the_reader_is(browser: Browser, server: WebServer, bench: Bench) -> None:
     """The system's scheme is followed; the button overrules it, and is remembered."""
     bench.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
     bench.start()
@@ -281,7 +281,6 @@ def test_it_is_dark_where_the_reader_is(browser: Browser, server: WebServer, ben
         return int(page.evaluate("() => Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"))
 
     assert brightness() < 60
-    page.screenshot(path=pictures / "page-dark.png", animations="disabled")
     page.click("#theme")
     assert brightness() > 200
     page.reload()
@@ -292,7 +291,7 @@ def test_it_is_dark_where_the_reader_is(browser: Browser, server: WebServer, ben
     assert reader.complaints == []
 
 
-def test_it_fits_a_telephone(browser: Browser, server: WebServer, queue: Queue, pictures: Path) -> None:
+def test_it_fits_a_telephone(browser: Browser, server: WebServer, queue: Queue) -> None:
     """At 360 pixels nothing is wider than the screen, whatever a job is called; a tap opens a job below the list."""
     queue.enqueue("echo " + "x" * 500, id="i" * 128, tags=["t" * 128], queue="q" * 128, after=[])
     queue.enqueue("true", id="short")
@@ -310,7 +309,6 @@ def test_it_fits_a_telephone(browser: Browser, server: WebServer, queue: Queue, 
     reader.sees("#job-facts", "t" * 128)
     until(lambda: page.evaluate("() => document.getElementById('job').getBoundingClientRect().top < innerHeight / 2"))
     assert fits()
-    page.screenshot(path=pictures / "page-narrow.png", animations="disabled")
     page.tap(".qp-nav a[data-view=stats]")
     reader.sees("#stats", "peak memory")
     assert fits()
@@ -400,3 +398,9 @@ def test_the_page_as_the_documentation_shows_it(reader: Reader, bench: Bench, pi
     widths: list[Any] = page.evaluate("() => ['.qp-jobs', '#job'].map(s => document.querySelector(s).clientWidth)")
     assert min(widths) > 400
     page.screenshot(path=pictures / "page.png", animations="disabled")
+    page.emulate_media(color_scheme="dark")
+    page.screenshot(path=pictures / "page-dark.png", animations="disabled")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 360, "height": 780})
+    page.evaluate("() => scrollTo(0, 0)")
+    page.screenshot(path=pictures / "page-narrow.png", animations="disabled")
