@@ -10,6 +10,7 @@ import pytest
 
 from queuectl_nb.model.state import State
 from tests.browser.conftest import FLAGS, WINDOW
+from tests.browser.proxy import PrefixProxy
 from tests.engine.bench import Bench, until
 from tests.faces.web.conftest import TOKEN, WebServer
 
@@ -255,6 +256,23 @@ def test_without_the_feed_it_asks(reader: Reader, queue: Queue) -> None:
     reader.page.unroute("**/api/events")
     reader.sees("#live[data-kind=live]")
     reader.complaints.clear()  # of the 502
+
+
+def test_it_works_below_a_proxys_prefix(reader: Reader, queue: Queue) -> None:
+    """Behind a proxy that serves it below a prefix the page logs in and is live, and its cookie goes nowhere else."""
+    proxy = PrefixProxy(reader.server.port, "/user/ada/queue/")
+    page = reader.page
+    page.goto(f"{proxy.url}?token={TOKEN}")
+    assert page.url == proxy.url
+    reader.sees("#live[data-kind=live]")
+    queue.enqueue("true", id="a")
+    reader.counts("pending", 1)
+    reader.ids("a")
+    (cookie,) = page.context.cookies()
+    assert cookie["path"].rstrip("/") == "/user/ada/queue"
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    page.goto("about:blank")
+    proxy.close()
 
 
 def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:

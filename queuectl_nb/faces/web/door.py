@@ -10,8 +10,12 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-__all__ = ["Door", "host_name", "own_origin"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Door", "host_name", "own_origin", "own_page"]
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told apart, not bound
@@ -34,6 +38,20 @@ def host_name(header: str) -> str | None:
 def own_origin(origin: str | None, host: str) -> bool:
     """Tell whether a request comes from a page of this very host and port, or from no page at all."""
     return origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+
+
+def own_page(headers: Mapping[str, str], host: str) -> bool:
+    """Tell whether a request comes from our own page, from no page, or from a person who follows a link.
+
+    Behind a proxy the Host may be another than the page's: then the browser's own word counts (``Sec-Fetch-Site``), or
+    the proxy's (``X-Forwarded-Host``). No page can make a browser send either to another site.
+    """
+    site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if site == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
+        return False
+    return site == "same-origin" or any(
+        own_origin(origin, name) for name in (host, headers.get("X-Forwarded-Host", host))
+    )
 
 
 @dataclass

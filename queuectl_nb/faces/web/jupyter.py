@@ -12,7 +12,7 @@ from jupyter_server.utils import ensure_async, url_path_join
 from tornado.web import HTTPError, RedirectHandler
 
 from queuectl_nb.faces.web.answer import Answer
-from queuectl_nb.faces.web.door import own_origin
+from queuectl_nb.faces.web.door import own_page
 from queuectl_nb.faces.web.routes import routes
 from queuectl_nb.faces.web.site import Site
 from queuectl_nb.queue.api import Queue
@@ -44,7 +44,7 @@ class JupyterDoor(JupyterHandler):
 
     def _own_origin(self) -> bool:
         """Tell whether the request comes from this server's own pages, or those that its owner has allowed."""
-        if own_origin(self.request.headers.get("Origin"), self.request.host):
+        if own_page(self.request.headers, self.request.host):
             return True
         return bool(self.allow_origin or self.allow_origin_pat) and self.check_origin()
 

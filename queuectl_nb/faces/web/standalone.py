@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from queuectl_nb.faces.web.door import Door, own_origin
+from queuectl_nb.faces.web.door import Door, own_page
 from queuectl_nb.faces.web.handlers import Page
 from queuectl_nb.faces.web.routes import routes
 from queuectl_nb.faces.web.site import Site
@@ -53,8 +53,7 @@ class TokenDoor(RequestHandler):
         headers = self.request.headers
         if not self.door.takes_host(self.request.host):
             raise HTTPError(HTTPStatus.FORBIDDEN, "this Host is not served here")
-        foreign = headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate"
-        if foreign or not own_origin(headers.get("Origin"), self.request.host):
+        if not own_page(headers, self.request.host):
             raise HTTPError(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
         if not self.current_user:
             raise HTTPError(HTTPStatus.FORBIDDEN, "no token, or a wrong one; 'queuectl dashboard' prints the address")

@@ -114,6 +114,12 @@ def test_our_own_page_may_ask(server: WebServer) -> None:
     assert server.ask("/api/status", Origin=f"http://127.0.0.1:{server.port}").status == 200
     assert server.ask("/api/status", Sec_Fetch_Site="same-origin").status == 200
     assert server.ask("/api/status", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
+    behind = {"Origin": "https://hub.example", "Host": "127.0.0.1"}  # as a proxy of that name asks
+    assert server.ask("/api/status", **behind).status == 403
+    assert server.ask("/api/status", Sec_Fetch_Site="same-origin", **behind).status == 200
+    assert server.ask("/api/status", X_Forwarded_Host="hub.example", **behind).status == 200
+    assert server.ask("/api/status", X_Forwarded_Host="evil.example", **behind).status == 403
+    assert server.ask("/api/status", Sec_Fetch_Site="same-site", **behind).status == 403
     assert server.ask("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
 
 
