@@ -163,7 +163,7 @@ class Crowd:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
-        found = [process.communicate(timeout=60)[0] for process in self.processes]
+        found = [process.communicate(timeout=110)[0] for process in self.processes]
         assert [process.returncode for process in self.processes] == [0] * len(self.processes)
         return found
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 WRITERS = 16
-SECONDS = 3
 
 WRITER = """
 from pathlib import Path
@@ -40,16 +39,16 @@ print(longest, writes, done)
 """
 
 
-@pytest.mark.parametrize("writers", [WRITERS])
-def test_writers_in_a_tight_loop_never_wait_long(desk: Any, crowd: Any, record_property: Any, writers: int) -> None:
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.soak)])
+def test_writers_in_a_tight_loop_never_wait_long(desk: Any, crowd: Any, record_property: Any, seconds: int) -> None:
     """Sixteen processes that write all the time: none is told "locked", none waits a second, and all is there."""
-    for number in range(writers):
-        crowd.add(WRITER, desk.store.path, f"writer-{number}", SECONDS)
+    for number in range(WRITERS):
+        crowd.add(WRITER, desk.store.path, f"writer-{number}", seconds)
     found = [line.split() for line in crowd.go()]
     longest = max(float(line[0]) for line in found)
     writes, done = sum(int(line[1]) for line in found), sum(int(line[2]) for line in found)
     record_property("longest_wait_s", longest)
-    record_property("writes_per_s", writes / SECONDS)
+    record_property("writes_per_s", writes / seconds)
     assert longest < 1
     counts = desk.store.reading.counts()
     assert counts["completed"] == done > 0
