@@ -1,10 +1,8 @@
-"""The contract of whatever runs commands, held by each executor: this machine's workers, and dask's."""
+"""The contract of whatever runs commands, held by each executor: this machine's workers, dask's, simulated ones."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +12,11 @@ from queuectl_nb.model.state import State
 from queuectl_nb.queue import Job, Queue
 from tests.engine.bench import Bench, alive, processes_of, started, until
 from tests.engine.dasks import start_cluster
+from tests.engine.simulated import Simulated
 from tests.engine.test_ending_jobs import NASTY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from queuectl_nb.model.attempt import AttemptRecord
@@ -25,7 +24,23 @@ if TYPE_CHECKING:
 GRACE = 0.3
 
 
-@pytest.fixture(scope="module", params=["local", "dask"])
+KINDS = ("local", "dask")
+
+
+def simulated_too(test: Callable[..., None]) -> Callable[..., None]:
+    """Let a test that needs no processes hold for the drawn-time executor, too."""
+    test.kinds = (*KINDS, "drawn")  # type: ignore[attr-defined]
+    return test
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test over the executors that it is about; module scope groups them by executor."""
+    if "bench" in metafunc.fixturenames:
+        kinds = getattr(metafunc.function, "kinds", KINDS)
+        metafunc.parametrize("bench", kinds, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def bench(
     request: pytest.FixtureRequest, template_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
@@ -37,9 +52,11 @@ def bench(
     queue = Queue(path)
     queue.set("kill_grace", GRACE)
     found = Bench(queue)
-    cluster = None
+    cluster = simulated = None
     try:
-        if request.param == "dask":
+        if request.param == "drawn":
+            simulated = Simulated(path)
+        elif request.param == "dask":
             pytest.importorskip("distributed")
             cluster = start_cluster(folder, 2)
             cluster.until_there(2)
@@ -48,6 +65,8 @@ def bench(
             found.start(2)
         yield found
     finally:
+        if simulated is not None:
+            simulated.stop()
         found.close()
         queue.close()
         if cluster is not None:
@@ -80,6 +99,50 @@ def test_how_a_command_ends(  # noqa: PLR0917
     job, attempt = ran(bench, command)
     assert (attempt.outcome, attempt.exit_code, attempt.signal) == (outcome, code, signal)
     assert (job.state, job.exit_code) == (state, code)
+
+
+@simulated_too
+def test_budget_timeout_and_cancel(bench: Bench) -> None:
+    """A command succeeds or fails by its exit code, ends at its timeout, and by a cancel, whoever runs it."""
+    well, ill = ran(bench, "true"), ran(bench, "exit 7")
+    assert [(job.state, attempt.outcome, attempt.exit_code) for job, attempt in (well, ill)] == [
+        (State.COMPLETED, "succeeded", 0),
+        (State.DEAD, "failed", 7),
+    ]
+    job, attempt = ran(bench, "sleep 60", timeout=0.2)
+    assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
+    job = bench.add("sleep 60")
+    until(lambda: job.refresh().state is State.PROCESSING)
+    job.cancel()
+    assert job.state is State.CANCELLED
+    assert set(bench.outcomes(job)) <= {"cancelled"}
+
+
+@simulated_too
+def test_delayed_jobs_and_retries_wait(bench: Bench) -> None:
+    """No attempt starts before its time, and there are exactly ``max_retries``."""
+    bench.queue.set("backoff_base", 1)
+    try:
+        job = bench.add("exit 1", max_retries=2, delay=0.3)
+        job.wait(timeout=30)
+    finally:
+        bench.queue.unset("backoff_base")
+    first, second = job.history
+    assert (job.state, job.attempts) == (State.DEAD, 2)
+    assert first.finished_at is not None
+    assert first.started_at >= job.created_at + 0.3
+    assert second.started_at - first.finished_at >= 0.99
+
+
+@simulated_too
+def test_many_jobs_each_once(bench: Bench) -> None:
+    """A hundred short jobs all end as they should, each started once."""
+    specs = [JobSpec.of({"command": f"exit {n % 2}", "max_retries": 1}) for n in range(100)]
+    ids = bench.queue.enqueue_specs(specs)
+    bench.queue.wait(*ids, timeout=60)
+    jobs = [Job(bench.queue, each) for each in ids]
+    assert [job.state for job in jobs] == [State.COMPLETED, State.DEAD] * 50
+    assert {len(job.history) for job in jobs} == {1}
 
 
 def test_streams_are_kept_apart_and_whole(bench: Bench) -> None:
@@ -247,45 +310,13 @@ def test_command_that_kills_what_started_it(bench: Bench) -> None:
     assert job.state is State.COMPLETED
 
 
-def test_retries_wait_and_count(bench: Bench, tmp_path: Path) -> None:
-    """A failing command is started exactly ``max_retries`` times, with the wait between."""
-    bench.queue.set("backoff_base", 1)
-    tries = tmp_path / "tries"
-    try:
-        job = bench.add(f"echo x >> {tries}; exit 1", max_retries=2)
-        job.wait(timeout=30)
-    finally:
-        bench.queue.unset("backoff_base")
-    assert (job.state, len(tries.read_text().split())) == (State.DEAD, 2)
-    first, second = job.history
-    assert first.finished_at is not None
-    assert second.started_at - first.finished_at >= 0.99
-
-
-def test_order_of_work(bench: Bench, tmp_path: Path) -> None:
-    """What waits is started by priority, then age, whoever runs it; a delayed job waits for its time."""
-    order = tmp_path / "order"
-    bench.queue.pause()
-    jobs = [bench.add(f"echo {n} >> {order}; sleep 0.3", priority=n) for n in (1, 3, 2)]
-    late = bench.add("true", delay=1.0)
-    bench.queue.resume()
-    begun = time.time()
-    for job in [*jobs, late]:
-        job.wait(timeout=30)
-    firsts = {job.id: job.history[0].started_at for job in jobs}
-    assert firsts[jobs[1].id] <= firsts[jobs[2].id] + 0.2
-    assert late.history[0].started_at >= late.run_at
-    assert begun < late.run_at
-
-
 def test_many_short_jobs(bench: Bench) -> None:
-    """Two hundred short jobs all end as they should, each started once."""
+    """What each of a hundred short jobs prints comes back with it and not with another."""
     ids = bench.queue.enqueue_specs(
-        [JobSpec.of({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(200)]
+        [JobSpec.of({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)]
     )
     bench.queue.wait(*ids, timeout=60)
     for number, job_id in enumerate(ids):
         job = Job(bench.queue, job_id)
         assert job.state is (State.DEAD if number % 2 else State.COMPLETED)
         assert [attempt.stdout for attempt in job.history] == [f"{number}\n"]
-    assert json.loads(json.dumps(ids)) == list(ids)

@@ -1,0 +1,62 @@
+"""A dispatcher whose jobs end after a drawn time, run by a thread of the test."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.drawn import DrawnCrew, NoOrders
+from queuectl_nb.engine import liveness
+from queuectl_nb.engine.dispatcher import Dispatcher
+from queuectl_nb.engine.events import Events
+from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Simulated"]
+
+
+class Simulated:
+    """A dispatcher in a thread; :meth:`stop` ends it."""
+
+    def __init__(self, path: Path, *, most: int = 8, mean: float = 0.01, drain: bool = False) -> None:
+        """Serve the queue at ``path``."""
+        self.store = Store(path)
+        self.locks: list[int] = []
+        self.name = self.store.workers.register(self._hold, pool=0, host="here", queues=(), now=time.time())
+        self.crew = DrawnCrew(self.store.spool, most=most, mean=mean)
+        self.orders = NoOrders()
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.name,
+            host="here",
+            queues=(),
+            drain=drain,
+            crew=self.crew,
+            orders=self.orders,  # type: ignore[arg-type]  # as much of them as a dispatcher asks for
+            events=Events(None),
+        )
+        self.thread = threading.Thread(target=self.dispatcher.work, daemon=True)
+        self.thread.start()
+
+    def _hold(self, name: str) -> bool:
+        """Hold the name's lock: without it anybody would take this worker for dead."""
+        handle = liveness.take_lock(self.store.worker_dir, name)
+        self.locks += [handle] if handle is not None else []
+        return handle is not None
+
+    def stop(self, how: str = "now") -> None:
+        """Stop by ``how`` and wait for the end."""
+        self.orders.ask(how)
+        self.join()
+
+    def join(self) -> None:
+        """Wait until it has ended by itself."""
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        self.store.workers.remove(self.name)
+        for handle in self.locks:
+            os.close(handle)
