@@ -9,7 +9,6 @@ until the dispatcher has it: events are fast, answers are sure.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections import deque
 from pathlib import Path
@@ -92,11 +91,9 @@ class Agent:
             if last:
                 self._hand_back("nobody sat there any more")
             self._say("left")
-            over = last and not self._folders
+            needed = set(self._folders.values())
         if last:
-            self.guards.close_idle()
-        if over:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.guards.close_idle(needed)
         return None
 
     def _run(self, order: Message) -> None:
@@ -113,7 +110,7 @@ class Agent:
         else:
             end = self._attend(token, guard, {**self._order, **order, "what": "run"})
         if end is None:
-            self.guards.drop(guard)
+            guard.close()
             gone = processes.end_all(lambda: processes.holders([token], []), PATIENCE, lambda: None)
             end = {"what": "ended", "token": token, "outcome": ["Lost", ["its guard", "died", not gone]]}
         else:
@@ -188,7 +185,10 @@ class Agent:
                 for token in letter["have"]:
                     self._forget(token)
                 self._accept(letter["jobs"], letter["ahead"])
-                words += [(self._end(token), {"what": "end", "grace": grace}) for token, grace in letter["ends"]]
+                words += [
+                    (self._end(token), {"what": "end", "token": token, "grace": grace})
+                    for token, grace in letter["ends"]
+                ]
                 self._changed.notify_all()
         for guard, message in words:
             if guard is not None:

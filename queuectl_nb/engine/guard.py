@@ -59,6 +59,8 @@ class Guard:
         self.executor = executor
         self.settings = Settings.of({})
         self.until = 0.0
+        self.unwanted = ""
+        """An attempt that must not start any more."""
         self.alone = False
         """Whether the dask worker is gone."""
         self.waiter = Waiter()
@@ -73,6 +75,8 @@ class Guard:
             for message in self._messages() if "link" in names else ():
                 if message["what"] == "run":
                     self._run(message)
+                elif message["what"] == "end":  # it overtook the job that it is about
+                    self.unwanted = message["token"]
 
     def _messages(self) -> list[Message]:
         found = self.link.receive()
@@ -94,8 +98,9 @@ class Guard:
     def _run(self, message: Message) -> None:
         self._heed(message)
         lease = Lease(**message["lease"])
-        if steady() >= self.until:
-            self._tell_end(lease.token, None, why="its dispatcher was not heard of")
+        if steady() >= self.until or lease.token == self.unwanted:
+            why = "it was wanted back" if lease.token == self.unwanted else "its dispatcher was not heard of"
+            self._tell_end(lease.token, None, why=why)
             return
         try:
             run = self.executor.start(lease, message["max_retries"], lambda: True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,11 +16,14 @@ from queuectl_nb.engine.link import Link
 from queuectl_nb.engine.processes import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from queuectl_nb.engine.link import Message
 
 __all__ = ["GuardHandle", "Guards"]
+
+PATIENCE = 5.0
+"""Seconds that a guard may take to leave before nobody waits for it any more."""
 
 
 class GuardHandle:
@@ -65,10 +69,10 @@ class GuardHandle:
             self.link.send(message)
 
     def close(self) -> None:
-        """Let it go: it ends what it runs, and itself."""
+        """Let it go: it ends what it runs, and itself, which is waited for."""
         self.link.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0)
+            self.process.wait(PATIENCE)
 
 
 class Guards:
@@ -81,35 +85,32 @@ class Guards:
         self._mark = mark
         self._lock = threading.Lock()
         self._idle: list[GuardHandle] = []
-        self._gone: list[GuardHandle] = []
         self._made = 0
 
     def take(self) -> GuardHandle:
         """Return a guard that is free, a new one where none is."""
-        with self._lock:
-            while self._idle:
-                guard = self._idle.pop()
-                if guard.process.poll() is None:
-                    return guard
-                guard.close()
-            self._made += 1
-            number = self._made
-        return GuardHandle(f"{self.folder}/{number}", self._db, self._mark)
+        while True:
+            with self._lock:
+                guard = self._idle.pop() if self._idle else None
+                if guard is None:
+                    self._made += 1
+                    number = self._made
+            if guard is None:
+                return GuardHandle(f"{self.folder}/{number}", self._db, self._mark)
+            if guard.process.poll() is None:
+                return guard
+            guard.close()
 
     def give_back(self, guard: GuardHandle) -> None:
         """Keep a guard for the next command."""
         with self._lock:
             self._idle.append(guard)
 
-    def drop(self, guard: GuardHandle) -> None:
-        """Let one go."""
-        with self._lock:
-            guard.close()
-            self._gone = [each for each in [*self._gone, guard] if each.process.poll() is None]  # reaps the ended ones
-
-    def close_idle(self) -> None:
-        """Let all go that run nothing."""
+    def close_idle(self, needed: Collection[str] = ()) -> None:
+        """Let all go that run nothing, with their folders but those that are still ``needed``."""
         with self._lock:
             idle, self._idle = self._idle, []
         for guard in idle:
-            self.drop(guard)
+            guard.close()
+            if guard.folder not in needed:
+                shutil.rmtree(guard.folder, ignore_errors=True)
