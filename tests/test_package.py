@@ -14,7 +14,7 @@ import pytest
 import queuectl_nb
 
 ROOT = Path(queuectl_nb.__file__).parents[1]
-HEAVY = {"IPython", "click", "numpy", "pandas", "psutil", "rich", "sqlite_utils", "tornado"}
+HEAVY = {"IPython", "click", "numpy", "pandas", "prometheus_client", "psutil", "rich", "sqlite_utils", "tornado"}
 
 
 def modules_after(code: str) -> set[str]:

@@ -7,6 +7,7 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from queuectl_nb.faces.web.questions import asked
@@ -75,8 +76,8 @@ class Answer(RequestHandler):
         super().send_error(_status(error) or status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401
-        """Log bugs; what a request does wrong, or the queue refuses, is told to who asked."""
-        if not isinstance(value, QueuectlError | HTTPError):
+        """Log bugs; what a request does wrong, or the queue refuses, is told to who asked, unless they have gone."""
+        if not isinstance(value, QueuectlError | HTTPError | StreamClosedError):
             super().log_exception(typ, value, tb)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from queuectl_nb import __version__
 from queuectl_nb.faces.web import bodies
 from queuectl_nb.faces.web.feed import Feed
-from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.queue.watch import Watch
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Site:
         self._searchers = ThreadPoolExecutor(SEARCHERS, "queuectl-search")
         self._watcher = ThreadPoolExecutor(1, "queuectl-watch")
         self._stats = _Kept()
+        self.closed = False
         self.feed = Feed(partial(self._on, self._watcher, _overview))
 
     # ------------------------------------------------------------------ ask
@@ -58,6 +59,9 @@ class Site:
         return await self._on(self._searchers if slow else self._readers, look, *args)
 
     async def _on(self, pool: ThreadPoolExecutor, look: Callable[..., T], *args: Any) -> T:  # noqa: ANN401
+        if self.closed:
+            msg = "the server is ending"
+            raise Busy(msg)
         return await asyncio.get_running_loop().run_in_executor(pool, lambda: look(self.watch(), *args))
 
     def watch(self) -> Watch:
@@ -79,6 +83,7 @@ class Site:
 
     def close(self) -> None:
         """End the threads; what they are doing is waited for by nobody."""
+        self.closed = True
         self.feed.close()
         for pool in (self._readers, self._searchers, self._watcher):
             pool.shutdown(wait=False, cancel_futures=True)
