@@ -11,6 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.forms.ansi import to_html
+from queuectl_nb.forms.cellsource import cell_source
 from queuectl_nb.forms.plain import cell, visible
 from queuectl_nb.forms.spans import span
 
@@ -47,7 +48,9 @@ def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "")
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     body = [moving] if moving else []
-    body.append(_pre("command", visible_lines(job.command)))
+    carried = cell_source(job.command)
+    facts += [f"Python cell {carried.values}".rstrip()] if carried else []
+    body.append(_pre("command", visible_lines(carried.source if carried else job.command)))
     if job.error:
         body.append(_pre("error", visible_lines(job.error)))
     if job.result is not None:
@@ -59,7 +62,9 @@ def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "")
 
 def job_lines(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:
     """Return a job with its attempts as plain text, a line each; ``moving`` is a line of what changes."""
-    lines = [f"<Job {job.id}: {job.state}, {visible(job.command[:60])!r}>"]
+    carried = cell_source(job.command)
+    said = f"Python cell {visible(carried.source[:60])!r}" if carried else repr(visible(job.command[:60]))
+    lines = [f"<Job {job.id}: {job.state}, {said}>"]
     lines += [f"  {moving}"] if moving else []
     for attempt in history:
         number, outcome, code, _, ran, *_ = _attempt(attempt)

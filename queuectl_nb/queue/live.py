@@ -79,6 +79,8 @@ class Card:
                 self._end(f"<Job {self.job_id}: removed>")
             except QueuectlError as error:  # the file is gone, or nobody can read it
                 self._end(f"<Job {self.job_id}: {error}>")
+            except Exception as error:  # noqa: BLE001 - a mistake of ours ends this card, told where it stands, no other
+                self._end(f"<Job {self.job_id}: no longer followed ({type(error).__name__}: {error})>")
 
     def _step(self, *, now: bool) -> None:
         clock = time.monotonic()

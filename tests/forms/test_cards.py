@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.faces.notebook.cells import python_command
 from queuectl_nb.forms import cards
 from queuectl_nb.forms.livecards import Live, live_html, live_text, wait_html, wait_text
 from queuectl_nb.forms.modules import style
@@ -77,6 +79,19 @@ def test_a_jobs_card_shows_hostile_text_as_text(job: JobRecord, queue: Queue) ->
     text = cards.job_lines(job, [attempt])
     assert not HIDDEN.search(text)
     assert len(text.splitlines()) == 2
+
+
+def test_a_cell_of_python_is_shown_as_it_was_written(job: JobRecord) -> None:
+    """Of the command that carries a cell only its source and values are shown, no path of the machine."""
+    source = "print('<b>')\nCELL"
+    cell = job._replace(command=python_command(source, {"lr": 0.1, "name": "it's"}))
+    html = checked(cards.job_card(cell, []))
+    assert sys.executable not in html
+    assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
+    assert "Python cell lr=0.1" in html
+    assert sys.executable not in cards.job_lines(cell, [])
+    odd = "exec python -m queuectl_nb.cell <<'CELL'\nx\nCELL\nrm -r /"
+    assert "rm -r /" in cards.job_card(job._replace(command=odd), [])
 
 
 def test_a_pool_and_a_log_show_hostile_text_as_text() -> None:

@@ -14,6 +14,8 @@ from tests.commands.conftest import Hands
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from queuectl_nb.queue import Queue
 
 
@@ -125,6 +127,32 @@ def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, hands: Hands)
     cards.add(Card(queue, "c", page))
     hands.run("c")
     until(lambda: "completed" in page.texts[-1])
+
+
+def test_a_card_that_fails_ends_alone(queue: Queue, hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong in one card is told in its place; the others go on."""
+    cards, pages = Cards(), [Page(), Page()]
+    hands.add("a", "b")
+    for name, page in zip("ab", pages, strict=True):
+        cards.add(Card(queue, name, page))
+    monkeypatch.setattr(pages[0], "write", _broken(pages[0]))
+    hands.run("a")
+    until(lambda: len(cards) == 1)
+    assert pages[0].texts[-1] == "<Job a: no longer followed (ValueError: broken)>"
+    hands.run("b")
+    until(lambda: "completed" in pages[1].texts[-1])
+
+
+def _broken(page: Page) -> Callable[[str, str], None]:
+    """Return a way to write that takes no HTML."""
+
+    def write(html: str, text: str) -> None:
+        if html:
+            msg = "broken"
+            raise ValueError(msg)
+        page.texts.append(text)
+
+    return write
 
 
 def test_stopped_cards_keep_what_they_show(queue: Queue, hands: Hands, page: Page) -> None:

@@ -1,0 +1,56 @@
+"""A live job in a real JupyterLab: it moves while another cell runs, and ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Locator
+
+    from tests.browser.lab import Notebook
+
+TRAINING = """\
+%%queuectl enqueue --python --id training
+import pathlib, sys, time
+
+for epoch in range(1, 101):
+    print(f"\\r{epoch:3}%|{'█' * (epoch // 10):<10}| {epoch}/100 epochs", end="", file=sys.stderr, flush=True)
+    time.sleep(0.02)
+    while epoch == 45 and not pathlib.Path("go-on").exists():
+        time.sleep(0.05)
+"""
+CELLS = [
+    "%load_ext queuectl_nb\npool = %queuectl worker start",
+    TRAINING,
+    "import pathlib, time\nwhile not pathlib.Path('busy-no-more').exists():\n    time.sleep(0.05)",
+    "%queuectl wait training",
+]
+
+
+def test_a_job_moves_while_another_cell_runs(notebook: Callable[..., Notebook]) -> None:
+    """The bar stands at 45 % during a synchronous cell; after the wait the card says completed; both themes show it."""
+    found = notebook(CELLS)
+    # what is inside is made anew with each change, its place stays
+    place: Locator = found.page.locator(".jp-OutputArea-output").filter(has_text="Job training").first
+    card = place.locator(".queuectl")
+    found.start_all()
+    card.locator("[aria-valuenow='45']").wait_for()
+    assert card.locator(".qc-state").inner_text() == "processing"
+    assert "45/100 epochs" in card.locator(".qc-line").inner_text()
+    assert card.locator("pre.qc-command").inner_text().startswith("import pathlib, sys, time")
+    padding, align = (
+        card.locator(where).first.evaluate(f"(element) => getComputedStyle(element).{what}")
+        for where, what in (("pre.qc-command", "paddingLeft"), ("td", "textAlign"))
+    )
+    assert (padding != "0px", align) == (True, "left"), "JupyterLab's own rules have won over the card's"
+    for scheme in ("light", "dark"):
+        found.theme(scheme)
+        place.scroll_into_view_if_needed()
+        found.picture(f"live-job-{scheme}", place)
+    (found.server.root / "go-on").touch()
+    (found.server.root / "busy-no-more").touch()
+    card.locator(".qc-state", has_text="completed").wait_for()
+    assert card.locator("[role='progressbar']").count() == 0
+    assert found.errors() == []
