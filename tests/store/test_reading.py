@@ -57,6 +57,15 @@ def test_filters_combine(listed: Any) -> None:
         assert listed.store.reading.count(Filter.of(**how, limit=1)) == len(_listed(listed, **how))
 
 
+@pytest.mark.parametrize("text", ["%", "_", "\\", "\\%", "a_b", "100%", "\\n", "'", "Ä", "ß", "x" * 20_000])
+def test_a_search_takes_every_character_as_it_stands(desk: Any, text: str) -> None:
+    """Wildcards and escapes of SQL mean themselves, ASCII letters go in any case, and a text may be long."""
+    desk.enqueue({"id": "with", "command": f"echo {text} end"}, {"id": "without", "command": "echo q"})
+    assert _listed(desk, text=text) == ["with"]
+    assert _listed(desk, text=f"ECHO {text}") == ["with"]
+    assert _listed(desk, text=f"{text}z") == []
+
+
 @pytest.mark.parametrize("field", JOB_FIELDS)
 def test_every_json_field_sorts(listed: Any, field: str) -> None:
     """A sort goes up by its field and in the order of enqueue among equals; reversed it is exactly the other way."""

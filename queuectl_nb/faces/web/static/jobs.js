@@ -7,6 +7,7 @@ import { VirtualTable } from "./shared/table.js";
 import { count } from "./shared/texts.js";
 
 const TYPING_MS = 250;
+const PATIENCE_MS = 400; // without an answer by then, the reader is told what takes so long
 const CHOOSING_MS = 80;
 const REST_MS = 1000; // between two looks at a list that changes all the time
 const REST_SHARE = 5; // and so many times what a look took: a search through a million jobs is not done without pause
@@ -127,6 +128,7 @@ export class JobList {
     this.busy = true;
     this.missed = false;
     const began = performance.now();
+    const patience = setTimeout(() => this.say("Looking through all jobs…"), PATIENCE_MS);
     const { state, queue, q, after } = here();
     try {
       const page = await ask("api/jobs", { state, queue, q, after }, { signal: asking.signal });
@@ -135,8 +137,10 @@ export class JobList {
       this.show(page, anew);
     } catch (error) {
       if (asking.signal.aborted) return;
-      this.say(error.status === 400 ? error.message : "");
+      this.say(error.status === 400 ? error.message : "", true);
       if (error.status === 400) this.show({ jobs: [], next: null }, true);
+    } finally {
+      clearTimeout(patience);
     }
     this.rest(performance.now() - began);
   }
@@ -184,8 +188,9 @@ export class JobList {
     this.table.draw();
   }
 
-  say(text) {
+  say(text, bad = false) {
     setText(this.parts.note, text);
+    this.parts.note.classList.toggle("qp-bad", bad);
   }
 
   focus() {
