@@ -91,7 +91,7 @@ class Post:
         """Tell whether a letter should go: there is something to say, or our word must be renewed."""
         if self.out is not None or self.gone or now < self.again_at:
             return False
-        if self.jobs or self.ends or self.reads:
+        if self.jobs or self.ends or self.reads or (self.doubt and self.runs):
             return True
         return bool(self.runs or self.have) and now - self.sent_at >= lease / 4
 
@@ -103,7 +103,7 @@ class Post:
             return min(self.lapse_at, self.prove_at) if self.runs else None
         if self.out is not None:
             return self.lapse_at if self.runs else None
-        return max(self.again_at, self.sent_at + lease / 4)
+        return self.again_at if self.doubt else max(self.again_at, self.sent_at + lease / 4)
 
     def letter(self, settings: Settings, *, now: float, changed: bool) -> Message:
         """Write the letter with all that waits to be said; our word then holds for a lease from ``now``."""

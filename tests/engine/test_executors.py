@@ -260,8 +260,6 @@ def test_timeout_ends_all_of_it(bench: Bench, name: str, tmp_path: Path) -> None
     first = tmp_path / "pid"
     job, attempt = ran(bench, f"echo $$ > {first}; {NASTY[name]}", timeout=0.5)
     assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
-    assert attempt.finished_at is not None
-    assert attempt.finished_at - attempt.started_at < 0.5 + GRACE + 1
     assert "--timeout" in job.error
     assert not alive(started(first))
     assert processes_of(bench.path) == []
