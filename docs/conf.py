@@ -79,6 +79,8 @@ html_theme_options = {"navigation_with_keys": True}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
+_NBVAL = re.compile(r'"# NBVAL_[A-Z_]+\\n",\s*')
+"""A line by which a cell speaks to a test, in a notebook's JSON; readers need not see it."""
 _LINK = re.compile(r"\]\(([^)#:]+\.(?:md|ipynb))\)")
 
 
@@ -128,6 +130,8 @@ def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
                 entries += [entry for entry in every if entry not in entries]
             seen.update(entries)
             source[0] += toctree(entries, section.split("\n")[0])
+    elif page.startswith("notebooks/"):
+        source[0] = _NBVAL.sub("", source[0])
     elif page == "docs/decisions/README":
         source[0] += toctree([entry for entry in links(source[0], page) if entry.startswith("/docs/decisions/")])
 

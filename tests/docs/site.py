@@ -23,7 +23,7 @@ IGNORED_RELS = {"prev", "next", "index", "search", "canonical"}
 
 def build(folder: Path) -> str:
     """Build the site with every warning an error; return what Sphinx said besides."""
-    words = ["-c", "docs", ".", folder / "html", "-d", folder / "doctrees", "-W", "--keep-going", "-n", "-q"]
+    words = ["-c", "docs", ".", folder / "html", "-d", folder / "doctrees", "-W", "--keep-going", "-n", "-q", "-j", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -16,28 +16,14 @@ from queuectl_nb.model import errors
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
-from tests.docs.site import LOADS, Page, build
+from tests.docs.site import LOADS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.docs.site import Page
+
 pytestmark = pytest.mark.timeout(900)  # it runs every notebook
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site once, all notebooks run; return its folder."""
-    folder = tmp_path_factory.mktemp("site")
-    build(folder)
-    return folder / "html"
-
-
-@pytest.fixture(scope="module")
-def pages(site: Path) -> dict[str, Page]:
-    """Return the pages by their path in the site."""
-    return {
-        str(path.relative_to(site)): Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts
-    }
 
 
 def test_every_link_leads_somewhere(site: Path, pages: dict[str, Page]) -> None:
