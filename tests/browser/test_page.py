@@ -225,6 +225,7 @@ def test_each_attempt_has_its_log(reader: Reader, bench: Bench) -> None:
     page.reload()
     reader.sees("#log .qc-line", "attempt 1")
     reader.sees("#job-extra", "exit code 1")
+    reader.sees("#job-extra code", "queuectl dlq retry a")
     page.click(".qp-nav a[data-view=dead]")
     reader.ids("a")
     reader.sees("#dead-badge", "1")

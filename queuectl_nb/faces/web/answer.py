@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tornado.iostream import StreamClosedError
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from queuectl_nb.faces.web.site import Site
     from queuectl_nb.queue.watch import Watch
 
-__all__ = ["Answer", "Api"]
+__all__ = ["HERE", "JSON", "Answer", "Api"]
+
+HERE = Path(__file__).parent
+"""Where templates, static files and the description of the API lie."""
 
 JSON = "application/json; charset=utf-8"
 POLICY = (

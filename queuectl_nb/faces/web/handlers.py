@@ -1,19 +1,15 @@
-"""One class a route: each takes its question apart, asks for the body, and sends it."""
+"""The API, one class a route: each takes its question apart, asks for the body, and sends it."""
 
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
+from tornado.web import HTTPError, authenticated
 
 from queuectl_nb.faces.web import bodies, questions
-from queuectl_nb.faces.web.answer import JSON, Answer, Api
-from queuectl_nb.faces.web.feed import Full, Listener
+from queuectl_nb.faces.web.answer import HERE, JSON, Api
 from queuectl_nb.faces.web.metrics import exposition
 from queuectl_nb.faces.web.site import etag
 
@@ -22,67 +18,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.queue.watch import Watch
 
-__all__ = ["Events", "JobLog", "Jobs", "Metrics", "Missing", "OneJob", "OpenApi", "Overview", "Page", "Static", "Stats"]
-__all__ += ["Status", "Workers"]
-
-HERE = Path(__file__).parent
-TYPES = {
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-"""What is served from the folders of static files."""
-RETRY_MS = 2000
-"""How soon a browser that lost the feed asks again."""
-SEND_BUFFER = 64 * 1024
-"""Bytes of the feed that the system keeps for a slow client: old news are of no use to it."""
-
-
-class Page(Answer):
-    """The page itself; the only one to lead who may not ask to a login, where there is one."""
-
-    get_login_url = RequestHandler.get_login_url
-
-    @authenticated
-    def get(self) -> None:
-        """Send it; what it shows it asks for."""
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish((HERE / "templates" / "page.html").read_bytes())
-
-    head = get
-
-
-class Static(Answer, StaticFileHandler):
-    """Scripts, styles and pictures, from the folders of this face and of those that share theirs; nothing listed."""
-
-    def initialize(self, site: Any, path: str) -> None:  # type: ignore[override]  # noqa: ANN401
-        """Serve files below ``path``."""
-        Answer.initialize(self, site)
-        StaticFileHandler.initialize(self, path)
-
-    @authenticated
-    async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002
-        """Send a file."""
-        await StaticFileHandler.get(self, path, include_body)
-
-    @authenticated
-    async def head(self, path: str) -> None:  # type: ignore[override]
-        """Send what a file's headers would be."""
-        await StaticFileHandler.get(self, path, include_body=False)
-
-    def parse_url_path(self, url_path: str) -> str:
-        """Return the file that a path means; none has a NUL in its name."""
-        if "\0" in url_path:
-            raise HTTPError(HTTPStatus.NOT_FOUND)
-        return super().parse_url_path(url_path)
-
-    def get_content_type(self) -> str:
-        """Return the type by the name's end; not as the machine's own tables have it, which may be anything."""
-        return TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
-
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - the same for all
-        """Have browsers ask whether a file changed: they come with the package, which may be updated."""
-        self.set_header("Cache-Control", "private, no-cache")
+__all__ = ["JobLog", "Jobs", "Metrics", "Missing", "OneJob", "OpenApi", "Overview", "Stats", "Status", "Workers"]
 
 
 class _Small(Api):
@@ -240,57 +176,6 @@ class OpenApi(Api):
         self.finish((HERE / "openapi.json").read_bytes())
 
     head = get
-
-
-class Events(Api):
-    """``/api/events``: server-sent events."""
-
-    @authenticated
-    async def get(self) -> None:
-        """Send the queue at a glance, now and whenever it changed, as fast as the client reads."""
-        self.asked()
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Accel-Buffering", "no")  # proxies of nginx's kind would wait for more
-        if self.request.method == "HEAD":
-            self.finish()
-            return
-        self._listener = Listener()
-        try:
-            async with aclosing(self.site.feed.events(self._listener)) as events:
-                self._small_buffer()
-                self.write(f"retry: {RETRY_MS}\n\n")
-                async for event in events:
-                    self.write(event)
-                    await self.flush()
-        except Full:
-            self._send_away()
-        except StreamClosedError:
-            return
-        else:
-            self.finish()
-
-    head = get
-
-    def _send_away(self) -> None:
-        """Tell who is one too many to poll."""
-        self.clear()
-        self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
-        self.set_header("Retry-After", "30")
-        self.set_header("Content-Type", JSON)
-        self.finish(json.dumps({"error": "too many listen; ask /api/overview now and then instead"}))
-
-    def on_connection_close(self) -> None:
-        """Stop sending to who has gone."""
-        if hasattr(self, "_listener"):
-            self._listener.leave()
-
-    def _small_buffer(self) -> None:
-        import socket  # noqa: PLC0415 - with what it is for
-
-        stream = getattr(self.request.connection, "stream", None)
-        if stream is not None and stream.socket is not None:
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 class Missing(Api):

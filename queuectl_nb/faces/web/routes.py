@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.faces.web import handlers
+from queuectl_nb.faces.web import events, handlers, pages
+from queuectl_nb.faces.web.answer import HERE
 from queuectl_nb.forms.modules import STATIC as SHARED
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["ADDRESSES", "routes"]
 
 _ID = r"(?P<job_id>[^/]+)"
-_OWN = {"path": str(handlers.HERE / "static")}
+_OWN = {"path": str(HERE / "static")}
 _SHARED = {"path": str(SHARED)}
 
 ADDRESSES: list[tuple[str, type[Answer], dict[str, str]]] = [
-    ("/", handlers.Page, {}),
+    ("/", pages.Page, {}),
     ("/api/status", handlers.Status, {}),
     ("/api/jobs", handlers.Jobs, {}),
     (f"/api/jobs/{_ID}", handlers.OneJob, {}),
@@ -28,11 +29,11 @@ ADDRESSES: list[tuple[str, type[Answer], dict[str, str]]] = [
     ("/api/stats", handlers.Stats, {}),
     ("/api/workers", handlers.Workers, {}),
     ("/api/overview", handlers.Overview, {}),
-    ("/api/events", handlers.Events, {}),
+    ("/api/events", events.Events, {}),
     ("/api/openapi.json", handlers.OpenApi, {}),
     ("/metrics", handlers.Metrics, {}),
-    (r"/static/shared/(?P<path>.+)", handlers.Static, _SHARED),
-    (r"/static/(?P<path>.+)", handlers.Static, _OWN),
+    (r"/static/shared/(?P<path>.+)", pages.Static, _SHARED),
+    (r"/static/(?P<path>.+)", pages.Static, _OWN),
     (r"/.*", handlers.Missing, {}),
 ]
 """Pattern below the page's own address, handler, and what the handler is made with."""

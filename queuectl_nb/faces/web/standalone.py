@@ -10,7 +10,6 @@ import socket
 import webbrowser
 from contextlib import suppress
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -18,8 +17,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
+from queuectl_nb.faces.web.answer import HERE
 from queuectl_nb.faces.web.door import Door, own_page
-from queuectl_nb.faces.web.handlers import Page
+from queuectl_nb.faces.web.pages import Page
 from queuectl_nb.faces.web.routes import routes
 from queuectl_nb.faces.web.site import Site
 from queuectl_nb.faces.web.token import kept_token
@@ -91,7 +91,7 @@ class TokenDoor(RequestHandler):
             if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # a strict cookie stays at home when another site leads here; it comes along when our page does
                 self.set_header("Refresh", "0; url=./")
-            self.finish((Path(__file__).parent / "templates" / "forbidden.html").read_bytes())
+            self.finish((HERE / "templates" / "forbidden.html").read_bytes())
             return
         super().write_error(status_code, **kwargs)
 

@@ -95,6 +95,9 @@ export class JobPanel {
     if (job.result !== null) {
       extra.push(el("h3", { text: "Result" }), el("pre", { tabindex: 0, "aria-label": "Result", text: lines(JSON.stringify(job.result, null, 1)) }));
     }
+    if (job.state === "dead") {
+      extra.push(el("p", { class: "qp-hint qp-remedy" }, "A fresh start: ", el("code", { text: `queuectl dlq retry ${visible(job.id)}` })));
+    }
     parts.extra.replaceChildren(...extra);
     this.chooseAttempt(here());
   }

@@ -128,7 +128,7 @@ export class JobList {
     this.busy = true;
     this.missed = false;
     const began = performance.now();
-    const patience = setTimeout(() => this.say("Looking through all jobs…"), PATIENCE_MS);
+    const patience = anew ? setTimeout(() => this.say("Looking through all jobs…"), PATIENCE_MS) : null;
     const { state, queue, q, after } = here();
     try {
       const page = await ask("api/jobs", { state, queue, q, after }, { signal: asking.signal });
