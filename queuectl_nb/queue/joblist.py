@@ -56,6 +56,8 @@ class JobList:
         self._search: _Search | None = None
         self._order: _Order | None = None
         self.wanted = Filter()
+        self.behind = False
+        """Whether jobs have changed since the order was found, which is found anew when it is time: look again."""
 
     def want(self, wanted: Filter) -> None:
         """Change what is listed, and in which order."""
@@ -74,6 +76,7 @@ class JobList:
         if self._plain:
             if top:
                 self._order = None
+                self.behind = False
             if self._order is None and first + count <= HEAD:
                 return self._head(first, count, stamp, live=top)
         self._renew(stamp, top=top)
@@ -109,13 +112,15 @@ class JobList:
     def _renew(self, stamp: Stamp, *, top: bool) -> None:
         """Begin to find the order where there is none, where rows were removed, or where it is old enough."""
         order = self._order
+        self.behind = False
         if self._search is not None:
             return
         if order is not None and len(order.places) >= order.total:
             removed = stamp[1] != order.stamp[1]
             if stamp == order.stamp or not (top or removed):
                 return
-            if time.time() - order.found_at < SHARE * order.cost:
+            if 0 <= time.time() - order.found_at < SHARE * order.cost:
+                self.behind = True
                 return
         self._search = _Search(self._ordering, self._watch, self.wanted, self._found)
 

@@ -264,38 +264,33 @@ def test_by_keyboard_alone(notebook: Callable[..., Notebook], fresh: Queue) -> N
     assert page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length") == 1
 
 
-def test_contrast_and_size(notebook: Callable[..., Notebook], fresh: Queue) -> None:
-    """As the browser paints it, every text stands out 4.5 to 1, and what can be clicked is 24 pixels large."""
-    for state in ("a", "b", "c"):
-        fresh.enqueue("true", id=state)
-    fresh.cancel("b")
+def test_how_it_looks(notebook: Callable[..., Notebook], fresh: Queue) -> None:
+    """Markup, escapes and marks that turn the writing, in commands and logs, are shown and do nothing.
+
+    As the browser paints it, every text stands out 4.5 to 1, and what can be clicked is 24 pixels large.
+    """
+    fresh.enqueue(EVIL, id="evil")
+    with fresh.start_workers(1, drain=True):
+        fresh.wait(timeout=60)
+    fresh.enqueue("true", id="a")
+    fresh.enqueue("true", id="other")
+    fresh.cancel("other")
     page = notebook(cells(fresh))
     page.run_all()
     board = Board.seen(page)
-    board.row("b").click()
+    board.row("other").click()
     board.button("Retry").click()
-    board.says("Job b queued again.")
+    board.says("Job other queued again.")
+    board.row("evil").click()
+    expect(board.log).to_contain_text('<img src=x onerror="window.pwned=1">')
+    expect(board.row("evil")).to_contain_text("<script>window.pwned=1</script>")
+    assert "\u202e" not in board.root.inner_text()
+    assert "title" not in board.log.inner_text()
+    assert page.page.evaluate("() => window.pwned === undefined")
+    assert board.root.locator("img, script").count() == 0
     look = (Path(__file__).parent / "look.js").read_text("utf-8")
     for scheme in ("light", "dark"):
         page.theme(scheme)
         found = board.root.evaluate(look)
         assert found["texts"] > 40
         assert (found["pale"], found["small"]) == ([], [])
-
-
-def test_hostile_jobs_stay_text(notebook: Callable[..., Notebook], fresh: Queue) -> None:
-    """Markup, escapes and marks that turn the writing, in commands and logs, are shown and do nothing."""
-    fresh.enqueue(EVIL, id="evil")
-    with fresh.start_workers(1, drain=True):
-        fresh.wait(timeout=60)
-    page = notebook(cells(fresh))
-    page.run_all()
-    board = Board.seen(page)
-    board.row("evil").click()
-    expect(board.log).to_contain_text('<img src=x onerror="window.pwned=1">')
-    expect(board.row("evil")).to_contain_text("<script>window.pwned=1</script>")
-    text = board.root.inner_text()
-    assert "\u202e" not in text
-    assert "title" not in board.log.inner_text()
-    assert page.page.evaluate("() => window.pwned === undefined")
-    assert board.root.locator("img, script").count() == 0

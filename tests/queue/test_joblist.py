@@ -103,6 +103,21 @@ def test_what_changes_is_found_anew(queue: Queue, reader: Reader) -> None:
     until(lambda: reader.ids(count=2) == ["j0", "j1"])
 
 
+def test_an_order_that_took_long_is_not_found_at_once_again(
+    queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as it was for some time, and the list says that it is behind, until it is found anew."""
+    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 1e9)
+    reader.list.want(Filter(sort="id"))
+    assert reader.ids(count=1) == ["j0"]
+    queue.enqueue("true", id="a")
+    assert reader.ids(count=1) == ["j0"]
+    assert reader.list.behind
+    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 0)
+    until(lambda: reader.ids(count=1) == ["a"])
+    assert not reader.list.behind
+
+
 def test_a_window_far_down_is_searched_for(queue: Queue) -> None:
     """Beyond the head the whole order is found once, in a thread, and any window is then at hand."""
     queue.enqueue_many([{"command": "true", "id": f"n{number:04}"} for number in range(HEAD + 300)])

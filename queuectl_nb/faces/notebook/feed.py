@@ -154,7 +154,7 @@ class Feed:
         now = time.monotonic()
         stamp = self.watch.stamp()
         changed = stamp != self._stamp
-        if not self._looked or (changed and now - self._looked >= PACE):
+        if not self._looked or ((changed or self.jobs.behind) and now - self._looked >= PACE):
             self.table.keep(looking)
             for message in self.table.messages():
                 self._screen.send_table(message)
@@ -163,6 +163,7 @@ class Feed:
             changed = True
         if changed or now - self._glanced >= GLANCE:
             self._screen.show(self.watch.overview())
+            self._screen.send_table({"kind": "pulse"})  # where pages cannot be heard, they still hear
             self._glanced = now
         written = self.log.message()
         if written is not None:

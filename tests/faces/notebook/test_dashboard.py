@@ -194,6 +194,20 @@ def test_filters_and_orders(page: Page, dashboard: Dashboard) -> None:
     assert dashboard.chips.buttons["all"].value
 
 
+def test_a_list_that_is_behind_catches_up(
+    page: Page, queue: Queue, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that comes while it is too early to sort again is shown later, though nothing more changes."""
+    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 1e9)
+    dashboard.bar.sort.value = "id"
+    until(lambda: page.shown() == ["a", "b", "c"])
+    queue.enqueue("true", id="A")
+    until(lambda: dashboard.feed.jobs.behind)
+    assert page.shown() == ["a", "b", "c"]
+    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 0)
+    until(lambda: page.shown() == ["A", "a", "b", "c"])
+
+
 def test_buttons_act_on_what_is_chosen(page: Page, queue: Queue, dashboard: Dashboard) -> None:
     """Cancel and retry take the chosen jobs, all or none; a mistake is one line."""
     assert dashboard.bar.retry.disabled
