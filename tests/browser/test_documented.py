@@ -1,0 +1,44 @@
+"""The dashboard as the documentation shows it: these pictures go into ``docs/images`` (``python -m docs.images``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.board import Board
+from tests.browser.lab import PATIENCE
+from tests.browser.scenes import busy_queue
+from tests.engine.bench import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from queuectl_nb.queue import Queue
+    from tests.browser.lab import Notebook
+
+
+@pytest.fixture
+def bench(queue: Queue) -> Iterator[Bench]:
+    """Return a bench whose pools end with the test."""
+    found = Bench(queue)
+    yield found
+    found.close()
+
+
+def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: Bench) -> None:
+    """A queue with jobs of all states is drawn as a whole, in both themes, with the log of a job that runs."""
+    expect.set_options(timeout=PATIENCE)
+    busy_queue(bench)
+    page = notebook([f"%load_ext queuectl_nb\nboard = %queuectl dashboard --db {bench.path}\nboard"])
+    page.page.set_viewport_size({"width": 1180, "height": 1240})
+    page.run_all()
+    board = Board.seen(page)
+    expect(board.chip("processing")).to_have_text("processing 2")
+    board.row("train-lr0.1").first.click()
+    expect(board.log).to_contain_text("epoch 3")
+    for scheme in ("light", "dark"):
+        page.theme(scheme)
+        page.picture(f"dashboard-{scheme}", board.root)
+    assert page.errors() == []
