@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 TRAIN = (
     "for i in 1 2 3; do printf '\\033[1mepoch %s\\033[0m  loss \\033[32m0.%s\\033[0m\\n' $i $((90 - i * 17)); done;"
-    " echo 'warning: 3 samples skipped' >&2; sleep 60"
+    " echo 'warning: 3 samples skipped' >&2; sleep 120"
 )
 
 
@@ -27,7 +27,7 @@ def busy_queue(bench: Bench) -> None:
     bench.start(3)
     until(lambda: queue.counts()[State.DEAD] and queue.counts()[State.FAILED] and queue.counts()[State.COMPLETED] == 8)
     bench.add(TRAIN, id="train-lr0.1", queue="gpu", timeout=3600, cwd="/tmp")
-    bench.add("sleep 60", id="convert-video", queue="media")
+    bench.add("sleep 120", id="convert-video", queue="media", timeout=3600)
     until(lambda: queue.counts()[State.PROCESSING] == 2)
     bench.add("python publish.py", id="publish", after=["train-lr0.1"])
     bench.add("python train.py --lr 0.01", id="train-lr0.01", queue="gpu", delay=600)

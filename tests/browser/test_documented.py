@@ -30,9 +30,9 @@ def bench(queue: Queue) -> Iterator[Bench]:
 def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: Bench) -> None:
     """A queue with jobs of all states is drawn as a whole, in both themes, with the log of a job that runs."""
     expect.set_options(timeout=PATIENCE)
-    busy_queue(bench)
     page = notebook([f"%load_ext queuectl_nb\nboard = %queuectl dashboard --db {bench.path}\nboard"])
     page.page.set_viewport_size({"width": 1180, "height": 1240})
+    busy_queue(bench)
     page.run_all()
     board = Board.seen(page)
     expect(board.chip("processing")).to_have_text("processing 2")
