@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RECENT", "exposition"]
 
-RECENT = 300
-"""Seconds of history from which durations and rates are taken."""
+RECENT = 60
+"""Seconds of history from which durations are taken: a scrape must not walk through more."""
 WORKER_STATES = ("idle", "busy", "stopping", "lost")
 
 
@@ -66,13 +66,13 @@ class _Figures(Collector):
         yield GaugeMetricFamily("queuectl_web_clients", "Pages and programs that follow the feed.", self.clients)
 
     def _recent(self) -> Iterator[Metric]:
-        """Yield what the attempts of the last five minutes tell."""
+        """Yield what the attempts of the last minute tell."""
         stats = self.queue.metrics(since=time.time() - RECENT)[""]
         yield GaugeMetricFamily(
-            "queuectl_recent_attempts", "Attempts that ended in the last five minutes, or run.", stats.attempts
+            "queuectl_recent_attempts", "Attempts that ended in the last minute, or run.", stats.attempts
         )
         for name, meaning, values in (
-            ("queuectl_recent_run_seconds", "How long attempts of the last five minutes ran.", stats.run_s),
+            ("queuectl_recent_run_seconds", "How long attempts of the last minute ran.", stats.run_s),
             ("queuectl_recent_wait_seconds", "How long they had waited, from when they were due.", stats.wait_s),
         ):
             family = GaugeMetricFamily(name, meaning, labels=["quantile"])

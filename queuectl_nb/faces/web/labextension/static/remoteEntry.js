@@ -26,11 +26,12 @@
     function activate(app, ...given) {
       const of = (token) => (token ? given[wanted.indexOf(token)] : null);
       const tracker = new apputils.WidgetTracker({ namespace: "queuectl" });
+      const address = new URL("queuectl/", new URL(app.serviceManager.serverSettings.baseUrl, location.href)).href;
       let tab = null;
 
       function make() {
         const content = new apputils.IFrame({ sandbox: ["allow-scripts", "allow-same-origin"] });
-        content.url = new URL("queuectl/", new URL(app.serviceManager.serverSettings.baseUrl, location.href)).href;
+        content.url = address;
         content.node.querySelector("iframe")?.setAttribute("title", "queuectl");
         const widget = new apputils.MainAreaWidget({ content });
         widget.id = "queuectl-page";
@@ -44,12 +45,15 @@
         caption: "The job queue, live",
         icon: (given) => (given.isPalette ? undefined : icon),
         execute: () => {
-          if (tab === null || tab.isDisposed) {
-            tab = make();
-            void tracker.add(tab);
+          if (tab === null || tab.isDisposed) tab = make();
+          if (!tab.parent) app.shell.add(tab, "main");
+          if (tab.parent) {
+            if (!tracker.has(tab)) void tracker.add(tab);
+            app.shell.activateById(tab.id);
+          } else {
+            tab.dispose(); // a shell with room for one widget, as Notebook 7 has it
+            window.open(address, "_blank", "noopener");
           }
-          if (!tab.isAttached) app.shell.add(tab, "main");
-          app.shell.activateById(tab.id);
         },
       });
       of(apputils.ICommandPalette)?.addItem({ command: COMMAND, category: "Other", args: { isPalette: true } });
