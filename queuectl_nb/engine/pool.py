@@ -218,7 +218,10 @@ class PoolProcess:
     def _settle_for(self, worker: Member) -> bool:
         """End what a dead worker left and settle what it held; tell whether nothing is held any more."""
         alive = [other.process.pid for other in self.workers if other.process is not None]
-        processes.end_all(lambda: processes.descendants(os.getpid(), spare=alive), KILL_MARGIN, self._reap)
+        me, descendants = os.getpid(), processes.descendants
+        processes.end_all(
+            lambda: descendants(me, spare=alive) or descendants(me, spare=alive, scan=True), KILL_MARGIN, self._reap
+        )
         try:
             self._tell_rescued(self.rescuer.settle_for(worker.name, "died"))
             return not self.rescuer.held_by(worker.name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
@@ -28,6 +29,30 @@ def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
         assert time.monotonic() < deadline, f"not within {timeout:g} seconds: {condition}"
         time.sleep(0.01)
     return found
+
+
+class Stolen:
+    """How long a thread that wants to run every 10 ms had to wait for a core: the machine's part of any delay."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        began = time.monotonic()
+        while not self._over.wait(0.01):
+            now = time.monotonic()
+            self.seconds += max(0.0, now - began - 0.01)
+            began = now
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 def processes_of(path: Path) -> list[psutil.Process]:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from queuectl_nb.model.state import State
-from tests.engine.bench import alive, processes_of, started, until
+from tests.engine.bench import Stolen, alive, processes_of, started, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,11 +40,12 @@ def test_timeout_ends_all_of_it_in_time(bench: Bench, name: str, tmp_path: Path)
     pool = bench.start()
     shell = started(first)
     begun = job.refresh().started_at
-    job.wait(timeout=20)
+    with Stolen() as stolen:
+        job.wait(timeout=60)
     attempt = job.history[0]
     assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
     assert attempt.finished_at is not None
-    assert attempt.finished_at - begun < 0.5 + 0.3 + 1
+    assert attempt.finished_at - begun < 0.5 + 0.3 + 1 + stolen.seconds
     assert "--timeout" in job.error
     assert not alive(shell)
     assert processes_of(bench.path) == []
