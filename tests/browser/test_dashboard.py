@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from queuectl_nb.queue import Queue
 from tests.browser.board import Board
 from tests.browser.lab import PATIENCE
-from tests.engine.bench import until
+from tests.engine import bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,11 @@ def fresh(lab: LabServer, tmp_path: Path) -> Queue:
     """Return a queue of this test's own."""
     del lab
     return Queue(tmp_path / "queue.db")
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until the queue is as it should be, as long as a page may take on a busy machine."""
+    bench.until(condition, PATIENCE / 1000)
 
 
 def cells(queue: Queue, *more: str) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import AT_REST, State
+from queuectl_nb.store.ordering import Ordering
 from queuectl_nb.store.queries import load
 from queuectl_nb.store.reading import Filter
 from queuectl_nb.store.sets import MARK, spread
@@ -119,6 +120,7 @@ def _a_busy_day(desk: Any) -> None:
         assert len(look.jobs(wanted)) <= 5
     look.counts(), look.count(Filter.of()), look.count(Filter.of(state="dead")), look.revision(), look.paused()
     look.changed_to(sorted(AT_REST), 3), look.states_of(["a", "b"]), look.ids("j", list(State), 10)
+    look.finished(desk.now - 60, desk.now, 5), Ordering(store.db).jobs_at([1, 2])
     look.attempts("a"), store.workers.current_jobs(), store.workers.orphaned(), store.workers.rows()
 
 

@@ -191,6 +191,7 @@ export class VirtualTable {
         el("div", { role: "gridcell", class: `qc-td qc-kind-${column.kind}`, "aria-colindex": at + 1 }),
       );
       node = el("div", { role: "row", class: "qc-row", id: `${this.name}-${place}`, "aria-rowindex": place + 2 }, ...cells);
+      node.shown = null; // neither a row nor the want of one
       this.nodes.set(place, node);
       this.body.append(node);
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.queue import Queue
+
+PATIENT = 1e6
+"""Seconds without end, on any machine."""
 
 
 class Page:
@@ -82,8 +86,9 @@ class Page:
 
 
 @pytest.fixture
-def dashboard(queue: Queue) -> Iterator[Dashboard]:
-    """Return a dashboard of a queue with three jobs."""
+def dashboard(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    """Return a dashboard of a queue with three jobs; its pages need not say again and again that they are there."""
+    monkeypatch.setattr(audience_module, "SILENCE", PATIENT)
     for each in "abc":
         queue.enqueue(f"echo {each}", id=each, queue="gpu" if each == "c" else None)
     found = Dashboard(queue)
@@ -143,7 +148,8 @@ def test_a_page_that_was_closed_is_forgotten(page: Page, dashboard: Dashboard, m
     monkeypatch.setattr(feed_module, "LINGER", 0.05)
     monkeypatch.setattr(audience_module, "SILENCE", 0.05)
     until(lambda: not dashboard.feed.running)
-    monkeypatch.undo()
+    monkeypatch.setattr(feed_module, "LINGER", PATIENT)
+    monkeypatch.setattr(audience_module, "SILENCE", PATIENT)
     again = Page(dashboard, monkeypatch, "another")
     again.open()
     until(lambda: again.shown() == ["c", "b", "a"])
@@ -301,7 +307,6 @@ def test_a_bug_is_said_in_a_line(page: Page, monkeypatch: pytest.MonkeyPatch) ->
     page.dashboard.feed.wake()
     until(lambda: any("ZeroDivisionError" in text for text, _ in page.said()))
     assert page.dashboard.feed.running
-    monkeypatch.undo()
 
 
 def test_what_is_saved_can_be_read(queue: Queue, dashboard: Dashboard) -> None:
@@ -340,7 +345,7 @@ def test_two_dashboards_on_two_queues(page: Page, tmp_path: Path, monkeypatch: p
 def test_who_looked_when_a_cell_began_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where pages cannot be heard during a cell they are taken to look on; where they can, silence means gone."""
     now = [100.0]
-    monkeypatch.setattr(audience_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(audience_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     audience = Audience()
     audience.expect()
     assert audience.views() == [audience_module.ANYBODY]
