@@ -17,7 +17,7 @@ __all__ = ["FOLDER", "differ", "fresh"]
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs/images"
 COARSE = (64, 64)
-COLOURS = 128
+COLOURS = 256
 
 
 def fresh(name: str) -> Path:
@@ -35,7 +35,8 @@ def main() -> int:
     """Take every picture that is there; say which."""
     taken = [path for path in sorted(FOLDER.glob("*.png")) if fresh(path.name).exists()]
     for path in taken:
-        Image.open(fresh(path.name)).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        picture = Image.open(fresh(path.name)).convert("RGB")
+        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
         sys.stdout.write(f"{path.relative_to(ROOT)} taken\n")
     return 0 if taken else 1
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.state import State
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
+    from queuectl_nb.queue import Queue
     from tests.engine.bench import Bench
 
 TRAIN = (
     "for i in 1 2 3; do printf '\\033[1mepoch %s\\033[0m  loss \\033[32m0.%s\\033[0m\\n' $i $((90 - i * 17)); done;"
     " echo 'warning: 3 samples skipped' >&2; sleep 120"
 )
+
+
+FINISHED = """
+    UPDATE jobs SET state = 'completed', ready = 0, attempts = 1, starts = 1, worker = 'worker-' || (1 + seq % 3),
+        exit_code = 0, rev = 0, started_at = :now - 3 - abs((seq * 7919) % 150),
+        finished_at = :now - abs((seq * 7919) % 150), updated_at = :now - abs((seq * 7919) % 150)
+    WHERE id LIKE 'tune-%'
+"""
+THEIR_ATTEMPTS = """
+    INSERT INTO attempts
+        (job, number, token, worker, host, pid, due_at, undo, started_at, finished_at, outcome, exit_code)
+    SELECT seq, 1, printf('%032x', seq), worker, 'here', 1, created_at, 0, started_at, finished_at,
+        CASE WHEN seq % 7 = 3 THEN 'failed' ELSE 'succeeded' END, seq % 7 = 3 FROM jobs WHERE id LIKE 'tune-%'
+"""
+
+
+def history(queue: Queue) -> None:
+    """Give a queue the traces of some busy minutes, which a test has not the time to wait for."""
+    queue.enqueue_many([{"command": f"python tune.py --trial {n}", "id": f"tune-{n:03}"} for n in range(190)])
+    with queue.store.db.write() as connection:
+        connection.execute(FINISHED, {"now": time.time()})
+        connection.execute(THEIR_ATTEMPTS)
 
 
 def busy_queue(bench: Bench) -> None:

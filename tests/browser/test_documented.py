@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from queuectl_nb.queue import Queue
 from tests.browser.board import Board
 from tests.browser.lab import PATIENCE
-from tests.browser.scenes import busy_queue
+from tests.browser.scenes import busy_queue, history
 from tests.engine.bench import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from queuectl_nb.queue import Queue
     from tests.browser.lab import Notebook
 
 
 @pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
-    """Return a bench whose pools end with the test."""
-    found = Bench(queue)
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Return a bench, with a name that readers may see, whose pools end with the test."""
+    (tmp_path / "experiments").mkdir()
+    found = Bench(Queue(tmp_path / "experiments" / "queue.db"))
     yield found
     found.close()
+    found.queue.close()
 
 
 def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: Bench) -> None:
@@ -33,6 +36,7 @@ def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Not
     page = notebook([f"%load_ext queuectl_nb\nboard = %queuectl dashboard --db {bench.path}\nboard"])
     page.page.set_viewport_size({"width": 1180, "height": 1240})
     busy_queue(bench)
+    history(bench.queue)
     page.run_all()
     board = Board.seen(page)
     expect(board.chip("processing")).to_have_text("processing 2")

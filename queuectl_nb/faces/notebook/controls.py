@@ -21,6 +21,7 @@ ALL = "all"
 EVERY_QUEUE = "every queue"
 ALL_WORKERS = "all workers"
 NEWEST = "last changed"
+LONGEST_PATH = 48
 LISTED = 12
 """Workers that are listed; of more, how many there are besides."""
 
@@ -46,11 +47,17 @@ def _button(text: str, tip: str, *names: str) -> Any:  # noqa: ANN401 - ipywidge
     return _named(w.Button(description=text, tooltip=tip), *names)
 
 
+def _short(path: str) -> str:
+    """Return a path as it stands in a title: of a long one the file and its folder."""
+    parts = path.split("/")
+    return path if len(path) <= LONGEST_PATH else f"…/{'/'.join(parts[-2:])}"
+
+
 class Head:
     """Which queue this is, and whether something holds it up."""
 
     def __init__(self, path: str) -> None:
-        self.title = _named(w.HTML(_html("name", path=path)), "qc-title")
+        self.title = _named(w.HTML(_html("name", path=path, short=_short(path))), "qc-title")
         self.facts = _named(w.HTML(), "qc-facts")
         self.box = _named(w.HBox([self.title, self.facts]), "qc-head")
 

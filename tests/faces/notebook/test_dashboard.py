@@ -279,6 +279,15 @@ def test_the_form_adds_a_job(page: Page, queue: Queue, dashboard: Dashboard) -> 
     until(lambda: fields["command"].value == "")
 
 
+def test_a_long_path_is_short_in_the_title(dashboard: Dashboard, queue: Queue) -> None:
+    """The file and its folder are seen; the whole path is there for who asks."""
+    from queuectl_nb.faces.notebook.controls import Head
+
+    assert f'title="{queue.path}"' in dashboard.head.title.value
+    assert ">…/runs/queue.db<" in Head("/home/somebody/with/a/long/way/to/their/data/and/runs/queue.db").title.value
+    assert ">/home/me/queue.db<" in Head("/home/me/queue.db").title.value
+
+
 def test_hostile_names_stay_text(queue: Queue, dashboard: Dashboard) -> None:
     """What jobs are called and do is escaped wherever it becomes HTML."""
     queue.enqueue("<script>alert(1)</script>\x1b[31m\u202e", id="evil")
