@@ -6,6 +6,8 @@ import sys
 
 import claim_scale
 import dashboard
+import dask_map
+import dispatcher
 import enqueue_many
 import frames
 import latency
@@ -16,7 +18,20 @@ import throughput
 import web_clients
 import web_page
 
-BENCHMARKS = (throughput, latency, startup, claim_scale, memory, enqueue_many, frames, dashboard, web_page, web_clients)
+BENCHMARKS = (
+    throughput,
+    latency,
+    startup,
+    claim_scale,
+    memory,
+    enqueue_many,
+    frames,
+    dask_map,
+    dispatcher,
+    dashboard,
+    web_page,
+    web_clients,
+)
 QUICK = {
     throughput: ["--jobs", "300", "--rounds", "2"],
     latency: ["--samples", "40", "--idle-seconds", "5"],
@@ -25,6 +40,8 @@ QUICK = {
     memory: ["--jobs", "1000", "--megabytes", "50"],
     enqueue_many: ["--jobs", "10000", "--rounds", "2"],
     frames: ["--jobs", "20000", "--rounds", "2"],
+    dask_map: ["--jobs", "200", "--rounds", "2"],
+    dispatcher: ["--jobs", "2000", "--in-flight", "100"],
     dashboard: ["--jobs", "20000", "--rounds", "2"],
     web_page: ["--jobs", "100000", "--samples", "10"],
     web_clients: ["--jobs", "1000", "--clients", "50", "--rounds", "1"],
