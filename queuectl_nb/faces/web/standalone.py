@@ -35,6 +35,8 @@ __all__ = ["DEFAULT_PORT", "application", "bound", "serve"]
 DEFAULT_PORT = 8642
 TRIES = 100
 """Ports that are tried from the default one upwards."""
+COOKIE_LASTS = 30 * 86_400
+"""Seconds for which a browser that has shown the token need not show it again."""
 LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's head and body: we are only ever asked."""
 
@@ -60,7 +62,7 @@ class TokenDoor(RequestHandler):
         if self.get_query_argument("token", None) is not None:
             # no Path: the browser takes that of the page, which is ours alone also behind a proxy's prefix
             name, value = self.door.cookie_name, self.door.cookie_value
-            self.set_cookie(name, value, path="", httponly=True, samesite="Strict")
+            self.set_cookie(name, value, path="", max_age=COOKIE_LASTS, httponly=True, samesite="Strict")
             if isinstance(self, Page):
                 self._forget_token()
 
