@@ -21,7 +21,7 @@ def test_the_quickstart_runs(notebook: Callable[..., Notebook]) -> None:
     assert cards.count() >= 4
     for scheme in ("light", "dark"):
         found.theme(scheme)
-        for name, text in [("job", "Job "), ("pool", "orkers on"), ("log", "Log of job")]:
+        for name, text in [("job", "Job job-"), ("pool", "orkers on"), ("log", "Log of job")]:
             card = cards.filter(has_text=text).first
             card.scroll_into_view_if_needed()
             found.picture(f"card-{name}-{scheme}", card)

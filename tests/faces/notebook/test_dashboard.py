@@ -326,6 +326,17 @@ def test_what_is_saved_can_be_read(queue: Queue, dashboard: Dashboard) -> None:
         assert all(word in bundle[kind] for word in ("3 pending", "echo b", str(queue.path)))
 
 
+def test_a_website_shows_the_table(dashboard: Dashboard) -> None:
+    """A notebook that JupyterLab saved, made HTML by nbconvert, shows the jobs of the moment."""
+    from nbconvert import HTMLExporter
+    from nbformat import v4
+
+    output = v4.new_output("execute_result", data=dashboard._repr_mimebundle_(), execution_count=1)
+    saved = v4.new_notebook(cells=[v4.new_code_cell("%queuectl dashboard", outputs=[output])])
+    html, _ = HTMLExporter().from_notebook_node(saved)
+    assert all(word in html for word in ("echo b", "3 pending", "qc-is-pending"))
+
+
 def test_closing_ends_the_thread(page: Page, dashboard: Dashboard) -> None:
     """close() and the extension's unload end the threads of all dashboards; closed twice is closed."""
     assert dashboard.feed.running
