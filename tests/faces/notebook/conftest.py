@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,7 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found.run_line_magic("load_ext", "queuectl_nb")
     yield found
     found.run_line_magic("unload_ext", "queuectl_nb")
+    atexit.unregister(found.atexit_operations)  # its history's folder is gone by then
     InteractiveShell.clear_instance()
 
 
