@@ -210,6 +210,10 @@ SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT :limit;
 -- name: counts
 SELECT state, sum(n) FROM tally GROUP BY state;
 
+-- name: counts_of_queue
+-- How many jobs of a queue a look through a state can find at most: it may stop there.
+SELECT state, n FROM tally WHERE queue = :queue AND n > 0;
+
 -- name: open_elsewhere_unpaused
 -- What a draining worker still waits for: open jobs, paused queues aside.
 SELECT coalesce(sum(n), 0) FROM tally

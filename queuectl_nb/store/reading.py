@@ -137,9 +137,15 @@ class Reading:
         self, wanted: Filter, columns: str, terms: list[str], values: dict[str, object]
     ) -> list[tuple[Any, ...]]:
         found: list[tuple[int, int]] = []
+        limit = wanted.limit or 0
         with self.db.read() as connection:
+            most = dict.fromkeys(map(str, State), limit)
+            if wanted.queue is not None:
+                most = dict(connection.execute(Q.counts_of_queue, {"queue": wanted.queue}))
             for state in State if wanted.state is None else [wanted.state]:
-                found += _newest_of_state(connection, terms, {**values, "state": str(state)}, wanted.limit or 0)
+                here = min(limit, most.get(str(state), 0))
+                if here:
+                    found += _newest_of_state(connection, terms, {**values, "state": str(state)}, here)
             found.sort(reverse=True)
             places = json.dumps([seq for _, seq in found[: wanted.limit]])
             return connection.execute(

@@ -156,6 +156,16 @@ def test_a_page_in_the_middle_of_one_enqueue_is_found_at_once(desk: Any) -> None
     assert plans == [["SEARCH jobs USING COVERING INDEX jobs_state (state=? AND rev=? AND rowid<?)"]]
 
 
+def test_a_queues_few_jobs_are_not_looked_for_further_than_they_go(desk: Any) -> None:
+    """Among thousands of jobs of other queues the newest few of a queue, or none, cost as little as among few."""
+    desk.enqueue(*({"command": "true"} for _ in range(3000)))
+    desk.add("mine-1", "mine-2", queue="mine")
+    look = desk.store.reading
+    assert [job.id for job in look.jobs(Filter.of(queue="mine", limit=100))] == ["mine-2", "mine-1"]
+    for queue in ("mine", "nobodys"):
+        assert _steps(desk, lambda queue=queue: look.jobs(Filter.of(queue=queue, limit=100))) < 1500
+
+
 def _steps(desk: Any, action: Callable[[], object]) -> int:
     """Return how many instructions SQLite's machine took for ``action``."""
     steps = 0
