@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import files
 
 import pytest
 
 from docs.generate.cli import walk
+from docs.generate.man import page
 from docs.generate.pages import ROOT
 from queuectl_nb.commands import topics
 
@@ -67,7 +69,24 @@ def test_man_shows_it() -> None:
 
 
 def test_it_is_installed_with_the_package() -> None:
-    """The wheel puts it where man looks for it."""
+    """The wheel puts it where man looks for it, and the installation that is tested has done so."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert shared["docs/man/queuectl.1"] == "share/man/man1/queuectl.1"
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["queuectl_nb"]
+    installed = [path for path in files("queuectl-nb") or [] if path.name == "queuectl.1"]
+    assert [path.parts[-3:] for path in installed] == [("man", "man1", "queuectl.1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "roff"),
+    [
+        ("`.queuectl` is here", "\\fB.queuectl\\fR is here"),
+        (".hidden and 'quoted'", "\\&.hidden and \\(aqquoted\\(aq"),
+        (r"a\\b --all", r"a\eb \-\-all"),
+        ("**bold** and ~", "\\fBbold\\fR and \\(ti"),
+    ],
+)
+def test_no_text_becomes_a_request(text: str, roff: str) -> None:
+    """What begins with a dot or has a backslash comes out as it was written."""
+    assert roff in page({"any": f"# Any\n\n{text}\n"}).splitlines()
