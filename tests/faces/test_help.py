@@ -97,14 +97,11 @@ def test_help_opens_no_queue() -> None:
 
 
 def test_a_notebook_shows_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a notebook a topic is displayed as Markdown."""
-    from IPython.display import Markdown
-
+    """In a notebook a topic is displayed as Markdown; IPython's terminal shows it as it stands."""
     from queuectl_nb.faces.notebook.show import present
 
-    shown: list[object] = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    assert present(Prose(topics.text("states")), "table") is None
-    (only,) = shown
-    assert isinstance(only, Markdown)
-    assert only.data == topics.text("states")
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, *, raw: shown.append(bundle) if raw else None)
+    text = topics.text("states")
+    assert present(Prose(text), "table") is None
+    assert shown == [{"text/markdown": text, "text/plain": text}]

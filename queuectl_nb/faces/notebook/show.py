@@ -99,9 +99,10 @@ def _stream(result: Stream) -> None:
 
 
 def _prose(result: Prose) -> None:
-    from IPython.display import Markdown, display  # noqa: PLC0415
+    from IPython.display import display  # noqa: PLC0415
 
-    display(Markdown(result.text))  # type: ignore[no-untyped-call]
+    # as it stands where there is no Markdown: in IPython's terminal
+    display({"text/markdown": result.text, "text/plain": result.text}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def _wait(result: Waits, shape: str = "table") -> object:
