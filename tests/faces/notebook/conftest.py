@@ -32,6 +32,9 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found.run_line_magic("unload_ext", "queuectl_nb")
     atexit.unregister(found.atexit_operations)  # its history's folder is gone by then
     InteractiveShell.clear_instance()
+    # what it does at the end of the process it does now, while its folder is there
+    atexit.unregister(found.atexit_operations)
+    found.atexit_operations()
 
 
 @pytest.fixture
