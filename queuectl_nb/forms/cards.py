@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["card", "clock", "job_card", "job_lines", "log_card", "pool_card", "style", "table", "template"]
+__all__ = ["card", "clock", "job_card", "job_lines", "log_card", "near", "pool_card", "style", "table", "template"]
 
 _HERE = Path(__file__).parent
 _MEBI = 1024 * 1024
@@ -78,6 +78,14 @@ def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], noti
     body = [table(WORKERS, [[worker[key] for key in WORKERS] for worker in workers], state=2)]
     body += [template("heading").substitute(text=escape(visible(notice))) for notice in notices]
     return card(title, state, [], body)
+
+
+def near(path: Path) -> str:
+    """Return a path as people here call it: from the working directory, or from home."""
+    for base, mark in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(base):
+            return f"{mark}{path.relative_to(base)}"
+    return str(path)
 
 
 def log_card(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,6 +101,16 @@ def test_a_pool_and_a_log_show_hostile_text_as_text() -> None:
     checked(cards.pool_card(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL]))
     # streams come through the filter for terminals, which leaves colours only
     checked(cards.log_card(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
+
+
+def test_paths_are_told_from_here_or_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue below the working directory, or below home, is called as people call it there."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    named = {here / "q.db": "q.db", home / "a/q.db": "~/a/q.db", Path("/elsewhere/q.db"): "/elsewhere/q.db"}
+    assert {path: cards.near(path) for path in named} == named
 
 
 def test_a_wait_shows_hostile_ids_as_text(job: JobRecord) -> None:

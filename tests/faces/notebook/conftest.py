@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,7 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Return a shell whose lines are about the fresh queue."""
     monkeypatch.setenv("QUEUECTL_DB", str(queue_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # which a shell puts its own in the place of
     InteractiveShell.clear_instance()
     found = InteractiveShell.instance()
     found.history_manager.enabled = False
