@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Site"]
+__all__ = ["Site", "etag"]
 
 READERS = 3
 """Threads for looks that cost milliseconds."""
