@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 def test_nbval_takes_the_notebooks(queue_path: Path) -> None:
     """Every cell of every notebook runs, its asserts hold, and what is deterministic is as it was saved."""
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    assert [path.name[:2] for path in notebooks] == ["01", "02", "03", "04", "05"]
+    assert {path.name[:2] for path in notebooks} >= {"01", "02", "03", "04", "05"}
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", *notebooks],
         env=environment(queue_path),
