@@ -17,7 +17,7 @@ from tests.journeys.console import environment
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # six kernels, on a busy machine
 def test_nbval_takes_the_notebooks(queue_path: Path) -> None:
     """Every cell of every notebook runs, its asserts hold, and what is deterministic is as it was saved."""
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
