@@ -144,8 +144,9 @@ class JobList:
         return self._ordering.jobs_at(places)
 
     def close(self) -> None:
-        """End what is still being searched for."""
+        """End what is still being searched for, and forget the order; a list that is used again finds it anew."""
         self._end_search()
+        self._order = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 HERE = Path(__file__).parent
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds that a page may take for anything, on a busy machine."""
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 FLAGS = (

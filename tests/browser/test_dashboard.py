@@ -146,6 +146,10 @@ def test_every_button(notebook: Callable[..., Notebook], fresh: Queue) -> None: 
     page.theme("light")
     page.picture("dashboard-buttons-light", board.root)
 
+    page.page.evaluate("() => { window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
+    expect(board.root.get_by_role("alert")).to_contain_text("is gone")
+    expect(board.button("Enqueue")).to_be_disabled()
+
 
 def test_sorting_filters_and_a_long_way_down(notebook: Callable[..., Notebook], fresh: Queue) -> None:
     """Headers sort up, down and back; chips, search and queue filter; the far end of a long table is a key away."""

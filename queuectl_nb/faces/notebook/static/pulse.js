@@ -83,7 +83,8 @@ export class Pulse {
   /** What the notebook knows of its kernel; null where it does not tell. */
   kernelStatus() {
     const manager = this.model.widget_manager;
-    return manager && manager.kernel ? manager.kernel.status : null;
+    if (!manager || !("kernel" in manager)) return null;
+    return manager.kernel ? manager.kernel.status : "dead"; // it was shut down
   }
 
   become(state) {
