@@ -122,7 +122,7 @@ class Wire:
                     self._client = client
                     await self._talk(client)
             except Exception as error:  # noqa: BLE001 - whatever a foreign cluster makes of it
-                why = f"{error}" or type(error).__name__
+                why = " ".join(f"{error}".split()) or type(error).__name__
                 if not self._ready.is_set() and not self.patient:
                     self.failure = why
                     return

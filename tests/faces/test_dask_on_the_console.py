@@ -1,0 +1,94 @@
+"""``worker start --executor dask`` with words that do not fit: one line, the right exit code, nothing started."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb.model.errors import BadEnvironment, BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb.queue import Queue
+    from tests.conftest import Ran
+
+DASK = ("--executor", "dask")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--executor", "slurm"), "valid: local, dask"),
+        (("--scheduler", "tcp://10.0.0.1:8786"), "executor dask only"),
+        (("--resource", "GPU=1"), "executor dask only"),
+        ((*DASK, "--resource", "GPU"), "K=N"),
+        ((*DASK, "--resource", "=1"), "a letter first"),
+        ((*DASK, "--resource", "GPU=many"), "plain number"),
+        ((*DASK, "--resource", "GPU=-1"), "from 0"),
+        ((*DASK, "--scheduler", " "), "tcp://"),
+        ((*DASK, "--count", "5001"), "from 1 to 5000"),
+        ((*DASK, "--count", "0"), "from 1 to 5000"),
+        (("--count", "257"), "from 1 to 256"),
+    ],
+)
+def test_words_that_do_not_fit(run: Callable[..., Ran], queue: Queue, words: tuple[str, ...], says: str) -> None:
+    """Exit code 2, one line that names the valid choices, and no worker."""
+    done = run("worker", "start", *words)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert queue.worker_list() == []
+
+
+def test_dask_that_is_not_installed(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra: exit code 3 and the remedy."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "distributed" else real(name, *rest)
+    )
+    done = run("worker", "start", *DASK)
+    assert done.exit_code == 3
+    assert done.stderr == "queuectl: dask is not installed here: pip install 'queuectl-nb[dask]'\n"
+
+
+class _Client:
+    """As much of a dask client as is asked."""
+
+    def __init__(self, address: str | None, security: Any) -> None:
+        self.scheduler = None if address is None else self
+        self.address = address
+        self.security = security
+
+
+class _Security:
+    __slots__ = ("extra_conn_args", "tls_ca_file")
+
+    def __init__(self, **facts: Any) -> None:
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize(
+    ("client", "says"),
+    [
+        (_Client(None, _Security()), "closed"),
+        (_Client("inproc://10.0.0.1/1/1", _Security()), "processes=True"),
+        (_Client("tls://10.0.0.1:1", _Security(extra_conn_args={"x": object()})), "configuration"),
+    ],
+)
+def test_clients_that_cannot_be_handed_on(queue: Queue, client: Any, says: str) -> None:
+    """A client whose cluster no other process can reach is refused, in a line that says what to do."""
+    pytest.importorskip("distributed")
+    with pytest.raises(BadInput, match=says):
+        queue.start_workers(1, executor="dask", client=client)
+    assert queue.worker_list() == []
+
+
+def test_a_client_and_an_address_are_one_too_many(queue: Queue) -> None:
+    """A client and an address may name two clusters: which was meant cannot be told."""
+    pytest.importorskip("distributed")
+    with pytest.raises((BadInput, BadEnvironment), match="not both"):
+        queue.start_workers(1, executor="dask", client=_Client("tcp://1.2.3.4:1", _Security()), scheduler="tcp://x:1")
