@@ -33,6 +33,8 @@ SITTING = 10.0
 """Seconds after which a seat leaves between two jobs, so that dask can give the thread to somebody else."""
 EVENT = 64 * 1024
 """Bytes up to which the end of a job is told by an event; a longer one is fetched."""
+FORGOTTEN = 600.0
+"""Seconds after its lease from which an idle agent is let go."""
 PATIENCE = 3.0
 """Seconds spent on ending what a dead guard left."""
 
@@ -40,9 +42,10 @@ PATIENCE = 3.0
 class Agent:
     """The agent of one dispatcher in one dask worker. Its methods are called from any thread."""
 
-    def __init__(self, tell: Callable[[Message], None], folder: str, db: str, address: str) -> None:
-        """Tell the dispatcher by ``tell``; keep files in ``folder``; ``address`` is the dask worker's."""
+    def __init__(self, desk: str, tell: Callable[[Message], None], folder: str, db: str, address: str) -> None:
+        """Tell the dispatcher ``desk`` by ``tell``; keep files in ``folder``; ``address`` is the dask worker's."""
         self.id = os.urandom(16).hex()
+        self.desk = desk
         self.address = address
         self.boot = liveness.boot()
         self.folder = f"{folder}/queuectl-{self.id}"
@@ -159,6 +162,7 @@ class Agent:
         self._tell(
             {
                 "what": what,
+                "desk": self.desk,
                 "agent": self.id,
                 "address": self.address,
                 "number": self._number,
@@ -167,6 +171,11 @@ class Agent:
                 **facts,
             }
         )
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether nobody sits here and the dispatcher has not been heard of for long."""
+        return not self._sitting and steady() >= self._order["until"] + FORGOTTEN
 
     # ------------------------------------------------------------------ letters
 

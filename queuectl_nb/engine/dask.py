@@ -234,6 +234,8 @@ class DaskCrew:
             self.rest_until = steady() + PROVE
 
     def _hear_event(self, message: Message) -> None:
+        if message["desk"] != self.wire.desk:
+            return  # to one that had our name before
         post = self.posts.get(message["agent"])
         if post is None:
             if message["what"] not in ("seat", "left"):
@@ -266,7 +268,9 @@ class DaskCrew:
             return
         post.answered(letter)
         if answer is None:
-            post.gone = True  # another process has its address now
+            post.gone = True  # another process has its address now, and what the letter brought never began
+            for token in [token for token, seq in post.sent_with.items() if seq == letter["seq"]]:
+                self._finish(post, token, {"outcome": None, "why": "its dask worker had gone"})
             return
         post.hear(answer)
         for message in answer["ended"]:
@@ -275,7 +279,10 @@ class DaskCrew:
             if (errand := post.runs.get(token)) is not None:
                 errand.piece(stream, offset, data)
                 self._ask_for_more(post, errand)
-        there = answer["there"]
+        self._compare(post, letter, answer["there"])
+
+    def _compare(self, post: Post, letter: Message, there: Message) -> None:
+        """Compare what an agent has with what was sent there up to the letter that it answers."""
         for token, facts in there.items():
             if facts is not None:
                 self._lasts(post, token, *facts)

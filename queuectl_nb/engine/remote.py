@@ -49,7 +49,10 @@ def sit(desk: str, topic: str, db: str, seat: str) -> None:
         agents = _agents(worker)
         agent = agents.get(desk)
         if agent is None:
-            agent = agents[desk] = Agent(partial(worker.log_event, topic), worker.local_directory, db, worker.address)
+            for other in [other for other, each in agents.items() if each.forgotten]:
+                del agents[other]
+            tell = partial(worker.log_event, topic)
+            agent = agents[desk] = Agent(desk, tell, worker.local_directory, db, worker.address)
     agent.sit(seat)
 
 

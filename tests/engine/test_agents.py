@@ -26,7 +26,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.told: list[Facts] = []
-        self.agent = Agent(self.told.append, str(folder), str(folder / "queue.db"), "tcp://here:1")
+        self.agent = Agent("desk", self.told.append, str(folder), str(folder / "queue.db"), "tcp://here:1")
         self.seats: list[threading.Thread] = []
         self.seq = 0
         self.jobs = 0

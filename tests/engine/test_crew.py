@@ -31,6 +31,7 @@ class FakeWire:
     """Takes words and delivers what the test says."""
 
     handle = -1
+    desk = "desk"
 
     def __init__(self) -> None:
         self.inbox: list[tuple[Any, ...]] = []
@@ -72,7 +73,14 @@ class Stage:
     def word(self, what: str, agent: str = "a", address: str = HERE, *, sitting: int = 1, **facts: Any) -> None:
         """Let an agent say something."""
         self.number += 1
-        base = {"what": what, "agent": agent, "address": address, "number": self.number, "sitting": sitting}
+        base = {
+            "what": what,
+            "desk": "desk",
+            "agent": agent,
+            "address": address,
+            "number": self.number,
+            "sitting": sitting,
+        }
         self.wire.inbox.append(("event", {**base, "clock": self.now + 7, "boot": f"boot of {address}", **facts}))
 
     def seat(self, agent: str = "a", address: str = HERE) -> None:
@@ -263,6 +271,30 @@ def test_jobs_survive_a_short_loss_of_the_scheduler(stage: Stage) -> None:
     stage.word("ended", token=errand.token, outcome=["Exited", [0]], sizes={}, rest={}, ran=9.0)
     assert stage.step() == [errand]
     assert outcome(errand) == Exited(0)
+
+
+def test_a_letter_to_nobody_brought_nothing(stage: Stage) -> None:
+    """Another process answers at the address: what the letter brought goes back, what ran there before is lost."""
+    stage.seat()
+    ran = stage.start()
+    stage.step()
+    stage.answer()
+    stage.word("seat", sitting=2, seat="another")
+    stage.step()
+    late = stage.start()
+    stage.step()
+    stage.answer(None)
+    assert stage.step() == [late]
+    assert late.unstarted
+    assert stage.step(LAPSE) == [ran]
+    assert isinstance(outcome(ran), Lost)
+
+
+def test_words_to_another_dispatcher_are_not_ours(stage: Stage) -> None:
+    """An agent of a dispatcher that had our name before gets none of our jobs."""
+    stage.word("seat", "old", desk="before", seat="seat-1")
+    stage.step()
+    assert stage.crew.posts == {}
 
 
 def test_seats_of_a_lost_agent_are_asked_for_again(stage: Stage) -> None:
