@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import liveness, processes
 from queuectl_nb.engine.errand import Errand
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
-from queuectl_nb.engine.guard import LASTS
-from queuectl_nb.engine.posts import AHEAD, Post
+from queuectl_nb.engine.field import Field
+from queuectl_nb.engine.seats import Seats
 from queuectl_nb.engine.steady import steady
-from queuectl_nb.model.outcome import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.posts import Post
     from queuectl_nb.engine.report import Reporter
     from queuectl_nb.engine.sent import Sent
     from queuectl_nb.engine.wire import Wire
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskCrew"]
 
-READ = 1024 * 1024
-"""Bytes of output asked for at once."""
 PAUSE = 0.5
 """Seconds until a letter that failed is followed by another."""
 SCAN = 0.25
@@ -56,19 +54,12 @@ class DaskCrew:
         self.report = report
         self.most = most
         self.handle = wire.handle
-        self.posts: dict[str, Post] = {}
-        self.seats: dict[str, str] = {}
-        """The seats that dask was asked for, and the agent whose they are; empty while dask has given no thread."""
-        self.rest_until = 0.0
-        self._runs: dict[str, Post] = {}
-        self._over: list[Errand] = []
-        self._lasting: list[Errand] = []
+        self.field = Field()
+        self.seats = Seats(wire)
         self._boot = liveness.boot()
         self._workers: set[str] = set()
         self._said: Settings | None = None
         self._connected = True
-        self._open: set[Post] = set()
-        self._touched: set[Post] = set()
         self._scan_at = 0.0
 
     # ------------------------------------------------------------------ what the dispatcher asks
@@ -76,25 +67,16 @@ class DaskCrew:
     @property
     def in_flight(self) -> int:
         """How many attempts are away."""
-        return len(self._runs)
+        return len(self.field.away)
 
     def room(self) -> int:
         """Return how many jobs may be started now."""
-        return min(self.most - len(self._runs), sum(post.room for post in self._open))
+        return min(self.most - self.in_flight, self.field.room())
 
     def wish(self, jobs: int) -> None:
         """Let dask have as many seats for us as ``jobs``, those that run included, can use."""
-        want = min(jobs, self.most)
-        if not self._connected:
-            return
-        if want > len(self.seats) and steady() >= self.rest_until:
-            self.seats.update(dict.fromkeys(self.wire.seat(want - len(self.seats)), ""))
-        elif want < len(self.seats):
-            unseated = [name for name, agent in self.seats.items() if not agent]
-            if spare := unseated[: len(self.seats) - want]:
-                self.wire.unseat(spare)
-                for name in spare:
-                    del self.seats[name]
+        if self._connected:
+            self.seats.want(min(jobs, self.most))
 
     def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> Errand:
         """Send a job to an agent with an idle seat, else to one whose jobs are short; call it while there is room.
@@ -104,7 +86,7 @@ class DaskCrew:
         LeaseLost, NoRoom
             Somebody else settled the attempt; it could not be written down that it leaves.
         """
-        post = next((each for each in self._open if each.idle > 0), None) or next(iter(self._open), None)
+        post = self.field.best()
         if post is None:
             raise NoRoom("no seat is free")  # noqa: EM101
         if not ours():
@@ -115,27 +97,22 @@ class DaskCrew:
             raise NoRoom(str(error)) from error
         errand = Errand(lease, self.spool)
         facts = {**lease._asdict(), "env": dict(lease.env), "kept_env": dict(lease.kept_env)}
-        post.jobs.append({"lease": facts, "max_retries": settings.max_retries})
-        post.runs[lease.token] = errand
-        self._runs[lease.token] = post
-        self._touch(post)
+        self.field.put(post, {"lease": facts, "max_retries": settings.max_retries}, errand)
         return errand
 
     def end(self, errand: Errand, grace: float) -> None:
         """Have an attempt ended: TERM to the whole tree, KILL after ``grace`` seconds."""
-        post = self._runs.get(errand.token)
+        post = self.field.away.get(errand.token)
         if post is not None:
             known = post.ends.get(errand.token)
             post.ends[errand.token] = grace if known is None else min(grace, known)
-            self._touch(post)
+            self.field.touch(post)
 
     def news(self) -> tuple[list[Errand], list[Errand]]:
         """Take in what was told and return the attempts that are over, and those found to last."""
         for kind, *facts in self.wire.take():
             getattr(self, f"_hear_{kind}")(*facts)
-        over, self._over = self._over, []
-        lasting, self._lasting = self._lasting, []
-        return over, lasting
+        return self.field.news()
 
     def tend(self, settings: Settings) -> float:
         """Send what is due, give up what is lost; return the seconds until it wants to be called again."""
@@ -144,10 +121,10 @@ class DaskCrew:
         self._said = settings
         if changed or now >= self._scan_at:
             self._scan_at = now + SCAN
-            posts = list(self.posts.values())
+            posts = list(self.field.posts.values())
         else:
-            posts = list(self._touched)
-        self._touched.clear()
+            posts = list(self.field.touched)
+        self.field.touched.clear()
         for post in posts:
             self._tend(post, settings, now, changed=changed)
         times = [at for post in posts if (at := post.due_at(settings.lease)) is not None]
@@ -162,34 +139,13 @@ class DaskCrew:
         silent = (post.out is not None or post.doubt or not self._connected) and now >= post.lapse_at
         if post.out is not None and not post.slow and now - post.sent_at >= SLOW:
             post.slow = True
-            self._take_back(post, "its dask worker is slow to answer")
+            self.field.take_back(post, "its dask worker is slow to answer")
         if post.gone or silent:
-            self._leave(post)
+            self.seats.leave(post.agent)
             if post.runs:
                 self._give_up(post, now)
         if post.gone and not post.runs:
-            self.posts.pop(post.agent, None)
-            self._open.discard(post)
-
-    def _leave(self, post: Post) -> None:
-        """Count the seats of a lost agent no more, so that others are asked for."""
-        for name in [name for name, agent in self.seats.items() if agent == post.agent]:
-            del self.seats[name]
-
-    def _take_back(self, post: Post, why: str) -> None:
-        """Let jobs that have not left yet start elsewhere."""
-        jobs, post.jobs = post.jobs, []
-        for job in jobs:
-            self._finish(post, job["lease"]["token"], {"outcome": None, "why": why})
-        self._touch(post)
-
-    def _touch(self, post: Post) -> None:
-        """Have the post looked at soon, and know whether it has room."""
-        self._touched.add(post)
-        if post.room and post.agent in self.posts:
-            self._open.add(post)
-        else:
-            self._open.discard(post)
+            self.field.drop(post)
 
     def forget(self, open_tokens: Collection[str]) -> None:
         """Drop what is remembered of all attempts but these: they are recorded."""
@@ -203,64 +159,59 @@ class DaskCrew:
 
     def _hear_up(self, workers: set[str]) -> None:
         self._connected = True
-        self.rest_until = 0.0
         self._hear_workers(workers)
-        for post in self.posts.values():
+        for post in self.field.posts.values():
             post.again_at = 0.0
-            self._touch(post)
+            self.field.touch(post)
 
     def _hear_down(self, why: str) -> None:
         self.report.warn(f"no connection to the dask scheduler ({why}); calling it again")
         self._connected = False
         self.seats.clear()
-        for post in self.posts.values():
-            self._take_back(post, "the scheduler is gone")
+        for post in self.field.posts.values():
+            self.field.take_back(post, "the scheduler is gone")
             if post.out is not None:
                 post.failed(post.out, steady(), 0.0)
             post.doubt = True
-            self._touch(post)
+            self.field.touch(post)
 
     def _hear_workers(self, workers: set[str]) -> None:
         self._workers = workers
-        for post in self.posts.values():
+        for post in self.field.posts.values():
             if not post.gone and post.address not in workers:
                 post.gone = True
-                self._touch(post)
+                self.field.touch(post)
 
     def _hear_seat(self, name: str, error: str | None) -> None:
-        agent = self.seats.pop(name, "?")
-        if error is not None and error != "cancelled" and not agent:
-            self.report.warn(f"dask could not run a seat: {error}")
-            self.rest_until = steady() + PROVE
+        if (why := self.seats.over(name, error)) is not None:
+            self.report.warn(f"dask could not run a seat: {why}")
 
     def _hear_event(self, message: Message) -> None:
         if message["desk"] != self.wire.desk:
             return  # to one that had our name before
-        post = self.posts.get(message["agent"])
+        post = self.field.post(message)
         if post is None:
-            if message["what"] not in ("seat", "left"):
-                return
-            post = self.posts[message["agent"]] = Post(message["agent"], message["address"])
+            return
         post.hear(message)
         what = message["what"]
-        if what == "seat" and message["seat"] in self.seats:
-            self.seats[message["seat"]] = post.agent
+        if what == "seat":
+            self.seats.took(message["seat"], post.agent)
         elif what == "lasts":
-            self._lasts(post, message["token"], message["pid"], message["age"])
+            self.field.lasts(post, message["token"], message["pid"], message["age"])
         elif what == "grew":
-            self._grew(post, message)
+            self.field.grew(post, message)
         elif what == "ended":
-            self._ended(post, message)
+            self.field.ended(post, message)
         elif what == "look":
             post.sent_at = float("-inf")
-        self._touch(post)
+        self.field.touch(post)
 
     def _hear_answer(self, agent: str, letter: Message, answer: Message | Exception | None) -> None:
-        post = self.posts.get(agent)
+        post = self.field.posts.get(agent)
         if post is None:
             return
         self._take_answer(post, letter, answer)
-        self._touch(post)
+        self.field.touch(post)
 
     def _take_answer(self, post: Post, letter: Message, answer: Message | Exception | None) -> None:
         if isinstance(answer, Exception):
@@ -270,81 +221,21 @@ class DaskCrew:
         if answer is None:
             post.gone = True  # another process has its address now, and what the letter brought never began
             for token in [token for token, seq in post.sent_with.items() if seq == letter["seq"]]:
-                self._finish(post, token, {"outcome": None, "why": "its dask worker had gone"})
+                self.field.finish(post, token, {"outcome": None, "why": "its dask worker had gone"})
             return
         post.hear(answer)
         for message in answer["ended"]:
-            self._ended(post, message)
+            self.field.ended(post, message)
         for token, stream, offset, data in answer["pieces"]:
             if (errand := post.runs.get(token)) is not None:
                 errand.piece(stream, offset, data)
-                self._ask_for_more(post, errand)
-        self._compare(post, letter, answer["there"])
-
-    def _compare(self, post: Post, letter: Message, there: Message) -> None:
-        """Compare what an agent has with what was sent there up to the letter that it answers."""
-        for token, facts in there.items():
-            if facts is not None:
-                self._lasts(post, token, *facts)
-        for token in [token for token, seq in post.sent_with.items() if seq <= letter["seq"]]:
-            if token not in there and token in post.runs and post.runs[token].exit is None:
-                # it never arrived there, and would be refused now
-                self._finish(post, token, {"outcome": None, "why": "it did not arrive"})
+                self.field.ask_for_more(post, errand)
+        self.field.compare(post, letter, answer["there"])
 
     def _hear_swept(self, agent: str, gone: bool) -> None:  # noqa: FBT001 - news, not a switch
-        post = self.posts.get(agent)
+        post = self.field.posts.get(agent)
         if post is not None and gone:
-            self._lose(post, proven=True)
-
-    # ------------------------------------------------------------------ attempts
-
-    def _lasts(self, post: Post, token: str, pid: int, age: float) -> None:
-        errand = post.runs.get(token)
-        if errand is not None and errand.started_at is None:
-            errand.lasts(pid, age, post.host)
-            post.ahead = 0
-            self._lasting.append(errand)
-
-    def _grew(self, post: Post, message: Message) -> None:
-        errand = post.runs.get(message["token"])
-        if errand is not None and errand.exit is None:
-            errand.take(message["stream"], message.get("offset", 0), message.get("data"), message["size"])
-            self._ask_for_more(post, errand)
-
-    def _ended(self, post: Post, message: Message) -> None:
-        """Take in the end of an attempt; what is not known any more was settled before."""
-        token = message["token"]
-        errand = post.runs.get(token)
-        if errand is None:
-            post.have.append(token)
-        elif errand.exit is None:
-            self._finish(post, token, message)
-            if (errand.ran or LASTS) < LASTS:
-                post.ahead = min(AHEAD, 2 * post.sitting, max(1, 2 * post.ahead))
-
-    def _finish(self, post: Post, token: str, message: Message) -> None:
-        errand = post.runs[token]
-        errand.end(message)
-        errand.host = post.host
-        if errand.whole:
-            self._close(post, errand)
-        else:
-            self._ask_for_more(post, errand)
-
-    def _ask_for_more(self, post: Post, errand: Errand) -> None:
-        """Ask for the next piece of output that is known to be there; an attempt that ended is over with its last."""
-        for stream, have in errand.have.items():
-            if have < errand.size[stream]:
-                post.reads[errand.token, stream] = [have, READ]
-        if errand.exit is not None and errand.whole:
-            self._close(post, errand)
-
-    def _close(self, post: Post, errand: Errand) -> None:
-        post.forget(errand.token)
-        post.have.append(errand.token)
-        self._runs.pop(errand.token, None)
-        self._over.append(errand)
-        self._touch(post)
+            self.field.lose(post, proven=True)
 
     def _give_up(self, post: Post, now: float) -> None:
         """Prove that what a lost agent ran is gone, or wait until it must be; then its attempts are lost."""
@@ -354,23 +245,12 @@ class DaskCrew:
             if post.boot == self._boot:
                 find = lambda: processes.holders(tokens, [])  # noqa: E731
                 if processes.end_all(find, PATIENCE, lambda: None):
-                    self._lose(post, proven=True)
+                    self.field.lose(post, proven=True)
                     return
             elif peers := [other for other in self._workers if other != post.address and _near(other, post.address)]:
                 self.wire.sweep(peers, post.agent, post.boot, tokens)
         if now >= post.lapse_at:
-            self._lose(post, proven=False)
-
-    def _lose(self, post: Post, *, proven: bool) -> None:
-        why = "died" if post.gone else "was not heard of"
-        self._take_back(post, f"its dask worker {why}")
-        post.doubt = True
-        for errand in list(post.runs.values()):
-            if errand.exit is None:
-                errand.lose(Lost(f"dask worker {post.address}", why, not proven))
-            else:
-                errand.note = "the rest of its output was lost with its dask worker"
-            self._close(post, errand)
+            self.field.lose(post, proven=False)
 
 
 def _near(one: str, other: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.engine import dask, posts
+from queuectl_nb.engine import dask, posts, seats
 from queuectl_nb.engine.dask import DaskCrew
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.report import Reporter
@@ -85,8 +85,8 @@ class Stage:
 
     def seat(self, agent: str = "a", address: str = HERE) -> None:
         """Let an agent take a seat."""
-        self.crew.wish(len(self.crew.seats) + 1)
-        name = next(name for name, given in self.crew.seats.items() if not given)
+        self.crew.wish(len(self.crew.seats.given) + 1)
+        name = next(name for name, given in self.crew.seats.given.items() if not given)
         self.word("seat", agent, address, seat=name, host="far")
         self.crew.news()
 
@@ -119,7 +119,7 @@ class Stage:
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Return a stage whose clock stands still until the test moves it."""
     found = Stage(tmp_path)
-    for room in (dask, posts):
+    for room in (dask, posts, seats):
         monkeypatch.setattr(room, "steady", lambda: found.now)
     return found
 
@@ -294,7 +294,7 @@ def test_words_to_another_dispatcher_are_not_ours(stage: Stage) -> None:
     """An agent of a dispatcher that had our name before gets none of our jobs."""
     stage.word("seat", "old", desk="before", seat="seat-1")
     stage.step()
-    assert stage.crew.posts == {}
+    assert stage.crew.field.posts == {}
 
 
 def test_seats_of_a_lost_agent_are_asked_for_again(stage: Stage) -> None:
