@@ -21,6 +21,7 @@ __all__ = ["page"]
 
 COMMON = {"--help", "--db", "--format", "--json"}
 """Options that are told once for all commands."""
+HEADS = (".SH", ".SS")
 TWO = 2
 PLAIN = {"meaning", "valid", "what it is", ""}
 """Titles of a last column that say nothing."""
@@ -48,7 +49,9 @@ def page(topics: Mapping[str, str]) -> str:
     ]
     for text in topics.values():
         lines += _topic(text)
-    return "\n".join(lines) + "\n"
+    # a heading begins a paragraph itself
+    kept = [line for before, line in zip(["", *lines], lines, strict=False) if line != ".PP" or before[:3] not in HEADS]
+    return "\n".join(kept) + "\n"
 
 
 def _options() -> Iterator[str]:
