@@ -208,6 +208,16 @@ def test_the_configured_queue_and_db(cell: Cell, tmp_path: Path) -> None:
     assert len(cell(f"%queuectl list --db {tmp_path / 'queue.db'}")) == 0
 
 
+def test_the_configuration_file_names_the_queue(shell: Any, cell: Cell, tmp_path: Path) -> None:
+    """c.QueuectlMagics.db, set before the extension is loaded, names the queue; --db goes before it."""
+    shell.run_line_magic("unload_ext", "queuectl_nb")
+    shell.config.QueuectlMagics.db = str(tmp_path / "configured.db")
+    shell.run_line_magic("load_ext", "queuectl_nb")
+    assert cell("%queuectl enqueue --command true")._queue.path == tmp_path / "configured.db"
+    assert cell(f"%queuectl enqueue --db {tmp_path / 'queue.db'} --command true")._queue.path == tmp_path / "queue.db"
+    del shell.config.QueuectlMagics["db"]
+
+
 def test_doctor_is_a_frame_and_fails_where_something_is_wrong(cell: Cell, queue: Queue) -> None:
     """All well: the findings; a spoilt setting: they are shown and the cell fails with the exit code's error."""
     assert cell("%queuectl doctor").ok.all()
