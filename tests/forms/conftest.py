@@ -1,0 +1,8 @@
+"""How the property tests run: the same examples every time, and no clock that could fail them on a busy machine."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("queuectl", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("queuectl")
