@@ -18,6 +18,7 @@ __all__ = ["run"]
 
 FIRST = 0.3
 """Seconds before a wait is shown at all: most that are shorter need no bar."""
+STOPPED = "no longer waiting; the jobs go on"
 PACE = 0.25
 """Seconds between two states of it."""
 
@@ -53,8 +54,10 @@ class _Show:
                 if time.monotonic() >= due:
                     self._write(progress)
                     due = time.monotonic() + PACE
-        except KeyboardInterrupt:
-            self._end(progress, "no longer waiting; the jobs go on")
+        except KeyboardInterrupt as stop:
+            self._end(progress, STOPPED)
+            # IPython looks for this: where we waited tells nobody anything
+            stop._render_traceback_ = lambda: [f"KeyboardInterrupt: {STOPPED}"]  # type: ignore[attr-defined]
             raise
         except BaseException:
             self._end(progress, "")
