@@ -33,6 +33,7 @@ TOPIC_PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "README.md": {"verbs": tables.verbs, "states": tables.states, "topics": tables.topics},
     "docs/explanation/life-of-a-job.md": {"states": tables.diagram},
+    "docs/explanation/speed.md": {"figures": tables.figures},
     "docs/reference/python.md": {"python": python.tables},
 }
 

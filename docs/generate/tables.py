@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from docs.generate.cli import walk
 from queuectl_nb.commands.topics import names, summary
 from queuectl_nb.model import errors
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import AT_REST, TAKES, TRANSITIONS, State
 
-__all__ = ["diagram", "exit_codes", "label", "settings", "states", "takes", "topics", "verbs"]
+__all__ = ["diagram", "exit_codes", "figures", "label", "settings", "states", "takes", "topics", "verbs"]
 
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 LABELS = {
     (State.PENDING, State.PROCESSING): "claimed",
     (State.FAILED, State.PROCESSING): "claimed when due",
@@ -84,3 +87,13 @@ def topics() -> str:
     rows = ["| `queuectl help` … | tells |", "| --- | --- |"]
     rows += [f"| [`{name}`](docs/reference/{name}.md) | {summary(name).rstrip('.')} |" for name in names()]
     return "\n".join(rows)
+
+
+def figures() -> str:
+    """Return the table of measured figures, as it stands with the benchmarks."""
+    text = (BENCHMARKS / "README.md").read_text("utf-8").partition("## Figures")[2]
+    found = [line for line in text.splitlines() if line.startswith("|")]
+    if not found:
+        msg = f"{BENCHMARKS / 'README.md'} has no table of figures"
+        raise SystemExit(msg)
+    return "\n".join(found)

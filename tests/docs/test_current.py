@@ -67,3 +67,16 @@ def test_pages_link_by_paths_that_a_code_host_follows() -> None:
             if path and "://" not in path and not (page.parent / path).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert not broken, broken
+
+
+def test_files_that_pages_name_are_there() -> None:
+    """A script, test or module that a page names in code is a file of the repository."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    named = re.compile(r"\b(?:benchmarks|tests|docs|queuectl_nb)/[\w/.-]*\w")
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in pages
+        for path in named.findall(page.read_text("utf-8"))
+        if not (ROOT / path).exists() and not path.startswith("docs/_build")
+    ]
+    assert not missing, missing
