@@ -70,8 +70,8 @@ class Page:
         """Give a sign of life."""
         self.dashboard._from_table(  # noqa: SLF001
             None,
-            {"kind": "beat", "view": "page", "visible": True, "first": first, "count": 40, "top": not first,
-             "anew": False},
+            {"kind": "beat", "view": "page", "at": time.monotonic(), "visible": True, "first": first, "count": 40,
+             "top": not first, "anew": False},
             [],
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.queue.joblist import HEAD, JobList, Window
 from queuectl_nb.queue.watch import Watch
 from queuectl_nb.store.ordering import Ordering, Stopped
@@ -91,6 +92,14 @@ def test_filters_and_orders(queue: Queue, reader: Reader, wanted: Filter, ids: l
     reader.list.want(wanted)
     assert reader.ids(count=3) == ids
     assert reader.see().total == queue.store.reading.count(wanted)
+
+
+def test_every_field_sorts(queue: Queue, reader: Reader) -> None:
+    """Each field of the JSON can be sorted by, up and down, as `list` does."""
+    for field in JOB_FIELDS:
+        for reverse in (False, True):
+            reader.list.want(Filter(sort=field, reverse=reverse))
+            assert reader.ids(count=10) == [job.id for job in queue.records(Filter(sort=field, reverse=reverse))]
 
 
 def test_what_changes_is_found_anew(queue: Queue, reader: Reader) -> None:

@@ -48,6 +48,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Show ``queue``."""
         self.queue = queue
         self._chosen: list[int] = []
+        self._heard: dict[str, int] = {}
         self._trouble: str | None = None
         self.head = Head(str(queue.path))
         self.chips, self.workers, self.bar, self.form = Chips(), Workers(), Bar(), Form()
@@ -120,8 +121,12 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _from_table(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         view, kind = message.get("view", ""), message.get("kind")
+        if message["at"] <= self._heard.get(view, 0):
+            return  # it waited behind a cell, and what the page said since went before
+        self._heard[view] = message["at"]
         if kind == "bye":
             self.audience.left(view)
+            self._heard.pop(view, None)
         elif kind == "beat":
             visible = bool(message["visible"])
             self.audience.heard(view, visible=visible)

@@ -31,6 +31,7 @@ class Page:
     def __init__(self, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, view: str = "page") -> None:
         self.dashboard = dashboard
         self.view = view
+        self.told = 0
         self.table: list[dict[str, Any]] = []
         self.log: list[dict[str, Any]] = []
         monkeypatch.setattr(dashboard.table_pane, "send", self.table.append)
@@ -38,7 +39,8 @@ class Page:
 
     def tell(self, kind: str, **facts: Any) -> None:
         """Send a message of the table to the kernel."""
-        self.dashboard._from_table(None, {"kind": kind, "view": self.view, "visible": True, **facts}, [])
+        self.told += 1
+        self.dashboard._from_table(None, {"kind": kind, "view": self.view, "at": self.told, **facts}, [])
 
     def open(self) -> None:
         """Load the page."""
@@ -47,19 +49,7 @@ class Page:
 
     def look(self, *, first: int = 0, top: bool = True, visible: bool = True, anew: bool = False) -> None:
         """Give a sign of life."""
-        self.dashboard._from_table(
-            None,
-            {
-                "kind": "beat",
-                "view": self.view,
-                "visible": visible,
-                "first": first,
-                "count": 20,
-                "top": top,
-                "anew": anew,
-            },
-            [],
-        )
+        self.tell("beat", visible=visible, first=first, count=20, top=top, anew=anew)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the messages with rows for this page."""
@@ -212,6 +202,19 @@ def test_a_list_that_is_behind_catches_up(
     assert page.shown() == ["a", "b", "c"]
     monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 0)
     until(lambda: page.shown() == ["A", "a", "b", "c"])
+
+
+def test_what_comes_late_is_left_out(page: Page, dashboard: Dashboard) -> None:
+    """A message that waited behind a cell does not undo what its page has said since."""
+    page.choose("a", "b")
+    page.dashboard._from_table(None, {"kind": "select", "view": page.view, "at": 1, "keys": [], "active": None}, [])
+    turned = threading.Event()
+    dashboard.feed.do(turned.set)
+    assert turned.wait(20)
+    assert len(dashboard._chosen) == 2
+    page.tell("select", keys=[], active=None)
+    until(lambda: dashboard._chosen == [])
+    assert dashboard.bar.retry.disabled
 
 
 def test_buttons_act_on_what_is_chosen(page: Page, queue: Queue, dashboard: Dashboard) -> None:

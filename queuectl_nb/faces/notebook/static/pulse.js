@@ -18,6 +18,7 @@ export class Pulse {
     this.onState = onState;
     this.view = Math.random().toString(36).slice(2, 12);
     this.state = null;
+    this.said = 0; // messages that waited behind a cell come late, and are told by their number
     this.heard = Date.now();
     this.onScreen = true;
     this.seen = false;
@@ -49,7 +50,8 @@ export class Pulse {
 
   send(message) {
     try {
-      this.model.send({ ...message, view: this.view });
+      this.said += 1;
+      this.model.send({ ...message, view: this.view, at: this.said });
     } catch {
       this.heard = 0; // the connection was closed under us
     }

@@ -50,6 +50,7 @@ class TablePane {
     const facts = () => ({ ...this.table.asked, anew: this.anew });
     this.mending = setInterval(() => this.mend(), 500);
     this.pulse = new Pulse(model, root, (state) => this.live(state), facts);
+    this.send({ kind: "select", keys: [], active: null }); // what was chosen before a reload is not seen any more
   }
 
   send(message) {
