@@ -55,7 +55,8 @@ class Agent:
         self._deck: deque[Message] = deque()
         self._sitting = 0
         self._busy: dict[str, GuardHandle | None] = {}
-        self._unwanted: set[str] = set()
+        self._ending: dict[str, float] = {}
+        """Attempts that are to end, with their grace: said again and again, since a guard may not hear it."""
         self._lasting: dict[str, tuple[int, float]] = {}
         self._ended: dict[str, Message] = {}
         self._folders: dict[str, str] = {}
@@ -105,8 +106,7 @@ class Agent:
         guard = self.guards.take()
         with self._changed:
             self._busy[token] = guard
-            unwanted = token in self._unwanted
-            self._unwanted.discard(token)
+            unwanted = token in self._ending
         end: Message | None = None
         if unwanted:
             end = _unstarted(token, "it was wanted back")
@@ -120,6 +120,7 @@ class Agent:
             self.guards.give_back(guard)
         with self._changed:
             self._busy.pop(token)
+            self._ending.pop(token, None)
             self._lasting.pop(token, None)
             if end.pop("kept", False):
                 self._folders[token] = guard.folder
@@ -189,26 +190,24 @@ class Agent:
             if letter["seq"] > self._seq:
                 self._seq = letter["seq"]
                 self._order = {"what": "heed", **letter["heed"]}
-                if letter["pass_on"]:
-                    words += [(guard, self._order) for guard in self._busy.values()]
                 for token in letter["have"]:
                     self._forget(token)
                 self._accept(letter["jobs"], letter["ahead"])
-                words += [
-                    (self._end(token), {"what": "end", "token": token, "grace": grace})
-                    for token, grace in letter["ends"]
-                ]
+                again = dict(self._ending) if letter["pass_on"] else {}
+                if letter["pass_on"]:
+                    words += [(guard, self._order) for guard in self._busy.values()]
+                for token, grace in {**again, **dict(letter["ends"])}.items():
+                    words.append((self._end(token, grace), {"what": "end", "token": token, "grace": grace}))
                 self._changed.notify_all()
         for guard, message in words:
             if guard is not None:
                 guard.tell(message)
         return self._answer(letter["reads"])
 
-    def _end(self, token: str) -> GuardHandle | None:
+    def _end(self, token: str, grace: float) -> GuardHandle | None:
         """Return the guard that must end a job; one that was not started goes back."""
         if token in self._busy:
-            if self._busy[token] is None:
-                self._unwanted.add(token)
+            self._ending[token] = grace
             return self._busy[token]
         self._take_back(token, "it was wanted back")
         return None

@@ -72,11 +72,15 @@ class Guard:
         while not self.alone:
             names = self.waiter.wait(None)
             self._hear_signals()
+            order: Message | None = None
             for message in self._messages() if "link" in names else ():
-                if message["what"] == "run":
-                    self._run(message)
-                elif message["what"] == "end":  # it overtook the job that it is about
+                if message["what"] == "end":  # right behind the job that it is about, or even before it
                     self.unwanted = message["token"]
+                else:
+                    self._heed(message)
+                    order = message if message["what"] == "run" else order
+            if order is not None:
+                self._run(order)
 
     def _messages(self) -> list[Message]:
         found = self.link.receive()
@@ -96,7 +100,6 @@ class Guard:
     # ------------------------------------------------------------------ one command
 
     def _run(self, message: Message) -> None:
-        self._heed(message)
         lease = Lease(**message["lease"])
         if steady() >= self.until or lease.token == self.unwanted:
             why = "it was wanted back" if lease.token == self.unwanted else "its dispatcher was not heard of"

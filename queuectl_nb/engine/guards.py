@@ -66,7 +66,7 @@ class GuardHandle:
     def tell(self, message: Message) -> None:
         """Send a word while the command runs; a guard that is gone will be noticed elsewhere."""
         with contextlib.suppress(OSError):
-            self.link.send(message)
+            self.link.offer(message)
 
     def close(self) -> None:
         """Let it go: it ends what it runs, and itself, which is waited for."""

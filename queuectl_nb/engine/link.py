@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import marshal
+import socket
 import threading
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import socket
+from typing import Any
 
 __all__ = ["Link", "Message"]
 
@@ -32,6 +30,17 @@ class Link:
         raw = marshal.dumps(message, FORMAT)
         with self._lock:
             self.socket.sendall(len(raw).to_bytes(_HEAD, "little") + raw)
+
+    def offer(self, message: Message) -> None:
+        """Send a message unless the other end has stopped reading: never waits for it."""
+        raw = marshal.dumps(message, FORMAT)
+        whole = len(raw).to_bytes(_HEAD, "little") + raw
+        with self._lock:
+            try:
+                sent = self.socket.send(whole, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            self.socket.sendall(whole[sent:])
 
     def receive(self) -> list[Message] | None:
         """Wait for the next messages and return them; None where the other end is closed."""
