@@ -38,9 +38,7 @@ def _closed() -> Iterator[None]:
 
 def drawn(ax: Axes) -> Axes:
     """Return the axes after they were really painted, which warns about nothing."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    figure.canvas.draw()
+    ax.figure.canvas.draw()
     return ax
 
 

@@ -111,13 +111,11 @@ def legend(ax: Axes, outcomes: Iterable[str], aside: float = 0.0, *, hatched: bo
         for name, look in LOOKS.items()
         if name in there
     ]
-    figure = ax.get_figure(root=True)
-    assert figure is not None  # noqa: S101 - axes are on one
     ax.legend(
         handles=patches,
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
-        bbox_transform=ax.transAxes + ScaledTranslation(aside, 0, figure.dpi_scale_trans),
+        bbox_transform=ax.transAxes + ScaledTranslation(aside, 0, ax.figure.dpi_scale_trans),
         frameon=False,
         fontsize="small",
     )
