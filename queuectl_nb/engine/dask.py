@@ -39,7 +39,7 @@ SLOW = 1.0
 """Seconds after which an agent that has not answered gets no more jobs until it does."""
 PROVE = 1.0
 """Seconds between attempts to prove that what a lost agent ran is gone."""
-PATIENCE = 0.5
+PATIENCE = 1.0
 """Seconds that one such attempt takes at most."""
 
 
