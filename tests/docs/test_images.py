@@ -12,7 +12,7 @@ from docs.images import FOLDER, differ, fresh
 
 IMAGES = sorted(path.name for path in FOLDER.glob("*.png"))
 NEAR = 7.0
-"""Times, process ids, who took which job and where a bar of the chart stands differ by 4; another layout by 9 and more."""
+"""Times, process ids and where a bar of the chart stands differ by 4 at most; another layout by 9 and more."""
 THIS_RUN = 3600.0
 
 
