@@ -15,7 +15,7 @@ def main() -> int:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     sys.path[:] = list(dict.fromkeys([*sys.path, package, *config["path"]]))
     if role == "guard":  # beside a dask worker, where no queue is
-        from queuectl_nb.engine.guard import run_guard  # noqa: PLC0415 - only now can it be found
+        from queuectl_nb.engine.dask.guard import run_guard  # noqa: PLC0415 - only now can it be found
 
         return run_guard(config)
     from queuectl_nb.engine import roles  # noqa: PLC0415

@@ -13,7 +13,7 @@ from queuectl_nb.model.outcome import Outcome, Returned
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.dask.link import Message
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.store.spool import Spool
 

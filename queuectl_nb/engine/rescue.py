@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import doorbell, liveness, processes
 from queuectl_nb.engine.collect import collect
+from queuectl_nb.engine.dask.posts import MARGIN
+from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.engine.journal import LARGEST_STREAM, read_journal
 from queuectl_nb.engine.orders import ORPHAN_GRACE
-from queuectl_nb.engine.posts import MARGIN
 from queuectl_nb.engine.sent import read_sent
-from queuectl_nb.engine.steady import steady
 from queuectl_nb.model.errors import SpoiltSetting
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.model.settings import Settings

@@ -87,13 +87,13 @@ def run_worker(config: dict[str, Any]) -> int:
 
 def run_dispatcher(config: dict[str, Any]) -> int:
     """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
-    from queuectl_nb.engine.cluster import SECURITY, connector  # noqa: PLC0415
-    from queuectl_nb.engine.dask import DaskCrew  # noqa: PLC0415
+    from queuectl_nb.engine.dask.cluster import SECURITY, connector  # noqa: PLC0415
+    from queuectl_nb.engine.dask.crew import DaskCrew  # noqa: PLC0415
+    from queuectl_nb.engine.dask.wire import Wire  # noqa: PLC0415
     from queuectl_nb.engine.dispatcher import Dispatcher  # noqa: PLC0415
     from queuectl_nb.engine.orders import Orders  # noqa: PLC0415
     from queuectl_nb.engine.report import Reporter  # noqa: PLC0415
     from queuectl_nb.engine.sent import Sent  # noqa: PLC0415
-    from queuectl_nb.engine.wire import Wire  # noqa: PLC0415
 
     name, lock = config["name"], config["lock"]
     os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
-from queuectl_nb.engine.cluster import SECURITY
+from queuectl_nb.engine.dask.cluster import SECURITY
 from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
 from queuectl_nb.store.filesystem import real_path, spool_dir
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from queuectl_nb.engine.cluster import Cluster
+    from queuectl_nb.engine.dask.cluster import Cluster
 
 __all__ = ["Pool"]
 

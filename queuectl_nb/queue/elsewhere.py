@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.cluster import Cluster, describe, need_dask
+from queuectl_nb.engine.dask.cluster import Cluster, describe, need_dask
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.words import choice, plain_text, seconds, shown
 

@@ -9,7 +9,7 @@ from queuectl_nb.engine.supervisor import Pool
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from queuectl_nb.engine.cluster import Cluster
+    from queuectl_nb.engine.dask.cluster import Cluster
     from queuectl_nb.queue.api import Queue
 
 __all__ = ["WorkerPool"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from queuectl_nb.engine.agent import Agent
-from queuectl_nb.engine.steady import steady
+from queuectl_nb.engine.dask.agent import Agent
+from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.model.attempt import Lease
 from tests.engine.bench import alive, started, until
 

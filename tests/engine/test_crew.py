@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.engine import dask, posts, seats
-from queuectl_nb.engine.dask import DaskCrew
+from queuectl_nb.engine.dask import crew, posts, seats
+from queuectl_nb.engine.dask.crew import DaskCrew
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.report import Reporter
 from queuectl_nb.engine.sent import Sent, read_sent
@@ -119,7 +119,7 @@ class Stage:
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Return a stage whose clock stands still until the test moves it."""
     found = Stage(tmp_path)
-    for room in (dask, posts, seats):
+    for room in (crew, posts, seats):
         monkeypatch.setattr(room, "steady", lambda: found.now)
     return found
 

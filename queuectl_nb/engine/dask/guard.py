@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.attendance import Attendance
+from queuectl_nb.engine.dask.link import Link
+from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
-from queuectl_nb.engine.link import Link
 from queuectl_nb.engine.local import LocalExecutor
 from queuectl_nb.engine.orders import ORPHAN_GRACE
 from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree
-from queuectl_nb.engine.steady import steady
 from queuectl_nb.engine.waiter import Waiter
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import NotStarted, Returned
@@ -29,7 +29,7 @@ from queuectl_nb.store.spool import STREAMS, Spool
 from queuectl_nb.store.trim import trim
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.dask.link import Message
     from queuectl_nb.engine.local import LocalRun
     from queuectl_nb.model.attempt import Usage
     from queuectl_nb.model.outcome import Outcome

@@ -15,14 +15,14 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import remote
+from queuectl_nb.engine.dask import remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from distributed import Client, Future
 
-    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.dask.link import Message
 
 __all__ = ["News", "Wire"]
 

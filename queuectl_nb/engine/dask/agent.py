@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import liveness, processes
-from queuectl_nb.engine.guards import Guards
-from queuectl_nb.engine.steady import steady
+from queuectl_nb.engine.dask.guards import Guards
+from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.engine.guards import GuardHandle
-    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.dask.guards import GuardHandle
+    from queuectl_nb.engine.dask.link import Message
 
 __all__ = ["Agent"]
 

@@ -11,20 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import liveness, processes
+from queuectl_nb.engine.dask.field import Field
+from queuectl_nb.engine.dask.seats import Seats
+from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.engine.errand import Errand
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
-from queuectl_nb.engine.field import Field
-from queuectl_nb.engine.seats import Seats
-from queuectl_nb.engine.steady import steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from queuectl_nb.engine.link import Message
-    from queuectl_nb.engine.posts import Post
+    from queuectl_nb.engine.dask.link import Message
+    from queuectl_nb.engine.dask.posts import Post
+    from queuectl_nb.engine.dask.wire import Wire
     from queuectl_nb.engine.report import Reporter
     from queuectl_nb.engine.sent import Sent
-    from queuectl_nb.engine.wire import Wire
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool

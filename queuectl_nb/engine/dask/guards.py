@@ -12,13 +12,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.link import Link
+from queuectl_nb.engine.dask.link import Link
 from queuectl_nb.engine.processes import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.dask.link import Message
 
 __all__ = ["GuardHandle", "Guards"]
 
@@ -40,7 +40,7 @@ class GuardHandle:
             "link": its.fileno(),
             "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
         }
-        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
+        entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")  # noqa: PTH118, PTH120
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", entry, "guard", json.dumps(config)],
             stdin=subprocess.DEVNULL,

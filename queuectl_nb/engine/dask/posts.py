@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.engine.orders import ORPHAN_GRACE
-from queuectl_nb.engine.steady import steady
 
 if TYPE_CHECKING:
+    from queuectl_nb.engine.dask.link import Message
     from queuectl_nb.engine.errand import Errand
-    from queuectl_nb.engine.link import Message
     from queuectl_nb.model.settings import Settings
 
 __all__ = ["AHEAD", "MARGIN", "Post"]
@@ -23,7 +23,7 @@ AHEAD = 16
 
 @dataclass(eq=False)
 class Post:
-    """One agent. Times are :func:`~queuectl_nb.engine.steady.steady` seconds of this host unless said otherwise."""
+    """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.dask.steady.steady` unless said."""
 
     agent: str
     address: str

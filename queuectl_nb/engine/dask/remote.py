@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import liveness, processes
-from queuectl_nb.engine.agent import Agent
+from queuectl_nb.engine.dask.agent import Agent
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.link import Message
+    from queuectl_nb.engine.dask.link import Message
 
 __all__ = ["PROTOCOL", "census", "deliver", "greet", "sit", "sweep"]
 
