@@ -126,6 +126,11 @@ UPDATE attempts SET
 FROM (VALUES :rows) AS v
 WHERE job = v.column18 AND number = v.column19 AND attempts.token = v.column20 AND attempts.outcome IS NULL;
 
+-- name: keep_streams
+-- Of an attempt with much output, after close_attempt: a set's rows are copied before they are written.
+UPDATE attempts SET stdout = :stdout, stdout_tail = :stdout_tail, stderr = :stderr, stderr_tail = :stderr_tail
+WHERE job = :seq AND number = :number AND token = :token;
+
 -- name: held_claim
 -- As held_job, with what the job was before the claim.
 SELECT jobs.attempts, cancel, undo FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ended", "Held", "Started", "record", "record_start", "undo_claim"]
 
+LARGE = 64 * 1024
+"""Bytes of output beyond which an attempt's streams are written by themselves."""
 _WAS_NEW, _WAS_FAILED = 0, 2
 """Values of ``attempts.undo``: no attempt is remembered with the job; it waited for a retry."""
 
@@ -73,6 +75,9 @@ def record(
     in_time = [(each, transition) for each, transition in zip(ended, went, strict=True) if transition is not None]
     sets.run(connection, Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
     sets.run(connection, Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
+    for each, _ in in_time:
+        if _is_large(each.ending):
+            connection.execute(Q.keep_streams, _streams(each))
     woken = 0
     if in_time and connection.execute(Q.any_dependents).fetchone():
         for each, transition in in_time:
@@ -119,10 +124,24 @@ def _job_row(each: Ended, went: Transition, now: float) -> tuple[object, ...]:
     )
 
 
+def _is_large(ending: Ending) -> bool:
+    """Tell whether so much output is kept that a copy of it would show in a worker's memory."""
+    return ending.stdout_size + ending.stderr_size > LARGE
+
+
+def _streams(each: Ended) -> dict[str, object]:
+    """Return the parameters of ``keep_streams``."""
+    lease, _, ending = each
+    kept = {key: getattr(ending, key) for key in ("stdout", "stdout_tail", "stderr", "stderr_tail")}
+    return {**kept, "seq": lease.seq, "number": lease.number, "token": lease.token}
+
+
 def _attempt_row(each: Ended) -> tuple[object, ...]:
-    """Return the parameters of ``close_attempt``."""
+    """Return the parameters of ``close_attempt``; much output is left out, for ``keep_streams``."""
     lease, outcome, ending = each
     usage = ending.usage
+    if _is_large(ending):
+        ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
     return (
         ending.finished_at,
         ending.started_at,

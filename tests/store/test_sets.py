@@ -55,6 +55,23 @@ def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
     desk.check()
 
 
+def test_much_output_is_kept_among_little(desk: Any) -> None:
+    """An attempt with much output, text or bytes, has all of it; its neighbours in the group have their own."""
+    for number in range(SIZE + 1):
+        desk.add(f"job-{number}")
+    leases = desk.turn(want=SIZE + 1).leases
+    streams: list[tuple[str | bytes, str | bytes | None]] = [("little", None)] * len(leases)
+    streams[3] = ("x" * 100_000, "y" * 100_000)
+    streams[SIZE] = (b"\xff" * 200_000, None)
+    ended = [
+        Ended(lease, Exited(0), Ending(desk.now, stdout=out, stdout_tail=tail, stdout_size=len(out) + len(tail or "")))
+        for lease, (out, tail) in zip(leases, streams, strict=True)
+    ]
+    desk.turn(ended=ended)
+    stored = desk.rows("SELECT stdout, stdout_tail FROM attempts ORDER BY job")
+    assert stored == streams
+
+
 def test_one_late_result_among_many_changes_nothing(desk: Any) -> None:
     """Where one of a group was taken by a rescuer meanwhile, the others are recorded and that one is not."""
     for number in range(SIZE + 3):
