@@ -65,7 +65,7 @@ def once(claims: Claims, queue: Queue) -> float:
     settings, now = queue.settings, time.time()
     began = time.perf_counter()
     (lease,) = claims.turn(want=1, settings=settings, now=now, rand=0.0).leases
-    ended = Ended(lease, Exited(0), Ending(now, now, 1, Usage(0.0, 0.0, 0)))
+    ended = Ended(lease, Exited(0), Ending(now, now, 1, usage=Usage(0.0, 0.0, 0)))
     claims.turn(ended=[ended], settings=settings, now=now, rand=0.0)
     return time.perf_counter() - began
 
