@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.store.keep import keep
+from queuectl_nb.store.keep import NOTHING, keep
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from queuectl_nb.store.spool import Spool
 
 __all__ = ["collect"]
+
+_NONE: frozenset[str] = frozenset()
 
 
 def collect(  # noqa: PLR0913 - the facts of an ending
@@ -31,21 +33,22 @@ def collect(  # noqa: PLR0913 - the facts of an ending
 
     ``limit`` is the number of bytes of a stream that the database keeps.
     """
-    kept = {stream: keep(paths[stream], limit) for stream in STREAMS if stream in paths}
     result, note = spool.result(token)
-    out, err = kept.get("stdout"), kept.get("stderr")
+    out, err = [keep(paths[stream], limit) if stream in paths else NOTHING for stream in STREAMS]
     ending = Ending(
-        finished_at=finished_at,
-        started_at=started_at,
-        pid=pid,
-        usage=usage or Usage(),
-        stdout=out.head if out else "",
-        stdout_tail=out.tail if out else None,
-        stdout_size=out.size if out else 0,
-        stderr=err.head if err else "",
-        stderr_tail=err.tail if err else None,
-        stderr_size=err.size if err else 0,
-        result=result,
+        finished_at,
+        started_at,
+        pid,
+        out.head,
+        out.tail,
+        out.size,
+        err.head,
+        err.tail,
+        err.size,
+        result,
         note=note,
+        usage=usage or Usage(),
     )
-    return ending, frozenset(stream for stream, each in kept.items() if each.spooled)
+    if not (out.spooled or err.spooled):
+        return ending, _NONE
+    return ending, frozenset(stream for stream, each in zip(STREAMS, (out, err), strict=True) if each.spooled)

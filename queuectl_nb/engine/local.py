@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import processes
 from queuectl_nb.engine.executor import CannotStart, Exit, LeaseLost, NoRoom
 from queuectl_nb.model.attempt import Usage
-from queuectl_nb.model.outcome import Exited, Outcome, Signalled
+from queuectl_nb.model.outcome import Outcome, Signalled, exited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +60,7 @@ class LocalExecutor:
         self.spool = spool
         self.slot = slot
         self.mark = mark
+        self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
         self._shared: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
         self._results = os.fsencode(spool.folder) + b"/%b.result"
@@ -112,7 +113,7 @@ class LocalExecutor:
                 ["sh", "-c", lease.command],
                 self.environment(lease, max_retries),
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, self._nothing, 0),
                     (os.POSIX_SPAWN_DUP2, out, 1),
                     (os.POSIX_SPAWN_DUP2, err, 2),
                 ],
@@ -163,7 +164,7 @@ class LocalRun:
     def took(self, status: int, usage: Usage) -> None:
         """Note how the command ended."""
         code = os.waitstatus_to_exitcode(status)
-        outcome: Outcome = Exited(code) if code >= 0 else Signalled(-code)
+        outcome: Outcome = exited(code) if code >= 0 else Signalled(-code)
         self._exit = Exit(outcome, usage)
 
     def _tree(self) -> list[psutil.Process]:

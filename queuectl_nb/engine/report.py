@@ -50,7 +50,7 @@ class Reporter:
             error, ending = each.outcome.error, each.ending
             self.events.tell_line(
                 f'{{"event":"finished","worker":{self._quoted},"job":{_quote(each.lease.job_id)},'
-                f'"outcome":"{each.outcome.name}","state":"{transition.state.value}",'
+                f'"outcome":"{each.outcome.name}","state":"{transition.state}",'
                 f'"error":{_quote(error) if error else "null"},'
                 f'"stdout":{_quote(_start_of(ending.stdout)) if ending.stdout else _EMPTY},'
                 f'"stderr":{_quote(_start_of(ending.stderr)) if ending.stderr else _EMPTY},'

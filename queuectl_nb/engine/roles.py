@@ -52,7 +52,7 @@ def run_worker(config: dict[str, Any]) -> int:
     try:
         store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
         store.db.be_patient(WORKER_PATIENCE)
-        store.db.keep_small()
+        store.db.suit_worker()
         orders = Orders(store.db.spool, name, 0, config["parent"])
         executor = LocalExecutor(
             store.spool,

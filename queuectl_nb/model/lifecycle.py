@@ -57,7 +57,7 @@ def settle(  # noqa: PLR0913 - every fact that decides, by name, so that nothing
         ``completed``; ``cancelled``; ``pending`` at once and at no cost (given back);
         ``dead`` when the budget is used up; else ``failed`` with the next ``run_at``.
     """
-    if outcome == Exited(0):
+    if isinstance(outcome, Exited) and not outcome.code:
         return Transition(State.COMPLETED, attempts)
     if cancel_requested or isinstance(outcome, Cancelled):
         return Transition(State.CANCELLED, attempts, error=Cancelled.error)

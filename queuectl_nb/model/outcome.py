@@ -8,9 +8,21 @@ from __future__ import annotations
 
 import signal as _signal
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
-__all__ = ["OUTCOME_NAMES", "Cancelled", "Exited", "Lost", "NotStarted", "Outcome", "Returned", "Signalled", "TimedOut"]
+__all__ = [
+    "OUTCOME_NAMES",
+    "Cancelled",
+    "Exited",
+    "Lost",
+    "NotStarted",
+    "Outcome",
+    "Returned",
+    "Signalled",
+    "TimedOut",
+    "exited",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,9 @@ class Lost:
         doubt = "; its processes on another host may still run (may_overlap)" if self.may_overlap else ""
         return f"lost: {self.worker} {self.why}{doubt}"
 
+
+exited = cache(Exited)
+"""An :class:`Exited` that is made once for each code: most attempts end with the same few."""
 
 Outcome = Exited | Signalled | TimedOut | NotStarted | Cancelled | Returned | Lost
 

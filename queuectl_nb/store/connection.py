@@ -149,9 +149,15 @@ class Database:
         """The file that was opened, as device and number: another one of the same name has another."""
         return self._identity
 
-    def keep_small(self) -> None:
-        """Keep fewer pages: what a worker touches is the same few, and its memory should be full soon and stay flat."""
+    def suit_worker(self) -> None:
+        """Make this process's connections those of a worker; for a process that is nothing else.
+
+        Fewer pages: what a worker touches is the same few, and its memory should be full soon and stay flat. And
+        sqlite3 is told how None adapts to SQL: as itself. Otherwise each None that is bound is asked twice for a way,
+        by lookups that fail and cost as much as writing a short row.
+        """
         self.connection().execute("PRAGMA cache_size = -1000")
+        sqlite3.register_adapter(type(None), {None: None}.get)
 
     def replaced(self) -> bool:
         """Tell whether the file was deleted or replaced since it was opened."""

@@ -95,6 +95,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         """Use ``folder``, which is made private by the caller."""
         self.folder = folder
+        self._folder = os.fspath(folder)  # as text, which is what the hot path wants
 
     def path(self, token: str, stream: str) -> Path:
         """Return the file of a stream (``stdout``, ``stderr``) or of the ``result``."""
@@ -110,7 +111,7 @@ class Spool:
         ``current`` tells whether the attempt is the last that the worker started.
         """
         slot = self.slot(worker)
-        named = {stream: f"{self.folder}/{token}.{stream}" for stream in STREAMS}
+        named = {stream: f"{self._folder}/{token}.{stream}" for stream in STREAMS}
         named = {stream: path for stream, path in named.items() if os.path.exists(path)}  # noqa: PTH110
         handles: list[int] = []
         try:
@@ -126,14 +127,14 @@ class Spool:
     def size(self, token: str, stream: str) -> int:
         """Return how many bytes the stream has so far; 0 where there is no file."""
         try:
-            return os.stat(f"{self.folder}/{token}.{stream}").st_size  # noqa: PTH116 - on the hot path
+            return os.stat(f"{self._folder}/{token}.{stream}").st_size  # noqa: PTH116 - on the hot path
         except FileNotFoundError:
             return 0
 
     def written(self, token: str, stream: str) -> tuple[int, int]:
         """Return when the stream was written to last (nanoseconds), and its size; zeros where there is no file."""
         try:
-            found = os.stat(f"{self.folder}/{token}.{stream}")  # noqa: PTH116
+            found = os.stat(f"{self._folder}/{token}.{stream}")  # noqa: PTH116
         except FileNotFoundError:
             return 0, 0
         return found.st_mtime_ns, found.st_size
@@ -144,7 +145,7 @@ class Spool:
         They begin later where the middle of the stream was given back. None where the stream is not in the spool.
         """
         try:
-            handle = os.open(f"{self.folder}/{token}.{stream}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            handle = os.open(f"{self._folder}/{token}.{stream}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
         try:
@@ -155,13 +156,13 @@ class Spool:
 
     def result(self, token: str) -> tuple[str | None, str | None]:
         """Return the JSON that the job left, tidied, and what is wrong with it (None: nothing)."""
-        return take_result(f"{self.folder}/{token}.result")
+        return take_result(f"{self._folder}/{token}.result")
 
     def remove(self, token: str, *, spare: frozenset[str] = frozenset()) -> None:
         """Remove an attempt's files, those of the streams in ``spare`` aside."""
         for stream in (*STREAMS, "result"):
             if stream not in spare:
-                path = f"{self.folder}/{token}.{stream}"
+                path = f"{self._folder}/{token}.{stream}"
                 try:
                     os.unlink(path)  # noqa: PTH108 - on the hot path
                 except FileNotFoundError:
@@ -173,13 +174,13 @@ class Spool:
 
     def tokens(self) -> set[str]:
         """Return the tokens of which something is spooled."""
-        names = {name.partition(".")[0] for name in os.listdir(self.folder)}  # noqa: PTH208
+        names = {name.partition(".")[0] for name in os.listdir(self._folder)}  # noqa: PTH208
         return {name for name in names if len(name) == TOKEN_LENGTH and "-" not in name}
 
     def total(self) -> int:
         """Return the bytes on disk."""
         found = 0
-        with os.scandir(self.folder) as entries:
+        with os.scandir(self._folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # removed this very moment
                     found += entry.stat(follow_symlinks=False).st_blocks * 512

@@ -56,6 +56,16 @@ def test_what_is_wanted_in_order_is_not_sorted(desk: Any, name: str) -> None:
         assert not [step for step in _plan(connection, QUERIES[name]) if "TEMP B-TREE" in step]
 
 
+@pytest.mark.parametrize("name", ["open_attempt", "take_job", "settle_job", "close_attempt"])
+def test_no_constraint_makes_a_table_for_each_row(desk: Any, name: str) -> None:
+    """A CHECK with a list after IN would have SQLite fill a table with the list for every row that is written."""
+    sql = spread(QUERIES[name], 2, 20)
+    with desk.store.db.read() as connection:
+        steps = connection.execute(f"EXPLAIN {sql}", (1,) * sql.count("?")).fetchall()
+    makes = [step for step in steps if step[1] == "OpenEphemeral" and str(step[5]).startswith("k(1")]
+    assert makes == []
+
+
 def test_the_newest_spans_are_read_off_the_index(desk: Any) -> None:
     """A timeline of the newest few among a million takes them from the end of the index, sorting nothing."""
     with desk.store.db.read() as connection:

@@ -9,13 +9,16 @@ import pytest
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store.claims import Ended
-from queuectl_nb.store.sets import SIZE, spread
+from queuectl_nb.store.sets import SIZES, spread
 
 if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease
 
 
-@pytest.mark.parametrize("many", [1, SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 5])
+SIZE = SIZES[0]
+
+
+@pytest.mark.parametrize("many", [1, SIZES[-1], SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 5])
 def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
     """Claimed and settled in one turn each, every job has its own token, code, output and usage, and none another's."""
     for number in range(many):
