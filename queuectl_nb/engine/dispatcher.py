@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from queuectl_nb.engine import doorbell
 from queuectl_nb.engine.collect import collect
+from queuectl_nb.engine.duty import PACE, Duty
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
 from queuectl_nb.engine.journal import LARGEST_STREAM, Journal
 from queuectl_nb.engine.ledger import Ledger
 from queuectl_nb.engine.report import Reporter
-from queuectl_nb.model.errors import Busy, SpoiltSetting
+from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import Claims, Started
 from queuectl_nb.store.trim import trim
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Crew", "Dispatcher"]
 
-PACE = 1.0
-"""Seconds between looks that no bell asked for: the safety net."""
 COUNT = 0.02
 """Seconds between counts of what waits."""
 BRAKE = 0.02
@@ -100,12 +99,11 @@ class Dispatcher:
         self.crew = crew
         self.orders = orders
         self.report = Reporter(events, name)
-        self.settings: Settings = store.settings.read()
+        self.duty = Duty(store, name, orders, self.report)
         self.claims = Claims(store.db, name, host, queues)
         self.ledger = Ledger(store, self.claims, Journal(store.worker_dir, name), self.report)
         self.away: dict[str, Errand] = {}
         self.lasting: list[Errand] = []
-        self.look_at = 0.0
         self.more = True
         """Whether a claim may find something, as far as known."""
         self.waiting = 0
@@ -130,7 +128,7 @@ class Dispatcher:
             self._start_claimed()
             if not self.away and self.ledger.settled and not self.ledger.claimed and (self.orders.stop or self.drained):
                 break
-            self._sleep(self.crew.tend(self.settings))
+            self._sleep(self.crew.tend(self.duty.settings))
         if self.drained:
             doorbell.ring(doorbell.work_bell(self.store.db.spool))  # the other workers may go, too
         self.report.flush()
@@ -138,9 +136,7 @@ class Dispatcher:
     def _heed(self) -> None:
         """Take in what others want: a stop, a cancel, other settings."""
         orders = self.orders
-        if orders.rang or time.monotonic() >= self.look_at:
-            orders.rang = False
-            self.look_at = time.monotonic() + PACE
+        if self.duty.calls():
             with contextlib.suppress(Busy):  # the next look asks again
                 self._look()
         if orders.stop and self.ledger.claimed:
@@ -149,31 +145,21 @@ class Dispatcher:
             self.stopping = (orders.stop, orders.grace)
             for errand in self.away.values():
                 errand.verdict = errand.verdict or Returned()
-                self.crew.end(errand, self._grace())
+                self.crew.end(errand, self.duty.grace)
 
     def _look(self) -> None:
         """Read what the database has for this dispatcher."""
         self.store.db.check_identity()
-        limit = self.settings.spool_limit
+        self.duty.look()
+        limit = self.duty.settings.spool_limit
         for errand in self.away.values():
             if sum(errand.have.values()) > limit:
                 trim(errand.paths.values(), limit)
-        try:
-            self.settings = self.store.settings.read()
-        except SpoiltSetting as spoilt:
-            self.report.warn(f"{spoilt}; working on with the last good value")
-        if (how := self.store.workers.stop_of(self.name)) is not None:
-            self.orders.ask(how)
         for token in self.claims.cancels():
             wanted = self.away.get(token)
             if wanted is not None and wanted.verdict is None:
                 wanted.verdict = Cancelled()
-                self.crew.end(wanted, self._grace())
-
-    def _grace(self) -> float:
-        """Return the seconds from TERM to KILL."""
-        grace = self.settings.kill_grace
-        return grace if self.orders.grace is None else min(grace, self.orders.grace)
+                self.crew.end(wanted, self.duty.grace)
 
     def _wish(self) -> None:
         """Let the crew know for how many jobs there is work."""
@@ -203,7 +189,7 @@ class Dispatcher:
 
     def _start(self, lease: Lease) -> None:
         try:
-            errand = self.crew.start(lease, self.settings, lambda: self.ledger.is_ours(lease))
+            errand = self.crew.start(lease, self.duty.settings, lambda: self.ledger.is_ours(lease))
         except NoRoom as why:
             self.report.warn(f"job {lease.job_id} given back: {why}")
             self.ledger.give_back([lease])
@@ -212,7 +198,7 @@ class Dispatcher:
             self.report.warn(f"job {lease.job_id} was taken by a rescuer before it had started")
         else:
             self.away[lease.token] = errand
-            self.report.started(lease, self.settings)
+            self.report.started(lease, self.duty.settings)
 
     # ------------------------------------------------------------------ settle and claim
 
@@ -232,7 +218,7 @@ class Dispatcher:
             self.store.spool,
             token,
             errand.paths,
-            limit=self.settings.output_limit,
+            limit=self.duty.settings.output_limit,
             finished_at=now,
             started_at=started_at,
             pid=errand.pid,
@@ -240,7 +226,7 @@ class Dispatcher:
         )
         ending = ending._replace(host=errand.host, note=ending.note or errand.note)
         if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
-            trim(errand.paths.values(), self.settings.spool_limit)
+            trim(errand.paths.values(), self.duty.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
         self.ledger.note(errand.lease, errand.outcome, ending, spooled if has_files else None)
 
@@ -257,7 +243,7 @@ class Dispatcher:
         want = 0 if self.orders.stop or not self.more else min(BATCH, self.crew.room())
         lasting = [errand for errand in self.lasting if errand.token in self.away]
         started = [Started(each.lease, each.pid, each.started_at or 0.0, each.host) for each in lasting]
-        if not self.ledger.turn(self.settings, want, started):
+        if not self.ledger.turn(self.duty.settings, want, started):
             return
         self.lasting = []
         self.waiting = max(0, self.waiting - len(self.ledger.claimed))
@@ -271,7 +257,7 @@ class Dispatcher:
     def _sleep(self, pause: float) -> None:
         """Wait until something happens or is due."""
         now, ledger = time.monotonic(), self.ledger
-        wake = min(self.look_at, now + pause)
+        wake = min(self.duty.look_at, now + pause)
         if ledger.again_at > now:
             wake = min(wake, ledger.again_at)
         elif not ledger.settled or self.lasting:

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import doorbell, liveness, processes
 from queuectl_nb.engine.collect import collect
-from queuectl_nb.engine.dask.posts import MARGIN
-from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.engine.journal import LARGEST_STREAM, read_journal
-from queuectl_nb.engine.orders import ORPHAN_GRACE
+from queuectl_nb.engine.lapse import lapse, steady
 from queuectl_nb.engine.sent import read_sent
 from queuectl_nb.model.errors import SpoiltSetting
 from queuectl_nb.model.outcome import Lost
@@ -117,7 +115,7 @@ class Rescuer:
     def _lapsed(self, name: str, settings: Settings) -> bool:
         """Tell whether the lease of what the worker sent away has run out everywhere, as seen since we know it lost."""
         since = self._lost_at.setdefault(name, steady())
-        return steady() - since >= settings.lease + min(settings.kill_grace, ORPHAN_GRACE) + MARGIN
+        return steady() - since >= lapse(settings)
 
     def _settings(self) -> Settings:
         """Return the settings; a spoilt one must not keep a lost job from being rescued."""

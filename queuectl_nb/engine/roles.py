@@ -45,13 +45,9 @@ def run_worker(config: dict[str, Any]) -> int:
     if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))  # before any thread: see Waiter.wait_for_child
     name, lock = config["name"], config["lock"]
-    os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
-    heart = liveness.Heartbeat(lock)
-    heart.start()
-    events = Events(1)
+    events = _come_alive(lock)
     try:
-        store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
-        store.db.be_patient(WORKER_PATIENCE)
+        store = _open(config)
         store.db.suit_worker()
         orders = Orders(store.db.spool, name, 0, config["parent"])
         executor = LocalExecutor(
@@ -96,14 +92,10 @@ def run_dispatcher(config: dict[str, Any]) -> int:
     from queuectl_nb.engine.sent import Sent  # noqa: PLC0415
 
     name, lock = config["name"], config["lock"]
-    os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
-    heart = liveness.Heartbeat(lock)
-    heart.start()
-    events = Events(1)
+    events = _come_alive(lock)
     dask, wire = config["dask"], None
     try:
-        store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
-        store.db.be_patient(WORKER_PATIENCE)
+        store = _open(config)
         # held to the end: while this process lives nobody settles in its place, and who takes it for frozen ends it
         store.spool.slot(name).open()
         orders = Orders(store.db.spool, name, 0, config["parent"])
@@ -138,3 +130,17 @@ def run_dispatcher(config: dict[str, Any]) -> int:
         if wire is not None:
             wire.close()
     return 0
+
+
+def _come_alive(lock: int) -> Events:
+    """Let the heart beat in the name's lock file, which no job may inherit; return where to tell what happens."""
+    os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
+    liveness.Heartbeat(lock).start()
+    return Events(1)
+
+
+def _open(config: dict[str, Any]) -> Store:
+    """Open the queue for somebody with processes to look after, who waits for nobody for long."""
+    store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
+    store.db.be_patient(WORKER_PATIENCE)
+    return store

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import doorbell
 from queuectl_nb.engine.attendance import PATIENCE, Attendance
 from queuectl_nb.engine.collect import collect
+from queuectl_nb.engine.duty import PACE, Duty
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
 from queuectl_nb.engine.journal import LARGEST_STREAM, Journal
 from queuectl_nb.engine.ledger import GROUP, Ledger
 from queuectl_nb.engine.report import Reporter
 from queuectl_nb.model.attempt import Ending, Lease
-from queuectl_nb.model.errors import BadEnvironment, Busy, SpoiltSetting
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import Cancelled, NotStarted, Returned
 from queuectl_nb.store.claims import Claims, Started
 from queuectl_nb.store.trim import trim
@@ -31,15 +32,12 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
     from queuectl_nb.engine.executor import Executor
     from queuectl_nb.engine.orders import Orders
-    from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 
 __all__ = ["Worker"]
 
 DEAF = 0.005
 """Seconds from its start in which a job's end is waited for in the cheapest way, which hears nothing else."""
-PACE = 1.0
-"""Seconds between looks that no bell asked for: the safety net."""
 
 
 class Worker:
@@ -63,11 +61,10 @@ class Worker:
         self.executor = executor
         self.orders = orders
         self.report = Reporter(events, name)
-        self.settings: Settings = store.settings.read()
+        self.duty = Duty(store, name, orders, self.report)
         self.claims = Claims(store.db, name, host, queues)
         self.ledger = Ledger(store, self.claims, Journal(store.worker_dir, name), self.report)
         self.attended: Attendance | None = None
-        self.look_at = 0.0
         self.drained = False
 
     # ------------------------------------------------------------------ the pipeline
@@ -76,7 +73,7 @@ class Worker:
         """Work until stopped; every step is short, and every wait can be interrupted."""
         while True:
             self._heed()
-            if self.attended is not None and self.attended.step(self.settings, self._grace()):
+            if self.attended is not None and self.attended.step(self.duty.settings, self.duty.grace):
                 self._collect(self.attended)
             if self.attended is None and not self.orders.stop:
                 self._start_next()
@@ -93,36 +90,23 @@ class Worker:
 
     def _heed(self) -> None:
         """Take in what others want: a stop, a cancel, other settings."""
-        orders = self.orders
-        if orders.rang or time.monotonic() >= self.look_at:
-            orders.rang = False
-            self.look_at = time.monotonic() + PACE
+        if self.duty.calls():
             with contextlib.suppress(Busy):  # the next look asks again
                 self._look()
-        if orders.stop:
+        if self.orders.stop:
             self.ledger.give_back()
-            if orders.stop == "now" and self.attended is not None:
-                self.attended.end(Returned(), self._grace())
+            if self.orders.stop == "now" and self.attended is not None:
+                self.attended.end(Returned(), self.duty.grace)
 
     def _look(self) -> None:
         """Read what the database has for this worker."""
         if self.store.db.replaced():
             self._give_up()
+        self.duty.look()
         if self.attended is not None:
-            trim(self.attended.run.paths.values(), self.settings.spool_limit)
-        try:
-            self.settings = self.store.settings.read()
-        except SpoiltSetting as spoilt:
-            self.report.warn(f"{spoilt}; working on with the last good value")
-        if (how := self.store.workers.stop_of(self.name)) is not None:
-            self.orders.ask(how)
-        if self.attended is not None and self.attended.run.lease.token in self.claims.cancels():
-            self.attended.end(Cancelled(), self._grace())
-
-    def _grace(self) -> float:
-        """Return the seconds from TERM to KILL."""
-        grace = self.settings.kill_grace
-        return grace if self.orders.grace is None else min(grace, self.orders.grace)
+            trim(self.attended.run.paths.values(), self.duty.settings.spool_limit)
+            if self.attended.run.lease.token in self.claims.cancels():
+                self.attended.end(Cancelled(), self.duty.grace)
 
     # ------------------------------------------------------------------ start
 
@@ -134,7 +118,7 @@ class Worker:
 
     def _start(self, lease: Lease) -> None:
         try:
-            run = self.executor.start(lease, self.settings.max_retries, lambda: self.ledger.is_ours(lease))
+            run = self.executor.start(lease, self.duty.settings.max_retries, lambda: self.ledger.is_ours(lease))
         except CannotStart as why:
             self.ledger.note(lease, NotStarted(str(why)), Ending(time.time()))
         except NoRoom as why:
@@ -145,7 +129,7 @@ class Worker:
             self.report.warn(f"job {lease.job_id} was taken by a rescuer before it had started")
         else:
             self.attended = Attendance(run)
-            self.report.started(lease, self.settings)
+            self.report.started(lease, self.duty.settings)
 
     # ------------------------------------------------------------------ settle and claim
 
@@ -156,7 +140,7 @@ class Worker:
             self.store.spool,
             token,
             run.paths,
-            limit=self.settings.output_limit,
+            limit=self.duty.settings.output_limit,
             finished_at=time.time(),
             started_at=run.started_at,
             pid=run.pid,
@@ -164,7 +148,7 @@ class Worker:
         )
         if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
             run.settle_in()
-            trim(run.paths.values(), self.settings.spool_limit)
+            trim(run.paths.values(), self.duty.settings.spool_limit)
         has_files = run.named or ending.result is not None or ending.note is not None
         self.ledger.note(run.lease, over.outcome, ending, spooled if has_files else None)
         if not run.named and (ending.stdout_size or ending.stderr_size):
@@ -205,7 +189,7 @@ class Worker:
         want = 0 if lasts or self.ledger.claimed or self.orders.stop else self.ledger.ahead
         started = [Started(attended.run.lease, attended.run.pid, attended.run.started_at)] if attended and lasts else []
         try:
-            done = self.ledger.turn(self.settings, want, started)
+            done = self.ledger.turn(self.duty.settings, want, started)
         except BadEnvironment:
             self._give_up()
             return
@@ -226,13 +210,13 @@ class Worker:
         if attended is not None and attended.exit is None and now < attended.run.started + DEAF:
             self.orders.wait_for_child(attended.run.started + DEAF - now)
             return
-        wake = self.look_at
+        wake = self.duty.look_at
         if ledger.again_at > now:
             wake = min(wake, ledger.again_at)
         if attended is not None:
             if not ledger.settled or ledger.claimed or not attended.recorded:
                 wake = min(wake, max(attended.run.started + PATIENCE, ledger.again_at))
-            at = attended.wake_at(self.settings)
+            at = attended.wake_at(self.duty.settings)
             if at is not None:
                 wake = min(wake, at)
             self.orders.wait(max(0.0, wake - now), idle=False)

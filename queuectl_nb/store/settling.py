@@ -69,6 +69,8 @@ def record(
     (list of Transition or None, int)
         What became of each job, None where the result came too late; and how many jobs wait for nothing any more.
     """
+    if not ended:
+        return [], 0
     places = json.dumps([each.lease.seq for each in ended])
     held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (places,))}
     went = [_decide(each, held.get(each.lease.token), settings, now, rand) for each in ended]

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from queuectl_nb.engine.dask.agent import Agent
-from queuectl_nb.engine.dask.steady import steady
+from queuectl_nb.engine.lapse import steady
 from queuectl_nb.model.attempt import Lease
 from tests.engine.bench import alive, started, until
 

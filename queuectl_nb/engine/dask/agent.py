@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import liveness, processes
 from queuectl_nb.engine.dask.guards import Guards
-from queuectl_nb.engine.dask.steady import steady
+from queuectl_nb.engine.lapse import steady
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:

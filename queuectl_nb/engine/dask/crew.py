@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import liveness, processes
 from queuectl_nb.engine.dask.field import Field
 from queuectl_nb.engine.dask.seats import Seats
-from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.engine.errand import Errand
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
+from queuectl_nb.engine.lapse import steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

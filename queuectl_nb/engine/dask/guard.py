@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.attendance import Attendance
 from queuectl_nb.engine.dask.link import Link
-from queuectl_nb.engine.dask.steady import steady
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
+from queuectl_nb.engine.lapse import steady
 from queuectl_nb.engine.local import LocalExecutor
 from queuectl_nb.engine.orders import ORPHAN_GRACE
 from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree

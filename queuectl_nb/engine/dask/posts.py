@@ -5,25 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.dask.steady import steady
-from queuectl_nb.engine.orders import ORPHAN_GRACE
+from queuectl_nb.engine.lapse import lapse, steady
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.dask.link import Message
     from queuectl_nb.engine.errand import Errand
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["AHEAD", "MARGIN", "Post"]
+__all__ = ["AHEAD", "Post"]
 
-MARGIN = 1.0
-"""Seconds that a host may take to do what it is due to do."""
 AHEAD = 16
 """Most jobs that wait in an agent for a seat whose jobs are short."""
 
 
 @dataclass(eq=False)
 class Post:
-    """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.dask.steady.steady` unless said."""
+    """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.lapse.steady` unless said."""
 
     agent: str
     address: str
@@ -111,7 +108,7 @@ class Post:
         self.sent_at = now
         if not self.doubt:
             self.until = now + settings.lease
-            self.lapse_at = self.until + min(settings.kill_grace, ORPHAN_GRACE) + MARGIN
+            self.lapse_at = now + lapse(settings)
         pass_on = changed or now >= self.pass_on_at
         if pass_on:
             self.pass_on_at = now + settings.lease / 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.steady import steady
+from queuectl_nb.engine.lapse import steady
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.dask.wire import Wire
