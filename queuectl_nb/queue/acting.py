@@ -10,7 +10,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.queue.bells import ring, ring_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -19,6 +19,8 @@ __all__ = ["cancel", "delete", "prune", "purge_dead", "retry", "retry_dead"]
 _CANCEL_MARGIN = 3.0
 """Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
 _CANCEL_PACE = 0.02
+MANY = 100
+"""Attempts of which it pays to list the spool before their files are looked for."""
 
 
 def retry(store: Store, ids: Sequence[str]) -> None:
@@ -29,26 +31,32 @@ def retry(store: Store, ids: Sequence[str]) -> None:
 
 def retry_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
     """Give dead jobs a fresh budget and queue them again; return their ids."""
-    chosen = _dead_ids(store, ids, every=every)
-    store.jobs.retry(chosen, time.time(), "dlq retry")
+    _ids_or_all(ids, every=every)
+    chosen = list(dict.fromkeys(ids))
+    if every:
+        chosen = store.dead.retry(time.time())
+    else:
+        store.jobs.retry(chosen, time.time(), "dlq retry")
     ring(store)
     return chosen
 
 
 def purge_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
     """Remove dead jobs for good; return their ids."""
-    chosen = _dead_ids(store, ids, every=every)
-    _forget(store, store.jobs.delete(chosen, time.time(), "dlq purge"))
+    _ids_or_all(ids, every=every)
+    chosen = list(dict.fromkeys(ids))
+    if every:
+        chosen, tokens = store.dead.purge(time.time())
+    else:
+        tokens = store.jobs.delete(chosen, time.time(), "dlq purge")
+    _forget(store, tokens)
     return chosen
 
 
-def _dead_ids(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
+def _ids_or_all(ids: Sequence[str], *, every: bool) -> None:
     if bool(ids) == every:
         msg = "give the ids of dead jobs, or --all"
         raise BadInput(msg)
-    if ids:
-        return list(dict.fromkeys(ids))
-    return [job_id for job_id, _ in store.reading.changed_to([State.DEAD], -1)]
 
 
 def cancel(store: Store, ids: Sequence[str]) -> None:
@@ -94,6 +102,7 @@ def prune(store: Store, older_than: float, state: str | None) -> int:
     return removed
 
 
-def _forget(store: Store, tokens: Iterable[str]) -> None:
-    for token in tokens:
+def _forget(store: Store, tokens: Collection[str]) -> None:
+    """Remove what is spooled of the attempts; of many most have nothing there, which one look tells."""
+    for token in tokens if len(tokens) < MANY else store.spool.tokens().intersection(tokens):
         store.spool.remove(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
 
-__all__ = ["Jobs"]
+__all__ = ["Jobs", "remove", "retry"]
 
 PRUNED_AT_ONCE = 500
 """Jobs a transaction removes, so that others never wait long for the gate."""
@@ -62,14 +63,7 @@ class Jobs:
         """
         with self.db.write() as connection:
             for job in self._all(connection, ids, verb):
-                waits = [] if job.state is State.FAILED else unmet(connection, job.seq)
-                for other, state in waits:
-                    if state in HOPELESS:
-                        msg = f"job {job.id} waits for {other}, which is {state}; retry that one first"
-                        raise WrongState(msg)
-                state = State.BLOCKED if waits else State.PENDING
-                check_move(job.id, job.state, state)
-                connection.execute(Q.retry_job, {"seq": job.seq, "state": state, "now": now})
+                retry(connection, job, now)
 
     def cancel(self, ids: Sequence[str], now: float) -> list[tuple[str, str | None]]:
         """Cancel the jobs: at once where nobody holds them, else mark them for their worker.
@@ -93,18 +87,7 @@ class Jobs:
     def delete(self, ids: Sequence[str], now: float, verb: str = "delete") -> list[str]:
         """Remove the jobs with their history; return the tokens of their attempts, whose spool files may go."""
         with self.db.write() as connection:
-            return [token for job in self._all(connection, ids, verb) for token in self._remove(connection, job, now)]
-
-    def _remove(self, connection: sqlite3.Connection, job: JobRecord, now: float) -> list[str]:
-        tokens = [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": job.seq})]
-        if job.state is not State.COMPLETED:
-            for (blocked,) in connection.execute(Q.dependents_of, {"seq": job.seq}).fetchall():
-                waiting = connection.execute(Q.blocked_job, {"seq": blocked}).fetchone()
-                if waiting:
-                    cancel_waiting(connection, blocked, f"job {job.id}, which it waited for, was deleted", now)
-                    release(connection, blocked, waiting[0], State.CANCELLED, now)
-        connection.execute(Q.delete_job, {"seq": job.seq})
-        return tokens
+            return [token for job in self._all(connection, ids, verb) for token in remove(connection, job, now)]
 
     def prune(
         self, older_than: float, now: float, state: str | None = None, at_most: int | None = None
@@ -128,9 +111,9 @@ class Jobs:
                 with self.db.write() as connection:
                     batch = connection.execute(Q.oldest_at_rest, {"state": rest, "limit": PRUNED_AT_ONCE}).fetchall()
                     old = [seq for seq, updated in batch if updated <= now - older_than]
-                    for seq in old:
-                        tokens += [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": seq})]
-                        connection.execute(Q.delete_job, {"seq": seq})
+                    places = {"places": json.dumps(old)}
+                    tokens += [token for (token,) in connection.execute(Q.tokens_of_jobs, places)]
+                    connection.execute(Q.delete_jobs, places).fetchall()
                 removed += len(old)
                 if at_most is not None and removed >= at_most:
                     return removed, tokens
@@ -156,3 +139,28 @@ class Jobs:
                 )
                 raise WrongState(msg)
             connection.execute(Q.resume_queue, {"name": queue or "*"})
+
+
+def retry(connection: sqlite3.Connection, job: JobRecord, now: float) -> None:
+    """Make one job run again; see :meth:`Jobs.retry`."""
+    waits = [] if job.state is State.FAILED else unmet(connection, job.seq)
+    for other, state in waits:
+        if state in HOPELESS:
+            msg = f"job {job.id} waits for {other}, which is {state}; retry that one first"
+            raise WrongState(msg)
+    state = State.BLOCKED if waits else State.PENDING
+    check_move(job.id, job.state, state)
+    connection.execute(Q.retry_job, {"seq": job.seq, "state": state, "now": now})
+
+
+def remove(connection: sqlite3.Connection, job: JobRecord, now: float) -> list[str]:
+    """Remove one job, cancelling what waits for it; return the tokens of its attempts."""
+    tokens = [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": job.seq})]
+    if job.state is not State.COMPLETED:
+        for (blocked,) in connection.execute(Q.dependents_of, {"seq": job.seq}).fetchall():
+            waiting = connection.execute(Q.blocked_job, {"seq": blocked}).fetchone()
+            if waiting:
+                cancel_waiting(connection, blocked, f"job {job.id}, which it waited for, was deleted", now)
+                release(connection, blocked, waiting[0], State.CANCELLED, now)
+    connection.execute(Q.delete_job, {"seq": job.seq})
+    return tokens

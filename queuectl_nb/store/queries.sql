@@ -200,6 +200,33 @@ UPDATE jobs SET
     worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
 WHERE seq = :seq;
 
+-- name: dead_jobs
+-- The whole dead letter queue, the longest dead first, and which of them once waited for others.
+SELECT seq, id, after <> '[]' FROM jobs WHERE state = 'dead' ORDER BY rev;
+
+-- name: still_dead
+SELECT seq FROM jobs WHERE seq IN (SELECT value FROM json_each(:places)) AND state = 'dead';
+
+-- name: dead_with_dependents
+-- Dead jobs that something blocked still waits for.
+SELECT dead.id FROM dependents
+JOIN jobs AS waiting ON waiting.seq = dependents.job AND waiting.state = 'blocked'
+JOIN jobs AS dead ON dead.seq = dependents.other AND dead.state = 'dead'
+WHERE dependents.other IN (SELECT value FROM json_each(:places));
+
+-- name: retry_dead_jobs
+-- retry_job for many that wait for nothing.
+UPDATE jobs SET
+    state = 'pending', ready = 1, attempts = 0, run_at = :now, updated_at = :now, started_at = NULL,
+    finished_at = NULL, exit_code = NULL, error = NULL, worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
+WHERE seq IN (SELECT value FROM json_each(:places)) AND state = 'dead' RETURNING id;
+
+-- name: delete_jobs
+DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:places)) RETURNING id;
+
+-- name: tokens_of_jobs
+SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:places));
+
 -- name: delete_job
 DELETE FROM jobs WHERE seq = :seq;
 

@@ -13,6 +13,7 @@ from queuectl_nb.store.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from queuectl_nb.store.dead import DeadLetters
     from queuectl_nb.store.jobs import Jobs
     from queuectl_nb.store.reading import Reading
     from queuectl_nb.store.workers import Workers
@@ -40,6 +41,13 @@ class Store:
         from queuectl_nb.store.jobs import Jobs  # noqa: PLC0415
 
         return Jobs(self.db)
+
+    @cached_property
+    def dead(self) -> DeadLetters:
+        """The dead letter queue as a whole."""
+        from queuectl_nb.store.dead import DeadLetters  # noqa: PLC0415
+
+        return DeadLetters(self.db)
 
     @cached_property
     def workers(self) -> Workers:

@@ -80,6 +80,22 @@ class Desk:
             self.now += 4000
             self.run(job_id, Exited(1))
 
+    def one_of_each(self) -> None:
+        """Make a job of each state, its id being the state; ``blocked`` waits for ``processing``."""
+        self.add("dead", max_retries=1)
+        self.run("dead", Exited(9))
+        self.add("completed")
+        self.run("completed", result="[1]")
+        self.add("cancelled")
+        self.store.jobs.cancel(["cancelled"], self.now)
+        self.add("failed")
+        self.run("failed", Exited(1))
+        self.add("processing", priority=5)
+        self.take("processing")
+        self.add("blocked", after=["processing"])
+        self.add("pending", delay=60)
+        assert all(job_id == state for job_id, state in self.states().items())
+
     def state(self, job_id: str) -> str:
         """Return a job's state."""
         return str(self.store.jobs.get(job_id).state)

@@ -10,23 +10,6 @@ from queuectl_nb.model.errors import NotFound, WrongState
 from queuectl_nb.model.outcome import Cancelled, Exited
 
 
-def _in_every_state(desk: Any) -> None:
-    """Make a job of each state, its id being the state; ``blocked`` waits for ``processing``."""
-    desk.add("dead", max_retries=1)
-    desk.run("dead", Exited(9))
-    desk.add("completed")
-    desk.run("completed", result="[1]")
-    desk.add("cancelled")
-    desk.store.jobs.cancel(["cancelled"], desk.now)
-    desk.add("failed")
-    desk.run("failed", Exited(1))
-    desk.add("processing", priority=5)
-    desk.take("processing")
-    desk.add("blocked", after=["processing"])
-    desk.add("pending", delay=60)
-    assert all(job_id == state for job_id, state in desk.states().items())
-
-
 def _refused(desk: Any, kind: type[Exception], verb: str, *ids: str) -> str:
     """Try a verb that must be refused, and return its line; nothing may have changed."""
     before = desk.dump()
@@ -65,7 +48,7 @@ ODD_IDS = ["nobody", "", "a\udcff", "' OR 1=1--", "x" * 1000, "a\0", "\u202e"]
 @pytest.mark.parametrize("state", STATES)
 def test_a_verb_takes_its_states_and_no_other(desk: Any, verb: str, state: str) -> None:
     """Each verb does its work on a job of the states it takes; on another it changes nothing: exit code 5."""
-    _in_every_state(desk)
+    desk.one_of_each()
     if state in TAKES[verb]:
         _do(desk, verb, state)
         assert desk.states().get(state) != state or state == "processing"
@@ -77,7 +60,7 @@ def test_a_verb_takes_its_states_and_no_other(desk: Any, verb: str, state: str) 
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: ascii(odd)[:20])
 def test_an_unknown_job_is_named_and_nothing_is_done(desk: Any, verb: str, odd: str) -> None:
     """An id that is not there, whatever its characters: exit code 5 in one short line, nothing done to the others."""
-    _in_every_state(desk)
+    desk.one_of_each()
     good = next(iter(TAKES[verb]))
     message = _refused(desk, NotFound, verb, good, odd)
     assert message.startswith("no job ")
@@ -87,7 +70,7 @@ def test_an_unknown_job_is_named_and_nothing_is_done(desk: Any, verb: str, odd: 
 @pytest.mark.parametrize("verb", TAKES)
 def test_several_ids_are_all_or_none(desk: Any, verb: str) -> None:
     """One job that the verb does not take, and none of the others is touched; one named twice counts once."""
-    _in_every_state(desk)
+    desk.one_of_each()
     good = [each for each in STATES if each in TAKES[verb]]
     bad = [each for each in STATES if each not in TAKES[verb]]
     for each in bad:
@@ -101,7 +84,7 @@ def test_several_ids_are_all_or_none(desk: Any, verb: str) -> None:
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])
 def test_retry_of_a_job_at_rest_is_a_fresh_budget(desk: Any, state: str) -> None:
     """At rest: pending and ready now, attempts 0, nothing left of the last end; the history stays."""
-    _in_every_state(desk)
+    desk.one_of_each()
     history = desk.store.reading.attempts(state)
     desk.now += 50
     desk.store.jobs.retry([state], desk.now)
@@ -164,7 +147,7 @@ def test_a_failed_job_is_not_held_up_by_its_predecessors_rerun(desk: Any) -> Non
 
 def test_cancel_is_at_once_for_what_nobody_runs(desk: Any) -> None:
     """Waiting jobs are cancelled on the spot, by a person; a running one is marked and its worker named."""
-    _in_every_state(desk)
+    desk.one_of_each()
     assert desk.store.jobs.cancel(["pending", "failed", "blocked", "processing"], desk.now) == [
         ("processing", "worker-1")
     ]

@@ -7,27 +7,9 @@ from typing import Any
 import pytest
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import jobs as jobs_module
 
 STATES = ["pending", "processing", "failed", "completed", "dead", "cancelled", "blocked"]
-
-
-def _in_every_state(desk: Any) -> None:
-    """Make a job of each state, its id being the state; ``blocked`` waits for ``processing``."""
-    desk.add("dead", max_retries=1)
-    desk.run("dead", Exited(9))
-    desk.add("completed")
-    desk.run("completed", result="[1]")
-    desk.add("cancelled")
-    desk.store.jobs.cancel(["cancelled"], desk.now)
-    desk.add("failed")
-    desk.run("failed", Exited(1))
-    desk.add("processing", priority=5)
-    desk.take("processing")
-    desk.add("blocked", after=["processing"])
-    desk.add("pending", delay=60)
-    assert all(job_id == state for job_id, state in desk.states().items())
 
 
 def test_delete_removes_the_job_with_its_history(desk: Any) -> None:
@@ -44,7 +26,7 @@ def test_delete_removes_the_job_with_its_history(desk: Any) -> None:
 
 def test_prune_takes_what_is_at_rest_for_long_enough(desk: Any) -> None:
     """Jobs at rest that did not change for the given time go, of one state if named; open ones never."""
-    _in_every_state(desk)
+    desk.one_of_each()
     desk.now += 100
     desk.add("late")
     desk.store.jobs.cancel(["late"], desk.now)
