@@ -112,11 +112,10 @@ class Api(Answer):
 
         A look that has not begun when the client goes is not carried out: who types asks for each letter.
         """
-        known = self.request.headers.get("If-None-Match", "")
 
         def look(watch: Watch) -> tuple[str, str | None]:
             tag = etag(watch, watch.stamp())
-            return tag, None if tag in known else json.dumps(make(watch))
+            return tag, None if self.knows(tag) else json.dumps(make(watch))
 
         self._asking = asyncio.ensure_future(self.site.ask(look, slow=slow))
         try:
@@ -124,6 +123,19 @@ class Api(Answer):
         except asyncio.CancelledError:
             return
         self.answer(tag, body)
+
+    async def reply_always(self, make: Callable[[Watch], Any]) -> None:
+        """Answer with what ``make`` gives at this moment, on a route without questions.
+
+        Tornado tags it by its content, since it may change without a write: when a worker dies, for one.
+        """
+        self.asked()
+        self.set_header("Content-Type", JSON)
+        self.finish(await self.site.ask(lambda watch: json.dumps(make(watch))))
+
+    def knows(self, tag: str) -> bool:
+        """Tell whether the client has what goes by this tag."""
+        return tag in self.request.headers.get("If-None-Match", "")
 
     def on_connection_close(self) -> None:
         """Drop the question of who has gone."""

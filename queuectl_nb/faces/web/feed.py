@@ -33,11 +33,10 @@ class Full(Exception):  # noqa: N818 - says what is the case
     """There are as many clients as the feed takes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """The queue at a glance, ready for the wire; one object for all clients."""
+    """The queue at a glance, ready for the wire; one object for all clients, by which they know what they have had."""
 
-    number: int
     wire: bytes
 
 
@@ -121,7 +120,7 @@ class Feed:
             now = time.monotonic()
             if facts != self._facts:
                 self._facts = facts
-                self._newest = Event(self._newest.number + 1 if self._newest else 0, wire())
+                self._newest = Event(wire())
                 self._ring(now)
             elif now - self._told > KEEPALIVE:
                 self._ring(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tornado.web import HTTPError, authenticated
 
@@ -21,45 +21,37 @@ if TYPE_CHECKING:
 __all__ = ["JobLog", "Jobs", "Metrics", "Missing", "OneJob", "OpenApi", "Overview", "Stats", "Status", "Workers"]
 
 
-class _Small(Api):
-    """A route without questions, tagged by its content: a worker's death, for one, writes nothing."""
+class Status(Api):
+    """``/api/status``: counts, paused queues and workers."""
 
     @authenticated
     async def get(self) -> None:
-        """Send the body."""
-        self.asked()
-        self.set_header("Content-Type", JSON)
-        self.finish(await self.site.ask(lambda watch: json.dumps(self.body(watch))))
+        """Send the status."""
+        await self.reply_always(lambda watch: bodies.status(watch.queue))
 
     head = get
 
-    def body(self, watch: Watch) -> Any:  # noqa: ANN401 - any JSON
-        """Return what to send."""
-        raise NotImplementedError
 
-
-class Status(_Small):
-    """``/api/status``: counts, paused queues and workers."""
-
-    def body(self, watch: Watch) -> Any:  # noqa: ANN401
-        """Return the status."""
-        return bodies.status(watch.queue)
-
-
-class Workers(_Small):
+class Workers(Api):
     """``/api/workers``."""
 
-    def body(self, watch: Watch) -> Any:  # noqa: ANN401
-        """Return the workers."""
-        return bodies.workers(watch.queue)
+    @authenticated
+    async def get(self) -> None:
+        """Send the workers."""
+        await self.reply_always(lambda watch: bodies.workers(watch.queue))
+
+    head = get
 
 
-class Overview(_Small):
+class Overview(Api):
     """``/api/overview``: what the feed sends, for clients that cannot hold it."""
 
-    def body(self, watch: Watch) -> Any:  # noqa: ANN401
-        """Return the queue at a glance."""
-        return watch.overview()
+    @authenticated
+    async def get(self) -> None:
+        """Send the queue at a glance."""
+        await self.reply_always(lambda watch: watch.overview())
+
+    head = get
 
 
 class Jobs(Api):
@@ -86,11 +78,10 @@ class OneJob(Api):
     async def get(self, job_id: str) -> None:
         """Send a job and its history, attempt by attempt: together they may be larger than memory."""
         output = self.asked()["output"] == "yes"
-        known = self.request.headers.get("If-None-Match", "")
 
         def look(watch: Watch) -> tuple[str, str | None, Iterator[str]]:
             tag = etag(watch, watch.stamp())
-            job = None if tag in known else json.dumps(bodies.job(watch.queue, job_id))
+            job = None if self.knows(tag) else json.dumps(bodies.job(watch.queue, job_id))
             return tag, job, map(json.dumps, bodies.history(watch.queue, job_id, output=output))
 
         tag, job, history = await self.site.ask(look)
@@ -138,12 +129,11 @@ class Stats(Api):
     async def get(self) -> None:
         """Send metrics over all attempts."""
         self.asked()
-        known = self.request.headers.get("If-None-Match", "")
 
         def look(watch: Watch) -> tuple[str, str | None]:
             stamp, stats = self.site.stats(watch)
             tag = etag(watch, stamp)
-            return tag, None if tag in known else json.dumps(stats)
+            return tag, None if self.knows(tag) else json.dumps(stats)
 
         self.answer(*await self.site.ask(look, slow=True))
 
@@ -181,13 +171,9 @@ class OpenApi(Api):
 class Missing(Api):
     """Every other path."""
 
-    def prepare_missing(self) -> None:
-        """Say that there is nothing here."""
-        raise HTTPError(HTTPStatus.NOT_FOUND, "there is nothing at this address; /api/openapi.json lists what there is")
-
     @authenticated
     def get(self, *_: str) -> None:
-        """Refuse."""
-        self.prepare_missing()
+        """Say that there is nothing here."""
+        raise HTTPError(HTTPStatus.NOT_FOUND, "there is nothing at this address; /api/openapi.json lists what there is")
 
     head = get

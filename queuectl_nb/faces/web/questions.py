@@ -15,7 +15,7 @@ from queuectl_nb.store.spool import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["JOB", "JOBS", "LOG", "MOST", "NOTHING", "PAGE", "Question", "asked", "cursor", "cursor_text"]
+__all__ = ["JOB", "JOBS", "LOG", "MOST", "PAGE", "Question", "asked", "cursor", "cursor_text"]
 
 PAGE = 100
 """Jobs of a page unless the request says otherwise."""
@@ -59,7 +59,6 @@ def _text(value: str) -> str:
     return words.plain_text("q", value)
 
 
-NOTHING: Mapping[str, Question] = {}
 JOBS: Mapping[str, Question] = {
     "state": Question(lambda text: words.choice("state", text, State)),
     "queue": Question(lambda text: words.name("queue", text)),

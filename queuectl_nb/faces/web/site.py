@@ -47,22 +47,22 @@ class Site:
         self._watcher = ThreadPoolExecutor(1, "queuectl-watch")
         self._stats = _Kept()
         self.closed = False
-        self.feed = Feed(partial(self._on, self._watcher, _overview))
+        self.feed = Feed(partial(self._on, self._watcher, lambda watch: watch.overview()))
 
     # ------------------------------------------------------------------ ask
 
-    async def ask(self, look: Callable[..., T], *args: Any, slow: bool = False) -> T:  # noqa: ANN401 - the look's own
-        """Return ``look(watch, *args)``, carried out in a thread; ``slow`` ones wait only for their like.
+    async def ask(self, look: Callable[[Watch], T], *, slow: bool = False) -> T:
+        """Return ``look(watch)``, carried out in a thread; ``slow`` ones wait only for their like.
 
         Raises what the queue raises.
         """
-        return await self._on(self._searchers if slow else self._readers, look, *args)
+        return await self._on(self._searchers if slow else self._readers, look)
 
-    async def _on(self, pool: ThreadPoolExecutor, look: Callable[..., T], *args: Any) -> T:  # noqa: ANN401
+    async def _on(self, pool: ThreadPoolExecutor, look: Callable[[Watch], T]) -> T:
         if self.closed:
             msg = "the server is ending"
             raise Busy(msg)
-        return await asyncio.get_running_loop().run_in_executor(pool, lambda: look(self.watch(), *args))
+        return await asyncio.get_running_loop().run_in_executor(pool, lambda: look(self.watch()))
 
     def watch(self) -> Watch:
         """Return the watch over the queue, in whatever thread; opens the queue where it is not open."""
@@ -93,10 +93,6 @@ def etag(watch: Watch, stamp: Stamp) -> str:
     """Return the tag of what depends on nothing but the queue's content: another queue or version has others."""
     identity = f"{__version__} {watch.queue.path} {watch.queue.store.db.identity}"
     return f'W/"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{stamp[0]:x}-{stamp[1]:x}"'
-
-
-def _overview(watch: Watch) -> dict[str, Any]:
-    return watch.overview()
 
 
 class _Kept:
