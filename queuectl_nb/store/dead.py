@@ -6,21 +6,18 @@ taken AT_ONCE at a time, so that workers and other writers come in between; each
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import WrongState
 from queuectl_nb.model.state import State
-from queuectl_nb.store import rows
+from queuectl_nb.store import moves
 from queuectl_nb.store.dependents import unmet
-from queuectl_nb.store.jobs import remove, retry
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
-    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
 
 __all__ = ["DeadLetters"]
@@ -44,36 +41,31 @@ class DeadLetters:
         """
         with self.db.read() as connection:
             dead = connection.execute(Q.dead_jobs).fetchall()
-            waiting = [(seq, job_id) for seq, job_id, waits in dead if waits]
+            waiting = sorted((seq, job_id) for seq, job_id, waits in dead if waits)
             for seq, job_id in waiting:
                 _refuse_hopeless(connection, seq, job_id)
+        pieces = [*_pieces([job_id for _, job_id, waits in dead if not waits])]
+        if waiting:  # last, in the order of enqueue and together: by then none that they wait for is dead
+            pieces.append([job_id for _, job_id in waiting])
         moved: list[str] = []
-        for places in _pieces(seq for seq, _, waits in dead if not waits):
+        for ids in pieces:
             with self.db.write() as connection:
-                moved += _names(connection, Q.retry_dead_jobs, places, now=now)
-        if waiting:
-            with self.db.write() as connection:
-                for _, job_id in sorted(waiting):  # in the order of enqueue: what a job waits for stands before it
-                    if (job := _if_dead(connection, job_id)) is not None:
-                        retry(connection, job, now)
-                        moved.append(job_id)
+                found = _still_dead(connection, ids)
+                moves.retry(connection, found, now)
+            moved += [job.id for job in found]
         return moved
 
     def purge(self, now: float) -> tuple[list[str], list[str]]:
         """Remove every dead job with its history; return the ids, and the tokens of the attempts."""
         with self.db.read() as connection:
-            dead = connection.execute(Q.dead_jobs).fetchall()
+            dead = [job_id for _, job_id, _ in connection.execute(Q.dead_jobs)]
         gone: list[str] = []
         tokens: list[str] = []
-        for places in _pieces(seq for seq, _, _ in dead):
+        for ids in _pieces(dead):
             with self.db.write() as connection:
-                for job_id in _names(connection, Q.dead_with_dependents, places):
-                    if (job := _if_dead(connection, job_id)) is not None:
-                        tokens += remove(connection, job, now)
-                        gone.append(job_id)
-                rest = json.dumps([seq for (seq,) in connection.execute(Q.still_dead, {"places": places})])
-                tokens += _names(connection, Q.tokens_of_jobs, rest)
-                gone += _names(connection, Q.delete_jobs, rest)
+                found = _still_dead(connection, ids)
+                tokens += moves.remove(connection, found, now)
+            gone += [job.id for job in found]
         return gone, tokens
 
 
@@ -85,20 +77,11 @@ def _refuse_hopeless(connection: sqlite3.Connection, seq: int, job_id: str) -> N
             raise WrongState(msg)
 
 
-def _if_dead(connection: sqlite3.Connection, job_id: str) -> JobRecord | None:
-    """Return the job, unless somebody else has moved it meanwhile."""
-    row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
-    job = None if row is None else rows.job(row)
-    return job if job is not None and job.state is State.DEAD else None
+def _still_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[moves.Known]:
+    """Return those of the jobs that nobody else has moved meanwhile."""
+    return [job for job in moves.known(connection, ids).values() if job.state is State.DEAD]
 
 
-def _pieces(seqs: Iterable[int]) -> Iterator[str]:
-    """Yield the places as JSON lists, AT_ONCE in each."""
-    every = list(seqs)
-    for start in range(0, len(every), AT_ONCE):
-        yield json.dumps(every[start : start + AT_ONCE])
-
-
-def _names(connection: sqlite3.Connection, statement: str, places: str, **values: float) -> list[str]:
-    """Return the names, one a row, that a statement over places gives."""
-    return [name for (name,) in connection.execute(statement, {"places": places, **values}).fetchall()]
+def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), AT_ONCE):
+        yield ids[start : start + AT_ONCE]

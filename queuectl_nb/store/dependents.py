@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.state import State
@@ -9,6 +10,7 @@ from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 __all__ = ["cancel_waiting", "release", "unmet"]
 
@@ -35,11 +37,11 @@ def release(connection: sqlite3.Connection, seq: int, job_id: str, state: State,
                 if connection.execute(Q.still_waits, {"seq": job}).fetchone() is None:
                     woken += connection.execute(Q.unblock, {"seq": job, "now": now}).rowcount
             elif blocked := connection.execute(Q.blocked_job, {"seq": job}).fetchone():
-                cancel_waiting(connection, job, f"job {job_id}, which it waited for, is {state}", now)
+                cancel_waiting(connection, [job], f"job {job_id}, which it waited for, is {state}", now)
                 ended.append((job, blocked[0], State.CANCELLED))
     return woken
 
 
-def cancel_waiting(connection: sqlite3.Connection, seq: int, why: str, now: float) -> None:
-    """Cancel a job that no worker holds, with the reason as its error."""
-    connection.execute(Q.cancel_waiting, {"seq": seq, "error": why, "now": now})
+def cancel_waiting(connection: sqlite3.Connection, seqs: Sequence[int], why: str, now: float) -> None:
+    """Cancel jobs that no worker holds, with the reason as their error."""
+    connection.execute(Q.cancel_waiting, {"places": json.dumps(seqs), "error": why, "now": now})

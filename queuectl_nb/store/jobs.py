@@ -6,10 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
-from queuectl_nb.model.state import AT_REST, State, check_move, check_verb
+from queuectl_nb.model.state import AT_REST, State, check_verb
 from queuectl_nb.model.words import shown
-from queuectl_nb.store import rows
-from queuectl_nb.store.dependents import HOPELESS, cancel_waiting, release, unmet
+from queuectl_nb.store import moves, rows
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
 
-__all__ = ["Jobs", "remove", "retry"]
+__all__ = ["Jobs"]
 
 PRUNED_AT_ONCE = 500
 """Jobs a transaction removes, so that others never wait long for the gate."""
@@ -44,16 +43,18 @@ class Jobs:
         except UnicodeEncodeError:  # no job has such an id
             row = None
         if row is None:
-            msg = f"no job {shown(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are"
-            raise NotFound(msg)
+            raise _no_job(job_id)
         return rows.job(row)
 
-    def _all(self, connection: sqlite3.Connection, ids: Sequence[str], verb: str) -> list[JobRecord]:
+    @staticmethod
+    def _all(connection: sqlite3.Connection, ids: Sequence[str], verb: str) -> list[moves.Known]:
         """Return the jobs of ``ids``, each once, in the order of enqueue, if ``verb`` takes all of them."""
-        found = [self._row(connection, job_id) for job_id in dict.fromkeys(ids)]
-        for job in found:
-            check_verb(verb, job.id, job.state)
-        return sorted(found, key=lambda job: job.seq)
+        found = moves.known(connection, dict.fromkeys(ids))
+        for job_id in ids:
+            if job_id not in found:
+                raise _no_job(job_id)
+            check_verb(verb, job_id, found[job_id].state)
+        return sorted(found.values())
 
     def retry(self, ids: Sequence[str], now: float, verb: str = "retry") -> None:
         """Make the jobs run again now; those that were at rest get a fresh budget.
@@ -62,32 +63,24 @@ class Jobs:
         cancelled job is refused, unless that one is retried in the same call. A failed one only skips its wait.
         """
         with self.db.write() as connection:
-            for job in self._all(connection, ids, verb):
-                retry(connection, job, now)
+            moves.retry(connection, self._all(connection, ids, verb), now)
 
     def cancel(self, ids: Sequence[str], now: float) -> list[tuple[str, str | None]]:
         """Cancel the jobs: at once where nobody holds them, else mark them for their worker.
 
         Returns
         -------
-        list of (worker, job id)
+        list of (job id, worker)
             The jobs that still run, with the worker that must end them.
         """
-        running: list[tuple[str, str | None]] = []
         with self.db.write() as connection:
-            for job in self._all(connection, ids, "cancel"):
-                if job.state is State.PROCESSING:
-                    connection.execute(Q.cancel_running, {"seq": job.seq, "now": now})
-                    running.append((job.id, job.worker))
-                else:
-                    cancel_waiting(connection, job.seq, "cancelled by a person", now)
-                    release(connection, job.seq, job.id, State.CANCELLED, now)
-        return running
+            running = moves.cancel(connection, self._all(connection, ids, "cancel"), now)
+        return [(job.id, job.worker) for job in running]
 
     def delete(self, ids: Sequence[str], now: float, verb: str = "delete") -> list[str]:
         """Remove the jobs with their history; return the tokens of their attempts, whose spool files may go."""
         with self.db.write() as connection:
-            return [token for job in self._all(connection, ids, verb) for token in remove(connection, job, now)]
+            return moves.remove(connection, self._all(connection, ids, verb), now)
 
     def prune(
         self, older_than: float, now: float, state: str | None = None, at_most: int | None = None
@@ -113,7 +106,7 @@ class Jobs:
                     old = [seq for seq, updated in batch if updated <= now - older_than]
                     places = {"places": json.dumps(old)}
                     tokens += [token for (token,) in connection.execute(Q.tokens_of_jobs, places)]
-                    connection.execute(Q.delete_jobs, places).fetchall()
+                    connection.execute(Q.delete_jobs, places)
                 removed += len(old)
                 if at_most is not None and removed >= at_most:
                     return removed, tokens
@@ -141,26 +134,5 @@ class Jobs:
             connection.execute(Q.resume_queue, {"name": queue or "*"})
 
 
-def retry(connection: sqlite3.Connection, job: JobRecord, now: float) -> None:
-    """Make one job run again; see :meth:`Jobs.retry`."""
-    waits = [] if job.state is State.FAILED else unmet(connection, job.seq)
-    for other, state in waits:
-        if state in HOPELESS:
-            msg = f"job {job.id} waits for {other}, which is {state}; retry that one first"
-            raise WrongState(msg)
-    state = State.BLOCKED if waits else State.PENDING
-    check_move(job.id, job.state, state)
-    connection.execute(Q.retry_job, {"seq": job.seq, "state": state, "now": now})
-
-
-def remove(connection: sqlite3.Connection, job: JobRecord, now: float) -> list[str]:
-    """Remove one job, cancelling what waits for it; return the tokens of its attempts."""
-    tokens = [token for (token,) in connection.execute(Q.tokens_of_job, {"seq": job.seq})]
-    if job.state is not State.COMPLETED:
-        for (blocked,) in connection.execute(Q.dependents_of, {"seq": job.seq}).fetchall():
-            waiting = connection.execute(Q.blocked_job, {"seq": blocked}).fetchone()
-            if waiting:
-                cancel_waiting(connection, blocked, f"job {job.id}, which it waited for, was deleted", now)
-                release(connection, blocked, waiting[0], State.CANCELLED, now)
-    connection.execute(Q.delete_job, {"seq": job.seq})
-    return tokens
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"no job {shown(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are")

@@ -182,56 +182,44 @@ UPDATE jobs SET
 WHERE seq = :seq AND state = 'blocked';
 
 -- name: cancel_waiting
--- A job that no worker holds is cancelled on the spot.
+-- Jobs that no worker holds are cancelled on the spot.
 UPDATE jobs SET
     state = 'cancelled', ready = 0, error = :error, updated_at = :now, finished_at = :now, rev = (SELECT rev FROM clock)
-WHERE seq = :seq AND state IN ('pending', 'failed', 'blocked');
+WHERE seq IN (SELECT value FROM json_each(:places)) AND state IN ('pending', 'failed', 'blocked');
 
 -- name: cancel_running
-UPDATE jobs SET cancel = 1, updated_at = :now, rev = (SELECT rev FROM clock) WHERE seq = :seq AND state = 'processing';
+UPDATE jobs SET cancel = 1, updated_at = :now, rev = (SELECT rev FROM clock)
+WHERE seq IN (SELECT value FROM json_each(:places)) AND state = 'processing';
 
 -- ---------------------------------------------------------------- verbs
 
--- name: retry_job
+-- name: known_jobs
+SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: retry_jobs
 -- A fresh budget for what was at rest; a failed job keeps what it has used and skips the wait.
 UPDATE jobs SET
     state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
     run_at = :now, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
     worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
-WHERE seq = :seq;
+WHERE seq IN (SELECT value FROM json_each(:places));
+
+-- name: blocked_by
+-- What is blocked by jobs that did not complete and are about to be removed.
+SELECT other.id, waiting.seq, waiting.id FROM dependents
+JOIN jobs AS other ON other.seq = dependents.other AND other.state <> 'completed'
+JOIN jobs AS waiting ON waiting.seq = dependents.job AND waiting.state = 'blocked'
+WHERE dependents.other IN (SELECT value FROM json_each(:places));
 
 -- name: dead_jobs
 -- The whole dead letter queue, the longest dead first, and which of them once waited for others.
 SELECT seq, id, after <> '[]' FROM jobs WHERE state = 'dead' ORDER BY rev;
 
--- name: still_dead
-SELECT seq FROM jobs WHERE seq IN (SELECT value FROM json_each(:places)) AND state = 'dead';
-
--- name: dead_with_dependents
--- Dead jobs that something blocked still waits for.
-SELECT dead.id FROM dependents
-JOIN jobs AS waiting ON waiting.seq = dependents.job AND waiting.state = 'blocked'
-JOIN jobs AS dead ON dead.seq = dependents.other AND dead.state = 'dead'
-WHERE dependents.other IN (SELECT value FROM json_each(:places));
-
--- name: retry_dead_jobs
--- retry_job for many that wait for nothing.
-UPDATE jobs SET
-    state = 'pending', ready = 1, attempts = 0, run_at = :now, updated_at = :now, started_at = NULL,
-    finished_at = NULL, exit_code = NULL, error = NULL, worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
-WHERE seq IN (SELECT value FROM json_each(:places)) AND state = 'dead' RETURNING id;
-
 -- name: delete_jobs
-DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:places)) RETURNING id;
+DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:places));
 
 -- name: tokens_of_jobs
 SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:places));
-
--- name: delete_job
-DELETE FROM jobs WHERE seq = :seq;
-
--- name: tokens_of_job
-SELECT token FROM attempts WHERE job = :seq;
 
 -- name: oldest_at_rest
 -- Retention walks from the longest unchanged, until a batch holds none that is old enough.

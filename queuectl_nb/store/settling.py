@@ -12,7 +12,7 @@ from queuectl_nb.model.lifecycle import Transition, give_back, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
 from queuectl_nb.model.state import AT_REST, WAITING, State, check_move
 from queuectl_nb.store import sets
-from queuectl_nb.store.dependents import release
+from queuectl_nb.store.dependents import cancel_waiting, release
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def undo_claim(connection: sqlite3.Connection, lease: Lease | Held, now: float) 
     )
     connection.execute(Q.forget_attempt, {"seq": lease.seq, "number": lease.number, "token": lease.token})
     if cancelled:
-        connection.execute(Q.cancel_waiting, {"seq": lease.seq, "error": "cancelled by a person", "now": now})
+        cancel_waiting(connection, [lease.seq], "cancelled by a person", now)
         release(connection, lease.seq, lease.job_id, State.CANCELLED, now)
 
 
