@@ -32,13 +32,12 @@ def release(connection: sqlite3.Connection, seq: int, job_id: str, state: State,
     ended = [(seq, job_id, state)]
     while ended:
         seq, job_id, state = ended.pop()
-        for (job,) in connection.execute(Q.dependents_of, {"seq": seq}).fetchall():
-            if state is State.COMPLETED:
-                if connection.execute(Q.still_waits, {"seq": job}).fetchone() is None:
-                    woken += connection.execute(Q.unblock, {"seq": job, "now": now}).rowcount
-            elif blocked := connection.execute(Q.blocked_job, {"seq": job}).fetchone():
-                cancel_waiting(connection, [job], f"job {job_id}, which it waited for, is {state}", now)
-                ended.append((job, blocked[0], State.CANCELLED))
+        if state is State.COMPLETED:
+            woken += connection.execute(Q.unblock_dependents, {"seq": seq, "now": now}).rowcount
+            continue
+        blocked = connection.execute(Q.blocked_dependents, {"seq": seq}).fetchall()
+        cancel_waiting(connection, [each for each, _ in blocked], f"job {job_id}, which it waited for, is {state}", now)
+        ended += [(each, name, State.CANCELLED) for each, name in blocked]
     return woken
 
 

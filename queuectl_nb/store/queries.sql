@@ -159,27 +159,27 @@ UPDATE workers SET jobs_done = jobs_done + :n WHERE name = :worker;
 -- Most queues have none, and need not ask for each job.
 SELECT 1 FROM dependents LIMIT 1;
 
--- name: dependents_of
-SELECT job FROM dependents WHERE other = :seq;
+-- name: blocked_dependents
+SELECT jobs.seq, jobs.id FROM dependents JOIN jobs ON jobs.seq = dependents.job
+WHERE dependents.other = :seq AND jobs.state = 'blocked';
 
 -- name: unmet_of
 -- What a blocked job still waits for.
 SELECT other.id, other.state FROM dependents JOIN jobs AS other ON other.seq = dependents.other
 WHERE dependents.job = :seq AND other.state <> 'completed';
 
--- name: still_waits
--- Whether any job that this one waits for is not completed.
-SELECT 1 FROM dependents JOIN jobs AS other ON other.seq = dependents.other
-WHERE dependents.job = :seq AND other.state <> 'completed' LIMIT 1;
-
 -- name: blocked_job
 SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
 
--- name: unblock
+-- name: unblock_dependents
+-- Those that waited for a job that completed, and wait for no other any more.
 UPDATE jobs SET
     state = 'pending', ready = (max(run_at, :now) <= :now), run_at = max(run_at, :now), updated_at = :now,
     rev = (SELECT rev FROM clock)
-WHERE seq = :seq AND state = 'blocked';
+WHERE seq IN (SELECT job FROM dependents WHERE other = :seq) AND state = 'blocked' AND NOT EXISTS (
+    SELECT 1 FROM dependents JOIN jobs AS other ON other.seq = dependents.other
+    WHERE dependents.job = jobs.seq AND other.state <> 'completed'
+);
 
 -- name: cancel_waiting
 -- Jobs that no worker holds are cancelled on the spot.
