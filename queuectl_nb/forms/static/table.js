@@ -2,6 +2,7 @@
 
 import { showCell } from "./cells.js";
 import { el, setAttributes, setText } from "./dom.js";
+import { Heads } from "./heads.js";
 import { RowSpace } from "./rowspace.js";
 import { Selection } from "./selection.js";
 
@@ -31,18 +32,15 @@ export class VirtualTable {
     this.rows = new Map(); // by key
     this.order = new Map(); // key by place
     this.nodes = new Map(); // by place
-    this.sort = { field: null, reverse: false };
     this.asked = { first: 0, count: 0, top: true };
     this.build(root, label);
   }
 
   build(root, label) {
     this.root = root;
-    this.head = el("div", { class: "qc-thead", role: "row", "aria-rowindex": 1 });
+    this.heads = new Heads(this.columns, this.tell.onSort);
     this.body = el("div", { class: "qc-tbody", role: "rowgroup" });
     this.empty = el("div", { class: "qc-table-empty" });
-    this.heads = this.columns.map((column, place) => this.header(column, place));
-    this.head.append(...this.heads.map(({ cell }) => cell));
     root.classList.add("qc-table");
     setAttributes(root, {
       role: "grid",
@@ -53,7 +51,7 @@ export class VirtualTable {
       "data-lm-suppress-shortcuts": true,
     });
     root.style.setProperty("--qc-columns", this.columns.map(({ width }) => width || "1fr").join(" "));
-    root.replaceChildren(el("div", { role: "rowgroup", class: "qc-thead-group" }, this.head), this.body, this.empty);
+    root.replaceChildren(el("div", { role: "rowgroup", class: "qc-thead-group" }, this.heads.row), this.body, this.empty);
     root.addEventListener("scroll", () => this.scrolled(), { passive: true });
     root.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
     root.addEventListener("keydown", (event) => this.pressed(event));
@@ -61,25 +59,6 @@ export class VirtualTable {
     this.body.addEventListener("dblclick", (event) => this.at(event, (place) => this.open(place)));
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(root);
-  }
-
-  header(column, place) {
-    const mark = el("span", { class: "qc-sort-mark", "aria-hidden": true });
-    const inside =
-      column.sort === false
-        ? el("span", { text: column.title })
-        : el("button", { type: "button", on: { click: () => this.sortBy(column.field) } }, column.title, mark);
-    const cell = el("div", { role: "columnheader", class: `qc-th qc-kind-${column.kind}`, "aria-colindex": place + 1 });
-    cell.append(inside);
-    return { cell, mark, field: column.field };
-  }
-
-  sortBy(field) {
-    // the third click on a header goes back to the order that is given: the last changed first
-    const { field: present, reverse } = this.sort;
-    if (field !== present) this.tell.onSort(field, false);
-    else if (!reverse) this.tell.onSort(field, true);
-    else this.tell.onSort(null, false);
   }
 
   /**
@@ -92,7 +71,7 @@ export class VirtualTable {
       this.space.position = 0;
       this.selection.leave();
     }
-    if (sort) this.showSort(sort);
+    if (sort) this.heads.show(sort);
     if (empty !== undefined) setText(this.empty, empty);
     const changed = new Set(rows.map(([key]) => key));
     for (const [key, row] of rows) this.rows.set(key, row);
@@ -118,17 +97,8 @@ export class VirtualTable {
     for (const key of this.rows.keys()) if (!kept.has(key)) this.rows.delete(key);
   }
 
-  showSort(sort) {
-    this.sort = sort;
-    for (const { cell, mark, field } of this.heads) {
-      const mine = field === sort.field;
-      setAttributes(cell, { "aria-sort": mine ? (sort.reverse ? "descending" : "ascending") : null });
-      setText(mark, mine ? (sort.reverse ? "▼" : "▲") : "");
-    }
-  }
-
   viewHeight() {
-    return Math.max(0, this.root.clientHeight - this.head.offsetHeight);
+    return Math.max(0, this.root.clientHeight - this.heads.row.offsetHeight);
   }
 
   resized() {

@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { Follower } from "./follow.js";
+import { Pace } from "./pace.js";
 import { addressOf, go, here } from "./place.js";
 import { el, setText } from "./shared/dom.js";
 import { clock, duration, millis, size, visible } from "./shared/texts.js";
@@ -19,6 +20,7 @@ export class JobPanel {
     this.parts = parts;
     this.id = "";
     this.follower = new Follower(parts);
+    this.pace = new Pace(() => this.look());
     parts.close.addEventListener("click", () => this.close());
     parts.root.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented) this.close();
@@ -47,19 +49,14 @@ export class JobPanel {
   }
 
   changed() {
-    if (!this.id) return;
-    if (this.resting) this.missed = true;
-    else this.look();
+    if (this.id) this.pace.changed();
   }
 
   async look() {
-    this.missed = false;
-    clearTimeout(this.resting);
-    this.resting = setTimeout(() => {
-      this.resting = null;
-      if (this.missed) this.changed();
-    }, REST_MS);
     const id = this.id;
+    if (!id) return;
+    this.pace.begin();
+    this.pace.rest(REST_MS);
     try {
       const job = await ask(`api/jobs/${encodeURIComponent(id)}`, { output: "no" });
       if (id !== this.id) return;

@@ -1,6 +1,7 @@
 // The list of jobs: a page at a time, by state, queue and text, kept up to date while it is looked at.
 
 import { ask } from "./api.js";
+import { Pace } from "./pace.js";
 import { go, here } from "./place.js";
 import { setText } from "./shared/dom.js";
 import { VirtualTable } from "./shared/table.js";
@@ -38,7 +39,7 @@ export class JobList {
     this.texts = new Map(); // by id: the row as it is shown
     this.filters = null;
     this.next = null;
-    this.busy = false; // asking, or resting after it
+    this.pace = new Pace(() => this.look());
     for (const input of [parts.search, parts.queue]) input.addEventListener("input", () => this.typed());
     parts.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -116,17 +117,14 @@ export class JobList {
 
   /** Something was written: look again, soon. */
   changed() {
-    if (this.busy) this.missed = true;
-    else this.look();
+    this.pace.changed();
   }
 
   async look(anew = false) {
-    clearTimeout(this.resting);
+    this.pace.begin();
     this.asking?.abort();
     const asking = new AbortController();
     this.asking = asking;
-    this.busy = true;
-    this.missed = false;
     const began = performance.now();
     const patience = anew ? setTimeout(() => this.say("Looking through all jobs…"), PATIENCE_MS) : null;
     const { state, queue, q, after } = here();
@@ -142,14 +140,7 @@ export class JobList {
     } finally {
       clearTimeout(patience);
     }
-    this.rest(performance.now() - began);
-  }
-
-  rest(took) {
-    this.resting = setTimeout(() => {
-      this.busy = false;
-      if (this.missed) this.look();
-    }, Math.max(REST_MS, took * REST_SHARE));
+    this.pace.rest(Math.max(REST_MS, (performance.now() - began) * REST_SHARE));
   }
 
   show(page, anew) {

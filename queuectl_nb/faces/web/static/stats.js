@@ -1,6 +1,7 @@
 // Statistics over all attempts: how long jobs wait and run, and what they use.
 
 import { ask } from "./api.js";
+import { Pace } from "./pace.js";
 import { el } from "./shared/dom.js";
 import { count, duration, size } from "./shared/texts.js";
 
@@ -15,6 +16,7 @@ export class Stats {
   constructor(root) {
     this.root = root;
     this.shown = false;
+    this.pace = new Pace(() => this.look());
   }
 
   moved(place) {
@@ -24,18 +26,13 @@ export class Stats {
   }
 
   changed() {
-    if (!this.shown) return;
-    if (this.resting) this.missed = true;
-    else this.look();
+    if (this.shown) this.pace.changed();
   }
 
   async look() {
-    this.missed = false;
-    clearTimeout(this.resting);
-    this.resting = setTimeout(() => {
-      this.resting = null;
-      if (this.missed) this.changed();
-    }, REST_MS);
+    if (!this.shown) return;
+    this.pace.begin();
+    this.pace.rest(REST_MS);
     try {
       this.show(await ask("api/stats"));
     } catch {
