@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import inspect
-import pkgutil
 
-import pytest
-
-import queuectl_nb.model
 from queuectl_nb.model import errors
 
 CODES = {
@@ -22,7 +16,6 @@ CODES = {
     "NotFound": 5,
     "WrongState": 5,
 }
-MODULES = [each.name for each in pkgutil.iter_modules(queuectl_nb.model.__path__)]
 
 
 def test_every_error_has_the_contracts_exit_code() -> None:
@@ -49,18 +42,3 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 def test_running_out_of_time_is_a_timeout_error() -> None:
     """Who waits with plain Python's ``except TimeoutError`` catches ours."""
     assert issubclass(errors.OutOfTime, TimeoutError)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_the_examples_in_the_docs_are_true(name: str) -> None:
-    """Every example in a docstring of the model gives what it says."""
-    module = importlib.import_module(f"queuectl_nb.model.{name}")
-    failed, _ = doctest.testmod(module)
-    assert not failed
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_what_a_module_offers_is_there(name: str) -> None:
-    """Each name in ``__all__`` exists."""
-    module = importlib.import_module(f"queuectl_nb.model.{name}")
-    assert [each for each in module.__all__ if not hasattr(module, each)] == []
