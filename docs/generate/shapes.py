@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from queuectl_nb.forms.shapes import WORKER_STATES
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 
@@ -98,7 +99,7 @@ WORKER = (
     Field("name", TEXT, "unique on its queue"),
     Field("pid", null_or(WHOLE), "the process that starts the jobs"),
     Field("host", TEXT, "on which machine"),
-    Field("state", {"enum": ["idle", "busy", "stopping", "lost"]}, "`idle`, `busy`, `stopping` or `lost`"),
+    Field("state", {"enum": [*WORKER_STATES]}, "`idle`, `busy`, `stopping` or `lost`"),
     Field("job_id", null_or(NAME), "the job that it holds"),
     Field("started_at", TIME, "since when it runs"),
     Field("jobs_done", COUNT, "attempts that it has ended"),

@@ -6,12 +6,10 @@ import click
 
 from queuectl_nb.commands.params import OneOf
 from queuectl_nb.commands.said import Said, said
-from queuectl_nb.commands.tree import PROGRAM, tree, verb
+from queuectl_nb.commands.tree import COMPLETE, PROGRAM, tree, verb
 
-__all__ = ["VARIABLE", "command"]
+__all__ = ["command"]
 
-VARIABLE = "_QUEUECTL_COMPLETE"
-"""The environment variable by which the script asks us."""
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -29,6 +27,6 @@ def command(shell: str) -> Said:
 
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these three"  # noqa: S101
-    script = kind(tree, {}, PROGRAM, VARIABLE)
+    script = kind(tree, {}, PROGRAM, COMPLETE)
     # not source(): that of bash starts a bash to look at its version, and prints
     return said(script.source_template % script.source_vars())

@@ -10,6 +10,7 @@ from queuectl_nb.commands.params import JOB
 from queuectl_nb.commands.results import Shown, Table
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.forms.shapes import attempt_json, job_json
+from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ def command(session: Session, job_id: str) -> Shown:
 def _facts(attempt: Mapping[str, Any]) -> dict[str, Any]:
     """Return what people read of an attempt: a long stream becomes its size and the way to it."""
     facts = {key: value for key, value in attempt.items() if key not in ("job_id", "number")}
-    for stream in ("stdout", "stderr"):
+    for stream in STREAMS:
         text = attempt[stream]
         if text is not None and len(text) > SHORT_OUTPUT:
             import humanize  # noqa: PLC0415 - 20 ms that most answers do not need

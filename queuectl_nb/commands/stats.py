@@ -10,7 +10,7 @@ import click
 from queuectl_nb.commands.params import FILE, OneOf, Text
 from queuectl_nb.commands.results import Drawn, Listing, Shown, Table
 from queuectl_nb.commands.tree import verb
-from queuectl_nb.forms.shapes import stats_json
+from queuectl_nb.forms.shapes import flat, stats_json
 from queuectl_nb.model import words
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.store.stats import GROUPS
@@ -91,17 +91,6 @@ def _since(text: str) -> float:
     except BadInput:
         msg = f"--since must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {text[:60]!a}"
         raise BadInput(msg) from None
-
-
-def flat(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics with the names of what is inside others joined: ``run_s_p50``, ``counts_dead``."""
-    found: dict[str, Any] = {}
-    for key, value in stats.items():
-        if isinstance(value, dict):
-            found |= {f"{key}_{name}": inner for name, inner in value.items()}
-        else:
-            found[key] = value
-    return found
 
 
 def _first(groups: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.results import Result
     from queuectl_nb.commands.session import Session
 
-__all__ = ["HOMES", "PROGRAM", "Noun", "call", "tree", "verb"]
+__all__ = ["COMPLETE", "HOMES", "PROGRAM", "Noun", "call", "tree", "verb"]
 
 PROGRAM = "queuectl"
+COMPLETE = "_QUEUECTL_COMPLETE"
+"""The environment variable by which a shell's completion script asks us."""
 
 HOMES: Mapping[str, str] = {
     "enqueue": "enqueue",

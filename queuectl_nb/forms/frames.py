@@ -15,12 +15,13 @@ import pandas as pd
 from queuectl_nb.forms import arrays
 from queuectl_nb.forms.jobframe import STATES, jobs
 from queuectl_nb.forms.resultframe import job_ids, results
-from queuectl_nb.forms.shapes import WORKER_FIELDS, stats_json, text
+from queuectl_nb.forms.shapes import WORKER_FIELDS, WORKER_STATES, flat, stats_json, text
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
 from queuectl_nb.store.rows import stream
+from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.store.stats import Stats
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["attempts", "job_ids", "jobs", "results", "settings", "stats", "status", "workers"]
 
-_WORKER_STATES = ("idle", "busy", "stopping", "lost")
-_STREAMS = ("stdout", "stderr")
 _NO_FIGURE = {"p50": None, "p95": None}
 _NO_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_FIGURE, _NO_FIGURE, None, None, None, None)
 _WHOLE_STATS = ("attempts", "max_rss_bytes")
@@ -59,15 +58,15 @@ _ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
 
 def attempts(reading: Reading) -> pd.DataFrame:
     """Return every attempt: index (``job_id``, ``number``), the contract's fields, ``waited`` and ``ran``."""
-    facts = [name for name in ATTEMPT_FIELDS if name not in _STREAMS]
-    sizes = [f"{each}{part}" for each in _STREAMS for part in ("", "_tail", "_size")]
+    facts = [name for name in ATTEMPT_FIELDS if name not in STREAMS]
+    sizes = [f"{each}{part}" for each in STREAMS for part in ("", "_tail", "_size")]
     places = ["jobs.id" if name == "job_id" else f"attempts.{name}" for name in (*facts, "due_at", *sizes)]
     names = [*facts, "due_at", *sizes]
     rows = reading.attempt_rows(", ".join(places))
     raw: dict[str, Sequence[Any]] = dict(
         zip(names, zip(*rows, strict=True) if rows else ((),) * len(names), strict=True)
     )
-    for each in _STREAMS:
+    for each in STREAMS:
         parts = zip(raw[each], raw[f"{each}_tail"], raw[f"{each}_size"], strict=True)
         raw[each] = [text(stream(head, tail, size)) for head, tail, size in parts]
     columns = {name: _ATTEMPT_TYPES.get(name, arrays.texts)(raw[name]) for name in ATTEMPT_FIELDS}
@@ -85,20 +84,13 @@ def status(counts: Mapping[State, int]) -> pd.DataFrame:
 
 def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
     """Return metrics: one row, or one a group with the index ``by``; nested names are joined with ``_``."""
-    rows = [_flat(stats_json(each)) for each in groups.values()]
+    rows = [flat(stats_json(each)) for each in groups.values()]
     columns = {}
-    for name in _flat(stats_json(_NO_STATS)):
+    for name in flat(stats_json(_NO_STATS)):
         whole = name in _WHOLE_STATS or name.startswith("counts_")
         columns[name] = (arrays.wholes if whole else arrays.decimals)([row[name] for row in rows])
     index = None if by is None else pd.Index(arrays.texts(list(groups)), name=by)
     return pd.DataFrame(columns, index=index)
-
-
-def _flat(shape: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in shape.items():
-        found |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-    return found
 
 
 def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -108,7 +100,7 @@ def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "name": arrays.texts(raw["name"]),
         "pid": arrays.wholes(raw["pid"]),
         "host": arrays.texts(raw["host"]),
-        "state": arrays.categories([_WORKER_STATES.index(state) for state in raw["state"]], _WORKER_STATES),
+        "state": arrays.categories([WORKER_STATES.index(state) for state in raw["state"]], WORKER_STATES),
         "job_id": arrays.texts(raw["job_id"]),
         "started_at": pd.DatetimeIndex(pd.to_datetime(raw["started_at"], utc=True, format="ISO8601")).as_unit("ms"),
         "jobs_done": arrays.wholes(raw["jobs_done"]),

@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     from queuectl_nb.model.state import State
     from queuectl_nb.store.stats import Stats
 
-__all__ = ["WORKER_FIELDS", "attempt_json", "job_json", "number", "stats_json", "status_json", "text"]
+__all__ = [
+    "WORKER_FIELDS",
+    "WORKER_STATES",
+    "attempt_json",
+    "flat",
+    "job_json",
+    "number",
+    "stats_json",
+    "status_json",
+    "text",
+]
 
 WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done")
+WORKER_STATES = ("idle", "busy", "stopping", "lost")
 _TIMES = frozenset({"run_at", "created_at", "updated_at", "started_at", "finished_at"})
 
 
@@ -78,3 +89,15 @@ def stats_json(stats: Stats) -> dict[str, Any]:
         "cpu_s": stats.cpu_s,
         "max_rss_bytes": stats.max_rss_bytes,
     }
+
+
+def flat(shape: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object's fields in one row, the names of what is inside a field joined to its own.
+
+    >>> flat({"attempts": 3, "run_s": {"p50": 0.1, "p95": 2.0}})
+    {'attempts': 3, 'run_s_p50': 0.1, 'run_s_p95': 2.0}
+    """
+    found: dict[str, Any] = {}
+    for name, value in shape.items():
+        found |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return found

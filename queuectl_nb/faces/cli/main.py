@@ -11,8 +11,9 @@ import click
 
 from queuectl_nb.commands.said import Said
 from queuectl_nb.commands.session import Session
-from queuectl_nb.commands.tree import call
-from queuectl_nb.model.errors import BadInput, QueuectlError
+from queuectl_nb.commands.tree import COMPLETE, call
+from queuectl_nb.faces.cli.streams import mend_streams, silence_stdout
+from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "main"]
 
-COMPLETE = "_QUEUECTL_COMPLETE"
 DEBUG = "QUEUECTL_DEBUG"
 INTERRUPTED = 130
-BROKEN = 3
+BROKEN = BadEnvironment.exit_code
 
 
 def console(serve: Serve) -> NoReturn:
@@ -46,7 +46,7 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
     ``serve(dashboard, ready)`` opens the web page, which this face knows nothing of, until it is interrupted, and
     calls ``ready`` with its address.
     """
-    _mend_streams()
+    mend_streams()
     session = Session(_open)
     if instruction := os.environ.get(COMPLETE):
         return _complete(session, instruction)
@@ -54,12 +54,12 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
         code = _run(sys.argv[1:] if args is None else args, session, serve)
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence_stdout()  # who read us has seen enough
+        silence_stdout()  # who read us has seen enough
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        _silence_stdout()
+        silence_stdout()
         return _fail(f"the answer could not be written ({error.strerror}); what was asked is done", BROKEN)
     finally:
         session.close()
@@ -134,32 +134,3 @@ def _complete(session: Session, instruction: str) -> int:
         if os.environ.get(DEBUG):
             raise
         return 1
-
-
-def _mend_streams() -> None:
-    """Give closed standard streams a place to go, and let no encoding break an answer.
-
-    A file that we open must never get the number of a closed stream: what is printed would go into it.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-
-
-def _silence_stdout() -> None:
-    """Send what is still buffered nowhere: the interpreter flushes once more at its end."""
-    try:
-        number = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)
-    os.close(nowhere)

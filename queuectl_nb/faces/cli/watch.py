@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.faces.cli.lines import lines_of
+from queuectl_nb.faces.cli.streams import silence_stdout
+from queuectl_nb.model.errors import BadEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,6 @@ __all__ = ["watch"]
 
 BATCH = 4096
 """Most events written at once."""
-BROKEN = 3
 AT_ONCE = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,7 +51,7 @@ def watch(running: Running) -> int:
         code = pool.wait()
     if code < 0:
         _warn(f"queuectl: the worker pool was ended by {signal.Signals(-code).name}\n")
-        return BROKEN
+        return BadEnvironment.exit_code
     return code
 
 
@@ -101,14 +102,8 @@ class _Page:
             sys.stdout.flush()
         except OSError as error:
             self.open = False
-            _silence()
+            silence_stdout()
             _warn(f"queuectl: lines are lost from here on ({error.strerror}); the workers go on\n")
-
-
-def _silence() -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _warn(text: str) -> None:

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from queuectl_nb import __version__
+from queuectl_nb.forms.shapes import WORKER_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,6 @@ __all__ = ["RECENT", "exposition"]
 
 RECENT = 60
 """Seconds of history from which durations are taken: a scrape must not walk through more."""
-WORKER_STATES = ("idle", "busy", "stopping", "lost")
 
 
 def exposition(watch: Watch, clients: int, accept: str) -> tuple[bytes, str]:
