@@ -1,4 +1,7 @@
-"""A worker's words for whoever watches it: what it started, what came of it, what worries it."""
+"""A worker's words for whoever watches it: what it started, what came of it, what worries it.
+
+The next job may start before the last is recorded; people read one job after the other nevertheless.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,13 @@ class Reporter:
         self.name = name
         self._quoted = _quote(name)
         self._last_warning = ""
+        self._begun: dict[str, str] = {}
+        """Starts that were not sent yet, by token: each is told after the ends that come before it."""
 
     def started(self, lease: Lease, settings: Settings) -> None:
         """Tell that an attempt began."""
         if self.events.heard:
-            self.events.tell_line(
+            self._begun[lease.token] = (
                 f'{{"event":"started","worker":{self._quoted},"job":{_quote(lease.job_id)},"attempt":{lease.attempts},'
                 f'"max_retries":{lease.max_retries or settings.max_retries},'
                 f'"command":{_quote(_start_of(lease.command))}}}'
@@ -42,6 +47,8 @@ class Reporter:
 
     def finished(self, each: Ended, transition: object) -> None:
         """Tell what became of an attempt; a result that came too late is a warning."""
+        if (begun := self._begun.pop(each.lease.token, None)) is not None:
+            self.events.tell_line(begun)
         if not isinstance(transition, Transition):
             self.warn(f"the result of job {each.lease.job_id} came too late and was dropped: it was rescued meanwhile")
             return
@@ -67,10 +74,14 @@ class Reporter:
 
     def flush(self) -> None:
         """Send what was told so far."""
+        for begun in self._begun.values():
+            self.events.tell_line(begun)
+        self._begun.clear()
         self.events.flush()
 
 
 def _start_of(text: str | bytes) -> str:
-    """Return the beginning of a command or stream as text."""
+    """Return the beginning of a command or stream as text; dots tell that there is more."""
     part = text[:SHOWN]
-    return part.decode("utf-8", "replace") if isinstance(part, bytes) else part
+    shown = part.decode("utf-8", "replace") if isinstance(part, bytes) else part
+    return shown if len(part) == len(text) else shown.rstrip("\ufffd") + "..."

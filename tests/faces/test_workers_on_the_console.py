@@ -61,7 +61,8 @@ def test_a_second_interrupt_gives_the_job_back(desk: Desk, tmp_path: Path) -> No
     assert terminal.ends() == 0
     job = desk.data("show", "held")
     assert (job["state"], job["attempts"], job["history"][0]["outcome"]) == ("pending", 0, "returned")
-    assert terminal.sees("Status: GIVEN BACK")
+    assert terminal.sees("-> Error: given back: its worker was stopped")
+    assert "[worker-1]   -> Status: GIVEN BACK" in terminal.lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -122,6 +123,40 @@ def test_every_one_of_many_short_jobs_is_told(desk: Desk) -> None:
     told = {found[1] for line in terminal.lines if (found := re.search(r"-> stdout: (\d+)$", line))}
     assert len(told) == 1000
     assert sum("Status: SUCCESS" in line for line in terminal.lines) == 1000
+
+
+def test_a_workers_jobs_are_told_one_after_the_other(desk: Desk) -> None:
+    """However fast jobs come, each has its lines together: start, command, status, output, end."""
+    lines = "".join(f'{{"id": "n{number}", "command": "echo {number}"}}\n' for number in range(200))
+    subprocess.run(
+        [*CONSOLE, "enqueue", "--from", "-"], input=lines, text=True, check=True, env=environment(desk.queue)
+    )
+    terminal = desk.open("worker", "start", "--drain")
+    assert terminal.ends(60) == 0
+    begin = terminal.lines.index("[worker-1] Starting...") + 1
+    expected = [
+        line
+        for number in range(200)
+        for line in (
+            f"[worker-1] --- STARTING Job: n{number} (Attempt 1 of 3) ---",
+            f"[worker-1]   -> Command: echo {number}",
+            "[worker-1]   -> Status: SUCCESS",
+            f"[worker-1]   -> stdout: {number}",
+            f"[worker-1] --- FINISHED Job: n{number} ---",
+        )
+    ]
+    assert terminal.lines[begin : begin + 1000] == expected
+
+
+def test_long_words_are_cut_visibly(desk: Desk) -> None:
+    """Of a long command or output the beginning is shown, and that there is more."""
+    desk.type("enqueue", "--command", f": {'x' * 400}; printf '{'é' * 500}'")
+    terminal = desk.open("worker", "start", "--drain")
+    assert terminal.ends() == 0
+    (command,) = [line for line in terminal.lines if "-> Command: " in line]
+    (output,) = [line for line in terminal.lines if "-> stdout: " in line]
+    assert command.endswith("xxx...")
+    assert output.endswith(f"{'é' * 400}...")
 
 
 def test_workers_go_on_when_nobody_reads(desk: Desk, queue: Queue) -> None:

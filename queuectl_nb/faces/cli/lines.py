@@ -45,7 +45,8 @@ def _finished(event: Event) -> list[str]:
             lines += [f"{begin}{stream}: {visible(line)}" for line in text.rstrip().split("\n")]
     if event["error"] and event["outcome"] != "succeeded":
         # the seed has the shell's complaint under stderr, also where the command itself said nothing there
-        kind = "Error" if event["stderr"] else "stderr: Command failed"
+        failed = event["outcome"] not in STATUS and not event["stderr"]
+        kind = "stderr: Command failed" if failed else "Error"
         lines.append(f"{begin}{kind}: {visible(event['error'])}")
     if event["state"] == "failed":
         lines.append(f"{begin}ACTION: Retrying. Next run at {_second(event['run_at'])}")
