@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -170,6 +171,23 @@ def test_tables_are_richs_on_a_terminal_only(
         assert "\x1b[31m" not in text
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in run("list", terminal=True).stdout
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_no_terminal_is_too_narrow_for_a_table(
+    columns: int, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a long id there is still room for state, time and command; nothing of a table is cut off."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    job_id, command = "a-long-name-of-a-job-2026-11-29-run-17", "python train.py --seed 17"
+    queue.enqueue_specs([JobSpec.of({"id": job_id, "command": command})])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", run("list", terminal=True).stdout)
+    assert " pending " in shown
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", shown)
+    letters = sorted(shown)
+    assert all(letters.count(letter) >= (job_id + command).count(letter) for letter in set(job_id + command) - {" "})
+    assert re.search(r"\bpython\b", shown)
 
 
 def test_a_wait_shows_a_bar_on_a_terminal(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from queuectl_nb.forms import plain
 from queuectl_nb.forms.plain import cell
 
 if TYPE_CHECKING:
@@ -30,23 +31,32 @@ STYLES = {
 }
 
 
+WHOLE = frozenset(("state", "attempts", "updated at", "updated_at", "started", "jobs done", "count", "key", "pid"))
+"""Columns that are never broken; ids and commands share what room the others leave."""
+GAP = 3
+LEAST = 8
+"""Characters between columns, and those that a broken column needs to be read at all."""
+
+
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; cells are text as it is, never markup."""
+    """Print a table; cells are text as it is, never markup. Where it would lose some, it comes as plain text."""
     console = Console(file=sys.stdout, highlight=False)
+    cells = [[cell(value) for value in row] for row in rows]
+    if _needs(titles, cells) > console.width:
+        sys.stdout.write("".join(f"{line}\n" for line in plain.table(titles, cells)))
+        return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
-    made = False
-    for row in rows:
-        if not made:
-            _columns(table, titles or [""] * len(row))
-            made = True
-        texts = [cell(value) for value in row]
-        table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in texts])
-    if not made:
-        _columns(table, titles)
+    for title in titles or [""] * max(map(len, cells), default=0):
+        table.add_column(title, no_wrap=title.lower() in WHOLE, overflow="fold")
+    for row in cells:
+        table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in row])
     console.print(table)
 
 
-def _columns(table: Table, titles: Sequence[str]) -> None:
-    for title in titles:
-        whole = title.lower() in ("id", "state", "attempts", "updated at", "updated_at")
-        table.add_column(title, no_wrap=whole, overflow="fold")
+def _needs(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+    """Return the width below which columns would lose text."""
+    needs = 0
+    for number, title in enumerate(titles):
+        widest = max(plain.width(text) for text in (title, *(row[number] for row in cells)))
+        needs += GAP + (widest if title.lower() in WHOLE else min(widest, LEAST))
+    return needs
