@@ -83,7 +83,8 @@ class OneOf(Text):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
         """Return the word; refuse another one with the valid ones listed."""
         word = super().convert(value, param, ctx)
-        return words.choice(self.what, word if word in self.valid else word.replace("-", "_"), self.valid)
+        known = word if word in self.valid else word.replace("-", "_")
+        return known if known in self.valid else words.choice(self.what, word, self.valid)
 
     def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """Return the valid words."""

@@ -46,6 +46,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhms])\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_OLDEST = 36_500 * 86_400.0
 _SHOWN = 60
 _EPOCH_MS = 210_866_760_000_000
 """The Julian day of 1970, in the milliseconds in which SQLite counts."""
@@ -176,7 +177,11 @@ def age(what: str, value: object) -> float:
     if match is None:
         msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {shown(value)}"
         raise BadInput(msg)
-    return seconds(what, float(match[1]) * _UNIT_SECONDS[match[2]])
+    found = float(match[1]) * _UNIT_SECONDS[match[2]]
+    if found > _OLDEST:
+        msg = f"{what} must be 36500d at most, not {shown(value)}"
+        raise BadInput(msg)
+    return found
 
 
 def env_pair(key: object, value: object) -> tuple[str, str]:

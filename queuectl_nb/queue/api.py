@@ -69,8 +69,7 @@ class Queue:
     ) -> None:
         self.path: Path = find_queue(path)
         if path is None and not os.environ.get("QUEUECTL_DB") and not self.path.parent.is_dir():
-            self.path.parent.parent.mkdir(parents=True, exist_ok=True)
-            make_private_dir(self.path.parent)
+            make_private_dir(self.path.parent, parents=True)
         self._options = {"allow_network_fs": allow_network_fs, "interpreter_first": interpreter_first}
         self.store = Store(self.path, allow_network_fs=allow_network_fs)
 

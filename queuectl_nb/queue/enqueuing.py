@@ -54,11 +54,12 @@ def add(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_
         raise BadInput(msg)
     if not specs:
         return []
+    anywhere = any(spec.cwd is None for spec in specs)
     lead = surroundings.interpreter_dir() if interpreter_first else None
     ids = enqueue(
         store.db,
         specs,
-        cwd=surroundings.this_cwd(),
+        cwd=surroundings.this_cwd() if anywhere else "",
         kept_env=surroundings.kept_env(store.settings.read().keep_env, os.environ, lead=lead),
         now=time.time(),
         if_absent=if_absent,

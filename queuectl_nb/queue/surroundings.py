@@ -22,13 +22,19 @@ def this_cwd() -> str:
     try:
         return os.getcwd()  # noqa: PTH109 - text is stored
     except FileNotFoundError:
-        msg = "the working directory is gone; change to another, or give --cwd"
+        msg = "the working directory is gone; change to another one"
         raise BadInput(msg) from None
 
 
 def resolve_cwd(cwd: str) -> str:
     """Return ``cwd`` as an absolute path of a directory that exists."""
-    path = Path(os.path.abspath(os.path.expanduser(cwd)))  # noqa: PTH100, PTH111 - links stay as the user wrote them
+    if not cwd:
+        msg = "cwd is empty; leave it out for the working directory"
+        raise BadInput(msg)
+    path = Path(os.path.expanduser(cwd))  # noqa: PTH111 - leaves an unknown ~name as it is
+    if not path.is_absolute():
+        path = Path(this_cwd(), path)
+    path = Path(os.path.normpath(path))  # links stay as the user wrote them
     if not path.is_dir():
         msg = f"cwd {cwd!a} is no directory"
         raise BadInput(msg)

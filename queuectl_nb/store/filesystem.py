@@ -124,9 +124,16 @@ def check_place(path: Path, *, allow_network_fs: bool) -> bool:
     return kind is None
 
 
-def make_private_dir(path: Path) -> None:
-    """Make ``path`` a directory of ours that nobody else can enter (0700); refuse a link or another's."""
+def make_private_dir(path: Path, *, parents: bool = False) -> None:
+    """Make ``path`` a directory of ours that nobody else can enter (0700); refuse a link or another's.
+
+    With ``parents`` those that are missing above it are made, as private: in one that others may write to, it could
+    be taken away.
+    """
     try:
+        for folder in reversed(path.parents) if parents else ():
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode):

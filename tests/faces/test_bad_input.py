@@ -89,6 +89,8 @@ BAD_WORDS: dict[str, list[str]] = {
     "queue with a space": [*ENQUEUE, "--queue", "a b"],
     "queue of an asterisk": [*ENQUEUE, "--queue", "*"],
     "tag with a comma and a space": [*ENQUEUE, "--tag", "a, b"],
+    "cwd empty": [*ENQUEUE, "--cwd", ""],
+    "cwd empty in JSON": ["enqueue", '{"command": "true", "cwd": ""}'],
     "cwd that is not there": [*ENQUEUE, "--cwd", "/nowhere/at/all"],
     "env without a value": [*ENQUEUE, "--env", "A"],
     "env with a bad name": [*ENQUEUE, "--env", "1A=x"],
@@ -124,6 +126,7 @@ BAD_WORDS: dict[str, list[str]] = {
     "stats by nothing known": ["stats", "--by", "state"],
     "stats since a word": ["stats", "--since", "yesterday"],
     "stats since a bad age": ["stats", "--since", "7w"],
+    "stats since before anything": ["stats", "--since", "99999d"],
     # settings
     "unknown setting": ["config", "set", "backof_base", "2"],
     "unknown setting to get": ["config", "get", "nothing"],
@@ -224,6 +227,8 @@ def test_what_is_not_there_changes_nothing(name: str, run: Callable[..., Ran], p
     [
         (["list", "--state", "done"], "pending, processing, failed, completed, dead, cancelled, blocked"),
         (["list", "--sort", "x"], "updated_at"),
+        (["list", "--sort", "-id"], "'-id' is unknown"),
+        (["stats", "--since", "99999d"], "36500d at most, not '99999d'"),
         (["list", "--format", "xml"], "table, json, jsonl, csv"),
         (["list", "--stat", "x"], "--state"),
         (["config", "set", "x", "1"], "backoff_base"),

@@ -66,6 +66,19 @@ def test_a_reader_that_has_seen_enough_is_no_error(desk: Desk, queue: Queue) -> 
     assert done.stderr == b""
 
 
+def test_a_job_needs_no_working_directory_but_its_own(desk: Desk, queue: Queue) -> None:
+    """From a folder that was removed a job goes where ``--cwd`` says; without it that is bad input, in one line."""
+    away = 'mkdir gone && cd gone && rmdir "$PWD" && queuectl enqueue --command true'
+    done = shell(desk, f"cd {desk.queue.parent}; {away} --id a --cwd /")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert queue.job("a").cwd == "/"
+    for words in ("", "--cwd here", "--cwd ''"):
+        done = shell(desk, f"cd {desk.queue.parent}; {away} {words}")
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
+        assert b"cwd" in done.stderr if "''" in words else b"working directory is gone" in done.stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_a_full_disk_under_the_answer_is_told(desk: Desk, queue: Queue) -> None:
     """An answer that cannot be written is exit code 3 and says that the rest was done."""

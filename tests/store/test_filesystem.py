@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.queue import Queue
 from queuectl_nb.store import filesystem
 from queuectl_nb.store.filesystem import find_queue, home_queue, make_private_dir, network_type
 from queuectl_nb.store.store import Store
@@ -88,6 +89,22 @@ def test_modes_do_not_follow_the_umask(tmp_path: Path, template_path: Path, umas
     for each, mode in found.items():
         assert mode == (0o700 if each.is_dir() else 0o600), each
     assert template_path.exists()
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022])
+def test_folders_above_the_users_queue_are_as_private(
+    tmp_path: Path, umask: Any, mask: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the umask: nobody else can write to a folder that is made for the user's queue, nor take it away."""
+    monkeypatch.delenv("QUEUECTL_DB", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "local" / "share"))
+    monkeypatch.chdir(tmp_path)
+    with umask(mask):
+        made = Queue().path
+    if tmp_path not in made.parents:
+        pytest.skip("the data directory does not follow XDG_DATA_HOME here")
+    for folder in made.parents[: made.parents.index(tmp_path)]:
+        assert _mode(folder) == 0o700, folder
 
 
 def test_a_folder_that_others_may_enter_is_closed(tmp_path: Path) -> None:

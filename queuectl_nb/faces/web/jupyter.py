@@ -89,8 +89,7 @@ def _open(root: Path) -> Queue:
     """Open the queue of whoever works in ``root``, made where there is none, as a first ``%queuectl`` would."""
     path = find_queue(start=root)
     if not path.parent.is_dir():
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
-        make_private_dir(path.parent)
+        make_private_dir(path.parent, parents=True)
     return Queue(path)
 
 
