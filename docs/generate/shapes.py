@@ -90,7 +90,11 @@ ATTEMPT = (
     Field("error", null_or(TEXT), "why it did not succeed"),
     Field("user_cpu_s", null_or(SECONDS), "CPU seconds of it and its children"),
     Field("system_cpu_s", null_or(SECONDS), "the kernel's CPU seconds for it"),
-    Field("max_rss_bytes", null_or(COUNT), "largest memory of one of its processes, in bytes"),
+    Field(
+        "max_rss_bytes",
+        null_or(COUNT),
+        "largest memory of one of its processes, in bytes; on Linux no less than its worker had when it started it, 20 MB",
+    ),
     Field("stdout", null_or(TEXT), "what it wrote: head and tail where it is longer than `output_limit`"),
     Field("stderr", null_or(TEXT), "the same of its other stream"),
 )
