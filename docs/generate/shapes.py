@@ -93,7 +93,7 @@ ATTEMPT = (
     Field(
         "max_rss_bytes",
         null_or(COUNT),
-        "largest memory of one of its processes, in bytes; on Linux no less than its worker had when it started it, 20 MB",
+        "largest memory of one of its processes, in bytes; on Linux no less than its worker had then, 20 MB",
     ),
     Field("stdout", null_or(TEXT), "what it wrote: head and tail where it is longer than `output_limit`"),
     Field("stderr", null_or(TEXT), "the same of its other stream"),
