@@ -1,4 +1,8 @@
-"""What all tests share: fresh queues copied from one template, and the console called in this process."""
+"""What all tests share: fresh queues copied from one template, and who works on them.
+
+A bench starts real workers, hands do by themselves what workers do, a desk has terminals, ``server`` is the web page's,
+and ``run`` calls the console in this process. What these need is imported when they are asked for.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,11 @@ from queuectl_nb.queue import Queue
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.commands.hands import Hands
+    from tests.engine.bench import Bench
+    from tests.faces.web.server import WebServer
+    from tests.journeys.console import Desk
 
 _OURS = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JOB_ID")
 
@@ -74,6 +83,44 @@ def queue_path(template_path: Path, tmp_path: Path) -> Path:
 def queue(queue_path: Path) -> Iterator[Queue]:
     """Return a fresh, empty queue."""
     found = Queue(queue_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def bench(queue: Queue) -> Iterator[Bench]:
+    """Return a bench on the fresh queue; the pools that it starts end with the test."""
+    from tests.engine.bench import Bench
+
+    found = Bench(queue)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def hands(queue: Queue) -> Hands:
+    """Return hands on the fresh queue."""
+    from tests.commands.hands import Hands
+
+    return Hands(queue)
+
+
+@pytest.fixture
+def desk(queue_path: Path) -> Iterator[Desk]:
+    """Return a desk with the fresh queue, whose terminals are real processes; they are closed with the test."""
+    from tests.journeys.console import Desk
+
+    found = Desk(queue_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def server(queue_path: Path) -> Iterator[WebServer]:
+    """Return a web server of the fresh queue, in a thread."""
+    from tests.faces.web.server import WebServer
+
+    found = WebServer(queue_path)
     yield found
     found.close()
 

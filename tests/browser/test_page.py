@@ -12,7 +12,7 @@ from queuectl_nb.model.state import State
 from tests.browser.conftest import FLAGS, WINDOW
 from tests.browser.proxy import PrefixProxy
 from tests.engine.bench import Bench, until
-from tests.faces.web.conftest import TOKEN, WebServer
+from tests.faces.web.server import TOKEN, WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,22 +26,6 @@ PATIENCE = 30_000
 IDS = """column => [...document.querySelectorAll('#jobs-table .qc-row')]
     .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).map(row => row.children[column].textContent)"""
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u202egnp.exe"
-
-
-@pytest.fixture
-def server(queue_path: Path) -> Iterator[WebServer]:
-    """Return a server of the fresh queue."""
-    found = WebServer(queue_path)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
-    """Return a bench whose pools end with the test."""
-    found = Bench(queue)
-    yield found
-    found.close()
 
 
 class Reader:

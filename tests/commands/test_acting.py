@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.commands.conftest import Hands
+    from tests.commands.hands import Hands
     from tests.conftest import Ran
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.queue import Queue
-    from tests.commands.conftest import Hands
+    from tests.commands.hands import Hands
     from tests.conftest import Ran
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.commands.conftest import Hands
+    from tests.commands.hands import Hands
     from tests.conftest import Ran
 
 CONTRACT = [

@@ -1,4 +1,4 @@
-"""A bench with real pools for what is told and answered; the site, built once."""
+"""The site, built once."""
 
 from __future__ import annotations
 
@@ -7,21 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.site import Page, build
-from tests.engine.bench import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from queuectl_nb.queue import Queue
-
-
-@pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
-    """Return a bench with a fresh queue; whatever was started there is ended."""
-    found = Bench(queue)
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.bench import Bench
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from queuectl_nb.queue import Queue
+    from tests.engine.bench import Bench
 
 
 @pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
-    """Return a bench on a fresh queue, quick to give up on jobs that do not end."""
-    queue.set("kill_grace", "0.3")
-    found = Bench(queue)
-    yield found
-    found.close()
+def bench(bench: Bench) -> Bench:
+    """Return the bench, quick to give up on jobs that do not end."""
+    bench.queue.set("kill_grace", "0.3")
+    return bench

@@ -17,7 +17,7 @@ from queuectl_nb.forms.modules import style
 from queuectl_nb.forms.progress import Glimpse
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
-from tests.commands.conftest import Hands
+from tests.commands.hands import Hands
 from tests.forms.test_theme import LAB, contrast
 
 if TYPE_CHECKING:

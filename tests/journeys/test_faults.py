@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
-    """Return a bench on a fresh queue."""
-    queue.set("kill_grace", "0.3")
-    found = Bench(queue)
-    yield found
-    found.close()
+def bench(bench: Bench) -> Bench:
+    """Return the bench, quick to give up on jobs that do not end."""
+    bench.queue.set("kill_grace", "0.3")
+    return bench
 
 
 def test_jobs_live_on_while_another_program_holds_the_file(bench: Bench, tmp_path: Path) -> None:

@@ -15,19 +15,13 @@ import pytest
 
 from queuectl_nb import BadEnvironment, Job, JobFailed, NotFound, Queue
 from queuectl_nb.model.job import JOB_FIELDS
-from tests.commands.conftest import Hands
 from tests.journeys.console import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl_nb.queue.pool import WorkerPool
-
-
-@pytest.fixture
-def hands(queue: Queue) -> Hands:
-    """Return hands that do what workers do."""
-    return Hands(queue)
+    from tests.commands.hands import Hands
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.queue.live import RARELY, SLOWEST, Card, Cards, pause
-from tests.commands.conftest import Hands
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.queue import Queue
+    from tests.commands.hands import Hands
 
 
 @dataclass
@@ -31,12 +31,6 @@ class Page:
         """Take what is shown."""
         self.htmls.append(html)
         self.texts.append(text)
-
-
-@pytest.fixture
-def hands(queue: Queue) -> Hands:
-    """Return hands that do what workers do."""
-    return Hands(queue)
 
 
 @pytest.fixture

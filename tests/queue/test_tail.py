@@ -11,18 +11,9 @@ from queuectl_nb.queue.tail import FIRST, MOST, Fresh, Tail
 from tests.engine.bench import Bench, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from queuectl_nb.queue import Queue
-
-
-@pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
-    """Return a queue with workers to start."""
-    found = Bench(queue)
-    yield found
-    found.close()
 
 
 def collect(tail: Tail, enough: str | None = None) -> list[Fresh]:

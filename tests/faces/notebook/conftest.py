@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from tests.commands.conftest import Hands
 from tests.faces.notebook.kernels import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from queuectl_nb.queue import Queue
 
 
 @pytest.fixture
@@ -45,12 +42,6 @@ def kernel(queue_path: Path) -> Iterator[Kernel]:
     found = Kernel(queue_path)
     yield found
     found.close()
-
-
-@pytest.fixture
-def hands(queue: Queue) -> Hands:
-    """Return hands that do by themselves what workers do."""
-    return Hands(queue)
 
 
 @pytest.fixture

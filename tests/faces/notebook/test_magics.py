@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.commands.conftest import Hands
+    from tests.commands.hands import Hands
 
     Cell = Callable[[str], Any]
 

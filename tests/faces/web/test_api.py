@@ -15,7 +15,7 @@ from queuectl_nb.faces.web.site import SEARCHERS
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import State
 from tests.engine.bench import until
-from tests.faces.web.conftest import TOKEN
+from tests.faces.web.server import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from queuectl_nb.queue import Queue
     from tests.conftest import Ran
     from tests.engine.bench import Bench
-    from tests.faces.web.conftest import WebServer
+    from tests.faces.web.server import WebServer
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import pytest
 from queuectl_nb.faces.web.door import Door, host_name, own_origin
 from queuectl_nb.faces.web.routes import ADDRESSES
 from queuectl_nb.faces.web.token import kept_token
-from tests.faces.web.conftest import TOKEN
+from tests.faces.web.server import TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.queue import Queue
-    from tests.faces.web.conftest import WebServer
+    from tests.faces.web.server import WebServer
 
 EXAMPLES = {
     "(?P<job_id>[^/]+)": "a",

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl_nb.faces.web import feed as feeds
 from tests.engine.bench import until
-from tests.faces.web.conftest import TOKEN, WebServer
+from tests.faces.web.server import TOKEN, WebServer
 
 if TYPE_CHECKING:
     from queuectl_nb.queue import Queue

@@ -17,7 +17,7 @@ import pytest
 import queuectl_nb
 from queuectl_nb.queue import Queue
 from tests.engine.bench import until
-from tests.faces.web.conftest import Got
+from tests.faces.web.server import Got
 from tests.faces.web.test_door import targets
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tests.engine.bench import until
 if TYPE_CHECKING:
     from queuectl_nb.queue import Queue
     from tests.engine.bench import Bench
-    from tests.faces.web.conftest import WebServer
+    from tests.faces.web.server import WebServer
 
 
 def followed(server: WebServer, target: str, offset: int = 0) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from tests.engine.bench import Bench
-    from tests.faces.web.conftest import WebServer
+    from tests.faces.web.server import WebServer
 
 
 def test_the_figures_are_those_of_the_queue(server: WebServer, bench: Bench) -> None:

@@ -19,7 +19,7 @@ from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from tests.engine.bench import Bench
-    from tests.faces.web.conftest import WebServer
+    from tests.faces.web.server import WebServer
 
 ROUTES = {
     pattern.replace("(?P<job_id>[^/]+)", "{job_id}"): handler

@@ -9,18 +9,18 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from tornado.httpserver import HTTPServer
 
 from queuectl_nb.faces.web.door import Door
 from queuectl_nb.faces.web.site import Site
 from queuectl_nb.faces.web.standalone import application, bound
 from queuectl_nb.queue import Queue
-from tests.engine.bench import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+__all__ = ["TOKEN", "Got", "WebServer"]
 
 TOKEN = "t" * 43
 
@@ -110,19 +110,3 @@ class WebServer:
             return Got(answer.status, answer.headers, answer.read())
         finally:
             connection.close()
-
-
-@pytest.fixture
-def server(queue_path: Path) -> Iterator[WebServer]:
-    """Return a server of the fresh, empty queue."""
-    found = WebServer(queue_path)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
-    """Return a bench whose pools end with the test."""
-    found = Bench(queue)
-    yield found
-    found.close()

@@ -1,12 +1,10 @@
-"""A queue on which jobs are run without workers: what a command shows needs outcomes, not processes."""
+"""Jobs that are run by hand, without workers: what a command shows needs outcomes, not processes."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.job import JobSpec
@@ -16,6 +14,8 @@ from queuectl_nb.store.claims import Claims, Ended
 if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.queue import Queue
+
+__all__ = ["Hands"]
 
 
 @dataclass
@@ -47,9 +47,3 @@ class Hands:
     def kill(self, job_id: str) -> None:
         """Let a job with one attempt fail."""
         self.run(job_id, Exited(1), stderr="it broke\n", stderr_size=9)
-
-
-@pytest.fixture
-def hands(queue: Queue) -> Hands:
-    """Return hands on the fresh queue."""
-    return Hands(queue)
