@@ -14,7 +14,7 @@ import pandas as pd
 
 from queuectl_nb.forms import arrays
 from queuectl_nb.forms.jobframe import STATES, jobs
-from queuectl_nb.forms.resultframe import job_ids, results
+from queuectl_nb.forms.resultframe import check, job_ids, results
 from queuectl_nb.forms.shapes import WORKER_FIELDS, WORKER_STATES, flat, stats_json, text
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.reading import Reading
 
-__all__ = ["attempts", "job_ids", "jobs", "results", "settings", "stats", "status", "workers"]
+__all__ = ["attempts", "check", "job_ids", "jobs", "results", "settings", "stats", "status", "workers"]
 
 _NO_FIGURE = {"p50": None, "p95": None}
 _NO_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_FIGURE, _NO_FIGURE, None, None, None, None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.reading import Reading
 
-__all__ = ["JOB_ID", "job_ids", "results"]
+__all__ = ["JOB_ID", "check", "job_ids", "results"]
 
 JOB_ID = "job_id"
 """The column in which a frame may name the jobs of its rows."""
@@ -27,7 +27,13 @@ _LARGE = 2**63
 
 def job_ids(frame: pd.DataFrame) -> list[str] | None:
     """Return the ids that the frame's column ``job_id`` holds; None where it has none."""
-    return [str(job_id) for job_id in frame[JOB_ID]] if JOB_ID in frame.columns else None
+    if not _has(frame, JOB_ID):
+        return None
+    named = frame[JOB_ID]
+    if isinstance(named, pd.DataFrame):
+        msg = f"the DataFrame has {named.shape[1]} columns {JOB_ID!r}; name them apart"
+        raise BadInput(msg)
+    return [str(job_id) for job_id in named]
 
 
 def results(reading: Reading, frame: pd.DataFrame | None, ids: Sequence[str] | None) -> pd.DataFrame:
@@ -53,32 +59,53 @@ def results(reading: Reading, frame: pd.DataFrame | None, ids: Sequence[str] | N
     gone = (None,) * 6
     rows = [found.get(job_id, gone) for job_id in chosen]
     command, state, started, finished, memory, result = zip(*rows, strict=True) if rows else ((),) * 6
-    if frame is None:
-        columns: dict[Hashable, Any] = {"command": arrays.texts(command)}
-        index: pd.Index[Any] = pd.Index(arrays.texts(chosen), name="id")
-    else:
-        columns = {name: frame.iloc[:, place].array for place, name in enumerate(frame.columns)}
-        index = frame.index
-        if JOB_ID not in columns:
-            columns[JOB_ID] = arrays.texts(chosen)
     ends = [time.time() if each == "processing" else end for each, end in zip(state, finished, strict=True)]
     facts = {
         "state": arrays.categories([-1 if each is None else STATES.index(each) for each in state], STATES),
         "ran": arrays.spans(arrays.floats(ends) - arrays.floats(started)),
         "max_rss_bytes": arrays.wholes(memory),
     }
-    _put(columns, facts, "job")
-    _put(columns, _spread([None if each is None else json.loads(each) for each in result]), "result")
-    return pd.DataFrame(columns, index=index)
+    if frame is None:
+        own = pd.DataFrame({"command": arrays.texts(command)}, index=pd.Index(arrays.texts(chosen), name="id"))
+    else:
+        own = frame
+        if not _has(frame, JOB_ID):
+            facts = {JOB_ID: arrays.texts(chosen), **facts}
+    more: dict[str, Any] = {}
+    taken: set[Hashable] = set(own.columns.get_level_values(0))
+    _put(more, taken, facts, "job")
+    _put(more, taken, _spread([None if each is None else json.loads(each) for each in result]), "result")
+    return _beside(own, pd.DataFrame(more, index=own.index))
 
 
-def _put(columns: dict[Hashable, Any], more: dict[str, Any], suffix: str) -> None:
+def check(frame: object) -> None:
+    """Refuse what is no DataFrame."""
+    if not isinstance(frame, pd.DataFrame):
+        msg = f"results takes the DataFrame of the parameters, not {type(frame).__name__}; jobs are given as jobs=..."
+        raise BadInput(msg)
+
+
+def _has(frame: pd.DataFrame, name: str) -> bool:
+    """Tell whether a column has this plain name."""
+    return any(isinstance(label, str) and label == name for label in frame.columns)
+
+
+def _put(columns: dict[str, Any], taken: set[Hashable], more: dict[str, Any], suffix: str) -> None:
     """Add columns; one whose name is taken gets the suffix, as often as it needs."""
     for name, values in more.items():
         free = name
-        while free in columns:
+        while free in taken:
             free = f"{free}_{suffix}"
+        taken.add(free)
         columns[free] = values
+
+
+def _beside(own: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of both, whatever their labels are like: some twice, some of several levels."""
+    levels = own.columns.nlevels
+    if levels > 1:
+        more.columns = pd.MultiIndex.from_tuples([(name, *[""] * (levels - 1)) for name in more.columns])
+    return pd.concat([own, more], axis="columns")  # one index object for both: its labels may stand twice
 
 
 def _spread(values: Sequence[Any]) -> dict[str, Any]:

@@ -215,3 +215,32 @@ def test_a_frame_with_commands_is_known_by_them(queue: Queue) -> None:
     frame = pd.DataFrame({"command": ["a", "b"], "lr": [1, 2]})
     queue.enqueue_many(frame)
     assert list(queue.results(frame.iloc[::-1])["job_id"]) == ["job-2", "job-1"]
+
+
+def test_a_frame_keeps_its_columns_whatever_they_are_called(queue: Queue) -> None:
+    """Columns of one name stay two, labels of several levels stay so, and rows of one label stay apart."""
+    twice = pd.DataFrame([[1, 2, 3], [4, 5, 6]], columns=["a", "b", "b"], index=[7, 7])
+    jobs = queue.enqueue_many("run {a}", twice)
+    run_all(queue, lambda command: {"b": command})
+    found = queue.results(twice)
+    assert list(found.columns) == ["a", "b", "b", "job_id", "state", "ran", "max_rss_bytes", "b_result"]
+    assert found.iloc[:, :3].equals(twice)
+    assert list(found["b_result"]) == ["run 1", "run 4"]
+    levels = twice.set_axis(pd.MultiIndex.from_tuples([("a", "x"), ("b", "x"), ("b", "y")]), axis="columns")
+    found = queue.results(levels, jobs=jobs)
+    assert found.columns.nlevels == 2
+    assert found["b"].equals(levels["b"])
+    assert list(found["b_result"]) == ["run 1", "run 4"]
+    assert list(found["job_id"]) == jobs.ids
+
+
+def test_what_is_no_frame_is_refused_in_a_line(queue: Queue) -> None:
+    """Rows and jobs given in the frame's place are told what goes there; jobs are taken singly, too."""
+    batch = queue.enqueue_many("run {a}", [{"a": 1}, {"a": 2}])
+    for wrong in ([{"a": 1}], batch, "x", pd.Series([1])):
+        with pytest.raises(BadInput, match="takes the DataFrame"):
+            queue.results(wrong)
+    assert list(queue.results(jobs=batch).index) == batch.ids
+    assert list(queue.results(jobs=batch[0]).index) == list(queue.results(jobs=batch.ids[0]).index) == batch.ids[:1]
+    with pytest.raises(BadInput, match="2 columns 'job_id'"):
+        queue.results(pd.DataFrame([batch.ids], columns=["job_id", "job_id"]))
