@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +10,6 @@ from queuectl_nb.commands.params import FILE, OneOf, Text
 from queuectl_nb.commands.results import Drawn, Listing, Shown, Table
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.forms.shapes import flat, stats_json
-from queuectl_nb.model import words
-from queuectl_nb.model.errors import BadInput
 from queuectl_nb.store.stats import GROUPS
 
 if TYPE_CHECKING:
@@ -49,7 +46,9 @@ GROUP_COLUMNS = (
 @click.pass_obj
 def command(session: Session, by: str | None, since: str | None, plot: str | None) -> Shown | Listing | Drawn:
     """Show metrics: durations, attempts, throughput, CPU, memory."""
-    start = None if since is None else _since(since)
+    from queuectl_nb.queue import given  # noqa: PLC0415 - help and completion need none of it
+
+    start = None if since is None else given.since("--since", since)
     queue = session.queue()
     answer = _answer(queue, by, start)
     if plot is None:
@@ -77,20 +76,6 @@ def _answer(queue: Queue, by: str | None, start: float | None) -> Shown | Listin
         empty="No jobs.",
         data=lambda: [{by: name, **stats} for name, stats in groups.items()],
     )
-
-
-def _since(text: str) -> float:
-    """Return epoch seconds from an age or an ISO time."""
-    try:
-        return time.time() - words.age("--since", text)
-    except BadInput:
-        if text[-1:] in "dhms" and text[:1].isdigit() and "-" not in text:
-            raise
-    try:
-        return words.moment("--since", text)
-    except BadInput:
-        msg = f"--since must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {text[:60]!a}"
-        raise BadInput(msg) from None
 
 
 def _first(groups: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.words import moment, name, whole
-from queuectl_nb.queue import acting
+from queuectl_nb.model.words import name, whole
+from queuectl_nb.queue import acting, given
 from queuectl_nb.queue.batch import Batch
 from queuectl_nb.queue.bells import ring, ring_workers
 from queuectl_nb.queue.enqueuing import add, specs_of
@@ -19,6 +19,7 @@ from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     import pandas as pd
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord, JobSpec
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
+    from queuectl_nb.queue.given import Jobs
     from queuectl_nb.queue.logs import Logs
     from queuectl_nb.queue.plot import Plot
     from queuectl_nb.queue.pool import WorkerPool
@@ -132,7 +134,7 @@ class Queue:
             "queue": queue,
             "tags": tags,
             "after": after,
-            "cwd": None if cwd is None else os.fspath(cwd),
+            "cwd": cwd,
             "env": env,
         }
         if delay or run_at is None:
@@ -174,7 +176,7 @@ class Queue:
         -----
         A DataFrame's columns that are fields of a job (``priority``, ``timeout``, ``id`` …) are used as such, unless
         the template names them as its parameters; its other columns stay out of the job. In dicts they are a
-        mistake. Missing values (None, NaN, NaT) count as not given.
+        mistake. A frame's missing values (None, NaN, NaT) count as not given, in dicts None, NaT and ``pd.NA`` do.
         """
         from queuectl_nb.queue.batches import is_frame, wishes  # noqa: PLC0415 - one command alone needs no templates
 
@@ -217,11 +219,11 @@ class Queue:
     def metrics(self, *, by: str | None = None, since: object = None) -> dict[str, Stats]:
         """Return metrics by group (``by``: command, queue or tag), or one group named ``""``.
 
-        ``since`` is epoch seconds, an ISO text or a datetime.
+        ``since`` is epoch seconds, an ISO text or a datetime; or an age, as ``7d`` or a timedelta.
         """
         from queuectl_nb.store.stats import stats  # noqa: PLC0415
 
-        start = since if since is None or isinstance(since, int | float) else moment("since", since)
+        start = None if since is None else given.since("since", since)
         return stats(self.store.db, by=by, since=start)
 
     @cached_property
@@ -295,7 +297,7 @@ class Queue:
 
         return frames.workers(self.worker_list())
 
-    def results(self, frame: pd.DataFrame | None = None, jobs: Sequence[Job | str] | None = None) -> pd.DataFrame:
+    def results(self, frame: pd.DataFrame | None = None, jobs: Jobs | None = None) -> pd.DataFrame:
         """Return parameters, state, duration, memory and result columns of jobs in one frame.
 
         Parameters
@@ -322,7 +324,9 @@ class Queue:
         """
         from queuectl_nb.forms import frames  # noqa: PLC0415
 
-        ids = None if jobs is None else [job.id if isinstance(job, Job) else job for job in jobs]
+        ids = None if jobs is None else given.ids([jobs])
+        if frame is not None:
+            frames.check(frame)
         if ids is None and frame is not None:
             ids = frames.job_ids(frame) or self._recall.find(frame)
             if ids is None:
@@ -345,33 +349,36 @@ class Queue:
 
     # ------------------------------------------------------------------ act on jobs
 
-    def retry(self, *ids: str) -> None:
+    # Jobs are given as ids or as themselves, or several at once: a batch, a list.
+
+    def retry(self, *jobs: Jobs) -> None:
         """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
-        acting.retry(self.store, ids)
+        acting.retry(self.store, given.ids(jobs))
 
-    def retry_dead(self, *ids: str, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
+    def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
         """Give dead jobs a fresh budget and queue them again; return their ids."""
-        return acting.retry_dead(self.store, ids, every=all)
+        return acting.retry_dead(self.store, given.ids(jobs), every=all)
 
-    def purge_dead(self, *ids: str, all: bool = False) -> list[str]:  # noqa: A002
+    def purge_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002
         """Remove dead jobs for good; return their ids."""
-        return acting.purge_dead(self.store, ids, every=all)
+        return acting.purge_dead(self.store, given.ids(jobs), every=all)
 
-    def cancel(self, *ids: str) -> list[JobRecord]:
+    def cancel(self, *jobs: Jobs) -> list[JobRecord]:
         """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
 
         Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended.
         """
+        ids = given.ids(jobs)
         acting.cancel(self.store, ids)
         return [self.store.jobs.get(job_id) for job_id in ids]
 
-    def delete(self, *ids: str) -> None:
+    def delete(self, *jobs: Jobs) -> None:
         """Remove jobs that no worker holds, with their history."""
-        acting.delete(self.store, ids)
+        acting.delete(self.store, given.ids(jobs))
 
-    def prune(self, older_than: float, state: str | None = None) -> int:
-        """Remove jobs at rest that did not change for ``older_than`` seconds; return how many."""
-        return acting.prune(self.store, older_than, state)
+    def prune(self, older_than: float | str | timedelta, state: str | None = None) -> int:
+        """Remove jobs at rest that did not change for ``older_than`` seconds (or ``"7d"``); return how many."""
+        return acting.prune(self.store, given.age("older_than", older_than), state)
 
     def pause(self, queue: str | None = None) -> None:
         """Stop new starts in ``queue``, or everywhere; running jobs go on."""
@@ -388,16 +395,18 @@ class Queue:
         """Begin a wait that the caller runs, awaits or shows."""
         from queuectl_nb.queue.waiting import Waiting  # noqa: PLC0415 - it brings asyncio along
 
-        return Waiting(self.store, ids, timeout)
+        return Waiting(self.store, ids, given.patience(timeout))
 
     def wait(
         self,
-        *ids: str | Job,
+        *jobs: Jobs,
         timeout: float | None = None,
         check: bool = False,
         show: Callable[[Progress], object] | None = None,
     ) -> dict[State, int]:
         """Wait until the given jobs, or all, are at rest; return their number by state, as they came to rest.
+
+        A batch or a list is taken as well as single jobs and ids; an empty one is at rest at once.
 
         A notebook's page shows the progress meanwhile; ``show`` is called instead, whenever it has changed.
 
@@ -405,8 +414,7 @@ class Queue:
         """
         from queuectl_nb.queue import shown  # noqa: PLC0415 - who waits
 
-        names = [each.id if isinstance(each, Job) else each for each in ids]
-        waiting = self.waiting(names or None, timeout)
+        waiting = self.waiting(given.ids(jobs) if jobs else None, timeout)
         progress = shown.run(waiting) if show is None else waiting.run(show)
         if check:
             progress.check()
@@ -498,7 +506,7 @@ class Queue:
         """
         from queuectl_nb.queue import crew  # noqa: PLC0415 - enqueue stays light without it
 
-        return crew.stop(self.store, names, now=now, timeout=timeout)
+        return crew.stop(self.store, names, now=now, timeout=given.patience(timeout))
 
     def close(self) -> None:
         """Close this thread's connection; the queue opens again at its next use."""

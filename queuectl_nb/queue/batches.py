@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from queuectl_nb.model.template import Template
 from queuectl_nb.model.words import choice, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -76,11 +76,8 @@ def wishes(
     if frame is not None:
         msg = "rows to fill in need a template before them: enqueue_many('python train.py --lr {lr}', frame)"
         raise BadInput(msg)
-    if isinstance(rows, Mapping):
-        msg = "the jobs must be a list of dicts, or a DataFrame; this is a single dict"
-        raise BadInput(msg)
     if not is_frame(rows):
-        return _given(rows, shared)
+        return _given(_several("jobs", rows), shared)
     if "command" not in shared:
         _known(rows, ["command"], "enqueue_many takes a DataFrame with a column 'command', or a template and a frame")
     return _frame_fields(rows, (), shared)
@@ -96,6 +93,14 @@ def commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
     except BadInput:
         return None
     return (parsed.fill(dict(zip(columns, values, strict=True))) for values in _across(frame, columns))
+
+
+def _several(what: str, rows: Any) -> Iterable[Any]:  # noqa: ANN401
+    """Return rows that can be gone through; refuse what holds none, and a single one."""
+    if isinstance(rows, Iterable) and not isinstance(rows, Mapping):
+        return rows
+    msg = f"the {what} must be a list of dicts, or a DataFrame; this is "
+    raise BadInput(msg + ("a single dict" if isinstance(rows, Mapping) else shown(rows)))
 
 
 def _given(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -119,7 +124,7 @@ def _row(row: object) -> Mapping[str, Any]:
 def _filled(template: Template, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401
     """Return an iterator that fills the template with each row."""
     if not is_frame(rows):
-        return _filled_with_dicts(template, rows, shared)
+        return _filled_with_dicts(template, _several("rows for the template", rows), shared)
     template.check(_labels(rows))
     parameters = _columns(rows, template.names)
     fields = _frame_fields(rows, template.names, shared)
@@ -142,12 +147,13 @@ def _filled_with_dicts(
                 msg = f"{shown(key)} is neither in the command ({', '.join(template.names)}) nor a field of a job"
                 raise BadInput(msg)
         own = {key: each for key in row if key not in names and (each := plain(row[key])) is not None}
-        yield {**shared, **own, "command": template.fill(row)}
+        gone = {key: None for key in names if type(row.get(key)) not in _PLAIN and plain(row[key]) is None}
+        yield {**shared, **own, "command": template.fill({**row, **gone} if gone else row)}
 
 
 def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:  # noqa: ANN401
     """Return an iterator of the fields of a job that a frame's rows have; ``taken`` are a template's parameters."""
-    used = [name for name in SPEC_FIELDS if name in frame.columns and name not in taken]
+    used = [name for name in SPEC_FIELDS if name not in taken and any(_is(name, label) for label in frame.columns)]
     columns = {name: [_field(name, value) for value in values] for name, values in _columns(frame, used).items()}
     return (
         {**shared, **{name: value for name, value in zip(columns, values, strict=True) if value is not None}}
@@ -171,16 +177,21 @@ def _labels(frame: Any) -> list[str]:  # noqa: ANN401 - a DataFrame
 
 def _known(frame: Any, names: Iterable[str], remedy: str) -> None:  # noqa: ANN401
     for name in names:
-        if name not in frame.columns:
+        if not any(_is(name, label) for label in frame.columns):
             msg = f"the DataFrame has no column {name!r}: {remedy}"
             raise BadInput(msg)
+
+
+def _is(name: str, label: object) -> bool:
+    """Tell whether a column's label is the name; one of several levels, or a number, is no name."""
+    return isinstance(label, str) and label == name
 
 
 def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:  # noqa: ANN401
     """Return the named columns (or levels of the index) as lists of scalars, None where a value is missing."""
     found = {}
     for name in names:
-        places = [place for place, label in enumerate(frame.columns) if isinstance(label, str) and label == name]
+        places = [place for place, label in enumerate(frame.columns) if _is(name, label)]
         if len(places) > 1:
             msg = f"the DataFrame has {len(places)} columns {name!r}; name them apart"
             raise BadInput(msg)

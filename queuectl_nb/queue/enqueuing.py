@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from queuectl_nb.queue.job import Job
 from queuectl_nb.store.enqueue import enqueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -25,9 +26,10 @@ __all__ = ["add", "spec_of", "specs_of"]
 def spec_of(wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
     """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
     after = wish.get("after")
-    if after is not None and not isinstance(after, str):
-        each = [after] if isinstance(after, Job) else after
-        wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in each]}
+    if isinstance(after, Job):
+        wish = {**wish, "after": [after.id]}
+    elif isinstance(after, Iterable) and not isinstance(after, str):
+        wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in after]}
     spec = JobSpec.of(wish)
     return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
 

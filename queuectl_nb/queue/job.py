@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
+from queuectl_nb.model.words import choice, whole
+from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -108,8 +110,18 @@ class Job:
             ``"stdout"`` or ``"stderr"``; both, one after the other, when left out.
         attempt, tail
             The attempt's number, and how many last lines of each stream to keep.
+
+        Raises
+        ------
+        BadInput
+            No stream is called so, or a number cannot be one.
+        NotFound
+            The job has no such attempt.
         """
-        found = self._queue.logs.read(self.id, attempt, tail)
+        if stream is not None:
+            choice("stream", stream, STREAMS)
+        number = None if attempt is None else whole("attempt", attempt, 1)
+        found = self._queue.logs.read(self.id, number, None if tail is None else whole("tail", tail, 0))
         parts = {"stdout": found.stdout, "stderr": found.stderr}
         chosen = parts.values() if stream is None else [parts[stream]]
         return b"".join(chosen).decode("utf-8", "replace")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb import BadEnvironment, Job, JobFailed, NotFound, Queue
+from queuectl_nb import BadEnvironment, BadInput, Job, JobFailed, NotFound, Queue
 from queuectl_nb.model.job import JOB_FIELDS
 from tests.journeys.console import environment
 
@@ -94,6 +94,21 @@ def test_a_check_tells_the_logs_last_lines(queue: Queue, pool: WorkerPool) -> No
         quiet.wait(30, check=True)
     assert loud.wait(30).state == "dead"
     assert queue.enqueue("true").wait(30, check=True).state == "completed"
+
+
+def test_a_log_is_asked_for_in_valid_words(queue: Queue, hands: Hands) -> None:
+    """An unknown stream, or what is no number of an attempt or of lines, is refused with what is valid."""
+    hands.add("a")
+    hands.run("a")
+    job = queue.job("a")
+    with pytest.raises(BadInput, match="stream 'out' is unknown; valid: stdout, stderr"):
+        job.log("out")
+    for wrong in ({"attempt": 0}, {"attempt": "x"}, {"attempt": 1.0}, {"tail": -1}, {"tail": "x"}):
+        with pytest.raises(BadInput, match="must be"):
+            job.log(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(NotFound, match="no attempt 2; attempts: 1"):
+        job.log(attempt=2)
+    assert job.log("stderr", attempt=1, tail=0) == ""
 
 
 def test_jobs_are_awaited_together(queue: Queue, pool: WorkerPool) -> None:

@@ -1,0 +1,70 @@
+"""What Python users hand over where a job or a time is asked for, as ids and seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model import words
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.queue.job import Job
+
+if TYPE_CHECKING:
+    Jobs = str | Job | Iterable[str | Job]
+
+__all__ = ["age", "ids", "patience", "since"]
+
+
+def ids(jobs: Iterable[Jobs]) -> list[str]:
+    """Return the ids of jobs, of ids, and of several of either (a batch, a list, a column of a frame)."""
+    found: list[str] = []
+    for each in jobs:
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, Job):
+            found.append(each.id)
+        elif isinstance(each, Iterable) and not isinstance(each, bytes):
+            found += ids(each)
+        else:
+            msg = f"a job is named by its id, or is itself given; not {words.shown(each)}"
+            raise BadInput(msg)
+    return found
+
+
+def patience(timeout: object) -> float | None:
+    """Return how many seconds to wait (None: as long as it takes); a deadline that has passed leaves none."""
+    if timeout is None:
+        return None
+    value = _plain(timeout)
+    if isinstance(value, int | float) and value < 0:
+        return 0.0
+    return words.seconds("timeout", value)
+
+
+def age(what: str, value: object) -> float:
+    """Return seconds from a number, a timedelta, or a text such as ``7d``."""
+    return words.age(what, value) if isinstance(value, str) else words.seconds(what, _plain(value))
+
+
+def since(what: str, value: object) -> float:
+    """Return epoch seconds from a datetime, an ISO 8601 text or epoch seconds; or from an age (``7d``, a timedelta)."""
+    if isinstance(value, timedelta):
+        return time.time() - value.total_seconds()
+    if isinstance(value, int | float):
+        return words.seconds(what, value, 0, words.LATEST)
+    try:
+        return time.time() - words.age(what, value)
+    except BadInput:
+        if isinstance(value, str) and value[-1:] in "dhms" and value[:1].isdigit() and "-" not in value:
+            raise
+    try:
+        return words.moment(what, value)
+    except BadInput:
+        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {words.shown(value)}"
+        raise BadInput(msg) from None
+
+
+def _plain(value: object) -> object:
+    return value.total_seconds() if isinstance(value, timedelta) else value
