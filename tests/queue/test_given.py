@@ -11,7 +11,7 @@ import pytest
 
 from queuectl_nb import BadInput, NotFound, OutOfTime
 from queuectl_nb.queue import given
-from tests.commands.conftest import Hands
+from tests.commands.hands import Hands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
