@@ -11,6 +11,7 @@ from queuectl_nb.commands.results import Output
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model import words
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.state import AT_REST, State
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -
         msg = f"--follow gives the output as it is written; it does not go with --format {session.format}"
         raise BadInput(msg)
     queue = session.queue()
-    state = queue.store.jobs.get(job_id).state
-    queue.logs.attempt(job_id, number)
+    state, error = _ending(queue, job_id)
+    attempt = queue.logs.attempt(job_id, number)
+    if number is not None:
+        error = None if attempt is None else attempt.error
     streams = chosen or list(STREAMS)
 
     def pieces() -> Iterator[tuple[str, bytes]]:
@@ -49,7 +52,7 @@ def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -
 
     return Output(
         job_id,
-        str(state),
+        state,
         streams,
         pieces,
         data=lambda: _attempt(queue, job_id, number, tail),
@@ -57,7 +60,15 @@ def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -
         frame=not chosen,
         live=follow,
         number=number,
+        error=error,
+        ending=(lambda: _ending(queue, job_id)) if follow else None,
     )
+
+
+def _ending(queue: Queue, job_id: str) -> tuple[str, str | None]:
+    """Return the job's state, and what went wrong where it did not just begin anew."""
+    job = queue.store.jobs.get(job_id)
+    return str(job.state), job.error if job.state in AT_REST or job.state is State.FAILED else None
 
 
 def _saved(queue: Queue, job_id: str, number: int | None, tail: int | None) -> Iterator[tuple[str, bytes]]:

@@ -108,6 +108,10 @@ class Output:
     live: bool
     number: int | None = None
     """The attempt, where one was asked for."""
+    error: str | None = None
+    """Why the job, or the attempt that was asked for, did not end well."""
+    ending: Callable[[], tuple[str, str | None]] | None = None
+    """State and error of the job once the live pieces are all."""
 
 
 @dataclass(frozen=True)

@@ -174,5 +174,10 @@ class Logs:
 
 
 def _last_lines(data: bytes, count: int) -> bytes:
-    """Return the last ``count`` lines of ``data``."""
-    return b"".join(data.splitlines(keepends=True)[-count:]) if count else b""
+    """Return the last ``count`` lines of ``data``; a progress bar, drawn again and again behind a CR, is one line."""
+    at = len(data)
+    for _ in range(count):
+        at = data.rfind(b"\n", 0, max(0, at - 1)) + 1
+        if not at:
+            break
+    return data[at:]

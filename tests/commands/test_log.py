@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.model.outcome import Exited
+from queuectl_nb.model.outcome import Exited, TimedOut
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
@@ -44,6 +44,31 @@ def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], hands: 
     assert f"State: pending\n{RULE}\n\n{frame}\n{RULE}\n" in run("log", "b").stdout
     hands.run("a", **written("", "oh no"))
     assert "--- STDOUT ---\n(empty)\n\n--- STDERR ---\noh no\n\n" in run("log", "a").stdout
+
+
+def test_the_frame_says_why_a_job_did_not_complete(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+    """A time limit leaves no word in the streams; the reason, with the way to raise it, stands below the state."""
+    queue.set("max_retries", 1)
+    hands.add("slow", "bad")
+    hands.run("slow", TimedOut(30))
+    hands.run("bad", Exited(3), **written("", "oh no\n"))
+    limit = "timed out after 30 seconds (raise it with --timeout, or 'queuectl config set timeout')"
+    assert f"State: dead\nError: {limit}\n{RULE}\n\n--- STDOUT ---\n(empty)\n" in run("log", "slow").stdout
+    assert f"State: dead\nError: exit code 3\n{RULE}\n" in run("log", "bad").stdout
+    assert run("log", "bad", "--stderr").out == b"oh no\n"
+    assert run("retry", "bad").exit_code == 0
+    assert f"State: pending\n{RULE}\n" in run("log", "bad").stdout
+    assert f"State: pending\nAttempt: 1\nError: exit code 3\n{RULE}\n" in run("log", "bad", "--attempt", "1").stdout
+
+
+def test_a_bar_is_one_line(run: Callable[..., Ran], hands: Hands) -> None:
+    """``--tail`` counts lines as a terminal shows them: what a progress bar drew behind a CR is part of one."""
+    hands.add("a")
+    bar = b"".join(b"\r%d%%" % done for done in range(100))
+    hands.run("a", **written(b"begin\n" + bar + b"\nend"))
+    assert run("log", "a", "--stdout", "--tail", "1").out == b"end"
+    assert run("log", "a", "--stdout", "--tail", "2").out == bar + b"\nend"
+    assert run("log", "a", "--stdout", "--tail", "9").out == b"begin\n" + bar + b"\nend"
 
 
 def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], hands: Hands) -> None:
@@ -124,7 +149,8 @@ def test_a_log_is_followed_to_the_end(framed: bool, run: Callable[..., Ran], han
     if framed:
         head = f"{RULE}\nLogs for Job: a\n"
         assert ran.stdout.startswith(head)
-        assert ran.stdout.endswith(f"--- STDOUT ---\none\ntwo\n\n{RULE}\n")
+        tail = f"--- STDOUT ---\none\ntwo\n\n--- STDERR ---\n(empty)\n\nState: completed\n{RULE}\n"
+        assert ran.stdout.endswith(tail)
     else:
         assert ran.out == b"one\ntwo\n"
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.forms.colours import Colours
+from queuectl_nb.forms.plain import visible
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output
@@ -100,8 +101,11 @@ def _framed(output: Output, page: _Pipe) -> None:
     page.text(f"State: {output.state}")
     if output.number is not None:
         page.text(f"Attempt: {output.number}")
+    if output.error is not None:
+        page.text(f"Error: {visible(output.error)}")
     page.text(RULE)
     waiting = [] if output.live else list(output.streams)
+    silent = list(output.streams)
     current = None
     for stream, data in output.pieces():
         if stream != current:
@@ -113,14 +117,25 @@ def _framed(output: Output, page: _Pipe) -> None:
             waiting = waiting[1:]
             _heading(page, stream)
             current = stream
+            silent = [each for each in silent if each != stream]
         page.data(stream, data)
     if current is not None:
         page.fresh_line()
-    for stream in waiting:
+    for stream in silent if output.live else waiting:
         _heading(page, stream)
         page.text("(empty)")
     page.text("")
+    if output.ending is not None:
+        _ending(output, page, *output.ending())
     page.text(RULE)
+
+
+def _ending(output: Output, page: _Pipe, state: str, error: str | None) -> None:
+    """Say how the job ended, where that was not said at the beginning."""
+    if state != output.state:
+        page.text(f"State: {state}")
+        if error is not None:
+            page.text(f"Error: {visible(error)}")
 
 
 def _heading(page: _Pipe, stream: str) -> None:
