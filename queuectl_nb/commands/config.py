@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.params import SETTING, Text
+from queuectl_nb.commands.params import SETTING, Text, where_options
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import Noun, verb
@@ -84,5 +84,6 @@ def command() -> None:
     """Show and change the live settings."""
 
 
+where_options(command)
 for each in (list_, get, set_, unset):
     command.add_command(each)

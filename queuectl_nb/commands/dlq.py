@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.params import JobId
+from queuectl_nb.commands.params import JobId, where_options
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.said import Said, removed, said_of
 from queuectl_nb.commands.tree import Noun, verb
@@ -84,5 +84,6 @@ def command() -> None:
     """Look after the dead letter queue."""
 
 
+where_options(command)
 for each in (list_, retry, purge):
     command.add_command(each)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, Text
+from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, Text, where_options
 from queuectl_nb.commands.results import Listing, Running
 from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import Noun, verb
@@ -118,5 +118,6 @@ def command() -> None:
     """Start, stop and list workers."""
 
 
+where_options(command)
 for each in (start, stop, list_):
     command.add_command(each)

@@ -18,6 +18,7 @@ from queuectl_nb.store.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from queuectl_nb.queue import Queue
     from tests.commands.hands import Hands
@@ -215,3 +216,11 @@ def test_db_may_stand_before_and_after_the_verb(words: list[str], run: Callable[
     hands.add("a")
     ran = run(*[word.format(hands.queue.path) for word in words], "--json")
     assert [job["id"] for job in json.loads(ran.stdout)] == ["a"]
+
+
+@pytest.mark.parametrize("noun", ["worker", "dlq", "config"])
+def test_db_may_stand_between_noun_and_verb(noun: str, run: Callable[..., Ran], tmp_path: Path) -> None:
+    """``queuectl worker --db PATH list`` reads that queue, too."""
+    other = tmp_path / "other.db"
+    assert run(noun, "--db", str(other), "list").exit_code == 0
+    assert other.exists()

@@ -56,6 +56,9 @@ def test_errors_keep_their_code_without_stderr(desk: Desk) -> None:
     """Nobody to tell is no reason to succeed."""
     assert shell(desk, "queuectl bogus 2>&-").returncode == 2
     assert shell(desk, "queuectl show nobody >&- 2>&-").returncode == 5
+    if os.path.exists("/dev/full"):  # noqa: PTH110
+        assert shell(desk, "queuectl bogus 2>/dev/full").returncode == 2
+        assert shell(desk, "queuectl show nobody 2>/dev/full").returncode == 5
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(desk: Desk, queue: Queue) -> None:

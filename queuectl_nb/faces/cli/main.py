@@ -118,7 +118,8 @@ def _fail(text: str, code: int) -> int:
     """Write an error as one line, whatever is in it."""
     from queuectl_nb.forms.plain import visible  # noqa: PLC0415
 
-    sys.stderr.write(f"queuectl: {visible(text)}\n")
+    with suppress(OSError):  # nobody to tell is no reason to end otherwise
+        sys.stderr.write(f"queuectl: {visible(text)}\n")
     return code
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.commands.results import Dashboard, Drawn, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
 from queuectl_nb.forms import data, plain
-from queuectl_nb.model.errors import BadEnvironment, BadInput
+from queuectl_nb.model.errors import BadEnvironment, BadInput, OutOfTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -180,8 +180,12 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def _wait(result: Waits, shape: str) -> int:
-    """Carry out a wait with a bar, and end as the jobs did."""
-    if result.notes:
+    """Carry out a wait with a bar, and end as the jobs did.
+
+    A program that gives the wait a limit gets one line at its end; who sits there, or waits for ever, is told at once.
+    """
+    at_once = sys.stderr.isatty() or result.waiting.timeout is None
+    if at_once:
         sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
     if sys.stderr.isatty() and result.waiting.look().left:
         from queuectl_nb.faces.cli.progress import bar  # noqa: PLC0415
@@ -189,7 +193,13 @@ def _wait(result: Waits, shape: str) -> int:
         with bar() as update:
             progress = result.waiting.run(update)
     else:
-        progress = result.waiting.run()
+        try:
+            progress = result.waiting.run()
+        except OutOfTime as over:
+            if at_once or not result.notes:
+                raise
+            msg = f"{over} ({'; '.join(result.notes)})"
+            raise OutOfTime(msg) from None
     if shape == "table":
         sys.stdout.write("".join(f"{line}\n" for line in result.lines(progress)))
     else:
