@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import statistics
 import subprocess
@@ -12,7 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb import Queue
 from queuectl_nb.model.job import JobSpec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JobSpec",
     "Row",
+    "Served",
     "Skipped",
     "build_c",
     "idle_queue",
@@ -32,6 +34,7 @@ __all__ = [
     "options",
     "percentile",
     "scratch",
+    "served",
     "table",
     "until_completed",
     "versus",
@@ -123,6 +126,33 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
                 if pool.alive:
                     pool.stop(now=True)
         queue.close()
+
+
+class Served(NamedTuple):
+    """A web page that is served: the pid of its server, its port on loopback, and its token."""
+
+    pid: int
+    port: int
+    token: str
+
+
+@contextmanager
+def served(path: Path) -> Iterator[Served]:
+    """Serve the web page of the queue at ``path`` from a process of its own."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "queuectl_nb", "--db", str(path), "dashboard", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        found = re.search(r":(\d+)/\?token=(\S+)", server.stdout.readline())
+        assert found
+        yield Served(server.pid, int(found[1]), found[2])
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 def until_completed(queue: Queue, jobs: int) -> None:

@@ -6,7 +6,6 @@ feed could send. The server's largest resident memory is taken meanwhile.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import threading
@@ -28,44 +27,36 @@ WORKERS = 2
 BAR = 0.95
 MEMORY_BAR = 150.0
 MIB = 1024 * 1024
+READERS = Path(__file__).with_name("web_readers.py")
 
 
 @contextmanager
 def watched(queue: Queue, clients: int, largest: list[float]) -> Iterator[None]:
     """Serve ``queue`` to so many slow clients; the server's largest memory in MiB goes into ``largest``."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "queuectl_nb", "--db", str(queue.path), "dashboard", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert server.stdout is not None
-    found = re.search(r":(\d+)/\?token=(\S+)", server.stdout.readline())
-    assert found
-    readers = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("web_readers.py")), found[1], found[2], str(clients)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert readers.stdout is not None
-    assert readers.stdout.readline().strip() == "all connected"
-    process, done = psutil.Process(server.pid), threading.Event()
+    with measure.served(queue.path) as server:
+        readers = subprocess.Popen(
+            [sys.executable, str(READERS), str(server.port), server.token, str(clients)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert readers.stdout is not None
+        assert readers.stdout.readline().strip() == "all connected"
+        process, done = psutil.Process(server.pid), threading.Event()
 
-    def look() -> None:
-        while not done.wait(0.1):
-            largest.append(process.memory_info().rss / MIB)
+        def look() -> None:
+            while not done.wait(0.1):
+                largest.append(process.memory_info().rss / MIB)
 
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield
-        assert readers.poll() is None, "the clients were sent away"
-    finally:
-        done.set()
-        watcher.join()
-        for each in (readers, server):
-            each.terminate()
-            each.wait(20)
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            yield
+            assert readers.poll() is None, "the clients were sent away"
+        finally:
+            done.set()
+            watcher.join()
+            readers.terminate()
+            readers.wait(20)
 
 
 def rate(jobs: int, clients: int, largest: list[float]) -> float:
