@@ -6,9 +6,14 @@ looked when the cell began is taken to look on until it ends, and somebody is ex
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["ANYBODY", "Audience"]
 
@@ -53,6 +58,19 @@ class Audience:
         with self._lock:
             self._views.pop(view, None)
 
+    def follow_cells(self) -> None:
+        """Know from now on when a cell of this process's shell, if it has one, runs."""
+        if shell := _shell():
+            shell.events.register("pre_run_cell", self.cell_begins)
+            shell.events.register("post_run_cell", self.cell_ends)
+            self.cell_begins()  # the one that shows the dashboard
+
+    def forget_cells(self) -> None:
+        """Be told of cells no more."""
+        if shell := _shell():
+            shell.events.unregister("pre_run_cell", self.cell_begins)
+            shell.events.unregister("post_run_cell", self.cell_ends)
+
     def cell_begins(self, *_info: object) -> None:
         """Take the kernel's main thread for busy from now on."""
         self._cell_began = time.monotonic()
@@ -75,3 +93,13 @@ class Audience:
 
     def _looking_at(self, moment: float) -> list[str]:
         return [name for name, view in self._views.items() if view.visible and moment - view.heard < SILENCE]
+
+
+def _shell() -> InteractiveShell | None:
+    """Return the shell of this process."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython  # noqa: PLC0415 - where there is one, it is loaded
+
+    shell: InteractiveShell | None = get_ipython()
+    return shell

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -68,7 +67,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for widget in (self, *_below(self)):
             hear_during_cells(widget)
         self._wire()
-        self._listen_to_cells(listen=True)
+        self.audience.follow_cells()
         _open.add(self)
 
     # ------------------------------------------------------------------ what a feed shows things on
@@ -208,28 +207,13 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     # ------------------------------------------------------------------ its life
 
-    def _listen_to_cells(self, *, listen: bool) -> None:
-        """Know when a cell runs: nothing that pages say may be heard then."""
-        if "IPython" not in sys.modules:
-            return
-        from IPython import get_ipython  # noqa: PLC0415 - where there is one, it is loaded
-
-        shell = get_ipython()
-        if shell is None:
-            return
-        pairs = (("pre_run_cell", self.audience.cell_begins), ("post_run_cell", self.audience.cell_ends))
-        for event, act in pairs:
-            (shell.events.register if listen else shell.events.unregister)(event, act)
-        if listen:
-            self.audience.cell_begins()  # the one that made us
-
     def close(self) -> None:
         """End the dashboard: its thread, and its widgets on every page."""
         if not hasattr(self, "feed"):
             return  # it could not be made
         self.feed.close()
-        with contextlib.suppress(Exception):
-            self._listen_to_cells(listen=False)
+        with contextlib.suppress(Exception):  # ipywidgets closes what is left while the interpreter ends
+            self.audience.forget_cells()
         _open.discard(self)
         for widget in _below(self):
             widget.close()
