@@ -1,7 +1,7 @@
 """Takes the screenshots that the browser tests made into ``docs/images``, as small files: ``python -m docs.images``.
 
 The tests leave them in ``$QUEUECTL_ARTIFACTS``, or ``artifacts/``, under the names that they have in ``docs/images``:
-``pytest tests/browser -k documentation && python -m docs.images``.
+``pytest tests/browser -m pictures && python -m docs.images``.
 """
 
 from __future__ import annotations

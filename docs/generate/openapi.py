@@ -99,7 +99,7 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         "text/event-stream",
         TEXT,
     ),
-    "/api/openapi.json": ("This description", "application/json", {"type": "object"}),
+    "/api/openapi.json": ("The description of this API (OpenAPI 3.1)", "application/json", {"type": "object"}),
     "/metrics": ("The queue's figures for Prometheus", "text/plain", TEXT),
 }
 """Path: what it is, the type and the shape of its body."""

@@ -30,6 +30,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     found.queue.close()
 
 
+@pytest.mark.pictures
 def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: Bench) -> None:
     """A queue with jobs of all states is drawn as a whole, in both themes, with the log of a job that runs."""
     expect.set_options(timeout=PATIENCE)

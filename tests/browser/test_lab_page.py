@@ -62,6 +62,7 @@ def saved_layout(hub: LabServer) -> str:
         return text
 
 
+@pytest.mark.pictures
 def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, bench: Bench, pictures: Path) -> None:
     """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
     complaints: list[str] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,6 +31,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.pictures
 def test_a_job_moves_while_another_cell_runs(notebook: Callable[..., Notebook]) -> None:
     """The bar stands at 45 % during a synchronous cell; after the wait the card says completed; both themes show it."""
     found = notebook(CELLS)

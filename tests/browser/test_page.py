@@ -388,6 +388,7 @@ def _json(text: str) -> str:
     return json.dumps({"html": text, "__proto__": {"polluted": True}})
 
 
+@pytest.mark.pictures
 def test_the_page_as_the_documentation_shows_it(reader: Reader, bench: Bench, pictures: Path) -> None:
     """A queue with jobs of all states is drawn as a whole: tiles, bars, workers, list, and one job beside it."""
     from tests.browser.scenes import busy_queue
