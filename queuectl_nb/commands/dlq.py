@@ -35,7 +35,7 @@ def list_(session: Session) -> Listing:
     wanted = Filter.of(state=State.DEAD)
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
-        return map(job_json, queue.records(Filter.of(state=State.DEAD, limit=limit)))
+        return map(job_json, queue.each(Filter.of(state=State.DEAD, limit=limit)))
 
     return Listing(
         JOB_FIELDS,

@@ -46,7 +46,7 @@ def command(session: Session, /, **options: Any) -> Listing:  # noqa: ANN401 - w
     queue = session.queue()
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
-        return map(job_json, queue.records(wanted if limit is None else replace(wanted, limit=limit)))
+        return map(job_json, queue.each(wanted if limit is None else replace(wanted, limit=limit)))
 
     return Listing(
         JOB_FIELDS,

@@ -18,7 +18,7 @@ from queuectl_nb.store.filesystem import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
 
@@ -209,6 +209,12 @@ class Queue:
     def records(self, wanted: Filter) -> list[JobRecord]:
         """Return the jobs of a filter as records."""
         return self.store.reading.jobs(wanted)
+
+    def each(self, wanted: Filter) -> Iterator[JobRecord]:
+        """Yield the jobs of a filter, a piece at a time: of many each is given as it is when its turn comes."""
+        from queuectl_nb.store.stream import stream  # noqa: PLC0415
+
+        return stream(self.store.db, self.store.reading, wanted)
 
     def worker_list(self) -> list[dict[str, Any]]:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""

@@ -1,0 +1,71 @@
+"""All jobs of a filter a piece at a time: what a list of a million is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from queuectl_nb.model.outcome import Exited
+from queuectl_nb.store import stream as room
+from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.stream import stream
+
+
+@pytest.fixture(autouse=True)
+def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let three jobs be a piece."""
+    monkeypatch.setattr(room, "PIECE", 3)
+
+
+def _several(desk: Any) -> None:
+    """Make ten jobs of two queues, some with a tag, some ended, last changed in an order that is not theirs."""
+    for number in range(10):
+        desk.add(f"j{number}", queue="odd" if number % 2 else "even", tags=["t"] if number > 3 else [])
+    for job_id in ("j0", "j1", "j2"):
+        desk.run(job_id, Exited(int(job_id == "j1")))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"reverse": True},
+        {"state": "pending"},
+        {"state": "completed"},
+        {"queue": "odd"},
+        {"tag": "t", "sort": "id", "reverse": True},
+        {"text": "j1"},
+        {"limit": 2},
+        {"limit": 5},
+        {"limit": 0},
+        {"sort": "state", "limit": 7},
+        {"state": "dead"},
+    ],
+)
+def test_the_pieces_are_the_whole(desk: Any, wanted: dict[str, Any]) -> None:
+    """Piece by piece come the same jobs in the same order as at once."""
+    _several(desk)
+    every = Filter.of(**wanted)
+    assert list(stream(desk.store.db, desk.store.reading, every)) == desk.store.reading.jobs(every)
+
+
+def test_each_job_is_as_it_is_when_its_turn_comes(desk: Any) -> None:
+    """What was removed, or does not fit any more, between two pieces is left out; nothing comes twice."""
+    _several(desk)
+    found = stream(desk.store.db, desk.store.reading, Filter.of(state="pending", sort="id"))
+    ids = [next(found).id]
+    desk.store.jobs.delete(["j7"], desk.now)
+    desk.store.jobs.cancel(["j8"], desk.now)
+    desk.add("j95")
+    ids += [job.id for job in found]
+    assert ids == ["j3", "j4", "j5", "j6", "j9"]
+
+
+def test_nothing_is_held_open_between_pieces(desk: Any) -> None:
+    """While a slow reader takes its time, the connection is in no transaction: the WAL can be written back."""
+    _several(desk)
+    found = stream(desk.store.db, desk.store.reading, Filter.of())
+    next(found)
+    assert not desk.store.db.connection().in_transaction
+    found.close()
