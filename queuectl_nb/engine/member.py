@@ -45,8 +45,11 @@ class Member:
         self._started = 0.0
         self._deaths = 0
 
-    def start(self, config: dict[str, Any], events: Events) -> None:
-        """Start its process, which inherits the lock and the pipe of events, and hears the pool on its stdin."""
+    def start(self, config: dict[str, Any], events: Events) -> int:
+        """Start its process, which inherits the lock and the pipe of events, and hears the pool on its stdin.
+
+        Returns its pid.
+        """
         config = {**config, "name": self.name, "lock": self.lock, "parent": os.getpid()}
         role = "worker"
         if config.get("dask"):
@@ -60,6 +63,7 @@ class Member:
         )
         self._started = time.monotonic()
         events.tell("worker_started", worker=self.name, pid=self.process.pid)
+        return self.process.pid
 
     def tell(self, word: str) -> None:
         """Pass a word (``drain``, ``now``, ``orphaned``) on to it; one that is dead waits for nothing any more."""

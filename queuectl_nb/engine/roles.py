@@ -67,7 +67,7 @@ def run_worker(config: dict[str, Any]) -> int:
             orders=orders,
             events=events,
         )
-        store.workers.running(name, os.getpid(), time.time())
+        store.workers.running({name: os.getpid()}, time.time())
         worker.work()
         store.db.close()
     except QueuectlError as error:
@@ -117,7 +117,7 @@ def run_dispatcher(config: dict[str, Any]) -> int:
             orders=orders,
             events=events,
         )
-        store.workers.running(name, os.getpid(), time.time())
+        store.workers.running({name: os.getpid()}, time.time())
         events.tell("connected", worker=name)
         events.flush()
         dispatcher.work()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.store.connection import Database
 
@@ -63,10 +63,12 @@ class Workers:
             )
         return name
 
-    def running(self, name: str, pid: int, now: float) -> None:
-        """Record that the worker's process runs as ``pid`` from now on."""
+    def running(self, pids: Mapping[str, int], now: float) -> None:
+        """Record that workers run from now on, by name the pids of their processes."""
         with self.db.write() as connection:
-            connection.execute(Q.worker_is_running, {"name": name, "pid": pid, "now": now})
+            connection.executemany(
+                Q.worker_is_running, [{"name": name, "pid": pid, "now": now} for name, pid in pids.items()]
+            )
 
     def remove(self, name: str) -> None:
         """Take the worker off the register."""

@@ -294,7 +294,7 @@ def test_spoilt_setting_is_told_before_anything_is_started(bench: Bench) -> None
 def test_setting_spoilt_under_running_workers_stops_nobody(bench: Bench) -> None:
     """Workers go on with the last good value, and say so."""
     bench.start()
-    bench.pid_of()
+    bench.add("true").wait(timeout=20)  # the worker is awake: it has read its settings
     with bench.queue.store.db.write() as connection:
         connection.execute("INSERT OR REPLACE INTO settings VALUES ('timeout', 'banana')")
     until(lambda: [each for each in bench.told("warning") if "timeout" in each["text"]])

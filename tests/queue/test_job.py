@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from queuectl_nb import BadEnvironment, BadInput, Job, JobFailed, NotFound, Queue
@@ -207,3 +208,11 @@ def test_a_job_is_pickled_copied_compared_and_hashed(queue: Queue) -> None:
         assert (twin, hash(twin), twin.state) == (job, hash(job), "pending")
     assert pickle.loads(pickle.dumps(batch)) == batch  # noqa: S301
     assert job != batch[0]
+
+
+def test_workers_are_known_by_their_pids_once_they_were_started(queue: Queue) -> None:
+    """The pool in hand, each worker's pid is that of a living process, whether or not it is awake already."""
+    with queue.start_workers(3) as pool:
+        pids = [worker["pid"] for worker in pool.workers]
+        assert len({psutil.Process(pid).pid for pid in pids}) == 3
+        assert list(queue.workers()["pid"]) == pids

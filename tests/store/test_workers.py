@@ -100,7 +100,7 @@ def test_a_workers_row(desk: Any) -> None:
     (row,) = workers.rows()
     assert (row.name, row.pid, row.host, row.pool, row.queues) == (name, None, "here", 1, ("x", "y"))
     assert (row.started_at, row.jobs_done, row.stop) == (desk.now, 0, None)
-    workers.running(name, 77, desk.now + 1)
+    workers.running({name: 77}, desk.now + 1)
     assert [(row.pid, row.started_at) for row in workers.rows()] == [(77, desk.now + 1)]
     assert workers.stop_of(name) is None
     workers.ask_to_stop([name, "nobody"], "drain")
