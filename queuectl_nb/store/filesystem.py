@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -150,10 +151,17 @@ def make_private_dir(path: Path, *, parents: bool = False) -> None:
 
 
 def make_private_file(path: Path) -> bool:
-    """Make an empty file with mode 0600 whatever the umask; tell whether it was not there before."""
+    """Make an empty file with mode 0600 whatever the umask; tell whether it was not there before.
+
+    One of 0 bytes that is there gets this mode, too: it becomes a queue now.
+    """
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except FileExistsError:
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            if not found.st_size and found.st_mode & 0o077:
+                path.chmod(0o600)
         return False
     except OSError as error:
         msg = f"cannot make the queue {path}: {error.strerror}"

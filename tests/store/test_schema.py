@@ -56,10 +56,12 @@ def test_the_migrated_schema_is_the_steps_one_after_the_other(template_path: Pat
 
 
 def test_an_empty_file_becomes_a_queue(tmp_path: Path, template_path: Path) -> None:
-    """A file of 0 bytes, as ``touch`` makes it, is a new queue."""
+    """A file of 0 bytes, as ``touch`` makes it, is a new queue, and as private as one."""
     path = tmp_path / "q.db"
     path.touch()
+    path.chmod(0o644)
     store = Store(path)
+    assert path.stat().st_mode & 0o777 == 0o600
     assert store.jobs.db.path == path
     assert _shape(store.db.connection()) == _shape(sqlite3.connect(template_path))
 
