@@ -77,11 +77,13 @@ def test_a_terminal_that_closes_gives_the_job_back(number: int, desk: Desk, tmp_
 
 
 def test_detached_workers_outlive_the_terminal(desk: Desk) -> None:
-    """``--detach`` returns with the workers running; ``worker stop`` ends them and says how many."""
+    """``--detach`` returns with the workers running, their pids known; ``worker stop`` ends them, says how many."""
     said = desk.type("worker", "start", "--count", "2", "--detach")
     assert said.splitlines()[:2] == ["Starting 2 worker(s)...", "2 worker(s) started."]
     try:
-        assert [worker["name"] for worker in desk.data("worker", "list")] == ["worker-1", "worker-2"]
+        workers = desk.data("worker", "list")
+        assert [worker["name"] for worker in workers] == ["worker-1", "worker-2"]
+        assert all(psutil.pid_exists(worker["pid"]) for worker in workers)
         desk.type("enqueue", "--id", "a", "--command", "true")
         desk.type("wait", "a", "--timeout", "30")
         assert desk.type("worker", "stop", "worker-2") == "1 worker(s) stopped.\n"
