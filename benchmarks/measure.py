@@ -119,7 +119,7 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
         with queue.start_workers(workers, on_event=lambda _: None) as pool:
             while sum(1 for each in queue.worker_list() if each["pid"] and each["state"] == "idle") < workers:
                 time.sleep(0.01)
-            time.sleep(0.3)  # the pids are recorded a moment before the first look at the queue
+            time.sleep(1)  # the pids are on the list before the workers are awake
             try:
                 yield queue
             finally:

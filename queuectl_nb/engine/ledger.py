@@ -38,6 +38,8 @@ FRESH = 1.0
 BUSY_PAUSE = 0.2
 FULL_PAUSE = 1.0
 """Seconds until the next turn after one that met a busy file, a full disk."""
+LONG = 3.0
+"""Seconds of a busy file that are worth a word: where many wait for a core, each waits for the others now and then."""
 
 
 class Ledger:
@@ -62,6 +64,8 @@ class Ledger:
         self._version = -1
         self._ask_at = 0.0
         self._again_at = 0.0
+        self._busy_since = 0.0
+        """The monotonic second in which a turn first met a file that is busy still; 0 where the last did not."""
 
     # ------------------------------------------------------------------ what comes in
 
@@ -168,15 +172,15 @@ class Ledger:
                 now=time.time(),
                 rand=random.random(),  # noqa: S311 - jitter
             )
-        except Busy as busy:
-            self._keep(busy, BUSY_PAUSE)
+        except Busy:
+            self._wait_on(began)
             return False
         except BadEnvironment as broken:
             if self.store.db.replaced():
                 raise
-            self._keep(broken, FULL_PAUSE)
+            self._keep(str(broken), FULL_PAUSE)
             return False
-        self._again_at = 0.0
+        self._again_at = self._busy_since = 0.0
         if not self.claimed:
             # what was claimed before this turn is still to be looked at for what changed until now
             self._version = version
@@ -192,9 +196,17 @@ class Ledger:
             self._version = -1  # look once more before sleeping, which also finds out when the next one is due
         return True
 
-    def _keep(self, why: Exception, pause: float) -> None:
+    def _wait_on(self, began: float) -> None:
+        """Put off a turn, begun then, that met a busy file; that is told once it lasts."""
+        self._busy_since = self._busy_since or began
+        if time.monotonic() - self._busy_since < LONG:
+            self.rest(BUSY_PAUSE)
+        else:
+            self._keep(f"the queue is busy: others have held its write lock for over {LONG:g} seconds", BUSY_PAUSE)
+
+    def _keep(self, why: str, pause: float) -> None:
         self.report.warn(f"{why}; keeping {len(self.ended)} result(s) and trying on")
-        self._again_at = time.monotonic() + pause
+        self.rest(pause)
 
     def rest(self, pause: float) -> None:
         """Take no turn for ``pause`` seconds."""

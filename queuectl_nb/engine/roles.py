@@ -6,13 +6,16 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import liveness
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree
-from queuectl_nb.model.errors import BadEnvironment, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from queuectl_nb.engine.orders import Orders
 
 __all__ = ["run_dispatcher", "run_pool", "run_worker"]
 
@@ -67,7 +70,8 @@ def run_worker(config: dict[str, Any]) -> int:
             orders=orders,
             events=events,
         )
-        store.workers.running({name: os.getpid()}, time.time())
+        if not _sign_in(store, name, orders):
+            return 0
         worker.work()
         store.db.close()
     except QueuectlError as error:
@@ -117,7 +121,8 @@ def run_dispatcher(config: dict[str, Any]) -> int:
             orders=orders,
             events=events,
         )
-        store.workers.running({name: os.getpid()}, time.time())
+        if not _sign_in(store, name, orders):
+            return 0
         events.tell("connected", worker=name)
         events.flush()
         dispatcher.work()
@@ -144,3 +149,15 @@ def _open(config: dict[str, Any]) -> Store:
     store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
     store.db.be_patient(WORKER_PATIENCE)
     return store
+
+
+def _sign_in(store: Store, name: str, orders: Orders) -> bool:
+    """Write down that the worker runs, however long others keep the file; False where it was stopped before."""
+    while not orders.stop:
+        try:
+            store.workers.running({name: os.getpid()}, time.time())
+        except Busy:
+            orders.wait(0.0, idle=False)
+        else:
+            return True
+    return False
