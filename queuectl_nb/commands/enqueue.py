@@ -136,9 +136,9 @@ def _when(spec: JobSpec) -> str:
 
 def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Said:
     """Add the jobs of JSON lines; options stand for what a line leaves open."""
-    from queuectl_nb.queue.enqueuing import spec_of  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.queue.enqueuing import spec_of, told_by  # noqa: PLC0415 - help and completion need none of it
 
-    specs = []
+    specs, numbers = [], []
     for number, line in enumerate(_lines(source), 1):
         if not line.strip():
             continue
@@ -147,7 +147,9 @@ def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bo
         except BadInput as refused:
             msg = f"line {number}: {refused}; nothing was enqueued"
             raise BadInput(msg) from None
-    ids = queue.enqueue_specs(specs, if_absent=if_absent)
+        numbers.append(number)
+    with told_by(lambda place: f"line {numbers[place]}", "; nothing was enqueued"):
+        ids = queue.enqueue_specs(specs, if_absent=if_absent)
     return Said([f"{len(ids)} jobs enqueued"], said_of(queue, ids, "").data, lambda: [queue.job(each) for each in ids])
 
 

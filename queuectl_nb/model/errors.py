@@ -15,7 +15,7 @@ The message is one line that names the thing and, where there is a choice, the v
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = [
     "BadEnvironment",
@@ -34,6 +34,13 @@ class QueuectlError(Exception):
     """Base of all errors that queuectl raises on purpose."""
 
     exit_code: ClassVar[int] = 3
+    place: int | None = None
+    """Of several jobs that were given at once, which one is meant, from 0; None where it is not one of them."""
+
+    def at(self, place: int) -> Self:
+        """Return the error, as being about the job at ``place``."""
+        self.place = place
+        return self
 
 
 class JobFailed(QueuectlError):  # noqa: N818 - the contract's name for it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from queuectl_nb.model.words import name, whole
 from queuectl_nb.queue import acting, given
 from queuectl_nb.queue.batch import Batch
 from queuectl_nb.queue.bells import ring, ring_workers
-from queuectl_nb.queue.enqueuing import add, specs_of
+from queuectl_nb.queue.enqueuing import add, specs_of, told_by
 from queuectl_nb.queue.job import Job
 from queuectl_nb.store.filesystem import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
@@ -180,8 +181,10 @@ class Queue:
         """
         from queuectl_nb.queue.batches import is_frame, wishes  # noqa: PLC0415 - one command alone needs no templates
 
-        specs = specs_of(wishes(rows, frame, common), single=isinstance(rows, list) and len(rows) == 1)
-        ids = self.enqueue_specs(specs, if_absent=if_absent)
+        single = isinstance(rows, list) and len(rows) == 1
+        specs = specs_of(wishes(rows, frame, common), single=single)
+        with nullcontext() if single else told_by(lambda place: f"row {place + 1}"):
+            ids = self.enqueue_specs(specs, if_absent=if_absent)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None
             self._recall.remember(template, [spec.command for spec in specs], ids)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.queue import surroundings
 from queuectl_nb.queue.bells import ring
@@ -16,11 +17,11 @@ from queuectl_nb.queue.job import Job
 from queuectl_nb.store.enqueue import enqueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["add", "spec_of", "specs_of"]
+__all__ = ["add", "spec_of", "specs_of", "told_by"]
 
 
 def spec_of(wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
@@ -47,6 +48,18 @@ def specs_of(wishes: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSp
         msg = f"row {len(specs) + 1}: {refused}"
         raise BadInput(msg) from None
     return specs
+
+
+@contextmanager
+def told_by(name: Callable[[int], str], end: str = "") -> Iterator[None]:
+    """Let an error about one of many jobs begin with what ``name`` calls its place, and close with ``end``."""
+    try:
+        yield
+    except (BadInput, NotFound) as refused:
+        if refused.place is None:
+            raise
+        msg = f"{name(refused.place)}: {refused}{end}"
+        raise type(refused)(msg) from None
 
 
 def add(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_first: bool) -> list[str]:

@@ -7,7 +7,7 @@ import sqlite3
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from queuectl_nb.store.bulk import insert
@@ -49,12 +49,19 @@ def enqueue(  # noqa: PLR0913 - all that an enqueue depends on, by name
         An id is taken, or twice in the list.
     NotFound
         ``after`` names a job that is neither in the queue nor earlier in the list.
+
+    Both tell by their ``place`` which of the specs is meant.
     """
     body = json.dumps(kept_env, ensure_ascii=False, sort_keys=True)
     if if_absent:
         with db.write() as connection:
             absent, present = _split(connection, specs)
-            added = iter(_NewJobs(absent, cwd, now).write(connection, body, sure=True) if absent else ())
+            try:
+                added = iter(_NewJobs(absent, cwd, now).write(connection, body, sure=True) if absent else ())
+            except QueuectlError as refused:
+                if refused.place is not None:
+                    refused.at([place for place in range(len(specs)) if place not in present][refused.place])
+                raise
         return [present[place] if place in present else next(added) for place in range(len(specs))]
     new = _NewJobs(specs, cwd, now)  # before the gate: others wait for the writing only
     if None in new.given:
@@ -79,7 +86,7 @@ def _split(connection: sqlite3.Connection, specs: Sequence[JobSpec]) -> tuple[li
             present[place] = spec.id or ""
         else:
             msg = f"job {spec.id} is already in the queue with another command; choose another id"
-            raise BadInput(msg)
+            raise BadInput(msg).at(place)
     return absent, present
 
 
@@ -195,17 +202,17 @@ def _free_names(connection: sqlite3.Connection, given: Sequence[str | None], fir
 def _refuse_twice(given: Sequence[str | None]) -> None:
     """Refuse a list that names two jobs alike."""
     seen: set[str] = set()
-    for name in given:
+    for place, name in enumerate(given):
         if name in seen:
             msg = f"job {name} stands twice in the list; ids are unique"
-            raise BadInput(msg)
+            raise BadInput(msg).at(place)
         if name:
             seen.add(name)
 
 
 def _taken(connection: sqlite3.Connection, ids: Sequence[str], first: int) -> BadInput:
     """Name the id that made the insert fail: what lies before ``first`` was there before."""
-    for job_id in ids:
+    for place, job_id in enumerate(ids):
         if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND seq < ?", (job_id, first)).fetchone():
-            return BadInput(f"job {job_id} is already in the queue; choose another id (or use --if-absent)")
+            return BadInput(f"job {job_id} is already in the queue; choose another id (or use --if-absent)").at(place)
     return BadInput("a job breaks a rule of the queue's schema")

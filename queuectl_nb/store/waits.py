@@ -55,5 +55,5 @@ class Waits:
             return ours, State.CANCELLED if ours in self._doomed else State.BLOCKED
         if other not in self._there:
             msg = f"no job {other} to wait for (after); it must be in the queue, or stand earlier in the same list"
-            raise NotFound(msg)
+            raise NotFound(msg).at(place - min(self.places.values()))
         return self._there[other]

@@ -91,6 +91,26 @@ def test_lines_are_enqueued_together(run: Callable[..., Ran], queue: Queue, tmp_
     assert run("enqueue", "--from", "-", stdin=b"").stdout == "0 jobs enqueued\n"
 
 
+@pytest.mark.parametrize(
+    ("last", "code", "why"),
+    [
+        (b'{"command": "b", "id": "a"}', 2, "line 4: job a stands twice in the list; ids are unique"),
+        (b'{"command": "b", "after": ["z"]}', 5, "line 4: no job z to wait for"),
+        (b'{"command": "b", "id": "there"}', 2, "line 4: job there is already in the queue"),
+    ],
+)
+def test_a_line_that_does_not_fit_the_others_is_named(
+    run: Callable[..., Ran], queue: Queue, last: bytes, code: int, why: str
+) -> None:
+    """Its number is told, blank lines counted, whatever is wrong with it; nothing is enqueued."""
+    queue.enqueue("true", id="there")
+    ran = run("enqueue", "--from", "-", stdin=b'\n{"command": "a", "id": "a"}\n\n' + last + b"\n")
+    assert ran.exit_code == code
+    assert why in ran.stderr
+    assert ran.stderr.rstrip().endswith("nothing was enqueued")
+    assert sum(queue.counts().values()) == 1
+
+
 def test_json_answers(run: Callable[..., Ran]) -> None:
     """``--json`` gives the job as it stands in the queue; with lines, an array."""
     job = json.loads(run("enqueue", "--command", "true", "--json").stdout)

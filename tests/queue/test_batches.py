@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from queuectl_nb.model.errors import BadInput, QueuectlError
+from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 from queuectl_nb.model.state import State
 from queuectl_nb.store.reading import Filter
 
@@ -140,6 +140,38 @@ def test_dicts_are_taken_strictly(queue: Queue, row: dict[str, object], why: str
     with pytest.raises(QueuectlError, match=re.escape(why)):
         queue.enqueue_many([{"command": "a"}, {"command": "b", **row}])
     assert records(queue) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([{"command": "a"}, {"command": "b", "id": "x"}, {"command": "c", "id": "x"}], "row 3: job x stands twice"),
+        ([{"command": "a"}, {"command": "b", "id": "there"}], "row 2: job there is already in the queue"),
+        ([{"command": "a", "id": "y"}, {"command": "b", "after": ["z"]}], "row 2: no job z to wait for"),
+        (pd.DataFrame({"command": ["a", "b"], "id": ["y", "there"]}, index=[7, 8]), "row 2: job there is already"),
+        ([{"command": "b", "id": "there"}], "job there is already"),
+    ],
+    ids=["twice", "taken", "after", "frame", "single"],
+)
+def test_a_row_that_does_not_fit_the_others_or_the_queue_is_named(queue: Queue, rows: Any, why: str) -> None:
+    """What only shows in the file tells its row as well; one row alone needs no number; nothing is enqueued."""
+    queue.enqueue("true", id="there")
+    with pytest.raises((BadInput, NotFound), match=f"^{why}"):
+        queue.enqueue_many(rows)
+    assert [job.id for job in records(queue)] == ["there"]
+
+
+def test_a_row_is_named_beside_jobs_that_are_there(queue: Queue) -> None:
+    """With ``if_absent`` the rows that are there already count, too."""
+    queue.enqueue("true", id="there")
+    there, new = {"command": "true", "id": "there"}, {"command": "true", "id": "new"}
+    with pytest.raises(BadInput, match=r"^row 3: job new stands twice"):
+        queue.enqueue_many([there, new, new], if_absent=True)
+    with pytest.raises(BadInput, match=r"^row 2: job there is already in the queue with another command"):
+        queue.enqueue_many([new, {**there, "command": "false"}], if_absent=True)
+    with pytest.raises(NotFound, match=r"^row 2: no job z"):
+        queue.enqueue_many([there, {**new, "after": "z"}], if_absent=True)
+    assert [job.id for job in records(queue)] == ["there"]
 
 
 # ---------------------------------------------------------------------- templates
