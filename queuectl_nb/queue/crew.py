@@ -12,16 +12,14 @@ from queuectl_nb.model.words import iso_time
 from queuectl_nb.queue.bells import ring_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["meet", "members", "stop"]
+__all__ = ["members", "stop"]
 
 _PACE = 0.05
-"""Seconds between looks at workers that are beginning or ending."""
-_PATIENCE = 10.0
-"""Seconds in which a worker's process should have come up."""
+"""Seconds between looks at workers that are ending."""
 
 
 def members(store: Store) -> list[dict[str, Any]]:
@@ -39,15 +37,6 @@ def members(store: Store) -> list[dict[str, Any]]:
         values = (row.name, row.pid, row.host, state, job_id, iso_time(row.started_at), row.jobs_done)
         found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
     return found
-
-
-def meet(store: Store, names: Collection[str]) -> None:
-    """Wait until each of these workers has told its process's id, or has left, or is taking too long."""
-    deadline = time.monotonic() + _PATIENCE
-    while any(row.pid is None and row.name in names for row in store.workers.rows()):
-        if time.monotonic() > deadline:
-            return
-        time.sleep(_PACE)
 
 
 def stop(store: Store, names: Sequence[str], *, now: bool, timeout: float | None) -> list[str]:

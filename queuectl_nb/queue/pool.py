@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.supervisor import Pool
-from queuectl_nb.queue import crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,13 +42,6 @@ class WorkerPool(Pool):
             on_event=on_event,
         )
         self._queue = queue
-
-    def start(self) -> WorkerPool:
-        """Start the pool. Of a detached one the processes are known by then, to whoever looks for them next."""
-        super().start()
-        if self.detach:
-            crew.meet(self._queue.store, self.names)
-        return self
 
     @property
     def workers(self) -> list[dict[str, Any]]:
