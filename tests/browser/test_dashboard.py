@@ -188,7 +188,7 @@ def test_sorting_filters_and_a_long_way_down(notebook: Callable[..., Notebook], 
     expect(board.chip("all")).to_have_attribute("aria-pressed", "false")
     expect(board.root.locator(".qc-status")).to_have_text("1 job")
     board.chip("all").click()
-    board.begins_with("n00007")
+    board.begins_with("n00007", "n19999")  # the first alone begins the cancelled ones as well
 
     board.table.focus()
     page.page.keyboard.press("End")
