@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from docs.generate.schemas import schemas
-from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, WHOLE
+from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, WHOLE, closed
 from queuectl_nb import __version__
 from queuectl_nb.faces.web.questions import MOST, PAGE
 from queuectl_nb.store.spool import STREAMS
@@ -22,39 +22,38 @@ NULLABLE_TEXT = {"type": ["string", "null"]}
 COUNTS = {"type": "array", "items": COUNT}
 
 
-def _object(**properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
 OWN_SHAPES: Mapping[str, dict[str, Any]] = {
-    "jobs-page": _object(
-        jobs={"type": "array", "items": {"$ref": "job.schema.json"}, "description": "last updated first"},
-        next={**NULLABLE_TEXT, "description": "the cursor of the next page, for after; null on the last"},
+    "jobs-page": closed(
+        {
+            "jobs": {"type": "array", "items": {"$ref": "job.schema.json"}, "description": "last updated first"},
+            "next": {**NULLABLE_TEXT, "description": "the cursor of the next page, for after; null on the last"},
+        }
     ),
-    "log-piece": _object(
-        text={**TEXT, "description": "what follows from the offset; what is no UTF-8 is U+FFFD"},
-        offset={**COUNT, "description": "the byte from which the next piece begins"},
-        end={"type": "boolean", "description": "whether the attempt is over and all of it was delivered"},
+    "log-piece": closed(
+        {
+            "text": {**TEXT, "description": "what follows from the offset; what is no UTF-8 is U+FFFD"},
+            "offset": {**COUNT, "description": "the byte from which the next piece begins"},
+            "end": {"type": "boolean", "description": "whether the attempt is over and all of it was delivered"},
+        }
     ),
-    "overview": _object(
-        stamp={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2, "description": "changes with any write"},
-        at={**SECONDS, "description": "when it was made, in epoch seconds"},
-        counts={"$ref": "status.schema.json#/properties/counts"},
-        paused={"$ref": "status.schema.json#/properties/paused"},
-        workers={"$ref": "status.schema.json#/properties/workers"},
-        throughput=_object(
-            start={**SECONDS, "description": "where the first slice begins, in epoch seconds"},
-            slice_s={**SECONDS, "description": "seconds of a slice"},
-            ok={**COUNTS, "description": "attempts that succeeded, a number a slice"},
-            not_ok={**COUNTS, "description": "attempts that ended otherwise"},
-        ),
+    "overview": closed(
+        {
+            "stamp": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with any write"},
+            "at": {**SECONDS, "description": "when it was made, in epoch seconds"},
+            "counts": {"$ref": "status.schema.json#/properties/counts"},
+            "paused": {"$ref": "status.schema.json#/properties/paused"},
+            "workers": {"$ref": "status.schema.json#/properties/workers"},
+            "throughput": closed(
+                {
+                    "start": {**SECONDS, "description": "where the first slice begins, in epoch seconds"},
+                    "slice_s": {**SECONDS, "description": "seconds of a slice"},
+                    "ok": {**COUNTS, "description": "attempts that succeeded, a number a slice"},
+                    "not_ok": {**COUNTS, "description": "attempts that ended otherwise"},
+                }
+            ),
+        }
     ),
-    "error": _object(error={**TEXT, "description": "one line that names the thing and the valid choices"}),
+    "error": closed({"error": {**TEXT, "description": "one line that names the thing and the valid choices"}}),
 }
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": NAME}
 QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {

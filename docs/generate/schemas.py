@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from docs.generate.shapes import EVENTS, JOB, SHAPES
+from docs.generate.shapes import EVENTS, JOB, SHAPES, closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,12 +49,5 @@ def _headed(name: str, title: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _object(fields: Iterable[Field], description: str | None = None, **first: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an object with exactly these fields."""
     told = {field.name: {**field.schema, "description": field.meaning.replace("`", "")} for field in fields}
-    properties = {**first, **told}
     head = {} if description is None else {"description": description}
-    return {
-        **head,
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {**head, **closed({**first, **told})}

@@ -5,13 +5,16 @@ A row is a field's name, its JSON Schema and its meaning. That the names are tho
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.forms.shapes import WORKER_STATES
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 
-__all__ = ["ATTEMPT", "EVENTS", "JOB", "SHAPES", "SPEC", "STATS", "STATUS", "WORKER", "Field"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ATTEMPT", "EVENTS", "JOB", "SHAPES", "SPEC", "STATS", "STATUS", "WORKER", "Field", "closed"]
 
 
 class Field(NamedTuple):
@@ -30,12 +33,16 @@ SECONDS = {"type": "number", "minimum": 0}
 TIME = {"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"}
 NAMES = {"type": "array", "items": NAME}
 STATE = {"enum": [str(state) for state in State]}
-COUNTS = {
-    "type": "object",
-    "properties": {str(state): COUNT for state in State},
-    "required": [str(state) for state in State],
-    "additionalProperties": False,
-}
+
+
+def closed(properties: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema of an object that has just these properties, each of them."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def null_or(schema: dict[str, Any]) -> dict[str, Any]:
@@ -45,12 +52,8 @@ def null_or(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-QUANTILES = {
-    "type": "object",
-    "properties": {"p50": null_or(SECONDS), "p95": null_or(SECONDS)},
-    "required": ["p50", "p95"],
-    "additionalProperties": False,
-}
+COUNTS = closed({str(state): COUNT for state in State})
+QUANTILES = closed({"p50": null_or(SECONDS), "p95": null_or(SECONDS)})
 
 JOB = (
     Field("id", NAME, "its name"),
