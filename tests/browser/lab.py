@@ -1,21 +1,17 @@
-"""JupyterLab as its user has it: a server with homes of its own, and pages in a real browser."""
+"""JupyterLab as its user has it: a server of its own, and notebooks open in pages of a real browser."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-from urllib.request import urlopen
 
-from tests.engine.bench import until
+from tests.faces.web.jupyter import JupyterProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -29,11 +25,6 @@ FLAGS = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.extension_manager=readonly",
-    "--ServerApp.open_browser=False",
-    "--ServerApp.ip=127.0.0.1",
-    "--ServerApp.port=0",
-    "--ServerApp.allow_root=True",
-    "--ServerApp.terminals_enabled=False",
 )
 READY = (HERE / "ready.js").read_text("utf-8")
 DONE = (HERE / "done.js").read_text("utf-8")
@@ -46,81 +37,26 @@ def find_chromium() -> str | None:
     return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-class LabServer:
-    """A JupyterLab server on a free port of loopback; everything that it writes is below ``home``."""
+class LabServer(JupyterProcess):
+    """A JupyterLab that asks nobody for news; its notebooks' queue is ``queue``."""
 
     def __init__(self, home: Path, *flags: str) -> None:
         """Start it, with more ``flags``, and wait until it answers."""
-        self.root = home / "work"
         self.queue = home / "queue.db"
-        self.token = secrets.token_hex(16)
-        runtime = home / "runtime"
         quiet = home / "settings" / "@jupyterlab" / "apputils-extension"
-        for each in (self.root, runtime, quiet):
-            each.mkdir(parents=True)
+        quiet.mkdir(parents=True)
         (quiet / "notification.jupyterlab-settings").write_text(
             '{"fetchNews": "false", "checkForUpdates": false}', "utf-8"
         )
-        homes = {
-            "HOME": home,
-            "JUPYTER_CONFIG_DIR": home / "config",
-            "JUPYTER_DATA_DIR": home / "data",
-            "JUPYTER_RUNTIME_DIR": runtime,
-            "JUPYTERLAB_SETTINGS_DIR": home / "settings",
-            "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
-            "IPYTHONDIR": home / "ipython",
-            "XDG_DATA_HOME": home / "share",
-            "QUEUECTL_DB": self.queue,
-        }
-        environment = {
-            **os.environ,
-            **{name: str(path) for name, path in homes.items()},
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-        }
-        with (home / "server.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "jupyterlab",
-                    *FLAGS,
-                    f"--IdentityProvider.token={self.token}",
-                    f"--ServerApp.root_dir={self.root}",
-                    *flags,
-                ],
-                env=environment,
-                cwd=self.root,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.log = home / "server.log"
-        try:
-            self.url = until(lambda: self._answers(runtime), 60)
-        except AssertionError:
-            self.close()
-            msg = f"JupyterLab did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}"
-            raise AssertionError(msg) from None
-
-    def _answers(self, runtime: Path) -> str | None:
-        """Return the server's address once it answers there."""
-        assert self.process.poll() is None
-        for info in runtime.glob("jpserver-*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                url = str(json.loads(info.read_text("utf-8"))["url"])
-                with urlopen(f"{url}api?token={self.token}", timeout=5):  # noqa: S310 - our own server
-                    return url
-        return None
-
-    def close(self) -> None:
-        """End it with its kernels."""
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
+        super().__init__(
+            "jupyterlab",
+            home,
+            *FLAGS,
+            *flags,
+            JUPYTERLAB_SETTINGS_DIR=str(home / "settings"),
+            JUPYTERLAB_WORKSPACES_DIR=str(home / "workspaces"),
+            QUEUECTL_DB=str(self.queue),
+        )
 
 
 @dataclass

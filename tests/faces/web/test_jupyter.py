@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import secrets
-import subprocess
-import sys
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 import queuectl_nb
 from queuectl_nb.queue import Queue
-from tests.engine.bench import until
+from tests.faces.web.jupyter import JupyterProcess
 from tests.faces.web.server import Got
 from tests.faces.web.test_door import targets
 
@@ -28,60 +22,14 @@ BASE = "/user/ada%20l/"
 HERE = f"{BASE}queuectl"
 
 
-@dataclass
-class JupyterServer:
-    """A Jupyter server in a process of its own, as a hub starts one; everything that it writes is below ``home``."""
+class JupyterServer(JupyterProcess):
+    """A Jupyter server as a hub starts one, with our extension."""
 
-    home: Path
-
-    def __post_init__(self) -> None:
-        self.token = secrets.token_hex(16)
-        self.root = self.home / "work"
-        self.runtime = self.home / "runtime"
-        for each in (self.root, self.runtime, self.home / "config"):
-            each.mkdir()
-        homes = {
-            "HOME": "home",
-            "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_RUNTIME_DIR": "runtime",
-            "JUPYTER_DATA_DIR": "d",
-        }
+    def __init__(self, home: Path) -> None:
         extensions = '{"queuectl_nb": True}'
-        flags = {
-            "ServerApp.base_url": BASE,
-            "ServerApp.root_dir": str(self.root),
-            "ServerApp.port": "0",
-            "ServerApp.ip": "127.0.0.1",
-            "ServerApp.open_browser": "False",
-            "ServerApp.allow_root": "True",
-            "ServerApp.terminals_enabled": "False",
-            "ServerApp.jpserver_extensions": extensions,
-            "IdentityProvider.token": self.token,
-        }
-        self.log = self.home / "server.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyter_server", *(f"--{name}={value}" for name, value in flags.items())],
-                env={
-                    **{name: value for name, value in os.environ.items() if name != "QUEUECTL_DB"},
-                    **{name: str(self.home / folder) for name, folder in homes.items()},
-                    "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-                },
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.port = until(self._answers, 60)
-
-    def _answers(self) -> int | None:
-        assert self.process.poll() is None, self.log.read_text()
-        for info in self.runtime.glob("jpserver-*.json"):
-            with suppress(OSError, ValueError, KeyError):
-                port = int(json.loads(info.read_text())["port"])
-                http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", f"{BASE}api")
-                return port
-        return None
+        super().__init__(
+            "jupyter_server", home, f"--ServerApp.base_url={BASE}", f"--ServerApp.jpserver_extensions={extensions}"
+        )
 
     def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Got:
         """Send one request; with ``login`` Jupyter's token goes along."""
@@ -96,15 +44,6 @@ class JupyterServer:
             return Got(answer.status, answer.headers, body)
         finally:
             connection.close()
-
-    def close(self) -> None:
-        """End it."""
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
 
 
 @pytest.fixture(scope="module")
