@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from functools import cache
 from html import escape
@@ -10,6 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.forms import modules
 from queuectl_nb.forms.ansi import to_html
 from queuectl_nb.forms.cellsource import cell_source
 from queuectl_nb.forms.plain import cell, visible
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["card", "clock", "job_card", "job_lines", "log_card", "near", "pool_card", "style", "table", "template"]
 
 _HERE = Path(__file__).parent
+_LIVE, _CARD = ".queuectl-ui", ":is(.queuectl, #qc)"
+"""Selectors of what the palette is for; that of cards has the weight of an id, as cards.css says."""
+_COMMENT = re.compile(r"/\*.*?\*/\n*", re.DOTALL)
 _MEBI = 1024 * 1024
 HISTORY = ("attempt", "outcome", "exit", "started", "ran", "memory", "error")
 WORKERS = ("name", "pid", "state", "job_id", "jobs_done")
@@ -37,8 +42,9 @@ def template(name: str) -> Template:
 
 @cache
 def style() -> str:
-    """Return the style sheet that all cards share."""
-    return (_HERE / "static" / "cards.css").read_text("utf-8")
+    """Return the style sheet that each card carries: that of cards behind the palette, which gets their class."""
+    whole = modules.style("palette.css").replace(_LIVE, _CARD) + modules.style("cards.css")
+    return _COMMENT.sub("", whole)
 
 
 def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:

@@ -41,7 +41,7 @@ def front(shared_browser: Browser) -> Iterator[Page]:
     context = shared_browser.new_context(viewport=WINDOW)  # type: ignore[arg-type]
     page = context.new_page()
     page.set_content((HERE / "probe.html").read_text("utf-8"))
-    page.add_style_tag(content=style("theme.css"))
+    page.add_style_tag(content=style("palette.css", "theme.css"))
     page.add_script_tag(content=bundle(HERE / "probe.js"), type="module")
     page.wait_for_function("() => window.front")
     yield page

@@ -13,12 +13,11 @@ import pytest
 from queuectl_nb.faces.notebook.cells import python_command
 from queuectl_nb.forms import cards
 from queuectl_nb.forms.livecards import Live, live_html, live_text, wait_html, wait_text
-from queuectl_nb.forms.modules import style
 from queuectl_nb.forms.progress import Glimpse
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from tests.commands.hands import Hands
-from tests.forms.test_theme import LAB, contrast
+from tests.forms.test_theme import LAB, colours, contrast
 
 if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
@@ -134,27 +133,10 @@ def test_attempts_are_counted_in_words(job: JobRecord, used: int, most: int | No
     assert said in cards.job_card(job._replace(attempts=used, max_retries=most), [])
 
 
-def variables(sheet: str, scheme: str) -> dict[str, str]:
-    """Return a sheet's colours in a scheme, the fallbacks where a theme may give others."""
-    found = {}
-    for name, light, dark in re.findall(r"--(qc-[\w-]+): [^;]*light-dark\((#\w{6}), (#\w{6})\)", style(sheet)):
-        found[name] = light if scheme == "light" else dark
-    return found
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_cards_have_the_themes_colours(scheme: str) -> None:
-    """A card beside the dashboard looks as it does: what both sheets name has the same colour."""
-    ours, themes = variables("cards.css", scheme), variables("theme.css", scheme)
-    both = ours.keys() & themes.keys()
-    assert len(both) > 15
-    assert {name: ours[name] for name in both} == {name: themes[name] for name in both}
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_a_card_says_can_be_read(scheme: str) -> None:
     """Text has a contrast of 4.5 to 1 on each surface below it, bars and edges 3 to 1."""
-    has = variables("cards.css", scheme)
+    has = colours(scheme)
     surfaces = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
     words = ["ink", "dim", "cyan", *(str(state) for state in State if f"qc-{state}" in has)]
     pairs = [(word, has[f"qc-{word}"], paper) for word in words for paper in surfaces]
@@ -168,8 +150,16 @@ def test_what_a_card_says_can_be_read(scheme: str) -> None:
 
 def test_every_state_and_outcome_has_its_look() -> None:
     """A state is told by its word first; colours are there for all that are good, bad or under way."""
-    sheet = style("cards.css")
+    sheet = cards.style()
     plain = {"pending", "blocked"}
     assert {name for name in (*map(str, State), *OUTCOME_NAMES) if f".qc-is-{name}" not in sheet} == plain
     for marker in ("data-jp-theme-light", "data-theme", "data-vscode-theme-kind"):
         assert f"[{marker}" in sheet
+
+
+def test_a_card_stands_alone() -> None:
+    """It has every colour that it uses, and says nothing of how live views look, which may be of another version."""
+    sheet = cards.style()
+    assert set(re.findall(r"var\((--qc-[\w-]+)", sheet)) <= set(re.findall(r"(--qc-[\w-]+):", sheet))
+    assert "queuectl-ui" not in sheet
+    assert "/*" not in sheet

@@ -1,22 +1,25 @@
-"""The colours of the theme: what is read has a contrast of 4.5 to 1, edges and bars of 3 to 1, in both schemes."""
+"""The palette: what is read has a contrast of 4.5 to 1, edges and bars of 3 to 1, in both schemes."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from queuectl_nb.forms.modules import style
+import queuectl_nb
+from queuectl_nb.forms.modules import STATIC, style
 from queuectl_nb.model.state import State
 
+FACES = Path(queuectl_nb.__file__).parent / "faces"
 LAB = {"light": ("#ffffff", "#f3f3f3"), "dark": ("#111111", "#212121")}
 """What JupyterLab's own themes paint below us."""
 
 
 def colours(scheme: str) -> dict[str, str]:
-    """Return the theme's variables in a scheme; JupyterLab's are not there, so that the fallbacks stand."""
+    """Return the palette's colours in a scheme."""
     found = {}
-    for name, value in re.findall(r"--(qc-[\w-]+): ([^;]+);", style("theme.css")):
+    for name, value in re.findall(r"--(qc-[\w-]+): ([^;]+);", style("palette.css")):
         pair = re.search(r"light-dark\((#\w{6}), (#\w{6})\)", value)
         if pair:
             found[name] = pair[1 if scheme == "light" else 2]
@@ -58,3 +61,13 @@ def test_what_is_seen_can_be_seen(scheme: str) -> None:
     surfaces = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
     pairs = [(name, paper) for name in ("focus", "edge", "bar-ok", "bar-bad") for paper in surfaces]
     assert [(name, paper) for name, paper in pairs if contrast(has[f"qc-{name}"], paper) < 3] == []
+
+
+@pytest.mark.parametrize(
+    "sheet", [STATIC / "theme.css", FACES / "web/static/page.css", FACES / "notebook/static/dashboard.css"]
+)
+def test_every_colour_that_is_used_is_in_the_palette(sheet: Path) -> None:
+    """No live view names a colour that nobody gives it."""
+    used = set(re.findall(r"var\((--qc-[\w-]+)", sheet.read_text("utf-8"))) - {"--qc-columns"}  # a table's own
+    assert used
+    assert used <= set(re.findall(r"(--qc-[\w-]+):", style("palette.css")))

@@ -18,7 +18,7 @@ class TablePane(anywidget.AnyWidget):
     """The table of jobs; it also carries the styles of the whole dashboard."""
 
     _esm = bundle(_STATIC / "table_pane.js")
-    _css = style("theme.css") + (_STATIC / "dashboard.css").read_text("utf-8")
+    _css = style("palette.css", "theme.css") + (_STATIC / "dashboard.css").read_text("utf-8")
 
 
 class LogPane(anywidget.AnyWidget):
