@@ -12,25 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.lab import LabServer, Notebook, find_chromium
+from tests.browser.chromium import WINDOW, find_chromium, launched
+from tests.browser.lab import LabServer, Notebook
+from tests.browser.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Page
 
+    from tests.faces.web.server import WebServer
+
 ROOT = Path(__file__).parents[2]
-FLAGS = (
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-)
-WINDOW = {"width": 1180, "height": 980}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,16 +57,15 @@ def pictures() -> Path:
 @pytest.fixture
 def browser(chromium_path: str, tmp_path: Path) -> Iterator[Browser]:
     """Return a browser with a profile of its own, for this test alone."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory(dir=tmp_path) as profile:
-        started = playwright.chromium.launch(
-            executable_path=chromium_path,
-            args=[*FLAGS, f"--crash-dumps-dir={profile}"],
-            env={**os.environ, "HOME": profile, "XDG_CONFIG_HOME": profile, "XDG_CACHE_HOME": profile},
-        )
+    with tempfile.TemporaryDirectory(dir=tmp_path) as profile, launched(chromium_path, profile) as started:
         yield started
-        started.close()
+
+
+@pytest.fixture(scope="module")
+def shared_browser(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Return one browser for all tests of a file; each has a profile of its own in it."""
+    with launched(chromium_path, str(tmp_path_factory.mktemp("browser"))) as started:
+        yield started
 
 
 @pytest.fixture
@@ -98,3 +90,13 @@ def notebook(page: Page, lab: LabServer, pictures: Path) -> Callable[..., Notebo
         return Notebook.open(page, lab, source, pictures, name)
 
     return open_notebook
+
+
+@pytest.fixture
+def reader(shared_browser: Browser, server: WebServer) -> Iterator[Reader]:
+    """Return a reader of the web page; at the end the browser must have had nothing to complain of."""
+    context = shared_browser.new_context(viewport=WINDOW, reduced_motion="reduce")  # type: ignore[arg-type]
+    found = Reader(context, server)
+    yield found
+    context.close()
+    assert found.complaints == []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +27,6 @@ FLAGS = (
 READY = (HERE / "ready.js").read_text("utf-8")
 DONE = (HERE / "done.js").read_text("utf-8")
 ERRORS = (HERE / "errors.js").read_text("utf-8")
-
-
-def find_chromium() -> str | None:
-    """Return the browser: what ``QUEUECTL_CHROMIUM`` names, or Debian's."""
-    named = os.environ.get("QUEUECTL_CHROMIUM")
-    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class LabServer(JupyterProcess):

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from queuectl_nb.forms.modules import bundle, style
 from queuectl_nb.forms.plain import visible
-from tests.browser.conftest import FLAGS, WINDOW
+from tests.browser.chromium import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,15 +24,6 @@ NASTY = (
     "10 %\r50 %\r\x1b[K100 %\nab\b\bAB\n"
     "\x1b[38;5;208mo\x1b[48;2;1;2;3mt\x1b[38:2::9:8:7mz\x1b[m\x90dcs\x9c\u202eend\x1b"
 )
-
-
-@pytest.fixture(scope="module")
-def shared_browser(chromium_path: str) -> Iterator[Browser]:
-    """Return one browser for this module, whose tests each take a page of their own."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium_path, args=[*FLAGS])
-        yield started
-        started.close()
 
 
 @pytest.fixture

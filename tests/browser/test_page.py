@@ -1,107 +1,24 @@
-"""The web page as its reader has it: live, filtered, paged, by keyboard, narrow and dark, and deaf to what jobs say."""
+"""The web page as its reader has it: live, filtered, paged, with logs as they are written, deaf to what jobs say."""
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.model.state import State
-from tests.browser.conftest import FLAGS, WINDOW
-from tests.browser.proxy import PrefixProxy
-from tests.engine.bench import Bench, until
-from tests.faces.web.server import TOKEN, WebServer
+from tests.engine.bench import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
-
     from queuectl_nb.queue import Queue
+    from tests.browser.reader import Reader
+    from tests.engine.bench import Bench
 
-PATIENCE = 30_000
-IDS = """column => [...document.querySelectorAll('#jobs-table .qc-row')]
-    .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).map(row => row.children[column].textContent)"""
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u202egnp.exe"
-
-
-class Reader:
-    """A page with what it complained of."""
-
-    def __init__(self, context: BrowserContext, server: WebServer) -> None:
-        self.page = page = context.new_page()
-        self.server = server
-        self.complaints: list[str] = []
-        page.set_default_timeout(PATIENCE)
-        page.on("console", self.heard)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def heard(self, message: ConsoleMessage) -> None:
-        """Keep what the browser warns of."""
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def open(self, place: str = "") -> Reader:
-        """Log in and wait for the first overview."""
-        self.page.goto(f"http://127.0.0.1:{self.server.port}/?token={TOKEN}")
-        assert TOKEN not in self.page.url
-        if place:
-            self.go(place)
-        self.sees("#live[data-kind=live]")
-        return self
-
-    def go(self, place: str) -> None:
-        """Go to a place, as a bookmark does."""
-        self.page.goto(f"http://127.0.0.1:{self.server.port}/#{place}")
-
-    def sees(self, selector: str, text: str | re.Pattern[str] | None = None) -> Locator:
-        """Wait until something is seen."""
-        found = self.page.locator(selector) if text is None else self.page.locator(selector, has_text=text)
-        found.first.wait_for()
-        return found.first
-
-    def counts(self, state: str, number: int) -> None:
-        """Wait until a tile tells a number."""
-        self.sees(f"#tiles li:has(.qc-is-{state}) .qp-number", re.compile(f"^{number}$"))
-
-    def ids(self, *expected: str) -> None:
-        """Wait until the list shows these jobs, from the top."""
-        column = self.page.locator(".qc-thead .qc-th").all_inner_texts().index("ID")
-        until(lambda: self.page.evaluate(IDS, column)[: len(expected)] == list(expected), 20)
-
-    def shown(self) -> int:
-        """Return how many jobs the list has."""
-        return int(self.page.locator("#jobs-table").get_attribute("aria-rowcount") or 1) - 1
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Return a browser for all tests of this file; each has a profile of its own in it."""
-    from playwright.sync_api import sync_playwright
-
-    profile = str(tmp_path_factory.mktemp("browser"))
-    with sync_playwright() as playwright:
-        homes = {"HOME": profile, "XDG_CONFIG_HOME": profile, "XDG_CACHE_HOME": profile}
-        started = playwright.chromium.launch(
-            executable_path=chromium_path,
-            args=[*FLAGS, f"--crash-dumps-dir={profile}"],
-            env={**os.environ, **homes},
-        )
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def reader(browser: Browser, server: WebServer) -> Iterator[Reader]:
-    """Return a reader; at the end the browser must have had nothing to complain of."""
-    context = browser.new_context(viewport=WINDOW, reduced_motion="reduce")  # type: ignore[arg-type]
-    found = Reader(context, server)
-    yield found
-    context.close()
-    assert found.complaints == []
 
 
 def test_it_is_live(reader: Reader, queue: Queue) -> None:
@@ -217,136 +134,6 @@ def test_each_attempt_has_its_log(reader: Reader, bench: Bench) -> None:
     reader.sees("#stats", re.compile(r"in all\s*3"))
 
 
-def test_a_server_that_comes_back_is_found(reader: Reader, queue: Queue) -> None:
-    """When the server is gone the page says so; once it is back the page is live again by itself, with the news."""
-    reader.open()
-    reader.server.close()
-    reader.sees("#live[data-kind=lost]")
-    queue.enqueue("true", id="meanwhile")
-    reader.server.start()
-    reader.sees("#live[data-kind=live]")
-    reader.counts("pending", 1)
-    reader.ids("meanwhile")
-    reader.complaints.clear()  # of connections refused
-
-
-def test_without_the_feed_it_asks(reader: Reader, queue: Queue) -> None:
-    """Where something on the way refuses the feed, the page asks now and then, and says that it does."""
-    reader.page.route("**/api/events", lambda route: route.fulfill(status=502, body="no"))
-    reader.page.goto(f"http://127.0.0.1:{reader.server.port}/?token={TOKEN}")
-    reader.sees("#live[data-kind=polling]")
-    queue.enqueue("true", id="a")
-    reader.counts("pending", 1)
-    reader.ids("a")
-    reader.page.unroute("**/api/events")
-    reader.sees("#live[data-kind=live]")
-    reader.complaints.clear()  # of the 502
-
-
-def test_it_works_below_a_proxys_prefix(reader: Reader, queue: Queue) -> None:
-    """Behind a proxy that serves it below a prefix the page logs in and is live, and its cookie goes nowhere else."""
-    proxy = PrefixProxy(reader.server.port, "/user/ada/queue/")
-    page = reader.page
-    page.goto(f"{proxy.url}?token={TOKEN}")
-    assert page.url == proxy.url
-    reader.sees("#live[data-kind=live]")
-    queue.enqueue("true", id="a")
-    reader.counts("pending", 1)
-    reader.ids("a")
-    (cookie,) = page.context.cookies()
-    assert cookie["path"].rstrip("/") == "/user/ada/queue"
-    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
-    page.goto("about:blank")
-    proxy.close()
-
-
-def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
-    """When the cookie is gone the page says what to do."""
-    reader.open()
-    reader.page.context.clear_cookies()
-    reader.server.restart()
-    reader.sees("#live[data-kind=login]")
-    reader.sees("#trouble", "queuectl dashboard")
-    reader.complaints.clear()  # of the 403
-
-
-def test_it_is_dark_where_the_reader_is(browser: Browser, server: WebServer, bench: Bench) -> None:
-    """The system's scheme is followed; the button overrules it, and is remembered."""
-    bench.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
-    bench.start()
-    until(lambda: bench.queue.counts()[State.DEAD])
-    context = browser.new_context(viewport=WINDOW, color_scheme="dark", reduced_motion="reduce")  # type: ignore[arg-type]
-    reader = Reader(context, server).open("job=a")
-    page = reader.page
-    reader.sees("#log .qc-fg2", "green")
-
-    def brightness() -> int:
-        return int(page.evaluate("() => Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"))
-
-    assert brightness() < 60
-    page.click("#theme")
-    assert brightness() > 200
-    page.reload()
-    reader.sees("#live[data-kind=live]")
-    assert brightness() > 200
-    page.click("#theme")
-    assert brightness() < 60
-    assert reader.complaints == []
-
-
-def test_it_fits_a_telephone(browser: Browser, server: WebServer, queue: Queue) -> None:
-    """At 360 pixels nothing is wider than the screen, whatever a job is called; a tap opens a job below the list."""
-    queue.enqueue("echo " + "x" * 500, id="i" * 128, tags=["t" * 128], queue="q" * 128, after=[])
-    queue.enqueue("true", id="short")
-    context = browser.new_context(viewport={"width": 360, "height": 780}, has_touch=True, reduced_motion="reduce")
-    reader = Reader(context, server).open()
-    page = reader.page
-    reader.ids("short", "i" * 128)
-
-    def fits() -> bool:
-        return bool(page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"))
-
-    assert fits()
-    page.locator("#jobs-table .qc-row", has_text="iii").tap()
-    reader.sees("#job-title", "iii")
-    reader.sees("#job-facts", "t" * 128)
-    until(lambda: page.evaluate("() => document.getElementById('job').getBoundingClientRect().top < innerHeight / 2"))
-    assert fits()
-    page.tap(".qp-nav a[data-view=stats]")
-    reader.sees("#stats", "peak memory")
-    assert fits()
-    assert reader.complaints == []
-
-
-def test_the_keyboard_is_enough(reader: Reader, bench: Bench) -> None:
-    """The first Tab leads past the top to the list; arrows choose, Enter opens, Escape closes and leads back."""
-    for name in "abc":
-        bench.add(f"echo log of {name}", id=name)
-    bench.start()
-    until(lambda: bench.queue.counts()[State.COMPLETED] == 3)
-    page = reader.open().page
-    reader.sees(".qc-row .qc-is-completed")
-    page.keyboard.press("Tab")
-    assert page.evaluate("() => document.activeElement.id") == "skip"
-    page.keyboard.press("Enter")
-    assert page.evaluate("() => document.activeElement.id") == "jobs-table"
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    reader.sees("#job-title", re.compile("^[abc]$"))
-    page.keyboard.press("Enter")
-    until(lambda: page.evaluate("() => document.activeElement.id") == "job")
-    name = page.inner_text("#job-title")
-    reader.sees("#log .qc-line", f"log of {name}")
-    page.keyboard.press("Escape")
-    page.wait_for_selector("#job", state="hidden")
-    assert page.evaluate("() => document.activeElement.id") == "jobs-table"
-    seen: set[str] = set()
-    for _ in range(40):  # every part can be reached, and none holds the focus
-        page.keyboard.press("Tab")
-        seen.add(page.evaluate("() => document.activeElement.id || document.activeElement.className"))
-    assert {"theme", "qp-tile", "search", "queue", "jobs-table"} <= seen
-
-
 def test_nothing_that_a_job_says_is_markup(reader: Reader, bench: Bench) -> None:
     """Markup, scripts, escapes and marks of direction in commands, logs, errors and results stay text that is seen."""
     bench.queue.enqueue(
@@ -367,14 +154,14 @@ def test_nothing_that_a_job_says_is_markup(reader: Reader, bench: Bench) -> None
     assert "\u202e" not in line
     assert "\x1b" not in line
     assert "link" in line
-    for place in (
-        "job=%3Cimg%20onerror=alert(1)%3E",
-        "state=constructor&q=%3Cscript%3E",
-        "queue=__proto__",
-        "view=x",
-    ):
-        reader.go(place)
-        page.wait_for_timeout(150)
+    reader.go("job=%3Cimg%20onerror=alert(1)%3E")
+    reader.sees("#job-trouble", "<img onerror=alert(1)>")
+    reader.go("state=constructor&q=%3Cscript%3E")
+    reader.sees("#filter-note", "constructor")
+    reader.go("queue=__proto__")
+    reader.sees("#filter-note", "__proto__")
+    reader.go("view=x")
+    reader.ids("x", "constructor")
     reader.go("job=..%2F..%2Fstatus")
     reader.sees("#job-trouble", "no job")
     assert page.locator("main img, main script, main a[href^=javascript]").count() == 0
@@ -383,8 +170,6 @@ def test_nothing_that_a_job_says_is_markup(reader: Reader, bench: Bench) -> None
 
 
 def _json(text: str) -> str:
-    import json
-
     return json.dumps({"html": text, "__proto__": {"polluted": True}})
 
 

@@ -1,0 +1,152 @@
+"""The web page where things are not as usual: no server, feed or login, behind a proxy, dark, narrow, by keyboard."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.state import State
+from tests.browser.chromium import WINDOW
+from tests.browser.proxy import PrefixProxy
+from tests.browser.reader import Reader
+from tests.engine.bench import until
+from tests.faces.web.server import TOKEN
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from queuectl_nb.queue import Queue
+    from tests.engine.bench import Bench
+    from tests.faces.web.server import WebServer
+
+
+def test_a_server_that_comes_back_is_found(reader: Reader, queue: Queue) -> None:
+    """When the server is gone the page says so; once it is back the page is live again by itself, with the news."""
+    reader.open()
+    reader.server.close()
+    reader.sees("#live[data-kind=lost]")
+    queue.enqueue("true", id="meanwhile")
+    reader.server.start()
+    reader.sees("#live[data-kind=live]")
+    reader.counts("pending", 1)
+    reader.ids("meanwhile")
+    reader.complaints.clear()  # of connections refused
+
+
+def test_without_the_feed_it_asks(reader: Reader, queue: Queue) -> None:
+    """Where something on the way refuses the feed, the page asks now and then, and says that it does."""
+    reader.page.route("**/api/events", lambda route: route.fulfill(status=502, body="no"))
+    reader.page.goto(f"http://127.0.0.1:{reader.server.port}/?token={TOKEN}")
+    reader.sees("#live[data-kind=polling]")
+    queue.enqueue("true", id="a")
+    reader.counts("pending", 1)
+    reader.ids("a")
+    reader.page.unroute("**/api/events")
+    reader.sees("#live[data-kind=live]")
+    reader.complaints.clear()  # of the 502
+
+
+def test_it_works_below_a_proxys_prefix(reader: Reader, queue: Queue) -> None:
+    """Behind a proxy that serves it below a prefix the page logs in and is live, and its cookie goes nowhere else."""
+    proxy = PrefixProxy(reader.server.port, "/user/ada/queue/")
+    page = reader.page
+    page.goto(f"{proxy.url}?token={TOKEN}")
+    assert page.url == proxy.url
+    reader.sees("#live[data-kind=live]")
+    queue.enqueue("true", id="a")
+    reader.counts("pending", 1)
+    reader.ids("a")
+    (cookie,) = page.context.cookies()
+    assert cookie["path"].rstrip("/") == "/user/ada/queue"
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    page.goto("about:blank")
+    proxy.close()
+
+
+def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
+    """When the cookie is gone the page says what to do."""
+    reader.open()
+    reader.page.context.clear_cookies()
+    reader.server.restart()
+    reader.sees("#live[data-kind=login]")
+    reader.sees("#trouble", "queuectl dashboard")
+    reader.complaints.clear()  # of the 403
+
+
+def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServer, bench: Bench) -> None:
+    """The system's scheme is followed; the button overrules it, and is remembered."""
+    bench.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
+    bench.start()
+    until(lambda: bench.queue.counts()[State.DEAD])
+    context = shared_browser.new_context(viewport=WINDOW, color_scheme="dark", reduced_motion="reduce")  # type: ignore[arg-type]
+    reader = Reader(context, server).open("job=a")
+    page = reader.page
+    reader.sees("#log .qc-fg2", "green")
+
+    def brightness() -> int:
+        return int(page.evaluate("() => Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"))
+
+    assert brightness() < 60
+    page.click("#theme")
+    assert brightness() > 200
+    page.reload()
+    reader.sees("#live[data-kind=live]")
+    assert brightness() > 200
+    page.click("#theme")
+    assert brightness() < 60
+    assert reader.complaints == []
+
+
+def test_it_fits_a_telephone(shared_browser: Browser, server: WebServer, queue: Queue) -> None:
+    """At 360 pixels nothing is wider than the screen, whatever a job is called; a tap opens a job below the list."""
+    queue.enqueue("echo " + "x" * 500, id="i" * 128, tags=["t" * 128], queue="q" * 128, after=[])
+    queue.enqueue("true", id="short")
+    context = shared_browser.new_context(
+        viewport={"width": 360, "height": 780}, has_touch=True, reduced_motion="reduce"
+    )
+    reader = Reader(context, server).open()
+    page = reader.page
+    reader.ids("short", "i" * 128)
+
+    def fits() -> bool:
+        return bool(page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"))
+
+    assert fits()
+    page.locator("#jobs-table .qc-row", has_text="iii").tap()
+    reader.sees("#job-title", "iii")
+    reader.sees("#job-facts", "t" * 128)
+    until(lambda: page.evaluate("() => document.getElementById('job').getBoundingClientRect().top < innerHeight / 2"))
+    assert fits()
+    page.tap(".qp-nav a[data-view=stats]")
+    reader.sees("#stats", "peak memory")
+    assert fits()
+    assert reader.complaints == []
+
+
+def test_the_keyboard_is_enough(reader: Reader, bench: Bench) -> None:
+    """The first Tab leads past the top to the list; arrows choose, Enter opens, Escape closes and leads back."""
+    for name in "abc":
+        bench.add(f"echo log of {name}", id=name)
+    bench.start()
+    until(lambda: bench.queue.counts()[State.COMPLETED] == 3)
+    page = reader.open().page
+    reader.sees(".qc-row .qc-is-completed")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.id") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.id") == "jobs-table"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    reader.sees("#job-title", re.compile("^[abc]$"))
+    page.keyboard.press("Enter")
+    until(lambda: page.evaluate("() => document.activeElement.id") == "job")
+    name = page.inner_text("#job-title")
+    reader.sees("#log .qc-line", f"log of {name}")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#job", state="hidden")
+    assert page.evaluate("() => document.activeElement.id") == "jobs-table"
+    seen: set[str] = set()
+    for _ in range(40):  # every part can be reached, and none holds the focus
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("() => document.activeElement.id || document.activeElement.className"))
+    assert {"theme", "qp-tile", "search", "queue", "jobs-table"} <= seen
