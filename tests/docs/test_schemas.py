@@ -19,6 +19,7 @@ from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
+from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +81,6 @@ def test_answers_hold_against_the_schemas(bench: Bench, run: Callable[..., Ran])
     bench.add("sleep 600", id="runs", timeout=0)
     bench.start(2)
     bench.queue.wait("good", "broken", "crash", "slow", timeout=60)
-    from tests.engine.bench import until
-
     until(lambda: bench.queue.job("runs").state == "processing")
     for job in answer("list"):
         check(job, "job")

@@ -1,4 +1,4 @@
-"""An IPython shell in this process, with the extension loaded on a fresh queue."""
+"""An IPython shell in this process, with the extension loaded on a fresh queue; a kernel; a dashboard and its page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from queuectl_nb.faces.notebook import audience
+from queuectl_nb.faces.notebook.dashboard import Dashboard
+from tests.engine.bench import until
 from tests.faces.notebook.kernels import Kernel
+from tests.faces.notebook.pages import PATIENT, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from queuectl_nb.queue import Queue
 
 
 @pytest.fixture
@@ -54,3 +60,24 @@ def cell(shell: Any) -> Any:
         return ran.result
 
     return run
+
+
+@pytest.fixture
+def dashboard(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    """Return a dashboard of a queue with three jobs; its pages need not say again and again that they are there."""
+    monkeypatch.setattr(audience, "SILENCE", PATIENT)
+    for each in "abc":
+        queue.enqueue(f"echo {each}", id=each, queue="gpu" if each == "c" else None)
+    found = Dashboard(queue)
+    found.audience._cell_began = None  # no cell runs
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """Return a page that was just loaded, and has its rows."""
+    found = Page(dashboard, monkeypatch)
+    found.open()
+    until(lambda: found.shown() == ["c", "b", "a"])
+    return found

@@ -1,99 +1,23 @@
-"""The dashboard's kernel side: what pages are sent, what their buttons do, and when nobody is sent anything."""
+"""The dashboard's kernel side: what pages are sent and when nobody is sent anything, what is saved, how it ends."""
 
 from __future__ import annotations
 
 import json
 import threading
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 from queuectl_nb.faces.notebook import audience as audience_module
 from queuectl_nb.faces.notebook import feed as feed_module
-from queuectl_nb.faces.notebook.audience import Audience
 from queuectl_nb.faces.notebook.dashboard import Dashboard, close_all
 from tests.engine.bench import until
+from tests.faces.notebook.pages import PATIENT, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
+
     from queuectl_nb.queue import Queue
-
-PATIENT = 1e6
-"""Seconds without end, on any machine."""
-
-
-class Page:
-    """A page that shows a dashboard: it tells what pages tell, and keeps what it is sent."""
-
-    def __init__(self, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, view: str = "page") -> None:
-        self.dashboard = dashboard
-        self.view = view
-        self.told = 0
-        self.table: list[dict[str, Any]] = []
-        self.log: list[dict[str, Any]] = []
-        monkeypatch.setattr(dashboard.table_pane, "send", self.table.append)
-        monkeypatch.setattr(dashboard.log_pane, "send", self.log.append)
-
-    def tell(self, kind: str, **facts: Any) -> None:
-        """Send a message of the table to the kernel."""
-        self.told += 1
-        self.dashboard._from_table(None, {"kind": kind, "view": self.view, "at": self.told, **facts}, [])
-
-    def open(self) -> None:
-        """Load the page."""
-        self.look(anew=True)
-        self.dashboard._from_log(None, {"kind": "hello"}, [])
-
-    def look(self, *, first: int = 0, top: bool = True, visible: bool = True, anew: bool = False) -> None:
-        """Give a sign of life."""
-        self.tell("beat", visible=visible, first=first, count=20, top=top, anew=anew)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the messages with rows for this page."""
-        return [each for each in list(self.table) if each["kind"] == "rows" and each["view"] == self.view]
-
-    def shown(self) -> list[str]:
-        """Return the ids that the page shows, put together as the page does."""
-        has: dict[int, str] = {}
-        for message in self.rows():
-            has |= {row[0]: row[1] for row in message["rows"]}
-        known = [message["keys"] for message in self.rows() if message["keys"] is not None]
-        return [has[key] for key in known[-1]] if known else []
-
-    def said(self) -> list[tuple[str, bool]]:
-        """Return what was said in the line below the table."""
-        return [(each["text"], each["bad"]) for each in list(self.table) if each["kind"] == "said"]
-
-    def choose(self, *ids: str) -> None:
-        """Choose rows, the last one with the keyboard on it."""
-        keys = {row[1]: row[0] for message in self.rows() for row in message["rows"]}
-        chosen = [keys[each] for each in ids]
-        self.tell("select", keys=chosen, active=chosen[-1])
-        until(lambda: self.dashboard._chosen == chosen)
-
-
-@pytest.fixture
-def dashboard(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
-    """Return a dashboard of a queue with three jobs; its pages need not say again and again that they are there."""
-    monkeypatch.setattr(audience_module, "SILENCE", PATIENT)
-    for each in "abc":
-        queue.enqueue(f"echo {each}", id=each, queue="gpu" if each == "c" else None)
-    found = Dashboard(queue)
-    found.audience._cell_began = None  # no cell runs
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def page(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> Page:
-    """Return a page that was just loaded, and has its rows."""
-    found = Page(dashboard, monkeypatch)
-    found.open()
-    until(lambda: found.shown() == ["c", "b", "a"])
-    return found
 
 
 def test_a_page_gets_everything_when_it_is_loaded(page: Page, dashboard: Dashboard) -> None:
@@ -167,119 +91,6 @@ def test_each_page_has_its_own_window(page: Page, dashboard: Dashboard) -> None:
     page.view = "page"
     until(lambda: any(each["view"] == "other" and each["first"] == 2 for each in page.table if each["kind"] == "rows"))
     assert page.shown() == ["c", "b", "a"]
-
-
-def test_filters_and_orders(page: Page, dashboard: Dashboard) -> None:
-    """Chips, search, queue, the list of fields and a click on a header change what is listed."""
-    dashboard.bar.sort.value = "id"
-    until(lambda: page.shown() == ["a", "b", "c"])
-    page.tell("sort", field="id", reverse=True)
-    until(lambda: page.shown() == ["c", "b", "a"])
-    assert page.rows()[-1]["sort"] == {"field": "id", "reverse": True}
-    dashboard.bar.text.value = "ECHO B"
-    until(lambda: page.shown() == ["b"])
-    dashboard.bar.text.value = ""
-    dashboard.bar.queue.value = "gpu"
-    until(lambda: page.shown() == ["c"])
-    dashboard.bar.queue.value = "every queue"
-    dashboard.chips.buttons["dead"].value = True
-    until(lambda: page.shown() == [])
-    assert not dashboard.chips.buttons["all"].value
-    dashboard.chips.buttons["dead"].value = False
-    until(lambda: len(page.shown()) == 3)
-    assert dashboard.chips.buttons["all"].value
-
-
-def test_a_list_that_is_behind_catches_up(
-    page: Page, queue: Queue, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A change that comes while it is too early to sort again is shown later, though nothing more changes."""
-    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 1e9)
-    dashboard.bar.sort.value = "id"
-    until(lambda: page.shown() == ["a", "b", "c"])
-    queue.enqueue("true", id="A")
-    until(lambda: dashboard.feed.jobs.behind)
-    assert page.shown() == ["a", "b", "c"]
-    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 0)
-    until(lambda: page.shown() == ["A", "a", "b", "c"])
-
-
-def test_what_comes_late_is_left_out(page: Page, dashboard: Dashboard) -> None:
-    """A message that waited behind a cell does not undo what its page has said since."""
-    page.choose("a", "b")
-    page.dashboard._from_table(None, {"kind": "select", "view": page.view, "at": 1, "keys": [], "active": None}, [])
-    turned = threading.Event()
-    dashboard.feed.do(turned.set)
-    assert turned.wait(20)
-    assert len(dashboard._chosen) == 2
-    page.tell("select", keys=[], active=None)
-    until(lambda: dashboard._chosen == [])
-    assert dashboard.bar.retry.disabled
-
-
-def test_buttons_act_on_what_is_chosen(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Cancel and retry take the chosen jobs, all or none; a mistake is one line."""
-    assert dashboard.bar.retry.disabled
-    page.choose("a", "b")
-    assert dashboard.bar.cancel.description == "Cancel 2"
-    dashboard.bar.cancel.click()
-    until(lambda: ("2 jobs cancelled.", False) in page.said())
-    dashboard.bar.retry.click()
-    until(lambda: ("2 jobs queued again.", False) in page.said())
-    dashboard.bar.retry.click()
-    until(lambda: page.said()[-1][1])
-    assert "'retry' takes" in page.said()[-1][0]
-    assert [str(queue.job(each).state) for each in "ab"] == ["pending", "pending"]
-
-
-def test_pause_and_resume(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """They are for the queue that is shown, or for all."""
-    dashboard.bar.pause.click()
-    until(lambda: queue.paused() == ["*"])
-    until(lambda: not dashboard.bar.resume.disabled)
-    assert "paused" in dashboard.head.facts.value
-    dashboard.bar.resume.click()
-    until(lambda: queue.paused() == [])
-    until(lambda: "gpu" in dashboard.bar.queue.options)
-    dashboard.bar.queue.value = "gpu"
-    dashboard.bar.pause.click()
-    until(lambda: queue.paused() == ["gpu"])
-    until(lambda: ("Queue gpu is paused.", False) in page.said())
-
-
-def test_workers_come_and_go(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Workers are started and stopped by the buttons, and the log of a job that runs is followed to its end."""
-    page.choose("a")
-    dashboard.workers.count.value = 2
-    dashboard.workers.add.click()
-    until(lambda: "worker-2" in dashboard.workers.which.options, 60)
-    queue.wait(timeout=60)
-    until(lambda: "a\n" in "".join(text for each in page.log for _, text in each["pieces"]))
-    dashboard.workers.which.value = "worker-1"
-    dashboard.workers.stop.click()
-    until(lambda: [each["name"] for each in queue.worker_list()] == ["worker-2"])
-    dashboard.workers.which.value = "all workers"
-    dashboard.workers.stop.click()
-    until(lambda: queue.worker_list() == [])
-    until(lambda: "No workers" in dashboard.workers.list.value)
-
-
-def test_the_form_adds_a_job(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Empty fields are not given; a mistake is said below the form, which keeps what was typed."""
-    fields = dashboard.form.fields
-    fields["command"].value = "true"
-    fields["priority"].value = "x"
-    dashboard.form.send.click()
-    until(lambda: "qc-bad" in dashboard.form.said.value)
-    assert "priority" in dashboard.form.said.value
-    assert fields["command"].value == "true"
-    for name, text in {"priority": "7", "tags": "one, two", "after": "a", "delay": "1.5", "id": "new"}.items():
-        fields[name].value = text
-    dashboard._submitted(None, {"event": "submit"}, [])
-    until(lambda: page.shown()[:1] == ["new"])
-    job = queue.job("new")
-    assert (job.priority, job.tags, job.after) == (7, ("one", "two"), ("a",))
-    until(lambda: fields["command"].value == "")
 
 
 def test_a_long_path_is_short_in_the_title(dashboard: Dashboard, queue: Queue) -> None:
@@ -363,30 +174,6 @@ def test_two_dashboards_on_two_queues(page: Page, tmp_path: Path, monkeypatch: p
     assert page.shown() == ["c", "b", "a"]
     second.dashboard.close()
     other.close()
-
-
-def test_who_looked_when_a_cell_began_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pages cannot be heard during a cell they are taken to look on; where they can, silence means gone."""
-    now = [100.0]
-    monkeypatch.setattr(audience_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    audience = Audience()
-    audience.expect()
-    assert audience.views() == [audience_module.ANYBODY]
-    audience.heard("a", visible=True)
-    audience.cell_begins()
-    now[0] += 3600
-    assert audience.views() == ["a"]
-    audience.cell_ends()
-    assert audience.views() == ["a"]
-    now[0] += audience_module.SILENCE + 1
-    assert audience.views() == []
-    audience.heard("a", visible=True)
-    audience.cell_begins()
-    thread = threading.Thread(target=audience.heard, args=("a",), kwargs={"visible": True})  # another thread hears
-    thread.start()
-    thread.join()
-    now[0] += audience_module.SILENCE + 1
-    assert audience.views() == []
 
 
 def test_the_magic_gives_the_dashboard(cell: Any) -> None:

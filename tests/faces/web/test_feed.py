@@ -119,12 +119,15 @@ def test_silence_is_broken_by_comments(server: WebServer, monkeypatch: pytest.Mo
 def test_one_watcher_for_all_and_none_for_nobody(server: WebServer) -> None:
     """However many listen the queue is looked at once; when all have gone it is not looked at any more."""
     feed = server.site.feed  # type: ignore[union-attr]
-    clients = [Listening(server) for _ in range(5)]
-    for client in clients:
+    clients = [Listening(server)]
+    clients[0].event()
+    watcher = server.on_loop(lambda: feed._task)
+    clients += [Listening(server) for _ in range(4)]
+    for client in clients[1:]:
         client.event()
     assert server.on_loop(lambda: feed.clients) == 5
-    watcher = server.on_loop(lambda: feed._task)
-    assert watcher is not None
+    assert server.on_loop(lambda: feed._task) is watcher
+    assert not watcher.done()
     for client in clients:
         client.close()
     until(lambda: server.on_loop(lambda: feed.clients) == 0)

@@ -56,9 +56,8 @@ def test_every_route_is_described_and_no_other(described: dict[str, Any], server
     assert set(described["paths"]) == set(ROUTES)
     assert {method for path in described["paths"].values() for method in path} == {"get"}
     assert server.ask("/api/openapi.json").json == described
-    for name, schema in described["components"]["schemas"].items():
+    for schema in described["components"]["schemas"].values():
         Draft202012Validator.check_schema(_absolute(schema))
-        assert name
 
 
 @pytest.mark.parametrize("path", ROUTES)
