@@ -49,7 +49,7 @@ def list_(session: Session) -> Listing:
 
 @verb("retry")
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
-@click.option("--all", "everything", is_flag=True, help="Every dead job.")
+@click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
 @click.pass_obj
 def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
     """Queue dead jobs again with a fresh budget.
@@ -62,7 +62,7 @@ def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
 
 @verb("purge")
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
-@click.option("--all", "everything", is_flag=True, help="Every dead job.")
+@click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
 @click.pass_obj
 def purge(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
     """Remove dead jobs for good.
