@@ -70,10 +70,10 @@ class PoolProcess:
         rescued = self.rescuer.rescue_dead()
         for _ in range(self.config["count"]):
             self._register()
+        self.store.db.be_patient(PATIENCE)  # from here on there is somebody to look after
         pids = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
         with contextlib.suppress(QueuectlError):  # each tells it itself when it is awake: who looks may be faster
             self.store.workers.running(pids, time.time())
-        self.store.db.be_patient(PATIENCE)
         self._tell_rescued(rescued)
         self.events.tell("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
