@@ -401,8 +401,8 @@ class Queue:
     # ------------------------------------------------------------------ wait
 
     def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Waiting:
-        """Begin a wait that the caller runs, awaits or shows."""
-        from queuectl_nb.queue.waiting import Waiting  # noqa: PLC0415 - it brings asyncio along
+        """Begin a wait that the caller runs or shows."""
+        from queuectl_nb.queue.waiting import Waiting  # noqa: PLC0415 - who waits
 
         return Waiting(self.store, ids, given.patience(timeout))
 

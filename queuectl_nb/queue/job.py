@@ -167,7 +167,9 @@ class Job:
 
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; gives the job, at rest."""
-        yield from self._queue.waiting([self.id]).run_async().__await__()
+        from queuectl_nb.queue import awaiting  # noqa: PLC0415 - it brings asyncio along
+
+        yield from awaiting.rest(self._queue.store, self.id).__await__()
         return self.refresh()
 
     def __eq__(self, other: object) -> bool:

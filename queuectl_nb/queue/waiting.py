@@ -1,8 +1,7 @@
-"""Waiting for jobs to come to rest: one look at a time, so that it can be slept, awaited or shown as a bar."""
+"""Waiting for jobs to come to rest: one look at a time, so that it can be slept or shown as a bar."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -106,13 +105,6 @@ class Waiting:
             if not progress.left:
                 return
             time.sleep(self._pause(progress, deadline))
-
-    async def run_async(self) -> Progress:
-        """Wait as :meth:`run` does, without blocking the event loop."""
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        while (progress := self.look()).left:  # noqa: ASYNC110 - other processes commit: there is no event to await
-            await asyncio.sleep(self._pause(progress, deadline))
-        return progress
 
     def _pause(self, progress: Progress, deadline: float | None) -> float:
         if deadline is None:
