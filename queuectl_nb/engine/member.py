@@ -42,6 +42,8 @@ class Member:
         """Monotonic seconds before which settling is not tried again."""
         self.goodbye = False
         """Whether it is not replaced once what it held is settled."""
+        self.dismissed = False
+        """Whether it was ended because it had been asked to stop."""
         self._started = 0.0
         self._deaths = 0
 
@@ -88,7 +90,7 @@ class Member:
         self.process = None
         self.settled = False
         self.settle_at = self.restart_at = 0.0
-        self.goodbye = code == 0 or (code == BadEnvironment.exit_code and (gone or not self._deaths))
+        self.goodbye = self.dismissed or code == 0 or (code == BadEnvironment.exit_code and (gone or not self._deaths))
         if not self.goodbye and not stopping:
             pause = self._pause()
             self.restart_at = time.monotonic() + pause

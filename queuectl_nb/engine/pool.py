@@ -252,14 +252,23 @@ class PoolProcess:
             self.store.db.check_identity()
             self.settings = self.store.settings.read()
             self._tell_rescued(self.rescuer.rescue_dead())
-            names = [row.name for row in self.store.workers.rows()]
-            self._tell_rescued(self.rescuer.rescue_frozen(self.watch.frozen(names, now, self.settings.lease, PACE)))
+            rows = self.store.workers.rows()
+            frozen = self.watch.frozen([row.name for row in rows], now, self.settings.lease, PACE)
+            self._tell_rescued(self.rescuer.rescue_frozen(frozen))
+            self._dismiss({row.name for row in rows if row.stop} & set(frozen))
             if self.settings.retention and now >= self.prune_at:
                 self._prune()
         except QueuectlError as error:
             self.events.tell("warning", worker="pool", text=str(error))
             if self.store.db.replaced():
                 self._pass_on("now")
+
+    def _dismiss(self, names: set[str]) -> None:
+        """End those of ours that were asked to stop and cannot hear it: frozen, they hold nothing any more."""
+        for worker in self.workers:
+            if worker.process is not None and worker.name in names:
+                worker.dismissed = True
+                worker.process.kill()
 
     def _prune(self) -> None:
         """Remove some of what is older than ``retention``; soon again while there is more."""

@@ -57,6 +57,23 @@ def test_late_finisher_cannot_overwrite(bench: Bench, tmp_path: Path) -> None:
     assert done.state is State.COMPLETED
 
 
+def test_a_frozen_worker_can_be_stopped(bench: Bench, tmp_path: Path) -> None:
+    """Who asks a worker to stop that does not move any more waits for a lease, not for ever; nobody replaces it."""
+    pids = tmp_path / "pids"
+    bench.queue.set("lease", 2)
+    job = bench.add(f"echo $$ >> {pids}; sleep 60")
+    pool = bench.start()
+    shell = started(pids)
+    worker = bench.pid_of()
+    os.kill(worker, signal.SIGSTOP)
+    assert bench.queue.stop_workers(timeout=30) == ["worker-1"]
+    assert pool.wait(30) == 0
+    assert not alive(worker)
+    assert not alive(shell)
+    assert (job.state, bench.outcomes(job)) == (State.FAILED, ["lost"])
+    assert bench.queue.worker_list() == []
+
+
 def test_freezing_everything_rescues_nothing(bench: Bench, tmp_path: Path) -> None:
     """All processes stopped for longer than the lease and woken again, as by a closed lid: no attempt is lost."""
     pids = tmp_path / "pids"
