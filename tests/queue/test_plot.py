@@ -127,6 +127,13 @@ def test_durations_have_a_row_a_group_and_one_for_the_others(queue: Queue) -> No
     assert [text.get_text().strip() for text in ax.texts] == ["1"] * 5 + ["15"]
 
 
+def test_a_command_is_labelled_as_it_was_written(queue: Queue) -> None:
+    """A dollar makes no formula of a label, and none is painted with a backslash before it."""
+    live_through(queue, [Was("a", NOW - 60, 1.0, command="echo $A $B")])
+    (label,) = drawn(queue.plot.durations()).get_yticklabels()
+    assert label._preprocess_math(label.get_text()) == ("echo $A $B", False)
+
+
 def test_durations_leave_out_what_did_not_end_by_itself(queue: Queue) -> None:
     """Cancelled, lost and returned attempts tell nothing of how long a command takes."""
     past = [Was("w", NOW - 10, NOW - 9, outcome, queue=outcome) for outcome in OUTCOME_NAMES]

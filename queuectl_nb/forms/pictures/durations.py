@@ -45,8 +45,7 @@ def durations(lasting: Lasting, by: str, limit: int, ax: Axes | None) -> Axes:
     for place, (_, chosen) in enumerate(rows):
         _row(ax, place, np.maximum(seconds[chosen], SHORTEST if wide else 0), outcome[chosen], lasting.outcomes)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    labels = [name if by != "command" else canvas.shorten(name) for name, _ in rows]
-    ax.set_yticks(range(len(rows)), [canvas.shorten(each) for each in labels], fontsize="small", family="monospace")
+    ax.set_yticks(range(len(rows)), [canvas.shorten(name) for name, _ in rows], fontsize="small", family="monospace")
     canvas.tidy(ax, title, "box: middle half, whiskers: 5 to 95 %" if any(len(each) >= BOX for _, each in rows) else "")
     canvas.legend(ax, lasting.outcomes, aside=0.16 + 0.07 * len(f"{max(len(each) for _, each in rows):,}"))
     for place, (_, chosen) in enumerate(rows):
