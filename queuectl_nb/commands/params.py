@@ -128,10 +128,14 @@ class Path(StringParamType):
         return [CompletionItem(incomplete, type=self.kind)]
 
 
-def _keys(_queue: Queue) -> Iterable[str]:
-    from queuectl_nb.model.settings import SETTINGS  # noqa: PLC0415 - only for completion
+class SettingKey(Text):
+    """A setting's key; what it means is found out by whoever takes it."""
 
-    return SETTINGS
+    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same on every queue
+        """Return all keys."""
+        from queuectl_nb.model.settings import SETTINGS  # noqa: PLC0415 - only for completion
+
+        return SETTINGS
 
 
 JOB = JobId()
@@ -140,7 +144,7 @@ SORT_FIELD = OneOf("sort field", JOB_FIELDS)
 QUEUE = FromQueue(lambda queue: queue.store.reading.queues())
 TAG = Text()
 WORKER = FromQueue(lambda queue: [row.name for row in queue.store.workers.rows()])
-SETTING = FromQueue(_keys)
+SETTING = SettingKey()
 FILE = Path("file")
 DIRECTORY = Path("dir")
 

@@ -210,9 +210,10 @@ def test_only_fitting_jobs_complete(offered: Callable[..., list[str]], hands: Ha
 
 
 def test_completion_makes_no_queue(offered: Callable[..., list[str]], tmp_path: Path) -> None:
-    """Tab on a queue that is not there, or is none, offers nothing and leaves no trace."""
+    """Tab on a queue that is not there, or is none, offers nothing that only a queue knows, and leaves no trace."""
     nowhere = tmp_path / "new" / "queue.db"
     assert offered("--db", str(nowhere), "show", "") == []
+    assert offered("--db", str(nowhere), "config", "get", "backoff_b") == ["backoff_base"]
     assert not nowhere.parent.exists()
     other = tmp_path / "text"
     other.write_text("this is no queue, only a text of some length\n" * 9)
