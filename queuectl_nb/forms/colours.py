@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-__all__ = ["Colours"]
+__all__ = ["RESET", "Colours"]
 
 LONGEST = 4096
 """Characters of an unfinished escape sequence that are held back for its end."""
@@ -25,6 +25,7 @@ _UNFINISHED = re.compile(
     "|(?:\x1b[P\\]X^_]|[\x90\x9d\x98\x9e\x9f])[^\x07\x1b\x9c]*\x1b?)\\Z"
 )
 RESET = "\x1b[0m"
+"""The terminal's own colours again."""
 
 
 class Colours:

@@ -114,6 +114,15 @@ def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], ha
     assert "\x1b[0m" in shown
 
 
+@pytest.mark.parametrize("left_open", ["0", "m", "[0", "\x1b[31mred"])
+def test_a_line_that_a_job_left_open_is_ended(left_open: str, run: Callable[..., Ran], hands: Hands) -> None:
+    """On a terminal the next heading stands where it does in a pipe, whatever the last characters are."""
+    hands.add("a")
+    hands.run("a", **written(left_open))
+    shown = run("log", "a", terminal=True).stdout.replace("\x1b[0m", "")
+    assert f"{left_open}\n\n--- STDERR ---\n" in shown
+
+
 def test_no_color_takes_the_colours_too(run: Callable[..., Ran], hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NO_COLOR a terminal gets plain text."""
     monkeypatch.setenv("NO_COLOR", "1")

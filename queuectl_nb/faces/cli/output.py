@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.forms.colours import Colours
+from queuectl_nb.forms.colours import RESET, Colours
 from queuectl_nb.forms.plain import visible
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class _Terminal(_Pipe):
         if text:
             sys.stdout.write(text)
             sys.stdout.flush()
-            self.at_start = text.endswith("\n") if text.strip("\x1b[0m") else self.at_start
+            # the end of the colours moves nothing
+            self.at_start = text.endswith("\n") if text != RESET else self.at_start
 
 
 def _framed(output: Output, page: _Pipe) -> None:
