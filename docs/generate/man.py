@@ -22,7 +22,6 @@ __all__ = ["page"]
 COMMON = {"--help", "--db", "--format", "--json"}
 """Options that are told once for all commands."""
 HEADS = (".SH", ".SS")
-TWO = 2
 PLAIN = {"meaning", "valid", "what it is", ""}
 """Titles of a last column that say nothing."""
 
@@ -128,8 +127,9 @@ def _table(tokens: Sequence[Token]) -> Iterator[str]:
             row.append(token)
         elif token.type == "tr_close" and not titles:
             titles = [_plain(cell) for cell in row]
-            if len(titles) == TWO and titles[-1] not in PLAIN:
-                yield from (".TP", f"\\fI{_escaped(titles[0])}\\fR", f"\\fI{_escaped(titles[-1])}\\fR")
+            first, *others = titles
+            if len(others) == 1 and others[0] not in PLAIN:
+                yield from (".TP", f"\\fI{_escaped(first)}\\fR", f"\\fI{_escaped(others[0])}\\fR")
         elif token.type == "tr_close":
             yield from (".TP", _inline(row[0]))
             yield _told(titles[1:], row[1:])

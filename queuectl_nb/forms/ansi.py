@@ -25,6 +25,11 @@ class _Style:
         self.fore: int | None = None
         self.back: int | None = None
 
+    def clear(self) -> None:
+        """Go back to plain text."""
+        self.marks.clear()
+        self.fore = self.back = None
+
     def take(self, numbers: list[int]) -> None:
         """Follow one sequence."""
         place = 0
@@ -48,7 +53,7 @@ class _Style:
     def _simple(self, number: int) -> None:
         tens, unit = divmod(number, 10)
         if number == 0:
-            self.__init__()  # type: ignore[misc]
+            self.clear()
         elif number in _NAMES:
             self.marks.add(number)
         elif number in _ENDS:

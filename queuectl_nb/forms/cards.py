@@ -56,11 +56,11 @@ def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "")
     body = [moving] if moving else []
     carried = cell_source(job.command)
     facts += [f"Python cell {carried.values}".rstrip()] if carried else []
-    body.append(_pre("command", visible_lines(carried.source if carried else job.command)))
+    body.append(_pre("command", _visible_lines(carried.source if carried else job.command)))
     if job.error:
-        body.append(_pre("error", visible_lines(job.error)))
+        body.append(_pre("error", _visible_lines(job.error)))
     if job.result is not None:
-        body.append(_pre("result", visible_lines(json.dumps(job.result, indent=1, ensure_ascii=False))))
+        body.append(_pre("result", _visible_lines(json.dumps(job.result, indent=1, ensure_ascii=False))))
     if history:
         body.append(table(HISTORY, [_attempt(attempt) for attempt in history], state=1))
     return card(f"Job {job.id}", str(job.state), facts, body)
@@ -132,7 +132,7 @@ def _pre(kind: str, text: str) -> str:
     return template("pre").substitute(kind=kind, text=escape(text))
 
 
-def visible_lines(text: str) -> str:
+def _visible_lines(text: str) -> str:
     """Return text in which only newlines and tabs keep their meaning."""
     return "\n".join("\t".join(visible(part) for part in line.split("\t")) for line in text.split("\n"))
 
