@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from queuectl_nb.queue.logs import Logs
     from queuectl_nb.queue.plot import Plot
     from queuectl_nb.queue.pool import WorkerPool
+    from queuectl_nb.queue.questions import Questions
     from queuectl_nb.queue.recall import Recall
     from queuectl_nb.queue.waiting import Progress, Waiting
     from queuectl_nb.store.reading import Filter
@@ -242,14 +243,19 @@ class Queue:
 
         return Logs(self.store)
 
-    @cached_property
+    @property
     def db(self) -> sqlite_utils.Database:
-        """The file as a ``sqlite_utils.Database`` on a connection of its own, for your own questions."""
-        import sqlite3  # noqa: PLC0415
+        """The file as a ``sqlite_utils.Database`` on a connection of its own, for your own questions.
 
-        import sqlite_utils  # noqa: PLC0415 - half a second
+        Each thread, and each process after a fork, gets one of its own.
+        """
+        return self._questions.database()
 
-        return sqlite_utils.Database(sqlite3.connect(self.path, isolation_level=None, timeout=self.store.db.patience))
+    @cached_property
+    def _questions(self) -> Questions:
+        from queuectl_nb.queue.questions import Questions  # noqa: PLC0415 - sqlite_utils takes half a second
+
+        return Questions(self.store)
 
     # ------------------------------------------------------------------ frames
 
@@ -518,7 +524,9 @@ class Queue:
         return crew.stop(self.store, names, now=now, timeout=given.patience(timeout))
 
     def close(self) -> None:
-        """Close this thread's connection; the queue opens again at its next use."""
+        """Close this thread's connections; the queue opens again at its next use."""
+        if "_questions" in vars(self):
+            self._questions.close()
         self.store.db.close()
 
 

@@ -1,0 +1,63 @@
+"""``Queue.db``: the file for a user's own questions, from any thread and through a fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb import BadEnvironment
+
+if TYPE_CHECKING:
+    from queuectl_nb import Queue
+
+
+def test_each_thread_asks_by_a_connection_of_its_own(queue: Queue) -> None:
+    """What one thread has opened serves that thread; another gets its own; after a close it is opened again."""
+    queue.enqueue("true", id="a")
+    found: list[object] = []
+
+    def ask() -> None:
+        found.append(queue.db["job_view"].count)
+        found.append(queue.db)
+        queue.close()
+
+    assert queue.db is queue.db
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(20)
+    assert found[0] == 1
+    assert found[1] is not queue.db
+    queue.close()
+    assert [row["id"] for row in queue.db.query("SELECT id FROM job_view")] == ["a"]
+
+
+def _ask(queue: Queue, answers: multiprocessing.Queue[int]) -> None:
+    answers.put(queue.db["job_view"].count)
+    queue.close()
+    answers.put(queue.db["job_view"].count)
+
+
+def test_a_forked_child_asks_by_a_connection_of_its_own(queue: Queue) -> None:
+    """The parent's connection is neither used nor closed by the child."""
+    queue.enqueue("true")
+    mine = queue.db
+    assert mine["job_view"].count == 1
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_ask, args=(queue, answers))
+    child.start()
+    assert [answers.get(timeout=60), answers.get(timeout=60)] == [1, 1]
+    child.join(60)
+    queue.enqueue("true")
+    assert (queue.db, mine["job_view"].count) == (mine, 2)
+
+
+def test_a_queue_that_is_gone_is_not_made_anew(queue: Queue) -> None:
+    """A question about a removed file is told so, and leaves no empty file behind."""
+    queue.path.unlink()
+    with pytest.raises(BadEnvironment):
+        _ = queue.db
+    assert not queue.path.exists()
