@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Unicode
 
 from queuectl_nb.commands.session import Session
@@ -60,8 +60,9 @@ class QueuectlMagics(Magics):
         return {} if self.shell is None else self.shell.user_ns
 
     @no_var_expand
+    @needs_local_scope
     @line_cell_magic
-    def queuectl(self, line: str, cell: str | None = None) -> object:
+    def queuectl(self, line: str, cell: str | None = None, local_ns: Mapping[str, object] | None = None) -> object:
         """Run a queuectl command: `%queuectl --help` lists them.
 
         `%queuectl enqueue --command "python train.py"`, `%queuectl worker start --count 2`, `%queuectl wait`,
@@ -70,7 +71,8 @@ class QueuectlMagics(Magics):
         """
         with one_line_errors():
             given = read(line)
-            words = words_of(given, cell, self.namespace)
+            # in a function its own variables go before the notebook's
+            words = words_of(given, cell, {**self.namespace, **local_ns} if local_ns else self.namespace)
             verb = verb_of(words)
             session = self.session(words)
             try:

@@ -110,6 +110,16 @@ def test_variables_fill_what_is_named(cell: Cell, shell: Any) -> None:
     assert cell("%queuectl enqueue --var ident --id {ident} --command true").id == "a-1"
 
 
+def test_variables_of_a_function_fill_its_lines(cell: Cell, shell: Any) -> None:
+    """In a function --var means the function's variable where it has one, else the notebook's."""
+    shell.user_ns.update(name="outer", flag="-x")
+    lines = (
+        "def f(name):\n    job = %queuectl enqueue --var name --var flag --command 'echo {flag} {name}'\n    return job"
+    )
+    assert cell(f"{lines}\nf('inner')").command == "echo -x inner"
+    assert cell("%queuectl enqueue --var name --command 'echo {name}'").command == "echo outer"
+
+
 @pytest.mark.parametrize(
     ("source", "part"),
     [
