@@ -76,14 +76,12 @@ def _saved(queue: Queue, job_id: str, number: int | None, tail: int | None) -> I
     attempt = queue.logs.attempt(job_id, number)
     if attempt is None:
         return
-    if tail is not None:
-        log = queue.logs.read(job_id, attempt.number, tail)
-        yield "stdout", log.stdout
-        yield "stderr", log.stderr
-        return
     for stream in STREAMS:
-        for piece in queue.logs.pieces(attempt, stream):
-            yield stream, piece
+        if tail is None:
+            for piece in queue.logs.pieces(attempt, stream):
+                yield stream, piece
+        elif queue.logs.size(attempt, stream):
+            yield stream, queue.logs.last_lines(attempt, stream, tail)[0]
 
 
 def _attempt(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:

@@ -72,10 +72,30 @@ class Logs:
         job = self.store.jobs.get(job_id)
         if attempt is None:
             return Log(job, None, b"", b"")
-        streams = {stream: b"".join(self.pieces(attempt, stream)) for stream in STREAMS}
         if tail is not None:
-            streams = {stream: _last_lines(data, tail) for stream, data in streams.items()}
+            streams = {stream: self.last_lines(attempt, stream, tail)[0] for stream in STREAMS}
+        else:
+            streams = {stream: b"".join(self.pieces(attempt, stream)) for stream in STREAMS}
         return Log(job, attempt.number, **streams)
+
+    def last_lines(self, attempt: AttemptRecord, stream: str, count: int) -> tuple[bytes, int]:
+        """Return the last ``count`` lines of what there is of a stream, and the offset behind them.
+
+        Only the end of a long stream is read: as much as these lines take.
+        """
+        window, size = PIECE, self.size(attempt, stream)
+        while True:
+            start = offset = max(0, size - window)
+            data = bytearray()
+            while offset < size:
+                piece = self.piece(attempt, stream, offset, size - offset)
+                data += piece.data
+                offset = piece.next
+                if piece.end or not piece.data:
+                    break
+            if not start or data.count(b"\n") > count:
+                return _last_lines(bytes(data), count), offset
+            window *= 4
 
     def pieces(self, attempt: AttemptRecord, stream: str) -> Iterator[bytes]:
         """Yield a stream piece by piece, so that a large one is never held whole."""
@@ -147,9 +167,8 @@ class Logs:
     def _follow_attempt(self, attempt: AttemptRecord, tail: int | None) -> Iterator[tuple[str, bytes]]:
         offsets = dict.fromkeys(STREAMS, 0)
         for stream in STREAMS if tail is not None else ():
-            there = b"".join(self.pieces(attempt, stream))
-            offsets[stream] = len(there)
-            if last := _last_lines(there, tail or 0):
+            last, offsets[stream] = self.last_lines(attempt, stream, tail or 0)
+            if last:
                 yield stream, last
         open_streams = set(STREAMS)
         while open_streams:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.outcome import Exited, TimedOut
+from queuectl_nb.store.spool import Spool
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
@@ -71,6 +72,37 @@ def test_a_bar_is_one_line(run: Callable[..., Ran], hands: Hands) -> None:
     assert run("log", "a", "--stdout", "--tail", "9").out == b"begin\n" + bar + b"\nend"
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_of_a_long_stream_the_end_is_read(
+    live: bool,  # noqa: FBT001
+    run: Callable[..., Ran],
+    hands: Hands,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``--tail`` of a stream in the spool reads what its lines take, however long the stream, and is exact."""
+    hands.add("a")
+    lease = hands.claim("a")
+    lines = b"".join(b"line %d\n" % number for number in range(400_000)) + b"x" * 600_000 + b"\nend\n"
+    queue.store.spool.path(lease.token, "stdout").write_bytes(lines)
+    if not live:
+        end(hands, lease)
+    taken: list[int] = []
+    piece = Spool.piece
+
+    def counted(spool: Spool, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
+        found = piece(spool, token, stream, offset, count)
+        taken.append(0 if found is None else len(found[1]))
+        return found
+
+    monkeypatch.setattr(Spool, "piece", counted)
+    for count, most in ((0, 300_000), (1, 300_000), (2, 1_500_000), (5, 1_500_000), (399_999, 10**8), (10**9, 10**8)):
+        taken.clear()
+        kept = lines.split(b"\n")[-count - 1 :] if count else [b""]
+        assert run("log", "a", "--stdout", "--tail", str(count)).out == b"\n".join(kept)
+        assert sum(taken) < most
+
+
 def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], hands: Hands) -> None:
     """In a pipe, ``--stdout`` gives the bytes and nothing else."""
     hands.add("a")
@@ -91,6 +123,7 @@ def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], hands: Hands, qu
     assert run("log", "a", "--stdout", "--attempt", "1").out == b"1\n2\n3\n"
     assert run("log", "a", "--stdout", "--stderr", "--attempt", "1", "--tail", "1").out == b"3\ny\n"
     assert run("log", "a", "--stdout", "--tail", "0").out == b""
+    assert "--- STDOUT ---\nsecond\n\n--- STDERR ---\n(empty)\n" in run("log", "a", "--tail", "1").stdout
     assert "\nAttempt: 1\n" in run("log", "a", "--attempt", "1").stdout
 
 
