@@ -225,7 +225,7 @@ class Dispatcher:
             usage=usage,
         )
         ending = ending._replace(host=errand.host, note=ending.note or errand.note)
-        if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
+        if spooled or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
             trim(errand.paths.values(), self.duty.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
         self.ledger.note(errand.lease, errand.outcome, ending, spooled if has_files else None)

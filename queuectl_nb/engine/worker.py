@@ -146,8 +146,8 @@ class Worker:
             pid=run.pid,
             usage=None if over.exit is None else over.exit.usage,
         )
-        if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
-            run.settle_in()
+        if spooled or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
+            run.settle_in()  # what neither the database nor the journal holds stays in a file of its own
             trim(run.paths.values(), self.duty.settings.spool_limit)
         has_files = run.named or ending.result is not None or ending.note is not None
         self.ledger.note(run.lease, over.outcome, ending, spooled if has_files else None)

@@ -160,6 +160,21 @@ def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(bench: Bench)
     assert len(job.log("stdout")) == 20000 * 11 + 4
 
 
+def test_a_low_limit_loses_nothing_of_short_jobs(bench: Bench) -> None:
+    """What the database does not keep is whole in the spool, however short the job and its output are."""
+    bench.queue.set("output_limit", 100)
+    jobs = bench.queue.enqueue_many([{"command": f"seq 1 {number}"} for number in (10, 200, 3000)] * 3)
+    bench.start()
+    bench.queue.wait(timeout=30)
+    for job, number in zip(jobs, (10, 200, 3000) * 3, strict=True):
+        assert job.log("stdout") == "".join(f"{line}\n" for line in range(1, number + 1))
+        assert bench.queue.logs.read(job.id, tail=1).stdout == f"{number}\n".encode()
+        kept = job.history[0].stdout
+        assert isinstance(kept, str)
+        assert ("bytes not kept here" in kept) is (number > 10)
+    assert len(bench.queue.store.spool.tokens()) == 6
+
+
 def test_output_that_is_no_text_comes_back_as_it_was(bench: Bench) -> None:
     """NUL, invalid UTF-8 and escapes are kept byte by byte."""
     raw = bytes(range(256))
