@@ -385,7 +385,10 @@ class Queue:
         """
         ids = given.ids(jobs)
         acting.cancel(self.store, ids)
-        return [self.store.jobs.get(job_id) for job_id in ids]
+        from queuectl_nb.store.reading import Filter  # noqa: PLC0415
+
+        found = {job.id: job for job in self.records(Filter(ids=tuple(ids)))}
+        return [found[job_id] for job_id in ids if job_id in found]
 
     def delete(self, *jobs: Jobs) -> None:
         """Remove jobs that no worker holds, with their history."""

@@ -53,8 +53,10 @@ class Waiting:
         self._since = store.reading.revision()[0]
         self._seen: tuple[int, int] | None = None
         self._progress: Progress | None = None
+        states = store.reading.states_of(self.ids or ())
         for job_id in self.ids or ():
-            store.jobs.get(job_id)
+            if job_id not in states:
+                store.jobs.get(job_id)  # raises
 
     def look(self) -> Progress:
         """Return the progress; cheap when nothing was committed since the last look."""

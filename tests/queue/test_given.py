@@ -40,6 +40,18 @@ def test_jobs_are_taken_as_ids_as_themselves_and_together(queue: Queue) -> None:
     assert queue.purge_dead([queue.job("y")]) == ["y"]
 
 
+def test_thousands_are_waited_for_and_cancelled_with_few_statements(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is looked up as a whole: no statement for each of its jobs."""
+    batch = queue.enqueue_many([{"command": "true"}] * 300)
+    asked: list[str] = []
+    monkeypatch.setattr(type(queue.store.jobs), "get", lambda _, job_id: asked.append(job_id))
+    assert [job.id for job in queue.cancel(batch)] == batch.ids
+    assert queue.wait(batch, timeout=5) == {"cancelled": 300}
+    assert asked == []
+
+
 @pytest.mark.parametrize("verb", ["retry", "retry_dead", "purge_dead", "cancel", "delete", "wait"])
 def test_what_names_no_job_is_refused_in_a_line(queue: Queue, verb: str) -> None:
     """A number, None or bytes is bad input, an unknown id is not found, and nothing is changed."""
