@@ -34,6 +34,8 @@ def test_a_moment_and_other_jobs_are_said_too(run: Callable[..., Ran]) -> None:
     assert run("enqueue", "--id", "b", "--command", "true", "--after", "a").stdout.endswith(". Will run after a.\n")
     ran = run("enqueue", "--id", "c", "--command", "true", "--run-at", "2030-01-02T03:04:05Z")
     assert ran.stdout == "Job enqueued: c (priority: 0). Will run at 2030-01-02T03:04:05.000Z.\n"
+    ran = run("enqueue", "--id", "past", "--command", "true", "--run-at", "2020-01-02")
+    assert ran.stdout == "Job enqueued: past (priority: 0)\n"
 
 
 def test_a_command_arrives_verbatim(run: Callable[..., Ran], queue: Queue) -> None:

@@ -206,6 +206,21 @@ def test_no_terminal_is_too_narrow_for_a_table(
     assert re.search(r"\bpython\b", shown)
 
 
+def test_a_long_command_leaves_room_for_other_jobs(
+    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal a list shows the beginning of a long command; in a pipe, and in ``show``, it is whole."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    add(queue, "echo " + "x" * 50_000, "echo short")
+    shown = run("list", terminal=True).stdout
+    assert shown.count("\n") < 20
+    assert 150 < shown.count("x") < 250
+    assert "..." in shown
+    assert run("list").stdout.count("x") == 50_000
+    assert run("show", "job-1", terminal=True).stdout.count("x") > 50_000
+
+
 def test_a_wait_shows_a_bar_on_a_terminal(
     run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

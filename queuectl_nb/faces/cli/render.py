@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -38,6 +39,10 @@ LEAST = 8
 """Characters between columns, and those that a broken column needs to be read at all."""
 
 
+LONGEST = 200
+"""Characters of a command on a terminal, where a script of many lines would push the other jobs away."""
+
+
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; cells are text as it is, never markup. Where it would lose some, it comes as plain text."""
     console = Console(file=sys.stdout, highlight=False)
@@ -46,11 +51,18 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         sys.stdout.write("".join(f"{line}\n" for line in plain.table(titles, cells)))
         return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
+    cells = [[_short(text, title) for text, title in zip_longest(row, titles[: len(row)])] for row in cells]
     for title in titles or [""] * max(map(len, cells), default=0):
         table.add_column(title, no_wrap=title.lower() in WHOLE, overflow="fold")
     for row in cells:
         table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in row])
     console.print(table)
+
+
+def _short(text: str, title: str | None) -> str:
+    """Return a command's beginning; ``show`` and a pipe have all of it."""
+    long = title is not None and title.lower() == "command" and len(text) > LONGEST
+    return text[:LONGEST] + "..." if long else text
 
 
 def _needs(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
