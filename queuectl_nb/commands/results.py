@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.supervisor import Pool
     from queuectl_nb.queue.api import Queue
+    from queuectl_nb.queue.waiting import Progress, Waiting
 
     Serve = Callable[["Dashboard", Callable[[str], object]], None]
-    from queuectl_nb.queue.waiting import Progress, Waiting
+    """Opens a dashboard's page until it is interrupted; the second argument is told its address."""
 
 
 __all__ = [

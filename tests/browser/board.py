@@ -10,9 +10,10 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
+    from queuectl_nb.queue import Queue
     from tests.browser.lab import Notebook
 
-__all__ = ["Board"]
+__all__ = ["Board", "cells"]
 
 
 @dataclass
@@ -79,3 +80,8 @@ class Board:
         """Wait until these are the first rows."""
         for place, each in enumerate(ids):
             expect(self.table.locator(f"[aria-rowindex='{place + 2}'] > :first-child")).to_have_text(each)
+
+
+def cells(queue: Queue, *more: str) -> list[str]:
+    """Return the cells that show a queue's dashboard."""
+    return [f"%load_ext queuectl_nb\nboard = %queuectl dashboard --db {queue.path}\nboard", *more]

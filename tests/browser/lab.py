@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from playwright.sync_api import expect
+
 from tests.faces.web.jupyter import JupyterProcess
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class Notebook:
         (server.root / name).write_text(_text(source), "utf-8")
         found = cls(page, server, pictures)
         page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         page.goto(f"{server.url}doc/tree/{quote(name)}?token={server.token}&reset")
         found.ready()
         return found

@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from queuectl_nb.queue import Queue
-from tests.browser.board import Board
-from tests.browser.lab import PATIENCE
+from tests.browser.board import Board, cells
 from tests.browser.scenes import busy_queue, history
 from tests.engine.bench import Bench
 
@@ -33,8 +32,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.mark.pictures
 def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: Bench) -> None:
     """A queue with jobs of all states is drawn as a whole, in both themes, with the log of a job that runs."""
-    expect.set_options(timeout=PATIENCE)
-    page = notebook([f"%load_ext queuectl_nb\nboard = %queuectl dashboard --db {bench.path}\nboard"])
+    page = notebook(cells(bench.queue))
     page.page.set_viewport_size({"width": 1180, "height": 1240})
     busy_queue(bench)
     history(bench.queue)

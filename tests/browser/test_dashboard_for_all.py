@@ -1,0 +1,96 @@
+"""The dashboard for whoever has no mouse or pale eyes; and text that would like to be more than text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.browser.board import Board, cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb.queue import Queue
+    from tests.browser.lab import Notebook
+
+EVIL = "echo '<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>\u202egpj\x1b]0;title\x07'"
+
+
+def test_by_keyboard_alone(notebook: Callable[..., Notebook], queue: Queue) -> None:
+    """Everything can be reached and done with the keyboard; what has the focus is seen to have it."""
+    queue.enqueue_many([{"command": f"echo {n}", "id": f"k{n}"} for n in range(30)])
+    page = notebook(cells(queue))
+    page.run_all()
+    board = Board.seen(page)
+    keyboard = page.page.keyboard
+    board.chip("all").focus()
+    seen = []
+    while len(seen) < 60 and (not seen or "Enqueue" not in seen[-1]):
+        name, outlined = page.page.evaluate(
+            "() => { const it = document.activeElement; const style = getComputedStyle(it);"
+            " return [it.getAttribute('aria-label') || it.textContent.trim().slice(0, 30) || it.placeholder || it.type,"
+            " style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]; }"
+        )
+        seen.append(name)
+        assert outlined, f"{name} does not show that it has the focus"
+        keyboard.press("Tab")
+    order = [next((at for at, each in enumerate(seen) if part in each), None) for part in (
+        "all", "blocked", "Add workers", "Search", "Pause", "Jobs;", "ID", "Attempt", "Log of", "python", "Enqueue"
+    )]  # fmt: skip
+    assert None not in order, seen
+    assert order == sorted(order), seen  # type: ignore[type-var]
+
+    board.table.focus()
+    keyboard.press("ArrowDown")
+    keyboard.press("ArrowDown")
+    keyboard.press("Shift+ArrowDown")
+    expect(board.table.locator("[aria-selected='true']")).to_have_count(2)
+    keyboard.press("ArrowUp")
+    keyboard.press("Control+ArrowDown")
+    keyboard.press("Space")
+    expect(board.table.locator("[aria-selected='true']")).to_have_count(2)
+    expect(board.button("Cancel 2")).to_be_enabled()
+    keyboard.press("Escape")
+    expect(board.button("Cancel")).to_be_disabled()
+    keyboard.press("End")
+    board.row("k0").wait_for()
+    keyboard.press("Enter")
+    expect(board.log).to_be_focused()
+    active = board.table.get_attribute("aria-activedescendant")
+    assert active is not None
+    expect(page.page.locator(f"#{active}")).to_contain_text("k0")
+    assert page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length") == 1
+
+
+def test_how_it_looks(notebook: Callable[..., Notebook], queue: Queue) -> None:
+    """Markup, escapes and marks that turn the writing, in commands and logs, are shown and do nothing.
+
+    As the browser paints it, every text stands out 4.5 to 1, and what can be clicked is 24 pixels large.
+    """
+    queue.enqueue(EVIL, id="evil")
+    with queue.start_workers(1, drain=True):
+        queue.wait(timeout=60)
+    queue.enqueue("true", id="a")
+    queue.enqueue("true", id="other")
+    queue.cancel("other")
+    page = notebook(cells(queue))
+    page.run_all()
+    board = Board.seen(page)
+    board.row("other").click()
+    board.button("Retry").click()
+    board.says("Job other queued again.")
+    board.row("evil").click()
+    expect(board.log).to_contain_text('<img src=x onerror="window.pwned=1">')
+    expect(board.row("evil")).to_contain_text("<script>window.pwned=1</script>")
+    assert "\u202e" not in board.root.inner_text()
+    assert "title" not in board.log.inner_text()
+    assert page.page.evaluate("() => window.pwned === undefined")
+    assert board.root.locator("img, script").count() == 0
+    look = (Path(__file__).parent / "look.js").read_text("utf-8")
+    for scheme in ("light", "dark"):
+        page.theme(scheme)
+        found = board.root.evaluate(look)
+        assert found["texts"] > 40
+        assert (found["pale"], found["small"]) == ([], [])
