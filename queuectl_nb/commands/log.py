@@ -46,8 +46,11 @@ def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -
         error = None if attempt is None else attempt.error
     streams = chosen or list(STREAMS)
 
+    attempts: list[int] = []
+
     def pieces() -> Iterator[tuple[str, bytes]]:
-        found = queue.logs.follow(job_id, number, tail) if follow else _saved(queue, job_id, number, tail)
+        live = queue.logs.follow(job_id, number, tail, attempts.append)
+        found = live if follow else _saved(queue, job_id, number, tail)
         return ((stream, data) for stream, data in found if stream in streams)
 
     return Output(
@@ -61,6 +64,7 @@ def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -
         live=follow,
         number=number,
         error=error,
+        attempts=attempts,
         ending=(lambda: _ending(queue, job_id)) if follow else None,
     )
 

@@ -113,6 +113,8 @@ class Output:
     """Why the job, or the attempt that was asked for, did not end well."""
     ending: Callable[[], tuple[str, str | None]] | None = None
     """State and error of the job once the live pieces are all."""
+    attempts: Sequence[int] = ()
+    """The attempts that live pieces have come from so far, the present one last."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from queuectl_nb.model.state import AT_REST
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
@@ -140,11 +140,18 @@ class Logs:
         found = self.store.spool.piece(attempt.token, stream, max(0, size - count), count) if size else None
         return b"" if found is None else found[1]
 
-    def follow(self, job_id: str, number: int | None = None, tail: int | None = None) -> Iterator[tuple[str, bytes]]:
+    def follow(
+        self,
+        job_id: str,
+        number: int | None = None,
+        tail: int | None = None,
+        begins: Callable[[int], None] | None = None,
+    ) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, until the job (or the given attempt) is over.
 
         Without ``number`` the attempts follow one another until the job is at rest; a job that has not started is
-        waited for. ``tail`` begins with that many last lines of what is there.
+        waited for. ``tail`` begins with that many last lines of what is there. ``begins`` is told the number of each
+        attempt before its first piece.
         """
         self.attempt(job_id, number)
         seen = {attempt.token for attempt in self.store.reading.attempt_facts(job_id)[:-1]} if number is None else set()
@@ -157,6 +164,8 @@ class Logs:
                 seen.add(facts.token)
                 attempt = self.store.reading.attempt(job_id, facts.number)
                 if attempt is not None:  # else given back meanwhile
+                    if begins is not None:
+                        begins(attempt.number)
                     yield from self._follow_attempt(attempt, tail)
                     tail = None
             if not fresh:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.model.outcome import Exited, TimedOut
+from queuectl_nb.queue.logs import Logs
 from queuectl_nb.store.spool import Spool
 from tests.engine.bench import until
 
@@ -216,15 +217,47 @@ def test_attempts_follow_one_another(run: Callable[..., Ran], hands: Hands, queu
     assert lines[:-1] == [f"try {number}" for number in range(10 - len(lines), 9)]
 
 
-def end(hands: Hands, lease: object) -> None:
-    """Record that the attempt succeeded, its output staying in the spool."""
+def test_a_followed_log_tells_its_attempts_apart(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+    """In the frame of ``--follow`` each further attempt that wrote something has a heading of its own."""
+    queue.set("backoff_max", 0)
+    hands.add("a")
+    first = hands.claim("a")
+
+    def job() -> None:
+        """Let the first attempt be seen, then fail it, and succeed in the second."""
+        queue.store.spool.path(first.token, "stdout").write_bytes(b"one\ntwo\n")
+        until(lambda: told)
+        end(hands, first, Exited(1))
+        hands.run("a", **written("three\n"))
+
+    told: list[int] = []
+    follow = Logs.follow
+
+    def heard(self: Logs, *args: Any) -> Any:
+        """Note that the follower has begun with the first attempt."""
+        for piece in follow(self, *args):
+            told.append(1)
+            yield piece
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Logs, "follow", heard)
+        thread = threading.Thread(target=job)
+        thread.start()
+        ran = run("log", "a", "--follow")
+        thread.join()
+    assert "--- STDOUT ---\none\ntwo\n\n--- ATTEMPT 2 ---\n\n--- STDOUT ---\nthree\n" in ran.stdout
+    assert ran.stdout.count("ATTEMPT") == 1
+
+
+def end(hands: Hands, lease: object, outcome: Exited | None = None) -> None:
+    """Record the attempt's end, its output staying in the spool."""
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.store.claims import Claims, Ended
 
     claims = Claims(hands.queue.store.db, "worker-1", "here")
     ending = Ending(finished_at=time.time(), started_at=time.time(), pid=42, stdout="one\ntwo\n", stdout_size=8)
     claims.turn(
-        ended=[Ended(lease, Exited(0), ending)],  # type: ignore[arg-type]
+        ended=[Ended(lease, outcome or Exited(0), ending)],  # type: ignore[arg-type]
         settings=hands.queue.settings,
         now=time.time(),
         rand=0.0,

@@ -105,30 +105,36 @@ def _framed(output: Output, page: _Pipe) -> None:
     if output.error is not None:
         page.text(f"Error: {visible(output.error)}")
     page.text(RULE)
-    waiting = [] if output.live else list(output.streams)
-    silent = list(output.streams)
-    current = None
-    for stream, data in output.pieces():
-        if stream != current:
-            if current is not None:
-                page.fresh_line()
-            while waiting and waiting[0] != stream:
-                _heading(page, waiting.pop(0))
-                page.text("(empty)")
-            waiting = waiting[1:]
-            _heading(page, stream)
-            current = stream
-            silent = [each for each in silent if each != stream]
-        page.data(stream, data)
-    if current is not None:
-        page.fresh_line()
-    for stream in silent if output.live else waiting:
+    for stream in _pieces(output, page):
         _heading(page, stream)
         page.text("(empty)")
     page.text("")
     if output.ending is not None:
         _ending(output, page, *output.ending())
     page.text(RULE)
+
+
+def _pieces(output: Output, page: _Pipe) -> list[str]:
+    """Write the pieces as they come, a heading before each change; return the streams of which there were none."""
+    silent = list(output.streams)
+    place: tuple[int | None, str] | None = None
+    for stream, data in output.pieces():
+        number = output.attempts[-1] if output.attempts else None
+        if (number, stream) != place:
+            if place is not None:
+                page.fresh_line()
+                if place[0] != number:
+                    page.text(f"\n--- ATTEMPT {number} ---")
+            while not output.live and silent[0] != stream:
+                _heading(page, silent.pop(0))
+                page.text("(empty)")
+            _heading(page, stream)
+            silent = [each for each in silent if each != stream]
+            place = (number, stream)
+        page.data(stream, data)
+    if place is not None:
+        page.fresh_line()
+    return silent
 
 
 def _ending(output: Output, page: _Pipe, state: str, error: str | None) -> None:
