@@ -34,7 +34,11 @@ def collect(  # noqa: PLR0913 - the facts of an ending
     ``limit`` is the number of bytes of a stream that the database keeps.
     """
     result, note = spool.result(token)
-    out, err = [keep(paths[stream], limit) if stream in paths else NOTHING for stream in STREAMS]
+    try:
+        out, err = [keep(paths[stream], limit) if stream in paths else NOTHING for stream in STREAMS]
+    except OSError as error:
+        out = err = NOTHING
+        note = f"its output could not be read: {error.strerror}"
     ending = Ending(
         finished_at,
         started_at,

@@ -146,7 +146,8 @@ class Worker:
             pid=run.pid,
             usage=None if over.exit is None else over.exit.usage,
         )
-        if spooled or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
+        odd = ending.note is not None  # perhaps a job has put something in the place of its output
+        if spooled or odd or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
             run.settle_in()  # what neither the database nor the journal holds stays in a file of its own
             trim(run.paths.values(), self.duty.settings.spool_limit)
         has_files = run.named or ending.result is not None or ending.note is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import NamedTuple
 
 __all__ = ["NOTHING", "Kept", "keep"]
@@ -22,9 +24,18 @@ NOTHING = Kept("", None, 0, spooled=False)
 
 
 def keep(path: str, limit: int) -> Kept:
-    """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end."""
+    """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is no file any more: a job may put anything in the place of its output.
+    """
     try:
-        size = os.stat(path).st_size  # noqa: PTH116 - on the hot path: mostly there is nothing
+        found = os.lstat(path)  # on the hot path: mostly there is nothing
+        size = found.st_size
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file any more", path)
         if not size:
             return NOTHING
         if size <= limit:

@@ -9,8 +9,10 @@ that some process of the job is alive, whatever its session, parent, environment
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING, Self
 
 from queuectl_nb.store.result import take_result
@@ -52,7 +54,8 @@ class Slot:
     def rename(self, token: str) -> None:
         """Give the attempt that runs in the slot files of its own; the next one gets fresh ones."""
         for stream, path in self.paths.items():
-            os.rename(path, f"{self.folder}/{token}.{stream}")  # noqa: PTH104 - plain names
+            with contextlib.suppress(FileNotFoundError):  # a job, or somebody who tidies up, has removed it
+                os.rename(path, f"{self.folder}/{token}.{stream}")  # noqa: PTH104 - plain names
 
     def clear(self) -> None:
         """Empty the files behind an attempt that is over."""
@@ -112,15 +115,19 @@ class Spool:
         """
         slot = self.slot(worker)
         named = {stream: f"{self._folder}/{token}.{stream}" for stream in STREAMS}
-        named = {stream: path for stream, path in named.items() if os.path.exists(path)}  # noqa: PTH110
+        named = {stream: path for stream, path in named.items() if os.path.lexists(path)}
         handles: list[int] = []
         try:
             for path in (*named.values(), *slot.paths.values()):
-                handles.append(_open_locked(path))  # noqa: PERF401 - what is open must be closed on failure
-        except BlockingIOError:
+                if _is_fifo(path):
+                    _remove(path)  # a job put it there: opening it would wait for ever
+                handles.append(_open_locked(path))
+        except BaseException as error:
             for handle in handles:
                 os.close(handle)
-            return None
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
         paths = {**(slot.paths if current else {}), **named}
         return Seal(handles, slot, paths, started=bool(named) or current)
 
@@ -162,15 +169,7 @@ class Spool:
         """Remove an attempt's files, those of the streams in ``spare`` aside."""
         for stream in (*STREAMS, "result"):
             if stream not in spare:
-                path = f"{self._folder}/{token}.{stream}"
-                try:
-                    os.unlink(path)  # noqa: PTH108 - on the hot path
-                except FileNotFoundError:
-                    pass
-                except OSError:  # a job made a folder where its result should be
-                    import shutil  # noqa: PLC0415 - brings every compressor along
-
-                    shutil.rmtree(path, ignore_errors=True)
+                _remove(f"{self._folder}/{token}.{stream}")
 
     def tokens(self) -> set[str]:
         """Return the tokens of which something is spooled."""
@@ -187,9 +186,34 @@ class Spool:
         return found
 
 
+def _remove(path: str) -> None:
+    """Remove a file of an attempt, or what its job has put in its place."""
+    try:
+        os.unlink(path)  # noqa: PTH108 - on the hot path
+    except FileNotFoundError:
+        pass
+    except OSError:  # a folder
+        import shutil  # noqa: PLC0415 - brings every compressor along
+
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_fifo(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def _open_locked(path: str) -> int:
     """Open a file for appending and lock it; raise BlockingIOError where somebody holds it."""
-    handle = os.open(path, _FLAGS, 0o600)
+    try:
+        handle = os.open(path, _FLAGS, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+        _remove(path)  # a link or a folder that a job has put there
+        handle = os.open(path, _FLAGS, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:

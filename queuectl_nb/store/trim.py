@@ -7,6 +7,7 @@ The file keeps its length, so offsets in it stay true; the hole reads as nothing
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,11 @@ def trim(paths: Iterable[str], limit: int) -> None:
     """Keep about ``limit`` bytes of each file: half of them from its beginning, half from its end."""
     for path in paths:
         try:
-            status = os.stat(path)  # noqa: PTH116 - looked at every second
-        except FileNotFoundError:
+            status = os.lstat(path)  # looked at every second
+        except OSError:
             continue
+        if not stat.S_ISREG(status.st_mode):
+            continue  # a job put something else in the place of its output
         if status.st_size > limit + _BLOCK and status.st_blocks * 512 > limit + _BLOCK:
             begin = -(-(limit // 2) // _BLOCK) * _BLOCK
             end = (status.st_size - limit // 2) // _BLOCK * _BLOCK
