@@ -7,6 +7,7 @@ starts, and whoever settles in the dead worker's place reads it.
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LARGEST_STREAM", "Journal", "outcome_of", "read_journal"]
+__all__ = ["LARGEST_STREAM", "Journal", "hold_journal", "outcome_of", "read_journal"]
 
 LARGEST_STREAM = 16 * 1024
 """Bytes of a stream that an entry holds; a larger one must lie in a file of its own by then."""
@@ -69,8 +70,11 @@ class Journal:
             ),
             FORMAT,
         )
+        entry = len(line).to_bytes(4, "little") + line
         try:
-            os.write(self._handle, len(line).to_bytes(4, "little") + line)
+            done = os.write(self._handle, entry)
+            if done < len(entry):  # the disk is full: a part would make what follows unreadable
+                os.ftruncate(self._handle, os.fstat(self._handle).st_size - done)
         except OSError:
             return
 
@@ -80,9 +84,10 @@ class Journal:
 
 
 def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending]]:
-    """Return a dead worker's outcomes by token; a line that was cut off is left out.
+    """Return a lost worker's outcomes by token, up to an entry that makes no sense.
 
-    A stream larger than :data:`LARGEST_STREAM` is not in its ending: it lies in the spool.
+    A crash of the machine may have left such a one, or another version of this program. A stream larger than
+    :data:`LARGEST_STREAM` is not in its ending: it lies in the spool.
     """
     try:
         raw = journal_path(worker_dir, name).read_bytes()
@@ -94,6 +99,24 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
         line, raw = raw[4 : 4 + size], raw[4 + size :]
         if len(line) < size:
             break
-        token, kind, facts, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, which nobody else can write
-        found[token] = (outcome_of(kind, facts), Ending._make((*ending, Usage._make(usage))))
+        try:
+            token, kind, facts, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, which nobody else can write
+            found[token] = (outcome_of(kind, facts), Ending._make((*ending, Usage._make(usage))))
+        except (EOFError, ValueError, TypeError, KeyError):
+            break
     return found
+
+
+def hold_journal(worker_dir: Path, name: str) -> int | None:
+    """Lock a lost worker's journal and return the descriptor; None while somebody else settles by it.
+
+    Its owner never locks it, so that this is possible while a frozen worker lives.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(journal_path(worker_dir, name), flags, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle

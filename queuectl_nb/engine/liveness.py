@@ -64,10 +64,13 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
     handle = os.open(lock_path(worker_dir, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(handle, _BEAT.pack(0), 0)
     except BlockingIOError:
         os.close(handle)
         return None
-    os.pwrite(handle, _BEAT.pack(0), 0)
+    except BaseException:
+        os.close(handle)
+        raise
     return handle
 
 

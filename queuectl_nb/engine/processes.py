@@ -118,7 +118,7 @@ def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil
     """Return the living processes that belong to one of the attempts ``tokens``, found from outside.
 
     A process belongs to an attempt when its environment carries the token, or when it holds one of the attempts'
-    files ``paths`` (a frozen worker in the middle of starting one does, too).
+    files ``paths`` for writing (a frozen worker in the middle of starting one does, too).
     """
     import psutil  # noqa: PLC0415
 
@@ -146,7 +146,10 @@ def _identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
 
 
 def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
-    """Tell whether the process has one of the files open (Linux; elsewhere the lock on the file still tells)."""
+    """Tell whether the process can write to one of the files (Linux; elsewhere the lock on the file still tells).
+
+    Who only reads one looks at a job's output and is no part of it.
+    """
     try:
         handles = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - bare names
     except OSError:
@@ -154,9 +157,16 @@ def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
     for handle in handles:
         with contextlib.suppress(OSError):
             status = os.stat(f"/proc/{pid}/fd/{handle}")  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in files:
+            if (status.st_dev, status.st_ino) in files and _writes(pid, handle):
                 return True
     return False
+
+
+def _writes(pid: int, handle: str) -> bool:
+    """Tell whether a process's descriptor is open for writing."""
+    with open(f"/proc/{pid}/fdinfo/{handle}") as facts:  # noqa: PTH123
+        flags = next((line.split()[1] for line in facts if line.startswith("flags:")), "1")
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def end_all(find: Callable[[], list[psutil.Process]], patience: float, reap: Callable[[], object]) -> bool:

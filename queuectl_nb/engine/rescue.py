@@ -7,6 +7,7 @@ the old attempt may live: then the next look tries again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -15,17 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import doorbell, liveness, processes
 from queuectl_nb.engine.collect import collect
-from queuectl_nb.engine.journal import LARGEST_STREAM, read_journal
+from queuectl_nb.engine.journal import LARGEST_STREAM, hold_journal, read_journal
 from queuectl_nb.engine.lapse import lapse, steady
 from queuectl_nb.engine.sent import read_sent
-from queuectl_nb.model.errors import SpoiltSetting
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError, SpoiltSetting
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.claims import Claims, Ended, Held
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from queuectl_nb.model.attempt import Ending
@@ -69,8 +70,9 @@ class Rescuer:
         names += self.store.workers.orphaned()
         found: list[Rescued] = []
         for name in dict.fromkeys(names):
-            # the dead one's lock is the mutex between rescuers
-            handle = liveness.take_lock(self.store.worker_dir, name)
+            with _plain(name):
+                # nobody can take the name while it is settled for
+                handle = liveness.take_lock(self.store.worker_dir, name)
             if handle is None:
                 continue
             try:
@@ -86,14 +88,32 @@ class Rescuer:
         return Claims(self.store.db, name, "").held()
 
     def settle_for(self, name: str, why: str) -> list[Rescued]:
-        """Settle everything that the worker ``name`` holds; what cannot be proven ended is left for another look."""
-        claims = Claims(self.store.db, name, "")
-        held = claims.held()
-        if not held:
+        """Settle everything that the worker ``name`` holds; what cannot be proven ended is left for another look.
+
+        Raises
+        ------
+        BadEnvironment, Busy
+            The file or the spool does not let it: another look may have more luck.
+        """
+        if not self.held_by(name):
             self._lost_at.pop(name, None)
             return []
+        with _plain(name):
+            # one at a time: to another's search who settles would look like a process that holds the attempt's files
+            handle = hold_journal(self.store.worker_dir, name)
+            if handle is None:
+                return []
+            try:
+                return self._settle_all(name, why)
+            finally:
+                os.close(handle)
+
+    def _settle_all(self, name: str, why: str) -> list[Rescued]:
+        claims = Claims(self.store.db, name, "")
+        held = claims.held()
         current = liveness.current_token(self.store.worker_dir, name)
-        self._end_leftovers(name, [each.token for each in held])
+        if not self._end_leftovers(name, [each.token for each in held]):
+            return []
         sent = read_sent(self.store.worker_dir, name)
         lost = Lost(name, why)
         case = _Case(claims, read_journal(self.store.worker_dir, name), lost, self._settings(), sent)
@@ -124,14 +144,14 @@ class Rescuer:
         except SpoiltSetting:
             return Settings.of({})
 
-    def _end_leftovers(self, name: str, tokens: Sequence[str]) -> None:
-        """Kill every process that belongs to one of the attempts, until a look finds none."""
+    def _end_leftovers(self, name: str, tokens: Sequence[str]) -> bool:
+        """Kill every process that belongs to one of the attempts; tell whether a look found none any more."""
         spool = self.store.spool
         paths: list[str | Path] = [
             *spool.slot(name).paths.values(),
             *(spool.path(token, stream) for token in tokens for stream in STREAMS),
         ]
-        processes.end_all(lambda: processes.holders(tokens, paths), PATIENCE, self.reap)
+        return processes.end_all(lambda: processes.holders(tokens, paths), PATIENCE, self.reap)
 
     def _settle(self, case: _Case, held: Held, seal: Seal) -> None:
         """Record the attempt as what it was: finished, never started, or lost."""
@@ -150,7 +170,12 @@ class Rescuer:
             outcome, known = noted
             ending = ending if max(known.stdout_size, known.stderr_size) > LARGEST_STREAM else known
             ending = ending._replace(
-                finished_at=known.finished_at, started_at=known.started_at, pid=known.pid, usage=known.usage
+                finished_at=known.finished_at,
+                started_at=known.started_at,
+                pid=known.pid,
+                host=known.host,
+                note=known.note or ending.note,
+                usage=known.usage,
             )
         claims.turn(ended=[Ended(held, outcome, ending)], settings=settings, now=now, rand=rand)
         self.store.spool.remove(held.token, spare=spooled)
@@ -160,3 +185,15 @@ class Rescuer:
     def rescue_frozen(self, names: Iterable[str]) -> list[Rescued]:
         """Settle for workers that live but do not move: their jobs are ended and run elsewhere."""
         return [rescued for name in names for rescued in self.settle_for(name, "froze")]
+
+
+@contextlib.contextmanager
+def _plain(name: str) -> Iterator[None]:
+    """Turn what the system says about a lost worker's files into an error of ours."""
+    try:
+        yield
+    except QueuectlError:
+        raise
+    except OSError as error:
+        msg = f"what {name} left cannot be settled yet: {error}"
+        raise BadEnvironment(msg) from error
