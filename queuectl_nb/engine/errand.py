@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -90,14 +91,15 @@ class Errand:
     def _keep(self, stream: str, offset: int, data: bytes) -> None:
         """Write a piece; where the disk takes no more, the job is no worse for it."""
         try:
-            self._write(stream, offset, data)
+            self._write(self.paths[stream], offset, data)
         except OSError as error:
             self.note = f"its output was not kept whole: {error.strerror}"
         self.have[stream] = max(self.have[stream], offset + len(data))
 
-    def _write(self, stream: str, offset: int, data: bytes) -> None:
+    @staticmethod
+    def _write(path: str, offset: int, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(self.paths[stream], flags, 0o600)
+        handle = os.open(path, flags, 0o600)
         try:
             done = 0
             while done < len(data):
@@ -120,9 +122,12 @@ class Errand:
         for stream, (offset, data) in message.get("rest", {}).items():
             self.take(stream, offset, data)
         if message.get("result") is not None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(self._result, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(message["result"])
+            try:
+                self._write(self._result, 0, message["result"].encode())
+            except OSError as error:
+                self.note = f"its result was not taken: {error.strerror}"
+                with contextlib.suppress(OSError):
+                    os.unlink(self._result)  # noqa: PTH108 - a plain name; a part of it would be read as a mistake
 
     def lose(self, outcome: Outcome) -> None:
         """End it without having heard how it ended; what came of its output stays."""

@@ -87,11 +87,12 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
     """Return a lost worker's outcomes by token, up to an entry that makes no sense.
 
     A crash of the machine may have left such a one, or another version of this program. A stream larger than
-    :data:`LARGEST_STREAM` is not in its ending: it lies in the spool.
+    :data:`LARGEST_STREAM` is not in its ending: it lies in the spool. Raises OSError where the file is there and
+    cannot be read.
     """
     try:
         raw = journal_path(worker_dir, name).read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return {}
     found: dict[str, tuple[Outcome, Ending]] = {}
     while raw:

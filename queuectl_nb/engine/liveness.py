@@ -80,10 +80,13 @@ def mark_current(handle: int, token: str) -> None:
 
 
 def current_token(worker_dir: Path, name: str) -> str:
-    """Return the token of the attempt that the worker started last; empty where it started none."""
+    """Return the token of the attempt that the worker started last; empty where it started none.
+
+    Raises OSError where the file is there and cannot be read: what had begun must not be taken for unstarted.
+    """
     try:
         return lock_path(worker_dir, name).read_bytes()[_BEAT.size :].decode("ascii", "replace")
-    except OSError:
+    except FileNotFoundError:
         return ""
 
 
@@ -126,11 +129,12 @@ class Heartbeat:
         self._stop.set()
 
 
-def _beat_of(worker_dir: Path, name: str) -> int:
+def _beat_of(worker_dir: Path, name: str) -> int | None:
+    """Return a worker's counter; None where it cannot be read, which says nothing about the worker."""
     try:
         raw = lock_path(worker_dir, name).read_bytes()[: _BEAT.size]
     except OSError:
-        return -1
+        return None
     return _BEAT.unpack(raw)[0] if len(raw) == _BEAT.size else -1
 
 
@@ -155,6 +159,8 @@ class Watch:
         kept = {}
         for name in names:
             beat = _beat_of(self.worker_dir, name)
+            if beat is None:
+                continue
             known = self.seen.get(name)
             if known is None or known[0] != beat:
                 kept[name] = (beat, now)

@@ -6,6 +6,7 @@ look at. Each token is written to a file (a system call; the kernel keeps it) be
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -38,24 +39,44 @@ class Sent:
 
     def add(self, token: str) -> None:
         """Write down that an attempt is about to leave; raises OSError where that cannot be written."""
-        os.write(self._handle, f"{token}\n".encode("ascii"))
+        _write(self._handle, f"{token}\n")
         self._count += 1
 
     def tidy(self, open_tokens: Collection[str]) -> None:
-        """Forget all but ``open_tokens``, once in a while."""
+        """Forget all but ``open_tokens``, once in a while; where there is no room for that, the list stays as it is."""
         if self._count < LONG + 2 * len(open_tokens):
             return
         fresh = self._name.with_suffix(".new")
-        handle = self._open(fresh)
-        os.write(handle, "".join(f"{token}\n" for token in open_tokens).encode("ascii"))
-        fresh.rename(self._name)
+        try:
+            handle = self._open(fresh)
+        except OSError:
+            return
+        try:
+            _write(handle, "".join(f"{token}\n" for token in open_tokens))
+            fresh.rename(self._name)
+        except OSError:
+            os.close(handle)
+            fresh.unlink(missing_ok=True)
+            return
         os.close(self._handle)
         self._handle, self._count = handle, len(open_tokens)
 
 
+def _write(handle: int, text: str) -> None:
+    """Write all of it or nothing, and raise OSError then: a part would be taken for another token."""
+    raw = text.encode("ascii")
+    done = os.write(handle, raw)
+    if done < len(raw):
+        os.ftruncate(handle, os.fstat(handle).st_size - done)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def read_sent(worker_dir: Path, name: str) -> frozenset[str]:
-    """Return the tokens of the attempts that the dispatcher ``name`` sent away; empty for a worker of this host."""
+    """Return the tokens of the attempts that the dispatcher ``name`` sent away; empty for a worker of this host.
+
+    Raises OSError where the list is there and cannot be read: what it names may run elsewhere.
+    """
     try:
         return frozenset(_path(worker_dir, name).read_text("ascii", "replace").split())
-    except OSError:
+    except FileNotFoundError:
         return frozenset()

@@ -142,6 +142,13 @@ def test_watch_forgets_after_a_gap_of_its_own(beats: Beats) -> None:
     assert watch.frozen(["a"], 501.0, 10, 1) == []
 
 
+def test_watch_takes_nobody_for_frozen_whom_it_cannot_see(beats: Beats) -> None:
+    """A heartbeat that cannot be read (too many open files, say) is not one that stands still."""
+    watch = Watch(beats.folder)
+    (beats.folder / "a.lock").mkdir()
+    assert [watch.frozen(["a"], float(second), 10, 1) for second in range(15)] == [[]] * 15
+
+
 def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock set a day on or back plays no part: the watch is given monotonic time alone."""
     watch = Watch(beats.folder)

@@ -16,6 +16,7 @@ from queuectl_nb.engine import liveness, processes
 from queuectl_nb.engine.journal import LARGEST_STREAM, Journal, journal_path, read_journal
 from queuectl_nb.engine.rescue import Rescuer
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims
@@ -63,6 +64,20 @@ def test_a_half_written_entry_spoils_none_that_follows(tmp_path: Path, monkeypat
     monkeypatch.undo()
     journal.note("after", Exited(1), Ending(3.0))
     assert list(read_journal(tmp_path, "w")) == ["before", "after"]
+
+
+@pytest.mark.parametrize("kind", ["lock", "sent", "outcomes"])
+def test_nothing_is_settled_where_what_is_known_cannot_be_read(bench: Bench, kind: str) -> None:
+    """A file of the lost worker that is there and cannot be read is named, and its jobs wait for another look."""
+    (lease,) = claim(bench)
+    path = bench.queue.store.worker_dir / f"{LOST}.{kind}"
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    with pytest.raises(BadEnvironment, match=rf"what {LOST} left cannot be settled yet: .*{LOST}\.{kind}"):
+        Rescuer(bench.queue.store).settle_for(LOST, "died")
+    assert bench.queue.job(lease.job_id).state is State.PROCESSING
+    path.rmdir()
+    assert Rescuer(bench.queue.store).rescue_dead() == [(lease.job_id, LOST)]
 
 
 def test_nothing_is_settled_while_a_process_of_the_attempt_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
