@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from queuectl_nb.engine.dask.agent import Agent
+from queuectl_nb.engine.dask.agent import FORGOTTEN, Agent
+from queuectl_nb.engine.dask.guards import GuardHandle
 from queuectl_nb.engine.lapse import steady
 from queuectl_nb.model.attempt import Lease
 from tests.engine.bench import alive, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LONG = 60.0
 Facts = dict[str, Any]
@@ -190,6 +193,72 @@ def test_a_guard_that_does_not_read_holds_nobody_up(desk: Desk) -> None:
     desk.send(ends=[(token_of(job), 0.1)])
     guard.resume()
     until(lambda: desk.send() and desk.events("ended", job))
+
+
+def test_a_job_for_which_no_guard_can_be_started_goes_back(small_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine has no room for one more process the job was not started, and its seat takes others."""
+
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    small_desk.agent.guards.close_idle()
+    monkeypatch.setattr(subprocess, "Popen", full)
+    refused = small_desk.job("true")
+    small_desk.send(refused)
+    end = small_desk.end_of(refused)
+    assert (end["outcome"], end["why"]) == (None, "no process could be started there: Resource temporarily unavailable")
+    monkeypatch.undo()
+    good = small_desk.job("true")
+    small_desk.send(good)
+    assert small_desk.end_of(good)["outcome"] == ["Exited", [0]]
+    assert small_desk.send()["there"] == {}
+
+
+@pytest.mark.parametrize("nap", [0, 0.1])
+def test_a_command_that_spoils_its_output_hurts_nobody(small_desk: Desk, nap: float) -> None:
+    """What a command puts in the place of its output is not read, and the next one has output of its own."""
+    odd = small_desk.job(f"sleep {nap}; f=$(readlink /proc/$$/fd/1); rm -f $f; ln -s /etc/passwd $f")
+    good = small_desk.job("echo hello")
+    small_desk.send(odd)
+    assert small_desk.end_of(odd)["outcome"] == ["Exited", [0]]
+    small_desk.send(good)
+    assert small_desk.end_of(good)["rest"] == {"stdout": [0, b"hello\n"]}
+
+
+def test_what_a_forgotten_agent_kept_goes_with_it(tmp_path: Path) -> None:
+    """Output that no dispatcher will ask for any more does not stay on a dask worker's disk."""
+    desk = Desk(tmp_path)
+    desk.sit()
+    job = desk.job("head -c 300000 /dev/zero")
+    desk.send(job)
+    desk.end_of(job)
+    desk.seats[0].join(20)
+    assert list(Path(desk.agent.folder).rglob("*.stdout"))
+    assert not desk.agent.forgotten
+    desk.agent._order["until"] = steady() - FORGOTTEN
+    assert desk.agent.forgotten
+    desk.agent.dismiss()
+    assert not Path(desk.agent.folder).exists()
+
+
+def test_a_dask_worker_that_does_not_read_keeps_no_command_alive(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the dask worker stands still, its guard goes on: the command ends when the lease runs out."""
+    ours, its = socket.socketpair()
+    its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # full after a few kilobytes
+    monkeypatch.setattr(socket, "socketpair", lambda: (ours, its))
+    first = tmp_path / "pid"
+    job = desk.job(f"echo $$ > {first}; while :; do head -c 1000 /dev/zero; sleep 0.02; done")
+    settings = {"timeout": 0.0, "kill_grace": 0.2, "spool_limit": 10**9}
+    guard = GuardHandle(str(tmp_path / "guard"), str(tmp_path / "queue.db"), "mark")
+    guard.link.send({**job, "what": "run", "until": steady() + 3.0, "settings": settings})
+    try:
+        shell = started(first)
+        until(lambda: not alive(shell))
+    finally:
+        guard.close()
+    assert guard.process.returncode == 0
 
 
 def test_ends_are_repeated_until_taken(desk: Desk) -> None:

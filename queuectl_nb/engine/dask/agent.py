@@ -9,6 +9,7 @@ until the dispatcher has it: events are fast, answers are sure.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections import deque
 from pathlib import Path
@@ -103,7 +104,14 @@ class Agent:
     def _run(self, order: Message) -> None:
         """Have one job run, and tell what becomes of it."""
         token = order["lease"]["token"]
-        guard = self.guards.take()
+        try:
+            guard = self.guards.take()
+        except OSError as error:
+            with self._changed:
+                self._busy.pop(token)
+                self._ending.pop(token, None)
+                self._over(token, _unstarted(token, f"no process could be started there: {error.strerror}"))
+            return
         with self._changed:
             self._busy[token] = guard
             unwanted = token in self._ending
@@ -177,6 +185,10 @@ class Agent:
     def forgotten(self) -> bool:
         """Whether nobody sits here and the dispatcher has not been heard of for long."""
         return not self._sitting and steady() >= self._order["until"] + FORGOTTEN
+
+    def dismiss(self) -> None:
+        """Remove what it still keeps for a dispatcher that will not ask any more; only where it is forgotten."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # ------------------------------------------------------------------ letters
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ from queuectl_nb.store.spool import STREAMS, Spool
 from queuectl_nb.store.trim import trim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from queuectl_nb.engine.dask.link import Message
     from queuectl_nb.engine.local import LocalRun
     from queuectl_nb.model.attempt import Usage
@@ -87,6 +90,21 @@ class Guard:
         self.alone = self.alone or found is None
         return found or []
 
+    def _say(self, message: Message) -> None:
+        """Tell the agent, and wait until it goes: only where no command runs any more."""
+        try:
+            self.link.send(message)
+        except OSError:
+            self.alone = True
+
+    def _mention(self, message: Message) -> bool:
+        """Tell the agent what can wait; tell whether it goes. An agent that is gone has the command ended."""
+        try:
+            return self.link.offer(message)
+        except OSError:
+            self.alone = True
+            return False
+
     def _hear_signals(self) -> None:
         """Take TERM for the dask worker's end: a batch system sends it to every process."""
         self.alone = self.alone or signal.SIGTERM in self.waiter.signals
@@ -116,7 +134,7 @@ class Guard:
 
     def _attend(self, run: LocalRun) -> None:
         """Watch over a command until nothing of it is left, and tell what becomes of it."""
-        attended, telling = Attendance(run), _Telling(self.link, run)
+        attended, telling = Attendance(run), _Telling(self._mention, run)
         while not attended.step(self.settings, self._grace()):
             if attended.lasts(time.monotonic()):
                 telling.look(self.settings.spool_limit)
@@ -140,8 +158,9 @@ class Guard:
             self.waiter.wait_for_child(attended.run.started + DEAF - now)
             return
         wake = telling.look_at
-        if not self.alone:
-            wake = min(wake, now + max(0.0, self.until - steady()))
+        left = self.until - steady()
+        if not self.alone and left > 0:
+            wake = min(wake, now + left)
         at = attended.wake_at(self.settings)
         if at is not None:
             wake = min(wake, at)
@@ -176,7 +195,7 @@ class Guard:
             message |= self._left_behind(run, told or {})
         if usage is not None:
             message["usage"] = [usage.user_cpu_s, usage.system_cpu_s, usage.max_rss_bytes]
-        self.link.send(message)
+        self._say(message)
 
     def _left_behind(self, run: LocalRun, told: dict[str, int]) -> Message:
         """Return what the command printed and left as its result, as far as it is not told; the rest stays in files."""
@@ -199,10 +218,10 @@ class Guard:
 
 
 class _Telling:
-    """Tells that a command lasts, and what it prints meanwhile."""
+    """Tells that a command lasts, and what it prints meanwhile; what does not go is told at a later look."""
 
-    def __init__(self, link: Link, run: LocalRun) -> None:
-        self.link = link
+    def __init__(self, mention: Callable[[Message], bool], run: LocalRun) -> None:
+        self.mention = mention
         self.run = run
         self.told: dict[str, int] = dict.fromkeys(STREAMS, 0)
         """Bytes of each stream that were sent along, without a gap from its beginning."""
@@ -219,29 +238,31 @@ class _Telling:
         self.look_at = now + LOOK
         token = self.run.lease.token
         if not self._said:
-            self._said = True
-            self.link.send({"what": "lasts", "token": token, "pid": self.run.pid, "age": now - self.run.started})
+            age = now - self.run.started
+            self._said = self.mention({"what": "lasts", "token": token, "pid": self.run.pid, "age": age})
         for stream, path in self.run.paths.items():
             size = _size(path)
             if size == self._known[stream]:
                 continue
             message: Message = {"what": "grew", "token": token, "stream": stream, "size": size}
-            if self.told[stream] == self._known[stream] and size - self._known[stream] <= PIECE:
-                message |= {"offset": self.told[stream], "data": _read(path, self.told[stream], PIECE)}
-                size = message["size"] = message["offset"] + len(message["data"])
-                self.told[stream] = size
-            self._known[stream] = size
-            self.link.send(message)
+            told = self.told[stream]
+            if told == self._known[stream] and size - told <= PIECE:
+                message |= {"offset": told, "data": _read(path, told, PIECE)}
+                size = message["size"] = told = told + len(message["data"])
+            if self.mention(message):
+                self._known[stream], self.told[stream] = size, told
         if now >= self._trim_at:
             self._trim_at = now + TRIM
             trim(self.run.paths.values(), limit)
 
 
 def _size(path: str) -> int:
+    """Return the size of an output file; 0 where the job has removed it, or put something else there."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - a plain name
+        found = os.lstat(path)
     except FileNotFoundError:
         return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _read(path: str, offset: int, count: int) -> bytes:
@@ -263,8 +284,6 @@ def run_guard(config: dict[str, Any]) -> int:
     os.set_inheritable(config["link"], False)  # noqa: FBT003 - that is how it is called
     try:
         Guard(link, spool, executor).work()
-    except OSError:
-        kill_tree(lambda: descendants(os.getpid()))
     except BaseException:
         kill_tree(lambda: descendants(os.getpid()))  # nothing may stay without anybody who watches over it
         raise

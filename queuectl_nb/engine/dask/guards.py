@@ -30,7 +30,10 @@ class GuardHandle:
     """A guard process and the link to it."""
 
     def __init__(self, folder: str, db: str, mark: str) -> None:
-        """Start a guard with ``folder`` for its files; ``mark`` stands in its environment, so that it can be found."""
+        """Start a guard with ``folder`` for its files; ``mark`` stands in its environment, so that it can be found.
+
+        Raises OSError where there is no room for one more process.
+        """
         self.folder = folder
         os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - a plain name
         ours, its = socket.socketpair()
@@ -41,15 +44,20 @@ class GuardHandle:
             "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
         }
         entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")  # noqa: PTH118, PTH120
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", entry, "guard", json.dumps(config)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(its.fileno(),),
-            env={**os.environ, TOKEN_VARIABLE: mark},
-            start_new_session=True,
-        )
-        its.close()
         self.link = Link(ours)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", entry, "guard", json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(its.fileno(),),
+                env={**os.environ, TOKEN_VARIABLE: mark},
+                start_new_session=True,
+            )
+        except BaseException:
+            self.link.close()
+            raise
+        finally:
+            its.close()
 
     def run(self, order: Message) -> Iterator[Message]:
         """Have a command run and yield what the guard tells, its end last; without that end, the guard died."""

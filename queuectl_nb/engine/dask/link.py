@@ -23,24 +23,31 @@ class Link:
         """Talk over ``end``, which closes with this."""
         self.socket = end
         self._lock = threading.Lock()
+        self._unsent = b""
         self._buffer = bytearray()
 
     def send(self, message: Message) -> None:
         """Send a message; raises OSError where nobody is at the other end."""
-        raw = marshal.dumps(message, FORMAT)
         with self._lock:
-            self.socket.sendall(len(raw).to_bytes(_HEAD, "little") + raw)
+            self.socket.sendall(self._unsent + _whole(message))
+            self._unsent = b""
 
-    def offer(self, message: Message) -> None:
-        """Send a message unless the other end has stopped reading: never waits for it."""
-        raw = marshal.dumps(message, FORMAT)
-        whole = len(raw).to_bytes(_HEAD, "little") + raw
+    def offer(self, message: Message) -> bool:
+        """Send a message unless the other end has stopped reading; tell whether it goes. Never waits.
+
+        What did not fit between the two goes with the next message.
+        """
         with self._lock:
             try:
-                sent = self.socket.send(whole, socket.MSG_DONTWAIT)
+                if self._unsent:
+                    self._unsent = self._unsent[self.socket.send(self._unsent, socket.MSG_DONTWAIT) :]
+                if self._unsent:
+                    return False
+                whole = _whole(message)
+                self._unsent = whole[self.socket.send(whole, socket.MSG_DONTWAIT) :]
             except BlockingIOError:
-                return
-            self.socket.sendall(whole[sent:])
+                return False
+            return True
 
     def receive(self) -> list[Message] | None:
         """Wait for the next messages and return them; None where the other end is closed."""
@@ -52,10 +59,10 @@ class Link:
             if not piece:
                 return None
             self._buffer += piece
-            if found := self._whole():
+            if found := self._come():
                 return found
 
-    def _whole(self) -> list[Message]:
+    def _come(self) -> list[Message]:
         """Take the whole messages out of the buffer."""
         found = []
         while len(self._buffer) >= _HEAD:
@@ -69,3 +76,8 @@ class Link:
     def close(self) -> None:
         """Hang up."""
         self.socket.close()
+
+
+def _whole(message: Message) -> bytes:
+    raw = marshal.dumps(message, FORMAT)
+    return len(raw).to_bytes(_HEAD, "little") + raw

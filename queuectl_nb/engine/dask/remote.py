@@ -50,7 +50,7 @@ def sit(desk: str, topic: str, db: str, seat: str) -> None:
         agent = agents.get(desk)
         if agent is None:
             for other in [other for other, each in agents.items() if each.forgotten]:
-                del agents[other]
+                agents.pop(other).dismiss()
             tell = partial(worker.log_event, topic)
             agent = agents[desk] = Agent(desk, tell, worker.local_directory, db, worker.address)
     agent.sit(seat)
