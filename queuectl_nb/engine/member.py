@@ -47,23 +47,27 @@ class Member:
         self._started = 0.0
         self._deaths = 0
 
-    def start(self, config: dict[str, Any], events: Events) -> int:
+    def start(self, config: dict[str, Any], events: Events) -> int | None:
         """Start its process, which inherits the lock and the pipe of events, and hears the pool on its stdin.
 
-        Returns its pid.
+        Returns its pid; None where the machine has no room for one more process, which counts as a death.
         """
         config = {**config, "name": self.name, "lock": self.lock, "parent": os.getpid()}
         role = "worker"
         if config.get("dask"):
             role, config["dask"] = "dispatcher", {**config["dask"], "patient": self._deaths > 0}
         entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120 - a plain argument
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", entry, role, json.dumps(config)],
-            stdin=subprocess.PIPE,
-            pass_fds=(self.lock,),
-            bufsize=0,
-        )
         self._started = time.monotonic()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", entry, role, json.dumps(config)],
+                stdin=subprocess.PIPE,
+                pass_fds=(self.lock,),
+                bufsize=0,
+            )
+        except OSError as error:
+            self._plan(f"not started: {error.strerror}", events)
+            return None
         events.tell("worker_started", worker=self.name, pid=self.process.pid)
         return self.process.pid
 
@@ -92,11 +96,14 @@ class Member:
         self.settle_at = self.restart_at = 0.0
         self.goodbye = self.dismissed or code == 0 or (code == BadEnvironment.exit_code and (gone or not self._deaths))
         if not self.goodbye and not stopping:
-            pause = self._pause()
-            self.restart_at = time.monotonic() + pause
-            why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            events.tell("worker_died", worker=self.name, why=why, restart_in=pause)
+            self._plan(f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}", events)
         return code
+
+    def _plan(self, why: str, events: Events) -> None:
+        """Plan its next start after a death."""
+        pause = self._pause()
+        self.restart_at = time.monotonic() + pause
+        events.tell("worker_died", worker=self.name, why=why, restart_in=pause)
 
     def succeed(self, other: Member) -> None:
         """Begin where ``other`` ended, which is not replaced itself."""

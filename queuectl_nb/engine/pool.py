@@ -17,7 +17,7 @@ from queuectl_nb.engine.member import Member
 from queuectl_nb.engine.orders import ORPHAN_GRACE, Parent
 from queuectl_nb.engine.rescue import Rescued, Rescuer
 from queuectl_nb.engine.waiter import Waiter
-from queuectl_nb.model.errors import BadEnvironment, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError, SpoiltSetting
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
@@ -52,6 +52,8 @@ class PoolProcess:
         self.stop: str | None = None
         self.kill_at: float | None = None
         self.look_at = 0.0
+        self.worry = ""
+        """What went wrong with the last look; told once while it lasts."""
         self.prune_at = time.monotonic() + PRUNE_PACE
         self.exit_code = 0
         self.parent = Parent(config["parent"]) if config["lifeline"] else None
@@ -71,7 +73,8 @@ class PoolProcess:
         for _ in range(self.config["count"]):
             self._register()
         self.store.db.be_patient(PATIENCE)  # from here on there is somebody to look after
-        pids = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
+        started = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
+        pids = {name: pid for name, pid in started.items() if pid is not None}
         with contextlib.suppress(QueuectlError):  # each tells it itself when it is awake: who looks may be faster
             self.store.workers.running(pids, time.time())
         self._tell_rescued(rescued)
@@ -146,13 +149,18 @@ class PoolProcess:
                 locks[name] = handle
             return handle is not None
 
-        name = self.store.workers.register(
-            hold,
-            pool=os.getpid(),
-            host=liveness.host(),
-            queues=self.config["queues"],
-            now=time.time(),
-        )
+        try:
+            name = self.store.workers.register(
+                hold,
+                pool=os.getpid(),
+                host=liveness.host(),
+                queues=self.config["queues"],
+                now=time.time(),
+            )
+        except BaseException:
+            for handle in locks.values():
+                os.close(handle)
+            raise
         self.workers.append(Member(name, locks[name]))
 
     def _reap(self) -> None:
@@ -248,9 +256,11 @@ class PoolProcess:
         if now < self.look_at:
             return
         self.look_at = now + PACE
+        worry = ""
         try:
             self.store.db.check_identity()
-            self.settings = self.store.settings.read()
+            with contextlib.suppress(SpoiltSetting):  # the last good ones hold; the workers tell of it
+                self.settings = self.store.settings.read()
             self._tell_rescued(self.rescuer.rescue_dead())
             rows = self.store.workers.rows()
             frozen = self.watch.frozen([row.name for row in rows], now, self.settings.lease, PACE)
@@ -259,9 +269,12 @@ class PoolProcess:
             if self.settings.retention and now >= self.prune_at:
                 self._prune()
         except QueuectlError as error:
-            self.events.tell("warning", worker="pool", text=str(error))
+            worry = str(error)
             if self.store.db.replaced():
                 self._pass_on("now")
+        if worry and worry != self.worry:
+            self.events.tell("warning", worker="pool", text=worry)
+        self.worry = worry
 
     def _dismiss(self, names: set[str]) -> None:
         """End those of ours that were asked to stop and cannot hear it: frozen, they hold nothing any more."""
