@@ -126,7 +126,8 @@ class Dispatcher:
             if self._turn_is_due():
                 self._turn()
             self._start_claimed()
-            if not self.away and self.ledger.settled and not self.ledger.claimed and (self.orders.stop or self.drained):
+            at_rest = not self.away and not self.ledger.claimed
+            if at_rest and (self.orders.stop or self.drained) and self.duty.may_leave(self.ledger):
                 break
             self._sleep(self.crew.tend(self.duty.settings))
         if self.drained:

@@ -37,8 +37,8 @@ def ring(bell: Path) -> None:
     try:
         if stat.S_ISFIFO(os.fstat(handle).st_mode):
             os.write(handle, b"!")
-    except BlockingIOError:
-        pass  # full: it is ringing
+    except (BlockingIOError, BrokenPipeError):
+        pass  # full: it is ringing; or the last who listened left just now
     finally:
         os.close(handle)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.errors import SpoiltSetting
 
 if TYPE_CHECKING:
+    from queuectl_nb.engine.ledger import Ledger
     from queuectl_nb.engine.orders import Orders
     from queuectl_nb.engine.report import Reporter
     from queuectl_nb.model.settings import Settings
@@ -41,6 +42,10 @@ class Duty:
         """Seconds from TERM to KILL: the setting, or less where whoever started us is gone."""
         grace = self.settings.kill_grace
         return grace if self.orders.grace is None else min(grace, self.orders.grace)
+
+    def may_leave(self, ledger: Ledger) -> bool:
+        """Tell whether all is recorded, or nobody waits for us any more: then the next pool reads it in the journal."""
+        return ledger.settled or (self.orders.grace is not None and ledger.stuck)
 
     def calls(self) -> bool:
         """Tell whether a look is due, because of a bell or of the time; whoever asks takes it."""

@@ -66,6 +66,8 @@ class Ledger:
         self._again_at = 0.0
         self._busy_since = 0.0
         """The monotonic second in which a turn first met a file that is busy still; 0 where the last did not."""
+        self.stuck = False
+        """Whether the last turn met a busy file or a full disk, and what it was to record is in the journal only."""
 
     # ------------------------------------------------------------------ what comes in
 
@@ -162,6 +164,7 @@ class Ledger:
         """
         began = time.monotonic()
         version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
+        self.stuck = True
         try:
             turn = self.claims.turn(
                 ended=self.ended,
@@ -181,6 +184,7 @@ class Ledger:
             self._keep(str(broken), FULL_PAUSE)
             return False
         self._again_at = self._busy_since = 0.0
+        self.stuck = False
         if not self.claimed:
             # what was claimed before this turn is still to be looked at for what changed until now
             self._version = version

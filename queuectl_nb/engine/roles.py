@@ -74,14 +74,14 @@ def run_worker(config: dict[str, Any]) -> int:
             return 0
         worker.work()
         store.db.close()
-    except QueuectlError as error:
+    except BaseException as error:
+        # no job may be left without anybody who watches over it
+        kill_tree(lambda: descendants(os.getpid()))
+        if not isinstance(error, QueuectlError):
+            raise
         events.tell("warning", worker=name, text=str(error))
         events.flush()
         return error.exit_code
-    except BaseException:
-        # a fault of ours must not leave a job without anybody who watches over it
-        kill_tree(lambda: descendants(os.getpid()))
-        raise
     return 0
 
 

@@ -10,6 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
@@ -135,8 +136,11 @@ class Pool:
             for line in lines:
                 # two lines a job, which mostly nobody reads: parsing them costs as much as all the rest of it
                 if self._on_event is not None or not line.startswith(ROUTINE):
+                    event = None
                     with contextlib.suppress(ValueError):
-                        self._take(json.loads(line))
+                        event = json.loads(line)
+                    if isinstance(event, dict) and "event" in event:  # else it was printed there by somebody else
+                        self._take(event)
                 if self._on_event is None:
                     self._hold(line)
                 if self.detach and self._ready.is_set():
@@ -160,7 +164,10 @@ class Pool:
         elif event["event"] == "warning":
             self.troubles.append(f"{event.get('worker') or 'pool'}: {event['text']}")
         if self._on_event is not None:
-            self._on_event(event)
+            try:
+                self._on_event(event)
+            except Exception:  # noqa: BLE001 - the caller's own mistake: shown, and no reason to hear no more
+                traceback.print_exc()
 
     def _hold(self, line: bytes) -> None:
         """Keep an event for who may read it later."""

@@ -81,7 +81,7 @@ class Worker:
                 self._turn()
                 if self.attended is None and self.ledger.claimed:
                     continue
-            if self.attended is None and self.ledger.settled and (self.orders.stop or self.drained):
+            if self.attended is None and (self.orders.stop or self.drained) and self.duty.may_leave(self.ledger):
                 break
             self._sleep()
         if self.drained:
