@@ -111,10 +111,9 @@ def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran],
 
 
 def test_init_makes_a_private_queue_here(
-    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_path: Path
+    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``.queuectl/`` is made with mode 0700, found from below, and left alone the second time."""
-    assert queue_path.exists()
     here = tmp_path / "project"
     below = here / "a" / "b"
     below.mkdir(parents=True)

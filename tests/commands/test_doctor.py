@@ -39,9 +39,9 @@ def wrong(run: Callable[..., Ran]) -> Callable[..., dict[str, dict[str, Any]]]:
     return examine
 
 
-def test_a_sound_queue_is_told_so(run: Callable[..., Ran], queue: Queue) -> None:
+@pytest.mark.usefixtures("queue")
+def test_a_sound_queue_is_told_so(run: Callable[..., Ran]) -> None:
     """Every check is listed, and the exit code is 0."""
-    assert queue.counts()
     ran = run("doctor")
     assert ran.exit_code == 0
     checks = [line.split()[0] for line in ran.stdout.splitlines()[1:]]
@@ -134,11 +134,11 @@ def test_output_of_no_job_is_found(wrong: Callable[..., Any], queue: Queue) -> N
     assert finding["remedy"] == f"rm {orphan.with_suffix('.*')}"
 
 
+@pytest.mark.usefixtures("queue")
 def test_a_network_file_system_and_a_full_disk_are_found(
-    wrong: Callable[..., Any], queue: Queue, monkeypatch: pytest.MonkeyPatch
+    wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where locks cannot be trusted and where there is no room left, the queue's place is at fault."""
-    assert queue.counts()
     monkeypatch.setattr(doctor, "network_type", lambda _path: "nfs4")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     bad = wrong()
@@ -148,11 +148,11 @@ def test_a_network_file_system_and_a_full_disk_are_found(
     assert "file system" not in wrong("--allow-network-fs")
 
 
+@pytest.mark.usefixtures("queue")
 def test_an_interpreter_and_a_library_that_are_too_old_are_found(
-    wrong: Callable[..., Any], queue: Queue, monkeypatch: pytest.MonkeyPatch
+    wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What queuectl itself stands on is looked at first."""
-    assert queue.counts()
     monkeypatch.setattr(doctor, "sqlite_version", lambda: (3, 7, 0))
     monkeypatch.setattr("sys.executable", "/gone/python")
     bad = wrong()

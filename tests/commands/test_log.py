@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.outcome import Exited, TimedOut
-from queuectl_nb.queue.logs import Logs
+from queuectl_nb.queue.logs import Logs, Piece
 from queuectl_nb.store.spool import Spool
-from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,29 +165,42 @@ def test_no_color_takes_the_colours_too(run: Callable[..., Ran], hands: Hands, m
 
 
 @pytest.mark.parametrize("framed", [True, False])
-def test_a_log_is_followed_to_the_end(framed: bool, run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:  # noqa: FBT001
+def test_a_log_is_followed_to_the_end(
+    framed: bool,  # noqa: FBT001
+    run: Callable[..., Ran],
+    hands: Hands,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """``--follow`` waits for the job, gives what is written as it is written, and ends with the job."""
     hands.add("a")
-    lease_of: list[str] = []
-    seen: list[bytes] = []
+    given = threading.Event()
+    early: list[bool] = []
+    real = Logs.piece
+
+    def piece(logs: Logs, *place: Any) -> Piece:
+        found = real(logs, *place)
+        if found.data:
+            given.set()
+        return found
 
     def job() -> None:
-        """Run as a worker would: open the spool, write, end."""
+        """Run as a worker would: open the spool, write, and again when that was read, end."""
         hands_here = type(hands)(queue)
         lease = hands_here.claim("a")
-        lease_of.append(lease.token)
         path = queue.store.spool.path(lease.token, "stdout")
         path.write_bytes(b"one\n")
-        until(lambda: b"one" in b"".join(seen) or time.monotonic() > began + 1)
+        early.append(given.wait(20))
         with path.open("ab") as file:
             file.write(b"two\n")
         end(hands_here, lease)
 
-    began = time.monotonic()
+    monkeypatch.setattr(Logs, "piece", piece)
     thread = threading.Thread(target=job)
     thread.start()
     ran = run("log", "a", "--follow", *([] if framed else ["--stdout"]))
     thread.join()
+    assert early == [True]
     if framed:
         head = f"{RULE}\nLogs for Job: a\n"
         assert ran.stdout.startswith(head)

@@ -40,6 +40,7 @@ CONTRACT = [
     "resume",
     "config",
     "completion",
+    "dashboard",
     "doctor",
     "init",
     "demo",

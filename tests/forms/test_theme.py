@@ -43,14 +43,15 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_is_read_can_be_read(scheme: str) -> None:
-    """Text on each surface that it may lie on, states on their own, logs on their field."""
+    """Text on each surface that it may lie on; the colours of states and logs on their own paper and on a card's."""
     has = colours(scheme)
-    surfaces = [has[f"qc-{name}"] for name in ("paper", "field", "stripe", "hover", "chosen")] + list(LAB[scheme])
+    plain = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
+    surfaces = [*plain, *(has[f"qc-{name}"] for name in ("stripe", "hover", "chosen"))]
+    hues = ["cyan", *map(str, State)]
     pairs = [(ink, has[f"qc-{ink}"], paper) for ink in ("ink", "dim", "accent") for paper in surfaces]
-    pairs += [(str(state), has[f"qc-{state}"], has[f"qc-{state}-paper"]) for state in State]
-    pairs += [(f"{state} in a log", has[f"qc-{state}"], has["qc-field"]) for state in State]
+    pairs += [(hue, has[f"qc-{hue}"], paper) for hue in hues for paper in (has[f"qc-{hue}-paper"], *plain)]
+    pairs += [(f"ink on {hue}", has["qc-ink"], has[f"qc-{hue}-paper"]) for hue in hues]
     pairs += [("button", has["qc-accent-ink"], has["qc-accent-paper"])]
-    pairs += [(f"ink on {state}", has["qc-ink"], has[f"qc-{state}-paper"]) for state in State]
     assert [(name, paper) for name, ink, paper in pairs if contrast(ink, paper) < 4.5] == []
 
 
@@ -59,7 +60,8 @@ def test_what_is_seen_can_be_seen(scheme: str) -> None:
     """The mark of focus, the edge of a field and the bars stand out from what is below them."""
     has = colours(scheme)
     surfaces = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
-    pairs = [(name, paper) for name in ("focus", "edge", "bar-ok", "bar-bad") for paper in surfaces]
+    names = ("focus", "edge", "bar-ok", "bar-bad", "accent-paper")
+    pairs = [(name, paper) for name in names for paper in surfaces]
     assert [(name, paper) for name, paper in pairs if contrast(has[f"qc-{name}"], paper) < 3] == []
 
 
