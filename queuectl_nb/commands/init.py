@@ -9,7 +9,7 @@ import click
 
 from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import verb
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.queue.surroundings import this_cwd
 from queuectl_nb.store.filesystem import FILE_NAME, PROJECT_DIR, make_private_dir
 
@@ -35,7 +35,11 @@ def command(session: Session) -> Said:
     make_private_dir(folder)
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n", "utf-8")  # a queue belongs to a machine, not to a repository
+        try:
+            ignore.write_text("*\n", "utf-8")  # a queue belongs to a machine, not to a repository
+        except OSError as error:
+            msg = f"cannot write {ignore}: {error.strerror}"
+            raise BadEnvironment(msg) from error
     session.db = str(path)
     session.queue()
     line = f"Queue is there already: {path}" if there else f"Queue made: {path}"

@@ -36,6 +36,15 @@ def run_pool(config: dict[str, Any]) -> int:
         events.tell("failed", text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
+    except OSError as error:  # a full disk, say, that cannot take a lock file
+        import traceback  # noqa: PLC0415 - nobody else needs it
+
+        traceback.print_exc()  # into the pool's log
+        text = f"the worker pool cannot work: {error.filename or config['db']}: {error.strerror}"
+        events.tell("warning", worker="pool", text=text)
+        events.tell("failed", text=text, exit_code=BadEnvironment.exit_code)
+        events.flush()
+        return BadEnvironment.exit_code
 
 
 def run_worker(config: dict[str, Any]) -> int:

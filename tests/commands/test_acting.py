@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,6 +131,22 @@ def test_init_makes_a_private_queue_here(
     assert Queue().path == path
     run("enqueue", "--id", "a", "--command", "true")
     assert states(Queue(path)) == {"a": "pending"}
+
+
+def test_init_on_a_full_disk_says_what_it_could_not_write(
+    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no answer that could not be written, and nothing is done: the file is named."""
+
+    def full(path: Path, *_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    ran = run("init")
+    assert ran.exit_code == 3
+    assert ran.stderr == f"queuectl: cannot write {tmp_path / '.queuectl' / '.gitignore'}: No space left on device\n"
+    assert not (tmp_path / ".queuectl" / "queue.db").exists()
 
 
 def test_init_elsewhere_is_refused(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.model.errors import NotFound, SpoiltSetting
+from queuectl_nb.model.errors import BadEnvironment, NotFound, SpoiltSetting
 from queuectl_nb.model.state import State
 from tests.engine.bench import alive, processes_of, started, until
 
@@ -280,6 +280,13 @@ def test_detached_pool_outlives_whoever_started_it(bench: Bench, tmp_path: Path)
     assert bench.add("true").wait(timeout=20).state is State.COMPLETED
     assert len(bench.queue.stop_workers()) == 2
     until(lambda: not alive(pool))
+
+
+def test_a_pool_that_cannot_make_its_files_says_which(bench: Bench) -> None:
+    """Where a lock file cannot be made (a full disk, something in its place) the starter is told, in one line."""
+    (bench.queue.store.worker_dir / "worker-1.lock").mkdir()
+    with pytest.raises(BadEnvironment, match=r"worker-1\.lock: Is a directory"):
+        bench.start()
 
 
 def test_spoilt_setting_is_told_before_anything_is_started(bench: Bench) -> None:
