@@ -12,6 +12,7 @@ import pytest
 from queuectl_nb.model.outcome import Exited, TimedOut
 from queuectl_nb.queue.logs import Logs, Piece
 from queuectl_nb.store.spool import Spool
+from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
