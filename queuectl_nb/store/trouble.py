@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,19 @@ OURS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError
 """Not the file's trouble but the code's: these stay what they are, so that a bug shows as one."""
 
 
+_OF_A_MOUNT = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+"""What SQLite says, from case to case, of a file on a mount that is, or has become, read-only."""
+
+
 def named(error: sqlite3.Error, path: Path, patience: float) -> BadEnvironment | Busy:
     """Return the error that the user meets for what SQLite said about the queue at ``path``."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Busy(f"the queue is busy: another program has held {path} locked for {patience:g} seconds")
+    if code in _OF_A_MOUNT and _read_only(path):
+        return BadEnvironment(
+            f"{path} is on a read-only file system, where no queue can be used; mount it writable, or copy the queue"
+        )
     texts = {
         sqlite3.SQLITE_NOTADB: f"{path} is not a queue (not a SQLite file); name another with --db",
         sqlite3.SQLITE_CORRUPT: f"{path} is damaged ({error}); move it away and restore a backup",
@@ -30,3 +39,10 @@ def named(error: sqlite3.Error, path: Path, patience: float) -> BadEnvironment |
         sqlite3.SQLITE_IOERR: f"reading or writing {path} failed ({error}); check the disk and the room on it",
     }
     return BadEnvironment(texts.get(code, f"{path}: {error}"))
+
+
+def _read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

@@ -158,6 +158,7 @@ def test_a_read_only_mount_is_named(mounted: Callable[..., Path], queue_path: Pa
         with pytest.raises(BadEnvironment, match=name.replace(".", r"\.")) as caught:
             _add(Store(folder / name), "b")
         assert caught.value.exit_code == 3
+        assert "read-only file system" in str(caught.value).lower()
     assert _ids(Store(queue_path)) == ["a"]
 
 
@@ -173,6 +174,7 @@ def test_a_mount_that_turns_read_only_is_named(mounted: Callable[..., Path], tem
     with pytest.raises(BadEnvironment) as caught:
         _add(store, "b")
     assert caught.value.exit_code == 3
+    assert "read-only file system" in str(caught.value)
     subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
     _add(store, "b")
     assert _ids(store) == ["a", "b"]
