@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.forms import modules
 from queuectl_nb.forms.ansi import to_html
 from queuectl_nb.forms.cellsource import cell_source
+from queuectl_nb.forms.logframe import EMPTY
 from queuectl_nb.forms.plain import cell, visible
 from queuectl_nb.forms.spans import span
 
@@ -99,7 +100,7 @@ def log_card(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str
     body = []
     for name, text in streams.items():
         body.append(template("heading").substitute(text=escape(name)))
-        body.append(template("pre").substitute(kind=escape(name), text=to_html(text) or "(empty)"))
+        body.append(template("pre").substitute(kind=escape(name), text=to_html(text) or EMPTY))
     return card(f"Log of job {job_id}", state, facts, body)
 
 

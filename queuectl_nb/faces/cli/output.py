@@ -7,14 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.forms.colours import RESET, Colours
-from queuectl_nb.forms.plain import visible
+from queuectl_nb.forms.logframe import EMPTY, RULE, ending, heading, opening
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output
 
 __all__ = ["show_output"]
-
-RULE = "---------------------------------"
 
 
 def show_output(output: Output) -> int:
@@ -98,19 +96,14 @@ class _Terminal(_Pipe):
 def _framed(output: Output, page: _Pipe) -> None:
     """Write the pieces under their headings; those of a live log change between the streams."""
     page.text(RULE)
-    page.text(f"Logs for Job: {output.job_id}")
-    page.text(f"State: {output.state}")
-    if output.number is not None:
-        page.text(f"Attempt: {output.number}")
-    if output.error is not None:
-        page.text(f"Error: {visible(output.error)}")
+    for line in opening(output.job_id, output.state, output.number, output.error):
+        page.text(line)
     page.text(RULE)
     for stream in _pieces(output, page):
-        _heading(page, stream)
-        page.text("(empty)")
+        _say_empty(page, stream)
     page.text("")
-    if output.ending is not None:
-        _ending(output, page, *output.ending())
+    for line in _news(output):
+        page.text(line)
     page.text(RULE)
 
 
@@ -124,11 +117,10 @@ def _pieces(output: Output, page: _Pipe) -> list[str]:
             if place is not None:
                 page.fresh_line()
                 if place[0] != number:
-                    page.text(f"\n--- ATTEMPT {number} ---")
+                    page.text(heading(f"attempt {number}"))
             while not output.live and silent[0] != stream:
-                _heading(page, silent.pop(0))
-                page.text("(empty)")
-            _heading(page, stream)
+                _say_empty(page, silent.pop(0))
+            page.text(heading(stream))
             silent = [each for each in silent if each != stream]
             place = (number, stream)
         page.data(stream, data)
@@ -137,13 +129,14 @@ def _pieces(output: Output, page: _Pipe) -> list[str]:
     return silent
 
 
-def _ending(output: Output, page: _Pipe, state: str, error: str | None) -> None:
-    """Say how the job ended, where that was not said at the beginning."""
-    if state != output.state:
-        page.text(f"State: {state}")
-        if error is not None:
-            page.text(f"Error: {visible(error)}")
+def _say_empty(page: _Pipe, stream: str) -> None:
+    page.text(heading(stream))
+    page.text(EMPTY)
 
 
-def _heading(page: _Pipe, stream: str) -> None:
-    page.text(f"\n--- {stream.upper()} ---")
+def _news(output: Output) -> list[str]:
+    """Return how the job ended, where that was not said at the beginning."""
+    if output.ending is None:
+        return []
+    state, error = output.ending()
+    return [] if state == output.state else ending(state, error)

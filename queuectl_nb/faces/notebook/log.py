@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.forms.cards import log_card
 from queuectl_nb.forms.colours import Colours
+from queuectl_nb.forms.logframe import EMPTY, RULE, heading, opening
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output
@@ -15,7 +16,6 @@ __all__ = ["LogView"]
 
 MOST = 256 * 1024
 """Bytes of a stream that are shown; the last ones, where there are more."""
-RULE = "---------------------------------"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class LogView:
     job_id: str
     state: str
     number: int | None
+    error: str | None
     streams: dict[str, str]
     frame: bool
     left_out: int
@@ -43,6 +44,7 @@ class LogView:
             output.job_id,
             output.state,
             output.number,
+            output.error,
             {stream: _text(bytes(held)) for stream, held in kept.items()},
             output.frame,
             left_out,
@@ -52,16 +54,21 @@ class LogView:
     def facts(self) -> list[str]:
         """What stands beside the title."""
         facts = [] if self.number is None else [f"attempt {self.number}"]
-        if self.left_out:
-            facts.append(f"{self.left_out} bytes before this are not shown; 'queuectl log {self.job_id}' shows all")
-        return facts
+        facts += [] if self.error is None else [self.error]
+        return facts + self._cut
+
+    @property
+    def _cut(self) -> list[str]:
+        if not self.left_out:
+            return []
+        return [f"{self.left_out} bytes before this are not shown; 'queuectl log {self.job_id}' shows all"]
 
     def __str__(self) -> str:
         if not self.frame:
             return "".join(self.streams.values())
-        parts = [RULE, f"Logs for Job: {self.job_id}", f"State: {self.state}", *self.facts, RULE]
+        parts = [RULE, *opening(self.job_id, self.state, self.number, self.error), *self._cut, RULE]
         for stream, text in self.streams.items():
-            parts += [f"\n--- {stream.upper()} ---", text.rstrip("\n") or "(empty)"]
+            parts += [heading(stream), text.rstrip("\n") or EMPTY]
         return "\n".join([*parts, "", RULE])
 
     def _repr_pretty_(self, printer: object, cycle: bool) -> None:  # noqa: FBT001, ARG002 - IPython's way

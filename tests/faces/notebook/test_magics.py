@@ -186,6 +186,21 @@ def test_a_log_is_shown_or_followed(cell: Cell, pool: WorkerPool, capsys: pytest
     assert "--- STDOUT ---\nout" in capsys.readouterr().out
 
 
+def test_a_log_says_the_same_as_the_consoles(
+    cell: Cell, shell: Any, hands: Hands, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As text it is the console's to the letter, reason and attempt included; the card has both, too."""
+    hands.add("a", max_retries=1)
+    hands.kill("a")
+    shown: list[Any] = []
+    monkeypatch.setattr(shell.display_pub, "publish", lambda data, *_, **__: shown.append(data))
+    for line in ("log a", "log a --attempt 1"):
+        cell(f"%queuectl {line}")
+        assert shown[-1]["text/plain"] + "\n" == run(*line.split()).stdout
+        assert "exit code 1" in shown[-1]["text/html"]
+    assert "attempt 1" in shown[-1]["text/html"]
+
+
 def test_an_empty_cell_is_not_run_while_it_is_typed(shell: Any) -> None:
     """In a terminal the line %%queuectl alone is still incomplete; other magics' empty cells stay IPython's."""
     check = shell.input_transformer_manager.check_complete
