@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.words import age, moment, whole
+from queuectl_nb.model.words import whole
+from queuectl_nb.queue import given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,13 +96,4 @@ class Plot:
 
 def _since(value: object) -> float | None:
     """Return epoch seconds."""
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    if isinstance(value, timedelta):
-        return time.time() - value.total_seconds()
-    if isinstance(value, str):
-        try:
-            return time.time() - age("since", value)
-        except BadInput:
-            pass
-    return moment("since", value)
+    return None if value is None else given.since("since", value)
