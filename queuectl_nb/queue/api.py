@@ -15,6 +15,7 @@ from queuectl_nb.queue.batch import Batch
 from queuectl_nb.queue.bells import ring, ring_workers
 from queuectl_nb.queue.enqueuing import add, specs_of, told_by
 from queuectl_nb.queue.job import Job
+from queuectl_nb.queue.untold import Untold
 from queuectl_nb.store.filesystem import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
 
@@ -193,6 +194,7 @@ class Queue:
 
     def enqueue_specs(self, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
         """Add checked specs in one transaction, all or none; return their ids."""
+        self._untold.begin(self.store)
         return add(self.store, specs, if_absent=if_absent, interpreter_first=self._options["interpreter_first"])
 
     # ------------------------------------------------------------------ look
@@ -356,6 +358,10 @@ class Queue:
 
         return Plot(self.store)
 
+    @property
+    def _untold(self) -> Untold:
+        return Untold.of(self.store) if self._options["interpreter_first"] else Untold(keeps=False)
+
     @cached_property
     def _recall(self) -> Recall:
         from queuectl_nb.queue.recall import Recall  # noqa: PLC0415 - for frames only
@@ -368,11 +374,17 @@ class Queue:
 
     def retry(self, *jobs: Jobs) -> None:
         """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
-        acting.retry(self.store, given.ids(jobs))
+        ids = given.ids(jobs)
+        self._untold.begin(self.store)
+        acting.retry(self.store, ids)
+        self._untold.begin(self.store, ids)
 
     def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
         """Give dead jobs a fresh budget and queue them again; return their ids."""
-        return acting.retry_dead(self.store, given.ids(jobs), every=all)
+        self._untold.begin(self.store)
+        ids = acting.retry_dead(self.store, given.ids(jobs), every=all)
+        self._untold.begin(self.store, ids)
+        return ids
 
     def purge_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002
         """Remove dead jobs for good; return their ids."""
@@ -385,6 +397,7 @@ class Queue:
         """
         ids = given.ids(jobs)
         acting.cancel(self.store, ids)
+        self._untold.tell(ids)
         from queuectl_nb.store.reading import Filter  # noqa: PLC0415
 
         found = {job.id: job for job in self.records(Filter(ids=tuple(ids)))}
@@ -404,6 +417,7 @@ class Queue:
 
     def resume(self, queue: str | None = None) -> None:
         """Allow starts again in ``queue``; None lifts every pause."""
+        self._untold.begin(self.store)
         self.store.jobs.resume(None if queue is None else name("queue", queue))
         ring(self.store)
 
@@ -413,7 +427,7 @@ class Queue:
         """Begin a wait that the caller runs or shows."""
         from queuectl_nb.queue.waiting import Waiting  # noqa: PLC0415 - who waits
 
-        return Waiting(self.store, ids, given.patience(timeout))
+        return Waiting(self.store, ids, given.patience(timeout), self._untold)
 
     def wait(
         self,
@@ -424,7 +438,10 @@ class Queue:
     ) -> dict[State, int]:
         """Wait until the given jobs, or all, are at rest; return their number by state, as they came to rest.
 
-        A batch or a list is taken as well as single jobs and ids; an empty one is at rest at once.
+        A batch or a list is taken as well as single jobs and ids; an empty one is at rest at once. Of all jobs those
+        count that come to rest meanwhile, and those that did so since this process, after its last wait for all, began
+        to enqueue or started workers: they may have been faster than the wait. What was waited for by name, or
+        cancelled here, is not told again.
 
         A notebook's page shows the progress meanwhile; ``show`` is called instead, whenever it has changed.
 
@@ -513,6 +530,7 @@ class Queue:
             dask=cluster,
             on_event=on_event,
         )
+        self._untold.begin(self.store)
         pool.start()
         return pool
 

@@ -168,8 +168,10 @@ class Job:
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; gives the job, at rest."""
         from queuectl_nb.queue import awaiting  # noqa: PLC0415 - it brings asyncio along
+        from queuectl_nb.queue.untold import Untold  # noqa: PLC0415
 
         yield from awaiting.rest(self._queue.store, self.id).__await__()
+        Untold.of(self._queue.store).tell([self.id])
         return self.refresh()
 
     def __eq__(self, other: object) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import JobFailed, NotFound, OutOfTime
 from queuectl_nb.model.state import AT_REST, OPEN, State
+from queuectl_nb.queue.untold import Untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,14 +44,21 @@ class Progress:
 
 
 class Waiting:
-    """A wait for the given jobs, or for all: then those count that came to rest meanwhile."""
+    """A wait for the given jobs, or for all: then those count that came to rest meanwhile, or are still untold."""
 
-    def __init__(self, store: Store, ids: Sequence[str] | None = None, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ids: Sequence[str] | None = None,
+        timeout: float | None = None,
+        untold: Untold | None = None,
+    ) -> None:
         """Begin to wait; raise :class:`NotFound` for an id that is not there."""
         self.store = store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
-        self._since = store.reading.revision()[0]
+        self._untold = untold or Untold(keeps=False)
+        self._since = self._untold.since(store)
         self._seen: tuple[int, int] | None = None
         self._progress: Progress | None = None
         states = store.reading.states_of(self.ids or ())
@@ -78,7 +86,8 @@ class Waiting:
 
     def _all(self) -> Progress:
         counts = self.store.reading.counts()
-        changed = self.store.reading.changed_to(sorted(AT_REST), self._since)
+        since = self.store.reading.changed_to(sorted(AT_REST), self._since)
+        changed = [(job_id, state) for job_id, state in since if not self._untold.knows(job_id)]
         rested = {state: sum(found is state for _, found in changed) for state in State if state in AT_REST}
         bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
         return Progress(rested, sum(counts[state] for state in OPEN), bad)
@@ -105,8 +114,15 @@ class Waiting:
             progress = self.look()
             yield progress
             if not progress.left:
+                self._tell()
                 return
             time.sleep(self._pause(progress, deadline))
+
+    def _tell(self) -> None:
+        if self.ids is None:
+            self._untold.end()
+        else:
+            self._untold.tell(self.ids)
 
     def _pause(self, progress: Progress, deadline: float | None) -> float:
         if deadline is None:

@@ -11,6 +11,7 @@ from queuectl_nb.model import words
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
+from queuectl_nb.store.clock import revision
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -193,9 +194,7 @@ class Reading:
 
     def revision(self) -> tuple[int, int]:
         """Return the queue's revision and its number of deletions: unchanged means nothing to show anew."""
-        with self.db.read() as connection:
-            found: tuple[int, int] = connection.execute(Q.revision).fetchone()
-            return found
+        return revision(self.db)
 
     def ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
         """Return up to ``limit`` job ids that begin with ``prefix``, for completion; in their order."""

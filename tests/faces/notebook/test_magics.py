@@ -151,6 +151,15 @@ def test_a_mistake_is_one_line(shell: Any, source: str, part: str, capsys: pytes
     assert shell.run_cell("x = %queuectl list\nlen(x)").result == 0
 
 
+def test_a_wait_fails_for_a_job_that_was_faster_than_its_cell(cell: Cell, hands: Hands) -> None:
+    """Whatever time lies between two cells: what the notebook enqueued and did not complete fails its wait, once."""
+    cell("%queuectl enqueue --id a --max-retries 1 --command false")
+    hands.kill("a")
+    with pytest.raises(JobFailed, match="a"):
+        cell("%queuectl wait")
+    cell("%queuectl wait")
+
+
 def test_no_such_job_keeps_its_kind(cell: Cell) -> None:
     """The exception's class is the one that the Python interface raises."""
     with pytest.raises(NotFound):
