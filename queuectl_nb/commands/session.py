@@ -27,6 +27,8 @@ class Session:
         How the answer is to be shown, one of :data:`FORMATS`.
     holds
         Whether the face hands values on to a user who keeps them: what is about to be removed is read before.
+    tell
+        Says something to a person while a command is at work; None where nobody sits.
     """
 
     def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
@@ -35,6 +37,7 @@ class Session:
         self.allow_network_fs = False
         self.format = "table"
         self.holds = False
+        self.tell: Callable[[str], None] | None = None
         self.opener = opener
         self._given: str | None = None
         self._queue: Queue | None = None

@@ -13,6 +13,7 @@ from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model import words
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.queue import crew
 from queuectl_nb.queue.api import MAX_WORKERS
 from queuectl_nb.queue.elsewhere import EXECUTORS, MAX_IN_FLIGHT
 
@@ -94,7 +95,12 @@ def stop(session: Session, *, names: Sequence[str], now: bool) -> Said:
     All workers on this queue, when none is named. Waits until they have ended.
     """
     queue = session.queue()
-    stopped = queue.stop_workers(*names, now=now)
+
+    def lasts(left: Sequence[str]) -> None:
+        if session.tell is not None:
+            session.tell(f"waiting for {', '.join(left)} to end" + ("" if now else "; --now gives their jobs back"))
+
+    stopped = crew.stop(queue.store, names, now=now, timeout=None, lasts=lasts)
     return Said([f"{len(stopped)} worker(s) stopped."], lambda: stopped, nothing)
 
 

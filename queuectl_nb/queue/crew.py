@@ -12,7 +12,7 @@ from queuectl_nb.model.words import iso_time
 from queuectl_nb.queue.bells import ring_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -20,6 +20,8 @@ __all__ = ["members", "stop"]
 
 _PACE = 0.05
 """Seconds between looks at workers that are ending."""
+_MOMENT = 1.0
+"""Seconds of a wait after which a person wants to know what for."""
 
 
 def members(store: Store) -> list[dict[str, Any]]:
@@ -39,8 +41,18 @@ def members(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def stop(store: Store, names: Sequence[str], *, now: bool, timeout: float | None) -> list[str]:
-    """Ask workers (all, without names) to stop, wait, and return those that ended; see ``Queue.stop_workers``."""
+def stop(
+    store: Store,
+    names: Sequence[str],
+    *,
+    now: bool,
+    timeout: float | None,
+    lasts: Callable[[Sequence[str]], None] | None = None,
+) -> list[str]:
+    """Ask workers (all, without names) to stop, wait, and return those that ended; see ``Queue.stop_workers``.
+
+    ``lasts`` is told once whom the wait is for, where it takes longer than a moment.
+    """
     live = [worker["name"] for worker in members(store) if worker["state"] != "lost"]
     for each in names:
         if each not in live:
@@ -49,7 +61,8 @@ def stop(store: Store, names: Sequence[str], *, now: bool, timeout: float | None
     chosen = list(dict.fromkeys(names)) or live
     store.workers.ask_to_stop(chosen, "now" if now else "drain")
     ring_workers(store, chosen)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = None if timeout is None else began + timeout
     left = set(chosen)
     while left:
         left &= {row.name for row in store.workers.rows()}
@@ -57,6 +70,9 @@ def stop(store: Store, names: Sequence[str], *, now: bool, timeout: float | None
         if left and deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
             raise OutOfTime(msg)
+        if left and lasts is not None and time.monotonic() > began + _MOMENT:
+            lasts(sorted(left))
+            lasts = None
         if left:
             time.sleep(_PACE)
     return chosen

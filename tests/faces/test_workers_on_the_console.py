@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from queuectl_nb.faces.cli import main as console
 from tests.engine.bench import until
 from tests.journeys.console import CONSOLE, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from queuectl_nb.queue import Queue
+    from tests.conftest import Ran
     from tests.journeys.console import Desk
 
 
@@ -103,6 +106,25 @@ def test_stop_now_gives_jobs_back(desk: Desk, tmp_path: Path) -> None:
     assert desk.type("worker", "stop", "--now") == "1 worker(s) stopped.\n"
     assert terminal.ends() == 0
     assert desk.data("show", "held")["attempts"] == 0
+
+
+def test_a_stop_that_lasts_says_for_whom(desk: Desk, tmp_path: Path, run: Callable[..., Ran]) -> None:
+    """At a terminal a stop that waits for a long job says so, and what would end it; a pipe hears the answer alone."""
+    terminal = desk.open("worker", "start")
+    gate = hold(desk, tmp_path)
+    tell = console._tell
+
+    def heard(text: str) -> None:
+        """Let the job end once its end was waited for aloud."""
+        tell(text)
+        gate.touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "_tell", heard)
+        ran = run("worker", "stop", terminal=True)
+    assert ran.stdout == "1 worker(s) stopped.\n"
+    assert ran.stderr == "queuectl: waiting for worker-1 to end; --now gives their jobs back\n"
+    assert terminal.ends() == 0
 
 
 def test_workers_serve_the_queues_that_they_are_given(desk: Desk) -> None:

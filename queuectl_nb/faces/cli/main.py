@@ -48,6 +48,8 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
     """
     mend_streams()
     session = Session(_open)
+    if sys.stderr.isatty():
+        session.tell = _tell
     if instruction := os.environ.get(COMPLETE):
         return _complete(session, instruction)
     try:
@@ -112,6 +114,13 @@ def _show(result: Result, shape: str, serve: Serve | None) -> int:
     from queuectl_nb.faces.cli.show import show  # noqa: PLC0415
 
     return show(result, shape, serve)
+
+
+def _tell(text: str) -> None:
+    """Say something to whoever sits there."""
+    with suppress(OSError):
+        sys.stderr.write(f"queuectl: {text}\n")
+        sys.stderr.flush()
 
 
 def _fail(text: str, code: int) -> int:
