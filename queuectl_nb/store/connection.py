@@ -83,6 +83,7 @@ class Database:
             self._pid = os.getpid()
         found = self._local.connection
         if found is None:
+            self.check_identity()  # SQLite would make an empty file where ours is gone
             found = self._local.connection = self._connect()
         return found
 

@@ -6,6 +6,7 @@ Measured with 16 writers in a tight loop: SQLite's own handler made one wait 4 s
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -64,6 +65,7 @@ def _in_child() -> None:
     global _moves  # noqa: PLW0603 - the parent's threads, whom the old one knows, are not here
     _moves = threading.Condition()
     _inside.clear()
+    _left.clear()
     for handle in tuple(_open_handles):
         handle.close()
 
@@ -81,20 +83,45 @@ class Hold:
 
     def take(self, patience: float) -> None:
         """Wait until the gate is ours; raise :class:`Busy` when it does not open within ``patience`` seconds."""
-        try:
-            self._handle = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        except OSError as error:
-            msg = f"cannot open the write lock {self._path}: {error.strerror}"
-            raise BadEnvironment(msg) from error
-        try:
-            fcntl.flock(self._handle.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _wait(self._handle.number, patience)
-        except OSError as error:
-            msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
-            raise BadEnvironment(msg) from error
+        place = self._left_place()
+        if place is None:
+            try:
+                handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                self._handle = _Handle(handle)
+            except OSError as error:
+                msg = f"cannot open the write lock {self._path}: {error.strerror}"
+                raise BadEnvironment(msg) from error
+            try:
+                fcntl.flock(self._handle.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                place = _Place(self._handle.number)
+            except OSError as error:
+                msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
+                raise BadEnvironment(msg) from error
+        if place is not None and not place.locked.wait(patience):
+            self._leave(place)
+            msg = f"the queue is busy: another process has held its write lock for {patience:g} seconds; try again"
+            raise Busy(msg)
         with _moves:
             _inside[self] = threading.get_ident()
+
+    def _left_place(self) -> _Place | None:
+        """Take over a place in the queue that somebody of this process has left, if there is one."""
+        places = _left.get(self._path, [])
+        while places:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                place = places.pop()
+                number = place.take_over()
+                if number is not None:
+                    self._handle = _Handle(number)
+                    return place
+        return None
+
+    def _leave(self, place: _Place) -> None:
+        """Leave a place to the next who wants in: first close the handle, since to unlock it would unlock theirs."""
+        if self._handle is not None:
+            self._handle.close()
+        _left.setdefault(self._path, []).append(place)
 
     def drop(self) -> None:
         """Open the gate for the others."""
@@ -107,30 +134,41 @@ class Hold:
                 _moves.notify_all()
 
 
-def _wait(number: int, patience: float) -> None:
-    """Wait in the kernel's queue; a thread does the waiting, since flock itself knows no deadline.
+class _Place:
+    """A place in the kernel's queue for a lock: a thread waits there, since flock itself knows no deadline.
 
-    The thread waits on a duplicate, which shares its lock with the original, and closes it as soon as it is
-    locked: when we have given up meanwhile and closed ours, the lock goes with the last of the two.
+    It waits on a duplicate, which shares its lock with the owner's handle, and closes it as soon as it is locked: when
+    the owner has given up meanwhile and closed its own, the lock goes with the last of the two. The thread cannot be
+    called back; so who gives up leaves the place, and who wants in later takes it over.
     """
-    copy = _Handle(os.dup(number))
-    locked = threading.Event()
 
-    def wait() -> None:
+    def __init__(self, number: int) -> None:
+        """Queue up for the lock behind the descriptor ``number``."""
+        self._copy = _Handle(os.dup(number))
+        self._closing = threading.Lock()
+        self.locked = threading.Event()
         try:
-            fcntl.flock(copy.number, fcntl.LOCK_EX)
-            locked.set()
-        finally:
-            copy.close()
+            threading.Thread(target=self._wait, name="queuectl-write-gate", daemon=True).start()
+        except RuntimeError:  # no thread to be had; after an interrupt there may be one, which uses and closes the copy
+            self._copy.close()
+            raise
 
-    try:
-        threading.Thread(target=wait, name="queuectl-write-gate", daemon=True).start()
-    except RuntimeError:  # no thread to be had; after an interrupt there may be one, which uses and closes the copy
-        copy.close()
-        raise
-    if not locked.wait(patience):
-        msg = f"the queue is busy: another process has held its write lock for {patience:g} seconds; try again"
-        raise Busy(msg)
+    def _wait(self) -> None:
+        try:
+            fcntl.flock(self._copy.number, fcntl.LOCK_EX)
+            self.locked.set()
+        finally:
+            with self._closing:
+                self._copy.close()
+
+    def take_over(self) -> int | None:
+        """Return another descriptor on the place; None where its turn has come and gone."""
+        with self._closing:
+            return None if self._copy.number < 0 else os.dup(self._copy.number)
+
+
+_left: dict[Path, list[_Place]] = {}
+"""Places that were left, by the lock file."""
 
 
 class WriteGate:

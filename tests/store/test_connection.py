@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.queue.waiting import Waiting
 from queuectl_nb.store.enqueue import enqueue
@@ -73,6 +74,26 @@ def test_each_thread_has_a_connection_of_its_own(store: Store) -> None:
 def _child(store: Store, queue: Any) -> None:
     _add(store, "of the child".replace(" ", "-"))
     queue.put((id(store.db.connection()), _ids(store)))
+
+
+def test_a_new_thread_makes_no_file_where_the_queue_was_deleted(store: Store) -> None:
+    """A thread that comes when the file is gone is told so, and leaves nothing that looks like an empty queue."""
+    for path in store.path.parent.glob(f"{store.path.name}*"):
+        if path.is_file():
+            path.unlink()
+    told: list[str] = []
+
+    def look() -> None:
+        try:
+            store.settings.read()
+        except BadEnvironment as gone:
+            told.append(str(gone))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert ["deleted or replaced" in each for each in told] == [True]
+    assert not store.path.exists()
 
 
 def test_a_fork_gets_a_connection_of_its_own(store: Store) -> None:

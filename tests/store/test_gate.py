@@ -123,6 +123,55 @@ def test_an_abandoned_waiter_never_keeps_the_lock(gate: WriteGate) -> None:
     assert not _open_handles
 
 
+def test_who_waits_again_takes_the_place_that_it_left(gate: WriteGate) -> None:
+    """A worker that tries for an hour, while somebody stands still inside, keeps one place in the queue, not thousands.
+
+    Each costs a thread and a descriptor: after a thousand the process could open nothing any more.
+    """
+    holder = _holder(gate)
+    for _ in range(20):
+        assert not _is_free(gate)
+    assert [each.name for each in threading.enumerate()].count("queuectl-write-gate") == 1
+    assert len(_open_handles) == 1
+    threading.Timer(0.1, holder.communicate, ["\n"]).start()
+    with gate.hold(30):
+        assert not _is_free(gate), "the place that was left is that of one waiter only"
+    _wait_for_waiters()
+    assert _is_free(gate)
+    assert not _open_handles
+
+
+def test_threads_that_wait_again_each_get_the_gate_alone(gate: WriteGate) -> None:
+    """Of many threads that gave up and wait again no two ever share a place."""
+    holder = _holder(gate)
+    inside = most = entered = 0
+
+    def work() -> None:
+        nonlocal inside, most, entered
+        for _ in range(3):
+            assert not _is_free(gate)
+        barrier.wait()
+        with gate.hold(30):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0)
+            inside -= 1
+            entered += 1
+
+    barrier = threading.Barrier(9)
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for each in threads:
+        each.start()
+    barrier.wait()
+    holder.communicate("\n")
+    for each in threads:
+        each.join(20)
+    assert (most, entered) == (1, 8)
+    _wait_for_waiters()
+    assert _is_free(gate)
+    assert not _open_handles
+
+
 def test_a_waiter_gets_the_gate_when_it_opens(gate: WriteGate) -> None:
     """Who waits is woken by the release, and holds the gate alone then."""
     holder = _holder(gate)
