@@ -168,13 +168,14 @@ class Dispatcher:
         if found is not None:
             self.more = found
             if found is False and self.drain and not self.away and self.ledger.settled:
-                self.drained = self.claims.open_jobs() == 0
+                self.drained = self.ledger.nothing_open()
         waiting = 0
         if self.more and not self.orders.stop:
             now = time.monotonic()
             if now >= self.count_at:
                 self.count_at = now + COUNT
-                self.waiting = self.claims.ready(self.crew.most, time.time())
+                with contextlib.suppress(Busy):  # the next count will do
+                    self.waiting = self.claims.ready(self.crew.most, time.time())
             waiting = self.waiting
         self.crew.wish(len(self.away) + waiting)
 
@@ -191,6 +192,8 @@ class Dispatcher:
     def _start(self, lease: Lease) -> None:
         try:
             errand = self.crew.start(lease, self.duty.settings, lambda: self.ledger.is_ours(lease))
+        except Busy:  # whether it is still ours could not be seen
+            self.ledger.give_back([lease])
         except NoRoom as why:
             self.report.warn(f"job {lease.job_id} given back: {why}")
             self.ledger.give_back([lease])

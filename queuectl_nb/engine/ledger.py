@@ -101,10 +101,14 @@ class Ledger:
         if not self.claimed or now < self._ask_at:
             return
         self._ask_at = now + LOOK
-        before, self._version = self._version, self.store.db.version()
-        if before == self._version:
-            return
-        unwelcome = self.claims.unwelcome(self.claimed)
+        try:
+            before, self._version = self._version, self.store.db.version()
+            if before == self._version:
+                return
+            unwelcome = self.claims.unwelcome(self.claimed)
+        except Busy:  # who comes now waits until they can be looked at
+            self.look_again()
+            unwelcome = list(self.claimed)
         if unwelcome:
             self.back += unwelcome
             self.claimed = deque(lease for lease in self.claimed if lease not in unwelcome)
@@ -135,17 +139,29 @@ class Ledger:
     def may_find_work(self) -> bool | None:
         """Look, without writing, whether a claim would find anything; None where nothing changed since the last look.
 
-        Where there is nothing, ``next_due`` tells when there will be.
+        Where there is nothing, ``next_due`` tells when there will be. None, too, while others keep readers out.
         """
-        version = self.store.db.version()
-        due = self.next_due is not None and time.time() >= self.next_due
-        if version == self._version and not due:
+        try:
+            version = self.store.db.version()
+            due = self.next_due is not None and time.time() >= self.next_due
+            if version == self._version and not due:
+                return None
+            self._version = version
+            if self.claims.anything_ready(time.time()):
+                return True
+            self.next_due = self.claims.next_due()
+        except Busy:
+            self.look_again()
             return None
-        self._version = version
-        if self.claims.anything_ready(time.time()):
-            return True
-        self.next_due = self.claims.next_due()
         return False
+
+    def nothing_open(self) -> bool:
+        """Tell whether all jobs of this worker's queues are known to be at rest, paused queues aside."""
+        try:
+            return self.claims.open_jobs() == 0
+        except Busy:
+            self.look_again()
+            return False
 
     def look_again(self) -> None:
         """Let the next look for work be one, although nobody else has written anything."""
@@ -163,9 +179,9 @@ class Ledger:
             The file is not there any more, or another one in its place.
         """
         began = time.monotonic()
-        version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
         self.stuck = True
         try:
+            version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
             turn = self.claims.turn(
                 ended=self.ended,
                 back=self.back,

@@ -121,6 +121,8 @@ class Worker:
             run = self.executor.start(lease, self.duty.settings.max_retries, lambda: self.ledger.is_ours(lease))
         except CannotStart as why:
             self.ledger.note(lease, NotStarted(str(why)), Ending(time.time()))
+        except Busy:  # whether it is still ours could not be seen
+            self.ledger.give_back([lease])
         except NoRoom as why:
             self.report.warn(f"job {lease.job_id} given back: {why}")
             self.ledger.give_back([lease])
@@ -178,7 +180,7 @@ class Worker:
         """Tell whether there may be a job to claim; where there is none, whether the queue is drained."""
         found = self.ledger.may_find_work()
         if found is False and self.drain:
-            self.drained = self.claims.open_jobs() == 0
+            self.drained = self.ledger.nothing_open()
         return bool(found)
 
     def _turn(self) -> None:
