@@ -56,8 +56,8 @@ class _Awaited:
         future = self._loop.create_future()
         self._futures.setdefault(job_id, set()).add(future)
         self._seen = None  # it may have come to rest since it was looked at
-        if self._timer is None:
-            self._timer = self._loop.call_later(PACE, self._look)
+        if self._timer is None or self._timer.when() <= self._loop.time():  # due, or cut off by an interrupt
+            self._next(PACE)
         try:
             await future
         finally:
@@ -68,9 +68,8 @@ class _Awaited:
         waiting.discard(future)
         if not waiting:
             self._futures.pop(job_id, None)
-        if not self._futures and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._futures:
+            self._next(PACE)
 
     def _look(self) -> None:
         """Let go on who waits for what has come to rest; look again soon while anybody waits."""
@@ -83,8 +82,14 @@ class _Awaited:
         except Exception as error:  # noqa: BLE001 - who waits is told, whatever it is
             for job_id in [*self._futures]:
                 _end(self._futures.pop(job_id), error)
-        took = time.monotonic() - began
-        self._timer = self._loop.call_later(max(PACE, took * SHARE), self._look) if self._futures else None
+        finally:  # an interrupt strikes anywhere; who waits goes on
+            self._next(max(PACE, (time.monotonic() - began) * SHARE))
+
+    def _next(self, pause: float) -> None:
+        """Look again after so many seconds, if anybody waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(pause, self._look) if self._futures else None
 
     def _tell(self, states: dict[str, State]) -> None:
         for job_id in [*self._futures]:

@@ -13,7 +13,7 @@ from queuectl_nb.queue import awaiting
 from tests.commands.hands import Hands
 
 if TYPE_CHECKING:
-    from queuectl_nb import Queue
+    from queuectl_nb import Job, Queue
 
 
 async def turns(count: int = 5) -> None:
@@ -93,6 +93,34 @@ def test_a_cancelled_await_leaves_nothing_behind(queue: Queue) -> None:
     (held,) = awaiting._Awaited._by_loop[loop].values()
     assert (held._futures, held._timer) == ({}, None)
     loop.close()
+
+
+def test_an_interrupt_in_a_look_leaves_no_await_behind(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl+C may strike while the queue is looked at; the loop run again, awaits old and new end with their jobs."""
+    job = queue.enqueue("true", id="a")
+    loop = asyncio.new_event_loop()
+    old = loop.create_task(_state(job))
+
+    def struck() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(queue.store.db, "changes", struck)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(old)
+    queue.cancel(job)
+    other = queue.enqueue("true", id="b")
+    queue.cancel(other)
+
+    async def main() -> list[str]:
+        return await asyncio.wait_for(asyncio.gather(old, _state(job), _state(other)), 20)
+
+    assert loop.run_until_complete(main()) == ["cancelled"] * 3
+    loop.close()
+
+
+async def _state(job: Job) -> str:
+    return (await job).state
 
 
 def test_each_loop_has_its_own(queue: Queue) -> None:
