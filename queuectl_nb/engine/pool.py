@@ -235,7 +235,7 @@ class PoolProcess:
             self._tell_rescued(self.rescuer.settle_for(worker.name, "died"))
             return not self.rescuer.held_by(worker.name)
         except QueuectlError as error:
-            self.events.tell("warning", worker=worker.name, text=str(error))
+            self._worry(worker, error)
             return self.store.db.replaced()
 
     def _retire(self, worker: Member) -> None:
@@ -244,9 +244,14 @@ class PoolProcess:
         try:
             self.store.workers.remove(worker.name)
         except QueuectlError as error:
-            self.events.tell("warning", worker=worker.name, text=str(error))
+            self._worry(worker, error)
         os.close(worker.lock)
         self.events.tell("worker_stopped", worker=worker.name)
+
+    def _worry(self, worker: Member, error: QueuectlError) -> None:
+        """Tell what went wrong; that the file is gone was told by who found that out."""
+        if not self.store.db.replaced():
+            self.events.tell("warning", worker=worker.name, text=str(error))
 
     # ------------------------------------------------------------------ others
 
