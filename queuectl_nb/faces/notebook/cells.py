@@ -30,7 +30,9 @@ def python_command(source: str, values: Mapping[str, object]) -> str:
     try:
         compiled(source)
     except (SyntaxError, ValueError) as error:
-        where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+        where = str(error)
+        if isinstance(error, SyntaxError):  # of a NUL no line is known
+            where = error.msg if error.lineno is None else f"line {error.lineno}: {error.msg}"
         msg = f"the cell is no valid Python ({where}); magics and !commands are the notebook's own"
         raise BadInput(msg) from None
     end = "CELL"
@@ -50,9 +52,10 @@ def _literal(name: str, value: object) -> str:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         same = False
     if not same:
+        what = text if isinstance(plain, float) else type(value).__name__
         msg = (
-            f"--var {name} is {type(value).__name__}, which {NAME} cannot take over;"
-            " numbers, texts, and lists, tuples, sets and dicts of those go"
+            f"--var {name} is {what}, which {NAME} cannot take over;"
+            " finite numbers, texts, and lists, tuples, sets and dicts of those go"
         )
         raise BadInput(msg)
     return text

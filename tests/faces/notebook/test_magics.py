@@ -160,6 +160,16 @@ def test_a_wait_fails_for_a_job_that_was_faster_than_its_cell(cell: Cell, hands:
     cell("%queuectl wait")
 
 
+def test_what_a_cell_of_python_cannot_be_is_told(cell: Cell, shell: Any) -> None:
+    """A value that no literal gives back, and a character that no source has, are named without riddles."""
+    shell.user_ns.update(rate=float("nan"), frame=pd.DataFrame())
+    for var, why in {"rate": "--var rate is nan, .* finite numbers", "frame": "--var frame is DataFrame"}.items():
+        with pytest.raises(BadInput, match=why):
+            cell(f"%%queuectl enqueue --python --var {var}\nprint({var})")
+    with pytest.raises(BadInput, match="source code string cannot contain null bytes"):
+        cell("%%queuectl enqueue --python\nprint('a\0b')")
+
+
 def test_no_such_job_keeps_its_kind(cell: Cell) -> None:
     """The exception's class is the one that the Python interface raises."""
     with pytest.raises(NotFound):
