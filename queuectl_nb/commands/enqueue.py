@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, Text
+from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, Text, as_utf8
 from queuectl_nb.commands.said import Said, said_of
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import BadInput
@@ -35,7 +35,7 @@ class _Enqueue(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
             place = args.index("--")
-            ctx.meta[WORDS] = args[place + 1 :]
+            ctx.meta[WORDS] = [as_utf8(word) for word in args[place + 1 :]]
             args = args[:place]
         return super().parse_args(ctx, args)
 

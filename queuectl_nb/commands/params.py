@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +36,7 @@ __all__ = [
     "OneOf",
     "Path",
     "Text",
+    "as_utf8",
     "shape_options",
     "where_options",
 ]
@@ -47,7 +50,7 @@ class Text(StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
         """Return the word as it is."""
-        return words.plain_text(_called(param), super().convert(value, param, ctx))
+        return words.plain_text(_called(param), as_utf8(super().convert(value, param, ctx)))
 
     def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - nothing, unless told
         """Return what could stand here."""
@@ -64,6 +67,16 @@ class Text(StringParamType):
             return [CompletionItem(word) for word in self.offers(session, incomplete) if word.startswith(incomplete)]
         except QueuectlError:
             return []
+
+
+def as_utf8(word: Any) -> Any:  # noqa: ANN401 - a word
+    """Return a word of which Python, in a locale without UTF-8, has made bytes or other letters."""
+    if not isinstance(word, str) or word.isascii() or sys.getfilesystemencoding() == "utf-8":
+        return word
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return word
 
 
 def _called(param: click.Parameter | None) -> str:

@@ -117,9 +117,13 @@ def test_a_command_of_the_locale_arrives(desk: Desk, queue: Queue) -> None:
     """In a C locale too a command's bytes are UTF-8; those that are not are refused."""
     assert shell(desk, "queuectl enqueue --id a --command 'echo é🐍'", LC_ALL="C").returncode == 0
     assert queue.job("a").command == "echo é🐍"
-    done = shell(desk, r"queuectl enqueue --id b --command \"$(printf 'echo \377')\"", LC_ALL="C")
-    assert done.returncode == 2
-    assert done.stderr.count(b"\n") == 1
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert shell(desk, "queuectl enqueue --id c -- echo é🐍", **plain).returncode == 0
+    assert queue.job("c").command == "echo 'é🐍'"
+    for locale in ({"LC_ALL": "C"}, plain):
+        done = shell(desk, r"queuectl enqueue --id b --command \"$(printf 'echo \377')\"", **locale)
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("words", [("log", "job-1", "--follow"), ("wait",)])
