@@ -17,6 +17,8 @@ PATIENCE = 0.01
 """Seconds that a running job may keep others' results and claims waiting. On a busy machine a command of a millisecond
 takes several, since it waits for a core until the next tick of the scheduler (4 ms at 250 Hz), once or twice: with 5 ms
 such a command counted as a long one, and what was claimed ahead went back and forth."""
+DEAF = 0.005
+"""Seconds from its start in which a job's end is waited for in the cheapest way, which hears nothing else."""
 SWEEP_PACE = 0.02
 """Seconds between looks at processes that are being killed."""
 
@@ -43,6 +45,10 @@ class Attendance:
     def lasts(self, now: float) -> bool:
         """Tell whether it has run for so long that nobody must wait for it any more."""
         return now - self.run.started >= PATIENCE
+
+    def brief(self, now: float) -> float:
+        """Return the seconds for which only its end should be waited for, in the cheapest way; 0 once it lasts."""
+        return max(0.0, self.run.started + DEAF - now) if self.exit is None else 0.0
 
     @property
     def outcome(self) -> Outcome:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import doorbell
-from queuectl_nb.engine.waiter import BRIEF, Waiter
+from queuectl_nb.engine.waiter import Waiter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,10 +70,7 @@ class Orders:
 
     def wait_for_child(self, timeout: float) -> None:
         """Wait until a child ends, ``timeout`` seconds at most; whatever else happens is heard by the next wait."""
-        if BRIEF:
-            self._waiter.wait_for_child(timeout)
-        else:
-            self.wait(timeout, idle=False)
+        self._waiter.wait_for_child(timeout)
 
     def wait(self, timeout: float, *, idle: bool) -> None:
         """Wait until something happens, ``timeout`` seconds at most, and take in what did."""

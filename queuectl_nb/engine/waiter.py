@@ -38,11 +38,14 @@ class Waiter:
         self.signals: set[int] = set()
 
     def wait_for_child(self, timeout: float) -> None:
-        """Wait for a child's end or a signal, for ``timeout`` seconds at most, and for nothing else.
+        """Wait for a child's end, for ``timeout`` seconds at most; whatever else happens is heard by the next wait.
 
         One system call where :meth:`wait` needs a handler, a pipe and five. SIGCHLD must be blocked, in all threads.
         """
-        signal.sigtimedwait((signal.SIGCHLD,), timeout)
+        if BRIEF:
+            signal.sigtimedwait((signal.SIGCHLD,), timeout)
+        else:
+            self.wait(timeout)
 
     def catch(self, numbers: Iterable[int]) -> None:
         """Let these signals wake the waiter and land in ``signals``."""

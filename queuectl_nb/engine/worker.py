@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker"]
 
-DEAF = 0.005
-"""Seconds from its start in which a job's end is waited for in the cheapest way, which hears nothing else."""
-
 
 class Worker:
     """One worker process's whole life: :meth:`work` returns when it was stopped or has drained the queue."""
@@ -210,8 +207,8 @@ class Worker:
     def _sleep(self) -> None:
         """Wait until something happens or is due."""
         now, ledger, attended = time.monotonic(), self.ledger, self.attended
-        if attended is not None and attended.exit is None and now < attended.run.started + DEAF:
-            self.orders.wait_for_child(attended.run.started + DEAF - now)
+        if attended is not None and (brief := attended.brief(now)):
+            self.orders.wait_for_child(brief)
             return
         wake = self.duty.look_at
         if ledger.again_at > now:

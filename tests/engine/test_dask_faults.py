@@ -158,7 +158,7 @@ def test_short_freeze_harms_nothing(served: Bench, tmp_path: Path) -> None:
     job = served.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done; echo fine", timeout=0)
     victim = dask_worker_of(started(first))
     os.kill(victim, signal.SIGSTOP)
-    time.sleep(0.5)
+    time.sleep(0.5)  # the freeze itself, a fraction of the lease
     os.kill(victim, signal.SIGCONT)
     go.touch()
     job.wait(timeout=20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.sent import LONG, Sent, read_sent
@@ -59,7 +58,7 @@ def test_paused_queue_starts_nothing_and_retries_are_waited_for(queue: Queue) ->
     queue.enqueue_specs([JobSpec("exit 1", id="twice", max_retries=2)])
     queue.set("backoff_base", 1)
     found = Simulated(queue.path, most=5, drain=True)
-    time.sleep(0.1)  # nothing can be waited for where nothing must happen
+    until(lambda: not found.dispatcher.more)  # it has looked
     assert queue.job("twice").history == []
     found.stop()
     queue.resume()

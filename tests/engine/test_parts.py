@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -140,8 +141,6 @@ def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
 
 def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that comes before the wait ends the wait at once."""
-    import signal
-
     old = {number: signal.getsignal(number) for number in (signal.SIGUSR1,)}
     old_fd = signal.set_wakeup_fd(-1)
     try:
@@ -154,3 +153,15 @@ def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPa
         signal.set_wakeup_fd(old_fd)
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def test_waiter_without_sigtimedwait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system lacks the short way (macOS) a short wait is an ordinary one, and what it hears is not lost."""
+    monkeypatch.setattr("queuectl_nb.engine.waiter.BRIEF", False)
+    monkeypatch.delattr(signal, "sigtimedwait")
+    read, write = os.pipe()
+    waiter = Waiter()
+    waiter.add("word", read)
+    os.write(write, b"x")
+    waiter.wait_for_child(10)
+    assert waiter.wait(10) == {"word"}

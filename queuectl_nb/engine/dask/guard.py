@@ -48,8 +48,6 @@ PIECE = 8 * 1024
 """Most bytes of output that are told without being asked for."""
 INLINE = 16 * 1024
 """Most bytes of output that come with the end of a command; more is left in files."""
-DEAF = 0.005
-"""Seconds from its start in which a command's end is waited for in the cheapest way."""
 
 
 class Guard:
@@ -154,8 +152,8 @@ class Guard:
     def _sleep(self, attended: Attendance, telling: _Telling) -> None:
         """Wait until the command ends, somebody speaks, or something is due."""
         now = time.monotonic()
-        if attended.exit is None and now < attended.run.started + DEAF:
-            self.waiter.wait_for_child(attended.run.started + DEAF - now)
+        if brief := attended.brief(now):
+            self.waiter.wait_for_child(brief)
             return
         wake = telling.look_at
         left = self.until - steady()

@@ -30,7 +30,7 @@ WATCH = 1.0
 """Seconds between looks at which dask workers there are."""
 GREETING = 10.0
 """Seconds in which the dask workers should answer the first call."""
-DEAF = 5.0
+SILENCE = 5.0
 """Seconds in which a scheduler must answer while it is connected."""
 AGAIN = 1.0
 """Seconds between calls to a scheduler that is gone."""
@@ -148,7 +148,7 @@ class Wire:
             if client.status != "running":
                 msg = "the connection was lost"
                 raise ConnectionError(msg)
-            self._put("workers", set(await asyncio.wait_for(client.nthreads(), DEAF)))
+            self._put("workers", set(await asyncio.wait_for(client.nthreads(), SILENCE)))
         for future in self._seats.values():
             future.release()
 
@@ -233,7 +233,7 @@ class Wire:
         """Have what a lost agent left ended by a dask worker that sees its processes, if one of these does."""
 
         async def ask(client: Client) -> None:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # nobody there could look; who asked asks again
                 answers = await client.run(remote.sweep, boot, tokens, workers=addresses, on_error="ignore")
                 self._put("swept", agent, any(answers.values()))
 
