@@ -60,7 +60,14 @@ def _tidy(raw: bytes) -> str:
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
         msg = f"nested deeper than {MAX_DEPTH} levels"
         raise ValueError(msg)
-    return json.dumps(value, allow_nan=False)
+    text = json.dumps(value, allow_nan=False)
+    return _whole(value) if r"\ud" in text else text
+
+
+def _whole(value: Any) -> str:  # noqa: ANN401 - JSON
+    """Return JSON with U+FFFD for each half of a character: no screen, file or message can take one."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")))
 
 
 def _finite(digits: str) -> float | None:

@@ -42,10 +42,12 @@ def _result(spool: Spool, raw: bytes) -> tuple[Any, str | None]:
         (b"\xef\xbb\xbf[1]", [1]),
         ("[1]".encode("utf-16"), [1]),
         (b"12345678901234567890123", 12345678901234567890123),
+        (rb'["\ud83d\udc0d", "\ud83d", "a\udc0db", "\\ud83d"]', ["\U0001f40d", "\ufffd", "a\ufffdb", "\\ud83d"]),
+        (b'{"\xed\xa0\x80": "\xf0\x9f\x90\x8d"}', {"\ufffd": "\U0001f40d"}),
     ],
 )
 def test_json_is_taken_and_what_json_does_not_have_becomes_null(spool: Spool, raw: bytes, value: object) -> None:
-    """A result is any JSON; NaN and infinities, which Python's writers leave, are null."""
+    """A result is any JSON; NaN and infinities are null, halves of characters U+FFFD: Python's writers leave both."""
     assert _result(spool, raw) == (value, None)
 
 
