@@ -18,12 +18,16 @@ _GLOB = frozenset("*?[")
 
 
 def this_cwd() -> str:
-    """Return the present working directory; refuse one that was removed."""
+    """Return the present working directory; refuse one that was removed, or whose name is no text."""
     try:
-        return os.getcwd()  # noqa: PTH109 - text is stored
+        found = os.getcwd()  # noqa: PTH109 - text is stored
     except FileNotFoundError:
         msg = "the working directory is gone; change to another one"
         raise BadInput(msg) from None
+    if not _storable(found):
+        msg = f"the working directory's name is not valid UTF-8: {found!a}; change to another one, or name one (cwd)"
+        raise BadInput(msg)
+    return found
 
 
 def resolve_cwd(cwd: str) -> str:

@@ -1,0 +1,31 @@
+"""Where a job was enqueued: what of that cannot be stored is told in a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from queuectl_nb import Queue
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system has no such names")
+def test_a_directory_whose_name_is_no_text_is_refused(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here or below here no job can be told to run; one that names another directory can; nothing else is enqueued."""
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
+    os.mkdir(odd)  # noqa: PTH102 - no text
+    monkeypatch.chdir(odd)
+    for cwd in (None, ".", odd):
+        with pytest.raises(BadInput, match="not valid UTF-8"):
+            queue.enqueue("true", cwd=cwd)
+    assert queue.enqueue("true", cwd=tmp_path).cwd == str(tmp_path)
+    assert sum(queue.counts().values()) == 1
