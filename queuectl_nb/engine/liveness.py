@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from queuectl_nb.model.errors import BadEnvironment
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "Heartbeat",
@@ -60,18 +62,26 @@ def lock_path(worker_dir: Path, name: str) -> Path:
 
 
 def take_lock(worker_dir: Path, name: str) -> int | None:
-    """Lock a worker's name and return the descriptor; None while somebody holds it."""
-    handle = os.open(lock_path(worker_dir, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.pwrite(handle, _BEAT.pack(0), 0)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
+    """Lock a worker's name and return the descriptor; None while somebody holds it.
+
+    Raises
+    ------
+    BadEnvironment
+        The lock file cannot be made (a full disk, too many open files).
+    """
+    path = lock_path(worker_dir, name)
+    with _named(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(handle, _BEAT.pack(0), 0)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle
 
 
 def mark_current(handle: int, token: str) -> None:
@@ -91,11 +101,13 @@ def current_token(worker_dir: Path, name: str) -> str:
 
 
 def is_dead(worker_dir: Path, name: str) -> bool:
-    """Tell whether neither the worker nor its pool holds the name's lock."""
-    try:
-        handle = os.open(lock_path(worker_dir, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return True
+    """Tell whether neither the worker nor its pool holds the name's lock; BadEnvironment where that cannot be seen."""
+    path = lock_path(worker_dir, name)
+    with _named(path):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return True
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -103,6 +115,16 @@ def is_dead(worker_dir: Path, name: str) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what the system says about a lock file into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"cannot use {path}: {error.strerror}"
+        raise BadEnvironment(msg) from error
 
 
 class Heartbeat:

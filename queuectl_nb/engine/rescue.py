@@ -70,9 +70,8 @@ class Rescuer:
         names += self.store.workers.orphaned()
         found: list[Rescued] = []
         for name in dict.fromkeys(names):
-            with _plain(name):
-                # nobody can take the name while it is settled for
-                handle = liveness.take_lock(self.store.worker_dir, name)
+            # nobody can take the name while it is settled for
+            handle = liveness.take_lock(self.store.worker_dir, name)
             if handle is None:
                 continue
             try:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from queuectl_nb.engine import doorbell, liveness
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.journal import Journal, journal_path, read_journal
 from queuectl_nb.engine.waiter import Waiter
 from queuectl_nb.model.attempt import Ending, Usage
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_ring_without_listener_or_bell_does_nothing(tmp_path: Path) -> None:
@@ -137,6 +139,27 @@ def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
     assert liveness.current_token(tmp_path, "w") == "0123456789abcdef" * 2
     os.close(again)
     assert liveness.is_dead(tmp_path, "unknown")
+
+
+@pytest.mark.parametrize(("call", "error"), [("open", errno.EMFILE), ("pwrite", errno.ENOSPC)])
+def test_a_lock_that_cannot_be_made_or_looked_at_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int
+) -> None:
+    """A full disk, or too many open files, is an error of ours that names the file: it ends no pool."""
+
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(BadEnvironment, match=rf"w\.lock: {os.strerror(error)}"):
+        liveness.take_lock(tmp_path, "w")
+    if call == "open":
+        with pytest.raises(BadEnvironment, match=rf"w\.lock: {os.strerror(error)}"):
+            liveness.is_dead(tmp_path, "w")
+    monkeypatch.undo()
+    handle = liveness.take_lock(tmp_path, "w")
+    assert handle is not None, "a failure keeps no lock"
+    os.close(handle)
 
 
 def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPatch) -> None:
