@@ -91,7 +91,7 @@ SETTINGS: Mapping[str, Setting] = {
 
 def setting(key: str) -> Setting:
     """Return the table's row for ``key``; hyphens count as underscores; unknown ones are refused with the list."""
-    return SETTINGS[choice("setting", key.replace("-", "_"), SETTINGS)]
+    return SETTINGS[choice("setting", key, SETTINGS, hyphens=True)]
 
 
 class Settings(NamedTuple):

@@ -61,11 +61,16 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-def choice(what: str, value: str, valid: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``valid``; refuse it with the valid ones listed."""
+def choice(what: str, value: object, valid: Iterable[str], *, hyphens: bool = False) -> str:
+    """Return ``value`` if it is one of ``valid``; refuse it with the valid ones listed.
+
+    With ``hyphens`` they count as underscores.
+    """
     known = list(valid)
-    if value in known:
-        return value
+    if isinstance(value, str):
+        text = value.replace("-", "_") if hyphens else value
+        if text in known:
+            return text
     msg = f"{what} {shown(value)} is unknown; valid: {', '.join(known)}"
     raise BadInput(msg)
 

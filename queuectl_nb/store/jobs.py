@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,10 @@ class Jobs:
 
     @staticmethod
     def _row(connection: sqlite3.Connection, job_id: str) -> JobRecord:
-        try:
-            row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
-        except UnicodeEncodeError:  # no job has such an id
-            row = None
+        row = None
+        if isinstance(job_id, str):
+            with contextlib.suppress(UnicodeEncodeError):  # no job has such an id
+                row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
         if row is None:
             raise _no_job(job_id)
         return rows.job(row)

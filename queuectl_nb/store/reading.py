@@ -70,7 +70,7 @@ class Filter:
             None if queue is None else words.name("queue", queue),
             None if tag is None else words.name("tag", tag),
             None if text is None else words.plain_text("search text", text),
-            None if sort is None else words.choice("sort field", sort.replace("-", "_"), JOB_FIELDS),
+            None if sort is None else words.choice("sort field", sort, JOB_FIELDS, hyphens=True),
             reverse,
             None if limit is None else words.whole("limit", limit, 0),
             after,

@@ -75,14 +75,14 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
 
     ``since`` (epoch seconds) leaves out what ended earlier; counts by state are of jobs that changed since then.
     """
-    key, extra = GROUPS[choice("group", by, GROUPS)] if by else ("''", "")
-    source = f"attempts JOIN jobs ON jobs.seq = attempts.job{extra}" if by else "attempts"
+    key, extra = GROUPS[choice("group", by, GROUPS)] if by is not None else ("''", "")
+    source = f"attempts JOIN jobs ON jobs.seq = attempts.job{extra}" if by is not None else "attempts"
     source += "" if since is None else _RECENT
     with db.read() as connection:
         counts = _counts(connection, key, extra, since)
         facts = _facts(connection, key, source, since)
         ran, waited = _durations(connection, key, source, since)
-    if not by:
+    if by is None:
         counts.setdefault("", {})
     none = (0, 0, 0, None, None, None, None, None)
     groups = {}

@@ -120,3 +120,23 @@ def test_since_refuses_what_is_neither(queue: Queue, wrong: Any) -> None:
     """One line, not figures of everything."""
     with pytest.raises(BadInput, match="since must be"):
         queue.stats(since=wrong)
+
+
+@pytest.mark.parametrize("odd", [3, None, 1.5, True, b"a", ["a"], {}, object(), math.nan, 10**400])
+def test_what_is_no_word_is_refused_as_an_unknown_word(queue: Queue, odd: Any) -> None:
+    """States, fields, settings, groups, streams and ids that are not even text are told as others are."""
+    job = queue.enqueue("true", id="a")
+    with pytest.raises(NotFound, match="no job"):
+        queue.job(odd)
+    for call in (queue.unset, lambda word: queue.set(word, 3)):
+        with pytest.raises(BadInput, match=r"setting .* is unknown; valid: max_retries"):
+            call(odd)
+    if odd is not None:
+        with pytest.raises(BadInput, match=r"sort field .* is unknown; valid: id"):
+            queue.jobs(sort=odd)
+        with pytest.raises(BadInput, match=r"state .* is unknown; valid: pending"):
+            queue.jobs(state=odd)
+        with pytest.raises(BadInput, match=r"group .* is unknown; valid: command"):
+            queue.stats(by=odd)
+        with pytest.raises(BadInput, match=r"stream .* is unknown; valid: stdout"):
+            job.log(odd)
