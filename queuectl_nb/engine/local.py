@@ -208,4 +208,6 @@ def _reap(run: LocalRun) -> bool:
         if not pid:
             return True
         if pid == run.pid:
-            run.took(status, Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * _RSS_UNIT))
+            # the kernel counts microseconds; as sums of floats they have tails such as 0.0009029999999999999
+            user, system = round(used.ru_utime, 6), round(used.ru_stime, 6)
+            run.took(status, Usage(user, system, used.ru_maxrss * _RSS_UNIT))

@@ -125,7 +125,8 @@ def _facts(connection: sqlite3.Connection, key: str, source: str, since: float |
     sql = f"""
         SELECT {key}, count(*), {jobs}, sum(outcome = 'succeeded'),
             avg(CASE WHEN outcome = 'succeeded' THEN {_RAN} END),
-            sum(user_cpu_s + system_cpu_s), max(max_rss_bytes), min(attempts.started_at), max(attempts.finished_at)
+            round(sum(user_cpu_s + system_cpu_s), 6), max(max_rss_bytes),
+            min(attempts.started_at), max(attempts.finished_at)
         FROM {source} GROUP BY 1
     """  # noqa: S608 - all parts are this module's own
     return {row[0]: row[1:] for row in connection.execute(sql, {"since": since})}

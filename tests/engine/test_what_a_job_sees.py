@@ -136,6 +136,7 @@ def test_usage_comes_from_the_kernel(bench: Bench) -> None:
     assert attempt.system_cpu_s is not None
     # a tenth of what the sum takes here; how a short burst is split between the two is the kernel's sampling
     assert attempt.user_cpu_s + attempt.system_cpu_s > 0.03
+    assert all(len(f"{used!r}".partition(".")[2]) <= 6 for used in (attempt.user_cpu_s, attempt.system_cpu_s))
 
 
 def test_small_output_is_in_the_database_alone(bench: Bench) -> None:

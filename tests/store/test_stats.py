@@ -53,6 +53,13 @@ def _a_counted_day(desk: Any) -> float:
     return start
 
 
+def test_cpu_seconds_have_no_tails(desk: Any) -> None:
+    """Sums of microseconds are whole microseconds: 0.3, not 0.30000000000000004."""
+    desk.add("a")
+    desk.end(desk.take("a"), Exited(0), started_at=desk.now, usage=Usage(0.1, 0.2, 1))
+    assert stats(desk.store.db)[""].cpu_s == 0.3
+
+
 def test_the_numbers_of_a_counted_day(desk: Any) -> None:
     """Every metric is what the table in the helper above gives by hand."""
     _a_counted_day(desk)
