@@ -114,6 +114,18 @@ def test_a_command_ends_when_the_lease_runs_out(desk: Desk, tmp_path: Path) -> N
     assert not alive(shell)
 
 
+def test_a_guard_is_at_rest_while_a_command_takes_its_grace(desk: Desk, tmp_path: Path) -> None:
+    """After the lease a guard waits for the end of the grace, and takes no core for it."""
+    first = tmp_path / "pid"
+    job = desk.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
+    settings = {"timeout": 0.0, "kill_grace": 5.0, "spool_limit": 10**9}  # two seconds are left of it
+    desk.send(job, heed={"until": steady() + 0.5, "settings": settings})
+    guard = psutil.Process(psutil.Process(started(first)).ppid())
+    before = sum(guard.cpu_times()[:2])
+    assert desk.end_of(job)["outcome"][0] == "Returned"
+    assert sum(guard.cpu_times()[:2]) - before < 1.0
+
+
 def test_nothing_starts_after_the_lease(desk: Desk, tmp_path: Path) -> None:
     """A letter that was under way until its word had run out starts nothing."""
     job = desk.job(f"touch {tmp_path}/ran")
