@@ -149,9 +149,10 @@ class _Place:
         self.locked = threading.Event()
         try:
             threading.Thread(target=self._wait, name="queuectl-write-gate", daemon=True).start()
-        except RuntimeError:  # no thread to be had; after an interrupt there may be one, which uses and closes the copy
+        except RuntimeError as error:  # after an interrupt there may be a thread, which uses and closes the copy
             self._copy.close()
-            raise
+            msg = f"the queue is busy, and there is no thread to wait in ({error}); try again"
+            raise Busy(msg) from error
 
     def _wait(self) -> None:
         try:

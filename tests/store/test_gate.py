@@ -123,6 +123,23 @@ def test_an_abandoned_waiter_never_keeps_the_lock(gate: WriteGate) -> None:
     assert not _open_handles
 
 
+def test_without_a_thread_to_wait_in_the_gate_is_busy(gate: WriteGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine has no room for one more thread nobody waits, and that is told in a line."""
+
+    def full(_: object) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    holder = _holder(gate)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(Busy, match="no thread to wait in"), gate.hold(30):
+            pass
+    assert not _open_handles
+    holder.communicate("\n")
+    assert _is_free(gate)
+
+
 def test_who_waits_again_takes_the_place_that_it_left(gate: WriteGate) -> None:
     """A worker that tries for an hour, while somebody stands still inside, keeps one place in the queue, not thousands.
 
