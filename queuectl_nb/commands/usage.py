@@ -15,6 +15,8 @@ def describe(error: click.ClickException) -> str:
         return text[:1].lower() + text[1:]
     _, _, verb = ctx.command_path.partition(" ")
     at = f"{verb}: " if verb else ""
+    if isinstance(ctx.command, click.Group) and text == "Missing command":  # after options: without, a noun says it
+        return f"{verb} needs one of: {', '.join(ctx.command.list_commands(ctx))}"
     if isinstance(error, click.NoSuchOption):
         return f"{at}no such option {error.option_name}; valid: {', '.join(_options(ctx))}"
     return f"{at}{text[:1].lower()}{text[1:]}; '{ctx.command_path} --help' shows how"

@@ -85,7 +85,10 @@ class Claims:
             found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": want}).fetchall()
         if len(queues) > 1:
             found.sort(key=lambda row: (-row[6], row[0]))  # type: ignore[operator]  # priority down, then the older
-        leases = [rows.lease(row, os.urandom(16).hex()) for row in found[:want]]
+        found = found[:want]
+        ids = json.dumps(list({row[-1] for row in found}))
+        recorded = rows.environments(connection.execute(Q.environments_of_claimed, {"ids": ids}))
+        leases = [rows.lease(row, os.urandom(16).hex(), recorded) for row in found]
         opened = [(lease.token, self.worker, self.host, now, lease.seq) for lease in leases]
         sets.run(connection, Q.open_attempt, opened)
         taken = [(lease.token, self.worker, now, lease.seq) for lease in leases]

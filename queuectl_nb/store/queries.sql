@@ -45,9 +45,12 @@ GROUP BY queue;
 -- name: ready_in_queue
 -- The best ready jobs of one queue: the first entries of jobs_ready, whatever else lies in the table.
 SELECT
-    jobs.seq, jobs.id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, env,
-    (SELECT body FROM environments WHERE environments.id = jobs.environment)
+    seq, id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, env, environment
 FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit;
+
+-- name: environments_of_claimed
+-- What the jobs of a claim have recorded of an environment; most share one, which is read once.
+SELECT id, body FROM environments WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: ready_count
 -- How many could start now, counted up to a limit: what a dispatcher wants room for.

@@ -11,9 +11,9 @@ from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["JOB_COLUMNS", "attempt", "job", "lease", "stream"]
+__all__ = ["JOB_COLUMNS", "attempt", "environments", "job", "lease", "stream"]
 
 JOB_COLUMNS = (
     "seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,"
@@ -26,10 +26,14 @@ def _names(text: str) -> tuple[str, ...]:
     return () if text == "[]" else tuple(json.loads(text))
 
 
+_NONE: Mapping[str, str] = {}
+
+
 @lru_cache(maxsize=256)
-def _environment(text: str | None) -> Mapping[str, str]:
+def _environment(text: str) -> Mapping[str, str]:
     """Parse an environment; jobs of one notebook share theirs, so the parsed one is kept."""
-    return json.loads(text) if text else {}
+    found: dict[str, str] = json.loads(text)
+    return found
 
 
 def job(row: tuple[Any, ...]) -> JobRecord:
@@ -43,9 +47,14 @@ def job(row: tuple[Any, ...]) -> JobRecord:
     return JobRecord(*values)
 
 
-def lease(row: tuple[Any, ...], token: str) -> Lease:
-    """Build a lease from ``ready_in_queue``."""
-    seq, job_id, number, command, cwd, queue, priority, attempts, max_retries, timeout, env, kept = row
+def environments(found: Iterable[tuple[int, str]]) -> dict[int | None, Mapping[str, str]]:
+    """Return recorded environments by their ids; jobs made without one have the id None."""
+    return {None: _NONE, **{number: _environment(body) for number, body in found}}
+
+
+def lease(row: tuple[Any, ...], token: str, recorded: Mapping[int | None, Mapping[str, str]]) -> Lease:
+    """Build a lease from ``ready_in_queue`` and the environments that its jobs have ``recorded``."""
+    seq, job_id, number, command, cwd, queue, priority, attempts, max_retries, timeout, env, environment = row
     return Lease(
         seq,
         job_id,
@@ -58,8 +67,8 @@ def lease(row: tuple[Any, ...], token: str) -> Lease:
         attempts,
         max_retries,
         timeout,
-        _environment(env),
-        _environment(kept),
+        _NONE if env == "{}" else _environment(env),
+        recorded[environment],
     )
 
 

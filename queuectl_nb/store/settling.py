@@ -17,9 +17,10 @@ from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from queuectl_nb.model.attempt import Ending, Lease
+    from queuectl_nb.model.retry import RetryPolicy
     from queuectl_nb.model.settings import Settings
 
 __all__ = ["Ended", "Held", "Started", "record", "record_start", "undo_claim"]
@@ -73,7 +74,8 @@ def record(
         return [], 0
     places = json.dumps([each.lease.seq for each in ended])
     held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (places,))}
-    went = [_decide(each, held.get(each.lease.token), settings, now, rand) for each in ended]
+    policies = {limit: settings.retry_policy(limit) for _, limit, _ in held.values()}
+    went = [_decide(each, held.get(each.lease.token), policies, now, rand) for each in ended]
     in_time = [(each, transition) for each, transition in zip(ended, went, strict=True) if transition is not None]
     sets.run(connection, Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
     sets.run(connection, Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
@@ -88,7 +90,9 @@ def record(
     return went, woken
 
 
-def _decide(each: Ended, facts: Sequence[Any] | None, settings: Settings, now: float, rand: float) -> Transition | None:
+def _decide(
+    each: Ended, facts: Sequence[Any] | None, policies: Mapping[int | None, RetryPolicy], now: float, rand: float
+) -> Transition | None:
     """Decide what follows; None where the attempt is not held any more and its result comes too late."""
     if facts is None:
         return None
@@ -97,7 +101,7 @@ def _decide(each: Ended, facts: Sequence[Any] | None, settings: Settings, now: f
     transition = settle(
         outcome,
         attempts=attempts,
-        policy=settings.retry_policy(max_retries),
+        policy=policies[max_retries],
         cancel_requested=bool(cancel),
         now=now,
         rand=rand,

@@ -221,6 +221,13 @@ def test_completion_makes_no_queue(offered: Callable[..., list[str]], tmp_path: 
     assert offered("show", "--db", str(other), "") == []
 
 
+@pytest.mark.parametrize("options", [[], ["--db", "queue.db"]])
+def test_a_noun_without_a_verb_names_its_verbs(run: Callable[..., Ran], options: list[str]) -> None:
+    """What a noun lacks is told with the choices, also behind options."""
+    ran = run("worker", *options)
+    assert (ran.exit_code, ran.err.decode()) == (2, "queuectl: worker needs one of: start, stop, list\n")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str, run: Callable[..., Ran]) -> None:
     """Each shell has its script, which asks us by the variable that we answer to."""
