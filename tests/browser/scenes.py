@@ -20,7 +20,7 @@ TRAIN = (
 
 FINISHED = """
     UPDATE jobs SET state = 'completed', ready = 0, attempts = 1, starts = 1, worker = 'worker-' || (1 + seq % 3),
-        exit_code = 0, rev = 0, started_at = :now - 3 - abs((seq * 7919) % 150),
+        exit_code = 0, rev = 0, run_at = created_at, started_at = :now - 3 - abs((seq * 7919) % 150),
         finished_at = :now - abs((seq * 7919) % 150), updated_at = :now - abs((seq * 7919) % 150)
     WHERE id LIKE 'tune-%'
 """
@@ -34,7 +34,8 @@ THEIR_ATTEMPTS = """
 
 def history(queue: Queue) -> None:
     """Give a queue the traces of some busy minutes, which a test has not the time to wait for."""
-    queue.enqueue_many([{"command": f"python tune.py --trial {n}", "id": f"tune-{n:03}"} for n in range(190)])
+    trials = [{"command": f"python tune.py --trial {n}", "id": f"tune-{n:03}"} for n in range(190)]
+    queue.enqueue_many(trials, delay=3600)  # not due: a worker that is free must not take one before its end is written
     with queue.store.db.write() as connection:
         connection.execute(FINISHED, {"now": time.time()})
         connection.execute(THEIR_ATTEMPTS)
