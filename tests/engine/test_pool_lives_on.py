@@ -99,9 +99,10 @@ def test_a_bell_whose_listener_leaves_at_that_moment(tmp_path: Path, monkeypatch
 def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: Bench, tmp_path: Path) -> None:
     """When the file is spoilt and the pool is killed, a worker ends what it runs before it goes, TERM or not."""
     first = tmp_path / "pid"
-    bench.add(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.1; done")
+    job = bench.add(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.1; done")
     pool = bench.start()
     shell = started(first)
+    until(lambda: job.history[0].pid)  # it writes no more: one that stands still within a write keeps all others out
     worker = bench.pid_of()
     os.kill(worker, signal.SIGSTOP)
     stopped = time.monotonic()
