@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-__all__ = ["become_subreaper", "descendants", "end_all", "holders", "kill_tree", "send"]
+__all__ = ["become_subreaper", "descendants", "end_all", "holders", "holds_all", "kill_tree", "send"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 TOKEN_VARIABLE = "QUEUECTL_ATTEMPT_TOKEN"  # noqa: S105 - a name, not a secret
@@ -134,6 +134,11 @@ def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil
             ):
                 found.append(process)
     return found
+
+
+def holds_all(pid: int, paths: Iterable[str | Path]) -> bool:
+    """Tell whether the process can write to each of the files; never where that cannot be seen (macOS)."""
+    return all(_holds(pid, _identities([path])) for path in paths)
 
 
 def _identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:

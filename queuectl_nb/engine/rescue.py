@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +27,7 @@ from queuectl_nb.store.claims import Claims, Ended, Held
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from queuectl_nb.model.attempt import Ending
@@ -183,7 +184,20 @@ class Rescuer:
 
     def rescue_frozen(self, names: Iterable[str]) -> list[Rescued]:
         """Settle for workers that live but do not move: their jobs are ended and run elsewhere."""
-        return [rescued for name in names for rescued in self.settle_for(name, "froze")]
+        frozen = list(names)
+        if frozen:
+            self._free_gate(frozen)
+        return [rescued for name in frozen for rescued in self.settle_for(name, "froze")]
+
+    def _free_gate(self, frozen: Collection[str]) -> None:
+        """End who stands still within a write, or before one: while it lives nobody else may ever get in."""
+        here = liveness.host()
+        for row in self.store.workers.rows():
+            if row.name in frozen and row.pid and row.host == here:
+                lock = liveness.lock_path(self.store.worker_dir, row.name)  # who holds it is the worker itself
+                if processes.holds_all(row.pid, [lock, self.store.db.gate.path]):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(row.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -32,10 +32,10 @@ def retry(store: Store, ids: Sequence[str]) -> None:
 def retry_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
     """Give dead jobs a fresh budget and queue them again; return their ids."""
     _ids_or_all(ids, every=every)
-    chosen = list(dict.fromkeys(ids))
     if every:
         chosen = store.dead.retry(time.time())
     else:
+        chosen = list(dict.fromkeys(ids))
         store.jobs.retry(chosen, time.time(), "dlq retry")
     ring(store)
     return chosen
@@ -44,10 +44,10 @@ def retry_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
 def purge_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
     """Remove dead jobs for good; return their ids."""
     _ids_or_all(ids, every=every)
-    chosen = list(dict.fromkeys(ids))
     if every:
         chosen, tokens = store.dead.purge(time.time())
     else:
+        chosen = list(dict.fromkeys(ids))
         tokens = store.jobs.delete(chosen, time.time(), "dlq purge")
     _forget(store, tokens)
     return chosen

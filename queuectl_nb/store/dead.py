@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.errors import WrongState
 from queuectl_nb.model.state import State
 from queuectl_nb.store import moves
 from queuectl_nb.store.dependents import unmet
@@ -43,7 +42,8 @@ class DeadLetters:
             dead = connection.execute(Q.dead_jobs).fetchall()
             waiting = sorted((seq, job_id) for seq, job_id, waits in dead if waits)
             for seq, job_id in waiting:
-                _refuse_hopeless(connection, seq, job_id)
+                # dead ones are retried with it
+                moves.refuse_hopeless(job_id, unmet(connection, seq), [State.CANCELLED])
         pieces = [*_pieces([job_id for _, job_id, waits in dead if not waits])]
         if waiting:  # last, in the order of enqueue and together: by then none that they wait for is dead
             pieces.append([job_id for _, job_id in waiting])
@@ -67,14 +67,6 @@ class DeadLetters:
                 tokens += moves.remove(connection, found, now)
             gone += [job.id for job in found]
         return gone, tokens
-
-
-def _refuse_hopeless(connection: sqlite3.Connection, seq: int, job_id: str) -> None:
-    """Refuse a retry of all where a dead job waits for a cancelled one; dead ones are retried with it."""
-    for other, state in unmet(connection, seq):
-        if state is State.CANCELLED:
-            msg = f"job {job_id} waits for {other}, which is {state}; retry that one first"
-            raise WrongState(msg)
 
 
 def _still_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[moves.Known]:

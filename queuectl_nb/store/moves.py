@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["Known", "cancel", "known", "remove", "retry"]
+__all__ = ["Known", "cancel", "known", "refuse_hopeless", "remove", "retry"]
 
 
 class Known(NamedTuple):
@@ -51,11 +51,16 @@ def retry(connection: sqlite3.Connection, jobs: Sequence[Known], now: float) -> 
     _put(connection, plain, State.PENDING, now)
     for job in waiting:
         others = unmet(connection, job.seq)
-        for other, state in others:
-            if state in HOPELESS:
-                msg = f"job {job.id} waits for {other}, which is {state}; retry that one first"
-                raise WrongState(msg)
+        refuse_hopeless(job.id, others, HOPELESS)
         _put(connection, [job], State.BLOCKED if others else State.PENDING, now)
+
+
+def refuse_hopeless(job_id: str, others: Iterable[tuple[str, State]], hopeless: Collection[State]) -> None:
+    """Refuse to run a job again while another that it waits for is in a state that nothing leads on from."""
+    for other, state in others:
+        if state in hopeless:
+            msg = f"job {job_id} waits for {other}, which is {state}; retry that one first"
+            raise WrongState(msg)
 
 
 def _put(connection: sqlite3.Connection, jobs: Sequence[Known], state: State, now: float) -> None:

@@ -47,12 +47,12 @@ def job(row: tuple[Any, ...]) -> JobRecord:
     return JobRecord(*values)
 
 
-def environments(found: Iterable[tuple[int, str]]) -> dict[int | None, Mapping[str, str]]:
-    """Return recorded environments by their ids; jobs made without one have the id None."""
-    return {None: _NONE, **{number: _environment(body) for number, body in found}}
+def environments(found: Iterable[tuple[int, str]]) -> dict[int, Mapping[str, str]]:
+    """Return recorded environments by their ids."""
+    return {number: _environment(body) for number, body in found}
 
 
-def lease(row: tuple[Any, ...], token: str, recorded: Mapping[int | None, Mapping[str, str]]) -> Lease:
+def lease(row: tuple[Any, ...], token: str, recorded: Mapping[int, Mapping[str, str]]) -> Lease:
     """Build a lease from ``ready_in_queue`` and the environments that its jobs have ``recorded``."""
     seq, job_id, number, command, cwd, queue, priority, attempts, max_retries, timeout, env, environment = row
     return Lease(
@@ -68,7 +68,7 @@ def lease(row: tuple[Any, ...], token: str, recorded: Mapping[int | None, Mappin
         max_retries,
         timeout,
         _NONE if env == "{}" else _environment(env),
-        recorded[environment],
+        recorded.get(environment, _NONE),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 import queuectl_nb
@@ -20,7 +22,7 @@ from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims
-from tests.engine.bench import alive
+from tests.engine.bench import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,3 +206,53 @@ def test_what_a_lost_dispatcher_knew_of_much_output_is_kept(bench: Bench) -> Non
     (attempt,) = bench.queue.job(lease.job_id).history
     assert (attempt.outcome, attempt.host, attempt.error) == ("succeeded", "far", "cut short")
     assert len(attempt.stdout or "") == size
+
+
+STANDS_STILL = """
+import os, signal, sys, time
+from pathlib import Path
+from queuectl_nb.engine import liveness
+from queuectl_nb.store.store import Store
+store = Store(Path(sys.argv[1]))
+locks = []
+def hold(name):
+    locks.append(liveness.take_lock(store.worker_dir, name))
+    return True
+name = store.workers.register(hold, pool=os.getppid(), host=liveness.host(), queues=[], now=time.time())
+store.workers.running({name: os.getpid()}, time.time())
+if sys.argv[2] == "writing":
+    with store.db.write():
+        print(name, flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+else:
+    print(name, flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who holds a file is told by /proc")
+@pytest.mark.parametrize("where", ["writing", "at rest"])
+def test_a_worker_that_stands_still_within_a_write_is_ended(bench: Bench, where: str) -> None:
+    """While it lives nobody else would ever get in; one that stands still elsewhere is left to go on some day."""
+    script = [sys.executable, "-c", STANDS_STILL, str(bench.path), where]
+    worker = subprocess.Popen(
+        script,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(queuectl_nb.__path__[0]).parent)},
+    )
+    try:
+        assert worker.stdout is not None
+        name = worker.stdout.readline().strip()
+        until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED)
+        assert Rescuer(bench.queue.store).rescue_frozen([name]) == []
+        if where == "writing":
+            assert worker.wait(10) == -signal.SIGKILL
+        else:
+            assert worker.poll() is None
+        bench.queue.pause()  # a write: it gets in
+    finally:
+        worker.kill()
+        worker.wait()
+        if worker.stdout is not None:
+            worker.stdout.close()
