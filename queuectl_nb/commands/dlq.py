@@ -54,7 +54,7 @@ def list_(session: Session) -> Listing:
 def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
     """Queue dead jobs again with a fresh budget.
 
-    Several: all or none.
+    Several ids: all or none.
     """
     queue = session.queue()
     return said_of(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
@@ -67,7 +67,7 @@ def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
 def purge(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
     """Remove dead jobs for good.
 
-    Several: all or none.
+    Several ids: all or none.
     """
     queue = session.queue()
     if everything and not ids and session.holds:
