@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import stat
 from typing import TYPE_CHECKING, Self
 
 from queuectl_nb.store.result import take_result
@@ -25,7 +24,9 @@ __all__ = ["STREAMS", "Seal", "Slot", "Spool"]
 
 STREAMS = ("stdout", "stderr")
 TOKEN_LENGTH = 32
-_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_PLANTED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
+"""What opening a link, a folder, or a FIFO that nobody reads comes to: a job has put it in the place of its output."""
 
 
 class Slot:
@@ -119,9 +120,7 @@ class Spool:
         handles: list[int] = []
         try:
             for path in (*named.values(), *slot.paths.values()):
-                if _is_fifo(path):
-                    _remove(path)  # a job put it there: opening it would wait for ever
-                handles.append(_open_locked(path))
+                handles.append(_open_locked(path))  # noqa: PERF401 - what is open must be closed on failure
         except BaseException as error:
             for handle in handles:
                 os.close(handle)
@@ -198,23 +197,17 @@ def _remove(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_fifo(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False
-
-
 def _open_locked(path: str) -> int:
     """Open a file for appending and lock it; raise BlockingIOError where somebody holds it."""
     try:
         handle = os.open(path, _FLAGS, 0o600)
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EISDIR):
+        if error.errno not in _PLANTED:
             raise
-        _remove(path)  # a link or a folder that a job has put there
+        _remove(path)
         handle = os.open(path, _FLAGS, 0o600)
     try:
+        os.set_blocking(handle, True)  # as a job expects it: only the opening must not wait
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
         os.close(handle)

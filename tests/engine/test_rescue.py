@@ -108,7 +108,7 @@ def test_output_that_cannot_be_read_costs_no_more_than_that(bench: Bench, plante
     assert bench.told("worker_died") == []
 
 
-@pytest.mark.parametrize("planted", ["link", "folder"])
+@pytest.mark.parametrize("planted", PLANT)
 def test_what_lies_in_the_place_of_the_next_output_is_removed(bench: Bench, planted: str) -> None:
     """A job that puts something where its worker's next job will write keeps nobody from starting."""
     bench.start()

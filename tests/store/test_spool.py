@@ -53,6 +53,7 @@ def test_a_slot_is_a_pair_of_empty_private_files(spool: Spool) -> None:
         assert os.fstat(handle).st_size == 0
         assert os.fstat(handle).st_mode & 0o777 == 0o600
         assert not os.get_inheritable(handle)
+        assert os.get_blocking(handle)
         os.write(handle, b"a")
         os.lseek(handle, 0, os.SEEK_SET)
         os.write(handle, b"b")
