@@ -11,6 +11,7 @@ from queuectl_nb.engine.executor import Exit
 from queuectl_nb.engine.journal import outcome_of
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Outcome, Returned
+from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class Errand:
 
     @staticmethod
     def _write(path: str, offset: int, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(path, flags, 0o600)
+        handle = open_regular(path, os.O_WRONLY | os.O_CREAT)
         try:
             done = 0
             while done < len(data):

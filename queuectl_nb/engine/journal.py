@@ -23,6 +23,7 @@ from queuectl_nb.model.outcome import (
     Signalled,
     TimedOut,
 )
+from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +54,8 @@ class Journal:
 
     def __init__(self, worker_dir: Path, name: str) -> None:
         """Open the worker's journal, empty."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._handle = os.open(journal_path(worker_dir, name), flags, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        self._handle = open_regular(journal_path(worker_dir, name), flags)
 
     def note(self, token: str, outcome: Outcome, ending: Ending) -> None:
         """Write one outcome; a full disk leaves it to the database alone."""
@@ -113,8 +114,7 @@ def hold_journal(worker_dir: Path, name: str) -> int | None:
 
     Its owner never locks it, so that this is possible while a frozen worker lives.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    handle = os.open(journal_path(worker_dir, name), flags, 0o600)
+    handle = open_regular(journal_path(worker_dir, name), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

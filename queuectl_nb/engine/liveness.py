@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,7 +72,7 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
     """
     path = lock_path(worker_dir, name)
     with _named(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        handle = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.pwrite(handle, _BEAT.pack(0), 0)
@@ -105,7 +106,7 @@ def is_dead(worker_dir: Path, name: str) -> bool:
     path = lock_path(worker_dir, name)
     with _named(path):
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            handle = open_regular(path, os.O_RDONLY)
         except FileNotFoundError:
             return True
     try:

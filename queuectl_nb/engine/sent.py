@@ -10,6 +10,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from queuectl_nb.store.regular_file import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
@@ -35,7 +37,7 @@ class Sent:
 
     @staticmethod
     def _open(path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
 
     def add(self, token: str) -> None:
         """Write down that an attempt is about to leave; raises OSError where that cannot be written."""

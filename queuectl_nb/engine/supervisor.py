@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from queuectl_nb.engine.dask.cluster import SECURITY
 from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
 from queuectl_nb.store.filesystem import real_path, spool_dir
+from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,8 +97,7 @@ class Pool:
     def start(self) -> Pool:
         """Start the pool and return once its workers are registered; raise what kept it from starting."""
         entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        errors = os.open(self._log, flags, 0o600)
+        errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         read, write = os.pipe()
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)

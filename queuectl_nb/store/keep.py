@@ -7,6 +7,8 @@ import os
 import stat
 from typing import NamedTuple
 
+from queuectl_nb.store.regular_file import open_regular
+
 __all__ = ["NOTHING", "Kept", "keep"]
 
 
@@ -49,7 +51,7 @@ def keep(path: str, limit: int) -> Kept:
 
 
 def _read(path: str, offset: int, count: int) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    handle = open_regular(path, os.O_RDONLY)
     try:
         return os.pread(handle, count, offset)
     finally:

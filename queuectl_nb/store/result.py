@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
 from typing import Any
+
+from queuectl_nb.store.regular_file import open_regular
 
 __all__ = ["MAX_DEPTH", "MAX_RESULT", "take_result"]
 
@@ -23,8 +24,7 @@ def take_result(path: str) -> tuple[str | None, str | None]:
     ):  # most jobs leave none: an exception costs three times as much
         return None, None
     try:
-        # never waits, as a FIFO would, and never follows a link
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return None, None
     except OSError as error:
@@ -39,12 +39,9 @@ def take_result(path: str) -> tuple[str | None, str | None]:
 
 def _read(handle: int) -> str:
     """Return the JSON of an open file; raise ValueError where it is none, and other errors that a file may give."""
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode):
-        msg = "not a regular file"
-        raise ValueError(msg)
-    if found.st_size > MAX_RESULT:
-        msg = f"{found.st_size} bytes, {MAX_RESULT} at most"
+    size = os.fstat(handle).st_size
+    if size > MAX_RESULT:
+        msg = f"{size} bytes, {MAX_RESULT} at most"
         raise ValueError(msg)
     try:
         with os.fdopen(handle, "rb", closefd=False) as file:

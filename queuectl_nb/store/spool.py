@@ -12,8 +12,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING, Self
 
+from queuectl_nb.store.regular_file import REPLACED, open_regular
 from queuectl_nb.store.result import take_result
 from queuectl_nb.store.trim import next_data
 
@@ -24,9 +26,7 @@ __all__ = ["STREAMS", "Seal", "Slot", "Spool"]
 
 STREAMS = ("stdout", "stderr")
 TOKEN_LENGTH = 32
-_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_PLANTED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
-"""What opening a link, a folder, or a FIFO that nobody reads comes to: a job has put it in the place of its output."""
+_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
 
 class Slot:
@@ -59,11 +59,17 @@ class Slot:
                 os.rename(path, f"{self.folder}/{token}.{stream}")  # noqa: PTH104 - plain names
 
     def clear(self) -> None:
-        """Empty the files behind an attempt that is over."""
+        """Empty the files of an attempt that is over; remove what its job has put in their place."""
         for path in self.paths.values():
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(path).st_size:  # noqa: PTH116 - on the hot path
-                    os.truncate(path, 0)
+            try:
+                if os.lstat(path).st_size:  # on the hot path: mostly there is nothing
+                    os.close(open_regular(path, os.O_WRONLY | os.O_TRUNC))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno not in REPLACED:
+                    raise
+                _remove(path)
 
 
 class Seal:
@@ -132,28 +138,27 @@ class Spool:
 
     def size(self, token: str, stream: str) -> int:
         """Return how many bytes the stream has so far; 0 where there is no file."""
-        try:
-            return os.stat(f"{self._folder}/{token}.{stream}").st_size  # noqa: PTH116 - on the hot path
-        except FileNotFoundError:
-            return 0
+        return self.written(token, stream)[1]
 
     def written(self, token: str, stream: str) -> tuple[int, int]:
         """Return when the stream was written to last (nanoseconds), and its size; zeros where there is no file."""
         try:
-            found = os.stat(f"{self._folder}/{token}.{stream}")  # noqa: PTH116
+            found = os.lstat(f"{self._folder}/{token}.{stream}")
         except FileNotFoundError:
             return 0, 0
-        return found.st_mtime_ns, found.st_size
+        return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else (0, 0)
 
     def piece(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
         """Return where the next bytes of a spooled stream begin, at ``offset`` or later, and up to ``count`` of them.
 
-        They begin later where the middle of the stream was given back. None where the stream is not in the spool.
+        They begin later where the middle of the stream was given back. None where the spool has no file of the stream.
         """
         try:
-            handle = os.open(f"{self._folder}/{token}.{stream}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return None
+            handle = open_regular(f"{self._folder}/{token}.{stream}", os.O_RDONLY)
+        except OSError as error:
+            if error.errno == errno.ENOENT or error.errno in REPLACED:
+                return None
+            raise
         try:
             start = next_data(handle, offset)
             return start, os.pread(handle, count, start)
@@ -200,12 +205,12 @@ def _remove(path: str) -> None:
 def _open_locked(path: str) -> int:
     """Open a file for appending and lock it; raise BlockingIOError where somebody holds it."""
     try:
-        handle = os.open(path, _FLAGS, 0o600)
+        handle = open_regular(path, _FLAGS)
     except OSError as error:
-        if error.errno not in _PLANTED:
+        if error.errno not in REPLACED:
             raise
         _remove(path)
-        handle = os.open(path, _FLAGS, 0o600)
+        handle = open_regular(path, _FLAGS)
     try:
         os.set_blocking(handle, True)  # as a job expects it: only the opening must not wait
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,10 +6,12 @@ The file keeps its length, so offsets in it stay true; the hole reads as nothing
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
 import sys
 from typing import TYPE_CHECKING
+
+from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,17 +25,13 @@ _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE needs FALLOC_FL_KEEP_SIZE
 def trim(paths: Iterable[str], limit: int) -> None:
     """Keep about ``limit`` bytes of each file: half of them from its beginning, half from its end."""
     for path in paths:
-        try:
+        with contextlib.suppress(OSError):  # the job has removed it, or put something else in its place
             status = os.lstat(path)  # looked at every second
-        except OSError:
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            continue  # a job put something else in the place of its output
-        if status.st_size > limit + _BLOCK and status.st_blocks * 512 > limit + _BLOCK:
-            begin = -(-(limit // 2) // _BLOCK) * _BLOCK
-            end = (status.st_size - limit // 2) // _BLOCK * _BLOCK
-            if end > begin:
-                _punch(path, begin, end - begin)
+            if status.st_size > limit + _BLOCK and status.st_blocks * 512 > limit + _BLOCK:
+                begin = -(-(limit // 2) // _BLOCK) * _BLOCK
+                end = (status.st_size - limit // 2) // _BLOCK * _BLOCK
+                if end > begin:
+                    _punch(path, begin, end - begin)
 
 
 def _punch(path: str, offset: int, length: int) -> None:
@@ -41,7 +39,7 @@ def _punch(path: str, offset: int, length: int) -> None:
         return
     import ctypes  # noqa: PLC0415 - only for the rare large file
 
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    handle = open_regular(path, os.O_RDWR)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.fallocate(handle, _PUNCH_HOLE, ctypes.c_long(offset), ctypes.c_long(length))

@@ -227,14 +227,20 @@ def test_a_job_for_which_no_guard_can_be_started_goes_back(small_desk: Desk, mon
 
 
 @pytest.mark.parametrize("nap", [0, 0.1])
-def test_a_command_that_spoils_its_output_hurts_nobody(small_desk: Desk, nap: float) -> None:
-    """What a command puts in the place of its output is not read, and the next one has output of its own."""
-    odd = small_desk.job(f"sleep {nap}; f=$(readlink /proc/$$/fd/1); rm -f $f; ln -s /etc/passwd $f")
+@pytest.mark.parametrize("link", ["ln -s", "ln"])
+def test_a_command_that_replaces_its_output_hurts_nobody(
+    small_desk: Desk, tmp_path: Path, nap: float, link: str
+) -> None:
+    """A link in the place of a command's output is neither read nor emptied; the next command has its own output."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    odd = small_desk.job(f"sleep {nap}; f=$(readlink /proc/$$/fd/1); rm -f $f; {link} {victim} $f")
     good = small_desk.job("echo hello")
     small_desk.send(odd)
     assert small_desk.end_of(odd)["outcome"] == ["Exited", [0]]
     small_desk.send(good)
     assert small_desk.end_of(good)["rest"] == {"stdout": [0, b"hello\n"]}
+    assert victim.read_text() == "precious"
 
 
 def test_what_a_forgotten_agent_kept_goes_with_it(tmp_path: Path) -> None:

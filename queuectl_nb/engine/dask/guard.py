@@ -26,6 +26,7 @@ from queuectl_nb.engine.waiter import Waiter
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import NotStarted, Returned
 from queuectl_nb.model.settings import Settings
+from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS, Spool
 from queuectl_nb.store.trim import trim
 
@@ -264,7 +265,7 @@ def _size(path: str) -> int:
 
 
 def _read(path: str, offset: int, count: int) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    handle = open_regular(path, os.O_RDONLY)
     try:
         return os.pread(handle, count, offset)
     finally:

@@ -1,0 +1,40 @@
+"""Opening files that a job may have replaced: by a link, a FIFO, a directory or a second name of another file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+__all__ = ["REPLACED", "open_regular"]
+
+REPLACED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
+"""Error numbers of :func:`open_regular` for a path that holds something other than a file of its own."""
+
+
+def open_regular(path: str | os.PathLike[str], flags: int) -> int:
+    """Return a descriptor of the regular file ``path``; never follow a link and never wait.
+
+    A file that is opened for writing must have no other name (hard link). It is truncated only after these checks.
+
+    Raises
+    ------
+    OSError
+        With an ``errno`` in :data:`REPLACED` where something else is in its place.
+    """
+    handle = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        _check(os.fstat(handle), path, writing=bool(flags & (os.O_WRONLY | os.O_RDWR)))
+        if flags & os.O_TRUNC:
+            os.ftruncate(handle, 0)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check(found: os.stat_result, path: str | os.PathLike[str], *, writing: bool) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    if writing and found.st_nlink > 1:
+        raise OSError(errno.EINVAL, "the file has another name (hard link)", os.fspath(path))

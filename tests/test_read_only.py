@@ -1,0 +1,25 @@
+"""That the suite cannot write outside its temporary folders and the checkout when tests/run_all.sh runs it as root."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+PLACES = [place for place in os.environ.get("QUEUECTL_TEST_READ_ONLY", "").split(":") if place]
+
+
+@pytest.mark.skipif(not PLACES, reason="not run by tests/run_all.sh as root")
+@pytest.mark.parametrize("place", PLACES)
+def test_places_outside_are_read_only(place: str) -> None:
+    """Nothing can be made in ``/etc`` or the home directory of whoever runs the tests."""
+    with pytest.raises(OSError) as refused:  # noqa: PT011 - the number is looked at
+        os.open(Path(place) / "queuectl-test", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    assert refused.value.errno == errno.EROFS
+
+
+def test_the_home_directory_is_temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the home directory of whoever runs it."""
+    assert Path.home().is_relative_to(tmp_path_factory.getbasetemp())
