@@ -10,7 +10,7 @@ import click
 from queuectl_nb.commands.params import Text
 from queuectl_nb.commands.results import Dashboard
 from queuectl_nb.commands.tree import verb
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def command(session: Session, *, port: str | None, host: str | None, browse: boo
 
     Prints its address, which ends with the token that logs a browser in. In a notebook it is a live widget.
     """
-    number = None if port is None else words.whole("--port", port, 0, LAST_PORT)
+    number = None if port is None else validation.whole("--port", port, 0, LAST_PORT)
     address = LOOPBACK if host is None else _address(host)
     return Dashboard(session.queue(), number, address, browse)
 
@@ -42,5 +42,7 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))
     except ValueError:
-        msg = f"--host must be an IP address of this machine, such as {LOOPBACK} or 0.0.0.0, not {words.shown(text)}"
+        msg = (
+            f"--host must be an IP address of this machine, such as {LOOPBACK} or 0.0.0.0, not {validation.shown(text)}"
+        )
         raise BadInput(msg) from None

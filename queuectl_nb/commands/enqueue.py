@@ -126,7 +126,7 @@ def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Said:
 def _when(spec: JobSpec) -> str:
     """Return what is said of a job that does not run at once."""
     if spec.run_at is not None and spec.run_at > time.time():
-        from queuectl_nb.model.words import iso_time  # noqa: PLC0415
+        from queuectl_nb.model.validation import iso_time  # noqa: PLC0415
 
         return f". Will run at {iso_time(spec.run_at)}."
     if spec.delay:

@@ -11,7 +11,7 @@ from queuectl_nb.commands.params import Text
 from queuectl_nb.commands.results import Prose
 from queuectl_nb.commands.said import Said, said
 from queuectl_nb.commands.tree import PROGRAM, tree, verb
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,10 +55,12 @@ def _help_of(about: Sequence[str]) -> str:
         if below is None:
             if found is tree:
                 valid = f"topics {', '.join(topics.names())}; commands {', '.join(tree.list_commands(context))}"
-                msg = f"nothing is told about {words.shown(word)}; {valid}"
+                msg = f"nothing is told about {validation.shown(word)}; {valid}"
                 raise BadInput(msg)
             known = found.list_commands(context) if isinstance(found, click.Group) else []
-            msg = f"{context.command_path} has no {words.shown(word)}; {', '.join(known) or 'no commands below it'}"
+            msg = (
+                f"{context.command_path} has no {validation.shown(word)}; {', '.join(known) or 'no commands below it'}"
+            )
             raise BadInput(msg)
         found, context = below, click.Context(below, info_name=word, parent=context, **_settings())
     return found.get_help(context)

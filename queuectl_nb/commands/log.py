@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.params import JOB, Text
 from queuectl_nb.commands.results import Output
 from queuectl_nb.commands.tree import verb
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import AT_REST, State
 from queuectl_nb.store.spool import STREAMS
@@ -33,8 +33,8 @@ __all__ = ["command"]
 @click.pass_obj
 def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -> Output:  # noqa: ANN401 - words and flags
     """Show what a job wrote."""
-    number = None if options["attempt"] is None else words.whole("--attempt", options["attempt"], 1)
-    tail = None if options["tail"] is None else words.whole("--tail", options["tail"], 0)
+    number = None if options["attempt"] is None else validation.whole("--attempt", options["attempt"], 1)
+    tail = None if options["tail"] is None else validation.whole("--tail", options["tail"], 0)
     chosen = [stream for stream in STREAMS if options[stream]]
     if follow and session.format != "table":
         msg = f"--follow gives the output as it is written; it does not go with --format {session.format}"

@@ -10,7 +10,7 @@ import click
 from click.types import StringParamType
 
 from queuectl_nb.commands.session import FORMATS, Session
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
@@ -50,7 +50,7 @@ class Text(StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
         """Return the word as it is."""
-        return words.plain_text(_called(param), as_utf8(super().convert(value, param, ctx)))
+        return validation.plain_text(_called(param), as_utf8(super().convert(value, param, ctx)))
 
     def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - nothing, unless told
         """Return what could stand here."""
@@ -97,7 +97,7 @@ class OneOf(Text):
         """Return the word; refuse another one with the valid ones listed."""
         word = super().convert(value, param, ctx)
         known = word if word in self.valid else word.replace("-", "_")
-        return known if known in self.valid else words.choice(self.what, word, self.valid)
+        return known if known in self.valid else validation.choice(self.what, word, self.valid)
 
     def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """Return the valid words."""

@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.params import OneOf, Text
 from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import verb
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.state import AT_REST, State
 
 if TYPE_CHECKING:
@@ -28,5 +28,5 @@ RESTED = OneOf("state at rest", [state for state in State if state in AT_REST])
 @click.pass_obj
 def command(session: Session, older_than: str, state: str | None) -> Said:
     """Remove jobs that came to rest long ago, with their history."""
-    removed = session.queue().prune(words.age("--older-than", older_than), state)
+    removed = session.queue().prune(validation.age("--older-than", older_than), state)
     return Said([f"{removed} job(s) removed."], lambda: {"removed": removed}, nothing)

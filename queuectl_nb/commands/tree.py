@@ -9,7 +9,7 @@ import click
 
 from queuectl_nb import __version__
 from queuectl_nb.commands.params import shape_options, where_options
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Noun(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb."""
         if not ctx.resilient_parsing:
-            words.choice("command", args[0], self.list_commands(ctx))
+            validation.choice("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 

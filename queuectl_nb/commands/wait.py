@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.params import JobId, Text
 from queuectl_nb.commands.results import Waits
 from queuectl_nb.commands.tree import verb
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.state import OPEN
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def command(session: Session, ids: Sequence[str], timeout: str | None) -> Waits:
 
     All jobs, when none is named. The exit code is 1 if one of them did not complete.
     """
-    limit = None if timeout is None else words.seconds("--timeout", timeout)
+    limit = None if timeout is None else validation.seconds("--timeout", timeout)
     queue = session.queue()
     waiting = queue.waiting(list(ids) or None, limit)
     notes = []

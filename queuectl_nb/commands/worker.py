@@ -11,7 +11,7 @@ from queuectl_nb.commands.results import Listing, Running
 from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import WORKER_FIELDS
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.queue import crew
 from queuectl_nb.queue.api import MAX_WORKERS
@@ -63,7 +63,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     The first Ctrl+C lets running jobs finish, the second gives them back. With --executor dask one worker, a
     dispatcher, has up to N jobs at a time running on a dask cluster.
     """
-    number = words.whole("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
+    number = validation.whole("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
     takes = dict(_resource(word) for word in resources)
     pool = session.queue().start_workers(
         number,
@@ -80,7 +80,7 @@ def start(  # noqa: PLR0913 - one parameter an option
 def _resource(word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
-        msg = f"--resource {words.shown(word)} must be K=N, such as GPU=1"
+        msg = f"--resource {validation.shown(word)} must be K=N, such as GPU=1"
         raise BadInput(msg)
     return key, value
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.model.words import iso_time
+from queuectl_nb.model.validation import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

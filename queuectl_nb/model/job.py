@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import AT_REST, State
 
@@ -88,7 +88,7 @@ class JobSpec(NamedTuple):
         for key, value in wish.items():
             parse = _PARSERS.get(key)
             if parse is None:
-                words.choice("job field", key, SPEC_FIELDS)
+                validation.choice("job field", key, SPEC_FIELDS)
             elif value is not None:
                 fields[key] = parse(value)
         if "command" not in fields:
@@ -112,9 +112,9 @@ def _names(what: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
-        msg = f"{what} must be a list of names, not {words.shown(value)}"
+        msg = f"{what} must be a list of names, not {validation.shown(value)}"
         raise BadInput(msg)
-    return tuple(dict.fromkeys(words.name(what.rstrip("s"), each) for each in value))
+    return tuple(dict.fromkeys(validation.name(what.rstrip("s"), each) for each in value))
 
 
 def _env(value: object) -> dict[str, str]:
@@ -125,23 +125,23 @@ def _env(value: object) -> dict[str, str]:
     elif isinstance(value, list | tuple) and all(isinstance(each, str) and "=" in each for each in value):
         pairs = [tuple(each.split("=", 1)) for each in value]
     else:
-        msg = f"env must be K=V, not {words.shown(value)}"
+        msg = f"env must be K=V, not {validation.shown(value)}"
         raise BadInput(msg)
-    return dict(words.env_pair(key, each) for key, each in pairs)
+    return dict(validation.env_pair(key, each) for key, each in pairs)
 
 
 _PARSERS: Mapping[str, Any] = {
-    "id": lambda value: words.name("id", value),
-    "command": words.command_text,
-    "priority": lambda value: words.whole("priority", value),
-    "delay": lambda value: words.seconds("delay", value),
-    "run_at": lambda value: words.moment("run_at", value),
-    "timeout": lambda value: words.seconds("timeout", value, 0, LONGEST_TIMEOUT),
-    "max_retries": lambda value: words.whole("max_retries", value, 1, 1000),
-    "queue": lambda value: words.name("queue", value),
+    "id": lambda value: validation.name("id", value),
+    "command": validation.command_text,
+    "priority": lambda value: validation.whole("priority", value),
+    "delay": lambda value: validation.seconds("delay", value),
+    "run_at": lambda value: validation.moment("run_at", value),
+    "timeout": lambda value: validation.seconds("timeout", value, 0, LONGEST_TIMEOUT),
+    "max_retries": lambda value: validation.whole("max_retries", value, 1, 1000),
+    "queue": lambda value: validation.name("queue", value),
     "tags": lambda value: _names("tags", value),
     "after": lambda value: _names("after", value),
-    "cwd": lambda value: words.plain_text("cwd", value),
+    "cwd": lambda value: validation.plain_text("cwd", value),
     "env": _env,
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, SpoiltSetting
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.words import choice, seconds, shown, whole
+from queuectl_nb.model.validation import choice, seconds, shown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.words import name, whole
+from queuectl_nb.model.validation import name, whole
 from queuectl_nb.queue import acting, given
 from queuectl_nb.queue.batch import Batch
 from queuectl_nb.queue.bells import ring, ring_workers

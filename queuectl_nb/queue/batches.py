@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.model.command_template import Template
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import SPEC_FIELDS
-from queuectl_nb.model.template import Template
-from queuectl_nb.model.words import choice, shown
+from queuectl_nb.model.validation import choice, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

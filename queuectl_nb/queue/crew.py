@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.engine import liveness
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model.errors import NotFound, OutOfTime
-from queuectl_nb.model.words import iso_time
+from queuectl_nb.model.validation import iso_time
 from queuectl_nb.queue.bells import ring_workers
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask.cluster import Cluster, describe, need_dask
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.words import choice, plain_text, seconds, shown
+from queuectl_nb.model.validation import choice, plain_text, seconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

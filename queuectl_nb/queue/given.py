@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.queue.job import Job
 
@@ -28,7 +28,7 @@ def ids(jobs: Iterable[Jobs]) -> list[str]:
         elif isinstance(each, Iterable) and not isinstance(each, bytes):
             found += ids(each)
         else:
-            msg = f"a job is named by its id, or is itself given; not {words.shown(each)}"
+            msg = f"a job is named by its id, or is itself given; not {validation.shown(each)}"
             raise BadInput(msg)
     return found
 
@@ -40,12 +40,12 @@ def patience(timeout: object) -> float | None:
     value = _plain(timeout)
     if isinstance(value, int | float) and value < 0:
         return 0.0
-    return words.seconds("timeout", value)
+    return validation.seconds("timeout", value)
 
 
 def age(what: str, value: object) -> float:
     """Return seconds from a number, a timedelta, or a text such as ``7d``."""
-    return words.age(what, value) if isinstance(value, str) else words.seconds(what, _plain(value))
+    return validation.age(what, value) if isinstance(value, str) else validation.seconds(what, _plain(value))
 
 
 def since(what: str, value: object) -> float:
@@ -53,16 +53,16 @@ def since(what: str, value: object) -> float:
     if isinstance(value, timedelta):
         return time.time() - value.total_seconds()
     if isinstance(value, int | float):
-        return words.seconds(what, value, 0, words.LATEST)
+        return validation.seconds(what, value, 0, validation.LATEST)
     try:
-        return time.time() - words.age(what, value)
+        return time.time() - validation.age(what, value)
     except BadInput:
         if isinstance(value, str) and value[-1:] in "dhms" and value[:1].isdigit() and "-" not in value:
             raise
     try:
-        return words.moment(what, value)
+        return validation.moment(what, value)
     except BadInput:
-        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {words.shown(value)}"
+        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {validation.shown(value)}"
         raise BadInput(msg) from None
 
 

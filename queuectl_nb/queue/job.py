@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-from queuectl_nb.model.words import choice, whole
+from queuectl_nb.model.validation import choice, whole
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.words import whole
+from queuectl_nb.model.validation import whole
 from queuectl_nb.queue import given
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.model.words import choice
+from queuectl_nb.model.validation import choice
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.stats import GROUPS
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
 from queuectl_nb.model.state import AT_REST, State, check_verb
-from queuectl_nb.model.words import shown
+from queuectl_nb.model.validation import shown
 from queuectl_nb.store import moves, rows
 from queuectl_nb.store.queries import Q
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
@@ -66,13 +66,13 @@ class Filter:
     ) -> Filter:
         """Check each part; raise ``BadInput`` with the valid names."""
         return cls(
-            None if state is None else words.choice("state", state, State),
-            None if queue is None else words.name("queue", queue),
-            None if tag is None else words.name("tag", tag),
-            None if text is None else words.plain_text("search text", text),
-            None if sort is None else words.choice("sort field", sort, JOB_FIELDS, hyphens=True),
+            None if state is None else validation.choice("state", state, State),
+            None if queue is None else validation.name("queue", queue),
+            None if tag is None else validation.name("tag", tag),
+            None if text is None else validation.plain_text("search text", text),
+            None if sort is None else validation.choice("sort field", sort, JOB_FIELDS, hyphens=True),
             reverse,
-            None if limit is None else words.whole("limit", limit, 0),
+            None if limit is None else validation.whole("limit", limit, 0),
             after,
         )
 

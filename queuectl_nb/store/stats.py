@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.state import State
-from queuectl_nb.model.words import choice
+from queuectl_nb.model.validation import choice
 
 if TYPE_CHECKING:
     import sqlite3

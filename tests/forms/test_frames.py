@@ -13,7 +13,7 @@ from queuectl_nb.model.attempt import ATTEMPT_FIELDS, Ending, Usage
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
-from queuectl_nb.model.words import iso_time
+from queuectl_nb.model.validation import iso_time
 from queuectl_nb.store import columns
 from queuectl_nb.store.claims import Claims, Ended
 from queuectl_nb.store.reading import Filter

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from queuectl_nb.model.command_template import Template
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.template import Template
 
 SHELLS = [shell for shell in ("/bin/sh", "/bin/dash", "/bin/bash") if Path(shell).exists()]
 

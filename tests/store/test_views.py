@@ -14,7 +14,7 @@ from queuectl_nb.forms.shapes import attempt_json, job_json
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Signalled
-from queuectl_nb.model.words import iso_time
+from queuectl_nb.model.validation import iso_time
 
 # ---------------------------------------------------------------------- views
 

@@ -7,7 +7,7 @@ import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model import words
+from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import State
 from queuectl_nb.store.spool import STREAMS
@@ -46,9 +46,9 @@ def cursor(text: str) -> tuple[int, int]:
     """Return the place that a cursor stands for; refuse what is none of ours."""
     try:
         rev, seq = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True).decode().split(".")
-        return words.whole("after", rev, 0), words.whole("after", seq, 0)
+        return validation.whole("after", rev, 0), validation.whole("after", seq, 0)
     except (ValueError, UnicodeError, binascii.Error, BadInput):
-        msg = f"after must be the 'next' of an earlier page, not {words.shown(text)}"
+        msg = f"after must be the 'next' of an earlier page, not {validation.shown(text)}"
         raise BadInput(msg) from None
 
 
@@ -56,23 +56,23 @@ def _text(value: str) -> str:
     if len(value) > LONGEST:
         msg = f"q has {len(value)} characters; {LONGEST} at most"
         raise BadInput(msg)
-    return words.plain_text("q", value)
+    return validation.plain_text("q", value)
 
 
 JOBS: Mapping[str, Question] = {
-    "state": Question(lambda text: words.choice("state", text, State)),
-    "queue": Question(lambda text: words.name("queue", text)),
+    "state": Question(lambda text: validation.choice("state", text, State)),
+    "queue": Question(lambda text: validation.name("queue", text)),
     "q": Question(_text),
-    "limit": Question(lambda text: words.whole("limit", text, 1, MOST), PAGE),
+    "limit": Question(lambda text: validation.whole("limit", text, 1, MOST), PAGE),
     "after": Question(cursor),
 }
 JOB: Mapping[str, Question] = {
-    "output": Question(lambda text: words.choice("output", text, ("yes", "no")), "yes"),
+    "output": Question(lambda text: validation.choice("output", text, ("yes", "no")), "yes"),
 }
 LOG: Mapping[str, Question] = {
-    "stream": Question(lambda text: words.choice("stream", text, STREAMS), STREAMS[0]),
-    "attempt": Question(lambda text: words.whole("attempt", text, 1)),
-    "offset": Question(lambda text: words.whole("offset", text, 0), 0),
+    "stream": Question(lambda text: validation.choice("stream", text, STREAMS), STREAMS[0]),
+    "attempt": Question(lambda text: validation.whole("attempt", text, 1)),
+    "offset": Question(lambda text: validation.whole("offset", text, 0), 0),
 }
 
 
@@ -85,7 +85,7 @@ def asked(questions: Mapping[str, Question], given: Mapping[str, Sequence[bytes]
     for name in given:
         if name not in questions:
             valid = ", ".join(questions) or "none"
-            msg = f"query parameter {words.shown(name)} is unknown; valid: {valid}"
+            msg = f"query parameter {validation.shown(name)} is unknown; valid: {valid}"
             raise BadInput(msg)
     values = {}
     for name, question in questions.items():

@@ -7,8 +7,8 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.shelltext import ShellReader
-from queuectl_nb.model.words import shown
+from queuectl_nb.model.shell_quoting import ShellReader
+from queuectl_nb.model.validation import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
