@@ -19,7 +19,7 @@ import measure
 
 from queuectl_nb import Queue
 from queuectl_nb.faces.notebook.dashboard import Dashboard
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     import argparse

@@ -13,7 +13,7 @@ from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ import click
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store.filesystem import find_queue
+from queuectl_nb.store.paths import find_queue
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.session import Session

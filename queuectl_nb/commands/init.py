@@ -11,7 +11,7 @@ from queuectl_nb.commands.said import Said, nothing
 from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.queue.surroundings import this_cwd
-from queuectl_nb.store.filesystem import FILE_NAME, PROJECT_DIR, make_private_dir
+from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.store.keep import NOTHING, keep
+from queuectl_nb.store.output import NOTHING, keep
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:

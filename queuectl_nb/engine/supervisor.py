@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from queuectl_nb.engine.dask.cluster import SECURITY
 from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
-from queuectl_nb.store.filesystem import real_path, spool_dir
+from queuectl_nb.store.paths import real_path, spool_dir
 from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:

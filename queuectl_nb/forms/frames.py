@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.model.settings import Settings
-    from queuectl_nb.store.reading import Reading
+    from queuectl_nb.store.reader import Reading
 
 __all__ = ["attempts", "check", "job_ids", "jobs", "results", "settings", "stats", "status", "workers"]
 

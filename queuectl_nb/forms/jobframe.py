@@ -14,14 +14,14 @@ import pandas as pd
 from queuectl_nb.forms import arrays
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-from queuectl_nb.store.columns import TIMES, Columns
+from queuectl_nb.store.job_columns import TIMES, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from queuectl_nb.store.reading import Filter, Reading
+    from queuectl_nb.store.reader import Filter, Reading
 
 __all__ = ["STATES", "jobs"]
 

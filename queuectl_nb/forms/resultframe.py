@@ -15,7 +15,7 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from queuectl_nb.store.reading import Reading
+    from queuectl_nb.store.reader import Reading
 
 __all__ = ["JOB_ID", "check", "job_ids", "results"]
 

@@ -16,7 +16,7 @@ from queuectl_nb.queue.bells import ring, ring_workers
 from queuectl_nb.queue.enqueuing import add, specs_of, told_by
 from queuectl_nb.queue.job import Job
 from queuectl_nb.queue.untold import Untold
-from queuectl_nb.store.filesystem import find_queue, make_private_dir
+from queuectl_nb.store.paths import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from queuectl_nb.queue.questions import Questions
     from queuectl_nb.queue.recall import Recall
     from queuectl_nb.queue.waiting import Progress, Waiting
-    from queuectl_nb.store.reading import Filter
+    from queuectl_nb.store.reader import Filter
     from queuectl_nb.store.stats import Stats
 
 __all__ = ["Queue"]
@@ -278,7 +278,7 @@ class Queue:
         datetimes, ``state`` a category, numbers nullable integers.
         """
         from queuectl_nb.forms import frames  # noqa: PLC0415 - pandas takes half a second
-        from queuectl_nb.store.reading import Filter  # noqa: PLC0415
+        from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
         wanted = Filter.of(state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit)
         return frames.jobs(self.store.reading, wanted)
@@ -286,7 +286,7 @@ class Queue:
     def jobs_of(self, ids: Sequence[str]) -> pd.DataFrame:
         """Return the jobs of these ids as :meth:`jobs` does, in their order."""
         from queuectl_nb.forms import frames  # noqa: PLC0415
-        from queuectl_nb.store.reading import Filter  # noqa: PLC0415
+        from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
         return frames.jobs(self.store.reading, Filter(ids=tuple(ids))).loc[list(ids)]
 
@@ -398,7 +398,7 @@ class Queue:
         ids = given.ids(jobs)
         acting.cancel(self.store, ids)
         self._untold.tell(ids)
-        from queuectl_nb.store.reading import Filter  # noqa: PLC0415
+        from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
         found = {job.id: job for job in self.records(Filter(ids=tuple(ids)))}
         return [found[job_id] for job_id in ids if job_id in found]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import liveness
 from queuectl_nb.model.errors import QueuectlError, SpoiltSetting
-from queuectl_nb.store.filesystem import network_type, spool_dir
 from queuectl_nb.store.maintenance import OLDEST_SQLITE, Maintenance, sqlite_version
+from queuectl_nb.store.paths import network_type, spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

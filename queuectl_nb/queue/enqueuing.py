@@ -14,7 +14,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.queue import surroundings
 from queuectl_nb.queue.bells import ring
 from queuectl_nb.queue.job import Job
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -48,7 +48,7 @@ class Plot:
         ``limit`` takes the newest attempts only. The x axis is local time.
         """
         from queuectl_nb.forms.pictures.timeline import timeline  # noqa: PLC0415 - numpy and matplotlib
-        from queuectl_nb.store.history import spans  # noqa: PLC0415
+        from queuectl_nb.store.attempt_history import spans  # noqa: PLC0415
 
         most = None if limit is None else whole("limit", limit, 1)
         return timeline(spans(self._store.db, since=_since(since), now=time.time(), limit=most), ax)
@@ -63,7 +63,7 @@ class Plot:
         dots, from five on a box tells where the middle half is.
         """
         from queuectl_nb.forms.pictures.durations import durations  # noqa: PLC0415
-        from queuectl_nb.store.history import lasting  # noqa: PLC0415
+        from queuectl_nb.store.attempt_history import lasting  # noqa: PLC0415
 
         most = whole("limit", limit, 1)
         return durations(lasting(self._store.db, by=by, since=_since(since)), by, most, ax)
@@ -71,7 +71,7 @@ class Plot:
     def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
         """Draw how many attempts ended a minute, over local time, by how they ended."""
         from queuectl_nb.forms.pictures.throughput import slices, throughput  # noqa: PLC0415
-        from queuectl_nb.store.history import ended, ends  # noqa: PLC0415
+        from queuectl_nb.store.attempt_history import ended, ends  # noqa: PLC0415
 
         found = ended(self._store.db, since=_since(since))
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from queuectl_nb.store.reading import Reading
+    from queuectl_nb.store.reader import Reading
 
 __all__ = ["Throughput"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store import rows, sets
 from queuectl_nb.store.queries import Q
-from queuectl_nb.store.settling import Ended, Held, Started, record, record_start, undo_claim
+from queuectl_nb.store.settle import Ended, Held, Started, record, record_start, undo_claim
 
 if TYPE_CHECKING:
     import sqlite3

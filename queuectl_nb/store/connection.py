@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
-from queuectl_nb.store.filesystem import check_place, make_private_dir, make_private_file, real_path, spool_dir
-from queuectl_nb.store.gate import Hold, WriteGate
-from queuectl_nb.store.trouble import OURS, named
+from queuectl_nb.store.paths import check_place, make_private_dir, make_private_file, real_path, spool_dir
+from queuectl_nb.store.sqlite_errors import OURS, named
+from queuectl_nb.store.write_lock import Hold, WriteGate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

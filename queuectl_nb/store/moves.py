@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import WrongState
 from queuectl_nb.model.state import State, check_move
-from queuectl_nb.store.dependents import HOPELESS, cancel_waiting, release, unmet
+from queuectl_nb.store.dependencies import HOPELESS, cancel_waiting, release, unmet
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:

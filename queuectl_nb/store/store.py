@@ -6,16 +6,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from queuectl_nb.store.connection import Database
-from queuectl_nb.store.filesystem import make_private_dir
+from queuectl_nb.store.paths import make_private_dir
 from queuectl_nb.store.settings import SettingsTable
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.store.dead import DeadLetters
+    from queuectl_nb.store.dead_letters import DeadLetters
     from queuectl_nb.store.jobs import Jobs
-    from queuectl_nb.store.reading import Reading
+    from queuectl_nb.store.reader import Reading
     from queuectl_nb.store.workers import Workers
 
 __all__ = ["Store"]
@@ -45,7 +45,7 @@ class Store:
     @cached_property
     def dead(self) -> DeadLetters:
         """The dead letter queue as a whole."""
-        from queuectl_nb.store.dead import DeadLetters  # noqa: PLC0415
+        from queuectl_nb.store.dead_letters import DeadLetters  # noqa: PLC0415
 
         return DeadLetters(self.db)
 
@@ -59,6 +59,6 @@ class Store:
     @cached_property
     def reading(self) -> Reading:
         """The looking side; a worker never loads it."""
-        from queuectl_nb.store.reading import Reading  # noqa: PLC0415
+        from queuectl_nb.store.reader import Reading  # noqa: PLC0415
 
         return Reading(self.db)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
-    from queuectl_nb.store.reading import Filter, Reading
+    from queuectl_nb.store.reader import Filter, Reading
 
 __all__ = ["stream"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import State
-from queuectl_nb.store.dependents import HOPELESS
+from queuectl_nb.store.dependencies import HOPELESS
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,7 +12,7 @@ import pytest
 
 from queuectl_nb.engine import liveness
 from queuectl_nb.queue import doctor
-from queuectl_nb.store.filesystem import spool_dir
+from queuectl_nb.store.paths import spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable

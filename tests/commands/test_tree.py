@@ -149,7 +149,7 @@ def test_light_commands_load_nothing_heavy(words: list[str], queue: Queue) -> No
             "socket",
             "logging",
             "tempfile",
-            "queuectl_nb.store.reading",
+            "queuectl_nb.store.reader",
         }
         heavy |= {"queuectl_nb.commands.results", "queuectl_nb.model.attempt", "queuectl_nb.engine.supervisor"}
     done = subprocess.run(

@@ -14,9 +14,9 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.model.validation import iso_time
-from queuectl_nb.store import columns
+from queuectl_nb.store import job_columns
 from queuectl_nb.store.claims import Claims, Ended
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     from queuectl_nb.queue import Queue
@@ -187,7 +187,7 @@ def test_filters_and_order_are_those_of_the_list(queue: Queue, options: dict[str
 
 def test_many_pieces_are_one_frame(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are read in pieces; where a piece ends cannot be seen, and each row has lists of its own."""
-    monkeypatch.setattr(columns, "AT_ONCE", 4)
+    monkeypatch.setattr(job_columns, "AT_ONCE", 4)
     queue.enqueue_many([{"command": f"run {place}", "tags": ["a"]} for place in range(10)])
     for options in ({}, {"sort": "id"}):
         frame = queue.jobs(**options)

@@ -14,7 +14,7 @@ from queuectl_nb.forms.pictures.bars import Bars, busy, merged
 from queuectl_nb.forms.pictures.canvas import LOOKS
 from queuectl_nb.forms.pictures.throughput import slices
 from queuectl_nb.model.outcome import OUTCOME_NAMES
-from queuectl_nb.store.history import RUNNING
+from queuectl_nb.store.attempt_history import RUNNING
 from tests.forms.test_theme import contrast
 
 BLIND = {

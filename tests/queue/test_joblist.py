@@ -12,8 +12,8 @@ from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.queue.joblist import HEAD, JobList, Window
 from queuectl_nb.queue.watch import Watch
-from queuectl_nb.store.ordering import Ordering, Stopped
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.job_lists import Ordering, Stopped
+from queuectl_nb.store.reader import Filter
 from tests.engine.bench import until
 
 if TYPE_CHECKING:

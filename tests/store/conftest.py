@@ -18,7 +18,7 @@ from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited, Outcome
 from queuectl_nb.store.claims import Claims, Ended, Turn
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pytest
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.queue.waiting import Waiting
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 
 

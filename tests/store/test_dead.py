@@ -8,7 +8,7 @@ import pytest
 
 from queuectl_nb.model.errors import WrongState
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store import dead
+from queuectl_nb.store import dead_letters
 
 MANY = [f"d{number}" for number in range(7)]
 
@@ -23,7 +23,7 @@ def _all_dead(desk: Any, *ids: str) -> None:
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three jobs fill a transaction."""
-    monkeypatch.setattr(dead, "AT_ONCE", 3)
+    monkeypatch.setattr(dead_letters, "AT_ONCE", 3)
 
 
 @pytest.mark.usefixtures("few_at_once")

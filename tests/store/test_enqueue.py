@@ -9,7 +9,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 
 
 def _is_refused(desk: Any, kind: type[Exception], *wishes: dict[str, Any], **how: Any) -> str:

@@ -11,8 +11,8 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.queue import Queue
-from queuectl_nb.store import filesystem
-from queuectl_nb.store.filesystem import find_queue, home_queue, make_private_dir, network_type
+from queuectl_nb.store import paths
+from queuectl_nb.store.paths import find_queue, home_queue, make_private_dir, network_type
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def test_a_network_file_system_is_refused_unless_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 3, type and remedy named, nothing made; with the option a journal without shared memory."""
-    monkeypatch.setattr(filesystem, "network_type", lambda _: "nfs4")
+    monkeypatch.setattr(paths, "network_type", lambda _: "nfs4")
     path = tmp_path / "q.db"
     with pytest.raises(BadEnvironment, match=r"network file system \(nfs4\).*--allow-network-fs") as caught:
         Store(path)
@@ -252,5 +252,5 @@ def test_a_network_file_system_is_refused_unless_it_is_asked_for(
     with store.db.write():
         pass
     store.db.close()
-    monkeypatch.setattr(filesystem, "network_type", lambda _: None)
+    monkeypatch.setattr(paths, "network_type", lambda _: None)
     assert Store(path).db.connection().execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -16,19 +16,19 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.store.gate import Hold, WriteGate, _open_handles
+from queuectl_nb.store.write_lock import Hold, WriteGate, _open_handles
 
 HOLDER = """
 import sys
 from pathlib import Path
-from queuectl_nb.store.gate import WriteGate
+from queuectl_nb.store.write_lock import WriteGate
 with WriteGate(Path(sys.argv[1])).hold(5):
     print("held", flush=True)
     sys.stdin.readline()
 """
 COUNTER = """
 from pathlib import Path
-from queuectl_nb.store.gate import WriteGate
+from queuectl_nb.store.write_lock import WriteGate
 gate, count = WriteGate(Path(sys.argv[1])), Path(sys.argv[2])
 # go
 for _ in range(200):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.store.keep import NOTHING, Kept, keep
+from queuectl_nb.store.output import NOTHING, Kept, keep
 from queuectl_nb.store.rows import stream
 from queuectl_nb.store.spool import Spool
 from queuectl_nb.store.trim import trim

@@ -9,9 +9,9 @@ import pytest
 
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import AT_REST, State
-from queuectl_nb.store.ordering import Ordering
+from queuectl_nb.store.job_lists import Ordering
 from queuectl_nb.store.queries import load
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.reader import Filter
 from queuectl_nb.store.sets import MARK, spread
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ ENQUEUER = """
 import os, sys, time
 from pathlib import Path
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 store = Store(Path(sys.argv[1]))
 store.db.connection().execute("PRAGMA wal_autocheckpoint = 25")

@@ -11,8 +11,8 @@ import pytest
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-from queuectl_nb.store import reading
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store import reader
+from queuectl_nb.store.reader import Filter
 
 
 def _listed(desk: Any, **how: Any) -> list[str]:
@@ -119,7 +119,7 @@ def test_a_bad_filter_is_refused_with_the_valid_words(how: dict[str, Any], why: 
 @pytest.mark.parametrize("few", [0, 10_000])
 def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """Ids that begin with what was typed, of the wanted states, in order, no more than wanted; odd input finds none."""
-    monkeypatch.setattr(reading, "FEW", few)  # among many jobs, and among a few
+    monkeypatch.setattr(reader, "FEW", few)  # among many jobs, and among a few
     ids = listed.store.reading.ids
     assert ids("a", list(State), 3) == ["a0", "a1", "a2"]
     assert ids("", list(State), 99) == sorted(listed.states())

@@ -94,7 +94,7 @@ def test_an_older_file_is_migrated_with_its_jobs(queue_path: Path, monkeypatch: 
 OPENER = """
 from pathlib import Path
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 # go
 store = Store(Path(sys.argv[1]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.store import result as result_module
-from queuectl_nb.store.keep import NOTHING, Kept, keep
+from queuectl_nb.store.output import NOTHING, Kept, keep
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import stream as room
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.reader import Filter
 from queuectl_nb.store.stream import stream
 
 

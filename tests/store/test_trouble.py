@@ -14,7 +14,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:

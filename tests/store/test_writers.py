@@ -14,7 +14,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.store.claims import Claims, Ended
-from queuectl_nb.store.enqueue import enqueue
+from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 path, me, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 store = Store(path)

@@ -18,7 +18,7 @@ from queuectl_nb.faces.notebook.subshells import hear_during_cells
 from queuectl_nb.forms.queuecard import queue_card, queue_lines
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.queue.watch import Watch
-from queuectl_nb.store.reading import Filter
+from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.queue.api import Queue
-from queuectl_nb.store.filesystem import find_queue
+from queuectl_nb.store.paths import find_queue
 
 if TYPE_CHECKING:
     from pathlib import Path

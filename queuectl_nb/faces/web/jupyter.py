@@ -16,7 +16,7 @@ from queuectl_nb.faces.web.door import own_page
 from queuectl_nb.faces.web.routes import routes
 from queuectl_nb.faces.web.site import Site
 from queuectl_nb.queue.api import Queue
-from queuectl_nb.store.filesystem import find_queue, make_private_dir
+from queuectl_nb.store.paths import find_queue, make_private_dir
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp

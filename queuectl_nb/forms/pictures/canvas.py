@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store.history import RUNNING
+from queuectl_nb.store.attempt_history import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from queuectl_nb.store.history import Lasting
+    from queuectl_nb.store.attempt_history import Lasting
 
 __all__ = ["durations"]
 

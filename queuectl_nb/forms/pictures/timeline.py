@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from queuectl_nb.store.history import Spans
+    from queuectl_nb.store.attempt_history import Spans
 
     Floats = NDArray[np.float64]
 

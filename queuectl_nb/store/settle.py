@@ -12,7 +12,7 @@ from queuectl_nb.model.lifecycle import Transition, give_back, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
 from queuectl_nb.model.state import AT_REST, WAITING, State, check_move
 from queuectl_nb.store import sets
-from queuectl_nb.store.dependents import cancel_waiting, release
+from queuectl_nb.store.dependencies import cancel_waiting, release
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.state import State
 from queuectl_nb.store import moves
-from queuectl_nb.store.dependents import unmet
+from queuectl_nb.store.dependencies import unmet
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:

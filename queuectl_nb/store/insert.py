@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.store.bulk import insert
+from queuectl_nb.store.batch_sql import insert
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.waits import Waits
 

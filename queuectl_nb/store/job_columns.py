@@ -14,7 +14,7 @@ from queuectl_nb.store.queries import Q
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from queuectl_nb.store.reading import Filter, Reading
+    from queuectl_nb.store.reader import Filter, Reading
 
 __all__ = ["TIMES", "Columns", "Kind", "Piece"]
 

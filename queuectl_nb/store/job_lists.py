@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
-    from queuectl_nb.store.reading import Filter
+    from queuectl_nb.store.reader import Filter
 
 __all__ = ["Ordering", "Stopped"]
 
