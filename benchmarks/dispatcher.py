@@ -17,7 +17,7 @@ import measure
 from drawn import DrawnCrew, NoOrders
 
 from queuectl_nb import Queue
-from queuectl_nb.engine.dispatcher import Dispatcher
+from queuectl_nb.engine.dask.dispatcher import Dispatcher
 from queuectl_nb.engine.events import Events
 
 if TYPE_CHECKING:

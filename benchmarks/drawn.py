@@ -13,7 +13,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.errand import Errand
+from queuectl_nb.engine.dask.remote_run import Errand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.engine.pool_handle import Pool
     from queuectl_nb.queue.api import Queue
     from queuectl_nb.queue.waiting import Progress, Waiting
 

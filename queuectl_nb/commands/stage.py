@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queuectl_nb.commands.results import Result
-    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.engine.pool_handle import Pool
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.queue.api import Queue
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.errors import SpoiltSetting
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.ledger import Ledger
-    from queuectl_nb.engine.orders import Orders
+    from queuectl_nb.engine.control import Orders
     from queuectl_nb.engine.report import Reporter
+    from queuectl_nb.engine.work_buffer import Ledger
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 

@@ -1,255 +1,301 @@
-"""A pool in the hands of whoever started it: the console, a script, a kernel."""
+"""The pool: parent of the workers. Starts them, replaces those that die, settles what they held, ends them all.
+
+A subreaper: whatever a dead worker leaves behind becomes a child of the pool and is ended before its job is given
+to anybody else. It also looks after the workers of pools that are gone, and removes old jobs (``retention``).
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
-import queue
-import subprocess
-import sys
-import threading
-import traceback
-from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+import signal
+import time
+from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.dask.cluster import SECURITY
-from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
-from queuectl_nb.store.paths import real_path, spool_dir
-from queuectl_nb.store.regular_file import open_regular
+from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine.control import ORPHAN_GRACE, Parent
+from queuectl_nb.engine.poller import Waiter
+from queuectl_nb.engine.rescuer import Rescued, Rescuer
+from queuectl_nb.engine.worker_process import Member
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError, SpoiltSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-    from types import TracebackType
+    from queuectl_nb.engine.events import Events
+    from queuectl_nb.store.store import Store
 
-    from queuectl_nb.engine.dask.cluster import Cluster
+__all__ = ["PoolProcess"]
 
-__all__ = ["Pool"]
-
-START_TIMEOUT = 60.0
-PIPE_SIZE = 1024 * 1024
-HELD = 10_000
-"""Events kept for who does not read them; the oldest go first."""
-TROUBLES = 20
-"""Deaths and warnings that a pool remembers."""
-ROUTINE = (b'{"event":"started"', b'{"event":"finished"')
-"""How lines begin that matter only to who reads them."""
-Event = dict[str, Any]
+PACE = 1.0
+"""Seconds between looks at other pools' workers."""
+PATIENCE = 0.5
+"""Seconds that a pool waits for the write gate before it looks after its processes again."""
+KILL_MARGIN = 1.5
+"""Seconds beyond the grace after which a worker that does not end is killed."""
+PRUNE_PACE = 600.0
+PRUNED_A_LOOK = 500
 
 
-class Pool:
-    """A pool of worker processes, started by :meth:`start`.
+class PoolProcess:
+    """The pool's whole life: :meth:`work` returns its exit code when all workers have ended."""
 
-    It runs in a session of its own, so that an interrupt of the kernel or terminal never reaches it. Unless
-    ``detach``, it ends within five seconds when this process ends, however that happens: a pipe and a pidfd tell it.
+    def __init__(self, store: Store, config: dict[str, Any], events: Events) -> None:
+        """Run ``config['count']`` workers on ``store``; see the supervisor for the configuration's keys."""
+        self.store = store
+        self.config = config
+        self.events = events
+        self.workers: list[Member] = []
+        self.rescuer = Rescuer(store, self._reap)
+        self.settings = store.settings.read()
+        self.watch = heartbeat.Watch(store.worker_dir)
+        self.dask: dict[str, Any] | None = config.get("dask")
+        """Where the jobs run, if that is elsewhere; then the one worker is a dispatcher."""
+        self.stop: str | None = None
+        self.kill_at: float | None = None
+        self.look_at = 0.0
+        self.worry = ""
+        """What went wrong with the last look; told once while it lasts."""
+        self.prune_at = time.monotonic() + PRUNE_PACE
+        self.exit_code = 0
+        self.parent = Parent(config["parent"]) if config["lifeline"] else None
+        self.waiter = Waiter()
+        self.waiter.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        if config["lifeline"]:
+            os.set_blocking(0, False)
+            self.waiter.add("control", 0)
+        if self.parent is not None and self.parent.handle is not None:
+            self.waiter.add("parent", self.parent.handle)
 
-    Attributes
-    ----------
-    names
-        The workers' names.
-    troubles
-        The last deaths of workers and warnings, as text.
-    pid
-        The pool's process.
-    """
+    # ------------------------------------------------------------------ life
 
-    def __init__(  # noqa: PLR0913
-        self,
-        path: Path,
-        *,
-        count: int,
-        queues: Sequence[str] = (),
-        drain: bool = False,
-        detach: bool = False,
-        allow_network_fs: bool = False,
-        dask: Cluster | None = None,
-        on_event: Callable[[Event], None] | None = None,
-    ) -> None:
-        self.path = path
-        self.dask = dask
-        self.count = count
-        self.detach = detach
-        self.names: list[str] = []
-        self.troubles: deque[str] = deque(maxlen=TROUBLES)
-        self._on_event = on_event
-        self._log = spool_dir(real_path(path)) / "worker" / "pool.log"
-        self._config = {
-            "db": str(path),
-            "count": 1 if dask else count,
-            "queues": list(queues),
-            "drain": drain,
-            "lifeline": not detach,
-            "allow_network_fs": allow_network_fs,
-            "parent": os.getpid(),
-            "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
-        }
-        self._environ = dict(os.environ)
-        if dask is not None:
-            self._config["dask"] = {"scheduler": dask.scheduler, "resources": dict(dask.resources), "most": count}
-            self._environ[SECURITY] = dask.security or ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._ready = threading.Event()
-        self._failure: Event | None = None
+    def work(self) -> int:
+        """Start the workers and look after them until all have ended."""
+        rescued = self.rescuer.rescue_dead()
+        for _ in range(self.config["count"]):
+            self._register()
+        self.store.db.be_patient(PATIENCE)  # from here on there is somebody to look after
+        started = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
+        pids = {name: pid for name, pid in started.items() if pid is not None}
+        with contextlib.suppress(QueuectlError):  # each tells it itself when it is awake: who looks may be faster
+            self.store.workers.running(pids, time.time())
+        self._tell_rescued(rescued)
+        self.events.tell("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
+        self.events.flush()
+        if self.parent is not None and self.parent.gone():
+            self._orphaned()
+        while not all(worker.ended for worker in self.workers):
+            self._hear(self.waiter.wait(self._pause()))
+            self._reap()
+            self._after_deaths()
+            self._look()
+            self.events.flush()
+        return self.exit_code
 
-    def start(self) -> Pool:
-        """Start the pool and return once its workers are registered; raise what kept it from starting."""
-        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
-        errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        read, write = os.pipe()
-        with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    def _pause(self) -> float:
+        now = time.monotonic()
+        times = [self.look_at]
+        if self.kill_at is not None:
+            times.append(self.kill_at)
+        waiting = [worker for worker in self.workers if worker.process is None and not worker.ended]
+        times += [worker.restart_at if worker.settled else worker.settle_at for worker in waiting]
+        return max(0.0, min(times) - now)
+
+    def _hear(self, names: set[str]) -> None:
+        """Take in words of whoever started us, signals, and its death."""
+        if "control" in names:
+            words = b""
+            with contextlib.suppress(BlockingIOError):
+                words = os.read(0, 4096)
+                if not words:
+                    self._orphaned()
+            for word in words.split():
+                self._pass_on(word.decode("ascii", "replace"))
+        if "parent" in names or (self.parent is not None and self.parent.gone()):
+            self._orphaned()
+        for number in self.waiter.signals - {signal.SIGCHLD}:
+            self._pass_on("drain" if number == signal.SIGINT and self.stop is None else "now")
+        self.waiter.signals.clear()
+
+    def _pass_on(self, word: str) -> None:
+        """Ask all workers to stop by ``drain`` or ``now`` (``orphaned``: now, and soon)."""
+        if word not in ("drain", "now", "orphaned"):
+            return
+        self.stop = word if self.stop != "orphaned" else self.stop
+        if word != "drain" and self.kill_at is None:
+            grace = ORPHAN_GRACE if word == "orphaned" else self.settings.kill_grace
+            self.kill_at = time.monotonic() + grace + KILL_MARGIN
+        for worker in self.workers:
+            worker.tell(word)
+
+    def _orphaned(self) -> None:
+        """Whoever started us is gone: everything ends within five seconds."""
+        if self.parent is None:
+            return
+        self.waiter.drop(0)
+        if self.parent.handle is not None:
+            self.waiter.drop(self.parent.handle)
+        self.parent = None
+        self.kill_at = None
+        self._pass_on("orphaned")
+
+    # ------------------------------------------------------------------ workers
+
+    def _register(self) -> None:
+        """Take a free name; the lock is held before the name can be seen, and for as long as the pool lives."""
+        locks: dict[str, int] = {}
+
+        def hold(name: str) -> bool:
+            handle = heartbeat.take_lock(self.store.worker_dir, name)
+            if handle is not None:
+                locks[name] = handle
+            return handle is not None
+
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", entry, "pool", json.dumps(self._config)],
-                stdin=subprocess.DEVNULL if self.detach else subprocess.PIPE,
-                stdout=write,
-                stderr=errors,
-                cwd=self.path.parent,
-                env=self._environ,
-                start_new_session=True,
-                bufsize=0,
+            name = self.store.workers.register(
+                hold,
+                pool=os.getpid(),
+                host=heartbeat.host(),
+                queues=self.config["queues"],
+                now=time.time(),
             )
         except BaseException:
-            os.close(read)
+            for handle in locks.values():
+                os.close(handle)
             raise
-        finally:
-            os.close(write)
-            os.close(errors)
-        threading.Thread(target=self._read, args=(read,), name="queuectl-events", daemon=True).start()
-        self._await_ready()
-        return self
+        self.workers.append(Member(name, locks[name]))
 
-    def _await_ready(self) -> None:
-        self._ready.wait(START_TIMEOUT)
-        if self._failure is not None:
-            raise _error(self._failure)
-        if not self.names or not self._ready.is_set():
-            msg = f"the worker pool did not start; see {self._log}"
-            raise BadEnvironment(msg)
-
-    def _read(self, handle: int) -> None:
-        """Read events in a thread of its own, until the last process that tells any has ended."""
-        with os.fdopen(handle, "rb") as lines:
-            for line in lines:
-                # two lines a job, which mostly nobody reads: parsing them costs as much as all the rest of it
-                if self._on_event is not None or not line.startswith(ROUTINE):
-                    event = None
-                    with contextlib.suppress(ValueError):
-                        event = json.loads(line)
-                    if isinstance(event, dict) and "event" in event:  # else it was printed there by somebody else
-                        self._take(event)
-                if self._on_event is None:
-                    self._hold(line)
-                if self.detach and self._ready.is_set():
-                    break
-        self._ready.set()
-        self._events.put(None)
-
-    def _take(self, event: Event) -> None:
-        if event["event"] == "pool_ready":
-            self.names = event["workers"]
-            if self.dask is None:
-                self._ready.set()
-        elif event["event"] == "connected":
-            self._ready.set()
-        elif event["event"] == "worker_started" and self.names and event["worker"] not in self.names:
-            self.names.append(event["worker"])
-        elif event["event"] == "failed":
-            self._failure = event
-        elif event["event"] == "worker_died":
-            self.troubles.append(f"{event['worker']} died ({event['why']}) and is replaced")
-        elif event["event"] == "warning":
-            self.troubles.append(f"{event.get('worker') or 'pool'}: {event['text']}")
-        if self._on_event is not None:
-            try:
-                self._on_event(event)
-            except Exception:  # noqa: BLE001 - the caller's own mistake: shown, and no reason to hear no more
-                traceback.print_exc()
-
-    def _hold(self, line: bytes) -> None:
-        """Keep an event for who may read it later."""
-        if self._events.qsize() >= HELD:
-            with contextlib.suppress(queue.Empty):
-                self._events.get_nowait()
-        self._events.put(line)
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The pool's process."""
-        if self._process is None:
-            msg = "the pool was not started"
-            raise RuntimeError(msg)
-        return self._process
-
-    @property
-    def pid(self) -> int:
-        """The pool's process id."""
-        return self.process.pid
-
-    @property
-    def alive(self) -> bool:
-        """Whether the pool still runs."""
-        return self.process.poll() is None
-
-    def events(self) -> Iterator[Event]:
-        """Yield what the workers tell, until the pool has ended; not for a pool with ``on_event``."""
-        while (line := self._events.get()) is not None:
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
-
-    def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
-        """Let the workers finish their jobs and end; ``now`` gives the jobs back instead.
-
-        A detached pool is stopped by a signal, since it has no pipe to us.
-        """
-        if not self.alive:
-            self._hang_up()
+    def _reap(self) -> None:
+        """Reap what fell to us as the subreaper; our workers are reaped by their own handles."""
+        ours = {worker.process.pid: worker for worker in self.workers if worker.process is not None}
+        if not hasattr(os, "waitid"):  # macOS, where orphans do not fall to us
+            for worker in self.workers:
+                if worker.process is not None:
+                    worker.process.poll()
             return
-        if self.process.stdin is None:
-            self.process.send_signal(15 if now else 2)
-        else:
-            with contextlib.suppress(OSError, ValueError):  # ended, or closed since
-                self.process.stdin.write(b"now\n" if now else b"drain\n")
-        if wait:
-            self.wait(timeout)
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            mine = ours.pop(ended.si_pid, None)
+            if mine is None or mine.process is None:
+                os.waitpid(ended.si_pid, 0)
+            else:
+                mine.process.wait()
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait until all workers have ended and return the pool's exit code; ``OutOfTime`` at ``timeout`` seconds."""
+    def _after_deaths(self) -> None:
+        """Settle for workers that ended; then replace them, when their pause is over, or let them go."""
+        now = time.monotonic()
+        for worker in list(self.workers):
+            if worker.process is not None and worker.process.returncode is not None:
+                code = worker.bury(self.events, stopping=self.stop is not None, gone=self.store.db.replaced())
+                if code == BadEnvironment.exit_code and worker.goodbye:
+                    self.exit_code = code
+                if self.dask and not worker.goodbye and self.stop is None:
+                    self._succeed(worker)
+            if worker.process is None and not worker.ended:
+                self._follow(worker)
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_at = now + KILL_MARGIN
+            for worker in self.workers:
+                if worker.process is not None:
+                    worker.process.kill()
+
+    def _succeed(self, worker: Member) -> None:
+        """Put another dispatcher beside a dead one: what that had sent away takes a lease to settle."""
         try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            msg = f"the workers have not ended after {timeout:g} seconds"
-            raise OutOfTime(msg) from None
-        self._hang_up()
-        return code
+            self._register()
+        except QueuectlError as error:  # then it is replaced when it is settled, as any worker
+            self.events.tell("warning", worker=worker.name, text=str(error))
+        else:
+            self.workers[-1].succeed(worker)
 
-    def _hang_up(self) -> None:
-        """Close the pipe to a pool that has ended."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+    def _follow(self, worker: Member) -> None:
+        """Settle what the worker held, as often as it takes; only then replace it or take it off the register."""
+        if not worker.settled and time.monotonic() >= worker.settle_at:
+            worker.settled = self._settle_for(worker)
+            worker.settle_at = time.monotonic() + PACE
+        if worker.settled and (worker.goodbye or self.stop is not None):
+            self._retire(worker)
+        elif worker.settled and time.monotonic() >= worker.restart_at:
+            worker.start(self.config, self.events)
+        elif not worker.settled and self.stop == "orphaned":
+            # nobody waits for us any more: its journal tells the next pool on this queue what became of its job
+            worker.ended = True
 
-    def __enter__(self) -> Self:
-        """Use the workers for the block; they finish their jobs at its end."""
-        return self
+    def _settle_for(self, worker: Member) -> bool:
+        """End what a dead worker left and settle what it held; tell whether nothing is held any more."""
+        alive = [other.process.pid for other in self.workers if other.process is not None]
+        me, descendants = os.getpid(), process_tree.descendants
+        process_tree.end_all(
+            lambda: descendants(me, spare=alive) or descendants(me, spare=alive, scan=True), KILL_MARGIN, self._reap
+        )
+        try:
+            self._tell_rescued(self.rescuer.settle_for(worker.name, "died"))
+            return not self.rescuer.held_by(worker.name)
+        except QueuectlError as error:
+            self._worry(worker, error)
+            return self.store.db.replaced()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the workers: in good order, or at once when the block failed or was interrupted."""
-        self.stop(now=kind is not None)
+    def _retire(self, worker: Member) -> None:
+        """Take the worker off the register: it ended as it was asked to. Its lock file stays, free for another."""
+        worker.ended = True
+        try:
+            self.store.workers.remove(worker.name)
+        except QueuectlError as error:
+            self._worry(worker, error)
+        os.close(worker.lock)
+        self.events.tell("worker_stopped", worker=worker.name)
 
-    def __repr__(self) -> str:
-        state = "running" if self._process is not None and self.alive else "ended"
-        kind = " detached" if self.detach else ""
-        return f"<Pool {state}{kind}: {', '.join(self.names) or self.count} on {self.path}>"
+    def _worry(self, worker: Member, error: QueuectlError) -> None:
+        """Tell what went wrong; that the file is gone was told by who found that out."""
+        if not self.store.db.replaced():
+            self.events.tell("warning", worker=worker.name, text=str(error))
 
+    # ------------------------------------------------------------------ others
 
-def _error(failure: Event) -> QueuectlError:
-    """Make an error of the pool's own last words, with their exit code."""
-    for kind in QueuectlError.__subclasses__():
-        if kind.exit_code == failure["exit_code"]:
-            return kind(failure["text"])
-    return BadEnvironment(failure["text"])
+    def _look(self) -> None:
+        """Rescue what lost workers of any pool held, end what hangs on a frozen one, remove what is too old."""
+        now = time.monotonic()
+        if now < self.look_at:
+            return
+        self.look_at = now + PACE
+        worry = ""
+        try:
+            self.store.db.check_identity()
+            with contextlib.suppress(SpoiltSetting):  # the last good ones hold; the workers tell of it
+                self.settings = self.store.settings.read()
+            self._tell_rescued(self.rescuer.rescue_dead())
+            rows = self.store.workers.rows()
+            frozen = self.watch.frozen([row.name for row in rows], now, self.settings.lease, PACE)
+            self._tell_rescued(self.rescuer.rescue_frozen(frozen))
+            self._dismiss({row.name for row in rows if row.stop} & set(frozen))
+            if self.settings.retention and now >= self.prune_at:
+                self._prune()
+        except QueuectlError as error:
+            worry = str(error)
+            if self.store.db.replaced():
+                self._pass_on("now")
+        if worry and worry != self.worry:
+            self.events.tell("warning", worker="pool", text=worry)
+        self.worry = worry
+
+    def _dismiss(self, names: set[str]) -> None:
+        """End those of ours that were asked to stop and cannot hear it: frozen, they hold nothing any more."""
+        for worker in self.workers:
+            if worker.process is not None and worker.name in names:
+                worker.dismissed = True
+                worker.process.kill()
+
+    def _prune(self) -> None:
+        """Remove some of what is older than ``retention``; soon again while there is more."""
+        removed, tokens = self.store.jobs.prune(self.settings.retention * 86_400, time.time(), at_most=PRUNED_A_LOOK)
+        self.prune_at = time.monotonic() + (PRUNE_PACE if removed < PRUNED_A_LOOK else 0.0)
+        for token in tokens:
+            self.store.spool.remove(token)
+
+    def _tell_rescued(self, rescued: list[Rescued]) -> None:
+        for job_id, was in rescued:
+            teller = self.workers[0].name if self.workers else "pool"
+            self.events.tell("rescued", worker=teller, job=job_id, was=was)

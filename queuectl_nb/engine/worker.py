@@ -12,14 +12,14 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import doorbell
-from queuectl_nb.engine.attendance import PATIENCE, Attendance
+from queuectl_nb.engine import notifier
 from queuectl_nb.engine.collect import collect
 from queuectl_nb.engine.duty import PACE, Duty
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
-from queuectl_nb.engine.journal import LARGEST_STREAM, Journal
-from queuectl_nb.engine.ledger import GROUP, Ledger
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, Journal
 from queuectl_nb.engine.report import Reporter
+from queuectl_nb.engine.run_monitor import PATIENCE, Attendance
+from queuectl_nb.engine.work_buffer import GROUP, Ledger
 from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import Cancelled, NotStarted, Returned
@@ -29,9 +29,9 @@ from queuectl_nb.store.trim import trim
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from queuectl_nb.engine.control import Orders
     from queuectl_nb.engine.events import Events
     from queuectl_nb.engine.executor import Executor
-    from queuectl_nb.engine.orders import Orders
     from queuectl_nb.store.store import Store
 
 __all__ = ["Worker"]
@@ -82,7 +82,7 @@ class Worker:
                 break
             self._sleep()
         if self.drained:
-            doorbell.ring(doorbell.work_bell(self.store.db.spool))  # the other workers may go, too
+            notifier.ring(notifier.work_bell(self.store.db.spool))  # the other workers may go, too
         self.report.flush()
 
     def _heed(self) -> None:

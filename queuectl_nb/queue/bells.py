@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import doorbell
+from queuectl_nb.engine import notifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,10 +16,10 @@ __all__ = ["ring", "ring_workers"]
 
 def ring(store: Store) -> None:
     """Wake one idle worker: there may be work."""
-    doorbell.ring(doorbell.work_bell(store.db.spool))
+    notifier.ring(notifier.work_bell(store.db.spool))
 
 
 def ring_workers(store: Store, names: Iterable[str]) -> None:
     """Wake certain workers: a stop, a cancel or another setting concerns them."""
     for each in names:
-        doorbell.ring(doorbell.worker_bell(store.db.spool, each))
+        notifier.ring(notifier.worker_bell(store.db.spool, each))

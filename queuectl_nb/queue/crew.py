@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import liveness
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model.errors import NotFound, OutOfTime
 from queuectl_nb.model.validation import iso_time
@@ -30,7 +30,7 @@ def members(store: Store) -> list[dict[str, Any]]:
     found = []
     for row in store.workers.rows():
         job_id = jobs.get(row.name)
-        if liveness.is_dead(store.worker_dir, row.name):
+        if heartbeat.is_dead(store.worker_dir, row.name):
             state = "lost"
         elif row.stop:
             state = "stopping"
@@ -66,7 +66,7 @@ def stop(
     left = set(chosen)
     while left:
         left &= {row.name for row in store.workers.rows()}
-        left = {each for each in left if not liveness.is_dead(store.worker_dir, each)}
+        left = {each for each in left if not heartbeat.is_dead(store.worker_dir, each)}
         if left and deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
             raise OutOfTime(msg)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import liveness
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import QueuectlError, SpoiltSetting
 from queuectl_nb.store.maintenance import OLDEST_SQLITE, Maintenance, sqlite_version
 from queuectl_nb.store.paths import network_type, spool_dir
@@ -163,7 +163,7 @@ def _settings(queue: Queue) -> Finding:
 def _workers(queue: Queue) -> Finding:
     """Look for workers that are dead and hold something: any running worker would have cleaned up behind them."""
     rows = queue.store.workers.rows()
-    lost = [row.name for row in rows if liveness.is_dead(queue.store.worker_dir, row.name)]
+    lost = [row.name for row in rows if heartbeat.is_dead(queue.store.worker_dir, row.name)]
     lost += queue.store.workers.orphaned()
     if lost:
         text = f"lost and not cleaned up: {', '.join(dict.fromkeys(lost))}"

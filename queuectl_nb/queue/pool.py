@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.supervisor import Pool
+from queuectl_nb.engine.pool_handle import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.engine import liveness
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.queue import doctor
 from queuectl_nb.store.paths import spool_dir
 
@@ -114,7 +114,7 @@ def test_a_lost_worker_is_found(wrong: Callable[..., Any], queue: Queue) -> None
     handles: list[int] = []
 
     def hold(name: str) -> bool:
-        handle = liveness.take_lock(queue.store.worker_dir, name)
+        handle = heartbeat.take_lock(queue.store.worker_dir, name)
         assert handle is not None
         handles.append(handle)
         return True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.engine.pool_handle import Pool
 
 Event = dict[str, Any]
 

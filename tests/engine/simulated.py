@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks.drawn import DrawnCrew, NoOrders
-from queuectl_nb.engine import liveness
-from queuectl_nb.engine.dispatcher import Dispatcher
+from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.dask.dispatcher import Dispatcher
 from queuectl_nb.engine.events import Events
 from queuectl_nb.store.store import Store
 
@@ -44,7 +44,7 @@ class Simulated:
 
     def _hold(self, name: str) -> bool:
         """Hold the name's lock: without it anybody would take this worker for dead."""
-        handle = liveness.take_lock(self.store.worker_dir, name)
+        handle = heartbeat.take_lock(self.store.worker_dir, name)
         self.locks += [handle] if handle is not None else []
         return handle is not None
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from queuectl_nb.engine.dask.agent import FORGOTTEN, Agent
-from queuectl_nb.engine.dask.guards import GuardHandle
-from queuectl_nb.engine.lapse import steady
+from queuectl_nb.engine.dask.runner_pool import GuardHandle
+from queuectl_nb.engine.remote_lease import steady
 from queuectl_nb.model.attempt import Lease
 from tests.engine.bench import alive, started, until
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from queuectl_nb.engine.attendance import Attendance
 from queuectl_nb.engine.executor import Exit
+from queuectl_nb.engine.run_monitor import Attendance
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned, TimedOut
 from queuectl_nb.model.settings import Settings

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.engine.dask import crew, posts, seats
-from queuectl_nb.engine.dask.crew import DaskCrew
+from queuectl_nb.engine.dask import agent_state, executor, slots
+from queuectl_nb.engine.dask.executor import DaskCrew
+from queuectl_nb.engine.dispatch_journal import Sent, read_sent
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.report import Reporter
-from queuectl_nb.engine.sent import Sent, read_sent
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited, Lost
 from queuectl_nb.model.settings import Settings
@@ -19,7 +19,7 @@ from queuectl_nb.store.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.engine.errand import Errand
+    from queuectl_nb.engine.dask.remote_run import Errand
 
 SETTINGS = Settings.of({"lease": "10", "kill_grace": "5"})
 LAPSE = 10 + 2 + 1
@@ -119,7 +119,7 @@ class Stage:
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Return a stage whose clock stands still until the test moves it."""
     found = Stage(tmp_path)
-    for room in (crew, posts, seats):
+    for room in (executor, agent_state, slots):
         monkeypatch.setattr(room, "steady", lambda: found.now)
     return found
 

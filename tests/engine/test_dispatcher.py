@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.sent import LONG, Sent, read_sent
+from queuectl_nb.engine.dispatch_journal import LONG, Sent, read_sent
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.bench import until

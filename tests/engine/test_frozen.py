@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from queuectl_nb.engine import liveness
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.executor import LeaseLost
-from queuectl_nb.engine.liveness import Watch
-from queuectl_nb.engine.local import LocalExecutor
-from queuectl_nb.engine.rescue import Rescuer
+from queuectl_nb.engine.heartbeat import Watch
+from queuectl_nb.engine.local_executor import LocalExecutor
+from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker import Worker
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
@@ -206,7 +206,7 @@ def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: Bench) -> 
     store = bench.queue.store
     for _ in range(4):
         bench.add("true")
-    handle = liveness.take_lock(store.worker_dir, "worker-1")
+    handle = heartbeat.take_lock(store.worker_dir, "worker-1")
     assert handle is not None
     executor = Recorder()
     worker = Worker(

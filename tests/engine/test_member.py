@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.member import LONGEST_PAUSE, Member
+from queuectl_nb.engine.worker_process import LONGEST_PAUSE, Member
 
 SILENT = Events(None)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.engine import doorbell, liveness
+from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.journal import Journal, journal_path, read_journal
-from queuectl_nb.engine.waiter import Waiter
+from queuectl_nb.engine.outcome_journal import Journal, journal_path, read_journal
+from queuectl_nb.engine.poller import Waiter
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def test_ring_without_listener_or_bell_does_nothing(tmp_path: Path) -> None:
     """Ringing where nobody listens neither waits nor fails nor leaves a file."""
     bell = tmp_path / "bell"
-    doorbell.ring(bell)
+    notifier.ring(bell)
     assert not bell.exists()
-    os.close(doorbell.listen(bell))
-    doorbell.ring(bell)
+    os.close(notifier.listen(bell))
+    notifier.ring(bell)
 
 
 def test_ring_of_a_planted_file_writes_nothing(tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_ring_of_a_planted_file_writes_nothing(tmp_path: Path) -> None:
     plain, link = tmp_path / "plain", tmp_path / "link"
     plain.touch()
     link.symlink_to(plain)
-    doorbell.ring(plain)
-    doorbell.ring(link)
+    notifier.ring(plain)
+    notifier.ring(link)
     assert plain.read_bytes() == b""
 
 
@@ -51,14 +51,14 @@ def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
     stop_read, stop_write = os.pipe()
 
     def wait(number: int) -> None:
-        handle = doorbell.listen(bell)
+        handle = notifier.listen(bell)
         waiter = Waiter()
         waiter.add("stop", stop_read)
         waiter.add_exclusive("bell", handle)
         ready.release()
         while "stop" not in (names := waiter.wait(10, idle=True)):
             if "bell" in names:
-                doorbell.hush(handle)
+                notifier.hush(handle)
                 woken.append(number)
 
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
@@ -67,7 +67,7 @@ def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
     for _ in threads:
         ready.acquire()
     for rings in range(1, 4):
-        doorbell.ring(bell)
+        notifier.ring(bell)
         until(lambda rings=rings: len(woken) >= rings)
     os.write(stop_write, b"x")
     for thread in threads:
@@ -127,18 +127,18 @@ def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
 
 def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
     """A held lock is life; released it is death; the token of the last start outlives its writer."""
-    handle = liveness.take_lock(tmp_path, "w")
+    handle = heartbeat.take_lock(tmp_path, "w")
     assert handle is not None
-    assert liveness.take_lock(tmp_path, "w") is None
-    assert not liveness.is_dead(tmp_path, "w")
-    liveness.mark_current(handle, "0123456789abcdef" * 2)
+    assert heartbeat.take_lock(tmp_path, "w") is None
+    assert not heartbeat.is_dead(tmp_path, "w")
+    heartbeat.mark_current(handle, "0123456789abcdef" * 2)
     os.close(handle)
-    assert liveness.is_dead(tmp_path, "w")
-    again = liveness.take_lock(tmp_path, "w")
+    assert heartbeat.is_dead(tmp_path, "w")
+    again = heartbeat.take_lock(tmp_path, "w")
     assert again is not None
-    assert liveness.current_token(tmp_path, "w") == "0123456789abcdef" * 2
+    assert heartbeat.current_token(tmp_path, "w") == "0123456789abcdef" * 2
     os.close(again)
-    assert liveness.is_dead(tmp_path, "unknown")
+    assert heartbeat.is_dead(tmp_path, "unknown")
 
 
 @pytest.mark.parametrize(("call", "error"), [("open", errno.EMFILE), ("pwrite", errno.ENOSPC)])
@@ -152,12 +152,12 @@ def test_a_lock_that_cannot_be_made_or_looked_at_is_named(
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(BadEnvironment, match=rf"w\.lock: {os.strerror(error)}"):
-        liveness.take_lock(tmp_path, "w")
+        heartbeat.take_lock(tmp_path, "w")
     if call == "open":
         with pytest.raises(BadEnvironment, match=rf"w\.lock: {os.strerror(error)}"):
-            liveness.is_dead(tmp_path, "w")
+            heartbeat.is_dead(tmp_path, "w")
     monkeypatch.undo()
-    handle = liveness.take_lock(tmp_path, "w")
+    handle = heartbeat.take_lock(tmp_path, "w")
     assert handle is not None, "a failure keeps no lock"
     os.close(handle)
 
@@ -180,7 +180,7 @@ def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPa
 
 def test_waiter_without_sigtimedwait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system lacks the short way (macOS) a short wait is an ordinary one, and what it hears is not lost."""
-    monkeypatch.setattr("queuectl_nb.engine.waiter.BRIEF", False)
+    monkeypatch.setattr("queuectl_nb.engine.poller.BRIEF", False)
     monkeypatch.delattr(signal, "sigtimedwait")
     read, write = os.pipe()
     waiter = Waiter()

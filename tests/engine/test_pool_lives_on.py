@@ -9,10 +9,10 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from queuectl_nb.engine import doorbell
+from queuectl_nb.engine import notifier
 from queuectl_nb.engine.duty import PACE
-from queuectl_nb.engine.member import Member
-from queuectl_nb.engine.supervisor import Pool
+from queuectl_nb.engine.pool_handle import Pool
+from queuectl_nb.engine.worker_process import Member
 from queuectl_nb.model.state import State
 from tests.engine.bench import alive, started, until
 
@@ -89,11 +89,11 @@ def test_what_is_no_event_is_passed_over(tmp_path: Path) -> None:
 def test_a_bell_whose_listener_leaves_at_that_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ringing does not fail where the last listener goes between look and ring."""
     bell = tmp_path / "bell"
-    listener = doorbell.listen(bell)
+    listener = notifier.listen(bell)
     look = os.fstat
     with monkeypatch.context() as at_that_moment:
         at_that_moment.setattr(os, "fstat", lambda handle: (look(handle), os.close(listener))[0])
-        doorbell.ring(bell)
+        notifier.ring(bell)
 
 
 def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: Bench, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 import queuectl_nb
-from queuectl_nb.engine import liveness, processes
-from queuectl_nb.engine.journal import LARGEST_STREAM, Journal, journal_path, read_journal
-from queuectl_nb.engine.rescue import Rescuer
+from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, Journal, journal_path, read_journal
+from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Exited
@@ -40,9 +40,9 @@ def claim(bench: Bench, count: int = 1) -> list[Lease]:
         bench.add("true")
     settings = bench.queue.settings
     leases = Claims(store.db, LOST, "here").turn(want=count, settings=settings, now=time.time(), rand=0).leases
-    handle = liveness.take_lock(store.worker_dir, LOST)
+    handle = heartbeat.take_lock(store.worker_dir, LOST)
     assert handle is not None
-    liveness.mark_current(handle, leases[0].token)
+    heartbeat.mark_current(handle, leases[0].token)
     os.close(handle)
     return leases
 
@@ -85,7 +85,7 @@ def test_nothing_is_settled_where_what_is_known_cannot_be_read(bench: Bench, kin
 def test_nothing_is_settled_while_a_process_of_the_attempt_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not end, although it was killed, keeps its job from running again until a later look."""
     (lease,) = claim(bench)
-    monkeypatch.setattr(processes, "end_all", lambda *_: False)
+    monkeypatch.setattr(process_tree, "end_all", lambda *_: False)
     assert Rescuer(bench.queue.store).rescue_dead() == []
     assert bench.queue.job(lease.job_id).state is State.PROCESSING
     monkeypatch.undo()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.engine.roles import _sign_in
+from queuectl_nb.engine.bootstrap import _sign_in
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.engine.orders import Orders
+    from queuectl_nb.engine.control import Orders
 
 
 class Ears:

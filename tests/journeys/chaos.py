@@ -28,7 +28,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.engine.pool_handle import Pool
 
 POOLS, WORKERS = 2, 2
 NASTY = (

@@ -15,16 +15,16 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import liveness, processes
-from queuectl_nb.engine.dask.guards import Guards
-from queuectl_nb.engine.lapse import steady
+from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine.dask.runner_pool import Guards
+from queuectl_nb.engine.remote_lease import steady
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.engine.dask.guards import GuardHandle
-    from queuectl_nb.engine.dask.link import Message
+    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.runner_pool import GuardHandle
 
 __all__ = ["Agent"]
 
@@ -48,7 +48,7 @@ class Agent:
         self.id = os.urandom(16).hex()
         self.desk = desk
         self.address = address
-        self.boot = liveness.boot()
+        self.boot = heartbeat.boot()
         self.folder = f"{folder}/queuectl-{self.id}"
         self.guards = Guards(self.folder, db, self.id)
         self._tell = tell
@@ -71,7 +71,7 @@ class Agent:
         """Run jobs on the calling thread until none has come for a while."""
         with self._changed:
             self._sitting += 1
-            self._say("seat", seat=seat, boot=self.boot, host=liveness.host())
+            self._say("seat", seat=seat, boot=self.boot, host=heartbeat.host())
         until = steady() + SITTING
         while (order := self._next(until)) is not None:
             self._run(order)
@@ -122,7 +122,7 @@ class Agent:
             end = self._attend(token, guard, {**self._order, **order, "what": "run"})
         if end is None:
             guard.close()
-            gone = processes.end_all(lambda: processes.holders([token], []), PATIENCE, lambda: None)
+            gone = process_tree.end_all(lambda: process_tree.holders([token], []), PATIENCE, lambda: None)
             end = {"what": "ended", "token": token, "outcome": ["Lost", ["its guard", "died", not gone]]}
         else:
             self.guards.give_back(guard)
@@ -262,7 +262,7 @@ class Agent:
                 "agent": self.id,
                 "address": self.address,
                 "boot": self.boot,
-                "host": liveness.host(),
+                "host": heartbeat.host(),
                 "clock": now,
                 "number": self._number,
                 "sitting": self._sitting,

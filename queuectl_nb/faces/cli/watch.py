@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from queuectl_nb.commands.results import Running
-    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.engine.pool_handle import Pool
 
 __all__ = ["watch"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from queuectl_nb.commands.results import Result
-    from queuectl_nb.engine.supervisor import Pool
+    from queuectl_nb.engine.pool_handle import Pool
 
 __all__ = ["present"]
 

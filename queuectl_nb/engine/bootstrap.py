@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import liveness
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree
+from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.orders import Orders
+    from queuectl_nb.engine.control import Orders
 
 __all__ = ["run_dispatcher", "run_pool", "run_worker"]
 
@@ -25,7 +25,7 @@ WORKER_PATIENCE = 1.0
 
 def run_pool(config: dict[str, Any]) -> int:
     """Be a pool until all its workers have ended; return the exit code."""
-    from queuectl_nb.engine.pool import PoolProcess  # noqa: PLC0415 - a worker needs none of it
+    from queuectl_nb.engine.supervisor import PoolProcess  # noqa: PLC0415 - a worker needs none of it
 
     become_subreaper()
     events = Events(1)
@@ -49,8 +49,8 @@ def run_pool(config: dict[str, Any]) -> int:
 
 def run_worker(config: dict[str, Any]) -> int:
     """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the file cannot be used."""
-    from queuectl_nb.engine.local import LocalExecutor  # noqa: PLC0415
-    from queuectl_nb.engine.orders import Orders  # noqa: PLC0415
+    from queuectl_nb.engine.control import Orders  # noqa: PLC0415
+    from queuectl_nb.engine.local_executor import LocalExecutor  # noqa: PLC0415
     from queuectl_nb.engine.worker import Worker  # noqa: PLC0415
 
     become_subreaper()
@@ -65,14 +65,14 @@ def run_worker(config: dict[str, Any]) -> int:
         executor = LocalExecutor(
             store.spool,
             store.spool.slot(name),
-            lambda token: liveness.mark_current(lock, token),
+            lambda token: heartbeat.mark_current(lock, token),
             db=store.path,
             environ=os.environ,
         )
         worker = Worker(
             store,
             name,
-            host=liveness.host(),
+            host=heartbeat.host(),
             queues=config["queues"],
             drain=config["drain"],
             executor=executor,
@@ -96,13 +96,13 @@ def run_worker(config: dict[str, Any]) -> int:
 
 def run_dispatcher(config: dict[str, Any]) -> int:
     """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
+    from queuectl_nb.engine.control import Orders  # noqa: PLC0415
     from queuectl_nb.engine.dask.cluster import SECURITY, connector  # noqa: PLC0415
-    from queuectl_nb.engine.dask.crew import DaskCrew  # noqa: PLC0415
-    from queuectl_nb.engine.dask.wire import Wire  # noqa: PLC0415
-    from queuectl_nb.engine.dispatcher import Dispatcher  # noqa: PLC0415
-    from queuectl_nb.engine.orders import Orders  # noqa: PLC0415
+    from queuectl_nb.engine.dask.dispatcher import Dispatcher  # noqa: PLC0415
+    from queuectl_nb.engine.dask.executor import DaskCrew  # noqa: PLC0415
+    from queuectl_nb.engine.dask.transport import Wire  # noqa: PLC0415
+    from queuectl_nb.engine.dispatch_journal import Sent  # noqa: PLC0415
     from queuectl_nb.engine.report import Reporter  # noqa: PLC0415
-    from queuectl_nb.engine.sent import Sent  # noqa: PLC0415
 
     name, lock = config["name"], config["lock"]
     events = _come_alive(lock)
@@ -113,7 +113,7 @@ def run_dispatcher(config: dict[str, Any]) -> int:
         store.spool.slot(name).open()
         orders = Orders(store.db.spool, name, 0, config["parent"])
         connect = connector(dask["scheduler"], os.environ.pop(SECURITY, None), dask["most"])
-        wire = Wire(connect, f"queuectl-{liveness.host()}-{store.path}-{name}", str(store.path), dask["resources"])
+        wire = Wire(connect, f"queuectl-{heartbeat.host()}-{store.path}-{name}", str(store.path), dask["resources"])
         wire.patient = dask["patient"]
         wire.start()
         if wire.failure is not None:
@@ -123,7 +123,7 @@ def run_dispatcher(config: dict[str, Any]) -> int:
         dispatcher = Dispatcher(
             store,
             name,
-            host=liveness.host(),
+            host=heartbeat.host(),
             queues=config["queues"],
             drain=config["drain"],
             crew=crew,
@@ -149,7 +149,7 @@ def run_dispatcher(config: dict[str, Any]) -> int:
 def _come_alive(lock: int) -> Events:
     """Let the heart beat in the name's lock file, which no job may inherit; return where to tell what happens."""
     os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
-    liveness.Heartbeat(lock).start()
+    heartbeat.Heartbeat(lock).start()
     return Events(1)
 
 

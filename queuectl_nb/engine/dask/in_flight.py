@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.guard import LASTS
-from queuectl_nb.engine.dask.posts import AHEAD, Post
+from queuectl_nb.engine.dask.agent_state import AHEAD, Post
+from queuectl_nb.engine.dask.runner import LASTS
 from queuectl_nb.model.outcome import Lost
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.link import Message
-    from queuectl_nb.engine.errand import Errand
+    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.remote_run import Errand
 
 __all__ = ["Field"]
 

@@ -8,8 +8,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import doorbell
-from queuectl_nb.engine.waiter import Waiter
+from queuectl_nb.engine import notifier
+from queuectl_nb.engine.poller import Waiter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,9 +52,9 @@ class Orders:
         self._waiter.add("control", control)
         if self._parent.handle is not None:
             self._waiter.add("parent", self._parent.handle)
-        self._bell = doorbell.listen(doorbell.worker_bell(spool, name))
+        self._bell = notifier.listen(notifier.worker_bell(spool, name))
         self._waiter.add("bell", self._bell)
-        self._doorbell = doorbell.listen(doorbell.work_bell(spool))
+        self._doorbell = notifier.listen(notifier.work_bell(spool))
         self._waiter.add_exclusive("doorbell", self._doorbell)
         if self._parent.gone():
             self._orphaned()
@@ -76,9 +76,9 @@ class Orders:
         """Wait until something happens, ``timeout`` seconds at most, and take in what did."""
         names = self._waiter.wait(timeout, idle=idle)
         if "doorbell" in names:
-            doorbell.hush(self._doorbell)
+            notifier.hush(self._doorbell)
         if "bell" in names:
-            doorbell.hush(self._bell)
+            notifier.hush(self._bell)
             self.rang = True
         if "control" in names:
             self._read_control()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.lapse import lapse, steady
+from queuectl_nb.engine.remote_lease import lapse, steady
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.link import Message
-    from queuectl_nb.engine.errand import Errand
+    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.remote_run import Errand
     from queuectl_nb.model.settings import Settings
 
 __all__ = ["AHEAD", "Post"]
@@ -20,7 +20,7 @@ AHEAD = 16
 
 @dataclass(eq=False)
 class Post:
-    """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.lapse.steady` unless said."""
+    """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.remote_lease.steady` unless said."""
 
     agent: str
     address: str

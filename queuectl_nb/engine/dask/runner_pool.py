@@ -12,13 +12,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.link import Link
-from queuectl_nb.engine.processes import TOKEN_VARIABLE
+from queuectl_nb.engine.dask.channel import Link
+from queuectl_nb.engine.process_tree import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from queuectl_nb.engine.dask.link import Message
+    from queuectl_nb.engine.dask.channel import Message
 
 __all__ = ["GuardHandle", "Guards"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.lapse import steady
+from queuectl_nb.engine.remote_lease import steady
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.wire import Wire
+    from queuectl_nb.engine.dask.transport import Wire
 
 __all__ = ["Seats"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.orders import ORPHAN_GRACE
+from queuectl_nb.engine.control import ORPHAN_GRACE
 
 if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import liveness, processes
-from queuectl_nb.engine.dask.field import Field
-from queuectl_nb.engine.dask.seats import Seats
-from queuectl_nb.engine.errand import Errand
+from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine.dask.in_flight import Field
+from queuectl_nb.engine.dask.remote_run import Errand
+from queuectl_nb.engine.dask.slots import Seats
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
-from queuectl_nb.engine.lapse import steady
+from queuectl_nb.engine.remote_lease import steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from queuectl_nb.engine.dask.link import Message
-    from queuectl_nb.engine.dask.posts import Post
-    from queuectl_nb.engine.dask.wire import Wire
+    from queuectl_nb.engine.dask.agent_state import Post
+    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.transport import Wire
+    from queuectl_nb.engine.dispatch_journal import Sent
     from queuectl_nb.engine.report import Reporter
-    from queuectl_nb.engine.sent import Sent
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool
@@ -56,7 +56,7 @@ class DaskCrew:
         self.handle = wire.handle
         self.field = Field()
         self.seats = Seats(wire)
-        self._boot = liveness.boot()
+        self._boot = heartbeat.boot()
         self._workers: set[str] = set()
         self._said: Settings | None = None
         self._connected = True
@@ -243,8 +243,8 @@ class DaskCrew:
         if now >= post.prove_at:
             post.prove_at = now + PROVE
             if post.boot == self._boot:
-                find = lambda: processes.holders(tokens, [])  # noqa: E731
-                if processes.end_all(find, PATIENCE, lambda: None):
+                find = lambda: process_tree.holders(tokens, [])  # noqa: E731
+                if process_tree.end_all(find, PATIENCE, lambda: None):
                     self.field.lose(post, proven=True)
                     return
             elif peers := [other for other in self._workers if other != post.address and _near(other, post.address)]:

@@ -11,11 +11,11 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import liveness, processes
+from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.dask.agent import Agent
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.link import Message
+    from queuectl_nb.engine.dask.channel import Message
 
 __all__ = ["PROTOCOL", "census", "deliver", "greet", "sit", "sweep"]
 
@@ -74,6 +74,8 @@ async def sweep(boot: str, tokens: list[str], dask_worker: Any = None) -> bool: 
     Only where a process can be seen from here at all: ``boot`` must be this boot and pid namespace.
     """
     del dask_worker
-    if boot != liveness.boot():
+    if boot != heartbeat.boot():
         return False
-    return await asyncio.to_thread(processes.end_all, lambda: processes.holders(tokens, []), PATIENCE, lambda: None)
+    return await asyncio.to_thread(
+        process_tree.end_all, lambda: process_tree.holders(tokens, []), PATIENCE, lambda: None
+    )

@@ -15,11 +15,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.engine import doorbell, liveness, processes
+from queuectl_nb.engine import heartbeat, notifier, process_tree
 from queuectl_nb.engine.collect import collect
-from queuectl_nb.engine.journal import LARGEST_STREAM, hold_journal, read_journal
-from queuectl_nb.engine.lapse import lapse, steady
-from queuectl_nb.engine.sent import read_sent
+from queuectl_nb.engine.dispatch_journal import read_sent
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, hold_journal, read_journal
+from queuectl_nb.engine.remote_lease import lapse, steady
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError, SpoiltSetting
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.model.settings import Settings
@@ -67,12 +67,12 @@ class Rescuer:
     def rescue_dead(self) -> list[Rescued]:
         """Settle for every worker that neither lives nor has a living pool; return what was rescued."""
         rows = self.store.workers.rows()
-        names = [row.name for row in rows if liveness.is_dead(self.store.worker_dir, row.name)]
+        names = [row.name for row in rows if heartbeat.is_dead(self.store.worker_dir, row.name)]
         names += self.store.workers.orphaned()
         found: list[Rescued] = []
         for name in dict.fromkeys(names):
             # nobody can take the name while it is settled for
-            handle = liveness.take_lock(self.store.worker_dir, name)
+            handle = heartbeat.take_lock(self.store.worker_dir, name)
             if handle is None:
                 continue
             try:
@@ -111,7 +111,7 @@ class Rescuer:
     def _settle_all(self, name: str, why: str) -> list[Rescued]:
         claims = Claims(self.store.db, name, "")
         held = claims.held()
-        current = liveness.current_token(self.store.worker_dir, name)
+        current = heartbeat.current_token(self.store.worker_dir, name)
         if not self._end_leftovers(name, [each.token for each in held]):
             return []
         sent = read_sent(self.store.worker_dir, name)
@@ -129,7 +129,7 @@ class Rescuer:
                 self._settle(case, each, seal)
             found.append((each.job_id, name))
         if found:
-            doorbell.ring(doorbell.work_bell(self.store.db.spool))
+            notifier.ring(notifier.work_bell(self.store.db.spool))
         return found
 
     def _lapsed(self, name: str, settings: Settings) -> bool:
@@ -151,7 +151,7 @@ class Rescuer:
             *spool.slot(name).paths.values(),
             *(spool.path(token, stream) for token in tokens for stream in STREAMS),
         ]
-        return processes.end_all(lambda: processes.holders(tokens, paths), PATIENCE, self.reap)
+        return process_tree.end_all(lambda: process_tree.holders(tokens, paths), PATIENCE, self.reap)
 
     def _settle(self, case: _Case, held: Held, seal: Seal) -> None:
         """Record the attempt as what it was: finished, never started, or lost."""
@@ -191,11 +191,11 @@ class Rescuer:
 
     def _free_gate(self, frozen: Collection[str]) -> None:
         """End who stands still within a write, or before one: while it lives nobody else may ever get in."""
-        here = liveness.host()
+        here = heartbeat.host()
         for row in self.store.workers.rows():
             if row.name in frozen and row.pid and row.host == here:
-                lock = liveness.lock_path(self.store.worker_dir, row.name)  # who holds it is the worker itself
-                if processes.holds_all(row.pid, [lock, self.store.db.gate.path]):
+                lock = heartbeat.lock_path(self.store.worker_dir, row.name)  # who holds it is the worker itself
+                if process_tree.holds_all(row.pid, [lock, self.store.db.gate.path]):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(row.pid, signal.SIGKILL)
 

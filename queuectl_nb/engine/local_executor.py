@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import processes
+from queuectl_nb.engine import process_tree
 from queuectl_nb.engine.executor import CannotStart, Exit, LeaseLost, NoRoom
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Outcome, Signalled, exited
@@ -170,8 +170,8 @@ class LocalRun:
     def _tree(self) -> list[psutil.Process]:
         """Find all of it: everything below this process, or, where orphans are not adopted (macOS), by its marks."""
         if _ADOPTS:
-            return processes.descendants(os.getpid())
-        return processes.holders([self.lease.token], self.paths.values())
+            return process_tree.descendants(os.getpid())
+        return process_tree.holders([self.lease.token], self.paths.values())
 
     @property
     def paths(self) -> Mapping[str, str]:
@@ -188,11 +188,11 @@ class LocalRun:
 
     def terminate(self) -> None:
         """Send TERM to everything that the command started."""
-        processes.send(self._tree(), signal.SIGTERM)
+        process_tree.send(self._tree(), signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill everything that the command started."""
-        processes.kill_tree(self._tree)
+        process_tree.kill_tree(self._tree)
 
 
 _ADOPTS = sys.platform.startswith("linux")

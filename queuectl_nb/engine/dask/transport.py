@@ -15,14 +15,14 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.dask import remote
+from queuectl_nb.engine.dask import worker_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from distributed import Client, Future
 
-    from queuectl_nb.engine.dask.link import Message
+    from queuectl_nb.engine.dask.channel import Message
 
 __all__ = ["News", "Wire"]
 
@@ -172,7 +172,7 @@ class Wire:
 
         async def ask(client: Client) -> None:
             futures = client.map(
-                remote.sit,
+                worker_tasks.sit,
                 *zip(*[(self.desk, self.topic, self._db, name) for name in names], strict=True),
                 key=names,
                 retries=0,
@@ -221,7 +221,7 @@ class Wire:
 
         async def ask(client: Client) -> None:
             try:
-                answers = await client.run(remote.deliver, self.desk, agent, letter, workers=[address])
+                answers = await client.run(worker_tasks.deliver, self.desk, agent, letter, workers=[address])
             except Exception as error:  # noqa: BLE001 - all of them mean that nobody answered
                 self._put("answer", agent, letter, error)
             else:
@@ -234,7 +234,7 @@ class Wire:
 
         async def ask(client: Client) -> None:
             with contextlib.suppress(Exception):  # nobody there could look; who asked asks again
-                answers = await client.run(remote.sweep, boot, tokens, workers=addresses, on_error="ignore")
+                answers = await client.run(worker_tasks.sweep, boot, tokens, workers=addresses, on_error="ignore")
                 self._put("swept", agent, any(answers.values()))
 
         self._soon(ask)
@@ -243,7 +243,9 @@ class Wire:
 async def _greet(client: Client) -> None:
     """Make sure that the dask workers know this package, as far as they are there and answer soon."""
     with contextlib.suppress(TimeoutError):
-        answers = await asyncio.wait_for(client.run(remote.greet, remote.PROTOCOL, on_error="return"), GREETING)
+        answers = await asyncio.wait_for(
+            client.run(worker_tasks.greet, worker_tasks.PROTOCOL, on_error="return"), GREETING
+        )
         wrong = {f"{answer}" for answer in answers.values() if isinstance(answer, str | ImportError | AttributeError)}
         if wrong - {""}:
             here = importlib.metadata.version("queuectl-nb")

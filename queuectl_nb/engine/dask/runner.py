@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.attendance import Attendance
-from queuectl_nb.engine.dask.link import Link
+from queuectl_nb.engine.control import ORPHAN_GRACE
+from queuectl_nb.engine.dask.channel import Link
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
-from queuectl_nb.engine.lapse import steady
-from queuectl_nb.engine.local import LocalExecutor
-from queuectl_nb.engine.orders import ORPHAN_GRACE
-from queuectl_nb.engine.processes import become_subreaper, descendants, kill_tree
-from queuectl_nb.engine.waiter import Waiter
+from queuectl_nb.engine.local_executor import LocalExecutor
+from queuectl_nb.engine.poller import Waiter
+from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
+from queuectl_nb.engine.remote_lease import steady
+from queuectl_nb.engine.run_monitor import Attendance
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import NotStarted, Returned
 from queuectl_nb.model.settings import Settings
@@ -33,8 +33,8 @@ from queuectl_nb.store.trim import trim
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.engine.dask.link import Message
-    from queuectl_nb.engine.local import LocalRun
+    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.local_executor import LocalRun
     from queuectl_nb.model.attempt import Usage
     from queuectl_nb.model.outcome import Outcome
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import doorbell
+from queuectl_nb.engine import notifier
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Ended, Started
@@ -19,7 +19,7 @@ from queuectl_nb.store.claims import Ended, Started
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from queuectl_nb.engine.journal import Journal
+    from queuectl_nb.engine.outcome_journal import Journal
     from queuectl_nb.engine.report import Reporter
     from queuectl_nb.model.attempt import Ending, Lease
     from queuectl_nb.model.outcome import Outcome
@@ -60,7 +60,7 @@ class Ledger:
         """Epoch seconds at which the next scheduled job is due, as far as known."""
         self.claimed_at = 0.0
         self._files: dict[str, frozenset[str]] = {}
-        self._bell = doorbell.work_bell(store.db.spool)
+        self._bell = notifier.work_bell(store.db.spool)
         self._version = -1
         self._ask_at = 0.0
         self._again_at = 0.0
@@ -209,7 +209,7 @@ class Ledger:
             self.claimed += turn.leases
             self.claimed_at = began
         if retries or self.back or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
-            doorbell.ring(self._bell)
+            notifier.ring(self._bell)
         self.back = []
         self.ended = []
         if want and not turn.leases:

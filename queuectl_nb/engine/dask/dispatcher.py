@@ -10,13 +10,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from queuectl_nb.engine import doorbell
+from queuectl_nb.engine import notifier
 from queuectl_nb.engine.collect import collect
 from queuectl_nb.engine.duty import PACE, Duty
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
-from queuectl_nb.engine.journal import LARGEST_STREAM, Journal
-from queuectl_nb.engine.ledger import Ledger
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, Journal
 from queuectl_nb.engine.report import Reporter
+from queuectl_nb.engine.work_buffer import Ledger
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import Claims, Started
@@ -25,9 +25,9 @@ from queuectl_nb.store.trim import trim
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from queuectl_nb.engine.errand import Errand
+    from queuectl_nb.engine.control import Orders
+    from queuectl_nb.engine.dask.remote_run import Errand
     from queuectl_nb.engine.events import Events
-    from queuectl_nb.engine.orders import Orders
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
@@ -131,7 +131,7 @@ class Dispatcher:
                 break
             self._sleep(self.crew.tend(self.duty.settings))
         if self.drained:
-            doorbell.ring(doorbell.work_bell(self.store.db.spool))  # the other workers may go, too
+            notifier.ring(notifier.work_bell(self.store.db.spool))  # the other workers may go, too
         self.report.flush()
 
     def _heed(self) -> None:

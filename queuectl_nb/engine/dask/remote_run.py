@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.executor import Exit
-from queuectl_nb.engine.journal import outcome_of
+from queuectl_nb.engine.outcome_journal import outcome_of
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Outcome, Returned
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.link import Message
+    from queuectl_nb.engine.dask.channel import Message
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.store.spool import Spool
 
