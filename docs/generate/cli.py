@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.tree import tree
+from queuectl_nb.commands.app import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from docs.generate.cli import walk
 from queuectl_nb import __version__
-from queuectl_nb.commands.tree import tree
+from queuectl_nb.commands.app import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.commands.ack import Said, said_of
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JobId
-from queuectl_nb.commands.said import Said, said_of
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.state import TAKES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

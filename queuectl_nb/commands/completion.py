@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from queuectl_nb.commands.ack import Said, said
+from queuectl_nb.commands.app import COMPLETE, PROGRAM, tree, verb
 from queuectl_nb.commands.params import OneOf
-from queuectl_nb.commands.said import Said, said
-from queuectl_nb.commands.tree import COMPLETE, PROGRAM, tree, verb
 
 __all__ = ["command"]
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.ack import Said, nothing
+from queuectl_nb.commands.app import Noun, verb
 from queuectl_nb.commands.params import SETTING, Text, where_options
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.said import Said, nothing
-from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.model.settings import SETTINGS, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
     from queuectl_nb.model.settings import Value
 
 __all__ = ["command"]

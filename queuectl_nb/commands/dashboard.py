@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import Text
 from queuectl_nb.commands.results import Dashboard
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

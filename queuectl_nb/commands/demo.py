@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.results import Stream
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import JobFailed
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 
@@ -23,7 +23,7 @@ def command(session: Session) -> Stream:
 
     Takes less than 40 seconds; the exit code is 1 if one of them fails.
     """
-    from queuectl_nb.commands.stage import Stage  # noqa: PLC0415 - only the demo needs a stage
+    from queuectl_nb.commands.demo_runner import Stage  # noqa: PLC0415 - only the demo needs a stage
 
     stage = Stage(session.opener)
     return Stream(stage.play(), lambda: JobFailed.exit_code if stage.failures else 0)

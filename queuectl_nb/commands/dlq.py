@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.ack import Said, removed, said_of
+from queuectl_nb.commands.app import Noun, verb
 from queuectl_nb.commands.params import JobId, where_options
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.said import Said, removed, said_of
-from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
@@ -18,7 +18,7 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.paths import find_queue
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.ack import Said, said_of
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, Text, as_utf8
-from queuectl_nb.commands.said import Said, said_of
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
     from queuectl_nb.model.job import JobSpec
     from queuectl_nb.queue.api import Queue
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands import topics
+from queuectl_nb.commands.ack import Said, said
+from queuectl_nb.commands.app import PROGRAM, tree, verb
 from queuectl_nb.commands.params import Text
 from queuectl_nb.commands.results import Prose
-from queuectl_nb.commands.said import Said, said
-from queuectl_nb.commands.tree import PROGRAM, tree, verb
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.said import Said, nothing
-from queuectl_nb.commands.tree import verb
+from queuectl_nb.commands.ack import Said, nothing
+from queuectl_nb.commands.app import verb
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.queue.surroundings import this_cwd
 from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JOB, Text
 from queuectl_nb.commands.results import Output
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import AT_REST, State
@@ -17,7 +17,7 @@ from queuectl_nb.store.spool import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
     from queuectl_nb.queue.api import Queue
 
 __all__ = ["command"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.types import StringParamType
 
-from queuectl_nb.commands.session import FORMATS, Session
+from queuectl_nb.commands.context import FORMATS, Session
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JOB_FIELDS

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.commands.ack import Said, nothing
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import OneOf, Text
-from queuectl_nb.commands.said import Said, nothing
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import AT_REST, State
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JOB
 from queuectl_nb.commands.results import Shown, Table
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.forms.shapes import attempt_json, job_json
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

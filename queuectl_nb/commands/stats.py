@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import FILE, OneOf, Text
 from queuectl_nb.commands.results import Drawn, Listing, Shown, Table
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.forms.shapes import flat, stats_json
 from queuectl_nb.store.stats import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
     from queuectl_nb.queue.api import Queue
 
 __all__ = ["command"]

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.results import Shown, Table
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.forms.shapes import status_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JobId, Text
 from queuectl_nb.commands.results import Waits
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
     from queuectl_nb.queue.waiting import Progress
 
 __all__ = ["command"]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.commands.ack import Said, nothing
+from queuectl_nb.commands.app import Noun, verb
 from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, Text, where_options
 from queuectl_nb.commands.results import Listing, Running
-from queuectl_nb.commands.said import Said, nothing
-from queuectl_nb.commands.tree import Noun, verb
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -20,7 +20,7 @@ from queuectl_nb.queue.elsewhere import EXECUTORS, MAX_IN_FLIGHT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.commands import flows
+from queuectl_nb.commands import demo_flows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from queuectl_nb.commands.stage import Stage
+    from queuectl_nb.commands.demo_runner import Stage
     from tests.conftest import Ran
 
 
@@ -45,7 +45,7 @@ def test_a_flow_that_fails_is_1(run: Callable[..., Ran], monkeypatch: pytest.Mon
     def fine(stage: Stage) -> Iterator[str]:
         yield stage.do("status")
 
-    monkeypatch.setattr(flows, "FLOWS", (("fails", failing), ("is refused", refused), ("is fine", fine)))
+    monkeypatch.setattr(demo_flows, "FLOWS", (("fails", failing), ("is refused", refused), ("is fine", fine)))
     ran = run("demo")
     assert ran.exit_code == 1
     assert "✗ one and one are three" in ran.stdout

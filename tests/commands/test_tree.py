@@ -10,9 +10,9 @@ import click
 import pytest
 
 from queuectl_nb.commands import results
-from queuectl_nb.commands.said import Said
-from queuectl_nb.commands.session import Session
-from queuectl_nb.commands.tree import HOMES, call, tree
+from queuectl_nb.commands.ack import Said
+from queuectl_nb.commands.app import HOMES, call, tree
+from queuectl_nb.commands.context import Session
 from queuectl_nb.queue import Job, Queue
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.commands import topics
+from queuectl_nb.commands.app import HOMES, call
+from queuectl_nb.commands.context import Session
 from queuectl_nb.commands.results import Prose
-from queuectl_nb.commands.session import Session
-from queuectl_nb.commands.tree import HOMES, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

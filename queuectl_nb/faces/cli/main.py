@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.said import Said
-from queuectl_nb.commands.session import Session
-from queuectl_nb.commands.tree import COMPLETE, call
+from queuectl_nb.commands.ack import Said
+from queuectl_nb.commands.app import COMPLETE, call
+from queuectl_nb.commands.context import Session
 from queuectl_nb.faces.cli.streams import mend_streams, silence_stdout
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 
@@ -136,7 +136,7 @@ def _complete(session: Session, instruction: str) -> int:
     """Answer a shell's question what could be typed next; never with an error in the middle of a line."""
     from click.shell_completion import shell_complete  # noqa: PLC0415
 
-    from queuectl_nb.commands.tree import PROGRAM, tree  # noqa: PLC0415
+    from queuectl_nb.commands.app import PROGRAM, tree  # noqa: PLC0415
 
     try:
         return shell_complete(tree, {"obj": session}, PROGRAM, COMPLETE, instruction)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from click.shell_completion import ShellComplete, split_arg_string
 from IPython.core.completer import SimpleCompletion
 
-from queuectl_nb.commands.tree import PROGRAM, tree
+from queuectl_nb.commands.app import PROGRAM, tree
 from queuectl_nb.faces.notebook.line import read, verb_of
 from queuectl_nb.model.errors import QueuectlError
 

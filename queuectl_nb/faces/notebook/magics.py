@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Unicode
 
-from queuectl_nb.commands.session import Session
-from queuectl_nb.commands.tree import call
+from queuectl_nb.commands.app import call
+from queuectl_nb.commands.context import Session
 from queuectl_nb.faces.notebook.line import read, verb_of, words_of
 from queuectl_nb.faces.notebook.mistakes import one_line_errors
 from queuectl_nb.faces.notebook.queues import Queues

@@ -15,8 +15,8 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from queuectl_nb.commands.context import Session
     from queuectl_nb.commands.results import Result
-    from queuectl_nb.commands.session import Session
 
 __all__ = ["COMPLETE", "HOMES", "PROGRAM", "Noun", "call", "tree", "verb"]
 
@@ -124,7 +124,7 @@ def tree(ctx: click.Context) -> Result | None:
     """Run commands in the background: nothing lost, nothing run twice, everything visible."""
     if ctx.invoked_subcommand is not None:
         return None
-    from queuectl_nb.commands.said import said  # noqa: PLC0415
+    from queuectl_nb.commands.ack import said  # noqa: PLC0415
 
     return said(ctx.get_help())
 

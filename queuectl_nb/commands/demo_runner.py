@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from queuectl_nb.commands.app import call
+from queuectl_nb.commands.context import Session
 from queuectl_nb.commands.results import Running
-from queuectl_nb.commands.session import Session
-from queuectl_nb.commands.tree import call
 from queuectl_nb.model.errors import OutOfTime, QueuectlError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Stage:
 
     def play(self) -> Iterator[str]:
         """Play all flows and yield what is to be shown, line by line."""
-        from queuectl_nb.commands.flows import FLOWS  # noqa: PLC0415 - it plays on this stage
+        from queuectl_nb.commands.demo_flows import FLOWS  # noqa: PLC0415 - it plays on this stage
 
         folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
         self._path = folder / "queue.db"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import QUEUE, SORT_FIELD, STATE, TAG, Text
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.commands.tree import verb
 from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.store.reader import Filter
@@ -17,7 +17,7 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.commands.session import Session
+    from queuectl_nb.commands.context import Session
 
 __all__ = ["command"]
 
