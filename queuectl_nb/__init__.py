@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from queuectl_nb.client import Job, Queue
     from queuectl_nb.model.errors import (
         BadEnvironment,
         BadInput,
@@ -27,13 +28,12 @@ if TYPE_CHECKING:
         WrongState,
     )
     from queuectl_nb.model.state import State
-    from queuectl_nb.queue import Job, Queue
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Queue": "queuectl_nb.queue",
-    "Job": "queuectl_nb.queue",
+    "Queue": "queuectl_nb.client",
+    "Job": "queuectl_nb.client",
     "State": "queuectl_nb.model.state",
     "BadEnvironment": "queuectl_nb.model.errors",
     "BadInput": "queuectl_nb.model.errors",

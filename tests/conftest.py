@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.queue import Queue
+from queuectl_nb.client import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

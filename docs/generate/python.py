@@ -6,9 +6,9 @@ import inspect
 from typing import TYPE_CHECKING
 
 import queuectl_nb
-from queuectl_nb.queue.batch import Batch
-from queuectl_nb.queue.plot import Plot
-from queuectl_nb.queue.pool import WorkerPool
+from queuectl_nb.client.batch import Batch
+from queuectl_nb.client.plot import Plot
+from queuectl_nb.client.pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["Said", "nothing", "removed", "said", "said_of"]
 

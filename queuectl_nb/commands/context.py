@@ -9,7 +9,7 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["FORMATS", "Session"]
 

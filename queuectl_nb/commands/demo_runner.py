@@ -17,10 +17,10 @@ from queuectl_nb.model.errors import OutOfTime, QueuectlError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.results import Result
     from queuectl_nb.engine.pool_handle import Pool
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["Stage"]
 

@@ -17,9 +17,9 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Session
     from queuectl_nb.model.job import JobSpec
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["command"]
 
@@ -62,7 +62,7 @@ def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, 
 
     The command is given with --command, as words after --, or as one JSON object.
     """
-    from queuectl_nb.queue.enqueuing import spec_of  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client.enqueue import spec_of  # noqa: PLC0415 - help and completion need none of it
 
     session: Session = ctx.obj
     wish = {OPTIONS.get(key, key): list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
@@ -136,7 +136,7 @@ def _when(spec: JobSpec) -> str:
 
 def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Said:
     """Add the jobs of JSON lines; options stand for what a line leaves open."""
-    from queuectl_nb.queue.enqueuing import spec_of, told_by  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client.enqueue import spec_of, told_by  # noqa: PLC0415 - help and completion need none of it
 
     specs, numbers = [], []
     for number, line in enumerate(_lines(source), 1):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.client.surroundings import this_cwd
 from queuectl_nb.commands.ack import Said, nothing
 from queuectl_nb.commands.app import verb
 from queuectl_nb.model.errors import BadEnvironment, BadInput
-from queuectl_nb.queue.surroundings import this_cwd
 from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from queuectl_nb.store.spool import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Session
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["command"]
 

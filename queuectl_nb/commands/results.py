@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.wait import Progress, Waiting
     from queuectl_nb.engine.pool_handle import Pool
-    from queuectl_nb.queue.api import Queue
-    from queuectl_nb.queue.waiting import Progress, Waiting
 
     Serve = Callable[["Dashboard", Callable[[str], object]], None]
     """Opens a dashboard's page until it is interrupted; the second argument is told its address."""

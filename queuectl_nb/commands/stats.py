@@ -15,8 +15,8 @@ from queuectl_nb.store.stats import GROUPS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Session
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["command"]
 
@@ -46,9 +46,9 @@ GROUP_COLUMNS = (
 @click.pass_obj
 def command(session: Session, by: str | None, since: str | None, plot: str | None) -> Shown | Listing | Drawn:
     """Show metrics: durations, attempts, throughput, CPU, memory."""
-    from queuectl_nb.queue import given  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client import arguments  # noqa: PLC0415 - help and completion need none of it
 
-    start = None if since is None else given.since("--since", since)
+    start = None if since is None else arguments.since("--since", since)
     queue = session.queue()
     answer = _answer(queue, by, start)
     if plot is None:

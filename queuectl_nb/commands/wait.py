@@ -15,8 +15,8 @@ from queuectl_nb.model.state import OPEN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from queuectl_nb.client.wait import Progress
     from queuectl_nb.commands.context import Session
-    from queuectl_nb.queue.waiting import Progress
 
 __all__ = ["command"]
 

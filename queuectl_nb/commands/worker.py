@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.client import workers
+from queuectl_nb.client.elsewhere import EXECUTORS, MAX_IN_FLIGHT
+from queuectl_nb.client.queue import MAX_WORKERS
 from queuectl_nb.commands.ack import Said, nothing
 from queuectl_nb.commands.app import Noun, verb
 from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, Text, where_options
@@ -13,9 +16,6 @@ from queuectl_nb.commands.results import Listing, Running
 from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.queue import crew
-from queuectl_nb.queue.api import MAX_WORKERS
-from queuectl_nb.queue.elsewhere import EXECUTORS, MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def stop(session: Session, *, names: Sequence[str], now: bool) -> Said:
         if session.tell is not None:
             session.tell(f"waiting for {', '.join(left)} to end" + ("" if now else "; --now gives their jobs back"))
 
-    stopped = crew.stop(queue.store, names, now=now, timeout=None, lasts=lasts)
+    stopped = workers.stop(queue.store, names, now=now, timeout=None, lasts=lasts)
     return Said([f"{len(stopped)} worker(s) stopped."], lambda: stopped, nothing)
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.browser.lab import Notebook
 
 __all__ = ["Board", "cells"]

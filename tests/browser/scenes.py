@@ -9,7 +9,7 @@ from queuectl_nb.model.state import State
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.engine.bench import Bench
 
 TRAIN = (

@@ -14,7 +14,7 @@ from tests.engine import bench
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.browser.lab import Notebook
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from queuectl_nb.queue import Queue
+from queuectl_nb.client import Queue
 from tests.browser.board import Board, cells
 from tests.browser.scenes import busy_queue, history
 from tests.engine.bench import Bench

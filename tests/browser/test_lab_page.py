@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 import queuectl_nb
-from queuectl_nb.queue import Queue
+from queuectl_nb.client import Queue
 from tests.browser.lab import PATIENCE, THEMES, LabServer
 from tests.browser.scenes import busy_queue
 from tests.engine.bench import Bench, until

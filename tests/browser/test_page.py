@@ -14,7 +14,7 @@ from tests.engine.bench import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.browser.reader import Reader
     from tests.engine.bench import Bench
 

@@ -15,7 +15,7 @@ from tests.faces.web.server import TOKEN
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.engine.bench import Bench
     from tests.faces.web.server import WebServer
 

@@ -12,8 +12,8 @@ from queuectl_nb.model.outcome import Exited, Outcome
 from queuectl_nb.store.claims import Claims, Ended
 
 if TYPE_CHECKING:
+    from queuectl_nb.client import Queue
     from queuectl_nb.model.attempt import Lease
-    from queuectl_nb.queue import Queue
 
 __all__ = ["Hands"]
 

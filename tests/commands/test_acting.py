@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from queuectl_nb.queue import Queue
+from queuectl_nb.client import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.client import doctor
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.queue import doctor
 from queuectl_nb.store.paths import spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.conftest import Ran
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from queuectl_nb.client import Job, Queue
 from queuectl_nb.commands import results
 from queuectl_nb.commands.ack import Said
 from queuectl_nb.commands.app import HOMES, call, tree
 from queuectl_nb.commands.context import Session
-from queuectl_nb.queue import Job, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from queuectl_nb.client import Job, Queue
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.queue import Job, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from tests.engine.test_frozen import Quiet, Recorder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from queuectl_nb.store.store import Store
     from tests.engine.bench import Bench
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from queuectl_nb.queue import Queue
 from tests.engine.bench import Bench, alive, processes_of, started, until
 from tests.engine.dasks import DaskCluster, free_port, start_cluster
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from queuectl_nb.queue import Job
+    from queuectl_nb.client import Job
 
 pytest.importorskip("distributed")
 

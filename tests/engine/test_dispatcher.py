@@ -14,7 +14,7 @@ from tests.engine.simulated import Simulated
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 def test_drains_a_queue_never_more_than_allowed_in_flight(queue: Queue) -> None:

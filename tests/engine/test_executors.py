@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.client import Job, Queue
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.queue import Job, Queue
 from tests.engine.bench import Bench, alive, processes_of, started, until
 from tests.engine.dasks import start_cluster
 from tests.engine.simulated import Simulated

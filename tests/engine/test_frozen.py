@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from queuectl_nb.client import Queue
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.executor import LeaseLost
@@ -19,7 +20,6 @@ from queuectl_nb.engine.worker import Worker
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
-from queuectl_nb.queue import Queue
 from queuectl_nb.store.claims import Claims
 from tests.engine.bench import alive, started, until
 

@@ -172,7 +172,7 @@ def test_who_only_reads_a_jobs_output_is_not_killed(bench: Bench) -> None:
 SLOW_RESCUER = """
 import sys, time
 from queuectl_nb.engine import rescue
-from queuectl_nb.queue import Queue
+from queuectl_nb.client import Queue
 
 def slow(*args, **facts):
     print("sealed", flush=True)

@@ -20,7 +20,7 @@ from tests.journeys.console import CONSOLE, environment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.conftest import Ran
     from tests.journeys.console import Desk
 

@@ -12,7 +12,7 @@ from queuectl_nb.model.errors import BadEnvironment, BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.conftest import Ran
 
 DASK = ("--executor", "dask")

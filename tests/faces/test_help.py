@@ -14,7 +14,7 @@ from queuectl_nb.commands.results import Prose
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.conftest import Ran
 
 

@@ -19,8 +19,8 @@ from queuectl_nb.model.state import State
 from tests.commands.hands import Hands
 
 if TYPE_CHECKING:
+    from queuectl_nb.client import Queue
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue import Queue
 
 EVIL = "</pre><script>alert(1)</script>\"'\u202e\x1b]0;title\x07\x1b[31m&"
 PAGE = re.compile("<(script|img|iframe|a |link|object|svg)", re.IGNORECASE)

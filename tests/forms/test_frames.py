@@ -19,7 +19,7 @@ from queuectl_nb.store.claims import Claims, Ended
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 def run_one(queue: Queue, *, code: int = 0, result: str | None = None) -> None:

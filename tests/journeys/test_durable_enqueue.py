@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from queuectl_nb.queue import Queue
+from queuectl_nb.client import Queue
 from tests.journeys.console import CONSOLE, environment
 
 if TYPE_CHECKING:

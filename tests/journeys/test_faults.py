@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
+from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from queuectl_nb.queue import Queue
 from tests.engine.bench import Bench, alive, processes_of, started, until
 from tests.engine.test_pool import start_elsewhere
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 __all__ = ["Was", "live_through"]
 

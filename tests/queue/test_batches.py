@@ -17,7 +17,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 def test_dicts_become_jobs_in_their_order(queue: Queue) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb import BadInput, NotFound, OutOfTime
-from queuectl_nb.queue import given
+from queuectl_nb.client import arguments
 from tests.commands.hands import Hands
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def test_a_wait_takes_seconds_only(queue: Queue, wrong: Any) -> None:
 
 def test_a_wait_takes_spans_and_deadlines_that_passed(queue: Queue) -> None:
     """A timedelta is a number of seconds; what is left of a deadline that has passed is nothing."""
-    assert given.patience(dt.timedelta(minutes=1)) == 60
-    assert given.patience(None) is None
+    assert arguments.patience(dt.timedelta(minutes=1)) == 60
+    assert arguments.patience(None) is None
     for over in (-1, -0.5, dt.timedelta(seconds=-1)):
-        assert given.patience(over) == 0
+        assert arguments.patience(over) == 0
     job = queue.enqueue("true")
     with pytest.raises(TimeoutError, match="not at rest"):
         job.wait(-3)
@@ -112,7 +112,7 @@ def test_an_age_is_the_consoles_or_a_number(queue: Queue) -> None:
 def test_since_is_a_time_or_an_age(value: Any, ago: float) -> None:
     """Metrics begin at a time, or so long ago."""
     made: Callable[[], Any] = value if callable(value) else lambda: value
-    assert time.time() - given.since("since", made()) == pytest.approx(ago, abs=5)
+    assert time.time() - arguments.since("since", made()) == pytest.approx(ago, abs=5)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, True, -1, "tomorrow", "5 h", b"1h"])

@@ -21,7 +21,7 @@ from tests.journeys.console import environment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.queue.pool import WorkerPool
+    from queuectl_nb.client.pool import WorkerPool
     from tests.commands.hands import Hands
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.client.changes import Watch
+from queuectl_nb.client.job_list import HEAD, JobList, Window
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.queue.joblist import HEAD, JobList, Window
-from queuectl_nb.queue.watch import Watch
 from queuectl_nb.store.job_lists import Ordering, Stopped
 from queuectl_nb.store.reader import Filter
 from tests.engine.bench import until
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 class Reader:
@@ -116,13 +116,13 @@ def test_an_order_that_took_long_is_not_found_at_once_again(
     queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is as it was for some time, and the list says that it is behind, until it is found anew."""
-    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 1e9)
+    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 1e9)
     reader.list.want(Filter(sort="id"))
     assert reader.ids(count=1) == ["j0"]
     queue.enqueue("true", id="a")
     assert reader.ids(count=1) == ["j0"]
     assert reader.list.behind
-    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 0)
+    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 0)
     until(lambda: reader.ids(count=1) == ["a"])
     assert not reader.list.behind
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.queue.live import RARELY, SLOWEST, Card, Cards, pause
+from queuectl_nb.client.live_cards import RARELY, SLOWEST, Card, Cards, pause
 from tests.engine.bench import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.commands.hands import Hands
 
 
@@ -97,7 +97,7 @@ def test_looks_become_rare(queue: Queue, hands: Hands, page: Page, monkeypatch: 
     card = Card(queue, "a", page)
     card.step()
     day = time.monotonic() + 86_400
-    monkeypatch.setattr("queuectl_nb.queue.live.time.monotonic", lambda: day)
+    monkeypatch.setattr("queuectl_nb.client.live_cards.time.monotonic", lambda: day)
     card.step()
     assert (card.due - day, len(page.texts)) == (SLOWEST, 1)
     assert (pause(0, RARELY), pause(300, RARELY), pause(86_400, RARELY)) == (0.25, 5.0, RARELY)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 NOW = time.time()
 PICTURES = ["timeline", "durations", "throughput"]

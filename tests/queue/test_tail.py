@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client.log_tail import FIRST, MOST, Fresh, Tail
 from queuectl_nb.model.errors import NotFound
-from queuectl_nb.queue.tail import FIRST, MOST, Fresh, Tail
 from tests.engine.bench import Bench, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 def collect(tail: Tail, enough: str | None = None) -> list[Fresh]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client import Queue
+from queuectl_nb.client.changes import Watch
+from queuectl_nb.client.throughput import Throughput
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.queue import Queue
-from queuectl_nb.queue.throughput import Throughput
-from queuectl_nb.queue.watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def test_the_overview_is_json_and_whole(queue: Queue) -> None:
 
 def test_an_unchanged_overview_is_made_once_for_all(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks twice in a moment gets the same object; a write gives a new one."""
-    monkeypatch.setattr("queuectl_nb.queue.watch.FRESH", 1000.0)
+    monkeypatch.setattr("queuectl_nb.client.changes.FRESH", 1000.0)
     watch = Watch(queue)
     first = watch.overview()
     assert watch.overview() is first

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from queuectl_nb.client.wait import Waiting
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.queue.waiting import Waiting
 from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.queue import Queue
 from queuectl_nb.store import paths
 from queuectl_nb.store.paths import find_queue, home_queue, make_private_dir, network_type
 from queuectl_nb.store.store import Store

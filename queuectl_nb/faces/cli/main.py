@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.results import Result, Serve
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["console", "main"]
 
@@ -99,7 +99,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _open(path: str | None, allow_network_fs: bool) -> Queue:  # noqa: FBT001 - the session's way
-    from queuectl_nb.queue.api import Queue  # noqa: PLC0415 - --help needs none
+    from queuectl_nb.client.queue import Queue  # noqa: PLC0415 - --help needs none
 
     return Queue(path, allow_network_fs=allow_network_fs, interpreter_first=False)
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from queuectl_nb.queue.waiting import Progress as Wait
+    from queuectl_nb.client.wait import Progress as Wait
 
 __all__ = ["bar"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.enqueue import spec_of
 from queuectl_nb.model.errors import OutOfTime, QueuectlError
-from queuectl_nb.queue.enqueuing import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from queuectl_nb.queue.api import Queue
-    from queuectl_nb.queue.pool import WorkerPool
+    from queuectl_nb.client.pool import WorkerPool
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["Acts"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
+from queuectl_nb.client.changes import Watch
 from queuectl_nb.faces.notebook.acts import Acts
 from queuectl_nb.faces.notebook.audience import ANYBODY, Audience
 from queuectl_nb.faces.notebook.controls import ALL, ALL_WORKERS, NEWEST, Bar, Chips, Form, Head, Workers, note
@@ -17,14 +18,13 @@ from queuectl_nb.faces.notebook.panes import ChartPane, LogPane, TablePane
 from queuectl_nb.faces.notebook.subshells import hear_during_cells
 from queuectl_nb.forms.queuecard import queue_card, queue_lines
 from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.queue.watch import Watch
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["Dashboard", "close_all"]
 

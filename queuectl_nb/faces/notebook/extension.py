@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.live_cards import CARDS
 from queuectl_nb.faces.notebook.completion import Matcher
 from queuectl_nb.faces.notebook.emptycell import EmptyCell
 from queuectl_nb.faces.notebook.magics import QueuectlMagics
-from queuectl_nb.queue.live import CARDS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

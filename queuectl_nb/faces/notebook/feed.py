@@ -11,16 +11,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from queuectl_nb.client.job_list import JobList
 from queuectl_nb.faces.notebook.logfeed import LogFeed
 from queuectl_nb.faces.notebook.tablefeed import TableFeed
 from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.queue.joblist import JobList
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from queuectl_nb.client.changes import Stamp, Watch
     from queuectl_nb.faces.notebook.audience import Audience
-    from queuectl_nb.queue.watch import Stamp, Watch
 
 __all__ = ["Feed", "Screen"]
 

@@ -9,15 +9,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client import shown
+from queuectl_nb.client.display import place
 from queuectl_nb.faces.notebook.mistakes import one_line
 from queuectl_nb.forms.colours import Colours
 from queuectl_nb.forms.livecards import blocks, wait_text
-from queuectl_nb.queue import shown
-from queuectl_nb.queue.page import place
 
 if TYPE_CHECKING:
+    from queuectl_nb.client.wait import Progress
     from queuectl_nb.commands.results import Output, Waits
-    from queuectl_nb.queue.waiting import Progress
 
 __all__ = ["follow", "wait"]
 

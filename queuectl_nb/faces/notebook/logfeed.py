@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.log_tail import Tail
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import AT_REST
-from queuectl_nb.queue.tail import Tail
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue.api import Queue
-    from queuectl_nb.queue.tail import Fresh
+    from queuectl_nb.client.log_tail import Fresh
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["LogFeed"]
 

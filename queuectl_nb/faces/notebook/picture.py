@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.display import has_page
 from queuectl_nb.forms.plain import visible
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.queue.page import has_page
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.queue.api import Queue
+from queuectl_nb.client.queue import Queue
 from queuectl_nb.store.paths import find_queue
 
 if TYPE_CHECKING:

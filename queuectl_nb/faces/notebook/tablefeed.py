@@ -11,8 +11,8 @@ from queuectl_nb.faces.notebook.audience import ANYBODY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from queuectl_nb.client.job_list import JobList
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue.joblist import JobList
 
 __all__ = ["FIELDS", "TableFeed"]
 

@@ -18,9 +18,9 @@ from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from queuectl_nb.client.changes import Watch
     from queuectl_nb.faces.web.questions import Question
     from queuectl_nb.faces.web.site import Site
-    from queuectl_nb.queue.watch import Watch
 
 __all__ = ["HERE", "JSON", "Answer", "Api"]
 

@@ -12,7 +12,7 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["history", "job", "jobs", "log", "stats", "status", "workers"]
 

@@ -16,7 +16,7 @@ from queuectl_nb.faces.web.site import etag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.queue.watch import Watch
+    from queuectl_nb.client.changes import Watch
 
 __all__ = ["JobLog", "Jobs", "Metrics", "Missing", "OneJob", "OpenApi", "Overview", "Stats", "Status", "Workers"]
 

@@ -11,11 +11,11 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async, url_path_join
 from tornado.web import HTTPError, RedirectHandler
 
+from queuectl_nb.client.queue import Queue
 from queuectl_nb.faces.web.answer import Answer
 from queuectl_nb.faces.web.door import own_page
 from queuectl_nb.faces.web.routes import routes
 from queuectl_nb.faces.web.site import Site
-from queuectl_nb.queue.api import Queue
 from queuectl_nb.store.paths import find_queue, make_private_dir
 
 if TYPE_CHECKING:

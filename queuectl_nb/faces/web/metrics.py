@@ -16,7 +16,7 @@ from queuectl_nb.forms.shapes import WORKER_STATES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.queue.watch import Watch
+    from queuectl_nb.client.changes import Watch
 
 __all__ = ["RECENT", "exposition"]
 

@@ -11,16 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from queuectl_nb import __version__
+from queuectl_nb.client.changes import Watch
 from queuectl_nb.faces.web import bodies
 from queuectl_nb.faces.web.feed import Feed
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.queue.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue.api import Queue
-    from queuectl_nb.queue.watch import Stamp
+    from queuectl_nb.client.changes import Stamp
+    from queuectl_nb.client.queue import Queue
 
     T = TypeVar("T")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 def offers(shell: Any, line: str) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 def test_a_page_gets_everything_when_it_is_loaded(page: Page, dashboard: Dashboard) -> None:
@@ -163,7 +163,7 @@ def test_closing_ends_the_thread(page: Page, dashboard: Dashboard) -> None:
 
 def test_two_dashboards_on_two_queues(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each shows its own queue."""
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
     other = Queue(tmp_path / "other.db")
     other.enqueue("true", id="elsewhere")

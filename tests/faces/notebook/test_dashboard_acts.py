@@ -10,8 +10,8 @@ from tests.engine.bench import until
 if TYPE_CHECKING:
     import pytest
 
+    from queuectl_nb.client import Queue
     from queuectl_nb.faces.notebook.dashboard import Dashboard
-    from queuectl_nb.queue import Queue
     from tests.faces.notebook.pages import Page
 
 
@@ -40,13 +40,13 @@ def test_a_list_that_is_behind_catches_up(
     page: Page, queue: Queue, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that comes while it is too early to sort again is shown later, though nothing more changes."""
-    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 1e9)
+    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 1e9)
     dashboard.bar.sort.value = "id"
     until(lambda: page.shown() == ["a", "b", "c"])
     queue.enqueue("true", id="A")
     until(lambda: dashboard.feed.jobs.behind)
     assert page.shown() == ["a", "b", "c"]
-    monkeypatch.setattr("queuectl_nb.queue.joblist.SHARE", 0)
+    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 0)
     until(lambda: page.shown() == ["A", "a", "b", "c"])
 
 

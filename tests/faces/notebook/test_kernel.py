@@ -19,7 +19,7 @@ from tests.faces.notebook.kernels import Kernel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.queue import Job, Queue
+    from queuectl_nb.client import Job, Queue
 
 ENDS = 5.0
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.faces.notebook.kernels import Kernel
 
 GATED = "%%queuectl enqueue --id a\necho ' 40%|####'; until [ -e gate ]; do sleep 0.02; done; echo after; sleep 0.2"
@@ -42,7 +42,7 @@ def test_a_job_follows_itself_while_another_cell_runs(kernel: Kernel, queue: Que
     open_gate(queue.path)
     assert kernel.reply(request)["status"] == "ok"
     kernel.rest(request)
-    kernel.good("from queuectl_nb.queue.live import CARDS\nwhile len(CARDS): time.sleep(0.01)\nCARDS.refresh()")
+    kernel.good("from queuectl_nb.client.live_cards import CARDS\nwhile len(CARDS): time.sleep(0.01)\nCARDS.refresh()")
     kernel.good("time.sleep(0.6)")
     assert texts(kernel.sent) == []
     kernel.good("job = %queuectl show a\njob")
@@ -105,7 +105,7 @@ def test_stats_are_drawn_below_the_cell(kernel: Kernel, tmp_path: Path) -> None:
 def test_unloading_ends_live_cards(kernel: Kernel, queue: Queue) -> None:
     """After %unload_ext no card is kept current; a job that is shown again is."""
     kernel.good(GATED)
-    kernel.good("from queuectl_nb.queue.live import CARDS\nassert len(CARDS) == 1\n%unload_ext queuectl_nb")
+    kernel.good("from queuectl_nb.client.live_cards import CARDS\nassert len(CARDS) == 1\n%unload_ext queuectl_nb")
     kernel.good("assert len(CARDS) == 0\nimport queuectl_nb\nqueuectl_nb.Queue().job('a')")
     kernel.good("assert len(CARDS) == 1")
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from queuectl_nb.client import Job, Queue
+from queuectl_nb.client.pool import WorkerPool
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound, QueuectlError
-from queuectl_nb.queue import Job, Queue
-from queuectl_nb.queue.pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

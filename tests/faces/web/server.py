@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
 
+from queuectl_nb.client import Queue
 from queuectl_nb.faces.web.door import Door
 from queuectl_nb.faces.web.site import Site
 from queuectl_nb.faces.web.standalone import application, bound
-from queuectl_nb.queue import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.conftest import Ran
     from tests.engine.bench import Bench
     from tests.faces.web.server import WebServer

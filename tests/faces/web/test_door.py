@@ -17,7 +17,7 @@ from tests.faces.web.server import TOKEN
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.faces.web.server import WebServer
 
 EXAMPLES = {

@@ -14,7 +14,7 @@ from tests.engine.bench import until
 from tests.faces.web.server import TOKEN, WebServer
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
 
 
 class Listening:
@@ -188,7 +188,7 @@ def test_a_bug_in_a_look_does_not_end_the_feed(
     server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that nobody foresaw is told in plain words, logged, and forgotten with the next good look."""
-    from queuectl_nb.queue.watch import Watch
+    from queuectl_nb.client.changes import Watch
 
     client = Listening(server)
     client.event()

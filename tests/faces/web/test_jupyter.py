@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import queuectl_nb
-from queuectl_nb.queue import Queue
+from queuectl_nb.client import Queue
 from tests.faces.web.jupyter import JupyterProcess
 from tests.faces.web.server import Got
 from tests.faces.web.test_door import targets

@@ -10,7 +10,7 @@ from queuectl_nb.faces.web.questions import cursor
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue import Queue
+    from queuectl_nb.client import Queue
     from tests.faces.web.server import WebServer
 
 

@@ -18,7 +18,7 @@ from queuectl_nb.store.paths import network_type, spool_dir
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["Finding", "examine"]
 

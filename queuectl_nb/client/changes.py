@@ -9,11 +9,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.throughput import Throughput
 from queuectl_nb.forms.shapes import status_json
-from queuectl_nb.queue.throughput import Throughput
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["Stamp", "Watch"]
 

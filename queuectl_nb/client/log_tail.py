@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["Fresh", "Tail"]
 

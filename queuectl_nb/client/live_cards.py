@@ -18,11 +18,11 @@ from queuectl_nb.model.errors import NotFound, QueuectlError
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
+    from queuectl_nb.client.display import Place
+    from queuectl_nb.client.logs import Logs
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue.api import Queue
-    from queuectl_nb.queue.logs import Logs
-    from queuectl_nb.queue.page import Place
 
 __all__ = ["CARDS", "Card", "Cards", "look", "pause"]
 

@@ -8,14 +8,14 @@ from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client import arguments, job_actions
+from queuectl_nb.client.batch import Batch
+from queuectl_nb.client.bells import ring, ring_workers
+from queuectl_nb.client.enqueue import add, specs_of, told_by
+from queuectl_nb.client.job import Job
+from queuectl_nb.client.untold import Untold
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import name, whole
-from queuectl_nb.queue import acting, given
-from queuectl_nb.queue.batch import Batch
-from queuectl_nb.queue.bells import ring, ring_workers
-from queuectl_nb.queue.enqueuing import add, specs_of, told_by
-from queuectl_nb.queue.job import Job
-from queuectl_nb.queue.untold import Untold
 from queuectl_nb.store.paths import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     import pandas as pd
     import sqlite_utils
 
+    from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.client.frame_index import Recall
+    from queuectl_nb.client.logs import Logs
+    from queuectl_nb.client.plot import Plot
+    from queuectl_nb.client.pool import WorkerPool
+    from queuectl_nb.client.sql import Questions
+    from queuectl_nb.client.wait import Progress, Waiting
     from queuectl_nb.model.job import JobRecord, JobSpec
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
-    from queuectl_nb.queue.given import Jobs
-    from queuectl_nb.queue.logs import Logs
-    from queuectl_nb.queue.plot import Plot
-    from queuectl_nb.queue.pool import WorkerPool
-    from queuectl_nb.queue.questions import Questions
-    from queuectl_nb.queue.recall import Recall
-    from queuectl_nb.queue.waiting import Progress, Waiting
     from queuectl_nb.store.reader import Filter
     from queuectl_nb.store.stats import Stats
 
@@ -181,7 +181,7 @@ class Queue:
         the template names them as its parameters; its other columns stay out of the job. In dicts they are a
         mistake. A frame's missing values (None, NaN, NaT) count as not given, in dicts None, NaT and ``pd.NA`` do.
         """
-        from queuectl_nb.queue.batches import is_frame, wishes  # noqa: PLC0415 - one command alone needs no templates
+        from queuectl_nb.client.bulk_rows import is_frame, wishes  # noqa: PLC0415 - one command alone needs no templates
 
         single = isinstance(rows, list) and len(rows) == 1
         specs = specs_of(wishes(rows, frame, common), single=single)
@@ -224,9 +224,9 @@ class Queue:
 
     def worker_list(self) -> list[dict[str, Any]]:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
-        from queuectl_nb.queue import crew  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.client import workers  # noqa: PLC0415 - enqueue stays light without it
 
-        return crew.members(self.store)
+        return workers.members(self.store)
 
     def metrics(self, *, by: str | None = None, since: object = None) -> dict[str, Stats]:
         """Return metrics by group (``by``: command, queue or tag), or one group named ``""``.
@@ -235,13 +235,13 @@ class Queue:
         """
         from queuectl_nb.store.stats import stats  # noqa: PLC0415
 
-        start = None if since is None else given.since("since", since)
+        start = None if since is None else arguments.since("since", since)
         return stats(self.store.db, by=by, since=start)
 
     @cached_property
     def logs(self) -> Logs:
         """The output of jobs, whole or live."""
-        from queuectl_nb.queue.logs import Logs  # noqa: PLC0415
+        from queuectl_nb.client.logs import Logs  # noqa: PLC0415
 
         return Logs(self.store)
 
@@ -255,7 +255,7 @@ class Queue:
 
     @cached_property
     def _questions(self) -> Questions:
-        from queuectl_nb.queue.questions import Questions  # noqa: PLC0415 - sqlite_utils takes half a second
+        from queuectl_nb.client.sql import Questions  # noqa: PLC0415 - sqlite_utils takes half a second
 
         return Questions(self.store)
 
@@ -341,7 +341,7 @@ class Queue:
         """
         from queuectl_nb.forms import frames  # noqa: PLC0415
 
-        ids = None if jobs is None else given.ids([jobs])
+        ids = None if jobs is None else arguments.ids([jobs])
         if frame is not None:
             frames.check(frame)
         if ids is None and frame is not None:
@@ -354,7 +354,7 @@ class Queue:
     @cached_property
     def plot(self) -> Plot:
         """Pictures of the history: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
-        from queuectl_nb.queue.plot import Plot  # noqa: PLC0415
+        from queuectl_nb.client.plot import Plot  # noqa: PLC0415
 
         return Plot(self.store)
 
@@ -364,7 +364,7 @@ class Queue:
 
     @cached_property
     def _recall(self) -> Recall:
-        from queuectl_nb.queue.recall import Recall  # noqa: PLC0415 - for frames only
+        from queuectl_nb.client.frame_index import Recall  # noqa: PLC0415 - for frames only
 
         return Recall.of(self.path)
 
@@ -374,29 +374,29 @@ class Queue:
 
     def retry(self, *jobs: Jobs) -> None:
         """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
-        ids = given.ids(jobs)
+        ids = arguments.ids(jobs)
         self._untold.begin(self.store)
-        acting.retry(self.store, ids)
+        job_actions.retry(self.store, ids)
         self._untold.begin(self.store, ids)
 
     def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
         """Give dead jobs a fresh budget and queue them again; return their ids."""
         self._untold.begin(self.store)
-        ids = acting.retry_dead(self.store, given.ids(jobs), every=all)
+        ids = job_actions.retry_dead(self.store, arguments.ids(jobs), every=all)
         self._untold.begin(self.store, ids)
         return ids
 
     def purge_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002
         """Remove dead jobs for good; return their ids."""
-        return acting.purge_dead(self.store, given.ids(jobs), every=all)
+        return job_actions.purge_dead(self.store, arguments.ids(jobs), every=all)
 
     def cancel(self, *jobs: Jobs) -> list[JobRecord]:
         """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
 
         Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended.
         """
-        ids = given.ids(jobs)
-        acting.cancel(self.store, ids)
+        ids = arguments.ids(jobs)
+        job_actions.cancel(self.store, ids)
         self._untold.tell(ids)
         from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
@@ -405,11 +405,11 @@ class Queue:
 
     def delete(self, *jobs: Jobs) -> None:
         """Remove jobs that no worker holds, with their history."""
-        acting.delete(self.store, given.ids(jobs))
+        job_actions.delete(self.store, arguments.ids(jobs))
 
     def prune(self, older_than: float | str | timedelta, state: str | None = None) -> int:
         """Remove jobs at rest that did not change for ``older_than`` seconds (or ``"7d"``); return how many."""
-        return acting.prune(self.store, given.age("older_than", older_than), state)
+        return job_actions.prune(self.store, arguments.age("older_than", older_than), state)
 
     def pause(self, queue: str | None = None) -> None:
         """Stop new starts in ``queue``, or everywhere; running jobs go on."""
@@ -425,9 +425,9 @@ class Queue:
 
     def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Waiting:
         """Begin a wait that the caller runs or shows."""
-        from queuectl_nb.queue.waiting import Waiting  # noqa: PLC0415 - who waits
+        from queuectl_nb.client.wait import Waiting  # noqa: PLC0415 - who waits
 
-        return Waiting(self.store, ids, given.patience(timeout), self._untold)
+        return Waiting(self.store, ids, arguments.patience(timeout), self._untold)
 
     def wait(
         self,
@@ -447,9 +447,9 @@ class Queue:
 
         Raises ``OutOfTime`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
         """
-        from queuectl_nb.queue import shown  # noqa: PLC0415 - who waits
+        from queuectl_nb.client import shown  # noqa: PLC0415 - who waits
 
-        waiting = self.waiting(given.ids(jobs) if jobs else None, timeout)
+        waiting = self.waiting(arguments.ids(jobs) if jobs else None, timeout)
         progress = shown.run(waiting) if show is None else waiting.run(show)
         if check:
             progress.check()
@@ -513,8 +513,8 @@ class Queue:
         BadEnvironment
             dask is not installed, or its scheduler cannot be reached.
         """
-        from queuectl_nb.queue.elsewhere import MAX_IN_FLIGHT, cluster_of  # noqa: PLC0415
-        from queuectl_nb.queue.pool import WorkerPool  # noqa: PLC0415
+        from queuectl_nb.client.elsewhere import MAX_IN_FLIGHT, cluster_of  # noqa: PLC0415
+        from queuectl_nb.client.pool import WorkerPool  # noqa: PLC0415
 
         cluster = cluster_of(executor, scheduler=scheduler, client=client, resources=resources)
         count = whole("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
@@ -540,9 +540,9 @@ class Queue:
         They finish their job first unless ``now``, which gives it back. Raises ``NotFound`` for a name that is no
         live worker, ``OutOfTime`` at ``timeout`` seconds.
         """
-        from queuectl_nb.queue import crew  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.client import workers  # noqa: PLC0415 - enqueue stays light without it
 
-        return crew.stop(self.store, names, now=now, timeout=given.patience(timeout))
+        return workers.stop(self.store, names, now=now, timeout=arguments.patience(timeout))
 
     def close(self) -> None:
         """Close this thread's connections; the queue opens again at its next use."""

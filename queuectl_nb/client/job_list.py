@@ -18,8 +18,8 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from queuectl_nb.client.changes import Stamp, Watch
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue.watch import Stamp, Watch
 
 __all__ = ["JobList", "Window"]
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client import surroundings
+from queuectl_nb.client.bells import ring
+from queuectl_nb.client.job import Job
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.queue import surroundings
-from queuectl_nb.queue.bells import ring
-from queuectl_nb.queue.job import Job
 from queuectl_nb.store.insert import enqueue
 
 if TYPE_CHECKING:

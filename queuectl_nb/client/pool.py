@@ -9,8 +9,8 @@ from queuectl_nb.engine.pool_handle import Pool
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.engine.dask.cluster import Cluster
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["WorkerPool"]
 

@@ -13,8 +13,8 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from queuectl_nb.client.bulk_rows import commands
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.queue.batches import commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

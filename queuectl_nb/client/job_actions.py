@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.bells import ring, ring_workers
 from queuectl_nb.model.errors import BadInput, OutOfTime, WrongState
 from queuectl_nb.model.state import State
-from queuectl_nb.queue.bells import ring, ring_workers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
-from queuectl_nb.queue.job import Job
+from queuectl_nb.client.job import Job
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue.api import Queue
+    from queuectl_nb.client.queue import Queue
 
 __all__ = ["Batch"]
 

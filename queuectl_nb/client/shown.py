@@ -7,12 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.display import place
 from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.queue.page import place
 
 if TYPE_CHECKING:
-    from queuectl_nb.queue.page import Place
-    from queuectl_nb.queue.waiting import Progress, Waiting
+    from queuectl_nb.client.display import Place
+    from queuectl_nb.client.wait import Progress, Waiting
 
 __all__ = ["run"]
 
@@ -67,8 +67,8 @@ class _Show:
         return progress
 
     def _end(self, progress: Progress | None, why: str) -> None:
+        from queuectl_nb.client.live_cards import CARDS  # noqa: PLC0415
         from queuectl_nb.forms.spans import span  # noqa: PLC0415 - where nothing is shown it is not needed
-        from queuectl_nb.queue.live import CARDS  # noqa: PLC0415
 
         with contextlib.suppress(QueuectlError):  # a job that was removed meanwhile
             if progress is not None and self._spot.shown:
@@ -79,9 +79,9 @@ class _Show:
         CARDS.refresh()
 
     def _write(self, progress: Progress, end: str = "") -> None:
+        from queuectl_nb.client.live_cards import look  # noqa: PLC0415
+        from queuectl_nb.client.logs import Logs  # noqa: PLC0415
         from queuectl_nb.forms.livecards import Live, wait_html, wait_text  # noqa: PLC0415
-        from queuectl_nb.queue.live import look  # noqa: PLC0415
-        from queuectl_nb.queue.logs import Logs  # noqa: PLC0415
 
         rested = {str(state): n for state, n in progress.rested.items()}
         record, live = None, Live()

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.job import Job
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.queue.job import Job
 
 if TYPE_CHECKING:
     Jobs = str | Job | Iterable[str | Job]

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import ModuleType
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.queue.api import Queue
 
 __all__ = ["Job"]
 
@@ -150,7 +150,7 @@ class Job:
         check
             Raise ``JobFailed`` with the log's last lines unless the job completed.
         """
-        from queuectl_nb.queue import shown  # noqa: PLC0415 - who waits
+        from queuectl_nb.client import shown  # noqa: PLC0415 - who waits
 
         shown.run(self._queue.waiting([self.id], timeout))
         self.refresh()
@@ -167,10 +167,10 @@ class Job:
 
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; gives the job, at rest."""
-        from queuectl_nb.queue import awaiting  # noqa: PLC0415 - it brings asyncio along
-        from queuectl_nb.queue.untold import Untold  # noqa: PLC0415
+        from queuectl_nb.client import async_wait  # noqa: PLC0415 - it brings asyncio along
+        from queuectl_nb.client.untold import Untold  # noqa: PLC0415
 
-        yield from awaiting.rest(self._queue.store, self.id).__await__()
+        yield from async_wait.rest(self._queue.store, self.id).__await__()
         Untold.of(self._queue.store).tell([self.id])
         return self.refresh()
 
@@ -191,12 +191,12 @@ class Job:
 
     def _ipython_display_(self) -> None:
         """Show a card that keeps itself current, where there is a page for it; IPython shows the rest as ever."""
-        from queuectl_nb.queue.page import place  # noqa: PLC0415 - only notebooks show it
+        from queuectl_nb.client.display import place  # noqa: PLC0415 - only notebooks show it
 
         spot = None if self._gone() or self.record.at_rest else place()
         if spot is None:
             raise NotImplementedError
-        from queuectl_nb.queue.live import CARDS, Card  # noqa: PLC0415
+        from queuectl_nb.client.live_cards import CARDS, Card  # noqa: PLC0415
 
         CARDS.add(Card(self._queue, self.id, spot))
 

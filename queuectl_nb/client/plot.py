@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client import arguments
 from queuectl_nb.model.validation import whole
-from queuectl_nb.queue import given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,4 +96,4 @@ class Plot:
 
 def _since(value: object) -> float | None:
     """Return epoch seconds."""
-    return None if value is None else given.since("since", value)
+    return None if value is None else arguments.since("since", value)

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.untold import Untold
 from queuectl_nb.model.errors import JobFailed, NotFound, OutOfTime
 from queuectl_nb.model.state import AT_REST, OPEN, State
-from queuectl_nb.queue.untold import Untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
