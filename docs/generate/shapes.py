@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.forms.shapes import WORKER_STATES
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
+from queuectl_nb.render.json_shapes import WORKER_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

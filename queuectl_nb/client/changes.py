@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.throughput import Throughput
-from queuectl_nb.forms.shapes import status_json
+from queuectl_nb.render.json_shapes import status_json
 
 if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue

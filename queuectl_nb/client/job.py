@@ -92,7 +92,7 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the job as the contract's JSON object."""
-        from queuectl_nb.forms.shapes import job_json  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.render.json_shapes import job_json  # noqa: PLC0415 - enqueue stays light without it
 
         return job_json(self._now())
 
@@ -219,7 +219,7 @@ class Job:
 
     @staticmethod
     def _cards() -> ModuleType:
-        from queuectl_nb.forms import cards  # noqa: PLC0415 - only notebooks show it
+        from queuectl_nb.render import cards  # noqa: PLC0415 - only notebooks show it
 
         return cards
 

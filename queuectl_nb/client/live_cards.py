@@ -11,11 +11,11 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from queuectl_nb.forms import cards
-from queuectl_nb.forms.livecards import Live, live_html, live_text
-from queuectl_nb.forms.progress import TAIL, glimpse
 from queuectl_nb.model.errors import NotFound, QueuectlError
 from queuectl_nb.model.state import State
+from queuectl_nb.render import cards
+from queuectl_nb.render.live_cards import Live, live_html, live_text
+from queuectl_nb.render.progress import TAIL, glimpse
 
 if TYPE_CHECKING:
     from queuectl_nb.client.display import Place

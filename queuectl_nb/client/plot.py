@@ -47,7 +47,7 @@ class Plot:
 
         ``limit`` takes the newest attempts only. The x axis is local time.
         """
-        from queuectl_nb.forms.pictures.timeline import timeline  # noqa: PLC0415 - numpy and matplotlib
+        from queuectl_nb.render.plots.timeline import timeline  # noqa: PLC0415 - numpy and matplotlib
         from queuectl_nb.store.attempt_history import spans  # noqa: PLC0415
 
         most = None if limit is None else whole("limit", limit, 1)
@@ -62,7 +62,7 @@ class Plot:
         most time have a row each, with their number of attempts at the right; the others share one. Few attempts are
         dots, from five on a box tells where the middle half is.
         """
-        from queuectl_nb.forms.pictures.durations import durations  # noqa: PLC0415
+        from queuectl_nb.render.plots.durations import durations  # noqa: PLC0415
         from queuectl_nb.store.attempt_history import lasting  # noqa: PLC0415
 
         most = whole("limit", limit, 1)
@@ -70,7 +70,7 @@ class Plot:
 
     def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
         """Draw how many attempts ended a minute, over local time, by how they ended."""
-        from queuectl_nb.forms.pictures.throughput import slices, throughput  # noqa: PLC0415
+        from queuectl_nb.render.plots.throughput import slices, throughput  # noqa: PLC0415
         from queuectl_nb.store.attempt_history import ended, ends  # noqa: PLC0415
 
         found = ended(self._store.db, since=_since(since))
@@ -82,7 +82,7 @@ class Plot:
 
     def overview(self, *, by: str = "command", since: object = None) -> Figure:
         """Draw all three below one another, and return the figure; it belongs to no window or cell."""
-        from queuectl_nb.forms.pictures.overview import overview  # noqa: PLC0415
+        from queuectl_nb.render.plots.overview import overview  # noqa: PLC0415
 
         start = _since(since)
         return overview(

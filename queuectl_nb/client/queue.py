@@ -277,7 +277,7 @@ class Queue:
         Columns are the contract's fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
         datetimes, ``state`` a category, numbers nullable integers.
         """
-        from queuectl_nb.forms import frames  # noqa: PLC0415 - pandas takes half a second
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415 - pandas takes half a second
         from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
         wanted = Filter.of(state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit)
@@ -285,32 +285,32 @@ class Queue:
 
     def jobs_of(self, ids: Sequence[str]) -> pd.DataFrame:
         """Return the jobs of these ids as :meth:`jobs` does, in their order."""
-        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415
         from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
         return frames.jobs(self.store.reading, Filter(ids=tuple(ids))).loc[list(ids)]
 
     def attempts(self) -> pd.DataFrame:
         """Return every attempt as a DataFrame indexed by (``job_id``, ``number``)."""
-        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
         return frames.attempts(self.store.reading)
 
     def status(self) -> pd.DataFrame:
         """Return the number of jobs by state: index ``state``, column ``count``."""
-        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
         return frames.status(self.counts())
 
     def stats(self, *, by: str | None = None, since: object = None) -> pd.DataFrame:
         """Return metrics as a DataFrame: one row, or one a group; names flattened (``run_s_p50``)."""
-        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
         return frames.stats(self.metrics(by=by, since=since), by)
 
     def workers(self) -> pd.DataFrame:
         """Return the workers as a DataFrame indexed by ``name``."""
-        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
         return frames.workers(self.worker_list())
 
@@ -339,7 +339,7 @@ class Queue:
             The jobs of these rows are not known; put their ids into a column ``job_id`` to have them known for ever:
             ``frame["job_id"] = q.enqueue_many(template, frame).ids``.
         """
-        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
         ids = None if jobs is None else arguments.ids([jobs])
         if frame is not None:
@@ -464,7 +464,7 @@ class Queue:
 
     def settings_frame(self) -> pd.DataFrame:
         """Return the settings as a DataFrame indexed by ``key``."""
-        from queuectl_nb.forms import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
         return frames.settings(self.settings)
 

@@ -68,7 +68,7 @@ class _Show:
 
     def _end(self, progress: Progress | None, why: str) -> None:
         from queuectl_nb.client.live_cards import CARDS  # noqa: PLC0415
-        from queuectl_nb.forms.spans import span  # noqa: PLC0415 - where nothing is shown it is not needed
+        from queuectl_nb.render.durations import span  # noqa: PLC0415 - where nothing is shown it is not needed
 
         with contextlib.suppress(QueuectlError):  # a job that was removed meanwhile
             if progress is not None and self._spot.shown:
@@ -81,7 +81,7 @@ class _Show:
     def _write(self, progress: Progress, end: str = "") -> None:
         from queuectl_nb.client.live_cards import look  # noqa: PLC0415
         from queuectl_nb.client.logs import Logs  # noqa: PLC0415
-        from queuectl_nb.forms.livecards import Live, wait_html, wait_text  # noqa: PLC0415
+        from queuectl_nb.render.live_cards import Live, wait_html, wait_text  # noqa: PLC0415
 
         rested = {str(state): n for state, n in progress.rested.items()}
         record, live = None, Live()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.bells import ring_workers
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model.errors import NotFound, OutOfTime
 from queuectl_nb.model.validation import iso_time
+from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -47,7 +47,7 @@ def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Sai
     """Return that something was done to jobs that are still there; ``line`` has ``{id}`` where the id goes."""
 
     def data() -> list[dict[str, Any]]:
-        from queuectl_nb.forms.shapes import job_json  # noqa: PLC0415 - only where it is asked for
+        from queuectl_nb.render.json_shapes import job_json  # noqa: PLC0415 - only where it is asked for
 
         return [job_json(queue.store.jobs.get(job_id)) for job_id in ids]
 

@@ -10,9 +10,9 @@ from queuectl_nb.commands.ack import Said, removed, said_of
 from queuectl_nb.commands.app import Noun, verb
 from queuectl_nb.commands.params import JobId, where_options
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
+from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import click
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import QUEUE, SORT_FIELD, STATE, TAG, Text
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.forms.shapes import job_json
 from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:

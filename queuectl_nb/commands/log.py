@@ -90,7 +90,7 @@ def _saved(queue: Queue, job_id: str, number: int | None, tail: int | None) -> I
 
 def _attempt(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
     """Return the attempt as its JSON object, with the output so far where it still runs; None for no attempt yet."""
-    from queuectl_nb.forms.shapes import attempt_json, text  # noqa: PLC0415
+    from queuectl_nb.render.json_shapes import attempt_json, text  # noqa: PLC0415
 
     attempt = queue.logs.attempt(job_id, number)
     if attempt is None:

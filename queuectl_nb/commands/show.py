@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JOB
 from queuectl_nb.commands.results import Shown, Table
-from queuectl_nb.forms.shapes import attempt_json, job_json
+from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import FILE, OneOf, Text
 from queuectl_nb.commands.results import Drawn, Listing, Shown, Table
-from queuectl_nb.forms.shapes import flat, stats_json
+from queuectl_nb.render.json_shapes import flat, stats_json
 from queuectl_nb.store.stats import GROUPS
 
 if TYPE_CHECKING:

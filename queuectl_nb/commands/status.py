@@ -8,7 +8,7 @@ import click
 
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.results import Shown, Table
-from queuectl_nb.forms.shapes import status_json
+from queuectl_nb.render.json_shapes import status_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from queuectl_nb.commands.ack import Said, nothing
 from queuectl_nb.commands.app import Noun, verb
 from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, Text, where_options
 from queuectl_nb.commands.results import Listing, Running
-from queuectl_nb.forms.shapes import WORKER_FIELDS
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

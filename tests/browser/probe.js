@@ -5,7 +5,7 @@ import { ThroughputChart } from "./chart.js";
 import { LogView } from "./log.js";
 import { RowSpace } from "./rowspace.js";
 import { VirtualTable } from "./table.js";
-import { duration, size, visible } from "./texts.js";
+import { duration, size, visible } from "./format.js";
 
 const root = () => document.getElementById("root");
 

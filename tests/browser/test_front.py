@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from queuectl_nb.forms.modules import bundle, style
-from queuectl_nb.forms.plain import visible
+from queuectl_nb.render.js_bundle import bundle, style
+from queuectl_nb.render.text_table import visible
 from tests.browser.chromium import WINDOW
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from docs.generate.fields import OUTCOMES
 from docs.generate.pages import ROOT
 from docs.generate.schemas import schemas
 from docs.generate.shapes import ATTEMPT, JOB, SPEC, WORKER
-from queuectl_nb.forms.shapes import WORKER_FIELDS, stats_json, status_json
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
+from queuectl_nb.render.json_shapes import WORKER_FIELDS, stats_json, status_json
 from tests.engine.bench import until
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import pytest
 
-from queuectl_nb.forms.pictures.canvas import LOOKS
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.model.outcome import OUTCOME_NAMES
+from queuectl_nb.render.plots.axes import LOOKS
 from tests.queue.past import Was, live_through
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.forms.shapes import attempt_json, job_json
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Signalled
 from queuectl_nb.model.validation import iso_time
+from queuectl_nb.render.json_shapes import attempt_json, job_json
 
 # ---------------------------------------------------------------------- views
 

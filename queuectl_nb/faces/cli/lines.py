@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.forms.plain import visible
 from queuectl_nb.model.validation import iso_time
+from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

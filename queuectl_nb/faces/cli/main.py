@@ -125,7 +125,7 @@ def _tell(text: str) -> None:
 
 def _fail(text: str, code: int) -> int:
     """Write an error as one line, whatever is in it."""
-    from queuectl_nb.forms.plain import visible  # noqa: PLC0415
+    from queuectl_nb.render.text_table import visible  # noqa: PLC0415
 
     with suppress(OSError):  # nobody to tell is no reason to end otherwise
         sys.stderr.write(f"queuectl: {visible(text)}\n")

@@ -6,8 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.forms.colours import RESET, Colours
-from queuectl_nb.forms.logframe import EMPTY, RULE, ending, heading, opening
+from queuectl_nb.render.colours import RESET, Colours
+from queuectl_nb.render.log_header import EMPTY, RULE, ending, heading, opening
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from queuectl_nb.forms import plain
-from queuectl_nb.forms.plain import cell
+from queuectl_nb.render import text_table
+from queuectl_nb.render.text_table import cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     console = Console(file=sys.stdout, highlight=False)
     cells = [[cell(value) for value in row] for row in rows]
     if _needs(titles, cells) > console.width:
-        sys.stdout.write("".join(f"{line}\n" for line in plain.table(titles, cells)))
+        sys.stdout.write("".join(f"{line}\n" for line in text_table.table(titles, cells)))
         return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
     cells = [[_short(text, title) for text, title in zip_longest(row, titles[: len(row)])] for row in cells]
@@ -69,6 +69,6 @@ def _needs(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     """Return the width below which columns would lose text."""
     needs = 0
     for number, title in enumerate(titles):
-        widest = max(plain.width(text) for text in (title, *(row[number] for row in cells)))
+        widest = max(text_table.width(text) for text in (title, *(row[number] for row in cells)))
         needs += GAP + (widest if title.lower() in WHOLE else min(widest, LEAST))
     return needs

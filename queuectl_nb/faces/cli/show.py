@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.commands.results import Dashboard, Drawn, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
-from queuectl_nb.forms import data, plain
 from queuectl_nb.model.errors import BadEnvironment, BadInput, OutOfTime
+from queuectl_nb.render import formats, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,12 +89,12 @@ def _encodable(line: str) -> str:
 def _data(value: Any, shape: str) -> None:  # noqa: ANN401 - any JSON
     """Write an answer that is one value or a short array."""
     if shape == "json":
-        data.write_json(sys.stdout, value)
+        formats.write_json(sys.stdout, value)
     elif shape == "jsonl":
-        data.write_lines(sys.stdout, value)
+        formats.write_lines(sys.stdout, value)
     else:
-        rows = list(data.records_of(value))
-        data.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
+        rows = list(formats.records_of(value))
+        formats.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
 
 
 def _shown(result: Shown, shape: str) -> int:
@@ -106,7 +106,7 @@ def _shown(result: Shown, shape: str) -> int:
                 _table(block.titles, block.rows)
     elif shape == "csv":
         rows = list(result.records())
-        data.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
+        formats.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
     else:
         _data(result.data(), shape)
     return result.exit_code
@@ -117,12 +117,12 @@ def _drawn(result: Drawn, shape: str) -> int:
     if not result.path:
         msg = "--plot needs a file here, such as --plot stats.png; a notebook shows the picture"
         raise BadInput(msg)
-    from queuectl_nb.forms.pictures.files import write  # noqa: PLC0415 - few ask for pictures
+    from queuectl_nb.render.plots.files import write  # noqa: PLC0415 - few ask for pictures
 
     write(result.figure, result.path)
     code = show(result.answer, shape)
     sys.stdout.flush()
-    sys.stderr.write(f"queuectl: the picture is in {plain.visible(result.path)}\n")
+    sys.stderr.write(f"queuectl: the picture is in {text_table.visible(result.path)}\n")
     return code
 
 
@@ -130,7 +130,7 @@ def _listing(result: Listing, shape: str) -> int:
     if shape == "table":
         _short_table(result)
     elif shape == "csv":
-        data.write_csv(sys.stdout, result.fields, result.rows(None))
+        formats.write_csv(sys.stdout, result.fields, result.rows(None))
     elif result.data is not None:
         _data(result.data(), shape)
     else:
@@ -139,7 +139,7 @@ def _listing(result: Listing, shape: str) -> int:
 
 
 def _writer(shape: str) -> Callable[..., None]:
-    return data.write_json if shape == "json" else data.write_lines
+    return formats.write_json if shape == "json" else formats.write_lines
 
 
 def _short_table(result: Listing) -> None:
@@ -175,7 +175,7 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
         show_table(titles, rows)
         return
-    for line in plain.table(titles, rows):
+    for line in text_table.table(titles, rows):
         sys.stdout.write(line + "\n")
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from queuectl_nb.forms.cards import template
-from queuectl_nb.forms.plain import visible
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
+from queuectl_nb.render.cards import template
+from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,8 +16,8 @@ from queuectl_nb.faces.notebook.controls import ALL, ALL_WORKERS, NEWEST, Bar, C
 from queuectl_nb.faces.notebook.feed import Feed
 from queuectl_nb.faces.notebook.panes import ChartPane, LogPane, TablePane
 from queuectl_nb.faces.notebook.subshells import hear_during_cells
-from queuectl_nb.forms.queuecard import queue_card, queue_lines
 from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.render.queuecard import queue_card, queue_lines
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client import shown
 from queuectl_nb.client.display import place
 from queuectl_nb.faces.notebook.mistakes import one_line
-from queuectl_nb.forms.colours import Colours
-from queuectl_nb.forms.livecards import blocks, wait_text
+from queuectl_nb.render.colours import Colours
+from queuectl_nb.render.live_cards import blocks, wait_text
 
 if TYPE_CHECKING:
     from queuectl_nb.client.wait import Progress

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from queuectl_nb.forms.cards import log_card
-from queuectl_nb.forms.colours import Colours
-from queuectl_nb.forms.logframe import EMPTY, RULE, heading, opening
+from queuectl_nb.render.cards import log_card
+from queuectl_nb.render.colours import Colours
+from queuectl_nb.render.log_header import EMPTY, RULE, heading, opening
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output

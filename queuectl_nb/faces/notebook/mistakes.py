@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from queuectl_nb.commands.usage import describe
-from queuectl_nb.forms.plain import visible
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
+from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.display import has_page
-from queuectl_nb.forms.plain import visible
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Drawn
@@ -19,7 +19,7 @@ ALT = "How many attempts ended per minute, when each worker was busy, and how lo
 
 def show(result: Drawn) -> None:
     """Draw; a terminal, which shows no pictures, is told to name a file."""
-    from queuectl_nb.forms.pictures import files  # noqa: PLC0415 - few ask for pictures
+    from queuectl_nb.render.plots import files  # noqa: PLC0415 - few ask for pictures
 
     if result.path:
         files.write(result.figure, result.path)

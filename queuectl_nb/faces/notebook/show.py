@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.commands.results import Dashboard, Drawn, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
 from queuectl_nb.faces.notebook import live, picture
 from queuectl_nb.faces.notebook.log import LogView
-from queuectl_nb.forms import data
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
+from queuectl_nb.render import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,18 +139,18 @@ def _in_shape(value: Any, shape: str) -> Any:  # noqa: ANN401 - any JSON
     if shape == "json":
         return value
     if shape == "csv":
-        rows = list(data.records_of(value))
+        rows = list(formats.records_of(value))
         _csv(list(rows[0]) if rows else ["id"], rows)
         return None
     page = io.StringIO()
-    data.write_lines(page, value)
+    formats.write_lines(page, value)
     sys.stdout.write(page.getvalue())
     return None
 
 
 def _csv(fields: Any, rows: Iterable[Any]) -> None:  # noqa: ANN401
     page = io.StringIO()
-    data.write_csv(page, fields, rows)
+    formats.write_csv(page, fields, rows)
     sys.stdout.write(page.getvalue())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tornado.iostream import StreamClosedError
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
     from queuectl_nb.faces.web.questions import Question
     from queuectl_nb.faces.web.site import Site
 
-__all__ = ["HERE", "JSON", "Answer", "Api"]
-
-HERE = Path(__file__).parent
-"""Where templates, static files and the description of the API lie."""
+__all__ = ["JSON", "Answer", "Api"]
 
 JSON = "application/json; charset=utf-8"
 POLICY = (

@@ -6,7 +6,7 @@ import codecs
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.faces.web.questions import cursor_text
-from queuectl_nb.forms.shapes import attempt_json, job_json, stats_json, status_json
+from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json, status_json
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:

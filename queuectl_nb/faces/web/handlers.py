@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tornado.web import HTTPError, authenticated
 
 from queuectl_nb.faces.web import bodies, questions
-from queuectl_nb.faces.web.answer import HERE, JSON, Api
+from queuectl_nb.faces.web.answer import JSON, Api
 from queuectl_nb.faces.web.metrics import exposition
 from queuectl_nb.faces.web.site import etag
 
@@ -163,7 +164,7 @@ class OpenApi(Api):
         """Send the description."""
         self.asked()
         self.set_header("Content-Type", JSON)
-        self.finish((HERE / "openapi.json").read_bytes())
+        self.finish(Path(__file__).with_name("openapi.json").read_bytes())
 
     head = get
 

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from queuectl_nb import __version__
-from queuectl_nb.forms.shapes import WORKER_STATES
+from queuectl_nb.render.json_shapes import WORKER_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

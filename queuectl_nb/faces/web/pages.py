@@ -8,7 +8,8 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
-from queuectl_nb.faces.web.answer import HERE, Answer
+from queuectl_nb.faces.web.answer import Answer
+from queuectl_nb.render.js_bundle import FRONTEND
 
 __all__ = ["Page", "Static"]
 
@@ -29,7 +30,7 @@ class Page(Answer):
     def get(self) -> None:
         """Send it; what it shows it asks for."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish((HERE / "templates" / "page.html").read_bytes())
+        self.finish((FRONTEND / "web" / "page.html").read_bytes())
 
     head = get
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.faces.web import events, handlers, pages
-from queuectl_nb.faces.web.answer import HERE
-from queuectl_nb.forms.modules import STATIC as SHARED
+from queuectl_nb.render.js_bundle import FRONTEND, SHARED
 
 if TYPE_CHECKING:
     from tornado.web import RequestHandler
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ADDRESSES", "routes"]
 
 _ID = r"(?P<job_id>[^/]+)"
-_OWN = {"path": str(HERE / "static")}
+_OWN = {"path": str(FRONTEND / "web")}
 _SHARED = {"path": str(SHARED)}
 
 ADDRESSES: list[tuple[str, type[Answer], dict[str, str]]] = [

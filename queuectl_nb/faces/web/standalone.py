@@ -17,13 +17,13 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from queuectl_nb.faces.web.answer import HERE
 from queuectl_nb.faces.web.door import Door, own_page
 from queuectl_nb.faces.web.pages import Page
 from queuectl_nb.faces.web.routes import routes
 from queuectl_nb.faces.web.site import Site
 from queuectl_nb.faces.web.token import kept_token
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.render.js_bundle import FRONTEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ class TokenDoor(RequestHandler):
             if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # a strict cookie stays at home when another site leads here; it comes along when our page does
                 self.set_header("Refresh", "0; url=./")
-            self.finish((HERE / "templates" / "forbidden.html").read_bytes())
+            self.finish((FRONTEND / "web" / "forbidden.html").read_bytes())
             return
         super().write_error(status_code, **kwargs)
 

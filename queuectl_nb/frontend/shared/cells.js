@@ -1,0 +1,45 @@
+// A job's fields as cells of a table; a row is an object with the fields of the JSON.
+
+import { el, setAttributes, setText } from "./dom.js";
+import { clock, count, duration, millis, visible } from "./format.js";
+
+const SHORTEST_TITLE = 12; // a cell with less text is never cut off, and needs no title
+
+/** How each kind of column reads its field: `[text, title]`. */
+const KINDS = {
+  text: (value) => [visible(value), null],
+  mono: (value) => [visible(value), null],
+  number: (value) => [count(value), null],
+  time: (value) => [clock(value), new Date(millis(value) ?? 0).toISOString()],
+  state: (value) => [value, null],
+  attempts: (value, row) => [row.max_retries ? `${value} of ${row.max_retries}` : String(value), null],
+  list: (value) => [value.map(visible).join(", "), null],
+  duration: (_value, row) => [ran(row), null],
+};
+
+/** Return how long a job's newest attempt ran, or has been running. */
+function ran(row) {
+  const start = millis(row.started_at);
+  if (start === null) return "";
+  const running = row.state === "processing";
+  const end = running ? Date.now() : millis(row.finished_at);
+  return end === null ? "" : duration((end - start) / 1000);
+}
+
+/** Show a row's field in a cell; a row that is not there yet leaves it empty. */
+export function showCell(cell, column, row) {
+  const value = row === undefined ? null : row[column.field];
+  if (row === undefined || ((value === null || value === undefined) && column.kind !== "duration")) {
+    if (cell.firstChild) cell.replaceChildren();
+    setAttributes(cell, { title: null });
+    return;
+  }
+  const [text, title] = KINDS[column.kind](value, row);
+  if (column.kind === "state") {
+    if (cell.firstChild && cell.firstChild.textContent === text) return;
+    cell.replaceChildren(el("span", { class: `qc-state qc-is-${text}`, text }));
+    return;
+  }
+  setText(cell, text);
+  setAttributes(cell, { title: title ?? (text.length > SHORTEST_TITLE ? text : null) });
+}

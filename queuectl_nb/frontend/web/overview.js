@@ -1,0 +1,80 @@
+// The parts that an overview fills: the states as tiles, the workers.
+
+import { addressOf } from "./location.js";
+import { el, setAttributes, setText } from "./shared/dom.js";
+import { clock, count, visible } from "./shared/format.js";
+
+/** The number of jobs by state; each leads to the jobs in it. */
+export class Tiles {
+  constructor(root) {
+    this.root = root;
+    this.tiles = new Map();
+  }
+
+  update(counts, place) {
+    const all = Object.values(counts).reduce((left, right) => left + right, 0);
+    for (const [state, number] of [["", all], ...Object.entries(counts)]) {
+      const tile = this.tiles.get(state) ?? this.add(state);
+      setText(tile.number, count(number));
+      tile.link.classList.toggle("qp-none", number === 0);
+    }
+    this.mark(place);
+  }
+
+  add(state) {
+    const number = el("span", { class: "qp-number" });
+    const name = el("span", { class: `qp-state-name${state ? ` qc-is-${state}` : ""}`, text: state || "all" });
+    const link = el("a", { class: "qp-tile" }, number, " ", name);
+    this.root.append(el("li", {}, link));
+    const tile = { link, number };
+    this.tiles.set(state, tile);
+    return tile;
+  }
+
+  mark(place) {
+    for (const [state, { link }] of this.tiles) {
+      setAttributes(link, {
+        href: addressOf({ state, queue: place.queue, q: place.q }),
+        "aria-current": !place.view && place.state === state ? "true" : null,
+      });
+    }
+  }
+}
+
+/** The workers: who runs, and what. */
+export class Workers {
+  constructor(root) {
+    this.root = root;
+    this.seen = "";
+  }
+
+  update(workers, paused) {
+    const seen = JSON.stringify([workers, paused]);
+    if (seen === this.seen) return;
+    this.seen = seen;
+    const parts = [];
+    if (paused.length) {
+      const names = paused.includes("*") ? "Everything is paused" : `Paused: ${paused.map(visible).join(", ")}`;
+      parts.push(el("p", { class: "qp-paused", text: `${names} ('queuectl resume' lifts it)` }));
+    }
+    if (!workers.length) parts.push(el("p", { class: "qp-hint" }, "None run; ", el("code", { text: "queuectl worker start" }), " starts some."));
+    else parts.push(el("ul", { class: "qp-worker-list" }, ...workers.map((worker) => this.row(worker))));
+    const focused = this.root.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    this.root.replaceChildren(...parts);
+    if (focused) [...this.root.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+  }
+
+  row(worker) {
+    const job = worker.job_id
+      ? el("a", { class: "qp-mono", href: addressOf({ job: worker.job_id }), text: visible(worker.job_id) })
+      : el("span", { class: "qp-hint", text: "–" });
+    return el(
+      "li",
+      {},
+      el("span", { class: "qp-worker-name", text: visible(worker.name), title: `pid ${worker.pid ?? "–"} on ${visible(worker.host)}, since ${clock(worker.started_at)}` }),
+      el("span", { class: `qc-state qc-is-${worker.state}`, text: worker.state }),
+      el("span", { class: "qp-worker-job" }, job),
+      el("span", { class: "qp-hint qp-done", text: `${count(worker.jobs_done)} done` }),
+    );
+  }
+}

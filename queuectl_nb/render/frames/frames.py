@@ -1,0 +1,118 @@
+"""DataFrames with real types, built column by column; with its neighbours here the only place that knows pandas.
+
+A million jobs take less time than ``pandas.read_sql`` takes for the same columns without their types
+(``benchmarks/frames.py``).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from queuectl_nb.model.attempt import ATTEMPT_FIELDS
+from queuectl_nb.model.outcome import OUTCOME_NAMES
+from queuectl_nb.model.settings import SETTINGS
+from queuectl_nb.model.state import State
+from queuectl_nb.render.frames import arrays
+from queuectl_nb.render.frames.jobs import STATES, jobs
+from queuectl_nb.render.frames.results import check, job_ids, results
+from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, flat, stats_json, text
+from queuectl_nb.store.rows import stream
+from queuectl_nb.store.spool import STREAMS
+from queuectl_nb.store.stats import Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.reader import Reading
+
+__all__ = ["attempts", "check", "job_ids", "jobs", "results", "settings", "stats", "status", "workers"]
+
+_NO_FIGURE = {"p50": None, "p95": None}
+_NO_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_FIGURE, _NO_FIGURE, None, None, None, None)
+_WHOLE_STATS = ("attempts", "max_rss_bytes")
+
+
+def _outcomes(values: Sequence[str | None]) -> pd.Categorical:
+    codes = {name: code for code, name in enumerate(OUTCOME_NAMES)}
+    return arrays.categories([-1 if value is None else codes[value] for value in values], OUTCOME_NAMES)
+
+
+_ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
+    "number": arrays.wholes,
+    "pid": arrays.wholes,
+    "started_at": lambda values: arrays.times(arrays.floats(values)),
+    "finished_at": lambda values: arrays.times(arrays.floats(values)),
+    "outcome": _outcomes,
+    "exit_code": arrays.wholes,
+    "user_cpu_s": arrays.decimals,
+    "system_cpu_s": arrays.decimals,
+    "max_rss_bytes": arrays.wholes,
+}
+"""The columns of an attempt that are no texts."""
+
+
+def attempts(reading: Reading) -> pd.DataFrame:
+    """Return every attempt: index (``job_id``, ``number``), the contract's fields, ``waited`` and ``ran``."""
+    facts = [name for name in ATTEMPT_FIELDS if name not in STREAMS]
+    sizes = [f"{each}{part}" for each in STREAMS for part in ("", "_tail", "_size")]
+    places = ["jobs.id" if name == "job_id" else f"attempts.{name}" for name in (*facts, "due_at", *sizes)]
+    names = [*facts, "due_at", *sizes]
+    rows = reading.attempt_rows(", ".join(places))
+    raw: dict[str, Sequence[Any]] = dict(
+        zip(names, zip(*rows, strict=True) if rows else ((),) * len(names), strict=True)
+    )
+    for each in STREAMS:
+        parts = zip(raw[each], raw[f"{each}_tail"], raw[f"{each}_size"], strict=True)
+        raw[each] = [text(stream(head, tail, size)) for head, tail, size in parts]
+    columns = {name: _ATTEMPT_TYPES.get(name, arrays.texts)(raw[name]) for name in ATTEMPT_FIELDS}
+    started, finished = arrays.floats(raw["started_at"]), arrays.floats(raw["finished_at"])
+    columns["waited"] = arrays.spans(started - arrays.floats(raw["due_at"]))
+    columns["ran"] = arrays.spans(np.where(np.isnan(finished), time.time(), finished) - started)
+    return pd.DataFrame(columns).set_index(["job_id", "number"])
+
+
+def status(counts: Mapping[State, int]) -> pd.DataFrame:
+    """Return the number of jobs by state: index ``state``, column ``count``."""
+    index = pd.CategoricalIndex(arrays.categories(range(len(STATES)), STATES), name="state")
+    return pd.DataFrame({"count": arrays.wholes([counts[state] for state in State])}, index=index)
+
+
+def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
+    """Return metrics: one row, or one a group with the index ``by``; nested names are joined with ``_``."""
+    rows = [flat(stats_json(each)) for each in groups.values()]
+    columns = {}
+    for name in flat(stats_json(_NO_STATS)):
+        whole = name in _WHOLE_STATS or name.startswith("counts_")
+        columns[name] = (arrays.wholes if whole else arrays.decimals)([row[name] for row in rows])
+    index = None if by is None else pd.Index(arrays.texts(list(groups)), name=by)
+    return pd.DataFrame(columns, index=index)
+
+
+def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the workers: index ``name``, the contract's fields."""
+    raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
+    columns: dict[str, Any] = {
+        "name": arrays.texts(raw["name"]),
+        "pid": arrays.wholes(raw["pid"]),
+        "host": arrays.texts(raw["host"]),
+        "state": arrays.categories([WORKER_STATES.index(state) for state in raw["state"]], WORKER_STATES),
+        "job_id": arrays.texts(raw["job_id"]),
+        "started_at": pd.DatetimeIndex(pd.to_datetime(raw["started_at"], utc=True, format="ISO8601")).as_unit("ms"),
+        "jobs_done": arrays.wholes(raw["jobs_done"]),
+    }
+    return pd.DataFrame({name: columns[name] for name in WORKER_FIELDS}).set_index("name")
+
+
+def settings(values: Settings) -> pd.DataFrame:
+    """Return the settings: index ``key``, columns ``value``, ``default``, ``meaning``."""
+    columns = {
+        "value": arrays.objects([getattr(values, key) for key in SETTINGS]),
+        "default": arrays.objects([row.default for row in SETTINGS.values()]),
+        "meaning": arrays.texts([row.meaning for row in SETTINGS.values()]),
+    }
+    return pd.DataFrame(columns, index=pd.Index(arrays.texts(list(SETTINGS)), name="key"))

@@ -1,0 +1,75 @@
+"""What may reach a terminal of a job's output: text and colours, however the output is cut into pieces."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from queuectl_nb.render.colours import Colours
+
+SGR = re.compile("\x1b\\[[0-9;:]*m")
+WHOLE = (b"text ", b"\n", b"\t", b"\r\n", b"\x1b[31m", b"\x1b[1;38;5;200m", b"\x1b[0m", b"\x1b[2J", b"\x1bc", b"\x1b(B")
+TORN = (b"\r", b"\x1b", b"\x1b[", b"3", b"m", b";", b"\x1b]0;title", b"\x07", b"\x1b\\", b"\x9c", b"\x1bP1$r", b"\xff")
+UNICODE = (b"\xc2\x9b1A", b"\xc2\x9d8;;x", b"\xc2\x9c", b"\xe2\x80\xae", "é🐍".encode(), b"\x00", b"\x08", b"\x7f")
+PARTS = st.sampled_from(WHOLE + TORN + UNICODE)
+
+
+def filtered(*pieces: bytes, keep: bool = True) -> str:
+    """Return what reaches a terminal of these pieces."""
+    colours = Colours(keep=keep)
+    return "".join(colours.feed(piece) for piece in pieces) + colours.close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"plain\n", "plain\n"),
+        (b"\x1b[31mred\x1b[0m\n", "\x1b[31mred\x1b[0m\n\x1b[0m"),
+        (b"a\x1b]0;title\x07b", "ab"),
+        (b"a\x1b]52;c;aGk=\x1b\\b", "ab"),
+        (b"\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        (b"a\x1b[2J\x1b[1;1Hb", "ab"),
+        (b"a\xc2\x9b2Jb", "ab"),
+        (b"a\x1bcb\x1b(Bc\x1b7d", "abcd"),
+        (b"50%\r100%\r\nend", "50%\n100%\nend"),
+        (b"a\xe2\x80\xaeb\xe2\x81\xa6c", "abc"),
+        (b"a\x00\x07\x08\x7fb", "ab"),
+        (b"\xff\xc3", "\ufffd\ufffd"),
+        (b"no end \x1b]0;title", "no end ]0;title"),
+        (b"no end \x1b[31", "no end [31"),
+        ("é 🐍 👩\u200d🔬".encode(), "é 🐍 👩\u200d🔬"),
+    ],
+)
+def test_escapes_are_dropped_and_colours_kept(raw: bytes, shown: str) -> None:
+    """Moves, erases, titles, links and the clipboard never pass; text and colours do, and colours are ended."""
+    assert filtered(raw) == shown
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PARTS, max_size=12), st.lists(st.integers(0, 60), max_size=6))
+def test_no_cut_changes_what_is_shown(parts: list[bytes], cuts: list[int]) -> None:
+    """Pieces may end anywhere, inside a character or a sequence: what is shown is the same."""
+    raw = b"".join(parts)
+    places = sorted({0, len(raw), *(min(cut, len(raw)) for cut in cuts)})
+    pieces = [raw[start:end] for start, end in pairwise(places)]
+    assert filtered(*pieces) == filtered(raw)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(PARTS, st.binary(max_size=6)), max_size=12))
+def test_nothing_but_colours_passes(parts: list[bytes]) -> None:
+    """Whatever a job writes, no control but tab and newline is left beside the colours."""
+    left = SGR.sub("", filtered(*parts))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", left)
+    assert "\x1b" not in filtered(*parts, keep=False)
+
+
+def test_a_string_that_never_ends_holds_nothing_back() -> None:
+    """A title of a megabyte is shown as the text that it is, not kept in memory."""
+    colours = Colours()
+    shown = colours.feed(b"\x1b]0;" + b"x" * 1_000_000)
+    assert len(shown) >= 1_000_000

@@ -1,0 +1,130 @@
+"""What pictures are made of: colours that everybody can tell apart, bars and shares that add up, round marks."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl_nb.model.outcome import OUTCOME_NAMES
+from queuectl_nb.render.plots import ticks
+from queuectl_nb.render.plots.axes import LOOKS
+from queuectl_nb.render.plots.bars import Bars, busy, merged
+from queuectl_nb.render.plots.throughput import slices
+from queuectl_nb.store.attempt_history import RUNNING
+from tests.render.test_theme import contrast
+
+BLIND = {
+    "nobody": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]]
+    ),
+}
+"""Machado, Oliveira and Fernandes 2009, severity 1, for linear RGB."""
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def seen(colour: str, eyes: str) -> np.ndarray:
+    """Return a colour in CIE Lab as these eyes see it."""
+    part = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    xyz = XYZ @ np.clip(BLIND[eyes] @ linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("eyes", BLIND)
+def test_outcomes_are_told_apart(eyes: str) -> None:
+    """Good and bad differ strongly for all eyes; where two others come close, a hatch differs."""
+    for bad in ("failed", "timed_out", "lost"):
+        assert np.linalg.norm(seen(LOOKS["succeeded"].colour, eyes) - seen(LOOKS[bad].colour, eyes)) > 20, bad
+    for one, other in combinations(LOOKS.values(), 2):
+        assert one.hatch != other.hatch or np.linalg.norm(seen(one.colour, eyes) - seen(other.colour, eyes)) > 10
+
+
+def test_outcomes_stand_out_from_any_paper() -> None:
+    """On white and on dark paper each colour has a contrast of 3 to 1; every outcome has its look."""
+    assert set(LOOKS) == {*OUTCOME_NAMES, RUNNING}
+    assert [
+        look.name
+        for look in LOOKS.values()
+        if min(contrast(look.colour, paper) for paper in ("#ffffff", "#111111")) < 3
+    ] == []
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 3), st.floats(0, 100), st.floats(0, 10)), max_size=60)
+
+
+def bars_of(spans: list[tuple[int, float, float]]) -> Bars:
+    """Return spans (row, start, length) as bars."""
+    rows, starts, lengths = (np.array([span[place] for span in spans], dtype="float64") for place in range(3))
+    return Bars(rows.astype("int64"), starts, starts + lengths)
+
+
+@given(SPANS, st.floats(0.01, 5))
+def test_joined_bars_cover_what_the_bars_covered(spans: list[tuple[int, float, float]], gap: float) -> None:
+    """No more bars than before; first start and last end of each row stay; every attempt lies in a bar of its row."""
+    bars = bars_of(spans)
+    joined = merged(bars, gap)
+    assert len(joined.rows) <= len(bars.rows)
+    for row, start, end in zip(*bars, strict=True):
+        mine = joined.rows == row
+        assert ((joined.started[mine] <= start) & (joined.finished[mine] >= end)).any()
+    for row in set(bars.rows.tolist()):
+        assert joined.started[joined.rows == row].min() == bars.started[bars.rows == row].min()
+        assert joined.finished[joined.rows == row].max() == bars.finished[bars.rows == row].max()
+
+
+def test_bars_are_joined_where_they_cannot_be_told_apart() -> None:
+    """Ten thousand attempts of a millisecond are a bar each where there is a pause between them, else one."""
+    starts = np.arange(10_000) / 1000
+    row = np.zeros(10_000, dtype="int64")
+    assert len(merged(Bars(row, starts, starts + 0.001), 0.01).rows) == 1
+    wide = np.arange(10.0)
+    assert len(merged(Bars(row[:10], wide, wide + 1), 0.1).rows) == 10
+
+
+@given(SPANS)
+def test_shares_add_up_to_the_time_that_was_taken(spans: list[tuple[int, float, float]]) -> None:
+    """Over all slices the shares of a row are the sum of its attempts' times; none is negative."""
+    bars = bars_of(spans)
+    edges = np.linspace(0, 110, 23)
+    share = busy(bars, 4, edges)
+    assert share.shape == (4, 22)
+    assert (share >= 0).all()
+    for row in range(4):
+        mine = bars.rows == row
+        assert (share[row] * 5).sum() == pytest.approx((bars.finished[mine] - bars.started[mine]).sum(), abs=1e-6)
+
+
+@given(st.floats(1e-4, 1e9))
+def test_marks_are_few_and_round(wide: float) -> None:
+    """Whatever the length of an axis, it has one to seven marks, and each says something short."""
+    marks = ticks.linear(wide)
+    assert 1 <= len(marks) <= 7
+    assert all(len(ticks.label(mark)) <= 8 for mark in marks)
+
+
+@given(st.floats(1e-3, 1e8), st.floats(31, 1e6))
+def test_marks_of_multiples_are_enough(low: float, times: float) -> None:
+    """From thirty times the shortest on there are two marks at least, thirteen at most."""
+    marks = ticks.logarithmic(low, low * times)
+    assert len(marks) <= 13
+    assert len(marks) >= 2 or low * times > 1e8 or low < 0.002
+
+
+@given(st.floats(0, 2e9), st.floats(0, 1e8))
+def test_slices_fit_a_picture(first: float, wide: float) -> None:
+    """The bars of throughput begin at or before the first end, and are a hundred at most."""
+    start, each = slices(first, first + wide)
+    assert start <= first
+    assert wide / each <= 100

@@ -1,0 +1,56 @@
+"""Plain tables and data: nothing invisible, nothing that a spreadsheet would run, nothing that a locale could break."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl_nb.render import formats, text_table
+
+
+@given(st.text(st.characters(blacklist_categories=())))
+def test_visible_text_is_one_harmless_line(text: str) -> None:
+    """Whatever is in a text, what is shown of it is one line that can be encoded and moves nothing."""
+    shown = text_table.visible(text)
+    assert len(shown.splitlines()) <= 1
+    shown.encode()
+    assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 or 0x202A <= ord(char) <= 0x202E for char in shown)
+
+
+def test_tables_are_aligned() -> None:
+    """Columns begin at the same place, wide characters counted as the terminal counts them."""
+    lines = list(text_table.table(("a", "long title"), [["日本", 1], ["x", None], ["é", [1, 2]]]))
+    assert lines == ["a     long title", "日本  1", "x     -", "é     1, 2"]
+    assert list(text_table.table((), [])) == []
+
+
+def test_one_long_cell_widens_no_other_row() -> None:
+    """A command of a thousand characters is shown whole, but does not push the other rows out."""
+    lines = list(text_table.table(("a", "b"), [["x" * 1000, "end"], ["y", "end"]]))
+    assert lines[1] == "x" * 1000 + "  end"
+    assert len(lines[2]) < 100
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_csv_disarms_formulas(text: str) -> None:
+    """A text that a spreadsheet would take for a formula gets a leading quote; a number does not."""
+    out = io.StringIO()
+    formats.write_csv(out, ["text", "number"], [{"text": text, "number": -1}])
+    (row,) = csv.DictReader(io.StringIO(out.getvalue(), newline=""))
+    assert row == {"text": "'" + text, "number": "-1"}
+
+
+@given(st.lists(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.none()))))
+def test_json_is_faithful_and_ascii(rows: list[dict[str, object]]) -> None:
+    """What is written is read back the same, as an array and line by line."""
+    whole, lines = io.StringIO(), io.StringIO()
+    formats.write_json(whole, iter(rows))
+    formats.write_lines(lines, iter(rows))
+    assert whole.getvalue().isascii()
+    assert json.loads(whole.getvalue()) == rows
+    assert [json.loads(line) for line in lines.getvalue().splitlines()] == rows

@@ -1,0 +1,75 @@
+"""The palette: what is read has a contrast of 4.5 to 1, edges and bars of 3 to 1, in both schemes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import queuectl_nb
+from queuectl_nb.model.state import State
+from queuectl_nb.render.js_bundle import SHARED, style
+
+FACES = Path(queuectl_nb.__file__).parent / "faces"
+LAB = {"light": ("#ffffff", "#f3f3f3"), "dark": ("#111111", "#212121")}
+"""What JupyterLab's own themes paint below us."""
+
+
+def colours(scheme: str) -> dict[str, str]:
+    """Return the palette's colours in a scheme."""
+    found = {}
+    for name, value in re.findall(r"--(qc-[\w-]+): ([^;]+);", style("palette.css")):
+        pair = re.search(r"light-dark\((#\w{6}), (#\w{6})\)", value)
+        if pair:
+            found[name] = pair[1 if scheme == "light" else 2]
+        elif re.fullmatch(r"#\w{6}", value):
+            found[name] = value
+    return found
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance, as WCAG defines it."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast between two colours, 1 to 21."""
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_read_can_be_read(scheme: str) -> None:
+    """Text on each surface that it may lie on; the colours of states and logs on their own paper and on a card's."""
+    has = colours(scheme)
+    plain = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
+    surfaces = [*plain, *(has[f"qc-{name}"] for name in ("stripe", "hover", "chosen"))]
+    hues = ["cyan", *map(str, State)]
+    pairs = [(ink, has[f"qc-{ink}"], paper) for ink in ("ink", "dim", "accent") for paper in surfaces]
+    pairs += [(hue, has[f"qc-{hue}"], paper) for hue in hues for paper in (has[f"qc-{hue}-paper"], *plain)]
+    pairs += [(f"ink on {hue}", has["qc-ink"], has[f"qc-{hue}-paper"]) for hue in hues]
+    pairs += [("button", has["qc-accent-ink"], has["qc-accent-paper"])]
+    assert [(name, paper) for name, ink, paper in pairs if contrast(ink, paper) < 4.5] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_seen_can_be_seen(scheme: str) -> None:
+    """The mark of focus, the edge of a field and the bars stand out from what is below them."""
+    has = colours(scheme)
+    surfaces = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
+    names = ("focus", "edge", "bar-ok", "bar-bad", "accent-paper")
+    pairs = [(name, paper) for name in names for paper in surfaces]
+    assert [(name, paper) for name, paper in pairs if contrast(has[f"qc-{name}"], paper) < 3] == []
+
+
+@pytest.mark.parametrize(
+    "sheet", [SHARED / "theme.css", FACES / "web/static/page.css", FACES / "notebook/static/dashboard.css"]
+)
+def test_every_colour_that_is_used_is_in_the_palette(sheet: Path) -> None:
+    """No live view names a colour that nobody gives it."""
+    used = set(re.findall(r"var\((--qc-[\w-]+)", sheet.read_text("utf-8"))) - {"--qc-columns"}  # a table's own
+    assert used
+    assert used <= set(re.findall(r"(--qc-[\w-]+):", style("palette.css")))
