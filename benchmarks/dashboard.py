@@ -18,7 +18,7 @@ import ipywidgets
 import measure
 
 from queuectl_nb import Queue
-from queuectl_nb.faces.notebook.dashboard import Dashboard
+from queuectl_nb.notebook.dashboard.dashboard import Dashboard
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:

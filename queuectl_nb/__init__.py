@@ -64,21 +64,21 @@ __all__ = [
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Give a shell ``%queuectl`` and ``%%queuectl`` (``%load_ext queuectl_nb``)."""
-    from queuectl_nb.faces.notebook.extension import load  # noqa: PLC0415 - a lazy door
+    from queuectl_nb.notebook.extension import load  # noqa: PLC0415 - a lazy door
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics back; workers and jobs go on."""
-    from queuectl_nb.faces.notebook.extension import unload  # noqa: PLC0415
+    from queuectl_nb.notebook.extension import unload  # noqa: PLC0415
 
     unload(shell)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     """Tell Jupyter Server where our page is; it loads it by this name."""
-    return [{"module": "queuectl_nb.faces.web.jupyter"}]
+    return [{"module": "queuectl_nb.web.jupyter"}]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever lives behind the name

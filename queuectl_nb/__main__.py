@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.faces.cli.main import console
+from queuectl_nb.cli.main import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _serve(dashboard: Dashboard, ready: Callable[[str], object]) -> None:
-    from queuectl_nb.faces.web.standalone import bound, serve  # noqa: PLC0415 - tornado, for this verb only
+    from queuectl_nb.web.server import bound, serve  # noqa: PLC0415 - tornado, for this verb only
 
     serve(dashboard, bound(dashboard.port, dashboard.host), ready)
 

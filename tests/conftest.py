@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.commands.hands import Hands
-    from tests.engine.bench import Bench
-    from tests.faces.web.server import WebServer
-    from tests.journeys.console import Desk
+    from tests.commands.manual_worker import Hands
+    from tests.engine.harness import Bench
+    from tests.journeys.terminals import Desk
+    from tests.web.server import WebServer
 
 _OURS = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JOB_ID")
 
@@ -100,7 +100,7 @@ def queue(queue_path: Path) -> Iterator[Queue]:
 @pytest.fixture
 def bench(queue: Queue) -> Iterator[Bench]:
     """Return a bench on the fresh queue; the pools that it starts end with the test."""
-    from tests.engine.bench import Bench
+    from tests.engine.harness import Bench
 
     found = Bench(queue)
     yield found
@@ -110,7 +110,7 @@ def bench(queue: Queue) -> Iterator[Bench]:
 @pytest.fixture
 def hands(queue: Queue) -> Hands:
     """Return hands on the fresh queue."""
-    from tests.commands.hands import Hands
+    from tests.commands.manual_worker import Hands
 
     return Hands(queue)
 
@@ -118,7 +118,7 @@ def hands(queue: Queue) -> Hands:
 @pytest.fixture
 def desk(queue_path: Path) -> Iterator[Desk]:
     """Return a desk with the fresh queue, whose terminals are real processes; they are closed with the test."""
-    from tests.journeys.console import Desk
+    from tests.journeys.terminals import Desk
 
     found = Desk(queue_path)
     yield found
@@ -128,7 +128,7 @@ def desk(queue_path: Path) -> Iterator[Desk]:
 @pytest.fixture
 def server(queue_path: Path) -> Iterator[WebServer]:
     """Return a web server of the fresh queue, in a thread."""
-    from tests.faces.web.server import WebServer
+    from tests.web.server import WebServer
 
     found = WebServer(queue_path)
     yield found
@@ -177,7 +177,7 @@ def run(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]
 
     ``run("enqueue", "--command", "true", stdin=b"", terminal=False)`` gives a :class:`Ran`.
     """
-    from queuectl_nb.faces.cli.main import main
+    from queuectl_nb.cli.main import main
 
     monkeypatch.setenv("QUEUECTL_DB", os.fspath(queue_path))
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from docs.generate.schemas import schemas
 from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, WHOLE, closed
 from queuectl_nb import __version__
-from queuectl_nb.faces.web.questions import MOST, PAGE
 from queuectl_nb.store.spool import STREAMS
+from queuectl_nb.web.query_params import MOST, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

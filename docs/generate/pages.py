@@ -50,7 +50,7 @@ def expected() -> dict[Path, str]:
     found[ROOT / "docs/man/queuectl.1"] = man.page({name: without_marks(text) for name, text in topics.items()})
     for name, text in schemas.files().items():
         found[ROOT / f"docs/reference/schemas/{name}"] = text
-    found[ROOT / "queuectl_nb/faces/web/openapi.json"] = openapi.file()
+    found[ROOT / "queuectl_nb/web/openapi.json"] = openapi.file()
     for name, parts in PARTS.items():
         found[ROOT / name] = filled(ROOT / name, parts)
     return found

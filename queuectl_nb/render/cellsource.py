@@ -23,7 +23,7 @@ class CellSource(NamedTuple):
 def cell_source(command: str) -> CellSource | None:
     r"""Return the cell that a command carries; None for any other command.
 
-    >>> cell_source("exec /usr/bin/python3 -m queuectl_nb.cell lr=0.1 <<'CELL'\nprint(lr)\nCELL")
+    >>> cell_source("exec /usr/bin/python3 -m queuectl_nb.child.cell lr=0.1 <<'CELL'\nprint(lr)\nCELL")
     CellSource(source='print(lr)', values='lr=0.1')
     """
     found = _CARRIER.fullmatch(command)

@@ -14,14 +14,14 @@ import pytest
 
 from tests.browser.chromium import WINDOW, find_chromium, launched
 from tests.browser.lab import LabServer, Notebook
-from tests.browser.reader import Reader
+from tests.browser.page_reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Page
 
-    from tests.faces.web.server import WebServer
+    from tests.web.server import WebServer
 
 ROOT = Path(__file__).parents[2]
 

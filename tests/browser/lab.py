@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import expect
 
-from tests.faces.web.jupyter import JupyterProcess
+from tests.web.jupyter import JupyterProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

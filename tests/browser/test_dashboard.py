@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.browser.board import Board, cells
+from tests.browser.dashboard_page import Board, cells
 from tests.browser.lab import PATIENCE
 from tests.engine import bench
 

@@ -11,8 +11,8 @@ import pytest
 import queuectl_nb
 from queuectl_nb.client import Queue
 from tests.browser.lab import PATIENCE, THEMES, LabServer
-from tests.browser.scenes import busy_queue
-from tests.engine.bench import Bench, until
+from tests.browser.screenshots import busy_queue
+from tests.engine.harness import Bench, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     home = tmp_path_factory.mktemp("hub")
     folder = home / "share/labextensions"
     folder.mkdir(parents=True)
-    (folder / "queuectl-nb").symlink_to(PACKAGE / "faces/web/labextension")
+    (folder / "queuectl-nb").symlink_to(PACKAGE / "frontend/labextension")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(home / "share"))
         patch.setenv("JUPYTER_CONFIG_PATH", str(PACKAGE.parent / "jupyter-config"))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.state import State
-from tests.engine.bench import until
+from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.client import Queue
-    from tests.browser.reader import Reader
-    from tests.engine.bench import Bench
+    from tests.browser.page_reader import Reader
+    from tests.engine.harness import Bench
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u202egnp.exe"
 
@@ -176,7 +176,7 @@ def _json(text: str) -> str:
 @pytest.mark.pictures
 def test_the_page_as_the_documentation_shows_it(reader: Reader, bench: Bench, pictures: Path) -> None:
     """A queue with jobs of all states is drawn as a whole: tiles, bars, workers, list, and one job beside it."""
-    from tests.browser.scenes import busy_queue
+    from tests.browser.screenshots import busy_queue
 
     busy_queue(bench)
     page = reader.page

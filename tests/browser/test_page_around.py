@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.state import State
 from tests.browser.chromium import WINDOW
+from tests.browser.page_reader import Reader
 from tests.browser.proxy import PrefixProxy
-from tests.browser.reader import Reader
-from tests.engine.bench import until
-from tests.faces.web.server import TOKEN
+from tests.engine.harness import until
+from tests.web.server import TOKEN
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from queuectl_nb.client import Queue
-    from tests.engine.bench import Bench
-    from tests.faces.web.server import WebServer
+    from tests.engine.harness import Bench
+    from tests.web.server import WebServer
 
 
 def test_a_server_that_comes_back_is_found(reader: Reader, queue: Queue) -> None:

@@ -12,13 +12,13 @@ import pytest
 from queuectl_nb.client.logs import Logs, Piece
 from queuectl_nb.model.outcome import Exited, TimedOut
 from queuectl_nb.store.spool import Spool
-from tests.engine.bench import until
+from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.client import Queue
-    from tests.commands.hands import Hands
+    from tests.commands.manual_worker import Hands
     from tests.conftest import Ran
 
 RULE = "---------------------------------"

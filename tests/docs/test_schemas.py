@@ -19,14 +19,14 @@ from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, stats_json, status_json
-from tests.engine.bench import until
+from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Ran
-    from tests.engine.bench import Bench
+    from tests.engine.harness import Bench
 
 FILES = ROOT / "docs/reference/schemas"
 

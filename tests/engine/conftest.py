@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.engine.bench import Bench
+    from tests.engine.harness import Bench
 
 
 @pytest.fixture

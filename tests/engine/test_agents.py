@@ -15,7 +15,7 @@ from queuectl_nb.engine.dask.agent import FORGOTTEN, Agent
 from queuectl_nb.engine.dask.runner_pool import GuardHandle
 from queuectl_nb.engine.remote_lease import steady
 from queuectl_nb.model.attempt import Lease
-from tests.engine.bench import alive, started, until
+from tests.engine.harness import alive, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

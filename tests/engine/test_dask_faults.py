@@ -14,8 +14,8 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from tests.engine.bench import Bench, alive, processes_of, started, until
-from tests.engine.dasks import DaskCluster, free_port, start_cluster
+from tests.engine.dask_processes import DaskCluster, free_port, start_cluster
+from tests.engine.harness import Bench, alive, processes_of, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine.dispatch_journal import LONG, Sent, read_sent
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from tests.engine.bench import until
+from tests.engine.harness import until
 from tests.engine.simulated import Simulated
 
 if TYPE_CHECKING:

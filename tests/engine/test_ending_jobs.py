@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from queuectl_nb.model.state import State
-from tests.engine.bench import Stolen, alive, processes_of, started, until
+from tests.engine.harness import Stolen, alive, processes_of, started, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.bench import Bench
+    from tests.engine.harness import Bench
 
 NASTY = {
     "plain": "sleep 60",

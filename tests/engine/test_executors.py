@@ -10,8 +10,8 @@ import pytest
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from tests.engine.bench import Bench, alive, processes_of, started, until
-from tests.engine.dasks import start_cluster
+from tests.engine.dask_processes import start_cluster
+from tests.engine.harness import Bench, alive, processes_of, started, until
 from tests.engine.simulated import Simulated
 from tests.engine.test_ending_jobs import NASTY
 

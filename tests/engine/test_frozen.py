@@ -21,14 +21,14 @@ from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims
-from tests.engine.bench import alive, started, until
+from tests.engine.harness import alive, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from queuectl_nb.model.attempt import Lease
-    from tests.engine.bench import Bench
+    from tests.engine.harness import Bench
 
 
 def test_late_finisher_cannot_overwrite(bench: Bench, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from queuectl_nb.engine.poller import Waiter
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
-from tests.engine.bench import until
+from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from pathlib import Path

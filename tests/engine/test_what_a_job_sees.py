@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.engine.bench import Bench
+    from tests.engine.harness import Bench
 
 
 def test_facts_of_the_attempt_are_in_the_environment(bench: Bench) -> None:

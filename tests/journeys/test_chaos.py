@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.bench import processes_of
+from tests.engine.harness import processes_of
 from tests.journeys.chaos import BROKEN, Chaos
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client import Queue
-from tests.journeys.console import CONSOLE, environment
+from tests.journeys.terminals import CONSOLE, environment
 
 if TYPE_CHECKING:
     from pathlib import Path

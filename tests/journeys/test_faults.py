@@ -15,8 +15,8 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from tests.engine.bench import Bench, alive, processes_of, started, until
-from tests.engine.test_pool import start_elsewhere
+from tests.engine.harness import Bench, alive, processes_of, started, until
+from tests.engine.test_supervisor import start_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

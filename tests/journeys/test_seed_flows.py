@@ -6,10 +6,10 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from tests.engine.bench import until
+from tests.engine.harness import until
 
 if TYPE_CHECKING:
-    from tests.journeys.console import Desk
+    from tests.journeys.terminals import Desk
 
 
 def test_flow_1_the_happy_path(desk: Desk) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.faces.notebook.cells import python_command
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
+from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.render import cards
 from queuectl_nb.render.live_cards import Live, live_html, live_text, wait_html, wait_text
 from queuectl_nb.render.progress import Glimpse
-from tests.commands.hands import Hands
+from tests.commands.manual_worker import Hands
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue
@@ -89,7 +89,7 @@ def test_a_cell_of_python_is_shown_as_it_was_written(job: JobRecord) -> None:
     assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
     assert "Python cell lr=0.1" in html
     assert sys.executable not in cards.job_lines(cell, [])
-    odd = "exec python -m queuectl_nb.cell <<'CELL'\nx\nCELL\nrm -r /"
+    odd = "exec python -m queuectl_nb.child.cell <<'CELL'\nx\nCELL\nrm -r /"
     assert "rm -r /" in cards.job_card(job._replace(command=odd), [])
 
 

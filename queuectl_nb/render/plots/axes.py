@@ -1,7 +1,7 @@
 """Axes to draw on, what all pictures have in common, and the colours of outcomes.
 
 The colours are told apart by colour-blind people and stand out from white and from dark paper alike; where two come
-close a hatch tells them apart as well (tests/render/test_pictures.py computes it). All else follows the user's own
+close a hatch tells them apart as well (tests/render/test_plots.py computes it). All else follows the user's own
 matplotlib style.
 """
 

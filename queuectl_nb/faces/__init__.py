@@ -1,1 +1,0 @@
-"""The faces: console, notebook and web. None imports another."""

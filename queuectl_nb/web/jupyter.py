@@ -1,0 +1,96 @@
+"""The same pages inside Jupyter Server, at ``/queuectl/`` and behind its login."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import ensure_async, url_path_join
+from tornado.web import HTTPError, RedirectHandler
+
+from queuectl_nb.client.queue import Queue
+from queuectl_nb.store.paths import find_queue, make_private_dir
+from queuectl_nb.web.auth import own_page
+from queuectl_nb.web.base_handler import Answer
+from queuectl_nb.web.queue_reader import Site
+from queuectl_nb.web.routes import routes
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+__all__ = ["JupyterDoor", "load"]
+
+NAME = "queuectl"
+
+
+class JupyterDoor(JupyterHandler):
+    """Lets those pass whom Jupyter's login and authorizer let pass, and nobody whom another page sent."""
+
+    frame_ancestors = "'self'"  # JupyterLab shows the page in a tab of its own
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Refuse foreign pages; then Jupyter tells who asks, and whether they may read."""
+        if not self._own_origin():
+            raise HTTPError(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
+        done: Any = await super().prepare()
+        await ensure_async(done)
+        if self._finished or not self.current_user:
+            return  # on the way to the login; a handler answers nobody without a user
+        if not await ensure_async(self.authorizer.is_authorized(self, self.current_user, "read", NAME)):
+            raise HTTPError(HTTPStatus.FORBIDDEN, "you may not read queuectl on this server")
+
+    def _own_origin(self) -> bool:
+        """Tell whether the request comes from this server's own pages, or those that its owner has allowed."""
+        if own_page(self.request.headers, self.request.host):
+            return True
+        return bool(self.allow_origin or self.allow_origin_pat) and self.check_origin()
+
+    def set_cors_headers(self) -> None:
+        """Share nothing with other pages, whatever Jupyter's own routes do."""
+
+    def set_default_headers(self) -> None:
+        """Send our headers, not Jupyter's; who may frame Jupyter may frame us in it."""
+        frames = _frame_ancestors(self.settings.get("headers", {}).get("Content-Security-Policy", ""))
+        self.frame_ancestors = frames or type(self).frame_ancestors
+        Answer.set_default_headers(cast("Answer", self))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's own
+        """Answer mistakes as JSON, as our own server does."""
+        Answer.write_error(cast("Answer", self), status_code, **kwargs)
+
+
+def _frame_ancestors(policy: str) -> str | None:
+    """Return who may frame, from a policy that Jupyter's owner has set; None where it says nothing of it.
+
+    >>> _frame_ancestors("default-src 'self'; frame-ancestors 'self' https://class.example")
+    "'self' https://class.example"
+    """
+    for directive in policy.split(";"):
+        name, _, value = directive.strip().partition(" ")
+        if name.lower() == "frame-ancestors":
+            return value.strip()
+    return None
+
+
+def load(serverapp: ServerApp) -> None:
+    """Add our addresses to a server; the queue is opened when somebody first looks."""
+    site = Site(lambda: _open(Path(serverapp.root_dir)))
+    base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
+    pattern = re.escape(base)
+    rules: list[Any] = [(pattern, RedirectHandler, {"url": base + "/", "permanent": False})]
+    serverapp.web_app.add_handlers(".*$", [*rules, *routes(site, JupyterDoor, pattern)])  # type: ignore[no-untyped-call]
+    serverapp.log.info("queuectl: the page is at %s/", base)
+
+
+def _open(root: Path) -> Queue:
+    """Open the queue of whoever works in ``root``, made where there is none, as a first ``%queuectl`` would."""
+    path = find_queue(start=root)
+    if not path.parent.is_dir():
+        make_private_dir(path.parent, parents=True)
+    return Queue(path)
+
+
+_load_jupyter_server_extension = load

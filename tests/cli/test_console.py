@@ -1,0 +1,266 @@
+"""The console as a process: closed and full streams, locales, signals, completion, and that it is light."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb import __version__
+from queuectl_nb.cli import main as console
+from queuectl_nb.model.job import JobSpec
+from tests.engine.harness import until
+from tests.journeys.terminals import CONSOLE, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb.client import Queue
+    from tests.conftest import Ran
+    from tests.journeys.terminals import Desk
+
+
+def shell(desk: Desk, line: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of shell in which ``queuectl`` is the console."""
+    words = " ".join(f"'{word}'" for word in CONSOLE)
+    return subprocess.run(
+        ["sh", "-c", f'queuectl() {{ {words} "$@"; }}\n{line}'],
+        env={**environment(desk.queue), **extra},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def add(queue: Queue, *commands: str) -> None:
+    """Enqueue jobs."""
+    queue.enqueue_specs([JobSpec.of({"command": command}) for command in commands])
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_break_nothing(closed: str, desk: Desk, queue: Queue) -> None:
+    """With any standard stream closed the job is enqueued, and what is printed goes into no file of ours."""
+    done = shell(desk, f"queuectl enqueue --id a --command true {closed}")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert str(queue.job("a").state) == "pending"
+    with queue.store.db.read() as connection:
+        assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+
+
+def test_errors_keep_their_code_without_stderr(desk: Desk) -> None:
+    """Nobody to tell is no reason to succeed."""
+    assert shell(desk, "queuectl bogus 2>&-").returncode == 2
+    assert shell(desk, "queuectl show nobody >&- 2>&-").returncode == 5
+    if os.path.exists("/dev/full"):  # noqa: PTH110
+        assert shell(desk, "queuectl bogus 2>/dev/full").returncode == 2
+        assert shell(desk, "queuectl show nobody 2>/dev/full").returncode == 5
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(desk: Desk, queue: Queue) -> None:
+    """``list | head -1`` ends quietly."""
+    add(queue, *[f"echo {'x' * 100} {number}" for number in range(3000)])
+    done = shell(desk, "queuectl list --format jsonl | head -1")
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr == b""
+
+
+def test_a_job_needs_no_working_directory_but_its_own(desk: Desk, queue: Queue) -> None:
+    """From a folder that was removed a job goes where ``--cwd`` says; without it that is bad input, in one line."""
+    away = 'mkdir gone && cd gone && rmdir "$PWD" && queuectl enqueue --command true'
+    done = shell(desk, f"cd {desk.queue.parent}; {away} --id a --cwd /")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert queue.job("a").cwd == "/"
+    for words in ("", "--cwd here", "--cwd ''"):
+        done = shell(desk, f"cd {desk.queue.parent}; {away} {words}")
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
+        assert b"cwd" in done.stderr if "''" in words else b"working directory is gone" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_full_disk_under_the_answer_is_told(desk: Desk, queue: Queue) -> None:
+    """An answer that cannot be written is exit code 3 and says that the rest was done."""
+    done = shell(desk, "queuectl enqueue --id a --command true > /dev/full")
+    assert done.returncode == 3
+    assert done.stderr.count(b"\n") == 1
+    assert b"No space left" in done.stderr
+    assert queue.job("a").id == "a"
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1:strict"},
+    ],
+)
+def test_no_locale_breaks_an_answer(locale: dict[str, str], desk: Desk, queue: Queue) -> None:
+    """In a C locale and in ASCII every command answers, without a traceback; JSON is the same everywhere."""
+    add(queue, "echo 'é 🐍 日本'")
+    for line in ("list", "status", "show job-1", "log job-1", "stats", "list --format csv", "config list", "bogus é"):
+        done = shell(desk, f"queuectl {line}", **locale)
+        assert done.returncode == (2 if "bogus" in line else 0), done.stderr
+        assert b"Traceback" not in done.stderr
+    done = shell(desk, "queuectl list --json", **locale)
+    assert done.stdout.isascii()
+    assert b"\\u00e9 \\ud83d\\udc0d" in done.stdout
+
+
+def test_a_command_of_the_locale_arrives(desk: Desk, queue: Queue) -> None:
+    """In a C locale too a command's bytes are UTF-8; those that are not are refused."""
+    assert shell(desk, "queuectl enqueue --id a --command 'echo é🐍'", LC_ALL="C").returncode == 0
+    assert queue.job("a").command == "echo é🐍"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert shell(desk, "queuectl enqueue --id c -- echo é🐍", **plain).returncode == 0
+    assert queue.job("c").command == "echo 'é🐍'"
+    for locale in ({"LC_ALL": "C"}, plain):
+        done = shell(desk, r"queuectl enqueue --id b --command \"$(printf 'echo \377')\"", **locale)
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("words", [("log", "job-1", "--follow"), ("wait",)])
+def test_an_interrupt_is_130(words: tuple[str, ...], desk: Desk, queue: Queue) -> None:
+    """Ctrl+C ends what waits with 130 and no traceback, and the job stays as it was."""
+    add(queue, "true")
+    process = subprocess.Popen(
+        [*CONSOLE, *words], env=environment(desk.queue), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        stream = process.stdout if words[0] == "log" else process.stderr
+        assert stream.read(1)  # its frame, or the note that no workers run: it waits now
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert b"Traceback" not in process.stderr.read()
+    assert str(queue.job("job-1").state) == "pending"
+
+
+def test_help_and_version(run: Callable[..., Ran]) -> None:
+    """Help is on stdout and 0, with or without a command; the version is the package's."""
+    assert "Commands:" in run().stdout
+    assert run("--help").stdout == run().stdout
+    assert run("-h").exit_code == 0
+    assert "--priority" in run("enqueue", "--help").stdout
+    assert run("--version").stdout == f"queuectl, version {__version__}\n"
+
+
+def test_the_module_is_the_command(desk: Desk) -> None:
+    """``python -m queuectl_nb`` answers as ``queuectl``."""
+    assert desk.type("--help").startswith("Usage: queuectl ")
+
+
+def test_a_bug_is_one_line(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What we did not foresee is one line too; the traceback comes when it is asked for."""
+
+    def broken(*_: object) -> None:
+        msg = "this is\na bug"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(console, "call", broken)
+    ran = run("status")
+    assert ran.exit_code == 3
+    assert (
+        ran.stderr
+        == "queuectl: internal error: RuntimeError: this is\\na bug (set QUEUECTL_DEBUG=1 for the traceback)\n"
+    )
+    monkeypatch.setenv("QUEUECTL_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        run("status")
+
+
+def test_tables_are_richs_on_a_terminal_only(
+    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colours need a terminal and no NO_COLOR; what a job wrote colours nothing in either."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    add(queue, "echo \x1b[31mred\x1b[0m [bold]not bold[/bold] \u202e")
+    shown = run("list", terminal=True).stdout
+    assert "\x1b[" in shown
+    for text in (shown, run("list").stdout):
+        assert "echo \\x1b[31mred\\x1b[0m [bold]not bold[/bold] \\u202e" in text
+        assert "\x1b[31m" not in text
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in run("list", terminal=True).stdout
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_no_terminal_is_too_narrow_for_a_table(
+    columns: int, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a long id there is still room for state, time and command; nothing of a table is cut off."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    job_id, command = "a-long-name-of-a-job-2026-11-29-run-17", "python train.py --seed 17"
+    queue.enqueue_specs([JobSpec.of({"id": job_id, "command": command})])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", run("list", terminal=True).stdout)
+    assert " pending " in shown
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", shown)
+    letters = sorted(shown)
+    assert all(letters.count(letter) >= (job_id + command).count(letter) for letter in set(job_id + command) - {" "})
+    assert re.search(r"\bpython\b", shown)
+
+
+def test_a_long_command_leaves_room_for_other_jobs(
+    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal a list shows the beginning of a long command; in a pipe, and in ``show``, it is whole."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    add(queue, "echo " + "x" * 50_000, "echo short")
+    shown = run("list", terminal=True).stdout
+    assert shown.count("\n") < 20
+    assert 150 < shown.count("x") < 250
+    assert "..." in shown
+    assert run("list").stdout.count("x") == 50_000
+    assert run("show", "job-1", terminal=True).stdout.count("x") > 50_000
+
+
+def test_a_wait_shows_a_bar_on_a_terminal(
+    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar is on stderr, so that the answer can be piped on."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    add(queue, "true")
+    ran = run("wait", "--timeout", "0.3", terminal=True)
+    assert ran.exit_code == 4
+    assert "1 open" in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_an_enqueue_costs_little_more_than_its_imports(desk: Desk) -> None:
+    """A whole ``queuectl enqueue`` takes less than 1.8 times the CPU of importing click and sqlite3 alone."""
+
+    def cost(*words: str) -> float:
+        """Return the CPU seconds of the cheapest of several runs."""
+        found = []
+        for _ in range(7):
+            process = subprocess.Popen([sys.executable, *words], env=environment(desk.queue), stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0
+            found.append(usage.ru_utime + usage.ru_stime)
+        return min(found)
+
+    cost("-m", "queuectl_nb", "enqueue", "--command", "true")
+    bare = cost("-c", "import click, sqlite3")
+    assert cost("-m", "queuectl_nb", "enqueue", "--command", "true") < 1.8 * bare
+
+
+def test_detached_workers_need_no_terminal(desk: Desk) -> None:
+    """The demo's way: a command that starts workers may end before them, and closes nothing that they need."""
+    done = shell(desk, "queuectl worker start --detach > /dev/null; queuectl enqueue --id a --command true")
+    try:
+        assert done.returncode == 0
+        until(lambda: desk.data("show", "a")["state"] == "completed")
+    finally:
+        desk.type("worker", "stop")

@@ -1,0 +1,142 @@
+"""What is handed over in Python where a job, a wait or an age is asked for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb import BadInput, NotFound, OutOfTime
+from queuectl_nb.client import arguments
+from tests.commands.manual_worker import Hands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb import Queue
+
+
+def test_jobs_are_taken_as_ids_as_themselves_and_together(queue: Queue) -> None:
+    """Every verb takes ids, jobs, batches and lists of them; an empty batch is nothing, and not everything."""
+    first, batch = queue.enqueue("true", id="a"), queue.enqueue_many([{"command": "true"}] * 3)
+    queue.cancel(first, batch[:2], [batch.ids[2]])
+    assert {job.state for job in (first, *batch)} == {"cancelled"}
+    queue.retry(batch)
+    assert {job.state for job in batch} == {"pending"}
+    with pytest.raises(OutOfTime):
+        queue.wait(batch, first, timeout=0)
+    assert queue.wait(first, timeout=0) == {"cancelled": 1}
+    assert queue.wait(batch[:0], timeout=0) == {}
+    queue.delete(batch)
+    assert queue.wait(timeout=0) == {}
+    hands = Hands(queue)
+    for name in ("x", "y"):
+        hands.add(name, max_retries=1)
+        hands.kill(name)
+    assert queue.retry_dead(queue.job("x")) == ["x"]
+    assert queue.purge_dead([queue.job("y")]) == ["y"]
+
+
+def test_thousands_are_waited_for_and_cancelled_with_few_statements(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is looked up as a whole: no statement for each of its jobs."""
+    batch = queue.enqueue_many([{"command": "true"}] * 300)
+    asked: list[str] = []
+    monkeypatch.setattr(type(queue.store.jobs), "get", lambda _, job_id: asked.append(job_id))
+    assert [job.id for job in queue.cancel(batch)] == batch.ids
+    assert queue.wait(batch, timeout=5) == {"cancelled": 300}
+    assert asked == []
+
+
+@pytest.mark.parametrize("verb", ["retry", "retry_dead", "purge_dead", "cancel", "delete", "wait"])
+def test_what_names_no_job_is_refused_in_a_line(queue: Queue, verb: str) -> None:
+    """A number, None or bytes is bad input, an unknown id is not found, and nothing is changed."""
+    queue.enqueue("true", id="a")
+    for wrong in (3, None, b"a", ["a", 3]):
+        with pytest.raises(BadInput, match="named by its id"):
+            getattr(queue, verb)(wrong)
+    with pytest.raises(NotFound, match="no job nope"):
+        getattr(queue, verb)("nope")
+    assert queue.job("a").state == "pending"
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, "soon", [1], True])
+def test_a_wait_takes_seconds_only(queue: Queue, wrong: Any) -> None:
+    """What is no number of seconds is refused at once: a wait for NaN seconds would have no end."""
+    job = queue.enqueue("true")
+    with pytest.raises(BadInput, match="timeout must be"):
+        queue.wait(timeout=wrong)
+    with pytest.raises(BadInput, match="timeout must be"):
+        job.wait(wrong)
+    with pytest.raises(BadInput, match="timeout must be"):
+        queue.stop_workers(timeout=wrong)
+
+
+def test_a_wait_takes_spans_and_deadlines_that_passed(queue: Queue) -> None:
+    """A timedelta is a number of seconds; what is left of a deadline that has passed is nothing."""
+    assert arguments.patience(dt.timedelta(minutes=1)) == 60
+    assert arguments.patience(None) is None
+    for over in (-1, -0.5, dt.timedelta(seconds=-1)):
+        assert arguments.patience(over) == 0
+    job = queue.enqueue("true")
+    with pytest.raises(TimeoutError, match="not at rest"):
+        job.wait(-3)
+
+
+def test_an_age_is_the_consoles_or_a_number(queue: Queue) -> None:
+    """``prune`` takes seconds, a timedelta and ``7d``; what is none of these removes nothing."""
+    queue.enqueue("true", id="a")
+    queue.cancel("a")
+    wrong: list[Any] = [-1, math.nan, "7", "7 days", None, True]
+    for each in wrong:
+        with pytest.raises(BadInput, match="older_than must be"):
+            queue.prune(each)
+    assert [queue.prune(each) for each in (60, "7d", dt.timedelta(days=1))] == [0, 0, 0]
+    assert queue.prune("0") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "ago"),
+    [
+        ("90m", 5400.0),
+        (dt.timedelta(hours=2), 7200.0),
+        (lambda: time.time() - 60, 60.0),
+        (lambda: dt.datetime.now(dt.UTC) - dt.timedelta(seconds=5), 5.0),
+        (lambda: dt.datetime.now(dt.UTC).isoformat(), 0.0),
+    ],
+)
+def test_since_is_a_time_or_an_age(value: Any, ago: float) -> None:
+    """Metrics begin at a time, or so long ago."""
+    made: Callable[[], Any] = value if callable(value) else lambda: value
+    assert time.time() - arguments.since("since", made()) == pytest.approx(ago, abs=5)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, True, -1, "tomorrow", "5 h", b"1h"])
+def test_since_refuses_what_is_neither(queue: Queue, wrong: Any) -> None:
+    """One line, not figures of everything."""
+    with pytest.raises(BadInput, match="since must be"):
+        queue.stats(since=wrong)
+
+
+@pytest.mark.parametrize("odd", [3, None, 1.5, True, b"a", ["a"], {}, object(), math.nan, 10**400])
+def test_what_is_no_word_is_refused_as_an_unknown_word(queue: Queue, odd: Any) -> None:
+    """States, fields, settings, groups, streams and ids that are not even text are told as others are."""
+    job = queue.enqueue("true", id="a")
+    with pytest.raises(NotFound, match="no job"):
+        queue.job(odd)
+    for call in (queue.unset, lambda word: queue.set(word, 3)):
+        with pytest.raises(BadInput, match=r"setting .* is unknown; valid: max_retries"):
+            call(odd)
+    if odd is not None:
+        with pytest.raises(BadInput, match=r"sort field .* is unknown; valid: id"):
+            queue.jobs(sort=odd)
+        with pytest.raises(BadInput, match=r"state .* is unknown; valid: pending"):
+            queue.jobs(state=odd)
+        with pytest.raises(BadInput, match=r"group .* is unknown; valid: command"):
+            queue.stats(by=odd)
+        with pytest.raises(BadInput, match=r"stream .* is unknown; valid: stdout"):
+            job.log(odd)

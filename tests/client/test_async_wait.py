@@ -1,0 +1,166 @@
+"""Jobs that are awaited together share their looks at the queue, and each await ends as its own job does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb import BadEnvironment, NotFound
+from queuectl_nb.client import async_wait
+from tests.commands.manual_worker import Hands
+
+if TYPE_CHECKING:
+    from queuectl_nb import Job, Queue
+
+
+async def turns(count: int = 5) -> None:
+    """Let a few looks pass."""
+    for _ in range(count):
+        await asyncio.sleep(async_wait.PACE)
+
+
+def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are awaited, a commit costs one look, and no commit none; each goes on when its own job rests."""
+    hands, looks = Hands(queue), []
+    batch = queue.enqueue_many([{"command": "true"}] * 200)
+    ask = queue.store.reading.states_of
+
+    def counted(ids: list[str]) -> Any:
+        looks.append(len(ids))
+        return ask(ids)
+
+    monkeypatch.setattr(queue.store.reading, "states_of", counted)
+
+    async def main() -> None:
+        tasks = [asyncio.ensure_future(job) for job in batch]
+        await turns()
+        begun = len(looks)
+        assert begun <= 5
+        await turns()
+        assert len(looks) == begun, "nothing was committed"
+        hands.run(batch.ids[0])
+        assert (await tasks[0]).state == "completed"
+        assert len(looks) <= begun + 2
+        assert not any(task.done() for task in tasks[1:])
+        queue.cancel(batch[1:])
+        assert {job.state for job in await asyncio.gather(*tasks[1:])} == {"cancelled"}
+
+    asyncio.run(main())
+
+
+def test_what_rests_is_not_waited_for(queue: Queue) -> None:
+    """A job at rest is there at once; one that is not there is told at once; one that goes meanwhile is told, too."""
+    hands = Hands(queue)
+    hands.add("a", "b")
+    hands.run("a")
+    a, b = queue.job("a"), queue.job("b")
+
+    async def main() -> None:
+        assert (await a).state == "completed"
+        going = asyncio.ensure_future(b)
+        await turns()
+        queue.delete("b")
+        with pytest.raises(NotFound, match="b was removed"):
+            await going
+        with pytest.raises(NotFound, match="no job b"):
+            await b
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_await_leaves_nothing_behind(queue: Queue) -> None:
+    """One gives up and the other goes on; when nobody waits, nothing looks any more, and a loop can be closed."""
+    job = queue.enqueue("true", id="a")
+    loop = asyncio.new_event_loop()
+
+    async def main() -> asyncio.Task[Any]:
+        patient = asyncio.ensure_future(job)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.ensure_future(job), 0.05)
+        await turns()
+        assert not patient.done()
+        queue.cancel(job)
+        await patient
+        again = queue.enqueue("true")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.ensure_future(again), 0.05)
+        return patient
+
+    assert loop.run_until_complete(main()).result() == job
+    (held,) = async_wait._Awaited._by_loop[loop].values()
+    assert (held._futures, held._timer) == ({}, None)
+    loop.close()
+
+
+def test_an_interrupt_in_a_look_leaves_no_await_behind(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl+C may strike while the queue is looked at; the loop run again, awaits old and new end with their jobs."""
+    job = queue.enqueue("true", id="a")
+    loop = asyncio.new_event_loop()
+    old = loop.create_task(_state(job))
+
+    def struck() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(queue.store.db, "changes", struck)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(old)
+    queue.cancel(job)
+    other = queue.enqueue("true", id="b")
+    queue.cancel(other)
+
+    async def main() -> list[str]:
+        return await asyncio.wait_for(asyncio.gather(old, _state(job), _state(other)), 20)
+
+    assert loop.run_until_complete(main()) == ["cancelled"] * 3
+    loop.close()
+
+
+async def _state(job: Job) -> str:
+    return (await job).state
+
+
+def test_each_loop_has_its_own(queue: Queue) -> None:
+    """Loops in several threads await the same job, each with its own connection."""
+    job = queue.enqueue("true", id="a")
+    found: list[str] = []
+
+    async def wait() -> None:
+        begun.release()
+        found.append((await job).state)
+
+    def loop() -> None:
+        asyncio.run(wait())
+        queue.close()
+
+    begun = threading.Semaphore(0)
+    threads = [threading.Thread(target=loop) for _ in range(3)]
+    for each in threads:
+        each.start()
+        begun.acquire()
+    queue.cancel(job)
+    for each in threads:
+        each.join(20)
+    assert found == ["cancelled"] * 3
+
+
+def test_a_queue_that_goes_is_told_to_all_who_wait(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a look meets ends every await with that error, and none is left waiting for ever."""
+    batch = queue.enqueue_many([{"command": "true"}] * 3)
+
+    async def main() -> None:
+        tasks = [asyncio.ensure_future(job) for job in batch]
+        await turns()
+
+        def gone() -> None:
+            msg = "the file is gone"
+            raise BadEnvironment(msg)
+
+        monkeypatch.setattr(queue.store.db, "changes", gone)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {str(each) for each in ended} == {"the file is gone"}
+
+    asyncio.run(main())

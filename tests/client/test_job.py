@@ -1,0 +1,218 @@
+"""A job in hand: its fields are those of now, and waiting, awaiting, checking and sending it elsewhere work."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import multiprocessing
+import pickle
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from queuectl_nb import BadEnvironment, BadInput, Job, JobFailed, NotFound, Queue
+from queuectl_nb.model.job import JOB_FIELDS
+from tests.journeys.terminals import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queuectl_nb.client.pool import WorkerPool
+    from tests.commands.manual_worker import Hands
+
+
+@pytest.fixture
+def pool(queue: Queue) -> Iterator[WorkerPool]:
+    """Return two workers on the queue."""
+    found = queue.start_workers(2)
+    yield found
+    found.stop(now=True)
+
+
+def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, hands: Hands) -> None:
+    """A job that rested and was retried is waiting again, in every handle, whoever did it."""
+    hands.add("a", max_retries=1)
+    mine, other = queue.job("a"), Queue(queue.path).job("a")
+    assert (mine.state, other.state) == ("pending", "pending")
+    hands.kill("a")
+    assert (mine.state, mine.exit_code, mine.attempts, other.state) == ("dead", 1, 1, "dead")
+    queue.retry_dead("a")
+    assert (mine.state, mine.exit_code, mine.attempts, other.state) == ("pending", None, 0, "pending")
+    hands.run("a", result='{"x": 1}')
+    assert (mine.result, other.result, mine.to_dict()["state"]) == ({"x": 1}, {"x": 1}, "completed")
+    queue.retry("a")
+    assert (mine.result, mine.to_dict()["state"]) == (None, "pending")
+
+
+def test_every_field_is_an_attribute_and_completes(queue: Queue) -> None:
+    """All fields of the contract can be read and are offered by Tab; another name is told in a line."""
+    job = queue.enqueue("true")
+    assert set(JOB_FIELDS) <= set(dir(job))
+    assert [getattr(job, name) for name in JOB_FIELDS]
+    with pytest.raises(AttributeError, match="'nope'"):
+        _ = job.nope
+
+
+def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, hands: Hands) -> None:
+    """One that was at rest still tells its end; one that was not is told to be gone, and its text says so."""
+    hands.add("rested", "waiting")
+    hands.run("rested")
+    rested, waiting = queue.job("rested"), queue.job("waiting")
+    assert (rested.state, waiting.state) == ("completed", "pending")
+    queue.delete("rested", "waiting")
+    assert (rested.state, rested.exit_code) == ("completed", 0)
+    with pytest.raises(NotFound):
+        _ = waiting.state
+    assert repr(rested) == "<Job rested: removed>"
+    queue.path.unlink()
+    assert rested.state == "completed"
+    with pytest.raises(BadEnvironment):
+        _ = waiting.state
+
+
+def test_a_wait_gives_the_job_or_runs_out_of_time(queue: Queue, pool: WorkerPool) -> None:
+    """The job comes back at rest; a timeout is Python's TimeoutError, and the job goes on."""
+    job = queue.enqueue("sleep 0.3")
+    with pytest.raises(TimeoutError, match="they go on"):
+        job.wait(timeout=0.05)
+    assert job.wait(timeout=30) is job
+    assert job.state == "completed"
+    assert queue.wait(job, timeout=5) == {"completed": 1}
+
+
+def test_a_check_tells_the_logs_last_lines(queue: Queue, pool: WorkerPool) -> None:
+    """What failed raises JobFailed with the reason and ten last lines, of stderr if there are any, else of stdout."""
+    loud = queue.enqueue("seq 100; seq 101 130 >&2; exit 3", max_retries=1)
+    quiet = queue.enqueue("echo only here; exit 4", max_retries=1)
+    with pytest.raises(JobFailed) as caught:
+        loud.wait(30, check=True)
+    assert str(caught.value).splitlines() == [f"job {loud.id} is dead: exit code 3", *map(str, range(121, 131))]
+    with pytest.raises(JobFailed, match="exit code 4\nonly here"):
+        quiet.wait(30, check=True)
+    assert loud.wait(30).state == "dead"
+    assert queue.enqueue("true").wait(30, check=True).state == "completed"
+
+
+def test_a_log_is_asked_for_in_valid_words(queue: Queue, hands: Hands) -> None:
+    """An unknown stream, or what is no number of an attempt or of lines, is refused with what is valid."""
+    hands.add("a")
+    hands.run("a")
+    job = queue.job("a")
+    with pytest.raises(BadInput, match="stream 'out' is unknown; valid: stdout, stderr"):
+        job.log("out")
+    for wrong in ({"attempt": 0}, {"attempt": "x"}, {"attempt": 1.0}, {"tail": -1}, {"tail": "x"}):
+        with pytest.raises(BadInput, match="must be"):
+            job.log(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(NotFound, match="no attempt 2; attempts: 1"):
+        job.log(attempt=2)
+    assert job.log("stderr", attempt=1, tail=0) == ""
+
+
+def test_jobs_are_awaited_together(queue: Queue, pool: WorkerPool) -> None:
+    """Many jobs are awaited in one event loop, which goes on meanwhile; a cancelled await touches no job."""
+
+    async def main() -> tuple[list[Job], int]:
+        beats = 0
+
+        async def heart() -> None:
+            nonlocal beats
+            while True:
+                await asyncio.sleep(0.01)
+                beats += 1
+
+        heartbeat = asyncio.ensure_future(heart())
+        slow = queue.enqueue("sleep 0.5")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_await(slow), 0.05)
+        done = await asyncio.gather(*map(_await, [slow, *(queue.enqueue("true") for _ in range(5))]))
+        heartbeat.cancel()
+        return list(done), beats
+
+    done, beats = asyncio.run(main())
+    assert [job.state for job in done] == ["completed"] * 6
+    assert beats > 3
+
+
+async def _await(job: Job) -> Job:
+    return await job
+
+
+def test_one_handle_serves_many_threads(queue: Queue, hands: Hands) -> None:
+    """Each thread reads the job as it is, while others commit."""
+    hands.add("a")
+    job = queue.job("a")
+    wrong: list[object] = []
+
+    def follow() -> None:
+        seen = [job.state]
+        try:
+            while seen[-1] != "completed":
+                seen.append(job.state)
+        except Exception as error:  # noqa: BLE001 - told by the test
+            wrong.append(error)
+        finally:
+            queue.close()
+
+    threads = [threading.Thread(target=follow) for _ in range(6)]
+    for each in threads:
+        each.start()
+    for number in range(20):
+        queue.enqueue("true", id=f"other-{number}")
+    hands.run("a")
+    for each in threads:
+        each.join(20)
+    assert (wrong, [each for each in threads if each.is_alive()]) == ([], [])
+
+
+def _in_a_child(job: Job, ids: multiprocessing.Queue[str]) -> None:
+    ids.put(f"{job.state} {job._queue.enqueue('true', id='of-the-child').id}")
+
+
+def test_a_job_goes_along_through_a_fork(queue: Queue) -> None:
+    """After a fork the child's job and queue work on connections of their own; the parent's go on."""
+    context = multiprocessing.get_context("fork")
+    job = queue.enqueue("true")
+    assert job.state == "pending"
+    answers = context.Queue()
+    child = context.Process(target=_in_a_child, args=(job, answers))
+    child.start()
+    assert answers.get(timeout=60) == "pending of-the-child"
+    child.join(60)
+    assert child.exitcode == 0
+    assert queue.job("of-the-child").state == job.state == "pending"
+
+
+def test_a_job_goes_along_into_another_interpreter(queue: Queue) -> None:
+    """Pickled, job and queue work in a process that has never seen them."""
+    job = queue.enqueue("true")
+    code = "import pickle, sys; job = pickle.load(sys.stdin.buffer); print(job.state, job.cancel().state)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(job),
+        env=environment(queue.path),
+        capture_output=True,
+        check=True,
+    )
+    assert (ran.stdout, job.state) == (b"pending cancelled\n", "cancelled")
+
+
+def test_a_job_is_pickled_copied_compared_and_hashed(queue: Queue) -> None:
+    """A pickle holds the path and the id; what comes back is equal, and a key like the first."""
+    job = queue.enqueue("true")
+    batch = queue.enqueue_many([{"command": "true"}, {"command": "false"}])
+    for twin in (pickle.loads(pickle.dumps(job)), copy.copy(job), copy.deepcopy(job)):  # noqa: S301 - our own
+        assert (twin, hash(twin), twin.state) == (job, hash(job), "pending")
+    assert pickle.loads(pickle.dumps(batch)) == batch  # noqa: S301
+    assert job != batch[0]
+
+
+def test_workers_are_known_by_their_pids_once_they_were_started(queue: Queue) -> None:
+    """The pool in hand, each worker's pid is that of a living process, whether or not it is awake already."""
+    with queue.start_workers(3) as pool:
+        pids = [worker["pid"] for worker in pool.workers]
+        assert len({psutil.Process(pid).pid for pid in pids}) == 3
+        assert list(queue.workers()["pid"]) == pids

@@ -1,0 +1,172 @@
+"""The live list under every table: windows, orders that stand still, searches that hold nobody up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb.client.changes import Watch
+from queuectl_nb.client.job_list import HEAD, JobList, Window
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.store.job_lists import Ordering, Stopped
+from queuectl_nb.store.reader import Filter
+from tests.engine.harness import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from queuectl_nb.client import Queue
+
+
+class Reader:
+    """Somebody who looks at a list."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.found = threading.Event()
+        self.list = JobList(Watch(queue), self.found.set)
+
+    def see(self, first: int = 0, count: int = 5, *, top: bool = True) -> Window:
+        """Return the window, once nothing is being searched for any more."""
+
+        def look() -> Window | None:
+            window = self.list.window(first, count, top=top)
+            return None if window.searching else window
+
+        found: Window = until(look)
+        return found
+
+    def ids(self, **where: Any) -> list[str]:
+        """Return the ids of a window."""
+        return [job.id for job in self.see(**where).jobs]
+
+
+@pytest.fixture
+def reader(queue: Queue) -> Iterator[Reader]:
+    """Return a reader of a queue with the jobs j0 to j9."""
+    for number in range(10):
+        queue.enqueue(f"echo {9 - number}", id=f"j{number}", priority=number % 3)
+    found = Reader(queue)
+    yield found
+    found.list.close()
+
+
+def test_the_beginning_is_live(queue: Queue, reader: Reader) -> None:
+    """At the top the last changed comes first, at each look, and is never searched for."""
+    assert reader.ids() == ["j9", "j8", "j7", "j6", "j5"]
+    queue.cancel("j3")
+    window = reader.list.window(0, 3, top=True)
+    assert ([job.id for job in window.jobs], window.still, window.total) == (["j3", "j9", "j8"], None, 10)
+
+
+def test_further_down_the_order_stands_still(queue: Queue, reader: Reader) -> None:
+    """Who reads further down keeps their rows, whose facts go on; back at the top the list is live again."""
+    assert reader.ids(first=3, top=False) == ["j6", "j5", "j4", "j3", "j2"]
+    queue.cancel("j5")
+    queue.enqueue("true", id="new")
+    window = reader.see(first=3, top=False)
+    assert [(job.id, str(job.state)) for job in window.jobs][:2] == [("j6", "pending"), ("j5", "cancelled")]
+    assert window.still is not None
+    assert reader.ids(count=3) == ["new", "j5", "j9"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (Filter(state="cancelled"), ["j1"]),
+        (Filter(sort="command"), ["j9", "j8", "j7"]),
+        (Filter(sort="priority", reverse=True), ["j8", "j5", "j2"]),
+        (Filter(text="ECHO 2"), ["j7"]),
+        (Filter(text="j4"), ["j4"]),
+        (Filter(text="nothing has this"), []),
+        (Filter(reverse=True), ["j0", "j2", "j3"]),
+    ],
+)
+def test_filters_and_orders(queue: Queue, reader: Reader, wanted: Filter, ids: list[str]) -> None:
+    """Each state, text and field, up and down, gives what `list` gives."""
+    queue.cancel("j1")
+    reader.list.want(wanted)
+    assert reader.ids(count=3) == ids
+    assert reader.see().total == queue.store.reading.count(wanted)
+
+
+def test_every_field_sorts(queue: Queue, reader: Reader) -> None:
+    """Each field of the JSON can be sorted by, up and down, as `list` does."""
+    for field in JOB_FIELDS:
+        for reverse in (False, True):
+            reader.list.want(Filter(sort=field, reverse=reverse))
+            assert reader.ids(count=10) == [job.id for job in queue.records(Filter(sort=field, reverse=reverse))]
+
+
+def test_what_changes_is_found_anew(queue: Queue, reader: Reader) -> None:
+    """A sorted list takes in new jobs, and drops those that were removed."""
+    reader.list.want(Filter(sort="id"))
+    assert reader.ids(count=2) == ["j0", "j1"]
+    queue.enqueue("true", id="a")
+    until(lambda: reader.ids(count=2) == ["a", "j0"])
+    queue.delete("a")
+    until(lambda: reader.ids(count=2) == ["j0", "j1"])
+
+
+def test_an_order_that_took_long_is_not_found_at_once_again(
+    queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as it was for some time, and the list says that it is behind, until it is found anew."""
+    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 1e9)
+    reader.list.want(Filter(sort="id"))
+    assert reader.ids(count=1) == ["j0"]
+    queue.enqueue("true", id="a")
+    assert reader.ids(count=1) == ["j0"]
+    assert reader.list.behind
+    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 0)
+    until(lambda: reader.ids(count=1) == ["a"])
+    assert not reader.list.behind
+
+
+def test_a_window_far_down_is_searched_for(queue: Queue) -> None:
+    """Beyond the head the whole order is found once, in a thread, and any window is then at hand."""
+    queue.enqueue_many([{"command": "true", "id": f"n{number:04}"} for number in range(HEAD + 300)])
+    reader = Reader(queue)
+    assert reader.ids(first=HEAD + 100, count=2, top=False) == ["n0199", "n0198"]
+    window = reader.list.window(HEAD + 298, 50, top=False)
+    assert ([job.id for job in window.jobs], window.searching) == (["n0001", "n0000"], False)
+
+
+def test_a_search_holds_nobody_up(queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an order is found, looks answer at once; another wish ends the search."""
+    ended = threading.Event()
+
+    def slow(self: Ordering, wanted: Filter, stop: Callable[[], bool]) -> Any:
+        while not stop():
+            time.sleep(0.005)
+        ended.set()
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ordering, "order", slow)
+        reader.list.want(Filter(sort="command"))
+        assert reader.list.window(0, 5, top=True).searching
+        assert reader.list.window(0, 5, top=True).searching
+        reader.list.want(Filter())
+        assert reader.ids(count=1) == ["j9"]
+        assert ended.wait(20)
+
+
+def test_a_statement_that_is_not_wanted_any_more_ends(queue: Queue) -> None:
+    """SQLite itself is stopped in the middle of finding an order."""
+    queue.enqueue_many([{"command": f"echo {number}"} for number in range(5000)])
+    with pytest.raises(Stopped):
+        Ordering(queue.store.db).order(Filter(sort="command"), lambda: True)
+    assert len(Ordering(queue.store.db).order(Filter(sort="command"), lambda: False)) == 5000
+
+
+def test_what_a_search_meets_is_told_to_who_looks(queue: Queue, queue_path: Path, reader: Reader) -> None:
+    """A file that is gone while an order is found is the named error of the next look."""
+    reader.list.want(Filter(sort="command"))
+    queue_path.unlink()
+    with pytest.raises(BadEnvironment, match="deleted or replaced"):
+        reader.see()

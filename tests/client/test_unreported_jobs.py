@@ -1,0 +1,78 @@
+"""A wait for all tells of every job that this process set going, however fast it was, and of each once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb import JobFailed, OutOfTime, Queue
+from tests.commands.manual_worker import Hands
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def hands(queue: Queue) -> Hands:
+    """Return hands that do what workers do."""
+    return Hands(queue)
+
+
+def test_jobs_that_were_faster_than_the_wait_are_told_once(queue: Queue, hands: Hands) -> None:
+    """What was enqueued here and rested before the wait counts in it, and not in the next one."""
+    hands.add("a", "b", max_retries=1)
+    hands.run("a")
+    hands.kill("b")
+    with pytest.raises(JobFailed, match="1 job\\(s\\) did not complete: b"):
+        Queue(queue.path).wait(timeout=0, check=True)
+    assert queue.wait(timeout=0, check=True) == {}
+
+
+def test_what_was_there_before_is_not_told(queue: Queue, hands: Hands, tmp_path: Path) -> None:
+    """Only what rested since the first enqueue after the last wait counts; another file's jobs never do."""
+    hands.add("a")
+    hands.run("a")
+    assert queue.wait(timeout=0) == {"completed": 1}
+    hands.add("b")
+    hands.run("b")
+    assert Queue(tmp_path / "other.db").wait(timeout=0) == {}
+    assert queue.wait(timeout=0) == {"completed": 1}
+
+
+def test_what_was_told_by_name_is_not_told_again(queue: Queue, hands: Hands) -> None:
+    """Waited for by name, awaited or cancelled here: told. Run again, its new end is to be told again."""
+    hands.add("a", "b", "c", max_retries=1)
+    for each in ("a", "b"):
+        hands.kill(each)
+    assert queue.job("a").wait(0).state == "dead"
+
+    async def main() -> None:
+        assert (await queue.job("b")).state == "dead"
+
+    asyncio.run(main())
+    queue.cancel("c")
+    hands.add("d", "e")
+    with pytest.raises(OutOfTime):
+        queue.wait("d", timeout=0)
+    hands.run("d")
+    hands.run("e")
+    assert queue.wait(timeout=0, check=True) == {"completed": 2}
+    hands.add("f")
+    queue.retry("a")
+    queue.job("a").cancel()
+    assert queue.retry_dead("b") == ["b"]
+    hands.run("b")
+    hands.run("f")
+    assert queue.wait(timeout=0, check=True) == {"completed": 2}
+
+
+def test_a_wait_that_was_given_up_has_told_nothing(queue: Queue, hands: Hands) -> None:
+    """Out of time: what rested until then is told by the next one."""
+    hands.add("a", "b")
+    hands.run("a")
+    with pytest.raises(OutOfTime):
+        queue.wait(timeout=0)
+    hands.run("b")
+    assert queue.wait(timeout=0) == {"completed": 2}

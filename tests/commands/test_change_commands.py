@@ -1,0 +1,157 @@
+"""Commands that change jobs: retry, cancel, delete, prune, pause, resume, dlq retry and purge, wait, init."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from queuectl_nb.client import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from tests.commands.manual_worker import Hands
+    from tests.conftest import Ran
+
+
+def states(queue: Queue) -> dict[str, str]:
+    """Return the state of every job by its id."""
+    with queue.store.db.read() as connection:
+        return dict(connection.execute("SELECT id, state FROM jobs").fetchall())
+
+
+def test_a_dead_job_is_retried_with_a_fresh_budget(run: Callable[..., Ran], hands: Hands) -> None:
+    """``dlq retry`` says the seed's words, and the job begins at attempt 0 with its history kept."""
+    hands.add("a", max_retries=1)
+    hands.kill("a")
+    assert run("dlq", "retry", "a").stdout == "Job a moved back to queue for retry.\n"
+    job = json.loads(run("show", "a", "--json").stdout)
+    assert (job["state"], job["attempts"], len(job["history"])) == ("pending", 0, 1)
+
+
+def test_all_dead_jobs_are_retried_or_purged(run: Callable[..., Ran], hands: Hands) -> None:
+    """``--all`` takes every dead job and no other; with none it says that the queue is empty."""
+    assert run("dlq", "retry", "--all").stdout == "DLQ is empty.\n"
+    hands.add("a", "b", max_retries=1)
+    hands.kill("a")
+    hands.kill("b")
+    hands.add("c")
+    ran = run("dlq", "retry", "--all", "--json")
+    assert {job["id"] for job in json.loads(ran.stdout)} == {"a", "b"}
+    assert states(hands.queue) == dict.fromkeys("abc", "pending")
+    hands.kill("a")
+    assert run("dlq", "purge", "--all").stdout == "Job a removed from the DLQ.\n"
+    assert set(states(hands.queue)) == {"b", "c"}
+    assert run("dlq", "purge", "--all").stdout == "DLQ is empty.\n"
+
+
+def test_verbs_take_several_jobs(run: Callable[..., Ran], hands: Hands) -> None:
+    """Each job has its line, in the order given; one named twice counts once."""
+    hands.add("a", "b")
+    assert run("cancel", "b", "a", "b").stdout == "Job b cancelled.\nJob a cancelled.\n"
+    assert states(hands.queue) == {"a": "cancelled", "b": "cancelled"}
+    assert run("retry", "a", "b").stdout == (
+        "Job a moved back to queue for retry.\nJob b moved back to queue for retry.\n"
+    )
+    assert run("delete", "a", "b").stdout == "Job a deleted.\nJob b deleted.\n"
+    assert states(hands.queue) == {}
+
+
+def test_old_jobs_are_pruned(run: Callable[..., Ran], hands: Hands) -> None:
+    """Only jobs at rest for long enough are removed, and only those of the state where one is named."""
+    hands.add("a", "b", "c", max_retries=1)
+    hands.run("a")
+    hands.kill("b")
+    assert run("prune", "--older-than", "1h").stdout == "0 job(s) removed.\n"
+    assert run("prune", "--older-than", "0", "--state", "dead").stdout == "1 job(s) removed.\n"
+    assert json.loads(run("prune", "--older-than", "0s", "--json").stdout) == {"removed": 1}
+    assert states(hands.queue) == {"c": "pending"}
+
+
+def test_queues_are_paused_and_resumed(run: Callable[..., Ran], queue: Queue) -> None:
+    """A name pauses one queue, none pauses everything; resuming works alike."""
+    assert run("pause", "gpu").stdout == "Queue gpu paused.\n"
+    assert queue.paused() == ["gpu"]
+    assert run("resume", "gpu").stdout == "Queue gpu resumed.\n"
+    assert run("pause").stdout == "All queues paused.\n"
+    assert json.loads(run("pause", "--json").stdout) == {"paused": ["*"]}
+    assert run("resume").stdout == "All queues resumed.\n"
+    assert queue.paused() == []
+
+
+def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], hands: Hands) -> None:
+    """0 when all completed; 1 and the names when one did not; 4 when the time is over, the jobs going on."""
+    hands.add("a", "b", max_retries=1)
+    hands.run("a")
+    hands.kill("b")
+    ran = run("wait", "a")
+    assert (ran.exit_code, ran.stdout) == (0, "1 job(s) at rest: 1 completed.\n")
+    ran = run("wait", "a", "b", "--json")
+    assert ran.exit_code == 1
+    assert json.loads(ran.stdout) == {"counts": {"completed": 1, "dead": 1, "cancelled": 0}}
+    assert ran.stderr == "queuectl: 1 job(s) did not complete: b\n"
+    hands.add("c")
+    ran = run("wait", "--timeout", "0.1")
+    assert ran.exit_code == 4
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("queuectl: 1 job(s) not at rest after 0.1 seconds; they go on (no workers run on this queue")
+    assert states(hands.queue)["c"] == "pending"
+
+
+def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran], hands: Hands) -> None:
+    """What was dead before a wait for everything is not its business."""
+    hands.add("b", max_retries=1)
+    hands.kill("b")
+    ran = run("wait")
+    assert (ran.exit_code, ran.stdout) == (0, "0 job(s) at rest.\n")
+
+
+def test_init_makes_a_private_queue_here(
+    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``.queuectl/`` is made with mode 0700, found from below, and left alone the second time."""
+    here = tmp_path / "project"
+    below = here / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    ran = run("init")
+    path = here / ".queuectl" / "queue.db"
+    assert ran.stdout == f"Queue made: {path}\n"
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert run("init").stdout == f"Queue is there already: {path}\n"
+    monkeypatch.chdir(below)
+    monkeypatch.delenv("QUEUECTL_DB")
+    assert Queue().path == path
+    run("enqueue", "--id", "a", "--command", "true")
+    assert states(Queue(path)) == {"a": "pending"}
+
+
+def test_init_on_a_full_disk_says_what_it_could_not_write(
+    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no answer that could not be written, and nothing is done: the file is named."""
+
+    def full(path: Path, *_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    ran = run("init")
+    assert ran.exit_code == 3
+    assert ran.stderr == f"queuectl: cannot write {tmp_path / '.queuectl' / '.gitignore'}: No space left on device\n"
+    assert not (tmp_path / ".queuectl" / "queue.db").exists()
+
+
+def test_init_elsewhere_is_refused(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--db`` and ``init`` name two places."""
+    monkeypatch.chdir(tmp_path)
+    assert run("--db", "x.db", "init").exit_code == 2
+    assert not Path("x.db").exists()
+    assert not Path(".queuectl").exists()

@@ -1,0 +1,226 @@
+"""Commands that look: status, list, show, stats, config, worker list, dlq list."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.model.attempt import ATTEMPT_FIELDS
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.settings import SETTINGS
+from queuectl_nb.model.state import State
+from queuectl_nb.store.stats import Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from queuectl_nb.client import Queue
+    from tests.commands.manual_worker import Hands
+    from tests.conftest import Ran
+
+
+def test_status_counts_every_state(run: Callable[..., Ran], hands: Hands) -> None:
+    """The summary has every state; without workers it says how to get some."""
+    hands.add("a", "b")
+    lines = run("status").stdout.splitlines()
+    assert lines[0] == "Job Status Summary:"
+    assert lines[1].split() == ["state", "count"]
+    assert [line.split()[0] for line in lines[2:9]] == [str(state) for state in State]
+    assert lines[2].split() == ["pending", "2"]
+    assert "Workers:" in lines
+
+
+def test_status_as_json(run: Callable[..., Ran], hands: Hands) -> None:
+    """Every state is present, pauses and workers are arrays."""
+    hands.add("a")
+    run("pause", "gpu")
+    status = json.loads(run("status", "--json").stdout)
+    assert list(status) == ["counts", "paused", "workers"]
+    assert status["counts"] == {str(state): int(state == "pending") for state in State}
+    assert status["paused"] == ["gpu"]
+    run("pause")
+    assert json.loads(run("status", "--json").stdout)["paused"] == ["*"]
+    assert "everything" in run("status").stdout
+
+
+def test_list_has_the_seeds_columns(run: Callable[..., Ran], hands: Hands) -> None:
+    """The table is plain text in a pipe, the last changed first, and "Updated At" is the time of the last change."""
+    hands.add("old", "new", command="echo 'Hello World'")
+    hands.run("old")
+    lines = run("list").stdout.splitlines()
+    assert re.split(r"  +", lines[0]) == ["ID", "State", "Attempts", "Command", "Updated At"]
+    assert re.split(r"  +", lines[1])[:4] == ["old", "completed", "1", "echo 'Hello World'"]
+    assert re.split(r"  +", lines[2])[:4] == ["new", "pending", "0", "echo 'Hello World'"]
+    old, new = json.loads(run("list", "--json").stdout)
+    assert old["updated_at"] > new["updated_at"]
+
+
+def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], hands: Hands) -> None:
+    """A table shows 50 jobs and says on stderr how many there are besides; JSON gives all unless limited."""
+    hands.add(*(f"j{number}" for number in range(60)))
+    ran = run("list")
+    assert len(ran.stdout.splitlines()) == 51
+    assert "10 more not shown" in ran.stderr
+    assert len(json.loads(run("list", "--json").stdout)) == 60
+    assert len(json.loads(run("list", "--json", "--limit", "7").stdout)) == 7
+    limited = run("list", "--limit", "60")
+    assert (len(limited.stdout.splitlines()), limited.stderr) == (61, "")
+    assert "58 more" in run("list", "--limit", "2").stderr
+
+
+def test_list_filters_and_sorts(run: Callable[..., Ran], hands: Hands) -> None:
+    """State, queue and tag narrow; a field sorts up, ``--reverse`` down."""
+    hands.add("a", priority=1, queue="gpu", tags=["x"])
+    hands.add("b", priority=3, queue="gpu")
+    hands.add("c", priority=2, tags=["x"])
+
+    def ids(*words: str) -> list[str]:
+        return [job["id"] for job in json.loads(run("list", "--json", *words).stdout)]
+
+    assert ids("--queue", "gpu") == ["b", "a"]
+    assert ids("--tag", "x") == ["c", "a"]
+    assert ids("--tag", "x", "--queue", "gpu") == ["a"]
+    assert ids("--sort", "priority") == ["a", "c", "b"]
+    assert ids("--sort", "priority", "--reverse") == ["b", "c", "a"]
+    assert ids("--reverse") == ["a", "b", "c"]
+    assert ids("--sort", "max-retries", "--limit", "1") == ["a"]
+    assert ids("--state", "dead") == []
+
+
+def test_list_as_lines_and_csv(run: Callable[..., Ran], hands: Hands) -> None:
+    """JSON lines are one job a line; CSV has every field, and no text that a spreadsheet would run."""
+    hands.add("a", command="=1+1", tags=["x", "y"])
+    hands.add("b", command='-rf, "quoted"\nnext')
+    (first, second) = run("list", "--format", "jsonl").stdout.splitlines()
+    assert json.loads(first)["id"] == "b"
+    assert json.loads(second)["command"] == "=1+1"
+    rows = list(csv.DictReader(io.StringIO(run("list", "--format", "csv").stdout)))
+    assert list(rows[0]) == list(JOB_FIELDS)
+    assert rows[0]["command"] == '\'-rf, "quoted"\nnext'
+    assert (rows[1]["command"], rows[1]["tags"], rows[1]["timeout"]) == ("'=1+1", '["x", "y"]', "")
+
+
+def test_an_empty_list_says_so(run: Callable[..., Ran]) -> None:
+    """No jobs is an answer, in every format."""
+    assert run("list").stdout == "No jobs.\n"
+    assert run("list", "--json").stdout == "[]\n"
+    assert run("list", "--format", "jsonl").stdout == ""
+    assert run("list", "--format", "csv").stdout == ",".join(JOB_FIELDS) + "\n"
+
+
+def test_show_has_every_field_and_every_attempt(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+    """People see all fields and all attempts; JSON has the attempts as ``history``, oldest first."""
+    queue.set("backoff_max", 0)
+    hands.add("a", max_retries=3)
+    hands.kill("a")
+    hands.run("a", stdout="done\n", stdout_size=5)
+    job = json.loads(run("show", "a", "--json").stdout)
+    assert list(job) == [*JOB_FIELDS, "history"]
+    assert [list(attempt) for attempt in job["history"]] == [list(ATTEMPT_FIELDS)] * 2
+    assert [attempt["outcome"] for attempt in job["history"]] == ["failed", "succeeded"]
+    assert job["history"][0]["stderr"] == "it broke\n"
+    shown = run("show", "a").stdout
+    for field in JOB_FIELDS[1:]:
+        assert re.search(rf"^{field}\b", shown, re.MULTILINE), field
+    for number in (1, 2):
+        assert f"Attempt {number}:" in shown
+    for field in ATTEMPT_FIELDS[2:]:
+        assert len(re.findall(rf"^{field}\b", shown, re.MULTILINE)) >= 2, field
+
+
+def test_show_leaves_long_output_to_log(run: Callable[..., Ran], hands: Hands) -> None:
+    """A stream longer than a few lines is named with its size and the way to it."""
+    hands.add("a")
+    hands.run("a", stdout="x" * 5000, stdout_size=5000)
+    assert "4.9 KiB; 'queuectl log a --attempt 1 --stdout' shows it" in run("show", "a").stdout
+
+
+def test_stats_in_the_seeds_frame(run: Callable[..., Ran], hands: Hands) -> None:
+    """The seed's lines stand first, ours follow."""
+    hands.add("a", "b", max_retries=1)
+    hands.run("a")
+    hands.kill("b")
+    shown = run("stats").stdout
+    frame = "--- QueueCTL Metrics ---\n\nJob Counts:\n  - completed: 1\n  - dead: 1\n\nExecution Stats:\n"
+    assert shown.startswith(frame + "  - Avg. Job Duration (Completed): 0.50 seconds\n")
+    for title in ("Running (p50 / p95)", "Waiting (p50 / p95)", "Attempts", "Throughput", "CPU", "Peak Memory"):
+        assert f"  - {title}: " in shown
+    assert "Peak Memory: 1.0 MiB" in shown
+
+
+def test_stats_as_data(run: Callable[..., Ran], hands: Hands) -> None:
+    """JSON has the contract's fields; by group there is a row for each, and an age leaves out what is older."""
+    hands.add("a", "b", command="true")
+    hands.run("a")
+    stats = json.loads(run("stats", "--json").stdout)
+    assert list(stats) == list(Stats.__dataclass_fields__)
+    assert stats["attempts"] == 1
+    assert stats["cpu_s"] == 0.375
+    assert list(stats["run_s"]) == ["p50", "p95"]
+    (group,) = json.loads(run("stats", "--by", "command", "--json").stdout)
+    assert (group["command"], group["attempts"]) == ("true", 1)
+    assert "true" in run("stats", "--by", "command").stdout
+    (row,) = csv.DictReader(io.StringIO(run("stats", "--format", "csv").stdout))
+    assert (row["attempts"], row["counts_completed"]) == ("1", "1")
+    for since in ("1h", "2000-01-01", "2000-01-01T00:00:00+02:00"):
+        assert json.loads(run("stats", "--since", since, "--json").stdout)["attempts"] == 1
+    assert json.loads(run("stats", "--since", "2999-01-01", "--json").stdout)["attempts"] == 0
+
+
+def test_config_is_shown_and_changed(run: Callable[..., Ran]) -> None:
+    """The table has key, value, default and meaning; ``get`` gives the bare value; keys may have hyphens."""
+    lines = run("config", "list").stdout.splitlines()
+    assert lines[0].split() == ["key", "value", "default", "meaning"]
+    assert [line.split()[0] for line in lines[1:]] == list(SETTINGS)
+    assert run("config", "get", "max-retries").stdout == "3\n"
+    assert run("config", "set", "backoff-base", "5").stdout == "Config updated: backoff_base = 5\n"
+    assert run("config", "get", "backoff_base").stdout == "5\n"
+    assert json.loads(run("config", "list", "--json").stdout)["backoff_base"] == 5
+    assert run("config", "unset", "backoff_base").stdout == "Config updated: backoff_base = 2\n"
+    assert run("config", "set", "keep_env", "").stdout == "Config updated: keep_env = \n"
+    assert run("config", "set", "timeout", "0.5").stdout == "Config updated: timeout = 0.5\n"
+
+
+def test_the_dead_letter_queue_is_listed(run: Callable[..., Ran], hands: Hands) -> None:
+    """The table has the seed's columns; an empty queue says so, as data too."""
+    assert run("dlq", "list").stdout == "DLQ is empty.\n"
+    assert run("dlq", "list", "--json").stdout == "[]\n"
+    hands.add("a", max_retries=1)
+    hands.kill("a")
+    lines = run("dlq", "list").stdout.splitlines()
+    assert lines[0].split() == ["id", "command", "state", "attempts", "updated_at"]
+    assert lines[1].split()[:4] == ["a", "true", "dead", "1"]
+    (job,) = json.loads(run("dlq", "list", "--json").stdout)
+    assert (job["id"], job["error"]) == ("a", "exit code 1")
+
+
+def test_no_workers_is_an_answer(run: Callable[..., Ran]) -> None:
+    """Without workers ``worker list`` says how to get some, and as data is empty; ``worker stop`` has nothing to do."""
+    assert "queuectl worker start" in run("worker", "list").stdout
+    assert run("worker", "list", "--json").stdout == "[]\n"
+    ran = run("worker", "stop")
+    assert (ran.exit_code, ran.stdout) == (0, "0 worker(s) stopped.\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["--db", "{}", "list"], ["list", "--db", "{}"], ["--db", "/nowhere/x", "list", "--db", "{}"]]
+)
+def test_db_may_stand_before_and_after_the_verb(words: list[str], run: Callable[..., Ran], hands: Hands) -> None:
+    """``--db`` names the queue at either place; the one after the verb wins."""
+    hands.add("a")
+    ran = run(*[word.format(hands.queue.path) for word in words], "--json")
+    assert [job["id"] for job in json.loads(ran.stdout)] == ["a"]
+
+
+@pytest.mark.parametrize("noun", ["worker", "dlq", "config"])
+def test_db_may_stand_between_noun_and_verb(noun: str, run: Callable[..., Ran], tmp_path: Path) -> None:
+    """``queuectl worker --db PATH list`` reads that queue, too."""
+    other = tmp_path / "other.db"
+    assert run(noun, "--db", str(other), "list").exit_code == 0
+    assert other.exists()

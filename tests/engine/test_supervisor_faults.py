@@ -1,0 +1,132 @@
+"""What must not end a pool, a worker or whoever listens to them: troubles that pass, and mistakes of others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from queuectl_nb.engine import notifier
+from queuectl_nb.engine.duty import PACE
+from queuectl_nb.engine.pool_handle import Pool
+from queuectl_nb.engine.worker_process import Member
+from queuectl_nb.model.state import State
+from tests.engine.harness import alive, started, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from queuectl_nb.engine.events import Events
+    from tests.engine.harness import Bench
+
+
+def test_a_spoilt_setting_keeps_no_lost_job_from_its_rescue(bench: Bench, tmp_path: Path) -> None:
+    """While a setting is spoilt a pool still rescues what another pool, killed with its worker, has held."""
+    pids = tmp_path / "pids"
+    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    lost = bench.start()
+    started(pids)
+    until(lambda: job.history[0].pid)
+    bench.start(queues=["other"])
+    bench.add("true", queue="other").wait(timeout=20)
+    with bench.queue.store.db.write() as connection:
+        connection.execute("INSERT INTO settings VALUES ('timeout', 'banana')")
+    until(lambda: bench.told("warning", worker="worker-2"))
+    for pid in (lost.pid, bench.pid_of("worker-1")):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: bench.told("rescued", job=job.id))
+    assert job.refresh().state is State.FAILED
+    assert bench.told("warning", worker="pool") == []
+
+
+def test_a_worker_that_cannot_be_started_just_now_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room for one more process, a replacement is tried again, ever later; the pool lives on."""
+    told: list[dict[str, Any]] = []
+    events = cast("Events", SimpleNamespace(tell=lambda event, **facts: told.append({"event": event, **facts})))
+
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    member = Member("worker-1", 0)
+    for _ in range(3):
+        assert member.start({}, events) is None
+        assert member.process is None
+    assert [each["event"] for each in told] == ["worker_died"] * 3
+    assert told[0]["why"] == "not started: Resource temporarily unavailable"
+    assert told[0]["restart_in"] < told[1]["restart_in"] < told[2]["restart_in"]
+
+
+def test_a_mistake_in_on_event_makes_nobody_deaf(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever listens and fails is told so, and hears the next event; the pool starts and ends as ever."""
+    heard: list[str] = []
+
+    def fail(event: dict[str, Any]) -> None:
+        heard.append(event["event"])
+        raise ZeroDivisionError
+
+    with bench.queue.start_workers(1, on_event=fail):
+        bench.add("true").wait(timeout=20)
+    until(lambda: "worker_stopped" in heard)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_what_is_no_event_is_passed_over(tmp_path: Path) -> None:
+    """A line that another program in a worker's process has printed is neither an event nor an error."""
+    pool = Pool(tmp_path / "queue.db", count=1)
+    read, write = os.pipe()
+    os.write(write, b'42\n"text"\n[]\n{}\nhello\n{"event":"warning","text":"heard"}\n')
+    os.close(write)
+    pool._read(read)
+    assert list(pool.troubles) == ["pool: heard"]
+
+
+def test_a_bell_whose_listener_leaves_at_that_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ringing does not fail where the last listener goes between look and ring."""
+    bell = tmp_path / "bell"
+    listener = notifier.listen(bell)
+    look = os.fstat
+    with monkeypatch.context() as at_that_moment:
+        at_that_moment.setattr(os, "fstat", lambda handle: (look(handle), os.close(listener))[0])
+        notifier.ring(bell)
+
+
+def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: Bench, tmp_path: Path) -> None:
+    """When the file is spoilt and the pool is killed, a worker ends what it runs before it goes, TERM or not."""
+    first = tmp_path / "pid"
+    job = bench.add(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.1; done")
+    pool = bench.start()
+    shell = started(first)
+    until(lambda: job.history[0].pid)  # it writes no more: one that stands still within a write keeps all others out
+    worker = bench.pid_of()
+    os.kill(worker, signal.SIGSTOP)
+    stopped = time.monotonic()
+    with bench.queue.store.db.write() as connection:
+        connection.execute("DROP TABLE settings")
+    os.kill(pool.pid, signal.SIGKILL)
+    until(lambda: time.monotonic() - stopped > PACE)  # then it looks before it does anything else
+    os.kill(worker, signal.SIGCONT)
+    until(lambda: not alive(worker))
+    assert not alive(shell)
+
+
+def test_an_orphan_does_not_wait_for_a_busy_file(bench: Bench, tmp_path: Path) -> None:
+    """A worker whose pool is gone leaves although it cannot record: its journal tells the next pool what became."""
+    pids = tmp_path / "pids"
+    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    pool = bench.start()
+    shell = started(pids)
+    worker = bench.pid_of()
+    until(lambda: job.history[0].pid)
+    with bench.queue.store.db.write():
+        os.kill(pool.pid, signal.SIGKILL)
+        until(lambda: not alive(worker))
+        assert not alive(shell)
+    bench.start()
+    job.wait(timeout=20)
+    assert (job.state, bench.outcomes(job)) == (State.COMPLETED, ["returned", "succeeded"])

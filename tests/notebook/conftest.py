@@ -1,0 +1,83 @@
+"""An IPython shell in this process, with the extension loaded on a fresh queue; a kernel; a dashboard and its page."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from queuectl_nb.notebook.dashboard import viewers
+from queuectl_nb.notebook.dashboard.dashboard import Dashboard
+from tests.engine.harness import until
+from tests.notebook.kernels import Kernel
+from tests.notebook.pages import PATIENT, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from queuectl_nb.client import Queue
+
+
+@pytest.fixture
+def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a shell whose lines are about the fresh queue."""
+    monkeypatch.setenv("QUEUECTL_DB", str(queue_path))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # which a shell puts its own in the place of
+    InteractiveShell.clear_instance()
+    found = InteractiveShell.instance()
+    found.history_manager.enabled = False
+    found.Completer.use_jedi = False
+    found.run_line_magic("load_ext", "queuectl_nb")
+    yield found
+    found.run_line_magic("unload_ext", "queuectl_nb")
+    atexit.unregister(found.atexit_operations)  # its history's folder is gone by then
+    InteractiveShell.clear_instance()
+    # what it does at the end of the process it does now, while its folder is there
+    atexit.unregister(found.atexit_operations)
+    found.atexit_operations()
+
+
+@pytest.fixture
+def kernel(queue_path: Path) -> Iterator[Kernel]:
+    """Return a kernel on the fresh queue."""
+    found = Kernel(queue_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def cell(shell: Any) -> Any:
+    """Return a function that runs a cell and gives its value, or raises what it raised."""
+
+    def run(source: str) -> Any:
+        ran = shell.run_cell(source)
+        ran.raise_error()
+        return ran.result
+
+    return run
+
+
+@pytest.fixture
+def dashboard(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    """Return a dashboard of a queue with three jobs; its pages need not say again and again that they are there."""
+    monkeypatch.setattr(viewers, "SILENCE", PATIENT)
+    for each in "abc":
+        queue.enqueue(f"echo {each}", id=each, queue="gpu" if each == "c" else None)
+    found = Dashboard(queue)
+    found.audience._cell_began = None  # no cell runs
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """Return a page that was just loaded, and has its rows."""
+    found = Page(dashboard, monkeypatch)
+    found.open()
+    until(lambda: found.shown() == ["c", "b", "a"])
+    return found

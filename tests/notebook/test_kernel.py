@@ -1,0 +1,136 @@
+"""P6 on a real kernel: interrupts touch no job; however the kernel ends, its pool ends and gives the jobs back.
+
+``pytest tests/notebook/test_kernel.py --p6-rounds 20 -rP`` does each of the seven ways twenty times and prints
+the seconds that each took.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.harness import alive, processes_of, until
+from tests.notebook.kernels import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuectl_nb.client import Job, Queue
+
+ENDS = 5.0
+
+
+def running_job(kernel: Kernel, queue: Queue) -> Job:
+    """Return a job that the kernel's pool runs."""
+    assert (
+        kernel.run("pool = %queuectl worker start\njob = %queuectl enqueue --id a --command 'sleep 60'")["status"]
+        == "ok"
+    )
+    job = queue.job("a")
+    until(lambda: job.state == "processing" and processes_of(queue.path))
+    return job
+
+
+def interrupt(kernel: Kernel, *, twice: bool) -> None:
+    """Interrupt a cell that waits, in the midst of it; ``twice`` presses again before the first has been heard.
+
+    The second may strike ipykernel between the cell and its answer, which is lost then: only one is asked for it.
+    """
+    request = kernel.begin("print('here')\n%queuectl wait", lambda sent: sent["msg_type"] == "stream")
+    kernel.manager.interrupt_kernel()
+    if twice:
+        kernel.manager.interrupt_kernel()
+    else:
+        reply = kernel.reply(request)
+        assert (reply["ename"], len(reply["traceback"])) == ("KeyboardInterrupt", 1)
+    until(lambda: kernel.run("1 + 1")["status"] == "ok")
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["interrupt", "interrupt twice"])
+def test_interrupts_never_touch_a_job(kernel: Kernel, queue: Queue, *, twice: bool, p6_round: int) -> None:
+    """Interrupting a wait, once or twice, ends the cell; the job and its worker go on, and the kernel answers."""
+    job = running_job(kernel, queue)
+    (worker,) = queue.worker_list()
+    interrupt(kernel, twice=twice)
+    assert (job.state, job.attempts) == ("processing", 1)
+    assert queue.worker_list() == [worker]
+
+
+WAYS: dict[str, Callable[[Kernel], object]] = {
+    "shutdown": lambda kernel: kernel.manager.shutdown_kernel(),
+    "restart": lambda kernel: kernel.manager.restart_kernel(),
+    "forced restart": lambda kernel: kernel.manager.restart_kernel(now=True),
+    "kill -9": lambda kernel: os.kill(kernel.manager.provisioner.pid, signal.SIGKILL),
+    "os._exit": lambda kernel: kernel.client.execute("import os; os._exit(1)"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, p6_round: int) -> None:
+    """Within five seconds nothing runs any more, and the job is given back without cost."""
+    job = running_job(kernel, queue)
+    worker = queue.worker_list()[0]["pid"]
+    died = kernel.manager.provisioner.pid
+    WAYS[way](kernel)
+    until(lambda: not alive(died))
+    began = time.monotonic()
+    until(lambda: not alive(worker) and not processes_of(queue.path), ENDS)
+    gone = time.monotonic() - began
+    until(lambda: job.state == "pending", ENDS)
+    assert job.attempts == 0
+    until(lambda: queue.worker_list() == [], ENDS)
+    print(f"{way}, round {p6_round}: all gone after {gone:.2f} s")  # noqa: T201 - the figure that a soak is for
+
+
+def test_a_detached_pool_is_found_again(kernel: Kernel, queue: Queue) -> None:
+    """--detach outlives the kernel's kill; a new kernel lists it and stops it."""
+    kernel.run("%queuectl worker start --detach")
+    os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
+    until(lambda: not alive(kernel.manager.provisioner.pid))
+    second = Kernel(queue.path)
+    try:
+        assert second.run("assert len(get_ipython().run_line_magic('queuectl', 'worker list')) == 1")["status"] == "ok"
+        assert queue.enqueue("true").wait(20).state == "completed"
+    finally:
+        queue.stop_workers(now=True)
+        second.close()
+
+
+def test_mistakes_and_tab_over_the_wire(kernel: Kernel) -> None:
+    """A mistake is an error reply of one line; complete_request gets the magic's offers."""
+    reply = kernel.run("%queuectl show nope")
+    assert (reply["status"], reply["ename"], len(reply["traceback"])) == ("error", "NotFound", 1)
+    assert "dead" in tab(kernel, "%queuectl list --state de")
+
+
+def tab(kernel: Kernel, line: str) -> list[str]:
+    """Return what the kernel answers to Tab at the end of a line."""
+    found: list[str] = kernel.reply(kernel.client.complete(line, len(line)))["matches"]
+    return found
+
+
+def test_tab_over_the_wire_offers_what_the_queue_has(kernel: Kernel, queue: Queue) -> None:
+    """Ids, worker names and settings reach JupyterLab's Tab, whatever else the kernel would offer."""
+    running_job(kernel, queue)
+    (worker,) = queue.worker_list()
+    assert tab(kernel, "%queuectl worker stop ") == [worker["name"]]
+    assert tab(kernel, "%queuectl cancel ") == ["a"]
+    assert "max_retries" in tab(kernel, "x = %queuectl config get max")
+    assert tab(kernel, "%%queuectl enqueue --pri") == ["--priority"]
+
+
+def test_a_worker_killed_by_hand_is_replaced_and_shown(kernel: Kernel, queue: Queue) -> None:
+    """The pool's card tells of the death and lists the replacement; the job runs again at the cost of an attempt."""
+    job = running_job(kernel, queue)
+    first = queue.worker_list()[0]["pid"]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: [each["pid"] for each in queue.worker_list() if each["state"] == "busy"] not in ([], [first]))
+    assert kernel.run("html, (trouble,) = pool._repr_html_(), pool.troubles")["status"] == "ok"
+    second = queue.worker_list()[0]["pid"]
+    shown = kernel.run(f"assert 'is replaced' in trouble and trouble in html and '>{second}<' in html, (trouble, html)")
+    assert shown["status"] == "ok", shown
+    until(lambda: job.attempts == 2)

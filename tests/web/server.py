@@ -1,0 +1,112 @@
+"""Our own server in a thread, and a client that sends what it is told, Host and all."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tornado.httpserver import HTTPServer
+
+from queuectl_nb.client import Queue
+from queuectl_nb.web.auth import Door
+from queuectl_nb.web.queue_reader import Site
+from queuectl_nb.web.server import application, bound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["TOKEN", "Got", "WebServer"]
+
+TOKEN = "t" * 43
+
+
+@dataclass
+class Got:
+    """What the server answered."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as a value."""
+        assert self.headers["Content-Type"] == "application/json; charset=utf-8"
+        return json.loads(self.body)
+
+
+@dataclass
+class WebServer:
+    """A server on a free port of loopback."""
+
+    path: Path
+    port: int = 0
+    site: Site | None = None
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def restart(self) -> None:
+        """End it and start another in its place."""
+        self.close()
+        self.start()
+
+    def start(self) -> None:
+        """Start it; once more on the same port."""
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(30)
+
+    async def _serve(self) -> None:
+        sockets = bound(self.port)
+        self.port = sockets[0].getsockname()[1]
+        self.door = Door(TOKEN, "127.0.0.1", self.port)
+        self.site = Site(lambda: Queue(self.path))
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = HTTPServer(application(self.site, self.door))
+        server.add_sockets(sockets)
+        self._ready.set()
+        await self._stop.wait()
+        server.stop()
+        self.site.close()
+        await asyncio.wait_for(server.close_all_connections(), 5)
+
+    def on_loop(self, action: Callable[[], Any]) -> Any:
+        """Carry out a function on the server's event loop and return what it returns."""
+
+        async def run() -> Any:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+
+    def close(self) -> None:
+        """End it."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a connection that the caller uses as it likes."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Got:
+        """Send one request; names of headers have ``_`` for ``-``. With ``login`` the token goes along."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if login:
+            sent.setdefault("Authorization", f"Bearer {TOKEN}")
+        connection = self.connect()
+        try:
+            connection.putrequest(method, target, skip_host="Host" in sent)
+            for name, value in sent.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return Got(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()

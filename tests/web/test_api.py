@@ -1,0 +1,219 @@
+"""The API answers what the console answers, page by page, and nothing that its client has or waits for no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from queuectl_nb.model.state import State
+from queuectl_nb.web.query_params import cursor, cursor_text
+from queuectl_nb.web.queue_reader import SEARCHERS
+from tests.engine.harness import until
+from tests.web.server import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from queuectl_nb.client import Queue
+    from tests.conftest import Ran
+    from tests.engine.harness import Bench
+    from tests.web.server import WebServer
+
+
+@pytest.fixture
+def ended(bench: Bench) -> Bench:
+    """Return a bench on which jobs of several states and outcomes have ended, its workers gone."""
+    bench.queue.set("backoff_base", "1000")
+    bench.add("echo out; echo err >&2", id="good", tags=["x"])
+    bench.add("echo '{\"score\": 1}' > $QUEUECTL_RESULT", id="result")
+    bench.add("exit 3", id="bad", max_retries=1)
+    bench.add("exit 4", id="later", max_retries=2)
+    bench.add("true", id="waits", after=["later"])
+    bench.add("true", id="far", delay=1000, queue="slow")
+    pool = bench.start()
+    until(lambda: bench.queue.counts()[State.COMPLETED] == 2 and bench.queue.counts()[State.FAILED] == 1)
+    pool.stop()
+    return bench
+
+
+def test_bodies_are_those_of_the_console(server: WebServer, ended: Bench, run: Callable[..., Ran]) -> None:
+    """Every route gives, value for value, what the console's ``--json`` gives."""
+
+    def console(*words: str) -> Any:
+        return json.loads(run(*words, "--json").stdout)
+
+    assert server.ask("/api/status").json == console("status")
+    assert server.ask("/api/workers").json == console("worker", "list") == []
+    assert server.ask("/api/stats").json == console("stats")
+    assert server.ask("/api/jobs").json == {"jobs": console("list"), "next": None}
+    for state in State:
+        assert server.ask(f"/api/jobs?state={state}").json["jobs"] == console("list", "--state", state)
+    assert server.ask("/api/jobs?queue=slow").json["jobs"] == console("list", "--queue", "slow")
+    for job_id in ("good", "result", "bad", "later", "waits", "far"):
+        assert server.ask(f"/api/jobs/{job_id}").json == console("show", job_id)
+
+
+def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, ended: Bench) -> None:
+    """``output=no`` spares what the attempts wrote, and changes nothing else."""
+    whole = server.ask("/api/jobs/good").json
+    assert whole["history"][0]["stdout"] == "out\n"
+    spared = server.ask("/api/jobs/good?output=no").json
+    for attempt in whole["history"]:
+        attempt["stdout"] = attempt["stderr"] = None
+    assert spared == whole
+
+
+def test_a_running_worker_is_shown(server: WebServer, bench: Bench) -> None:
+    """A worker and the job that it holds are in status and workers."""
+    bench.add("sleep 60", id="long")
+    bench.start()
+    (worker,) = until(lambda: [w for w in server.ask("/api/workers").json if w["job_id"] == "long"])
+    assert worker["state"] == "busy"
+    assert server.ask("/api/status").json["workers"][0]["name"] == worker["name"]
+
+
+def test_pages_follow_one_another(server: WebServer, queue: Queue) -> None:
+    """The pages together are the list, each job once, in order, whatever their size; the last has no next."""
+    queue.enqueue_many([{"command": "true"} for _ in range(7)])
+    for number in range(5):
+        queue.enqueue("true", id=f"x{number}")
+    queue.cancel("job-3", "x1")
+    every = [job["id"] for job in server.ask("/api/jobs").json["jobs"]]
+    assert len(every) == 12
+    assert set(every[:2]) == {"x1", "job-3"}
+    for size in (1, 3, 5, 12, 13):
+        found: list[str] = []
+        target = f"/api/jobs?limit={size}"
+        while True:
+            page = server.ask(target).json
+            assert 1 <= len(page["jobs"]) <= size
+            found += [job["id"] for job in page["jobs"]]
+            if page["next"] is None:
+                break
+            target = f"/api/jobs?limit={size}&after={page['next']}"
+        assert found == every
+
+
+def test_filters_combine_and_empty_ones_are_not_given(server: WebServer, queue: Queue) -> None:
+    """State, queue and text narrow the list together; ``state=&q=`` are as if they were not there."""
+    queue.enqueue("echo Größe 100%_'\"", id="a", queue="gpu")
+    queue.enqueue("echo other", id="b", queue="gpu")
+    queue.enqueue("echo Größe", id="c")
+    queue.cancel("b")
+
+    def ids(query: str) -> list[str]:
+        return [job["id"] for job in server.ask(f"/api/jobs?{query}").json["jobs"]]
+
+    assert ids("state=&queue=&q=&limit=&after=") == ids("") == ["b", "c", "a"]
+    assert ids(f"q={quote('größe')}".replace("%C3%B6", "%C3%B6")) == ["c", "a"]
+    assert ids(f"q={quote(chr(37) + '_' + chr(39))}") == ["a"]
+    assert ids("q=ECHO&queue=gpu&state=pending") == ["a"]
+    assert ids("q=nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/api/status", "/api/jobs", "/api/jobs/a", "/api/jobs/a/log", "/api/stats", "/api/workers", "/api/overview",
+     "/api/events", "/api/openapi.json", "/metrics", "/static/page.js", "/static/shared/table.js"],
+)  # fmt: skip
+def test_head_is_get_without_the_body(server: WebServer, queue: Queue, target: str) -> None:
+    """HEAD gives a route's headers and no body."""
+    queue.enqueue("true", id="a")
+    head = server.ask(target, method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    if target != "/api/events":
+        assert head.headers["Content-Type"] == server.ask(target).headers["Content-Type"]
+
+
+@pytest.mark.parametrize(
+    "target", ["/api/status", "/api/jobs", "/api/jobs/a", "/api/stats", "/api/workers", "/static/shared/table.js"]
+)
+def test_what_a_client_has_is_not_sent_again(server: WebServer, queue: Queue, target: str) -> None:
+    """With its tag in ``If-None-Match`` an unchanged answer is 304 without a body; a changed one comes whole."""
+    queue.enqueue("true", id="a")
+    first = server.ask(target)
+    again = server.ask(target, If_None_Match=first.headers["Etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["Etag"] == first.headers["Etag"]
+    if "static" in target or "workers" in target:
+        return
+    queue.cancel("a")
+
+    def anew() -> Any:
+        got = server.ask(target, If_None_Match=first.headers["Etag"])
+        return got if got.status == 200 else None
+
+    assert until(anew).body != first.body  # statistics rest for a moment
+
+
+def test_a_search_that_nobody_waits_for_is_not_made(
+    server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind searches that take long, one whose client has gone is dropped; nobody after it waits for it."""
+    queue.enqueue("true", id="a")
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def long(_: object) -> None:
+        begun.release()
+        release.wait(30)
+
+    site = server.site
+    assert site is not None
+    looks = [server.on_loop(lambda: asyncio.ensure_future(site.ask(long, slow=True))) for _ in range(SEARCHERS)]
+    for _ in looks:
+        assert begun.acquire(timeout=30)
+    submitted: list[Future[Any]] = []
+    submit = site._searchers.submit
+
+    def recorded(*args: Any) -> Future[Any]:
+        submitted.append(submit(*args))
+        return submitted[-1]
+
+    monkeypatch.setattr(site._searchers, "submit", recorded)
+    connection = server.connect()
+    connection.request("GET", "/api/jobs?q=a", headers={"Authorization": f"Bearer {TOKEN}"})
+    (work,) = until(lambda: submitted)
+    connection.close()
+    until(work.cancelled)
+    release.set()
+    assert server.ask("/api/jobs?q=a").json["jobs"][0]["id"] == "a"
+
+
+def test_another_queue_has_other_tags(server: WebServer, queue: Queue) -> None:
+    """A browser's copy of one queue is never taken for another that stands at the same revision."""
+    from queuectl_nb.web.queue_reader import etag
+
+    watch = server.site.watch()  # type: ignore[union-attr]
+    other = type(watch)(type(queue)(queue.path.with_name("other.db")))
+    assert etag(watch, (5, 0)) != etag(other, (5, 0))
+
+
+def test_a_deleted_file_is_told_and_a_new_one_found(server: WebServer, queue: Queue) -> None:
+    """A queue that was deleted is 503 with the reason, and not made anew by looking; a new one is shown."""
+    import shutil
+
+    queue.enqueue("true", id="a")
+    assert server.ask("/api/jobs/a").status == 200
+    queue.close()
+    for path in queue.path.parent.glob("queue.db*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    got = server.ask("/api/status")
+    assert got.status == 503
+    assert "deleted" in got.json["error"]
+    assert not queue.path.exists()
+    type(queue)(queue.path).enqueue("true", id="b")
+    assert server.ask("/api/jobs/b").status == 200
+
+
+@pytest.mark.parametrize("place", [(0, 0), (7, 12), (2**63 - 1, 2**63 - 1)])
+def test_a_cursor_is_read_as_it_was_written(place: tuple[int, int]) -> None:
+    """Any place survives the way through a URL; its text needs no quoting."""
+    text = cursor_text(place)
+    assert quote(text) == text
+    assert cursor(text) == place

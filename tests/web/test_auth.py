@@ -1,0 +1,238 @@
+"""Nobody passes without the token, whom another page sends does not pass at all, and browsers are told to be strict."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.web.auth import Door, host_name, own_origin
+from queuectl_nb.web.routes import ADDRESSES
+from queuectl_nb.web.token import kept_token
+from tests.web.server import TOKEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from queuectl_nb.client import Queue
+    from tests.web.server import WebServer
+
+EXAMPLES = {
+    "(?P<job_id>[^/]+)": "a",
+    "shared/(?P<path>.+)": "shared/table.js",
+    "(?P<path>.+)": "page.js",
+    ".*": "nothing",
+}
+
+
+def targets() -> list[str]:
+    """Return an address for every route that there is."""
+    found = []
+    for pattern, _, _ in ADDRESSES:
+        target = pattern
+        for part, example in EXAMPLES.items():
+            target = target.replace(part, example)
+        assert not re.search(r"[()*+?\\]", target)
+        found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("target", targets())
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_every_route_wants_the_token(server: WebServer, queue: Queue, target: str, method: str) -> None:
+    """Without a token, with a wrong one, in any place where one can be, the answer is 403 and tells nothing."""
+    queue.enqueue("echo secret", id="a")
+    wrong = [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+        {"Cookie": f"queuectl-{server.port}={TOKEN}"},
+        {"Cookie": f"queuectl-{server.port}="},
+        {"Cookie": f"queuectl={server.door.cookie_value}"},
+    ]
+    for headers in wrong:
+        got = server.ask(target, method=method, login=False, **headers)
+        assert got.status == 403, headers
+        assert b"secret" not in got.body
+        assert "Set-Cookie" not in got.headers
+    for query in ("token=wrong", "token=", f"token={TOKEN[:-1]}", f"Token={TOKEN}", "token=%FF"):
+        got = server.ask(f"{target}?{query}", method=method, login=False)
+        assert got.status in (400, 403), query
+        assert "Set-Cookie" not in got.headers
+
+
+def test_the_token_becomes_a_cookie(server: WebServer) -> None:
+    """The page's address with the token sets a strict cookie and leads to itself without it; the cookie logs in."""
+    got = server.ask(f"/?token={TOKEN}&x=1", login=False)
+    assert got.status == 302
+    assert got.headers["Location"] == "./?x=1"
+    assert TOKEN not in str(got.headers)
+    cookie, *attributes = got.headers["Set-Cookie"].split("; ")
+    # no Path: that of the page, also behind a prefix
+    assert sorted(attributes) == ["HttpOnly", "Max-Age=2592000", "SameSite=Strict"]
+    for target in ("/", "/api/jobs", "/metrics", "/static/shared/table.js"):
+        assert server.ask(target, login=False, Cookie=cookie).status == 200
+    assert server.ask(f"/api/status?token={TOKEN}", login=False).status == 200
+    assert server.ask(f"/metrics?token={TOKEN}", login=False).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "evil@127.0.0.1", "127.0.0.1:80@evil.example",
+     "127.0.0.1 evil.example", "10.0.0.1", "localhost.", "[::1", "127.0.0.1:x", "127.0.0.1/x", "127.1"],
+)  # fmt: skip
+def test_foreign_hosts_are_refused(server: WebServer, host: str) -> None:
+    """A name or address that is not this machine's own loopback is 403, token or not: no page can lead a name to us."""
+    got = server.ask("/api/status", Host=host)
+    assert got.status in (400, 403), got.body
+    assert b"counts" not in got.body
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9000", "[::1]:8642"])
+def test_own_hosts_are_taken_at_any_port(server: WebServer, host: str) -> None:
+    """A forwarded port has another number than ours."""
+    assert server.ask("/api/status", Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "file://", "http://127.0.0.1"]
+)
+def test_foreign_origins_are_refused(server: WebServer, origin: str) -> None:
+    """Another page, of another port too, gets 403 even with the token, and no CORS header ever."""
+    for target in ("/", "/api/status", "/api/events", "/metrics", "/static/shared/table.js"):
+        got = server.ask(target, Origin=origin)
+        assert got.status == 403
+        assert not [name for name in got.headers if name.lower().startswith("access-control-")]
+
+
+def test_our_own_page_may_ask(server: WebServer) -> None:
+    """The page's own origin passes; a request that a browser knows to be another site's does not."""
+    assert server.ask("/api/status", Origin=f"http://127.0.0.1:{server.port}").status == 200
+    assert server.ask("/api/status", Sec_Fetch_Site="same-origin").status == 200
+    assert server.ask("/api/status", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
+    behind = {"Origin": "https://hub.example", "Host": "127.0.0.1"}  # as a proxy of that name asks
+    assert server.ask("/api/status", **behind).status == 403
+    assert server.ask("/api/status", Sec_Fetch_Site="same-origin", **behind).status == 200
+    assert server.ask("/api/status", X_Forwarded_Host="hub.example", **behind).status == 200
+    assert server.ask("/api/status", X_Forwarded_Host="evil.example", **behind).status == 403
+    assert server.ask("/api/status", Sec_Fetch_Site="same-site", **behind).status == 403
+    assert server.ask("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+
+
+@pytest.mark.parametrize("target", [*targets(), "/static/nothing.js"])
+def test_browsers_are_told_to_be_strict(server: WebServer, queue: Queue, target: str) -> None:
+    """Every answer, errors too, forbids inline scripts, foreign content, sniffing, framing and keeping."""
+    queue.enqueue("true", id="a")
+    if target == "/api/events":
+        return  # looked at in test_feed
+    for login in (True, False):
+        headers = server.ask(target, login=login).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "require-trusted-types-for 'script'" in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert "no-cache" in headers["Cache-Control"]
+        assert "Server" not in headers
+        assert headers["Content-Type"].split(";")[0] in (
+            "text/html", "application/json", "text/plain", "text/javascript", "text/css", "image/svg+xml"
+        )  # fmt: skip
+
+
+def test_a_person_without_the_token_is_told_how_to_get_in(server: WebServer) -> None:
+    """Without a login the page's address shows a page in plain words; sent by another site it tries once more."""
+    got = server.ask("/", login=False)
+    assert got.status == 403
+    assert b"queuectl dashboard" in got.body
+    assert "Refresh" not in got.headers
+    # a strict cookie does not come along when another site leads here: the browser must ask by itself once more
+    again = server.ask("/", login=False, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")
+    assert (again.status, again.headers["Refresh"]) == (403, "0; url=./")
+
+
+def test_a_pass_is_taken_once() -> None:
+    """What stands in the line that starts a browser logs in one browser, and is worth nothing afterwards."""
+    door = Door(TOKEN)
+    word = door.one_pass()
+    assert word != TOKEN
+    assert not door.knows("", "x" + word, None)
+    assert door.knows("", word, None)
+    assert not door.knows("", word, None)
+    late = door.one_pass()
+    door.passes[late] = 0
+    assert not door.knows("", late, None)
+
+
+def test_a_server_for_all_takes_addresses_and_its_own_name() -> None:
+    """Bound to 0.0.0.0 on request, any address of the machine may be named, and its name, but no other."""
+    import socket
+
+    door = Door(TOKEN, "0.0.0.0")  # noqa: S104 - nothing listens here
+    assert door.takes_host("192.168.0.7:8642")
+    assert door.takes_host("[fe80::1]:8642")
+    assert door.takes_host(socket.gethostname())
+    assert not door.takes_host("evil.example")
+    assert not Door(TOKEN, "192.168.0.7").takes_host("192.168.0.8")
+
+
+def test_hosts_and_origins_are_read_strictly() -> None:
+    """Case does not matter; everything else does."""
+    assert host_name("A.b-c:1") == "a.b-c"
+    assert host_name("a:123456") is None
+    assert host_name("[::1%25lo]:1") is None
+    assert own_origin("HTTP://LocalHost:1", "localhost:1")
+    assert not own_origin("http://localhost:1/", "localhost:1")
+    assert not own_origin("", "localhost:1")
+
+
+def test_the_token_is_kept_for_its_owner_only(tmp_path: Path) -> None:
+    """It is random, mode 0600 whatever the umask, and the same again after a restart."""
+    before = os.umask(0)
+    try:
+        token = kept_token(tmp_path)
+    finally:
+        os.umask(before)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", token)
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert kept_token(tmp_path) == token
+    assert kept_token(_folder(tmp_path / "other")) != token
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("planted", ["link", "readable", "short", "folder", "pipe", "dangling"])
+def test_a_planted_token_is_not_used(tmp_path: Path, planted: str) -> None:
+    """A link, a file that others can read, nonsense, a folder or a pipe in its place is replaced, not followed."""
+    folder = _folder(tmp_path / "spool")
+    path = folder / "web.token"
+    victim = tmp_path / "victim"
+    victim.write_text("A" * 43)
+    victim.chmod(0o600)
+    if planted in ("link", "dangling"):
+        path.symlink_to(victim if planted == "link" else tmp_path / "nowhere")
+    elif planted == "folder":
+        path.mkdir()
+    elif planted == "pipe":
+        os.mkfifo(path, 0o600)
+    else:
+        path.write_text("A" * 43 if planted == "readable" else "short")
+        path.chmod(0o644 if planted == "readable" else 0o600)
+    token = kept_token(folder)
+    assert token != "A" * 43
+    assert kept_token(folder) == token
+    assert victim.read_text() == "A" * 43
+    assert not (tmp_path / "nowhere").exists()
+    assert [each.name for each in folder.iterdir()] == ["web.token"]

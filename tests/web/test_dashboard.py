@@ -1,0 +1,134 @@
+"""``queuectl dashboard`` as a process: its address, its port, its end, and that a restart keeps its pages logged in."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+import pytest
+
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.web import server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Ran
+    from tests.journeys.terminals import Desk, Terminal
+
+ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=([A-Za-z0-9_-]{43})\Z")
+
+
+def opened(desk: Desk, *words: str) -> tuple[Terminal, int, str]:
+    """Start a dashboard; return its terminal, port and token."""
+    terminal = desk.open("dashboard", *words)
+    found = ADDRESS.match(terminal.sees("http://"))
+    assert found
+    return terminal, int(found[1]), found[2]
+
+
+def status(port: int, token: str) -> dict[str, int]:
+    """Return the counts that a server tells."""
+    request = Request(f"http://127.0.0.1:{port}/api/status", headers={"Authorization": f"Bearer {token}"})
+    with urlopen(request, timeout=30) as answer:  # noqa: S310
+        counts: dict[str, int] = json.load(answer)["counts"]
+        return counts
+
+
+def test_it_serves_until_it_is_interrupted(desk: Desk) -> None:
+    """It prints its address, answers what the queue holds, ends with 0 at Ctrl+C, and a restart has the same token."""
+    desk.type("enqueue", "--command", "true")
+    terminal, port, token = opened(desk, "--port", "0")
+    terminal.sees("read-only; Ctrl+C ends it")
+    assert status(port, token)["pending"] == 1
+    terminal.press_ctrl_c()
+    assert terminal.ends() == 0
+    assert not [line for line in terminal.lines if "Traceback" in line]
+    again, same, kept = opened(desk, "--port", str(port))
+    assert (same, kept) == (port, token)
+    again.process.send_signal(signal.SIGTERM)
+    assert again.ends() == 0
+
+
+def test_those_who_look_do_not_disturb_its_end(desk: Desk) -> None:
+    """With a listener, a half-read answer and open connections Ctrl+C ends it at once, and nothing more is printed."""
+    desk.type("enqueue", "--command", "true", "--id", "a")
+    terminal, port, token = opened(desk, "--port", "0")
+    terminal.sees("Ctrl+C ends it")
+    connections = []
+    for target in ("/api/events", "/api/jobs/a", "/api/jobs?q=x", "/api/stats", "/"):
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", target, headers={"Authorization": f"Bearer {token}"})
+        connection.getresponse().read(1)
+        connections.append(connection)
+    connections.pop().close()
+    last = HTTPConnection("127.0.0.1", port, timeout=30)
+    last.request("GET", "/api/jobs", headers={"Authorization": f"Bearer {token}"})  # not even read
+    terminal.press_ctrl_c()
+    assert terminal.ends() == 0
+    assert len(terminal.lines) == 2, terminal.lines
+    for connection in (*connections, last):
+        connection.close()
+
+
+def test_a_port_that_is_taken_is_told(desk: Desk) -> None:
+    """A port that was asked for and is in use is one line and 3; left out, the next free one is used."""
+    _, port, _ = opened(desk)
+    terminal = desk.open("dashboard", "--port", str(port))
+    assert terminal.ends() == 3
+    assert len(terminal.lines) == 1
+    assert f"port {port} of 127.0.0.1 is in use" in terminal.lines[0]
+    _, other, _ = opened(desk)
+    assert other != port
+    assert min(other, port) >= 8642
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tornado leaves a refused socket open
+def test_only_loopback_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless another address is asked for, nothing but 127.0.0.1 listens; with no free port it says so."""
+    (listening,) = server.bound(0)
+    assert listening.getsockname()[0] == "127.0.0.1"
+    assert listening.family == socket.AF_INET
+    monkeypatch.setattr(server, "DEFAULT_PORT", listening.getsockname()[1])
+    monkeypatch.setattr(server, "TRIES", 1)
+    with pytest.raises(BadEnvironment, match="--port 0"):
+        server.bound(None)
+    with pytest.raises(BadEnvironment, match="cannot be used"):
+        server.bound(0, "192.0.2.1")
+    listening.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--port", "x"), ("--port", "-1"), ("--port", "65536"), ("--port", "8_0"), ("--host", "evil.example"),
+     ("--host", ""), ("--host", "127.0.0.1:80"), ("extra",), ("--json",)],
+)  # fmt: skip
+def test_bad_words_are_refused(run: Callable[..., Ran], words: tuple[str, ...]) -> None:
+    """What cannot be taken is exit code 2 and one line."""
+    ran = run("dashboard", *words)
+    assert ran.exit_code == 2
+    assert ran.stderr.count("\n") == 1
+    assert ran.stdout == ""
+
+
+def test_a_browser_is_started_on_request(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--open`` gives the browser an address with a pass of its own, not the token: all can see its command line."""
+    seen = desk.queue.with_name("browser")
+    script = desk.queue.with_name("browser.sh")
+    script.write_text(f'#!/bin/sh\necho "$1" > {seen}.new && mv {seen}.new {seen}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(script))
+    _, port, token = opened(desk, "--port", "0", "--open")
+    from tests.engine.harness import until
+
+    until(seen.exists)
+    address = seen.read_text().strip()
+    assert token not in address
+    word = address.partition("?token=")[2]
+    with urlopen(f"http://127.0.0.1:{port}/api/status?token={word}", timeout=30) as answer:
+        assert answer.status == 200

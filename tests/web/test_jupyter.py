@@ -1,0 +1,130 @@
+"""Inside Jupyter Server, below a prefix: the same pages behind Jupyter's login, found by themselves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+import queuectl_nb
+from queuectl_nb.client import Queue
+from tests.web.jupyter import JupyterProcess
+from tests.web.server import Got
+from tests.web.test_auth import targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BASE = "/user/ada%20l/"
+HERE = f"{BASE}queuectl"
+
+
+class JupyterServer(JupyterProcess):
+    """A Jupyter server as a hub starts one, with our extension."""
+
+    def __init__(self, home: Path) -> None:
+        extensions = '{"queuectl_nb": True}'
+        super().__init__(
+            "jupyter_server", home, f"--ServerApp.base_url={BASE}", f"--ServerApp.jpserver_extensions={extensions}"
+        )
+
+    def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Got:
+        """Send one request; with ``login`` Jupyter's token goes along."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if login:
+            sent["Authorization"] = f"token {self.token}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, target, headers=sent)
+            answer = connection.getresponse()
+            body = answer.read(200) if target.endswith("/events") else answer.read()
+            return Got(answer.status, answer.headers, body)
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """Return a server with a queue in ``.queuectl/`` of its root, which holds the job ``a``."""
+    found = JupyterServer(tmp_path_factory.mktemp("jupyter"))
+    folder = found.root / ".queuectl"
+    folder.mkdir(mode=0o700)
+    queue = Queue(folder / "queue.db")
+    queue.enqueue("echo secret", id="a")
+    queue.close()
+    yield found
+    found.close()
+
+
+def test_the_module_tells_where_its_extension_is() -> None:
+    """Jupyter finds a loader by our package's name, and the configuration that is installed names that package."""
+    (point,) = queuectl_nb._jupyter_server_extension_points()
+    assert point == {"module": "queuectl_nb.web.jupyter"}
+    from pathlib import Path
+
+    config = Path(queuectl_nb.__file__).parents[1] / "jupyter-config/jupyter_server_config.d/queuectl_nb.json"
+    assert json.loads(config.read_text()) == {"ServerApp": {"jpserver_extensions": {"queuectl_nb": True}}}
+
+
+@pytest.mark.parametrize("target", targets())
+def test_every_route_wants_jupyters_login(jupyter: JupyterServer, target: str) -> None:
+    """Without a login all is 403, but for the page, which leads to Jupyter's login; with one each route answers."""
+    for headers in ({}, {"Authorization": "token wrong"}, {"Cookie": "queuectl-8642=x"}):
+        got = jupyter.ask(HERE + target, login=False, **headers)
+        assert b"secret" not in got.body
+        if target == "/":
+            assert got.status == 302
+            assert got.headers["Location"].startswith(f"{BASE}login?next=")
+        else:
+            assert got.status == 403
+            assert got.json["error"]
+    assert jupyter.ask(HERE + target, method="POST", login=False).status == 403
+    assert jupyter.ask(HERE + target).status == (404 if target == "/nothing" else 200)
+
+
+def test_the_queue_is_the_one_of_the_servers_root(jupyter: JupyterServer) -> None:
+    """The queue is that of the server's folder, as for the magic there; the address without its slash leads on."""
+    assert jupyter.ask(f"{HERE}/api/jobs/a").json["command"] == "echo secret"
+    got = jupyter.ask(HERE)
+    assert got.status == 302
+    assert got.headers["Location"].endswith("/queuectl/")
+
+
+def test_foreign_pages_are_refused(jupyter: JupyterServer) -> None:
+    """Another origin gets 403 and no CORS header, also with Jupyter's token; our own passes."""
+    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{jupyter.port + 1}"):
+        got = jupyter.ask(f"{HERE}/api/status", Origin=origin)
+        assert got.status == 403
+        assert not [name for name in got.headers if name.lower().startswith("access-control-")]
+    got = jupyter.ask(f"{HERE}/api/status", Origin=f"http://127.0.0.1:{jupyter.port}")
+    assert got.status == 200
+    assert not [name for name in got.headers if name.lower().startswith("access-control-")]
+    assert jupyter.ask(f"{HERE}/api/status", Host="evil.example").status == 403
+
+
+def test_the_headers_are_ours(jupyter: JupyterServer) -> None:
+    """The policy is as strict as our own server's, but that Jupyter itself may show the page in a tab."""
+    for target in ("/", "/api/status", "/static/shared/table.js", "/nothing"):
+        headers = jupyter.ask(HERE + target).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_mistakes_are_json_there_too(jupyter: JupyterServer) -> None:
+    """Bad questions, unknown jobs and other methods answer as on our own server."""
+    assert "valid: none" in jupyter.ask(f"{HERE}/api/status?x=1").json["error"]
+    assert jupyter.ask(f"{HERE}/api/jobs/nobody").status == 404
+    assert jupyter.ask(f"{HERE}/api/jobs", method="DELETE").json["error"].startswith("DELETE is not possible here")
+    assert jupyter.ask(f"{HERE}/api/jobs", method="HEAD").status == 200
+
+
+def test_the_feed_runs_there_too(jupyter: JupyterServer) -> None:
+    """The state of now comes at once."""
+    got = jupyter.ask(f"{HERE}/api/events")
+    assert got.status == 200
+    assert b"event: overview" in got.body

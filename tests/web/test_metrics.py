@@ -1,0 +1,51 @@
+"""What Prometheus scrapes is what the queue holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from queuectl_nb.model.state import State
+from tests.engine.harness import until
+
+if TYPE_CHECKING:
+    from tests.engine.harness import Bench
+    from tests.web.server import WebServer
+
+
+def test_the_figures_are_those_of_the_queue(server: WebServer, bench: Bench) -> None:
+    """Jobs and workers by state, every state there; what was enqueued ever; paused queues; recent durations."""
+    for number in range(3):
+        bench.add("sleep 0.05", id=f"j{number}")
+    bench.add("exit 1", max_retries=1)
+    bench.start()
+    until(lambda: bench.queue.counts()[State.DEAD] and bench.queue.counts()[State.COMPLETED] == 3)
+    bench.queue.delete("j0")
+    bench.queue.pause("gpu")
+    got = server.ask("/metrics")
+    assert got.headers["Content-Type"].startswith("text/plain")
+    assert 'queuectl_jobs{state="dead"} 1.0\n' in got.body.decode()
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in parse(got.body.decode())
+        for sample in family.samples
+    }
+    assert {name[1] for name in samples if name[0] == "queuectl_jobs"} == {str(state) for state in State}
+    assert samples["queuectl_jobs", "completed"] == 2
+    assert samples["queuectl_enqueued_jobs_total",] == 4
+    assert samples["queuectl_workers", "idle"] == 1
+    assert samples["queuectl_workers", "lost"] == 0
+    assert samples["queuectl_paused", "gpu"] == 1
+    assert samples["queuectl_recent_attempts",] == 3
+    assert 0.04 < samples["queuectl_recent_run_seconds", "0.95"] < 10
+    assert samples["queuectl_web_clients",] == 0
+
+
+def test_an_empty_queue_has_figures_too(server: WebServer) -> None:
+    """Every family is there, and openmetrics is spoken to who asks for it."""
+    got = server.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert got.headers["Content-Type"].startswith("application/openmetrics-text")
+    families = {family.name for family in parse_open(got.body.decode())}
+    assert {"queuectl", "queuectl_jobs", "queuectl_workers", "queuectl_recent_wait_seconds"} <= families

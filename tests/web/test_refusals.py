@@ -1,0 +1,111 @@
+"""What the API refuses: bad questions, what is not there, and everything but reading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.web.query_params import cursor
+
+if TYPE_CHECKING:
+    from queuectl_nb.client import Queue
+    from tests.web.server import WebServer
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("/api/jobs?state=broken", "pending, processing"),
+        ("/api/jobs?state=%27%20OR%201=1--", "valid: pending"),
+        ("/api/jobs?queue=../x", "queue"),
+        ("/api/jobs?limit=0", "from 1 to 1000"),
+        ("/api/jobs?limit=1001", "from 1 to 1000"),
+        ("/api/jobs?limit=1_0", "whole number"),
+        ("/api/jobs?limit=-1", "from 1 to 1000"),
+        ("/api/jobs?limit=5&limit=6", "2 times"),
+        ("/api/jobs?after=bogus", "'next' of an earlier page"),
+        ("/api/jobs?after=MS4t", "'next' of an earlier page"),
+        ("/api/jobs?q=%FF", "UTF-8"),
+        ("/api/jobs?q=%00", "NUL"),
+        (f"/api/jobs?q={'x' * 1001}", "1000 at most"),
+        ("/api/jobs?sort=id", "valid: state, queue, q, limit, after"),
+        ("/api/status?x=1", "valid: none"),
+        ("/api/workers?x", "valid: none"),
+        ("/api/stats?by=command", "valid: none"),
+        ("/api/events?x=1", "valid: none"),
+        ("/metrics?x=1", "valid: none"),
+        ("/api/jobs/a?stdout=1", "valid: output"),
+        ("/api/jobs/a?output=1", "valid: yes, no"),
+        ("/api/jobs/a/log?stream=stdin", "valid: stdout, stderr"),
+        ("/api/jobs/a/log?attempt=0", "attempt"),
+        ("/api/jobs/a/log?attempt=x", "attempt"),
+        ("/api/jobs/a/log?offset=-1", "offset"),
+        ("/api/jobs/a/log?offset=99999999999999999999", "offset"),
+        ("/api/jobs/a/log?follow=1", "valid: stream, attempt, offset"),
+    ],
+)
+def test_what_cannot_be_taken_is_400(server: WebServer, queue: Queue, target: str, names: str) -> None:
+    """A bad question is answered with 400 and a line that names the thing and the valid choices."""
+    queue.enqueue("true", id="a")
+    got = server.ask(target)
+    assert got.status == 400
+    assert list(got.json) == ["error"]
+    assert names in got.json["error"]
+    assert "\n" not in got.json["error"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/jobs/nobody",
+        "/api/jobs/nobody/log",
+        "/api/jobs/a/log?attempt=7",
+        "/api/jobs/%FF",
+        "/api/jobs/..%2f..%2fetc%2fpasswd",
+        "/api/jobs/a/",
+        "/api/jobs/a/b",
+        "/api/",
+        "/api/nothing",
+        "/nothing",
+        "/static/",
+        "/static/shared",
+        "/static/nothing.js",
+        "/static/../handlers.py",
+        "/static/%2e%2e/handlers.py",
+        "/static/..%2fhandlers.py",
+        "/static/shared/../shapes.py",
+        "/static/shared/%2e%2e%2fshapes.py",
+        "/static//etc/passwd",
+        "/static/%00",
+        "/static/shared/.",
+    ],
+)
+def test_what_is_not_there_is_an_error_in_json(server: WebServer, queue: Queue, target: str) -> None:
+    """Unknown jobs, attempts, addresses and files are 404 (a crooked path 400 or 403), as JSON; no folder is listed."""
+    queue.enqueue("true", id="a")
+    got = server.ask(target)
+    assert got.status in (400, 403, 404)
+    assert list(got.json) == ["error"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "target", ["/", "/api/jobs", "/api/jobs/a", "/api/events", "/metrics", "/static/page.js", "/x"]
+)
+def test_it_only_reads(server: WebServer, queue: Queue, method: str, target: str) -> None:
+    """Other methods than GET and HEAD are 405, as JSON with ``Allow``, and change nothing."""
+    queue.enqueue("true", id="a")
+    before = queue.store.reading.revision()
+    got = server.ask(target, method=method)
+    assert (got.status, got.headers["Allow"]) == (405, "GET, HEAD")
+    assert method in got.json["error"]
+    assert queue.store.reading.revision() == before
+
+
+@pytest.mark.parametrize("text", ["", "x", "====", "MS4", "MS4tMQ", "Ni4", "é", "MS4yLjM", "\ud800"])
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    """Nothing but our own cursors is taken."""
+    with pytest.raises(BadInput, match="next"):
+        cursor(text)
