@@ -17,7 +17,7 @@ import measure
 from queuectl_nb import Queue
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store.claims import Claims, Ended
+from queuectl_nb.store.claims import Claims, EndedAttempt
 
 if TYPE_CHECKING:
     import argparse
@@ -64,9 +64,9 @@ def once(claims: Claims, queue: Queue) -> float:
     """Claim a job and settle it, two transactions; return the seconds."""
     settings, now = queue.settings, time.time()
     began = time.perf_counter()
-    (lease,) = claims.turn(want=1, settings=settings, now=now, rand=0.0).leases
-    ended = Ended(lease, Exited(0), Ending(now, now, 1, usage=Usage(0.0, 0.0, 0)))
-    claims.turn(ended=[ended], settings=settings, now=now, rand=0.0)
+    (lease,) = claims.settle_and_claim(want=1, settings=settings, now=now, rand=0.0).leases
+    ended = EndedAttempt(lease, Exited(0), Ending(now, now, 1, usage=Usage(0.0, 0.0, 0)))
+    claims.settle_and_claim(ended=[ended], settings=settings, now=now, rand=0.0)
     return time.perf_counter() - began
 
 

@@ -13,7 +13,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.remote_run import Errand
+from queuectl_nb.engine.dask.remote_run import RemoteRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -44,7 +44,7 @@ class DrawnCrew:
         """When each was taken in."""
         self.wished = 0
         self._random = random.Random(seed)  # noqa: S311 - a simulation
-        self._away: dict[str, Errand] = {}
+        self._away: dict[str, RemoteRun] = {}
         self._ends: list[tuple[float, int, str, list[object] | None]] = []
         self._lasts: list[tuple[float, int, str]] = []
         self._count = 0
@@ -64,10 +64,10 @@ class DrawnCrew:
         """Take note of it."""
         self.wished = jobs
 
-    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> Errand:
+    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
         """Draw how long the job takes."""
         assert ours()
-        errand = Errand(lease, self.spool)
+        errand = RemoteRun(lease, self.spool)
         self._away[lease.token] = errand
         self.peak = max(self.peak, len(self._away))
         sleep, code = _SLEEP.search(lease.command), _EXIT.search(lease.command)
@@ -87,12 +87,12 @@ class DrawnCrew:
         self._count += 1
         heapq.heappush(self._ends, (at, self._count, token, outcome))
 
-    def end(self, errand: Errand, grace: float) -> None:
+    def end(self, errand: RemoteRun, grace: float) -> None:
         """End it at once: nothing here ignores TERM."""
         del grace
         self._push(time.monotonic(), errand.token, ["Returned", [""]])
 
-    def news(self) -> tuple[list[Errand], list[Errand]]:
+    def news(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
         """Return what is over by now, and what lasts."""
         now, over, lasting = time.monotonic(), [], []
         while self._lasts and self._lasts[0][0] <= now:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
         BadEnvironment,
         BadInput,
         Busy,
+        InvalidSetting,
         JobFailed,
         NotFound,
-        OutOfTime,
         QueuectlError,
-        SpoiltSetting,
+        WaitTimeout,
         WrongState,
     )
     from queuectl_nb.model.state import State
@@ -40,9 +40,9 @@ _HOMES = {
     "Busy": "queuectl_nb.model.errors",
     "JobFailed": "queuectl_nb.model.errors",
     "NotFound": "queuectl_nb.model.errors",
-    "OutOfTime": "queuectl_nb.model.errors",
+    "WaitTimeout": "queuectl_nb.model.errors",
     "QueuectlError": "queuectl_nb.model.errors",
-    "SpoiltSetting": "queuectl_nb.model.errors",
+    "InvalidSetting": "queuectl_nb.model.errors",
     "WrongState": "queuectl_nb.model.errors",
 }
 
@@ -50,14 +50,14 @@ __all__ = [
     "BadEnvironment",
     "BadInput",
     "Busy",
+    "InvalidSetting",
     "Job",
     "JobFailed",
     "NotFound",
-    "OutOfTime",
     "Queue",
     "QueuectlError",
-    "SpoiltSetting",
     "State",
+    "WaitTimeout",
     "WrongState",
 ]
 

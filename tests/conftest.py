@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.commands.manual_worker import Hands
-    from tests.engine.harness import Bench
-    from tests.journeys.terminals import Desk
+    from tests.commands.manual_worker import ManualWorker
+    from tests.engine.harness import WorkerHarness
+    from tests.journeys.terminals import Terminals
     from tests.web.server import WebServer
 
 _OURS = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JOB_ID")
@@ -98,29 +98,29 @@ def queue(queue_path: Path) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def bench(queue: Queue) -> Iterator[Bench]:
+def bench(queue: Queue) -> Iterator[WorkerHarness]:
     """Return a bench on the fresh queue; the pools that it starts end with the test."""
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
-    found = Bench(queue)
+    found = WorkerHarness(queue)
     yield found
     found.close()
 
 
 @pytest.fixture
-def hands(queue: Queue) -> Hands:
+def hands(queue: Queue) -> ManualWorker:
     """Return hands on the fresh queue."""
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
 
-    return Hands(queue)
+    return ManualWorker(queue)
 
 
 @pytest.fixture
-def desk(queue_path: Path) -> Iterator[Desk]:
+def desk(queue_path: Path) -> Iterator[Terminals]:
     """Return a desk with the fresh queue, whose terminals are real processes; they are closed with the test."""
-    from tests.journeys.terminals import Desk
+    from tests.journeys.terminals import Terminals
 
-    found = Desk(queue_path)
+    found = Terminals(queue_path)
     yield found
     found.close()
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.cli.stdio import mend_streams, silence_stdout
-from queuectl_nb.commands.ack import Said
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import COMPLETE, call
-from queuectl_nb.commands.context import Session
+from queuectl_nb.commands.context import Context
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
     calls ``ready`` with its address.
     """
     mend_streams()
-    session = Session(_open)
+    session = Context(_open)
     if sys.stderr.isatty():
         session.tell = _tell
     if instruction := os.environ.get(COMPLETE):
@@ -68,7 +68,7 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
     return code
 
 
-def _run(args: Sequence[str], session: Session, serve: Serve | None) -> int:
+def _run(args: Sequence[str], session: Context, serve: Serve | None) -> int:
     """Carry out a command and show its answer; errors that are not of writing it end here."""
     try:
         return _show(call(args, session), session.format, serve)
@@ -106,7 +106,7 @@ def _open(path: str | None, allow_network_fs: bool) -> Queue:  # noqa: FBT001 - 
 
 def _show(result: Result, shape: str, serve: Serve | None) -> int:
     """Show an answer; what an enqueue says needs nothing more than this module."""
-    if isinstance(result, Said) and shape == "table":
+    if isinstance(result, Done) and shape == "table":
         if result.notes:
             sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
         sys.stdout.write("".join(f"{line}\n" for line in result.lines))
@@ -132,7 +132,7 @@ def _fail(text: str, code: int) -> int:
     return code
 
 
-def _complete(session: Session, instruction: str) -> int:
+def _complete(session: Context, instruction: str) -> int:
     """Answer a shell's question what could be typed next; never with an error in the middle of a line."""
     from click.shell_completion import shell_complete  # noqa: PLC0415
 

@@ -6,8 +6,19 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Dashboard, Drawn, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
-from queuectl_nb.model.errors import BadEnvironment, BadInput, OutOfTime
+from queuectl_nb.commands.results import (
+    Dashboard,
+    Detail,
+    Done,
+    Listing,
+    Output,
+    PendingWait,
+    Plotted,
+    StartedPool,
+    Stream,
+    Text,
+)
+from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 
 if TYPE_CHECKING:
@@ -28,7 +39,7 @@ def show(result: Result, shape: str, serve: Serve | None = None) -> int:
     return _SHOWN[type(result)](result, shape)
 
 
-def _said(result: Said, shape: str) -> int:
+def _said(result: Done, shape: str) -> int:
     _data(result.data(), shape)
     return 0
 
@@ -42,7 +53,7 @@ def _output(result: Output, shape: str) -> int:
     return show_output(result)
 
 
-def _running(result: Running, _shape: str) -> int:
+def _running(result: StartedPool, _shape: str) -> int:
     from queuectl_nb.cli.watch import watch  # noqa: PLC0415 - brings threads and signals
 
     return watch(result)
@@ -70,7 +81,7 @@ def _stream(result: Stream, _shape: str) -> int:
     return result.exit_code()
 
 
-def _prose(result: Prose, _shape: str) -> int:
+def _prose(result: Text, _shape: str) -> int:
     from queuectl_nb.cli.markdown import show_prose  # noqa: PLC0415 - rich takes 90 ms
 
     show_prose(result.text)
@@ -97,7 +108,7 @@ def _data(value: Any, shape: str) -> None:  # noqa: ANN401 - any JSON
         formats.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
 
 
-def _shown(result: Shown, shape: str) -> int:
+def _shown(result: Detail, shape: str) -> int:
     if shape == "table":
         for block in result.blocks():
             if isinstance(block, str):
@@ -112,7 +123,7 @@ def _shown(result: Shown, shape: str) -> int:
     return result.exit_code
 
 
-def _drawn(result: Drawn, shape: str) -> int:
+def _drawn(result: Plotted, shape: str) -> int:
     """Write the picture into its file, and show what it is of."""
     if not result.path:
         msg = "--plot needs a file here, such as --plot stats.png; a notebook shows the picture"
@@ -179,7 +190,7 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         sys.stdout.write(line + "\n")
 
 
-def _wait(result: Waits, shape: str) -> int:
+def _wait(result: PendingWait, shape: str) -> int:
     """Carry out a wait with a bar, and end as the jobs did.
 
     A program that gives the wait a limit gets one line at its end; who sits there, or waits for ever, is told at once.
@@ -195,11 +206,11 @@ def _wait(result: Waits, shape: str) -> int:
     else:
         try:
             progress = result.waiting.run()
-        except OutOfTime as over:
+        except WaitTimeout as over:
             if at_once or not result.notes:
                 raise
             msg = f"{over} ({'; '.join(result.notes)})"
-            raise OutOfTime(msg) from None
+            raise WaitTimeout(msg) from None
     if shape == "table":
         sys.stdout.write("".join(f"{line}\n" for line in result.lines(progress)))
     else:
@@ -210,13 +221,13 @@ def _wait(result: Waits, shape: str) -> int:
 
 
 _SHOWN: dict[type, Callable[[Any, str], int]] = {
-    Said: _said,
-    Shown: _shown,
+    Done: _said,
+    Detail: _shown,
     Listing: _listing,
-    Drawn: _drawn,
+    Plotted: _drawn,
     Output: _output,
-    Running: _running,
-    Waits: _wait,
+    StartedPool: _running,
+    PendingWait: _wait,
     Stream: _stream,
-    Prose: _prose,
+    Text: _prose,
 }

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from queuectl_nb.commands.results import Running
-    from queuectl_nb.engine.pool_handle import Pool
+    from queuectl_nb.commands.results import StartedPool
+    from queuectl_nb.engine.pool_handle import PoolHandle
 
 __all__ = ["watch"]
 
@@ -31,7 +31,7 @@ BATCH = 4096
 AT_ONCE = (signal.SIGTERM, signal.SIGHUP)
 
 
-def watch(running: Running) -> int:
+def watch(running: StartedPool) -> int:
     """Tell what the workers do until they have ended; return the exit code of their pool."""
     pool = running.pool
     page = _Page()
@@ -55,7 +55,7 @@ def watch(running: Running) -> int:
     return code
 
 
-def _beginning(running: Running) -> list[str]:
+def _beginning(running: StartedPool) -> list[str]:
     pool = running.pool
     if pool.dask is None:
         return [f"Starting {running.count} worker(s)...", f"{len(pool.names)} worker(s) started."]
@@ -66,7 +66,7 @@ def _beginning(running: Running) -> list[str]:
     ]
 
 
-def _batches(pool: Pool) -> Iterator[list[dict[str, Any]]]:
+def _batches(pool: PoolHandle) -> Iterator[list[dict[str, Any]]]:
     """Yield events as they have come in, many at a time when there are many, until the pool has ended."""
     inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
@@ -113,7 +113,7 @@ def _warn(text: str) -> None:
 
 
 @contextmanager
-def _signals(pool: Pool) -> Iterator[None]:
+def _signals(pool: PoolHandle) -> Iterator[None]:
     """Pass on Ctrl+C (finish first; the second time at once), TERM and HUP (at once) for the block."""
     asked = False
 

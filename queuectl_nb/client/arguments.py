@@ -14,10 +14,10 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     Jobs = str | Job | Iterable[str | Job]
 
-__all__ = ["age", "ids", "patience", "since"]
+__all__ = ["parse_age", "parse_ids", "parse_since", "parse_timeout"]
 
 
-def ids(jobs: Iterable[Jobs]) -> list[str]:
+def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
     """Return the ids of jobs, of ids, and of several of either (a batch, a list, a column of a frame)."""
     found: list[str] = []
     for each in jobs:
@@ -26,14 +26,14 @@ def ids(jobs: Iterable[Jobs]) -> list[str]:
         elif isinstance(each, Job):
             found.append(each.id)
         elif isinstance(each, Iterable) and not isinstance(each, bytes):
-            found += ids(each)
+            found += parse_ids(each)
         else:
             msg = f"a job is named by its id, or is itself given; not {validation.shown(each)}"
             raise BadInput(msg)
     return found
 
 
-def patience(timeout: object) -> float | None:
+def parse_timeout(timeout: object) -> float | None:
     """Return how many seconds to wait (None: as long as it takes); a deadline that has passed leaves none."""
     if timeout is None:
         return None
@@ -43,12 +43,12 @@ def patience(timeout: object) -> float | None:
     return validation.seconds("timeout", value)
 
 
-def age(what: str, value: object) -> float:
+def parse_age(what: str, value: object) -> float:
     """Return seconds from a number, a timedelta, or a text such as ``7d``."""
     return validation.age(what, value) if isinstance(value, str) else validation.seconds(what, _plain(value))
 
 
-def since(what: str, value: object) -> float:
+def parse_since(what: str, value: object) -> float:
     """Return epoch seconds from a datetime, an ISO 8601 text or epoch seconds; or from an age (``7d``, a timedelta)."""
     if isinstance(value, timedelta):
         return time.time() - value.total_seconds()

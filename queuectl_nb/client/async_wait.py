@@ -77,7 +77,7 @@ class _Awaited:
         try:
             seen = self._store.db.changes()
             if seen != self._seen:
-                self._tell(self._store.reading.states_of(list(self._futures)))
+                self._tell(self._store.reader.states_of(list(self._futures)))
                 self._seen = seen
         except Exception as error:  # noqa: BLE001 - who waits is told, whatever it is
             for job_id in [*self._futures]:

@@ -16,10 +16,10 @@ __all__ = ["ring", "ring_workers"]
 
 def ring(store: Store) -> None:
     """Wake one idle worker: there may be work."""
-    notifier.ring(notifier.work_bell(store.db.spool))
+    notifier.notify(notifier.work_fifo(store.db.spool))
 
 
 def ring_workers(store: Store, names: Iterable[str]) -> None:
     """Wake certain workers: a stop, a cancel or another setting concerns them."""
     for each in names:
-        notifier.ring(notifier.worker_bell(store.db.spool, each))
+        notifier.notify(notifier.worker_fifo(store.db.spool, each))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Rows = str | Iterable[Mapping[str, Any]] | pd.DataFrame
 
-__all__ = ["commands", "is_frame", "plain", "wishes"]
+__all__ = ["commands", "is_frame", "iter_fields", "plain"]
 
 _FIELDS = frozenset(SPEC_FIELDS)
 _PLAIN = frozenset({str, int, bool, type(None), list, tuple, dict})
@@ -37,7 +37,7 @@ def is_frame(rows: object) -> bool:
     return pandas is not None and isinstance(rows, pandas.DataFrame)
 
 
-def wishes(
+def iter_fields(
     rows: Rows, frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None, common: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
     """Return an iterator of the fields of each job: its own, and for the rest those that are ``common`` to all.

@@ -15,7 +15,7 @@ from queuectl_nb.render.json_shapes import status_json
 if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["Stamp", "Watch"]
+__all__ = ["ChangeWatcher", "Stamp"]
 
 Stamp = tuple[int, int]
 """The queue's revision and its number of deletions: equal stamps mean that nothing was written in between."""
@@ -31,7 +31,7 @@ class _Seen(threading.local):
     stamp: Stamp = (-1, -1)
 
 
-class Watch:
+class ChangeWatcher:
     """Looks at one queue for everybody who shows it.
 
     Raises what the queue raises: :class:`BadEnvironment` when its file was deleted or replaced, ``Busy`` when it
@@ -41,23 +41,23 @@ class Watch:
     def __init__(self, queue: Queue, *, minutes: float = 15, slices: int = 180) -> None:
         """Watch ``queue``; throughput covers the last ``minutes`` in so many ``slices``."""
         self.queue = queue
-        self._throughput = Throughput(queue.store.reading, minutes * 60 / slices, slices)
+        self._throughput = Throughput(queue.store.reader, minutes * 60 / slices, slices)
         self._seen = _Seen()
         self._lock = threading.Lock()
         self._overview: dict[str, Any] = {}
         self._made: tuple[Stamp, float] | None = None
 
-    def stamp(self) -> Stamp:
+    def version(self) -> Stamp:
         """Return what identifies the queue's content now; microseconds where nothing was written since."""
         changes = self.queue.store.db.changes()
         if changes != self._seen.changes:
-            self._seen.stamp = self.queue.store.reading.revision()
+            self._seen.stamp = self.queue.store.reader.revision()
             self._seen.changes = changes
         return self._seen.stamp
 
     def changed(self, since: Stamp | None) -> bool:
         """Tell whether anything was written since the stamp ``since``; None for one who has seen nothing."""
-        return self.stamp() != since
+        return self.version() != since
 
     def overview(self) -> dict[str, Any]:
         """Return the queue at a glance, as JSON has it; do not change it, others are given the same object.
@@ -66,7 +66,7 @@ class Watch:
         ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, ``ok`` and ``not_ok``
         attempts that ended.
         """
-        stamp = self.stamp()
+        stamp = self.version()
         with self._lock:
             now = time.monotonic()
             if self._made is None or self._made[0] != stamp or now - self._made[1] > FRESH:

@@ -6,10 +6,10 @@ import sys
 import uuid
 from typing import Any
 
-__all__ = ["Place", "has_page", "place"]
+__all__ = ["OutputCell", "has_page", "output_cell"]
 
 
-class Place:
+class OutputCell:
     """One output of a cell, which any thread may write again at any time, also while another cell runs.
 
     It is a display with an id, so that the page, a saved notebook and nbconvert keep the last thing that was written.
@@ -49,11 +49,11 @@ def has_page() -> bool:
     return _shell() is not None
 
 
-def place() -> Place | None:
+def output_cell() -> OutputCell | None:
     """Return a new place on the page; None where there is no page: no kernel, or its output is captured."""
     shell = _shell()
     if shell is None:
         return None
     from IPython.core.displaypub import CapturingDisplayPublisher  # noqa: PLC0415 - it is loaded already
 
-    return None if isinstance(shell.display_pub, CapturingDisplayPublisher) else Place(shell)
+    return None if isinstance(shell.display_pub, CapturingDisplayPublisher) else OutputCell(shell)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.model.errors import QueuectlError, SpoiltSetting
+from queuectl_nb.model.errors import InvalidSetting, QueuectlError
 from queuectl_nb.store.maintenance import OLDEST_SQLITE, Maintenance, sqlite_version
 from queuectl_nb.store.paths import network_type, spool_dir
 
@@ -154,7 +154,7 @@ def _counts(maintenance: Maintenance) -> Finding:
 def _settings(queue: Queue) -> Finding:
     try:
         queue.store.settings.read()
-    except SpoiltSetting as spoilt:
+    except InvalidSetting as spoilt:
         remedy = f"queuectl config unset {spoilt.key}"
         return Finding("settings", ok=False, finding=str(spoilt).partition(";")[0], remedy=remedy)
     return Finding("settings", ok=True, finding="valid")

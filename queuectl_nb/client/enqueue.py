@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["add", "spec_of", "specs_of", "told_by"]
+__all__ = ["add", "make_spec", "make_specs", "name_the_row"]
 
 
-def spec_of(wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
+def make_spec(wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
     """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
     after = wish.get("after")
     if isinstance(after, Job):
@@ -35,13 +35,13 @@ def spec_of(wish: Mapping[str, Any], resolve: Callable[[str], str] = surrounding
     return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
 
 
-def specs_of(wishes: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
+def make_specs(wishes: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
     """Check many wishes; what is wrong names its row, unless it is a ``single`` one."""
     resolve = cache(surroundings.resolve_cwd)
     specs: list[JobSpec] = []
     try:
         for wish in wishes:
-            specs.append(spec_of(wish, resolve))  # noqa: PERF401 - how far it came is told
+            specs.append(make_spec(wish, resolve))  # noqa: PERF401 - how far it came is told
     except BadInput as refused:
         if single:
             raise
@@ -51,7 +51,7 @@ def specs_of(wishes: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSp
 
 
 @contextmanager
-def told_by(name: Callable[[int], str], end: str = "") -> Iterator[None]:
+def name_the_row(name: Callable[[int], str], end: str = "") -> Iterator[None]:
     """Let an error about one of many jobs begin with what ``name`` calls its place, and close with ``end``."""
     try:
         yield

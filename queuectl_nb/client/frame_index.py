@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["Recall"]
+__all__ = ["FrameIndex"]
 
 _MOST_BATCHES = 64
 _MOST_JOBS = 1_000_000
@@ -35,17 +35,17 @@ class _Enqueued(NamedTuple):
     ids: Sequence[str]
 
 
-class Recall:
+class FrameIndex:
     """What this process has lately enqueued into one queue; all handles of the same file share it."""
 
-    _by_file: ClassVar[dict[str, Recall]] = {}
+    _by_file: ClassVar[dict[str, FrameIndex]] = {}
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self._enqueued: deque[_Enqueued] = deque(maxlen=_MOST_BATCHES)
 
     @classmethod
-    def of(cls, path: os.PathLike[str]) -> Recall:
+    def of(cls, path: os.PathLike[str]) -> FrameIndex:
         """Return the memory for the queue at ``path``."""
         return cls._by_file.setdefault(os.path.realpath(path), cls())
 

@@ -99,7 +99,7 @@ class Job:
     @property
     def history(self) -> list[AttemptRecord]:
         """All attempts, oldest first."""
-        return self._queue.store.reading.attempts(self.id)
+        return self._queue.store.reader.attempts(self.id)
 
     def log(self, stream: str | None = None, *, attempt: int | None = None, tail: int | None = None) -> str:
         """Return the output of an attempt (the newest unless given) as text.
@@ -146,7 +146,7 @@ class Job:
         Parameters
         ----------
         timeout
-            Seconds; raises ``OutOfTime`` (a ``TimeoutError``) when they are over, the job goes on.
+            Seconds; raises ``WaitTimeout`` (a ``TimeoutError``) when they are over, the job goes on.
         check
             Raise ``JobFailed`` with the log's last lines unless the job completed.
         """
@@ -168,10 +168,10 @@ class Job:
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; gives the job, at rest."""
         from queuectl_nb.client import async_wait  # noqa: PLC0415 - it brings asyncio along
-        from queuectl_nb.client.untold import Untold  # noqa: PLC0415
+        from queuectl_nb.client.untold import UnreportedJobs  # noqa: PLC0415
 
         yield from async_wait.rest(self._queue.store, self.id).__await__()
-        Untold.of(self._queue.store).tell([self.id])
+        UnreportedJobs.of(self._queue.store).tell([self.id])
         return self.refresh()
 
     def __eq__(self, other: object) -> bool:
@@ -191,14 +191,14 @@ class Job:
 
     def _ipython_display_(self) -> None:
         """Show a card that keeps itself current, where there is a page for it; IPython shows the rest as ever."""
-        from queuectl_nb.client.display import place  # noqa: PLC0415 - only notebooks show it
+        from queuectl_nb.client.display import output_cell  # noqa: PLC0415 - only notebooks show it
 
-        spot = None if self._gone() or self.record.at_rest else place()
+        spot = None if self._gone() or self.record.at_rest else output_cell()
         if spot is None:
             raise NotImplementedError
-        from queuectl_nb.client.live_cards import CARDS, Card  # noqa: PLC0415
+        from queuectl_nb.client.live_cards import LiveCard, _updater  # noqa: PLC0415
 
-        CARDS.add(Card(self._queue, self.id, spot))
+        _updater.add(LiveCard(self._queue, self.id, spot))
 
     def _repr_html_(self) -> str | None:
         return None if self._gone() else self._cards().job_card(self.record, self._facts())
@@ -207,7 +207,7 @@ class Job:
         printer.text(repr(self) if self._gone() else self._cards().job_lines(self.record, self._facts()))
 
     def _facts(self) -> list[AttemptRecord]:
-        return self._queue.store.reading.attempt_facts(self.id)
+        return self._queue.store.reader.attempt_facts(self.id)
 
     def _gone(self) -> bool:
         """Look again; tell whether the job was removed."""

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.bells import ring, ring_workers
-from queuectl_nb.model.errors import BadInput, OutOfTime, WrongState
+from queuectl_nb.model.errors import BadInput, WaitTimeout, WrongState
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["cancel", "delete", "prune", "purge_dead", "retry", "retry_dead"]
 
 _CANCEL_MARGIN = 3.0
 """Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
-_CANCEL_PACE = 0.02
+_CANCEL_POLL_S = 0.02
 MANY = 100
 """Attempts of which it pays to list the spool before their files are looked for."""
 
@@ -33,7 +33,7 @@ def retry_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
     """Give dead jobs a fresh budget and queue them again; return their ids."""
     _ids_or_all(ids, every=every)
     if every:
-        chosen = store.dead.retry(time.time())
+        chosen = store.dead_letters.retry(time.time())
     else:
         chosen = list(dict.fromkeys(ids))
         store.jobs.retry(chosen, time.time(), "dlq retry")
@@ -45,7 +45,7 @@ def purge_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
     """Remove dead jobs for good; return their ids."""
     _ids_or_all(ids, every=every)
     if every:
-        chosen, tokens = store.dead.purge(time.time())
+        chosen, tokens = store.dead_letters.purge(time.time())
     else:
         chosen = list(dict.fromkeys(ids))
         tokens = store.jobs.delete(chosen, time.time(), "dlq purge")
@@ -63,7 +63,7 @@ def cancel(store: Store, ids: Sequence[str]) -> None:
     """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
 
     Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended, and
-    ``OutOfTime`` when one does not end within ``kill_grace`` and a little.
+    ``WaitTimeout`` when one does not end within ``kill_grace`` and a little.
     """
     running = store.jobs.cancel(ids, time.time())
     if running:
@@ -77,12 +77,12 @@ def _await_cancel(store: Store, ids: list[str]) -> None:
     patience = store.settings.read().kill_grace + _CANCEL_MARGIN
     deadline = time.monotonic() + patience
     rescuer = Rescuer(store)
-    while State.PROCESSING in store.reading.states_of(ids).values():
+    while State.PROCESSING in store.reader.states_of(ids).values():
         rescuer.rescue_dead()  # whoever held it may be gone
         if time.monotonic() > deadline:
             msg = f"cancel is under way: {', '.join(ids)} not ended after {patience:g} seconds; see 'queuectl show'"
-            raise OutOfTime(msg)
-        time.sleep(_CANCEL_PACE)
+            raise WaitTimeout(msg)
+        time.sleep(_CANCEL_POLL_S)
     for job_id in ids:
         state = store.jobs.get(job_id).state
         if state is not State.CANCELLED:

@@ -18,7 +18,7 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from queuectl_nb.client.changes import Stamp, Watch
+    from queuectl_nb.client.changes import ChangeWatcher, Stamp
     from queuectl_nb.model.job import JobRecord
 
 __all__ = ["JobList", "Window"]
@@ -47,10 +47,10 @@ class Window:
 class JobList:
     """One view's list. All methods are for one thread; what it starts itself is its own business."""
 
-    def __init__(self, watch: Watch, found: Callable[[], object]) -> None:
+    def __init__(self, watch: ChangeWatcher, found: Callable[[], object]) -> None:
         """List the jobs that ``watch`` watches; ``found()`` is called, from a thread, when an order was found."""
         self._watch = watch
-        self._reading = watch.queue.store.reading
+        self._reading = watch.queue.store.reader
         self._ordering = Ordering(watch.queue.store.db)
         self._found = found
         self._search: _Search | None = None
@@ -71,7 +71,7 @@ class JobList:
 
         Raises what reading raises, and what the last search for an order met.
         """
-        stamp = self._watch.stamp()
+        stamp = self._watch.version()
         self._take_search()
         if self._plain:
             if top:
@@ -163,7 +163,7 @@ class _Order:
 class _Search:
     """Finds an order in a thread of its own, on a connection of its own."""
 
-    def __init__(self, ordering: Ordering, watch: Watch, wanted: Filter, found: Callable[[], object]) -> None:
+    def __init__(self, ordering: Ordering, watch: ChangeWatcher, wanted: Filter, found: Callable[[], object]) -> None:
         self.wanted = wanted
         self.stop = threading.Event()
         self.done = threading.Event()
@@ -177,7 +177,7 @@ class _Search:
     def _run(self) -> None:
         began = time.monotonic()
         try:
-            stamp = self._watch.stamp()
+            stamp = self._watch.version()
             places = self._ordering.order(self.wanted, self.stop.is_set)
             self.order = _Order(places, len(places), stamp, time.time(), time.monotonic() - began)
         except Stopped:

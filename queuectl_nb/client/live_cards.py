@@ -18,13 +18,13 @@ from queuectl_nb.render.live_cards import Live, live_html, live_text
 from queuectl_nb.render.progress import TAIL, glimpse
 
 if TYPE_CHECKING:
-    from queuectl_nb.client.display import Place
+    from queuectl_nb.client.display import OutputCell
     from queuectl_nb.client.logs import Logs
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["CARDS", "Card", "Cards", "look", "pause"]
+__all__ = ["LiveCard", "LiveCardUpdater", "_updater", "look", "pause"]
 
 FASTEST, SLOWEST = 0.25, 2.0
 """Seconds between two looks at the database."""
@@ -51,10 +51,10 @@ def look(logs: Logs, record: JobRecord, history: list[AttemptRecord]) -> Live:
     return Live(time.time() - attempt.started_at, glimpse(logs.latest(attempt, TAIL)))
 
 
-class Card:
+class LiveCard:
     """One job in one place."""
 
-    def __init__(self, queue: Queue, job_id: str, place: Place) -> None:
+    def __init__(self, queue: Queue, job_id: str, place: OutputCell) -> None:
         """Show the job ``job_id`` of ``queue`` in ``place``."""
         self.queue = queue
         self.job_id = job_id
@@ -109,7 +109,7 @@ class Card:
         record = self.queue.store.jobs.get(self.job_id)
         if self._record is not None and record.rev == self._record.rev:
             return False
-        self._record, self._history = record, self.queue.store.reading.attempt_facts(self.job_id)
+        self._record, self._history = record, self.queue.store.reader.attempt_facts(self.job_id)
         return True
 
     def _write(self, html: str, text: str) -> None:
@@ -122,16 +122,16 @@ class Card:
         self._place.write("", text)
 
 
-class Cards:
+class LiveCardUpdater:
     """All live cards of this process, and the one thread that keeps them current while there are any."""
 
     def __init__(self) -> None:
-        self._cards: list[Card] = []
+        self._cards: list[LiveCard] = []
         self._lock = threading.Lock()
         self._bell = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, card: Card) -> None:
+    def add(self, card: LiveCard) -> None:
         """Show a card at once, and keep it current."""
         card.step()
         if card.over:
@@ -160,7 +160,7 @@ class Cards:
         """Return how many are kept current."""
         return len(self._now())
 
-    def _now(self) -> list[Card]:
+    def _now(self) -> list[LiveCard]:
         with self._lock:
             self._cards = [card for card in self._cards if not card.over]
             return list(self._cards)
@@ -187,5 +187,5 @@ class Cards:
                 queue.close()
 
 
-CARDS = Cards()
+_updater = LiveCardUpdater()
 """Those of this process."""

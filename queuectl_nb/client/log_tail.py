@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
 
-__all__ = ["Fresh", "Tail"]
+__all__ = ["LogTail", "NewOutput"]
 
 FIRST = 128 * 1024
 """Bytes of a stream's end that a look begins with."""
@@ -21,7 +21,7 @@ MOST = 32 * 1024
 
 
 @dataclass
-class Fresh:
+class NewOutput:
     """What is new since the last look.
 
     ``number`` is the attempt that is looked at (None: the job has not started), ``attempts`` how many there are,
@@ -38,7 +38,7 @@ class Fresh:
     end: bool = False
 
 
-class Tail:
+class LogTail:
     """Follows the output of one job: of the attempt ``number``, or of the newest one as they come."""
 
     def __init__(self, queue: Queue, job_id: str, number: int | None = None) -> None:
@@ -51,13 +51,13 @@ class Tail:
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
         self._ended: set[str] = set()
 
-    def look(self) -> Fresh:
+    def look(self) -> NewOutput:
         """Return what is new; raise ``NotFound`` when the job or its attempt was removed."""
         newest = self._queue.logs.attempt(self.job_id)
         attempt = newest if self.number is None else self._queue.logs.attempt(self.job_id, self.number)
         if attempt is None or newest is None:
-            return Fresh()
-        fresh = Fresh(attempt.number, newest.number, attempt.outcome)
+            return NewOutput()
+        fresh = NewOutput(attempt.number, newest.number, attempt.outcome)
         if attempt.token != self._token:
             self._begin(attempt)
             fresh.began = True
@@ -73,7 +73,7 @@ class Tail:
         self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
         self._ended = set()
 
-    def _read(self, attempt: AttemptRecord, stream: str, fresh: Fresh) -> None:
+    def _read(self, attempt: AttemptRecord, stream: str, fresh: NewOutput) -> None:
         first = self._offsets[stream] < 0
         offset = max(0, self._offsets[stream])
         most = FIRST if first else MOST

@@ -56,10 +56,10 @@ class Logs:
         Raises :class:`NotFound` for a job or an attempt that is not there.
         """
         self.store.jobs.get(job_id)
-        known_facts = self.store.reading.attempt_facts(job_id)
+        known_facts = self.store.reader.attempt_facts(job_id)
         if number is None and not known_facts:
             return None
-        found = self.store.reading.attempt(job_id, known_facts[-1].number if number is None else number)
+        found = self.store.reader.attempt(job_id, known_facts[-1].number if number is None else number)
         if found is not None or number is None:
             return found
         known = ", ".join(str(attempt.number) for attempt in known_facts) or "none yet"
@@ -115,7 +115,7 @@ class Logs:
         removed: then the kept text is what there is.
         """
         over = attempt.outcome is not None
-        found = self.store.spool.piece(attempt.token, stream, offset, count)
+        found = self.store.spool.read(attempt.token, stream, offset, count)
         if found is not None:
             start, data = found
             gap = f"\n... {start - offset} bytes not kept ...\n".encode() if start > offset else b""
@@ -137,7 +137,7 @@ class Logs:
     def latest(self, attempt: AttemptRecord, count: int) -> bytes:
         """Return up to ``count`` last bytes of the stream to which a running attempt wrote last."""
         _, size, stream = max((*self.store.spool.written(attempt.token, stream), stream) for stream in STREAMS)
-        found = self.store.spool.piece(attempt.token, stream, max(0, size - count), count) if size else None
+        found = self.store.spool.read(attempt.token, stream, max(0, size - count), count) if size else None
         return b"" if found is None else found[1]
 
     def follow(
@@ -154,15 +154,15 @@ class Logs:
         attempt before its first piece.
         """
         self.attempt(job_id, number)
-        seen = {attempt.token for attempt in self.store.reading.attempt_facts(job_id)[:-1]} if number is None else set()
+        seen = {attempt.token for attempt in self.store.reader.attempt_facts(job_id)[:-1]} if number is None else set()
         while True:
             # the job first: what it did until it came to rest is in the history that is read after it
             over = self.store.jobs.get(job_id).state in AT_REST or number is not None
-            history = self.store.reading.attempt_facts(job_id)
+            history = self.store.reader.attempt_facts(job_id)
             fresh = [each for each in history if each.token not in seen and number in (None, each.number)]
             for facts in fresh:
                 seen.add(facts.token)
-                attempt = self.store.reading.attempt(job_id, facts.number)
+                attempt = self.store.reader.attempt(job_id, facts.number)
                 if attempt is not None:  # else given back meanwhile
                     if begins is not None:
                         begins(attempt.number)

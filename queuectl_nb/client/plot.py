@@ -96,4 +96,4 @@ class Plot:
 
 def _since(value: object) -> float | None:
     """Return epoch seconds."""
-    return None if value is None else arguments.since("since", value)
+    return None if value is None else arguments.parse_since("since", value)

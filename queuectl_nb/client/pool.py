@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.pool_handle import Pool
+from queuectl_nb.engine.pool_handle import PoolHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkerPool"]
 
 
-class WorkerPool(Pool):
+class WorkerPool(PoolHandle):
     """A pool that shows its workers as they are now, and what went wrong with them lately."""
 
     def __init__(  # noqa: PLR0913 - the options of `worker start`

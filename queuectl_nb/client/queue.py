@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.bells import ring, ring_workers
-from queuectl_nb.client.enqueue import add, specs_of, told_by
+from queuectl_nb.client.enqueue import add, make_specs, name_the_row
 from queuectl_nb.client.job import Job
-from queuectl_nb.client.untold import Untold
+from queuectl_nb.client.untold import UnreportedJobs
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import name, whole
 from queuectl_nb.store.paths import find_queue, make_private_dir
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     import sqlite_utils
 
     from queuectl_nb.client.arguments import Jobs
-    from queuectl_nb.client.frame_index import Recall
+    from queuectl_nb.client.frame_index import FrameIndex
     from queuectl_nb.client.logs import Logs
     from queuectl_nb.client.plot import Plot
     from queuectl_nb.client.pool import WorkerPool
-    from queuectl_nb.client.sql import Questions
-    from queuectl_nb.client.wait import Progress, Waiting
+    from queuectl_nb.client.sql import UserDatabase
+    from queuectl_nb.client.wait import Progress, Wait
     from queuectl_nb.model.job import JobRecord, JobSpec
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
@@ -181,11 +181,11 @@ class Queue:
         the template names them as its parameters; its other columns stay out of the job. In dicts they are a
         mistake. A frame's missing values (None, NaN, NaT) count as not given, in dicts None, NaT and ``pd.NA`` do.
         """
-        from queuectl_nb.client.bulk_rows import is_frame, wishes  # noqa: PLC0415 - one command alone needs no templates
+        from queuectl_nb.client.bulk_rows import is_frame, iter_fields  # noqa: PLC0415 - one command alone needs no templates
 
         single = isinstance(rows, list) and len(rows) == 1
-        specs = specs_of(wishes(rows, frame, common), single=single)
-        with nullcontext() if single else told_by(lambda place: f"row {place + 1}"):
+        specs = make_specs(iter_fields(rows, frame, common), single=single)
+        with nullcontext() if single else name_the_row(lambda place: f"row {place + 1}"):
             ids = self.enqueue_specs(specs, if_absent=if_absent)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None
@@ -205,22 +205,22 @@ class Queue:
 
     def counts(self) -> dict[State, int]:
         """Return the number of jobs in every state; costs the same with a million jobs."""
-        return self.store.reading.counts()
+        return self.store.reader.counts()
 
     def paused(self) -> list[str]:
         """Return the paused queues; ``["*"]`` when everything is paused."""
-        paused = self.store.reading.paused()
+        paused = self.store.reader.paused()
         return ["*"] if "*" in paused else paused
 
     def records(self, wanted: Filter) -> list[JobRecord]:
         """Return the jobs of a filter as records."""
-        return self.store.reading.jobs(wanted)
+        return self.store.reader.jobs(wanted)
 
     def each(self, wanted: Filter) -> Iterator[JobRecord]:
         """Yield the jobs of a filter, a piece at a time: of many each is given as it is when its turn comes."""
         from queuectl_nb.store.stream import stream  # noqa: PLC0415
 
-        return stream(self.store.db, self.store.reading, wanted)
+        return stream(self.store.db, self.store.reader, wanted)
 
     def worker_list(self) -> list[dict[str, Any]]:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
@@ -235,7 +235,7 @@ class Queue:
         """
         from queuectl_nb.store.stats import stats  # noqa: PLC0415
 
-        start = None if since is None else arguments.since("since", since)
+        start = None if since is None else arguments.parse_since("since", since)
         return stats(self.store.db, by=by, since=start)
 
     @cached_property
@@ -254,10 +254,10 @@ class Queue:
         return self._questions.database()
 
     @cached_property
-    def _questions(self) -> Questions:
-        from queuectl_nb.client.sql import Questions  # noqa: PLC0415 - sqlite_utils takes half a second
+    def _questions(self) -> UserDatabase:
+        from queuectl_nb.client.sql import UserDatabase  # noqa: PLC0415 - sqlite_utils takes half a second
 
-        return Questions(self.store)
+        return UserDatabase(self.store)
 
     # ------------------------------------------------------------------ frames
 
@@ -281,20 +281,20 @@ class Queue:
         from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
         wanted = Filter.of(state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit)
-        return frames.jobs(self.store.reading, wanted)
+        return frames.jobs(self.store.reader, wanted)
 
     def jobs_of(self, ids: Sequence[str]) -> pd.DataFrame:
         """Return the jobs of these ids as :meth:`jobs` does, in their order."""
         from queuectl_nb.render.frames import frames  # noqa: PLC0415
         from queuectl_nb.store.reader import Filter  # noqa: PLC0415
 
-        return frames.jobs(self.store.reading, Filter(ids=tuple(ids))).loc[list(ids)]
+        return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
 
     def attempts(self) -> pd.DataFrame:
         """Return every attempt as a DataFrame indexed by (``job_id``, ``number``)."""
         from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
-        return frames.attempts(self.store.reading)
+        return frames.attempts(self.store.reader)
 
     def status(self) -> pd.DataFrame:
         """Return the number of jobs by state: index ``state``, column ``count``."""
@@ -341,7 +341,7 @@ class Queue:
         """
         from queuectl_nb.render.frames import frames  # noqa: PLC0415
 
-        ids = None if jobs is None else arguments.ids([jobs])
+        ids = None if jobs is None else arguments.parse_ids([jobs])
         if frame is not None:
             frames.check(frame)
         if ids is None and frame is not None:
@@ -349,7 +349,7 @@ class Queue:
             if ids is None:
                 msg = "the jobs of this frame are not known here; give them (jobs=...), or their ids as a column job_id"
                 raise BadInput(msg)
-        return frames.results(self.store.reading, frame, ids)
+        return frames.results(self.store.reader, frame, ids)
 
     @cached_property
     def plot(self) -> Plot:
@@ -359,14 +359,14 @@ class Queue:
         return Plot(self.store)
 
     @property
-    def _untold(self) -> Untold:
-        return Untold.of(self.store) if self._options["interpreter_first"] else Untold(keeps=False)
+    def _untold(self) -> UnreportedJobs:
+        return UnreportedJobs.of(self.store) if self._options["interpreter_first"] else UnreportedJobs(keeps=False)
 
     @cached_property
-    def _recall(self) -> Recall:
-        from queuectl_nb.client.frame_index import Recall  # noqa: PLC0415 - for frames only
+    def _recall(self) -> FrameIndex:
+        from queuectl_nb.client.frame_index import FrameIndex  # noqa: PLC0415 - for frames only
 
-        return Recall.of(self.path)
+        return FrameIndex.of(self.path)
 
     # ------------------------------------------------------------------ act on jobs
 
@@ -374,7 +374,7 @@ class Queue:
 
     def retry(self, *jobs: Jobs) -> None:
         """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
-        ids = arguments.ids(jobs)
+        ids = arguments.parse_ids(jobs)
         self._untold.begin(self.store)
         job_actions.retry(self.store, ids)
         self._untold.begin(self.store, ids)
@@ -382,20 +382,20 @@ class Queue:
     def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
         """Give dead jobs a fresh budget and queue them again; return their ids."""
         self._untold.begin(self.store)
-        ids = job_actions.retry_dead(self.store, arguments.ids(jobs), every=all)
+        ids = job_actions.retry_dead(self.store, arguments.parse_ids(jobs), every=all)
         self._untold.begin(self.store, ids)
         return ids
 
     def purge_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002
         """Remove dead jobs for good; return their ids."""
-        return job_actions.purge_dead(self.store, arguments.ids(jobs), every=all)
+        return job_actions.purge_dead(self.store, arguments.parse_ids(jobs), every=all)
 
     def cancel(self, *jobs: Jobs) -> list[JobRecord]:
         """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
 
         Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended.
         """
-        ids = arguments.ids(jobs)
+        ids = arguments.parse_ids(jobs)
         job_actions.cancel(self.store, ids)
         self._untold.tell(ids)
         from queuectl_nb.store.reader import Filter  # noqa: PLC0415
@@ -405,11 +405,11 @@ class Queue:
 
     def delete(self, *jobs: Jobs) -> None:
         """Remove jobs that no worker holds, with their history."""
-        job_actions.delete(self.store, arguments.ids(jobs))
+        job_actions.delete(self.store, arguments.parse_ids(jobs))
 
     def prune(self, older_than: float | str | timedelta, state: str | None = None) -> int:
         """Remove jobs at rest that did not change for ``older_than`` seconds (or ``"7d"``); return how many."""
-        return job_actions.prune(self.store, arguments.age("older_than", older_than), state)
+        return job_actions.prune(self.store, arguments.parse_age("older_than", older_than), state)
 
     def pause(self, queue: str | None = None) -> None:
         """Stop new starts in ``queue``, or everywhere; running jobs go on."""
@@ -423,11 +423,11 @@ class Queue:
 
     # ------------------------------------------------------------------ wait
 
-    def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Waiting:
+    def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Wait:
         """Begin a wait that the caller runs or shows."""
-        from queuectl_nb.client.wait import Waiting  # noqa: PLC0415 - who waits
+        from queuectl_nb.client.wait import Wait  # noqa: PLC0415 - who waits
 
-        return Waiting(self.store, ids, arguments.patience(timeout), self._untold)
+        return Wait(self.store, ids, arguments.parse_timeout(timeout), self._untold)
 
     def wait(
         self,
@@ -445,15 +445,15 @@ class Queue:
 
         A notebook's page shows the progress meanwhile; ``show`` is called instead, whenever it has changed.
 
-        Raises ``OutOfTime`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
+        Raises ``WaitTimeout`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
         """
         from queuectl_nb.client import shown  # noqa: PLC0415 - who waits
 
-        waiting = self.waiting(arguments.ids(jobs) if jobs else None, timeout)
+        waiting = self.waiting(arguments.parse_ids(jobs) if jobs else None, timeout)
         progress = shown.run(waiting) if show is None else waiting.run(show)
         if check:
             progress.check()
-        return {state: n for state, n in progress.rested.items() if n}
+        return {state: n for state, n in progress.finished.items() if n}
 
     # ------------------------------------------------------------------ settings
 
@@ -538,11 +538,11 @@ class Queue:
         """Ask workers anywhere on this queue (all, without names) to stop, wait, and return those that ended.
 
         They finish their job first unless ``now``, which gives it back. Raises ``NotFound`` for a name that is no
-        live worker, ``OutOfTime`` at ``timeout`` seconds.
+        live worker, ``WaitTimeout`` at ``timeout`` seconds.
         """
         from queuectl_nb.client import workers  # noqa: PLC0415 - enqueue stays light without it
 
-        return workers.stop(self.store, names, now=now, timeout=arguments.patience(timeout))
+        return workers.stop(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
 
     def close(self) -> None:
         """Close this thread's connections; the queue opens again at its next use."""

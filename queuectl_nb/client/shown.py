@@ -7,12 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.display import place
+from queuectl_nb.client.display import output_cell
 from queuectl_nb.model.errors import QueuectlError
 
 if TYPE_CHECKING:
-    from queuectl_nb.client.display import Place
-    from queuectl_nb.client.wait import Progress, Waiting
+    from queuectl_nb.client.display import OutputCell
+    from queuectl_nb.client.wait import Progress, Wait
 
 __all__ = ["run"]
 
@@ -23,13 +23,13 @@ PACE = 0.25
 """Seconds between two states of it."""
 
 
-def run(waiting: Waiting, *, keep: bool = True) -> Progress:
+def run(waiting: Wait, *, keep: bool = True) -> Progress:
     """Carry out a wait; on a page its progress is shown, and with ``keep`` how it ended stays there.
 
     Only the main thread shows: what other threads of a notebook wait for is their own affair. An interrupt ends the
     waiting and touches no job.
     """
-    spot = place() if threading.current_thread() is threading.main_thread() else None
+    spot = output_cell() if threading.current_thread() is threading.main_thread() else None
     if spot is None:
         return waiting.run()
     return _Show(waiting, spot, keep=keep).run()
@@ -38,7 +38,7 @@ def run(waiting: Waiting, *, keep: bool = True) -> Progress:
 class _Show:
     """The progress of one wait in its place."""
 
-    def __init__(self, waiting: Waiting, spot: Place, *, keep: bool) -> None:
+    def __init__(self, waiting: Wait, spot: OutputCell, *, keep: bool) -> None:
         self._waiting = waiting
         self._spot = spot
         self._keep = keep
@@ -50,7 +50,7 @@ class _Show:
         due = self._began + FIRST
         progress = None
         try:
-            for progress in self._waiting.looks():
+            for progress in self._waiting.poll():
                 if time.monotonic() >= due:
                     self._write(progress)
                     due = time.monotonic() + PACE
@@ -67,7 +67,7 @@ class _Show:
         return progress
 
     def _end(self, progress: Progress | None, why: str) -> None:
-        from queuectl_nb.client.live_cards import CARDS  # noqa: PLC0415
+        from queuectl_nb.client.live_cards import _updater  # noqa: PLC0415
         from queuectl_nb.render.durations import span  # noqa: PLC0415 - where nothing is shown it is not needed
 
         with contextlib.suppress(QueuectlError):  # a job that was removed meanwhile
@@ -76,19 +76,19 @@ class _Show:
                     self._write(progress, why or f"after {span(time.monotonic() - self._began)}")
                 else:
                     self._spot.clear()
-        CARDS.refresh()
+        _updater.refresh()
 
     def _write(self, progress: Progress, end: str = "") -> None:
         from queuectl_nb.client.live_cards import look  # noqa: PLC0415
         from queuectl_nb.client.logs import Logs  # noqa: PLC0415
         from queuectl_nb.render.live_cards import Live, wait_html, wait_text  # noqa: PLC0415
 
-        rested = {str(state): n for state, n in progress.rested.items()}
+        rested = {str(state): n for state, n in progress.finished.items()}
         record, live = None, Live()
         store, ids = self._waiting.store, self._waiting.ids
         if ids is not None and len(ids) == 1:
             record = store.jobs.get(ids[0])
-            live = look(Logs(store), record, store.reading.attempt_facts(ids[0]))
+            live = look(Logs(store), record, store.reader.attempt_facts(ids[0]))
         html = wait_html(record, live, rested, progress.left, end)
         if html != self._shown:
             self._spot.write(html, wait_text(rested, progress.left, end))

@@ -12,10 +12,10 @@ import sqlite_utils
 if TYPE_CHECKING:
     from queuectl_nb.store.store import Store
 
-__all__ = ["Questions"]
+__all__ = ["UserDatabase"]
 
 
-class Questions(threading.local):
+class UserDatabase(threading.local):
     """What one thread asks by."""
 
     def __init__(self, store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from queuectl_nb.store.reader import Reading
+    from queuectl_nb.store.reader import Reader
 
 __all__ = ["Throughput"]
 
@@ -19,7 +19,7 @@ class Throughput:
     What was counted stays when jobs are removed: it did happen.
     """
 
-    def __init__(self, reading: Reading, slice_s: float, slices: int) -> None:
+    def __init__(self, reading: Reader, slice_s: float, slices: int) -> None:
         """Count ``slices`` of ``slice_s`` seconds each."""
         self._reading = reading
         self._slice_s = slice_s

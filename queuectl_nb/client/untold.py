@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["Untold"]
+__all__ = ["UnreportedJobs"]
 
 
-class Untold:
+class UnreportedJobs:
     """What one process remembers of one queue; all handles of the same file share it."""
 
-    _by_file: ClassVar[dict[tuple[str, tuple[int, int]], Untold]] = {}
+    _by_file: ClassVar[dict[tuple[str, tuple[int, int]], UnreportedJobs]] = {}
 
     def __init__(self, *, keeps: bool = True) -> None:
         """Begin with nothing set going; without ``keeps`` it stays so, as for the console, whose lines are apart."""
@@ -32,7 +32,7 @@ class Untold:
         self._told: set[str] = set()
 
     @classmethod
-    def of(cls, store: Store) -> Untold:
+    def of(cls, store: Store) -> UnreportedJobs:
         """Return the memory for the queue of ``store``."""
         return cls._by_file.setdefault((os.path.realpath(store.path), store.db.identity), cls())
 

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.untold import Untold
-from queuectl_nb.model.errors import JobFailed, NotFound, OutOfTime
+from queuectl_nb.client.untold import UnreportedJobs
+from queuectl_nb.model.errors import JobFailed, NotFound, WaitTimeout
 from queuectl_nb.model.state import AT_REST, OPEN, State
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["Progress", "Waiting"]
+__all__ = ["Progress", "Wait"]
 
 PACE = 0.02
 """Seconds between two looks at whether anything was committed (a look costs 10 µs)."""
@@ -25,7 +25,7 @@ PACE = 0.02
 class Progress:
     """How far a wait has come: jobs at rest by state, and those still open."""
 
-    rested: Mapping[State, int]
+    finished: Mapping[State, int]
     left: int
     bad: tuple[str, ...]
     """Ids of those that ended dead or cancelled."""
@@ -33,7 +33,7 @@ class Progress:
     @property
     def done(self) -> int:
         """Number of jobs at rest."""
-        return sum(self.rested.values())
+        return sum(self.finished.values())
 
     def check(self) -> None:
         """Raise :class:`JobFailed` where a waited-for job ended dead or cancelled."""
@@ -43,7 +43,7 @@ class Progress:
             raise JobFailed(msg)
 
 
-class Waiting:
+class Wait:
     """A wait for the given jobs, or for all: then those count that came to rest meanwhile, or are still untold."""
 
     def __init__(
@@ -51,17 +51,17 @@ class Waiting:
         store: Store,
         ids: Sequence[str] | None = None,
         timeout: float | None = None,
-        untold: Untold | None = None,
+        untold: UnreportedJobs | None = None,
     ) -> None:
         """Begin to wait; raise :class:`NotFound` for an id that is not there."""
         self.store = store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
-        self._untold = untold or Untold(keeps=False)
+        self._untold = untold or UnreportedJobs(keeps=False)
         self._since = self._untold.since(store)
         self._seen: tuple[int, int] | None = None
         self._progress: Progress | None = None
-        states = store.reading.states_of(self.ids or ())
+        states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
             if job_id not in states:
                 store.jobs.get(job_id)  # raises
@@ -75,7 +75,7 @@ class Waiting:
         return self._progress
 
     def _named(self, ids: Sequence[str]) -> Progress:
-        states = self.store.reading.states_of(ids)
+        states = self.store.reader.states_of(ids)
         missing = [job_id for job_id in ids if job_id not in states]
         if missing:
             msg = f"job {missing[0]} was removed while it was waited for"
@@ -85,8 +85,8 @@ class Waiting:
         return Progress(rested, len(ids) - sum(rested.values()), bad)
 
     def _all(self) -> Progress:
-        counts = self.store.reading.counts()
-        since = self.store.reading.changed_to(sorted(AT_REST), self._since)
+        counts = self.store.reader.counts()
+        since = self.store.reader.changed_to(sorted(AT_REST), self._since)
         changed = [(job_id, state) for job_id, state in since if not self._untold.knows(job_id)]
         rested = {state: sum(found is state for _, found in changed) for state in State if state in AT_REST}
         bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
@@ -95,19 +95,19 @@ class Waiting:
     def run(self, show: Callable[[Progress], object] | None = None) -> Progress:
         """Wait until all are at rest; ``show`` is called whenever the progress changed.
 
-        Raises :class:`OutOfTime` at the timeout; the jobs go on.
+        Raises :class:`WaitTimeout` at the timeout; the jobs go on.
         """
         last = None
-        for progress in self.looks():
+        for progress in self.poll():
             if show is not None and progress is not last:
                 show(progress)
                 last = progress
         return progress
 
-    def looks(self) -> Iterator[Progress]:
+    def poll(self) -> Iterator[Progress]:
         """Yield the progress at every look, the same object while nothing changed; the last has nothing left.
 
-        Raises :class:`OutOfTime` at the timeout; the jobs go on.
+        Raises :class:`WaitTimeout` at the timeout; the jobs go on.
         """
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while True:
@@ -130,5 +130,5 @@ class Waiting:
         left = deadline - time.monotonic()
         if left <= 0:
             msg = f"{progress.left} job(s) not at rest after {self.timeout:g} seconds; they go on"
-            raise OutOfTime(msg)
+            raise WaitTimeout(msg)
         return min(PACE, left)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.bells import ring_workers
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.model.errors import NotFound, OutOfTime
+from queuectl_nb.model.errors import NotFound, WaitTimeout
 from queuectl_nb.model.validation import iso_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
@@ -69,7 +69,7 @@ def stop(
         left = {each for each in left if not heartbeat.is_dead(store.worker_dir, each)}
         if left and deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
-            raise OutOfTime(msg)
+            raise WaitTimeout(msg)
         if left and lasts is not None and time.monotonic() > began + _MOMENT:
             lasts(sorted(left))
             lasts = None

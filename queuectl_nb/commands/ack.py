@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["Said", "nothing", "removed", "said", "said_of"]
+__all__ = ["Done", "done", "done_for_jobs", "done_removing", "done_without_value"]
 
 
-class Said:
+class Done:
     """A verb was carried out.
 
     ``lines`` say so, ``data()`` says the same as JSON, ``value()`` is what a notebook's user gets (None where the
@@ -34,16 +34,16 @@ class Said:
         self.notes = notes
 
 
-def nothing() -> None:
+def done_without_value() -> None:
     """Return nothing to hold: the value of what lines say."""
 
 
-def said(text: str, data: Any = None) -> Said:  # noqa: ANN401 - any JSON
+def done(text: str, data: Any = None) -> Done:  # noqa: ANN401 - any JSON
     """Return what was done as one text; as data it is ``data``, or the text where that says it all."""
-    return Said(text.splitlines(), lambda: text if data is None else data, nothing)
+    return Done(text.splitlines(), lambda: text if data is None else data, done_without_value)
 
 
-def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Said:
+def done_for_jobs(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Done:
     """Return that something was done to jobs that are still there; ``line`` has ``{id}`` where the id goes."""
 
     def data() -> list[dict[str, Any]]:
@@ -52,13 +52,13 @@ def said_of(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Sai
         return [job_json(queue.store.jobs.get(job_id)) for job_id in ids]
 
     lines = [line.format(id=job_id) for job_id in ids] or [empty]
-    return Said(lines, data, lambda: queue.jobs_of(ids))
+    return Done(lines, data, lambda: queue.jobs_of(ids))
 
 
-def removed(queue: Queue, ids: Sequence[str], *, holds: bool) -> Callable[[], Any]:
+def done_removing(queue: Queue, ids: Sequence[str], *, holds: bool) -> Callable[[], Any]:
     """Return what gives jobs that are about to be removed as they are now; nothing, where nobody ``holds`` it."""
     if not holds:
-        return nothing
-    known = queue.store.reading.states_of(ids)  # an unknown one is told by the verb itself
+        return done_without_value
+    known = queue.store.reader.states_of(ids)  # an unknown one is told by the verb itself
     frame = queue.jobs_of([job_id for job_id in ids if job_id in known])
     return lambda: frame

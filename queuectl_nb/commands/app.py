@@ -15,10 +15,10 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
     from queuectl_nb.commands.results import Result
 
-__all__ = ["COMPLETE", "HOMES", "PROGRAM", "Noun", "call", "tree", "verb"]
+__all__ = ["COMPLETE", "HOMES", "PROGRAM", "CommandGroup", "call", "tree", "verb"]
 
 PROGRAM = "queuectl"
 COMPLETE = "_QUEUECTL_COMPLETE"
@@ -27,7 +27,7 @@ COMPLETE = "_QUEUECTL_COMPLETE"
 HOMES: Mapping[str, str] = {
     "enqueue": "enqueue",
     "status": "status",
-    "list": "listing",
+    "list": "list_jobs",
     "show": "show",
     "log": "log",
     "stats": "stats",
@@ -57,7 +57,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Noun(click.Group):
+class CommandGroup(click.Group):
     """A command with verbs of its own; an unknown or missing one is refused with the known ones listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same everywhere
@@ -80,7 +80,7 @@ class Noun(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Tree(Noun):
+class Tree(CommandGroup):
     """The root, whose commands are loaded one by one: an enqueue must not pay for a dashboard."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same everywhere
@@ -124,15 +124,15 @@ def tree(ctx: click.Context) -> Result | None:
     """Run commands in the background: nothing lost, nothing run twice, everything visible."""
     if ctx.invoked_subcommand is not None:
         return None
-    from queuectl_nb.commands.ack import said  # noqa: PLC0415
+    from queuectl_nb.commands.ack import done  # noqa: PLC0415
 
-    return said(ctx.get_help())
+    return done(ctx.get_help())
 
 
 where_options(tree, hide_network=False)
 
 
-def call(args: Sequence[str], session: Session) -> Result:
+def call(args: Sequence[str], session: Context) -> Result:
     """Carry out one command line and return what it gives.
 
     Raises

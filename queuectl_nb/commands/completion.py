@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from queuectl_nb.commands.ack import Said, said
+from queuectl_nb.commands.ack import Done, done
 from queuectl_nb.commands.app import COMPLETE, PROGRAM, tree, verb
 from queuectl_nb.commands.params import OneOf
 
@@ -15,7 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 @verb("completion", shape=False, where=False)
 @click.argument("shell", metavar="|".join(SHELLS), type=OneOf("shell", SHELLS))
-def command(shell: str) -> Said:
+def command(shell: str) -> Done:
     r"""Print the completion script of a shell.
 
     \b
@@ -29,4 +29,4 @@ def command(shell: str) -> Said:
     assert kind is not None, "click knows these three"  # noqa: S101
     script = kind(tree, {}, PROGRAM, COMPLETE)
     # not source(): that of bash starts a bash to look at its version, and prints
-    return said(script.source_template % script.source_vars())
+    return done(script.source_template % script.source_vars())

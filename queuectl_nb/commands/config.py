@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Said, nothing
-from queuectl_nb.commands.app import Noun, verb
-from queuectl_nb.commands.params import SETTING, Text, where_options
+from queuectl_nb.commands.ack import Done, done_without_value
+from queuectl_nb.commands.app import CommandGroup, verb
+from queuectl_nb.commands.params import SETTING, TextParam, where_options
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.settings import SETTINGS, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
     from queuectl_nb.model.settings import Value
 
 __all__ = ["command"]
@@ -25,7 +25,7 @@ FIELDS = ("key", "value", "default", "meaning")
 
 @verb("list")
 @click.pass_obj
-def list_(session: Session) -> Listing:
+def list_(session: Context) -> Listing:
     """List every setting with its value, default and meaning."""
     queue = session.queue()
     now = queue.settings
@@ -51,18 +51,18 @@ def _meaning(key: str) -> str:
 @verb("get")
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.pass_obj
-def get(session: Session, key: str) -> Said:
+def get(session: Context, key: str) -> Done:
     """Print a setting's bare value."""
     name = setting(key).key
     found: Value = getattr(session.queue().settings, name)
-    return Said([str(found)], lambda: found, lambda: found)
+    return Done([str(found)], lambda: found, lambda: found)
 
 
 @verb("set", context_settings={"ignore_unknown_options": True})
 @click.argument("key", metavar="KEY", type=SETTING)
-@click.argument("value", metavar="VALUE", type=Text())
+@click.argument("value", metavar="VALUE", type=TextParam())
 @click.pass_obj
-def set_(session: Session, key: str, value: str) -> Said:
+def set_(session: Context, key: str, value: str) -> Done:
     """Change a setting; every worker uses it for its next decision."""
     return _updated(*session.queue().set(key, value))
 
@@ -70,16 +70,16 @@ def set_(session: Session, key: str, value: str) -> Said:
 @verb("unset")
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.pass_obj
-def unset(session: Session, key: str) -> Said:
+def unset(session: Context, key: str) -> Done:
     """Put a setting back to its default."""
     return _updated(*session.queue().unset(key))
 
 
-def _updated(key: str, value: Any) -> Said:  # noqa: ANN401 - a setting's value
-    return Said([f"Config updated: {key} = {value}"], lambda: {key: value}, nothing)
+def _updated(key: str, value: Any) -> Done:  # noqa: ANN401 - a setting's value
+    return Done([f"Config updated: {key} = {value}"], lambda: {key: value}, done_without_value)
 
 
-@click.group("config", cls=Noun)
+@click.group("config", cls=CommandGroup)
 def command() -> None:
     """Show and change the live settings."""
 

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["FORMATS", "Session"]
+__all__ = ["FORMATS", "Context"]
 
 FORMATS = ("table", "json", "jsonl", "csv")
 
 
-class Session:
+class Context:
     """One command line, given to the commands as click's ``ctx.obj``.
 
     Attributes

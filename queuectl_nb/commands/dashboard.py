@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import Text
+from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Dashboard
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -23,11 +23,13 @@ LAST_PORT = 65535
 
 
 @verb("dashboard", shape=False)
-@click.option("--port", type=Text(), metavar="P", help="Listen here; 0 for any. Left out: 8642 or the next free.")
-@click.option("--host", type=Text(), metavar="ADDRESS", help=f"Listen at this address of the machine ({LOOPBACK}).")
+@click.option("--port", type=TextParam(), metavar="P", help="Listen here; 0 for any. Left out: 8642 or the next free.")
+@click.option(
+    "--host", type=TextParam(), metavar="ADDRESS", help=f"Listen at this address of the machine ({LOOPBACK})."
+)
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @click.pass_obj
-def command(session: Session, *, port: str | None, host: str | None, browse: bool) -> Dashboard:
+def command(session: Context, *, port: str | None, host: str | None, browse: bool) -> Dashboard:
     """Serve the read-only web page until Ctrl+C.
 
     Prints its address, which ends with the token that logs a browser in. In a notebook it is a live widget.

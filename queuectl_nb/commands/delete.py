@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Said, removed
+from queuectl_nb.commands.ack import Done, done_removing
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JobId
 from queuectl_nb.model.state import TAKES
@@ -14,7 +14,7 @@ from queuectl_nb.model.state import TAKES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -22,13 +22,13 @@ __all__ = ["command"]
 @verb("delete")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(TAKES["delete"]))
 @click.pass_obj
-def command(session: Session, ids: Sequence[str]) -> Said:
+def command(session: Context, ids: Sequence[str]) -> Done:
     """Remove jobs with their history.
 
     Takes jobs that no worker holds; several: all or none.
     """
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
-    frame = removed(queue, ids, holds=session.holds)
+    frame = done_removing(queue, ids, holds=session.holds)
     queue.delete(*ids)
-    return Said([f"Job {job_id} deleted." for job_id in ids], lambda: ids, frame)
+    return Done([f"Job {job_id} deleted." for job_id in ids], lambda: ids, frame)

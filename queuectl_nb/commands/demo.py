@@ -11,19 +11,19 @@ from queuectl_nb.commands.results import Stream
 from queuectl_nb.model.errors import JobFailed
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
 @verb("demo", shape=False, where=False)
 @click.pass_obj
-def command(session: Session) -> Stream:
+def command(session: Context) -> Stream:
     """Play five test flows on a throw-away queue.
 
     Takes less than 40 seconds; the exit code is 1 if one of them fails.
     """
-    from queuectl_nb.commands.demo_runner import Stage  # noqa: PLC0415 - only the demo needs a stage
+    from queuectl_nb.commands.demo_runner import DemoRunner  # noqa: PLC0415 - only the demo needs a stage
 
-    stage = Stage(session.opener)
+    stage = DemoRunner(session.opener)
     return Stream(stage.play(), lambda: JobFailed.exit_code if stage.failures else 0)

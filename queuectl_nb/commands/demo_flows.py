@@ -13,13 +13,13 @@ from queuectl_nb.model.state import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from queuectl_nb.commands.demo_runner import Stage
-    from queuectl_nb.engine.pool_handle import Pool
+    from queuectl_nb.commands.demo_runner import DemoRunner
+    from queuectl_nb.engine.pool_handle import PoolHandle
 
 __all__ = ["FLOWS"]
 
 
-def happy_path(stage: Stage) -> Iterator[str]:
+def happy_path(stage: DemoRunner) -> Iterator[str]:
     """Play: a job is enqueued, run and logged."""
     yield stage.do("worker start --count 2")
     yield stage.do("""enqueue --id job-success --command "echo 'This job worked'\"""")
@@ -32,7 +32,7 @@ def happy_path(stage: Stage) -> Iterator[str]:
     yield stage.check(f"its log says {said.decode().strip()!r}", ok=said == b"This job worked\n")
 
 
-def failure(stage: Stage) -> Iterator[str]:
+def failure(stage: DemoRunner) -> Iterator[str]:
     """Play: a job fails, is retried with pauses, dies, and is brought back."""
     yield stage.do("config set backoff_max 1")
     yield stage.do("enqueue --id job-fail --command this-command-does-not-exist")
@@ -43,18 +43,18 @@ def failure(stage: Stage) -> Iterator[str]:
     yield stage.check(
         f"after {job.attempts} attempts it is {job.state}", ok=(job.state, job.attempts) == (State.DEAD, 3)
     )
-    history = stage.queue.store.reading.attempts("job-fail")
+    history = stage.queue.store.reader.attempts("job-fail")
     pauses = [later.started_at - (one.finished_at or 0) for one, later in pairwise(history)]
     longest = f"the pauses between them were {', '.join(f'{pause:.2f}' for pause in pauses)} seconds"
     yield stage.check(longest, ok=len(pauses) == 2 and min(pauses) >= 1)  # noqa: PLR2004 - three attempts, two pauses
     yield stage.do("dlq list")
     yield stage.do("dlq retry job-fail")
     stage.rest("job-fail")
-    number = len(stage.queue.store.reading.attempts("job-fail"))
+    number = len(stage.queue.store.reader.attempts("job-fail"))
     yield stage.check(f"brought back, it had a fresh budget: {number} attempts in its history", ok=number == 6)  # noqa: PLR2004
 
 
-def priority(stage: Stage) -> Iterator[str]:
+def priority(stage: DemoRunner) -> Iterator[str]:
     """Play: two jobs run side by side, and the urgent one goes before what waits longer."""
     low = ("job-low-1", "job-low-2")
     for job_id in low:
@@ -68,7 +68,7 @@ def priority(stage: Stage) -> Iterator[str]:
     yield stage.check("job-high started before job-low-3, which had waited longer", ok=first < second)
 
 
-def schedule(stage: Stage) -> Iterator[str]:
+def schedule(stage: DemoRunner) -> Iterator[str]:
     """Play: settings are live, a delayed job is not early, a long one is ended in time."""
     yield stage.do("config set backoff_base 10")
     base = stage.queue.settings.backoff_base
@@ -83,7 +83,7 @@ def schedule(stage: Stage) -> Iterator[str]:
     yield stage.check(f"job-timeout is {job.state}: {job.error}", ok="timed out after 1 second" in (job.error or ""))
 
 
-def crash(stage: Stage) -> Iterator[str]:
+def crash(stage: DemoRunner) -> Iterator[str]:
     """Play: workers and their pool die at once; others take over what they held."""
     pool = stage.pools[-1]
     yield stage.do('enqueue --id job-long --command "sleep 1; echo survived"')
@@ -107,7 +107,7 @@ def crash(stage: Stage) -> Iterator[str]:
     yield stage.check(f"the new worker said: {'; '.join(lines) or 'nothing'}", ok=lines == [expected])
 
 
-def _kill_all(stage: Stage, pool: Pool) -> None:
+def _kill_all(stage: DemoRunner, pool: PoolHandle) -> None:
     """Kill a pool and its workers so that none has time to clean up behind another."""
     os.kill(pool.pid, signal.SIGSTOP)
     for worker in stage.queue.worker_list():
@@ -116,7 +116,7 @@ def _kill_all(stage: Stage, pool: Pool) -> None:
     pool.wait()
 
 
-FLOWS: tuple[tuple[str, Callable[[Stage], Iterator[str]]], ...] = (
+FLOWS: tuple[tuple[str, Callable[[DemoRunner], Iterator[str]]], ...] = (
     ("the happy path (success and logging)", happy_path),
     ("failure, retry, backoff and the dead letter queue", failure),
     ("concurrency and priority", priority),

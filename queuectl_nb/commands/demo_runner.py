@@ -10,32 +10,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.commands.app import call
-from queuectl_nb.commands.context import Session
-from queuectl_nb.commands.results import Running
-from queuectl_nb.model.errors import OutOfTime, QueuectlError
+from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.results import StartedPool
+from queuectl_nb.model.errors import QueuectlError, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.results import Result
-    from queuectl_nb.engine.pool_handle import Pool
+    from queuectl_nb.engine.pool_handle import PoolHandle
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["Stage"]
+__all__ = ["DemoRunner"]
 
 PATIENCE = 15.0
 """Seconds after which something that was to happen has failed to."""
 PACE = 0.02
 
 
-class Stage:
+class DemoRunner:
     """Carries out command lines as a user would type them; :attr:`failures` counts the checks that failed."""
 
     def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
         """Prepare nothing yet; ``opener`` opens the throw-away queue."""
         self.failures = 0
-        self.pools: list[Pool] = []
+        self.pools: list[PoolHandle] = []
         self._opener = opener
         self._path = Path()
 
@@ -63,10 +63,10 @@ class Stage:
 
     def run(self, line: str) -> tuple[str, Result]:
         """Carry out a command line; return how it is shown, and what it gave."""
-        session = Session(self._opener)
+        session = Context(self._opener)
         session.db = str(self._path)
         result = call(shlex.split(line), session)
-        if isinstance(result, Running):
+        if isinstance(result, StartedPool):
             self.pools.append(result.pool)
         return f"  $ queuectl {line}", result
 
@@ -89,12 +89,12 @@ class Stage:
         return self.queue.store.jobs.get(job_id)
 
     def until(self, what: str, condition: Callable[[], bool]) -> None:
-        """Wait until something has happened; raise ``OutOfTime`` where it does not."""
+        """Wait until something has happened; raise ``WaitTimeout`` where it does not."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
                 msg = f"not {what} after {PATIENCE:g} seconds"
-                raise OutOfTime(msg)
+                raise WaitTimeout(msg)
             time.sleep(PACE)
 
     def rest(self, *ids: str) -> None:

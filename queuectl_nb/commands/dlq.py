@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Said, removed, said_of
-from queuectl_nb.commands.app import Noun, verb
+from queuectl_nb.commands.ack import Done, done_for_jobs, done_removing
+from queuectl_nb.commands.app import CommandGroup, verb
 from queuectl_nb.commands.params import JobId, where_options
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.job import JOB_FIELDS
@@ -18,7 +18,7 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -29,7 +29,7 @@ DEAD = JobId([State.DEAD])
 
 @verb("list")
 @click.pass_obj
-def list_(session: Session) -> Listing:
+def list_(session: Context) -> Listing:
     """List the dead jobs, the last to die first."""
     queue = session.queue()
     wanted = Filter.of(state=State.DEAD)
@@ -42,7 +42,7 @@ def list_(session: Session) -> Listing:
         COLUMNS,
         rows,
         value=lambda: queue.jobs(state=State.DEAD),
-        count=lambda: queue.store.reading.count(wanted),
+        count=lambda: queue.store.reader.count(wanted),
         empty=EMPTY,
     )
 
@@ -51,35 +51,37 @@ def list_(session: Session) -> Listing:
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
 @click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
 @click.pass_obj
-def retry(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
+def retry(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
     """Queue dead jobs again with a fresh budget.
 
     Several ids: all or none.
     """
     queue = session.queue()
-    return said_of(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
+    return done_for_jobs(
+        queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY
+    )
 
 
 @verb("purge")
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
 @click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
 @click.pass_obj
-def purge(session: Session, *, ids: Sequence[str], everything: bool) -> Said:
+def purge(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
     """Remove dead jobs for good.
 
     Several ids: all or none.
     """
     queue = session.queue()
     if everything and not ids and session.holds:
-        ids = [job_id for job_id, _ in queue.store.reading.changed_to([State.DEAD], -1)]
+        ids = [job_id for job_id, _ in queue.store.reader.changed_to([State.DEAD], -1)]
         everything = not ids
-    frame = removed(queue, ids, holds=session.holds)
+    frame = done_removing(queue, ids, holds=session.holds)
     gone = queue.purge_dead(*ids, all=everything)
     lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
-    return Said(lines, lambda: gone, frame)
+    return Done(lines, lambda: gone, frame)
 
 
-@click.group("dlq", cls=Noun)
+@click.group("dlq", cls=CommandGroup)
 def command() -> None:
     """Look after the dead letter queue."""
 

@@ -13,7 +13,7 @@ from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.paths import find_queue
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -23,7 +23,7 @@ COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", 
 
 @verb("doctor")
 @click.pass_obj
-def command(session: Session) -> Listing:
+def command(session: Context) -> Listing:
     """Look for what is wrong, and name the remedy.
 
     Checks file system, modes, SQLite, interpreter, schema, counts, settings, workers and spool. The exit code is 3

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Said, said_of
+from queuectl_nb.commands.ack import Done, done_for_jobs
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, Text, as_utf8
+from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, TextParam, as_utf8
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
     from queuectl_nb.model.job import JobSpec
 
 __all__ = ["command"]
@@ -41,30 +41,32 @@ class _Enqueue(click.Command):
 
 
 @verb("enqueue", cls=_Enqueue)
-@click.argument("given", metavar="[JSON | -- ARG...]", nargs=-1, type=Text())
-@click.option("--command", type=Text(), metavar="C", help="What /bin/sh runs.")
-@click.option("--id", type=Text(), help="The job's name; made up when left out.")
+@click.argument("given", metavar="[JSON | -- ARG...]", nargs=-1, type=TextParam())
+@click.option("--command", type=TextParam(), metavar="C", help="What /bin/sh runs.")
+@click.option("--id", type=TextParam(), help="The job's name; made up when left out.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
-@click.option("--priority", type=Text(), metavar="N", help="Higher runs first (0).")
-@click.option("--delay", type=Text(), metavar="SECONDS", help="Do not start before so many seconds have passed.")
-@click.option("--run-at", type=Text(), metavar="ISO", help="Do not start before this time.")
-@click.option("--timeout", type=Text(), metavar="SECONDS", help="Longest run of an attempt; 0 for no limit.")
-@click.option("--max-retries", type=Text(), metavar="N", help="Attempts in all.")
+@click.option("--priority", type=TextParam(), metavar="N", help="Higher runs first (0).")
+@click.option("--delay", type=TextParam(), metavar="SECONDS", help="Do not start before so many seconds have passed.")
+@click.option("--run-at", type=TextParam(), metavar="ISO", help="Do not start before this time.")
+@click.option("--timeout", type=TextParam(), metavar="SECONDS", help="Longest run of an attempt; 0 for no limit.")
+@click.option("--max-retries", type=TextParam(), metavar="N", help="Attempts in all.")
 @click.option("--queue", type=QUEUE, metavar="NAME", help="The queue it goes to (default).")
 @click.option("--tag", type=TAG, multiple=True, help="A word to find it by; repeatable.")
 @click.option("--after", type=JOB, metavar="ID", multiple=True, help="A job that must complete first; repeatable.")
 @click.option("--cwd", type=DIRECTORY, metavar="DIR", help="Where it runs (here).")
-@click.option("--env", type=Text(), metavar="K=V", multiple=True, help="A variable of its environment; repeatable.")
+@click.option(
+    "--env", type=TextParam(), metavar="K=V", multiple=True, help="A variable of its environment; repeatable."
+)
 @click.option("--if-absent", is_flag=True, help="Leave a job of that id and command as it is.")
 @click.pass_context
-def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, if_absent: bool, **fields: Any) -> Said:  # noqa: ANN401
+def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, if_absent: bool, **fields: Any) -> Done:  # noqa: ANN401
     """Add a job to the queue.
 
     The command is given with --command, as words after --, or as one JSON object.
     """
-    from queuectl_nb.client.enqueue import spec_of  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client.enqueue import make_spec  # noqa: PLC0415 - help and completion need none of it
 
-    session: Session = ctx.obj
+    session: Context = ctx.obj
     wish = {OPTIONS.get(key, key): list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
     wish = {key: value for key, value in wish.items() if value not in (None, [])}
     after_dashes: Sequence[str] | None = ctx.meta.get(WORDS)
@@ -76,7 +78,7 @@ def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, 
         wish["command"] = _shell_words(after_dashes)
     elif given:
         wish = _merged(_object(given[0], "the job"), wish)
-    return _one(queue, spec_of(wish), if_absent=if_absent)
+    return _one(queue, make_spec(wish), if_absent=if_absent)
 
 
 def _one_way(given: Sequence[str], words: Sequence[str] | None, source: str | None, wish: Mapping[str, Any]) -> None:
@@ -113,14 +115,14 @@ def _shell_words(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Said:
+def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Done:
     began = time.time()
     (job_id,) = queue.enqueue_specs([spec], if_absent=if_absent)
     line = f"Job enqueued: {job_id} (priority: {spec.priority})" + _when(spec)
     if if_absent and queue.store.jobs.get(job_id).created_at < began:
         line = f"Job {job_id} is already in the queue."
-    jobs = said_of(queue, [job_id], "")
-    return Said([line], lambda: jobs.data()[0], lambda: queue.job(job_id))
+    jobs = done_for_jobs(queue, [job_id], "")
+    return Done([line], lambda: jobs.data()[0], lambda: queue.job(job_id))
 
 
 def _when(spec: JobSpec) -> str:
@@ -134,23 +136,25 @@ def _when(spec: JobSpec) -> str:
     return f". Will run after {', '.join(spec.after)}." if spec.after else ""
 
 
-def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Said:
+def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Done:
     """Add the jobs of JSON lines; options stand for what a line leaves open."""
-    from queuectl_nb.client.enqueue import spec_of, told_by  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client.enqueue import make_spec, name_the_row  # noqa: PLC0415 - help and completion need none of it
 
     specs, numbers = [], []
     for number, line in enumerate(_lines(source), 1):
         if not line.strip():
             continue
         try:
-            specs.append(spec_of({**common, **_object(_text(line), "the line")}))
+            specs.append(make_spec({**common, **_object(_text(line), "the line")}))
         except BadInput as refused:
             msg = f"line {number}: {refused}; nothing was enqueued"
             raise BadInput(msg) from None
         numbers.append(number)
-    with told_by(lambda place: f"line {numbers[place]}", "; nothing was enqueued"):
+    with name_the_row(lambda place: f"line {numbers[place]}", "; nothing was enqueued"):
         ids = queue.enqueue_specs(specs, if_absent=if_absent)
-    return Said([f"{len(ids)} jobs enqueued"], said_of(queue, ids, "").data, lambda: [queue.job(each) for each in ids])
+    return Done(
+        [f"{len(ids)} jobs enqueued"], done_for_jobs(queue, ids, "").data, lambda: [queue.job(each) for each in ids]
+    )
 
 
 def _lines(source: str) -> Iterable[bytes]:

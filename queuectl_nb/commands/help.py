@@ -7,43 +7,43 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands import topics
-from queuectl_nb.commands.ack import Said, said
+from queuectl_nb.commands.ack import Done, done
 from queuectl_nb.commands.app import PROGRAM, tree, verb
-from queuectl_nb.commands.params import Text
-from queuectl_nb.commands.results import Prose
+from queuectl_nb.commands.params import TextParam
+from queuectl_nb.commands.results import Text
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
-class _Word(Text):
+class _Word(TextParam):
     """A topic or a command; completes both."""
 
-    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same for all
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same for all
         """Return topics, then commands."""
         return [*topics.names(), *tree.list_commands(click.Context(tree))]
 
 
 @verb("help", shape=False, where=False)
 @click.argument("about", metavar="[TOPIC | COMMAND]...", nargs=-1, type=_Word())
-def command(about: Sequence[str]) -> Prose | Said:
+def command(about: Sequence[str]) -> Text | Done:
     """Explain a topic, or show the options of a command.
 
     Without a word the topics are listed.
     """
     if not about:
         rows = "\n".join(f"| `{name}` | {topics.summary(name)} |" for name in topics.names())
-        return Prose(f"# Topics\n\n| `{PROGRAM} help` | |\n| --- | --- |\n{rows}\n")
+        return Text(f"# Topics\n\n| `{PROGRAM} help` | |\n| --- | --- |\n{rows}\n")
     topic = about[0].replace("_", "-")
     if len(about) == 1 and topic in topics.names():
-        return Prose(topics.text(topic))
-    return said(_help_of(about))
+        return Text(topics.text(topic))
+    return done(_help_of(about))
 
 
 def _help_of(about: Sequence[str]) -> str:

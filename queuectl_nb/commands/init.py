@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.client.surroundings import this_cwd
-from queuectl_nb.commands.ack import Said, nothing
+from queuectl_nb.commands.ack import Done, done_without_value
 from queuectl_nb.commands.app import verb
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
 @verb("init", where=False)
 @click.pass_obj
-def command(session: Session) -> Said:
+def command(session: Context) -> Done:
     """Make a queue in .queuectl/ here.
 
     This directory and those below it use it from then on.
@@ -43,4 +43,4 @@ def command(session: Session) -> Said:
     session.db = str(path)
     session.queue()
     line = f"Queue is there already: {path}" if there else f"Queue made: {path}"
-    return Said([line], lambda: {"path": str(path)}, nothing)
+    return Done([line], lambda: {"path": str(path)}, done_without_value)

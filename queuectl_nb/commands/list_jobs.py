@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import QUEUE, SORT_FIELD, STATE, TAG, Text
+from queuectl_nb.commands.params import QUEUE, SORT_FIELD, STATE, TAG, TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
@@ -17,7 +17,7 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -36,11 +36,11 @@ COLUMNS = (
 @click.option("--state", type=STATE, help="Only jobs in this state.")
 @click.option("--queue", type=QUEUE, help="Only jobs of this queue.")
 @click.option("--tag", type=TAG, help="Only jobs with this tag.")
-@click.option("--limit", type=Text(), metavar="N", help=f"At most so many; a table shows {SHORT} when left out.")
+@click.option("--limit", type=TextParam(), metavar="N", help=f"At most so many; a table shows {SHORT} when left out.")
 @click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="By a field of the JSON, going up.")
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.pass_obj
-def command(session: Session, /, **options: Any) -> Listing:  # noqa: ANN401 - words and a flag
+def command(session: Context, /, **options: Any) -> Listing:  # noqa: ANN401 - words and a flag
     """List jobs, the last changed first."""
     wanted = Filter.of(**options)
     queue = session.queue()
@@ -53,7 +53,7 @@ def command(session: Session, /, **options: Any) -> Listing:  # noqa: ANN401 - w
         COLUMNS,
         rows,
         value=lambda: queue.jobs(**options),
-        count=lambda: queue.store.reading.count(wanted),
+        count=lambda: queue.store.reader.count(wanted),
         short=SHORT if wanted.limit is None else None,
         empty="No jobs.",
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import JOB, Text
+from queuectl_nb.commands.params import JOB, TextParam
 from queuectl_nb.commands.results import Output
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
 @verb("log")
 @click.argument("job_id", metavar="ID", type=JOB)
-@click.option("--attempt", type=Text(), metavar="N", help="Of this attempt, not of the newest.")
+@click.option("--attempt", type=TextParam(), metavar="N", help="Of this attempt, not of the newest.")
 @click.option("--stdout", is_flag=True, help="Only this stream, as it is.")
 @click.option("--stderr", is_flag=True, help="Only this stream, as it is.")
-@click.option("--tail", type=Text(), metavar="N", help="Only the last N lines of each stream.")
+@click.option("--tail", type=TextParam(), metavar="N", help="Only the last N lines of each stream.")
 @click.option("--follow", is_flag=True, help="Go on with what is written, until the job is at rest.")
 @click.pass_obj
-def command(session: Session, /, *, job_id: str, follow: bool, **options: Any) -> Output:  # noqa: ANN401 - words and flags
+def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:  # noqa: ANN401 - words and flags
     """Show what a job wrote."""
     number = None if options["attempt"] is None else validation.whole("--attempt", options["attempt"], 1)
     tail = None if options["tail"] is None else validation.whole("--tail", options["tail"], 0)

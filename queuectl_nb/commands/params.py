@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.types import StringParamType
 
-from queuectl_nb.commands.context import FORMATS, Session
+from queuectl_nb.commands.context import FORMATS, Context
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JOB_FIELDS
@@ -35,7 +35,7 @@ __all__ = [
     "JobId",
     "OneOf",
     "Path",
-    "Text",
+    "TextParam",
     "as_utf8",
     "shape_options",
     "where_options",
@@ -45,14 +45,14 @@ OFFERED = 200
 """Most job ids that one Tab offers."""
 
 
-class Text(StringParamType):
+class TextParam(StringParamType):
     """A word; what is no valid text (raw bytes that are no UTF-8) is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
         """Return the word as it is."""
         return validation.plain_text(_called(param), as_utf8(super().convert(value, param, ctx)))
 
-    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - nothing, unless told
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - nothing, unless told
         """Return what could stand here."""
         return ()
 
@@ -60,7 +60,7 @@ class Text(StringParamType):
         """Offer what begins as typed; a queue that cannot be read offers nothing."""
         from click.shell_completion import CompletionItem  # noqa: PLC0415
 
-        session = ctx.find_object(Session)
+        session = ctx.find_object(Context)
         if session is None:
             return []
         try:
@@ -86,7 +86,7 @@ def _called(param: click.Parameter | None) -> str:
     return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.lower()
 
 
-class OneOf(Text):
+class OneOf(TextParam):
     """One of a few known words; hyphens count as underscores where the words have those."""
 
     def __init__(self, what: str, valid: Iterable[str]) -> None:
@@ -99,33 +99,33 @@ class OneOf(Text):
         known = word if word in self.valid else word.replace("-", "_")
         return known if known in self.valid else validation.choice(self.what, word, self.valid)
 
-    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """Return the valid words."""
         return self.valid
 
 
-class FromQueue(Text):
+class FromQueue(TextParam):
     """A word of the queue itself; asked for only when something is completed."""
 
     def __init__(self, ask: Callable[[Queue], Iterable[str]]) -> None:
         self.ask = ask
 
-    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """Return what the queue has."""
         queue = session.existing_queue()
         return self.ask(queue) if queue else ()
 
 
-class JobId(Text):
+class JobId(TextParam):
     """A job's id; completes those of jobs in the given states (all, where none is given)."""
 
     def __init__(self, states: Iterable[State] = State) -> None:
         self.states = tuple(states)
 
-    def offers(self, session: Session, incomplete: str) -> Iterable[str]:
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return ids that begin as typed."""
         queue = session.existing_queue()
-        return queue.store.reading.ids(incomplete, self.states, OFFERED) if queue else ()
+        return queue.store.reader.ids(incomplete, self.states, OFFERED) if queue else ()
 
 
 class Path(StringParamType):
@@ -141,10 +141,10 @@ class Path(StringParamType):
         return [CompletionItem(incomplete, type=self.kind)]
 
 
-class SettingKey(Text):
+class SettingKey(TextParam):
     """A setting's key; what it means is found out by whoever takes it."""
 
-    def offers(self, session: Session, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same on every queue
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same on every queue
         """Return all keys."""
         from queuectl_nb.model.settings import SETTINGS  # noqa: PLC0415 - only for completion
 
@@ -154,16 +154,16 @@ class SettingKey(Text):
 JOB = JobId()
 STATE = OneOf("state", State)
 SORT_FIELD = OneOf("sort field", JOB_FIELDS)
-QUEUE = FromQueue(lambda queue: queue.store.reading.queues())
-TAG = Text()
+QUEUE = FromQueue(lambda queue: queue.store.reader.queues())
+TAG = TextParam()
 WORKER = FromQueue(lambda queue: [row.name for row in queue.store.workers.rows()])
 SETTING = SettingKey()
 FILE = Path("file")
 DIRECTORY = Path("dir")
 
 
-def _session(ctx: click.Context) -> Session:
-    found = ctx.find_object(Session)
+def _session(ctx: click.Context) -> Context:
+    found = ctx.find_object(Context)
     assert found is not None, "a face puts the session into ctx.obj"  # noqa: S101
     return found
 

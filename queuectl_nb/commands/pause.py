@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Said, nothing
+from queuectl_nb.commands.ack import Done, done_without_value
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import QUEUE
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -19,10 +19,12 @@ __all__ = ["command"]
 @verb("pause")
 @click.argument("name", metavar="[QUEUE]", required=False, type=QUEUE)
 @click.pass_obj
-def command(session: Session, name: str | None) -> Said:
+def command(session: Context, name: str | None) -> Done:
     """Stop new starts in a queue, or everywhere; running jobs go on."""
     queue = session.queue()
     queue.pause(name)
-    return Said(
-        [f"Queue {name} paused." if name else "All queues paused."], lambda: {"paused": queue.paused()}, nothing
+    return Done(
+        [f"Queue {name} paused." if name else "All queues paused."],
+        lambda: {"paused": queue.paused()},
+        done_without_value,
     )

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Said, nothing
+from queuectl_nb.commands.ack import Done, done_without_value
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import OneOf, Text
+from queuectl_nb.commands.params import OneOf, TextParam
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import AT_REST, State
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -22,11 +22,11 @@ RESTED = OneOf("state at rest", [state for state in State if state in AT_REST])
 
 @verb("prune")
 @click.option(
-    "--older-than", required=True, type=Text(), metavar="D", help="At rest for so long: 7d, 12h, 90m, 30s, 0."
+    "--older-than", required=True, type=TextParam(), metavar="D", help="At rest for so long: 7d, 12h, 90m, 30s, 0."
 )
 @click.option("--state", type=RESTED, help="Only jobs in this state.")
 @click.pass_obj
-def command(session: Session, older_than: str, state: str | None) -> Said:
+def command(session: Context, older_than: str, state: str | None) -> Done:
     """Remove jobs that came to rest long ago, with their history."""
     removed = session.queue().prune(validation.age("--older-than", older_than), state)
-    return Said([f"{removed} job(s) removed."], lambda: {"removed": removed}, nothing)
+    return Done([f"{removed} job(s) removed."], lambda: {"removed": removed}, done_without_value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.ack import Said
+from queuectl_nb.commands.ack import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.client.wait import Progress, Waiting
-    from queuectl_nb.engine.pool_handle import Pool
+    from queuectl_nb.client.wait import Progress, Wait
+    from queuectl_nb.engine.pool_handle import PoolHandle
 
     Serve = Callable[["Dashboard", Callable[[str], object]], None]
     """Opens a dashboard's page until it is interrupted; the second argument is told its address."""
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dashboard",
-    "Drawn",
+    "Detail",
+    "Done",
     "Listing",
     "Output",
-    "Prose",
+    "PendingWait",
+    "Plotted",
     "Result",
-    "Running",
-    "Said",
-    "Shown",
+    "StartedPool",
     "Stream",
     "Table",
-    "Waits",
+    "Text",
 ]
 
 
@@ -49,7 +49,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Detail:
     """Something to look at as a whole: blocks of text and tables for people, one object as data.
 
     ``records`` are its rows where a flat table is asked for (CSV).
@@ -84,10 +84,10 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Plotted:
     """An answer with a picture, drawn when ``figure`` is called: into the file ``path``, or (empty) to be seen."""
 
-    answer: Shown | Listing
+    answer: Detail | Listing
     figure: Callable[[], Figure]
     path: str
 
@@ -118,19 +118,19 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Running:
+class StartedPool:
     """A pool of workers that was started."""
 
-    pool: Pool
+    pool: PoolHandle
     count: int
     detach: bool
 
 
 @dataclass(frozen=True)
-class Waits:
+class PendingWait:
     """A wait that the face carries out, showing the progress as it can; :meth:`Progress.check` ends it."""
 
-    waiting: Waiting
+    waiting: Wait
     notes: Sequence[str]
     lines: Callable[[Progress], Sequence[str]]
     data: Callable[[Progress], Any]
@@ -145,7 +145,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Prose:
+class Text:
     """A text to read, in Markdown."""
 
     text: str
@@ -164,4 +164,4 @@ class Dashboard:
     browse: bool
 
 
-Result = Said | Shown | Listing | Drawn | Output | Running | Waits | Stream | Prose | Dashboard
+Result = Done | Detail | Listing | Plotted | Output | StartedPool | PendingWait | Stream | Text | Dashboard

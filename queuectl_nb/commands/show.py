@@ -8,14 +8,14 @@ import click
 
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JOB
-from queuectl_nb.commands.results import Shown, Table
+from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -26,7 +26,7 @@ SHORT_OUTPUT = 200
 @verb("show")
 @click.argument("job_id", metavar="ID", type=JOB)
 @click.pass_obj
-def command(session: Session, job_id: str) -> Shown:
+def command(session: Context, job_id: str) -> Detail:
     """Show every field of a job, and every attempt."""
     queue = session.queue()
     found = queue.job(job_id)
@@ -40,7 +40,7 @@ def command(session: Session, job_id: str) -> Shown:
             yield f"\nAttempt {attempt['number']}:"
             yield Table((), [(key, _value(key, value)) for key, value in _facts(attempt).items()])
 
-    return Shown(
+    return Detail(
         blocks,
         data=lambda: {**job, "history": history},
         value=lambda: found,

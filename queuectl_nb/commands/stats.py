@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import FILE, OneOf, Text
-from queuectl_nb.commands.results import Drawn, Listing, Shown, Table
+from queuectl_nb.commands.params import FILE, OneOf, TextParam
+from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
 from queuectl_nb.render.json_shapes import flat, stats_json
 from queuectl_nb.store.stats import GROUPS
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -34,7 +34,9 @@ GROUP_COLUMNS = (
 
 @verb("stats")
 @click.option("--by", type=OneOf("group", GROUPS), metavar="|".join(GROUPS), help="A row for each.")
-@click.option("--since", type=Text(), metavar="T", help="Only what ended since: 7d, 12h, 90m, 30s, or an ISO time.")
+@click.option(
+    "--since", type=TextParam(), metavar="T", help="Only what ended since: 7d, 12h, 90m, 30s, or an ISO time."
+)
 @click.option(
     "--plot",
     is_flag=False,
@@ -44,23 +46,23 @@ GROUP_COLUMNS = (
     help="Draw it too: below a notebook's cell, or into a file (.png, .svg, .pdf).",
 )
 @click.pass_obj
-def command(session: Session, by: str | None, since: str | None, plot: str | None) -> Shown | Listing | Drawn:
+def command(session: Context, by: str | None, since: str | None, plot: str | None) -> Detail | Listing | Plotted:
     """Show metrics: durations, attempts, throughput, CPU, memory."""
     from queuectl_nb.client import arguments  # noqa: PLC0415 - help and completion need none of it
 
-    start = None if since is None else arguments.since("--since", since)
+    start = None if since is None else arguments.parse_since("--since", since)
     queue = session.queue()
     answer = _answer(queue, by, start)
     if plot is None:
         return answer
-    return Drawn(answer, lambda: queue.plot.overview(by=by or "command", since=start), plot)
+    return Plotted(answer, lambda: queue.plot.overview(by=by or "command", since=start), plot)
 
 
-def _answer(queue: Queue, by: str | None, start: float | None) -> Shown | Listing:
+def _answer(queue: Queue, by: str | None, start: float | None) -> Detail | Listing:
     groups = {name: stats_json(stats) for name, stats in queue.metrics(by=by, since=start).items()}
     if by is None:
         stats = groups[""]
-        return Shown(
+        return Detail(
             lambda: [*_frame(stats)],
             data=lambda: stats,
             value=lambda: queue.stats(since=start),

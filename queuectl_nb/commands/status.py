@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.results import Shown, Table
+from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.render.json_shapes import status_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
 @verb("status")
 @click.pass_obj
-def command(session: Session) -> Shown:
+def command(session: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""
     queue = session.queue()
     status = status_json(queue.counts(), queue.paused(), queue.worker_list())
@@ -38,7 +38,7 @@ def command(session: Session) -> Shown:
         keys = ("name", "pid", "host", "state", "job_id")
         yield Table((*keys[:-1], "job"), [[worker[key] for key in keys] for worker in status["workers"]])
 
-    return Shown(
+    return Detail(
         blocks,
         data=lambda: status,
         value=queue.status,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import JobId, Text
-from queuectl_nb.commands.results import Waits
+from queuectl_nb.commands.params import JobId, TextParam
+from queuectl_nb.commands.results import PendingWait
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import OPEN
 
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queuectl_nb.client.wait import Progress
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
 @verb("wait")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=JobId(OPEN))
-@click.option("--timeout", type=Text(), metavar="SECONDS", help="Give up after so long (exit code 4); the jobs go on.")
+@click.option(
+    "--timeout", type=TextParam(), metavar="SECONDS", help="Give up after so long (exit code 4); the jobs go on."
+)
 @click.pass_obj
-def command(session: Session, ids: Sequence[str], timeout: str | None) -> Waits:
+def command(session: Context, ids: Sequence[str], timeout: str | None) -> PendingWait:
     """Wait until jobs are at rest.
 
     All jobs, when none is named. The exit code is 1 if one of them did not complete.
@@ -36,14 +38,14 @@ def command(session: Session, ids: Sequence[str], timeout: str | None) -> Waits:
     notes = []
     if waiting.look().left and not any(worker["state"] != "lost" for worker in queue.worker_list()):
         notes.append("no workers run on this queue; 'queuectl worker start' starts some")
-    return Waits(waiting, notes, _lines, _data)
+    return PendingWait(waiting, notes, _lines, _data)
 
 
 def _lines(progress: Progress) -> Sequence[str]:
     """Return how the wait ended."""
-    counts = [f"{n} {state}" for state, n in progress.rested.items() if n]
+    counts = [f"{n} {state}" for state, n in progress.finished.items() if n]
     return [f"{progress.done} job(s) at rest" + (f": {', '.join(counts)}." if counts else ".")]
 
 
 def _data(progress: Progress) -> dict[str, Any]:
-    return {"counts": {str(state): n for state, n in progress.rested.items()}}
+    return {"counts": {str(state): n for state, n in progress.finished.items()}}

@@ -9,10 +9,10 @@ import click
 from queuectl_nb.client import workers
 from queuectl_nb.client.elsewhere import EXECUTORS, MAX_IN_FLIGHT
 from queuectl_nb.client.queue import MAX_WORKERS
-from queuectl_nb.commands.ack import Said, nothing
-from queuectl_nb.commands.app import Noun, verb
-from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, Text, where_options
-from queuectl_nb.commands.results import Listing, Running
+from queuectl_nb.commands.ack import Done, done_without_value
+from queuectl_nb.commands.app import CommandGroup, verb
+from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, TextParam, where_options
+from queuectl_nb.commands.results import Listing, StartedPool
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
@@ -20,7 +20,7 @@ from queuectl_nb.render.json_shapes import WORKER_FIELDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.commands.context import Session
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
@@ -37,18 +37,20 @@ COLUMNS = (
 
 
 @verb("start", shape=False)
-@click.option("--count", type=Text(), default="1", metavar="N", help="How many (1); with dask, jobs at a time.")
+@click.option("--count", type=TextParam(), default="1", metavar="N", help="How many (1); with dask, jobs at a time.")
 @click.option("--queue", "queues", type=QUEUE, multiple=True, help="Only jobs of this queue; repeatable.")
 @click.option("--drain", is_flag=True, help="End when every job is at rest, delayed ones and retries waited for.")
 @click.option("--detach", is_flag=True, help="Return at once; they outlive this terminal.")
 @click.option(
     "--executor", type=EXECUTOR, default="local", metavar="NAME", help="Where jobs run: local or dask (local)."
 )
-@click.option("--scheduler", type=Text(), metavar="ADDRESS", help="dask's; without it a cluster on this host.")
-@click.option("--resource", "resources", type=Text(), metavar="K=N", multiple=True, help="Of dask, a job; repeatable.")
+@click.option("--scheduler", type=TextParam(), metavar="ADDRESS", help="dask's; without it a cluster on this host.")
+@click.option(
+    "--resource", "resources", type=TextParam(), metavar="K=N", multiple=True, help="Of dask, a job; repeatable."
+)
 @click.pass_obj
 def start(  # noqa: PLR0913 - one parameter an option
-    session: Session,
+    session: Context,
     *,
     count: str,
     queues: Sequence[str],
@@ -57,7 +59,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     executor: str,
     scheduler: str | None,
     resources: Sequence[str],
-) -> Running:
+) -> StartedPool:
     """Run workers until Ctrl+C.
 
     The first Ctrl+C lets running jobs finish, the second gives them back. With --executor dask one worker, a
@@ -74,7 +76,7 @@ def start(  # noqa: PLR0913 - one parameter an option
         scheduler=scheduler,
         resources=takes,
     )
-    return Running(pool, number, detach)
+    return StartedPool(pool, number, detach)
 
 
 def _resource(word: str) -> tuple[str, str]:
@@ -89,7 +91,7 @@ def _resource(word: str) -> tuple[str, str]:
 @click.argument("names", metavar="[NAME]...", nargs=-1, type=WORKER)
 @click.option("--now", is_flag=True, help="Give their jobs back instead of finishing them.")
 @click.pass_obj
-def stop(session: Session, *, names: Sequence[str], now: bool) -> Said:
+def stop(session: Context, *, names: Sequence[str], now: bool) -> Done:
     """Ask workers to finish their job and end.
 
     All workers on this queue, when none is named. Waits until they have ended.
@@ -101,12 +103,12 @@ def stop(session: Session, *, names: Sequence[str], now: bool) -> Said:
             session.tell(f"waiting for {', '.join(left)} to end" + ("" if now else "; --now gives their jobs back"))
 
     stopped = workers.stop(queue.store, names, now=now, timeout=None, lasts=lasts)
-    return Said([f"{len(stopped)} worker(s) stopped."], lambda: stopped, nothing)
+    return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, done_without_value)
 
 
 @verb("list")
 @click.pass_obj
-def list_(session: Session) -> Listing:
+def list_(session: Context) -> Listing:
     """List the workers that live, and those lost and not yet cleaned up."""
     queue = session.queue()
     found = queue.worker_list()
@@ -119,7 +121,7 @@ def list_(session: Session) -> Listing:
     )
 
 
-@click.group("worker", cls=Noun)
+@click.group("worker", cls=CommandGroup)
 def command() -> None:
     """Start, stop and list workers."""
 

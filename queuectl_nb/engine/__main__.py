@@ -15,9 +15,9 @@ def main() -> int:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     sys.path[:] = list(dict.fromkeys([*sys.path, package, *config["path"]]))
     if role == "guard":  # beside a dask worker, where no queue is
-        from queuectl_nb.engine.dask.runner import run_guard  # noqa: PLC0415 - only now can it be found
+        from queuectl_nb.engine.dask.runner import run_runner  # noqa: PLC0415 - only now can it be found
 
-        return run_guard(config)
+        return run_runner(config)
     from queuectl_nb.engine import bootstrap  # noqa: PLC0415
 
     run = {"pool": bootstrap.run_pool, "worker": bootstrap.run_worker, "dispatcher": bootstrap.run_dispatcher}[role]

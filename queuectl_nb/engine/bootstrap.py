@@ -15,7 +15,7 @@ from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.control import Orders
+    from queuectl_nb.engine.control import ControlInputs
 
 __all__ = ["run_dispatcher", "run_pool", "run_worker"]
 
@@ -25,15 +25,15 @@ WORKER_PATIENCE = 1.0
 
 def run_pool(config: dict[str, Any]) -> int:
     """Be a pool until all its workers have ended; return the exit code."""
-    from queuectl_nb.engine.supervisor import PoolProcess  # noqa: PLC0415 - a worker needs none of it
+    from queuectl_nb.engine.supervisor import Supervisor  # noqa: PLC0415 - a worker needs none of it
 
     become_subreaper()
     events = Events(1)
     try:
         store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
-        return PoolProcess(store, config, events).work()
+        return Supervisor(store, config, events).work()
     except QueuectlError as error:
-        events.tell("failed", text=str(error), exit_code=error.exit_code)
+        events.emit("failed", text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
     except OSError as error:  # a full disk, say, that cannot take a lock file
@@ -41,15 +41,15 @@ def run_pool(config: dict[str, Any]) -> int:
 
         traceback.print_exc()  # into the pool's log
         text = f"the worker pool cannot work: {error.filename or config['db']}: {error.strerror}"
-        events.tell("warning", worker="pool", text=text)
-        events.tell("failed", text=text, exit_code=BadEnvironment.exit_code)
+        events.emit("warning", worker="pool", text=text)
+        events.emit("failed", text=text, exit_code=BadEnvironment.exit_code)
         events.flush()
         return BadEnvironment.exit_code
 
 
 def run_worker(config: dict[str, Any]) -> int:
     """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the file cannot be used."""
-    from queuectl_nb.engine.control import Orders  # noqa: PLC0415
+    from queuectl_nb.engine.control import ControlInputs  # noqa: PLC0415
     from queuectl_nb.engine.local_executor import LocalExecutor  # noqa: PLC0415
     from queuectl_nb.engine.worker import Worker  # noqa: PLC0415
 
@@ -60,12 +60,12 @@ def run_worker(config: dict[str, Any]) -> int:
     events = _come_alive(lock)
     try:
         store = _open(config)
-        store.db.suit_worker()
-        orders = Orders(store.db.spool, name, 0, config["parent"])
+        store.db.tune_for_worker()
+        orders = ControlInputs(store.db.spool, name, 0, config["parent"])
         executor = LocalExecutor(
             store.spool,
             store.spool.slot(name),
-            lambda token: heartbeat.mark_current(lock, token),
+            lambda token: heartbeat.record_current_attempt(lock, token),
             db=store.path,
             environ=os.environ,
         )
@@ -88,7 +88,7 @@ def run_worker(config: dict[str, Any]) -> int:
         kill_tree(lambda: descendants(os.getpid()))
         if not isinstance(error, QueuectlError):
             raise
-        events.tell("warning", worker=name, text=str(error))
+        events.emit("warning", worker=name, text=str(error))
         events.flush()
         return error.exit_code
     return 0
@@ -96,13 +96,13 @@ def run_worker(config: dict[str, Any]) -> int:
 
 def run_dispatcher(config: dict[str, Any]) -> int:
     """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
-    from queuectl_nb.engine.control import Orders  # noqa: PLC0415
+    from queuectl_nb.engine.control import ControlInputs  # noqa: PLC0415
     from queuectl_nb.engine.dask.cluster import SECURITY, connector  # noqa: PLC0415
     from queuectl_nb.engine.dask.dispatcher import Dispatcher  # noqa: PLC0415
-    from queuectl_nb.engine.dask.executor import DaskCrew  # noqa: PLC0415
-    from queuectl_nb.engine.dask.transport import Wire  # noqa: PLC0415
-    from queuectl_nb.engine.dispatch_journal import Sent  # noqa: PLC0415
-    from queuectl_nb.engine.report import Reporter  # noqa: PLC0415
+    from queuectl_nb.engine.dask.executor import DaskExecutor  # noqa: PLC0415
+    from queuectl_nb.engine.dask.transport import ClusterTransport  # noqa: PLC0415
+    from queuectl_nb.engine.dispatch_journal import DispatchJournal  # noqa: PLC0415
+    from queuectl_nb.engine.report import WorkerEvents  # noqa: PLC0415
 
     name, lock = config["name"], config["lock"]
     events = _come_alive(lock)
@@ -111,15 +111,19 @@ def run_dispatcher(config: dict[str, Any]) -> int:
         store = _open(config)
         # held to the end: while this process lives nobody settles in its place, and who takes it for frozen ends it
         store.spool.slot(name).open()
-        orders = Orders(store.db.spool, name, 0, config["parent"])
+        orders = ControlInputs(store.db.spool, name, 0, config["parent"])
         connect = connector(dask["scheduler"], os.environ.pop(SECURITY, None), dask["most"])
-        wire = Wire(connect, f"queuectl-{heartbeat.host()}-{store.path}-{name}", str(store.path), dask["resources"])
+        wire = ClusterTransport(
+            connect, f"queuectl-{heartbeat.host()}-{store.path}-{name}", str(store.path), dask["resources"]
+        )
         wire.patient = dask["patient"]
         wire.start()
         if wire.failure is not None:
             raise BadEnvironment(f"dask: {wire.failure}")  # noqa: EM102
         orders.listen("crew", wire.handle)
-        crew = DaskCrew(wire, store.spool, Sent(store.worker_dir, name), Reporter(events, name), most=dask["most"])
+        crew = DaskExecutor(
+            wire, store.spool, DispatchJournal(store.worker_dir, name), WorkerEvents(events, name), most=dask["most"]
+        )
         dispatcher = Dispatcher(
             store,
             name,
@@ -132,12 +136,12 @@ def run_dispatcher(config: dict[str, Any]) -> int:
         )
         if not _sign_in(store, name, orders):
             return 0
-        events.tell("connected", worker=name)
+        events.emit("connected", worker=name)
         events.flush()
         dispatcher.work()
         store.db.close()
     except QueuectlError as error:
-        events.tell("warning" if dask["patient"] else "failed", worker=name, text=str(error), exit_code=error.exit_code)
+        events.emit("warning" if dask["patient"] else "failed", worker=name, text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
     finally:
@@ -156,11 +160,11 @@ def _come_alive(lock: int) -> Events:
 def _open(config: dict[str, Any]) -> Store:
     """Open the queue for somebody with processes to look after, who waits for nobody for long."""
     store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
-    store.db.be_patient(WORKER_PATIENCE)
+    store.db.set_busy_timeout(WORKER_PATIENCE)
     return store
 
 
-def _sign_in(store: Store, name: str, orders: Orders) -> bool:
+def _sign_in(store: Store, name: str, orders: ControlInputs) -> bool:
     """Write down that the worker runs, however long others keep the file; False where it was stopped before."""
     while not orders.stop:
         try:

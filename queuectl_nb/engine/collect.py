@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.store.output import NOTHING, keep
+from queuectl_nb.store.output import NOTHING, truncate
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.spool import Spool
 
-__all__ = ["collect"]
+__all__ = ["capture_ending"]
 
 _NONE: frozenset[str] = frozenset()
 
 
-def collect(  # noqa: PLR0913 - the facts of an ending
+def capture_ending(  # noqa: PLR0913 - the facts of an ending
     spool: Spool,
     token: str,
     paths: Mapping[str, str],
@@ -35,7 +35,7 @@ def collect(  # noqa: PLR0913 - the facts of an ending
     """
     result, note = spool.result(token)
     try:
-        out, err = [keep(paths[stream], limit) if stream in paths else NOTHING for stream in STREAMS]
+        out, err = [truncate(paths[stream], limit) if stream in paths else NOTHING for stream in STREAMS]
     except OSError as error:
         out = err = NOTHING
         note = f"its output could not be read: {error.strerror}"

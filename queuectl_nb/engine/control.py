@@ -9,12 +9,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import notifier
-from queuectl_nb.engine.poller import Waiter
+from queuectl_nb.engine.poller import Poller
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ORPHAN_GRACE", "Orders", "Parent"]
+__all__ = ["ORPHAN_GRACE", "ControlInputs", "Parent"]
 
 ORPHAN_GRACE = 2.0
 """Seconds from TERM to KILL when whoever started us is gone: everything must have ended within five."""
@@ -36,7 +36,7 @@ class Parent:
         return os.getppid() != self.pid
 
 
-class Orders:
+class ControlInputs:
     """The worker's ears. ``stop`` is None, ``drain`` or ``now``; ``grace`` bounds the time for jobs to end."""
 
     def __init__(self, spool: Path, name: str, control: int, parent: int) -> None:
@@ -46,15 +46,15 @@ class Orders:
         self.rang = True
         self._control = control
         self._parent = Parent(parent)
-        self._waiter = Waiter()
+        self._waiter = Poller()
         self._waiter.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
         os.set_blocking(control, False)
         self._waiter.add("control", control)
         if self._parent.handle is not None:
             self._waiter.add("parent", self._parent.handle)
-        self._bell = notifier.listen(notifier.worker_bell(spool, name))
+        self._bell = notifier.listen(notifier.worker_fifo(spool, name))
         self._waiter.add("bell", self._bell)
-        self._doorbell = notifier.listen(notifier.work_bell(spool))
+        self._doorbell = notifier.listen(notifier.work_fifo(spool))
         self._waiter.add_exclusive("doorbell", self._doorbell)
         if self._parent.gone():
             self._orphaned()
@@ -63,7 +63,7 @@ class Orders:
         """Let waits end, too, when ``handle`` is readable; whoever gave it empties it."""
         self._waiter.add(name, handle)
 
-    def ask(self, how: str) -> None:
+    def request_stop(self, how: str) -> None:
         """Stop by ``drain`` or ``now``; ``now`` is not taken back."""
         if self.stop != "now":
             self.stop = how
@@ -76,16 +76,16 @@ class Orders:
         """Wait until something happens, ``timeout`` seconds at most, and take in what did."""
         names = self._waiter.wait(timeout, idle=idle)
         if "doorbell" in names:
-            notifier.hush(self._doorbell)
+            notifier.drain(self._doorbell)
         if "bell" in names:
-            notifier.hush(self._bell)
+            notifier.drain(self._bell)
             self.rang = True
         if "control" in names:
             self._read_control()
         if "parent" in names or (not names and self._parent.gone()):
             self._orphaned()
         for number in self._waiter.signals - {signal.SIGCHLD}:
-            self.ask("now" if number == signal.SIGTERM or self.stop else "drain")
+            self.request_stop("now" if number == signal.SIGTERM or self.stop else "drain")
         self._waiter.signals.clear()
 
     def _read_control(self) -> None:
@@ -100,13 +100,13 @@ class Orders:
             if word == "orphaned":
                 self._orphaned()
             elif word in ("drain", "now"):
-                self.ask(word)
+                self.request_stop(word)
 
     def _orphaned(self) -> None:
         """Whoever started us is gone: end soon, and listen to nobody else."""
         if self.grace is not None:
             return
-        self.ask("now")
+        self.request_stop("now")
         self.grace = ORPHAN_GRACE
         self._waiter.drop(self._control)
         if self._parent.handle is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["Sent", "read_sent"]
+__all__ = ["DispatchJournal", "read_dispatched"]
 
 LONG = 4096
 """Tokens after which the file is written anew with those that still count."""
@@ -26,7 +26,7 @@ def _path(worker_dir: Path, name: str) -> Path:
     return worker_dir / f"{name}.sent"
 
 
-class Sent:
+class DispatchJournal:
     """The writing side, in the dispatcher ``name``."""
 
     def __init__(self, worker_dir: Path, name: str) -> None:
@@ -44,7 +44,7 @@ class Sent:
         _write(self._handle, f"{token}\n")
         self._count += 1
 
-    def tidy(self, open_tokens: Collection[str]) -> None:
+    def compact(self, open_tokens: Collection[str]) -> None:
         """Forget all but ``open_tokens``, once in a while; where there is no room for that, the list stays as it is."""
         if self._count < LONG + 2 * len(open_tokens):
             return
@@ -73,7 +73,7 @@ def _write(handle: int, text: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def read_sent(worker_dir: Path, name: str) -> frozenset[str]:
+def read_dispatched(worker_dir: Path, name: str) -> frozenset[str]:
     """Return the tokens of the attempts that the dispatcher ``name`` sent away; empty for a worker of this host.
 
     Raises OSError where the list is there and cannot be read: what it names may run elsewhere.

@@ -25,16 +25,16 @@ class Events:
             os.set_blocking(handle, False)
 
     @property
-    def heard(self) -> bool:
+    def enabled(self) -> bool:
         """Whether anybody may listen; saves making what nobody reads."""
         return self._handle is not None
 
-    def tell(self, event: str, **facts: Any) -> None:  # noqa: ANN401 - any JSON
+    def emit(self, event: str, **facts: Any) -> None:  # noqa: ANN401 - any JSON
         """Note an event; it goes out with the next :meth:`flush`."""
         if self._handle is not None:
             self._lines.append(json.dumps({"event": event, **facts}))
 
-    def tell_line(self, line: str) -> None:
+    def emit_line(self, line: str) -> None:
         """Note an event that is JSON already."""
         if self._handle is not None:
             self._lines.append(line)

@@ -41,14 +41,14 @@ class Run(Protocol):
     """Epoch seconds."""
     started: float
     """Monotonic seconds."""
-    named: bool
+    has_own_files: bool
     """Whether its files are named by its token yet."""
 
     @property
     def paths(self) -> Mapping[str, str]:
         """Where its streams lie now."""
 
-    def settle_in(self) -> None:
+    def move_to_own_files(self) -> None:
         """Give it files of its own, now that it lives for longer or printed much."""
 
     def clear(self) -> None:

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "FreezeDetector",
     "Heartbeat",
-    "Watch",
     "boot",
     "current_token",
     "host",
     "is_dead",
     "lock_path",
-    "mark_current",
+    "record_current_attempt",
     "take_lock",
 ]
 
@@ -71,7 +71,7 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
         The lock file cannot be made (a full disk, too many open files).
     """
     path = lock_path(worker_dir, name)
-    with _named(path):
+    with _translate_os_error(path):
         handle = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +85,7 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
         return handle
 
 
-def mark_current(handle: int, token: str) -> None:
+def record_current_attempt(handle: int, token: str) -> None:
     """Write down which attempt is about to be started; the kernel keeps it whatever happens to this process."""
     os.pwrite(handle, token.encode("ascii"), _BEAT.size)
 
@@ -104,7 +104,7 @@ def current_token(worker_dir: Path, name: str) -> str:
 def is_dead(worker_dir: Path, name: str) -> bool:
     """Tell whether neither the worker nor its pool holds the name's lock; BadEnvironment where that cannot be seen."""
     path = lock_path(worker_dir, name)
-    with _named(path):
+    with _translate_os_error(path):
         try:
             handle = open_regular(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -119,7 +119,7 @@ def is_dead(worker_dir: Path, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _translate_os_error(path: Path) -> Iterator[None]:
     """Turn what the system says about a lock file into an error of ours."""
     try:
         yield
@@ -162,7 +162,7 @@ def _beat_of(worker_dir: Path, name: str) -> int | None:
 
 
 @dataclass
-class Watch:
+class FreezeDetector:
     """A watcher's memory of heartbeats, on its own monotonic clock."""
 
     worker_dir: Path

@@ -139,7 +139,7 @@ class LocalRun:
         """Watch the child ``pid``."""
         self.lease = lease
         self.slot = slot
-        self.named = False
+        self.has_own_files = False
         self.pid: int | None = pid
         self.started_at = started_at
         self.started = started
@@ -176,15 +176,15 @@ class LocalRun:
     @property
     def paths(self) -> Mapping[str, str]:
         """Where its streams lie now."""
-        if not self.named:
+        if not self.has_own_files:
             return self.slot.paths
         return {stream: f"{self.slot.folder}/{self.lease.token}.{stream}" for stream in self.slot.paths}
 
-    def settle_in(self) -> None:
+    def move_to_own_files(self) -> None:
         """Give it files of its own, now that it lives for longer or printed much."""
-        if not self.named:
+        if not self.has_own_files:
             self.slot.rename(self.lease.token)
-            self.named = True
+            self.has_own_files = True
 
     def terminate(self) -> None:
         """Send TERM to everything that the command started."""

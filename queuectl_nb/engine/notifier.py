@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["hush", "listen", "ring", "work_bell", "worker_bell"]
+__all__ = ["drain", "listen", "notify", "work_fifo", "worker_fifo"]
 
 
-def work_bell(spool: Path) -> Path:
+def work_fifo(spool: Path) -> Path:
     """Return the FIFO that is rung for new work."""
     return spool / "doorbell"
 
 
-def worker_bell(spool: Path, name: str) -> Path:
+def worker_fifo(spool: Path, name: str) -> Path:
     """Return the FIFO of one worker, rung when it must look at its row, its jobs or the settings."""
     return spool / "worker" / f"{name}.bell"
 
 
-def ring(bell: Path) -> None:
+def notify(bell: Path) -> None:
     """Ring a bell; nothing happens where nobody listens."""
     try:
         handle = os.open(bell, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -55,7 +55,7 @@ def listen(bell: Path) -> int:
     return handle
 
 
-def hush(handle: int) -> None:
+def drain(handle: int) -> None:
     """Empty a bell that rang."""
     with contextlib.suppress(BlockingIOError):
         while len(os.read(handle, 4096)) == 4096:  # noqa: PLR2004 - a full read may have left more

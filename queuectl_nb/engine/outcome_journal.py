@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LARGEST_STREAM", "Journal", "hold_journal", "outcome_of", "read_journal"]
+__all__ = ["LARGEST_STREAM", "OutcomeJournal", "lock_journal", "outcome_of", "read_journal"]
 
 LARGEST_STREAM = 16 * 1024
 """Bytes of a stream that an entry holds; a larger one must lie in a file of its own by then."""
@@ -49,7 +49,7 @@ def journal_path(worker_dir: Path, name: str) -> Path:
     return worker_dir / f"{name}.outcomes"
 
 
-class Journal:
+class OutcomeJournal:
     """The writing side, in the worker."""
 
     def __init__(self, worker_dir: Path, name: str) -> None:
@@ -57,7 +57,7 @@ class Journal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         self._handle = open_regular(journal_path(worker_dir, name), flags)
 
-    def note(self, token: str, outcome: Outcome, ending: Ending) -> None:
+    def record(self, token: str, outcome: Outcome, ending: Ending) -> None:
         """Write one outcome; a full disk leaves it to the database alone."""
         if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
             ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
@@ -109,7 +109,7 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
     return found
 
 
-def hold_journal(worker_dir: Path, name: str) -> int | None:
+def lock_journal(worker_dir: Path, name: str) -> int | None:
     """Lock a lost worker's journal and return the descriptor; None while somebody else settles by it.
 
     Its owner never locks it, so that this is possible while a frozen worker lives.

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Waiter"]
+__all__ = ["Poller"]
 
-BRIEF = hasattr(signal, "sigtimedwait")
+HAS_SIGTIMEDWAIT = hasattr(signal, "sigtimedwait")
 """Whether a short wait can do without the handlers (not on macOS)."""
 
 
-class Waiter:
+class Poller:
     """Waits for named descriptors; signals arrive through a pipe, so that none is lost between look and wait.
 
     ``exclusive`` descriptors (the common doorbell) are only waited for when the caller says that it is idle. Then
@@ -42,7 +42,7 @@ class Waiter:
 
         One system call where :meth:`wait` needs a handler, a pipe and five. SIGCHLD must be blocked, in all threads.
         """
-        if BRIEF:
+        if HAS_SIGTIMEDWAIT:
             signal.sigtimedwait((signal.SIGCHLD,), timeout)
         else:
             self.wait(timeout)
@@ -70,10 +70,10 @@ class Waiter:
 
     def wait(self, timeout: float | None, *, idle: bool = False) -> set[str]:
         """Return the names of what is ready, after ``timeout`` seconds at the latest (None: for ever)."""
-        if BRIEF:
+        if HAS_SIGTIMEDWAIT:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         handles = self._idle.poll(timeout) if idle else self._base.poll(timeout)
-        if BRIEF:
+        if HAS_SIGTIMEDWAIT:
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
         if idle and self._base.handle in handles:
             handles += self._base.poll(0)

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 from queuectl_nb.engine.dask.cluster import SECURITY
-from queuectl_nb.model.errors import BadEnvironment, OutOfTime, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout
 from queuectl_nb.store.paths import real_path, spool_dir
 from queuectl_nb.store.regular_file import open_regular
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.dask.cluster import Cluster
 
-__all__ = ["Pool"]
+__all__ = ["PoolHandle"]
 
 START_TIMEOUT = 60.0
 PIPE_SIZE = 1024 * 1024
@@ -39,7 +39,7 @@ ROUTINE = (b'{"event":"started"', b'{"event":"finished"')
 Event = dict[str, Any]
 
 
-class Pool:
+class PoolHandle:
     """A pool of worker processes, started by :meth:`start`.
 
     It runs in a session of its own, so that an interrupt of the kernel or terminal never reaches it. Unless
@@ -94,7 +94,7 @@ class Pool:
         self._ready = threading.Event()
         self._failure: Event | None = None
 
-    def start(self) -> Pool:
+    def start(self) -> PoolHandle:
         """Start the pool and return once its workers are registered; raise what kept it from starting."""
         entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
         errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -217,12 +217,12 @@ class Pool:
             self.wait(timeout)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until all workers have ended and return the pool's exit code; ``OutOfTime`` at ``timeout`` seconds."""
+        """Wait until all workers have ended and return the pool's exit code; ``WaitTimeout`` at ``timeout`` seconds."""
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             msg = f"the workers have not ended after {timeout:g} seconds"
-            raise OutOfTime(msg) from None
+            raise WaitTimeout(msg) from None
         self._hang_up()
         return code
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
-    from queuectl_nb.store.claims import Ended
+    from queuectl_nb.store.claims import EndedAttempt
 
-__all__ = ["Reporter"]
+__all__ = ["WorkerEvents"]
 
 _quote = json.encoder.encode_basestring_ascii  # two events a job: json.dumps of a dict takes six times as long
 _EMPTY = '""'
@@ -24,7 +24,7 @@ SHOWN = 400
 """Characters of a command or of output in an event; an event stays below what a pipe takes whole."""
 
 
-class Reporter:
+class WorkerEvents:
     """Turns a worker's steps into events."""
 
     def __init__(self, events: Events, name: str) -> None:
@@ -38,24 +38,24 @@ class Reporter:
 
     def started(self, lease: Lease, settings: Settings) -> None:
         """Tell that an attempt began."""
-        if self.events.heard:
+        if self.events.enabled:
             self._begun[lease.token] = (
                 f'{{"event":"started","worker":{self._quoted},"job":{_quote(lease.job_id)},"attempt":{lease.attempts},'
                 f'"max_retries":{lease.max_retries or settings.max_retries},'
                 f'"command":{_quote(_start_of(lease.command))}}}'
             )
 
-    def finished(self, each: Ended, transition: object) -> None:
+    def finished(self, each: EndedAttempt, transition: object) -> None:
         """Tell what became of an attempt; a result that came too late is a warning."""
         if (begun := self._begun.pop(each.lease.token, None)) is not None:
-            self.events.tell_line(begun)
+            self.events.emit_line(begun)
         if not isinstance(transition, Transition):
             self.warn(f"the result of job {each.lease.job_id} came too late and was dropped: it was rescued meanwhile")
             return
         self._last_warning = ""
-        if self.events.heard:
+        if self.events.enabled:
             error, ending = each.outcome.error, each.ending
-            self.events.tell_line(
+            self.events.emit_line(
                 f'{{"event":"finished","worker":{self._quoted},"job":{_quote(each.lease.job_id)},'
                 f'"outcome":"{each.outcome.name}","state":"{transition.state}",'
                 f'"error":{_quote(error) if error else "null"},'
@@ -69,13 +69,13 @@ class Reporter:
         """Tell of a worry, once in a row."""
         if text != self._last_warning:
             self._last_warning = text
-            self.events.tell("warning", worker=self.name, text=text)
+            self.events.emit("warning", worker=self.name, text=text)
             self.events.flush()
 
     def flush(self) -> None:
         """Send what was told so far."""
         for begun in self._begun.values():
-            self.events.tell_line(begun)
+            self.events.emit_line(begun)
         self._begun.clear()
         self.events.flush()
 

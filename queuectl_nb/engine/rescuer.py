@@ -16,14 +16,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import heartbeat, notifier, process_tree
-from queuectl_nb.engine.collect import collect
-from queuectl_nb.engine.dispatch_journal import read_sent
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, hold_journal, read_journal
-from queuectl_nb.engine.remote_lease import lapse, steady
-from queuectl_nb.model.errors import BadEnvironment, QueuectlError, SpoiltSetting
+from queuectl_nb.engine.collect import capture_ending
+from queuectl_nb.engine.dispatch_journal import read_dispatched
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, lock_journal, read_journal
+from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
+from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.model.settings import Settings
-from queuectl_nb.store.claims import Claims, Ended, Held
+from queuectl_nb.store.claims import Claims, EndedAttempt, HeldLease
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import Outcome
-    from queuectl_nb.store.spool import Seal
+    from queuectl_nb.store.spool import AttemptLock
     from queuectl_nb.store.store import Store
 
 __all__ = ["Rescued", "Rescuer"]
@@ -83,7 +83,7 @@ class Rescuer:
                 os.close(handle)
         return found
 
-    def held_by(self, name: str) -> list[Held]:
+    def held_by(self, name: str) -> list[HeldLease]:
         """Return what the worker ``name`` holds."""
         return Claims(self.store.db, name, "").held()
 
@@ -100,7 +100,7 @@ class Rescuer:
             return []
         with _plain(name):
             # one at a time: to another's search who settles would look like a process that holds the attempt's files
-            handle = hold_journal(self.store.worker_dir, name)
+            handle = lock_journal(self.store.worker_dir, name)
             if handle is None:
                 return []
             try:
@@ -114,7 +114,7 @@ class Rescuer:
         current = heartbeat.current_token(self.store.worker_dir, name)
         if not self._end_leftovers(name, [each.token for each in held]):
             return []
-        sent = read_sent(self.store.worker_dir, name)
+        sent = read_dispatched(self.store.worker_dir, name)
         lost = Lost(name, why)
         case = _Case(claims, read_journal(self.store.worker_dir, name), lost, self._settings(), sent)
         lapsed = self._lapsed(name, case.settings)
@@ -122,26 +122,26 @@ class Rescuer:
         for each in held:
             if each.token in sent and each.token not in case.journal and not lapsed:
                 continue  # elsewhere it may still run: its host ends it when the lease has run out
-            seal = self.store.spool.seal(each.token, name, current=each.token == current)
+            seal = self.store.spool.lock_attempt(each.token, name, current=each.token == current)
             if seal is None:
                 continue  # a process still holds the attempt's files: the next look tries again
             with seal:
                 self._settle(case, each, seal)
             found.append((each.job_id, name))
         if found:
-            notifier.ring(notifier.work_bell(self.store.db.spool))
+            notifier.notify(notifier.work_fifo(self.store.db.spool))
         return found
 
     def _lapsed(self, name: str, settings: Settings) -> bool:
         """Tell whether the lease of what the worker sent away has run out everywhere, as seen since we know it lost."""
-        since = self._lost_at.setdefault(name, steady())
-        return steady() - since >= lapse(settings)
+        since = self._lost_at.setdefault(name, boot_clock())
+        return boot_clock() - since >= remote_lease_s(settings)
 
     def _settings(self) -> Settings:
         """Return the settings; a spoilt one must not keep a lost job from being rescued."""
         try:
             return self.store.settings.read()
-        except SpoiltSetting:
+        except InvalidSetting:
             return Settings.of({})
 
     def _end_leftovers(self, name: str, tokens: Sequence[str]) -> bool:
@@ -153,16 +153,16 @@ class Rescuer:
         ]
         return process_tree.end_all(lambda: process_tree.holders(tokens, paths), PATIENCE, self.reap)
 
-    def _settle(self, case: _Case, held: Held, seal: Seal) -> None:
+    def _settle(self, case: _Case, held: HeldLease, seal: AttemptLock) -> None:
         """Record the attempt as what it was: finished, never started, or lost."""
         claims, settings, now = case.claims, case.settings, time.time()
         rand = random.random()  # noqa: S311 - jitter
         noted = case.journal.get(held.token)
         away = held.token in case.sent
         if noted is None and not seal.started and not away:
-            claims.turn(back=[held], settings=settings, now=now, rand=rand)
+            claims.settle_and_claim(back=[held], settings=settings, now=now, rand=rand)
             return
-        ending, spooled = collect(
+        ending, spooled = capture_ending(
             self.store.spool, held.token, seal.paths, limit=settings.output_limit, finished_at=now
         )
         outcome: Outcome = replace(case.lost, may_overlap=away)
@@ -177,7 +177,7 @@ class Rescuer:
                 note=known.note or ending.note,
                 usage=known.usage,
             )
-        claims.turn(ended=[Ended(held, outcome, ending)], settings=settings, now=now, rand=rand)
+        claims.settle_and_claim(ended=[EndedAttempt(held, outcome, ending)], settings=settings, now=now, rand=rand)
         self.store.spool.remove(held.token, spare=spooled)
         if seal.started:
             seal.clear()
@@ -195,7 +195,7 @@ class Rescuer:
         for row in self.store.workers.rows():
             if row.name in frozen and row.pid and row.host == here:
                 lock = heartbeat.lock_path(self.store.worker_dir, row.name)  # who holds it is the worker itself
-                if process_tree.holds_all(row.pid, [lock, self.store.db.gate.path]):
+                if process_tree.holds_all(row.pid, [lock, self.store.db.write_lock.path]):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(row.pid, signal.SIGKILL)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.executor import Exit, Run
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["PATIENCE", "Attendance"]
+__all__ = ["PATIENCE", "RunMonitor"]
 
 PATIENCE = 0.01
 """Seconds that a running job may keep others' results and claims waiting. On a busy machine a command of a millisecond
@@ -23,38 +23,38 @@ SWEEP_PACE = 0.02
 """Seconds between looks at processes that are being killed."""
 
 
-class Attendance:
+class RunMonitor:
     """Watches over one run until nothing of it is left; :meth:`step` is short and never waits."""
 
-    __slots__ = ("_grace", "_kill_at", "exit", "recorded", "run", "short", "verdict")
+    __slots__ = ("_grace", "_kill_at", "exit", "forced_outcome", "recorded", "run", "was_short")
 
     def __init__(self, run: Run) -> None:
         """Attend ``run``."""
         self.run = run
         self.recorded = False
         """Whether its pid and true start are in the database."""
-        self.verdict: Outcome | None = None
+        self.forced_outcome: Outcome | None = None
         """Why it is being ended by us."""
         self.exit: Exit | None = None
         """How its shell ended, while leftovers may still be there."""
-        self.short = False
+        self.was_short = False
         """Whether its shell ended within :data:`PATIENCE`."""
         self._kill_at = 0.0
         self._grace = 0.0
 
-    def lasts(self, now: float) -> bool:
+    def is_long(self, now: float) -> bool:
         """Tell whether it has run for so long that nobody must wait for it any more."""
         return now - self.run.started >= PATIENCE
 
-    def brief(self, now: float) -> float:
+    def fast_wait_s(self, now: float) -> float:
         """Return the seconds for which only its end should be waited for, in the cheapest way; 0 once it lasts."""
         return max(0.0, self.run.started + DEAF - now) if self.exit is None else 0.0
 
     @property
     def outcome(self) -> Outcome:
         """What it came to: our verdict goes before how its shell took it. Only after its end."""
-        if self.verdict is not None:
-            return self.verdict
+        if self.forced_outcome is not None:
+            return self.forced_outcome
         if self.exit is None:
             msg = f"the attempt of job {self.run.lease.job_id} has not ended"
             raise RuntimeError(msg)
@@ -70,16 +70,16 @@ class Attendance:
         if self.exit is None:
             self.exit = run.poll()
             if self.exit is not None:
-                self.short = time.monotonic() - run.started < PATIENCE
+                self.was_short = time.monotonic() - run.started < PATIENCE
         if self.exit is not None:
             if not run.leftovers():
                 return True
             if not self._kill_at:
                 self._begin_to_end()
         else:
-            if not run.named and time.monotonic() - run.started >= PATIENCE:
-                run.settle_in()
-            if self.verdict is None:
+            if not run.has_own_files and time.monotonic() - run.started >= PATIENCE:
+                run.move_to_own_files()
+            if self.forced_outcome is None:
                 limit = settings.timeout_for(run.lease.timeout)
                 if limit is not None and time.monotonic() - run.started >= limit:
                     self.end(TimedOut(limit), grace)
@@ -97,7 +97,7 @@ class Attendance:
         if self._kill_at:
             self._kill_at = min(self._kill_at, time.monotonic() + grace)
         elif self.exit is None:
-            self.verdict = verdict
+            self.forced_outcome = verdict
             self._grace = grace
             self._begin_to_end()
 

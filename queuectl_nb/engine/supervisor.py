@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.control import ORPHAN_GRACE, Parent
-from queuectl_nb.engine.poller import Waiter
+from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
-from queuectl_nb.engine.worker_process import Member
-from queuectl_nb.model.errors import BadEnvironment, QueuectlError, SpoiltSetting
+from queuectl_nb.engine.worker_process import WorkerProcess
+from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
     from queuectl_nb.store.store import Store
 
-__all__ = ["PoolProcess"]
+__all__ = ["Supervisor"]
 
 PACE = 1.0
 """Seconds between looks at other pools' workers."""
@@ -35,7 +35,7 @@ PRUNE_PACE = 600.0
 PRUNED_A_LOOK = 500
 
 
-class PoolProcess:
+class Supervisor:
     """The pool's whole life: :meth:`work` returns its exit code when all workers have ended."""
 
     def __init__(self, store: Store, config: dict[str, Any], events: Events) -> None:
@@ -43,10 +43,10 @@ class PoolProcess:
         self.store = store
         self.config = config
         self.events = events
-        self.workers: list[Member] = []
+        self.workers: list[WorkerProcess] = []
         self.rescuer = Rescuer(store, self._reap)
         self.settings = store.settings.read()
-        self.watch = heartbeat.Watch(store.worker_dir)
+        self.watch = heartbeat.FreezeDetector(store.worker_dir)
         self.dask: dict[str, Any] | None = config.get("dask")
         """Where the jobs run, if that is elsewhere; then the one worker is a dispatcher."""
         self.stop: str | None = None
@@ -57,7 +57,7 @@ class PoolProcess:
         self.prune_at = time.monotonic() + PRUNE_PACE
         self.exit_code = 0
         self.parent = Parent(config["parent"]) if config["lifeline"] else None
-        self.waiter = Waiter()
+        self.waiter = Poller()
         self.waiter.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         if config["lifeline"]:
             os.set_blocking(0, False)
@@ -72,13 +72,13 @@ class PoolProcess:
         rescued = self.rescuer.rescue_dead()
         for _ in range(self.config["count"]):
             self._register()
-        self.store.db.be_patient(PATIENCE)  # from here on there is somebody to look after
+        self.store.db.set_busy_timeout(PATIENCE)  # from here on there is somebody to look after
         started = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
         pids = {name: pid for name, pid in started.items() if pid is not None}
         with contextlib.suppress(QueuectlError):  # each tells it itself when it is awake: who looks may be faster
             self.store.workers.running(pids, time.time())
         self._tell_rescued(rescued)
-        self.events.tell("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
+        self.events.emit("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
         if self.parent is not None and self.parent.gone():
             self._orphaned()
@@ -161,7 +161,7 @@ class PoolProcess:
             for handle in locks.values():
                 os.close(handle)
             raise
-        self.workers.append(Member(name, locks[name]))
+        self.workers.append(WorkerProcess(name, locks[name]))
 
     def _reap(self) -> None:
         """Reap what fell to us as the subreaper; our workers are reaped by their own handles."""
@@ -202,16 +202,16 @@ class PoolProcess:
                 if worker.process is not None:
                     worker.process.kill()
 
-    def _succeed(self, worker: Member) -> None:
+    def _succeed(self, worker: WorkerProcess) -> None:
         """Put another dispatcher beside a dead one: what that had sent away takes a lease to settle."""
         try:
             self._register()
         except QueuectlError as error:  # then it is replaced when it is settled, as any worker
-            self.events.tell("warning", worker=worker.name, text=str(error))
+            self.events.emit("warning", worker=worker.name, text=str(error))
         else:
             self.workers[-1].succeed(worker)
 
-    def _follow(self, worker: Member) -> None:
+    def _follow(self, worker: WorkerProcess) -> None:
         """Settle what the worker held, as often as it takes; only then replace it or take it off the register."""
         if not worker.settled and time.monotonic() >= worker.settle_at:
             worker.settled = self._settle_for(worker)
@@ -224,7 +224,7 @@ class PoolProcess:
             # nobody waits for us any more: its journal tells the next pool on this queue what became of its job
             worker.ended = True
 
-    def _settle_for(self, worker: Member) -> bool:
+    def _settle_for(self, worker: WorkerProcess) -> bool:
         """End what a dead worker left and settle what it held; tell whether nothing is held any more."""
         alive = [other.process.pid for other in self.workers if other.process is not None]
         me, descendants = os.getpid(), process_tree.descendants
@@ -238,7 +238,7 @@ class PoolProcess:
             self._worry(worker, error)
             return self.store.db.replaced()
 
-    def _retire(self, worker: Member) -> None:
+    def _retire(self, worker: WorkerProcess) -> None:
         """Take the worker off the register: it ended as it was asked to. Its lock file stays, free for another."""
         worker.ended = True
         try:
@@ -246,12 +246,12 @@ class PoolProcess:
         except QueuectlError as error:
             self._worry(worker, error)
         os.close(worker.lock)
-        self.events.tell("worker_stopped", worker=worker.name)
+        self.events.emit("worker_stopped", worker=worker.name)
 
-    def _worry(self, worker: Member, error: QueuectlError) -> None:
+    def _worry(self, worker: WorkerProcess, error: QueuectlError) -> None:
         """Tell what went wrong; that the file is gone was told by who found that out."""
         if not self.store.db.replaced():
-            self.events.tell("warning", worker=worker.name, text=str(error))
+            self.events.emit("warning", worker=worker.name, text=str(error))
 
     # ------------------------------------------------------------------ others
 
@@ -264,7 +264,7 @@ class PoolProcess:
         worry = ""
         try:
             self.store.db.check_identity()
-            with contextlib.suppress(SpoiltSetting):  # the last good ones hold; the workers tell of it
+            with contextlib.suppress(InvalidSetting):  # the last good ones hold; the workers tell of it
                 self.settings = self.store.settings.read()
             self._tell_rescued(self.rescuer.rescue_dead())
             rows = self.store.workers.rows()
@@ -278,7 +278,7 @@ class PoolProcess:
             if self.store.db.replaced():
                 self._pass_on("now")
         if worry and worry != self.worry:
-            self.events.tell("warning", worker="pool", text=worry)
+            self.events.emit("warning", worker="pool", text=worry)
         self.worry = worry
 
     def _dismiss(self, names: set[str]) -> None:
@@ -298,4 +298,4 @@ class PoolProcess:
     def _tell_rescued(self, rescued: list[Rescued]) -> None:
         for job_id, was in rescued:
             teller = self.workers[0].name if self.workers else "pool"
-            self.events.tell("rescued", worker=teller, job=job_id, was=was)
+            self.events.emit("rescued", worker=teller, job=job_id, was=was)

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import notifier
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.state import State
-from queuectl_nb.store.claims import Ended, Started
+from queuectl_nb.store.claims import EndedAttempt, StartedAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from queuectl_nb.engine.outcome_journal import Journal
-    from queuectl_nb.engine.report import Reporter
+    from queuectl_nb.engine.outcome_journal import OutcomeJournal
+    from queuectl_nb.engine.report import WorkerEvents
     from queuectl_nb.model.attempt import Ending, Lease
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.claims import Claims
     from queuectl_nb.store.store import Store
 
-__all__ = ["GROUP", "Ledger"]
+__all__ = ["GROUP", "WorkBuffer"]
 
 GROUP = 64
 """Most results recorded, and jobs claimed, in one transaction."""
@@ -42,60 +42,60 @@ LONG = 3.0
 """Seconds of a busy file that are worth a word: where many wait for a core, each waits for the others now and then."""
 
 
-class Ledger:
+class WorkBuffer:
     """Claims, results and returns of one worker, and its turns at the database."""
 
-    def __init__(self, store: Store, claims: Claims, journal: Journal, report: Reporter) -> None:
+    def __init__(self, store: Store, claims: Claims, journal: OutcomeJournal, report: WorkerEvents) -> None:
         """Work through ``claims``; ``journal`` keeps results until they are recorded."""
         self.store = store
         self.claims = claims
         self.journal = journal
         self.report = report
         self.claimed: deque[Lease] = deque()
-        self.back: list[Lease] = []
-        self.ended: list[Ended] = []
-        self.ahead = 1
+        self.to_release: list[Lease] = []
+        self.ended: list[EndedAttempt] = []
+        self.prefetch = 1
         """Jobs to claim in a turn: grows while they are short."""
         self.next_due: float | None = None
         """Epoch seconds at which the next scheduled job is due, as far as known."""
         self.claimed_at = 0.0
         self._files: dict[str, frozenset[str]] = {}
-        self._bell = notifier.work_bell(store.db.spool)
+        self._bell = notifier.work_fifo(store.db.spool)
         self._version = -1
         self._ask_at = 0.0
         self._again_at = 0.0
         self._busy_since = 0.0
         """The monotonic second in which a turn first met a file that is busy still; 0 where the last did not."""
-        self.stuck = False
+        self.blocked = False
         """Whether the last turn met a busy file or a full disk, and what it was to record is in the journal only."""
 
     # ------------------------------------------------------------------ what comes in
 
-    def note(self, lease: Lease, outcome: Outcome, ending: Ending, spooled: frozenset[str] | None = None) -> None:
+    def add_result(self, lease: Lease, outcome: Outcome, ending: Ending, spooled: frozenset[str] | None = None) -> None:
         """Take an attempt's end; ``spooled`` are the streams whose files stay, None where it has no files."""
-        self.journal.note(lease.token, outcome, ending)
-        self.ended.append(Ended(lease, outcome, ending))
+        self.journal.record(lease.token, outcome, ending)
+        self.ended.append(EndedAttempt(lease, outcome, ending))
         if spooled is not None:
             self._files[lease.token] = spooled
 
     def give_back(self, leases: Iterable[Lease] = ()) -> None:
         """Let these, and all that is claimed, go back unstarted."""
-        self.back += leases
-        self.back += self.claimed
+        self.to_release += leases
+        self.to_release += self.claimed
         self.claimed.clear()
 
-    def went_well(self) -> None:
+    def grow_prefetch(self) -> None:
         """Take it that jobs are short: claim more at once from now on."""
-        self.ahead = min(GROUP, self.ahead * 2)
+        self.prefetch = min(GROUP, self.prefetch * 2)
 
-    def went_slowly(self) -> None:
+    def shrink_prefetch(self) -> None:
         """Take it that jobs last: give back what was claimed ahead, and claim less at once from now on."""
         self.give_back()
-        self.ahead = max(1, self.ahead // 2)
+        self.prefetch = max(1, self.prefetch // 2)
 
     # ------------------------------------------------------------------ before a start
 
-    def drop_unwelcome(self) -> None:
+    def release_preempted(self) -> None:
         """Give back those of the claimed that must not start any more, looking once in LOOK at most."""
         now = time.monotonic()
         if not self.claimed or now < self._ask_at:
@@ -105,12 +105,12 @@ class Ledger:
             before, self._version = self._version, self.store.db.version()
             if before == self._version:
                 return
-            unwelcome = self.claims.unwelcome(self.claimed)
+            unwelcome = self.claims.preempted(self.claimed)
         except Busy:  # who comes now waits until they can be looked at
             self.look_again()
             unwelcome = list(self.claimed)
         if unwelcome:
-            self.back += unwelcome
+            self.to_release += unwelcome
             self.claimed = deque(lease for lease in self.claimed if lease not in unwelcome)
 
     def is_ours(self, lease: Lease) -> bool:
@@ -118,14 +118,14 @@ class Ledger:
 
         That takes two seconds of silence at the least; so right after the claim there is no need to ask.
         """
-        return time.monotonic() - self.claimed_at < FRESH or self.claims.holds(lease)
+        return time.monotonic() - self.claimed_at < FRESH or self.claims.owns(lease)
 
     # ------------------------------------------------------------------ a turn
 
     @property
     def settled(self) -> bool:
         """Whether nothing waits to be recorded or given back."""
-        return not self.ended and not self.back
+        return not self.ended and not self.to_release
 
     def may_turn(self) -> bool:
         """Tell whether a turn is allowed: not right after one that met a busy file or a full disk."""
@@ -167,7 +167,7 @@ class Ledger:
         """Let the next look for work be one, although nobody else has written anything."""
         self._version = -1
 
-    def turn(self, settings: Settings, want: int, started: Sequence[Started] = ()) -> bool:
+    def flush(self, settings: Settings, want: int, started: Sequence[StartedAttempt] = ()) -> bool:
         """Record what ended, give back what will not start, claim ``want`` jobs; tell whether that was done.
 
         ``started`` are attempts that run on. A busy file or a full disk keeps everything
@@ -179,12 +179,12 @@ class Ledger:
             The file is not there any more, or another one in its place.
         """
         began = time.monotonic()
-        self.stuck = True
+        self.blocked = True
         try:
             version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
-            turn = self.claims.turn(
+            turn = self.claims.settle_and_claim(
                 ended=self.ended,
-                back=self.back,
+                back=self.to_release,
                 want=want,
                 started=started,
                 settings=settings,
@@ -200,7 +200,7 @@ class Ledger:
             self._keep(str(broken), FULL_PAUSE)
             return False
         self._again_at = self._busy_since = 0.0
-        self.stuck = False
+        self.blocked = False
         if not self.claimed:
             # what was claimed before this turn is still to be looked at for what changed until now
             self._version = version
@@ -208,9 +208,9 @@ class Ledger:
         if turn.leases:
             self.claimed += turn.leases
             self.claimed_at = began
-        if retries or self.back or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
-            notifier.ring(self._bell)
-        self.back = []
+        if retries or self.to_release or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
+            notifier.notify(self._bell)
+        self.to_release = []
         self.ended = []
         if want and not turn.leases:
             self._version = -1  # look once more before sleeping, which also finds out when the next one is due

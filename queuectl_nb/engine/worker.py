@@ -13,23 +13,23 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import notifier
-from queuectl_nb.engine.collect import collect
-from queuectl_nb.engine.duty import PACE, Duty
+from queuectl_nb.engine.collect import capture_ending
+from queuectl_nb.engine.duty import POLL_INTERVAL_S, WorkerControl
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, Journal
-from queuectl_nb.engine.report import Reporter
-from queuectl_nb.engine.run_monitor import PATIENCE, Attendance
-from queuectl_nb.engine.work_buffer import GROUP, Ledger
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, OutcomeJournal
+from queuectl_nb.engine.report import WorkerEvents
+from queuectl_nb.engine.run_monitor import PATIENCE, RunMonitor
+from queuectl_nb.engine.work_buffer import GROUP, WorkBuffer
 from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import Cancelled, NotStarted, Returned
-from queuectl_nb.store.claims import Claims, Started
-from queuectl_nb.store.trim import trim
+from queuectl_nb.store.claims import Claims, StartedAttempt
+from queuectl_nb.store.trim import punch_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.engine.control import Orders
+    from queuectl_nb.engine.control import ControlInputs
     from queuectl_nb.engine.events import Events
     from queuectl_nb.engine.executor import Executor
     from queuectl_nb.store.store import Store
@@ -49,7 +49,7 @@ class Worker:
         queues: Sequence[str],
         drain: bool,
         executor: Executor,
-        orders: Orders,
+        orders: ControlInputs,
         events: Events,
     ) -> None:
         self.store = store
@@ -57,11 +57,11 @@ class Worker:
         self.drain = drain
         self.executor = executor
         self.orders = orders
-        self.report = Reporter(events, name)
-        self.duty = Duty(store, name, orders, self.report)
+        self.report = WorkerEvents(events, name)
+        self.duty = WorkerControl(store, name, orders, self.report)
         self.claims = Claims(store.db, name, host, queues)
-        self.ledger = Ledger(store, self.claims, Journal(store.worker_dir, name), self.report)
-        self.attended: Attendance | None = None
+        self.ledger = WorkBuffer(store, self.claims, OutcomeJournal(store.worker_dir, name), self.report)
+        self.attended: RunMonitor | None = None
         self.drained = False
 
     # ------------------------------------------------------------------ the pipeline
@@ -70,7 +70,7 @@ class Worker:
         """Work until stopped; every step is short, and every wait can be interrupted."""
         while True:
             self._heed()
-            if self.attended is not None and self.attended.step(self.duty.settings, self.duty.grace):
+            if self.attended is not None and self.attended.step(self.duty.settings, self.duty.kill_grace_s):
                 self._collect(self.attended)
             if self.attended is None and not self.orders.stop:
                 self._start_next()
@@ -78,38 +78,38 @@ class Worker:
                 self._turn()
                 if self.attended is None and self.ledger.claimed:
                     continue
-            if self.attended is None and (self.orders.stop or self.drained) and self.duty.may_leave(self.ledger):
+            if self.attended is None and (self.orders.stop or self.drained) and self.duty.can_exit(self.ledger):
                 break
             self._sleep()
         if self.drained:
-            notifier.ring(notifier.work_bell(self.store.db.spool))  # the other workers may go, too
+            notifier.notify(notifier.work_fifo(self.store.db.spool))  # the other workers may go, too
         self.report.flush()
 
     def _heed(self) -> None:
         """Take in what others want: a stop, a cancel, other settings."""
-        if self.duty.calls():
+        if self.duty.refresh_due():
             with contextlib.suppress(Busy):  # the next look asks again
                 self._look()
         if self.orders.stop:
             self.ledger.give_back()
             if self.orders.stop == "now" and self.attended is not None:
-                self.attended.end(Returned(), self.duty.grace)
+                self.attended.end(Returned(), self.duty.kill_grace_s)
 
     def _look(self) -> None:
         """Read what the database has for this worker."""
         if self.store.db.replaced():
             self._give_up()
-        self.duty.look()
+        self.duty.refresh()
         if self.attended is not None:
-            trim(self.attended.run.paths.values(), self.duty.settings.spool_limit)
-            if self.attended.run.lease.token in self.claims.cancels():
-                self.attended.end(Cancelled(), self.duty.grace)
+            punch_middle(self.attended.run.paths.values(), self.duty.settings.spool_limit)
+            if self.attended.run.lease.token in self.claims.cancel_requests():
+                self.attended.end(Cancelled(), self.duty.kill_grace_s)
 
     # ------------------------------------------------------------------ start
 
     def _start_next(self) -> None:
         """Start the next claimed job, unless it is not welcome any more."""
-        self.ledger.drop_unwelcome()
+        self.ledger.release_preempted()
         while self.ledger.claimed and self.attended is None:
             self._start(self.ledger.claimed.popleft())
 
@@ -117,25 +117,25 @@ class Worker:
         try:
             run = self.executor.start(lease, self.duty.settings.max_retries, lambda: self.ledger.is_ours(lease))
         except CannotStart as why:
-            self.ledger.note(lease, NotStarted(str(why)), Ending(time.time()))
+            self.ledger.add_result(lease, NotStarted(str(why)), Ending(time.time()))
         except Busy:  # whether it is still ours could not be seen
             self.ledger.give_back([lease])
         except NoRoom as why:
             self.report.warn(f"job {lease.job_id} given back: {why}")
             self.ledger.give_back([lease])
-            self.ledger.rest(PACE)
+            self.ledger.rest(POLL_INTERVAL_S)
         except LeaseLost:
             self.report.warn(f"job {lease.job_id} was taken by a rescuer before it had started")
         else:
-            self.attended = Attendance(run)
+            self.attended = RunMonitor(run)
             self.report.started(lease, self.duty.settings)
 
     # ------------------------------------------------------------------ settle and claim
 
-    def _collect(self, over: Attendance) -> None:
+    def _collect(self, over: RunMonitor) -> None:
         """Take over what a finished run left: outcome, usage, output, result."""
         run, token = over.run, over.run.lease.token
-        ending, spooled = collect(
+        ending, spooled = capture_ending(
             self.store.spool,
             token,
             run.paths,
@@ -147,14 +147,14 @@ class Worker:
         )
         odd = ending.note is not None  # perhaps a job has put something in the place of its output
         if spooled or odd or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
-            run.settle_in()  # what neither the database nor the journal holds stays in a file of its own
-            trim(run.paths.values(), self.duty.settings.spool_limit)
-        has_files = run.named or ending.result is not None or ending.note is not None
-        self.ledger.note(run.lease, over.outcome, ending, spooled if has_files else None)
-        if not run.named and (ending.stdout_size or ending.stderr_size):
+            run.move_to_own_files()  # what neither the database nor the journal holds stays in a file of its own
+            punch_middle(run.paths.values(), self.duty.settings.spool_limit)
+        has_files = run.has_own_files or ending.result is not None or ending.note is not None
+        self.ledger.add_result(run.lease, over.outcome, ending, spooled if has_files else None)
+        if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear()
-        if over.short:
-            self.ledger.went_well()
+        if over.was_short:
+            self.ledger.grow_prefetch()
         self.attended = None
 
     def _turn_is_due(self) -> bool:
@@ -168,10 +168,10 @@ class Worker:
             return not ledger.claimed and not self.orders.stop and self._may_find_work()
         if len(ledger.ended) >= GROUP:
             return True
-        if attended.lasts(time.monotonic()):
+        if attended.is_long(time.monotonic()):
             return bool(not ledger.settled or ledger.claimed or not attended.recorded)
         # the last of the claimed ones runs: record and claim while it does
-        return bool(ledger.ended) and not ledger.claimed and ledger.ahead > 1
+        return bool(ledger.ended) and not ledger.claimed and ledger.prefetch > 1
 
     def _may_find_work(self) -> bool:
         """Tell whether there may be a job to claim; where there is none, whether the queue is drained."""
@@ -183,13 +183,17 @@ class Worker:
     def _turn(self) -> None:
         """Take a turn at the database: record what ended, give back what will not start, claim what comes next."""
         attended = self.attended
-        lasts = attended is not None and attended.lasts(time.monotonic())
+        lasts = attended is not None and attended.is_long(time.monotonic())
         if lasts:
-            self.ledger.went_slowly()
-        want = 0 if lasts or self.ledger.claimed or self.orders.stop else self.ledger.ahead
-        started = [Started(attended.run.lease, attended.run.pid, attended.run.started_at)] if attended and lasts else []
+            self.ledger.shrink_prefetch()
+        want = 0 if lasts or self.ledger.claimed or self.orders.stop else self.ledger.prefetch
+        started = (
+            [StartedAttempt(attended.run.lease, attended.run.pid, attended.run.started_at)]
+            if attended and lasts
+            else []
+        )
         try:
-            done = self.ledger.turn(self.duty.settings, want, started)
+            done = self.ledger.flush(self.duty.settings, want, started)
         except BadEnvironment:
             self._give_up()
             return
@@ -207,7 +211,7 @@ class Worker:
     def _sleep(self) -> None:
         """Wait until something happens or is due."""
         now, ledger, attended = time.monotonic(), self.ledger, self.attended
-        if attended is not None and (brief := attended.brief(now)):
+        if attended is not None and (brief := attended.fast_wait_s(now)):
             self.orders.wait_for_child(brief)
             return
         wake = self.duty.look_at

@@ -16,7 +16,7 @@ from queuectl_nb.model.errors import BadEnvironment
 if TYPE_CHECKING:
     from queuectl_nb.engine.events import Events
 
-__all__ = ["Member"]
+__all__ = ["WorkerProcess"]
 
 STEADY = 10.0
 """Seconds a worker must have lived for its death to count as the first."""
@@ -24,7 +24,7 @@ LONGEST_PAUSE = 30.0
 """Seconds at most before a worker that keeps dying is started again."""
 
 
-class Member:
+class WorkerProcess:
     """A worker as its pool sees it; the pool holds the lock for as long as it lives itself."""
 
     def __init__(self, name: str, lock: int) -> None:
@@ -68,7 +68,7 @@ class Member:
         except OSError as error:
             self._plan(f"not started: {error.strerror}", events)
             return None
-        events.tell("worker_started", worker=self.name, pid=self.process.pid)
+        events.emit("worker_started", worker=self.name, pid=self.process.pid)
         return self.process.pid
 
     def tell(self, word: str) -> None:
@@ -103,9 +103,9 @@ class Member:
         """Plan its next start after a death."""
         pause = self._pause()
         self.restart_at = time.monotonic() + pause
-        events.tell("worker_died", worker=self.name, why=why, restart_in=pause)
+        events.emit("worker_died", worker=self.name, why=why, restart_in=pause)
 
-    def succeed(self, other: Member) -> None:
+    def succeed(self, other: WorkerProcess) -> None:
         """Begin where ``other`` ended, which is not replaced itself."""
         self._deaths, self.restart_at = other._deaths, other.restart_at
         other.goodbye = True

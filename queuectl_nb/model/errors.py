@@ -4,9 +4,9 @@
     ├── JobFailed            1   a waited-for job did not complete
     ├── BadInput             2   the words given cannot be taken; nothing was changed
     ├── BadEnvironment       3   disk, file, schema or file system; nothing was lost
-    │   └── SpoiltSetting    3   a stored setting was edited by hand into nonsense
+    │   └── InvalidSetting    3   a stored setting was edited by hand into nonsense
     ├── Busy                 4   somebody else held the queue for too long
-    ├── OutOfTime            4   a wait ended before its jobs did (also a TimeoutError)
+    ├── WaitTimeout            4   a wait ended before its jobs did (also a TimeoutError)
     ├── NotFound             5   no such job, attempt or worker
     └── WrongState           5   the job exists but is not in a state for that
 
@@ -21,11 +21,11 @@ __all__ = [
     "BadEnvironment",
     "BadInput",
     "Busy",
+    "InvalidSetting",
     "JobFailed",
     "NotFound",
-    "OutOfTime",
     "QueuectlError",
-    "SpoiltSetting",
+    "WaitTimeout",
     "WrongState",
 ]
 
@@ -61,7 +61,7 @@ class BadEnvironment(QueuectlError):  # noqa: N818
     exit_code = 3
 
 
-class SpoiltSetting(BadEnvironment):
+class InvalidSetting(BadEnvironment):
     """A stored setting is not valid any more, most likely edited by hand."""
 
     def __init__(self, key: str, value: object, why: str) -> None:
@@ -80,7 +80,7 @@ class Busy(QueuectlError):  # noqa: N818
     exit_code = 4
 
 
-class OutOfTime(QueuectlError, TimeoutError):  # noqa: N818
+class WaitTimeout(QueuectlError, TimeoutError):  # noqa: N818
     """A wait reached its timeout; the jobs go on."""
 
     exit_code = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.model.errors import BadInput, SpoiltSetting
+from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.retry import RetryPolicy
 from queuectl_nb.model.validation import choice, seconds, shown, whole
 
@@ -111,7 +111,7 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(cls, stored: Mapping[str, object]) -> Settings:
-        """Return defaults overlaid by ``stored`` texts; raise :class:`SpoiltSetting` for one that is no value."""
+        """Return defaults overlaid by ``stored`` texts; raise :class:`InvalidSetting` for one that is no value."""
         values: dict[str, Value] = {}
         for key, row in SETTINGS.items():
             if key not in stored:
@@ -120,7 +120,7 @@ class Settings(NamedTuple):
             try:
                 values[key] = row.parse(stored[key])
             except BadInput as refused:
-                raise SpoiltSetting(key, stored[key], str(refused)) from refused
+                raise InvalidSetting(key, stored[key], str(refused)) from refused
         return cls(**values)  # type: ignore[arg-type]  # the table's kinds are these fields' types, held by a test
 
     def retry_policy(self, max_retries: int | None) -> RetryPolicy:

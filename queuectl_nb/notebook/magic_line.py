@@ -12,7 +12,7 @@ from queuectl_nb.notebook.python_cell import python_command
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["VALUED", "Line", "read", "verb_of", "words_of"]
+__all__ = ["VALUED", "MagicLine", "read", "verb_of", "words_of"]
 
 VALUED = ("--db",)
 """Options of the root that take the word after them."""
@@ -21,7 +21,7 @@ OWN = ("--command", "--from", "--")
 _PLACE = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::raw)?\}")
 
 
-class Line(NamedTuple):
+class MagicLine(NamedTuple):
     """A line as the user wrote it: words for the tree, names of variables to fill in, ``--python``."""
 
     words: list[str]
@@ -29,7 +29,7 @@ class Line(NamedTuple):
     python: bool
 
 
-def read(text: str) -> Line:
+def read(text: str) -> MagicLine:
     """Split a line as a shell would, nothing expanded, and take out what only notebooks have."""
     try:
         words = shlex.split(text)
@@ -50,7 +50,7 @@ def read(text: str) -> Line:
             python = True
         else:
             kept.append(word)
-    return Line(kept + words[end:], names, python)
+    return MagicLine(kept + words[end:], names, python)
 
 
 def verb_of(words: Sequence[str]) -> str | None:
@@ -64,7 +64,7 @@ def verb_of(words: Sequence[str]) -> str | None:
     return None
 
 
-def words_of(line: Line, cell: str | None, namespace: Mapping[str, object]) -> list[str]:
+def words_of(line: MagicLine, cell: str | None, namespace: Mapping[str, object]) -> list[str]:
     """Return the words that the tree carries out for a line and, under ``%%queuectl``, the cell below it."""
     values = {name: _value(name, namespace) for name in line.names}
     if cell is None:

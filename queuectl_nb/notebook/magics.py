@@ -9,11 +9,11 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Unicode
 
 from queuectl_nb.commands.app import call
-from queuectl_nb.commands.context import Session
+from queuectl_nb.commands.context import Context
 from queuectl_nb.notebook.errors import one_line_errors
 from queuectl_nb.notebook.magic_line import read, verb_of, words_of
 from queuectl_nb.notebook.present import present
-from queuectl_nb.notebook.queues import Queues
+from queuectl_nb.notebook.queues import OpenQueues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,11 +44,11 @@ class QueuectlMagics(Magics):
 
     def __init__(self, shell: InteractiveShell, **kwargs: Any) -> None:  # noqa: ANN401 - traitlets' own
         super().__init__(shell, **kwargs)
-        self.queues = Queues()
+        self.queues = OpenQueues()
 
-    def session(self, words: Sequence[str] = ()) -> Session:
+    def session(self, words: Sequence[str] = ()) -> Context:
         """Return the session of one line."""
-        session = Session(self.queues)
+        session = Context(self.queues)
         session.holds = True
         if verb_of(words) != "init":  # which makes the queue of a directory, whatever is configured
             session.db = self.db or None

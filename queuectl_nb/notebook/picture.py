@@ -10,14 +10,14 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.results import Drawn
+    from queuectl_nb.commands.results import Plotted
 
 __all__ = ["show"]
 
 ALT = "How many attempts ended per minute, when each worker was busy, and how long commands ran"
 
 
-def show(result: Drawn) -> None:
+def show(result: Plotted) -> None:
     """Draw; a terminal, which shows no pictures, is told to name a file."""
     from queuectl_nb.render.plots import files  # noqa: PLC0415 - few ask for pictures
 

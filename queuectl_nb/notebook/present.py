@@ -6,7 +6,18 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.results import Dashboard, Drawn, Listing, Output, Prose, Running, Said, Shown, Stream, Waits
+from queuectl_nb.commands.results import (
+    Dashboard,
+    Detail,
+    Done,
+    Listing,
+    Output,
+    PendingWait,
+    Plotted,
+    StartedPool,
+    Stream,
+    Text,
+)
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
 from queuectl_nb.notebook import picture, progress
 from queuectl_nb.notebook.log_view import LogView
@@ -16,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from queuectl_nb.commands.results import Result
-    from queuectl_nb.engine.pool_handle import Pool
+    from queuectl_nb.engine.pool_handle import PoolHandle
 
 __all__ = ["present"]
 
@@ -26,17 +37,17 @@ def present(result: Result, shape: str) -> object:
 
     ``--json`` gives the value that the console's JSON stands for; ``jsonl`` and ``csv`` are printed.
     """
-    if isinstance(result, Drawn):
+    if isinstance(result, Plotted):
         picture.show(result)
         result = result.answer
-    if shape == "table" or isinstance(result, Running | Stream | Prose | Dashboard):
+    if shape == "table" or isinstance(result, StartedPool | Stream | Text | Dashboard):
         return _PRESENTED[type(result)](result)
-    if isinstance(result, Waits):
+    if isinstance(result, PendingWait):
         return _wait(result, shape)
     return _as_data(result, shape)
 
 
-def _said(result: Said) -> object:
+def _said(result: Done) -> object:
     """Return jobs and frames; say the rest, and what was done to no job at all."""
     for note in result.notes:
         sys.stderr.write(f"queuectl: {note}\n")
@@ -46,7 +57,7 @@ def _said(result: Said) -> object:
     return value
 
 
-def _shown(result: Shown) -> object:
+def _shown(result: Detail) -> object:
     return result.value()
 
 
@@ -77,7 +88,7 @@ def _output(result: Output) -> None:
     display(LogView.of(result))  # type: ignore[no-untyped-call]
 
 
-def _running(result: Running) -> Pool:
+def _running(result: StartedPool) -> PoolHandle:
     return result.pool
 
 
@@ -98,14 +109,14 @@ def _stream(result: Stream) -> None:
         raise JobFailed(msg)
 
 
-def _prose(result: Prose) -> None:
+def _prose(result: Text) -> None:
     from IPython.display import display  # noqa: PLC0415
 
     # as it stands where there is no Markdown: in IPython's terminal
     display({"text/markdown": result.text, "text/plain": result.text}, raw=True)  # type: ignore[no-untyped-call]
 
 
-def _wait(result: Waits, shape: str = "table") -> object:
+def _wait(result: PendingWait, shape: str = "table") -> object:
     for note in result.notes:
         sys.stderr.write(f"queuectl: {note}\n")
     waited = progress.wait(result)
@@ -117,18 +128,18 @@ def _wait(result: Waits, shape: str = "table") -> object:
     return found
 
 
-def _as_data(result: Said | Shown | Listing | Output, shape: str) -> object:
+def _as_data(result: Done | Detail | Listing | Output, shape: str) -> object:
     if shape == "csv" and isinstance(result, Listing):
         _csv(result.fields, result.rows(None))
         found = None
-    elif shape == "csv" and isinstance(result, Shown):
+    elif shape == "csv" and isinstance(result, Detail):
         found = _in_shape(list(result.records()), shape)
     elif isinstance(result, Listing) and result.data is None:
         found = _in_shape(list(result.rows(None)), shape)
     else:
         assert result.data is not None  # noqa: S101 - only a listing may have none
         found = _in_shape(result.data(), shape)
-    if isinstance(result, Shown | Listing) and result.exit_code:
+    if isinstance(result, Detail | Listing) and result.exit_code:
         msg = "something is wrong; the answer says what"
         raise BadEnvironment(msg)
     return found
@@ -160,13 +171,13 @@ def _write(lines: Iterable[str]) -> None:
 
 
 _PRESENTED: dict[type, Callable[[Any], object]] = {
-    Said: _said,
-    Shown: _shown,
+    Done: _said,
+    Detail: _shown,
     Listing: _listing,
     Output: _output,
-    Running: _running,
-    Waits: _wait,
+    StartedPool: _running,
+    PendingWait: _wait,
     Stream: _stream,
-    Prose: _prose,
+    Text: _prose,
     Dashboard: _dashboard,
 }

@@ -10,14 +10,14 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client import shown
-from queuectl_nb.client.display import place
+from queuectl_nb.client.display import output_cell
 from queuectl_nb.notebook.errors import one_line
 from queuectl_nb.render.colours import Colours
 from queuectl_nb.render.live_cards import blocks, wait_text
 
 if TYPE_CHECKING:
     from queuectl_nb.client.wait import Progress
-    from queuectl_nb.commands.results import Output, Waits
+    from queuectl_nb.commands.results import Output, PendingWait
 
 __all__ = ["follow", "wait"]
 
@@ -25,10 +25,10 @@ PACE = 0.2
 """Least seconds between two states of a progress line."""
 
 
-def wait(result: Waits) -> Progress:
+def wait(result: PendingWait) -> Progress:
     """Carry out a wait with its progress in sight, and say how it ended."""
     try:
-        progress = shown.run(result.waiting, keep=False) if place() else _on_a_line(result)
+        progress = shown.run(result.waiting, keep=False) if output_cell() else _on_a_line(result)
     except KeyboardInterrupt as stop:
         raise one_line(stop, "the wait was interrupted; the jobs go on") from None
     sys.stdout.write("".join(f"{text}\n" for text in result.lines(progress)))
@@ -36,7 +36,7 @@ def wait(result: Waits) -> Progress:
     return progress
 
 
-def _on_a_line(result: Waits) -> Progress:
+def _on_a_line(result: PendingWait) -> Progress:
     line = _ProgressLine()
     try:
         return result.waiting.run(line.show)
@@ -58,7 +58,7 @@ class _ProgressLine:
             return
         self._next = now + PACE
         total = progress.done + progress.left
-        states = {str(state): n for state, n in progress.rested.items()}
+        states = {str(state): n for state, n in progress.finished.items()}
         self._write(f"{blocks(progress.done / total)} {wait_text(states, progress.left)}")
 
     def clear(self) -> None:

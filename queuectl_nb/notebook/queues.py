@@ -10,10 +10,10 @@ from queuectl_nb.store.paths import find_queue
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Queues"]
+__all__ = ["OpenQueues"]
 
 
-class Queues:
+class OpenQueues:
     """Opens queues and keeps them; a session's opener."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store import rows, sets
 from queuectl_nb.store.queries import Q
-from queuectl_nb.store.settle import Ended, Held, Started, record, record_start, undo_claim
+from queuectl_nb.store.settle import EndedAttempt, HeldLease, StartedAttempt, record, record_start, undo_claim
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.connection import Database
 
-__all__ = ["Claims", "Ended", "Held", "Started", "Turn"]
+__all__ = ["ClaimResult", "Claims", "EndedAttempt", "HeldLease", "StartedAttempt"]
 
 
-class Turn(NamedTuple):
+class ClaimResult(NamedTuple):
     """What a turn brought: a transition for each ended attempt (None: too late), and the leases claimed."""
 
     settled: list[Transition | None]
@@ -47,17 +47,17 @@ class Claims:
         self.host = host
         self.queues = frozenset(queues)
 
-    def turn(  # noqa: PLR0913 - one transaction's whole input
+    def settle_and_claim(  # noqa: PLR0913 - one transaction's whole input
         self,
         *,
-        ended: Sequence[Ended] = (),
-        back: Sequence[Lease | Held] = (),
+        ended: Sequence[EndedAttempt] = (),
+        back: Sequence[Lease | HeldLease] = (),
         want: int = 0,
-        started: Sequence[Started] = (),
+        started: Sequence[StartedAttempt] = (),
         settings: Settings,
         now: float,
         rand: float,
-    ) -> Turn:
+    ) -> ClaimResult:
         """Record ``ended``, give ``back``, and claim up to ``want`` jobs, in one transaction.
 
         ``started`` are attempts that run on, recorded once they have lasted a while.
@@ -72,7 +72,7 @@ class Claims:
             for each in started:
                 record_start(connection, each)
             leases, waiting = self._claim(connection, want, now) if want else ([], 0)
-        return Turn(settled, leases, waiting, woken)
+        return ClaimResult(settled, leases, waiting, woken)
 
     def _claim(self, connection: sqlite3.Connection, want: int, now: float) -> tuple[list[Lease], int]:
         connection.execute(Q.promote_due, {"now": now})
@@ -126,7 +126,7 @@ class Claims:
             row = connection.execute(Q.next_due).fetchone()
         return row[0] if row else None
 
-    def unwelcome(self, leases: Sequence[Lease]) -> list[Lease]:
+    def preempted(self, leases: Sequence[Lease]) -> list[Lease]:
         """Return those of the unstarted ``leases`` that must not start any more.
 
         Cancelled or lost ones, those of a queue paused since, and all of them when a better job is ready now.
@@ -141,12 +141,12 @@ class Claims:
             wanted = {token for (token,) in connection.execute(Q.still_wanted, {"places": places})}
         return [lease for lease in leases if lease.token not in wanted]
 
-    def holds(self, lease: Lease) -> bool:
+    def owns(self, lease: Lease) -> bool:
         """Tell whether the attempt is still this worker's."""
         with self.db.read() as connection:
             return connection.execute(Q.held_job, (lease.seq, lease.token)).fetchone() is not None
 
-    def cancels(self) -> set[str]:
+    def cancel_requests(self) -> set[str]:
         """Return the tokens of this worker's attempts that a person wants ended."""
         with self.db.read() as connection:
             return {token for _, token in connection.execute(Q.cancels_of_worker, {"worker": self.worker})}
@@ -158,7 +158,7 @@ class Claims:
             found: int = connection.execute(Q.open_elsewhere_unpaused, {"queues": queues}).fetchone()[0]
             return found
 
-    def held(self) -> list[Held]:
+    def held(self) -> list[HeldLease]:
         """Return what the worker holds; whoever settles in a lost worker's place asks with that one's name."""
         with self.db.read() as connection:
-            return [Held(*row) for row in connection.execute(Q.held_by_worker, {"worker": self.worker})]
+            return [HeldLease(*row) for row in connection.execute(Q.held_by_worker, {"worker": self.worker})]

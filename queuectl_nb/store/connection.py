@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
 from queuectl_nb.store.paths import check_place, make_private_dir, make_private_file, real_path, spool_dir
-from queuectl_nb.store.sqlite_errors import OURS, named
-from queuectl_nb.store.write_lock import Hold, WriteGate
+from queuectl_nb.store.sqlite_errors import OURS, translate
+from queuectl_nb.store.write_lock import LockRequest, WriteLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class _Local(threading.local):
     """What each thread has of its own."""
 
     connection: sqlite3.Connection | None = None
-    writing: _Write | None = None
+    writing: _clear_interrupted | None = None
 
 
 class Database:
@@ -51,11 +51,11 @@ class Database:
         self.patience = PATIENCE
         self._file = real_path(path)
         self.spool = spool_dir(self._file)
-        self.gate = WriteGate(self.spool / "write.lock")
+        self.write_lock = WriteLock(self.spool / "write.lock")
         self._local = _Local()
         self._pid = os.getpid()
         local_disk = check_place(path, allow_network_fs=allow_network_fs)
-        with self.plain_errors():
+        with self.translate_errors():
             try:
                 self._open("wal" if local_disk else "delete")
             except BaseException:
@@ -69,7 +69,7 @@ class Database:
         if not schema.is_current(connection):
             schema.refuse_foreign(connection, self.path)
         make_private_dir(self.spool)
-        schema.ensure(connection, self.path, journal, lambda: self.gate.hold(self.patience))
+        schema.ensure(connection, self.path, journal, lambda: self.write_lock.request(self.patience))
 
     def _stat(self) -> tuple[int, int]:
         found = os.stat(self._file)  # noqa: PTH116 - asked before every look
@@ -95,17 +95,17 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
-    def write(self) -> _Write:
+    def write(self) -> _clear_interrupted:
         """Open a write transaction: gate, ``BEGIN IMMEDIATE``, and commit at the end, or roll back on any error.
 
         The transaction gets a revision of its own: statements read it from ``clock``. It does not nest.
         """
-        return _Write(self, self._local)
+        return _clear_interrupted(self, self._local)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Give this thread's connection for reading; several statements see one moment."""
-        with self.plain_errors():
+        with self.translate_errors():
             connection = self.connection()
             if connection.in_transaction:
                 if self._local.writing is not None:
@@ -126,7 +126,7 @@ class Database:
         try:
             version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as error:
-            raise named(error, self.path, self.patience) from error
+            raise translate(error, self.path, self.patience) from error
         return version
 
     def changes(self) -> tuple[int, int]:
@@ -140,7 +140,7 @@ class Database:
             found.close()
             self._local.connection = None
 
-    def be_patient(self, seconds: float) -> None:
+    def set_busy_timeout(self, seconds: float) -> None:
         """Wait no longer than this for other writers; a worker would rather look after its job meanwhile."""
         self.patience = seconds
         self.connection().execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
@@ -150,7 +150,7 @@ class Database:
         """The file that was opened, as device and number: another one of the same name has another."""
         return self._identity
 
-    def suit_worker(self) -> None:
+    def tune_for_worker(self) -> None:
         """Make this process's connections those of a worker; for a process that is nothing else.
 
         Fewer pages: what a worker touches is the same few, and its memory should be full soon and stay flat. And
@@ -174,23 +174,23 @@ class Database:
             raise BadEnvironment(msg)
 
     @contextmanager
-    def plain_errors(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Turn SQLite's errors into ours."""
         try:
             yield
         except OURS:
             raise
         except sqlite3.Error as error:
-            raise named(error, self.path, self.patience) from error
+            raise translate(error, self.path, self.patience) from error
 
 
-class _Write:
+class _clear_interrupted:
     """A write transaction as a ``with`` block; Ctrl+C in the middle leaves neither it nor the gate behind."""
 
     def __init__(self, db: Database, local: _Local) -> None:
         self._db = db
         self._local = local
-        self._hold = Hold(db.gate.path)
+        self._hold = LockRequest(db.write_lock.path)
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> sqlite3.Connection:
@@ -201,7 +201,7 @@ class _Write:
             self._mend(connection)
             self._local.writing = self
             began = time.monotonic()
-            self._hold.take(db.patience)
+            self._hold.acquire(db.patience)
             self._connection = connection
             db.check_identity()
             waited = time.monotonic() - began
@@ -216,17 +216,17 @@ class _Write:
         except BaseException as error:
             self._end(commit=False)
             if isinstance(error, sqlite3.Error) and not isinstance(error, OURS):
-                raise named(error, db.path, db.patience) from error
+                raise translate(error, db.path, db.patience) from error
             raise
         return connection
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._db.plain_errors():
+        with self._db.translate_errors():
             self._end(commit=error is None)
         if isinstance(error, sqlite3.Error) and not isinstance(error, OURS):
-            raise named(error, self._db.path, self._db.patience) from error
+            raise translate(error, self._db.path, self._db.patience) from error
 
     def _mend(self, connection: sqlite3.Connection) -> None:
         """Clear away what an interrupt at the worst moment has left of this thread's last block."""
@@ -246,6 +246,6 @@ class _Write:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
         finally:
-            self._hold.drop()
+            self._hold.release()
             if self._local.writing is self:
                 self._local.writing = None

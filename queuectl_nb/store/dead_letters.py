@@ -69,9 +69,9 @@ class DeadLetters:
         return gone, tokens
 
 
-def _still_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[moves.Known]:
+def _still_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[moves.KnownJob]:
     """Return those of the jobs that nobody else has moved meanwhile."""
-    return [job for job in moves.known(connection, ids).values() if job.state is State.DEAD]
+    return [job for job in moves.load_jobs(connection, ids).values() if job.state is State.DEAD]
 
 
 def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:

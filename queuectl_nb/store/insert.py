@@ -12,7 +12,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from queuectl_nb.store.batch_sql import insert
 from queuectl_nb.store.queries import Q
-from queuectl_nb.store.waits import Waits
+from queuectl_nb.store.waits import DependencyResolver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +143,9 @@ class _NewJobs:
         columns = self.columns.copy()
         columns.same["environment"] = connection.execute(Q.environment_id, {"body": environment}).fetchone()[0]
         columns.same["rev"] = connection.execute(Q.revision).fetchone()[0]
-        waits = Waits(connection, dict(zip(ids, places, strict=True)), self.specs) if self.waiting else None
+        waits = (
+            DependencyResolver(connection, dict(zip(ids, places, strict=True)), self.specs) if self.waiting else None
+        )
         self._put_states(columns, waits, places)
         try:
             insert(connection, "jobs", columns.same, {"seq": places, "id": ids, **columns.own})
@@ -155,7 +157,7 @@ class _NewJobs:
             insert(connection, "dependents", {}, {"other": waits.others, "job": waits.jobs})
         return ids
 
-    def _put_states(self, columns: _Columns, waits: Waits | None, places: range) -> None:
+    def _put_states(self, columns: _Columns, waits: DependencyResolver | None, places: range) -> None:
         if waits is None:
             columns.same["state"] = State.PENDING.value
             columns.put("ready", self.ready)

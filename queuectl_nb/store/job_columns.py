@@ -14,7 +14,7 @@ from queuectl_nb.store.queries import Q
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from queuectl_nb.store.reader import Filter, Reading
+    from queuectl_nb.store.reader import Filter, Reader
 
 __all__ = ["TIMES", "Columns", "Kind", "Piece"]
 
@@ -63,7 +63,7 @@ class Columns:
     sorted yet, by ``rev``: arrays are sorted in less time.
     """
 
-    def __init__(self, reading: Reading, wanted: Filter) -> None:
+    def __init__(self, reading: Reader, wanted: Filter) -> None:
         """Prepare to read what is ``wanted``."""
         self._reading = reading
         self._wanted = wanted

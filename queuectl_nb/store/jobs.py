@@ -48,9 +48,9 @@ class Jobs:
         return rows.job(row)
 
     @staticmethod
-    def _all(connection: sqlite3.Connection, ids: Sequence[str], verb: str) -> list[moves.Known]:
+    def _all(connection: sqlite3.Connection, ids: Sequence[str], verb: str) -> list[moves.KnownJob]:
         """Return the jobs of ``ids``, each once, in the order of enqueue, if ``verb`` takes all of them."""
-        found = moves.known(connection, dict.fromkeys(ids))
+        found = moves.load_jobs(connection, dict.fromkeys(ids))
         for job_id in ids:
             if job_id not in found:
                 raise _no_job(job_id)

@@ -33,7 +33,7 @@ class Maintenance:
 
     def damage(self) -> list[str]:
         """Return what ``PRAGMA quick_check`` finds; nothing for a file that is whole."""
-        with self._db.plain_errors():
+        with self._db.translate_errors():
             found = [line for (line,) in self._tables.execute("PRAGMA quick_check")]
         return [] if found == ["ok"] else found
 
@@ -44,13 +44,13 @@ class Maintenance:
 
         migrations.apply(fresh)
         sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_%' ESCAPE '\\'"
-        with self._db.plain_errors():
+        with self._db.translate_errors():
             there = {name for (name,) in self._tables.execute(sql)}
         return sorted({name for (name,) in fresh.execute(sql)} - there)
 
     def schema(self) -> tuple[int, int]:
         """Return the file's schema version, and the one that this code knows."""
-        with self._db.plain_errors():
+        with self._db.translate_errors():
             (version,) = self._tables.execute("PRAGMA user_version").fetchone()
         return version, SCHEMA_VERSION
 
@@ -63,17 +63,17 @@ class Maintenance:
                 SELECT queue, state, -count(*) FROM jobs GROUP BY queue, state
             ) GROUP BY queue, state HAVING sum(n) <> 0
         """
-        with self._db.plain_errors():
+        with self._db.translate_errors():
             return [name for (name,) in self._tables.execute(sql)]
 
     def known_tokens(self, tokens: set[str]) -> set[str]:
         """Return those of ``tokens`` that belong to an attempt."""
-        with self._db.plain_errors():
+        with self._db.translate_errors():
             known = self._tables.execute("SELECT token FROM attempts")
             return {token for (token,) in known if token in tokens}
 
     def journal(self) -> str:
         """Return the journal mode: ``wal``, or ``delete`` on a network file system."""
-        with self._db.plain_errors():
+        with self._db.translate_errors():
             mode: str = self._tables.execute("PRAGMA journal_mode").fetchone()[0]
         return mode

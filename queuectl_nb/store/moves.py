@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["Known", "cancel", "known", "refuse_hopeless", "remove", "retry"]
+__all__ = ["KnownJob", "cancel", "load_jobs", "refuse_hopeless", "remove", "retry"]
 
 
-class Known(NamedTuple):
+class KnownJob(NamedTuple):
     """What a verb must know of a job."""
 
     seq: int
@@ -31,21 +31,21 @@ class Known(NamedTuple):
     """Whether it was enqueued to wait for others (``after``)."""
 
 
-def known(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, Known]:
+def load_jobs(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, KnownJob]:
     """Return the jobs of these ids as they are now, in the order given; unknown ids are left out."""
     rows = connection.execute(Q.known_jobs, {"ids": json.dumps(list(ids))})
-    found = {name: Known(seq, name, State(state), worker, bool(waits)) for seq, name, state, worker, waits in rows}
+    found = {name: KnownJob(seq, name, State(state), worker, bool(waits)) for seq, name, state, worker, waits in rows}
     return {name: found[name] for name in ids if name in found}
 
 
-def retry(connection: sqlite3.Connection, jobs: Sequence[Known], now: float) -> None:
+def retry(connection: sqlite3.Connection, jobs: Sequence[KnownJob], now: float) -> None:
     """Make the jobs, in the order of enqueue, run again now.
 
     One at rest whose others are not completed any more becomes blocked. Raises :class:`WrongState` where one waits
     for a dead or cancelled job that is not retried with it.
     """
-    plain: list[Known] = []
-    waiting: list[Known] = []
+    plain: list[KnownJob] = []
+    waiting: list[KnownJob] = []
     for job in jobs:
         (waiting if job.waits and job.state is not State.FAILED else plain).append(job)
     _put(connection, plain, State.PENDING, now)
@@ -63,13 +63,13 @@ def refuse_hopeless(job_id: str, others: Iterable[tuple[str, State]], hopeless: 
             raise WrongState(msg)
 
 
-def _put(connection: sqlite3.Connection, jobs: Sequence[Known], state: State, now: float) -> None:
+def _put(connection: sqlite3.Connection, jobs: Sequence[KnownJob], state: State, now: float) -> None:
     for job in jobs:
         check_move(job.id, job.state, state)
     connection.execute(Q.retry_jobs, {"places": _places(jobs), "state": state, "now": now})
 
 
-def cancel(connection: sqlite3.Connection, jobs: Sequence[Known], now: float) -> list[Known]:
+def cancel(connection: sqlite3.Connection, jobs: Sequence[KnownJob], now: float) -> list[KnownJob]:
     """Cancel the jobs that no worker holds, and mark the others for their workers; return those others."""
     running = [job for job in jobs if job.state is State.PROCESSING]
     waiting = [job for job in jobs if job.state is not State.PROCESSING]
@@ -81,7 +81,7 @@ def cancel(connection: sqlite3.Connection, jobs: Sequence[Known], now: float) ->
     return running
 
 
-def remove(connection: sqlite3.Connection, jobs: Iterable[Known], now: float) -> list[str]:
+def remove(connection: sqlite3.Connection, jobs: Iterable[KnownJob], now: float) -> list[str]:
     """Remove the jobs with their history, cancelling what waits for them; return the tokens of their attempts."""
     places = {"places": _places(jobs)}
     for other, seq, blocked in connection.execute(Q.blocked_by, places).fetchall():
@@ -93,6 +93,6 @@ def remove(connection: sqlite3.Connection, jobs: Iterable[Known], now: float) ->
     return tokens
 
 
-def _places(jobs: Iterable[Known]) -> str:
+def _places(jobs: Iterable[KnownJob]) -> str:
     """Return where the jobs stand, as the statements take it."""
     return json.dumps([job.seq for job in jobs])

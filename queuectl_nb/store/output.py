@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from queuectl_nb.store.regular_file import open_regular
 
-__all__ = ["NOTHING", "Kept", "keep"]
+__all__ = ["NOTHING", "StoredStream", "truncate"]
 
 
-class Kept(NamedTuple):
+class StoredStream(NamedTuple):
     """What the database keeps of a stream: all of it as head, or head and tail; ``size`` is the whole, in bytes."""
 
     head: str | bytes
@@ -22,10 +22,10 @@ class Kept(NamedTuple):
     """Whether the rest stays in the spool."""
 
 
-NOTHING = Kept("", None, 0, spooled=False)
+NOTHING = StoredStream("", None, 0, spooled=False)
 
 
-def keep(path: str, limit: int) -> Kept:
+def truncate(path: str, limit: int) -> StoredStream:
     """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end.
 
     Raises
@@ -41,13 +41,13 @@ def keep(path: str, limit: int) -> Kept:
         if not size:
             return NOTHING
         if size <= limit:
-            return Kept(_text(_read(path, 0, size)), None, size, spooled=False)
+            return StoredStream(_text(_read(path, 0, size)), None, size, spooled=False)
         half = limit // 2
         head = _cut_end(_read(path, 0, half))
         tail = _cut_start(_read(path, size - half, half))
     except FileNotFoundError:
         return NOTHING
-    return Kept(_text(head), _text(tail), size, spooled=True)
+    return StoredStream(_text(head), _text(tail), size, spooled=True)
 
 
 def _read(path: str, offset: int, count: int) -> bytes:

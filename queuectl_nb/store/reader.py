@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
 
-__all__ = ["Filter", "Reading"]
+__all__ = ["Filter", "Reader"]
 
 FEW = 10_000
 """Jobs that can be looked through and sorted without anybody noticing."""
@@ -100,7 +100,7 @@ class Filter:
         return terms, values
 
 
-class Reading:
+class Reader:
     """Questions about jobs and attempts."""
 
     def __init__(self, db: Database) -> None:

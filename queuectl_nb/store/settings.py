@@ -21,7 +21,7 @@ class SettingsTable:
         self.db = db
 
     def read(self) -> Settings:
-        """Return all settings as they are now; raise ``SpoiltSetting`` for one edited into nonsense."""
+        """Return all settings as they are now; raise ``InvalidSetting`` for one edited into nonsense."""
         with self.db.read() as connection:
             return Settings.of({key: _text(value) for key, value in connection.execute(Q.all_settings)})
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.retry import RetryPolicy
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["Ended", "Held", "Started", "record", "record_start", "undo_claim"]
+__all__ = ["EndedAttempt", "HeldLease", "StartedAttempt", "record", "record_start", "undo_claim"]
 
 LARGE = 64 * 1024
 """Bytes of output beyond which an attempt's streams are written by themselves."""
@@ -31,7 +31,7 @@ _WAS_NEW, _WAS_FAILED = 0, 2
 """Values of ``attempts.undo``: no attempt is remembered with the job; it waited for a retry."""
 
 
-class Held(NamedTuple):
+class HeldLease(NamedTuple):
     """What a lost worker held: enough of its :class:`Lease` to settle it in its place."""
 
     seq: int
@@ -40,15 +40,15 @@ class Held(NamedTuple):
     token: str
 
 
-class Ended(NamedTuple):
+class EndedAttempt(NamedTuple):
     """An attempt that is over, waiting to be recorded."""
 
-    lease: Lease | Held
+    lease: Lease | HeldLease
     outcome: Outcome
     ending: Ending
 
 
-class Started(NamedTuple):
+class StartedAttempt(NamedTuple):
     """An attempt that runs on: its process, its true start (epoch seconds), its host where that is not the worker's."""
 
     lease: Lease
@@ -58,7 +58,7 @@ class Started(NamedTuple):
 
 
 def record(
-    connection: sqlite3.Connection, ended: Sequence[Ended], settings: Settings, now: float, rand: float
+    connection: sqlite3.Connection, ended: Sequence[EndedAttempt], settings: Settings, now: float, rand: float
 ) -> tuple[list[Transition | None], int]:
     """Record the ends of attempts and what follows from them for their jobs and for those that wait for them.
 
@@ -91,7 +91,7 @@ def record(
 
 
 def _decide(
-    each: Ended, facts: Sequence[Any] | None, policies: Mapping[int | None, RetryPolicy], now: float, rand: float
+    each: EndedAttempt, facts: Sequence[Any] | None, policies: Mapping[int | None, RetryPolicy], now: float, rand: float
 ) -> Transition | None:
     """Decide what follows; None where the attempt is not held any more and its result comes too late."""
     if facts is None:
@@ -110,7 +110,7 @@ def _decide(
     return transition
 
 
-def _job_row(each: Ended, went: Transition, now: float) -> tuple[object, ...]:
+def _job_row(each: EndedAttempt, went: Transition, now: float) -> tuple[object, ...]:
     """Return the parameters of ``settle_job``."""
     lease, outcome, ending = each
     completed = went.state is State.COMPLETED
@@ -135,14 +135,14 @@ def _is_large(ending: Ending) -> bool:
     return ending.stdout_size + ending.stderr_size > LARGE
 
 
-def _streams(each: Ended) -> dict[str, object]:
+def _streams(each: EndedAttempt) -> dict[str, object]:
     """Return the parameters of ``keep_streams``."""
     lease, _, ending = each
     kept = {key: getattr(ending, key) for key in ("stdout", "stdout_tail", "stderr", "stderr_tail")}
     return {**kept, "seq": lease.seq, "number": lease.number, "token": lease.token}
 
 
-def _attempt_row(each: Ended) -> tuple[object, ...]:
+def _attempt_row(each: EndedAttempt) -> tuple[object, ...]:
     """Return the parameters of ``close_attempt``; much output is left out, for ``keep_streams``."""
     lease, outcome, ending = each
     usage = ending.usage
@@ -172,7 +172,7 @@ def _attempt_row(each: Ended) -> tuple[object, ...]:
     )
 
 
-def undo_claim(connection: sqlite3.Connection, lease: Lease | Held, now: float) -> None:
+def undo_claim(connection: sqlite3.Connection, lease: Lease | HeldLease, now: float) -> None:
     """Undo the claim of an attempt that never started; a cancel that came meanwhile takes effect."""
     row = connection.execute(Q.held_claim, {"seq": lease.seq, "token": lease.token}).fetchone()
     if row is None:
@@ -197,7 +197,7 @@ def undo_claim(connection: sqlite3.Connection, lease: Lease | Held, now: float) 
         release(connection, lease.seq, lease.job_id, State.CANCELLED, now)
 
 
-def record_start(connection: sqlite3.Connection, started: Started) -> None:
+def record_start(connection: sqlite3.Connection, started: StartedAttempt) -> None:
     """Record where and since when an attempt runs that goes on."""
     lease, pid, started_at, host = started
     values = {"seq": lease.seq, "number": lease.number, "token": lease.token}

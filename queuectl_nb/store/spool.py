@@ -22,7 +22,7 @@ from queuectl_nb.store.trim import next_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["STREAMS", "Seal", "Slot", "Spool"]
+__all__ = ["STREAMS", "AttemptLock", "Slot", "Spool"]
 
 STREAMS = ("stdout", "stderr")
 TOKEN_LENGTH = 32
@@ -72,7 +72,7 @@ class Slot:
                 _remove(path)
 
 
-class Seal:
+class AttemptLock:
     """The locks on an attempt of a lost worker, taken while none of its processes lives.
 
     While they are held nothing can be started in the worker's slot. ``started`` tells whether the attempt had begun.
@@ -115,7 +115,7 @@ class Spool:
         """Return the slot of a worker."""
         return Slot(self.folder, worker)
 
-    def seal(self, token: str, worker: str, *, current: bool) -> Seal | None:
+    def lock_attempt(self, token: str, worker: str, *, current: bool) -> AttemptLock | None:
         """Take an attempt's locks in the place of its lost ``worker``; None while any process of it may live.
 
         ``current`` tells whether the attempt is the last that the worker started.
@@ -134,7 +134,7 @@ class Spool:
                 return None
             raise
         paths = {**(slot.paths if current else {}), **named}
-        return Seal(handles, slot, paths, started=bool(named) or current)
+        return AttemptLock(handles, slot, paths, started=bool(named) or current)
 
     def size(self, token: str, stream: str) -> int:
         """Return how many bytes the stream has so far; 0 where there is no file."""
@@ -148,7 +148,7 @@ class Spool:
             return 0, 0
         return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else (0, 0)
 
-    def piece(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
+    def read(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
         """Return where the next bytes of a spooled stream begin, at ``offset`` or later, and up to ``count`` of them.
 
         They begin later where the middle of the stream was given back. None where the spool has no file of the stream.

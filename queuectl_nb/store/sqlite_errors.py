@@ -11,7 +11,7 @@ from queuectl_nb.model.errors import BadEnvironment, Busy
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["OURS", "named"]
+__all__ = ["OURS", "translate"]
 
 OURS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """Not the file's trouble but the code's: these stay what they are, so that a bug shows as one."""
@@ -21,7 +21,7 @@ _OF_A_MOUNT = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_
 """What SQLite says, from case to case, of a file on a mount that is, or has become, read-only."""
 
 
-def named(error: sqlite3.Error, path: Path, patience: float) -> BadEnvironment | Busy:
+def translate(error: sqlite3.Error, path: Path, patience: float) -> BadEnvironment | Busy:
     """Return the error that the user meets for what SQLite said about the queue at ``path``."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.dead_letters import DeadLetters
     from queuectl_nb.store.jobs import Jobs
-    from queuectl_nb.store.reader import Reading
+    from queuectl_nb.store.reader import Reader
     from queuectl_nb.store.workers import Workers
 
 __all__ = ["Store"]
@@ -43,7 +43,7 @@ class Store:
         return Jobs(self.db)
 
     @cached_property
-    def dead(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetters:
         """The dead letter queue as a whole."""
         from queuectl_nb.store.dead_letters import DeadLetters  # noqa: PLC0415
 
@@ -57,8 +57,8 @@ class Store:
         return Workers(self.db)
 
     @cached_property
-    def reading(self) -> Reading:
+    def reader(self) -> Reader:
         """The looking side; a worker never loads it."""
-        from queuectl_nb.store.reader import Reading  # noqa: PLC0415
+        from queuectl_nb.store.reader import Reader  # noqa: PLC0415
 
-        return Reading(self.db)
+        return Reader(self.db)

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
-    from queuectl_nb.store.reader import Filter, Reading
+    from queuectl_nb.store.reader import Filter, Reader
 
 __all__ = ["stream"]
 
 PIECE = 1000
 
 
-def stream(db: Database, reading: Reading, wanted: Filter) -> Iterator[JobRecord]:
+def stream(db: Database, reading: Reader, wanted: Filter) -> Iterator[JobRecord]:
     """Yield the jobs of a filter in its order.
 
     A few come from one moment. Of many the order is that of the beginning, and each is given as it is when its turn

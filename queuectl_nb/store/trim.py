@@ -16,13 +16,13 @@ from queuectl_nb.store.regular_file import open_regular
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["next_data", "trim"]
+__all__ = ["next_data", "punch_middle"]
 
 _BLOCK = 4096
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE needs FALLOC_FL_KEEP_SIZE
 
 
-def trim(paths: Iterable[str], limit: int) -> None:
+def punch_middle(paths: Iterable[str], limit: int) -> None:
     """Keep about ``limit`` bytes of each file: half of them from its beginning, half from its end."""
     for path in paths:
         with contextlib.suppress(OSError):  # the job has removed it, or put something else in its place

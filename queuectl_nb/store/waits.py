@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["Waits"]
+__all__ = ["DependencyResolver"]
 
 
-class Waits:
+class DependencyResolver:
     """The waits of a list of new jobs; :meth:`of` is asked for one after the other, in their order.
 
     ``others`` and ``jobs`` are the two columns of ``dependents`` for what was asked so far.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Hold", "WriteGate"]
+__all__ = ["LockRequest", "WriteLock"]
 
 _open_handles: set[_Handle] = set()
 """This process's handles on lock files, so that a fork's child can drop the copies that it was born with: a copy
@@ -43,29 +43,29 @@ class _Handle:
             os.close(number)
 
 
-_inside: dict[Hold, int] = {}
+_holders: dict[LockRequest, int] = {}
 """Who is inside a gate, by the thread. A fork waits for the other threads among them: SQLite would have the child
 believe for ever that their transactions go on, and nothing that it writes would get in."""
-_moves = threading.Condition()
+_holders_changed = threading.Condition()
 FORK_PATIENCE = 30.0
 
 
 def _before_fork() -> None:
-    _moves.acquire()  # until after the fork: nobody goes in meanwhile
+    _holders_changed.acquire()  # until after the fork: nobody goes in meanwhile
     me, deadline = threading.get_ident(), time.monotonic() + FORK_PATIENCE
-    while any(thread != me for thread in _inside.values()) and time.monotonic() < deadline:
-        _moves.wait(deadline - time.monotonic())
+    while any(thread != me for thread in _holders.values()) and time.monotonic() < deadline:
+        _holders_changed.wait(deadline - time.monotonic())
 
 
 def _after_fork() -> None:
-    _moves.release()
+    _holders_changed.release()
 
 
 def _in_child() -> None:
-    global _moves  # noqa: PLW0603 - the parent's threads, whom the old one knows, are not here
-    _moves = threading.Condition()
-    _inside.clear()
-    _left.clear()
+    global _holders_changed  # noqa: PLW0603 - the parent's threads, whom the old one knows, are not here
+    _holders_changed = threading.Condition()
+    _holders.clear()
+    _abandoned.clear()
     for handle in tuple(_open_handles):
         handle.close()
 
@@ -73,7 +73,7 @@ def _in_child() -> None:
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
-class Hold:
+class LockRequest:
     """One use of the gate: :meth:`take` it, and :meth:`drop` it whatever happened, also when it was never taken."""
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +81,7 @@ class Hold:
         self._path = path
         self._handle: _Handle | None = None
 
-    def take(self, patience: float) -> None:
+    def acquire(self, patience: float) -> None:
         """Wait until the gate is ours; raise :class:`Busy` when it does not open within ``patience`` seconds."""
         place = self._left_place()
         if place is None:
@@ -94,7 +94,7 @@ class Hold:
             try:
                 fcntl.flock(self._handle.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                place = _Place(self._handle.number)
+                place = LockWaiter(self._handle.number)
             except OSError as error:
                 msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
                 raise BadEnvironment(msg) from error
@@ -102,39 +102,39 @@ class Hold:
             self._leave(place)
             msg = f"the queue is busy: another process has held its write lock for {patience:g} seconds; try again"
             raise Busy(msg)
-        with _moves:
-            _inside[self] = threading.get_ident()
+        with _holders_changed:
+            _holders[self] = threading.get_ident()
 
-    def _left_place(self) -> _Place | None:
+    def _left_place(self) -> LockWaiter | None:
         """Take over a place in the queue that somebody of this process has left, if there is one."""
-        places = _left.get(self._path, [])
+        places = _abandoned.get(self._path, [])
         while places:
             with contextlib.suppress(IndexError):  # another thread was faster
                 place = places.pop()
-                number = place.take_over()
+                number = place.adopt()
                 if number is not None:
                     self._handle = _Handle(number)
                     return place
         return None
 
-    def _leave(self, place: _Place) -> None:
+    def _leave(self, place: LockWaiter) -> None:
         """Leave a place to the next who wants in: first close the handle, since to unlock it would unlock theirs."""
         if self._handle is not None:
             self._handle.close()
-        _left.setdefault(self._path, []).append(place)
+        _abandoned.setdefault(self._path, []).append(place)
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Open the gate for the others."""
         if self._handle is not None and self._handle.number >= 0:
             # before closing, since a child that was forked meanwhile may have a copy of the handle
             fcntl.flock(self._handle.number, fcntl.LOCK_UN)
             self._handle.close()
-        with _moves:
-            if _inside.pop(self, None) is not None:
-                _moves.notify_all()
+        with _holders_changed:
+            if _holders.pop(self, None) is not None:
+                _holders_changed.notify_all()
 
 
-class _Place:
+class LockWaiter:
     """A place in the kernel's queue for a lock: a thread waits there, since flock itself knows no deadline.
 
     It waits on a duplicate, which shares its lock with the owner's handle, and closes it as soon as it is locked: when
@@ -162,17 +162,17 @@ class _Place:
             with self._closing:
                 self._copy.close()
 
-    def take_over(self) -> int | None:
+    def adopt(self) -> int | None:
         """Return another descriptor on the place; None where its turn has come and gone."""
         with self._closing:
             return None if self._copy.number < 0 else os.dup(self._copy.number)
 
 
-_left: dict[Path, list[_Place]] = {}
+_abandoned: dict[Path, list[LockWaiter]] = {}
 """Places that were left, by the lock file."""
 
 
-class WriteGate:
+class WriteLock:
     """An exclusive lock for all writers of a queue, in any process and any thread."""
 
     def __init__(self, path: Path) -> None:
@@ -180,11 +180,11 @@ class WriteGate:
         self.path = path
 
     @contextmanager
-    def hold(self, patience: float) -> Iterator[None]:
+    def request(self, patience: float) -> Iterator[None]:
         """Hold the gate; raise :class:`Busy` when it does not open within ``patience`` seconds."""
-        hold = Hold(self.path)
+        hold = LockRequest(self.path)
         try:
-            hold.take(patience)
+            hold.acquire(patience)
             yield
         finally:
-            hold.drop()
+            hold.release()

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 from tornado.web import HTTPError, authenticated
 
 from queuectl_nb.web import query_params, serializers
-from queuectl_nb.web.base_handler import JSON, Api
+from queuectl_nb.web.base_handler import JSON, JsonHandler
 from queuectl_nb.web.metrics import exposition
 from queuectl_nb.web.queue_reader import etag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.client.changes import Watch
+    from queuectl_nb.client.changes import ChangeWatcher
 
 __all__ = ["JobLog", "Jobs", "Metrics", "Missing", "OneJob", "OpenApi", "Overview", "Stats", "Status", "Workers"]
 
 
-class Status(Api):
+class Status(JsonHandler):
     """``/api/status``: counts, paused queues and workers."""
 
     @authenticated
@@ -33,7 +33,7 @@ class Status(Api):
     head = get
 
 
-class Workers(Api):
+class Workers(JsonHandler):
     """``/api/workers``."""
 
     @authenticated
@@ -44,7 +44,7 @@ class Workers(Api):
     head = get
 
 
-class Overview(Api):
+class Overview(JsonHandler):
     """``/api/overview``: what the feed sends, for clients that cannot hold it."""
 
     @authenticated
@@ -55,7 +55,7 @@ class Overview(Api):
     head = get
 
 
-class Jobs(Api):
+class Jobs(JsonHandler):
     """``/api/jobs``."""
 
     questions = query_params.JOBS
@@ -70,7 +70,7 @@ class Jobs(Api):
     head = get
 
 
-class OneJob(Api):
+class OneJob(JsonHandler):
     """``/api/jobs/ID``."""
 
     questions = query_params.JOB
@@ -80,8 +80,8 @@ class OneJob(Api):
         """Send a job and its history, attempt by attempt: together they may be larger than memory."""
         output = self.asked()["output"] == "yes"
 
-        def look(watch: Watch) -> tuple[str, str | None, Iterator[str]]:
-            tag = etag(watch, watch.stamp())
+        def look(watch: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
+            tag = etag(watch, watch.version())
             job = None if self.knows(tag) else json.dumps(serializers.job(watch.queue, job_id))
             return tag, job, map(json.dumps, serializers.history(watch.queue, job_id, output=output))
 
@@ -106,7 +106,7 @@ class OneJob(Api):
     head = get
 
 
-class JobLog(Api):
+class JobLog(JsonHandler):
     """``/api/jobs/ID/log``."""
 
     questions = query_params.LOG
@@ -123,7 +123,7 @@ class JobLog(Api):
     head = get
 
 
-class Stats(Api):
+class Stats(JsonHandler):
     """``/api/stats``."""
 
     @authenticated
@@ -131,7 +131,7 @@ class Stats(Api):
         """Send metrics over all attempts."""
         self.asked()
 
-        def look(watch: Watch) -> tuple[str, str | None]:
+        def look(watch: ChangeWatcher) -> tuple[str, str | None]:
             stamp, stats = self.site.stats(watch)
             tag = etag(watch, stamp)
             return tag, None if self.knows(tag) else json.dumps(stats)
@@ -141,7 +141,7 @@ class Stats(Api):
     head = get
 
 
-class Metrics(Api):
+class Metrics(JsonHandler):
     """``/metrics``."""
 
     @authenticated
@@ -156,7 +156,7 @@ class Metrics(Api):
     head = get
 
 
-class OpenApi(Api):
+class OpenApi(JsonHandler):
     """``/api/openapi.json``: what all this is, for programs."""
 
     @authenticated
@@ -169,7 +169,7 @@ class OpenApi(Api):
     head = get
 
 
-class Missing(Api):
+class Missing(JsonHandler):
     """Every other path."""
 
     @authenticated

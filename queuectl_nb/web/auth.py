@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Door", "host_name", "own_origin", "own_page"]
+__all__ = ["Auth", "host_name", "own_origin", "own_page"]
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told apart, not bound
@@ -55,7 +55,7 @@ def own_page(headers: Mapping[str, str], host: str) -> bool:
 
 
 @dataclass
-class Door:
+class Auth:
     """The token, and the address that the server listens at.
 
     A browser gets a cookie made from the token, not the token, so that the one does not give away the other.
@@ -67,7 +67,7 @@ class Door:
     passes: dict[str, float] = field(default_factory=dict)
     """Words that are taken once in the token's place, with the moment until which they are."""
 
-    def one_pass(self) -> str:
+    def one_time_token(self) -> str:
         """Return a word that logs in one browser, soon: all on the machine can see the line that starts it."""
         word = secrets.token_urlsafe(32)
         self.passes[word] = time.monotonic() + PASS_LASTS

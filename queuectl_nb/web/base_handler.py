@@ -17,11 +17,11 @@ from queuectl_nb.web.queue_reader import etag
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from queuectl_nb.client.changes import Watch
-    from queuectl_nb.web.query_params import Question
-    from queuectl_nb.web.queue_reader import Site
+    from queuectl_nb.client.changes import ChangeWatcher
+    from queuectl_nb.web.query_params import QueryParam
+    from queuectl_nb.web.queue_reader import QueueReader
 
-__all__ = ["JSON", "Answer", "Api"]
+__all__ = ["JSON", "BaseHandler", "JsonHandler"]
 
 JSON = "application/json; charset=utf-8"
 POLICY = (
@@ -32,13 +32,13 @@ POLICY = (
 READS = ("GET", "HEAD")
 
 
-class Answer(RequestHandler):
+class BaseHandler(RequestHandler):
     """A handler of ours: it reads, whatever it is asked. A door is mixed in before it, which tells who may ask."""
 
     frame_ancestors = "'none'"
-    site: Site
+    site: QueueReader
 
-    def initialize(self, site: Site) -> None:
+    def initialize(self, site: QueueReader) -> None:
         """Answer for ``site``."""
         self.site = site
 
@@ -90,10 +90,10 @@ def _status(error: BaseException | None) -> int | None:
     return HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, QueuectlError) else None
 
 
-class Api(Answer):
+class JsonHandler(BaseHandler):
     """A handler whose answers are JSON."""
 
-    questions: ClassVar[Mapping[str, Question]] = {}
+    questions: ClassVar[Mapping[str, QueryParam]] = {}
     """The query parameters that it takes, beside ``token``."""
 
     _asking: asyncio.Future[tuple[str, str | None]] | None = None
@@ -103,14 +103,14 @@ class Api(Answer):
         given = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
         return asked(self.questions, given)
 
-    async def reply(self, make: Callable[[Watch], Any], *, slow: bool = False) -> None:
+    async def reply(self, make: Callable[[ChangeWatcher], Any], *, slow: bool = False) -> None:
         """Answer with what ``make`` gives for the queue; 304 where nothing was written since the client's copy.
 
         A look that has not begun when the client goes is not carried out: who types asks for each letter.
         """
 
-        def look(watch: Watch) -> tuple[str, str | None]:
-            tag = etag(watch, watch.stamp())
+        def look(watch: ChangeWatcher) -> tuple[str, str | None]:
+            tag = etag(watch, watch.version())
             return tag, None if self.knows(tag) else json.dumps(make(watch))
 
         self._asking = asyncio.ensure_future(self.site.ask(look, slow=slow))
@@ -120,7 +120,7 @@ class Api(Answer):
             return
         self.answer(tag, body)
 
-    async def reply_always(self, make: Callable[[Watch], Any]) -> None:
+    async def reply_always(self, make: Callable[[ChangeWatcher], Any]) -> None:
         """Answer with what ``make`` gives at this moment, on a route without questions.
 
         Tornado tags it by its content, since it may change without a write: when a worker dies, for one.

@@ -16,7 +16,7 @@ from queuectl_nb.model.errors import QueuectlError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-__all__ = ["Event", "Feed", "Full", "Listener"]
+__all__ = ["Event", "EventFeed", "Full", "Listener"]
 
 PACE = 0.25
 """Seconds between two looks at the queue."""
@@ -64,7 +64,7 @@ def trouble_event(text: str) -> bytes:
     return f"event: trouble\ndata: {json.dumps({'error': text})}\n\n".encode()
 
 
-class Feed:
+class EventFeed:
     """Looks at the queue while anybody listens, and gives every listener the newest event at its own speed.
 
     No events queue up for a listener: whoever is slow finds the newest when it comes back. All of it runs on one

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from tornado.iostream import StreamClosedError
 from tornado.web import authenticated
 
-from queuectl_nb.web.base_handler import JSON, Api
+from queuectl_nb.web.base_handler import JSON, JsonHandler
 from queuectl_nb.web.event_feed import Full, Listener
 
 __all__ = ["Events"]
@@ -21,7 +21,7 @@ SEND_BUFFER = 64 * 1024
 """Bytes of the feed that the system keeps for a slow client: old news are of no use to it."""
 
 
-class Events(Api):
+class Events(JsonHandler):
     """``/api/events``: server-sent events."""
 
     @authenticated

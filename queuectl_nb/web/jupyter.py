@@ -14,19 +14,19 @@ from tornado.web import HTTPError, RedirectHandler
 from queuectl_nb.client.queue import Queue
 from queuectl_nb.store.paths import find_queue, make_private_dir
 from queuectl_nb.web.auth import own_page
-from queuectl_nb.web.base_handler import Answer
-from queuectl_nb.web.queue_reader import Site
+from queuectl_nb.web.base_handler import BaseHandler
+from queuectl_nb.web.queue_reader import QueueReader
 from queuectl_nb.web.routes import routes
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-__all__ = ["JupyterDoor", "load"]
+__all__ = ["JupyterAuth", "load"]
 
 NAME = "queuectl"
 
 
-class JupyterDoor(JupyterHandler):
+class JupyterAuth(JupyterHandler):
     """Lets those pass whom Jupyter's login and authorizer let pass, and nobody whom another page sent."""
 
     frame_ancestors = "'self'"  # JupyterLab shows the page in a tab of its own
@@ -55,11 +55,11 @@ class JupyterDoor(JupyterHandler):
         """Send our headers, not Jupyter's; who may frame Jupyter may frame us in it."""
         frames = _frame_ancestors(self.settings.get("headers", {}).get("Content-Security-Policy", ""))
         self.frame_ancestors = frames or type(self).frame_ancestors
-        Answer.set_default_headers(cast("Answer", self))
+        BaseHandler.set_default_headers(cast("BaseHandler", self))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's own
         """Answer mistakes as JSON, as our own server does."""
-        Answer.write_error(cast("Answer", self), status_code, **kwargs)
+        BaseHandler.write_error(cast("BaseHandler", self), status_code, **kwargs)
 
 
 def _frame_ancestors(policy: str) -> str | None:
@@ -77,11 +77,11 @@ def _frame_ancestors(policy: str) -> str | None:
 
 def load(serverapp: ServerApp) -> None:
     """Add our addresses to a server; the queue is opened when somebody first looks."""
-    site = Site(lambda: _open(Path(serverapp.root_dir)))
+    site = QueueReader(lambda: _open(Path(serverapp.root_dir)))
     base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
     pattern = re.escape(base)
     rules: list[Any] = [(pattern, RedirectHandler, {"url": base + "/", "permanent": False})]
-    serverapp.web_app.add_handlers(".*$", [*rules, *routes(site, JupyterDoor, pattern)])  # type: ignore[no-untyped-call]
+    serverapp.web_app.add_handlers(".*$", [*rules, *routes(site, JupyterAuth, pattern)])  # type: ignore[no-untyped-call]
     serverapp.log.info("queuectl: the page is at %s/", base)
 
 

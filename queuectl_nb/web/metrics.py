@@ -16,7 +16,7 @@ from queuectl_nb.render.json_shapes import WORKER_STATES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuectl_nb.client.changes import Watch
+    from queuectl_nb.client.changes import ChangeWatcher
 
 __all__ = ["RECENT", "exposition"]
 
@@ -24,7 +24,7 @@ RECENT = 60
 """Seconds of history from which durations are taken: a scrape must not walk through more."""
 
 
-def exposition(watch: Watch, clients: int, accept: str) -> tuple[bytes, str]:
+def exposition(watch: ChangeWatcher, clients: int, accept: str) -> tuple[bytes, str]:
     """Return the metrics as text and its content type, in the dialect that ``accept`` (the header) asks for."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Figures(watch, clients))
@@ -35,7 +35,7 @@ def exposition(watch: Watch, clients: int, accept: str) -> tuple[bytes, str]:
 class _Figures(Collector):
     """All figures of a queue at this moment."""
 
-    def __init__(self, watch: Watch, clients: int) -> None:
+    def __init__(self, watch: ChangeWatcher, clients: int) -> None:
         self.queue = watch.queue
         self.clients = clients
 
@@ -51,7 +51,7 @@ class _Figures(Collector):
             jobs.add_metric([str(state)], count)
         yield jobs
         yield CounterMetricFamily(
-            "queuectl_enqueued_jobs", "Jobs ever enqueued, removed ones included.", self.queue.store.reading.enqueued()
+            "queuectl_enqueued_jobs", "Jobs ever enqueued, removed ones included.", self.queue.store.reader.enqueued()
         )
         workers = GaugeMetricFamily("queuectl_workers", "Workers by state.", labels=["state"])
         states = [worker["state"] for worker in self.queue.worker_list()]

@@ -9,7 +9,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
 from queuectl_nb.render.js_bundle import FRONTEND
-from queuectl_nb.web.base_handler import Answer
+from queuectl_nb.web.base_handler import BaseHandler
 
 __all__ = ["Page", "Static"]
 
@@ -21,7 +21,7 @@ TYPES = {
 """What is served from the folders of static files."""
 
 
-class Page(Answer):
+class Page(BaseHandler):
     """The page itself; the only one to lead who may not ask to a login, where there is one."""
 
     get_login_url = RequestHandler.get_login_url
@@ -35,12 +35,12 @@ class Page(Answer):
     head = get
 
 
-class Static(Answer, StaticFileHandler):
+class Static(BaseHandler, StaticFileHandler):
     """Scripts, styles and pictures, from the folders of this face and of those that share theirs; nothing listed."""
 
     def initialize(self, site: Any, path: str) -> None:  # type: ignore[override]  # noqa: ANN401
         """Serve files below ``path``."""
-        Answer.initialize(self, site)
+        BaseHandler.initialize(self, site)
         StaticFileHandler.initialize(self, path)
 
     @authenticated

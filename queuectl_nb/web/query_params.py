@@ -15,7 +15,7 @@ from queuectl_nb.store.spool import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["JOB", "JOBS", "LOG", "MOST", "PAGE", "Question", "asked", "cursor", "cursor_text"]
+__all__ = ["JOB", "JOBS", "LOG", "MOST", "PAGE", "QueryParam", "asked", "cursor", "cursor_text"]
 
 PAGE = 100
 """Jobs of a page unless the request says otherwise."""
@@ -26,7 +26,7 @@ LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class QueryParam:
     """A query parameter: how its text becomes a value, and the value where it is not given (or empty)."""
 
     read: Callable[[str], Any]
@@ -59,24 +59,24 @@ def _text(value: str) -> str:
     return validation.plain_text("q", value)
 
 
-JOBS: Mapping[str, Question] = {
-    "state": Question(lambda text: validation.choice("state", text, State)),
-    "queue": Question(lambda text: validation.name("queue", text)),
-    "q": Question(_text),
-    "limit": Question(lambda text: validation.whole("limit", text, 1, MOST), PAGE),
-    "after": Question(cursor),
+JOBS: Mapping[str, QueryParam] = {
+    "state": QueryParam(lambda text: validation.choice("state", text, State)),
+    "queue": QueryParam(lambda text: validation.name("queue", text)),
+    "q": QueryParam(_text),
+    "limit": QueryParam(lambda text: validation.whole("limit", text, 1, MOST), PAGE),
+    "after": QueryParam(cursor),
 }
-JOB: Mapping[str, Question] = {
-    "output": Question(lambda text: validation.choice("output", text, ("yes", "no")), "yes"),
+JOB: Mapping[str, QueryParam] = {
+    "output": QueryParam(lambda text: validation.choice("output", text, ("yes", "no")), "yes"),
 }
-LOG: Mapping[str, Question] = {
-    "stream": Question(lambda text: validation.choice("stream", text, STREAMS), STREAMS[0]),
-    "attempt": Question(lambda text: validation.whole("attempt", text, 1)),
-    "offset": Question(lambda text: validation.whole("offset", text, 0), 0),
+LOG: Mapping[str, QueryParam] = {
+    "stream": QueryParam(lambda text: validation.choice("stream", text, STREAMS), STREAMS[0]),
+    "attempt": QueryParam(lambda text: validation.whole("attempt", text, 1)),
+    "offset": QueryParam(lambda text: validation.whole("offset", text, 0), 0),
 }
 
 
-def asked(questions: Mapping[str, Question], given: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+def asked(questions: Mapping[str, QueryParam], given: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
     """Return the value of each parameter from a request's raw query arguments.
 
     Raises :class:`BadInput` for an unknown parameter, one given twice, and a value that cannot be taken; the message

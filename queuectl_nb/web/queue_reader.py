@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from queuectl_nb import __version__
-from queuectl_nb.client.changes import Watch
+from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.web import serializers
-from queuectl_nb.web.event_feed import Feed
+from queuectl_nb.web.event_feed import EventFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Site", "etag"]
+__all__ = ["QueueReader", "etag"]
 
 READERS = 3
 """Threads for looks that cost milliseconds."""
@@ -34,37 +34,37 @@ REST = 10
 """Statistics are kept for so many times what they cost to make, so that they never keep a core busy."""
 
 
-class Site:
+class QueueReader:
     """One queue on the web. Its reading happens in threads, a connection each, and never on the event loop."""
 
     def __init__(self, open_queue: Callable[[], Queue]) -> None:
         """Show the queue that ``open_queue`` opens at the first request, and again when its file was replaced."""
         self._open = open_queue
         self._lock = threading.Lock()
-        self._watch: Watch | None = None
+        self._watch: ChangeWatcher | None = None
         self._readers = ThreadPoolExecutor(READERS, "queuectl-read")
         self._searchers = ThreadPoolExecutor(SEARCHERS, "queuectl-search")
         self._watcher = ThreadPoolExecutor(1, "queuectl-watch")
         self._stats = _Kept()
         self.closed = False
-        self.feed = Feed(partial(self._on, self._watcher, lambda watch: watch.overview()))
+        self.feed = EventFeed(partial(self._on, self._watcher, lambda watch: watch.overview()))
 
     # ------------------------------------------------------------------ ask
 
-    async def ask(self, look: Callable[[Watch], T], *, slow: bool = False) -> T:
+    async def ask(self, look: Callable[[ChangeWatcher], T], *, slow: bool = False) -> T:
         """Return ``look(watch)``, carried out in a thread; ``slow`` ones wait only for their like.
 
         Raises what the queue raises.
         """
         return await self._on(self._searchers if slow else self._readers, look)
 
-    async def _on(self, pool: ThreadPoolExecutor, look: Callable[[Watch], T]) -> T:
+    async def _on(self, pool: ThreadPoolExecutor, look: Callable[[ChangeWatcher], T]) -> T:
         if self.closed:
             msg = "the server is ending"
             raise Busy(msg)
         return await asyncio.get_running_loop().run_in_executor(pool, lambda: look(self.watch()))
 
-    def watch(self) -> Watch:
+    def watch(self) -> ChangeWatcher:
         """Return the watch over the queue, in whatever thread; opens the queue where it is not open."""
         with self._lock:
             watch = self._watch
@@ -74,10 +74,10 @@ class Site:
                     raise BadEnvironment(msg)
                 watch = None
             if watch is None:
-                watch = self._watch = Watch(self._open())
+                watch = self._watch = ChangeWatcher(self._open())
             return watch
 
-    def stats(self, watch: Watch) -> tuple[Stamp, dict[str, Any]]:
+    def stats(self, watch: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
         """Return the statistics with the stamp they belong to; for a slow thread."""
         return self._stats.of(watch)
 
@@ -89,7 +89,7 @@ class Site:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def etag(watch: Watch, stamp: Stamp) -> str:
+def etag(watch: ChangeWatcher, stamp: Stamp) -> str:
     """Return the tag of what depends on nothing but the queue's content: another queue or version has others."""
     identity = f"{__version__} {watch.queue.path} {watch.queue.store.db.identity}"
     return f'W/"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{stamp[0]:x}-{stamp[1]:x}"'
@@ -100,14 +100,14 @@ class _Kept:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of: Watch | None = None
+        self._of: ChangeWatcher | None = None
         self._made: tuple[Stamp, dict[str, Any]] = ((-1, -1), {})
         self._until = 0.0
 
-    def of(self, watch: Watch) -> tuple[Stamp, dict[str, Any]]:
+    def of(self, watch: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
         """Return them; made anew where the queue has changed and they have been kept long enough."""
         with self._lock:
-            stamp = watch.stamp()
+            stamp = watch.version()
             began = time.monotonic()
             if self._of is not watch or (stamp != self._made[0] and began > self._until):
                 self._made = (stamp, serializers.stats(watch.queue))

@@ -10,8 +10,8 @@ from queuectl_nb.web import api_handlers, event_handler, page_handlers
 if TYPE_CHECKING:
     from tornado.web import RequestHandler
 
-    from queuectl_nb.web.base_handler import Answer
-    from queuectl_nb.web.queue_reader import Site
+    from queuectl_nb.web.base_handler import BaseHandler
+    from queuectl_nb.web.queue_reader import QueueReader
 
 __all__ = ["ADDRESSES", "routes"]
 
@@ -19,7 +19,7 @@ _ID = r"(?P<job_id>[^/]+)"
 _OWN = {"path": str(FRONTEND / "web")}
 _SHARED = {"path": str(SHARED)}
 
-ADDRESSES: list[tuple[str, type[Answer], dict[str, str]]] = [
+ADDRESSES: list[tuple[str, type[BaseHandler], dict[str, str]]] = [
     ("/", page_handlers.Page, {}),
     ("/api/status", api_handlers.Status, {}),
     ("/api/jobs", api_handlers.Jobs, {}),
@@ -38,7 +38,9 @@ ADDRESSES: list[tuple[str, type[Answer], dict[str, str]]] = [
 """Pattern below the page's own address, handler, and what the handler is made with."""
 
 
-def routes(site: Site, door: type[RequestHandler], prefix: str = "") -> list[tuple[str, type[RequestHandler], Any]]:
+def routes(
+    site: QueueReader, door: type[RequestHandler], prefix: str = ""
+) -> list[tuple[str, type[RequestHandler], Any]]:
     """Return the rules for an application: each handler behind ``door``, below ``prefix``."""
     found = []
     for pattern, handler, options in ADDRESSES:

@@ -59,8 +59,8 @@ def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, An
 
     Without ``output`` their streams are null.
     """
-    for facts in queue.store.reading.attempt_facts(job_id):
-        attempt = queue.store.reading.attempt(job_id, facts.number) if output else facts
+    for facts in queue.store.reader.attempt_facts(job_id):
+        attempt = queue.store.reader.attempt(job_id, facts.number) if output else facts
         if attempt is not None:
             yield attempt_json(attempt)
 

@@ -19,9 +19,9 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.render.js_bundle import FRONTEND
-from queuectl_nb.web.auth import Door, own_page
+from queuectl_nb.web.auth import Auth, own_page
 from queuectl_nb.web.page_handlers import Page
-from queuectl_nb.web.queue_reader import Site
+from queuectl_nb.web.queue_reader import QueueReader
 from queuectl_nb.web.routes import routes
 from queuectl_nb.web.token import kept_token
 
@@ -41,13 +41,13 @@ LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's head and body: we are only ever asked."""
 
 
-class TokenDoor(RequestHandler):
+class TokenAuth(RequestHandler):
     """Lets nobody pass without the token, to whatever address, and nobody whom another page sent."""
 
     @property
-    def door(self) -> Door:
+    def door(self) -> Auth:
         """The door of this server."""
-        found: Door = self.application.settings["door"]
+        found: Auth = self.application.settings["door"]
         return found
 
     def prepare(self) -> None:
@@ -98,9 +98,9 @@ class TokenDoor(RequestHandler):
         super().write_error(status_code, **kwargs)
 
 
-def application(site: Site, door: Door) -> Application:
+def application(site: QueueReader, door: Auth) -> Application:
     """Return the tornado application that shows ``site`` to who passes ``door``."""
-    return Application(routes(site, TokenDoor), door=door, log_function=lambda _: None)
+    return Application(routes(site, TokenAuth), door=door, log_function=lambda _: None)
 
 
 def bound(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:
@@ -129,8 +129,8 @@ def serve(dashboard: Dashboard, sockets: list[socket.socket], ready: Callable[[s
 
 async def _serve(dashboard: Dashboard, sockets: list[socket.socket], ready: Callable[[str], object]) -> None:
     queue = dashboard.queue
-    door = Door(kept_token(queue.store.db.spool), dashboard.host, sockets[0].getsockname()[1])
-    site = Site(lambda: copy.copy(queue))
+    door = Auth(kept_token(queue.store.db.spool), dashboard.host, sockets[0].getsockname()[1])
+    site = QueueReader(lambda: copy.copy(queue))
     server = HTTPServer(application(site, door), max_header_size=LARGEST_REQUEST, max_body_size=LARGEST_REQUEST)
     server.add_sockets(sockets)
     stopped = asyncio.Event()
@@ -140,7 +140,7 @@ async def _serve(dashboard: Dashboard, sockets: list[socket.socket], ready: Call
     try:
         ready(_shown(door, door.token))
         if dashboard.browse:
-            await loop.run_in_executor(None, webbrowser.open, _shown(door, door.one_pass()))
+            await loop.run_in_executor(None, webbrowser.open, _shown(door, door.one_time_token()))
         await stopped.wait()
     finally:
         server.stop()
@@ -149,7 +149,7 @@ async def _serve(dashboard: Dashboard, sockets: list[socket.socket], ready: Call
             await asyncio.wait_for(server.close_all_connections(), 1)
 
 
-def _shown(door: Door, token: str) -> str:
+def _shown(door: Auth, token: str) -> str:
     """Return the address as people open it: one that listens everywhere is reached at this machine's own."""
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(door.address, door.address)  # noqa: S104 - told apart, not bound
     return f"http://{f'[{name}]' if ':' in name else name}:{door.port}/?token={token}"

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
     from tests.browser.lab import Notebook
 
-__all__ = ["Board", "cells"]
+__all__ = ["DashboardPage", "cells"]
 
 
 @dataclass
-class Board:
+class DashboardPage:
     """The (only) dashboard of a notebook's page."""
 
     notebook: Notebook
 
     @classmethod
-    def seen(cls, notebook: Notebook) -> Board:
+    def seen(cls, notebook: Notebook) -> DashboardPage:
         """Wait for the dashboard's rows, and bring it into view."""
         found = cls(notebook)
         found.root.wait_for()

@@ -10,7 +10,7 @@ from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 TRAIN = (
     "for i in 1 2 3; do printf '\\033[1mepoch %s\\033[0m  loss \\033[32m0.%s\\033[0m\\n' $i $((90 - i * 17)); done;"
@@ -41,7 +41,7 @@ def history(queue: Queue) -> None:
         connection.execute(THEIR_ATTEMPTS)
 
 
-def busy_queue(bench: Bench) -> None:
+def busy_queue(bench: WorkerHarness) -> None:
     """Fill a queue with jobs in every state, two of them running, and wait until all are where they belong."""
     queue = bench.queue
     queue.set("backoff_base", "900")

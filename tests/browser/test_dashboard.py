@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.browser.dashboard_page import Board, cells
+from tests.browser.dashboard_page import DashboardPage, cells
 from tests.browser.lab import PATIENCE
 from tests.engine import bench
 
@@ -30,7 +30,7 @@ def test_the_notebook_of_the_dashboard(notebook: Callable[..., Notebook]) -> Non
     page = notebook(NOTEBOOKS / "03-live-dashboard.ipynb")
     page.page.set_viewport_size({"width": 1180, "height": 1240})
     page.start_all()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     board.row("completed").nth(3).wait_for()
     board.row("processing").or_(board.row("completed")).first.click()
     expect(board.log).to_contain_text("epoch 1/4")
@@ -47,7 +47,7 @@ def test_the_notebook_of_the_dashboard(notebook: Callable[..., Notebook]) -> Non
     page.picture("dashboard-dead-dark", board.root)
 
     page.reload()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     board.chip("all").click()
     board.button("Pause").click()
     board.says("Everything is paused")
@@ -71,7 +71,7 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     page = notebook(cells(queue))
     page.page.set_viewport_size({"width": 1180, "height": 1240})
     page.run_all()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     expect(board.chip("all")).to_have_text("all 5")
 
     board.button("Pause").click()
@@ -137,7 +137,7 @@ def test_sorting_filters_and_a_long_way_down(notebook: Callable[..., Notebook], 
     queue.cancel("n00007")
     page = notebook(cells(queue))
     page.run_all()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     board.begins_with("n00007", "n19999", "n19998")
     header = board.table.get_by_role("columnheader", name="ID")
     header.get_by_role("button").click()
@@ -189,7 +189,7 @@ def test_alive_while_a_cell_runs(notebook: Callable[..., Notebook], queue: Queue
     busy = f"import time, pathlib\nwhile not pathlib.Path({str(end)!r}).exists():\n    time.sleep(0.05)"
     page = notebook(cells(queue, busy))
     page.start_all()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     queue.enqueue(f"for n in 1 2 3; do echo line $n; done; while [ ! -e {end} ]; do sleep 0.1; done", id="talks")
     board.begins_with("talks")
     board.button("Pause").click()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.browser.dashboard_page import Board, cells
+from tests.browser.dashboard_page import DashboardPage, cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ def test_by_keyboard_alone(notebook: Callable[..., Notebook], queue: Queue) -> N
     queue.enqueue_many([{"command": f"echo {n}", "id": f"k{n}"} for n in range(30)])
     page = notebook(cells(queue))
     page.run_all()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     keyboard = page.page.keyboard
     board.chip("all").focus()
     seen = []
@@ -77,7 +77,7 @@ def test_how_it_looks(notebook: Callable[..., Notebook], queue: Queue) -> None:
     queue.cancel("other")
     page = notebook(cells(queue))
     page.run_all()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     board.row("other").click()
     board.button("Retry").click()
     board.says("Job other queued again.")

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import expect
 
 from queuectl_nb.client import Queue
-from tests.browser.dashboard_page import Board, cells
+from tests.browser.dashboard_page import DashboardPage, cells
 from tests.browser.screenshots import busy_queue, history
-from tests.engine.harness import Bench
+from tests.engine.harness import WorkerHarness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path) -> Iterator[WorkerHarness]:
     """Return a bench, with a name that readers may see, whose pools end with the test."""
     (tmp_path / "experiments").mkdir()
-    found = Bench(Queue(tmp_path / "experiments" / "queue.db"))
+    found = WorkerHarness(Queue(tmp_path / "experiments" / "queue.db"))
     yield found
     found.close()
     found.queue.close()
 
 
 @pytest.mark.pictures
-def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: Bench) -> None:
+def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: WorkerHarness) -> None:
     """A queue with jobs of all states is drawn as a whole, in both themes, with the log of a job that runs."""
     page = notebook(cells(bench.queue))
     page.page.set_viewport_size({"width": 1180, "height": 1240})
     busy_queue(bench)
     history(bench.queue)
     page.run_all()
-    board = Board.seen(page)
+    board = DashboardPage.seen(page)
     expect(board.chip("processing")).to_have_text("processing 2")
     board.row("train-lr0.1").first.click()
     expect(board.log).to_contain_text("epoch 3")

@@ -12,7 +12,7 @@ import queuectl_nb
 from queuectl_nb.client import Queue
 from tests.browser.lab import PATIENCE, THEMES, LabServer
 from tests.browser.screenshots import busy_queue
-from tests.engine.harness import Bench, until
+from tests.engine.harness import WorkerHarness, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +39,10 @@ def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def bench(hub: LabServer) -> Iterator[Bench]:
+def bench(hub: LabServer) -> Iterator[WorkerHarness]:
     """Return a bench on the server's queue, whose pools end with the test."""
     queue = Queue(hub.queue)
-    found = Bench(queue)
+    found = WorkerHarness(queue)
     yield found
     found.close()
     queue.close()
@@ -63,7 +63,7 @@ def saved_layout(hub: LabServer) -> str:
 
 
 @pytest.mark.pictures
-def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, bench: Bench, pictures: Path) -> None:
+def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, bench: WorkerHarness, pictures: Path) -> None:
     """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))

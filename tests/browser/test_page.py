@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client import Queue
     from tests.browser.page_reader import Reader
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u202egnp.exe"
 
@@ -87,7 +87,7 @@ def test_pages_lead_through_all(reader: Reader, queue: Queue) -> None:
     reader.ids("new", "job-250")
 
 
-def test_a_log_is_followed(reader: Reader, bench: Bench, pictures: Path) -> None:
+def test_a_log_is_followed(reader: Reader, bench: WorkerHarness, pictures: Path) -> None:
     """The log of a running job grows as it is written, colours and progress bars included, to its end."""
     gate = bench.path.with_name("gate")
     bench.add(
@@ -113,7 +113,7 @@ def test_a_log_is_followed(reader: Reader, bench: Bench, pictures: Path) -> None
     until(lambda: page.locator("#log .qc-line").all_inner_texts() == ["oops"])
 
 
-def test_each_attempt_has_its_log(reader: Reader, bench: Bench) -> None:
+def test_each_attempt_has_its_log(reader: Reader, bench: WorkerHarness) -> None:
     """The newest attempt's log is shown first, any other on request, and a reload stays with it."""
     bench.queue.set("backoff_max", "0")
     bench.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=3)
@@ -134,7 +134,7 @@ def test_each_attempt_has_its_log(reader: Reader, bench: Bench) -> None:
     reader.sees("#stats", re.compile(r"in all\s*3"))
 
 
-def test_nothing_that_a_job_says_is_markup(reader: Reader, bench: Bench) -> None:
+def test_nothing_that_a_job_says_is_markup(reader: Reader, bench: WorkerHarness) -> None:
     """Markup, scripts, escapes and marks of direction in commands, logs, errors and results stay text that is seen."""
     bench.queue.enqueue(
         f"cat <<'END'\n{HOSTILE}\x1b]0;owned\x07\x1b]8;;javascript:alert(1)\x07link\x1b]8;;\x07\x1b[2J\nEND\n"
@@ -174,7 +174,7 @@ def _json(text: str) -> str:
 
 
 @pytest.mark.pictures
-def test_the_page_as_the_documentation_shows_it(reader: Reader, bench: Bench, pictures: Path) -> None:
+def test_the_page_as_the_documentation_shows_it(reader: Reader, bench: WorkerHarness, pictures: Path) -> None:
     """A queue with jobs of all states is drawn as a whole: tiles, bars, workers, list, and one job beside it."""
     from tests.browser.screenshots import busy_queue
 

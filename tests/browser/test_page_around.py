@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from queuectl_nb.client import Queue
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
     from tests.web.server import WebServer
 
 
@@ -73,7 +73,7 @@ def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
     reader.complaints.clear()  # of the 403
 
 
-def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServer, bench: Bench) -> None:
+def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServer, bench: WorkerHarness) -> None:
     """The system's scheme is followed; the button overrules it, and is remembered."""
     bench.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
     bench.start()
@@ -123,7 +123,7 @@ def test_it_fits_a_telephone(shared_browser: Browser, server: WebServer, queue: 
     assert reader.complaints == []
 
 
-def test_the_keyboard_is_enough(reader: Reader, bench: Bench) -> None:
+def test_the_keyboard_is_enough(reader: Reader, bench: WorkerHarness) -> None:
     """The first Tab leads past the top to the list; arrows choose, Enter opens, Escape closes and leads back."""
     for name in "abc":
         bench.add(f"echo log of {name}", id=name)

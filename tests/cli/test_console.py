@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client import Queue
     from tests.conftest import Ran
-    from tests.journeys.terminals import Desk
+    from tests.journeys.terminals import Terminals
 
 
-def shell(desk: Desk, line: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
+def shell(desk: Terminals, line: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of shell in which ``queuectl`` is the console."""
     words = " ".join(f"'{word}'" for word in CONSOLE)
     return subprocess.run(
@@ -43,7 +43,7 @@ def add(queue: Queue, *commands: str) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams_break_nothing(closed: str, desk: Desk, queue: Queue) -> None:
+def test_closed_streams_break_nothing(closed: str, desk: Terminals, queue: Queue) -> None:
     """With any standard stream closed the job is enqueued, and what is printed goes into no file of ours."""
     done = shell(desk, f"queuectl enqueue --id a --command true {closed}")
     assert (done.returncode, done.stderr) == (0, b"")
@@ -52,7 +52,7 @@ def test_closed_streams_break_nothing(closed: str, desk: Desk, queue: Queue) -> 
         assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
 
 
-def test_errors_keep_their_code_without_stderr(desk: Desk) -> None:
+def test_errors_keep_their_code_without_stderr(desk: Terminals) -> None:
     """Nobody to tell is no reason to succeed."""
     assert shell(desk, "queuectl bogus 2>&-").returncode == 2
     assert shell(desk, "queuectl show nobody >&- 2>&-").returncode == 5
@@ -61,7 +61,7 @@ def test_errors_keep_their_code_without_stderr(desk: Desk) -> None:
         assert shell(desk, "queuectl show nobody 2>/dev/full").returncode == 5
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(desk: Desk, queue: Queue) -> None:
+def test_a_reader_that_has_seen_enough_is_no_error(desk: Terminals, queue: Queue) -> None:
     """``list | head -1`` ends quietly."""
     add(queue, *[f"echo {'x' * 100} {number}" for number in range(3000)])
     done = shell(desk, "queuectl list --format jsonl | head -1")
@@ -69,7 +69,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(desk: Desk, queue: Queue) -> 
     assert done.stderr == b""
 
 
-def test_a_job_needs_no_working_directory_but_its_own(desk: Desk, queue: Queue) -> None:
+def test_a_job_needs_no_working_directory_but_its_own(desk: Terminals, queue: Queue) -> None:
     """From a folder that was removed a job goes where ``--cwd`` says; without it that is bad input, in one line."""
     away = 'mkdir gone && cd gone && rmdir "$PWD" && queuectl enqueue --command true'
     done = shell(desk, f"cd {desk.queue.parent}; {away} --id a --cwd /")
@@ -83,7 +83,7 @@ def test_a_job_needs_no_working_directory_but_its_own(desk: Desk, queue: Queue) 
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
-def test_a_full_disk_under_the_answer_is_told(desk: Desk, queue: Queue) -> None:
+def test_a_full_disk_under_the_answer_is_told(desk: Terminals, queue: Queue) -> None:
     """An answer that cannot be written is exit code 3 and says that the rest was done."""
     done = shell(desk, "queuectl enqueue --id a --command true > /dev/full")
     assert done.returncode == 3
@@ -101,7 +101,7 @@ def test_a_full_disk_under_the_answer_is_told(desk: Desk, queue: Queue) -> None:
         {"PYTHONIOENCODING": "latin-1:strict"},
     ],
 )
-def test_no_locale_breaks_an_answer(locale: dict[str, str], desk: Desk, queue: Queue) -> None:
+def test_no_locale_breaks_an_answer(locale: dict[str, str], desk: Terminals, queue: Queue) -> None:
     """In a C locale and in ASCII every command answers, without a traceback; JSON is the same everywhere."""
     add(queue, "echo 'é 🐍 日本'")
     for line in ("list", "status", "show job-1", "log job-1", "stats", "list --format csv", "config list", "bogus é"):
@@ -113,7 +113,7 @@ def test_no_locale_breaks_an_answer(locale: dict[str, str], desk: Desk, queue: Q
     assert b"\\u00e9 \\ud83d\\udc0d" in done.stdout
 
 
-def test_a_command_of_the_locale_arrives(desk: Desk, queue: Queue) -> None:
+def test_a_command_of_the_locale_arrives(desk: Terminals, queue: Queue) -> None:
     """In a C locale too a command's bytes are UTF-8; those that are not are refused."""
     assert shell(desk, "queuectl enqueue --id a --command 'echo é🐍'", LC_ALL="C").returncode == 0
     assert queue.job("a").command == "echo é🐍"
@@ -127,7 +127,7 @@ def test_a_command_of_the_locale_arrives(desk: Desk, queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("words", [("log", "job-1", "--follow"), ("wait",)])
-def test_an_interrupt_is_130(words: tuple[str, ...], desk: Desk, queue: Queue) -> None:
+def test_an_interrupt_is_130(words: tuple[str, ...], desk: Terminals, queue: Queue) -> None:
     """Ctrl+C ends what waits with 130 and no traceback, and the job stays as it was."""
     add(queue, "true")
     process = subprocess.Popen(
@@ -153,7 +153,7 @@ def test_help_and_version(run: Callable[..., Ran]) -> None:
     assert run("--version").stdout == f"queuectl, version {__version__}\n"
 
 
-def test_the_module_is_the_command(desk: Desk) -> None:
+def test_the_module_is_the_command(desk: Terminals) -> None:
     """``python -m queuectl_nb`` answers as ``queuectl``."""
     assert desk.type("--help").startswith("Usage: queuectl ")
 
@@ -237,7 +237,7 @@ def test_a_wait_shows_a_bar_on_a_terminal(
     assert ran.stdout == ""
 
 
-def test_an_enqueue_costs_little_more_than_its_imports(desk: Desk) -> None:
+def test_an_enqueue_costs_little_more_than_its_imports(desk: Terminals) -> None:
     """A whole ``queuectl enqueue`` takes less than 1.8 times the CPU of importing click and sqlite3 alone."""
 
     def cost(*words: str) -> float:
@@ -256,7 +256,7 @@ def test_an_enqueue_costs_little_more_than_its_imports(desk: Desk) -> None:
     assert cost("-m", "queuectl_nb", "enqueue", "--command", "true") < 1.8 * bare
 
 
-def test_detached_workers_need_no_terminal(desk: Desk) -> None:
+def test_detached_workers_need_no_terminal(desk: Terminals) -> None:
     """The demo's way: a command that starts workers may end before them, and closes nothing that they need."""
     done = shell(desk, "queuectl worker start --detach > /dev/null; queuectl enqueue --id a --command true")
     try:

@@ -8,8 +8,8 @@ import pytest
 
 from queuectl_nb.commands import topics
 from queuectl_nb.commands.app import HOMES, call
-from queuectl_nb.commands.context import Session
-from queuectl_nb.commands.results import Prose
+from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.results import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def test_help_opens_no_queue() -> None:
     def opener(*_: object) -> Queue:
         raise AssertionError
 
-    assert isinstance(call(["help", "files"], Session(opener)), Prose)
+    assert isinstance(call(["help", "files"], Context(opener)), Text)
 
 
 def test_a_notebook_shows_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,5 +103,5 @@ def test_a_notebook_shows_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict[str, str]] = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, *, raw: shown.append(bundle) if raw else None)
     text = topics.text("states")
-    assert present(Prose(text), "table") is None
+    assert present(Text(text), "table") is None
     assert shown == [{"text/markdown": text, "text/plain": text}]

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client import Queue
     from tests.conftest import Ran
-    from tests.journeys.terminals import Desk
+    from tests.journeys.terminals import Terminals
 
 
-def hold(desk: Desk, tmp_path: Path, job_id: str = "held") -> Path:
+def hold(desk: Terminals, tmp_path: Path, job_id: str = "held") -> Path:
     """Enqueue a job that runs until the returned file is made, and wait for a terminal's worker to start it."""
     gate, began = tmp_path / "gate", tmp_path / "began"
     desk.type("enqueue", "--id", job_id, "--command", f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done")
@@ -32,7 +32,7 @@ def hold(desk: Desk, tmp_path: Path, job_id: str = "held") -> Path:
     return gate
 
 
-def test_workers_begin_with_the_seeds_lines(desk: Desk) -> None:
+def test_workers_begin_with_the_seeds_lines(desk: Terminals) -> None:
     """The first lines are the seed's, one ``Starting...`` a worker, and a drained queue ends them with 0."""
     terminal = desk.open("worker", "start", "--count", "3", "--drain")
     assert terminal.ends() == 0
@@ -41,7 +41,7 @@ def test_workers_begin_with_the_seeds_lines(desk: Desk) -> None:
     assert sorted(begun) == [f"[worker-{number}] Starting..." for number in (1, 2, 3)]
 
 
-def test_one_interrupt_lets_the_job_finish(desk: Desk, tmp_path: Path) -> None:
+def test_one_interrupt_lets_the_job_finish(desk: Terminals, tmp_path: Path) -> None:
     """After Ctrl+C the running job completes, nothing new is started, and the way out is told on stderr."""
     terminal = desk.open("worker", "start")
     gate = hold(desk, tmp_path)
@@ -54,7 +54,7 @@ def test_one_interrupt_lets_the_job_finish(desk: Desk, tmp_path: Path) -> None:
     assert states == {"held": "completed", "next": "pending"}
 
 
-def test_a_second_interrupt_gives_the_job_back(desk: Desk, tmp_path: Path) -> None:
+def test_a_second_interrupt_gives_the_job_back(desk: Terminals, tmp_path: Path) -> None:
     """After the second Ctrl+C the job is ended, costs nothing, and waits for its next worker."""
     terminal = desk.open("worker", "start")
     hold(desk, tmp_path)
@@ -69,7 +69,7 @@ def test_a_second_interrupt_gives_the_job_back(desk: Desk, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_terminal_that_closes_gives_the_job_back(number: int, desk: Desk, tmp_path: Path) -> None:
+def test_a_terminal_that_closes_gives_the_job_back(number: int, desk: Terminals, tmp_path: Path) -> None:
     """TERM and HUP end the workers at once, in good order."""
     terminal = desk.open("worker", "start")
     hold(desk, tmp_path)
@@ -79,7 +79,7 @@ def test_a_terminal_that_closes_gives_the_job_back(number: int, desk: Desk, tmp_
     assert desk.data("worker", "list") == []
 
 
-def test_detached_workers_outlive_the_terminal(desk: Desk) -> None:
+def test_detached_workers_outlive_the_terminal(desk: Terminals) -> None:
     """``--detach`` returns with the workers running, their pids known; ``worker stop`` ends them, says how many."""
     said = desk.type("worker", "start", "--count", "2", "--detach")
     assert said.splitlines()[:2] == ["Starting 2 worker(s)...", "2 worker(s) started."]
@@ -97,7 +97,7 @@ def test_detached_workers_outlive_the_terminal(desk: Desk) -> None:
     desk.type("worker", "stop")
 
 
-def test_stop_now_gives_jobs_back(desk: Desk, tmp_path: Path) -> None:
+def test_stop_now_gives_jobs_back(desk: Terminals, tmp_path: Path) -> None:
     """``worker stop --now`` ends running jobs at no cost, and nobody replaces the workers."""
     terminal = desk.open("worker", "start")
     hold(desk, tmp_path)
@@ -108,7 +108,7 @@ def test_stop_now_gives_jobs_back(desk: Desk, tmp_path: Path) -> None:
     assert desk.data("show", "held")["attempts"] == 0
 
 
-def test_a_stop_that_lasts_says_for_whom(desk: Desk, tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_a_stop_that_lasts_says_for_whom(desk: Terminals, tmp_path: Path, run: Callable[..., Ran]) -> None:
     """At a terminal a stop that waits for a long job says so, and what would end it; a pipe hears the answer alone."""
     terminal = desk.open("worker", "start")
     gate = hold(desk, tmp_path)
@@ -127,7 +127,7 @@ def test_a_stop_that_lasts_says_for_whom(desk: Desk, tmp_path: Path, run: Callab
     assert terminal.ends() == 0
 
 
-def test_workers_serve_the_queues_that_they_are_given(desk: Desk) -> None:
+def test_workers_serve_the_queues_that_they_are_given(desk: Terminals) -> None:
     """With ``--queue`` other queues' jobs wait, and a drain does not wait for them."""
     for name in ("gpu", "cpu", "net"):
         desk.type("enqueue", "--id", name, "--command", "true", "--queue", name)
@@ -136,7 +136,7 @@ def test_workers_serve_the_queues_that_they_are_given(desk: Desk) -> None:
     assert states == {"gpu": "completed", "net": "completed", "cpu": "pending"}
 
 
-def test_every_one_of_many_short_jobs_is_told(desk: Desk) -> None:
+def test_every_one_of_many_short_jobs_is_told(desk: Terminals) -> None:
     """Lines come by the thousand a second, and none is lost on a reader that keeps up."""
     lines = "".join(f'{{"command": "echo {number}"}}\n' for number in range(1000))
     subprocess.run(
@@ -149,7 +149,7 @@ def test_every_one_of_many_short_jobs_is_told(desk: Desk) -> None:
     assert sum("Status: SUCCESS" in line for line in terminal.lines) == 1000
 
 
-def test_a_workers_jobs_are_told_one_after_the_other(desk: Desk) -> None:
+def test_a_workers_jobs_are_told_one_after_the_other(desk: Terminals) -> None:
     """However fast jobs come, each has its lines together: start, command, status, output, end."""
     lines = "".join(f'{{"id": "n{number}", "command": "echo {number}"}}\n' for number in range(200))
     subprocess.run(
@@ -172,7 +172,7 @@ def test_a_workers_jobs_are_told_one_after_the_other(desk: Desk) -> None:
     assert terminal.lines[begin : begin + 1000] == expected
 
 
-def test_long_words_are_cut_visibly(desk: Desk) -> None:
+def test_long_words_are_cut_visibly(desk: Terminals) -> None:
     """Of a long command or output the beginning is shown, and that there is more."""
     desk.type("enqueue", "--command", f": {'x' * 400}; printf '{'é' * 500}'")
     terminal = desk.open("worker", "start", "--drain")
@@ -183,7 +183,7 @@ def test_long_words_are_cut_visibly(desk: Desk) -> None:
     assert output.endswith(f"{'é' * 400}...")
 
 
-def test_workers_go_on_when_nobody_reads(desk: Desk, queue: Queue) -> None:
+def test_workers_go_on_when_nobody_reads(desk: Terminals, queue: Queue) -> None:
     """A pipe that closes (``worker start | head``) loses lines, not work."""
     desk.type("enqueue", "--command", "true")
     desk.type("enqueue", "--command", "true")
@@ -204,7 +204,7 @@ def test_workers_go_on_when_nobody_reads(desk: Desk, queue: Queue) -> None:
     assert {str(state): n for state, n in queue.counts().items() if n} == {"completed": 2}
 
 
-def test_what_a_job_says_cannot_write_other_lines(desk: Desk) -> None:
+def test_what_a_job_says_cannot_write_other_lines(desk: Terminals) -> None:
     """Escapes in a command or its output are shown as what they are, each output line under the worker's name."""
     desk.type("enqueue", "--command", "printf 'a\\n\\033[2Jb\\r[worker-9] forged'; exit 1", "--max-retries", "1")
     terminal = desk.open("worker", "start", "--drain")
@@ -215,7 +215,7 @@ def test_what_a_job_says_cannot_write_other_lines(desk: Desk) -> None:
     assert "[worker-1]   -> stderr: Command failed: exit code 1" in terminal.lines
 
 
-def test_a_killed_pool_is_told(desk: Desk) -> None:
+def test_a_killed_pool_is_told(desk: Terminals) -> None:
     """When the pool is killed under the console, that is an error of the environment, and one line."""
     terminal = desk.open("worker", "start")
     terminal.sees("[worker-1] Starting...")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb import BadInput, NotFound, OutOfTime
+from queuectl_nb import BadInput, NotFound, WaitTimeout
 from queuectl_nb.client import arguments
-from tests.commands.manual_worker import Hands
+from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +26,13 @@ def test_jobs_are_taken_as_ids_as_themselves_and_together(queue: Queue) -> None:
     assert {job.state for job in (first, *batch)} == {"cancelled"}
     queue.retry(batch)
     assert {job.state for job in batch} == {"pending"}
-    with pytest.raises(OutOfTime):
+    with pytest.raises(WaitTimeout):
         queue.wait(batch, first, timeout=0)
     assert queue.wait(first, timeout=0) == {"cancelled": 1}
     assert queue.wait(batch[:0], timeout=0) == {}
     queue.delete(batch)
     assert queue.wait(timeout=0) == {}
-    hands = Hands(queue)
+    hands = ManualWorker(queue)
     for name in ("x", "y"):
         hands.add(name, max_retries=1)
         hands.kill(name)
@@ -78,10 +78,10 @@ def test_a_wait_takes_seconds_only(queue: Queue, wrong: Any) -> None:
 
 def test_a_wait_takes_spans_and_deadlines_that_passed(queue: Queue) -> None:
     """A timedelta is a number of seconds; what is left of a deadline that has passed is nothing."""
-    assert arguments.patience(dt.timedelta(minutes=1)) == 60
-    assert arguments.patience(None) is None
+    assert arguments.parse_timeout(dt.timedelta(minutes=1)) == 60
+    assert arguments.parse_timeout(None) is None
     for over in (-1, -0.5, dt.timedelta(seconds=-1)):
-        assert arguments.patience(over) == 0
+        assert arguments.parse_timeout(over) == 0
     job = queue.enqueue("true")
     with pytest.raises(TimeoutError, match="not at rest"):
         job.wait(-3)
@@ -112,7 +112,7 @@ def test_an_age_is_the_consoles_or_a_number(queue: Queue) -> None:
 def test_since_is_a_time_or_an_age(value: Any, ago: float) -> None:
     """Metrics begin at a time, or so long ago."""
     made: Callable[[], Any] = value if callable(value) else lambda: value
-    assert time.time() - arguments.since("since", made()) == pytest.approx(ago, abs=5)
+    assert time.time() - arguments.parse_since("since", made()) == pytest.approx(ago, abs=5)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, True, -1, "tomorrow", "5 h", b"1h"])

@@ -10,7 +10,7 @@ import pytest
 
 from queuectl_nb import BadEnvironment, NotFound
 from queuectl_nb.client import async_wait
-from tests.commands.manual_worker import Hands
+from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
     from queuectl_nb import Job, Queue
@@ -24,15 +24,15 @@ async def turns(count: int = 5) -> None:
 
 def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are awaited, a commit costs one look, and no commit none; each goes on when its own job rests."""
-    hands, looks = Hands(queue), []
+    hands, looks = ManualWorker(queue), []
     batch = queue.enqueue_many([{"command": "true"}] * 200)
-    ask = queue.store.reading.states_of
+    ask = queue.store.reader.states_of
 
     def counted(ids: list[str]) -> Any:
         looks.append(len(ids))
         return ask(ids)
 
-    monkeypatch.setattr(queue.store.reading, "states_of", counted)
+    monkeypatch.setattr(queue.store.reader, "states_of", counted)
 
     async def main() -> None:
         tasks = [asyncio.ensure_future(job) for job in batch]
@@ -53,7 +53,7 @@ def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_rests_is_not_waited_for(queue: Queue) -> None:
     """A job at rest is there at once; one that is not there is told at once; one that goes meanwhile is told, too."""
-    hands = Hands(queue)
+    hands = ManualWorker(queue)
     hands.add("a", "b")
     hands.run("a")
     a, b = queue.job("a"), queue.job("b")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.client.changes import Watch
+from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.throughput import Throughput
 from queuectl_nb.model.errors import BadEnvironment
 
@@ -33,8 +33,8 @@ class Ends:
 
 def test_every_write_changes_the_stamp_and_a_look_does_not(queue: Queue, queue_path: Path) -> None:
     """Whoever writes, this thread, another connection or process: the stamp is another one; looking keeps it."""
-    watch = Watch(queue)
-    stamps = [watch.stamp()]
+    watch = ChangeWatcher(queue)
+    stamps = [watch.version()]
     other = Queue(queue_path)
     for act in (
         lambda: queue.enqueue("true", id="a"),
@@ -45,7 +45,7 @@ def test_every_write_changes_the_stamp_and_a_look_does_not(queue: Queue, queue_p
     ):
         act()
         assert watch.changed(stamps[-1])
-        stamps.append(watch.stamp())
+        stamps.append(watch.version())
         watch.overview()
         assert not watch.changed(stamps[-1])
     assert len(set(stamps)) == len(stamps)
@@ -56,7 +56,7 @@ def test_the_overview_is_json_and_whole(queue: Queue) -> None:
     """Counts of every state, paused queues, workers and throughput, as JSON has them."""
     queue.enqueue("true")
     queue.pause("slow")
-    found = json.loads(json.dumps(Watch(queue).overview()))
+    found = json.loads(json.dumps(ChangeWatcher(queue).overview()))
     assert found["counts"] == {
         "pending": 1, "processing": 0, "failed": 0, "completed": 0, "dead": 0, "cancelled": 0, "blocked": 0
     }  # fmt: skip
@@ -69,7 +69,7 @@ def test_the_overview_is_json_and_whole(queue: Queue) -> None:
 def test_an_unchanged_overview_is_made_once_for_all(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks twice in a moment gets the same object; a write gives a new one."""
     monkeypatch.setattr("queuectl_nb.client.changes.FRESH", 1000.0)
-    watch = Watch(queue)
+    watch = ChangeWatcher(queue)
     first = watch.overview()
     assert watch.overview() is first
     queue.enqueue("true")
@@ -78,7 +78,7 @@ def test_an_unchanged_overview_is_made_once_for_all(queue: Queue, monkeypatch: p
 
 def test_many_threads_may_ask(queue: Queue) -> None:
     """Threads that ask while another writes all see the end of it, and none fails."""
-    watch = Watch(queue)
+    watch = ChangeWatcher(queue)
     seen: list[int] = []
     failed: list[BaseException] = []
 
@@ -88,7 +88,7 @@ def test_many_threads_may_ask(queue: Queue) -> None:
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline:
                 if watch.changed(stamp):
-                    stamp = watch.stamp()
+                    stamp = watch.version()
                     if (count := watch.overview()["counts"]["pending"]) == 30:
                         seen.append(count)
                         return
@@ -110,10 +110,10 @@ def test_many_threads_may_ask(queue: Queue) -> None:
 
 def test_a_replaced_file_is_told(queue: Queue, queue_path: Path) -> None:
     """A watch on a file that is gone raises the named error, each time."""
-    watch = Watch(queue)
+    watch = ChangeWatcher(queue)
     watch.overview()
     queue_path.unlink()
-    for look in (watch.stamp, watch.overview):
+    for look in (watch.version, watch.overview):
         with pytest.raises(BadEnvironment, match="deleted or replaced"):
             look()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl_nb.client.pool import WorkerPool
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def pool(queue: Queue) -> Iterator[WorkerPool]:
     found.stop(now=True)
 
 
-def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, hands: Hands) -> None:
+def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, hands: ManualWorker) -> None:
     """A job that rested and was retried is waiting again, in every handle, whoever did it."""
     hands.add("a", max_retries=1)
     mine, other = queue.job("a"), Queue(queue.path).job("a")
@@ -57,7 +57,7 @@ def test_every_field_is_an_attribute_and_completes(queue: Queue) -> None:
         _ = job.nope
 
 
-def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, hands: Hands) -> None:
+def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, hands: ManualWorker) -> None:
     """One that was at rest still tells its end; one that was not is told to be gone, and its text says so."""
     hands.add("rested", "waiting")
     hands.run("rested")
@@ -97,7 +97,7 @@ def test_a_check_tells_the_logs_last_lines(queue: Queue, pool: WorkerPool) -> No
     assert queue.enqueue("true").wait(30, check=True).state == "completed"
 
 
-def test_a_log_is_asked_for_in_valid_words(queue: Queue, hands: Hands) -> None:
+def test_a_log_is_asked_for_in_valid_words(queue: Queue, hands: ManualWorker) -> None:
     """An unknown stream, or what is no number of an attempt or of lines, is refused with what is valid."""
     hands.add("a")
     hands.run("a")
@@ -141,7 +141,7 @@ async def _await(job: Job) -> Job:
     return await job
 
 
-def test_one_handle_serves_many_threads(queue: Queue, hands: Hands) -> None:
+def test_one_handle_serves_many_threads(queue: Queue, hands: ManualWorker) -> None:
     """Each thread reads the job as it is, while others commit."""
     hands.add("a")
     job = queue.job("a")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.client.changes import Watch
+from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.job_list import HEAD, JobList, Window
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JOB_FIELDS
@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, queue: Queue) -> None:
         self.found = threading.Event()
-        self.list = JobList(Watch(queue), self.found.set)
+        self.list = JobList(ChangeWatcher(queue), self.found.set)
 
     def see(self, first: int = 0, count: int = 5, *, top: bool = True) -> Window:
         """Return the window, once nothing is being searched for any more."""
@@ -91,7 +91,7 @@ def test_filters_and_orders(queue: Queue, reader: Reader, wanted: Filter, ids: l
     queue.cancel("j1")
     reader.list.want(wanted)
     assert reader.ids(count=3) == ids
-    assert reader.see().total == queue.store.reading.count(wanted)
+    assert reader.see().total == queue.store.reader.count(wanted)
 
 
 def test_every_field_sorts(queue: Queue, reader: Reader) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client.live_cards import RARELY, SLOWEST, Card, Cards, pause
+from queuectl_nb.client.live_cards import RARELY, SLOWEST, LiveCard, LiveCardUpdater, pause
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.client import Queue
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
 
 
 @dataclass
@@ -39,10 +39,10 @@ def page() -> Page:
     return Page()
 
 
-def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, hands: Hands, page: Page) -> None:
+def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, hands: ManualWorker, page: Page) -> None:
     """It writes at the first look, at each change of the job, and the last at rest; looks without a change are mute."""
     hands.add("a", "b")
-    card = Card(queue, "a", page)
+    card = LiveCard(queue, "a", page)
     for _ in range(5):
         card.step()
     assert len(page.texts) == 1
@@ -59,13 +59,13 @@ def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, hands: Hands,
     assert len(page.texts) == 2
 
 
-def test_a_running_job_shows_its_last_line_and_how_far_it_is(queue: Queue, hands: Hands, page: Page) -> None:
+def test_a_running_job_shows_its_last_line_and_how_far_it_is(queue: Queue, hands: ManualWorker, page: Page) -> None:
     """Of what a job has printed the last line stands there, and a percentage as a bar."""
     hands.add("a")
     lease = hands.claim("a")
     spool = queue.store.spool
     spool.path(lease.token, "stdout").write_text("loading\n")
-    card = Card(queue, "a", page)
+    card = LiveCard(queue, "a", page)
     card.step()
     assert "loading" in page.texts[-1]
     assert "progressbar" not in page.htmls[-1]
@@ -76,10 +76,10 @@ def test_a_running_job_shows_its_last_line_and_how_far_it_is(queue: Queue, hands
     assert "<script>" not in page.htmls[-1]
 
 
-def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, hands: Hands, page: Page) -> None:
+def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, hands: ManualWorker, page: Page) -> None:
     """Both are said in the card's place, and it is over."""
     hands.add("a", "b")
-    card, other = Card(queue, "a", page), Card(queue, "b", page)
+    card, other = LiveCard(queue, "a", page), LiveCard(queue, "b", page)
     card.step()
     other.step()
     queue.delete("a")
@@ -91,10 +91,10 @@ def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, hands: Hands, pa
     assert "deleted or replaced" in page.texts[-1]
 
 
-def test_looks_become_rare(queue: Queue, hands: Hands, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_become_rare(queue: Queue, hands: ManualWorker, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that waits for days is looked at every two seconds at most, and written never."""
     hands.add("a", delay=10**6)
-    card = Card(queue, "a", page)
+    card = LiveCard(queue, "a", page)
     card.step()
     day = time.monotonic() + 86_400
     monkeypatch.setattr("queuectl_nb.client.live_cards.time.monotonic", lambda: day)
@@ -103,12 +103,12 @@ def test_looks_become_rare(queue: Queue, hands: Hands, page: Page, monkeypatch: 
     assert (pause(0, RARELY), pause(300, RARELY), pause(86_400, RARELY)) == (0.25, 5.0, RARELY)
 
 
-def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, hands: Hands) -> None:
+def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, hands: ManualWorker) -> None:
     """The cards follow in the background; when all rest the thread ends, and a new card starts another."""
-    cards, pages = Cards(), [Page(), Page()]
+    cards, pages = LiveCardUpdater(), [Page(), Page()]
     hands.add("a", "b")
     for name, page in zip("ab", pages, strict=True):
-        cards.add(Card(queue, name, page))
+        cards.add(LiveCard(queue, name, page))
     assert len(cards) == 2
     hands.run("a")
     until(lambda: "completed" in pages[0].texts[-1])
@@ -118,17 +118,17 @@ def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, hands: Hands)
     until(lambda: not [each for each in threading.enumerate() if each.name == "queuectl-live"])
     hands.add("c")
     page = Page()
-    cards.add(Card(queue, "c", page))
+    cards.add(LiveCard(queue, "c", page))
     hands.run("c")
     until(lambda: "completed" in page.texts[-1])
 
 
-def test_a_card_that_fails_ends_alone(queue: Queue, hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_that_fails_ends_alone(queue: Queue, hands: ManualWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong in one card is told in its place; the others go on."""
-    cards, pages = Cards(), [Page(), Page()]
+    cards, pages = LiveCardUpdater(), [Page(), Page()]
     hands.add("a", "b")
     for name, page in zip("ab", pages, strict=True):
-        cards.add(Card(queue, name, page))
+        cards.add(LiveCard(queue, name, page))
     monkeypatch.setattr(pages[0], "write", _broken(pages[0]))
     hands.run("a")
     until(lambda: len(cards) == 1)
@@ -149,11 +149,11 @@ def _broken(page: Page) -> Callable[[str, str], None]:
     return write
 
 
-def test_stopped_cards_keep_what_they_show(queue: Queue, hands: Hands, page: Page) -> None:
+def test_stopped_cards_keep_what_they_show(queue: Queue, hands: ManualWorker, page: Page) -> None:
     """After a stop nothing is written any more, and the thread ends."""
-    cards = Cards()
+    cards = LiveCardUpdater()
     hands.add("a")
-    cards.add(Card(queue, "a", page))
+    cards.add(LiveCard(queue, "a", page))
     cards.stop()
     until(lambda: not [each for each in threading.enumerate() if each.name == "queuectl-live"])
     hands.run("a")
@@ -161,18 +161,18 @@ def test_stopped_cards_keep_what_they_show(queue: Queue, hands: Hands, page: Pag
     assert len(page.texts) == 1
 
 
-def test_a_refresh_brings_all_up_to_the_moment(queue: Queue, hands: Hands, page: Page) -> None:
+def test_a_refresh_brings_all_up_to_the_moment(queue: Queue, hands: ManualWorker, page: Page) -> None:
     """After a refresh in the calling thread the card shows what is, whenever the thread would have looked."""
-    cards = Cards()
+    cards = LiveCardUpdater()
     hands.add("a")
-    cards.add(Card(queue, "a", page))
+    cards.add(LiveCard(queue, "a", page))
     hands.run("a")
     cards.refresh()
     assert "completed" in page.texts[-1]
     assert len(cards) == 0
 
 
-def test_without_a_page_nothing_is_live(queue: Queue, hands: Hands) -> None:
+def test_without_a_page_nothing_is_live(queue: Queue, hands: ManualWorker) -> None:
     """In a script a job refuses to show itself, and IPython falls back to its text."""
     hands.add("a")
     with pytest.raises(NotImplementedError):

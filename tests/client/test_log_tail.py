@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client.log_tail import FIRST, MOST, Fresh, Tail
+from queuectl_nb.client.log_tail import FIRST, MOST, LogTail, NewOutput
 from queuectl_nb.model.errors import NotFound
-from tests.engine.harness import Bench, until
+from tests.engine.harness import WorkerHarness, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
 
 
-def collect(tail: Tail, enough: str | None = None) -> list[Fresh]:
+def collect(tail: LogTail, enough: str | None = None) -> list[NewOutput]:
     """Look until the attempt is over, or ``enough`` was seen."""
-    seen: list[Fresh] = []
+    seen: list[NewOutput] = []
 
     def over() -> bool:
         seen.append(tail.look())
@@ -28,7 +28,7 @@ def collect(tail: Tail, enough: str | None = None) -> list[Fresh]:
     return seen
 
 
-def text(seen: list[Fresh]) -> str:
+def text(seen: list[NewOutput]) -> str:
     """Return all that was seen."""
     return "".join(piece for fresh in seen for _, piece in fresh.pieces)
 
@@ -36,15 +36,15 @@ def text(seen: list[Fresh]) -> str:
 def test_a_job_that_has_not_started(queue: Queue) -> None:
     """There is nothing to see yet, and no error."""
     queue.enqueue("true", id="a")
-    assert Tail(queue, "a").look() == Fresh()
+    assert LogTail(queue, "a").look() == NewOutput()
 
 
-def test_live_output_comes_as_it_is_written(bench: Bench, tmp_path: Path) -> None:
+def test_live_output_comes_as_it_is_written(bench: WorkerHarness, tmp_path: Path) -> None:
     """Both streams come piece by piece; characters that are cut in two come whole."""
     gate = tmp_path / "gate"
     bench.add(f"printf 'a\\303'; echo err >&2; while [ ! -e {gate} ]; do sleep 0.02; done; printf '\\244b'", id="a")
     bench.start()
-    tail = Tail(bench.queue, "a")
+    tail = LogTail(bench.queue, "a")
     seen = collect(tail, "err\n")
     assert (seen[-1].number, seen[-1].end) == (1, False)
     seen += [] if "a" in text(seen) else collect(tail, "a")
@@ -54,12 +54,12 @@ def test_live_output_comes_as_it_is_written(bench: Bench, tmp_path: Path) -> Non
     assert sum(fresh.began for fresh in seen) == 1
 
 
-def test_attempts_follow_one_another(bench: Bench) -> None:
+def test_attempts_follow_one_another(bench: WorkerHarness) -> None:
     """A retry is another attempt: the look begins anew there; an attempt that was asked for stays."""
     bench.queue.set("backoff_base", 1)
     bench.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=2)
-    first = Tail(bench.queue, "a", 1)
-    tail = Tail(bench.queue, "a")
+    first = LogTail(bench.queue, "a", 1)
+    tail = LogTail(bench.queue, "a")
     bench.start(drain=True).wait(60)
     assert text(collect(tail)) == "attempt 2\n"
     assert text(collect(first)) == "attempt 1\n"
@@ -67,11 +67,11 @@ def test_attempts_follow_one_another(bench: Bench) -> None:
     assert tail.look().attempts == 2
 
 
-def test_what_is_too_much_is_skipped(bench: Bench) -> None:
+def test_what_is_too_much_is_skipped(bench: WorkerHarness) -> None:
     """Of a large output the end is shown, and how much is left out before it; each piece is bounded."""
     bench.add("yes 0123456789 | head -c 2000000; echo; echo the end", id="a")
     bench.start(drain=True).wait(60)
-    seen = collect(Tail(bench.queue, "a"))
+    seen = collect(LogTail(bench.queue, "a"))
     assert text(seen).endswith("the end\n")
     assert sum(fresh.skipped for fresh in seen) > 800_000
     assert all(len(piece) <= max(FIRST, MOST) for fresh in seen for _, piece in fresh.pieces)
@@ -80,7 +80,7 @@ def test_what_is_too_much_is_skipped(bench: Bench) -> None:
 def test_a_removed_job_is_told(queue: Queue) -> None:
     """Who follows a job that is deleted gets the named error."""
     queue.enqueue("true", id="a")
-    tail = Tail(queue, "a")
+    tail = LogTail(queue, "a")
     tail.look()
     queue.delete("a")
     with pytest.raises(NotFound):

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb import JobFailed, OutOfTime, Queue
-from tests.commands.manual_worker import Hands
+from queuectl_nb import JobFailed, Queue, WaitTimeout
+from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture
-def hands(queue: Queue) -> Hands:
+def hands(queue: Queue) -> ManualWorker:
     """Return hands that do what workers do."""
-    return Hands(queue)
+    return ManualWorker(queue)
 
 
-def test_jobs_that_were_faster_than_the_wait_are_told_once(queue: Queue, hands: Hands) -> None:
+def test_jobs_that_were_faster_than_the_wait_are_told_once(queue: Queue, hands: ManualWorker) -> None:
     """What was enqueued here and rested before the wait counts in it, and not in the next one."""
     hands.add("a", "b", max_retries=1)
     hands.run("a")
@@ -30,7 +30,7 @@ def test_jobs_that_were_faster_than_the_wait_are_told_once(queue: Queue, hands: 
     assert queue.wait(timeout=0, check=True) == {}
 
 
-def test_what_was_there_before_is_not_told(queue: Queue, hands: Hands, tmp_path: Path) -> None:
+def test_what_was_there_before_is_not_told(queue: Queue, hands: ManualWorker, tmp_path: Path) -> None:
     """Only what rested since the first enqueue after the last wait counts; another file's jobs never do."""
     hands.add("a")
     hands.run("a")
@@ -41,7 +41,7 @@ def test_what_was_there_before_is_not_told(queue: Queue, hands: Hands, tmp_path:
     assert queue.wait(timeout=0) == {"completed": 1}
 
 
-def test_what_was_told_by_name_is_not_told_again(queue: Queue, hands: Hands) -> None:
+def test_what_was_told_by_name_is_not_told_again(queue: Queue, hands: ManualWorker) -> None:
     """Waited for by name, awaited or cancelled here: told. Run again, its new end is to be told again."""
     hands.add("a", "b", "c", max_retries=1)
     for each in ("a", "b"):
@@ -54,7 +54,7 @@ def test_what_was_told_by_name_is_not_told_again(queue: Queue, hands: Hands) -> 
     asyncio.run(main())
     queue.cancel("c")
     hands.add("d", "e")
-    with pytest.raises(OutOfTime):
+    with pytest.raises(WaitTimeout):
         queue.wait("d", timeout=0)
     hands.run("d")
     hands.run("e")
@@ -68,11 +68,11 @@ def test_what_was_told_by_name_is_not_told_again(queue: Queue, hands: Hands) -> 
     assert queue.wait(timeout=0, check=True) == {"completed": 2}
 
 
-def test_a_wait_that_was_given_up_has_told_nothing(queue: Queue, hands: Hands) -> None:
+def test_a_wait_that_was_given_up_has_told_nothing(queue: Queue, hands: ManualWorker) -> None:
     """Out of time: what rested until then is told by the next one."""
     hands.add("a", "b")
     hands.run("a")
-    with pytest.raises(OutOfTime):
+    with pytest.raises(WaitTimeout):
         queue.wait(timeout=0)
     hands.run("b")
     assert queue.wait(timeout=0) == {"completed": 2}

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited, Outcome
-from queuectl_nb.store.claims import Claims, Ended
+from queuectl_nb.store.claims import Claims, EndedAttempt
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue
     from queuectl_nb.model.attempt import Lease
 
-__all__ = ["Hands"]
+__all__ = ["ManualWorker"]
 
 
 @dataclass
-class Hands:
+class ManualWorker:
     """Does by hand what workers do."""
 
     queue: Queue
@@ -31,7 +31,7 @@ class Hands:
     def claim(self, job_id: str) -> Lease:
         """Claim as ``worker-1`` does; it must be this job's turn."""
         claims = Claims(self.queue.store.db, "worker-1", "here")
-        (lease,) = claims.turn(want=1, settings=self.queue.settings, now=time.time(), rand=0.0).leases
+        (lease,) = claims.settle_and_claim(want=1, settings=self.queue.settings, now=time.time(), rand=0.0).leases
         assert lease.job_id == job_id
         return lease
 
@@ -41,8 +41,8 @@ class Hands:
         usage = Usage(0.25, 0.125, 1024 * 1024)
         ending = Ending(finished_at=now + 0.5, started_at=now, pid=42, usage=usage, **facts)
         claims = Claims(self.queue.store.db, "worker-1", "here")
-        ended = Ended(self.claim(job_id), outcome or Exited(0), ending)
-        claims.turn(ended=[ended], settings=self.queue.settings, now=now, rand=0.0)
+        ended = EndedAttempt(self.claim(job_id), outcome or Exited(0), ending)
+        claims.settle_and_claim(ended=[ended], settings=self.queue.settings, now=now, rand=0.0)
 
     def kill(self, job_id: str) -> None:
         """Let a job with one attempt fail."""

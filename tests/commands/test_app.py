@@ -11,15 +11,15 @@ import pytest
 
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.commands import results
-from queuectl_nb.commands.ack import Said
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import HOMES, call, tree
-from queuectl_nb.commands.context import Session
+from queuectl_nb.commands.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
 
 CONTRACT = [
@@ -64,9 +64,9 @@ def every(command: click.Command = tree, path: tuple[str, ...] = ()) -> Iterator
             yield from every(found, (*path, name))
 
 
-def session(queue: Queue) -> Session:
+def session(queue: Queue) -> Context:
     """Return a session on a queue."""
-    return Session(lambda _path, _network: queue)
+    return Context(lambda _path, _network: queue)
 
 
 def test_the_contracts_commands_are_there() -> None:
@@ -97,7 +97,7 @@ def test_data_has_db_and_formats() -> None:
             assert {"--db", "--format", "--json"} <= options, path
 
 
-def test_commands_print_nothing(hands: Hands, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_print_nothing(hands: ManualWorker, capsys: pytest.CaptureFixture[str]) -> None:
     """Commands return values, of which a face decides how they look."""
     hands.add("a", "b", max_retries=1)
     hands.kill("a")
@@ -112,13 +112,13 @@ def test_commands_print_nothing(hands: Hands, capsys: pytest.CaptureFixture[str]
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_values_are_what_a_notebook_holds(hands: Hands) -> None:
+def test_values_are_what_a_notebook_holds(hands: ManualWorker) -> None:
     """An enqueue gives the job, verbs the frame of the jobs that they changed."""
     made = call(["enqueue", "--id", "a", "--command", "true"], session(hands.queue))
-    assert isinstance(made, Said)
+    assert isinstance(made, Done)
     assert made.value() == Job(hands.queue, "a")
     cancelled = call(["cancel", "a"], session(hands.queue))
-    assert isinstance(cancelled, Said)
+    assert isinstance(cancelled, Done)
     assert dict(cancelled.value().state) == {"a": "cancelled"}
 
 
@@ -181,7 +181,7 @@ def offered(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> Callabl
     return press
 
 
-def test_words_complete(offered: Callable[..., list[str]], hands: Hands) -> None:
+def test_words_complete(offered: Callable[..., list[str]], hands: ManualWorker) -> None:
     """Commands, options, states, settings, fields, queues, tags' jobs: whatever could be typed next."""
     hands.add("train-1", "train-2", "other", queue="gpu")
     assert "enqueue" in offered("enq")
@@ -199,7 +199,7 @@ def test_words_complete(offered: Callable[..., list[str]], hands: Hands) -> None
     assert offered("stats", "--by", "") == ["command", "queue", "tag"]
 
 
-def test_only_fitting_jobs_complete(offered: Callable[..., list[str]], hands: Hands) -> None:
+def test_only_fitting_jobs_complete(offered: Callable[..., list[str]], hands: ManualWorker) -> None:
     """A verb offers the jobs that it takes."""
     hands.add("job-dead", max_retries=1)
     hands.kill("job-dead")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
 
 
@@ -26,7 +26,7 @@ def states(queue: Queue) -> dict[str, str]:
         return dict(connection.execute("SELECT id, state FROM jobs").fetchall())
 
 
-def test_a_dead_job_is_retried_with_a_fresh_budget(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_dead_job_is_retried_with_a_fresh_budget(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """``dlq retry`` says the seed's words, and the job begins at attempt 0 with its history kept."""
     hands.add("a", max_retries=1)
     hands.kill("a")
@@ -35,7 +35,7 @@ def test_a_dead_job_is_retried_with_a_fresh_budget(run: Callable[..., Ran], hand
     assert (job["state"], job["attempts"], len(job["history"])) == ("pending", 0, 1)
 
 
-def test_all_dead_jobs_are_retried_or_purged(run: Callable[..., Ran], hands: Hands) -> None:
+def test_all_dead_jobs_are_retried_or_purged(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """``--all`` takes every dead job and no other; with none it says that the queue is empty."""
     assert run("dlq", "retry", "--all").stdout == "DLQ is empty.\n"
     hands.add("a", "b", max_retries=1)
@@ -51,7 +51,7 @@ def test_all_dead_jobs_are_retried_or_purged(run: Callable[..., Ran], hands: Han
     assert run("dlq", "purge", "--all").stdout == "DLQ is empty.\n"
 
 
-def test_verbs_take_several_jobs(run: Callable[..., Ran], hands: Hands) -> None:
+def test_verbs_take_several_jobs(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """Each job has its line, in the order given; one named twice counts once."""
     hands.add("a", "b")
     assert run("cancel", "b", "a", "b").stdout == "Job b cancelled.\nJob a cancelled.\n"
@@ -63,7 +63,7 @@ def test_verbs_take_several_jobs(run: Callable[..., Ran], hands: Hands) -> None:
     assert states(hands.queue) == {}
 
 
-def test_old_jobs_are_pruned(run: Callable[..., Ran], hands: Hands) -> None:
+def test_old_jobs_are_pruned(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """Only jobs at rest for long enough are removed, and only those of the state where one is named."""
     hands.add("a", "b", "c", max_retries=1)
     hands.run("a")
@@ -85,7 +85,7 @@ def test_queues_are_paused_and_resumed(run: Callable[..., Ran], queue: Queue) ->
     assert queue.paused() == []
 
 
-def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """0 when all completed; 1 and the names when one did not; 4 when the time is over, the jobs going on."""
     hands.add("a", "b", max_retries=1)
     hands.run("a")
@@ -104,7 +104,7 @@ def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], hands: Hands) -> N
     assert states(hands.queue)["c"] == "pending"
 
 
-def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """What was dead before a wait for everything is not its business."""
     hands.add("b", max_retries=1)
     hands.kill("b")

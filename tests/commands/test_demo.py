@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from queuectl_nb.commands.demo_runner import Stage
+    from queuectl_nb.commands.demo_runner import DemoRunner
     from tests.conftest import Ran
 
 
@@ -36,13 +36,13 @@ def test_the_demo_passes_in_time(run: Callable[..., Ran], tmp_path: Path, monkey
 def test_a_flow_that_fails_is_1(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that fails, and a command that is refused, are crosses; the other flows are played all the same."""
 
-    def failing(stage: Stage) -> Iterator[str]:
+    def failing(stage: DemoRunner) -> Iterator[str]:
         yield stage.check("one and one are three", ok=False)
 
-    def refused(stage: Stage) -> Iterator[str]:
+    def refused(stage: DemoRunner) -> Iterator[str]:
         yield stage.do("config set nothing 1")
 
-    def fine(stage: Stage) -> Iterator[str]:
+    def fine(stage: DemoRunner) -> Iterator[str]:
         yield stage.do("status")
 
     monkeypatch.setattr(demo_flows, "FLOWS", (("fails", failing), ("is refused", refused), ("is fine", fine)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.client import Queue
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
 
 RULE = "---------------------------------"
@@ -29,7 +29,7 @@ def written(out: str | bytes, err: str | bytes = "") -> dict[str, object]:
     return {"stdout": out, "stdout_size": len(out), "stderr": err, "stderr_size": len(err)}
 
 
-def test_the_log_is_framed_as_the_seeds(run: Callable[..., Ran], hands: Hands) -> None:
+def test_the_log_is_framed_as_the_seeds(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """The whole page is the seed's, letter by letter."""
     hands.add("job-4")
     hands.run("job-4", **written("'I am important'\n"))
@@ -39,7 +39,7 @@ def test_the_log_is_framed_as_the_seeds(run: Callable[..., Ran], hands: Hands) -
     )
 
 
-def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """A job that never ran, and one that wrote only errors, show both headings."""
     hands.add("a", "b")
     frame = "--- STDOUT ---\n(empty)\n\n--- STDERR ---\n(empty)\n"
@@ -48,7 +48,7 @@ def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], hands: 
     assert "--- STDOUT ---\n(empty)\n\n--- STDERR ---\noh no\n\n" in run("log", "a").stdout
 
 
-def test_the_frame_says_why_a_job_did_not_complete(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+def test_the_frame_says_why_a_job_did_not_complete(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
     """A time limit leaves no word in the streams; the reason, with the way to raise it, stands below the state."""
     queue.set("max_retries", 1)
     hands.add("slow", "bad")
@@ -63,7 +63,7 @@ def test_the_frame_says_why_a_job_did_not_complete(run: Callable[..., Ran], hand
     assert f"State: pending\nAttempt: 1\nError: exit code 3\n{RULE}\n" in run("log", "bad", "--attempt", "1").stdout
 
 
-def test_a_bar_is_one_line(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_bar_is_one_line(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """``--tail`` counts lines as a terminal shows them: what a progress bar drew behind a CR is part of one."""
     hands.add("a")
     bar = b"".join(b"\r%d%%" % done for done in range(100))
@@ -77,7 +77,7 @@ def test_a_bar_is_one_line(run: Callable[..., Ran], hands: Hands) -> None:
 def test_of_a_long_stream_the_end_is_read(
     live: bool,  # noqa: FBT001
     run: Callable[..., Ran],
-    hands: Hands,
+    hands: ManualWorker,
     queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,14 +89,14 @@ def test_of_a_long_stream_the_end_is_read(
     if not live:
         end(hands, lease)
     taken: list[int] = []
-    piece = Spool.piece
+    piece = Spool.read
 
     def counted(spool: Spool, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
         found = piece(spool, token, stream, offset, count)
         taken.append(0 if found is None else len(found[1]))
         return found
 
-    monkeypatch.setattr(Spool, "piece", counted)
+    monkeypatch.setattr(Spool, "read", counted)
     for count, most in ((0, 300_000), (1, 300_000), (2, 1_500_000), (5, 1_500_000), (399_999, 10**8), (10**9, 10**8)):
         taken.clear()
         kept = lines.split(b"\n")[-count - 1 :] if count else [b""]
@@ -104,7 +104,7 @@ def test_of_a_long_stream_the_end_is_read(
         assert sum(taken) < most
 
 
-def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """In a pipe, ``--stdout`` gives the bytes and nothing else."""
     hands.add("a")
     raw = b"\x1b[31mred\x00\xff\r\n no end"
@@ -114,7 +114,7 @@ def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], hands: Han
     assert run("log", "a", "--stdout", "--stderr").out == raw + b"err\n"
 
 
-def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
     """``--attempt`` names one of several, the newest otherwise; ``--tail`` keeps the last lines of each stream."""
     queue.set("backoff_max", 0)
     hands.add("a")
@@ -128,7 +128,7 @@ def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], hands: Hands, qu
     assert "\nAttempt: 1\n" in run("log", "a", "--attempt", "1").stdout
 
 
-def test_the_log_as_data_is_the_attempt(run: Callable[..., Ran], hands: Hands) -> None:
+def test_the_log_as_data_is_the_attempt(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """JSON gives the attempt with its streams as text; null for a job that never ran."""
     hands.add("a", "b")
     hands.run("a", **written(b"1\n\xff\n"))
@@ -137,7 +137,7 @@ def test_the_log_as_data_is_the_attempt(run: Callable[..., Ran], hands: Hands) -
     assert run("log", "b", "--json").stdout == "null\n"
 
 
-def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """Titles, links, the clipboard, cursor moves and bidi marks never reach a terminal; colours do, and are ended."""
     hands.add("a")
     evil = "\x1b[31mred \x1b]0;title\x07\x1b]52;c;eA==\x1b\\\x1b[2J\x9b1A\u202e1\r2\n"
@@ -149,7 +149,7 @@ def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], ha
 
 
 @pytest.mark.parametrize("left_open", ["0", "m", "[0", "\x1b[31mred"])
-def test_a_line_that_a_job_left_open_is_ended(left_open: str, run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_line_that_a_job_left_open_is_ended(left_open: str, run: Callable[..., Ran], hands: ManualWorker) -> None:
     """On a terminal the next heading stands where it does in a pipe, whatever the last characters are."""
     hands.add("a")
     hands.run("a", **written(left_open))
@@ -157,7 +157,9 @@ def test_a_line_that_a_job_left_open_is_ended(left_open: str, run: Callable[...,
     assert f"{left_open}\n\n--- STDERR ---\n" in shown
 
 
-def test_no_color_takes_the_colours_too(run: Callable[..., Ran], hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_takes_the_colours_too(
+    run: Callable[..., Ran], hands: ManualWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With NO_COLOR a terminal gets plain text."""
     monkeypatch.setenv("NO_COLOR", "1")
     hands.add("a")
@@ -169,7 +171,7 @@ def test_no_color_takes_the_colours_too(run: Callable[..., Ran], hands: Hands, m
 def test_a_log_is_followed_to_the_end(
     framed: bool,  # noqa: FBT001
     run: Callable[..., Ran],
-    hands: Hands,
+    hands: ManualWorker,
     queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -211,7 +213,7 @@ def test_a_log_is_followed_to_the_end(
         assert ran.out == b"one\ntwo\n"
 
 
-def test_attempts_follow_one_another(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+def test_attempts_follow_one_another(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
     """Without ``--attempt`` no attempt is missed, however fast they come, until the job is at rest."""
     queue.set("backoff_max", 0)
     hands.add("a", max_retries=9)
@@ -230,7 +232,7 @@ def test_attempts_follow_one_another(run: Callable[..., Ran], hands: Hands, queu
     assert lines[:-1] == [f"try {number}" for number in range(10 - len(lines), 9)]
 
 
-def test_a_followed_log_tells_its_attempts_apart(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+def test_a_followed_log_tells_its_attempts_apart(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
     """In the frame of ``--follow`` each further attempt that wrote something has a heading of its own."""
     queue.set("backoff_max", 0)
     hands.add("a")
@@ -262,15 +264,15 @@ def test_a_followed_log_tells_its_attempts_apart(run: Callable[..., Ran], hands:
     assert ran.stdout.count("ATTEMPT") == 1
 
 
-def end(hands: Hands, lease: object, outcome: Exited | None = None) -> None:
+def end(hands: ManualWorker, lease: object, outcome: Exited | None = None) -> None:
     """Record the attempt's end, its output staying in the spool."""
     from queuectl_nb.model.attempt import Ending
-    from queuectl_nb.store.claims import Claims, Ended
+    from queuectl_nb.store.claims import Claims, EndedAttempt
 
     claims = Claims(hands.queue.store.db, "worker-1", "here")
     ending = Ending(finished_at=time.time(), started_at=time.time(), pid=42, stdout="one\ntwo\n", stdout_size=8)
-    claims.turn(
-        ended=[Ended(lease, outcome or Exited(0), ending)],  # type: ignore[arg-type]
+    claims.settle_and_claim(
+        ended=[EndedAttempt(lease, outcome or Exited(0), ending)],  # type: ignore[arg-type]
         settings=hands.queue.settings,
         now=time.time(),
         rand=0.0,

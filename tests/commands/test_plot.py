@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
 
 BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -20,7 +20,7 @@ BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 @pytest.mark.parametrize("ending", BEGINNINGS)
 def test_a_picture_is_written_beside_the_answer(
-    run: Callable[..., Ran], hands: Hands, tmp_path: Path, ending: str
+    run: Callable[..., Ran], hands: ManualWorker, tmp_path: Path, ending: str
 ) -> None:
     """The file has the format that its name tells; stdout has the answer as ever, stderr the place."""
     hands.add("a")

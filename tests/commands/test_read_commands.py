@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.client import Queue
-    from tests.commands.manual_worker import Hands
+    from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
 
 
-def test_status_counts_every_state(run: Callable[..., Ran], hands: Hands) -> None:
+def test_status_counts_every_state(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """The summary has every state; without workers it says how to get some."""
     hands.add("a", "b")
     lines = run("status").stdout.splitlines()
@@ -36,7 +36,7 @@ def test_status_counts_every_state(run: Callable[..., Ran], hands: Hands) -> Non
     assert "Workers:" in lines
 
 
-def test_status_as_json(run: Callable[..., Ran], hands: Hands) -> None:
+def test_status_as_json(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """Every state is present, pauses and workers are arrays."""
     hands.add("a")
     run("pause", "gpu")
@@ -49,7 +49,7 @@ def test_status_as_json(run: Callable[..., Ran], hands: Hands) -> None:
     assert "everything" in run("status").stdout
 
 
-def test_list_has_the_seeds_columns(run: Callable[..., Ran], hands: Hands) -> None:
+def test_list_has_the_seeds_columns(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """The table is plain text in a pipe, the last changed first, and "Updated At" is the time of the last change."""
     hands.add("old", "new", command="echo 'Hello World'")
     hands.run("old")
@@ -61,7 +61,7 @@ def test_list_has_the_seeds_columns(run: Callable[..., Ran], hands: Hands) -> No
     assert old["updated_at"] > new["updated_at"]
 
 
-def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], hands: Hands) -> None:
+def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """A table shows 50 jobs and says on stderr how many there are besides; JSON gives all unless limited."""
     hands.add(*(f"j{number}" for number in range(60)))
     ran = run("list")
@@ -74,7 +74,7 @@ def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], hands: Hand
     assert "58 more" in run("list", "--limit", "2").stderr
 
 
-def test_list_filters_and_sorts(run: Callable[..., Ran], hands: Hands) -> None:
+def test_list_filters_and_sorts(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """State, queue and tag narrow; a field sorts up, ``--reverse`` down."""
     hands.add("a", priority=1, queue="gpu", tags=["x"])
     hands.add("b", priority=3, queue="gpu")
@@ -93,7 +93,7 @@ def test_list_filters_and_sorts(run: Callable[..., Ran], hands: Hands) -> None:
     assert ids("--state", "dead") == []
 
 
-def test_list_as_lines_and_csv(run: Callable[..., Ran], hands: Hands) -> None:
+def test_list_as_lines_and_csv(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """JSON lines are one job a line; CSV has every field, and no text that a spreadsheet would run."""
     hands.add("a", command="=1+1", tags=["x", "y"])
     hands.add("b", command='-rf, "quoted"\nnext')
@@ -114,7 +114,7 @@ def test_an_empty_list_says_so(run: Callable[..., Ran]) -> None:
     assert run("list", "--format", "csv").stdout == ",".join(JOB_FIELDS) + "\n"
 
 
-def test_show_has_every_field_and_every_attempt(run: Callable[..., Ran], hands: Hands, queue: Queue) -> None:
+def test_show_has_every_field_and_every_attempt(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
     """People see all fields and all attempts; JSON has the attempts as ``history``, oldest first."""
     queue.set("backoff_max", 0)
     hands.add("a", max_retries=3)
@@ -134,14 +134,14 @@ def test_show_has_every_field_and_every_attempt(run: Callable[..., Ran], hands: 
         assert len(re.findall(rf"^{field}\b", shown, re.MULTILINE)) >= 2, field
 
 
-def test_show_leaves_long_output_to_log(run: Callable[..., Ran], hands: Hands) -> None:
+def test_show_leaves_long_output_to_log(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """A stream longer than a few lines is named with its size and the way to it."""
     hands.add("a")
     hands.run("a", stdout="x" * 5000, stdout_size=5000)
     assert "4.9 KiB; 'queuectl log a --attempt 1 --stdout' shows it" in run("show", "a").stdout
 
 
-def test_stats_in_the_seeds_frame(run: Callable[..., Ran], hands: Hands) -> None:
+def test_stats_in_the_seeds_frame(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """The seed's lines stand first, ours follow."""
     hands.add("a", "b", max_retries=1)
     hands.run("a")
@@ -154,7 +154,7 @@ def test_stats_in_the_seeds_frame(run: Callable[..., Ran], hands: Hands) -> None
     assert "Peak Memory: 1.0 MiB" in shown
 
 
-def test_stats_as_data(run: Callable[..., Ran], hands: Hands) -> None:
+def test_stats_as_data(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """JSON has the contract's fields; by group there is a row for each, and an age leaves out what is older."""
     hands.add("a", "b", command="true")
     hands.run("a")
@@ -187,7 +187,7 @@ def test_config_is_shown_and_changed(run: Callable[..., Ran]) -> None:
     assert run("config", "set", "timeout", "0.5").stdout == "Config updated: timeout = 0.5\n"
 
 
-def test_the_dead_letter_queue_is_listed(run: Callable[..., Ran], hands: Hands) -> None:
+def test_the_dead_letter_queue_is_listed(run: Callable[..., Ran], hands: ManualWorker) -> None:
     """The table has the seed's columns; an empty queue says so, as data too."""
     assert run("dlq", "list").stdout == "DLQ is empty.\n"
     assert run("dlq", "list", "--json").stdout == "[]\n"
@@ -211,7 +211,7 @@ def test_no_workers_is_an_answer(run: Callable[..., Ran]) -> None:
 @pytest.mark.parametrize(
     "words", [["--db", "{}", "list"], ["list", "--db", "{}"], ["--db", "/nowhere/x", "list", "--db", "{}"]]
 )
-def test_db_may_stand_before_and_after_the_verb(words: list[str], run: Callable[..., Ran], hands: Hands) -> None:
+def test_db_may_stand_before_and_after_the_verb(words: list[str], run: Callable[..., Ran], hands: ManualWorker) -> None:
     """``--db`` names the queue at either place; the one after the verb wins."""
     hands.add("a")
     ran = run(*[word.format(hands.queue.path) for word in words], "--json")

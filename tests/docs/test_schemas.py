@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Ran
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 FILES = ROOT / "docs/reference/schemas"
 
@@ -54,7 +54,7 @@ def test_the_files_are_the_schemas() -> None:
     assert {path.name for path in FILES.iterdir()} == set(schemas())
 
 
-def test_answers_hold_against_the_schemas(bench: Bench, run: Callable[..., Ran]) -> None:
+def test_answers_hold_against_the_schemas(bench: WorkerHarness, run: Callable[..., Ran]) -> None:
     """Jobs, attempts, workers, status and metrics of a queue that has seen everything are as the schemas say."""
 
     def answer(*words: str) -> Any:
@@ -100,7 +100,7 @@ def test_answers_hold_against_the_schemas(bench: Bench, run: Callable[..., Ran])
     assert answer("show", "slow")["history"][0]["outcome"] == "timed_out"
 
 
-def test_events_hold_against_the_schema(bench: Bench) -> None:
+def test_events_hold_against_the_schema(bench: WorkerHarness) -> None:
     """What workers tell, from their start over a death and a rescue to their end, is as the schema says."""
     bench.queue.set("backoff_max", 0)
     bench.add("kill -9 $PPID", id="killer", max_retries=1)
@@ -113,7 +113,7 @@ def test_events_hold_against_the_schema(bench: Bench) -> None:
         check(event, "event")
 
 
-def test_the_schemas_are_strict(bench: Bench) -> None:
+def test_the_schemas_are_strict(bench: WorkerHarness) -> None:
     """A foreign field, a missing one, a state that is none, a time without a zone: refused."""
     from jsonschema import ValidationError
 
@@ -135,7 +135,7 @@ def test_the_schemas_are_strict(bench: Bench) -> None:
             check(less, "job")
 
 
-def test_status_and_stats_are_shaped_by_the_code(bench: Bench) -> None:
+def test_status_and_stats_are_shaped_by_the_code(bench: WorkerHarness) -> None:
     """The documented fields of status and metrics are what the shapes give, in their order."""
     from docs.generate.shapes import STATS, STATUS
 

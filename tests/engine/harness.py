@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from queuectl_nb.engine.pool_handle import Pool
+    from queuectl_nb.engine.pool_handle import PoolHandle
 
 Event = dict[str, Any]
 
@@ -68,11 +68,11 @@ def processes_of(path: Path) -> list[psutil.Process]:
 
 
 @dataclass
-class Bench:
+class WorkerHarness:
     """A queue under test with its pools; everything that was started is ended with the test."""
 
     queue: Queue
-    pools: list[Pool] = field(default_factory=list)
+    pools: list[PoolHandle] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -84,7 +84,7 @@ class Bench:
         """Enqueue a job."""
         return Job(self.queue, self.queue.enqueue_specs([JobSpec.of({"command": command, **fields})])[0])
 
-    def start(self, count: int = 1, **options: Any) -> Pool:
+    def start(self, count: int = 1, **options: Any) -> PoolHandle:
         """Start workers, their events collected in ``events``."""
         pool = self.queue.start_workers(count, on_event=self.events.append, **options)
         self.pools.append(pool)

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from queuectl_nb.engine.dask.agent import FORGOTTEN, Agent
-from queuectl_nb.engine.dask.runner_pool import GuardHandle
-from queuectl_nb.engine.remote_lease import steady
+from queuectl_nb.engine.dask.runner_pool import RunnerClient
+from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.attempt import Lease
 from tests.engine.harness import alive, started, until
 
@@ -24,7 +24,7 @@ LONG = 60.0
 Facts = dict[str, Any]
 
 
-class Desk:
+class FakeDispatcher:
     """The dispatcher's side of one agent, by hand."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,7 +51,7 @@ class Desk:
     def send(self, *jobs: Facts, lease: float = LONG, seq: int | None = None, **more: Any) -> Facts:
         """Send a letter and return the answer."""
         self.seq = self.seq + 1 if seq is None else seq
-        heed = {"until": steady() + lease, "settings": {"timeout": 0.0, "kill_grace": 0.2, "spool_limit": 10**9}}
+        heed = {"until": boot_clock() + lease, "settings": {"timeout": 0.0, "kill_grace": 0.2, "spool_limit": 10**9}}
         base: Facts = {"seq": self.seq, "heed": heed, "pass_on": True, "jobs": list(jobs), "ahead": 0}
         return self.agent.take({**base, "ends": [], "reads": [], "have": [], **more})
 
@@ -73,10 +73,10 @@ def token_of(job: Facts) -> str:
 
 
 @pytest.fixture(scope="module")
-def agency(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def agency(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDispatcher]:
     """Return a desk for the module; its seats have left at the end, and their guards with them."""
     others = set(psutil.Process().children())  # of other tests' servers
-    found = Desk(tmp_path_factory.mktemp("agency"))
+    found = FakeDispatcher(tmp_path_factory.mktemp("agency"))
     yield found
     found.send(lease=-1.0)
     for seat in found.seats:
@@ -86,7 +86,7 @@ def agency(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def desk(agency: Desk) -> Desk:
+def desk(agency: FakeDispatcher) -> FakeDispatcher:
     """Return the desk with a fresh seat and nothing to say."""
     agency.send(have=[each["token"] for each in agency.events("ended")])
     agency.sit()
@@ -94,7 +94,7 @@ def desk(agency: Desk) -> Desk:
 
 
 @pytest.fixture
-def small_desk(agency: Desk) -> Desk:
+def small_desk(agency: FakeDispatcher) -> FakeDispatcher:
     """Return the desk with one seat, no more."""
     until(lambda: len(agency.events("left")) == len(agency.seats))
     agency.send(have=[each["token"] for each in agency.events("ended")])
@@ -102,31 +102,31 @@ def small_desk(agency: Desk) -> Desk:
     return agency
 
 
-def test_a_command_ends_when_the_lease_runs_out(desk: Desk, tmp_path: Path) -> None:
+def test_a_command_ends_when_the_lease_runs_out(desk: FakeDispatcher, tmp_path: Path) -> None:
     """Where the dispatcher falls silent, its command is ended within lease and grace, without a word from anybody."""
     first = tmp_path / "pid"
-    begun = steady()
+    begun = boot_clock()
     job = desk.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
     desk.send(job, lease=0.6)
     shell = started(first)
     assert desk.end_of(job)["outcome"][0] == "Returned"
-    assert 0.6 <= steady() - begun < 0.6 + 0.2 + 5
+    assert 0.6 <= boot_clock() - begun < 0.6 + 0.2 + 5
     assert not alive(shell)
 
 
-def test_a_guard_is_at_rest_while_a_command_takes_its_grace(desk: Desk, tmp_path: Path) -> None:
+def test_a_guard_is_at_rest_while_a_command_takes_its_grace(desk: FakeDispatcher, tmp_path: Path) -> None:
     """After the lease a guard waits for the end of the grace, and takes no core for it."""
     first = tmp_path / "pid"
     job = desk.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
     settings = {"timeout": 0.0, "kill_grace": 5.0, "spool_limit": 10**9}  # two seconds are left of it
-    desk.send(job, heed={"until": steady() + 0.5, "settings": settings})
+    desk.send(job, heed={"until": boot_clock() + 0.5, "settings": settings})
     guard = psutil.Process(psutil.Process(started(first)).ppid())
     before = sum(guard.cpu_times()[:2])
     assert desk.end_of(job)["outcome"][0] == "Returned"
     assert sum(guard.cpu_times()[:2]) - before < 1.0
 
 
-def test_nothing_starts_after_the_lease(desk: Desk, tmp_path: Path) -> None:
+def test_nothing_starts_after_the_lease(desk: FakeDispatcher, tmp_path: Path) -> None:
     """A letter that was under way until its word had run out starts nothing."""
     job = desk.job(f"touch {tmp_path}/ran")
     desk.send(job, lease=-1.0)
@@ -134,20 +134,20 @@ def test_nothing_starts_after_the_lease(desk: Desk, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_renewed_lease_holds(desk: Desk, tmp_path: Path) -> None:
+def test_a_renewed_lease_holds(desk: FakeDispatcher, tmp_path: Path) -> None:
     """Each letter renews the lease of what runs already."""
     go = tmp_path / "go"
     job = desk.job(f"until [ -e {go} ]; do sleep 0.05; done")
     desk.send(job, lease=1.5)
-    begun = steady()
-    while steady() < begun + 2:
+    begun = boot_clock()
+    while boot_clock() < begun + 2:
         desk.send(lease=1.5)
         threading.Event().wait(0.1)
     go.touch()
     assert desk.end_of(job)["outcome"] == ["Exited", [0]]
 
 
-def test_a_letter_that_was_overtaken_counts_for_nothing(desk: Desk, tmp_path: Path) -> None:
+def test_a_letter_that_was_overtaken_counts_for_nothing(desk: FakeDispatcher, tmp_path: Path) -> None:
     """After a later letter an earlier one starts no job: its sender may have taken it for lost."""
     late, good = desk.job(f"touch {tmp_path}/ran"), desk.job("true")
     later = desk.seq + 5
@@ -159,7 +159,7 @@ def test_a_letter_that_was_overtaken_counts_for_nothing(desk: Desk, tmp_path: Pa
     assert not (tmp_path / "ran").exists()
 
 
-def test_jobs_without_a_seat_go_back_unstarted(small_desk: Desk) -> None:
+def test_jobs_without_a_seat_go_back_unstarted(small_desk: FakeDispatcher) -> None:
     """An agent takes as many as it has seats; the others go back at once and are not started."""
     fits, other = small_desk.job("sleep 60"), small_desk.job("true")
     answer = small_desk.send(fits, other)
@@ -169,7 +169,7 @@ def test_jobs_without_a_seat_go_back_unstarted(small_desk: Desk) -> None:
     assert small_desk.end_of(fits)["outcome"][0] == "Returned"
 
 
-def test_jobs_ahead_go_back_when_the_running_one_lasts(small_desk: Desk) -> None:
+def test_jobs_ahead_go_back_when_the_running_one_lasts(small_desk: FakeDispatcher) -> None:
     """A job that was sent ahead does not wait behind one that lasts."""
     lasts, ahead = small_desk.job("sleep 60"), small_desk.job("true")
     small_desk.send(lasts, ahead, ahead=4)
@@ -179,7 +179,7 @@ def test_jobs_ahead_go_back_when_the_running_one_lasts(small_desk: Desk) -> None
     small_desk.end_of(lasts)
 
 
-def test_an_end_right_behind_its_job(desk: Desk, tmp_path: Path) -> None:
+def test_an_end_right_behind_its_job(desk: FakeDispatcher, tmp_path: Path) -> None:
     """A job that is wanted back in the very next letter ends, or never starts; it does not run on."""
     for _ in range(10):
         job = desk.job(f"sleep 60; touch {tmp_path}/ran")
@@ -189,7 +189,7 @@ def test_an_end_right_behind_its_job(desk: Desk, tmp_path: Path) -> None:
         assert end["outcome"] is None or end["outcome"][0] == "Returned"
 
 
-def test_a_guard_that_does_not_read_holds_nobody_up(desk: Desk) -> None:
+def test_a_guard_that_does_not_read_holds_nobody_up(desk: FakeDispatcher) -> None:
     """A guard that stands still costs its own job; letters are taken and answered as ever."""
     job = desk.job("sleep 60")
     desk.send(job)
@@ -200,14 +200,16 @@ def test_a_guard_that_does_not_read_holds_nobody_up(desk: Desk) -> None:
     handle = desk.agent._busy[token_of(job)]
     assert handle is not None
     for _ in range(3000):  # more than the socket between them holds
-        handle.tell({"what": "heed", "until": steady() + LONG, "settings": {}})
+        handle.tell({"what": "heed", "until": boot_clock() + LONG, "settings": {}})
     desk.send()
     desk.send(ends=[(token_of(job), 0.1)])
     guard.resume()
     until(lambda: desk.send() and desk.events("ended", job))
 
 
-def test_a_job_for_which_no_guard_can_be_started_goes_back(small_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_for_which_no_guard_can_be_started_goes_back(
+    small_desk: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the machine has no room for one more process the job was not started, and its seat takes others."""
 
     def full(*_: object, **__: object) -> None:
@@ -229,7 +231,7 @@ def test_a_job_for_which_no_guard_can_be_started_goes_back(small_desk: Desk, mon
 @pytest.mark.parametrize("nap", [0, 0.1])
 @pytest.mark.parametrize("link", ["ln -s", "ln"])
 def test_a_command_that_replaces_its_output_hurts_nobody(
-    small_desk: Desk, tmp_path: Path, nap: float, link: str
+    small_desk: FakeDispatcher, tmp_path: Path, nap: float, link: str
 ) -> None:
     """A link in the place of a command's output is neither read nor emptied; the next command has its own output."""
     victim = tmp_path / "victim"
@@ -245,7 +247,7 @@ def test_a_command_that_replaces_its_output_hurts_nobody(
 
 def test_what_a_forgotten_agent_kept_goes_with_it(tmp_path: Path) -> None:
     """Output that no dispatcher will ask for any more does not stay on a dask worker's disk."""
-    desk = Desk(tmp_path)
+    desk = FakeDispatcher(tmp_path)
     desk.sit()
     job = desk.job("head -c 300000 /dev/zero")
     desk.send(job)
@@ -253,14 +255,14 @@ def test_what_a_forgotten_agent_kept_goes_with_it(tmp_path: Path) -> None:
     desk.seats[0].join(20)
     assert list(Path(desk.agent.folder).rglob("*.stdout"))
     assert not desk.agent.forgotten
-    desk.agent._order["until"] = steady() - FORGOTTEN
+    desk.agent._order["until"] = boot_clock() - FORGOTTEN
     assert desk.agent.forgotten
     desk.agent.dismiss()
     assert not Path(desk.agent.folder).exists()
 
 
 def test_a_dask_worker_that_does_not_read_keeps_no_command_alive(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: FakeDispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the dask worker stands still, its guard goes on: the command ends when the lease runs out."""
     ours, its = socket.socketpair()
@@ -269,8 +271,8 @@ def test_a_dask_worker_that_does_not_read_keeps_no_command_alive(
     first = tmp_path / "pid"
     job = desk.job(f"echo $$ > {first}; while :; do head -c 1000 /dev/zero; sleep 0.02; done")
     settings = {"timeout": 0.0, "kill_grace": 0.2, "spool_limit": 10**9}
-    guard = GuardHandle(str(tmp_path / "guard"), str(tmp_path / "queue.db"), "mark")
-    guard.link.send({**job, "what": "run", "until": steady() + 3.0, "settings": settings})
+    guard = RunnerClient(str(tmp_path / "guard"), str(tmp_path / "queue.db"), "mark")
+    guard.link.send({**job, "what": "run", "until": boot_clock() + 3.0, "settings": settings})
     try:
         shell = started(first)
         until(lambda: not alive(shell))
@@ -279,7 +281,7 @@ def test_a_dask_worker_that_does_not_read_keeps_no_command_alive(
     assert guard.process.returncode == 0
 
 
-def test_ends_are_repeated_until_taken(desk: Desk) -> None:
+def test_ends_are_repeated_until_taken(desk: FakeDispatcher) -> None:
     """What an event told is in every answer, too, until the dispatcher says that it has it."""
     job = desk.job("echo hello")
     desk.send(job)
@@ -290,7 +292,7 @@ def test_ends_are_repeated_until_taken(desk: Desk) -> None:
     assert desk.send(have=[token_of(job)])["ended"] == []
 
 
-def test_large_output_is_fetched_in_pieces_and_then_forgotten(desk: Desk) -> None:
+def test_large_output_is_fetched_in_pieces_and_then_forgotten(desk: FakeDispatcher) -> None:
     """What is too much for an event stays in files until it was read, and no longer."""
     job = desk.job("head -c 300000 /dev/zero")
     desk.send(job)
@@ -304,7 +306,7 @@ def test_large_output_is_fetched_in_pieces_and_then_forgotten(desk: Desk) -> Non
     assert gone[3] is None
 
 
-def test_a_guard_without_an_agent_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
+def test_a_guard_without_an_agent_leaves_nothing(desk: FakeDispatcher, tmp_path: Path) -> None:
     """When the agent's end of the line closes, as it does when its process dies, the guard ends what it runs."""
     first = tmp_path / "pid"
     job = desk.job(f"echo $$ > {first}; setsid sleep 60 & sleep 60")

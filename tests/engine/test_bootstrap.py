@@ -14,7 +14,7 @@ from queuectl_nb.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.engine.control import Orders
+    from queuectl_nb.engine.control import ControlInputs
 
 
 class Ears:
@@ -38,10 +38,10 @@ def test_a_worker_signs_in_once_the_file_is_free_unless_it_is_stopped(queue_path
     """One that finds the file held neither dies nor gives up: it waits, and hears a stop meanwhile."""
     store = Store(queue_path)
     store.workers.register(lambda _name: True, pool=1, host="here", queues=[], now=0.0)
-    store.db.be_patient(0.02)
+    store.db.set_busy_timeout(0.02)
     with ExitStack() as held:
-        held.enter_context(store.db.gate.hold(1))
-        ears: Orders = Ears(held, stop)  # type: ignore[assignment]
+        held.enter_context(store.db.write_lock.request(1))
+        ears: ControlInputs = Ears(held, stop)  # type: ignore[assignment]
         assert _sign_in(store, "worker-1", ears) is (stop is None)
     (row,) = store.workers.rows()
     assert row.pid == (os.getpid() if stop is None else None)

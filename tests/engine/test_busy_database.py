@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client import Queue
     from queuectl_nb.store.store import Store
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def test_a_dispatcher_works_on_when_the_file_can_be_read_again(queue: Queue, wha
 
 
 @pytest.mark.parametrize("what", ["version", "read"])
-def test_a_worker_starts_nothing_that_it_cannot_look_up(bench: Bench, what: str) -> None:
+def test_a_worker_starts_nothing_that_it_cannot_look_up(bench: WorkerHarness, what: str) -> None:
     """A claim that is old enough to have been taken over waits until the worker can see that it was not."""
     store = bench.queue.store
     bench.add("true")
@@ -70,7 +70,7 @@ def test_a_worker_starts_nothing_that_it_cannot_look_up(bench: Bench, what: str)
     )
     with unreadable(store, "version"):
         assert not worker._turn_is_due()
-        assert not worker.ledger.turn(worker.duty.settings, 1)
+        assert not worker.ledger.flush(worker.duty.settings, 1)
     worker.ledger.rest(0)
     assert worker._turn_is_due()
     worker._turn()
@@ -79,4 +79,4 @@ def test_a_worker_starts_nothing_that_it_cannot_look_up(bench: Bench, what: str)
     with unreadable(store, what) as met:
         worker._start_next()
         assert met
-    assert (executor.started, len(worker.ledger.back)) == ([], 1)
+    assert (executor.started, len(worker.ledger.to_release)) == ([], 1)

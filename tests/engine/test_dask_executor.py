@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.engine.dask import agent_state, executor, slots
-from queuectl_nb.engine.dask.executor import DaskCrew
-from queuectl_nb.engine.dispatch_journal import Sent, read_sent
+from queuectl_nb.engine.dask.executor import DaskExecutor
+from queuectl_nb.engine.dispatch_journal import DispatchJournal, read_dispatched
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.report import Reporter
+from queuectl_nb.engine.report import WorkerEvents
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited, Lost
 from queuectl_nb.model.settings import Settings
@@ -19,7 +19,7 @@ from queuectl_nb.store.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.engine.dask.remote_run import Errand
+    from queuectl_nb.engine.dask.remote_run import RemoteRun
 
 SETTINGS = Settings.of({"lease": "10", "kill_grace": "5"})
 LAPSE = 10 + 2 + 1
@@ -64,8 +64,8 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.now = 1000.0
         self.wire = FakeWire()
-        self.sent = Sent(folder, "worker-1")
-        self.crew = DaskCrew(self.wire, Spool(folder), self.sent, Reporter(Events(None), "worker-1"), most=10)  # type: ignore[arg-type]
+        self.sent = DispatchJournal(folder, "worker-1")
+        self.crew = DaskExecutor(self.wire, Spool(folder), self.sent, WorkerEvents(Events(None), "worker-1"), most=10)  # type: ignore[arg-type]
         self.folder = folder
         self.tokens = 0
         self.number = 0
@@ -85,12 +85,12 @@ class Stage:
 
     def seat(self, agent: str = "a", address: str = HERE) -> None:
         """Let an agent take a seat."""
-        self.crew.wish(len(self.crew.seats.given) + 1)
+        self.crew.request_slots(len(self.crew.seats.given) + 1)
         name = next(name for name, given in self.crew.seats.given.items() if not given)
         self.word("seat", agent, address, seat=name, host="far")
-        self.crew.news()
+        self.crew.poll()
 
-    def start(self) -> Errand:
+    def start(self) -> RemoteRun:
         """Send a job."""
         self.tokens += 1
         token = f"{self.tokens:032x}"
@@ -107,12 +107,12 @@ class Stage:
             what |= {"there": there, "ended": [], "pieces": []}
         self.wire.inbox.append(("answer", agent, letter, what))
 
-    def step(self, seconds: float = 0.0) -> list[Errand]:
+    def step(self, seconds: float = 0.0) -> list[RemoteRun]:
         """Let time pass; return what is over."""
         self.now += seconds
-        over, _ = self.crew.news()
-        self.crew.tend(SETTINGS)
-        return over + self.crew.news()[0]
+        over, _ = self.crew.poll()
+        self.crew.maintain(SETTINGS)
+        return over + self.crew.poll()[0]
 
 
 @pytest.fixture
@@ -120,11 +120,11 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Return a stage whose clock stands still until the test moves it."""
     found = Stage(tmp_path)
     for room in (executor, agent_state, slots):
-        monkeypatch.setattr(room, "steady", lambda: found.now)
+        monkeypatch.setattr(room, "boot_clock", lambda: found.now)
     return found
 
 
-def outcome(errand: Errand) -> object:
+def outcome(errand: RemoteRun) -> object:
     """Return how an attempt ended."""
     assert errand.exit is not None
     return errand.exit.outcome
@@ -145,7 +145,7 @@ def test_what_leaves_is_written_down_first(stage: Stage) -> None:
     stage.seat()
     errand = stage.start()
     assert stage.wire.letters == []
-    assert read_sent(stage.folder, "worker-1") == {errand.token}
+    assert read_dispatched(stage.folder, "worker-1") == {errand.token}
 
 
 def test_a_silent_agent_is_given_up_when_its_lease_is_over_and_not_before(stage: Stage) -> None:
@@ -178,7 +178,7 @@ def test_letters_that_fail_renew_nothing(stage: Stage) -> None:
     stage.answer()
     stage.step(2.6)
     sent = stage.now
-    over: list[Errand] = []
+    over: list[RemoteRun] = []
     while not over:
         stage.answer(OSError("unreachable"))
         over = stage.step(0.6)
@@ -305,5 +305,5 @@ def test_seats_of_a_lost_agent_are_asked_for_again(stage: Stage) -> None:
     asked = stage.wire.asked
     stage.wire.inbox.append(("workers", set()))
     stage.step()
-    stage.crew.wish(1)
+    stage.crew.request_slots(1)
     assert stage.wire.asked == asked + 1

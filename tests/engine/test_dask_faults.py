@@ -15,7 +15,7 @@ from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from tests.engine.dask_processes import DaskCluster, free_port, start_cluster
-from tests.engine.harness import Bench, alive, processes_of, started, until
+from tests.engine.harness import WorkerHarness, alive, processes_of, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,15 +38,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     found.close()
 
 
-def _hasty(queue: Queue) -> Bench:
+def _hasty(queue: Queue) -> WorkerHarness:
     """Return a bench on a queue with a short lease, a short grace and no wait before a retry."""
     for key, value in {"kill_grace": GRACE, "lease": LEASE, "backoff_max": 0}.items():
         queue.set(key, value)
-    return Bench(queue)
+    return WorkerHarness(queue)
 
 
 @pytest.fixture
-def bench(queue: Queue, cluster: DaskCluster) -> Iterator[Bench]:
+def bench(queue: Queue, cluster: DaskCluster) -> Iterator[WorkerHarness]:
     """Return a bench on a queue of its own, for what is done to dispatchers."""
     cluster.until_there(3)
     found = _hasty(queue)
@@ -55,7 +55,9 @@ def bench(queue: Queue, cluster: DaskCluster) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="module")
-def served(template_path: Path, tmp_path_factory: pytest.TempPathFactory, cluster: DaskCluster) -> Iterator[Bench]:
+def served(
+    template_path: Path, tmp_path_factory: pytest.TempPathFactory, cluster: DaskCluster
+) -> Iterator[WorkerHarness]:
     """Return a bench whose dispatcher serves the whole module, for what is done to dask's workers."""
     path = tmp_path_factory.mktemp("served") / "queue.db"
     shutil.copyfile(template_path, path)
@@ -70,7 +72,7 @@ def served(template_path: Path, tmp_path_factory: pytest.TempPathFactory, cluste
     queue.close()
 
 
-def restarting(bench: Bench, folder: Path, *, max_retries: int = 3) -> tuple[Job, Path]:
+def restarting(bench: WorkerHarness, folder: Path, *, max_retries: int = 3) -> tuple[Job, Path]:
     """Add a job that hangs in its first attempt, and in a later one tells whether the first is still there."""
     starts = folder / "starts"
     job = bench.add(
@@ -98,7 +100,7 @@ def settled_well(job: Job, starts: Path, first: int) -> None:
     assert job.history[0].stdout in ("", "begun\n")
 
 
-def test_dask_worker_killed_mid_job(served: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_dask_worker_killed_mid_job(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """A dask worker dies: its command is ended, the attempt is lost and says where, the job runs elsewhere soon."""
     job, starts = restarting(served, tmp_path)
     first = started(starts)
@@ -114,7 +116,7 @@ def test_dask_worker_killed_mid_job(served: Bench, cluster: DaskCluster, tmp_pat
     cluster.start_worker()
 
 
-def test_short_jobs_while_dask_workers_die(served: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_short_jobs_while_dask_workers_die(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Of a hundred short jobs none is lost and none starts more often than its attempts say, whoever dies meanwhile."""
     ran = tmp_path / "ran"
     jobs = [served.add(f"echo {n} $QUEUECTL_ATTEMPT >> {ran}; sleep 0.05", max_retries=9) for n in range(100)]
@@ -132,7 +134,7 @@ def test_short_jobs_while_dask_workers_die(served: Bench, cluster: DaskCluster, 
     cluster.until_there(3)
 
 
-def test_stopped_dask_worker_past_its_lease(served: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_stopped_dask_worker_past_its_lease(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """A dask worker freezes past its lease and wakes: its attempt is lost, its late words count for nothing."""
     served.queue.set("lease", LEASE)
     job, starts = restarting(served, tmp_path)
@@ -152,7 +154,7 @@ def test_stopped_dask_worker_past_its_lease(served: Bench, cluster: DaskCluster,
     assert len(job.history) == 2
 
 
-def test_short_freeze_harms_nothing(served: Bench, tmp_path: Path) -> None:
+def test_short_freeze_harms_nothing(served: WorkerHarness, tmp_path: Path) -> None:
     """A dask worker that stands still for less than the lease keeps its job, which ends as it would have."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = served.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done; echo fine", timeout=0)
@@ -165,7 +167,7 @@ def test_short_freeze_harms_nothing(served: Bench, tmp_path: Path) -> None:
     assert (job.state, served.outcomes(job), job.log("stdout")) == (State.COMPLETED, ["succeeded"], "fine\n")
 
 
-def test_dispatcher_killed(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_dispatcher_killed(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """A dispatcher dies: another takes its place at once; what was away is lost when its lease is over, and says so."""
     job, starts = restarting(bench, tmp_path)
     bench.start(4, executor="dask", scheduler=cluster.address)
@@ -180,7 +182,7 @@ def test_dispatcher_killed(bench: Bench, cluster: DaskCluster, tmp_path: Path) -
     assert processes_of(bench.path) == []
 
 
-def test_pool_and_dispatcher_killed(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_pool_and_dispatcher_killed(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Pool and dispatcher die together: what waited is untouched, and the next pool recovers what ran."""
     job, starts = restarting(bench, tmp_path)
     pool = bench.start(1, executor="dask", scheduler=cluster.address)
@@ -194,7 +196,7 @@ def test_pool_and_dispatcher_killed(bench: Bench, cluster: DaskCluster, tmp_path
     settled_well(job, starts, first)
 
 
-def test_scheduler_killed_and_restarted(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_scheduler_killed_and_restarted(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """The scheduler dies with its workers and comes back: the dispatcher finds it by itself, and no job is lost."""
     job, starts = restarting(bench, tmp_path)
     pool = bench.start(4, executor="dask", scheduler=cluster.address)
@@ -216,7 +218,7 @@ def test_scheduler_killed_and_restarted(bench: Bench, cluster: DaskCluster, tmp_
     assert any("scheduler" in trouble for trouble in map(str, bench.told("warning")))
 
 
-def test_client_given_and_closed(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_client_given_and_closed(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Of a client only the address is used: closed while jobs run, it takes none along."""
     from distributed import Client
 
@@ -230,7 +232,7 @@ def test_client_given_and_closed(bench: Bench, cluster: DaskCluster, tmp_path: P
     assert [each.wait(timeout=20).state for each in (job, later)] == [State.COMPLETED] * 2
 
 
-def test_stop_now_gives_back(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_stop_now_gives_back(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Stopped now, a dispatcher ends what runs, gives all of it back at no cost, and leaves no process."""
     first = tmp_path / "pid"
     bench.queue.set("kill_grace", 5)  # enough for a loaded machine to hear that they ended
@@ -244,7 +246,7 @@ def test_stop_now_gives_back(bench: Bench, cluster: DaskCluster, tmp_path: Path)
     assert bench.queue.worker_list() == []
 
 
-def test_seats_go_back_to_dask(served: Bench, cluster: DaskCluster) -> None:
+def test_seats_go_back_to_dask(served: WorkerHarness, cluster: DaskCluster) -> None:
     """An idle queue holds no thread of the cluster, and no guard process."""
     from distributed import Client
 
@@ -260,7 +262,7 @@ def test_seats_go_back_to_dask(served: Bench, cluster: DaskCluster) -> None:
         until(lambda: guards() == 0)
 
 
-def test_resources_are_dasks(bench: Bench, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_resources_are_dasks(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Jobs run only where dask has the resources, and as many at a time as those allow."""
     running = tmp_path / "running"
     running.mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dispatch_journal import LONG, Sent, read_sent
+from queuectl_nb.engine.dispatch_journal import LONG, DispatchJournal, read_dispatched
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
@@ -92,12 +92,12 @@ def test_lasting_jobs_show_where_they_run(queue: Queue) -> None:
 
 def test_list_of_what_was_sent_stays_short(tmp_path: Path) -> None:
     """However many attempts leave, the list keeps those that are still away, and soon nothing else."""
-    sent = Sent(tmp_path, "worker-1")
+    sent = DispatchJournal(tmp_path, "worker-1")
     tokens = [f"{n:032x}" for n in range(LONG + 100)]
     for token in tokens:
         sent.add(token)
-        sent.tidy(tokens[:3])
-    kept = read_sent(tmp_path, "worker-1")
+        sent.compact(tokens[:3])
+    kept = read_dispatched(tmp_path, "worker-1")
     assert set(tokens[:3]) | {tokens[-1]} <= kept
     assert len(kept) < 200
-    assert read_sent(tmp_path, "worker-2") == frozenset()
+    assert read_dispatched(tmp_path, "worker-2") == frozenset()

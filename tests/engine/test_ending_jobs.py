@@ -16,7 +16,7 @@ from tests.engine.harness import Stolen, alive, processes_of, started, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 NASTY = {
     "plain": "sleep 60",
@@ -33,7 +33,7 @@ NASTY = {
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_timeout_ends_all_of_it_in_time(bench: Bench, name: str, tmp_path: Path) -> None:
+def test_timeout_ends_all_of_it_in_time(bench: WorkerHarness, name: str, tmp_path: Path) -> None:
     """A job is over by timeout + grace + 1 second, and none of its processes is left."""
     first = tmp_path / "pid"
     job = bench.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0.5, max_retries=1)
@@ -59,7 +59,7 @@ def children(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
-def test_job_that_cleans_up_on_term_is_given_the_time(bench: Bench, tmp_path: Path) -> None:
+def test_job_that_cleans_up_on_term_is_given_the_time(bench: WorkerHarness, tmp_path: Path) -> None:
     """TERM comes first: a job that ends by it within the grace has done its cleaning up."""
     bench.queue.set("kill_grace", 10)
     done = tmp_path / "cleaned"
@@ -72,7 +72,7 @@ def test_job_that_cleans_up_on_term_is_given_the_time(bench: Bench, tmp_path: Pa
     assert done.exists()
 
 
-def test_cancel_kills_a_running_job(bench: Bench, tmp_path: Path) -> None:
+def test_cancel_kills_a_running_job(bench: WorkerHarness, tmp_path: Path) -> None:
     """Cancel returns when the job is cancelled and nothing of it is left."""
     first = tmp_path / "pid"
     job = bench.add(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
@@ -84,7 +84,7 @@ def test_cancel_kills_a_running_job(bench: Bench, tmp_path: Path) -> None:
     assert processes_of(bench.path) == []
 
 
-def test_cancel_of_a_job_whose_worker_is_dead(bench: Bench, tmp_path: Path) -> None:
+def test_cancel_of_a_job_whose_worker_is_dead(bench: WorkerHarness, tmp_path: Path) -> None:
     """Where worker and pool died, cancel itself ends what is left."""
     first = tmp_path / "pid"
     job = bench.add(f"echo $$ > {first}; sleep 60")
@@ -101,7 +101,7 @@ def test_cancel_of_a_job_whose_worker_is_dead(bench: Bench, tmp_path: Path) -> N
     assert not alive(shell)
 
 
-def test_what_a_job_leaves_behind_ends_with_it(bench: Bench, tmp_path: Path) -> None:
+def test_what_a_job_leaves_behind_ends_with_it(bench: WorkerHarness, tmp_path: Path) -> None:
     """A job is over when its shell is: processes left in the background are ended, and its outcome stays."""
     left = tmp_path / "left"
     job = bench.add(f"(sleep 60 & echo $! > {left}) ; echo done")
@@ -111,7 +111,7 @@ def test_what_a_job_leaves_behind_ends_with_it(bench: Bench, tmp_path: Path) -> 
     assert not alive(started(left))
 
 
-def test_timeout_follows_the_setting_live(bench: Bench, tmp_path: Path) -> None:
+def test_timeout_follows_the_setting_live(bench: WorkerHarness, tmp_path: Path) -> None:
     """A job without a timeout of its own takes a changed setting at once, while it runs."""
     first = tmp_path / "pid"
     bench.queue.set("timeout", 0)
@@ -125,7 +125,7 @@ def test_timeout_follows_the_setting_live(bench: Bench, tmp_path: Path) -> None:
     assert time.monotonic() - begun < 5
 
 
-def test_stop_now_gives_the_job_back_at_no_cost(bench: Bench, tmp_path: Path) -> None:
+def test_stop_now_gives_the_job_back_at_no_cost(bench: WorkerHarness, tmp_path: Path) -> None:
     """Stopped now, a worker ends its job, which is pending again with nothing used, and leaves no process."""
     first = tmp_path / "pid"
     job = bench.add(f"echo $$ > {first}; trap '' TERM; setsid sleep 60 & while :; do sleep 0.1; done")
@@ -138,7 +138,7 @@ def test_stop_now_gives_the_job_back_at_no_cost(bench: Bench, tmp_path: Path) ->
     assert bench.queue.worker_list() == []
 
 
-def test_drain_lets_the_running_job_finish(bench: Bench, tmp_path: Path) -> None:
+def test_drain_lets_the_running_job_finish(bench: WorkerHarness, tmp_path: Path) -> None:
     """A stop in good order waits for the running job and starts no other."""
     first, go = tmp_path / "pid", tmp_path / "go"
     running = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")

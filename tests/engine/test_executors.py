@@ -11,7 +11,7 @@ from queuectl_nb.client import Job, Queue
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.dask_processes import start_cluster
-from tests.engine.harness import Bench, alive, processes_of, started, until
+from tests.engine.harness import WorkerHarness, alive, processes_of, started, until
 from tests.engine.simulated import Simulated
 from tests.engine.test_ending_jobs import NASTY
 
@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def bench(
     request: pytest.FixtureRequest, template_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bench]:
+) -> Iterator[WorkerHarness]:
     """Return a bench whose workers run for the whole module: one start of each kind is enough."""
     folder = tmp_path_factory.mktemp(request.param)
     path = folder / "queue.db"
@@ -51,7 +51,7 @@ def bench(
     path.chmod(0o600)
     queue = Queue(path)
     queue.set("kill_grace", GRACE)
-    found = Bench(queue)
+    found = WorkerHarness(queue)
     cluster = simulated = None
     try:
         if request.param == "drawn":
@@ -73,7 +73,7 @@ def bench(
             cluster.close()
 
 
-def ran(bench: Bench, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
+def ran(bench: WorkerHarness, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
     """Run a command once and return its job and attempt."""
     (job_id,) = bench.queue.enqueue_specs([JobSpec.of({"command": command, "max_retries": 1, **fields})])
     job = Job(bench.queue, job_id)
@@ -93,7 +93,7 @@ def ran(bench: Bench, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
     ],
 )
 def test_how_a_command_ends(  # noqa: PLR0917
-    bench: Bench, command: str, outcome: str, code: int | None, signal: str | None, state: State
+    bench: WorkerHarness, command: str, outcome: str, code: int | None, signal: str | None, state: State
 ) -> None:
     """Exit codes and signals are told apart and decide the job's state."""
     job, attempt = ran(bench, command)
@@ -102,7 +102,7 @@ def test_how_a_command_ends(  # noqa: PLR0917
 
 
 @simulated_too
-def test_budget_timeout_and_cancel(bench: Bench) -> None:
+def test_budget_timeout_and_cancel(bench: WorkerHarness) -> None:
     """A command succeeds or fails by its exit code, ends at its timeout, and by a cancel, whoever runs it."""
     well, ill = ran(bench, "true"), ran(bench, "exit 7")
     assert [(job.state, attempt.outcome, attempt.exit_code) for job, attempt in (well, ill)] == [
@@ -119,7 +119,7 @@ def test_budget_timeout_and_cancel(bench: Bench) -> None:
 
 
 @simulated_too
-def test_delayed_jobs_and_retries_wait(bench: Bench) -> None:
+def test_delayed_jobs_and_retries_wait(bench: WorkerHarness) -> None:
     """No attempt starts before its time, and there are exactly ``max_retries``."""
     bench.queue.set("backoff_base", 1)
     try:
@@ -135,7 +135,7 @@ def test_delayed_jobs_and_retries_wait(bench: Bench) -> None:
 
 
 @simulated_too
-def test_many_jobs_each_once(bench: Bench) -> None:
+def test_many_jobs_each_once(bench: WorkerHarness) -> None:
     """A hundred short jobs all end as they should, each started once."""
     specs = [JobSpec.of({"command": f"exit {n % 2}", "max_retries": 1}) for n in range(100)]
     ids = bench.queue.enqueue_specs(specs)
@@ -145,13 +145,13 @@ def test_many_jobs_each_once(bench: Bench) -> None:
     assert {len(job.history) for job in jobs} == {1}
 
 
-def test_streams_are_kept_apart_and_whole(bench: Bench) -> None:
+def test_streams_are_kept_apart_and_whole(bench: WorkerHarness) -> None:
     """What a command prints comes back byte for byte, each stream by itself: NUL, no UTF-8, no last newline."""
     _, attempt = ran(bench, r"printf 'a\000b\377'; printf 'err\n' >&2; printf 'end'")
     assert (attempt.stdout, attempt.stderr) == (b"a\0b\xffend", "err\n")
 
 
-def test_large_output_comes_back_whole(bench: Bench) -> None:
+def test_large_output_comes_back_whole(bench: WorkerHarness) -> None:
     """Three megabytes on one stream: head and tail in the database, every byte in the log."""
     job, attempt = ran(bench, "seq 1 450000; echo done >&2")
     whole = "".join(f"{number}\n" for number in range(1, 450_001))
@@ -160,14 +160,14 @@ def test_large_output_comes_back_whole(bench: Bench) -> None:
     assert job.log("stderr") == "done\n"
 
 
-def test_output_in_between_is_whole_too(bench: Bench) -> None:
+def test_output_in_between_is_whole_too(bench: WorkerHarness) -> None:
     """Output around the sizes at which the way changes comes back whole."""
     for size in (1, 8 * 1024, 16 * 1024, 16 * 1024 + 1, 70_000):
         job, _ = ran(bench, f"head -c {size} /dev/zero | tr '\\0' x")
         assert job.log("stdout") == "x" * size
 
 
-def test_output_is_seen_while_the_command_runs(bench: Bench, tmp_path: Path) -> None:
+def test_output_is_seen_while_the_command_runs(bench: WorkerHarness, tmp_path: Path) -> None:
     """A log is live: what was printed is there before the command ends, in pieces small and large."""
     go = tmp_path / "go"
     job = bench.add(f"echo first; seq 1 20000; until [ -e {go} ]; do sleep 0.02; done; echo last", max_retries=1)
@@ -179,7 +179,7 @@ def test_output_is_seen_while_the_command_runs(bench: Bench, tmp_path: Path) -> 
     assert job.log("stdout").endswith("20000\nlast\n")
 
 
-def test_environment_and_directory(bench: Bench, tmp_path: Path) -> None:
+def test_environment_and_directory(bench: WorkerHarness, tmp_path: Path) -> None:
     """A command sees the facts of its attempt, what ``--env`` gave, and its directory; its stdin is empty."""
     job, attempt = ran(bench, "cat; pwd; env", cwd=str(tmp_path), env={"FLAVOUR": "sweet sour"}, id="who-am-i")
     lines = job.log("stdout").splitlines()
@@ -194,7 +194,7 @@ def test_environment_and_directory(bench: Bench, tmp_path: Path) -> None:
     assert seen["PYTHONUNBUFFERED"] == "1"
 
 
-def test_missing_directory_is_not_started(bench: Bench, tmp_path: Path) -> None:
+def test_missing_directory_is_not_started(bench: WorkerHarness, tmp_path: Path) -> None:
     """A working directory that is not there ends the attempt as not started, named in the error."""
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -208,7 +208,7 @@ def test_missing_directory_is_not_started(bench: Bench, tmp_path: Path) -> None:
     assert str(gone) in job.error
 
 
-def test_result(bench: Bench) -> None:
+def test_result(bench: WorkerHarness) -> None:
     """JSON in QUEUECTL_RESULT becomes the job's result; what is none is told and harms nothing."""
     job, _ = ran(bench, """echo '{"loss": 0.25}' > $QUEUECTL_RESULT""")
     assert job.result == {"loss": 0.25}
@@ -222,7 +222,7 @@ def test_result(bench: Bench) -> None:
     assert job.result == big
 
 
-def test_usage_is_that_of_the_command(bench: Bench) -> None:
+def test_usage_is_that_of_the_command(bench: WorkerHarness) -> None:
     """CPU seconds and peak memory are the command's own, as the kernel accounts them."""
     _, attempt = ran(
         bench, "python3 -c 'import time; x = bytearray(60_000_000)\nwhile time.process_time() < 0.4: pass'"
@@ -234,7 +234,7 @@ def test_usage_is_that_of_the_command(bench: Bench) -> None:
     assert 60_000_000 < attempt.max_rss_bytes < 400_000_000
 
 
-def test_times_and_process_of_the_attempt(bench: Bench, tmp_path: Path) -> None:
+def test_times_and_process_of_the_attempt(bench: WorkerHarness, tmp_path: Path) -> None:
     """A running attempt shows the pid of its shell; its times are those of the command, not of its wait."""
     first = tmp_path / "pid"
     job, attempt = ran(bench, f"echo $$ > {first}; sleep 0.5")
@@ -244,7 +244,7 @@ def test_times_and_process_of_the_attempt(bench: Bench, tmp_path: Path) -> None:
     assert attempt.started_at >= job.created_at
 
 
-def test_running_attempt_shows_its_pid(bench: Bench, tmp_path: Path) -> None:
+def test_running_attempt_shows_its_pid(bench: WorkerHarness, tmp_path: Path) -> None:
     """While it runs, the history has the pid of the shell already."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done", max_retries=1)
@@ -255,7 +255,7 @@ def test_running_attempt_shows_its_pid(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ignores TERM", "daemon of a daemon", "closed its output", "forks in a loop"])
-def test_timeout_ends_all_of_it(bench: Bench, name: str, tmp_path: Path) -> None:
+def test_timeout_ends_all_of_it(bench: WorkerHarness, name: str, tmp_path: Path) -> None:
     """At its timeout a command gets TERM, the grace, and KILL; nothing of it is left, whatever it did to hide."""
     first = tmp_path / "pid"
     job, attempt = ran(bench, f"echo $$ > {first}; {NASTY[name]}", timeout=0.5)
@@ -265,7 +265,7 @@ def test_timeout_ends_all_of_it(bench: Bench, name: str, tmp_path: Path) -> None
     assert processes_of(bench.path) == []
 
 
-def test_timeout_follows_the_setting_live(bench: Bench, tmp_path: Path) -> None:
+def test_timeout_follows_the_setting_live(bench: WorkerHarness, tmp_path: Path) -> None:
     """A job without a timeout of its own takes a changed setting while it runs."""
     first = tmp_path / "pid"
     bench.queue.set("timeout", 0)
@@ -279,7 +279,7 @@ def test_timeout_follows_the_setting_live(bench: Bench, tmp_path: Path) -> None:
     assert bench.outcomes(job) == ["timed_out"]
 
 
-def test_cancel_ends_all_of_it(bench: Bench, tmp_path: Path) -> None:
+def test_cancel_ends_all_of_it(bench: WorkerHarness, tmp_path: Path) -> None:
     """A cancelled command is ended with all that it started, and its output up to then is kept."""
     first = tmp_path / "pid"
     job = bench.add(f"echo before; echo $$ > {first}; setsid sleep 60 & sleep 60")
@@ -291,7 +291,7 @@ def test_cancel_ends_all_of_it(bench: Bench, tmp_path: Path) -> None:
     assert processes_of(bench.path) == []
 
 
-def test_what_is_left_in_the_background_ends_with_the_shell(bench: Bench, tmp_path: Path) -> None:
+def test_what_is_left_in_the_background_ends_with_the_shell(bench: WorkerHarness, tmp_path: Path) -> None:
     """A command is over when its shell is; what it left is ended, and the outcome stays the shell's."""
     left = tmp_path / "left"
     job, attempt = ran(bench, f"(setsid sleep 60 & echo $! > {left}); echo done")
@@ -299,7 +299,7 @@ def test_what_is_left_in_the_background_ends_with_the_shell(bench: Bench, tmp_pa
     assert not alive(started(left))
 
 
-def test_command_that_kills_what_started_it(bench: Bench) -> None:
+def test_command_that_kills_what_started_it(bench: WorkerHarness) -> None:
     """A command that kills its own starter costs its own attempts only; they end as lost, and others go on."""
     job, attempt = ran(bench, "kill -9 $PPID; sleep 60")
     assert (job.state, attempt.outcome) == (State.DEAD, "lost")
@@ -308,7 +308,7 @@ def test_command_that_kills_what_started_it(bench: Bench) -> None:
     assert job.state is State.COMPLETED
 
 
-def test_many_short_jobs(bench: Bench) -> None:
+def test_many_short_jobs(bench: WorkerHarness) -> None:
     """What each of a hundred short jobs prints comes back with it and not with another."""
     ids = bench.queue.enqueue_specs(
         [JobSpec.of({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)]

@@ -13,7 +13,7 @@ from queuectl_nb.client import Queue
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.executor import LeaseLost
-from queuectl_nb.engine.heartbeat import Watch
+from queuectl_nb.engine.heartbeat import FreezeDetector
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker import Worker
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.model.attempt import Lease
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 
-def test_late_finisher_cannot_overwrite(bench: Bench, tmp_path: Path) -> None:
+def test_late_finisher_cannot_overwrite(bench: WorkerHarness, tmp_path: Path) -> None:
     """A worker frozen past the lease: its job is ended and finished elsewhere; awake again, it changes no row."""
     pids = tmp_path / "pids"
     bench.queue.set("lease", 2)
@@ -57,7 +57,7 @@ def test_late_finisher_cannot_overwrite(bench: Bench, tmp_path: Path) -> None:
     assert done.state is State.COMPLETED
 
 
-def test_a_frozen_worker_can_be_stopped(bench: Bench, tmp_path: Path) -> None:
+def test_a_frozen_worker_can_be_stopped(bench: WorkerHarness, tmp_path: Path) -> None:
     """Who asks a worker to stop that does not move any more waits for a lease, not for ever; nobody replaces it."""
     pids = tmp_path / "pids"
     bench.queue.set("lease", 2)
@@ -75,7 +75,7 @@ def test_a_frozen_worker_can_be_stopped(bench: Bench, tmp_path: Path) -> None:
     assert bench.queue.worker_list() == []
 
 
-def test_freezing_everything_rescues_nothing(bench: Bench, tmp_path: Path) -> None:
+def test_freezing_everything_rescues_nothing(bench: WorkerHarness, tmp_path: Path) -> None:
     """All processes stopped for longer than the lease and woken again, as by a closed lid: no attempt is lost."""
     pids = tmp_path / "pids"
     bench.queue.set("lease", 2)
@@ -94,7 +94,7 @@ def test_freezing_everything_rescues_nothing(bench: Bench, tmp_path: Path) -> No
     assert len(pids.read_text().split()) == 2
 
 
-def test_job_longer_than_the_lease_runs_once(bench: Bench, tmp_path: Path) -> None:
+def test_job_longer_than_the_lease_runs_once(bench: WorkerHarness, tmp_path: Path) -> None:
     """The lease is renewed by a living worker, however long the job; other pools watch in vain."""
     pids = tmp_path / "pids"
     bench.queue.set("lease", 2)
@@ -126,7 +126,7 @@ def beats(tmp_path: Path) -> Beats:
 
 def test_watch_tells_who_stood_still_for_longer_than_the_lease(beats: Beats) -> None:
     """Only a counter that did not move for more than the lease, on the watcher's own clock, is frozen."""
-    watch = Watch(beats.folder)
+    watch = FreezeDetector(beats.folder)
     for second in range(15):
         beats.beat("moves", second)
         beats.beat("stands", 7)
@@ -136,7 +136,7 @@ def test_watch_tells_who_stood_still_for_longer_than_the_lease(beats: Beats) -> 
 
 def test_watch_forgets_after_a_gap_of_its_own(beats: Beats) -> None:
     """A watcher that itself was asleep begins to count anew: nobody is frozen because of its nap."""
-    watch = Watch(beats.folder)
+    watch = FreezeDetector(beats.folder)
     beats.beat("a", 1)
     assert watch.frozen(["a"], 0.0, 10, 1) == []
     assert watch.frozen(["a"], 500.0, 10, 1) == []
@@ -145,33 +145,33 @@ def test_watch_forgets_after_a_gap_of_its_own(beats: Beats) -> None:
 
 def test_watch_takes_nobody_for_frozen_whom_it_cannot_see(beats: Beats) -> None:
     """A heartbeat that cannot be read (too many open files, say) is not one that stands still."""
-    watch = Watch(beats.folder)
+    watch = FreezeDetector(beats.folder)
     (beats.folder / "a.lock").mkdir()
     assert [watch.frozen(["a"], float(second), 10, 1) for second in range(15)] == [[]] * 15
 
 
 def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock set a day on or back plays no part: the watch is given monotonic time alone."""
-    watch = Watch(beats.folder)
+    watch = FreezeDetector(beats.folder)
     beats.beat("a", 1)
     for now, wall in [(0.0, 0.0), (1.0, 86_400.0), (2.0, -86_400.0)]:
         monkeypatch.setattr(time, "time", lambda wall=wall: wall)
         assert watch.frozen(["a"], now, 10, 1) == []
 
 
-def test_an_attempt_that_was_rescued_before_its_start_is_not_started(bench: Bench, tmp_path: Path) -> None:
+def test_an_attempt_that_was_rescued_before_its_start_is_not_started(bench: WorkerHarness, tmp_path: Path) -> None:
     """A worker that froze between claim and start asks, with its files locked, whether the attempt is still its own."""
     store, ran = bench.queue.store, tmp_path / "ran"
     bench.add(f"touch {ran}")
     claims = Claims(store.db, "worker-7", "here")
-    (lease,) = claims.turn(want=1, settings=bench.queue.settings, now=time.time(), rand=0).leases
-    assert claims.holds(lease)
+    (lease,) = claims.settle_and_claim(want=1, settings=bench.queue.settings, now=time.time(), rand=0).leases
+    assert claims.owns(lease)
     assert Rescuer(store).rescue_dead() == [(lease.job_id, "worker-7")]
     marked: list[str] = []
     slot = store.spool.slot("worker-7")
     executor = LocalExecutor(store.spool, slot, marked.append, db=store.path, environ={})
     with pytest.raises(LeaseLost):
-        executor.start(lease, 3, lambda: claims.holds(lease))
+        executor.start(lease, 3, lambda: claims.owns(lease))
     assert marked == []
     assert not ran.exists()
     assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are let go"
@@ -201,7 +201,7 @@ class Recorder:
         raise LeaseLost
 
 
-def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: Bench) -> None:
+def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: WorkerHarness) -> None:
     """What was claimed before a freeze is looked at anew, although the worker has recorded something since."""
     store = bench.queue.store
     for _ in range(4):
@@ -220,11 +220,11 @@ def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: Bench) -> 
         events=Events(None),
     )
     ledger = worker.ledger
-    ledger.ahead = 4
+    ledger.prefetch = 4
     worker._turn()
     first, *rest = ledger.claimed
     ledger.claimed.popleft()
-    ledger.note(first, Exited(0), Ending(time.time()))
+    ledger.add_result(first, Exited(0), Ending(time.time()))
     ledger.claimed_at -= 60  # as after a freeze
     Rescuer(Queue(bench.path).store).settle_for("worker-1", "froze")
     worker._turn()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.engine.dask.remote_run import Errand
-from queuectl_nb.engine.dispatch_journal import LONG, Sent, read_sent
+from queuectl_nb.engine.dask.remote_run import RemoteRun
+from queuectl_nb.engine.dispatch_journal import LONG, DispatchJournal, read_dispatched
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store.spool import Spool
@@ -38,7 +38,7 @@ class FullDisk:
 
 def test_a_token_that_was_written_in_part_has_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a token did not fit on the disk its job must not leave, and those noted later are whole."""
-    sent = Sent(tmp_path, "worker-1")
+    sent = DispatchJournal(tmp_path, "worker-1")
     sent.add(TOKENS[0])
     monkeypatch.setattr(os, "write", FullDisk(10).write)
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_a_token_that_was_written_in_part_has_not_left(tmp_path: Path, monkeypat
             sent.add(TOKENS[1])
     monkeypatch.undo()
     sent.add(TOKENS[2])
-    assert read_sent(tmp_path, "worker-1") == {TOKENS[0], TOKENS[2]}
+    assert read_dispatched(tmp_path, "worker-1") == {TOKENS[0], TOKENS[2]}
 
 
 @pytest.mark.parametrize("room", [0, 50])
@@ -54,22 +54,22 @@ def test_a_list_that_cannot_be_tidied_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     """Where there is no room for a shorter list the long one stays, whole, and is tidied another time."""
-    sent = Sent(tmp_path, "worker-1")
+    sent = DispatchJournal(tmp_path, "worker-1")
     for token in TOKENS:
         sent.add(token)
     monkeypatch.setattr(os, "write", FullDisk(room).write)
-    sent.tidy(TOKENS[:5])
+    sent.compact(TOKENS[:5])
     monkeypatch.undo()
-    assert read_sent(tmp_path, "worker-1") == set(TOKENS)
-    sent.tidy(TOKENS[:5])
-    assert read_sent(tmp_path, "worker-1") == set(TOKENS[:5])
+    assert read_dispatched(tmp_path, "worker-1") == set(TOKENS)
+    sent.compact(TOKENS[:5])
+    assert read_dispatched(tmp_path, "worker-1") == set(TOKENS[:5])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["worker-1.sent"]
 
 
 def test_a_result_that_does_not_fit_is_told_and_ends_nobody(tmp_path: Path) -> None:
     """A job's end counts although its result cannot be written; the user reads why there is none."""
     lease = Lease(1, "job-1", 1, TOKENS[0], "true", "/", "default", 0, 1, None, None)
-    errand = Errand(lease, Spool(tmp_path / "nowhere"))
+    errand = RemoteRun(lease, Spool(tmp_path / "nowhere"))
     end: dict[str, Any] = {"outcome": ["Exited", [0]], "result": "[1]", "sizes": {}, "rest": {}}
     errand.end(end)
     assert errand.exit is not None

@@ -13,8 +13,8 @@ import pytest
 
 from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.outcome_journal import Journal, journal_path, read_journal
-from queuectl_nb.engine.poller import Waiter
+from queuectl_nb.engine.outcome_journal import OutcomeJournal, journal_path, read_journal
+from queuectl_nb.engine.poller import Poller
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def test_ring_without_listener_or_bell_does_nothing(tmp_path: Path) -> None:
     """Ringing where nobody listens neither waits nor fails nor leaves a file."""
     bell = tmp_path / "bell"
-    notifier.ring(bell)
+    notifier.notify(bell)
     assert not bell.exists()
     os.close(notifier.listen(bell))
-    notifier.ring(bell)
+    notifier.notify(bell)
 
 
 def test_ring_of_a_planted_file_writes_nothing(tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_ring_of_a_planted_file_writes_nothing(tmp_path: Path) -> None:
     plain, link = tmp_path / "plain", tmp_path / "link"
     plain.touch()
     link.symlink_to(plain)
-    notifier.ring(plain)
-    notifier.ring(link)
+    notifier.notify(plain)
+    notifier.notify(link)
     assert plain.read_bytes() == b""
 
 
@@ -52,13 +52,13 @@ def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
 
     def wait(number: int) -> None:
         handle = notifier.listen(bell)
-        waiter = Waiter()
+        waiter = Poller()
         waiter.add("stop", stop_read)
         waiter.add_exclusive("bell", handle)
         ready.release()
         while "stop" not in (names := waiter.wait(10, idle=True)):
             if "bell" in names:
-                notifier.hush(handle)
+                notifier.drain(handle)
                 woken.append(number)
 
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
@@ -67,7 +67,7 @@ def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
     for _ in threads:
         ready.acquire()
     for rings in range(1, 4):
-        notifier.ring(bell)
+        notifier.notify(bell)
         until(lambda rings=rings: len(woken) >= rings)
     os.write(stop_write, b"x")
     for thread in threads:
@@ -80,12 +80,12 @@ def test_events_come_whole_and_a_slow_reader_costs_no_time() -> None:
     read, write = os.pipe()
     events = Events(write)
     for number in range(5000):
-        events.tell("tick", number=number, text="x" * 100)
+        events.emit("tick", number=number, text="x" * 100)
     events.flush()
     got = os.read(read, 1 << 20)
     lines = [json.loads(line) for line in got.splitlines()]
     assert [line["number"] for line in lines] == list(range(len(lines)))
-    events.tell("last")
+    events.emit("last")
     events.flush()
     lines = [json.loads(line) for line in os.read(read, 1 << 20).splitlines()]
     assert [line["event"] for line in lines] == ["dropped", "last"]
@@ -97,9 +97,9 @@ def test_events_without_a_reader_are_nobodys_trouble() -> None:
     read, write = os.pipe()
     events = Events(write)
     os.close(read)
-    events.tell("tick")
+    events.emit("tick")
     events.flush()
-    assert not events.heard
+    assert not events.enabled
 
 
 def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
         "g": (Lost("worker-1", "died"), Ending(2.0, result="[1]", note="n")),
         "large": (Exited(0), Ending(2.0, stdout="x", stdout_size=1, result=f'"{"y" * 100_000}"')),
     }
-    journal = Journal(tmp_path, "w")
+    journal = OutcomeJournal(tmp_path, "w")
     for token, (outcome, ending) in endings.items():
-        journal.note(token, outcome, ending)
+        journal.record(token, outcome, ending)
     with journal_path(tmp_path, "w").open("ab") as file:
         file.write((100).to_bytes(4, "little") + b"cut off")
     assert read_journal(tmp_path, "w") == endings
@@ -131,7 +131,7 @@ def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
     assert handle is not None
     assert heartbeat.take_lock(tmp_path, "w") is None
     assert not heartbeat.is_dead(tmp_path, "w")
-    heartbeat.mark_current(handle, "0123456789abcdef" * 2)
+    heartbeat.record_current_attempt(handle, "0123456789abcdef" * 2)
     os.close(handle)
     assert heartbeat.is_dead(tmp_path, "w")
     again = heartbeat.take_lock(tmp_path, "w")
@@ -167,7 +167,7 @@ def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPa
     old = {number: signal.getsignal(number) for number in (signal.SIGUSR1,)}
     old_fd = signal.set_wakeup_fd(-1)
     try:
-        waiter = Waiter()
+        waiter = Poller()
         waiter.catch([signal.SIGUSR1])
         os.kill(os.getpid(), signal.SIGUSR1)
         assert waiter.wait(10) == {"signal"}
@@ -180,10 +180,10 @@ def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPa
 
 def test_waiter_without_sigtimedwait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system lacks the short way (macOS) a short wait is an ordinary one, and what it hears is not lost."""
-    monkeypatch.setattr("queuectl_nb.engine.poller.BRIEF", False)
+    monkeypatch.setattr("queuectl_nb.engine.poller.HAS_SIGTIMEDWAIT", False)
     monkeypatch.delattr(signal, "sigtimedwait")
     read, write = os.pipe()
-    waiter = Waiter()
+    waiter = Poller()
     waiter.add("word", read)
     os.write(write, b"x")
     waiter.wait_for_child(10)

@@ -15,7 +15,7 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, Journal, journal_path, read_journal
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, OutcomeJournal, journal_path, read_journal
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
@@ -28,26 +28,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl_nb.model.attempt import Lease
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 LOST = "worker-7"
 
 
-def claim(bench: Bench, count: int = 1) -> list[Lease]:
+def claim(bench: WorkerHarness, count: int = 1) -> list[Lease]:
     """Let the worker LOST, which nobody is, claim jobs; the first of them it has started."""
     store = bench.queue.store
     for _ in range(count):
         bench.add("true")
     settings = bench.queue.settings
-    leases = Claims(store.db, LOST, "here").turn(want=count, settings=settings, now=time.time(), rand=0).leases
+    leases = (
+        Claims(store.db, LOST, "here").settle_and_claim(want=count, settings=settings, now=time.time(), rand=0).leases
+    )
     handle = heartbeat.take_lock(store.worker_dir, LOST)
     assert handle is not None
-    heartbeat.mark_current(handle, leases[0].token)
+    heartbeat.record_current_attempt(handle, leases[0].token)
     os.close(handle)
     return leases
 
 
-def test_a_spoilt_journal_stops_no_rescue(bench: Bench) -> None:
+def test_a_spoilt_journal_stops_no_rescue(bench: WorkerHarness) -> None:
     """What a crash or a full disk left of a journal is read as far as it makes sense; the rest is lost, not fatal."""
     (lease,) = claim(bench)
     for spoilt in (bytes(64), b"\x05\0\0\0hello", b"\x01\0\0\0N", os.urandom(4096)):
@@ -59,17 +61,17 @@ def test_a_spoilt_journal_stops_no_rescue(bench: Bench) -> None:
 
 def test_a_half_written_entry_spoils_none_that_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk takes only a part of an entry it is left out, and what is noted later is found."""
-    journal, write = Journal(tmp_path, "w"), os.write
-    journal.note("before", Exited(0), Ending(1.0))
+    journal, write = OutcomeJournal(tmp_path, "w"), os.write
+    journal.record("before", Exited(0), Ending(1.0))
     monkeypatch.setattr(os, "write", lambda handle, raw: write(handle, raw[:10]))
-    journal.note("cut", Exited(0), Ending(2.0))
+    journal.record("cut", Exited(0), Ending(2.0))
     monkeypatch.undo()
-    journal.note("after", Exited(1), Ending(3.0))
+    journal.record("after", Exited(1), Ending(3.0))
     assert list(read_journal(tmp_path, "w")) == ["before", "after"]
 
 
 @pytest.mark.parametrize("kind", ["lock", "sent", "outcomes"])
-def test_nothing_is_settled_where_what_is_known_cannot_be_read(bench: Bench, kind: str) -> None:
+def test_nothing_is_settled_where_what_is_known_cannot_be_read(bench: WorkerHarness, kind: str) -> None:
     """A file of the lost worker that is there and cannot be read is named, and its jobs wait for another look."""
     (lease,) = claim(bench)
     path = bench.queue.store.worker_dir / f"{LOST}.{kind}"
@@ -82,7 +84,9 @@ def test_nothing_is_settled_where_what_is_known_cannot_be_read(bench: Bench, kin
     assert Rescuer(bench.queue.store).rescue_dead() == [(lease.job_id, LOST)]
 
 
-def test_nothing_is_settled_while_a_process_of_the_attempt_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_settled_while_a_process_of_the_attempt_lives(
+    bench: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process that does not end, although it was killed, keeps its job from running again until a later look."""
     (lease,) = claim(bench)
     monkeypatch.setattr(process_tree, "end_all", lambda *_: False)
@@ -111,7 +115,7 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("victim")
 @pytest.mark.parametrize("planted", PLANT)
-def test_output_that_cannot_be_read_costs_no_more_than_that(bench: Bench, planted: str) -> None:
+def test_output_that_cannot_be_read_costs_no_more_than_that(bench: WorkerHarness, planted: str) -> None:
     """A job that put something else in the place of its output ends by itself; its worker and others go on."""
     own = "until [ -e $f ]; do sleep 0.01; done"  # once it has lasted
     odd = bench.add(f"f=${{QUEUECTL_RESULT%result}}stdout; {own}; rm $f; {PLANT[planted]}", max_retries=1)
@@ -126,7 +130,7 @@ def test_output_that_cannot_be_read_costs_no_more_than_that(bench: Bench, plante
 
 @pytest.mark.usefixtures("victim")
 @pytest.mark.parametrize("planted", PLANT)
-def test_what_lies_in_the_place_of_the_next_output_is_removed(bench: Bench, planted: str) -> None:
+def test_what_lies_in_the_place_of_the_next_output_is_removed(bench: WorkerHarness, planted: str) -> None:
     """A job that puts something where its worker's next job will write keeps nobody from starting."""
     bench.start()
     name = f"{bench.path}-spool/output/worker-1.stdout"
@@ -137,7 +141,7 @@ def test_what_lies_in_the_place_of_the_next_output_is_removed(bench: Bench, plan
 
 @pytest.mark.usefixtures("victim")
 @pytest.mark.parametrize("planted", PLANT)
-def test_a_job_that_spoils_its_output_and_kills_its_worker(bench: Bench, planted: str) -> None:
+def test_a_job_that_spoils_its_output_and_kills_its_worker(bench: WorkerHarness, planted: str) -> None:
     """What such a job leaves stops neither pool nor queue: it is dead in the end, and others run."""
     bench.queue.set("backoff_max", 0)
     odd = bench.add(f"f=$(readlink /proc/$$/fd/1); rm $f; {PLANT[planted]}; kill -9 $PPID", max_retries=2)
@@ -148,7 +152,7 @@ def test_a_job_that_spoils_its_output_and_kills_its_worker(bench: Bench, planted
     assert pool.alive
 
 
-def test_output_removed_under_a_job_costs_nothing_else(bench: Bench) -> None:
+def test_output_removed_under_a_job_costs_nothing_else(bench: WorkerHarness) -> None:
     """Whoever removes the files of a running job loses what it printed, not the job."""
     job = bench.add("rm $(readlink /proc/$$/fd/1) $(readlink /proc/$$/fd/2); sleep 0.1", max_retries=1)
     bench.start()
@@ -156,7 +160,7 @@ def test_output_removed_under_a_job_costs_nothing_else(bench: Bench) -> None:
     assert bench.told("worker_died") == []
 
 
-def test_who_only_reads_a_jobs_output_is_not_killed(bench: Bench) -> None:
+def test_who_only_reads_a_jobs_output_is_not_killed(bench: WorkerHarness) -> None:
     """A person who looks at the spool file of a lost job is no process of it."""
     (lease,) = claim(bench)
     path = bench.queue.store.spool.path(lease.token, "stdout")
@@ -185,7 +189,7 @@ print(rescue.Rescuer(Queue(sys.argv[1]).store).rescue_frozen([sys.argv[2]]), flu
 
 
 @pytest.fixture
-def rescuing(bench: Bench) -> Iterator[subprocess.Popen[str]]:
+def rescuing(bench: WorkerHarness) -> Iterator[subprocess.Popen[str]]:
     """Return another process that settles for LOST and waits in the middle of it for a line."""
     claim(bench)
     process = subprocess.Popen(
@@ -202,7 +206,7 @@ def rescuing(bench: Bench) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_rescuers_leave_each_other_alone(bench: Bench, rescuing: subprocess.Popen[str]) -> None:
+def test_rescuers_leave_each_other_alone(bench: WorkerHarness, rescuing: subprocess.Popen[str]) -> None:
     """Of two pools that settle for the same frozen worker the second waits, and does not take the first for a job."""
     assert Rescuer(bench.queue.store).rescue_frozen([LOST]) == []
     assert alive(rescuing.pid)
@@ -211,13 +215,13 @@ def test_rescuers_leave_each_other_alone(bench: Bench, rescuing: subprocess.Pope
     assert bench.queue.job("job-1").state is State.FAILED
 
 
-def test_what_a_lost_dispatcher_knew_of_much_output_is_kept(bench: Bench) -> None:
+def test_what_a_lost_dispatcher_knew_of_much_output_is_kept(bench: WorkerHarness) -> None:
     """An end in the journal brings its host and its note, also where the output lies in files."""
     (lease,) = claim(bench)
     store = bench.queue.store
     size = LARGEST_STREAM + 1
     store.spool.path(lease.token, "stdout").write_bytes(b"x" * size)
-    Journal(store.worker_dir, LOST).note(
+    OutcomeJournal(store.worker_dir, LOST).record(
         lease.token, Exited(0), Ending(5.0, 4.0, 77, "", None, size, host="far", note="cut short")
     )
     Rescuer(store).rescue_dead()
@@ -250,7 +254,7 @@ else:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="who holds a file is told by /proc")
 @pytest.mark.parametrize("where", ["writing", "at rest"])
-def test_a_worker_that_stands_still_within_a_write_is_ended(bench: Bench, where: str) -> None:
+def test_a_worker_that_stands_still_within_a_write_is_ended(bench: WorkerHarness, where: str) -> None:
     """While it lives nobody else would ever get in; one that stands still elsewhere is left to go on some day."""
     script = [sys.executable, "-c", STANDS_STILL, str(bench.path), where]
     worker = subprocess.Popen(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from queuectl_nb.engine.executor import Exit
-from queuectl_nb.engine.run_monitor import Attendance
+from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned, TimedOut
 from queuectl_nb.model.settings import Settings
@@ -53,9 +53,9 @@ class Fake:
         self.sent.append("KILL")
 
 
-def attend(run: Fake) -> Attendance:
+def attend(run: Fake) -> RunMonitor:
     """Attend a fake run."""
-    return Attendance(cast("Any", run))
+    return RunMonitor(cast("Any", run))
 
 
 def ended(outcome: Outcome) -> Exit:
@@ -71,7 +71,7 @@ def test_over_when_nothing_is_left() -> None:
     run.exit = ended(Exited(3))
     assert watched.step(Settings.of({}), 5)
     assert watched.outcome == Exited(3)
-    assert watched.short
+    assert watched.was_short
     assert run.sent == []
 
 
@@ -121,10 +121,10 @@ def test_time_runs_out() -> None:
         watched = attend(run)
         assert watched.wake_at(Settings.of({})) == late + limit
         watched.step(Settings.of({}), 600)
-        assert watched.verdict == TimedOut(limit)
+        assert watched.forced_outcome == TimedOut(limit)
     for_ever = attend(Fake(lease=cast("Any", Work(timeout=0)), started=late))
     assert not for_ever.step(Settings.of({}), 600)
-    assert for_ever.verdict is None
+    assert for_ever.forced_outcome is None
     assert for_ever.wake_at(Settings.of({})) is None
 
 

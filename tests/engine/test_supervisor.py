@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.model.errors import BadEnvironment, NotFound, SpoiltSetting
+from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, NotFound
 from queuectl_nb.model.state import State
 from tests.engine.harness import alive, processes_of, started, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 
-def test_a_dead_worker_is_replaced_and_its_job_runs_again(bench: Bench, tmp_path: Path) -> None:
+def test_a_dead_worker_is_replaced_and_its_job_runs_again(bench: WorkerHarness, tmp_path: Path) -> None:
     """Kill -9 of a worker: its job's processes are ended first, the crash costs one attempt, a new worker takes it."""
     pids = tmp_path / "pids"
     bench.queue.set("backoff_max", 0)
@@ -40,7 +40,7 @@ def test_a_dead_worker_is_replaced_and_its_job_runs_again(bench: Bench, tmp_path
     assert bench.told("rescued", job=job.id, was="worker-1")
 
 
-def test_death_is_noticed_within_two_seconds(bench: Bench, tmp_path: Path) -> None:
+def test_death_is_noticed_within_two_seconds(bench: WorkerHarness, tmp_path: Path) -> None:
     """P7: whether worker, or pool and worker together die, another pool has settled the job within 2 seconds."""
     pids = tmp_path / "pids"
     job = bench.add(f"echo $$ >> {pids}; sleep 60", max_retries=1)
@@ -59,7 +59,7 @@ def test_death_is_noticed_within_two_seconds(bench: Bench, tmp_path: Path) -> No
     assert processes_of(bench.path) == []
 
 
-def test_a_job_that_kills_its_worker_ends_in_the_dead_letter_queue(bench: Bench) -> None:
+def test_a_job_that_kills_its_worker_ends_in_the_dead_letter_queue(bench: WorkerHarness) -> None:
     """A poison job uses up its own budget, and only its own: the jobs beside it are done."""
     bench.queue.set("backoff_max", 0)
     before = [bench.add("true") for _ in range(20)]
@@ -72,7 +72,7 @@ def test_a_job_that_kills_its_worker_ends_in_the_dead_letter_queue(bench: Bench)
     assert [bench.outcomes(job) for job in before + after] == [["succeeded"]] * 40
 
 
-def test_a_large_result_survives_the_death_of_its_worker(bench: Bench) -> None:
+def test_a_large_result_survives_the_death_of_its_worker(bench: WorkerHarness) -> None:
     """What a job left as its result is kept whole, however large, when the next job kills the worker at once."""
     bench.queue.set("backoff_max", 0)
     for _ in range(20):
@@ -87,7 +87,7 @@ def test_a_large_result_survives_the_death_of_its_worker(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("command", ["kill 0", "kill -TERM 0; sleep 5", "kill -SEGV $$"])
-def test_a_job_that_signals_itself_hurts_only_itself(bench: Bench, command: str) -> None:
+def test_a_job_that_signals_itself_hurts_only_itself(bench: WorkerHarness, command: str) -> None:
     """Signals to its own group end the job's attempt, not the worker."""
     job = bench.add(command, max_retries=1)
     bench.start()
@@ -98,7 +98,7 @@ def test_a_job_that_signals_itself_hurts_only_itself(bench: Bench, command: str)
     assert bench.pid_of() == worker
 
 
-def test_exactly_max_retries_starts_none_before_its_time(bench: Bench, tmp_path: Path) -> None:
+def test_exactly_max_retries_starts_none_before_its_time(bench: WorkerHarness, tmp_path: Path) -> None:
     """P15: failing jobs start as often as they may, and never before their run_at."""
     bench.queue.set("backoff_base", 1)
     bench.queue.set("backoff_max", 0.2)
@@ -117,7 +117,7 @@ def test_exactly_max_retries_starts_none_before_its_time(bench: Bench, tmp_path:
             earliest = attempt.finished_at + 0.2 - 0.001
 
 
-def test_priority_then_age(bench: Bench, tmp_path: Path) -> None:
+def test_priority_then_age(bench: WorkerHarness, tmp_path: Path) -> None:
     """One worker takes the higher priority first, and of equals the older."""
     order = tmp_path / "order"
     for name, priority in [("a", 0), ("b", 5), ("c", 0), ("d", 5), ("e", -1)]:
@@ -127,7 +127,7 @@ def test_priority_then_age(bench: Bench, tmp_path: Path) -> None:
     assert order.read_text().split() == ["b", "d", "a", "c", "e"]
 
 
-def test_a_better_job_does_not_wait_behind_those_claimed_ahead(bench: Bench, tmp_path: Path) -> None:
+def test_a_better_job_does_not_wait_behind_those_claimed_ahead(bench: WorkerHarness, tmp_path: Path) -> None:
     """While short jobs run in groups, one of higher priority starts after at most the running one and its like."""
     order = tmp_path / "order"
     for number in range(400):
@@ -143,7 +143,7 @@ def test_a_better_job_does_not_wait_behind_those_claimed_ahead(bench: Bench, tmp
     assert lines.index("high") < 400
 
 
-def test_a_long_job_holds_no_others_back(bench: Bench, tmp_path: Path) -> None:
+def test_a_long_job_holds_no_others_back(bench: WorkerHarness, tmp_path: Path) -> None:
     """Jobs claimed behind one that turns out long go to the other worker at once."""
     go = tmp_path / "go"
     for _ in range(40):
@@ -157,7 +157,7 @@ def test_a_long_job_holds_no_others_back(bench: Bench, tmp_path: Path) -> None:
     assert long.wait(timeout=20).state is State.COMPLETED
 
 
-def test_pause_stops_new_starts_and_resume_lifts_it(bench: Bench, tmp_path: Path) -> None:
+def test_pause_stops_new_starts_and_resume_lifts_it(bench: WorkerHarness, tmp_path: Path) -> None:
     """Nothing of a paused queue starts; a running job goes on."""
     first, go = tmp_path / "pid", tmp_path / "go"
     running = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
@@ -174,7 +174,7 @@ def test_pause_stops_new_starts_and_resume_lifts_it(bench: Bench, tmp_path: Path
     assert waiting.wait(timeout=20).state is State.COMPLETED
 
 
-def test_workers_of_a_queue_take_only_its_jobs(bench: Bench) -> None:
+def test_workers_of_a_queue_take_only_its_jobs(bench: WorkerHarness) -> None:
     """``--queue`` limits a worker to those queues."""
     mine, other = bench.add("true", queue="gpu"), bench.add("true", priority=9)
     pool = bench.start(queues=["gpu"], drain=True)
@@ -182,7 +182,7 @@ def test_workers_of_a_queue_take_only_its_jobs(bench: Bench) -> None:
     assert (mine.state, other.state) == (State.COMPLETED, State.PENDING)
 
 
-def test_drain_waits_for_delayed_jobs_and_retries_but_not_for_paused_queues(bench: Bench) -> None:
+def test_drain_waits_for_delayed_jobs_and_retries_but_not_for_paused_queues(bench: WorkerHarness) -> None:
     """``--drain`` ends when every job is at rest, those of paused queues aside."""
     bench.queue.set("backoff_max", 0.2)
     delayed, failing = bench.add("true", delay=0.5), bench.add("exit 1")
@@ -199,7 +199,7 @@ def test_drain_waits_for_delayed_jobs_and_retries_but_not_for_paused_queues(benc
     ]
 
 
-def test_blocked_jobs_run_after_what_they_wait_for(bench: Bench, tmp_path: Path) -> None:
+def test_blocked_jobs_run_after_what_they_wait_for(bench: WorkerHarness, tmp_path: Path) -> None:
     """A job with ``after`` starts when all of those are completed; one that waits for a dead job is cancelled."""
     order = tmp_path / "order"
     first = bench.add(f"sleep 0.2; echo first >> {order}")
@@ -213,7 +213,7 @@ def test_blocked_jobs_run_after_what_they_wait_for(bench: Bench, tmp_path: Path)
     assert dead.id in never.error
 
 
-def test_names_are_unique_over_pools(bench: Bench) -> None:
+def test_names_are_unique_over_pools(bench: WorkerHarness) -> None:
     """Two terminals never both have a worker-1; a name is free again when its worker has ended."""
     first, second = bench.start(2), bench.start(1)
     assert sorted(first.names + second.names) == ["worker-1", "worker-2", "worker-3"]
@@ -221,7 +221,7 @@ def test_names_are_unique_over_pools(bench: Bench) -> None:
     assert bench.start(1).names == ["worker-1"]
 
 
-def test_stop_from_another_process_and_nobody_replaces_them(bench: Bench) -> None:
+def test_stop_from_another_process_and_nobody_replaces_them(bench: WorkerHarness) -> None:
     """``worker stop`` ends the named workers, wherever they were started, and waits for it."""
     pool = bench.start(2)
     assert bench.queue.stop_workers("worker-2") == ["worker-2"]
@@ -242,7 +242,7 @@ time.sleep(600)
 """
 
 
-def start_elsewhere(bench: Bench, how: str) -> tuple[subprocess.Popen[str], int]:
+def start_elsewhere(bench: WorkerHarness, how: str) -> tuple[subprocess.Popen[str], int]:
     """Start workers from another Python process; return it and the pool's pid."""
     process = subprocess.Popen([sys.executable, "-c", STARTER, str(bench.path), how], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -250,7 +250,7 @@ def start_elsewhere(bench: Bench, how: str) -> tuple[subprocess.Popen[str], int]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_pool_ends_with_whoever_started_it(bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
+def test_pool_ends_with_whoever_started_it(bench: WorkerHarness, tmp_path: Path, number: signal.Signals) -> None:
     """However the starting process ends, within 5 s nothing is left and the job is given back at no cost."""
     bench.queue.set("kill_grace", 60)
     first = tmp_path / "pid"
@@ -267,7 +267,7 @@ def test_pool_ends_with_whoever_started_it(bench: Bench, tmp_path: Path, number:
     assert (job.state, job.attempts, bench.outcomes(job)) == (State.PENDING, 0, ["returned"])
 
 
-def test_detached_pool_outlives_whoever_started_it(bench: Bench, tmp_path: Path) -> None:
+def test_detached_pool_outlives_whoever_started_it(bench: WorkerHarness, tmp_path: Path) -> None:
     """``--detach`` goes on after the starter's death, is found by others, and can be stopped by them."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
@@ -282,23 +282,23 @@ def test_detached_pool_outlives_whoever_started_it(bench: Bench, tmp_path: Path)
     until(lambda: not alive(pool))
 
 
-def test_a_pool_that_cannot_make_its_files_says_which(bench: Bench) -> None:
+def test_a_pool_that_cannot_make_its_files_says_which(bench: WorkerHarness) -> None:
     """Where a lock file cannot be made (a full disk, something in its place) the starter is told, in one line."""
     (bench.queue.store.worker_dir / "worker-1.lock").mkdir()
     with pytest.raises(BadEnvironment, match=r"worker-1\.lock: Is a directory"):
         bench.start()
 
 
-def test_spoilt_setting_is_told_before_anything_is_started(bench: Bench) -> None:
+def test_spoilt_setting_is_told_before_anything_is_started(bench: WorkerHarness) -> None:
     """A setting edited into nonsense keeps workers from starting, by name."""
     with bench.queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('lease', 'banana')")
-    with pytest.raises(SpoiltSetting, match="lease"):
+    with pytest.raises(InvalidSetting, match="lease"):
         bench.start()
     assert bench.queue.worker_list() == []
 
 
-def test_setting_spoilt_under_running_workers_stops_nobody(bench: Bench) -> None:
+def test_setting_spoilt_under_running_workers_stops_nobody(bench: WorkerHarness) -> None:
     """Workers go on with the last good value, and say so."""
     bench.start()
     bench.add("true").wait(timeout=20)  # the worker is awake: it has read its settings

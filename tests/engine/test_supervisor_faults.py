@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from queuectl_nb.engine import notifier
-from queuectl_nb.engine.duty import PACE
-from queuectl_nb.engine.pool_handle import Pool
-from queuectl_nb.engine.worker_process import Member
+from queuectl_nb.engine.duty import POLL_INTERVAL_S
+from queuectl_nb.engine.pool_handle import PoolHandle
+from queuectl_nb.engine.worker_process import WorkerProcess
 from queuectl_nb.model.state import State
 from tests.engine.harness import alive, started, until
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import pytest
 
     from queuectl_nb.engine.events import Events
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 
-def test_a_spoilt_setting_keeps_no_lost_job_from_its_rescue(bench: Bench, tmp_path: Path) -> None:
+def test_a_spoilt_setting_keeps_no_lost_job_from_its_rescue(bench: WorkerHarness, tmp_path: Path) -> None:
     """While a setting is spoilt a pool still rescues what another pool, killed with its worker, has held."""
     pids = tmp_path / "pids"
     job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
@@ -53,7 +53,7 @@ def test_a_worker_that_cannot_be_started_just_now_is_started_later(monkeypatch: 
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", full)
-    member = Member("worker-1", 0)
+    member = WorkerProcess("worker-1", 0)
     for _ in range(3):
         assert member.start({}, events) is None
         assert member.process is None
@@ -62,7 +62,7 @@ def test_a_worker_that_cannot_be_started_just_now_is_started_later(monkeypatch: 
     assert told[0]["restart_in"] < told[1]["restart_in"] < told[2]["restart_in"]
 
 
-def test_a_mistake_in_on_event_makes_nobody_deaf(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_in_on_event_makes_nobody_deaf(bench: WorkerHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever listens and fails is told so, and hears the next event; the pool starts and ends as ever."""
     heard: list[str] = []
 
@@ -78,7 +78,7 @@ def test_a_mistake_in_on_event_makes_nobody_deaf(bench: Bench, capsys: pytest.Ca
 
 def test_what_is_no_event_is_passed_over(tmp_path: Path) -> None:
     """A line that another program in a worker's process has printed is neither an event nor an error."""
-    pool = Pool(tmp_path / "queue.db", count=1)
+    pool = PoolHandle(tmp_path / "queue.db", count=1)
     read, write = os.pipe()
     os.write(write, b'42\n"text"\n[]\n{}\nhello\n{"event":"warning","text":"heard"}\n')
     os.close(write)
@@ -93,10 +93,10 @@ def test_a_bell_whose_listener_leaves_at_that_moment(tmp_path: Path, monkeypatch
     look = os.fstat
     with monkeypatch.context() as at_that_moment:
         at_that_moment.setattr(os, "fstat", lambda handle: (look(handle), os.close(listener))[0])
-        notifier.ring(bell)
+        notifier.notify(bell)
 
 
-def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: Bench, tmp_path: Path) -> None:
+def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: WorkerHarness, tmp_path: Path) -> None:
     """When the file is spoilt and the pool is killed, a worker ends what it runs before it goes, TERM or not."""
     first = tmp_path / "pid"
     job = bench.add(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.1; done")
@@ -109,13 +109,13 @@ def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: Bench, tmp_pat
     with bench.queue.store.db.write() as connection:
         connection.execute("DROP TABLE settings")
     os.kill(pool.pid, signal.SIGKILL)
-    until(lambda: time.monotonic() - stopped > PACE)  # then it looks before it does anything else
+    until(lambda: time.monotonic() - stopped > POLL_INTERVAL_S)  # then it looks before it does anything else
     os.kill(worker, signal.SIGCONT)
     until(lambda: not alive(worker))
     assert not alive(shell)
 
 
-def test_an_orphan_does_not_wait_for_a_busy_file(bench: Bench, tmp_path: Path) -> None:
+def test_an_orphan_does_not_wait_for_a_busy_file(bench: WorkerHarness, tmp_path: Path) -> None:
     """A worker whose pool is gone leaves although it cannot record: its journal tells the next pool what became."""
     pids = tmp_path / "pids"
     job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
 
 
-def test_facts_of_the_attempt_are_in_the_environment(bench: Bench) -> None:
+def test_facts_of_the_attempt_are_in_the_environment(bench: WorkerHarness) -> None:
     """A job knows its id, its attempt's number and token, the budget, the queue and where to leave its result."""
     job = bench.add("env", id="who", max_retries=7)
     bench.start()
@@ -33,7 +33,7 @@ def test_facts_of_the_attempt_are_in_the_environment(bench: Bench) -> None:
 
 
 def test_explicit_environment_wins_over_recorded_over_the_workers(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``--env`` lies on top of what was recorded at the enqueue, which lies on top of the worker's own."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-enqueue")
@@ -49,14 +49,14 @@ def test_explicit_environment_wins_over_recorded_over_the_workers(
     assert job.wait(timeout=20).log() == "at-enqueue given at-start []\n"
 
 
-def test_secrets_are_not_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_stored(bench: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the environment but what ``keep_env`` names is written to the file."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-hunter2")
     bench.add("true")
     assert not any(b"hunter2" in path.read_bytes() for path in bench.path.parent.glob("queue.db*") if path.is_file())
 
 
-def test_interpreter_leads_the_path(bench: Bench) -> None:
+def test_interpreter_leads_the_path(bench: WorkerHarness) -> None:
     """From Python, ``python`` in a job is the interpreter that enqueued it."""
     import sys
 
@@ -65,7 +65,7 @@ def test_interpreter_leads_the_path(bench: Bench) -> None:
     assert job.wait(timeout=20).log().strip() == os.path.join(os.path.dirname(sys.executable), "python")  # noqa: PTH118, PTH120
 
 
-def test_directory_stdin_and_session(bench: Bench, tmp_path: Path) -> None:
+def test_directory_stdin_and_session(bench: WorkerHarness, tmp_path: Path) -> None:
     """The shell runs in the given directory, reads an empty stdin, and leads a session of its own."""
     job = bench.add("pwd; cat; ps -o sid= -p $$ | tr -d ' '; echo $$", cwd=str(tmp_path))
     bench.start()
@@ -74,7 +74,7 @@ def test_directory_stdin_and_session(bench: Bench, tmp_path: Path) -> None:
     assert session == pid
 
 
-def test_removed_directory_ends_the_attempt_as_not_started(bench: Bench, tmp_path: Path) -> None:
+def test_removed_directory_ends_the_attempt_as_not_started(bench: WorkerHarness, tmp_path: Path) -> None:
     """A directory that is gone by then is told as such; the attempts count, and the job ends dead."""
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -87,14 +87,14 @@ def test_removed_directory_ends_the_attempt_as_not_started(bench: Bench, tmp_pat
     assert "No such file" in job.error
 
 
-def test_command_arrives_verbatim(bench: Bench, tmp_path: Path) -> None:
+def test_command_arrives_verbatim(bench: WorkerHarness, tmp_path: Path) -> None:
     """Quotes, newlines, substitutions and emoji reach the shell as they were typed."""
     job = bench.add("printf '%s|' \"a'b\" 'c\"d' '$(x)' \"$((1+1))\" '\n' 'ü🎉'\ntrue")
     bench.start()
     assert job.wait(timeout=20).log() == "a'b|c\"d|$(x)|2|\n|ü🎉|"
 
 
-def test_largest_command_runs(bench: Bench) -> None:
+def test_largest_command_runs(bench: WorkerHarness) -> None:
     """A command of 100,000 bytes is started."""
     job = bench.add(": " + "x" * 99_990 + "; echo a")
     bench.start()
@@ -103,7 +103,7 @@ def test_largest_command_runs(bench: Bench) -> None:
     assert (job.state, job.log()) == (State.COMPLETED, "a\n")
 
 
-def test_signal_is_named_and_exit_code_is_null(bench: Bench) -> None:
+def test_signal_is_named_and_exit_code_is_null(bench: WorkerHarness) -> None:
     """An attempt that died of a signal has its name, and no exit code."""
     job = bench.add("kill -SEGV $$", max_retries=1)
     bench.start()
@@ -112,7 +112,7 @@ def test_signal_is_named_and_exit_code_is_null(bench: Bench) -> None:
     assert job.exit_code is None
 
 
-def test_result_is_kept_and_only_of_a_completed_attempt(bench: Bench) -> None:
+def test_result_is_kept_and_only_of_a_completed_attempt(bench: WorkerHarness) -> None:
     """JSON written to $QUEUECTL_RESULT is the job's result; of an attempt that failed nothing is."""
     good = bench.add('echo \'{"loss": 0.5, "bad": NaN}\' > $QUEUECTL_RESULT')
     bad = bench.add("echo 1 > $QUEUECTL_RESULT; exit 1", max_retries=1)
@@ -125,7 +125,7 @@ def test_result_is_kept_and_only_of_a_completed_attempt(bench: Bench) -> None:
     assert "not valid JSON" in odd.refresh().error
 
 
-def test_usage_comes_from_the_kernel(bench: Bench) -> None:
+def test_usage_comes_from_the_kernel(bench: WorkerHarness) -> None:
     """CPU seconds and peak memory are those of the command."""
     job = bench.add("python3 -c 'x = bytearray(80_000_000); sum(range(20_000_000))'")
     bench.start()
@@ -139,7 +139,7 @@ def test_usage_comes_from_the_kernel(bench: Bench) -> None:
     assert all(len(f"{used!r}".partition(".")[2]) <= 6 for used in (attempt.user_cpu_s, attempt.system_cpu_s))
 
 
-def test_small_output_is_in_the_database_alone(bench: Bench) -> None:
+def test_small_output_is_in_the_database_alone(bench: WorkerHarness) -> None:
     """What fits is kept whole in the database, and nothing stays in the spool."""
     job = bench.add("printf 'one\\n'; printf 'zwei' >&2")
     bench.start()
@@ -148,7 +148,7 @@ def test_small_output_is_in_the_database_alone(bench: Bench) -> None:
     assert bench.queue.store.spool.tokens() == set()
 
 
-def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(bench: Bench) -> None:
+def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(bench: WorkerHarness) -> None:
     """Past the limit the database has both ends, the spool has all, and the log shows all."""
     bench.queue.set("output_limit", 1000)
     job = bench.add("yes 0123456789 | head -n 20000; echo end")
@@ -161,7 +161,7 @@ def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(bench: Bench)
     assert len(job.log("stdout")) == 20000 * 11 + 4
 
 
-def test_a_low_limit_loses_nothing_of_short_jobs(bench: Bench) -> None:
+def test_a_low_limit_loses_nothing_of_short_jobs(bench: WorkerHarness) -> None:
     """What the database does not keep is whole in the spool, however short the job and its output are."""
     bench.queue.set("output_limit", 100)
     jobs = bench.queue.enqueue_many([{"command": f"seq 1 {number}"} for number in (10, 200, 3000)] * 3)
@@ -176,7 +176,7 @@ def test_a_low_limit_loses_nothing_of_short_jobs(bench: Bench) -> None:
     assert len(bench.queue.store.spool.tokens()) == 6
 
 
-def test_output_that_is_no_text_comes_back_as_it_was(bench: Bench) -> None:
+def test_output_that_is_no_text_comes_back_as_it_was(bench: WorkerHarness) -> None:
     """NUL, invalid UTF-8 and escapes are kept byte by byte."""
     raw = bytes(range(256))
     octal = "".join(f"\\{byte:03o}" for byte in raw)
@@ -187,7 +187,7 @@ def test_output_that_is_no_text_comes_back_as_it_was(bench: Bench) -> None:
     json.dumps(job.to_dict())
 
 
-def test_log_of_a_running_job_is_live(bench: Bench, tmp_path: Path) -> None:
+def test_log_of_a_running_job_is_live(bench: WorkerHarness, tmp_path: Path) -> None:
     """What a job has printed so far can be read while it runs, and following it ends with the job."""
     go = tmp_path / "go"
     job = bench.add(f"echo first; until [ -e {go} ]; do sleep 0.02; done; echo second")

@@ -23,12 +23,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb import OutOfTime, Queue
+from queuectl_nb import Queue, WaitTimeout
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.pool_handle import Pool
+    from queuectl_nb.engine.pool_handle import PoolHandle
 
 POOLS, WORKERS = 2, 2
 NASTY = (
@@ -67,7 +67,7 @@ class Chaos:
         self.queue.set("kill_grace", 0.2)
         specs = [JobSpec(command(folder, number, self.rng), id=str(number)) for number in range(jobs)]
         self.queue.enqueue_specs(specs)
-        self.pools: list[Pool] = []
+        self.pools: list[PoolHandle] = []
         self.killed: Counter[str] = Counter()
 
     def tend(self) -> None:
@@ -104,7 +104,7 @@ class Chaos:
         self.tend()
         try:
             self.queue.wait(timeout=max(30.0, deadline - time.monotonic()))
-        except OutOfTime:
+        except WaitTimeout:
             pass  # the findings name what is unfinished
         finally:
             for pool in self.pools:
@@ -114,7 +114,7 @@ class Chaos:
     def findings(self) -> dict[str, Any]:
         """Return counts of everything that must not be, and of what happened."""
         overlaps = self.folder / "overlaps"
-        attempts = self.queue.store.reading.attempt_rows("jobs.id, attempts.outcome, attempts.number")
+        attempts = self.queue.store.reader.attempt_rows("jobs.id, attempts.outcome, attempts.number")
         outcomes = Counter(outcome for _, outcome, _ in attempts)
         succeeded = Counter(job for job, outcome, _ in attempts if outcome == "succeeded")
         counts = self.queue.counts()

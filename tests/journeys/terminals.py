@@ -90,7 +90,7 @@ class Terminal:
 
 
 @dataclass
-class Desk:
+class Terminals:
     """A user's desk: one queue, any number of terminals."""
 
     queue: Path

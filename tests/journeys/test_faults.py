@@ -15,7 +15,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from tests.engine.harness import Bench, alive, processes_of, started, until
+from tests.engine.harness import WorkerHarness, alive, processes_of, started, until
 from tests.engine.test_supervisor import start_elsewhere
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(bench: Bench) -> Bench:
+def bench(bench: WorkerHarness) -> WorkerHarness:
     """Return the bench, quick to give up on jobs that do not end."""
     bench.queue.set("kill_grace", "0.3")
     return bench
 
 
-def test_jobs_live_on_while_another_program_holds_the_file(bench: Bench, tmp_path: Path) -> None:
+def test_jobs_live_on_while_another_program_holds_the_file(bench: WorkerHarness, tmp_path: Path) -> None:
     """A lock held from outside for longer than the lease costs nobody a job: results are kept and recorded later."""
     first, go = tmp_path / "pid", tmp_path / "go"
     bench.queue.set("lease", 2)
@@ -53,7 +53,7 @@ def test_jobs_live_on_while_another_program_holds_the_file(bench: Bench, tmp_pat
 
 
 @pytest.fixture
-def locked(bench: Bench) -> Iterator[Callable[[bool], None]]:
+def locked(bench: WorkerHarness) -> Iterator[Callable[[bool], None]]:
     """Return a switch for a lock that another program holds on the file."""
     holder = sqlite3.connect(bench.path, isolation_level=None)
 
@@ -65,7 +65,7 @@ def locked(bench: Bench) -> Iterator[Callable[[bool], None]]:
 
 
 def test_worker_that_dies_while_the_file_is_held_is_replaced_afterwards(
-    bench: Bench, tmp_path: Path, locked: Callable[[bool], None]
+    bench: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
 ) -> None:
     """The pool outlives a death that it cannot record yet: the job's processes end at once, the record follows."""
     pids = tmp_path / "pids"
@@ -87,7 +87,7 @@ def test_worker_that_dies_while_the_file_is_held_is_replaced_afterwards(
 
 
 def test_pool_ends_with_its_starter_also_while_the_file_is_held(
-    bench: Bench, tmp_path: Path, locked: Callable[[bool], None]
+    bench: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
 ) -> None:
     """Within 5 s nothing is left; what could not be recorded is found in the journal, and the job costs nothing."""
     first = tmp_path / "pid"
@@ -122,7 +122,7 @@ def test_workers_start_on_a_queue_named_by_a_link(queue_path: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
-def test_pool_ends_when_its_file_is_gone(bench: Bench, tmp_path: Path, template_path: Path, how: str) -> None:
+def test_pool_ends_when_its_file_is_gone(bench: WorkerHarness, tmp_path: Path, template_path: Path, how: str) -> None:
     """A file that goes under a running pool ends it with the named error, told once by each; no process is left."""
     first = tmp_path / "pid"
     bench.add(f"echo $$ > {first}; sleep 60")
@@ -151,7 +151,7 @@ def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
     try:
         shutil.copyfile(template_path, disk / "queue.db")
         (disk / "queue.db").chmod(0o600)
-        bench = Bench(Queue(disk / "queue.db"))
+        bench = WorkerHarness(Queue(disk / "queue.db"))
         try:
             full_disk(bench, tmp_path, disk)
         finally:
@@ -161,7 +161,7 @@ def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def full_disk(bench: Bench, tmp_path: Path, disk: Path) -> None:
+def full_disk(bench: WorkerHarness, tmp_path: Path, disk: Path) -> None:
     """Fill the disk while a job runs, and make room again."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
@@ -187,7 +187,7 @@ def fill(file: BinaryIO) -> None:
         file.write(b"x" * 4096)
 
 
-def enqueue_much(bench: Bench) -> None:
+def enqueue_much(bench: WorkerHarness) -> None:
     """Enqueue more than the file has pages for."""
     for _ in range(200):
         bench.add("echo " + "x" * 50_000)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
-    from tests.journeys.terminals import Desk
+    from tests.journeys.terminals import Terminals
 
 
-def test_flow_1_the_happy_path(desk: Desk) -> None:
+def test_flow_1_the_happy_path(desk: Terminals) -> None:
     """A job is enqueued, run, listed as completed, and its output is in the log."""
     terminal = desk.open("worker", "start")
     assert terminal.sees("1 worker(s) started.")
@@ -30,7 +30,7 @@ def test_flow_1_the_happy_path(desk: Desk) -> None:
     assert "--- STDERR ---\n(empty)\n" in log
 
 
-def test_flow_2_failure_retry_backoff_and_dead_letter_queue(desk: Desk) -> None:
+def test_flow_2_failure_retry_backoff_and_dead_letter_queue(desk: Terminals) -> None:
     """A job fails three times with growing waits, is dead, and can be sent round again."""
     terminal = desk.open("worker", "start")
     desk.type("enqueue", "--id", "job-fail", "--command", "this-command-does-not-exist")
@@ -49,7 +49,7 @@ def test_flow_2_failure_retry_backoff_and_dead_letter_queue(desk: Desk) -> None:
     assert desk.data("show", "job-fail")["attempts"] == 1
 
 
-def test_flow_3_concurrency_and_priority(desk: Desk) -> None:
+def test_flow_3_concurrency_and_priority(desk: Terminals) -> None:
     """Two terminals work at the same time; the high priority runs as soon as one of them is free."""
     first, second = desk.open("worker", "start"), desk.open("worker", "start")
     first.sees("started")
@@ -66,7 +66,7 @@ def test_flow_3_concurrency_and_priority(desk: Desk) -> None:
     assert jobs["job-high"]["started_at"] < jobs["job-later"]["started_at"]
 
 
-def test_flow_4_config_scheduling_and_timeout(desk: Desk) -> None:
+def test_flow_4_config_scheduling_and_timeout(desk: Terminals) -> None:
     """Settings are live, a delay is kept, and a job that runs too long is ended."""
     terminal = desk.open("worker", "start")
     terminal.sees("started")
@@ -87,7 +87,7 @@ def test_flow_4_config_scheduling_and_timeout(desk: Desk) -> None:
     assert late["started_at"] >= late["run_at"]
 
 
-def test_flow_5_persistence_and_stale_job_recovery(desk: Desk) -> None:
+def test_flow_5_persistence_and_stale_job_recovery(desk: Terminals) -> None:
     """A worker that crashes with its pool leaves a stuck job; the next one rescues it, and its processes are gone."""
     terminal = desk.open("worker", "start")
     desk.type("enqueue", "--id", "job-long", "--command", "sleep 40")
@@ -117,7 +117,7 @@ def parent_of(pid: int) -> int:
     return int(psutil.Process(pid).ppid())
 
 
-def test_ctrl_c_once_lets_the_job_finish_twice_gives_it_back(desk: Desk) -> None:
+def test_ctrl_c_once_lets_the_job_finish_twice_gives_it_back(desk: Terminals) -> None:
     """The first Ctrl+C waits for the running job, the second gives it back at no cost; the exit is in good order."""
     terminal = desk.open("worker", "start")
     desk.type("enqueue", "--id", "slow", "--command", "sleep 2")

@@ -10,9 +10,9 @@ CODES = {
     "JobFailed": 1,
     "BadInput": 2,
     "BadEnvironment": 3,
-    "SpoiltSetting": 3,
+    "InvalidSetting": 3,
     "Busy": 4,
-    "OutOfTime": 4,
+    "WaitTimeout": 4,
     "NotFound": 5,
     "WrongState": 5,
 }
@@ -41,4 +41,4 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 
 def test_running_out_of_time_is_a_timeout_error() -> None:
     """Who waits with plain Python's ``except TimeoutError`` catches ours."""
-    assert issubclass(errors.OutOfTime, TimeoutError)
+    assert issubclass(errors.WaitTimeout, TimeoutError)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.model.errors import BadInput, SpoiltSetting
+from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.retry import RetryPolicy
 from queuectl_nb.model.settings import SETTINGS, Settings, setting
 
@@ -130,7 +130,7 @@ def test_nothing_stored_means_the_defaults() -> None:
 )
 def test_a_spoilt_setting_names_itself_and_its_remedy(key: str, value: object) -> None:
     """A stored value that is none raises, exit code 3, in one line with the key and how to mend it."""
-    with pytest.raises(SpoiltSetting) as caught:
+    with pytest.raises(InvalidSetting) as caught:
         Settings.of({key: value})
     message = str(caught.value)
     assert caught.value.exit_code == 3

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from queuectl_nb.notebook.dashboard import viewers as audience_module
-from queuectl_nb.notebook.dashboard.viewers import Audience
+from queuectl_nb.notebook.dashboard.viewers import Viewers
 
 if TYPE_CHECKING:
     import pytest
@@ -17,7 +17,7 @@ def test_who_looked_when_a_cell_began_looks_on(monkeypatch: pytest.MonkeyPatch) 
     """Where pages cannot be heard during a cell they are taken to look on; where they can, silence means gone."""
     now = [100.0]
     monkeypatch.setattr(audience_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    audience = Audience()
+    audience = Viewers()
     audience.expect()
     assert audience.views() == [audience_module.ANYBODY]
     audience.heard("a", visible=True)

@@ -16,7 +16,7 @@ from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.render import cards
 from queuectl_nb.render.live_cards import Live, live_html, live_text, wait_html, wait_text
 from queuectl_nb.render.progress import Glimpse
-from tests.commands.manual_worker import Hands
+from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue
@@ -61,7 +61,7 @@ def checked(html: str) -> str:
 @pytest.fixture
 def job(queue: Queue) -> JobRecord:
     """Return a job whose every text is hostile, as far as a record can hold it."""
-    hands = Hands(queue)
+    hands = ManualWorker(queue)
     hands.add("a", command=f"echo {EVIL}", max_retries=1)
     hands.run("a")
     record = queue.job("a").record

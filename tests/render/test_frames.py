@@ -15,7 +15,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.model.validation import iso_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, job_json
 from queuectl_nb.store import job_columns
-from queuectl_nb.store.claims import Claims, Ended
+from queuectl_nb.store.claims import Claims, EndedAttempt
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def run_one(queue: Queue, *, code: int = 0, result: str | None = None) -> None:
     """Claim the best job and settle it, without a process."""
     claims = Claims(queue.store.db, "worker-1", "here")
     settings, now = queue.settings, time.time()
-    (lease,) = claims.turn(want=1, settings=settings, now=now, rand=0).leases
+    (lease,) = claims.settle_and_claim(want=1, settings=settings, now=now, rand=0).leases
     ending = Ending(now + 2, now + 1, 77, usage=Usage(0.5, 0.25, 4096), stdout=b"\xff", stdout_size=1, result=result)
-    claims.turn(ended=[Ended(lease, Exited(code), ending)], settings=settings, now=now + 2, rand=0)
+    claims.settle_and_claim(ended=[EndedAttempt(lease, Exited(code), ending)], settings=settings, now=now + 2, rand=0)
 
 
 def test_job_columns_are_the_fields_in_order(queue: Queue) -> None:
@@ -209,7 +209,7 @@ def test_spans_are_those_of_the_newest_attempt(queue: Queue) -> None:
     assert row["ran"] == pd.Timedelta(seconds=1)
     queue.enqueue("sleep 9", id="runs")
     claims = Claims(queue.store.db, "worker-1", "here")
-    claims.turn(want=1, settings=queue.settings, now=time.time() - 5, rand=0)
+    claims.settle_and_claim(want=1, settings=queue.settings, now=time.time() - 5, rand=0)
     assert queue.jobs().loc["runs", "ran"] >= pd.Timedelta(seconds=5)
     assert queue.attempts().loc[("runs", 1), "ran"] >= pd.Timedelta(seconds=5)
 

@@ -12,7 +12,7 @@ import pytest
 from queuectl_nb import BadInput, Queue
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store.claims import Claims, Ended
+from queuectl_nb.store.claims import Claims, EndedAttempt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,15 +29,15 @@ def grid() -> pd.DataFrame:
 def run_all(queue: Queue, give: Any = None) -> None:
     """Complete all ready jobs; each one's result is its command, or what ``give`` makes of that."""
     claims, settings, now = Claims(queue.store.db, "worker-1", "here"), queue.settings, time.time()
-    while leases := claims.turn(want=100, settings=settings, now=now, rand=0).leases:
+    while leases := claims.settle_and_claim(want=100, settings=settings, now=now, rand=0).leases:
         ended = []
         for lease in leases:
             value = {"command": lease.command} if give is None else give(lease.command)
             ending = Ending(
                 now + 2, now, 1, usage=Usage(0.1, 0.1, 4096), result=None if value is None else json.dumps(value)
             )
-            ended.append(Ended(lease, Exited(0), ending))
-        claims.turn(ended=ended, settings=settings, now=now + 2, rand=0)
+            ended.append(EndedAttempt(lease, Exited(0), ending))
+        claims.settle_and_claim(ended=ended, settings=settings, now=now + 2, rand=0)
 
 
 def wrong_pairs(found: pd.DataFrame) -> list[str]:

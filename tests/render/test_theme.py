@@ -9,9 +9,9 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.model.state import State
-from queuectl_nb.render.js_bundle import SHARED, style
+from queuectl_nb.render.js_bundle import FRONTEND, SHARED, style
 
-FACES = Path(queuectl_nb.__file__).parent / "faces"
+
 LAB = {"light": ("#ffffff", "#f3f3f3"), "dark": ("#111111", "#212121")}
 """What JupyterLab's own themes paint below us."""
 
@@ -66,7 +66,7 @@ def test_what_is_seen_can_be_seen(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sheet", [SHARED / "theme.css", FACES / "web/static/page.css", FACES / "notebook/static/dashboard.css"]
+    "sheet", [SHARED / "theme.css", FRONTEND / "web/page.css", FRONTEND / "notebook/dashboard.css"]
 )
 def test_every_colour_that_is_used_is_in_the_palette(sheet: Path) -> None:
     """No live view names a colour that nobody gives it."""

@@ -17,7 +17,7 @@ import queuectl_nb
 from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited, Outcome
-from queuectl_nb.store.claims import Claims, Ended, Turn
+from queuectl_nb.store.claims import ClaimResult, Claims, EndedAttempt
 from queuectl_nb.store.insert import enqueue
 from queuectl_nb.store.store import Store
 
@@ -50,10 +50,10 @@ class Desk:
         specs = [JobSpec.of(wish) for wish in wishes]
         return enqueue(self.store.db, specs, cwd="/", kept_env={"PATH": "/bin"}, now=self.now, if_absent=if_absent)
 
-    def turn(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> Turn:
+    def turn(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> ClaimResult:
         """Take a worker's turn at the database."""
         facts = {"settings": self.store.settings.read(), "now": self.now, "rand": 0.0}
-        return Claims(self.store.db, worker, "here", queues).turn(**what, **facts)
+        return Claims(self.store.db, worker, "here", queues).settle_and_claim(**what, **facts)
 
     def claim(self, want: int = 1, worker: str = "worker-1", queues: Sequence[str] = ()) -> list[Lease]:
         """Claim as a worker does."""
@@ -68,7 +68,7 @@ class Desk:
     def end(self, lease: Lease, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
         """Settle an attempt, with exit code 0 unless told."""
         facts = {"finished_at": self.now, "started_at": self.now, "pid": 42, **facts}
-        return self.turn(ended=[Ended(lease, outcome or Exited(0), Ending(**facts))]).settled[0]
+        return self.turn(ended=[EndedAttempt(lease, outcome or Exited(0), Ending(**facts))]).settled[0]
 
     def run(self, job_id: str, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
         """Claim just this job and settle it."""

@@ -9,7 +9,7 @@ from queuectl_nb.model.outcome import (
     Exited,
     Lost,
 )
-from queuectl_nb.store.claims import Claims, Held
+from queuectl_nb.store.claims import Claims, HeldLease
 
 # ---------------------------------------------------------------------- order
 
@@ -94,7 +94,7 @@ def test_a_claim_is_an_attempt(desk: Any) -> None:
     assert (row["state"], row["attempts"], row["starts"], row["worker"]) == ("processing", 1, 1, "worker-1")
     assert (row["token"], row["started_at"], row["updated_at"]) == (lease.token, desk.now, desk.now)
     assert len(lease.token) == 32
-    (attempt,) = desk.store.reading.attempts("a")
+    (attempt,) = desk.store.reader.attempts("a")
     assert (attempt.number, attempt.token, attempt.worker, attempt.host) == (1, lease.token, "worker-1", "here")
     assert (attempt.started_at, attempt.finished_at, attempt.outcome, attempt.pid) == (desk.now, None, None, None)
     assert desk.rows("SELECT due_at FROM attempts") == [(desk.now - 5,)]
@@ -108,7 +108,7 @@ def test_a_claim_forgets_the_attempt_before(desk: Any) -> None:
     desk.take("a")
     job = desk.store.jobs.get("a")
     assert (job.attempts, job.exit_code, job.error, job.finished_at) == (2, None, None, None)
-    assert [each.outcome for each in desk.store.reading.attempts("a")] == ["failed", None]
+    assert [each.outcome for each in desk.store.reader.attempts("a")] == ["failed", None]
 
 
 # ---------------------------------------------------------------------- looks
@@ -120,14 +120,14 @@ def test_what_must_not_start_any_more_is_told(desk: Any) -> None:
     desk.add("d", queue="x")
     leases = desk.claim(4)
     claims = Claims(desk.store.db, "worker-1", "here")
-    assert claims.unwelcome(leases) == []
+    assert claims.preempted(leases) == []
     desk.store.jobs.cancel(["a"], desk.now)
     desk.end(leases[1], Lost("worker-1"))
     desk.store.jobs.pause("x", desk.now)
-    assert [lease.job_id for lease in claims.unwelcome(leases)] == ["a", "b", "d"]
-    assert claims.cancels() == {leases[0].token}
+    assert [lease.job_id for lease in claims.preempted(leases)] == ["a", "b", "d"]
+    assert claims.cancel_requests() == {leases[0].token}
     desk.add("better", priority=1)
-    assert claims.unwelcome(leases) == leases
+    assert claims.preempted(leases) == leases
     desk.turn(back=[leases[0], leases[2], leases[3]])
 
 
@@ -171,7 +171,7 @@ def test_what_a_worker_holds(desk: Any) -> None:
     """Whoever settles in a lost worker's place learns what it held, and nothing of others'."""
     desk.add("a", "b")
     mine, theirs = desk.take("a", "worker-1"), desk.take("b", "worker-2")
-    assert Claims(desk.store.db, "worker-1", "").held() == [Held(mine.seq, "a", 1, mine.token)]
+    assert Claims(desk.store.db, "worker-1", "").held() == [HeldLease(mine.seq, "a", 1, mine.token)]
     assert desk.store.workers.current_jobs() == {"worker-1": "a", "worker-2": "b"}
     desk.end(theirs)
     assert Claims(desk.store.db, "worker-2", "").held() == []

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from queuectl_nb.client.wait import Waiting
+from queuectl_nb.client.wait import Wait
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import enqueue
@@ -58,7 +58,7 @@ def test_each_thread_has_a_connection_of_its_own(store: Store) -> None:
         together.wait()
         for turn in range(20):
             _add(store, f"job-{number}-{turn}")
-            store.reading.counts()
+            store.reader.counts()
         connections.append(store.db.connection())
         together.wait()
 
@@ -68,7 +68,7 @@ def test_each_thread_has_a_connection_of_its_own(store: Store) -> None:
     for each in threads:
         each.join()
     assert len({id(each) for each in connections}) == 8
-    assert store.reading.counts()["pending"] == 160
+    assert store.reader.counts()["pending"] == 160
 
 
 def _child(store: Store, queue: Any) -> None:
@@ -131,7 +131,7 @@ def test_a_fork_while_another_thread_writes_gets_a_queue_that_works(store: Store
     pid = os.fork()
     if pid == 0:
         with suppress(BaseException):
-            store.db.be_patient(2)
+            store.db.set_busy_timeout(2)
             store.settings.set("lease", 20)
             os._exit(store.settings.read().timeout)
         os._exit(1)
@@ -147,14 +147,14 @@ def test_a_fork_while_another_thread_writes_gets_a_queue_that_works(store: Store
 
 def test_a_transaction_is_whole_or_absent(store: Store) -> None:
     """An error in the middle of a write leaves nothing of it, its revision included, and the next write works."""
-    before = store.reading.revision()
+    before = store.reader.revision()
     with pytest.raises(ZeroDivisionError), store.db.write() as connection:  # noqa: PT012
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
         raise ZeroDivisionError
     assert store.settings.read().timeout == 30
-    assert store.reading.revision() == before
+    assert store.reader.revision() == before
     _add(store, "a")
-    assert store.reading.revision() == (before[0] + 1, 0)
+    assert store.reader.revision() == (before[0] + 1, 0)
 
 
 def test_a_look_sees_one_moment(store: Store) -> None:
@@ -181,7 +181,7 @@ def test_the_version_tells_of_others_commits(store: Store) -> None:
 def test_a_wait_sees_what_its_own_thread_commits(store: Store) -> None:
     """Who waits in an event loop sees the commits of other coroutines there, which share the thread's connection."""
     _add(store, "a")
-    waiting = Waiting(store, ["a"])
+    waiting = Wait(store, ["a"])
     assert waiting.look().left == 1
     assert waiting.look() is waiting.look(), "nothing was committed: nothing is read"
     store.jobs.cancel(["a"], time.time())
@@ -193,7 +193,7 @@ def test_an_interrupt_in_a_write_leaves_neither_transaction_nor_gate(store: Stor
     with pytest.raises(KeyboardInterrupt), store.db.write() as connection:  # noqa: PT012
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
         signal.raise_signal(signal.SIGINT)
-    with store.db.gate.hold(0):
+    with store.db.write_lock.request(0):
         pass
     assert not store.db.connection().in_transaction
     assert store.settings.read().timeout == 30
@@ -256,7 +256,7 @@ time.sleep(60)
         assert process.stdout is not None
         assert int(process.stdout.readline()) > 100
         store = Store(queue_path)
-        store.db.be_patient(5)
+        store.db.set_busy_timeout(5)
         _add(store, "a")
         assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
     finally:

@@ -34,7 +34,7 @@ def test_all_dead_jobs_get_a_fresh_budget_in_small_transactions(desk: Any) -> No
     desk.run("done")
     desk.store.jobs.retry(["d3"], desk.now, "dlq retry")
     like = desk.row("d3")
-    assert desk.store.dead.retry(desk.now) == [each for each in MANY if each != "d3"]
+    assert desk.store.dead_letters.retry(desk.now) == [each for each in MANY if each != "d3"]
     assert desk.states() == {**dict.fromkeys(MANY, "pending"), "done": "completed"}
     own = ("seq", "id", "rev")
     for each in MANY:
@@ -42,7 +42,7 @@ def test_all_dead_jobs_get_a_fresh_budget_in_small_transactions(desk: Any) -> No
             key: value for key, value in like.items() if key not in own
         }
     assert len({desk.row(each)["rev"] for each in MANY}) == 1 + 2
-    assert desk.store.dead.retry(desk.now) == []
+    assert desk.store.dead_letters.retry(desk.now) == []
 
 
 @pytest.mark.usefixtures("few_at_once")
@@ -51,8 +51,8 @@ def test_all_dead_jobs_are_removed_with_their_history(desk: Any) -> None:
     _all_dead(desk, *MANY)
     desk.add("failed")
     desk.run("failed", Exited(1))
-    tokens = {each.token for job_id in MANY for each in desk.store.reading.attempts(job_id)}
-    gone, given = desk.store.dead.purge(desk.now)
+    tokens = {each.token for job_id in MANY for each in desk.store.reader.attempts(job_id)}
+    gone, given = desk.store.dead_letters.purge(desk.now)
     assert gone == MANY
     assert (set(given), len(given)) == (tokens, 7)
     assert desk.states() == {"failed": "failed"}
@@ -67,7 +67,7 @@ def test_a_dead_job_whose_others_run_again_waits_for_them(desk: Any) -> None:
     desk.run("second", Exited(1))
     desk.store.jobs.retry(["first"], desk.now)
     desk.kill("first")
-    assert desk.store.dead.retry(desk.now) == ["first", "second"]
+    assert desk.store.dead_letters.retry(desk.now) == ["first", "second"]
     assert desk.states() == {"first": "pending", "second": "blocked"}
     desk.run("first")
     assert desk.state("second") == "pending"
@@ -84,7 +84,7 @@ def test_a_dead_job_that_waits_for_a_cancelled_one_refuses_all(desk: Any) -> Non
     desk.store.jobs.cancel(["first"], desk.now)
     before = desk.dump()
     with pytest.raises(WrongState, match="job second waits for first, which is cancelled; retry that one first"):
-        desk.store.dead.retry(desk.now)
+        desk.store.dead_letters.retry(desk.now)
     assert desk.dump() == before
 
 
@@ -94,7 +94,7 @@ def test_what_waits_for_a_purged_job_is_cancelled(desk: Any) -> None:
     desk.add("second", after=["first"])
     with desk.store.db.write() as connection:  # no verb leads there: as a hand-edited file may be
         connection.execute("UPDATE jobs SET state = 'dead', ready = 0 WHERE id = 'first'")
-    assert desk.store.dead.purge(desk.now) == (["first"], [])
+    assert desk.store.dead_letters.purge(desk.now) == (["first"], [])
     assert desk.states() == {"second": "cancelled"}
     assert desk.row("second")["error"] == "job first, which it waited for, was deleted"
 
@@ -116,7 +116,7 @@ def test_what_somebody_else_moved_meanwhile_is_left_alone(
         return write()
 
     monkeypatch.setattr(desk.store.db, "write", interrupted)
-    moved = desk.store.dead.retry(desk.now) if what == "retry" else desk.store.dead.purge(desk.now)[0]
+    moved = desk.store.dead_letters.retry(desk.now) if what == "retry" else desk.store.dead_letters.purge(desk.now)[0]
     monkeypatch.undo()
     assert "d5" not in moved
     assert sorted([*moved, "d5"]) == MANY

@@ -8,7 +8,7 @@ import pytest
 
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Cancelled, Exited
-from queuectl_nb.store.claims import Ended
+from queuectl_nb.store.claims import EndedAttempt
 
 
 def _chain(desk: Any) -> None:
@@ -36,7 +36,7 @@ def test_a_turn_tells_how_many_it_woke(desk: Any) -> None:
     """The worker learns how many jobs became ready by what it recorded, so that it can ring for them."""
     _chain(desk)
     for job_id in ("a", "e"):
-        ended = Ended(desk.take(job_id), Exited(0), Ending(desk.now))
+        ended = EndedAttempt(desk.take(job_id), Exited(0), Ending(desk.now))
         assert desk.turn(ended=[ended]).woken == 1
 
 

@@ -16,35 +16,35 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.store.write_lock import Hold, WriteGate, _open_handles
+from queuectl_nb.store.write_lock import LockRequest, WriteLock, _open_handles
 
 HOLDER = """
 import sys
 from pathlib import Path
-from queuectl_nb.store.write_lock import WriteGate
-with WriteGate(Path(sys.argv[1])).hold(5):
+from queuectl_nb.store.write_lock import WriteLock
+with WriteLock(Path(sys.argv[1])).request(5):
     print("held", flush=True)
     sys.stdin.readline()
 """
 COUNTER = """
 from pathlib import Path
-from queuectl_nb.store.write_lock import WriteGate
-gate, count = WriteGate(Path(sys.argv[1])), Path(sys.argv[2])
+from queuectl_nb.store.write_lock import WriteLock
+gate, count = WriteLock(Path(sys.argv[1])), Path(sys.argv[2])
 # go
 for _ in range(200):
-    with gate.hold(30):
+    with gate.request(30):
         count.write_text(str(int(count.read_text()) + 1))
 """
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> WriteGate:
+def gate(tmp_path: Path) -> WriteLock:
     """Return a gate."""
-    return WriteGate(tmp_path / "write.lock")
+    return WriteLock(tmp_path / "write.lock")
 
 
-def _is_free(gate: WriteGate) -> bool:
-    with suppress(Busy), gate.hold(0.01):
+def _is_free(gate: WriteLock) -> bool:
+    with suppress(Busy), gate.request(0.01):
         return True
     return False
 
@@ -55,7 +55,7 @@ def _wait_for_waiters() -> None:
             each.join(10)
 
 
-def _holder(gate: WriteGate) -> subprocess.Popen[str]:
+def _holder(gate: WriteLock) -> subprocess.Popen[str]:
     env = {**os.environ, "PYTHONPATH": str(Path(queuectl_nb.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(gate.path)],
@@ -79,14 +79,14 @@ def test_processes_take_turns(tmp_path: Path, crowd: Any) -> None:
     assert count.read_text() == "800"
 
 
-def test_threads_take_turns(gate: WriteGate) -> None:
+def test_threads_take_turns(gate: WriteLock) -> None:
     """Eight threads of one process are never inside together."""
     inside, most = 0, 0
 
     def work() -> None:
         nonlocal inside, most
         for _ in range(50):
-            with gate.hold(30):
+            with gate.request(30):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0)
@@ -100,11 +100,11 @@ def test_threads_take_turns(gate: WriteGate) -> None:
     assert (inside, most) == (0, 1)
 
 
-def test_patience_ends(gate: WriteGate) -> None:
+def test_patience_ends(gate: WriteLock) -> None:
     """Who waits longer than its patience is told that the queue is busy, exit code 4, and holds nothing."""
     holder = _holder(gate)
     began = time.monotonic()
-    with pytest.raises(Busy, match=r"held its write lock for 0\.2 seconds") as caught, gate.hold(0.2):
+    with pytest.raises(Busy, match=r"held its write lock for 0\.2 seconds") as caught, gate.request(0.2):
         pass
     assert 0.2 <= time.monotonic() - began < 5
     assert caught.value.exit_code == 4
@@ -112,7 +112,7 @@ def test_patience_ends(gate: WriteGate) -> None:
     assert _is_free(gate)
 
 
-def test_an_abandoned_waiter_never_keeps_the_lock(gate: WriteGate) -> None:
+def test_an_abandoned_waiter_never_keeps_the_lock(gate: WriteLock) -> None:
     """Ten who gave up while another process held the gate do not hold it when that one lets go."""
     holder = _holder(gate)
     for _ in range(10):
@@ -123,7 +123,7 @@ def test_an_abandoned_waiter_never_keeps_the_lock(gate: WriteGate) -> None:
     assert not _open_handles
 
 
-def test_without_a_thread_to_wait_in_the_gate_is_busy(gate: WriteGate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_to_wait_in_the_gate_is_busy(gate: WriteLock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the machine has no room for one more thread nobody waits, and that is told in a line."""
 
     def full(_: object) -> None:
@@ -133,14 +133,14 @@ def test_without_a_thread_to_wait_in_the_gate_is_busy(gate: WriteGate, monkeypat
     holder = _holder(gate)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", full)
-        with pytest.raises(Busy, match="no thread to wait in"), gate.hold(30):
+        with pytest.raises(Busy, match="no thread to wait in"), gate.request(30):
             pass
     assert not _open_handles
     holder.communicate("\n")
     assert _is_free(gate)
 
 
-def test_who_waits_again_takes_the_place_that_it_left(gate: WriteGate) -> None:
+def test_who_waits_again_takes_the_place_that_it_left(gate: WriteLock) -> None:
     """A worker that tries for an hour, while somebody stands still inside, keeps one place in the queue, not thousands.
 
     Each costs a thread and a descriptor: after a thousand the process could open nothing any more.
@@ -151,14 +151,14 @@ def test_who_waits_again_takes_the_place_that_it_left(gate: WriteGate) -> None:
     assert [each.name for each in threading.enumerate()].count("queuectl-write-gate") == 1
     assert len(_open_handles) == 1
     threading.Timer(0.1, holder.communicate, ["\n"]).start()
-    with gate.hold(30):
+    with gate.request(30):
         assert not _is_free(gate), "the place that was left is that of one waiter only"
     _wait_for_waiters()
     assert _is_free(gate)
     assert not _open_handles
 
 
-def test_threads_that_wait_again_each_get_the_gate_alone(gate: WriteGate) -> None:
+def test_threads_that_wait_again_each_get_the_gate_alone(gate: WriteLock) -> None:
     """Of many threads that gave up and wait again no two ever share a place."""
     holder = _holder(gate)
     inside = most = entered = 0
@@ -168,7 +168,7 @@ def test_threads_that_wait_again_each_get_the_gate_alone(gate: WriteGate) -> Non
         for _ in range(3):
             assert not _is_free(gate)
         barrier.wait()
-        with gate.hold(30):
+        with gate.request(30):
             inside += 1
             most = max(most, inside)
             time.sleep(0)
@@ -189,16 +189,16 @@ def test_threads_that_wait_again_each_get_the_gate_alone(gate: WriteGate) -> Non
     assert not _open_handles
 
 
-def test_a_waiter_gets_the_gate_when_it_opens(gate: WriteGate) -> None:
+def test_a_waiter_gets_the_gate_when_it_opens(gate: WriteLock) -> None:
     """Who waits is woken by the release, and holds the gate alone then."""
     holder = _holder(gate)
     threading.Timer(0.1, holder.communicate, ["\n"]).start()
-    with gate.hold(30):
+    with gate.request(30):
         assert not _is_free(gate)
     assert _is_free(gate)
 
 
-def test_the_death_of_the_holder_opens_the_gate(gate: WriteGate) -> None:
+def test_the_death_of_the_holder_opens_the_gate(gate: WriteLock) -> None:
     """After kill -9 of the process that held it the gate is free."""
     holder = _holder(gate)
     holder.send_signal(signal.SIGKILL)
@@ -206,21 +206,21 @@ def test_the_death_of_the_holder_opens_the_gate(gate: WriteGate) -> None:
     assert _is_free(gate)
 
 
-def test_an_interrupt_inside_leaves_the_gate_open(gate: WriteGate) -> None:
+def test_an_interrupt_inside_leaves_the_gate_open(gate: WriteLock) -> None:
     """Ctrl+C while inside gives the gate up."""
-    with pytest.raises(KeyboardInterrupt), gate.hold(5):
+    with pytest.raises(KeyboardInterrupt), gate.request(5):
         signal.raise_signal(signal.SIGINT)
     assert _is_free(gate)
     assert not _open_handles
 
 
-def test_an_interrupt_while_waiting_leaves_the_gate_open(gate: WriteGate) -> None:
+def test_an_interrupt_while_waiting_leaves_the_gate_open(gate: WriteLock) -> None:
     """Ctrl+C ends a wait at once, and what was waited for is not taken later."""
     holder = _holder(gate)
     main = threading.main_thread().ident or 0
     began = time.monotonic()
     threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt), gate.hold(30):
+    with pytest.raises(KeyboardInterrupt), gate.request(30):
         pass
     assert time.monotonic() - began < 10
     holder.communicate("\n")
@@ -250,9 +250,9 @@ def _end(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def test_a_child_forked_inside_does_not_keep_the_gate(gate: WriteGate) -> None:
+def test_a_child_forked_inside_does_not_keep_the_gate(gate: WriteLock) -> None:
     """A process that was forked while its parent was inside holds nothing once the parent has left."""
-    with gate.hold(5):
+    with gate.request(5):
         pid = _in_child(lambda: None)
     try:
         assert _is_free(gate)
@@ -260,21 +260,21 @@ def test_a_child_forked_inside_does_not_keep_the_gate(gate: WriteGate) -> None:
         _end(pid)
 
 
-def test_a_forked_child_waits_its_turn(gate: WriteGate) -> None:
+def test_a_forked_child_waits_its_turn(gate: WriteLock) -> None:
     """A child forked inside is no owner: it finds the gate held, and its own end of the block frees nothing."""
 
     def act() -> None:
         assert not _is_free(gate)
-        hold.drop()
+        hold.release()
         assert not _is_free(gate)
 
-    hold = Hold(gate.path)
-    hold.take(5)
+    hold = LockRequest(gate.path)
+    hold.acquire(5)
     try:
         _end(_in_child(act))
         assert not _is_free(gate)
     finally:
-        hold.drop()
+        hold.release()
     assert _is_free(gate)
 
 
@@ -283,12 +283,12 @@ def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     planted = tmp_path / "planted"
     planted.symlink_to(tmp_path / "elsewhere")
     for path in (tmp_path / "gone" / "write.lock", planted):
-        with pytest.raises(BadEnvironment, match="cannot open the write lock"), WriteGate(path).hold(1):
+        with pytest.raises(BadEnvironment, match="cannot open the write lock"), WriteLock(path).request(1):
             pass
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_childs_child_finds_the_gate_usable(gate: WriteGate) -> None:
+def test_a_childs_child_finds_the_gate_usable(gate: WriteLock) -> None:
     """Forks of forks, three deep, each take the gate before and after they fork."""
 
     def generation(left: int) -> None:

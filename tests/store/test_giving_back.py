@@ -53,13 +53,13 @@ def test_a_claim_given_back_was_never_made(desk: Any, story: str, times: int) ->
         connection.execute("UPDATE jobs SET ready = 1")  # as a promotion, which is no part of the claim, would
     aside = {"rev", "updated_at"}
     before = {key: value for key, value in desk.row("a").items() if key not in aside}
-    history = desk.store.reading.attempts("a")
+    history = desk.store.reader.attempts("a")
     for _ in range(times):
         lease = desk.take("a", "worker-2")
         desk.now += 1
         desk.turn(back=[lease])
     assert {key: value for key, value in desk.row("a").items() if key not in aside} == before
-    assert desk.store.reading.attempts("a") == history
+    assert desk.store.reader.attempts("a") == history
     assert desk.take("a").number == len(history) + 1
 
 
@@ -82,8 +82,8 @@ def test_an_attempt_that_is_returned_costs_nothing(desk: Any) -> None:
         desk.run("a", Returned())
         job = desk.store.jobs.get("a")
         assert (job.state, job.attempts, job.run_at, job.error) == ("pending", 0, desk.now, None)
-        assert [each.outcome for each in desk.store.reading.attempts("a")] == ["returned"] * number
-    assert desk.store.reading.attempts("a")[-1].error == "given back: its worker was stopped"
+        assert [each.outcome for each in desk.store.reader.attempts("a")] == ["returned"] * number
+    assert desk.store.reader.attempts("a")[-1].error == "given back: its worker was stopped"
 
 
 def test_numbers_go_on_over_budgets(desk: Any) -> None:
@@ -93,4 +93,4 @@ def test_numbers_go_on_over_budgets(desk: Any) -> None:
     desk.store.jobs.retry(["a"], desk.now, "dlq retry")
     lease = desk.take("a")
     assert (lease.number, lease.attempts) == (4, 1)
-    assert [each.number for each in desk.store.reading.attempts("a")] == [1, 2, 3, 4]
+    assert [each.number for each in desk.store.reader.attempts("a")] == [1, 2, 3, 4]

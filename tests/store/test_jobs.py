@@ -85,14 +85,14 @@ def test_several_ids_are_all_or_none(desk: Any, verb: str) -> None:
 def test_retry_of_a_job_at_rest_is_a_fresh_budget(desk: Any, state: str) -> None:
     """At rest: pending and ready now, attempts 0, nothing left of the last end; the history stays."""
     desk.one_of_each()
-    history = desk.store.reading.attempts(state)
+    history = desk.store.reader.attempts(state)
     desk.now += 50
     desk.store.jobs.retry([state], desk.now)
     job = desk.store.jobs.get(state)
     assert (job.state, job.attempts, job.run_at, job.updated_at) == ("pending", 0, desk.now, desk.now)
     assert {job.started_at, job.finished_at, job.exit_code, job.error, job.worker, job.result} == {None}
     assert desk.row(state)["ready"] == 1
-    assert desk.store.reading.attempts(state) == history
+    assert desk.store.reader.attempts(state) == history
 
 
 def test_retry_of_a_failed_job_skips_its_wait_only(desk: Any) -> None:
@@ -176,7 +176,7 @@ def test_a_running_job_that_was_cancelled_ends_cancelled(desk: Any) -> None:
 
 def test_pauses_are_by_name_or_for_all(desk: Any) -> None:
     """A pause of all is ``*``; a name lifts that one, no name lifts all; pausing twice is one pause."""
-    jobs, paused = desk.store.jobs, desk.store.reading.paused
+    jobs, paused = desk.store.jobs, desk.store.reader.paused
     jobs.pause("b", desk.now)
     jobs.pause("a", desk.now)
     jobs.pause("a", desk.now)
@@ -195,4 +195,4 @@ def test_a_resume_that_would_change_nothing_says_so(desk: Any) -> None:
     desk.store.jobs.pause(None, desk.now)
     with pytest.raises(WrongState, match="everything is paused, not queue a by its name"):
         desk.store.jobs.resume("a")
-    assert desk.store.reading.paused() == ["*"]
+    assert desk.store.reader.paused() == ["*"]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.store.output import NOTHING, Kept, keep
+from queuectl_nb.store.output import NOTHING, StoredStream, truncate
 from queuectl_nb.store.rows import stream
 from queuectl_nb.store.spool import Spool
-from queuectl_nb.store.trim import trim
+from queuectl_nb.store.trim import punch_middle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,28 +26,28 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path)
 
 
-def _kept(spool: Spool, data: bytes, limit: int) -> Kept:
+def _kept(spool: Spool, data: bytes, limit: int) -> StoredStream:
     path = spool.path(TOKEN, "stdout")
     path.write_bytes(data)
-    return keep(str(path), limit)
+    return truncate(str(path), limit)
 
 
 @pytest.mark.parametrize(
     ("data", "limit", "kept"),
     [
-        (b"", 10, Kept("", None, 0, spooled=False)),
-        (b"0123456789", 10, Kept("0123456789", None, 10, spooled=False)),
-        (b"0123456789a", 10, Kept("01234", "6789a", 11, spooled=True)),
-        (b"0123456789a", 7, Kept("012", "89a", 11, spooled=True)),
-        (b"abc", 1, Kept("", "", 3, spooled=True)),
-        (b"abc", 0, Kept("", "", 3, spooled=True)),
-        (b"", 0, Kept("", None, 0, spooled=False)),
-        (b"a\xffb", 10, Kept(b"a\xffb", None, 3, spooled=False)),
-        (b"a\0b", 10, Kept(b"a\0b", None, 3, spooled=False)),
-        (b"\x1b[31mr\r\n", 10, Kept("\x1b[31mr\r\n", None, 8, spooled=False)),
+        (b"", 10, StoredStream("", None, 0, spooled=False)),
+        (b"0123456789", 10, StoredStream("0123456789", None, 10, spooled=False)),
+        (b"0123456789a", 10, StoredStream("01234", "6789a", 11, spooled=True)),
+        (b"0123456789a", 7, StoredStream("012", "89a", 11, spooled=True)),
+        (b"abc", 1, StoredStream("", "", 3, spooled=True)),
+        (b"abc", 0, StoredStream("", "", 3, spooled=True)),
+        (b"", 0, StoredStream("", None, 0, spooled=False)),
+        (b"a\xffb", 10, StoredStream(b"a\xffb", None, 3, spooled=False)),
+        (b"a\0b", 10, StoredStream(b"a\0b", None, 3, spooled=False)),
+        (b"\x1b[31mr\r\n", 10, StoredStream("\x1b[31mr\r\n", None, 8, spooled=False)),
     ],
 )
-def test_a_stream_is_kept_whole_or_from_both_ends(spool: Spool, data: bytes, limit: int, kept: Kept) -> None:
+def test_a_stream_is_kept_whole_or_from_both_ends(spool: Spool, data: bytes, limit: int, kept: StoredStream) -> None:
     """Up to the limit all of it, else half from either end; clean UTF-8 is text, anything else stays bytes."""
     assert _kept(spool, data, limit) == kept
 
@@ -58,7 +58,7 @@ def test_a_cut_never_halves_a_character(tmp_path_factory: Any, text: str, limit:
     raw = text.encode()
     kept = _kept(Spool(tmp_path_factory.mktemp("spool")), raw, limit)
     if len(raw) <= limit:
-        assert kept == Kept(text, None, len(raw), spooled=False)
+        assert kept == StoredStream(text, None, len(raw), spooled=False)
         return
     assert isinstance(kept.head, str)
     assert isinstance(kept.tail, str)
@@ -81,9 +81,9 @@ def test_bytes_that_are_cut_are_a_beginning_and_an_end(tmp_path_factory: Any, da
 
 def test_a_stream_that_vanished_is_empty(spool: Spool) -> None:
     """A file that is not there is no output, not an error."""
-    assert keep(str(spool.path(TOKEN, "stdout")), 10) == NOTHING
+    assert truncate(str(spool.path(TOKEN, "stdout")), 10) == NOTHING
     assert spool.size(TOKEN, "stdout") == 0
-    assert spool.piece(TOKEN, "stdout", 0, 10) is None
+    assert spool.read(TOKEN, "stdout", 0, 10) is None
 
 
 def test_what_is_missing_is_said_between_head_and_tail() -> None:
@@ -97,9 +97,9 @@ def test_what_is_missing_is_said_between_head_and_tail() -> None:
 def test_pieces_are_read_from_any_byte(spool: Spool) -> None:
     """A live stream is read from where the reader stands; at its end there is nothing yet."""
     spool.path(TOKEN, "stdout").write_bytes(b"0123456789")
-    assert spool.piece(TOKEN, "stdout", 0, 4) == (0, b"0123")
-    assert spool.piece(TOKEN, "stdout", 8, 4) == (8, b"89")
-    assert spool.piece(TOKEN, "stdout", 10, 4) == (10, b"")
+    assert spool.read(TOKEN, "stdout", 0, 4) == (0, b"0123")
+    assert spool.read(TOKEN, "stdout", 8, 4) == (8, b"89")
+    assert spool.read(TOKEN, "stdout", 10, 4) == (10, b"")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives the middle of a file back")
@@ -108,16 +108,16 @@ def test_a_talkative_job_does_not_fill_the_disk(spool: Spool) -> None:
     path = spool.path(TOKEN, "stdout")
     data = b"".join(b"line %010d of many\n" % n for n in range(170_000))[:4_000_000]
     path.write_bytes(data)
-    trim([str(path), str(spool.path(TOKEN, "stderr"))], 400_000)
+    punch_middle([str(path), str(spool.path(TOKEN, "stderr"))], 400_000)
     if path.stat().st_blocks * 512 > 2_000_000:
         pytest.skip("this file system gives nothing back")
     assert path.stat().st_blocks * 512 < 500_000
     assert spool.total() < 500_000
     assert spool.size(TOKEN, "stdout") == len(data)
-    assert spool.piece(TOKEN, "stdout", 0, 1000) == (0, data[:1000])
-    assert spool.piece(TOKEN, "stdout", 3_990_000, 20_000) == (3_990_000, data[3_990_000:])
-    start, piece = spool.piece(TOKEN, "stdout", 1_000_000, 1000) or (0, b"")
+    assert spool.read(TOKEN, "stdout", 0, 1000) == (0, data[:1000])
+    assert spool.read(TOKEN, "stdout", 3_990_000, 20_000) == (3_990_000, data[3_990_000:])
+    start, piece = spool.read(TOKEN, "stdout", 1_000_000, 1000) or (0, b"")
     assert 3_700_000 < start < 3_900_000
     assert piece == data[start : start + 1000]
-    kept = keep(str(path), 1000)
+    kept = truncate(str(path), 1000)
     assert (kept.head, kept.tail, kept.size) == (data[:500].decode(), data[-500:].decode(), len(data))

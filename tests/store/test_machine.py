@@ -236,7 +236,7 @@ class Machine(RuleBasedStateMachine):
         counts: dict[str, int] = {}
         for job in self.model.jobs.values():
             counts[job.state] = counts.get(job.state, 0) + 1
-        assert {str(state): n for state, n in self.desk.store.reading.counts().items() if n} == counts
+        assert {str(state): n for state, n in self.desk.store.reader.counts().items() if n} == counts
         waiting = {job_id for job_id, job in self.model.jobs.items() if job.state in ("pending", "failed")}
         ready = {job_id for (job_id,) in self.desk.rows("SELECT id FROM jobs WHERE ready = 1")}
         assert ready <= waiting

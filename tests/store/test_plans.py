@@ -125,7 +125,7 @@ def _a_busy_day(desk: Any) -> None:
     desk.run("b")
     store.jobs.retry(["a"], desk.now)
     store.jobs.prune(0, desk.now)
-    look = store.reading
+    look = store.reader
     for wanted in (Filter.of(limit=5), Filter.of(limit=5, state="dead"), Filter.of(limit=5, after=(3, 4))):
         assert len(look.jobs(wanted)) <= 5
     look.counts(), look.count(Filter.of()), look.count(Filter.of(state="dead")), look.revision(), look.paused()
@@ -149,7 +149,7 @@ def test_nothing_on_a_busy_day_walks_through_all_jobs(desk: Any) -> None:
 def test_a_page_of_the_newest_is_not_sorted(desk: Any) -> None:
     """The page of those changed last comes from the index, state by state, in order."""
     desk.add("a", "b")
-    seen = _traced(desk, lambda: desk.store.reading.jobs(Filter.of(limit=5)))
+    seen = _traced(desk, lambda: desk.store.reader.jobs(Filter.of(limit=5)))
     with desk.store.db.read() as connection:
         (page,) = {sql for sql in seen if sql.startswith("SELECT rev, seq FROM jobs WHERE state = 'pending'")}
         assert _plan(connection, page) == ["SEARCH jobs USING COVERING INDEX jobs_state (state=?)"]
@@ -158,9 +158,9 @@ def test_a_page_of_the_newest_is_not_sorted(desk: Any) -> None:
 def test_a_page_in_the_middle_of_one_enqueue_is_found_at_once(desk: Any) -> None:
     """A cursor among jobs that share a revision, as a million of one enqueue do, is a place in the index."""
     desk.add(*[f"j{number}" for number in range(20)])
-    (_, *rest) = desk.store.reading.jobs(Filter.of(limit=10))
+    (_, *rest) = desk.store.reader.jobs(Filter.of(limit=10))
     cursor = (rest[-1].rev, rest[-1].seq)
-    seen = _traced(desk, lambda: desk.store.reading.jobs(Filter.of(limit=5, after=cursor)))
+    seen = _traced(desk, lambda: desk.store.reader.jobs(Filter.of(limit=5, after=cursor)))
     with desk.store.db.read() as connection:
         plans = [_plan(connection, sql) for sql in seen if "state = 'pending' AND rev = " in sql]
     assert plans == [["SEARCH jobs USING COVERING INDEX jobs_state (state=? AND rev=? AND rowid<?)"]]
@@ -170,7 +170,7 @@ def test_a_queues_few_jobs_are_not_looked_for_further_than_they_go(desk: Any) ->
     """Among thousands of jobs of other queues the newest few of a queue, or none, cost as little as among few."""
     desk.enqueue(*({"command": "true"} for _ in range(3000)))
     desk.add("mine-1", "mine-2", queue="mine")
-    look = desk.store.reading
+    look = desk.store.reader
     assert [job.id for job in look.jobs(Filter.of(queue="mine", limit=100))] == ["mine-2", "mine-1"]
     for queue in ("mine", "nobodys"):
         assert _steps(desk, lambda queue=queue: look.jobs(Filter.of(queue=queue, limit=100))) < 1500
@@ -204,7 +204,7 @@ def test_a_hundred_times_the_jobs_cost_no_more(desk: Any) -> None:
 
     def day() -> dict[str, int]:
         desk.add("now-1", "now-2")
-        look = desk.store.reading
+        look = desk.store.reader
         cost = {"claim": _steps(desk, lambda: held.extend(desk.claim(1)))}
         cost["settle and claim"] = _steps(desk, lambda: (desk.end(held.pop()), held.extend(desk.claim(1))))
         cost["give back"] = _steps(desk, lambda: desk.turn(back=[held.pop()]))

@@ -16,7 +16,7 @@ from queuectl_nb.store.reader import Filter
 
 
 def _listed(desk: Any, **how: Any) -> list[str]:
-    return [job.id for job in desk.store.reading.jobs(Filter.of(**how))]
+    return [job.id for job in desk.store.reader.jobs(Filter.of(**how))]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_filters_combine(listed: Any) -> None:
     assert _listed(listed, queue="r", state="pending", text="c") == ["c3"]
     assert _listed(listed, state="dead") == []
     for how in ({}, {"state": "cancelled"}, {"queue": "q"}, {"tag": "x", "state": "pending"}, {"text": "c"}):
-        assert listed.store.reading.count(Filter.of(**how, limit=1)) == len(_listed(listed, **how))
+        assert listed.store.reader.count(Filter.of(**how, limit=1)) == len(_listed(listed, **how))
 
 
 @pytest.mark.parametrize("text", ["%", "_", "\\", "\\%", "a_b", "100%", "\\n", "'", "Ä", "ß", "x" * 20_000])
@@ -69,7 +69,7 @@ def test_a_search_takes_every_character_as_it_stands(desk: Any, text: str) -> No
 @pytest.mark.parametrize("field", JOB_FIELDS)
 def test_every_json_field_sorts(listed: Any, field: str) -> None:
     """A sort goes up by its field and in the order of enqueue among equals; reversed it is exactly the other way."""
-    up = listed.store.reading.jobs(Filter.of(sort=field))
+    up = listed.store.reader.jobs(Filter.of(sort=field))
     keys = [
         (value is not None, value if value is not None else 0, job.seq) for job in up for value in [_key(job, field)]
     ]
@@ -89,7 +89,7 @@ def test_pages_join_without_gap_or_repetition(listed: Any, size: int, how: dict[
     """Page after page by the cursor of the last job seen gives the whole list, each job once."""
     pages: list[str] = []
     after = None
-    while page := listed.store.reading.jobs(Filter.of(**how, limit=size, after=after)):
+    while page := listed.store.reader.jobs(Filter.of(**how, limit=size, after=after)):
         assert len(page) <= size
         pages += [job.id for job in page]
         after = (page[-1].rev, page[-1].seq)
@@ -120,7 +120,7 @@ def test_a_bad_filter_is_refused_with_the_valid_words(how: dict[str, Any], why: 
 def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """Ids that begin with what was typed, of the wanted states, in order, no more than wanted; odd input finds none."""
     monkeypatch.setattr(reader, "FEW", few)  # among many jobs, and among a few
-    ids = listed.store.reading.ids
+    ids = listed.store.reader.ids
     assert ids("a", list(State), 3) == ["a0", "a1", "a2"]
     assert ids("", list(State), 99) == sorted(listed.states())
     assert ids("c", [State.CANCELLED], 99) == ["c1", "c2"]
@@ -130,7 +130,7 @@ def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.Monkey
 
 def test_what_changed_since_a_revision(listed: Any) -> None:
     """A wait sees the jobs that came to a state after the revision at which it began, and no others."""
-    looks = listed.store.reading
+    looks = listed.store.reader
     since = looks.revision()[0]
     assert looks.changed_to([State.CANCELLED], since) == []
     listed.store.jobs.cancel(["a0", "a1"], listed.now)
@@ -140,6 +140,6 @@ def test_what_changed_since_a_revision(listed: Any) -> None:
 
 def test_counts_have_every_state(listed: Any) -> None:
     """The counts come from the tally and have every state, in the order in which people read them."""
-    assert list(listed.store.reading.counts()) == list(State)
-    assert listed.store.reading.counts()["pending"] == 9
-    assert listed.store.reading.counts()["cancelled"] == 2
+    assert list(listed.store.reader.counts()) == list(State)
+    assert listed.store.reader.counts()["pending"] == 9
+    assert listed.store.reader.counts()["cancelled"] == 2

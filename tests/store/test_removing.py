@@ -16,12 +16,12 @@ def test_delete_removes_the_job_with_its_history(desk: Any) -> None:
     """A deleted job leaves no row anywhere, and the tokens of its attempts are given back, whose files may go."""
     desk.add("a")
     desk.kill("a")
-    tokens = [each.token for each in desk.store.reading.attempts("a")]
-    before = desk.store.reading.revision()[1]
+    tokens = [each.token for each in desk.store.reader.attempts("a")]
+    before = desk.store.reader.revision()[1]
     assert sorted(desk.store.jobs.delete(["a"], desk.now)) == sorted(tokens)
     assert desk.rows("SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM attempts)") == [(0, 0)]
-    assert desk.store.reading.revision()[1] == before + 1
-    assert desk.store.reading.counts() == dict.fromkeys(STATES, 0)
+    assert desk.store.reader.revision()[1] == before + 1
+    assert desk.store.reader.counts() == dict.fromkeys(STATES, 0)
 
 
 def test_prune_takes_what_is_at_rest_for_long_enough(desk: Any) -> None:
@@ -53,7 +53,7 @@ def test_prune_goes_in_small_steps_and_past_what_is_young(desk: Any, monkeypatch
     with desk.store.db.write() as connection:
         connection.execute("UPDATE jobs SET state = 'completed', ready = 0, updated_at = 0, rev = seq")
         connection.execute("UPDATE jobs SET updated_at = ? WHERE id IN ('job-3', 'job-55')", (desk.now,))
-    before = desk.store.reading.revision()[0]
+    before = desk.store.reader.revision()[0]
     assert desk.store.jobs.prune(10, desk.now)[0] == 98
     assert set(desk.states()) == {"job-3", "job-55"}
-    assert desk.store.reading.revision()[0] - before >= 10
+    assert desk.store.reader.revision()[0] - before >= 10

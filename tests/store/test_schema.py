@@ -109,7 +109,7 @@ def test_eight_processes_that_start_together_migrate_once(tmp_path: Path, crowd:
         crowd.add(OPENER, tmp_path / "q.db", f"job-{number}")
     assert sorted(crowd.go()) == ["found\n"] * 7 + ["migrated\n"]
     store = Store(tmp_path / "q.db")
-    assert store.reading.counts()["pending"] == 8
+    assert store.reader.counts()["pending"] == 8
     assert store.db.connection().execute("SELECT count(*) FROM _sqlite_migrations").fetchone() == (1,)
 
 
@@ -144,7 +144,7 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_a_usable_file(tmp_path: Path
     process.send_signal(signal.SIGKILL)
     process.communicate()
     store = Store(path)
-    assert store.reading.counts()["pending"] == 0
+    assert store.reader.counts()["pending"] == 0
     assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -234,6 +234,6 @@ def test_a_truncated_queue_is_refused_untouched(queue_path: Path, size: int) -> 
     os.truncate(queue_path, size)
     before = queue_path.read_bytes()
     with pytest.raises(BadEnvironment, match=r"queue\.db is (not a queue|damaged)") as caught:
-        Store(queue_path).reading.counts()
+        Store(queue_path).reader.counts()
     assert caught.value.exit_code == 3
     assert queue_path.read_bytes() == before

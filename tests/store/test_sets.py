@@ -8,7 +8,7 @@ import pytest
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store.claims import Ended
+from queuectl_nb.store.claims import EndedAttempt
 from queuectl_nb.store.sets import SIZES, spread
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
     leases: list[Lease] = desk.turn(want=many).leases
     assert len({lease.token for lease in leases}) == many
     ended = [
-        Ended(
+        EndedAttempt(
             lease,
             Exited(lease.seq % 3),
             Ending(
@@ -45,7 +45,7 @@ def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
     assert None not in settled
     for each in ended:
         lease, _, ending = each
-        (attempt,) = desk.store.reading.attempts(lease.job_id)
+        (attempt,) = desk.store.reader.attempts(lease.job_id)
         assert (attempt.token, attempt.pid, attempt.finished_at) == (lease.token, ending.pid, ending.finished_at)
         assert (attempt.started_at, attempt.stdout, attempt.exit_code) == (
             ending.started_at,
@@ -67,7 +67,9 @@ def test_much_output_is_kept_among_little(desk: Any) -> None:
     streams[3] = ("x" * 100_000, "y" * 100_000)
     streams[SIZE] = (b"\xff" * 200_000, None)
     ended = [
-        Ended(lease, Exited(0), Ending(desk.now, stdout=out, stdout_tail=tail, stdout_size=len(out) + len(tail or "")))
+        EndedAttempt(
+            lease, Exited(0), Ending(desk.now, stdout=out, stdout_tail=tail, stdout_size=len(out) + len(tail or ""))
+        )
         for lease, (out, tail) in zip(leases, streams, strict=True)
     ]
     desk.turn(ended=ended)
@@ -81,7 +83,7 @@ def test_one_late_result_among_many_changes_nothing(desk: Any) -> None:
         desk.add(f"job-{number}")
     leases = desk.turn(want=SIZE + 3).leases
     desk.turn(back=[leases[5]])
-    settled = desk.turn(ended=[Ended(lease, Exited(0), Ending(desk.now)) for lease in leases]).settled
+    settled = desk.turn(ended=[EndedAttempt(lease, Exited(0), Ending(desk.now)) for lease in leases]).settled
     assert [index for index, each in enumerate(settled) if each is None] == [5]
     assert desk.store.jobs.get(leases[5].job_id).state.value == "pending"
     desk.check()

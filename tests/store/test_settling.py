@@ -17,7 +17,7 @@ from queuectl_nb.model.outcome import (
     Signalled,
     TimedOut,
 )
-from queuectl_nb.store.claims import Ended, Held, Started
+from queuectl_nb.store.claims import EndedAttempt, HeldLease, StartedAttempt
 
 ENDINGS: list[tuple[Outcome, str, str, int | None, str | None, str | None]] = [
     (Exited(0), "completed", "succeeded", 0, None, None),
@@ -39,7 +39,7 @@ def test_an_ending_is_recorded(  # noqa: PLR0917 - a row of the table
     lease = desk.take("a")
     desk.now += 3
     desk.end(lease, outcome, started_at=desk.now - 2, stdout="out", stderr=b"\xff", stdout_size=3, stderr_size=1)
-    job, (attempt,) = desk.store.jobs.get("a"), desk.store.reading.attempts("a")
+    job, (attempt,) = desk.store.jobs.get("a"), desk.store.reader.attempts("a")
     assert (job.state, job.exit_code, job.error) == (state, code, error)
     assert (job.started_at, job.finished_at, job.worker) == (desk.now - 2, desk.now, "worker-1")
     assert (attempt.outcome, attempt.exit_code, attempt.signal, attempt.error) == (name, code, signal, error)
@@ -93,22 +93,22 @@ def test_what_is_settled_and_what_is_claimed_is_one_commit(desk: Any) -> None:
     """A turn that records one and claims the next is one revision: nobody sees it half done."""
     desk.add("a", "b")
     lease = desk.take("a")
-    before = desk.store.reading.revision()[0]
-    turn = desk.turn(ended=[Ended(lease, Exited(0), Ending(desk.now))], want=1)
+    before = desk.store.reader.revision()[0]
+    turn = desk.turn(ended=[EndedAttempt(lease, Exited(0), Ending(desk.now))], want=1)
     assert [each.job_id for each in turn.leases] == ["b"]
-    assert desk.store.reading.revision()[0] == before + 1
+    assert desk.store.reader.revision()[0] == before + 1
 
 
 def test_a_long_attempts_start_and_pid_are_recorded(desk: Any) -> None:
     """An attempt that runs on has its pid in the history, and its true start there and on the job."""
     desk.add("a")
     lease = desk.take("a")
-    desk.turn(started=[Started(lease, 77, desk.now + 0.5)])
-    (attempt,) = desk.store.reading.attempts("a")
+    desk.turn(started=[StartedAttempt(lease, 77, desk.now + 0.5)])
+    (attempt,) = desk.store.reader.attempts("a")
     assert (attempt.pid, attempt.started_at) == (77, desk.now + 0.5)
     assert desk.store.jobs.get("a").started_at == desk.now + 0.5
     desk.end(lease, Lost("worker-1"), started_at=None, pid=None)
-    (attempt,) = desk.store.reading.attempts("a")
+    (attempt,) = desk.store.reader.attempts("a")
     assert (attempt.pid, attempt.started_at) == (77, desk.now + 0.5)
     assert desk.store.jobs.get("a").started_at == desk.now + 0.5
 
@@ -156,6 +156,6 @@ def test_a_late_result_after_the_end_changes_nothing(desk: Any) -> None:
 def test_a_late_give_back_or_start_changes_nothing(desk: Any) -> None:
     """Neither giving back nor recording the start of an attempt that is not ours any more changes a row."""
     lease, before = _lose(desk)
-    desk.turn(back=[lease], started=[Started(lease, 1, 1.0)])
-    desk.turn(back=[Held(lease.seq, lease.job_id, lease.number, lease.token)])
+    desk.turn(back=[lease], started=[StartedAttempt(lease, 1, 1.0)])
+    desk.turn(back=[HeldLease(lease.seq, lease.job_id, lease.number, lease.token)])
     assert "\n".join(desk.dump()) == before

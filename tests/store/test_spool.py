@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.store import result as result_module
-from queuectl_nb.store.output import NOTHING, Kept, keep
+from queuectl_nb.store.output import NOTHING, StoredStream, truncate
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ def test_one_open_file_is_enough_to_hold_a_slot(spool: Spool, held: str) -> None
     os.close(err if held == "stdout" else out)
     with pytest.raises(BlockingIOError):
         spool.slot("worker-1").open()
-    assert spool.seal(TOKEN, "worker-1", current=True) is None
+    assert spool.lock_attempt(TOKEN, "worker-1", current=True) is None
     os.close(out if held == "stdout" else err)
 
 
 def test_an_attempt_is_sealed_only_when_its_processes_are_gone(spool: Spool, job: subprocess.Popen[bytes]) -> None:
     """No seal while a process of the attempt lives, whatever its parent or session; afterwards it is to be had."""
-    assert spool.seal(TOKEN, "worker-1", current=True) is None
+    assert spool.lock_attempt(TOKEN, "worker-1", current=True) is None
     _end(job)
-    seal = spool.seal(TOKEN, "worker-1", current=True)
+    seal = spool.lock_attempt(TOKEN, "worker-1", current=True)
     assert seal is not None
     with seal:
         assert seal.started
@@ -93,13 +93,13 @@ def test_an_attempt_is_sealed_only_when_its_processes_are_gone(spool: Spool, job
 
 def test_nothing_starts_in_a_sealed_slot(spool: Spool) -> None:
     """While a rescuer settles in a worker's place, the worker cannot begin an attempt; afterwards the slot is free."""
-    seal = spool.seal(TOKEN, "worker-1", current=False)
+    seal = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert seal is not None
     with seal:
         assert not seal.started
         with pytest.raises(BlockingIOError):
             spool.slot("worker-1").open()
-        assert spool.seal(TOKEN, "worker-1", current=False) is None, "two rescuers never settle together"
+        assert spool.lock_attempt(TOKEN, "worker-1", current=False) is None, "two rescuers never settle together"
     for handle in spool.slot("worker-1").open():
         os.close(handle)
 
@@ -134,7 +134,7 @@ def test_a_worker_stopped_in_the_middle_of_a_start_finds_the_seal(spool: Spool) 
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "opened\n"
-    seal = spool.seal(TOKEN, "worker-1", current=False)
+    seal = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert seal is not None
     with seal:
         assert process.communicate("\n", timeout=30)[0] == "lost\n"
@@ -148,13 +148,13 @@ def test_a_long_attempt_has_files_of_its_own(spool: Spool, job: subprocess.Popen
     job.stdin.flush()
     for handle in spool.slot("worker-1").open():
         os.close(handle)
-    assert spool.seal(TOKEN, "worker-1", current=False) is None
+    assert spool.lock_attempt(TOKEN, "worker-1", current=False) is None
     _end(job)
-    seal = spool.seal(TOKEN, "worker-1", current=False)
+    seal = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert seal is not None
     with seal:
         assert seal.started, "files of its own say that it was started"
-        assert keep(seal.paths["stdout"], 100) == Kept("hello", None, 5, spooled=False)
+        assert truncate(seal.paths["stdout"], 100) == StoredStream("hello", None, 5, spooled=False)
     assert spool.tokens() == {TOKEN}
     spool.remove(TOKEN)
     assert spool.tokens() == set()
@@ -166,10 +166,10 @@ def test_a_kill_in_the_middle_of_a_rename_loses_no_stream(spool: Spool) -> None:
         os.write(handle, b"x")
         os.close(handle)
     spool.path("worker-1", "stdout").rename(spool.path(TOKEN, "stdout"))
-    seal = spool.seal(TOKEN, "worker-1", current=True)
+    seal = spool.lock_attempt(TOKEN, "worker-1", current=True)
     assert seal is not None
     with seal:
-        assert [keep(seal.paths[each], 9).head for each in STREAMS] == ["x", "x"]
+        assert [truncate(seal.paths[each], 9).head for each in STREAMS] == ["x", "x"]
         seal.clear()
 
 
@@ -180,7 +180,7 @@ def test_a_slot_is_emptied_behind_an_attempt(spool: Spool) -> None:
         os.write(handle, b"old")
         os.close(handle)
     slot.clear()
-    assert [keep(path, 9) for path in slot.paths.values()] == [NOTHING] * 2
+    assert [truncate(path, 9) for path in slot.paths.values()] == [NOTHING] * 2
     spool.slot("worker-9").clear()
 
 

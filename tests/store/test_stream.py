@@ -47,13 +47,13 @@ def test_the_pieces_are_the_whole(desk: Any, wanted: dict[str, Any]) -> None:
     """Piece by piece come the same jobs in the same order as at once."""
     _several(desk)
     every = Filter.of(**wanted)
-    assert list(stream(desk.store.db, desk.store.reading, every)) == desk.store.reading.jobs(every)
+    assert list(stream(desk.store.db, desk.store.reader, every)) == desk.store.reader.jobs(every)
 
 
 def test_each_job_is_as_it_is_when_its_turn_comes(desk: Any) -> None:
     """What was removed, or does not fit any more, between two pieces is left out; nothing comes twice."""
     _several(desk)
-    found = stream(desk.store.db, desk.store.reading, Filter.of(state="pending", sort="id"))
+    found = stream(desk.store.db, desk.store.reader, Filter.of(state="pending", sort="id"))
     ids = [next(found).id]
     desk.store.jobs.delete(["j7"], desk.now)
     desk.store.jobs.cancel(["j8"], desk.now)
@@ -65,7 +65,7 @@ def test_each_job_is_as_it_is_when_its_turn_comes(desk: Any) -> None:
 def test_nothing_is_held_open_between_pieces(desk: Any) -> None:
     """While a slow reader takes its time, the connection is in no transaction: the WAL can be written back."""
     _several(desk)
-    found = stream(desk.store.db, desk.store.reading, Filter.of())
+    found = stream(desk.store.db, desk.store.reader, Filter.of())
     next(found)
     assert not desk.store.db.connection().in_transaction
     found.close()

@@ -36,7 +36,7 @@ def test_another_programs_lock_makes_busy_after_the_patience(store: Store) -> No
     _add(store, "a")
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    store.db.be_patient(0.3)
+    store.db.set_busy_timeout(0.3)
     began = time.monotonic()
     with pytest.raises(Busy, match=r"another program has held .*queue\.db locked for 0\.3 seconds") as caught:
         _add(store, "b")
@@ -55,14 +55,14 @@ def test_the_patience_is_for_gate_and_lock_together(store: Store) -> None:
     inside = threading.Event()
 
     def hold() -> None:
-        with store.db.gate.hold(5):
+        with store.db.write_lock.request(5):
             inside.set()
             time.sleep(1)
 
     holder = threading.Thread(target=hold)
     holder.start()
     inside.wait()
-    store.db.be_patient(1.5)
+    store.db.set_busy_timeout(1.5)
     began = time.monotonic()
     with pytest.raises(Busy):
         _add(store, "a")
@@ -94,7 +94,7 @@ def test_a_file_that_was_replaced_is_told(store: Store, harm: Callable[[Path], N
     harm(store.path)
     before = store.path.read_bytes() if store.path.exists() else None
     with pytest.raises(BadEnvironment, match="deleted or replaced while in use") as caught:
-        {"write": lambda: _add(store, "b"), "read": store.reading.counts, "version": store.db.version}[use]()
+        {"write": lambda: _add(store, "b"), "read": store.reader.counts, "version": store.db.version}[use]()
     assert caught.value.exit_code == 3
     assert store.db.replaced()
     assert (store.path.read_bytes() if store.path.exists() else None) == before
@@ -145,7 +145,7 @@ def test_a_full_disk_makes_no_half_queue(mounted: Callable[[str], Path]) -> None
         Store(folder / "q.db")
     assert str(caught.value).isprintable()
     ballast.unlink()
-    assert Store(folder / "q.db").reading.counts()["pending"] == 0
+    assert Store(folder / "q.db").reader.counts()["pending"] == 0
 
 
 def test_a_read_only_mount_is_named(mounted: Callable[..., Path], queue_path: Path, tmp_path: Path) -> None:

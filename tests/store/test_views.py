@@ -56,7 +56,7 @@ def test_the_views_show_what_the_json_shows(desk: Any) -> None:
     rows = _view(desk, "attempt_view")[1]
     assert len(rows) == 3
     for row in rows:
-        (record,) = desk.store.reading.attempts(row["job_id"])
+        (record,) = desk.store.reader.attempts(row["job_id"])
         shown = {
             key: value.decode("utf-8", "replace") if isinstance(value, bytes) else value for key, value in row.items()
         }

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from queuectl_nb.model.errors import BadInput, SpoiltSetting
+from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.settings import SETTINGS, Settings
-from queuectl_nb.store.claims import Started
+from queuectl_nb.store.claims import StartedAttempt
 
 
 def _register(desk: Any, hold: Any = lambda _: True, **facts: Any) -> str:
@@ -119,7 +119,7 @@ def test_the_current_job_is_the_one_that_runs(desk: Any) -> None:
     first, second, third = desk.claim(3)
     assert first.job_id == "urgent"
     assert desk.store.workers.current_jobs() == {"worker-1": "urgent"}
-    desk.turn(started=[Started(second, 5, desk.now + 1)])
+    desk.turn(started=[StartedAttempt(second, 5, desk.now + 1)])
     assert desk.store.workers.current_jobs() == {"worker-1": "old"}
     desk.turn(back=[first, third])
 
@@ -179,7 +179,7 @@ def test_a_setting_spoilt_by_hand_is_named_and_can_be_mended(desk: Any, value: o
                 "INSERT OR REPLACE INTO settings (key, value) VALUES ('max_retries', coalesce(?, CAST(x'ff' AS TEXT)))"
             )
             connection.execute(sql, (value,))  # None stands for text that is no UTF-8
-        with pytest.raises(SpoiltSetting, match=r"^setting max_retries is spoilt") as caught:
+        with pytest.raises(InvalidSetting, match=r"^setting max_retries is spoilt") as caught:
             desk.store.settings.read()
         assert caught.value.exit_code == 3
         mend()

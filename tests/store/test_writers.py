@@ -27,14 +27,14 @@ ended = []
 while time.monotonic() < end:
     began = time.monotonic()
     if writes % 2:
-        turn = claims.turn(ended=ended, want=1, settings=settings, now=time.time(), rand=0)
+        turn = claims.settle_and_claim(ended=ended, want=1, settings=settings, now=time.time(), rand=0)
         done += len(ended)
         ended = [Ended(lease, Exited(0), Ending(time.time())) for lease in turn.leases]
     else:
         enqueue(store.db, [JobSpec("true")], cwd="/", kept_env={}, now=time.time())
     longest = max(longest, time.monotonic() - began)
     writes += 1
-claims.turn(back=[each.lease for each in ended], settings=settings, now=time.time(), rand=0)
+claims.settle_and_claim(back=[each.lease for each in ended], settings=settings, now=time.time(), rand=0)
 print(longest, writes, done)
 """
 
@@ -50,7 +50,7 @@ def test_writers_in_a_tight_loop_never_wait_long(desk: Any, crowd: Any, record_p
     record_property("longest_wait_s", longest)
     record_property("writes_per_s", writes / seconds)
     assert longest < 1
-    counts = desk.store.reading.counts()
+    counts = desk.store.reader.counts()
     assert counts["completed"] == done > 0
     assert counts["processing"] == 0
     assert sum(counts.values()) >= done

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tornado.httpserver import HTTPServer
 
 from queuectl_nb.client import Queue
-from queuectl_nb.web.auth import Door
-from queuectl_nb.web.queue_reader import Site
+from queuectl_nb.web.auth import Auth
+from queuectl_nb.web.queue_reader import QueueReader
 from queuectl_nb.web.server import application, bound
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class WebServer:
 
     path: Path
     port: int = 0
-    site: Site | None = None
+    site: QueueReader | None = None
 
     def __post_init__(self) -> None:
         self.start()
@@ -66,8 +66,8 @@ class WebServer:
     async def _serve(self) -> None:
         sockets = bound(self.port)
         self.port = sockets[0].getsockname()[1]
-        self.door = Door(TOKEN, "127.0.0.1", self.port)
-        self.site = Site(lambda: Queue(self.path))
+        self.door = Auth(TOKEN, "127.0.0.1", self.port)
+        self.site = QueueReader(lambda: Queue(self.path))
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = HTTPServer(application(self.site, self.door))
         server.add_sockets(sockets)

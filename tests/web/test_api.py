@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client import Queue
     from tests.conftest import Ran
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
     from tests.web.server import WebServer
 
 
 @pytest.fixture
-def ended(bench: Bench) -> Bench:
+def ended(bench: WorkerHarness) -> WorkerHarness:
     """Return a bench on which jobs of several states and outcomes have ended, its workers gone."""
     bench.queue.set("backoff_base", "1000")
     bench.add("echo out; echo err >&2", id="good", tags=["x"])
@@ -42,7 +42,7 @@ def ended(bench: Bench) -> Bench:
     return bench
 
 
-def test_bodies_are_those_of_the_console(server: WebServer, ended: Bench, run: Callable[..., Ran]) -> None:
+def test_bodies_are_those_of_the_console(server: WebServer, ended: WorkerHarness, run: Callable[..., Ran]) -> None:
     """Every route gives, value for value, what the console's ``--json`` gives."""
 
     def console(*words: str) -> Any:
@@ -59,7 +59,7 @@ def test_bodies_are_those_of_the_console(server: WebServer, ended: Bench, run: C
         assert server.ask(f"/api/jobs/{job_id}").json == console("show", job_id)
 
 
-def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, ended: Bench) -> None:
+def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, ended: WorkerHarness) -> None:
     """``output=no`` spares what the attempts wrote, and changes nothing else."""
     whole = server.ask("/api/jobs/good").json
     assert whole["history"][0]["stdout"] == "out\n"
@@ -69,7 +69,7 @@ def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, en
     assert spared == whole
 
 
-def test_a_running_worker_is_shown(server: WebServer, bench: Bench) -> None:
+def test_a_running_worker_is_shown(server: WebServer, bench: WorkerHarness) -> None:
     """A worker and the job that it holds are in status and workers."""
     bench.add("sleep 60", id="long")
     bench.start()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.web.auth import Door, host_name, own_origin
+from queuectl_nb.web.auth import Auth, host_name, own_origin
 from queuectl_nb.web.routes import ADDRESSES
 from queuectl_nb.web.token import kept_token
 from tests.web.server import TOKEN
@@ -161,13 +161,13 @@ def test_a_person_without_the_token_is_told_how_to_get_in(server: WebServer) -> 
 
 def test_a_pass_is_taken_once() -> None:
     """What stands in the line that starts a browser logs in one browser, and is worth nothing afterwards."""
-    door = Door(TOKEN)
-    word = door.one_pass()
+    door = Auth(TOKEN)
+    word = door.one_time_token()
     assert word != TOKEN
     assert not door.knows("", "x" + word, None)
     assert door.knows("", word, None)
     assert not door.knows("", word, None)
-    late = door.one_pass()
+    late = door.one_time_token()
     door.passes[late] = 0
     assert not door.knows("", late, None)
 
@@ -176,12 +176,12 @@ def test_a_server_for_all_takes_addresses_and_its_own_name() -> None:
     """Bound to 0.0.0.0 on request, any address of the machine may be named, and its name, but no other."""
     import socket
 
-    door = Door(TOKEN, "0.0.0.0")  # noqa: S104 - nothing listens here
+    door = Auth(TOKEN, "0.0.0.0")  # noqa: S104 - nothing listens here
     assert door.takes_host("192.168.0.7:8642")
     assert door.takes_host("[fe80::1]:8642")
     assert door.takes_host(socket.gethostname())
     assert not door.takes_host("evil.example")
-    assert not Door(TOKEN, "192.168.0.7").takes_host("192.168.0.8")
+    assert not Auth(TOKEN, "192.168.0.7").takes_host("192.168.0.8")
 
 
 def test_hosts_and_origins_are_read_strictly() -> None:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Ran
-    from tests.journeys.terminals import Desk, Terminal
+    from tests.journeys.terminals import Terminal, Terminals
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=([A-Za-z0-9_-]{43})\Z")
 
 
-def opened(desk: Desk, *words: str) -> tuple[Terminal, int, str]:
+def opened(desk: Terminals, *words: str) -> tuple[Terminal, int, str]:
     """Start a dashboard; return its terminal, port and token."""
     terminal = desk.open("dashboard", *words)
     found = ADDRESS.match(terminal.sees("http://"))
@@ -40,7 +40,7 @@ def status(port: int, token: str) -> dict[str, int]:
         return counts
 
 
-def test_it_serves_until_it_is_interrupted(desk: Desk) -> None:
+def test_it_serves_until_it_is_interrupted(desk: Terminals) -> None:
     """It prints its address, answers what the queue holds, ends with 0 at Ctrl+C, and a restart has the same token."""
     desk.type("enqueue", "--command", "true")
     terminal, port, token = opened(desk, "--port", "0")
@@ -55,7 +55,7 @@ def test_it_serves_until_it_is_interrupted(desk: Desk) -> None:
     assert again.ends() == 0
 
 
-def test_those_who_look_do_not_disturb_its_end(desk: Desk) -> None:
+def test_those_who_look_do_not_disturb_its_end(desk: Terminals) -> None:
     """With a listener, a half-read answer and open connections Ctrl+C ends it at once, and nothing more is printed."""
     desk.type("enqueue", "--command", "true", "--id", "a")
     terminal, port, token = opened(desk, "--port", "0")
@@ -76,7 +76,7 @@ def test_those_who_look_do_not_disturb_its_end(desk: Desk) -> None:
         connection.close()
 
 
-def test_a_port_that_is_taken_is_told(desk: Desk) -> None:
+def test_a_port_that_is_taken_is_told(desk: Terminals) -> None:
     """A port that was asked for and is in use is one line and 3; left out, the next free one is used."""
     _, port, _ = opened(desk)
     terminal = desk.open("dashboard", "--port", str(port))
@@ -116,7 +116,7 @@ def test_bad_words_are_refused(run: Callable[..., Ran], words: tuple[str, ...]) 
     assert ran.stdout == ""
 
 
-def test_a_browser_is_started_on_request(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_is_started_on_request(desk: Terminals, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--open`` gives the browser an address with a pass of its own, not the token: all can see its command line."""
     seen = desk.queue.with_name("browser")
     script = desk.queue.with_name("browser.sh")

@@ -88,7 +88,7 @@ def test_the_state_of_now_comes_at_once_and_news_follow(server: WebServer, queue
     second, overview = client.event()
     assert overview["counts"]["cancelled"] == 1
     assert second != first
-    assert second == "-".join(map(str, queue.store.reading.revision()))
+    assert second == "-".join(map(str, queue.store.reader.revision()))
     client.close()
 
 
@@ -188,12 +188,12 @@ def test_a_bug_in_a_look_does_not_end_the_feed(
     server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that nobody foresaw is told in plain words, logged, and forgotten with the next good look."""
-    from queuectl_nb.client.changes import Watch
+    from queuectl_nb.client.changes import ChangeWatcher
 
     client = Listening(server)
     client.event()
     with monkeypatch.context() as patch:
-        patch.setattr(Watch, "overview", lambda _: 1 / 0)
+        patch.setattr(ChangeWatcher, "overview", lambda _: 1 / 0)
         assert "log says why" in client.event("trouble")[1]["error"]
     queue.enqueue("true")
     assert client.event()[1]["counts"]["pending"] == 1

@@ -12,7 +12,7 @@ from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
     from tests.web.server import WebServer
 
 
@@ -32,7 +32,7 @@ def followed(server: WebServer, target: str, offset: int = 0) -> tuple[str, int]
         time.sleep(0.005)
 
 
-def test_both_streams_of_each_attempt(server: WebServer, bench: Bench) -> None:
+def test_both_streams_of_each_attempt(server: WebServer, bench: WorkerHarness) -> None:
     """Stream and attempt are chosen; left out they are stdout and the newest."""
     bench.queue.set("backoff_base", "1")
     bench.queue.set("backoff_max", "0")
@@ -46,7 +46,7 @@ def test_both_streams_of_each_attempt(server: WebServer, bench: Bench) -> None:
     assert server.ask("/api/jobs/a/log?offset=1000").json["end"] is True
 
 
-def test_a_log_is_followed_while_it_is_written(server: WebServer, bench: Bench) -> None:
+def test_a_log_is_followed_while_it_is_written(server: WebServer, bench: WorkerHarness) -> None:
     """A running attempt's log comes as it is written and has no end; once it is over the rest comes, and the end."""
     gate = bench.path.with_name("gate")
     bench.add(f"echo first; while [ ! -e {gate} ]; do sleep 0.02; done; echo last", id="a")
@@ -59,7 +59,7 @@ def test_a_log_is_followed_while_it_is_written(server: WebServer, bench: Bench) 
     assert followed(server, "/api/jobs/a/log", 6) == ("last\n", 11)
 
 
-def test_characters_are_never_cut(server: WebServer, bench: Bench) -> None:
+def test_characters_are_never_cut(server: WebServer, bench: WorkerHarness) -> None:
     """A character of which half is written waits for the other half, and offsets stay bytes."""
     gate = bench.path.with_name("gate")
     wait = f"while [ ! -e {gate} ]; do sleep 0.02; done"
@@ -72,7 +72,7 @@ def test_characters_are_never_cut(server: WebServer, bench: Bench) -> None:
     assert followed(server, "/api/jobs/snake/log", 1) == ("🐍z", 6)
 
 
-def test_what_is_no_utf8_is_shown_as_such(server: WebServer, bench: Bench) -> None:
+def test_what_is_no_utf8_is_shown_as_such(server: WebServer, bench: WorkerHarness) -> None:
     """Raw bytes become U+FFFD, also a half character at the very end; nothing is lost around them."""
     bench.add("printf 'a\\377b\\0c\\360\\237'", id="raw")
     bench.start()
@@ -80,7 +80,7 @@ def test_what_is_no_utf8_is_shown_as_such(server: WebServer, bench: Bench) -> No
     assert followed(server, "/api/jobs/raw/log") == ("a\ufffdb\x00c\ufffd", 7)
 
 
-def test_a_large_log_comes_in_pieces(server: WebServer, bench: Bench) -> None:
+def test_a_large_log_comes_in_pieces(server: WebServer, bench: WorkerHarness) -> None:
     """A log of megabytes with characters of all sizes is, joined, what was written, in pieces of bounded size."""
     line = "aé日🐍 " * 50
     job = bench.add(f"i=0; while [ $i -lt 9000 ]; do echo '{line}'; i=$((i+1)); done", id="big", timeout=60)
@@ -94,7 +94,7 @@ def test_a_large_log_comes_in_pieces(server: WebServer, bench: Bench) -> None:
     assert len(server.ask("/api/jobs/big/log").body) < 2_000_000
 
 
-def test_what_was_not_kept_is_told(server: WebServer, bench: Bench) -> None:
+def test_what_was_not_kept_is_told(server: WebServer, bench: WorkerHarness) -> None:
     """Of a stream over the limits its head and tail arrive, and a line that says what is missing."""
     bench.queue.set("output_limit", "100")
     bench.queue.set("spool_limit", "20000")

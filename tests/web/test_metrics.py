@@ -11,11 +11,11 @@ from queuectl_nb.model.state import State
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
     from tests.web.server import WebServer
 
 
-def test_the_figures_are_those_of_the_queue(server: WebServer, bench: Bench) -> None:
+def test_the_figures_are_those_of_the_queue(server: WebServer, bench: WorkerHarness) -> None:
     """Jobs and workers by state, every state there; what was enqueued ever; paused queues; recent durations."""
     for number in range(3):
         bench.add("sleep 0.05", id=f"j{number}")

@@ -12,19 +12,19 @@ from docs.generate.openapi import openapi
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import State
 from queuectl_nb.web.api_handlers import Missing
-from queuectl_nb.web.base_handler import Api
+from queuectl_nb.web.base_handler import JsonHandler
 from queuectl_nb.web.query_params import asked
 from queuectl_nb.web.routes import ADDRESSES
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
-    from tests.engine.harness import Bench
+    from tests.engine.harness import WorkerHarness
     from tests.web.server import WebServer
 
 ROUTES = {
     pattern.replace("(?P<job_id>[^/]+)", "{job_id}"): handler
     for pattern, handler, _ in ADDRESSES
-    if issubclass(handler, Api) and handler is not Missing
+    if issubclass(handler, JsonHandler) and handler is not Missing
 }
 
 
@@ -77,7 +77,9 @@ def test_parameters_are_those_that_are_taken(described: dict[str, Any], path: st
                     asked(questions, {name: [str(beyond).encode()]})
 
 
-def test_real_answers_have_the_described_shapes(described: dict[str, Any], server: WebServer, bench: Bench) -> None:
+def test_real_answers_have_the_described_shapes(
+    described: dict[str, Any], server: WebServer, bench: WorkerHarness
+) -> None:
     """With jobs that ran, failed and run, every route's answer fits its schema, and an error fits its own."""
     bench.queue.set("backoff_base", "1000")
     bench.add("echo hello; exit 2", id="a", tags=["t"], max_retries=2)

@@ -97,11 +97,11 @@ def test_what_is_not_there_is_an_error_in_json(server: WebServer, queue: Queue, 
 def test_it_only_reads(server: WebServer, queue: Queue, method: str, target: str) -> None:
     """Other methods than GET and HEAD are 405, as JSON with ``Allow``, and change nothing."""
     queue.enqueue("true", id="a")
-    before = queue.store.reading.revision()
+    before = queue.store.reader.revision()
     got = server.ask(target, method=method)
     assert (got.status, got.headers["Allow"]) == (405, "GET, HEAD")
     assert method in got.json["error"]
-    assert queue.store.reading.revision() == before
+    assert queue.store.reader.revision() == before
 
 
 @pytest.mark.parametrize("text", ["", "x", "====", "MS4", "MS4tMQ", "Ni4", "é", "MS4yLjM", "\ud800"])

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.dask.runner_pool import Guards
-from queuectl_nb.engine.remote_lease import steady
+from queuectl_nb.engine.dask.runner_pool import RunnerPool
+from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.engine.dask.channel import Message
-    from queuectl_nb.engine.dask.runner_pool import GuardHandle
+    from queuectl_nb.engine.dask.runner_pool import RunnerClient
 
 __all__ = ["Agent"]
 
@@ -50,12 +50,12 @@ class Agent:
         self.address = address
         self.boot = heartbeat.boot()
         self.folder = f"{folder}/queuectl-{self.id}"
-        self.guards = Guards(self.folder, db, self.id)
+        self.guards = RunnerPool(self.folder, db, self.id)
         self._tell = tell
         self._changed = threading.Condition()
         self._deck: deque[Message] = deque()
         self._sitting = 0
-        self._busy: dict[str, GuardHandle | None] = {}
+        self._busy: dict[str, RunnerClient | None] = {}
         self._ending: dict[str, float] = {}
         """Attempts that are to end, with their grace: said again and again, since a guard may not hear it."""
         self._lasting: dict[str, tuple[int, float]] = {}
@@ -72,16 +72,16 @@ class Agent:
         with self._changed:
             self._sitting += 1
             self._say("seat", seat=seat, boot=self.boot, host=heartbeat.host())
-        until = steady() + SITTING
+        until = boot_clock() + SITTING
         while (order := self._next(until)) is not None:
             self._run(order)
 
     def _next(self, until: float) -> Message | None:
         """Wait for a job and return it; None when it is time to leave, and the seat is gone then."""
         with self._changed:
-            wait_until = steady() + LINGER
+            wait_until = boot_clock() + LINGER
             while True:
-                now = steady()
+                now = boot_clock()
                 if now >= self._order["until"]:
                     self._hand_back("its dispatcher was not heard of")
                 if now >= until or (not self._deck and now >= wait_until):
@@ -136,14 +136,14 @@ class Agent:
                 self._folders.pop(token, None)
             self._over(token, end)
 
-    def _attend(self, token: str, guard: GuardHandle, order: Message) -> Message | None:
+    def _attend(self, token: str, guard: RunnerClient, order: Message) -> Message | None:
         """Have the guard run a job, pass on what it tells, and return the end; None where the guard died."""
         for message in guard.run(order):
             if message["what"] == "ended":
                 return message
             with self._changed:
                 if message["what"] == "lasts":
-                    self._lasting[token] = (message["pid"], steady() - message["age"])
+                    self._lasting[token] = (message["pid"], boot_clock() - message["age"])
                     self._folders[token] = guard.folder
                     if self._sitting == len(self._busy):
                         self._hand_back("the one before it lasts")
@@ -176,7 +176,7 @@ class Agent:
                 "address": self.address,
                 "number": self._number,
                 "sitting": self._sitting,
-                "clock": steady(),
+                "clock": boot_clock(),
                 **facts,
             }
         )
@@ -184,7 +184,7 @@ class Agent:
     @property
     def forgotten(self) -> bool:
         """Whether nobody sits here and the dispatcher has not been heard of for long."""
-        return not self._sitting and steady() >= self._order["until"] + FORGOTTEN
+        return not self._sitting and boot_clock() >= self._order["until"] + FORGOTTEN
 
     def dismiss(self) -> None:
         """Remove what it still keeps for a dispatcher that will not ask any more; only where it is forgotten."""
@@ -197,7 +197,7 @@ class Agent:
 
         A letter that comes after a later one counts for nothing, so that what was sent with it can be taken for lost.
         """
-        words: list[tuple[GuardHandle | None, Message]] = []
+        words: list[tuple[RunnerClient | None, Message]] = []
         with self._changed:
             if letter["seq"] > self._seq:
                 self._seq = letter["seq"]
@@ -216,7 +216,7 @@ class Agent:
                 guard.tell(message)
         return self._answer(letter["reads"])
 
-    def _end(self, token: str, grace: float) -> GuardHandle | None:
+    def _end(self, token: str, grace: float) -> RunnerClient | None:
         """Return the guard that must end a job; one that was not started goes back."""
         if token in self._busy:
             self._ending[token] = grace
@@ -251,10 +251,10 @@ class Agent:
         pieces = []
         for token, stream, offset, count in reads:
             folder = self._folders.get(token)
-            found = None if folder is None else Spool(Path(folder)).piece(token, stream, offset, count)
+            found = None if folder is None else Spool(Path(folder)).read(token, stream, offset, count)
             pieces.append([token, stream, *(found or (offset, None))])
         with self._changed:
-            now = steady()
+            now = boot_clock()
             there: dict[str, Any] = {job["lease"]["token"]: None for job in self._deck} | dict.fromkeys(self._busy)
             there |= {token: [pid, now - began] for token, (pid, began) in self._lasting.items()}
             self._number += 1

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.remote_lease import lapse, steady
+from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.dask.channel import Message
-    from queuectl_nb.engine.dask.remote_run import Errand
+    from queuectl_nb.engine.dask.remote_run import RemoteRun
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["AHEAD", "Post"]
+__all__ = ["AHEAD", "AgentState"]
 
 AHEAD = 16
 """Most jobs that wait in an agent for a seat whose jobs are short."""
 
 
 @dataclass(eq=False)
-class Post:
+class AgentState:
     """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.remote_lease.steady` unless said."""
 
     agent: str
@@ -29,7 +29,7 @@ class Post:
     sitting: int = 0
     number: int = 0
     """Of the latest word from it that counts."""
-    runs: dict[str, Errand] = field(default_factory=dict)
+    runs: dict[str, RemoteRun] = field(default_factory=dict)
     """What was sent there and has not ended, by token."""
     sent_with: dict[str, int] = field(default_factory=dict)
     """The number of the letter that each of these left with."""
@@ -72,7 +72,7 @@ class Post:
 
     def hear(self, message: Message) -> None:
         """Take in the facts that every word from the agent carries."""
-        self.offset = max(self.offset, message["clock"] - steady())
+        self.offset = max(self.offset, message["clock"] - boot_clock())
         if message["number"] > self.number:
             self.number = message["number"]
             self.sitting = message["sitting"]
@@ -108,7 +108,7 @@ class Post:
         self.sent_at = now
         if not self.doubt:
             self.until = now + settings.lease
-            self.lapse_at = now + lapse(settings)
+            self.lapse_at = now + remote_lease_s(settings)
         pass_on = changed or now >= self.pass_on_at
         if pass_on:
             self.pass_on_at = now + settings.lease / 4

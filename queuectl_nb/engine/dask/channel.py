@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import Any
 
-__all__ = ["Link", "Message"]
+__all__ = ["Channel", "Message"]
 
 FORMAT = 2
 """Of :mod:`marshal`, as in the journal."""
@@ -16,7 +16,7 @@ _PIECE = 256 * 1024
 Message = dict[str, Any]
 
 
-class Link:
+class Channel:
     """One end of the socket. Any thread may send; one at a time receives."""
 
     def __init__(self, end: socket.socket) -> None:

@@ -11,28 +11,28 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from queuectl_nb.engine import notifier
-from queuectl_nb.engine.collect import collect
-from queuectl_nb.engine.duty import PACE, Duty
+from queuectl_nb.engine.collect import capture_ending
+from queuectl_nb.engine.duty import POLL_INTERVAL_S, WorkerControl
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, Journal
-from queuectl_nb.engine.report import Reporter
-from queuectl_nb.engine.work_buffer import Ledger
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, OutcomeJournal
+from queuectl_nb.engine.report import WorkerEvents
+from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
-from queuectl_nb.store.claims import Claims, Started
-from queuectl_nb.store.trim import trim
+from queuectl_nb.store.claims import Claims, StartedAttempt
+from queuectl_nb.store.trim import punch_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from queuectl_nb.engine.control import Orders
-    from queuectl_nb.engine.dask.remote_run import Errand
+    from queuectl_nb.engine.control import ControlInputs
+    from queuectl_nb.engine.dask.remote_run import RemoteRun
     from queuectl_nb.engine.events import Events
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 
-__all__ = ["Crew", "Dispatcher"]
+__all__ = ["Dispatcher", "RemoteExecutor"]
 
 COUNT = 0.02
 """Seconds between counts of what waits."""
@@ -42,7 +42,7 @@ BATCH = 256
 """Most jobs claimed in one transaction."""
 
 
-class Crew(Protocol):
+class RemoteExecutor(Protocol):
     """Runs commands elsewhere, many at a time."""
 
     handle: int
@@ -56,22 +56,22 @@ class Crew(Protocol):
     def room(self) -> int:
         """Return how many may be started now."""
 
-    def wish(self, jobs: int) -> None:
+    def request_slots(self, jobs: int) -> None:
         """Make room for as many as ``jobs``, those in flight included, as far as there can be."""
 
-    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> Errand:
+    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
         """Send an attempt away; ``ours`` is asked at the last moment. Raises ``NoRoom`` or ``LeaseLost``."""
 
-    def end(self, errand: Errand, grace: float) -> None:
+    def end(self, errand: RemoteRun, grace: float) -> None:
         """Have an attempt ended, with ``grace`` seconds from TERM to KILL."""
 
-    def news(self) -> tuple[list[Errand], list[Errand]]:
+    def poll(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
         """Return the attempts that are over since the last call, and those found to last."""
 
-    def tend(self, settings: Settings) -> float:
+    def maintain(self, settings: Settings) -> float:
         """Do what is due; return the seconds until it wants to be called again."""
 
-    def forget(self, open_tokens: Collection[str]) -> None:
+    def acknowledge(self, open_tokens: Collection[str]) -> None:
         """Drop what is remembered of all attempts but these: they are recorded."""
 
     def close(self) -> None:
@@ -89,8 +89,8 @@ class Dispatcher:
         host: str,
         queues: Sequence[str],
         drain: bool,
-        crew: Crew,
-        orders: Orders,
+        crew: RemoteExecutor,
+        orders: ControlInputs,
         events: Events,
     ) -> None:
         self.store = store
@@ -98,12 +98,12 @@ class Dispatcher:
         self.drain = drain
         self.crew = crew
         self.orders = orders
-        self.report = Reporter(events, name)
-        self.duty = Duty(store, name, orders, self.report)
+        self.report = WorkerEvents(events, name)
+        self.duty = WorkerControl(store, name, orders, self.report)
         self.claims = Claims(store.db, name, host, queues)
-        self.ledger = Ledger(store, self.claims, Journal(store.worker_dir, name), self.report)
-        self.away: dict[str, Errand] = {}
-        self.lasting: list[Errand] = []
+        self.ledger = WorkBuffer(store, self.claims, OutcomeJournal(store.worker_dir, name), self.report)
+        self.away: dict[str, RemoteRun] = {}
+        self.lasting: list[RemoteRun] = []
         self.more = True
         """Whether a claim may find something, as far as known."""
         self.waiting = 0
@@ -118,7 +118,7 @@ class Dispatcher:
         """Work until stopped; no step waits for what runs elsewhere."""
         while True:
             self._heed()
-            over, lasting = self.crew.news()
+            over, lasting = self.crew.poll()
             for errand in over:
                 self._collect(errand)
             self.lasting += lasting
@@ -127,17 +127,17 @@ class Dispatcher:
                 self._turn()
             self._start_claimed()
             at_rest = not self.away and not self.ledger.claimed
-            if at_rest and (self.orders.stop or self.drained) and self.duty.may_leave(self.ledger):
+            if at_rest and (self.orders.stop or self.drained) and self.duty.can_exit(self.ledger):
                 break
-            self._sleep(self.crew.tend(self.duty.settings))
+            self._sleep(self.crew.maintain(self.duty.settings))
         if self.drained:
-            notifier.ring(notifier.work_bell(self.store.db.spool))  # the other workers may go, too
+            notifier.notify(notifier.work_fifo(self.store.db.spool))  # the other workers may go, too
         self.report.flush()
 
     def _heed(self) -> None:
         """Take in what others want: a stop, a cancel, other settings."""
         orders = self.orders
-        if self.duty.calls():
+        if self.duty.refresh_due():
             with contextlib.suppress(Busy):  # the next look asks again
                 self._look()
         if orders.stop and self.ledger.claimed:
@@ -146,21 +146,21 @@ class Dispatcher:
             self.stopping = (orders.stop, orders.grace)
             for errand in self.away.values():
                 errand.verdict = errand.verdict or Returned()
-                self.crew.end(errand, self.duty.grace)
+                self.crew.end(errand, self.duty.kill_grace_s)
 
     def _look(self) -> None:
         """Read what the database has for this dispatcher."""
         self.store.db.check_identity()
-        self.duty.look()
+        self.duty.refresh()
         limit = self.duty.settings.spool_limit
         for errand in self.away.values():
             if sum(errand.have.values()) > limit:
-                trim(errand.paths.values(), limit)
-        for token in self.claims.cancels():
+                punch_middle(errand.paths.values(), limit)
+        for token in self.claims.cancel_requests():
             wanted = self.away.get(token)
             if wanted is not None and wanted.verdict is None:
                 wanted.verdict = Cancelled()
-                self.crew.end(wanted, self.duty.grace)
+                self.crew.end(wanted, self.duty.kill_grace_s)
 
     def _wish(self) -> None:
         """Let the crew know for how many jobs there is work."""
@@ -177,7 +177,7 @@ class Dispatcher:
                 with contextlib.suppress(Busy):  # the next count will do
                     self.waiting = self.claims.ready(self.crew.most, time.time())
             waiting = self.waiting
-        self.crew.wish(len(self.away) + waiting)
+        self.crew.request_slots(len(self.away) + waiting)
 
     # ------------------------------------------------------------------ start
 
@@ -197,7 +197,7 @@ class Dispatcher:
         except NoRoom as why:
             self.report.warn(f"job {lease.job_id} given back: {why}")
             self.ledger.give_back([lease])
-            self.ledger.rest(PACE)
+            self.ledger.rest(POLL_INTERVAL_S)
         except LeaseLost:
             self.report.warn(f"job {lease.job_id} was taken by a rescuer before it had started")
         else:
@@ -206,7 +206,7 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ settle and claim
 
-    def _collect(self, errand: Errand) -> None:
+    def _collect(self, errand: RemoteRun) -> None:
         """Take over what a finished attempt left: outcome, usage, output, result."""
         token = errand.token
         self.away.pop(token, None)
@@ -218,7 +218,7 @@ class Dispatcher:
         now = time.time()
         started_at = errand.started_at if errand.ran is None else now - errand.ran
         usage = None if errand.exit is None else errand.exit.usage
-        ending, spooled = collect(
+        ending, spooled = capture_ending(
             self.store.spool,
             token,
             errand.paths,
@@ -230,9 +230,9 @@ class Dispatcher:
         )
         ending = ending._replace(host=errand.host, note=ending.note or errand.note)
         if spooled or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
-            trim(errand.paths.values(), self.duty.settings.spool_limit)
+            punch_middle(errand.paths.values(), self.duty.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
-        self.ledger.note(errand.lease, errand.outcome, ending, spooled if has_files else None)
+        self.ledger.add_result(errand.lease, errand.outcome, ending, spooled if has_files else None)
 
     def _turn_is_due(self) -> bool:
         """Decide whether it is time for a turn at the database."""
@@ -246,15 +246,15 @@ class Dispatcher:
         """Record what ended and what lasts, give back what will not start, claim what can start now."""
         want = 0 if self.orders.stop or not self.more else min(BATCH, self.crew.room())
         lasting = [errand for errand in self.lasting if errand.token in self.away]
-        started = [Started(each.lease, each.pid, each.started_at or 0.0, each.host) for each in lasting]
-        if not self.ledger.turn(self.duty.settings, want, started):
+        started = [StartedAttempt(each.lease, each.pid, each.started_at or 0.0, each.host) for each in lasting]
+        if not self.ledger.flush(self.duty.settings, want, started):
             return
         self.lasting = []
         self.waiting = max(0, self.waiting - len(self.ledger.claimed))
         if want and not self.ledger.claimed:
             self.more, self.count_at = False, 0.0
         self.ledger.look_again()
-        self.crew.forget(self.away)
+        self.crew.acknowledge(self.away)
 
     # ------------------------------------------------------------------ sleep
 

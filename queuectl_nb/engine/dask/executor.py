@@ -11,25 +11,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.dask.in_flight import Field
-from queuectl_nb.engine.dask.remote_run import Errand
-from queuectl_nb.engine.dask.slots import Seats
+from queuectl_nb.engine.dask.in_flight import InFlight
+from queuectl_nb.engine.dask.remote_run import RemoteRun
+from queuectl_nb.engine.dask.slots import Slots
 from queuectl_nb.engine.executor import LeaseLost, NoRoom
-from queuectl_nb.engine.remote_lease import steady
+from queuectl_nb.engine.remote_lease import boot_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from queuectl_nb.engine.dask.agent_state import Post
+    from queuectl_nb.engine.dask.agent_state import AgentState
     from queuectl_nb.engine.dask.channel import Message
-    from queuectl_nb.engine.dask.transport import Wire
-    from queuectl_nb.engine.dispatch_journal import Sent
-    from queuectl_nb.engine.report import Reporter
+    from queuectl_nb.engine.dask.transport import ClusterTransport
+    from queuectl_nb.engine.dispatch_journal import DispatchJournal
+    from queuectl_nb.engine.report import WorkerEvents
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool
 
-__all__ = ["DaskCrew"]
+__all__ = ["DaskExecutor"]
 
 PAUSE = 0.5
 """Seconds until a letter that failed is followed by another."""
@@ -43,10 +43,12 @@ PATIENCE = 1.0
 """Seconds that one such attempt takes at most."""
 
 
-class DaskCrew:
+class DaskExecutor:
     """The executor of a dispatcher. Only the dispatcher's thread calls it."""
 
-    def __init__(self, wire: Wire, spool: Spool, sent: Sent, report: Reporter, *, most: int) -> None:
+    def __init__(
+        self, wire: ClusterTransport, spool: Spool, sent: DispatchJournal, report: WorkerEvents, *, most: int
+    ) -> None:
         """Send at most ``most`` jobs at a time over ``wire``; ``sent`` keeps which left."""
         self.wire = wire
         self.spool = spool
@@ -54,8 +56,8 @@ class DaskCrew:
         self.report = report
         self.most = most
         self.handle = wire.handle
-        self.field = Field()
-        self.seats = Seats(wire)
+        self.field = InFlight()
+        self.seats = Slots(wire)
         self._boot = heartbeat.boot()
         self._workers: set[str] = set()
         self._said: Settings | None = None
@@ -73,12 +75,12 @@ class DaskCrew:
         """Return how many jobs may be started now."""
         return min(self.most - self.in_flight, self.field.room())
 
-    def wish(self, jobs: int) -> None:
+    def request_slots(self, jobs: int) -> None:
         """Let dask have as many seats for us as ``jobs``, those that run included, can use."""
         if self._connected:
             self.seats.want(min(jobs, self.most))
 
-    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> Errand:
+    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
         """Send a job to an agent with an idle seat, else to one whose jobs are short; call it while there is room.
 
         Raises
@@ -95,12 +97,12 @@ class DaskCrew:
             self.sent.add(lease.token)
         except OSError as error:
             raise NoRoom(str(error)) from error
-        errand = Errand(lease, self.spool)
+        errand = RemoteRun(lease, self.spool)
         facts = {**lease._asdict(), "env": dict(lease.env), "kept_env": dict(lease.kept_env)}
         self.field.put(post, {"lease": facts, "max_retries": settings.max_retries}, errand)
         return errand
 
-    def end(self, errand: Errand, grace: float) -> None:
+    def end(self, errand: RemoteRun, grace: float) -> None:
         """Have an attempt ended: TERM to the whole tree, KILL after ``grace`` seconds."""
         post = self.field.away.get(errand.token)
         if post is not None:
@@ -108,15 +110,15 @@ class DaskCrew:
             post.ends[errand.token] = grace if known is None else min(grace, known)
             self.field.touch(post)
 
-    def news(self) -> tuple[list[Errand], list[Errand]]:
+    def poll(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
         """Take in what was told and return the attempts that are over, and those found to last."""
         for kind, *facts in self.wire.take():
             getattr(self, f"_hear_{kind}")(*facts)
         return self.field.news()
 
-    def tend(self, settings: Settings) -> float:
+    def maintain(self, settings: Settings) -> float:
         """Send what is due, give up what is lost; return the seconds until it wants to be called again."""
-        now = steady()
+        now = boot_clock()
         changed = settings != self._said
         self._said = settings
         if changed or now >= self._scan_at:
@@ -130,7 +132,7 @@ class DaskCrew:
         times = [at for post in posts if (at := post.due_at(settings.lease)) is not None]
         return max(0.0, min(times, default=60.0) - now) if posts else SCAN
 
-    def _tend(self, post: Post, settings: Settings, now: float, *, changed: bool) -> None:
+    def _tend(self, post: AgentState, settings: Settings, now: float, *, changed: bool) -> None:
         if self._connected and (post.due(now, settings.lease) or (changed and post.may_say)):
             letter = post.letter(settings, now=now, changed=changed)
             self.wire.send(post.address, post.agent, letter)
@@ -147,9 +149,9 @@ class DaskCrew:
         if post.gone and not post.runs:
             self.field.drop(post)
 
-    def forget(self, open_tokens: Collection[str]) -> None:
+    def acknowledge(self, open_tokens: Collection[str]) -> None:
         """Drop what is remembered of all attempts but these: they are recorded."""
-        self.sent.tidy(open_tokens)
+        self.sent.compact(open_tokens)
 
     def close(self) -> None:
         """Hang up."""
@@ -171,7 +173,7 @@ class DaskCrew:
         for post in self.field.posts.values():
             self.field.take_back(post, "the scheduler is gone")
             if post.out is not None:
-                post.failed(post.out, steady(), 0.0)
+                post.failed(post.out, boot_clock(), 0.0)
             post.doubt = True
             self.field.touch(post)
 
@@ -213,9 +215,9 @@ class DaskCrew:
         self._take_answer(post, letter, answer)
         self.field.touch(post)
 
-    def _take_answer(self, post: Post, letter: Message, answer: Message | Exception | None) -> None:
+    def _take_answer(self, post: AgentState, letter: Message, answer: Message | Exception | None) -> None:
         if isinstance(answer, Exception):
-            post.failed(letter, steady(), PAUSE)
+            post.failed(letter, boot_clock(), PAUSE)
             return
         post.answered(letter)
         if answer is None:
@@ -237,7 +239,7 @@ class DaskCrew:
         if post is not None and gone:
             self.field.lose(post, proven=True)
 
-    def _give_up(self, post: Post, now: float) -> None:
+    def _give_up(self, post: AgentState, now: float) -> None:
         """Prove that what a lost agent ran is gone, or wait until it must be; then its attempts are lost."""
         tokens = [*post.runs, post.agent]
         if now >= post.prove_at:

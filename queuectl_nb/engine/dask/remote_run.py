@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.store.spool import Spool
 
-__all__ = ["Errand"]
+__all__ = ["RemoteRun"]
 
 
-class Errand:
+class RemoteRun:
     """An attempt in flight; its output lies in files named by its token as far as it has come."""
 
     def __init__(self, lease: Lease, spool: Spool) -> None:

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.control import ORPHAN_GRACE
-from queuectl_nb.engine.dask.channel import Link
+from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
 from queuectl_nb.engine.local_executor import LocalExecutor
-from queuectl_nb.engine.poller import Waiter
+from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
-from queuectl_nb.engine.remote_lease import steady
-from queuectl_nb.engine.run_monitor import Attendance
+from queuectl_nb.engine.remote_lease import boot_clock
+from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import NotStarted, Returned
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS, Spool
-from queuectl_nb.store.trim import trim
+from queuectl_nb.store.trim import punch_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Usage
     from queuectl_nb.model.outcome import Outcome
 
-__all__ = ["INLINE", "LASTS", "PIECE", "Guard", "run_guard"]
+__all__ = ["INLINE", "LASTS", "PIECE", "Runner", "run_runner"]
 
 LASTS = 0.05
 """Seconds after which a command is told to be running."""
@@ -51,10 +51,10 @@ INLINE = 16 * 1024
 """Most bytes of output that come with the end of a command; more is left in files."""
 
 
-class Guard:
+class Runner:
     """The process's whole life: :meth:`work` returns when the dask worker is gone or needs it no more."""
 
-    def __init__(self, link: Link, spool: Spool, executor: LocalExecutor) -> None:
+    def __init__(self, link: Channel, spool: Spool, executor: LocalExecutor) -> None:
         """Run what ``link`` brings, its output in ``spool``."""
         self.link = link
         self.spool = spool
@@ -65,7 +65,7 @@ class Guard:
         """An attempt that must not start any more."""
         self.alone = False
         """Whether the dask worker is gone."""
-        self.waiter = Waiter()
+        self.waiter = Poller()
         self.waiter.catch((signal.SIGCHLD, signal.SIGTERM))
         self.waiter.add("link", link.socket.fileno())
 
@@ -118,7 +118,7 @@ class Guard:
 
     def _run(self, message: Message) -> None:
         lease = Lease(**message["lease"])
-        if steady() >= self.until or lease.token == self.unwanted:
+        if boot_clock() >= self.until or lease.token == self.unwanted:
             why = "it was wanted back" if lease.token == self.unwanted else "its dispatcher was not heard of"
             self._tell_end(lease.token, None, why=why)
             return
@@ -133,11 +133,11 @@ class Guard:
 
     def _attend(self, run: LocalRun) -> None:
         """Watch over a command until nothing of it is left, and tell what becomes of it."""
-        attended, telling = Attendance(run), _Telling(self._mention, run)
+        attended, telling = RunMonitor(run), _Telling(self._mention, run)
         while not attended.step(self.settings, self._grace()):
-            if attended.lasts(time.monotonic()):
+            if attended.is_long(time.monotonic()):
                 telling.look(self.settings.spool_limit)
-            if self.alone or steady() >= self.until:
+            if self.alone or boot_clock() >= self.until:
                 attended.end(Returned("its dispatcher was not heard of"), self._grace())
             self._sleep(attended, telling)
         if self.alone:
@@ -147,17 +147,17 @@ class Guard:
 
     def _grace(self) -> float:
         """Return the seconds from TERM to KILL: few where nobody waits for the command any more."""
-        lapsed = self.alone or steady() >= self.until
+        lapsed = self.alone or boot_clock() >= self.until
         return min(self.settings.kill_grace, ORPHAN_GRACE) if lapsed else self.settings.kill_grace
 
-    def _sleep(self, attended: Attendance, telling: _Telling) -> None:
+    def _sleep(self, attended: RunMonitor, telling: _Telling) -> None:
         """Wait until the command ends, somebody speaks, or something is due."""
         now = time.monotonic()
-        if brief := attended.brief(now):
+        if brief := attended.fast_wait_s(now):
             self.waiter.wait_for_child(brief)
             return
         wake = telling.look_at
-        left = self.until - steady()
+        left = self.until - boot_clock()
         if not self.alone and left > 0:
             wake = min(wake, now + left)
         at = attended.wake_at(self.settings)
@@ -204,13 +204,13 @@ class Guard:
         found["sizes"] = sizes = {stream: _size(path) for stream, path in run.paths.items()}
         rest = {stream: size - told.get(stream, 0) for stream, size in sizes.items()}
         if sum(rest.values()) > INLINE:
-            run.settle_in()
+            run.move_to_own_files()
             found["kept"] = True
             return found
         for stream, count in rest.items():
             if count > 0:
                 found["rest"][stream] = [told.get(stream, 0), _read(run.paths[stream], told.get(stream, 0), count)]
-        if not run.named:
+        if not run.has_own_files:
             run.clear()
         self.spool.remove(token)
         return found
@@ -252,7 +252,7 @@ class _Telling:
                 self._known[stream], self.told[stream] = size, told
         if now >= self._trim_at:
             self._trim_at = now + TRIM
-            trim(self.run.paths.values(), limit)
+            punch_middle(self.run.paths.values(), limit)
 
 
 def _size(path: str) -> int:
@@ -272,17 +272,17 @@ def _read(path: str, offset: int, count: int) -> bytes:
         os.close(handle)
 
 
-def run_guard(config: dict[str, Any]) -> int:
+def run_runner(config: dict[str, Any]) -> int:
     """Be a guard until the agent hangs up; ``config`` names its socket, its folder and the queue."""
     become_subreaper()
     if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     spool = Spool(Path(config["folder"]))
     executor = LocalExecutor(spool, spool.slot("guard"), lambda _token: None, db=Path(config["db"]), environ=os.environ)
-    link = Link(socket.socket(fileno=config["link"]))
+    link = Channel(socket.socket(fileno=config["link"]))
     os.set_inheritable(config["link"], False)  # noqa: FBT003 - that is how it is called
     try:
-        Guard(link, spool, executor).work()
+        Runner(link, spool, executor).work()
     except BaseException:
         kill_tree(lambda: descendants(os.getpid()))  # nothing may stay without anybody who watches over it
         raise

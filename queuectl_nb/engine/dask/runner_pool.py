@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.channel import Link
+from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.process_tree import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.dask.channel import Message
 
-__all__ = ["GuardHandle", "Guards"]
+__all__ = ["RunnerClient", "RunnerPool"]
 
 PATIENCE = 5.0
 """Seconds that a guard may take to leave before nobody waits for it any more."""
 
 
-class GuardHandle:
+class RunnerClient:
     """A guard process and the link to it."""
 
     def __init__(self, folder: str, db: str, mark: str) -> None:
@@ -44,7 +44,7 @@ class GuardHandle:
             "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
         }
         entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")  # noqa: PTH118, PTH120
-        self.link = Link(ours)
+        self.link = Channel(ours)
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", entry, "guard", json.dumps(config)],
@@ -83,7 +83,7 @@ class GuardHandle:
             self.process.wait(PATIENCE)
 
 
-class Guards:
+class RunnerPool:
     """The guards of one agent."""
 
     def __init__(self, folder: str, db: str, mark: str) -> None:
@@ -92,10 +92,10 @@ class Guards:
         self._db = db
         self._mark = mark
         self._lock = threading.Lock()
-        self._idle: list[GuardHandle] = []
+        self._idle: list[RunnerClient] = []
         self._made = 0
 
-    def take(self) -> GuardHandle:
+    def take(self) -> RunnerClient:
         """Return a guard that is free, a new one where none is."""
         while True:
             with self._lock:
@@ -104,12 +104,12 @@ class Guards:
                     self._made += 1
                     number = self._made
             if guard is None:
-                return GuardHandle(f"{self.folder}/{number}", self._db, self._mark)
+                return RunnerClient(f"{self.folder}/{number}", self._db, self._mark)
             if guard.process.poll() is None:
                 return guard
             guard.close()
 
-    def give_back(self, guard: GuardHandle) -> None:
+    def give_back(self, guard: RunnerClient) -> None:
         """Keep a guard for the next command."""
         with self._lock:
             self._idle.append(guard)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.remote_lease import steady
+from queuectl_nb.engine.remote_lease import boot_clock
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.transport import Wire
+    from queuectl_nb.engine.dask.transport import ClusterTransport
 
-__all__ = ["Seats"]
+__all__ = ["Slots"]
 
 PAUSE = 1.0
 """Seconds until dask is asked again after it could not run a seat."""
 
 
-class Seats:
+class Slots:
     """What a dispatcher has of dask: tasks that wait for a thread, and threads."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: ClusterTransport) -> None:
         """Ask over ``wire``."""
         self.wire = wire
         self.given: dict[str, str] = {}
@@ -28,7 +28,7 @@ class Seats:
     def want(self, count: int) -> None:
         """Ask for seats until there are ``count``, or take back those without a thread that are too many."""
         missing = count - len(self.given)
-        if missing > 0 and steady() >= self._rest_until:
+        if missing > 0 and boot_clock() >= self._rest_until:
             self.given.update(dict.fromkeys(self.wire.seat(missing), ""))
         elif missing < 0:
             unseated = [name for name, agent in self.given.items() if not agent]
@@ -47,7 +47,7 @@ class Seats:
         agent = self.given.pop(name, "?")
         if error is None or error == "cancelled" or agent:
             return None
-        self._rest_until = steady() + PAUSE
+        self._rest_until = boot_clock() + PAUSE
         return error
 
     def leave(self, agent: str) -> None:

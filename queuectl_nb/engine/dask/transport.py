@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.dask.channel import Message
 
-__all__ = ["News", "Wire"]
+__all__ = ["ClusterTransport", "News"]
 
 WATCH = 1.0
 """Seconds between looks at which dask workers there are."""
@@ -39,7 +39,7 @@ News = tuple[Any, ...]
 ``("answer", agent, letter, answer or error)``, ``("seat", name, error or None)``, ``("swept", agent, gone)``."""
 
 
-class Wire:
+class ClusterTransport:
     """Talks to the cluster behind a client that ``connect`` makes, for the dispatcher that calls itself ``desk``."""
 
     def __init__(self, connect: Callable[[], Any], topic: str, db: str, resources: Mapping[str, float]) -> None:
@@ -172,7 +172,7 @@ class Wire:
 
         async def ask(client: Client) -> None:
             futures = client.map(
-                worker_tasks.sit,
+                worker_tasks.run_slot,
                 *zip(*[(self.desk, self.topic, self._db, name) for name in names], strict=True),
                 key=names,
                 retries=0,
@@ -221,7 +221,7 @@ class Wire:
 
         async def ask(client: Client) -> None:
             try:
-                answers = await client.run(worker_tasks.deliver, self.desk, agent, letter, workers=[address])
+                answers = await client.run(worker_tasks.handle_request, self.desk, agent, letter, workers=[address])
             except Exception as error:  # noqa: BLE001 - all of them mean that nobody answered
                 self._put("answer", agent, letter, error)
             else:
@@ -234,7 +234,9 @@ class Wire:
 
         async def ask(client: Client) -> None:
             with contextlib.suppress(Exception):  # nobody there could look; who asked asks again
-                answers = await client.run(worker_tasks.sweep, boot, tokens, workers=addresses, on_error="ignore")
+                answers = await client.run(
+                    worker_tasks.kill_leftovers, boot, tokens, workers=addresses, on_error="ignore"
+                )
                 self._put("swept", agent, any(answers.values()))
 
         self._soon(ask)
@@ -244,7 +246,7 @@ async def _greet(client: Client) -> None:
     """Make sure that the dask workers know this package, as far as they are there and answer soon."""
     with contextlib.suppress(TimeoutError):
         answers = await asyncio.wait_for(
-            client.run(worker_tasks.greet, worker_tasks.PROTOCOL, on_error="return"), GREETING
+            client.run(worker_tasks.check_version, worker_tasks.PROTOCOL, on_error="return"), GREETING
         )
         wrong = {f"{answer}" for answer in answers.values() if isinstance(answer, str | ImportError | AttributeError)}
         if wrong - {""}:

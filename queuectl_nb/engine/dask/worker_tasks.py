@@ -17,7 +17,7 @@ from queuectl_nb.engine.dask.agent import Agent
 if TYPE_CHECKING:
     from queuectl_nb.engine.dask.channel import Message
 
-__all__ = ["PROTOCOL", "census", "deliver", "greet", "sit", "sweep"]
+__all__ = ["PROTOCOL", "check_version", "find_agent", "handle_request", "kill_leftovers", "run_slot"]
 
 PROTOCOL = 1
 """Raised with each change of what dispatcher and agent tell each other."""
@@ -31,7 +31,7 @@ def _agents(worker: Any) -> dict[str, Agent]:  # noqa: ANN401 - a dask worker
     return found
 
 
-def greet(protocol: int) -> str:
+def check_version(protocol: int) -> str:
     """Tell whether this package speaks the dispatcher's language: an empty text, or what is wrong."""
     if protocol == PROTOCOL:
         return ""
@@ -40,7 +40,7 @@ def greet(protocol: int) -> str:
     return f"another version of queuectl-nb ({importlib.metadata.version('queuectl-nb')}) runs there"
 
 
-def sit(desk: str, topic: str, db: str, seat: str) -> None:
+def run_slot(desk: str, topic: str, db: str, seat: str) -> None:
     """Be a seat of the dispatcher ``desk``: run its jobs on this thread for as long as they come."""
     from distributed import get_worker  # noqa: PLC0415 - there already
 
@@ -56,19 +56,19 @@ def sit(desk: str, topic: str, db: str, seat: str) -> None:
     agent.sit(seat)
 
 
-def deliver(desk: str, agent: str, letter: Message, dask_worker: Any = None) -> Message | None:  # noqa: ANN401
+def handle_request(desk: str, agent: str, letter: Message, dask_worker: Any = None) -> Message | None:  # noqa: ANN401
     """Hand a letter to an agent and return its answer; None where that agent is not here any more."""
     found = _agents(dask_worker).get(desk)
     return None if found is None or found.id != agent else found.take(letter)
 
 
-def census(desk: str, dask_worker: Any = None) -> str:  # noqa: ANN401
+def find_agent(desk: str, dask_worker: Any = None) -> str:  # noqa: ANN401
     """Return the id of the dispatcher's agent here; empty where it has none."""
     found = _agents(dask_worker).get(desk)
     return "" if found is None else found.id
 
 
-async def sweep(boot: str, tokens: list[str], dask_worker: Any = None) -> bool:  # noqa: ANN401
+async def kill_leftovers(boot: str, tokens: list[str], dask_worker: Any = None) -> bool:  # noqa: ANN401
     """End what is left of another dask worker's attempts; tell whether nothing is.
 
     Only where a process can be seen from here at all: ``boot`` must be this boot and pid namespace.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.enqueue import spec_of
-from queuectl_nb.model.errors import OutOfTime, QueuectlError
+from queuectl_nb.client.enqueue import make_spec
+from queuectl_nb.model.errors import QueuectlError, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["Acts"]
+__all__ = ["Actions"]
 
 ASKED = 0.5
 """Seconds that a stop of workers is watched; those that have a job to finish end later."""
@@ -23,7 +23,7 @@ _pools: list[WorkerPool] = []
 """Pools that a dashboard has started: they end with the kernel, not with the dashboard."""
 
 
-class Acts:
+class Actions:
     """The verbs behind the buttons; ``say(text, bad)`` tells how each went, in a line."""
 
     def __init__(self, queue: Queue, say: Callable[[str, bool], None], done: Callable[[], None]) -> None:
@@ -82,13 +82,13 @@ class Acts:
         """Ask workers to end, all without names; who has a job finishes it first."""
         try:
             ended = self._queue.stop_workers(*names, timeout=ASKED)
-        except OutOfTime:
+        except WaitTimeout:
             return f"{', '.join(names) or 'The workers'} will end after the present job."
         return f"{', '.join(ended)} ended." if ended else "There were no workers."
 
     def enqueue(self, wish: Mapping[str, object]) -> str:
         """Add a job."""
-        (job_id,) = self._queue.enqueue_specs([spec_of(wish)])
+        (job_id,) = self._queue.enqueue_specs([make_spec(wish)])
         return f"Job enqueued: {job_id}"
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from queuectl_nb.client.changes import Watch
+from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.notebook.dashboard.actions import Acts
-from queuectl_nb.notebook.dashboard.feed import Feed
+from queuectl_nb.notebook.dashboard.actions import Actions
+from queuectl_nb.notebook.dashboard.feed import DashboardFeed
 from queuectl_nb.notebook.dashboard.panes import ChartPane, LogPane, TablePane
 from queuectl_nb.notebook.dashboard.subshells import hear_during_cells
-from queuectl_nb.notebook.dashboard.viewers import ANYBODY, Audience
+from queuectl_nb.notebook.dashboard.viewers import ANYBODY, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ALL, ALL_WORKERS, NEWEST, Bar, Chips, Form, Head, Workers, note
 from queuectl_nb.render.queuecard import queue_card, queue_lines
 from queuectl_nb.store.reader import Filter
@@ -54,9 +54,9 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.chart_pane, self.table_pane, self.log_pane = ChartPane(), TablePane(), LogPane()
         for name in ("chart", "table", "log"):
             getattr(self, f"{name}_pane").add_class(f"qc-pane-{name}")
-        self.audience = Audience()
-        self.feed = Feed(Watch(queue), self.audience, self)
-        self.acts = Acts(queue, self.say, self.feed.wake)
+        self.audience = Viewers()
+        self.feed = DashboardFeed(ChangeWatcher(queue), self.audience, self)
+        self.acts = Actions(queue, self.say, self.feed.wake)
         middle = w.HBox([self.chart_pane, self.workers.box])
         middle.add_class("qc-middle")
         super().__init__(
@@ -77,7 +77,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.head.show(overview)
         self.chips.show(overview["counts"])
         self.workers.show(overview["workers"])
-        self.bar.offer(self.queue.store.reading.queues(), overview["paused"])
+        self.bar.offer(self.queue.store.reader.queues(), overview["paused"])
         self.chart_pane.throughput = overview["throughput"]
 
     def send_table(self, message: dict[str, Any]) -> None:

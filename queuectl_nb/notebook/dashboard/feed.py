@@ -19,10 +19,10 @@ from queuectl_nb.notebook.dashboard.table_feed import TableFeed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.client.changes import Stamp, Watch
-    from queuectl_nb.notebook.dashboard.viewers import Audience
+    from queuectl_nb.client.changes import ChangeWatcher, Stamp
+    from queuectl_nb.notebook.dashboard.viewers import Viewers
 
-__all__ = ["Feed", "Screen"]
+__all__ = ["DashboardFeed", "FeedSink"]
 
 PACE = 0.4
 """Seconds between two looks at a queue that changes."""
@@ -36,7 +36,7 @@ LINGER = 30.0
 """Seconds without anybody looking after which the thread ends; the next page starts another."""
 
 
-class Screen(Protocol):
+class FeedSink(Protocol):
     """What a feed shows things on. All methods may be called from its thread."""
 
     def show(self, overview: dict[str, Any]) -> None:
@@ -52,13 +52,13 @@ class Screen(Protocol):
         """Say that the queue cannot be shown, and why; None when it can again."""
 
 
-class Feed:
+class DashboardFeed:
     """Feeds one dashboard.
 
     ``table``, ``log`` and ``jobs`` are for functions given to :meth:`do`, which run in the feed's thread.
     """
 
-    def __init__(self, watch: Watch, audience: Audience, screen: Screen) -> None:
+    def __init__(self, watch: ChangeWatcher, audience: Viewers, screen: FeedSink) -> None:
         """Show what ``watch`` sees on ``screen`` while there is an ``audience``."""
         self.watch = watch
         self.jobs = JobList(watch, self.wake)
@@ -152,7 +152,7 @@ class Feed:
 
     def _look(self, looking: list[str]) -> float:
         now = time.monotonic()
-        stamp = self.watch.stamp()
+        stamp = self.watch.version()
         changed = stamp != self._stamp
         if not self._looked or ((changed or self.jobs.behind) and now - self._looked >= PACE):
             self.table.keep(looking)

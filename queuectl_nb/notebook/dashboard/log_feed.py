@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client.log_tail import Tail
+from queuectl_nb.client.log_tail import LogTail
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import AT_REST
 
 if TYPE_CHECKING:
-    from queuectl_nb.client.log_tail import Fresh
+    from queuectl_nb.client.log_tail import NewOutput
     from queuectl_nb.client.queue import Queue
 
 __all__ = ["LogFeed"]
@@ -23,7 +23,7 @@ class LogFeed:
     def __init__(self, queue: Queue) -> None:
         """Follow jobs of ``queue``."""
         self._queue = queue
-        self._tail: Tail | None = None
+        self._tail: LogTail | None = None
         self._anew = True
         self._said: tuple[Any, ...] = ()
 
@@ -34,7 +34,7 @@ class LogFeed:
 
     def choose(self, job_id: str | None, number: int | None = None) -> None:
         """Follow another job, or another attempt of it."""
-        self._tail = None if job_id is None else Tail(self._queue, job_id, number)
+        self._tail = None if job_id is None else LogTail(self._queue, job_id, number)
         self._anew = True
 
     def anew(self) -> None:
@@ -77,7 +77,7 @@ class LogFeed:
         return {"kind": "log", **nothing, "pieces": [], **facts}
 
 
-def _note(fresh: Fresh, state: str) -> str:
+def _note(fresh: NewOutput, state: str) -> str:
     """Return what is said above the lines."""
     if fresh.number is None:
         return "It never started." if state in AT_REST else "It has not started yet."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["ANYBODY", "Audience"]
+__all__ = ["ANYBODY", "Viewers"]
 
 ANYBODY = ""
 """The name of a view that is expected and has not been heard yet."""
@@ -29,7 +29,7 @@ class _View:
     visible: bool
 
 
-class Audience:
+class Viewers:
     """The views of one dashboard, by their names. Any thread may tell and ask."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.model.settings import Settings
-    from queuectl_nb.store.reader import Reading
+    from queuectl_nb.store.reader import Reader
 
 __all__ = ["attempts", "check", "job_ids", "jobs", "results", "settings", "stats", "status", "workers"]
 
@@ -56,7 +56,7 @@ _ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
 """The columns of an attempt that are no texts."""
 
 
-def attempts(reading: Reading) -> pd.DataFrame:
+def attempts(reading: Reader) -> pd.DataFrame:
     """Return every attempt: index (``job_id``, ``number``), the contract's fields, ``waited`` and ``ran``."""
     facts = [name for name in ATTEMPT_FIELDS if name not in STREAMS]
     sizes = [f"{each}{part}" for each in STREAMS for part in ("", "_tail", "_size")]

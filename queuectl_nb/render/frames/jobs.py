@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from queuectl_nb.store.reader import Filter, Reading
+    from queuectl_nb.store.reader import Filter, Reader
 
 __all__ = ["STATES", "jobs"]
 
@@ -40,7 +40,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
 """The columns that many jobs share, and their types."""
 
 
-def jobs(reading: Reading, wanted: Filter) -> pd.DataFrame:
+def jobs(reading: Reader, wanted: Filter) -> pd.DataFrame:
     """Return the jobs of a filter: index ``id``, the contract's fields, ``waited`` and ``ran``."""
     source = Columns(reading, wanted)
     rows = _Rows()

@@ -15,7 +15,7 @@ from queuectl_nb.render.frames.jobs import STATES
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from queuectl_nb.store.reader import Reading
+    from queuectl_nb.store.reader import Reader
 
 __all__ = ["JOB_ID", "check", "job_ids", "results"]
 
@@ -36,7 +36,7 @@ def job_ids(frame: pd.DataFrame) -> list[str] | None:
     return [str(job_id) for job_id in named]
 
 
-def results(reading: Reading, frame: pd.DataFrame | None, ids: Sequence[str] | None) -> pd.DataFrame:
+def results(reading: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | None) -> pd.DataFrame:
     """Return parameters, state, duration, memory and result columns of jobs in one frame.
 
     Parameters
