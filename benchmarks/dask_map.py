@@ -39,7 +39,7 @@ def one(_number: int) -> tuple[int, bytes, bytes]:
 def cluster(workers: int, threads: int) -> Iterator[Client]:
     """Give a client of a cluster of ``workers`` processes with ``threads`` each."""
     try:
-        from distributed import Client, LocalCluster  # noqa: PLC0415 - an extra
+        from distributed import Client, LocalCluster
     except ImportError:
         msg = "dask is not installed (pip install 'queuectl-nb[dask]')"
         raise measure.Skipped(msg) from None

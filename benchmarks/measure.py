@@ -45,7 +45,7 @@ LOOK = 0.002
 """Seconds between looks near the end."""
 
 
-class Skipped(Exception):  # noqa: N818 - nothing is wrong
+class Skipped(Exception):
     """The other side needs something that this machine lacks; the text says what."""
 
 

@@ -70,7 +70,7 @@ def huey_side(jobs: int) -> float:
 
 
 def _huey_results(file: Path) -> Callable[[], int]:
-    from huey.storage import SqliteStorage  # noqa: PLC0415 - only this side needs it
+    from huey.storage import SqliteStorage
 
     storage = SqliteStorage(filename=str(file))
     return storage.result_store_size
@@ -99,7 +99,7 @@ def _side(opponent: str, jobs: int, folder: Path) -> Callable[[], float]:
         return lambda: c_side(jobs, program)
     if opponent == "huey":
         try:
-            import huey as _  # noqa: F401, PLC0415
+            import huey as _  # noqa: F401
         except ImportError:
             msg = "huey is not installed (pip install huey)"
             raise measure.Skipped(msg) from None

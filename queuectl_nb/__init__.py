@@ -64,14 +64,14 @@ __all__ = [
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Give a shell ``%queuectl`` and ``%%queuectl`` (``%load_ext queuectl_nb``)."""
-    from queuectl_nb.notebook.extension import load  # noqa: PLC0415 - a lazy door
+    from queuectl_nb.notebook.extension import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics back; workers and jobs go on."""
-    from queuectl_nb.notebook.extension import unload  # noqa: PLC0415
+    from queuectl_nb.notebook.extension import unload
 
     unload(shell)
 
@@ -81,7 +81,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": "queuectl_nb.web.jupyter"}]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever lives behind the name
+def __getattr__(name: str) -> Any:
     """Load a public name from where it lives."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

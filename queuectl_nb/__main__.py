@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _serve(dashboard: Dashboard, ready: Callable[[str], object]) -> None:
-    from queuectl_nb.web.server import bound, serve  # noqa: PLC0415 - tornado, for this verb only
+    from queuectl_nb.web.server import bound, serve
 
     serve(dashboard, bound(dashboard.port, dashboard.host), ready)
 

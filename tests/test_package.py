@@ -50,7 +50,7 @@ def test_import_of_the_package_loads_nothing_heavy() -> None:
 
 def test_worker_and_pool_stay_lean() -> None:
     """What a worker or pool process loads at its start is the standard library and our lower floors."""
-    code = "from queuectl_nb.engine import roles, pool, worker, local, orders"
+    code = "from queuectl_nb.engine import bootstrap, control, local_executor, supervisor, worker"
     assert not modules_after(code) & (HEAVY | {"asyncio"})
 
 

@@ -166,7 +166,7 @@ def _name(path: str) -> str:
     return "_".join(words)
 
 
-def _inside(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _inside(value: Any) -> Any:
     """Return the value with references to files led to the shapes of this document."""
     if isinstance(value, dict):
         return {key: _reference(each) if key == "$ref" else _inside(each) for key, each in value.items()}

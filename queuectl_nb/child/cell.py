@@ -44,14 +44,14 @@ def main(words: list[str]) -> None:
     if not code.co_flags & CO_COROUTINE:
         exec(code, space)  # noqa: S102 - what this program is for
         return
-    import asyncio  # noqa: PLC0415 - few cells await
+    import asyncio
 
     asyncio.run(eval(code, space))  # noqa: S307
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Write a traceback that begins in the cell."""
-    import traceback  # noqa: PLC0415 - only for cells that fail
+    import traceback
 
     while trace is not None and trace.tb_frame.f_code.co_filename != NAME:
         trace = trace.tb_next

@@ -43,7 +43,7 @@ class _Pipe:
         self.out.flush()
         self.at_start = True
 
-    def data(self, stream: str, data: bytes) -> None:  # noqa: ARG002 - a terminal needs to know
+    def data(self, stream: str, data: bytes) -> None:
         """Write a piece of a stream."""
         self.out.write(data)
         self.out.flush()

@@ -87,7 +87,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, QueuectlError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        from queuectl_nb.commands.usage import describe  # noqa: PLC0415 - only mistakes need it
+        from queuectl_nb.commands.usage import describe
 
         return describe(error), BadInput.exit_code
     if isinstance(error, OSError):
@@ -98,8 +98,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     return f"internal error: {type(error).__name__}: {error} (set {DEBUG}=1 for the traceback)", BROKEN
 
 
-def _open(path: str | None, allow_network_fs: bool) -> Queue:  # noqa: FBT001 - the session's way
-    from queuectl_nb.client.queue import Queue  # noqa: PLC0415 - --help needs none
+def _open(path: str | None, allow_network_fs: bool) -> Queue:
+    from queuectl_nb.client.queue import Queue
 
     return Queue(path, allow_network_fs=allow_network_fs, interpreter_first=False)
 
@@ -111,7 +111,7 @@ def _show(result: Result, shape: str, serve: Serve | None) -> int:
             sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
         sys.stdout.write("".join(f"{line}\n" for line in result.lines))
         return 0
-    from queuectl_nb.cli.present import show  # noqa: PLC0415
+    from queuectl_nb.cli.present import show
 
     return show(result, shape, serve)
 
@@ -125,7 +125,7 @@ def _tell(text: str) -> None:
 
 def _fail(text: str, code: int) -> int:
     """Write an error as one line, whatever is in it."""
-    from queuectl_nb.render.text_table import visible  # noqa: PLC0415
+    from queuectl_nb.render.text_table import visible
 
     with suppress(OSError):  # nobody to tell is no reason to end otherwise
         sys.stderr.write(f"queuectl: {visible(text)}\n")
@@ -134,9 +134,9 @@ def _fail(text: str, code: int) -> int:
 
 def _complete(session: Context, instruction: str) -> int:
     """Answer a shell's question what could be typed next; never with an error in the middle of a line."""
-    from click.shell_completion import shell_complete  # noqa: PLC0415
+    from click.shell_completion import shell_complete
 
-    from queuectl_nb.commands.app import PROGRAM, tree  # noqa: PLC0415
+    from queuectl_nb.commands.app import PROGRAM, tree
 
     try:
         return shell_complete(tree, {"obj": session}, PROGRAM, COMPLETE, instruction)

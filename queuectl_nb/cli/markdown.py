@@ -46,7 +46,7 @@ class _Table(TableElement):
         shape = box.SIMPLE_HEAD if console.is_terminal else None
         table = Table(box=shape, show_header=any(title.plain for title in titles), pad_edge=False, padding=(0, 2, 0, 0))
         for place, title in enumerate(titles):
-            table.add_column(title, no_wrap=not place and len(titles) < 5, overflow="fold")  # noqa: PLR2004
+            table.add_column(title, no_wrap=not place and len(titles) < 5, overflow="fold")
         for row in [] if self.body is None else self.body.rows:
             table.add_row(*[cell.content for cell in row.cells])
         yield table

@@ -48,13 +48,13 @@ def _output(result: Output, shape: str) -> int:
     if shape != "table":
         _data(result.data(), shape)
         return 0
-    from queuectl_nb.cli.log_output import show_output  # noqa: PLC0415
+    from queuectl_nb.cli.log_output import show_output
 
     return show_output(result)
 
 
 def _running(result: StartedPool, _shape: str) -> int:
-    from queuectl_nb.cli.watch import watch  # noqa: PLC0415 - brings threads and signals
+    from queuectl_nb.cli.watch import watch
 
     return watch(result)
 
@@ -82,7 +82,7 @@ def _stream(result: Stream, _shape: str) -> int:
 
 
 def _prose(result: Text, _shape: str) -> int:
-    from queuectl_nb.cli.markdown import show_prose  # noqa: PLC0415 - rich takes 90 ms
+    from queuectl_nb.cli.markdown import show_prose
 
     show_prose(result.text)
     return 0
@@ -97,7 +97,7 @@ def _encodable(line: str) -> str:
     return line
 
 
-def _data(value: Any, shape: str) -> None:  # noqa: ANN401 - any JSON
+def _data(value: Any, shape: str) -> None:
     """Write an answer that is one value or a short array."""
     if shape == "json":
         formats.write_json(sys.stdout, value)
@@ -128,7 +128,7 @@ def _drawn(result: Plotted, shape: str) -> int:
     if not result.path:
         msg = "--plot needs a file here, such as --plot stats.png; a notebook shows the picture"
         raise BadInput(msg)
-    from queuectl_nb.render.plots.files import write  # noqa: PLC0415 - few ask for pictures
+    from queuectl_nb.render.plots.files import write
 
     write(result.figure, result.path)
     code = show(result.answer, shape)
@@ -174,7 +174,7 @@ def _local(iso: str | None) -> str | None:
     """Return a time as the reader's clock shows it."""
     if iso is None:
         return None
-    from datetime import datetime  # noqa: PLC0415
+    from datetime import datetime
 
     return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M:%S}"
 
@@ -182,7 +182,7 @@ def _local(iso: str | None) -> str | None:
 def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table: rich on a terminal that may have colours, plain text elsewhere."""
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        from queuectl_nb.cli.rich_table import show_table  # noqa: PLC0415 - rich takes 90 ms
+        from queuectl_nb.cli.rich_table import show_table
 
         show_table(titles, rows)
         return
@@ -199,7 +199,7 @@ def _wait(result: PendingWait, shape: str) -> int:
     if at_once:
         sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
     if sys.stderr.isatty() and result.waiting.look().left:
-        from queuectl_nb.cli.progress import bar  # noqa: PLC0415
+        from queuectl_nb.cli.progress import bar
 
         with bar() as update:
             progress = result.waiting.run(update)

@@ -95,7 +95,7 @@ def commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
     return (parsed.fill(dict(zip(columns, values, strict=True))) for values in _across(frame, columns))
 
 
-def _several(what: str, rows: Any) -> Iterable[Any]:  # noqa: ANN401
+def _several(what: str, rows: Any) -> Iterable[Any]:
     """Return rows that can be gone through; refuse what holds none, and a single one."""
     if isinstance(rows, Iterable) and not isinstance(rows, Mapping):
         return rows
@@ -121,7 +121,7 @@ def _row(row: object) -> Mapping[str, Any]:
     return row
 
 
-def _filled(template: Template, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401
+def _filled(template: Template, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Return an iterator that fills the template with each row."""
     if not is_frame(rows):
         return _filled_with_dicts(template, _several("rows for the template", rows), shared)
@@ -151,7 +151,7 @@ def _filled_with_dicts(
         yield {**shared, **own, "command": template.fill({**row, **gone} if gone else row)}
 
 
-def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return an iterator of the fields of a job that a frame's rows have; ``taken`` are a template's parameters."""
     used = [name for name in SPEC_FIELDS if name not in taken and any(_is(name, label) for label in frame.columns)]
     columns = {name: [_field(name, value) for value in values] for name, values in _columns(frame, used).items()}
@@ -161,7 +161,7 @@ def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -
     )
 
 
-def _field(name: str, value: Any) -> Any:  # noqa: ANN401
+def _field(name: str, value: Any) -> Any:
     """Return a frame's value as the field takes it: a gap in a column of whole numbers has made them decimals."""
     if name in _WHOLE and isinstance(value, float) and value.is_integer():
         return int(value)
@@ -170,12 +170,12 @@ def _field(name: str, value: Any) -> Any:  # noqa: ANN401
     return plain(value)
 
 
-def _labels(frame: Any) -> list[str]:  # noqa: ANN401 - a DataFrame
+def _labels(frame: Any) -> list[str]:
     """Return the names that a template can name: columns, and named levels of the index."""
     return [name for name in (*frame.columns, *frame.index.names) if isinstance(name, str)]
 
 
-def _known(frame: Any, names: Iterable[str], remedy: str) -> None:  # noqa: ANN401
+def _known(frame: Any, names: Iterable[str], remedy: str) -> None:
     for name in names:
         if not any(_is(name, label) for label in frame.columns):
             msg = f"the DataFrame has no column {name!r}: {remedy}"
@@ -187,7 +187,7 @@ def _is(name: str, label: object) -> bool:
     return isinstance(label, str) and label == name
 
 
-def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:  # noqa: ANN401
+def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
     """Return the named columns (or levels of the index) as lists of scalars, None where a value is missing."""
     found = {}
     for name in names:
@@ -199,7 +199,7 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:  # noqa:
             _known(frame, [name], "it is needed for the command")
         values = frame.iloc[:, places[0]] if places else frame.index.get_level_values(name)
         # a float32's Python value has digits that nobody wrote: NumPy's own scalar is shown as it was written
-        exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8  # noqa: PLR2004
+        exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8
         scalars = values.tolist() if exact else list(values.array)
         gone = values.isna()
         found[name] = (
@@ -208,12 +208,12 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:  # noqa:
     return found
 
 
-def _across(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401
+def _across(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
     """Return an iterator of the rows of some columns; also of none, as often as the frame has rows."""
     return zip(*columns.values(), strict=True) if columns else iter([()] * len(frame))
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a row may hold
+def plain(value: Any) -> Any:
     """Return a value of NumPy or pandas as Python's own; a missing time (NaT) and ``pd.NA`` become None.
 
     Times without a zone are local times, as in text (pandas would take them for UTC); time spans become seconds.
@@ -236,7 +236,7 @@ def _moment(value: datetime | timedelta) -> datetime | float:
     return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
 
 
-def _of_numpy(value: Any) -> Any:  # noqa: ANN401
+def _of_numpy(value: Any) -> Any:
     if value.dtype.kind not in "mM" or hasattr(value, "__len__"):
         return value.tolist()
     unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"

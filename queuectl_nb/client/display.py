@@ -15,7 +15,7 @@ class OutputCell:
     It is a display with an id, so that the page, a saved notebook and nbconvert keep the last thing that was written.
     """
 
-    def __init__(self, shell: Any) -> None:  # noqa: ANN401 - the kernel's shell
+    def __init__(self, shell: Any) -> None:
         """Write through ``shell``."""
         self._shell = shell
         self._id = uuid.uuid4().hex
@@ -34,7 +34,7 @@ class OutputCell:
             self._shell.display_pub.publish(data, {}, transient={"display_id": self._id}, update=True)
 
 
-def _shell() -> Any:  # noqa: ANN401
+def _shell() -> Any:
     """Return the kernel's shell; None where this process is none.
 
     Asks only whether IPython is here already: a script or a terminal must not load it for this.
@@ -54,6 +54,6 @@ def output_cell() -> OutputCell | None:
     shell = _shell()
     if shell is None:
         return None
-    from IPython.core.displaypub import CapturingDisplayPublisher  # noqa: PLC0415 - it is loaded already
+    from IPython.core.displaypub import CapturingDisplayPublisher
 
     return None if isinstance(shell.display_pub, CapturingDisplayPublisher) else OutputCell(shell)

@@ -98,7 +98,7 @@ def _file_system(path: Path, *, allowed: bool) -> Finding:
 
 
 def _room(path: Path) -> Finding:
-    import humanize  # noqa: PLC0415 - only doctors need it
+    import humanize
 
     free = shutil.disk_usage(path.parent).free
     text = f"{humanize.naturalsize(free, binary=True)} free"
@@ -174,7 +174,7 @@ def _workers(queue: Queue) -> Finding:
 
 def _spool(queue: Queue, maintenance: Maintenance) -> Finding:
     """Look how large the spool is, and for output that belongs to no job any more."""
-    import humanize  # noqa: PLC0415 - only doctors need it
+    import humanize
 
     tokens = queue.store.spool.tokens()
     orphans = tokens - maintenance.known_tokens(tokens) - {row.name for row in queue.store.workers.rows()}

@@ -25,7 +25,7 @@ def cluster_of(
     executor: str,
     *,
     scheduler: str | None = None,
-    client: Any = None,  # noqa: ANN401 - a distributed.Client, which may not be installed
+    client: Any = None,
     resources: Mapping[str, Any] | None = None,
 ) -> Cluster | None:
     """Return the cluster that is meant; None for this machine.

@@ -71,12 +71,12 @@ class Job:
         return self._now().state
 
     @property
-    def result(self) -> Any:  # noqa: ANN401 - whatever JSON the job wrote
+    def result(self) -> Any:
         """What the completed attempt wrote to ``$QUEUECTL_RESULT``, parsed; None where there is nothing (yet)."""
         now = self._now()
         return now.result if now.state is State.COMPLETED else None
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the record's fields
+    def __getattr__(self, name: str) -> Any:
         """Give the record's fields as attributes."""
         if name.startswith("_"):
             raise AttributeError(name)
@@ -92,7 +92,7 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the job as the contract's JSON object."""
-        from queuectl_nb.render.json_shapes import job_json  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.render.json_shapes import job_json
 
         return job_json(self._now())
 
@@ -150,7 +150,7 @@ class Job:
         check
             Raise ``JobFailed`` with the log's last lines unless the job completed.
         """
-        from queuectl_nb.client import shown  # noqa: PLC0415 - who waits
+        from queuectl_nb.client import shown
 
         shown.run(self._queue.waiting([self.id], timeout))
         self.refresh()
@@ -167,8 +167,8 @@ class Job:
 
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; gives the job, at rest."""
-        from queuectl_nb.client import async_wait  # noqa: PLC0415 - it brings asyncio along
-        from queuectl_nb.client.untold import UnreportedJobs  # noqa: PLC0415
+        from queuectl_nb.client import async_wait
+        from queuectl_nb.client.untold import UnreportedJobs
 
         yield from async_wait.rest(self._queue.store, self.id).__await__()
         UnreportedJobs.of(self._queue.store).tell([self.id])
@@ -191,19 +191,19 @@ class Job:
 
     def _ipython_display_(self) -> None:
         """Show a card that keeps itself current, where there is a page for it; IPython shows the rest as ever."""
-        from queuectl_nb.client.display import output_cell  # noqa: PLC0415 - only notebooks show it
+        from queuectl_nb.client.display import output_cell
 
         spot = None if self._gone() or self.record.at_rest else output_cell()
         if spot is None:
             raise NotImplementedError
-        from queuectl_nb.client.live_cards import LiveCard, _updater  # noqa: PLC0415
+        from queuectl_nb.client.live_cards import LiveCard, _updater
 
         _updater.add(LiveCard(self._queue, self.id, spot))
 
     def _repr_html_(self) -> str | None:
         return None if self._gone() else self._cards().job_card(self.record, self._facts())
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001, ARG002 - IPython's way
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self) if self._gone() else self._cards().job_lines(self.record, self._facts()))
 
     def _facts(self) -> list[AttemptRecord]:
@@ -219,7 +219,7 @@ class Job:
 
     @staticmethod
     def _cards() -> ModuleType:
-        from queuectl_nb.render import cards  # noqa: PLC0415 - only notebooks show it
+        from queuectl_nb.render import cards
 
         return cards
 

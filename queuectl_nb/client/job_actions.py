@@ -72,7 +72,7 @@ def cancel(store: Store, ids: Sequence[str]) -> None:
 
 
 def _await_cancel(store: Store, ids: list[str]) -> None:
-    from queuectl_nb.engine.rescuer import Rescuer  # noqa: PLC0415 - few cancels meet a running job
+    from queuectl_nb.engine.rescuer import Rescuer
 
     patience = store.settings.read().kill_grace + _CANCEL_MARGIN
     deadline = time.monotonic() + patience

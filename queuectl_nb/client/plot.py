@@ -47,8 +47,8 @@ class Plot:
 
         ``limit`` takes the newest attempts only. The x axis is local time.
         """
-        from queuectl_nb.render.plots.timeline import timeline  # noqa: PLC0415 - numpy and matplotlib
-        from queuectl_nb.store.attempt_history import spans  # noqa: PLC0415
+        from queuectl_nb.render.plots.timeline import timeline
+        from queuectl_nb.store.attempt_history import spans
 
         most = None if limit is None else whole("limit", limit, 1)
         return timeline(spans(self._store.db, since=_since(since), now=time.time(), limit=most), ax)
@@ -62,16 +62,16 @@ class Plot:
         most time have a row each, with their number of attempts at the right; the others share one. Few attempts are
         dots, from five on a box tells where the middle half is.
         """
-        from queuectl_nb.render.plots.durations import durations  # noqa: PLC0415
-        from queuectl_nb.store.attempt_history import lasting  # noqa: PLC0415
+        from queuectl_nb.render.plots.durations import durations
+        from queuectl_nb.store.attempt_history import lasting
 
         most = whole("limit", limit, 1)
         return durations(lasting(self._store.db, by=by, since=_since(since)), by, most, ax)
 
     def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
         """Draw how many attempts ended a minute, over local time, by how they ended."""
-        from queuectl_nb.render.plots.throughput import slices, throughput  # noqa: PLC0415
-        from queuectl_nb.store.attempt_history import ended, ends  # noqa: PLC0415
+        from queuectl_nb.render.plots.throughput import slices, throughput
+        from queuectl_nb.store.attempt_history import ended, ends
 
         found = ended(self._store.db, since=_since(since))
         if found is None:
@@ -82,7 +82,7 @@ class Plot:
 
     def overview(self, *, by: str = "command", since: object = None) -> Figure:
         """Draw all three below one another, and return the figure; it belongs to no window or cell."""
-        from queuectl_nb.render.plots.overview import overview  # noqa: PLC0415
+        from queuectl_nb.render.plots.overview import overview
 
         start = _since(since)
         return overview(

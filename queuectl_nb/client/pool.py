@@ -49,13 +49,13 @@ class WorkerPool(PoolHandle):
         return [worker for worker in self._queue.worker_list() if self.alive and worker["name"] in self.names]
 
     def _repr_html_(self) -> str:
-        from queuectl_nb.render.cards import near, pool_card  # noqa: PLC0415 - only notebooks show it
+        from queuectl_nb.render.cards import near, pool_card
 
         state = "running" if self.alive else "ended"
         title = f"{'Detached w' if self.detach else 'W'}orkers on {near(self.path)}"
         return pool_card(title, state, self.workers, self.troubles)
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001, ARG002 - IPython's way
-        from queuectl_nb.render.cards import near  # noqa: PLC0415
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from queuectl_nb.render.cards import near
 
         printer.text(repr(self).replace(str(self.path), near(self.path)))

@@ -150,7 +150,7 @@ class Queue:
         frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None = None,
         *,
         if_absent: bool = False,
-        **common: Any,  # noqa: ANN401 - the fields of a job
+        **common: Any,
     ) -> Batch:
         """Add many jobs in one transaction, all or none, and return them in order.
 
@@ -181,7 +181,7 @@ class Queue:
         the template names them as its parameters; its other columns stay out of the job. In dicts they are a
         mistake. A frame's missing values (None, NaN, NaT) count as not given, in dicts None, NaT and ``pd.NA`` do.
         """
-        from queuectl_nb.client.bulk_rows import is_frame, iter_fields  # noqa: PLC0415 - one command alone needs no templates
+        from queuectl_nb.client.bulk_rows import is_frame, iter_fields
 
         single = isinstance(rows, list) and len(rows) == 1
         specs = make_specs(iter_fields(rows, frame, common), single=single)
@@ -218,13 +218,13 @@ class Queue:
 
     def each(self, wanted: Filter) -> Iterator[JobRecord]:
         """Yield the jobs of a filter, a piece at a time: of many each is given as it is when its turn comes."""
-        from queuectl_nb.store.stream import stream  # noqa: PLC0415
+        from queuectl_nb.store.stream import stream
 
         return stream(self.store.db, self.store.reader, wanted)
 
     def worker_list(self) -> list[dict[str, Any]]:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
-        from queuectl_nb.client import workers  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.client import workers
 
         return workers.members(self.store)
 
@@ -233,7 +233,7 @@ class Queue:
 
         ``since`` is epoch seconds, an ISO text or a datetime; or an age, as ``7d`` or a timedelta.
         """
-        from queuectl_nb.store.stats import stats  # noqa: PLC0415
+        from queuectl_nb.store.stats import stats
 
         start = None if since is None else arguments.parse_since("since", since)
         return stats(self.store.db, by=by, since=start)
@@ -241,7 +241,7 @@ class Queue:
     @cached_property
     def logs(self) -> Logs:
         """The output of jobs, whole or live."""
-        from queuectl_nb.client.logs import Logs  # noqa: PLC0415
+        from queuectl_nb.client.logs import Logs
 
         return Logs(self.store)
 
@@ -255,7 +255,7 @@ class Queue:
 
     @cached_property
     def _questions(self) -> UserDatabase:
-        from queuectl_nb.client.sql import UserDatabase  # noqa: PLC0415 - sqlite_utils takes half a second
+        from queuectl_nb.client.sql import UserDatabase
 
         return UserDatabase(self.store)
 
@@ -277,40 +277,40 @@ class Queue:
         Columns are the contract's fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
         datetimes, ``state`` a category, numbers nullable integers.
         """
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415 - pandas takes half a second
-        from queuectl_nb.store.reader import Filter  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.reader import Filter
 
         wanted = Filter.of(state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit)
         return frames.jobs(self.store.reader, wanted)
 
     def jobs_of(self, ids: Sequence[str]) -> pd.DataFrame:
         """Return the jobs of these ids as :meth:`jobs` does, in their order."""
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415
-        from queuectl_nb.store.reader import Filter  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.reader import Filter
 
         return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
 
     def attempts(self) -> pd.DataFrame:
         """Return every attempt as a DataFrame indexed by (``job_id``, ``number``)."""
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
 
         return frames.attempts(self.store.reader)
 
     def status(self) -> pd.DataFrame:
         """Return the number of jobs by state: index ``state``, column ``count``."""
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
 
         return frames.status(self.counts())
 
     def stats(self, *, by: str | None = None, since: object = None) -> pd.DataFrame:
         """Return metrics as a DataFrame: one row, or one a group; names flattened (``run_s_p50``)."""
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
 
         return frames.stats(self.metrics(by=by, since=since), by)
 
     def workers(self) -> pd.DataFrame:
         """Return the workers as a DataFrame indexed by ``name``."""
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
 
         return frames.workers(self.worker_list())
 
@@ -339,7 +339,7 @@ class Queue:
             The jobs of these rows are not known; put their ids into a column ``job_id`` to have them known for ever:
             ``frame["job_id"] = q.enqueue_many(template, frame).ids``.
         """
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
 
         ids = None if jobs is None else arguments.parse_ids([jobs])
         if frame is not None:
@@ -354,7 +354,7 @@ class Queue:
     @cached_property
     def plot(self) -> Plot:
         """Pictures of the history: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
-        from queuectl_nb.client.plot import Plot  # noqa: PLC0415
+        from queuectl_nb.client.plot import Plot
 
         return Plot(self.store)
 
@@ -364,7 +364,7 @@ class Queue:
 
     @cached_property
     def _recall(self) -> FrameIndex:
-        from queuectl_nb.client.frame_index import FrameIndex  # noqa: PLC0415 - for frames only
+        from queuectl_nb.client.frame_index import FrameIndex
 
         return FrameIndex.of(self.path)
 
@@ -398,7 +398,7 @@ class Queue:
         ids = arguments.parse_ids(jobs)
         job_actions.cancel(self.store, ids)
         self._untold.tell(ids)
-        from queuectl_nb.store.reader import Filter  # noqa: PLC0415
+        from queuectl_nb.store.reader import Filter
 
         found = {job.id: job for job in self.records(Filter(ids=tuple(ids)))}
         return [found[job_id] for job_id in ids if job_id in found]
@@ -425,7 +425,7 @@ class Queue:
 
     def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Wait:
         """Begin a wait that the caller runs or shows."""
-        from queuectl_nb.client.wait import Wait  # noqa: PLC0415 - who waits
+        from queuectl_nb.client.wait import Wait
 
         return Wait(self.store, ids, arguments.parse_timeout(timeout), self._untold)
 
@@ -447,7 +447,7 @@ class Queue:
 
         Raises ``WaitTimeout`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
         """
-        from queuectl_nb.client import shown  # noqa: PLC0415 - who waits
+        from queuectl_nb.client import shown
 
         waiting = self.waiting(arguments.parse_ids(jobs) if jobs else None, timeout)
         progress = shown.run(waiting) if show is None else waiting.run(show)
@@ -464,7 +464,7 @@ class Queue:
 
     def settings_frame(self) -> pd.DataFrame:
         """Return the settings as a DataFrame indexed by ``key``."""
-        from queuectl_nb.render.frames import frames  # noqa: PLC0415
+        from queuectl_nb.render.frames import frames
 
         return frames.settings(self.settings)
 
@@ -490,7 +490,7 @@ class Queue:
         drain: bool = False,
         detach: bool = False,
         executor: str = "local",
-        client: Any = None,  # noqa: ANN401 - a distributed.Client, which may not be installed
+        client: Any = None,
         scheduler: str | None = None,
         resources: Mapping[str, float | str] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
@@ -513,8 +513,8 @@ class Queue:
         BadEnvironment
             dask is not installed, or its scheduler cannot be reached.
         """
-        from queuectl_nb.client.elsewhere import MAX_IN_FLIGHT, cluster_of  # noqa: PLC0415
-        from queuectl_nb.client.pool import WorkerPool  # noqa: PLC0415
+        from queuectl_nb.client.elsewhere import MAX_IN_FLIGHT, cluster_of
+        from queuectl_nb.client.pool import WorkerPool
 
         cluster = cluster_of(executor, scheduler=scheduler, client=client, resources=resources)
         count = whole("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
@@ -540,7 +540,7 @@ class Queue:
         They finish their job first unless ``now``, which gives it back. Raises ``NotFound`` for a name that is no
         live worker, ``WaitTimeout`` at ``timeout`` seconds.
         """
-        from queuectl_nb.client import workers  # noqa: PLC0415 - enqueue stays light without it
+        from queuectl_nb.client import workers
 
         return workers.stop(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
 

@@ -67,8 +67,8 @@ class _Show:
         return progress
 
     def _end(self, progress: Progress | None, why: str) -> None:
-        from queuectl_nb.client.live_cards import _updater  # noqa: PLC0415
-        from queuectl_nb.render.durations import span  # noqa: PLC0415 - where nothing is shown it is not needed
+        from queuectl_nb.client.live_cards import _updater
+        from queuectl_nb.render.durations import span
 
         with contextlib.suppress(QueuectlError):  # a job that was removed meanwhile
             if progress is not None and self._spot.shown:
@@ -79,9 +79,9 @@ class _Show:
         _updater.refresh()
 
     def _write(self, progress: Progress, end: str = "") -> None:
-        from queuectl_nb.client.live_cards import look  # noqa: PLC0415
-        from queuectl_nb.client.logs import Logs  # noqa: PLC0415
-        from queuectl_nb.render.live_cards import Live, wait_html, wait_text  # noqa: PLC0415
+        from queuectl_nb.client.live_cards import look
+        from queuectl_nb.client.logs import Logs
+        from queuectl_nb.render.live_cards import Live, wait_html, wait_text
 
         rested = {str(state): n for state, n in progress.finished.items()}
         record, live = None, Live()

@@ -20,7 +20,7 @@ _GLOB = frozenset("*?[")
 def this_cwd() -> str:
     """Return the present working directory; refuse one that was removed, or whose name is no text."""
     try:
-        found = os.getcwd()  # noqa: PTH109 - text is stored
+        found = os.getcwd()
     except FileNotFoundError:
         msg = "the working directory is gone; change to another one"
         raise BadInput(msg) from None
@@ -35,7 +35,7 @@ def resolve_cwd(cwd: str) -> str:
     if not cwd:
         msg = "cwd is empty; leave it out for the working directory"
         raise BadInput(msg)
-    path = Path(os.path.expanduser(cwd))  # noqa: PTH111 - leaves an unknown ~name as it is
+    path = Path(os.path.expanduser(cwd))
     if not path.is_absolute():
         path = Path(this_cwd(), path)
     path = Path(os.path.normpath(path))  # links stay as the user wrote them
@@ -70,14 +70,14 @@ def _matcher(patterns: str) -> Callable[[str], bool]:
     plain = frozenset(words)
     if not globs:
         return plain.__contains__
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - the default has no globs
+    from fnmatch import fnmatchcase
 
     return lambda name: name in plain or any(fnmatchcase(name, word) for word in globs)
 
 
 def interpreter_dir() -> str:
     """Return the directory of the running interpreter, as its user would find it."""
-    return os.path.dirname(sys.executable)  # noqa: PTH120 - not resolved: a venv's python is a link
+    return os.path.dirname(sys.executable)
 
 
 def _storable(value: str) -> bool:

@@ -38,7 +38,7 @@ class Progress:
     def check(self) -> None:
         """Raise :class:`JobFailed` where a waited-for job ended dead or cancelled."""
         if self.bad:
-            names = ", ".join(self.bad[:5]) + (", …" if len(self.bad) > 5 else "")  # noqa: PLR2004 - a line's worth
+            names = ", ".join(self.bad[:5]) + (", …" if len(self.bad) > 5 else "")
             msg = f"{len(self.bad)} job(s) did not complete: {names}"
             raise JobFailed(msg)
 

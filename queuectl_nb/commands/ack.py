@@ -38,7 +38,7 @@ def done_without_value() -> None:
     """Return nothing to hold: the value of what lines say."""
 
 
-def done(text: str, data: Any = None) -> Done:  # noqa: ANN401 - any JSON
+def done(text: str, data: Any = None) -> Done:
     """Return what was done as one text; as data it is ``data``, or the text where that says it all."""
     return Done(text.splitlines(), lambda: text if data is None else data, done_without_value)
 
@@ -47,7 +47,7 @@ def done_for_jobs(queue: Queue, ids: Sequence[str], line: str, empty: str = "") 
     """Return that something was done to jobs that are still there; ``line`` has ``{id}`` where the id goes."""
 
     def data() -> list[dict[str, Any]]:
-        from queuectl_nb.render.json_shapes import job_json  # noqa: PLC0415 - only where it is asked for
+        from queuectl_nb.render.json_shapes import job_json
 
         return [job_json(queue.store.jobs.get(job_id)) for job_id in ids]
 

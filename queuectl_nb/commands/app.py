@@ -60,7 +60,7 @@ SETTINGS: dict[str, Any] = {
 class CommandGroup(click.Group):
     """A command with verbs of its own; an unknown or missing one is refused with the known ones listed."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same everywhere
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which people meet them."""
         return list(self.commands)
 
@@ -83,11 +83,11 @@ class CommandGroup(click.Group):
 class Tree(CommandGroup):
     """The root, whose commands are loaded one by one: an enqueue must not pay for a dashboard."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the same everywhere
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all, loaded or not."""
         return list(HOMES)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load a command."""
         if cmd_name not in HOMES:
             return None
@@ -100,7 +100,7 @@ def verb(
     *,
     shape: bool = True,
     where: bool = True,
-    **attrs: Any,  # noqa: ANN401 - what click takes
+    **attrs: Any,
 ) -> Callable[[Callable[..., Result]], click.Command]:
     """Make a command of a function that returns a :data:`Result`.
 
@@ -124,7 +124,7 @@ def tree(ctx: click.Context) -> Result | None:
     """Run commands in the background: nothing lost, nothing run twice, everything visible."""
     if ctx.invoked_subcommand is not None:
         return None
-    from queuectl_nb.commands.ack import done  # noqa: PLC0415
+    from queuectl_nb.commands.ack import done
 
     return done(ctx.get_help())
 

@@ -23,7 +23,7 @@ def command(shell: str) -> Done:
     zsh:   eval "$(queuectl completion zsh)"         in ~/.zshrc
     fish:  queuectl completion fish > ~/.config/fish/completions/queuectl.fish
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only for this
+    from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these three"  # noqa: S101

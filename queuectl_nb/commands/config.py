@@ -75,7 +75,7 @@ def unset(session: Context, key: str) -> Done:
     return _updated(*session.queue().unset(key))
 
 
-def _updated(key: str, value: Any) -> Done:  # noqa: ANN401 - a setting's value
+def _updated(key: str, value: Any) -> Done:
     return Done([f"Config updated: {key} = {value}"], lambda: {key: value}, done_without_value)
 
 

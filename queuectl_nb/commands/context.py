@@ -55,7 +55,7 @@ class Context:
 
     def existing_queue(self) -> Queue | None:
         """Return the queue if its file is there: looking (for completion) must not make one."""
-        from queuectl_nb.store.paths import find_queue  # noqa: PLC0415
+        from queuectl_nb.store.paths import find_queue
 
         return self.queue() if find_queue(self.db).is_file() else None
 

@@ -23,7 +23,7 @@ def command(session: Context) -> Stream:
 
     Takes less than 40 seconds; the exit code is 1 if one of them fails.
     """
-    from queuectl_nb.commands.demo_runner import DemoRunner  # noqa: PLC0415 - only the demo needs a stage
+    from queuectl_nb.commands.demo_runner import DemoRunner
 
     stage = DemoRunner(session.opener)
     return Stream(stage.play(), lambda: JobFailed.exit_code if stage.failures else 0)

@@ -41,7 +41,7 @@ class DemoRunner:
 
     def play(self) -> Iterator[str]:
         """Play all flows and yield what is to be shown, line by line."""
-        from queuectl_nb.commands.demo_flows import FLOWS  # noqa: PLC0415 - it plays on this stage
+        from queuectl_nb.commands.demo_flows import FLOWS
 
         folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
         self._path = folder / "queue.db"
@@ -82,7 +82,7 @@ class DemoRunner:
     @property
     def queue(self) -> Queue:
         """The queue, for looking."""
-        return self._opener(str(self._path), False)  # noqa: FBT003 - the session's way
+        return self._opener(str(self._path), False)
 
     def job(self, job_id: str) -> JobRecord:
         """Return a job as it is now."""

@@ -29,7 +29,7 @@ def command(session: Context) -> Listing:
     Checks file system, modes, SQLite, interpreter, schema, counts, settings, workers and spool. The exit code is 3
     when something is wrong.
     """
-    from queuectl_nb.client.doctor import examine  # noqa: PLC0415 - it loads sqlite-utils, which takes a second
+    from queuectl_nb.client.doctor import examine
 
     found = examine(find_queue(session.db), session.queue, allow_network_fs=session.allow_network_fs)
     rows = [asdict(finding) for finding in found]

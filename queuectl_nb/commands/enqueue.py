@@ -59,12 +59,12 @@ class _Enqueue(click.Command):
 )
 @click.option("--if-absent", is_flag=True, help="Leave a job of that id and command as it is.")
 @click.pass_context
-def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, if_absent: bool, **fields: Any) -> Done:  # noqa: ANN401
+def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, if_absent: bool, **fields: Any) -> Done:
     """Add a job to the queue.
 
     The command is given with --command, as words after --, or as one JSON object.
     """
-    from queuectl_nb.client.enqueue import make_spec  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client.enqueue import make_spec
 
     session: Context = ctx.obj
     wish = {OPTIONS.get(key, key): list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
@@ -107,7 +107,7 @@ def _one_way(given: Sequence[str], words: Sequence[str] | None, source: str | No
 
 def _shell_words(words: Sequence[str]) -> str:
     """Return words as a command, quoted for the shell."""
-    import shlex  # noqa: PLC0415 - only this way needs it
+    import shlex
 
     if not words or not words[0]:
         msg = "nothing stands after --; give the command's words"
@@ -128,7 +128,7 @@ def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Done:
 def _when(spec: JobSpec) -> str:
     """Return what is said of a job that does not run at once."""
     if spec.run_at is not None and spec.run_at > time.time():
-        from queuectl_nb.model.validation import iso_time  # noqa: PLC0415
+        from queuectl_nb.model.validation import iso_time
 
         return f". Will run at {iso_time(spec.run_at)}."
     if spec.delay:
@@ -138,7 +138,7 @@ def _when(spec: JobSpec) -> str:
 
 def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Done:
     """Add the jobs of JSON lines; options stand for what a line leaves open."""
-    from queuectl_nb.client.enqueue import make_spec, name_the_row  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client.enqueue import make_spec, name_the_row
 
     specs, numbers = [], []
     for number, line in enumerate(_lines(source), 1):
@@ -161,7 +161,7 @@ def _lines(source: str) -> Iterable[bytes]:
     """Return the lines of a file, or of standard input for ``-``."""
     if source == "-":
         return sys.stdin.buffer.read().split(b"\n")
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
     try:
         return Path(source).read_bytes().split(b"\n")

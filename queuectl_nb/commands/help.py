@@ -25,7 +25,7 @@ __all__ = ["command"]
 class _Word(TextParam):
     """A topic or a command; completes both."""
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same for all
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return topics, then commands."""
         return [*topics.names(), *tree.list_commands(click.Context(tree))]
 

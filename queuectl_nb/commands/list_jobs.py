@@ -40,7 +40,7 @@ COLUMNS = (
 @click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="By a field of the JSON, going up.")
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.pass_obj
-def command(session: Context, /, **options: Any) -> Listing:  # noqa: ANN401 - words and a flag
+def command(session: Context, /, **options: Any) -> Listing:
     """List jobs, the last changed first."""
     wanted = Filter.of(**options)
     queue = session.queue()

@@ -31,7 +31,7 @@ __all__ = ["command"]
 @click.option("--tail", type=TextParam(), metavar="N", help="Only the last N lines of each stream.")
 @click.option("--follow", is_flag=True, help="Go on with what is written, until the job is at rest.")
 @click.pass_obj
-def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:  # noqa: ANN401 - words and flags
+def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:
     """Show what a job wrote."""
     number = None if options["attempt"] is None else validation.whole("--attempt", options["attempt"], 1)
     tail = None if options["tail"] is None else validation.whole("--tail", options["tail"], 0)
@@ -90,7 +90,7 @@ def _saved(queue: Queue, job_id: str, number: int | None, tail: int | None) -> I
 
 def _attempt(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
     """Return the attempt as its JSON object, with the output so far where it still runs; None for no attempt yet."""
-    from queuectl_nb.render.json_shapes import attempt_json, text  # noqa: PLC0415
+    from queuectl_nb.render.json_shapes import attempt_json, text
 
     attempt = queue.logs.attempt(job_id, number)
     if attempt is None:

@@ -48,17 +48,17 @@ OFFERED = 200
 class TextParam(StringParamType):
     """A word; what is no valid text (raw bytes that are no UTF-8) is refused."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word as it is."""
         return validation.plain_text(_called(param), as_utf8(super().convert(value, param, ctx)))
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - nothing, unless told
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return what could stand here."""
         return ()
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer what begins as typed; a queue that cannot be read offers nothing."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415
+        from click.shell_completion import CompletionItem
 
         session = ctx.find_object(Context)
         if session is None:
@@ -69,7 +69,7 @@ class TextParam(StringParamType):
             return []
 
 
-def as_utf8(word: Any) -> Any:  # noqa: ANN401 - a word
+def as_utf8(word: Any) -> Any:
     """Return a word of which Python, in a locale without UTF-8, has made bytes or other letters."""
     if not isinstance(word, str) or word.isascii() or sys.getfilesystemencoding() == "utf-8":
         return word
@@ -93,13 +93,13 @@ class OneOf(TextParam):
         self.what = what
         self.valid = tuple(valid)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word; refuse another one with the valid ones listed."""
         word = super().convert(value, param, ctx)
         known = word if word in self.valid else word.replace("-", "_")
         return known if known in self.valid else validation.choice(self.what, word, self.valid)
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return the valid words."""
         return self.valid
 
@@ -110,7 +110,7 @@ class FromQueue(TextParam):
     def __init__(self, ask: Callable[[Queue], Iterable[str]]) -> None:
         self.ask = ask
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return what the queue has."""
         queue = session.existing_queue()
         return self.ask(queue) if queue else ()
@@ -134,9 +134,9 @@ class Path(StringParamType):
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Leave it to the shell."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415
+        from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type=self.kind)]
 
@@ -144,9 +144,9 @@ class Path(StringParamType):
 class SettingKey(TextParam):
     """A setting's key; what it means is found out by whoever takes it."""
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002 - the same on every queue
+    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return all keys."""
-        from queuectl_nb.model.settings import SETTINGS  # noqa: PLC0415 - only for completion
+        from queuectl_nb.model.settings import SETTINGS
 
         return SETTINGS
 
@@ -176,7 +176,7 @@ def _take_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> 
         _session(ctx).db = value
 
 
-def _take_network(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's way
+def _take_network(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         _session(ctx).allow_network_fs = True
 
@@ -186,7 +186,7 @@ def _take_format(ctx: click.Context, _param: click.Parameter, value: str | None)
         _session(ctx).choose_format(value)
 
 
-def _take_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
+def _take_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         _session(ctx).choose_format("json")
 

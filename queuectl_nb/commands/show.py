@@ -54,7 +54,7 @@ def _facts(attempt: Mapping[str, Any]) -> dict[str, Any]:
     for stream in STREAMS:
         text = attempt[stream]
         if text is not None and len(text) > SHORT_OUTPUT:
-            import humanize  # noqa: PLC0415 - 20 ms that most answers do not need
+            import humanize
 
             size = humanize.naturalsize(len(text.encode()), binary=True)
             facts[stream] = (
@@ -63,16 +63,16 @@ def _facts(attempt: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _value(key: str, value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _value(key: str, value: Any) -> Any:
     """Return a field as people read it."""
     if value is None:
         return {"timeout": "(the setting's)", "max_retries": "(the setting's)"}.get(key, "-")
     if key == "max_rss_bytes":
-        import humanize  # noqa: PLC0415
+        import humanize
 
         return f"{value} ({humanize.naturalsize(value, binary=True)})"
     if isinstance(value, dict | list):
-        import json  # noqa: PLC0415
+        import json
 
         return json.dumps(value) if key == "result" else ", ".join(value) or "-"
     return value

@@ -48,7 +48,7 @@ GROUP_COLUMNS = (
 @click.pass_obj
 def command(session: Context, by: str | None, since: str | None, plot: str | None) -> Detail | Listing | Plotted:
     """Show metrics: durations, attempts, throughput, CPU, memory."""
-    from queuectl_nb.client import arguments  # noqa: PLC0415 - help and completion need none of it
+    from queuectl_nb.client import arguments
 
     start = None if since is None else arguments.parse_since("--since", since)
     queue = session.queue()
@@ -111,6 +111,6 @@ def _seconds(value: float | None) -> str:
 def _bytes(value: int | None) -> str:
     if value is None:
         return "-"
-    import humanize  # noqa: PLC0415 - 20 ms that an empty queue does not need
+    import humanize
 
     return humanize.naturalsize(value, binary=True)

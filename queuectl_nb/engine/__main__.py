@@ -12,13 +12,13 @@ import sys
 def main() -> int:
     """Run the role that the command line names and return the exit code."""
     role, config = sys.argv[1], json.loads(sys.argv[2])
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.path[:] = list(dict.fromkeys([*sys.path, package, *config["path"]]))
     if role == "guard":  # beside a dask worker, where no queue is
-        from queuectl_nb.engine.dask.runner import run_runner  # noqa: PLC0415 - only now can it be found
+        from queuectl_nb.engine.dask.runner import run_runner
 
         return run_runner(config)
-    from queuectl_nb.engine import bootstrap  # noqa: PLC0415
+    from queuectl_nb.engine import bootstrap
 
     run = {"pool": bootstrap.run_pool, "worker": bootstrap.run_worker, "dispatcher": bootstrap.run_dispatcher}[role]
     return run(config)

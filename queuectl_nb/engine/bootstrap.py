@@ -25,7 +25,7 @@ WORKER_PATIENCE = 1.0
 
 def run_pool(config: dict[str, Any]) -> int:
     """Be a pool until all its workers have ended; return the exit code."""
-    from queuectl_nb.engine.supervisor import Supervisor  # noqa: PLC0415 - a worker needs none of it
+    from queuectl_nb.engine.supervisor import Supervisor
 
     become_subreaper()
     events = Events(1)
@@ -37,7 +37,7 @@ def run_pool(config: dict[str, Any]) -> int:
         events.flush()
         return error.exit_code
     except OSError as error:  # a full disk, say, that cannot take a lock file
-        import traceback  # noqa: PLC0415 - nobody else needs it
+        import traceback
 
         traceback.print_exc()  # into the pool's log
         text = f"the worker pool cannot work: {error.filename or config['db']}: {error.strerror}"
@@ -49,9 +49,9 @@ def run_pool(config: dict[str, Any]) -> int:
 
 def run_worker(config: dict[str, Any]) -> int:
     """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the file cannot be used."""
-    from queuectl_nb.engine.control import ControlInputs  # noqa: PLC0415
-    from queuectl_nb.engine.local_executor import LocalExecutor  # noqa: PLC0415
-    from queuectl_nb.engine.worker import Worker  # noqa: PLC0415
+    from queuectl_nb.engine.control import ControlInputs
+    from queuectl_nb.engine.local_executor import LocalExecutor
+    from queuectl_nb.engine.worker import Worker
 
     become_subreaper()
     if hasattr(signal, "sigtimedwait"):
@@ -96,13 +96,13 @@ def run_worker(config: dict[str, Any]) -> int:
 
 def run_dispatcher(config: dict[str, Any]) -> int:
     """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
-    from queuectl_nb.engine.control import ControlInputs  # noqa: PLC0415
-    from queuectl_nb.engine.dask.cluster import SECURITY, connector  # noqa: PLC0415
-    from queuectl_nb.engine.dask.dispatcher import Dispatcher  # noqa: PLC0415
-    from queuectl_nb.engine.dask.executor import DaskExecutor  # noqa: PLC0415
-    from queuectl_nb.engine.dask.transport import ClusterTransport  # noqa: PLC0415
-    from queuectl_nb.engine.dispatch_journal import DispatchJournal  # noqa: PLC0415
-    from queuectl_nb.engine.report import WorkerEvents  # noqa: PLC0415
+    from queuectl_nb.engine.control import ControlInputs
+    from queuectl_nb.engine.dask.cluster import SECURITY, connector
+    from queuectl_nb.engine.dask.dispatcher import Dispatcher
+    from queuectl_nb.engine.dask.executor import DaskExecutor
+    from queuectl_nb.engine.dask.transport import ClusterTransport
+    from queuectl_nb.engine.dispatch_journal import DispatchJournal
+    from queuectl_nb.engine.report import WorkerEvents
 
     name, lock = config["name"], config["lock"]
     events = _come_alive(lock)
@@ -152,7 +152,7 @@ def run_dispatcher(config: dict[str, Any]) -> int:
 
 def _come_alive(lock: int) -> Events:
     """Let the heart beat in the name's lock file, which no job may inherit; return where to tell what happens."""
-    os.set_inheritable(lock, False)  # noqa: FBT003 - that is how it is called
+    os.set_inheritable(lock, False)
     heartbeat.Heartbeat(lock).start()
     return Events(1)
 

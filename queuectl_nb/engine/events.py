@@ -29,7 +29,7 @@ class Events:
         """Whether anybody may listen; saves making what nobody reads."""
         return self._handle is not None
 
-    def emit(self, event: str, **facts: Any) -> None:  # noqa: ANN401 - any JSON
+    def emit(self, event: str, **facts: Any) -> None:
         """Note an event; it goes out with the next :meth:`flush`."""
         if self._handle is not None:
             self._lines.append(json.dumps({"event": event, **facts}))

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["CannotStart", "Executor", "Exit", "LeaseLost", "NoRoom", "Run"]
 
 
-class CannotStart(Exception):  # noqa: N818 - the attempt ends as NotStarted
+class CannotStart(Exception):
     """The command cannot be started; the text says why."""
 
 
-class NoRoom(Exception):  # noqa: N818 - nothing is wrong with the job
+class NoRoom(Exception):
     """No room for output or processes on this machine just now: the attempt should be given back."""
 
 
-class LeaseLost(Exception):  # noqa: N818 - a fact, no fault
+class LeaseLost(Exception):
     """Somebody else took the attempt before it was started."""
 
 

@@ -58,5 +58,5 @@ def listen(bell: Path) -> int:
 def drain(handle: int) -> None:
     """Empty a bell that rang."""
     with contextlib.suppress(BlockingIOError):
-        while len(os.read(handle, 4096)) == 4096:  # noqa: PLR2004 - a full read may have left more
+        while len(os.read(handle, 4096)) == 4096:
             pass

@@ -83,7 +83,7 @@ class PoolHandle:
             "lifeline": not detach,
             "allow_network_fs": allow_network_fs,
             "parent": os.getpid(),
-            "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
+            "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],
         }
         self._environ = dict(os.environ)
         if dask is not None:
@@ -96,7 +96,7 @@ class PoolHandle:
 
     def start(self) -> PoolHandle:
         """Start the pool and return once its workers are registered; raise what kept it from starting."""
-        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120
+        entry = os.path.join(os.path.dirname(__file__), "__main__.py")
         errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         read, write = os.pipe()
         with contextlib.suppress(OSError, AttributeError):

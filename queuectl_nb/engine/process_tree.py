@@ -25,7 +25,7 @@ def become_subreaper() -> bool:
     """Make orphaned descendants children of this process, so that none can hide; False where the system cannot."""
     if not sys.platform.startswith("linux"):
         return False
-    import ctypes  # noqa: PLC0415 - only here
+    import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
@@ -49,17 +49,17 @@ def descendants(pid: int, spare: Collection[int] = (), *, scan: bool = False) ->
     return found
 
 
-_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")  # noqa: PTH110 - most kernels of Linux
+_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
 
 
 def _children(pid: int) -> list[psutil.Process]:
     """Return the children of ``pid`` as the kernel lists them: what forks in a loop is gone before a scan has ended."""
-    import psutil  # noqa: PLC0415 - 4 MB that only an ending needs
+    import psutil
 
     pids: list[str] = []
     with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - bare names
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as listed:  # noqa: PTH123
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as listed:
                 pids += listed.read().split()
     found = []
     for each in pids:
@@ -72,7 +72,7 @@ def _children(pid: int) -> list[psutil.Process]:
 
 def _family() -> Callable[[int], list[psutil.Process]]:
     """Return who is whose child by one scan of all processes, where the kernel lists no children."""
-    import psutil  # noqa: PLC0415
+    import psutil
 
     children: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():
@@ -83,7 +83,7 @@ def _family() -> Callable[[int], list[psutil.Process]]:
 
 def _is_zombie(process: psutil.Process) -> bool:
     """Tell whether the process is dead and only waits to be reaped; one that vanished counts too."""
-    import psutil  # noqa: PLC0415
+    import psutil
 
     try:
         return bool(process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD))
@@ -95,7 +95,7 @@ def _is_zombie(process: psutil.Process) -> bool:
 
 def send(processes: Iterable[psutil.Process], number: int) -> None:
     """Send a signal to each process; psutil makes sure that the pid was not given to another since."""
-    import psutil  # noqa: PLC0415
+    import psutil
 
     for process in processes:
         with contextlib.suppress(psutil.Error):
@@ -120,7 +120,7 @@ def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil
     A process belongs to an attempt when its environment carries the token, or when it holds one of the attempts'
     files ``paths`` for writing (a frozen worker in the middle of starting one does, too).
     """
-    import psutil  # noqa: PLC0415
+    import psutil
 
     files = _identities(paths)
     me = os.getpid()
@@ -145,7 +145,7 @@ def _identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
     found = set()
     for path in paths:
         with contextlib.suppress(OSError):
-            status = os.stat(path)  # noqa: PTH116 - a plain name
+            status = os.stat(path)
             found.add((status.st_dev, status.st_ino))
     return found
 
@@ -156,12 +156,12 @@ def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
     Who only reads one looks at a job's output and is no part of it.
     """
     try:
-        handles = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - bare names
+        handles = os.listdir(f"/proc/{pid}/fd")
     except OSError:
         return False
     for handle in handles:
         with contextlib.suppress(OSError):
-            status = os.stat(f"/proc/{pid}/fd/{handle}")  # noqa: PTH116
+            status = os.stat(f"/proc/{pid}/fd/{handle}")
             if (status.st_dev, status.st_ino) in files and _writes(pid, handle):
                 return True
     return False
@@ -169,7 +169,7 @@ def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
 
 def _writes(pid: int, handle: str) -> bool:
     """Tell whether a process's descriptor is open for writing."""
-    with open(f"/proc/{pid}/fdinfo/{handle}") as facts:  # noqa: PTH123
+    with open(f"/proc/{pid}/fdinfo/{handle}") as facts:
         flags = next((line.split()[1] for line in facts if line.startswith("flags:")), "1")
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 

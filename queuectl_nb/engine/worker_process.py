@@ -56,7 +56,7 @@ class WorkerProcess:
         role = "worker"
         if config.get("dask"):
             role, config["dask"] = "dispatcher", {**config["dask"], "patient": self._deaths > 0}
-        entry = os.path.join(os.path.dirname(__file__), "__main__.py")  # noqa: PTH118, PTH120 - a plain argument
+        entry = os.path.join(os.path.dirname(__file__), "__main__.py")
         self._started = time.monotonic()
         try:
             self.process = subprocess.Popen(

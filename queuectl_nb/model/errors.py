@@ -43,19 +43,19 @@ class QueuectlError(Exception):
         return self
 
 
-class JobFailed(QueuectlError):  # noqa: N818 - the contract's name for it
+class JobFailed(QueuectlError):
     """A job that was waited for ended ``dead`` or ``cancelled``."""
 
     exit_code = 1
 
 
-class BadInput(QueuectlError):  # noqa: N818 - says what is wrong, not that it is an error
+class BadInput(QueuectlError):
     """An argument cannot be taken; nothing was changed."""
 
     exit_code = 2
 
 
-class BadEnvironment(QueuectlError):  # noqa: N818
+class BadEnvironment(QueuectlError):
     """The file, disk or file system does not let the queue work; the message names the remedy."""
 
     exit_code = 3
@@ -74,25 +74,25 @@ class InvalidSetting(BadEnvironment):
         self.value = value
 
 
-class Busy(QueuectlError):  # noqa: N818
+class Busy(QueuectlError):
     """Another process held the queue's write lock past the deadline; nothing was changed."""
 
     exit_code = 4
 
 
-class WaitTimeout(QueuectlError, TimeoutError):  # noqa: N818
+class WaitTimeout(QueuectlError, TimeoutError):
     """A wait reached its timeout; the jobs go on."""
 
     exit_code = 4
 
 
-class NotFound(QueuectlError):  # noqa: N818
+class NotFound(QueuectlError):
     """No job, attempt or worker of that name."""
 
     exit_code = 5
 
 
-class WrongState(QueuectlError):  # noqa: N818
+class WrongState(QueuectlError):
     """The job is not in a state in which this can be done."""
 
     exit_code = 5

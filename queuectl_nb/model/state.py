@@ -53,7 +53,7 @@ TAKES: Mapping[str, frozenset[State]] = {
 }
 
 
-class IllegalMove(AssertionError):  # noqa: N818 - says what is wrong, as its siblings in errors do
+class IllegalMove(AssertionError):
     """The code tried a move that :data:`TRANSITIONS` does not have. A bug, never a user's mistake."""
 
 

@@ -71,7 +71,7 @@ class LogView:
             parts += [heading(stream), text.rstrip("\n") or EMPTY]
         return "\n".join([*parts, "", RULE])
 
-    def _repr_pretty_(self, printer: object, cycle: bool) -> None:  # noqa: FBT001, ARG002 - IPython's way
+    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
         printer.text(str(self))  # type: ignore[attr-defined]
 
     def _repr_html_(self) -> str:

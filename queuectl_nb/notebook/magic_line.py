@@ -130,14 +130,14 @@ def _command(text: str, values: Mapping[str, object]) -> str:
     """Return a command with its values quoted for the shell; without ``--var`` braces are the command's own."""
     if not values:
         return text
-    from queuectl_nb.model.command_template import Template  # noqa: PLC0415 - few lines have variables
+    from queuectl_nb.model.command_template import Template
 
     return Template(text).fill(values)
 
 
 def _plain(word: str, values: Mapping[str, object]) -> str:
     """Return a word with its values as they stand."""
-    from queuectl_nb.model.command_template import Template  # noqa: PLC0415
+    from queuectl_nb.model.command_template import Template
 
     return Template(_PLACE.sub(_as_it_stands, word)).fill(values)
 

@@ -42,7 +42,7 @@ class QueuectlMagics(Magics):
         None, allow_none=True, help="The queue's file where --db names none; $QUEUECTL_DB and the rest come after it."
     ).tag(config=True)
 
-    def __init__(self, shell: InteractiveShell, **kwargs: Any) -> None:  # noqa: ANN401 - traitlets' own
+    def __init__(self, shell: InteractiveShell, **kwargs: Any) -> None:
         super().__init__(shell, **kwargs)
         self.queues = OpenQueues()
 

@@ -19,7 +19,7 @@ ALT = "How many attempts ended per minute, when each worker was busy, and how lo
 
 def show(result: Plotted) -> None:
     """Draw; a terminal, which shows no pictures, is told to name a file."""
-    from queuectl_nb.render.plots import files  # noqa: PLC0415 - few ask for pictures
+    from queuectl_nb.render.plots import files
 
     if result.path:
         files.write(result.figure, result.path)
@@ -28,7 +28,7 @@ def show(result: Plotted) -> None:
     if not has_page():
         msg = "a terminal shows no pictures; name a file, such as --plot stats.png"
         raise BadInput(msg)
-    from IPython.display import Image, display  # noqa: PLC0415
+    from IPython.display import Image, display
 
     data = files.png(result.figure())
     display(Image(data=data, format="png", retina=True, alt=ALT))  # type: ignore[no-untyped-call]

@@ -64,14 +64,14 @@ def _shown(result: Detail) -> object:
 def _listing(result: Listing) -> object:
     found = result.value()
     if isinstance(found, list):  # what a doctor finds has no frame of its own
-        import pandas as pd  # noqa: PLC0415
+        import pandas as pd
 
         found = pd.DataFrame([dict(row) for row in result.rows(None)], columns=list(result.fields)).set_index(
             result.fields[0]
         )
     if not result.exit_code:
         return found
-    from IPython.display import display  # noqa: PLC0415 - only where something is wrong
+    from IPython.display import display
 
     display(found)  # type: ignore[no-untyped-call]
     wrong = [str(row[result.fields[0]]) for row in result.rows(None) if not row.get("ok", True)]
@@ -83,7 +83,7 @@ def _output(result: Output) -> None:
     if result.live:
         progress.follow(result)
         return
-    from IPython.display import display  # noqa: PLC0415
+    from IPython.display import display
 
     display(LogView.of(result))  # type: ignore[no-untyped-call]
 
@@ -96,7 +96,7 @@ def _dashboard(result: Dashboard) -> object:
     if result.port is not None or result.browse:
         msg = "--port and --open are for the page that the console serves; in a notebook the dashboard is a widget"
         raise BadInput(msg)
-    from queuectl_nb.notebook.dashboard.dashboard import Dashboard as Widget  # noqa: PLC0415 - a third of a second
+    from queuectl_nb.notebook.dashboard.dashboard import Dashboard as Widget
 
     return Widget(result.queue)
 
@@ -110,7 +110,7 @@ def _stream(result: Stream) -> None:
 
 
 def _prose(result: Text) -> None:
-    from IPython.display import display  # noqa: PLC0415
+    from IPython.display import display
 
     # as it stands where there is no Markdown: in IPython's terminal
     display({"text/markdown": result.text, "text/plain": result.text}, raw=True)  # type: ignore[no-untyped-call]
@@ -145,7 +145,7 @@ def _as_data(result: Done | Detail | Listing | Output, shape: str) -> object:
     return found
 
 
-def _in_shape(value: Any, shape: str) -> Any:  # noqa: ANN401 - any JSON
+def _in_shape(value: Any, shape: str) -> Any:
     """Return a value as Python has it; or print it as lines or CSV."""
     if shape == "json":
         return value
@@ -159,7 +159,7 @@ def _in_shape(value: Any, shape: str) -> Any:  # noqa: ANN401 - any JSON
     return None
 
 
-def _csv(fields: Any, rows: Iterable[Any]) -> None:  # noqa: ANN401
+def _csv(fields: Any, rows: Iterable[Any]) -> None:
     page = io.StringIO()
     formats.write_csv(page, fields, rows)
     sys.stdout.write(page.getvalue())

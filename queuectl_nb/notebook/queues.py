@@ -19,7 +19,7 @@ class OpenQueues:
     def __init__(self) -> None:
         self._open: dict[tuple[Path, bool], Queue] = {}
 
-    def __call__(self, path: str | None, allow_network_fs: bool) -> Queue:  # noqa: FBT001 - the session's way
+    def __call__(self, path: str | None, allow_network_fs: bool) -> Queue:
         """Return the queue of ``path``, or of where the notebook is; one whose file was replaced is opened anew."""
         key = (find_queue(path), allow_network_fs)
         found = self._open.get(key)

@@ -37,14 +37,14 @@ class _Style:
             number = numbers[place]
             if number in (38, 48):
                 kind = numbers[place + 1] if place + 1 < len(numbers) else 0
-                colour = numbers[place + 2] if kind == 5 and place + 2 < len(numbers) else None  # noqa: PLR2004 - the standard's numbers
-                self._colour(number == 38, colour if colour is not None and colour < _BASIC else None)  # noqa: PLR2004
+                colour = numbers[place + 2] if kind == 5 and place + 2 < len(numbers) else None
+                self._colour(number == 38, colour if colour is not None and colour < _BASIC else None)
                 place += _EXTENDED.get(kind, 0)
             else:
                 self._simple(number)
             place += 1
 
-    def _colour(self, fore: bool, colour: int | None) -> None:  # noqa: FBT001 - which of two
+    def _colour(self, fore: bool, colour: int | None) -> None:
         if fore:
             self.fore = colour
         else:
@@ -58,13 +58,13 @@ class _Style:
             self.marks.add(number)
         elif number in _ENDS:
             self.marks.difference_update(_ENDS[number])
-        elif tens in (3, 9) and unit < 8:  # noqa: PLR2004
-            self.fore = unit + (8 if tens == 9 else 0)  # noqa: PLR2004
-        elif tens in (4, 10) and unit < 8:  # noqa: PLR2004
-            self.back = unit + (8 if tens == 10 else 0)  # noqa: PLR2004
-        elif number == 39:  # noqa: PLR2004
+        elif tens in (3, 9) and unit < 8:
+            self.fore = unit + (8 if tens == 9 else 0)
+        elif tens in (4, 10) and unit < 8:
+            self.back = unit + (8 if tens == 10 else 0)
+        elif number == 39:
             self.fore = None
-        elif number == 49:  # noqa: PLR2004
+        elif number == 49:
             self.back = None
 
     @property

@@ -8,7 +8,8 @@ from typing import NamedTuple
 __all__ = ["CellSource", "cell_source"]
 
 _CARRIER = re.compile(
-    r"exec (?:'[^\n]*'|\S+) -m queuectl_nb\.child\.cell(?P<values>[^\n]*) <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
+    r"exec (?:'[^\n]*'|\S+) -m queuectl_nb\.child\.cell(?P<values>[^\n]*)"
+    r" <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
     re.DOTALL,
 )
 

@@ -19,7 +19,7 @@ def span(seconds: float, *, running: bool = False) -> str:
     seconds = max(0.0, seconds)
     if running and seconds < _MINUTE:
         return f"{int(seconds)} s"
-    if seconds < 0.1:  # noqa: PLR2004 - what one decimal cannot show
+    if seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
     if round(seconds, 1) < _SHORT:
         return f"{seconds:.1f} s"

@@ -16,7 +16,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings at which a spreadsheet takes a text for a formula."""
 
 
-def write_json(out: TextIO, value: Any) -> None:  # noqa: ANN401 - any JSON
+def write_json(out: TextIO, value: Any) -> None:
     """Write a value; of an array one element a line, written as they come."""
     if isinstance(value, dict | str | int | float | None):
         out.write(json.dumps(value, indent=2) + "\n")
@@ -28,7 +28,7 @@ def write_json(out: TextIO, value: Any) -> None:  # noqa: ANN401 - any JSON
     out.write("[]\n" if first else "\n]\n")
 
 
-def write_lines(out: TextIO, value: Any) -> None:  # noqa: ANN401
+def write_lines(out: TextIO, value: Any) -> None:
     """Write a value as JSON lines: an element of an array a line, anything else on one line."""
     elements = [value] if isinstance(value, dict | str | int | float | None) else value
     out.writelines(json.dumps(element) + "\n" for element in elements)
@@ -53,7 +53,7 @@ class _UnixLines:
         self._out.write(line.removesuffix("\r\n") + "\n")
 
 
-def _field(value: Any) -> Any:  # noqa: ANN401
+def _field(value: Any) -> Any:
     if isinstance(value, dict | list | tuple | bool):
         return json.dumps(value)
     if isinstance(value, str):
@@ -61,7 +61,7 @@ def _field(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def records_of(data: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401
+def records_of(data: Any) -> Iterator[Mapping[str, Any]]:
     """Yield rows for an answer that has no table of its own."""
     for each in data if isinstance(data, list) else [data]:
         yield each if isinstance(each, dict) else {"value": each}

@@ -52,7 +52,7 @@ class _Places(dict[str, int]):
         return place
 
 
-def _columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:  # noqa: ANN401 - a cursor
+def _columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:
     """Read rows of some texts and then some numbers, the texts as places in lists of the distinct ones."""
     known = [_Places() for _ in range(texts)]
     places: list[array[int]] = [array("q") for _ in range(texts)]

@@ -35,7 +35,7 @@ class _Local(threading.local):
     """What each thread has of its own."""
 
     connection: sqlite3.Connection | None = None
-    writing: _clear_interrupted | None = None
+    writing: _WriteTransaction | None = None
 
 
 class Database:
@@ -72,7 +72,7 @@ class Database:
         schema.ensure(connection, self.path, journal, lambda: self.write_lock.request(self.patience))
 
     def _stat(self) -> tuple[int, int]:
-        found = os.stat(self._file)  # noqa: PTH116 - asked before every look
+        found = os.stat(self._file)
         return found.st_dev, found.st_ino
 
     def connection(self) -> sqlite3.Connection:
@@ -95,12 +95,12 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
-    def write(self) -> _clear_interrupted:
+    def write(self) -> _WriteTransaction:
         """Open a write transaction: gate, ``BEGIN IMMEDIATE``, and commit at the end, or roll back on any error.
 
         The transaction gets a revision of its own: statements read it from ``clock``. It does not nest.
         """
-        return _clear_interrupted(self, self._local)
+        return _WriteTransaction(self, self._local)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -184,7 +184,7 @@ class Database:
             raise translate(error, self.path, self.patience) from error
 
 
-class _clear_interrupted:
+class _WriteTransaction:
     """A write transaction as a ``with`` block; Ctrl+C in the middle leaves neither it nor the gate behind."""
 
     def __init__(self, db: Database, local: _Local) -> None:
@@ -198,7 +198,7 @@ class _clear_interrupted:
         try:
             connection = db.connection()
             self._local = db._local  # noqa: SLF001 - ours; another one since a fork
-            self._mend(connection)
+            self._clear_interrupted(connection)
             self._local.writing = self
             began = time.monotonic()
             self._hold.acquire(db.patience)
@@ -228,7 +228,7 @@ class _clear_interrupted:
         if isinstance(error, sqlite3.Error) and not isinstance(error, OURS):
             raise translate(error, self._db.path, self._db.patience) from error
 
-    def _mend(self, connection: sqlite3.Connection) -> None:
+    def _clear_interrupted(self, connection: sqlite3.Connection) -> None:
         """Clear away what an interrupt at the worst moment has left of this thread's last block."""
         if self._local.writing is not None:
             self._local.writing._end(commit=False)  # noqa: SLF001 - of this class

@@ -23,7 +23,7 @@ INSTRUCTIONS = 20_000
 """Steps of SQLite's machine between two questions whether the order is still wanted: about a millisecond."""
 
 
-class Stopped(Exception):  # noqa: N818 - nothing is wrong
+class Stopped(Exception):
     """The order is not wanted any more."""
 
 

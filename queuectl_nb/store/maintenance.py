@@ -40,7 +40,7 @@ class Maintenance:
     def missing(self) -> list[str]:
         """Return tables, views and indexes that the present schema has and the file has not."""
         fresh = Tables(memory=True)
-        from queuectl_nb.store.migrations import migrations  # noqa: PLC0415 - it makes a whole schema
+        from queuectl_nb.store.migrations import migrations
 
         migrations.apply(fresh)
         sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_%' ESCAPE '\\'"

@@ -72,10 +72,10 @@ def _cut_end(raw: bytes) -> bytes:
     """Drop a character that the cut halved at the end."""
     for back in range(1, min(4, len(raw) + 1)):
         byte = raw[-back]
-        if byte < 0x80:  # noqa: PLR2004 - ASCII: nothing halved
+        if byte < 0x80:
             return raw
-        if byte >= 0xC0:  # noqa: PLR2004 - a leading byte: how many should follow it?
-            need = 2 + (byte >= 0xE0) + (byte >= 0xF0)  # noqa: PLR2004
+        if byte >= 0xC0:
+            need = 2 + (byte >= 0xE0) + (byte >= 0xF0)
             return raw[:-back] if need > back else raw
     return raw
 
@@ -83,6 +83,6 @@ def _cut_end(raw: bytes) -> bytes:
 def _cut_start(raw: bytes) -> bytes:
     """Drop a character that the cut halved at the start."""
     start = 0
-    while start < min(3, len(raw)) and raw[start] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte
+    while start < min(3, len(raw)) and raw[start] & 0xC0 == 0x80:
         start += 1
     return raw[start:]

@@ -38,7 +38,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 def home_queue() -> Path:
     """Return the queue of the user's data directory, used where nothing nearer is named."""
-    import platformdirs  # noqa: PLC0415 - 30 ms that only this last resort needs
+    import platformdirs
 
     return Path(platformdirs.user_data_dir("queuectl")) / FILE_NAME
 
@@ -51,9 +51,9 @@ def find_queue(given: str | os.PathLike[str] | None = None, *, start: Path | Non
     """
     named = given or os.environ.get("QUEUECTL_DB")
     if named:
-        path = os.path.expanduser(named)  # noqa: PTH111 - leaves an unknown ~name as it is
+        path = os.path.expanduser(named)
         try:
-            return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link that is meant to stay
+            return Path(os.path.abspath(path))
         except FileNotFoundError:
             msg = f"the working directory is gone, so {path} leads nowhere; name the queue by its absolute path"
             raise BadEnvironment(msg) from None
@@ -100,7 +100,7 @@ def check_place(path: Path, *, allow_network_fs: bool) -> bool:
         msg = f"{path} cannot be opened: {error.strerror}"
         raise BadEnvironment(msg) from error
     if found is None:
-        if not os.path.isdir(real.parent):  # noqa: PTH112 - never raises
+        if not os.path.isdir(real.parent):
             msg = f"there is no folder {real.parent} for the queue; make it first, or name another with --db"
             raise BadEnvironment(msg)
     elif stat.S_ISDIR(found.st_mode):

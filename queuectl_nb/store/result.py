@@ -61,7 +61,7 @@ def _tidy(raw: bytes) -> str:
     return _whole(value) if r"\ud" in text else text
 
 
-def _whole(value: Any) -> str:  # noqa: ANN401 - JSON
+def _whole(value: Any) -> str:
     """Return JSON with U+FFFD for each half of a character: no screen, file or message can take one."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return json.dumps(json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")))
@@ -72,7 +72,7 @@ def _finite(digits: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _is_deep(value: Any) -> bool:  # noqa: ANN401 - JSON
+def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [

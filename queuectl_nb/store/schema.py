@@ -57,7 +57,7 @@ def ensure(
         if _journal(connection) != journal:
             connection.execute(f"PRAGMA journal_mode = {journal}")
         if not is_current(connection):
-            from queuectl_nb.store.migrations import migrate  # noqa: PLC0415 - a second that only an old file needs
+            from queuectl_nb.store.migrations import migrate
 
             migrate(connection, APPLICATION_ID, SCHEMA_VERSION)
 

@@ -56,7 +56,7 @@ class Slot:
         """Give the attempt that runs in the slot files of its own; the next one gets fresh ones."""
         for stream, path in self.paths.items():
             with contextlib.suppress(FileNotFoundError):  # a job, or somebody who tidies up, has removed it
-                os.rename(path, f"{self.folder}/{token}.{stream}")  # noqa: PTH104 - plain names
+                os.rename(path, f"{self.folder}/{token}.{stream}")
 
     def clear(self) -> None:
         """Empty the files of an attempt that is over; remove what its job has put in their place."""
@@ -177,7 +177,7 @@ class Spool:
 
     def tokens(self) -> set[str]:
         """Return the tokens of which something is spooled."""
-        names = {name.partition(".")[0] for name in os.listdir(self._folder)}  # noqa: PTH208
+        names = {name.partition(".")[0] for name in os.listdir(self._folder)}
         return {name for name in names if len(name) == TOKEN_LENGTH and "-" not in name}
 
     def total(self) -> int:
@@ -193,11 +193,11 @@ class Spool:
 def _remove(path: str) -> None:
     """Remove a file of an attempt, or what its job has put in its place."""
     try:
-        os.unlink(path)  # noqa: PTH108 - on the hot path
+        os.unlink(path)
     except FileNotFoundError:
         pass
     except OSError:  # a folder
-        import shutil  # noqa: PLC0415 - brings every compressor along
+        import shutil
 
         shutil.rmtree(path, ignore_errors=True)
 

@@ -38,27 +38,27 @@ class Store:
     @cached_property
     def jobs(self) -> Jobs:
         """What people do to jobs that are there; an enqueue never loads it."""
-        from queuectl_nb.store.jobs import Jobs  # noqa: PLC0415
+        from queuectl_nb.store.jobs import Jobs
 
         return Jobs(self.db)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """The dead letter queue as a whole."""
-        from queuectl_nb.store.dead_letters import DeadLetters  # noqa: PLC0415
+        from queuectl_nb.store.dead_letters import DeadLetters
 
         return DeadLetters(self.db)
 
     @cached_property
     def workers(self) -> Workers:
         """The register of workers; an enqueue never loads it."""
-        from queuectl_nb.store.workers import Workers  # noqa: PLC0415
+        from queuectl_nb.store.workers import Workers
 
         return Workers(self.db)
 
     @cached_property
     def reader(self) -> Reader:
         """The looking side; a worker never loads it."""
-        from queuectl_nb.store.reader import Reader  # noqa: PLC0415
+        from queuectl_nb.store.reader import Reader
 
         return Reader(self.db)

@@ -37,7 +37,7 @@ def punch_middle(paths: Iterable[str], limit: int) -> None:
 def _punch(path: str, offset: int, length: int) -> None:
     if not sys.platform.startswith("linux"):
         return
-    import ctypes  # noqa: PLC0415 - only for the rare large file
+    import ctypes
 
     handle = open_regular(path, os.O_RDWR)
     try:

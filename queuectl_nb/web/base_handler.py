@@ -56,7 +56,7 @@ class BaseHandler(RequestHandler):
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         self.set_header("Cache-Control", "private, no-cache")
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's own
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say what is wrong as JSON, never a traceback."""
         error = kwargs.get("exc_info", (None, None))[1]
         text = HTTPStatus(status_code).phrase.lower()
@@ -70,12 +70,12 @@ class BaseHandler(RequestHandler):
         self.set_header("Content-Type", JSON)
         self.finish(json.dumps({"error": text}))
 
-    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:  # noqa: ANN401
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Give the errors of the queue the status that goes with them."""
         error = kwargs.get("exc_info", (None, None))[1]
         super().send_error(_status(error) or status_code, **kwargs)
 
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log bugs; what a request does wrong, or the queue refuses, is told to who asked, unless they have gone."""
         if not isinstance(value, QueuectlError | HTTPError | StreamClosedError):
             super().log_exception(typ, value, tb)

@@ -29,7 +29,7 @@ MOST = 500
 COMMENT = b": still here\n\n"
 
 
-class Full(Exception):  # noqa: N818 - says what is the case
+class Full(Exception):
     """There are as many clients as the feed takes."""
 
 

@@ -57,7 +57,7 @@ class JupyterAuth(JupyterHandler):
         self.frame_ancestors = frames or type(self).frame_ancestors
         BaseHandler.set_default_headers(cast("BaseHandler", self))
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's own
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer mistakes as JSON, as our own server does."""
         BaseHandler.write_error(cast("BaseHandler", self), status_code, **kwargs)
 

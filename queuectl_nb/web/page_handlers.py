@@ -38,13 +38,13 @@ class Page(BaseHandler):
 class Static(BaseHandler, StaticFileHandler):
     """Scripts, styles and pictures, from the folders of this face and of those that share theirs; nothing listed."""
 
-    def initialize(self, site: Any, path: str) -> None:  # type: ignore[override]  # noqa: ANN401
+    def initialize(self, site: Any, path: str) -> None:  # type: ignore[override]
         """Serve files below ``path``."""
         BaseHandler.initialize(self, site)
         StaticFileHandler.initialize(self, path)
 
     @authenticated
-    async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002
+    async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]
         """Send a file."""
         await StaticFileHandler.get(self, path, include_body)
 
@@ -63,6 +63,6 @@ class Static(BaseHandler, StaticFileHandler):
         """Return the type by the name's end; not as the machine's own tables have it, which may be anything."""
         return TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
 
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - the same for all
+    def set_extra_headers(self, path: str) -> None:
         """Have browsers ask whether a file changed: they come with the package, which may be updated."""
         self.set_header("Cache-Control", "private, no-cache")

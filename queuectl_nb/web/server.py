@@ -86,7 +86,7 @@ class TokenAuth(RequestHandler):
         )
         return "owner" if known else None
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's own
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tell a person without a token what to do; a program gets JSON, as ever."""
         if status_code == HTTPStatus.FORBIDDEN and isinstance(self, Page):
             self.set_header("Content-Type", "text/html; charset=utf-8")

@@ -56,7 +56,7 @@ def test_errors_keep_their_code_without_stderr(desk: Terminals) -> None:
     """Nobody to tell is no reason to succeed."""
     assert shell(desk, "queuectl bogus 2>&-").returncode == 2
     assert shell(desk, "queuectl show nobody >&- 2>&-").returncode == 5
-    if os.path.exists("/dev/full"):  # noqa: PTH110
+    if os.path.exists("/dev/full"):
         assert shell(desk, "queuectl bogus 2>/dev/full").returncode == 2
         assert shell(desk, "queuectl show nobody 2>/dev/full").returncode == 5
 
@@ -82,7 +82,7 @@ def test_a_job_needs_no_working_directory_but_its_own(desk: Terminals, queue: Qu
         assert b"cwd" in done.stderr if "''" in words else b"working directory is gone" in done.stderr
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_under_the_answer_is_told(desk: Terminals, queue: Queue) -> None:
     """An answer that cannot be written is exit code 3 and says that the rest was done."""
     done = shell(desk, "queuectl enqueue --id a --command true > /dev/full")

@@ -22,7 +22,7 @@ def test_a_directory_whose_name_is_no_text_is_refused(
 ) -> None:
     """Here or below here no job can be told to run; one that names another directory can; nothing else is enqueued."""
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
-    os.mkdir(odd)  # noqa: PTH102 - no text
+    os.mkdir(odd)
     monkeypatch.chdir(odd)
     for cwd in (None, ".", odd):
         with pytest.raises(BadInput, match="not valid UTF-8"):

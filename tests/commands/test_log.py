@@ -75,7 +75,7 @@ def test_a_bar_is_one_line(run: Callable[..., Ran], hands: ManualWorker) -> None
 
 @pytest.mark.parametrize("live", [True, False])
 def test_of_a_long_stream_the_end_is_read(
-    live: bool,  # noqa: FBT001
+    live: bool,
     run: Callable[..., Ran],
     hands: ManualWorker,
     queue: Queue,
@@ -169,7 +169,7 @@ def test_no_color_takes_the_colours_too(
 
 @pytest.mark.parametrize("framed", [True, False])
 def test_a_log_is_followed_to_the_end(
-    framed: bool,  # noqa: FBT001
+    framed: bool,
     run: Callable[..., Ran],
     hands: ManualWorker,
     queue: Queue,

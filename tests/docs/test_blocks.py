@@ -66,7 +66,7 @@ def test_pages_show_something_to_run() -> None:
         ("Peak Memory: 3.1 MiB", "Peak Memory: 812.0 KiB", True),
     ],
 )
-def test_outputs_are_compared(shown: str, real: str, same: bool) -> None:  # noqa: FBT001
+def test_outputs_are_compared(shown: str, real: str, same: bool) -> None:
     """What changes from run to run may differ, and nothing else."""
     assert agrees(shown, real) is same
 

@@ -194,7 +194,7 @@ class Recorder:
     def __init__(self) -> None:
         self.started: list[str] = []
 
-    def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> Any:  # noqa: ARG002
+    def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> Any:
         """Note the job if the attempt is still the worker's."""
         if ours():
             self.started.append(lease.job_id)

@@ -62,7 +62,7 @@ def test_interpreter_leads_the_path(bench: WorkerHarness) -> None:
 
     job = bench.add("command -v python")
     bench.start()
-    assert job.wait(timeout=20).log().strip() == os.path.join(os.path.dirname(sys.executable), "python")  # noqa: PTH118, PTH120
+    assert job.wait(timeout=20).log().strip() == os.path.join(os.path.dirname(sys.executable), "python")
 
 
 def test_directory_stdin_and_session(bench: WorkerHarness, tmp_path: Path) -> None:

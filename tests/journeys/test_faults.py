@@ -57,7 +57,7 @@ def locked(bench: WorkerHarness) -> Iterator[Callable[[bool], None]]:
     """Return a switch for a lock that another program holds on the file."""
     holder = sqlite3.connect(bench.path, isolation_level=None)
 
-    def switch(on: bool) -> None:  # noqa: FBT001 - a switch
+    def switch(on: bool) -> None:
         holder.execute("BEGIN IMMEDIATE" if on else "ROLLBACK")
 
     yield switch
@@ -75,13 +75,13 @@ def test_worker_that_dies_while_the_file_is_held_is_replaced_afterwards(
     shell = started(pids)
     until(lambda: job.history[0].pid)
     worker = bench.pid_of()
-    locked(True)  # noqa: FBT003
+    locked(True)
     os.kill(worker, signal.SIGKILL)
     until(lambda: [each for each in bench.told("warning") if "busy" in each["text"]])
     assert pool.alive
     assert not alive(shell)
     assert job.state is State.PROCESSING
-    locked(False)  # noqa: FBT003
+    locked(False)
     job.wait(timeout=20)
     assert bench.outcomes(job) == ["lost", "succeeded"]
 
@@ -95,14 +95,14 @@ def test_pool_ends_with_its_starter_also_while_the_file_is_held(
     starter, pool = start_elsewhere(bench, "with")
     shell = started(first)
     until(lambda: job.history[0].pid)
-    locked(True)  # noqa: FBT003
+    locked(True)
     starter.kill()
     starter.wait(10)
     ended = time.monotonic()
     until(lambda: not alive(pool), 20)
     assert time.monotonic() - ended < 5
     assert not alive(shell)
-    locked(False)  # noqa: FBT003
+    locked(False)
     bench.queue.pause()
     bench.start()
     until(lambda: job.state is State.PENDING)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-import queuectl_nb
 from queuectl_nb.model.state import State
 from queuectl_nb.render.js_bundle import FRONTEND, SHARED, style
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LAB = {"light": ("#ffffff", "#f3f3f3"), "dark": ("#111111", "#212121")}
 """What JupyterLab's own themes paint below us."""

@@ -165,7 +165,7 @@ class Agent:
         else:
             self._say(**end)
 
-    def _say(self, what: str, **facts: Any) -> None:  # noqa: ANN401 - plain values
+    def _say(self, what: str, **facts: Any) -> None:
         """Tell an event; the number lets the dispatcher know which of two came later."""
         self._number += 1
         self._tell(

@@ -36,14 +36,14 @@ class Cluster(NamedTuple):
 
 def need_dask() -> None:
     """Raise :class:`BadEnvironment` where dask's distributed is not installed."""
-    import importlib.util  # noqa: PLC0415 - only here
+    import importlib.util
 
     if importlib.util.find_spec("distributed") is None:
         msg = "dask is not installed here: pip install 'queuectl-nb[dask]'"
         raise BadEnvironment(msg)
 
 
-def describe(client: Any) -> tuple[str, str | None]:  # noqa: ANN401 - a Client, whose types are loose
+def describe(client: Any) -> tuple[str, str | None]:
     """Return a client's scheduler address and its TLS settings as text, for a dispatcher of its own to use.
 
     Raises
@@ -75,9 +75,9 @@ def security_of(text: str | None) -> Security | None:
     """Return what :func:`describe` told; None leaves it to dask's own configuration."""
     if not text:
         return None
-    import ssl  # noqa: PLC0415
+    import ssl
 
-    from distributed import Security  # noqa: PLC0415
+    from distributed import Security
 
     facts = json.loads(text)
     for name in ("tls_min_version", "tls_max_version"):
@@ -91,9 +91,9 @@ def connector(scheduler: str | None, security: str | None, count: int) -> Callab
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Client]:
-        import dask  # noqa: PLC0415
-        from dask.utils import parse_timedelta  # noqa: PLC0415
-        from distributed import Client, LocalCluster  # noqa: PLC0415 - a second, for dispatchers only
+        import dask
+        from dask.utils import parse_timedelta
+        from distributed import Client, LocalCluster
 
         timeout = min(TIMEOUT, parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
         common: Mapping[str, Any] = {"asynchronous": True, "timeout": timeout, "set_as_default": False}

@@ -234,7 +234,7 @@ class DaskExecutor:
                 self.field.ask_for_more(post, errand)
         self.field.compare(post, letter, answer["there"])
 
-    def _hear_swept(self, agent: str, gone: bool) -> None:  # noqa: FBT001 - news, not a switch
+    def _hear_swept(self, agent: str, gone: bool) -> None:
         post = self.field.posts.get(agent)
         if post is not None and gone:
             self.field.lose(post, proven=True)

@@ -127,7 +127,7 @@ class RemoteRun:
             except OSError as error:
                 self.note = f"its result was not taken: {error.strerror}"
                 with contextlib.suppress(OSError):
-                    os.unlink(self._result)  # noqa: PTH108 - a plain name; a part of it would be read as a mistake
+                    os.unlink(self._result)
 
     def lose(self, outcome: Outcome) -> None:
         """End it without having heard how it ended; what came of its output stays."""

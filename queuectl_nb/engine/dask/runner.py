@@ -280,7 +280,7 @@ def run_runner(config: dict[str, Any]) -> int:
     spool = Spool(Path(config["folder"]))
     executor = LocalExecutor(spool, spool.slot("guard"), lambda _token: None, db=Path(config["db"]), environ=os.environ)
     link = Channel(socket.socket(fileno=config["link"]))
-    os.set_inheritable(config["link"], False)  # noqa: FBT003 - that is how it is called
+    os.set_inheritable(config["link"], False)
     try:
         Runner(link, spool, executor).work()
     except BaseException:

@@ -35,15 +35,15 @@ class RunnerClient:
         Raises OSError where there is no room for one more process.
         """
         self.folder = folder
-        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - a plain name
+        os.makedirs(folder, mode=0o700, exist_ok=True)
         ours, its = socket.socketpair()
         config = {
             "folder": folder,
             "db": db,
             "link": its.fileno(),
-            "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],  # noqa: PTH112
+            "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],
         }
-        entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")  # noqa: PTH118, PTH120
+        entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")
         self.link = Channel(ours)
         try:
             self.process = subprocess.Popen(

@@ -101,7 +101,7 @@ class ClusterTransport:
             found.append(self._inbox.popleft())
         return found
 
-    def _put(self, *news: Any) -> None:  # noqa: ANN401 - see News
+    def _put(self, *news: Any) -> None:
         self._inbox.append(news)
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b"!")

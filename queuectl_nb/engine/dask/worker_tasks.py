@@ -26,7 +26,7 @@ _LOCK = threading.Lock()
 _HOLD = "_queuectl_agents"
 
 
-def _agents(worker: Any) -> dict[str, Agent]:  # noqa: ANN401 - a dask worker
+def _agents(worker: Any) -> dict[str, Agent]:
     found: dict[str, Agent] = worker.__dict__.setdefault(_HOLD, {})
     return found
 
@@ -35,14 +35,14 @@ def check_version(protocol: int) -> str:
     """Tell whether this package speaks the dispatcher's language: an empty text, or what is wrong."""
     if protocol == PROTOCOL:
         return ""
-    import importlib.metadata  # noqa: PLC0415
+    import importlib.metadata
 
     return f"another version of queuectl-nb ({importlib.metadata.version('queuectl-nb')}) runs there"
 
 
 def run_slot(desk: str, topic: str, db: str, seat: str) -> None:
     """Be a seat of the dispatcher ``desk``: run its jobs on this thread for as long as they come."""
-    from distributed import get_worker  # noqa: PLC0415 - there already
+    from distributed import get_worker
 
     worker = get_worker()
     with _LOCK:
@@ -56,19 +56,19 @@ def run_slot(desk: str, topic: str, db: str, seat: str) -> None:
     agent.sit(seat)
 
 
-def handle_request(desk: str, agent: str, letter: Message, dask_worker: Any = None) -> Message | None:  # noqa: ANN401
+def handle_request(desk: str, agent: str, letter: Message, dask_worker: Any = None) -> Message | None:
     """Hand a letter to an agent and return its answer; None where that agent is not here any more."""
     found = _agents(dask_worker).get(desk)
     return None if found is None or found.id != agent else found.take(letter)
 
 
-def find_agent(desk: str, dask_worker: Any = None) -> str:  # noqa: ANN401
+def find_agent(desk: str, dask_worker: Any = None) -> str:
     """Return the id of the dispatcher's agent here; empty where it has none."""
     found = _agents(dask_worker).get(desk)
     return "" if found is None else found.id
 
 
-async def kill_leftovers(boot: str, tokens: list[str], dask_worker: Any = None) -> bool:  # noqa: ANN401
+async def kill_leftovers(boot: str, tokens: list[str], dask_worker: Any = None) -> bool:
     """End what is left of another dask worker's attempts; tell whether nothing is.
 
     Only where a process can be seen from here at all: ``boot`` must be this boot and pid namespace.

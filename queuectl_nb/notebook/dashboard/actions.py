@@ -40,11 +40,11 @@ class Actions:
 
     def _run(self, act: Callable[[], str], say: Callable[[str, bool], None]) -> None:
         try:
-            say(act(), False)  # noqa: FBT003 - said well
+            say(act(), False)
         except QueuectlError as error:
-            say(str(error), True)  # noqa: FBT003
+            say(str(error), True)
         except Exception as error:  # noqa: BLE001 - a bug is said in a line, not printed into anybody's cell
-            say(f"internal error: {type(error).__name__}: {error}", True)  # noqa: FBT003
+            say(f"internal error: {type(error).__name__}: {error}", True)
         finally:
             self._queue.close()
             self._done()

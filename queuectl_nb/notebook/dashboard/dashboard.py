@@ -94,7 +94,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._trouble = text
             self.say(text or "The queue can be read again.", bad=text is not None)
 
-    def say(self, text: str, bad: bool = False) -> None:  # noqa: FBT001, FBT002 - said well or badly
+    def say(self, text: str, bad: bool = False) -> None:
         """Say something in the line below the table."""
         self.table_pane.send({"kind": "said", "text": text, "bad": bad})
 
@@ -159,7 +159,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if sort != self.feed.jobs.wanted.sort:
             self._want(sort=sort, reverse=False)
 
-    def _want(self, **changes: Any) -> None:  # noqa: ANN401 - fields of a filter
+    def _want(self, **changes: Any) -> None:
         """List something else, from the beginning."""
 
         def want() -> None:
@@ -183,7 +183,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         places = list(self._chosen)
         self.acts.start(lambda: act([job.id for job in self.feed.jobs.jobs_at(places)]))
 
-    def _act(self, act: Callable[[Any], str], value: Any) -> None:  # noqa: ANN401 - what the act takes
+    def _act(self, act: Callable[[Any], str], value: Any) -> None:
         self.acts.start(lambda: act(value))
 
     def _stopped(self) -> list[str]:
@@ -198,7 +198,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Add the job of the form; what is wrong with it is said below the form, which keeps it."""
         wish = self.form.wish()
 
-        def say(text: str, bad: bool) -> None:  # noqa: FBT001
+        def say(text: str, bad: bool) -> None:
             self.form.said.value = note(text, bad=bad)
             if not bad:
                 self.form.clear()
@@ -219,7 +219,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             widget.close()
         super().close()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - as IPython calls it
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         self.audience.expect()
         self.feed.do(lambda: self.feed.table.ask(ANYBODY, first=0, count=MOST_AT_FIRST, top=True, anew=True))
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
@@ -235,7 +235,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return str(self.queue.path), self.feed.watch.overview(), self.queue.records(Filter(limit=STILL))
 
 
-def _below(box: Any) -> list[Any]:  # noqa: ANN401 - ipywidgets has no types
+def _below(box: Any) -> list[Any]:
     """Return all widgets in a box, and what describes how each looks."""
     found = []
     for widget in box.children:

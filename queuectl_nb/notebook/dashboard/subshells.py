@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["hear_during_cells"]
 
 
-def hear_during_cells(widget: Any) -> None:  # noqa: ANN401 - ipywidgets has no types
+def hear_during_cells(widget: Any) -> None:
     """Have the widget's messages handled where its page asks for.
 
     JupyterLab sends what its user does in a widget to a subshell, a thread of the kernel's that is free while a cell

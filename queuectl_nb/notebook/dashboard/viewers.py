@@ -99,7 +99,7 @@ def _shell() -> InteractiveShell | None:
     """Return the shell of this process."""
     if "IPython" not in sys.modules:
         return None
-    from IPython import get_ipython  # noqa: PLC0415 - where there is one, it is loaded
+    from IPython import get_ipython
 
     shell: InteractiveShell | None = get_ipython()
     return shell

@@ -26,7 +26,7 @@ LISTED = 12
 """Workers that are listed; of more, how many there are besides."""
 
 
-def _named(widget: Any, *names: str) -> Any:  # noqa: ANN401 - any widget
+def _named(widget: Any, *names: str) -> Any:
     for name in names:
         widget.add_class(name)
     return widget
@@ -43,7 +43,7 @@ def _html(kind_of: str, **texts: str) -> str:
     return filled
 
 
-def _button(text: str, tip: str, *names: str) -> Any:  # noqa: ANN401 - ipywidgets is not typed
+def _button(text: str, tip: str, *names: str) -> Any:
     return _named(w.Button(description=text, tooltip=tip), *names)
 
 
@@ -162,7 +162,7 @@ class Bar:
         """Show how many jobs the buttons would be for."""
         for button, word in ((self.retry, "Retry"), (self.cancel, "Cancel")):
             button.disabled = count == 0
-            button.description = word if count < 2 else f"{word} {count}"  # noqa: PLR2004 - more than one
+            button.description = word if count < 2 else f"{word} {count}"
 
     def offer(self, queues: Sequence[str], paused: Sequence[str]) -> None:
         """Offer the queues that there are."""

@@ -1,0 +1,1 @@
+"""DataFrames and the typed arrays they are made of."""

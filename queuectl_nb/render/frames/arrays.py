@@ -44,7 +44,7 @@ def spans(seconds: Floats) -> pd.TimedeltaIndex:
     )
 
 
-def _counts(seconds: Floats, scaled: Any) -> NDArray[np.int64]:  # noqa: ANN401 - a function of arrays
+def _counts(seconds: Floats, scaled: Any) -> NDArray[np.int64]:
     unknown = np.isnan(seconds)
     counts: NDArray[np.int64] = scaled(np.where(unknown, 0.0, seconds)).astype("int64")
     counts[unknown] = _NO_TIME

@@ -121,7 +121,7 @@ def _spread(values: Sequence[Any]) -> dict[str, Any]:
     return columns
 
 
-def _fitting(values: Sequence[Any]) -> Any:  # noqa: ANN401 - an array of pandas or numpy
+def _fitting(values: Sequence[Any]) -> Any:
     """Return JSON values as an array of the type that fits all of them; a null is a missing value."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:

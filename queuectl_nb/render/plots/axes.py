@@ -64,7 +64,7 @@ _LONGEST = 38
 def require() -> None:
     """Raise :class:`BadEnvironment` where matplotlib is not installed."""
     try:
-        import matplotlib as mpl  # noqa: F401, PLC0415 - an extra
+        import matplotlib as mpl  # noqa: F401 - an extra
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
@@ -77,7 +77,7 @@ def axes(ax: Axes | None, high: float) -> Axes:
     require()
     if ax is not None:
         return ax
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - half a second
+    import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(WIDE, high), layout="constrained")[1]
 
@@ -96,8 +96,8 @@ def tidy(ax: Axes, title: str, note: str = "", *, grid: str = "x") -> None:
 
 def legend(ax: Axes, outcomes: Iterable[str], aside: float = 0.0, *, hatched: bool = True) -> None:
     """Tell what the colours mean, beside the picture; ``aside`` inches are left for what stands there already."""
-    from matplotlib.patches import Patch  # noqa: PLC0415
-    from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
+    from matplotlib.patches import Patch
+    from matplotlib.transforms import ScaledTranslation
 
     there = set(outcomes)
     patches = [
@@ -131,7 +131,7 @@ def boxes(  # noqa: PLR0913 - what a box has
     hatched: bool = True,
 ) -> None:
     """Draw boxes (left, right, bottom, top) of an outcome, over those of a lower ``place``; what runs is hollow."""
-    from matplotlib.collections import PolyCollection  # noqa: PLC0415
+    from matplotlib.collections import PolyCollection
 
     if not len(sides[0]):
         return
@@ -172,7 +172,7 @@ def nothing(ax: Axes, title: str, text: str = "no attempts yet") -> Axes:
 
 def days(seconds: Iterable[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return epoch seconds as the days in which matplotlib counts."""
-    import matplotlib.dates as mdates  # noqa: PLC0415
+    import matplotlib.dates as mdates
 
     micros = (np.asarray(seconds, dtype="float64") * 1e6).astype("int64").astype("datetime64[us]")
     return np.asarray(mdates.date2num(micros), dtype="float64")  # type: ignore[no-untyped-call]
@@ -180,8 +180,8 @@ def days(seconds: Iterable[float] | NDArray[np.float64]) -> NDArray[np.float64]:
 
 def clock_axis(ax: Axes, first: float, last: float) -> None:
     """Make the x axis one of local time, from epoch second ``first`` to ``last``."""
-    import matplotlib.dates as mdates  # noqa: PLC0415
-    from dateutil.tz import tzlocal  # noqa: PLC0415 - pandas and matplotlib bring it
+    import matplotlib.dates as mdates
+    from dateutil.tz import tzlocal
 
     locator = mdates.AutoDateLocator(tz=tzlocal(), minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
@@ -194,7 +194,7 @@ def clock_axis(ax: Axes, first: float, last: float) -> None:
 
 def shorten(text: str) -> str:
     """Return a label of one line, its middle left out where it is long: two commands often differ at their end."""
-    from queuectl_nb.render.text_table import visible  # noqa: PLC0415
+    from queuectl_nb.render.text_table import visible
 
     line = visible(" ".join(text.split())).replace("$", r"\$")  # matplotlib takes dollars for formulas
     if len(line) <= _LONGEST:

@@ -23,7 +23,7 @@ SHARP = 200
 def write(draw: Callable[[], Figure], path: str) -> None:
     """Draw and write the picture to ``path``; raises :class:`BadInput` for a name that tells no known format."""
     require()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     known = FigureCanvasAgg.get_supported_filetypes()
     kind = PurePath(path).suffix.removeprefix(".").lower()

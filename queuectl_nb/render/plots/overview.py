@@ -22,7 +22,7 @@ LEAST = 1.6
 def overview(draw: Sequence[Callable[[Axes], Axes]]) -> Figure:
     """Let each of ``draw`` fill axes of its own, below one another, as high as its rows need."""
     axes.require()
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(axes.WIDE, 8), layout="constrained")
     grid = figure.add_gridspec(len(draw), 1, hspace=0.08)

@@ -56,7 +56,7 @@ def label(seconds: float) -> str:
     """
     if seconds == 0:
         return "0"
-    if seconds < 0.1:  # noqa: PLR2004 - a tenth of a second is read as such
+    if seconds < 0.1:
         return f"{seconds * 1000:g} ms"
     if seconds < _MINUTE:
         return f"{seconds:g} s"
