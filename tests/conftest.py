@@ -1,7 +1,8 @@
-"""What all tests share: fresh queues copied from one template, and who works on them.
+"""Fixtures shared by all tests: fresh queues, copied from one template, and ways to drive them.
 
-A bench starts real workers, hands do by themselves what workers do, a desk has terminals, ``server`` is the web page's,
-and ``run`` calls the console in this process. What these need is imported when they are asked for.
+``harness`` starts real workers, ``manual_worker`` claims and settles jobs without processes, ``terminals`` runs the
+command line in real processes, ``server`` serves the web page, and ``run`` calls the command line in this process.
+Each fixture imports what it needs on first use.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ if TYPE_CHECKING:
     from tests.journeys.terminals import Terminals
     from tests.web.server import WebServer
 
-_OURS = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JOB_ID")
+_ENVIRONMENT_VARIABLES = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JOB_ID")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer ``--soak`` for the long runs, and more rounds of the kernel's ends."""
+    """Add ``--soak`` for long tests and ``--p6-rounds`` for repeated kernel shutdowns."""
     parser.addoption("--soak", action="store_true", help="also run the tests marked 'soak', which take minutes")
     parser.addoption("--p6-rounds", type=int, default=1, metavar="N", help="end real kernels in every way N times")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat what asks for ``p6_round`` as often as ``--p6-rounds`` says; twenty times in a soak."""
+    """Repeat tests with a ``p6_round`` argument ``--p6-rounds`` times, at least 20 times with ``--soak``."""
     if "p6_round" in metafunc.fixturenames:
         rounds = metafunc.config.getoption("--p6-rounds")
         if metafunc.config.getoption("--soak"):
@@ -45,25 +46,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long runs out unless they are asked for."""
+    """Skip long tests unless ``--soak`` is given."""
     if config.getoption("--soak"):
         return
-    skip = pytest.mark.skip(reason="a long run: give --soak")
+    skip = pytest.mark.skip(reason="long test: needs --soak")
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(skip)
 
 
 @pytest.fixture(autouse=True)
-def _plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what the developer has set for queuectl out of the tests."""
-    for name in _OURS:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the developer's own queuectl settings from the environment."""
+    for name in _ENVIRONMENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give all tests, and the programs that they start, a temporary home directory."""
+    """Use a temporary home directory for the tests and all processes they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
@@ -73,10 +74,10 @@ def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def template_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an empty queue's file, made once: making a schema imports sqlite-utils, which takes a second."""
+    """Return the file of an empty queue, created once because importing sqlite-utils takes a second."""
     path = tmp_path_factory.mktemp("template") / "queue.db"
     Queue(path).close()
-    assert not path.with_name("queue.db-wal").exists(), "the template must be one whole file"
+    assert not path.with_name("queue.db-wal").exists(), "the template must be a single file"
     return path
 
 
@@ -92,52 +93,52 @@ def queue_path(template_path: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def queue(queue_path: Path) -> Iterator[Queue]:
     """Return a fresh, empty queue."""
-    found = Queue(queue_path)
-    yield found
-    found.close()
+    queue = Queue(queue_path)
+    yield queue
+    queue.close()
 
 
 @pytest.fixture
-def bench(queue: Queue) -> Iterator[WorkerHarness]:
-    """Return a bench on the fresh queue; the pools that it starts end with the test."""
+def harness(queue: Queue) -> Iterator[WorkerHarness]:
+    """Return a harness on the fresh queue; its pools are stopped after the test."""
     from tests.engine.harness import WorkerHarness
 
-    found = WorkerHarness(queue)
-    yield found
-    found.close()
+    harness = WorkerHarness(queue)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
-def hands(queue: Queue) -> ManualWorker:
-    """Return hands on the fresh queue."""
+def manual_worker(queue: Queue) -> ManualWorker:
+    """Return a manual worker on the fresh queue."""
     from tests.commands.manual_worker import ManualWorker
 
     return ManualWorker(queue)
 
 
 @pytest.fixture
-def desk(queue_path: Path) -> Iterator[Terminals]:
-    """Return a desk with the fresh queue, whose terminals are real processes; they are closed with the test."""
+def terminals(queue_path: Path) -> Iterator[Terminals]:
+    """Return a factory of terminals on the fresh queue; they are closed after the test."""
     from tests.journeys.terminals import Terminals
 
-    found = Terminals(queue_path)
-    yield found
-    found.close()
+    terminals = Terminals(queue_path)
+    yield terminals
+    terminals.close()
 
 
 @pytest.fixture
 def server(queue_path: Path) -> Iterator[WebServer]:
-    """Return a web server of the fresh queue, in a thread."""
+    """Return a web server for the fresh queue, running in a thread."""
     from tests.web.server import WebServer
 
-    found = WebServer(queue_path)
-    yield found
-    found.close()
+    server = WebServer(queue_path)
+    yield server
+    server.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a call of the console gave: its exit code and its two streams, as text and as bytes."""
+    """Result of a command line call: exit code and both streams, as text and as bytes."""
 
     exit_code: int
     out: bytes
@@ -145,17 +146,17 @@ class Ran:
 
     @property
     def stdout(self) -> str:
-        """The answer as text."""
+        """Standard output as text."""
         return self.out.decode("utf-8", "replace")
 
     @property
     def stderr(self) -> str:
-        """Progress, warnings and errors as text."""
+        """Standard error as text."""
         return self.err.decode("utf-8", "replace")
 
 
 class _Stream(io.TextIOWrapper):
-    """A standard stream in memory that may claim to be a terminal."""
+    """In-memory standard stream that can pretend to be a terminal."""
 
     def __init__(self, raw: bytes = b"", *, terminal: bool = False) -> None:
         super().__init__(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape", write_through=True)
@@ -164,18 +165,18 @@ class _Stream(io.TextIOWrapper):
     def isatty(self) -> bool:
         return self.terminal
 
-    def taken(self) -> bytes:
+    def captured(self) -> bytes:
         self.flush()
-        whole = self.buffer
-        assert isinstance(whole, io.BytesIO)
-        return whole.getvalue()
+        buffer = self.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return buffer.getvalue()
 
 
 @pytest.fixture
 def run(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    """Return a function that calls the console in this process, on the fresh queue unless ``--db`` names another.
+    """Return a function that calls the command line in this process, on the fresh queue unless ``--db`` is given.
 
-    ``run("enqueue", "--command", "true", stdin=b"", terminal=False)`` gives a :class:`Ran`.
+    ``run("enqueue", "--command", "true", stdin=b"", terminal=False)`` returns a :class:`Ran`.
     """
     from queuectl_nb.cli.main import main
 
@@ -188,6 +189,6 @@ def run(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             code = main(list(words))
-        return Ran(code, out.taken(), err.taken())
+        return Ran(code, out.captured(), err.captured())
 
     return call

@@ -41,20 +41,20 @@ def history(queue: Queue) -> None:
         connection.execute(THEIR_ATTEMPTS)
 
 
-def busy_queue(bench: WorkerHarness) -> None:
+def busy_queue(harness: WorkerHarness) -> None:
     """Fill a queue with jobs in every state, two of them running, and wait until all are where they belong."""
-    queue = bench.queue
+    queue = harness.queue
     queue.set("backoff_base", "900")
     for seed in range(8):
-        bench.add(f"python evaluate.py --seed {seed} || true", id=f"evaluate-s{seed}", tags=["sweep"])
-    bench.add("echo 'KeyError: month' >&2; exit 1", id="report-2026-10", max_retries=1)
-    bench.add("exit 3", id="upload", max_retries=4)
-    bench.start(3)
+        harness.add(f"python evaluate.py --seed {seed} || true", id=f"evaluate-s{seed}", tags=["sweep"])
+    harness.add("echo 'KeyError: month' >&2; exit 1", id="report-2026-10", max_retries=1)
+    harness.add("exit 3", id="upload", max_retries=4)
+    harness.start(3)
     until(lambda: queue.counts()[State.DEAD] and queue.counts()[State.FAILED] and queue.counts()[State.COMPLETED] == 8)
-    bench.add(TRAIN, id="train-lr0.1", queue="gpu", timeout=3600, cwd="/tmp")
-    bench.add("sleep 120", id="convert-video", queue="media", timeout=3600)
+    harness.add(TRAIN, id="train-lr0.1", queue="gpu", timeout=3600, cwd="/tmp")
+    harness.add("sleep 120", id="convert-video", queue="media", timeout=3600)
     until(lambda: queue.counts()[State.PROCESSING] == 2)
-    bench.add("python publish.py", id="publish", after=["train-lr0.1"])
-    bench.add("python train.py --lr 0.01", id="train-lr0.01", queue="gpu", delay=600)
-    bench.add("python train.py --lr 1", id="train-lr1", queue="gpu", delay=600)
+    harness.add("python publish.py", id="publish", after=["train-lr0.1"])
+    harness.add("python train.py --lr 0.01", id="train-lr0.01", queue="gpu", delay=600)
+    harness.add("python train.py --lr 1", id="train-lr1", queue="gpu", delay=600)
     queue.cancel("train-lr1")

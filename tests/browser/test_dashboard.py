@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.dashboard_page import DashboardPage, cells
 from tests.browser.lab import PATIENCE
-from tests.engine import bench
+from tests.engine import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 def until(condition: Callable[[], object]) -> None:
     """Wait until the queue is as it should be, as long as a page may take on a busy machine."""
-    bench.until(condition, PATIENCE / 1000)
+    harness.until(condition, PATIENCE / 1000)
 
 
 def test_the_notebook_of_the_dashboard(notebook: Callable[..., Notebook]) -> None:

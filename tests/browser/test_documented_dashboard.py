@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[WorkerHarness]:
-    """Return a bench, with a name that readers may see, whose pools end with the test."""
+def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
+    """Return a harness, with a name that readers may see, whose pools end with the test."""
     (tmp_path / "experiments").mkdir()
     found = WorkerHarness(Queue(tmp_path / "experiments" / "queue.db"))
     yield found
@@ -30,12 +30,12 @@ def bench(tmp_path: Path) -> Iterator[WorkerHarness]:
 
 
 @pytest.mark.pictures
-def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], bench: WorkerHarness) -> None:
+def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], harness: WorkerHarness) -> None:
     """A queue with jobs of all states is drawn as a whole, in both themes, with the log of a job that runs."""
-    page = notebook(cells(bench.queue))
+    page = notebook(cells(harness.queue))
     page.page.set_viewport_size({"width": 1180, "height": 1240})
-    busy_queue(bench)
-    history(bench.queue)
+    busy_queue(harness)
+    history(harness.queue)
     page.run_all()
     board = DashboardPage.seen(page)
     expect(board.chip("processing")).to_have_text("processing 2")

@@ -39,8 +39,8 @@ def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def bench(hub: LabServer) -> Iterator[WorkerHarness]:
-    """Return a bench on the server's queue, whose pools end with the test."""
+def harness(hub: LabServer) -> Iterator[WorkerHarness]:
+    """Return a harness on the server's queue, whose pools end with the test."""
     queue = Queue(hub.queue)
     found = WorkerHarness(queue)
     yield found
@@ -63,13 +63,13 @@ def saved_layout(hub: LabServer) -> str:
 
 
 @pytest.mark.pictures
-def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, bench: WorkerHarness, pictures: Path) -> None:
+def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
     """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.set_default_timeout(PATIENCE)
-    queue = bench.queue
-    busy_queue(bench)
+    queue = harness.queue
+    busy_queue(harness)
     queue.enqueue("echo hello", id="from-the-notebook", delay=600)
     assert hub.url.endswith(PREFIX)
     page.emulate_media(color_scheme="light")

@@ -87,15 +87,15 @@ def test_pages_lead_through_all(reader: Reader, queue: Queue) -> None:
     reader.ids("new", "job-250")
 
 
-def test_a_log_is_followed(reader: Reader, bench: WorkerHarness, pictures: Path) -> None:
+def test_a_log_is_followed(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
     """The log of a running job grows as it is written, colours and progress bars included, to its end."""
-    gate = bench.path.with_name("gate")
-    bench.add(
+    gate = harness.path.with_name("gate")
+    harness.add(
         "printf '\\033[31mred\\033[0m plain\\n'; printf '10%%\\r20%%'; echo oops >&2;"
         f" while [ ! -e {gate} ]; do sleep 0.05; done; printf '\\r100%%\\nthe end\\n'",
         id="a",
     )
-    bench.start()
+    harness.start()
     page = reader.open("job=a").page
     reader.sees("#log .qc-line .qc-fg1", "red")
     reader.sees("#log .qc-from-stderr", "oops")
@@ -113,12 +113,12 @@ def test_a_log_is_followed(reader: Reader, bench: WorkerHarness, pictures: Path)
     until(lambda: page.locator("#log .qc-line").all_inner_texts() == ["oops"])
 
 
-def test_each_attempt_has_its_log(reader: Reader, bench: WorkerHarness) -> None:
+def test_each_attempt_has_its_log(reader: Reader, harness: WorkerHarness) -> None:
     """The newest attempt's log is shown first, any other on request, and a reload stays with it."""
-    bench.queue.set("backoff_max", "0")
-    bench.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=3)
-    bench.start()
-    until(lambda: bench.queue.counts()[State.DEAD])
+    harness.queue.set("backoff_max", "0")
+    harness.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=3)
+    harness.start()
+    until(lambda: harness.queue.counts()[State.DEAD])
     page = reader.open("job=a").page
     reader.sees("#log .qc-line", "attempt 3")
     page.click("[data-attempt='1']")
@@ -134,17 +134,17 @@ def test_each_attempt_has_its_log(reader: Reader, bench: WorkerHarness) -> None:
     reader.sees("#stats", re.compile(r"in all\s*3"))
 
 
-def test_nothing_that_a_job_says_is_markup(reader: Reader, bench: WorkerHarness) -> None:
+def test_nothing_that_a_job_says_is_markup(reader: Reader, harness: WorkerHarness) -> None:
     """Markup, scripts, escapes and marks of direction in commands, logs, errors and results stay text that is seen."""
-    bench.queue.enqueue(
+    harness.queue.enqueue(
         f"cat <<'END'\n{HOSTILE}\x1b]0;owned\x07\x1b]8;;javascript:alert(1)\x07link\x1b]8;;\x07\x1b[2J\nEND\n"
         f"cat > $QUEUECTL_RESULT <<'END'\n{_json(HOSTILE)}\nEND\n",
         id="constructor",
         tags=["toString"],
     )
-    bench.queue.enqueue("true", id="x", cwd="/tmp", env={"A": HOSTILE}, after=["constructor"])
-    bench.start()
-    until(lambda: bench.queue.counts()[State.COMPLETED] == 2)
+    harness.queue.enqueue("true", id="x", cwd="/tmp", env={"A": HOSTILE}, after=["constructor"])
+    harness.start()
+    until(lambda: harness.queue.counts()[State.COMPLETED] == 2)
     page = reader.open("job=constructor").page
     reader.sees("#job-command", "<img src=x onerror=")
     reader.sees("#job-command", "\\u202egnp.exe")
@@ -174,11 +174,11 @@ def _json(text: str) -> str:
 
 
 @pytest.mark.pictures
-def test_the_page_as_the_documentation_shows_it(reader: Reader, bench: WorkerHarness, pictures: Path) -> None:
+def test_the_page_as_the_documentation_shows_it(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
     """A queue with jobs of all states is drawn as a whole: tiles, bars, workers, list, and one job beside it."""
     from tests.browser.screenshots import busy_queue
 
-    busy_queue(bench)
+    busy_queue(harness)
     page = reader.page
     page.set_viewport_size({"width": 1440, "height": 900})
     reader.open("job=train-lr0.1")

@@ -73,11 +73,11 @@ def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
     reader.complaints.clear()  # of the 403
 
 
-def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServer, bench: WorkerHarness) -> None:
+def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServer, harness: WorkerHarness) -> None:
     """The system's scheme is followed; the button overrules it, and is remembered."""
-    bench.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
-    bench.start()
-    until(lambda: bench.queue.counts()[State.DEAD])
+    harness.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
+    harness.start()
+    until(lambda: harness.queue.counts()[State.DEAD])
     context = shared_browser.new_context(viewport=WINDOW, color_scheme="dark", reduced_motion="reduce")  # type: ignore[arg-type]
     reader = Reader(context, server).open("job=a")
     page = reader.page
@@ -123,12 +123,12 @@ def test_it_fits_a_telephone(shared_browser: Browser, server: WebServer, queue: 
     assert reader.complaints == []
 
 
-def test_the_keyboard_is_enough(reader: Reader, bench: WorkerHarness) -> None:
+def test_the_keyboard_is_enough(reader: Reader, harness: WorkerHarness) -> None:
     """The first Tab leads past the top to the list; arrows choose, Enter opens, Escape closes and leads back."""
     for name in "abc":
-        bench.add(f"echo log of {name}", id=name)
-    bench.start()
-    until(lambda: bench.queue.counts()[State.COMPLETED] == 3)
+        harness.add(f"echo log of {name}", id=name)
+    harness.start()
+    until(lambda: harness.queue.counts()[State.COMPLETED] == 3)
     page = reader.open().page
     reader.sees(".qc-row .qc-is-completed")
     page.keyboard.press("Tab")

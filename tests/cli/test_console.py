@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from tests.journeys.terminals import Terminals
 
 
-def shell(desk: Terminals, line: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
+def shell(terminals: Terminals, line: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of shell in which ``queuectl`` is the console."""
     words = " ".join(f"'{word}'" for word in CONSOLE)
     return subprocess.run(
         ["sh", "-c", f'queuectl() {{ {words} "$@"; }}\n{line}'],
-        env={**environment(desk.queue), **extra},
+        env={**environment(terminals.queue), **extra},
         capture_output=True,
         check=False,
         timeout=60,
@@ -43,49 +43,49 @@ def add(queue: Queue, *commands: str) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams_break_nothing(closed: str, desk: Terminals, queue: Queue) -> None:
+def test_closed_streams_break_nothing(closed: str, terminals: Terminals, queue: Queue) -> None:
     """With any standard stream closed the job is enqueued, and what is printed goes into no file of ours."""
-    done = shell(desk, f"queuectl enqueue --id a --command true {closed}")
+    done = shell(terminals, f"queuectl enqueue --id a --command true {closed}")
     assert (done.returncode, done.stderr) == (0, b"")
     assert str(queue.job("a").state) == "pending"
     with queue.store.db.read() as connection:
         assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
 
 
-def test_errors_keep_their_code_without_stderr(desk: Terminals) -> None:
+def test_errors_keep_their_code_without_stderr(terminals: Terminals) -> None:
     """Nobody to tell is no reason to succeed."""
-    assert shell(desk, "queuectl bogus 2>&-").returncode == 2
-    assert shell(desk, "queuectl show nobody >&- 2>&-").returncode == 5
+    assert shell(terminals, "queuectl bogus 2>&-").returncode == 2
+    assert shell(terminals, "queuectl show nobody >&- 2>&-").returncode == 5
     if os.path.exists("/dev/full"):
-        assert shell(desk, "queuectl bogus 2>/dev/full").returncode == 2
-        assert shell(desk, "queuectl show nobody 2>/dev/full").returncode == 5
+        assert shell(terminals, "queuectl bogus 2>/dev/full").returncode == 2
+        assert shell(terminals, "queuectl show nobody 2>/dev/full").returncode == 5
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(desk: Terminals, queue: Queue) -> None:
+def test_a_reader_that_has_seen_enough_is_no_error(terminals: Terminals, queue: Queue) -> None:
     """``list | head -1`` ends quietly."""
     add(queue, *[f"echo {'x' * 100} {number}" for number in range(3000)])
-    done = shell(desk, "queuectl list --format jsonl | head -1")
+    done = shell(terminals, "queuectl list --format jsonl | head -1")
     assert done.stdout.count(b"\n") == 1
     assert done.stderr == b""
 
 
-def test_a_job_needs_no_working_directory_but_its_own(desk: Terminals, queue: Queue) -> None:
+def test_a_job_needs_no_working_directory_but_its_own(terminals: Terminals, queue: Queue) -> None:
     """From a folder that was removed a job goes where ``--cwd`` says; without it that is bad input, in one line."""
     away = 'mkdir gone && cd gone && rmdir "$PWD" && queuectl enqueue --command true'
-    done = shell(desk, f"cd {desk.queue.parent}; {away} --id a --cwd /")
+    done = shell(terminals, f"cd {terminals.queue.parent}; {away} --id a --cwd /")
     assert (done.returncode, done.stderr) == (0, b"")
     assert queue.job("a").cwd == "/"
     for words in ("", "--cwd here", "--cwd ''"):
-        done = shell(desk, f"cd {desk.queue.parent}; {away} {words}")
+        done = shell(terminals, f"cd {terminals.queue.parent}; {away} {words}")
         assert done.returncode == 2
         assert done.stderr.count(b"\n") == 1
         assert b"cwd" in done.stderr if "''" in words else b"working directory is gone" in done.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_under_the_answer_is_told(desk: Terminals, queue: Queue) -> None:
+def test_a_full_disk_under_the_answer_is_told(terminals: Terminals, queue: Queue) -> None:
     """An answer that cannot be written is exit code 3 and says that the rest was done."""
-    done = shell(desk, "queuectl enqueue --id a --command true > /dev/full")
+    done = shell(terminals, "queuectl enqueue --id a --command true > /dev/full")
     assert done.returncode == 3
     assert done.stderr.count(b"\n") == 1
     assert b"No space left" in done.stderr
@@ -101,37 +101,37 @@ def test_a_full_disk_under_the_answer_is_told(desk: Terminals, queue: Queue) -> 
         {"PYTHONIOENCODING": "latin-1:strict"},
     ],
 )
-def test_no_locale_breaks_an_answer(locale: dict[str, str], desk: Terminals, queue: Queue) -> None:
+def test_no_locale_breaks_an_answer(locale: dict[str, str], terminals: Terminals, queue: Queue) -> None:
     """In a C locale and in ASCII every command answers, without a traceback; JSON is the same everywhere."""
     add(queue, "echo 'é 🐍 日本'")
     for line in ("list", "status", "show job-1", "log job-1", "stats", "list --format csv", "config list", "bogus é"):
-        done = shell(desk, f"queuectl {line}", **locale)
+        done = shell(terminals, f"queuectl {line}", **locale)
         assert done.returncode == (2 if "bogus" in line else 0), done.stderr
         assert b"Traceback" not in done.stderr
-    done = shell(desk, "queuectl list --json", **locale)
+    done = shell(terminals, "queuectl list --json", **locale)
     assert done.stdout.isascii()
     assert b"\\u00e9 \\ud83d\\udc0d" in done.stdout
 
 
-def test_a_command_of_the_locale_arrives(desk: Terminals, queue: Queue) -> None:
+def test_a_command_of_the_locale_arrives(terminals: Terminals, queue: Queue) -> None:
     """In a C locale too a command's bytes are UTF-8; those that are not are refused."""
-    assert shell(desk, "queuectl enqueue --id a --command 'echo é🐍'", LC_ALL="C").returncode == 0
+    assert shell(terminals, "queuectl enqueue --id a --command 'echo é🐍'", LC_ALL="C").returncode == 0
     assert queue.job("a").command == "echo é🐍"
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    assert shell(desk, "queuectl enqueue --id c -- echo é🐍", **plain).returncode == 0
+    assert shell(terminals, "queuectl enqueue --id c -- echo é🐍", **plain).returncode == 0
     assert queue.job("c").command == "echo 'é🐍'"
     for locale in ({"LC_ALL": "C"}, plain):
-        done = shell(desk, r"queuectl enqueue --id b --command \"$(printf 'echo \377')\"", **locale)
+        done = shell(terminals, r"queuectl enqueue --id b --command \"$(printf 'echo \377')\"", **locale)
         assert done.returncode == 2
         assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("words", [("log", "job-1", "--follow"), ("wait",)])
-def test_an_interrupt_is_130(words: tuple[str, ...], desk: Terminals, queue: Queue) -> None:
+def test_an_interrupt_is_130(words: tuple[str, ...], terminals: Terminals, queue: Queue) -> None:
     """Ctrl+C ends what waits with 130 and no traceback, and the job stays as it was."""
     add(queue, "true")
     process = subprocess.Popen(
-        [*CONSOLE, *words], env=environment(desk.queue), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        [*CONSOLE, *words], env=environment(terminals.queue), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     )
     with process:
         assert process.stdout is not None
@@ -153,9 +153,9 @@ def test_help_and_version(run: Callable[..., Ran]) -> None:
     assert run("--version").stdout == f"queuectl, version {__version__}\n"
 
 
-def test_the_module_is_the_command(desk: Terminals) -> None:
+def test_the_module_is_the_command(terminals: Terminals) -> None:
     """``python -m queuectl_nb`` answers as ``queuectl``."""
-    assert desk.type("--help").startswith("Usage: queuectl ")
+    assert terminals.run("--help").startswith("Usage: queuectl ")
 
 
 def test_a_bug_is_one_line(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,14 +237,16 @@ def test_a_wait_shows_a_bar_on_a_terminal(
     assert ran.stdout == ""
 
 
-def test_an_enqueue_costs_little_more_than_its_imports(desk: Terminals) -> None:
+def test_an_enqueue_costs_little_more_than_its_imports(terminals: Terminals) -> None:
     """A whole ``queuectl enqueue`` takes less than 1.8 times the CPU of importing click and sqlite3 alone."""
 
     def cost(*words: str) -> float:
         """Return the CPU seconds of the cheapest of several runs."""
         found = []
         for _ in range(7):
-            process = subprocess.Popen([sys.executable, *words], env=environment(desk.queue), stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [sys.executable, *words], env=environment(terminals.queue), stdout=subprocess.DEVNULL
+            )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             assert process.returncode == 0
@@ -256,11 +258,11 @@ def test_an_enqueue_costs_little_more_than_its_imports(desk: Terminals) -> None:
     assert cost("-m", "queuectl_nb", "enqueue", "--command", "true") < 1.8 * bare
 
 
-def test_detached_workers_need_no_terminal(desk: Terminals) -> None:
+def test_detached_workers_need_no_terminal(terminals: Terminals) -> None:
     """The demo's way: a command that starts workers may end before them, and closes nothing that they need."""
-    done = shell(desk, "queuectl worker start --detach > /dev/null; queuectl enqueue --id a --command true")
+    done = shell(terminals, "queuectl worker start --detach > /dev/null; queuectl enqueue --id a --command true")
     try:
         assert done.returncode == 0
-        until(lambda: desk.data("show", "a")["state"] == "completed")
+        until(lambda: terminals.run_json("show", "a")["state"] == "completed")
     finally:
-        desk.type("worker", "stop")
+        terminals.run("worker", "stop")

@@ -24,94 +24,94 @@ if TYPE_CHECKING:
     from tests.journeys.terminals import Terminals
 
 
-def hold(desk: Terminals, tmp_path: Path, job_id: str = "held") -> Path:
+def hold(terminals: Terminals, tmp_path: Path, job_id: str = "held") -> Path:
     """Enqueue a job that runs until the returned file is made, and wait for a terminal's worker to start it."""
     gate, began = tmp_path / "gate", tmp_path / "began"
-    desk.type("enqueue", "--id", job_id, "--command", f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done")
+    terminals.run("enqueue", "--id", job_id, "--command", f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done")
     until(began.exists)
     return gate
 
 
-def test_workers_begin_with_the_seeds_lines(desk: Terminals) -> None:
+def test_workers_begin_with_the_seeds_lines(terminals: Terminals) -> None:
     """The first lines are the seed's, one ``Starting...`` a worker, and a drained queue ends them with 0."""
-    terminal = desk.open("worker", "start", "--count", "3", "--drain")
-    assert terminal.ends() == 0
+    terminal = terminals.open("worker", "start", "--count", "3", "--drain")
+    assert terminal.wait() == 0
     assert terminal.lines[:2] == ["Starting 3 worker(s)...", "3 worker(s) started."]
     begun = [line for line in terminal.lines if line.endswith("Starting...")]
     assert sorted(begun) == [f"[worker-{number}] Starting..." for number in (1, 2, 3)]
 
 
-def test_one_interrupt_lets_the_job_finish(desk: Terminals, tmp_path: Path) -> None:
+def test_one_interrupt_lets_the_job_finish(terminals: Terminals, tmp_path: Path) -> None:
     """After Ctrl+C the running job completes, nothing new is started, and the way out is told on stderr."""
-    terminal = desk.open("worker", "start")
-    gate = hold(desk, tmp_path)
-    desk.type("enqueue", "--id", "next", "--command", "true")
-    terminal.press_ctrl_c()
-    terminal.sees("Ctrl+C once more")
+    terminal = terminals.open("worker", "start")
+    gate = hold(terminals, tmp_path)
+    terminals.run("enqueue", "--id", "next", "--command", "true")
+    terminal.interrupt()
+    terminal.wait_for_line("Ctrl+C once more")
     gate.touch()
-    assert terminal.ends() == 0
-    states = {job["id"]: job["state"] for job in desk.data("list")}
+    assert terminal.wait() == 0
+    states = {job["id"]: job["state"] for job in terminals.run_json("list")}
     assert states == {"held": "completed", "next": "pending"}
 
 
-def test_a_second_interrupt_gives_the_job_back(desk: Terminals, tmp_path: Path) -> None:
+def test_a_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: Path) -> None:
     """After the second Ctrl+C the job is ended, costs nothing, and waits for its next worker."""
-    terminal = desk.open("worker", "start")
-    hold(desk, tmp_path)
-    terminal.press_ctrl_c()
-    terminal.sees("Ctrl+C once more")
-    terminal.press_ctrl_c()
-    assert terminal.ends() == 0
-    job = desk.data("show", "held")
+    terminal = terminals.open("worker", "start")
+    hold(terminals, tmp_path)
+    terminal.interrupt()
+    terminal.wait_for_line("Ctrl+C once more")
+    terminal.interrupt()
+    assert terminal.wait() == 0
+    job = terminals.run_json("show", "held")
     assert (job["state"], job["attempts"], job["history"][0]["outcome"]) == ("pending", 0, "returned")
-    assert terminal.sees("-> Error: given back: its worker was stopped")
+    assert terminal.wait_for_line("-> Error: given back: its worker was stopped")
     assert "[worker-1]   -> Status: GIVEN BACK" in terminal.lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_terminal_that_closes_gives_the_job_back(number: int, desk: Terminals, tmp_path: Path) -> None:
+def test_a_terminal_that_closes_gives_the_job_back(number: int, terminals: Terminals, tmp_path: Path) -> None:
     """TERM and HUP end the workers at once, in good order."""
-    terminal = desk.open("worker", "start")
-    hold(desk, tmp_path)
+    terminal = terminals.open("worker", "start")
+    hold(terminals, tmp_path)
     os.kill(terminal.process.pid, number)
-    assert terminal.ends() == 0
-    assert desk.data("show", "held")["attempts"] == 0
-    assert desk.data("worker", "list") == []
+    assert terminal.wait() == 0
+    assert terminals.run_json("show", "held")["attempts"] == 0
+    assert terminals.run_json("worker", "list") == []
 
 
-def test_detached_workers_outlive_the_terminal(desk: Terminals) -> None:
+def test_detached_workers_outlive_the_terminal(terminals: Terminals) -> None:
     """``--detach`` returns with the workers running, their pids known; ``worker stop`` ends them, says how many."""
-    said = desk.type("worker", "start", "--count", "2", "--detach")
+    said = terminals.run("worker", "start", "--count", "2", "--detach")
     assert said.splitlines()[:2] == ["Starting 2 worker(s)...", "2 worker(s) started."]
     try:
-        workers = desk.data("worker", "list")
+        workers = terminals.run_json("worker", "list")
         assert [worker["name"] for worker in workers] == ["worker-1", "worker-2"]
         assert all(psutil.pid_exists(worker["pid"]) for worker in workers)
-        desk.type("enqueue", "--id", "a", "--command", "true")
-        desk.type("wait", "a", "--timeout", "30")
-        assert desk.type("worker", "stop", "worker-2") == "1 worker(s) stopped.\n"
-        desk.type("worker", "stop", "worker-2", code=5)
+        terminals.run("enqueue", "--id", "a", "--command", "true")
+        terminals.run("wait", "a", "--timeout", "30")
+        assert terminals.run("worker", "stop", "worker-2") == "1 worker(s) stopped.\n"
+        terminals.run("worker", "stop", "worker-2", code=5)
     finally:
-        assert desk.type("worker", "stop") == "1 worker(s) stopped.\n"
-    assert desk.data("worker", "list") == []
-    desk.type("worker", "stop")
+        assert terminals.run("worker", "stop") == "1 worker(s) stopped.\n"
+    assert terminals.run_json("worker", "list") == []
+    terminals.run("worker", "stop")
 
 
-def test_stop_now_gives_jobs_back(desk: Terminals, tmp_path: Path) -> None:
+def test_stop_now_gives_jobs_back(terminals: Terminals, tmp_path: Path) -> None:
     """``worker stop --now`` ends running jobs at no cost, and nobody replaces the workers."""
-    terminal = desk.open("worker", "start")
-    hold(desk, tmp_path)
-    (worker,) = desk.data("worker", "list")
+    terminal = terminals.open("worker", "start")
+    hold(terminals, tmp_path)
+    (worker,) = terminals.run_json("worker", "list")
     assert (worker["state"], worker["job_id"]) == ("busy", "held")
-    assert desk.type("worker", "stop", "--now") == "1 worker(s) stopped.\n"
-    assert terminal.ends() == 0
-    assert desk.data("show", "held")["attempts"] == 0
+    assert terminals.run("worker", "stop", "--now") == "1 worker(s) stopped.\n"
+    assert terminal.wait() == 0
+    assert terminals.run_json("show", "held")["attempts"] == 0
 
 
-def test_a_stop_that_lasts_says_for_whom(desk: Terminals, tmp_path: Path, run: Callable[..., Ran]) -> None:
+def test_a_stop_that_lasts_says_for_whom(terminals: Terminals, tmp_path: Path, run: Callable[..., Ran]) -> None:
     """At a terminal a stop that waits for a long job says so, and what would end it; a pipe hears the answer alone."""
-    terminal = desk.open("worker", "start")
-    gate = hold(desk, tmp_path)
+    terminal = terminals.open("worker", "start")
+    gate = hold(terminals, tmp_path)
     tell = console._tell
 
     def heard(text: str) -> None:
@@ -124,39 +124,39 @@ def test_a_stop_that_lasts_says_for_whom(desk: Terminals, tmp_path: Path, run: C
         ran = run("worker", "stop", terminal=True)
     assert ran.stdout == "1 worker(s) stopped.\n"
     assert ran.stderr == "queuectl: waiting for worker-1 to end; --now gives their jobs back\n"
-    assert terminal.ends() == 0
+    assert terminal.wait() == 0
 
 
-def test_workers_serve_the_queues_that_they_are_given(desk: Terminals) -> None:
+def test_workers_serve_the_queues_that_they_are_given(terminals: Terminals) -> None:
     """With ``--queue`` other queues' jobs wait, and a drain does not wait for them."""
     for name in ("gpu", "cpu", "net"):
-        desk.type("enqueue", "--id", name, "--command", "true", "--queue", name)
-    assert desk.open("worker", "start", "--queue", "gpu", "--queue", "net", "--drain").ends() == 0
-    states = {job["id"]: job["state"] for job in desk.data("list")}
+        terminals.run("enqueue", "--id", name, "--command", "true", "--queue", name)
+    assert terminals.open("worker", "start", "--queue", "gpu", "--queue", "net", "--drain").wait() == 0
+    states = {job["id"]: job["state"] for job in terminals.run_json("list")}
     assert states == {"gpu": "completed", "net": "completed", "cpu": "pending"}
 
 
-def test_every_one_of_many_short_jobs_is_told(desk: Terminals) -> None:
+def test_every_one_of_many_short_jobs_is_told(terminals: Terminals) -> None:
     """Lines come by the thousand a second, and none is lost on a reader that keeps up."""
     lines = "".join(f'{{"command": "echo {number}"}}\n' for number in range(1000))
     subprocess.run(
-        [*CONSOLE, "enqueue", "--from", "-"], input=lines, text=True, check=True, env=environment(desk.queue)
+        [*CONSOLE, "enqueue", "--from", "-"], input=lines, text=True, check=True, env=environment(terminals.queue)
     )
-    terminal = desk.open("worker", "start", "--count", "2", "--drain")
-    assert terminal.ends(60) == 0
+    terminal = terminals.open("worker", "start", "--count", "2", "--drain")
+    assert terminal.wait(60) == 0
     told = {found[1] for line in terminal.lines if (found := re.search(r"-> stdout: (\d+)$", line))}
     assert len(told) == 1000
     assert sum("Status: SUCCESS" in line for line in terminal.lines) == 1000
 
 
-def test_a_workers_jobs_are_told_one_after_the_other(desk: Terminals) -> None:
+def test_a_workers_jobs_are_told_one_after_the_other(terminals: Terminals) -> None:
     """However fast jobs come, each has its lines together: start, command, status, output, end."""
     lines = "".join(f'{{"id": "n{number}", "command": "echo {number}"}}\n' for number in range(200))
     subprocess.run(
-        [*CONSOLE, "enqueue", "--from", "-"], input=lines, text=True, check=True, env=environment(desk.queue)
+        [*CONSOLE, "enqueue", "--from", "-"], input=lines, text=True, check=True, env=environment(terminals.queue)
     )
-    terminal = desk.open("worker", "start", "--drain")
-    assert terminal.ends(60) == 0
+    terminal = terminals.open("worker", "start", "--drain")
+    assert terminal.wait(60) == 0
     begin = terminal.lines.index("[worker-1] Starting...") + 1
     expected = [
         line
@@ -172,24 +172,24 @@ def test_a_workers_jobs_are_told_one_after_the_other(desk: Terminals) -> None:
     assert terminal.lines[begin : begin + 1000] == expected
 
 
-def test_long_words_are_cut_visibly(desk: Terminals) -> None:
+def test_long_words_are_cut_visibly(terminals: Terminals) -> None:
     """Of a long command or output the beginning is shown, and that there is more."""
-    desk.type("enqueue", "--command", f": {'x' * 400}; printf '{'é' * 500}'")
-    terminal = desk.open("worker", "start", "--drain")
-    assert terminal.ends() == 0
+    terminals.run("enqueue", "--command", f": {'x' * 400}; printf '{'é' * 500}'")
+    terminal = terminals.open("worker", "start", "--drain")
+    assert terminal.wait() == 0
     (command,) = [line for line in terminal.lines if "-> Command: " in line]
     (output,) = [line for line in terminal.lines if "-> stdout: " in line]
     assert command.endswith("xxx...")
     assert output.endswith(f"{'é' * 400}...")
 
 
-def test_workers_go_on_when_nobody_reads(desk: Terminals, queue: Queue) -> None:
+def test_workers_go_on_when_nobody_reads(terminals: Terminals, queue: Queue) -> None:
     """A pipe that closes (``worker start | head``) loses lines, not work."""
-    desk.type("enqueue", "--command", "true")
-    desk.type("enqueue", "--command", "true")
+    terminals.run("enqueue", "--command", "true")
+    terminals.run("enqueue", "--command", "true")
     process = subprocess.Popen(
         [*CONSOLE, "worker", "start", "--drain"],
-        env=environment(desk.queue),
+        env=environment(terminals.queue),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -204,22 +204,22 @@ def test_workers_go_on_when_nobody_reads(desk: Terminals, queue: Queue) -> None:
     assert {str(state): n for state, n in queue.counts().items() if n} == {"completed": 2}
 
 
-def test_what_a_job_says_cannot_write_other_lines(desk: Terminals) -> None:
+def test_what_a_job_says_cannot_write_other_lines(terminals: Terminals) -> None:
     """Escapes in a command or its output are shown as what they are, each output line under the worker's name."""
-    desk.type("enqueue", "--command", "printf 'a\\n\\033[2Jb\\r[worker-9] forged'; exit 1", "--max-retries", "1")
-    terminal = desk.open("worker", "start", "--drain")
-    assert terminal.ends() == 0
+    terminals.run("enqueue", "--command", "printf 'a\\n\\033[2Jb\\r[worker-9] forged'; exit 1", "--max-retries", "1")
+    terminal = terminals.open("worker", "start", "--drain")
+    assert terminal.wait() == 0
     assert "[worker-1]   -> stdout: a" in terminal.lines
     assert "[worker-1]   -> stdout: \\x1b[2Jb\\r[worker-9] forged" in terminal.lines
     assert not [line for line in terminal.lines if line.startswith("[worker-9]")]
     assert "[worker-1]   -> stderr: Command failed: exit code 1" in terminal.lines
 
 
-def test_a_killed_pool_is_told(desk: Terminals) -> None:
+def test_a_killed_pool_is_told(terminals: Terminals) -> None:
     """When the pool is killed under the console, that is an error of the environment, and one line."""
-    terminal = desk.open("worker", "start")
-    terminal.sees("[worker-1] Starting...")
+    terminal = terminals.open("worker", "start")
+    terminal.wait_for_line("[worker-1] Starting...")
     (pool,) = psutil.Process(terminal.process.pid).children()
     pool.kill()
-    assert terminal.ends() == 3
-    assert terminal.sees("ended by SIGKILL")
+    assert terminal.wait() == 3
+    assert terminal.wait_for_line("ended by SIGKILL")

@@ -32,10 +32,10 @@ def test_jobs_are_taken_as_ids_as_themselves_and_together(queue: Queue) -> None:
     assert queue.wait(batch[:0], timeout=0) == {}
     queue.delete(batch)
     assert queue.wait(timeout=0) == {}
-    hands = ManualWorker(queue)
+    manual_worker = ManualWorker(queue)
     for name in ("x", "y"):
-        hands.add(name, max_retries=1)
-        hands.kill(name)
+        manual_worker.add(name, max_retries=1)
+        manual_worker.kill(name)
     assert queue.retry_dead(queue.job("x")) == ["x"]
     assert queue.purge_dead([queue.job("y")]) == ["y"]
 

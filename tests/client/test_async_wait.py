@@ -24,7 +24,7 @@ async def turns(count: int = 5) -> None:
 
 def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are awaited, a commit costs one look, and no commit none; each goes on when its own job rests."""
-    hands, looks = ManualWorker(queue), []
+    manual_worker, looks = ManualWorker(queue), []
     batch = queue.enqueue_many([{"command": "true"}] * 200)
     ask = queue.store.reader.states_of
 
@@ -41,7 +41,7 @@ def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch)
         assert begun <= 5
         await turns()
         assert len(looks) == begun, "nothing was committed"
-        hands.run(batch.ids[0])
+        manual_worker.run(batch.ids[0])
         assert (await tasks[0]).state == "completed"
         assert len(looks) <= begun + 2
         assert not any(task.done() for task in tasks[1:])
@@ -53,9 +53,9 @@ def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_rests_is_not_waited_for(queue: Queue) -> None:
     """A job at rest is there at once; one that is not there is told at once; one that goes meanwhile is told, too."""
-    hands = ManualWorker(queue)
-    hands.add("a", "b")
-    hands.run("a")
+    manual_worker = ManualWorker(queue)
+    manual_worker.add("a", "b")
+    manual_worker.run("a")
     a, b = queue.job("a"), queue.job("b")
 
     async def main() -> None:

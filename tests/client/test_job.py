@@ -33,16 +33,16 @@ def pool(queue: Queue) -> Iterator[WorkerPool]:
     found.stop(now=True)
 
 
-def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, hands: ManualWorker) -> None:
+def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, manual_worker: ManualWorker) -> None:
     """A job that rested and was retried is waiting again, in every handle, whoever did it."""
-    hands.add("a", max_retries=1)
+    manual_worker.add("a", max_retries=1)
     mine, other = queue.job("a"), Queue(queue.path).job("a")
     assert (mine.state, other.state) == ("pending", "pending")
-    hands.kill("a")
+    manual_worker.kill("a")
     assert (mine.state, mine.exit_code, mine.attempts, other.state) == ("dead", 1, 1, "dead")
     queue.retry_dead("a")
     assert (mine.state, mine.exit_code, mine.attempts, other.state) == ("pending", None, 0, "pending")
-    hands.run("a", result='{"x": 1}')
+    manual_worker.run("a", result='{"x": 1}')
     assert (mine.result, other.result, mine.to_dict()["state"]) == ({"x": 1}, {"x": 1}, "completed")
     queue.retry("a")
     assert (mine.result, mine.to_dict()["state"]) == (None, "pending")
@@ -57,10 +57,10 @@ def test_every_field_is_an_attribute_and_completes(queue: Queue) -> None:
         _ = job.nope
 
 
-def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, hands: ManualWorker) -> None:
+def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, manual_worker: ManualWorker) -> None:
     """One that was at rest still tells its end; one that was not is told to be gone, and its text says so."""
-    hands.add("rested", "waiting")
-    hands.run("rested")
+    manual_worker.add("rested", "waiting")
+    manual_worker.run("rested")
     rested, waiting = queue.job("rested"), queue.job("waiting")
     assert (rested.state, waiting.state) == ("completed", "pending")
     queue.delete("rested", "waiting")
@@ -97,10 +97,10 @@ def test_a_check_tells_the_logs_last_lines(queue: Queue, pool: WorkerPool) -> No
     assert queue.enqueue("true").wait(30, check=True).state == "completed"
 
 
-def test_a_log_is_asked_for_in_valid_words(queue: Queue, hands: ManualWorker) -> None:
+def test_a_log_is_asked_for_in_valid_words(queue: Queue, manual_worker: ManualWorker) -> None:
     """An unknown stream, or what is no number of an attempt or of lines, is refused with what is valid."""
-    hands.add("a")
-    hands.run("a")
+    manual_worker.add("a")
+    manual_worker.run("a")
     job = queue.job("a")
     with pytest.raises(BadInput, match="stream 'out' is unknown; valid: stdout, stderr"):
         job.log("out")
@@ -141,9 +141,9 @@ async def _await(job: Job) -> Job:
     return await job
 
 
-def test_one_handle_serves_many_threads(queue: Queue, hands: ManualWorker) -> None:
+def test_one_handle_serves_many_threads(queue: Queue, manual_worker: ManualWorker) -> None:
     """Each thread reads the job as it is, while others commit."""
-    hands.add("a")
+    manual_worker.add("a")
     job = queue.job("a")
     wrong: list[object] = []
 
@@ -162,7 +162,7 @@ def test_one_handle_serves_many_threads(queue: Queue, hands: ManualWorker) -> No
         each.start()
     for number in range(20):
         queue.enqueue("true", id=f"other-{number}")
-    hands.run("a")
+    manual_worker.run("a")
     for each in threads:
         each.join(20)
     assert (wrong, [each for each in threads if each.is_alive()]) == ([], [])

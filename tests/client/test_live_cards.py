@@ -39,9 +39,9 @@ def page() -> Page:
     return Page()
 
 
-def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, hands: ManualWorker, page: Page) -> None:
+def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
     """It writes at the first look, at each change of the job, and the last at rest; looks without a change are mute."""
-    hands.add("a", "b")
+    manual_worker.add("a", "b")
     card = LiveCard(queue, "a", page)
     for _ in range(5):
         card.step()
@@ -50,7 +50,7 @@ def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, hands: Manual
     queue.cancel("b")  # somebody else's change
     card.step()
     assert len(page.texts) == 1
-    hands.run("a")
+    manual_worker.run("a")
     card.step()
     assert "attempt 1: succeeded" in page.texts[-1]
     assert ("qc-is-completed" in page.htmls[-1], card.over, len(page.texts)) == (True, True, 2)
@@ -59,10 +59,12 @@ def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, hands: Manual
     assert len(page.texts) == 2
 
 
-def test_a_running_job_shows_its_last_line_and_how_far_it_is(queue: Queue, hands: ManualWorker, page: Page) -> None:
+def test_a_running_job_shows_its_last_line_and_how_far_it_is(
+    queue: Queue, manual_worker: ManualWorker, page: Page
+) -> None:
     """Of what a job has printed the last line stands there, and a percentage as a bar."""
-    hands.add("a")
-    lease = hands.claim("a")
+    manual_worker.add("a")
+    lease = manual_worker.claim("a")
     spool = queue.store.spool
     spool.path(lease.token, "stdout").write_text("loading\n")
     card = LiveCard(queue, "a", page)
@@ -76,9 +78,9 @@ def test_a_running_job_shows_its_last_line_and_how_far_it_is(queue: Queue, hands
     assert "<script>" not in page.htmls[-1]
 
 
-def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, hands: ManualWorker, page: Page) -> None:
+def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
     """Both are said in the card's place, and it is over."""
-    hands.add("a", "b")
+    manual_worker.add("a", "b")
     card, other = LiveCard(queue, "a", page), LiveCard(queue, "b", page)
     card.step()
     other.step()
@@ -91,9 +93,11 @@ def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, hands: ManualWor
     assert "deleted or replaced" in page.texts[-1]
 
 
-def test_looks_become_rare(queue: Queue, hands: ManualWorker, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_become_rare(
+    queue: Queue, manual_worker: ManualWorker, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A job that waits for days is looked at every two seconds at most, and written never."""
-    hands.add("a", delay=10**6)
+    manual_worker.add("a", delay=10**6)
     card = LiveCard(queue, "a", page)
     card.step()
     day = time.monotonic() + 86_400
@@ -103,37 +107,39 @@ def test_looks_become_rare(queue: Queue, hands: ManualWorker, page: Page, monkey
     assert (pause(0, RARELY), pause(300, RARELY), pause(86_400, RARELY)) == (0.25, 5.0, RARELY)
 
 
-def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, hands: ManualWorker) -> None:
+def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, manual_worker: ManualWorker) -> None:
     """The cards follow in the background; when all rest the thread ends, and a new card starts another."""
     cards, pages = LiveCardUpdater(), [Page(), Page()]
-    hands.add("a", "b")
+    manual_worker.add("a", "b")
     for name, page in zip("ab", pages, strict=True):
         cards.add(LiveCard(queue, name, page))
     assert len(cards) == 2
-    hands.run("a")
+    manual_worker.run("a")
     until(lambda: "completed" in pages[0].texts[-1])
     assert len(cards) == 1
-    hands.run("b")
+    manual_worker.run("b")
     until(lambda: "completed" in pages[1].texts[-1])
     until(lambda: not [each for each in threading.enumerate() if each.name == "queuectl-live"])
-    hands.add("c")
+    manual_worker.add("c")
     page = Page()
     cards.add(LiveCard(queue, "c", page))
-    hands.run("c")
+    manual_worker.run("c")
     until(lambda: "completed" in page.texts[-1])
 
 
-def test_a_card_that_fails_ends_alone(queue: Queue, hands: ManualWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_that_fails_ends_alone(
+    queue: Queue, manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What goes wrong in one card is told in its place; the others go on."""
     cards, pages = LiveCardUpdater(), [Page(), Page()]
-    hands.add("a", "b")
+    manual_worker.add("a", "b")
     for name, page in zip("ab", pages, strict=True):
         cards.add(LiveCard(queue, name, page))
     monkeypatch.setattr(pages[0], "write", _broken(pages[0]))
-    hands.run("a")
+    manual_worker.run("a")
     until(lambda: len(cards) == 1)
     assert pages[0].texts[-1] == "<Job a: no longer followed (ValueError: broken)>"
-    hands.run("b")
+    manual_worker.run("b")
     until(lambda: "completed" in pages[1].texts[-1])
 
 
@@ -149,31 +155,31 @@ def _broken(page: Page) -> Callable[[str, str], None]:
     return write
 
 
-def test_stopped_cards_keep_what_they_show(queue: Queue, hands: ManualWorker, page: Page) -> None:
+def test_stopped_cards_keep_what_they_show(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
     """After a stop nothing is written any more, and the thread ends."""
     cards = LiveCardUpdater()
-    hands.add("a")
+    manual_worker.add("a")
     cards.add(LiveCard(queue, "a", page))
     cards.stop()
     until(lambda: not [each for each in threading.enumerate() if each.name == "queuectl-live"])
-    hands.run("a")
+    manual_worker.run("a")
     cards.refresh()
     assert len(page.texts) == 1
 
 
-def test_a_refresh_brings_all_up_to_the_moment(queue: Queue, hands: ManualWorker, page: Page) -> None:
+def test_a_refresh_brings_all_up_to_the_moment(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
     """After a refresh in the calling thread the card shows what is, whenever the thread would have looked."""
     cards = LiveCardUpdater()
-    hands.add("a")
+    manual_worker.add("a")
     cards.add(LiveCard(queue, "a", page))
-    hands.run("a")
+    manual_worker.run("a")
     cards.refresh()
     assert "completed" in page.texts[-1]
     assert len(cards) == 0
 
 
-def test_without_a_page_nothing_is_live(queue: Queue, hands: ManualWorker) -> None:
+def test_without_a_page_nothing_is_live(queue: Queue, manual_worker: ManualWorker) -> None:
     """In a script a job refuses to show itself, and IPython falls back to its text."""
-    hands.add("a")
+    manual_worker.add("a")
     with pytest.raises(NotImplementedError):
         queue.job("a")._ipython_display_()

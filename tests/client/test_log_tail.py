@@ -39,12 +39,12 @@ def test_a_job_that_has_not_started(queue: Queue) -> None:
     assert LogTail(queue, "a").look() == NewOutput()
 
 
-def test_live_output_comes_as_it_is_written(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_live_output_comes_as_it_is_written(harness: WorkerHarness, tmp_path: Path) -> None:
     """Both streams come piece by piece; characters that are cut in two come whole."""
     gate = tmp_path / "gate"
-    bench.add(f"printf 'a\\303'; echo err >&2; while [ ! -e {gate} ]; do sleep 0.02; done; printf '\\244b'", id="a")
-    bench.start()
-    tail = LogTail(bench.queue, "a")
+    harness.add(f"printf 'a\\303'; echo err >&2; while [ ! -e {gate} ]; do sleep 0.02; done; printf '\\244b'", id="a")
+    harness.start()
+    tail = LogTail(harness.queue, "a")
     seen = collect(tail, "err\n")
     assert (seen[-1].number, seen[-1].end) == (1, False)
     seen += [] if "a" in text(seen) else collect(tail, "a")
@@ -54,24 +54,24 @@ def test_live_output_comes_as_it_is_written(bench: WorkerHarness, tmp_path: Path
     assert sum(fresh.began for fresh in seen) == 1
 
 
-def test_attempts_follow_one_another(bench: WorkerHarness) -> None:
+def test_attempts_follow_one_another(harness: WorkerHarness) -> None:
     """A retry is another attempt: the look begins anew there; an attempt that was asked for stays."""
-    bench.queue.set("backoff_base", 1)
-    bench.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=2)
-    first = LogTail(bench.queue, "a", 1)
-    tail = LogTail(bench.queue, "a")
-    bench.start(drain=True).wait(60)
+    harness.queue.set("backoff_base", 1)
+    harness.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=2)
+    first = LogTail(harness.queue, "a", 1)
+    tail = LogTail(harness.queue, "a")
+    harness.start(drain=True).wait(60)
     assert text(collect(tail)) == "attempt 2\n"
     assert text(collect(first)) == "attempt 1\n"
     assert tail.look().outcome == "failed"
     assert tail.look().attempts == 2
 
 
-def test_what_is_too_much_is_skipped(bench: WorkerHarness) -> None:
+def test_what_is_too_much_is_skipped(harness: WorkerHarness) -> None:
     """Of a large output the end is shown, and how much is left out before it; each piece is bounded."""
-    bench.add("yes 0123456789 | head -c 2000000; echo; echo the end", id="a")
-    bench.start(drain=True).wait(60)
-    seen = collect(LogTail(bench.queue, "a"))
+    harness.add("yes 0123456789 | head -c 2000000; echo; echo the end", id="a")
+    harness.start(drain=True).wait(60)
+    seen = collect(LogTail(harness.queue, "a"))
     assert text(seen).endswith("the end\n")
     assert sum(fresh.skipped for fresh in seen) > 800_000
     assert all(len(piece) <= max(FIRST, MOST) for fresh in seen for _, piece in fresh.pieces)

@@ -97,27 +97,27 @@ def test_data_has_db_and_formats() -> None:
             assert {"--db", "--format", "--json"} <= options, path
 
 
-def test_commands_print_nothing(hands: ManualWorker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_print_nothing(manual_worker: ManualWorker, capsys: pytest.CaptureFixture[str]) -> None:
     """Commands return values, of which a face decides how they look."""
-    hands.add("a", "b", max_retries=1)
-    hands.kill("a")
+    manual_worker.add("a", "b", max_retries=1)
+    manual_worker.kill("a")
     lines = """
         status; list; list --json; show a; log a; stats; stats --by queue; worker list; worker stop; dlq list;
         dlq retry a; cancel b; delete b; prune --older-than 1h; pause; resume; config list; config get lease;
         config set lease 5; config unset lease; completion bash; enqueue --command true; wait a
     """
     for line in lines.split(";"):
-        assert isinstance(call(line.split(), session(hands.queue)), results.Result), line
+        assert isinstance(call(line.split(), session(manual_worker.queue)), results.Result), line
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_values_are_what_a_notebook_holds(hands: ManualWorker) -> None:
+def test_values_are_what_a_notebook_holds(manual_worker: ManualWorker) -> None:
     """An enqueue gives the job, verbs the frame of the jobs that they changed."""
-    made = call(["enqueue", "--id", "a", "--command", "true"], session(hands.queue))
+    made = call(["enqueue", "--id", "a", "--command", "true"], session(manual_worker.queue))
     assert isinstance(made, Done)
-    assert made.value() == Job(hands.queue, "a")
-    cancelled = call(["cancel", "a"], session(hands.queue))
+    assert made.value() == Job(manual_worker.queue, "a")
+    cancelled = call(["cancel", "a"], session(manual_worker.queue))
     assert isinstance(cancelled, Done)
     assert dict(cancelled.value().state) == {"a": "cancelled"}
 
@@ -181,9 +181,9 @@ def offered(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> Callabl
     return press
 
 
-def test_words_complete(offered: Callable[..., list[str]], hands: ManualWorker) -> None:
+def test_words_complete(offered: Callable[..., list[str]], manual_worker: ManualWorker) -> None:
     """Commands, options, states, settings, fields, queues, tags' jobs: whatever could be typed next."""
-    hands.add("train-1", "train-2", "other", queue="gpu")
+    manual_worker.add("train-1", "train-2", "other", queue="gpu")
     assert "enqueue" in offered("enq")
     assert offered("wor") == ["worker"]
     assert offered("worker", "st") == ["start", "stop"]
@@ -199,11 +199,11 @@ def test_words_complete(offered: Callable[..., list[str]], hands: ManualWorker) 
     assert offered("stats", "--by", "") == ["command", "queue", "tag"]
 
 
-def test_only_fitting_jobs_complete(offered: Callable[..., list[str]], hands: ManualWorker) -> None:
+def test_only_fitting_jobs_complete(offered: Callable[..., list[str]], manual_worker: ManualWorker) -> None:
     """A verb offers the jobs that it takes."""
-    hands.add("job-dead", max_retries=1)
-    hands.kill("job-dead")
-    hands.add("job-open")
+    manual_worker.add("job-dead", max_retries=1)
+    manual_worker.kill("job-dead")
+    manual_worker.add("job-open")
     assert offered("dlq", "retry", "job") == ["job-dead"]
     assert offered("cancel", "job") == ["job-open"]
     assert offered("wait", "job") == ["job-open"]

@@ -26,52 +26,52 @@ def states(queue: Queue) -> dict[str, str]:
         return dict(connection.execute("SELECT id, state FROM jobs").fetchall())
 
 
-def test_a_dead_job_is_retried_with_a_fresh_budget(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_dead_job_is_retried_with_a_fresh_budget(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """``dlq retry`` says the seed's words, and the job begins at attempt 0 with its history kept."""
-    hands.add("a", max_retries=1)
-    hands.kill("a")
+    manual_worker.add("a", max_retries=1)
+    manual_worker.kill("a")
     assert run("dlq", "retry", "a").stdout == "Job a moved back to queue for retry.\n"
     job = json.loads(run("show", "a", "--json").stdout)
     assert (job["state"], job["attempts"], len(job["history"])) == ("pending", 0, 1)
 
 
-def test_all_dead_jobs_are_retried_or_purged(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_all_dead_jobs_are_retried_or_purged(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """``--all`` takes every dead job and no other; with none it says that the queue is empty."""
     assert run("dlq", "retry", "--all").stdout == "DLQ is empty.\n"
-    hands.add("a", "b", max_retries=1)
-    hands.kill("a")
-    hands.kill("b")
-    hands.add("c")
+    manual_worker.add("a", "b", max_retries=1)
+    manual_worker.kill("a")
+    manual_worker.kill("b")
+    manual_worker.add("c")
     ran = run("dlq", "retry", "--all", "--json")
     assert {job["id"] for job in json.loads(ran.stdout)} == {"a", "b"}
-    assert states(hands.queue) == dict.fromkeys("abc", "pending")
-    hands.kill("a")
+    assert states(manual_worker.queue) == dict.fromkeys("abc", "pending")
+    manual_worker.kill("a")
     assert run("dlq", "purge", "--all").stdout == "Job a removed from the DLQ.\n"
-    assert set(states(hands.queue)) == {"b", "c"}
+    assert set(states(manual_worker.queue)) == {"b", "c"}
     assert run("dlq", "purge", "--all").stdout == "DLQ is empty.\n"
 
 
-def test_verbs_take_several_jobs(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_verbs_take_several_jobs(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """Each job has its line, in the order given; one named twice counts once."""
-    hands.add("a", "b")
+    manual_worker.add("a", "b")
     assert run("cancel", "b", "a", "b").stdout == "Job b cancelled.\nJob a cancelled.\n"
-    assert states(hands.queue) == {"a": "cancelled", "b": "cancelled"}
+    assert states(manual_worker.queue) == {"a": "cancelled", "b": "cancelled"}
     assert run("retry", "a", "b").stdout == (
         "Job a moved back to queue for retry.\nJob b moved back to queue for retry.\n"
     )
     assert run("delete", "a", "b").stdout == "Job a deleted.\nJob b deleted.\n"
-    assert states(hands.queue) == {}
+    assert states(manual_worker.queue) == {}
 
 
-def test_old_jobs_are_pruned(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_old_jobs_are_pruned(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """Only jobs at rest for long enough are removed, and only those of the state where one is named."""
-    hands.add("a", "b", "c", max_retries=1)
-    hands.run("a")
-    hands.kill("b")
+    manual_worker.add("a", "b", "c", max_retries=1)
+    manual_worker.run("a")
+    manual_worker.kill("b")
     assert run("prune", "--older-than", "1h").stdout == "0 job(s) removed.\n"
     assert run("prune", "--older-than", "0", "--state", "dead").stdout == "1 job(s) removed.\n"
     assert json.loads(run("prune", "--older-than", "0s", "--json").stdout) == {"removed": 1}
-    assert states(hands.queue) == {"c": "pending"}
+    assert states(manual_worker.queue) == {"c": "pending"}
 
 
 def test_queues_are_paused_and_resumed(run: Callable[..., Ran], queue: Queue) -> None:
@@ -85,29 +85,29 @@ def test_queues_are_paused_and_resumed(run: Callable[..., Ran], queue: Queue) ->
     assert queue.paused() == []
 
 
-def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """0 when all completed; 1 and the names when one did not; 4 when the time is over, the jobs going on."""
-    hands.add("a", "b", max_retries=1)
-    hands.run("a")
-    hands.kill("b")
+    manual_worker.add("a", "b", max_retries=1)
+    manual_worker.run("a")
+    manual_worker.kill("b")
     ran = run("wait", "a")
     assert (ran.exit_code, ran.stdout) == (0, "1 job(s) at rest: 1 completed.\n")
     ran = run("wait", "a", "b", "--json")
     assert ran.exit_code == 1
     assert json.loads(ran.stdout) == {"counts": {"completed": 1, "dead": 1, "cancelled": 0}}
     assert ran.stderr == "queuectl: 1 job(s) did not complete: b\n"
-    hands.add("c")
+    manual_worker.add("c")
     ran = run("wait", "--timeout", "0.1")
     assert ran.exit_code == 4
     (line,) = ran.stderr.splitlines()
     assert line.startswith("queuectl: 1 job(s) not at rest after 0.1 seconds; they go on (no workers run on this queue")
-    assert states(hands.queue)["c"] == "pending"
+    assert states(manual_worker.queue)["c"] == "pending"
 
 
-def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """What was dead before a wait for everything is not its business."""
-    hands.add("b", max_retries=1)
-    hands.kill("b")
+    manual_worker.add("b", max_retries=1)
+    manual_worker.kill("b")
     ran = run("wait")
     assert (ran.exit_code, ran.stdout) == (0, "0 job(s) at rest.\n")
 

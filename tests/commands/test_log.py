@@ -29,31 +29,33 @@ def written(out: str | bytes, err: str | bytes = "") -> dict[str, object]:
     return {"stdout": out, "stdout_size": len(out), "stderr": err, "stderr_size": len(err)}
 
 
-def test_the_log_is_framed_as_the_seeds(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_the_log_is_framed_as_the_seeds(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """The whole page is the seed's, letter by letter."""
-    hands.add("job-4")
-    hands.run("job-4", **written("'I am important'\n"))
+    manual_worker.add("job-4")
+    manual_worker.run("job-4", **written("'I am important'\n"))
     assert run("log", "job-4").stdout == (
         f"{RULE}\nLogs for Job: job-4\nState: completed\n{RULE}\n\n"
         f"--- STDOUT ---\n'I am important'\n\n--- STDERR ---\n(empty)\n\n{RULE}\n"
     )
 
 
-def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """A job that never ran, and one that wrote only errors, show both headings."""
-    hands.add("a", "b")
+    manual_worker.add("a", "b")
     frame = "--- STDOUT ---\n(empty)\n\n--- STDERR ---\n(empty)\n"
     assert f"State: pending\n{RULE}\n\n{frame}\n{RULE}\n" in run("log", "b").stdout
-    hands.run("a", **written("", "oh no"))
+    manual_worker.run("a", **written("", "oh no"))
     assert "--- STDOUT ---\n(empty)\n\n--- STDERR ---\noh no\n\n" in run("log", "a").stdout
 
 
-def test_the_frame_says_why_a_job_did_not_complete(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
+def test_the_frame_says_why_a_job_did_not_complete(
+    run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue
+) -> None:
     """A time limit leaves no word in the streams; the reason, with the way to raise it, stands below the state."""
     queue.set("max_retries", 1)
-    hands.add("slow", "bad")
-    hands.run("slow", TimedOut(30))
-    hands.run("bad", Exited(3), **written("", "oh no\n"))
+    manual_worker.add("slow", "bad")
+    manual_worker.run("slow", TimedOut(30))
+    manual_worker.run("bad", Exited(3), **written("", "oh no\n"))
     limit = "timed out after 30 seconds (raise it with --timeout, or 'queuectl config set timeout')"
     assert f"State: dead\nError: {limit}\n{RULE}\n\n--- STDOUT ---\n(empty)\n" in run("log", "slow").stdout
     assert f"State: dead\nError: exit code 3\n{RULE}\n" in run("log", "bad").stdout
@@ -63,11 +65,11 @@ def test_the_frame_says_why_a_job_did_not_complete(run: Callable[..., Ran], hand
     assert f"State: pending\nAttempt: 1\nError: exit code 3\n{RULE}\n" in run("log", "bad", "--attempt", "1").stdout
 
 
-def test_a_bar_is_one_line(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_bar_is_one_line(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """``--tail`` counts lines as a terminal shows them: what a progress bar drew behind a CR is part of one."""
-    hands.add("a")
+    manual_worker.add("a")
     bar = b"".join(b"\r%d%%" % done for done in range(100))
-    hands.run("a", **written(b"begin\n" + bar + b"\nend"))
+    manual_worker.run("a", **written(b"begin\n" + bar + b"\nend"))
     assert run("log", "a", "--stdout", "--tail", "1").out == b"end"
     assert run("log", "a", "--stdout", "--tail", "2").out == bar + b"\nend"
     assert run("log", "a", "--stdout", "--tail", "9").out == b"begin\n" + bar + b"\nend"
@@ -77,17 +79,17 @@ def test_a_bar_is_one_line(run: Callable[..., Ran], hands: ManualWorker) -> None
 def test_of_a_long_stream_the_end_is_read(
     live: bool,
     run: Callable[..., Ran],
-    hands: ManualWorker,
+    manual_worker: ManualWorker,
     queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """``--tail`` of a stream in the spool reads what its lines take, however long the stream, and is exact."""
-    hands.add("a")
-    lease = hands.claim("a")
+    manual_worker.add("a")
+    lease = manual_worker.claim("a")
     lines = b"".join(b"line %d\n" % number for number in range(400_000)) + b"x" * 600_000 + b"\nend\n"
     queue.store.spool.path(lease.token, "stdout").write_bytes(lines)
     if not live:
-        end(hands, lease)
+        end(manual_worker, lease)
     taken: list[int] = []
     piece = Spool.read
 
@@ -104,22 +106,22 @@ def test_of_a_long_stream_the_end_is_read(
         assert sum(taken) < most
 
 
-def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """In a pipe, ``--stdout`` gives the bytes and nothing else."""
-    hands.add("a")
+    manual_worker.add("a")
     raw = b"\x1b[31mred\x00\xff\r\n no end"
-    hands.run("a", **written(raw, "err\n"))
+    manual_worker.run("a", **written(raw, "err\n"))
     assert run("log", "a", "--stdout").out == raw
     assert run("log", "a", "--stderr").out == b"err\n"
     assert run("log", "a", "--stdout", "--stderr").out == raw + b"err\n"
 
 
-def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
+def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
     """``--attempt`` names one of several, the newest otherwise; ``--tail`` keeps the last lines of each stream."""
     queue.set("backoff_max", 0)
-    hands.add("a")
-    hands.run("a", Exited(1), **written("1\n2\n3\n", "x\ny\n"))
-    hands.run("a", **written("second\n"))
+    manual_worker.add("a")
+    manual_worker.run("a", Exited(1), **written("1\n2\n3\n", "x\ny\n"))
+    manual_worker.run("a", **written("second\n"))
     assert run("log", "a", "--stdout").out == b"second\n"
     assert run("log", "a", "--stdout", "--attempt", "1").out == b"1\n2\n3\n"
     assert run("log", "a", "--stdout", "--stderr", "--attempt", "1", "--tail", "1").out == b"3\ny\n"
@@ -128,20 +130,20 @@ def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], hands: ManualWor
     assert "\nAttempt: 1\n" in run("log", "a", "--attempt", "1").stdout
 
 
-def test_the_log_as_data_is_the_attempt(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_the_log_as_data_is_the_attempt(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """JSON gives the attempt with its streams as text; null for a job that never ran."""
-    hands.add("a", "b")
-    hands.run("a", **written(b"1\n\xff\n"))
+    manual_worker.add("a", "b")
+    manual_worker.run("a", **written(b"1\n\xff\n"))
     attempt = json.loads(run("log", "a", "--json", "--tail", "1").stdout)
     assert (attempt["number"], attempt["outcome"], attempt["stdout"]) == (1, "succeeded", "\ufffd\n")
     assert run("log", "b", "--json").stdout == "null\n"
 
 
-def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """Titles, links, the clipboard, cursor moves and bidi marks never reach a terminal; colours do, and are ended."""
-    hands.add("a")
+    manual_worker.add("a")
     evil = "\x1b[31mred \x1b]0;title\x07\x1b]52;c;eA==\x1b\\\x1b[2J\x9b1A\u202e1\r2\n"
-    hands.run("a", **written(evil))
+    manual_worker.run("a", **written(evil))
     shown = run("log", "a", terminal=True).stdout
     assert "--- STDOUT ---\n\x1b[31mred 1\n2\n" in shown
     assert shown.count("\x1b") == 2
@@ -149,21 +151,23 @@ def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], ha
 
 
 @pytest.mark.parametrize("left_open", ["0", "m", "[0", "\x1b[31mred"])
-def test_a_line_that_a_job_left_open_is_ended(left_open: str, run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_line_that_a_job_left_open_is_ended(
+    left_open: str, run: Callable[..., Ran], manual_worker: ManualWorker
+) -> None:
     """On a terminal the next heading stands where it does in a pipe, whatever the last characters are."""
-    hands.add("a")
-    hands.run("a", **written(left_open))
+    manual_worker.add("a")
+    manual_worker.run("a", **written(left_open))
     shown = run("log", "a", terminal=True).stdout.replace("\x1b[0m", "")
     assert f"{left_open}\n\n--- STDERR ---\n" in shown
 
 
 def test_no_color_takes_the_colours_too(
-    run: Callable[..., Ran], hands: ManualWorker, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Ran], manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With NO_COLOR a terminal gets plain text."""
     monkeypatch.setenv("NO_COLOR", "1")
-    hands.add("a")
-    hands.run("a", **written("\x1b[31mred\x1b[0m\n"))
+    manual_worker.add("a")
+    manual_worker.run("a", **written("\x1b[31mred\x1b[0m\n"))
     assert "\x1b" not in run("log", "a", terminal=True).stdout
 
 
@@ -171,12 +175,12 @@ def test_no_color_takes_the_colours_too(
 def test_a_log_is_followed_to_the_end(
     framed: bool,
     run: Callable[..., Ran],
-    hands: ManualWorker,
+    manual_worker: ManualWorker,
     queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """``--follow`` waits for the job, gives what is written as it is written, and ends with the job."""
-    hands.add("a")
+    manual_worker.add("a")
     given = threading.Event()
     early: list[bool] = []
     real = Logs.piece
@@ -189,7 +193,7 @@ def test_a_log_is_followed_to_the_end(
 
     def job() -> None:
         """Run as a worker would: open the spool, write, and again when that was read, end."""
-        hands_here = type(hands)(queue)
+        hands_here = type(manual_worker)(queue)
         lease = hands_here.claim("a")
         path = queue.store.spool.path(lease.token, "stdout")
         path.write_bytes(b"one\n")
@@ -213,15 +217,15 @@ def test_a_log_is_followed_to_the_end(
         assert ran.out == b"one\ntwo\n"
 
 
-def test_attempts_follow_one_another(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
+def test_attempts_follow_one_another(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
     """Without ``--attempt`` no attempt is missed, however fast they come, until the job is at rest."""
     queue.set("backoff_max", 0)
-    hands.add("a", max_retries=9)
+    manual_worker.add("a", max_retries=9)
 
     def job() -> None:
         for number in range(1, 9):
-            hands.run("a", Exited(1), **written(f"try {number}\n"))
-        hands.run("a", **written("done\n"))
+            manual_worker.run("a", Exited(1), **written(f"try {number}\n"))
+        manual_worker.run("a", **written("done\n"))
 
     thread = threading.Thread(target=job)
     thread.start()
@@ -232,18 +236,20 @@ def test_attempts_follow_one_another(run: Callable[..., Ran], hands: ManualWorke
     assert lines[:-1] == [f"try {number}" for number in range(10 - len(lines), 9)]
 
 
-def test_a_followed_log_tells_its_attempts_apart(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
+def test_a_followed_log_tells_its_attempts_apart(
+    run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue
+) -> None:
     """In the frame of ``--follow`` each further attempt that wrote something has a heading of its own."""
     queue.set("backoff_max", 0)
-    hands.add("a")
-    first = hands.claim("a")
+    manual_worker.add("a")
+    first = manual_worker.claim("a")
 
     def job() -> None:
         """Let the first attempt be seen, then fail it, and succeed in the second."""
         queue.store.spool.path(first.token, "stdout").write_bytes(b"one\ntwo\n")
         until(lambda: told)
-        end(hands, first, Exited(1))
-        hands.run("a", **written("three\n"))
+        end(manual_worker, first, Exited(1))
+        manual_worker.run("a", **written("three\n"))
 
     told: list[int] = []
     follow = Logs.follow
@@ -264,16 +270,16 @@ def test_a_followed_log_tells_its_attempts_apart(run: Callable[..., Ran], hands:
     assert ran.stdout.count("ATTEMPT") == 1
 
 
-def end(hands: ManualWorker, lease: object, outcome: Exited | None = None) -> None:
+def end(manual_worker: ManualWorker, lease: object, outcome: Exited | None = None) -> None:
     """Record the attempt's end, its output staying in the spool."""
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.store.claims import Claims, EndedAttempt
 
-    claims = Claims(hands.queue.store.db, "worker-1", "here")
+    claims = Claims(manual_worker.queue.store.db, "worker-1", "here")
     ending = Ending(finished_at=time.time(), started_at=time.time(), pid=42, stdout="one\ntwo\n", stdout_size=8)
     claims.settle_and_claim(
         ended=[EndedAttempt(lease, outcome or Exited(0), ending)],  # type: ignore[arg-type]
-        settings=hands.queue.settings,
+        settings=manual_worker.queue.settings,
         now=time.time(),
         rand=0.0,
     )

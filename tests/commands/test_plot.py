@@ -20,11 +20,11 @@ BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 @pytest.mark.parametrize("ending", BEGINNINGS)
 def test_a_picture_is_written_beside_the_answer(
-    run: Callable[..., Ran], hands: ManualWorker, tmp_path: Path, ending: str
+    run: Callable[..., Ran], manual_worker: ManualWorker, tmp_path: Path, ending: str
 ) -> None:
     """The file has the format that its name tells; stdout has the answer as ever, stderr the place."""
-    hands.add("a")
-    hands.run("a")
+    manual_worker.add("a")
+    manual_worker.run("a")
     path = tmp_path / f"stats{ending.upper()}"
     ran = run("stats", "--plot", str(path), "--json")
     assert (ran.exit_code, json.loads(ran.stdout)["attempts"]) == (0, 1)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from tests.conftest import Ran
 
 
-def test_status_counts_every_state(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_status_counts_every_state(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """The summary has every state; without workers it says how to get some."""
-    hands.add("a", "b")
+    manual_worker.add("a", "b")
     lines = run("status").stdout.splitlines()
     assert lines[0] == "Job Status Summary:"
     assert lines[1].split() == ["state", "count"]
@@ -36,9 +36,9 @@ def test_status_counts_every_state(run: Callable[..., Ran], hands: ManualWorker)
     assert "Workers:" in lines
 
 
-def test_status_as_json(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_status_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """Every state is present, pauses and workers are arrays."""
-    hands.add("a")
+    manual_worker.add("a")
     run("pause", "gpu")
     status = json.loads(run("status", "--json").stdout)
     assert list(status) == ["counts", "paused", "workers"]
@@ -49,10 +49,10 @@ def test_status_as_json(run: Callable[..., Ran], hands: ManualWorker) -> None:
     assert "everything" in run("status").stdout
 
 
-def test_list_has_the_seeds_columns(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_list_has_the_seeds_columns(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """The table is plain text in a pipe, the last changed first, and "Updated At" is the time of the last change."""
-    hands.add("old", "new", command="echo 'Hello World'")
-    hands.run("old")
+    manual_worker.add("old", "new", command="echo 'Hello World'")
+    manual_worker.run("old")
     lines = run("list").stdout.splitlines()
     assert re.split(r"  +", lines[0]) == ["ID", "State", "Attempts", "Command", "Updated At"]
     assert re.split(r"  +", lines[1])[:4] == ["old", "completed", "1", "echo 'Hello World'"]
@@ -61,9 +61,9 @@ def test_list_has_the_seeds_columns(run: Callable[..., Ran], hands: ManualWorker
     assert old["updated_at"] > new["updated_at"]
 
 
-def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """A table shows 50 jobs and says on stderr how many there are besides; JSON gives all unless limited."""
-    hands.add(*(f"j{number}" for number in range(60)))
+    manual_worker.add(*(f"j{number}" for number in range(60)))
     ran = run("list")
     assert len(ran.stdout.splitlines()) == 51
     assert "10 more not shown" in ran.stderr
@@ -74,11 +74,11 @@ def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], hands: Manu
     assert "58 more" in run("list", "--limit", "2").stderr
 
 
-def test_list_filters_and_sorts(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_list_filters_and_sorts(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """State, queue and tag narrow; a field sorts up, ``--reverse`` down."""
-    hands.add("a", priority=1, queue="gpu", tags=["x"])
-    hands.add("b", priority=3, queue="gpu")
-    hands.add("c", priority=2, tags=["x"])
+    manual_worker.add("a", priority=1, queue="gpu", tags=["x"])
+    manual_worker.add("b", priority=3, queue="gpu")
+    manual_worker.add("c", priority=2, tags=["x"])
 
     def ids(*words: str) -> list[str]:
         return [job["id"] for job in json.loads(run("list", "--json", *words).stdout)]
@@ -93,10 +93,10 @@ def test_list_filters_and_sorts(run: Callable[..., Ran], hands: ManualWorker) ->
     assert ids("--state", "dead") == []
 
 
-def test_list_as_lines_and_csv(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_list_as_lines_and_csv(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """JSON lines are one job a line; CSV has every field, and no text that a spreadsheet would run."""
-    hands.add("a", command="=1+1", tags=["x", "y"])
-    hands.add("b", command='-rf, "quoted"\nnext')
+    manual_worker.add("a", command="=1+1", tags=["x", "y"])
+    manual_worker.add("b", command='-rf, "quoted"\nnext')
     (first, second) = run("list", "--format", "jsonl").stdout.splitlines()
     assert json.loads(first)["id"] == "b"
     assert json.loads(second)["command"] == "=1+1"
@@ -114,12 +114,14 @@ def test_an_empty_list_says_so(run: Callable[..., Ran]) -> None:
     assert run("list", "--format", "csv").stdout == ",".join(JOB_FIELDS) + "\n"
 
 
-def test_show_has_every_field_and_every_attempt(run: Callable[..., Ran], hands: ManualWorker, queue: Queue) -> None:
+def test_show_has_every_field_and_every_attempt(
+    run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue
+) -> None:
     """People see all fields and all attempts; JSON has the attempts as ``history``, oldest first."""
     queue.set("backoff_max", 0)
-    hands.add("a", max_retries=3)
-    hands.kill("a")
-    hands.run("a", stdout="done\n", stdout_size=5)
+    manual_worker.add("a", max_retries=3)
+    manual_worker.kill("a")
+    manual_worker.run("a", stdout="done\n", stdout_size=5)
     job = json.loads(run("show", "a", "--json").stdout)
     assert list(job) == [*JOB_FIELDS, "history"]
     assert [list(attempt) for attempt in job["history"]] == [list(ATTEMPT_FIELDS)] * 2
@@ -134,18 +136,18 @@ def test_show_has_every_field_and_every_attempt(run: Callable[..., Ran], hands: 
         assert len(re.findall(rf"^{field}\b", shown, re.MULTILINE)) >= 2, field
 
 
-def test_show_leaves_long_output_to_log(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_show_leaves_long_output_to_log(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """A stream longer than a few lines is named with its size and the way to it."""
-    hands.add("a")
-    hands.run("a", stdout="x" * 5000, stdout_size=5000)
+    manual_worker.add("a")
+    manual_worker.run("a", stdout="x" * 5000, stdout_size=5000)
     assert "4.9 KiB; 'queuectl log a --attempt 1 --stdout' shows it" in run("show", "a").stdout
 
 
-def test_stats_in_the_seeds_frame(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_stats_in_the_seeds_frame(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """The seed's lines stand first, ours follow."""
-    hands.add("a", "b", max_retries=1)
-    hands.run("a")
-    hands.kill("b")
+    manual_worker.add("a", "b", max_retries=1)
+    manual_worker.run("a")
+    manual_worker.kill("b")
     shown = run("stats").stdout
     frame = "--- QueueCTL Metrics ---\n\nJob Counts:\n  - completed: 1\n  - dead: 1\n\nExecution Stats:\n"
     assert shown.startswith(frame + "  - Avg. Job Duration (Completed): 0.50 seconds\n")
@@ -154,10 +156,10 @@ def test_stats_in_the_seeds_frame(run: Callable[..., Ran], hands: ManualWorker) 
     assert "Peak Memory: 1.0 MiB" in shown
 
 
-def test_stats_as_data(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_stats_as_data(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """JSON has the contract's fields; by group there is a row for each, and an age leaves out what is older."""
-    hands.add("a", "b", command="true")
-    hands.run("a")
+    manual_worker.add("a", "b", command="true")
+    manual_worker.run("a")
     stats = json.loads(run("stats", "--json").stdout)
     assert list(stats) == list(Stats.__dataclass_fields__)
     assert stats["attempts"] == 1
@@ -187,12 +189,12 @@ def test_config_is_shown_and_changed(run: Callable[..., Ran]) -> None:
     assert run("config", "set", "timeout", "0.5").stdout == "Config updated: timeout = 0.5\n"
 
 
-def test_the_dead_letter_queue_is_listed(run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_the_dead_letter_queue_is_listed(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """The table has the seed's columns; an empty queue says so, as data too."""
     assert run("dlq", "list").stdout == "DLQ is empty.\n"
     assert run("dlq", "list", "--json").stdout == "[]\n"
-    hands.add("a", max_retries=1)
-    hands.kill("a")
+    manual_worker.add("a", max_retries=1)
+    manual_worker.kill("a")
     lines = run("dlq", "list").stdout.splitlines()
     assert lines[0].split() == ["id", "command", "state", "attempts", "updated_at"]
     assert lines[1].split()[:4] == ["a", "true", "dead", "1"]
@@ -211,10 +213,12 @@ def test_no_workers_is_an_answer(run: Callable[..., Ran]) -> None:
 @pytest.mark.parametrize(
     "words", [["--db", "{}", "list"], ["list", "--db", "{}"], ["--db", "/nowhere/x", "list", "--db", "{}"]]
 )
-def test_db_may_stand_before_and_after_the_verb(words: list[str], run: Callable[..., Ran], hands: ManualWorker) -> None:
+def test_db_may_stand_before_and_after_the_verb(
+    words: list[str], run: Callable[..., Ran], manual_worker: ManualWorker
+) -> None:
     """``--db`` names the queue at either place; the one after the verb wins."""
-    hands.add("a")
-    ran = run(*[word.format(hands.queue.path) for word in words], "--json")
+    manual_worker.add("a")
+    ran = run(*[word.format(manual_worker.queue.path) for word in words], "--json")
     assert [job["id"] for job in json.loads(ran.stdout)] == ["a"]
 
 

@@ -54,7 +54,7 @@ def test_the_files_are_the_schemas() -> None:
     assert {path.name for path in FILES.iterdir()} == set(schemas())
 
 
-def test_answers_hold_against_the_schemas(bench: WorkerHarness, run: Callable[..., Ran]) -> None:
+def test_answers_hold_against_the_schemas(harness: WorkerHarness, run: Callable[..., Ran]) -> None:
     """Jobs, attempts, workers, status and metrics of a queue that has seen everything are as the schemas say."""
 
     def answer(*words: str) -> Any:
@@ -67,8 +67,8 @@ def test_answers_hold_against_the_schemas(bench: WorkerHarness, run: Callable[..
     spec = {"id": "late", "command": "true", "delay": 3600.5, "tags": ["a"], "env": {"K": "V"}, "max_retries": 2}
     check(spec, "spec")
     check(answer("enqueue", json.dumps(spec)), "job")
-    bench.queue.set("kill_grace", 0)
-    bench.queue.set("backoff_max", 0)
+    harness.queue.set("kill_grace", 0)
+    harness.queue.set("backoff_max", 0)
     lines = {
         "good": """echo '{"loss": 0.5}' > $QUEUECTL_RESULT""",
         "broken": "echo no >&2; exit 3",
@@ -76,12 +76,12 @@ def test_answers_hold_against_the_schemas(bench: WorkerHarness, run: Callable[..
         "slow": "sleep 60",
     }
     for name, line in lines.items():
-        bench.add(line, id=name, max_retries=1, timeout=0.3 if name == "slow" else 30)
-    bench.add("true", id="waits", after=["late"])
-    bench.add("sleep 600", id="runs", timeout=0)
-    bench.start(2)
-    bench.queue.wait("good", "broken", "crash", "slow", timeout=60)
-    until(lambda: bench.queue.job("runs").state == "processing")
+        harness.add(line, id=name, max_retries=1, timeout=0.3 if name == "slow" else 30)
+    harness.add("true", id="waits", after=["late"])
+    harness.add("sleep 600", id="runs", timeout=0)
+    harness.start(2)
+    harness.queue.wait("good", "broken", "crash", "slow", timeout=60)
+    until(lambda: harness.queue.job("runs").state == "processing")
     for job in answer("list"):
         check(job, "job")
     for worker in answer("worker", "list"):
@@ -100,24 +100,24 @@ def test_answers_hold_against_the_schemas(bench: WorkerHarness, run: Callable[..
     assert answer("show", "slow")["history"][0]["outcome"] == "timed_out"
 
 
-def test_events_hold_against_the_schema(bench: WorkerHarness) -> None:
+def test_events_hold_against_the_schema(harness: WorkerHarness) -> None:
     """What workers tell, from their start over a death and a rescue to their end, is as the schema says."""
-    bench.queue.set("backoff_max", 0)
-    bench.add("kill -9 $PPID", id="killer", max_retries=1)
-    bench.add("echo hi; exit 1", id="fails", max_retries=2)
-    pool = bench.start(1, drain=True)
+    harness.queue.set("backoff_max", 0)
+    harness.add("kill -9 $PPID", id="killer", max_retries=1)
+    harness.add("echo hi; exit 1", id="fails", max_retries=2)
+    pool = harness.start(1, drain=True)
     assert pool.wait(60) == 0
-    seen = {event["event"] for event in bench.events}
+    seen = {event["event"] for event in harness.event_log}
     assert {"pool_ready", "worker_started", "started", "finished", "worker_died", "rescued", "worker_stopped"} <= seen
-    for event in bench.events:
+    for event in harness.event_log:
         check(event, "event")
 
 
-def test_the_schemas_are_strict(bench: WorkerHarness) -> None:
+def test_the_schemas_are_strict(harness: WorkerHarness) -> None:
     """A foreign field, a missing one, a state that is none, a time without a zone: refused."""
     from jsonschema import ValidationError
 
-    job = bench.add("true", id="a").to_dict()
+    job = harness.add("true", id="a").to_dict()
     check(job, "job")
     for change in (
         {"foreign": 1},
@@ -135,13 +135,13 @@ def test_the_schemas_are_strict(bench: WorkerHarness) -> None:
             check(less, "job")
 
 
-def test_status_and_stats_are_shaped_by_the_code(bench: WorkerHarness) -> None:
+def test_status_and_stats_are_shaped_by_the_code(harness: WorkerHarness) -> None:
     """The documented fields of status and metrics are what the shapes give, in their order."""
     from docs.generate.shapes import STATS, STATUS
 
-    status = status_json(bench.queue.counts(), [], [])
+    status = status_json(harness.queue.counts(), [], [])
     assert [field.name for field in STATUS] == list(status)
-    assert [field.name for field in STATS] == list(stats_json(bench.queue.metrics()[""]))
+    assert [field.name for field in STATS] == list(stats_json(harness.queue.metrics()[""]))
 
 
 def test_other_answers_are_as_told(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The bench of the engine's tests."""
+"""Fixtures for the engine tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(bench: WorkerHarness) -> WorkerHarness:
-    """Return the bench, quick to give up on jobs that do not end."""
-    bench.queue.set("kill_grace", "0.3")
-    return bench
+def harness(harness: WorkerHarness) -> WorkerHarness:
+    """Return the harness with a short kill grace."""
+    harness.queue.set("kill_grace", "0.3")
+    return harness

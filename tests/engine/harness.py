@@ -1,4 +1,4 @@
-"""Real pools on real queues, and what is needed to watch them without sleeping for luck."""
+"""Run real worker pools on real queues and wait for conditions instead of sleeping."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 
 def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
-    """Wait until ``condition`` gives something true and return that; fail after ``timeout`` seconds."""
+    """Poll ``condition`` until it returns a true value and return that; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {timeout:g} seconds: {condition}"
@@ -31,8 +31,8 @@ def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
     return found
 
 
-class Stolen:
-    """How long a thread that wants to run every 10 ms had to wait for a core: the machine's part of any delay."""
+class SchedulingDelay:
+    """Measure how long a thread that wakes every 10 ms waits for a core (machine load)."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -55,8 +55,8 @@ class Stolen:
         self._thread.join()
 
 
-def processes_of(path: Path) -> list[psutil.Process]:
-    """Return the living processes of jobs of the queue ``path``, found by what every job has in its environment."""
+def job_processes(path: Path) -> list[psutil.Process]:
+    """Return the live processes of jobs of the queue ``path``, identified by their environment."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -69,15 +69,15 @@ def processes_of(path: Path) -> list[psutil.Process]:
 
 @dataclass
 class WorkerHarness:
-    """A queue under test with its pools; everything that was started is ended with the test."""
+    """A queue under test and its worker pools; :meth:`close` stops everything that was started."""
 
     queue: Queue
     pools: list[PoolHandle] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    event_log: list[Event] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
-        """The queue's file."""
+        """Path of the queue file."""
         return self.queue.path
 
     def add(self, command: str, **fields: Any) -> Job:
@@ -85,29 +85,29 @@ class WorkerHarness:
         return Job(self.queue, self.queue.enqueue_specs([JobSpec.of({"command": command, **fields})])[0])
 
     def start(self, count: int = 1, **options: Any) -> PoolHandle:
-        """Start workers, their events collected in ``events``."""
-        pool = self.queue.start_workers(count, on_event=self.events.append, **options)
+        """Start workers and collect their events in ``event_log``."""
+        pool = self.queue.start_workers(count, on_event=self.event_log.append, **options)
         self.pools.append(pool)
         return pool
 
-    def told(self, event: str, **facts: Any) -> list[Event]:
-        """Return the events of a kind with these facts."""
+    def events(self, event: str, **fields: Any) -> list[Event]:
+        """Return the events named ``event`` whose fields match ``fields``."""
         return [
             each
-            for each in list(self.events)
-            if each["event"] == event and all(each.get(key) == value for key, value in facts.items())
+            for each in list(self.event_log)
+            if each["event"] == event and all(each.get(key) == value for key, value in fields.items())
         ]
 
-    def pid_of(self, name: str = "worker-1") -> int:
-        """Return the pid of a worker that runs."""
+    def worker_pid(self, name: str = "worker-1") -> int:
+        """Wait until a worker runs and return its pid."""
         return until(lambda: next((w["pid"] for w in self.queue.worker_list() if w["name"] == name and w["pid"]), None))
 
     def outcomes(self, job: Job) -> list[str | None]:
-        """Return how the job's attempts ended, oldest first."""
+        """Return the outcomes of the job's attempts, oldest first."""
         return [attempt.outcome for attempt in job.history]
 
     def close(self) -> None:
-        """End every pool, its workers and their jobs, whatever state the test left them in."""
+        """Stop every pool with its workers and jobs, whatever state the test left them in."""
         for pool in self.pools:
             with contextlib.suppress(psutil.Error):
                 tree = [psutil.Process(pool.pid), *psutil.Process(pool.pid).children(recursive=True)]
@@ -116,18 +116,18 @@ class WorkerHarness:
                 for process in alive:
                     with contextlib.suppress(psutil.Error):
                         process.kill()
-        for process in processes_of(self.path):
+        for process in job_processes(self.path):
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
+    """Return True if a process exists and is not a zombie."""
     with contextlib.suppress(psutil.Error):
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     return False
 
 
-def started(path: Path) -> int:
-    """Return the pid that a job wrote to ``path`` as its first act."""
+def read_pid(path: Path) -> int:
+    """Wait until a job has written its pid to ``path`` and return it."""
     return int(until(lambda: path.exists() and path.read_text().strip()))

@@ -15,7 +15,7 @@ from queuectl_nb.engine.dask.agent import FORGOTTEN, Agent
 from queuectl_nb.engine.dask.runner_pool import RunnerClient
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.attempt import Lease
-from tests.engine.harness import alive, started, until
+from tests.engine.harness import alive, read_pid, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_a_command_ends_when_the_lease_runs_out(desk: FakeDispatcher, tmp_path: 
     begun = boot_clock()
     job = desk.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
     desk.send(job, lease=0.6)
-    shell = started(first)
+    shell = read_pid(first)
     assert desk.end_of(job)["outcome"][0] == "Returned"
     assert 0.6 <= boot_clock() - begun < 0.6 + 0.2 + 5
     assert not alive(shell)
@@ -120,7 +120,7 @@ def test_a_guard_is_at_rest_while_a_command_takes_its_grace(desk: FakeDispatcher
     job = desk.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
     settings = {"timeout": 0.0, "kill_grace": 5.0, "spool_limit": 10**9}  # two seconds are left of it
     desk.send(job, heed={"until": boot_clock() + 0.5, "settings": settings})
-    guard = psutil.Process(psutil.Process(started(first)).ppid())
+    guard = psutil.Process(psutil.Process(read_pid(first)).ppid())
     before = sum(guard.cpu_times()[:2])
     assert desk.end_of(job)["outcome"][0] == "Returned"
     assert sum(guard.cpu_times()[:2]) - before < 1.0
@@ -274,7 +274,7 @@ def test_a_dask_worker_that_does_not_read_keeps_no_command_alive(
     guard = RunnerClient(str(tmp_path / "guard"), str(tmp_path / "queue.db"), "mark")
     guard.link.send({**job, "what": "run", "until": boot_clock() + 3.0, "settings": settings})
     try:
-        shell = started(first)
+        shell = read_pid(first)
         until(lambda: not alive(shell))
     finally:
         guard.close()
@@ -311,7 +311,7 @@ def test_a_guard_without_an_agent_leaves_nothing(desk: FakeDispatcher, tmp_path:
     first = tmp_path / "pid"
     job = desk.job(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
     desk.send(job)
-    shell = started(first)
+    shell = read_pid(first)
     guard = psutil.Process(psutil.Process(shell).ppid())
     tree = [guard, *guard.children(recursive=True)]
     handle = desk.agent._busy[token_of(job)]

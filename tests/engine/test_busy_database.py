@@ -53,10 +53,10 @@ def test_a_dispatcher_works_on_when_the_file_can_be_read_again(queue: Queue, wha
 
 
 @pytest.mark.parametrize("what", ["version", "read"])
-def test_a_worker_starts_nothing_that_it_cannot_look_up(bench: WorkerHarness, what: str) -> None:
+def test_a_worker_starts_nothing_that_it_cannot_look_up(harness: WorkerHarness, what: str) -> None:
     """A claim that is old enough to have been taken over waits until the worker can see that it was not."""
-    store = bench.queue.store
-    bench.add("true")
+    store = harness.queue.store
+    harness.add("true")
     executor = Recorder()
     worker = Worker(
         store,

@@ -15,7 +15,7 @@ from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from tests.engine.dask_processes import DaskCluster, free_port, start_cluster
-from tests.engine.harness import WorkerHarness, alive, processes_of, started, until
+from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,15 +39,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 
 
 def _hasty(queue: Queue) -> WorkerHarness:
-    """Return a bench on a queue with a short lease, a short grace and no wait before a retry."""
+    """Return a harness on a queue with a short lease, a short grace and no wait before a retry."""
     for key, value in {"kill_grace": GRACE, "lease": LEASE, "backoff_max": 0}.items():
         queue.set(key, value)
     return WorkerHarness(queue)
 
 
 @pytest.fixture
-def bench(queue: Queue, cluster: DaskCluster) -> Iterator[WorkerHarness]:
-    """Return a bench on a queue of its own, for what is done to dispatchers."""
+def harness(queue: Queue, cluster: DaskCluster) -> Iterator[WorkerHarness]:
+    """Return a harness on a queue of its own, for what is done to dispatchers."""
     cluster.until_there(3)
     found = _hasty(queue)
     yield found
@@ -58,7 +58,7 @@ def bench(queue: Queue, cluster: DaskCluster) -> Iterator[WorkerHarness]:
 def served(
     template_path: Path, tmp_path_factory: pytest.TempPathFactory, cluster: DaskCluster
 ) -> Iterator[WorkerHarness]:
-    """Return a bench whose dispatcher serves the whole module, for what is done to dask's workers."""
+    """Return a harness whose dispatcher serves the whole module, for what is done to dask's workers."""
     path = tmp_path_factory.mktemp("served") / "queue.db"
     shutil.copyfile(template_path, path)
     path.chmod(0o600)
@@ -72,10 +72,10 @@ def served(
     queue.close()
 
 
-def restarting(bench: WorkerHarness, folder: Path, *, max_retries: int = 3) -> tuple[Job, Path]:
+def restarting(harness: WorkerHarness, folder: Path, *, max_retries: int = 3) -> tuple[Job, Path]:
     """Add a job that hangs in its first attempt, and in a later one tells whether the first is still there."""
     starts = folder / "starts"
-    job = bench.add(
+    job = harness.add(
         f"for p in $(cat {starts} 2>/dev/null); do ps -o stat= -p $p | grep -v Z && echo OVERLAP; done; "
         f"echo $$ >> {starts}; "
         "echo begun; [ $QUEUECTL_ATTEMPT -gt 1 ] || sleep 60",
@@ -103,7 +103,7 @@ def settled_well(job: Job, starts: Path, first: int) -> None:
 def test_dask_worker_killed_mid_job(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """A dask worker dies: its command is ended, the attempt is lost and says where, the job runs elsewhere soon."""
     job, starts = restarting(served, tmp_path)
-    first = started(starts)
+    first = read_pid(starts)
     victim = dask_worker_of(first)
     begun = time.monotonic()
     os.kill(victim, signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_stopped_dask_worker_past_its_lease(served: WorkerHarness, cluster: Dask
     """A dask worker freezes past its lease and wakes: its attempt is lost, its late words count for nothing."""
     served.queue.set("lease", LEASE)
     job, starts = restarting(served, tmp_path)
-    first = started(starts)
+    first = read_pid(starts)
     victim = dask_worker_of(first)
     os.kill(victim, signal.SIGSTOP)
     try:
@@ -158,7 +158,7 @@ def test_short_freeze_harms_nothing(served: WorkerHarness, tmp_path: Path) -> No
     """A dask worker that stands still for less than the lease keeps its job, which ends as it would have."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = served.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done; echo fine", timeout=0)
-    victim = dask_worker_of(started(first))
+    victim = dask_worker_of(read_pid(first))
     os.kill(victim, signal.SIGSTOP)
     time.sleep(0.5)  # the freeze itself, a fraction of the lease
     os.kill(victim, signal.SIGCONT)
@@ -167,44 +167,44 @@ def test_short_freeze_harms_nothing(served: WorkerHarness, tmp_path: Path) -> No
     assert (job.state, served.outcomes(job), job.log("stdout")) == (State.COMPLETED, ["succeeded"], "fine\n")
 
 
-def test_dispatcher_killed(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """A dispatcher dies: another takes its place at once; what was away is lost when its lease is over, and says so."""
-    job, starts = restarting(bench, tmp_path)
-    bench.start(4, executor="dask", scheduler=cluster.address)
-    first = started(starts)
-    os.kill(bench.pid_of("worker-1"), signal.SIGKILL)
-    other = bench.add("true")
+    job, starts = restarting(harness, tmp_path)
+    harness.start(4, executor="dask", scheduler=cluster.address)
+    first = read_pid(starts)
+    os.kill(harness.worker_pid("worker-1"), signal.SIGKILL)
+    other = harness.add("true")
     other.wait(timeout=20)
     assert (other.state, other.history[0].worker) == (State.COMPLETED, "worker-2")
     settled_well(job, starts, first)
     assert job.history[0].error is not None
     assert "may_overlap" in job.history[0].error
-    assert processes_of(bench.path) == []
+    assert job_processes(harness.path) == []
 
 
-def test_pool_and_dispatcher_killed(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_pool_and_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Pool and dispatcher die together: what waited is untouched, and the next pool recovers what ran."""
-    job, starts = restarting(bench, tmp_path)
-    pool = bench.start(1, executor="dask", scheduler=cluster.address)
-    first = started(starts)
-    worker = bench.pid_of("worker-1")
+    job, starts = restarting(harness, tmp_path)
+    pool = harness.start(1, executor="dask", scheduler=cluster.address)
+    first = read_pid(starts)
+    worker = harness.worker_pid("worker-1")
     os.kill(pool.pid, signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
     os.kill(pool.pid, signal.SIGKILL)
     pool.wait(10)
-    bench.start(2, executor="dask", scheduler=cluster.address)
+    harness.start(2, executor="dask", scheduler=cluster.address)
     settled_well(job, starts, first)
 
 
-def test_scheduler_killed_and_restarted(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_scheduler_killed_and_restarted(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """The scheduler dies with its workers and comes back: the dispatcher finds it by itself, and no job is lost."""
-    job, starts = restarting(bench, tmp_path)
-    pool = bench.start(4, executor="dask", scheduler=cluster.address)
-    first = started(starts)
+    job, starts = restarting(harness, tmp_path)
+    pool = harness.start(4, executor="dask", scheduler=cluster.address)
+    first = read_pid(starts)
     assert cluster.scheduler is not None
     cluster.scheduler.kill()
     cluster.scheduler.wait(10)
-    waiting = bench.add("echo later")
+    waiting = harness.add("echo later")
     for worker in cluster.workers:
         worker.wait(30)  # dask's workers leave with their scheduler
     cluster.workers.clear()
@@ -215,35 +215,35 @@ def test_scheduler_killed_and_restarted(bench: WorkerHarness, cluster: DaskClust
     waiting.wait(timeout=20)
     assert (waiting.state, len(waiting.history)) == (State.COMPLETED, 1)
     assert pool.alive
-    assert any("scheduler" in trouble for trouble in map(str, bench.told("warning")))
+    assert any("scheduler" in trouble for trouble in map(str, harness.events("warning")))
 
 
-def test_client_given_and_closed(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_client_given_and_closed(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Of a client only the address is used: closed while jobs run, it takes none along."""
     from distributed import Client
 
     first, go = tmp_path / "pid", tmp_path / "go"
-    job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done", timeout=0)
+    job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done", timeout=0)
     with Client(cluster.address, set_as_default=False) as client:
-        bench.start(2, executor="dask", client=client)
-        started(first)
+        harness.start(2, executor="dask", client=client)
+        read_pid(first)
     go.touch()
-    later = bench.add("true")
+    later = harness.add("true")
     assert [each.wait(timeout=20).state for each in (job, later)] == [State.COMPLETED] * 2
 
 
-def test_stop_now_gives_back(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_stop_now_gives_back(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Stopped now, a dispatcher ends what runs, gives all of it back at no cost, and leaves no process."""
     first = tmp_path / "pid"
-    bench.queue.set("kill_grace", 5)  # enough for a loaded machine to hear that they ended
-    jobs = [bench.add(f"echo $$ >> {first}; setsid sleep 60 & sleep 60", timeout=0) for _ in range(8)]
-    pool = bench.start(4, executor="dask", scheduler=cluster.address)
+    harness.queue.set("kill_grace", 5)  # enough for a loaded machine to hear that they ended
+    jobs = [harness.add(f"echo $$ >> {first}; setsid sleep 60 & sleep 60", timeout=0) for _ in range(8)]
+    pool = harness.start(4, executor="dask", scheduler=cluster.address)
     until(lambda: first.exists() and len(first.read_text().split()) == 4)
     pool.stop(now=True)
     assert {(job.refresh().state, job.attempts) for job in jobs} == {(State.PENDING, 0)}
-    assert [bench.outcomes(job) for job in jobs].count(["returned"]) == 4
-    assert processes_of(bench.path) == []
-    assert bench.queue.worker_list() == []
+    assert [harness.outcomes(job) for job in jobs].count(["returned"]) == 4
+    assert job_processes(harness.path) == []
+    assert harness.queue.worker_list() == []
 
 
 def test_seats_go_back_to_dask(served: WorkerHarness, cluster: DaskCluster) -> None:
@@ -262,13 +262,13 @@ def test_seats_go_back_to_dask(served: WorkerHarness, cluster: DaskCluster) -> N
         until(lambda: guards() == 0)
 
 
-def test_resources_are_dasks(bench: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+def test_resources_are_dasks(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Jobs run only where dask has the resources, and as many at a time as those allow."""
     running = tmp_path / "running"
     running.mkdir()
-    jobs = [bench.add(f"touch {running}/$$; ls {running} | wc -l; sleep 0.2; rm {running}/$$") for _ in range(4)]
+    jobs = [harness.add(f"touch {running}/$$; ls {running} | wc -l; sleep 0.2; rm {running}/$$") for _ in range(4)]
     cluster.start_worker("--resources", "GPU=1")
-    bench.start(4, executor="dask", scheduler=cluster.address, resources={"GPU": 1})
+    harness.start(4, executor="dask", scheduler=cluster.address, resources={"GPU": 1})
     for job in jobs:
         job.wait(timeout=30)
         assert job.log("stdout").split()[0] == "1", "two took the one GPU"
@@ -285,12 +285,12 @@ def test_unreachable_scheduler_is_told_at_the_start(queue: Queue, monkeypatch: p
 
 def test_cluster_of_its_own(queue: Queue, tmp_path: Path) -> None:
     """Without an address a dispatcher has a cluster of its own, of which nothing is left whatever ends the pool."""
-    bench = _hasty(queue)
+    harness = _hasty(queue)
     try:
         first = tmp_path / "pid"
-        bench.add(f"echo $$ > {first}; sleep 60", timeout=0)
-        pool = bench.start(1, executor="dask")
-        shell = started(first)
+        harness.add(f"echo $$ > {first}; sleep 60", timeout=0)
+        pool = harness.start(1, executor="dask")
+        shell = read_pid(first)
         tree = psutil.Process(pool.pid).children(recursive=True)
         assert shell in {process.pid for process in tree}
         os.kill(pool.pid, signal.SIGKILL)
@@ -298,4 +298,4 @@ def test_cluster_of_its_own(queue: Queue, tmp_path: Path) -> None:
         assert left == []
         assert not alive(shell)
     finally:
-        bench.close()
+        harness.close()

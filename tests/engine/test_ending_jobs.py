@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from queuectl_nb.model.state import State
-from tests.engine.harness import Stolen, alive, processes_of, started, until
+from tests.engine.harness import SchedulingDelay, alive, job_processes, read_pid, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,14 +33,14 @@ NASTY = {
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_timeout_ends_all_of_it_in_time(bench: WorkerHarness, name: str, tmp_path: Path) -> None:
+def test_timeout_ends_all_of_it_in_time(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
     """A job is over by timeout + grace + 1 second, and none of its processes is left."""
     first = tmp_path / "pid"
-    job = bench.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0.5, max_retries=1)
-    pool = bench.start()
-    shell = started(first)
+    job = harness.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0.5, max_retries=1)
+    pool = harness.start()
+    shell = read_pid(first)
     begun = job.refresh().started_at
-    with Stolen() as stolen:
+    with SchedulingDelay() as stolen:
         job.wait(timeout=60)
     attempt = job.history[0]
     assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
@@ -48,8 +48,8 @@ def test_timeout_ends_all_of_it_in_time(bench: WorkerHarness, name: str, tmp_pat
     assert attempt.finished_at - begun < 0.5 + 0.3 + 1 + stolen.seconds
     assert "--timeout" in job.error
     assert not alive(shell)
-    assert processes_of(bench.path) == []
-    worker = bench.pid_of()
+    assert job_processes(harness.path) == []
+    worker = harness.worker_pid()
     assert not [child for child in children(worker) if child != worker]
     assert pool.alive
 
@@ -59,38 +59,38 @@ def children(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
-def test_job_that_cleans_up_on_term_is_given_the_time(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_job_that_cleans_up_on_term_is_given_the_time(harness: WorkerHarness, tmp_path: Path) -> None:
     """TERM comes first: a job that ends by it within the grace has done its cleaning up."""
-    bench.queue.set("kill_grace", 10)
+    harness.queue.set("kill_grace", 10)
     done = tmp_path / "cleaned"
-    job = bench.add(
+    job = harness.add(
         f"trap 'sleep 0.2; touch {done}; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5, max_retries=1
     )
-    bench.start()
+    harness.start()
     job.wait(timeout=20)
-    assert bench.outcomes(job) == ["timed_out"]
+    assert harness.outcomes(job) == ["timed_out"]
     assert done.exists()
 
 
-def test_cancel_kills_a_running_job(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_cancel_kills_a_running_job(harness: WorkerHarness, tmp_path: Path) -> None:
     """Cancel returns when the job is cancelled and nothing of it is left."""
     first = tmp_path / "pid"
-    job = bench.add(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
-    bench.start()
-    shell = started(first)
+    job = harness.add(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
+    harness.start()
+    shell = read_pid(first)
     job.cancel()
-    assert (job.state, bench.outcomes(job)) == (State.CANCELLED, ["cancelled"])
+    assert (job.state, harness.outcomes(job)) == (State.CANCELLED, ["cancelled"])
     assert not alive(shell)
-    assert processes_of(bench.path) == []
+    assert job_processes(harness.path) == []
 
 
-def test_cancel_of_a_job_whose_worker_is_dead(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_cancel_of_a_job_whose_worker_is_dead(harness: WorkerHarness, tmp_path: Path) -> None:
     """Where worker and pool died, cancel itself ends what is left."""
     first = tmp_path / "pid"
-    job = bench.add(f"echo $$ > {first}; sleep 60")
-    pool = bench.start()
-    shell = started(first)
-    worker = bench.pid_of()
+    job = harness.add(f"echo $$ > {first}; sleep 60")
+    pool = harness.start()
+    shell = read_pid(first)
+    worker = harness.worker_pid()
     os.kill(pool.pid, signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
     os.kill(pool.pid, signal.SIGKILL)
@@ -101,52 +101,52 @@ def test_cancel_of_a_job_whose_worker_is_dead(bench: WorkerHarness, tmp_path: Pa
     assert not alive(shell)
 
 
-def test_what_a_job_leaves_behind_ends_with_it(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_what_a_job_leaves_behind_ends_with_it(harness: WorkerHarness, tmp_path: Path) -> None:
     """A job is over when its shell is: processes left in the background are ended, and its outcome stays."""
     left = tmp_path / "left"
-    job = bench.add(f"(sleep 60 & echo $! > {left}) ; echo done")
-    bench.start()
+    job = harness.add(f"(sleep 60 & echo $! > {left}) ; echo done")
+    harness.start()
     job.wait(timeout=20)
     assert (job.state, job.log()) == (State.COMPLETED, "done\n")
-    assert not alive(started(left))
+    assert not alive(read_pid(left))
 
 
-def test_timeout_follows_the_setting_live(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_timeout_follows_the_setting_live(harness: WorkerHarness, tmp_path: Path) -> None:
     """A job without a timeout of its own takes a changed setting at once, while it runs."""
     first = tmp_path / "pid"
-    bench.queue.set("timeout", 0)
-    job = bench.add(f"echo $$ > {first}; sleep 60", max_retries=1)
-    bench.start()
-    started(first)
-    bench.queue.set("timeout", 0.2)
+    harness.queue.set("timeout", 0)
+    job = harness.add(f"echo $$ > {first}; sleep 60", max_retries=1)
+    harness.start()
+    read_pid(first)
+    harness.queue.set("timeout", 0.2)
     begun = time.monotonic()
     job.wait(timeout=20)
-    assert bench.outcomes(job) == ["timed_out"]
+    assert harness.outcomes(job) == ["timed_out"]
     assert time.monotonic() - begun < 5
 
 
-def test_stop_now_gives_the_job_back_at_no_cost(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_stop_now_gives_the_job_back_at_no_cost(harness: WorkerHarness, tmp_path: Path) -> None:
     """Stopped now, a worker ends its job, which is pending again with nothing used, and leaves no process."""
     first = tmp_path / "pid"
-    job = bench.add(f"echo $$ > {first}; trap '' TERM; setsid sleep 60 & while :; do sleep 0.1; done")
-    pool = bench.start()
-    shell = started(first)
+    job = harness.add(f"echo $$ > {first}; trap '' TERM; setsid sleep 60 & while :; do sleep 0.1; done")
+    pool = harness.start()
+    shell = read_pid(first)
     pool.stop(now=True)
-    assert (job.state, job.attempts, bench.outcomes(job)) == (State.PENDING, 0, ["returned"])
+    assert (job.state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
     assert not alive(shell)
-    assert processes_of(bench.path) == []
-    assert bench.queue.worker_list() == []
+    assert job_processes(harness.path) == []
+    assert harness.queue.worker_list() == []
 
 
-def test_drain_lets_the_running_job_finish(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_drain_lets_the_running_job_finish(harness: WorkerHarness, tmp_path: Path) -> None:
     """A stop in good order waits for the running job and starts no other."""
     first, go = tmp_path / "pid", tmp_path / "go"
-    running = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
-    waiting = bench.add("true")
-    pool = bench.start()
-    started(first)
+    running = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
+    waiting = harness.add("true")
+    pool = harness.start()
+    read_pid(first)
     pool.stop(wait=False)
-    until(lambda: bench.queue.worker_list()[0]["state"] in {"busy", "stopping"})
+    until(lambda: harness.queue.worker_list()[0]["state"] in {"busy", "stopping"})
     go.touch()
     assert pool.wait(20) == 0
     assert (running.state, waiting.state, waiting.attempts) == (State.COMPLETED, State.PENDING, 0)

@@ -21,7 +21,7 @@ from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims
-from tests.engine.harness import alive, started, until
+from tests.engine.harness import alive, read_pid, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,79 +31,79 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
 
 
-def test_late_finisher_cannot_overwrite(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_late_finisher_cannot_overwrite(harness: WorkerHarness, tmp_path: Path) -> None:
     """A worker frozen past the lease: its job is ended and finished elsewhere; awake again, it changes no row."""
     pids = tmp_path / "pids"
-    bench.queue.set("lease", 2)
-    bench.queue.set("backoff_max", 0)
-    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
-    bench.start()
-    shell = started(pids)
+    harness.queue.set("lease", 2)
+    harness.queue.set("backoff_max", 0)
+    job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    harness.start()
+    shell = read_pid(pids)
     until(lambda: job.history[0].pid)
-    worker = bench.pid_of()
+    worker = harness.worker_pid()
     os.kill(worker, signal.SIGSTOP)
     try:
-        bench.start()
+        harness.start()
         job.wait(timeout=30)
         assert not alive(shell)
-        before = list(bench.queue.store.db.connection().iterdump())
+        before = list(harness.queue.store.db.connection().iterdump())
     finally:
         os.kill(worker, signal.SIGCONT)
-    until(lambda: [each for each in bench.told("warning") if "too late" in each["text"]])
-    done = bench.add("true").wait(timeout=20)
-    assert (job.state, bench.outcomes(job)) == (State.COMPLETED, ["lost", "succeeded"])
-    rows = [line for line in bench.queue.store.db.connection().iterdump() if f"'{job.id}'" in line]
+    until(lambda: [each for each in harness.events("warning") if "too late" in each["text"]])
+    done = harness.add("true").wait(timeout=20)
+    assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["lost", "succeeded"])
+    rows = [line for line in harness.queue.store.db.connection().iterdump() if f"'{job.id}'" in line]
     assert [line for line in before if f"'{job.id}'" in line] == rows
     assert done.state is State.COMPLETED
 
 
-def test_a_frozen_worker_can_be_stopped(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_a_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) -> None:
     """Who asks a worker to stop that does not move any more waits for a lease, not for ever; nobody replaces it."""
     pids = tmp_path / "pids"
-    bench.queue.set("lease", 2)
-    job = bench.add(f"echo $$ >> {pids}; sleep 60")
-    pool = bench.start()
-    shell = started(pids)
+    harness.queue.set("lease", 2)
+    job = harness.add(f"echo $$ >> {pids}; sleep 60")
+    pool = harness.start()
+    shell = read_pid(pids)
     until(lambda: job.history[0].pid)  # it writes no more: one that stands still within a write keeps all others out
-    worker = bench.pid_of()
+    worker = harness.worker_pid()
     os.kill(worker, signal.SIGSTOP)
-    assert bench.queue.stop_workers(timeout=30) == ["worker-1"]
+    assert harness.queue.stop_workers(timeout=30) == ["worker-1"]
     assert pool.wait(30) == 0
     assert not alive(worker)
     assert not alive(shell)
-    assert (job.state, bench.outcomes(job)) == (State.FAILED, ["lost"])
-    assert bench.queue.worker_list() == []
+    assert (job.state, harness.outcomes(job)) == (State.FAILED, ["lost"])
+    assert harness.queue.worker_list() == []
 
 
-def test_freezing_everything_rescues_nothing(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_freezing_everything_rescues_nothing(harness: WorkerHarness, tmp_path: Path) -> None:
     """All processes stopped for longer than the lease and woken again, as by a closed lid: no attempt is lost."""
     pids = tmp_path / "pids"
-    bench.queue.set("lease", 2)
-    jobs = [bench.add(f"echo $$ >> {pids}; sleep 4") for _ in range(2)]
-    pools = [bench.start(), bench.start()]
+    harness.queue.set("lease", 2)
+    jobs = [harness.add(f"echo $$ >> {pids}; sleep 4") for _ in range(2)]
+    pools = [harness.start(), harness.start()]
     until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-    frozen = [pool.pid for pool in pools] + [bench.pid_of(name) for pool in pools for name in pool.names]
+    frozen = [pool.pid for pool in pools] + [harness.worker_pid(name) for pool in pools for name in pool.names]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     stopped = time.monotonic()
     until(lambda: time.monotonic() - stopped > 3.0)
     for pid in frozen:
         os.kill(pid, signal.SIGCONT)
-    bench.queue.wait(timeout=30)
-    assert [bench.outcomes(job) for job in jobs] == [["succeeded"], ["succeeded"]]
+    harness.queue.wait(timeout=30)
+    assert [harness.outcomes(job) for job in jobs] == [["succeeded"], ["succeeded"]]
     assert len(pids.read_text().split()) == 2
 
 
-def test_job_longer_than_the_lease_runs_once(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_job_longer_than_the_lease_runs_once(harness: WorkerHarness, tmp_path: Path) -> None:
     """The lease is renewed by a living worker, however long the job; other pools watch in vain."""
     pids = tmp_path / "pids"
-    bench.queue.set("lease", 2)
-    job = bench.add(f"echo $$ >> {pids}; sleep 4")
-    bench.start()
-    started(pids)
-    bench.start()
+    harness.queue.set("lease", 2)
+    job = harness.add(f"echo $$ >> {pids}; sleep 4")
+    harness.start()
+    read_pid(pids)
+    harness.start()
     job.wait(timeout=30)
-    assert bench.outcomes(job) == ["succeeded"]
+    assert harness.outcomes(job) == ["succeeded"]
     assert len(pids.read_text().split()) == 1
 
 
@@ -159,12 +159,12 @@ def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.
         assert watch.frozen(["a"], now, 10, 1) == []
 
 
-def test_an_attempt_that_was_rescued_before_its_start_is_not_started(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_an_attempt_that_was_rescued_before_its_start_is_not_started(harness: WorkerHarness, tmp_path: Path) -> None:
     """A worker that froze between claim and start asks, with its files locked, whether the attempt is still its own."""
-    store, ran = bench.queue.store, tmp_path / "ran"
-    bench.add(f"touch {ran}")
+    store, ran = harness.queue.store, tmp_path / "ran"
+    harness.add(f"touch {ran}")
     claims = Claims(store.db, "worker-7", "here")
-    (lease,) = claims.settle_and_claim(want=1, settings=bench.queue.settings, now=time.time(), rand=0).leases
+    (lease,) = claims.settle_and_claim(want=1, settings=harness.queue.settings, now=time.time(), rand=0).leases
     assert claims.owns(lease)
     assert Rescuer(store).rescue_dead() == [(lease.job_id, "worker-7")]
     marked: list[str] = []
@@ -201,11 +201,11 @@ class Recorder:
         raise LeaseLost
 
 
-def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: WorkerHarness) -> None:
+def test_recording_a_result_does_not_make_an_older_claim_fresh(harness: WorkerHarness) -> None:
     """What was claimed before a freeze is looked at anew, although the worker has recorded something since."""
-    store = bench.queue.store
+    store = harness.queue.store
     for _ in range(4):
-        bench.add("true")
+        harness.add("true")
     handle = heartbeat.take_lock(store.worker_dir, "worker-1")
     assert handle is not None
     executor = Recorder()
@@ -226,7 +226,7 @@ def test_recording_a_result_does_not_make_an_older_claim_fresh(bench: WorkerHarn
     ledger.claimed.popleft()
     ledger.add_result(first, Exited(0), Ending(time.time()))
     ledger.claimed_at -= 60  # as after a freeze
-    Rescuer(Queue(bench.path).store).settle_for("worker-1", "froze")
+    Rescuer(Queue(harness.path).store).settle_for("worker-1", "froze")
     worker._turn()
     worker._start_next()
     assert executor.started == []

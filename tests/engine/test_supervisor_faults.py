@@ -14,7 +14,7 @@ from queuectl_nb.engine.duty import POLL_INTERVAL_S
 from queuectl_nb.engine.pool_handle import PoolHandle
 from queuectl_nb.engine.worker_process import WorkerProcess
 from queuectl_nb.model.state import State
-from tests.engine.harness import alive, started, until
+from tests.engine.harness import alive, read_pid, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
 
 
-def test_a_spoilt_setting_keeps_no_lost_job_from_its_rescue(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_a_spoilt_setting_keeps_no_lost_job_from_its_rescue(harness: WorkerHarness, tmp_path: Path) -> None:
     """While a setting is spoilt a pool still rescues what another pool, killed with its worker, has held."""
     pids = tmp_path / "pids"
-    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
-    lost = bench.start()
-    started(pids)
+    job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    lost = harness.start()
+    read_pid(pids)
     until(lambda: job.history[0].pid)
-    bench.start(queues=["other"])
-    bench.add("true", queue="other").wait(timeout=20)
-    with bench.queue.store.db.write() as connection:
+    harness.start(queues=["other"])
+    harness.add("true", queue="other").wait(timeout=20)
+    with harness.queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('timeout', 'banana')")
-    until(lambda: bench.told("warning", worker="worker-2"))
-    for pid in (lost.pid, bench.pid_of("worker-1")):
+    until(lambda: harness.events("warning", worker="worker-2"))
+    for pid in (lost.pid, harness.worker_pid("worker-1")):
         os.kill(pid, signal.SIGKILL)
-    until(lambda: bench.told("rescued", job=job.id))
+    until(lambda: harness.events("rescued", job=job.id))
     assert job.refresh().state is State.FAILED
-    assert bench.told("warning", worker="pool") == []
+    assert harness.events("warning", worker="pool") == []
 
 
 def test_a_worker_that_cannot_be_started_just_now_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_a_worker_that_cannot_be_started_just_now_is_started_later(monkeypatch: 
     assert told[0]["restart_in"] < told[1]["restart_in"] < told[2]["restart_in"]
 
 
-def test_a_mistake_in_on_event_makes_nobody_deaf(bench: WorkerHarness, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_in_on_event_makes_nobody_deaf(harness: WorkerHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever listens and fails is told so, and hears the next event; the pool starts and ends as ever."""
     heard: list[str] = []
 
@@ -70,8 +70,8 @@ def test_a_mistake_in_on_event_makes_nobody_deaf(bench: WorkerHarness, capsys: p
         heard.append(event["event"])
         raise ZeroDivisionError
 
-    with bench.queue.start_workers(1, on_event=fail):
-        bench.add("true").wait(timeout=20)
+    with harness.queue.start_workers(1, on_event=fail):
+        harness.add("true").wait(timeout=20)
     until(lambda: "worker_stopped" in heard)
     assert "ZeroDivisionError" in capsys.readouterr().err
 
@@ -96,17 +96,17 @@ def test_a_bell_whose_listener_leaves_at_that_moment(tmp_path: Path, monkeypatch
         notifier.notify(bell)
 
 
-def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_no_job_outlives_a_worker_that_cannot_use_the_file(harness: WorkerHarness, tmp_path: Path) -> None:
     """When the file is spoilt and the pool is killed, a worker ends what it runs before it goes, TERM or not."""
     first = tmp_path / "pid"
-    job = bench.add(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.1; done")
-    pool = bench.start()
-    shell = started(first)
+    job = harness.add(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.1; done")
+    pool = harness.start()
+    shell = read_pid(first)
     until(lambda: job.history[0].pid)  # it writes no more: one that stands still within a write keeps all others out
-    worker = bench.pid_of()
+    worker = harness.worker_pid()
     os.kill(worker, signal.SIGSTOP)
     stopped = time.monotonic()
-    with bench.queue.store.db.write() as connection:
+    with harness.queue.store.db.write() as connection:
         connection.execute("DROP TABLE settings")
     os.kill(pool.pid, signal.SIGKILL)
     until(lambda: time.monotonic() - stopped > POLL_INTERVAL_S)  # then it looks before it does anything else
@@ -115,18 +115,18 @@ def test_no_job_outlives_a_worker_that_cannot_use_the_file(bench: WorkerHarness,
     assert not alive(shell)
 
 
-def test_an_orphan_does_not_wait_for_a_busy_file(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_an_orphan_does_not_wait_for_a_busy_file(harness: WorkerHarness, tmp_path: Path) -> None:
     """A worker whose pool is gone leaves although it cannot record: its journal tells the next pool what became."""
     pids = tmp_path / "pids"
-    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
-    pool = bench.start()
-    shell = started(pids)
-    worker = bench.pid_of()
+    job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    pool = harness.start()
+    shell = read_pid(pids)
+    worker = harness.worker_pid()
     until(lambda: job.history[0].pid)
-    with bench.queue.store.db.write():
+    with harness.queue.store.db.write():
         os.kill(pool.pid, signal.SIGKILL)
         until(lambda: not alive(worker))
         assert not alive(shell)
-    bench.start()
+    harness.start()
     job.wait(timeout=20)
-    assert (job.state, bench.outcomes(job)) == (State.COMPLETED, ["returned", "succeeded"])
+    assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["returned", "succeeded"])

@@ -17,118 +17,118 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
 
 
-def test_facts_of_the_attempt_are_in_the_environment(bench: WorkerHarness) -> None:
+def test_facts_of_the_attempt_are_in_the_environment(harness: WorkerHarness) -> None:
     """A job knows its id, its attempt's number and token, the budget, the queue and where to leave its result."""
-    job = bench.add("env", id="who", max_retries=7)
-    bench.start()
+    job = harness.add("env", id="who", max_retries=7)
+    harness.start()
     job.wait(timeout=20)
     seen = dict(line.split("=", 1) for line in job.log().splitlines() if "=" in line)
     assert seen["QUEUECTL_JOB_ID"] == "who"
     assert seen["QUEUECTL_ATTEMPT"] == "1"
     assert seen["QUEUECTL_ATTEMPT_TOKEN"] == job.history[0].token
     assert seen["QUEUECTL_MAX_RETRIES"] == "7"
-    assert seen["QUEUECTL_DB"] == str(bench.path)
-    assert seen["QUEUECTL_RESULT"].startswith(str(bench.path))
+    assert seen["QUEUECTL_DB"] == str(harness.path)
+    assert seen["QUEUECTL_RESULT"].startswith(str(harness.path))
     assert seen["PYTHONUNBUFFERED"] == "1"
 
 
 def test_explicit_environment_wins_over_recorded_over_the_workers(
-    bench: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``--env`` lies on top of what was recorded at the enqueue, which lies on top of the worker's own."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-enqueue")
     monkeypatch.setenv("CONDA_PREFIX", "at-enqueue")
     monkeypatch.setenv("PYTHONUNBUFFERED", "")
-    job = bench.add(
+    job = harness.add(
         "echo $CUDA_VISIBLE_DEVICES $CONDA_PREFIX $OTHER [$PYTHONUNBUFFERED]", env={"CONDA_PREFIX": "given"}
     )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-start")
     monkeypatch.setenv("CONDA_PREFIX", "at-start")
     monkeypatch.setenv("OTHER", "at-start")
-    bench.start()
+    harness.start()
     assert job.wait(timeout=20).log() == "at-enqueue given at-start []\n"
 
 
-def test_secrets_are_not_stored(bench: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_stored(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the environment but what ``keep_env`` names is written to the file."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-hunter2")
-    bench.add("true")
-    assert not any(b"hunter2" in path.read_bytes() for path in bench.path.parent.glob("queue.db*") if path.is_file())
+    harness.add("true")
+    assert not any(b"hunter2" in path.read_bytes() for path in harness.path.parent.glob("queue.db*") if path.is_file())
 
 
-def test_interpreter_leads_the_path(bench: WorkerHarness) -> None:
+def test_interpreter_leads_the_path(harness: WorkerHarness) -> None:
     """From Python, ``python`` in a job is the interpreter that enqueued it."""
     import sys
 
-    job = bench.add("command -v python")
-    bench.start()
+    job = harness.add("command -v python")
+    harness.start()
     assert job.wait(timeout=20).log().strip() == os.path.join(os.path.dirname(sys.executable), "python")
 
 
-def test_directory_stdin_and_session(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_directory_stdin_and_session(harness: WorkerHarness, tmp_path: Path) -> None:
     """The shell runs in the given directory, reads an empty stdin, and leads a session of its own."""
-    job = bench.add("pwd; cat; ps -o sid= -p $$ | tr -d ' '; echo $$", cwd=str(tmp_path))
-    bench.start()
+    job = harness.add("pwd; cat; ps -o sid= -p $$ | tr -d ' '; echo $$", cwd=str(tmp_path))
+    harness.start()
     directory, session, pid = job.wait(timeout=20).log().split()
     assert directory == str(tmp_path)
     assert session == pid
 
 
-def test_removed_directory_ends_the_attempt_as_not_started(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_removed_directory_ends_the_attempt_as_not_started(harness: WorkerHarness, tmp_path: Path) -> None:
     """A directory that is gone by then is told as such; the attempts count, and the job ends dead."""
     gone = tmp_path / "gone"
     gone.mkdir()
-    job = bench.add("true", cwd=str(gone), max_retries=1)
+    job = harness.add("true", cwd=str(gone), max_retries=1)
     gone.rmdir()
-    bench.start()
+    harness.start()
     job.wait(timeout=20)
-    assert (job.state, bench.outcomes(job)) == (State.DEAD, ["not_started"])
+    assert (job.state, harness.outcomes(job)) == (State.DEAD, ["not_started"])
     assert str(gone) in job.error
     assert "No such file" in job.error
 
 
-def test_command_arrives_verbatim(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_command_arrives_verbatim(harness: WorkerHarness, tmp_path: Path) -> None:
     """Quotes, newlines, substitutions and emoji reach the shell as they were typed."""
-    job = bench.add("printf '%s|' \"a'b\" 'c\"d' '$(x)' \"$((1+1))\" '\n' 'ü🎉'\ntrue")
-    bench.start()
+    job = harness.add("printf '%s|' \"a'b\" 'c\"d' '$(x)' \"$((1+1))\" '\n' 'ü🎉'\ntrue")
+    harness.start()
     assert job.wait(timeout=20).log() == "a'b|c\"d|$(x)|2|\n|ü🎉|"
 
 
-def test_largest_command_runs(bench: WorkerHarness) -> None:
+def test_largest_command_runs(harness: WorkerHarness) -> None:
     """A command of 100,000 bytes is started."""
-    job = bench.add(": " + "x" * 99_990 + "; echo a")
-    bench.start()
+    job = harness.add(": " + "x" * 99_990 + "; echo a")
+    harness.start()
     job.wait(timeout=20)
     assert len(job.command.encode()) <= 100_000
     assert (job.state, job.log()) == (State.COMPLETED, "a\n")
 
 
-def test_signal_is_named_and_exit_code_is_null(bench: WorkerHarness) -> None:
+def test_signal_is_named_and_exit_code_is_null(harness: WorkerHarness) -> None:
     """An attempt that died of a signal has its name, and no exit code."""
-    job = bench.add("kill -SEGV $$", max_retries=1)
-    bench.start()
+    job = harness.add("kill -SEGV $$", max_retries=1)
+    harness.start()
     attempt = job.wait(timeout=20).history[0]
     assert (attempt.outcome, attempt.signal, attempt.exit_code) == ("failed", signal.Signals.SIGSEGV.name, None)
     assert job.exit_code is None
 
 
-def test_result_is_kept_and_only_of_a_completed_attempt(bench: WorkerHarness) -> None:
+def test_result_is_kept_and_only_of_a_completed_attempt(harness: WorkerHarness) -> None:
     """JSON written to $QUEUECTL_RESULT is the job's result; of an attempt that failed nothing is."""
-    good = bench.add('echo \'{"loss": 0.5, "bad": NaN}\' > $QUEUECTL_RESULT')
-    bad = bench.add("echo 1 > $QUEUECTL_RESULT; exit 1", max_retries=1)
-    odd = bench.add("echo 'no json' > $QUEUECTL_RESULT")
-    bench.start()
-    bench.queue.wait(timeout=20)
+    good = harness.add('echo \'{"loss": 0.5, "bad": NaN}\' > $QUEUECTL_RESULT')
+    bad = harness.add("echo 1 > $QUEUECTL_RESULT; exit 1", max_retries=1)
+    odd = harness.add("echo 'no json' > $QUEUECTL_RESULT")
+    harness.start()
+    harness.queue.wait(timeout=20)
     assert good.result == {"loss": 0.5, "bad": None}
     assert bad.result is None
     assert odd.state is State.COMPLETED
     assert "not valid JSON" in odd.refresh().error
 
 
-def test_usage_comes_from_the_kernel(bench: WorkerHarness) -> None:
+def test_usage_comes_from_the_kernel(harness: WorkerHarness) -> None:
     """CPU seconds and peak memory are those of the command."""
-    job = bench.add("python3 -c 'x = bytearray(80_000_000); sum(range(20_000_000))'")
-    bench.start()
+    job = harness.add("python3 -c 'x = bytearray(80_000_000); sum(range(20_000_000))'")
+    harness.start()
     attempt = job.wait(timeout=30).history[0]
     assert attempt.max_rss_bytes is not None
     assert 80_000_000 < attempt.max_rss_bytes < 400_000_000
@@ -139,20 +139,20 @@ def test_usage_comes_from_the_kernel(bench: WorkerHarness) -> None:
     assert all(len(f"{used!r}".partition(".")[2]) <= 6 for used in (attempt.user_cpu_s, attempt.system_cpu_s))
 
 
-def test_small_output_is_in_the_database_alone(bench: WorkerHarness) -> None:
+def test_small_output_is_in_the_database_alone(harness: WorkerHarness) -> None:
     """What fits is kept whole in the database, and nothing stays in the spool."""
-    job = bench.add("printf 'one\\n'; printf 'zwei' >&2")
-    bench.start()
+    job = harness.add("printf 'one\\n'; printf 'zwei' >&2")
+    harness.start()
     job.wait(timeout=20)
     assert (job.log("stdout"), job.log("stderr")) == ("one\n", "zwei")
-    assert bench.queue.store.spool.tokens() == set()
+    assert harness.queue.store.spool.tokens() == set()
 
 
-def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(bench: WorkerHarness) -> None:
+def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(harness: WorkerHarness) -> None:
     """Past the limit the database has both ends, the spool has all, and the log shows all."""
-    bench.queue.set("output_limit", 1000)
-    job = bench.add("yes 0123456789 | head -n 20000; echo end")
-    bench.start()
+    harness.queue.set("output_limit", 1000)
+    job = harness.add("yes 0123456789 | head -n 20000; echo end")
+    harness.start()
     attempt = job.wait(timeout=20).history[0]
     assert isinstance(attempt.stdout, str)
     assert attempt.stdout.startswith("0123456789\n")
@@ -161,38 +161,38 @@ def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(bench: Worker
     assert len(job.log("stdout")) == 20000 * 11 + 4
 
 
-def test_a_low_limit_loses_nothing_of_short_jobs(bench: WorkerHarness) -> None:
+def test_a_low_limit_loses_nothing_of_short_jobs(harness: WorkerHarness) -> None:
     """What the database does not keep is whole in the spool, however short the job and its output are."""
-    bench.queue.set("output_limit", 100)
-    jobs = bench.queue.enqueue_many([{"command": f"seq 1 {number}"} for number in (10, 200, 3000)] * 3)
-    bench.start()
-    bench.queue.wait(timeout=30)
+    harness.queue.set("output_limit", 100)
+    jobs = harness.queue.enqueue_many([{"command": f"seq 1 {number}"} for number in (10, 200, 3000)] * 3)
+    harness.start()
+    harness.queue.wait(timeout=30)
     for job, number in zip(jobs, (10, 200, 3000) * 3, strict=True):
         assert job.log("stdout") == "".join(f"{line}\n" for line in range(1, number + 1))
-        assert bench.queue.logs.read(job.id, tail=1).stdout == f"{number}\n".encode()
+        assert harness.queue.logs.read(job.id, tail=1).stdout == f"{number}\n".encode()
         kept = job.history[0].stdout
         assert isinstance(kept, str)
         assert ("bytes not kept here" in kept) is (number > 10)
-    assert len(bench.queue.store.spool.tokens()) == 6
+    assert len(harness.queue.store.spool.tokens()) == 6
 
 
-def test_output_that_is_no_text_comes_back_as_it_was(bench: WorkerHarness) -> None:
+def test_output_that_is_no_text_comes_back_as_it_was(harness: WorkerHarness) -> None:
     """NUL, invalid UTF-8 and escapes are kept byte by byte."""
     raw = bytes(range(256))
     octal = "".join(f"\\{byte:03o}" for byte in raw)
-    job = bench.add(f"printf '{octal}'")
-    bench.start()
+    job = harness.add(f"printf '{octal}'")
+    harness.start()
     job.wait(timeout=20)
-    assert bench.queue.logs.read(job.id).stdout == raw
+    assert harness.queue.logs.read(job.id).stdout == raw
     json.dumps(job.to_dict())
 
 
-def test_log_of_a_running_job_is_live(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_log_of_a_running_job_is_live(harness: WorkerHarness, tmp_path: Path) -> None:
     """What a job has printed so far can be read while it runs, and following it ends with the job."""
     go = tmp_path / "go"
-    job = bench.add(f"echo first; until [ -e {go} ]; do sleep 0.02; done; echo second")
-    bench.start()
-    follow = bench.queue.logs.follow(job.id)
+    job = harness.add(f"echo first; until [ -e {go} ]; do sleep 0.02; done; echo second")
+    harness.start()
+    follow = harness.queue.logs.follow(job.id)
     assert next(follow) == ("stdout", b"first\n")
     assert job.state is State.PROCESSING
     go.touch()

@@ -1,4 +1,4 @@
-"""The console as its user has it: processes, terminals that are watched, keys that are pressed."""
+"""Run the command line as a user does: in real processes, with collected output and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONSOLE = (sys.executable, "-m", "queuectl_nb")
 
 
 def environment(queue: Path) -> dict[str, str]:
-    """Return the environment of a user who works on ``queue``."""
+    """Return the environment of a user of ``queue``."""
     return {
         **os.environ,
         "QUEUECTL_DB": str(queue),
@@ -31,7 +31,7 @@ def environment(queue: Path) -> dict[str, str]:
 
 @dataclass
 class Terminal:
-    """A terminal with a command that runs on, its lines collected."""
+    """A terminal with a running command; collects its output lines."""
 
     words: tuple[str, ...]
     queue: Path
@@ -55,8 +55,8 @@ class Terminal:
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
 
-    def sees(self, *parts: str, timeout: float = 30) -> str:
-        """Wait for a line that has all ``parts`` and return it."""
+    def wait_for_line(self, *parts: str, timeout: float = 30) -> str:
+        """Wait for a line that contains all ``parts`` and return it."""
 
         def found() -> str | None:
             return next((line for line in list(self.lines) if all(part in line for part in parts)), None)
@@ -68,18 +68,18 @@ class Terminal:
             msg = f"no line with {parts} in:\n{shown}"
             raise AssertionError(msg) from None
 
-    def press_ctrl_c(self) -> None:
-        """Interrupt the foreground process group, as the terminal does."""
+    def interrupt(self) -> None:
+        """Send SIGINT to the process group, as Ctrl-C does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def ends(self, timeout: float = 30) -> int:
-        """Wait for the end and return the exit code."""
+    def wait(self, timeout: float = 30) -> int:
+        """Wait until the command ends and return its exit code."""
         code = self.process.wait(timeout)
         self._reader.join(10)
         return code
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """Terminate the command."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
         try:
@@ -91,28 +91,28 @@ class Terminal:
 
 @dataclass
 class Terminals:
-    """A user's desk: one queue, any number of terminals."""
+    """One queue and any number of terminals."""
 
     queue: Path
     terminals: list[Terminal] = field(default_factory=list)
 
     def open(self, *words: str) -> Terminal:
-        """Run a command that goes on in a terminal of its own."""
+        """Start a command in a terminal of its own."""
         terminal = Terminal(words, self.queue)
         self.terminals.append(terminal)
         return terminal
 
-    def type(self, *words: str, code: int = 0) -> str:
-        """Run a command and return what it answers; its exit code must be ``code``."""
+    def run(self, *words: str, code: int = 0) -> str:
+        """Run a command, check its exit code and return its output."""
         ran = subprocess.run(
             [*CONSOLE, *words], env=environment(self.queue), capture_output=True, text=True, check=False, timeout=60
         )
         assert ran.returncode == code, f"{words}: {ran.returncode}\n{ran.stdout}{ran.stderr}"
         return ran.stdout
 
-    def data(self, *words: str) -> Any:
-        """Run a command with ``--json`` and return the value."""
-        return json.loads(self.type(*words, "--json"))
+    def run_json(self, *words: str) -> Any:
+        """Run a command with ``--json`` and return the parsed value."""
+        return json.loads(self.run(*words, "--json"))
 
     def close(self) -> None:
         """Close every terminal."""

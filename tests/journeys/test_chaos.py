@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.harness import processes_of
+from tests.engine.harness import job_processes
 from tests.journeys.chaos import BROKEN, Chaos
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def test_kill_9_at_random_loses_nothing_and_runs_nothing_twice(tmp_path: Path) -
     assert {key: found[key] for key in BROKEN} == dict.fromkeys(BROKEN, 0)
     assert found["outcomes"]["succeeded"] == 300
     assert found["outcomes"].get("lost", 0) >= 5, "a run in which nothing was lost on the way shows nothing"
-    assert processes_of(tmp_path / "chaos.db") == []
+    assert job_processes(tmp_path / "chaos.db") == []
 
 
 @pytest.mark.soak

@@ -15,7 +15,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from tests.engine.harness import WorkerHarness, alive, processes_of, started, until
+from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
 from tests.engine.test_supervisor import start_elsewhere
 
 if TYPE_CHECKING:
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(bench: WorkerHarness) -> WorkerHarness:
-    """Return the bench, quick to give up on jobs that do not end."""
-    bench.queue.set("kill_grace", "0.3")
-    return bench
+def harness(harness: WorkerHarness) -> WorkerHarness:
+    """Return the harness, quick to give up on jobs that do not end."""
+    harness.queue.set("kill_grace", "0.3")
+    return harness
 
 
-def test_jobs_live_on_while_another_program_holds_the_file(bench: WorkerHarness, tmp_path: Path) -> None:
+def test_jobs_live_on_while_another_program_holds_the_file(harness: WorkerHarness, tmp_path: Path) -> None:
     """A lock held from outside for longer than the lease costs nobody a job: results are kept and recorded later."""
     first, go = tmp_path / "pid", tmp_path / "go"
-    bench.queue.set("lease", 2)
-    job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done; echo done")
-    bench.start()
-    bench.start()
-    started(first)
+    harness.queue.set("lease", 2)
+    job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done; echo done")
+    harness.start()
+    harness.start()
+    read_pid(first)
     until(lambda: job.history[0].pid)
-    holder = sqlite3.connect(bench.path, isolation_level=None)
+    holder = sqlite3.connect(harness.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
         go.touch()
-        until(lambda: [each for each in bench.told("warning") if "busy" in each["text"]], 30)
+        until(lambda: [each for each in harness.events("warning") if "busy" in each["text"]], 30)
         assert job.state is State.PROCESSING
     finally:
         holder.execute("ROLLBACK")
         holder.close()
     job.wait(timeout=20)
-    assert (bench.outcomes(job), job.log()) == (["succeeded"], "done\n")
+    assert (harness.outcomes(job), job.log()) == (["succeeded"], "done\n")
 
 
 @pytest.fixture
-def locked(bench: WorkerHarness) -> Iterator[Callable[[bool], None]]:
+def locked(harness: WorkerHarness) -> Iterator[Callable[[bool], None]]:
     """Return a switch for a lock that another program holds on the file."""
-    holder = sqlite3.connect(bench.path, isolation_level=None)
+    holder = sqlite3.connect(harness.path, isolation_level=None)
 
     def switch(on: bool) -> None:
         holder.execute("BEGIN IMMEDIATE" if on else "ROLLBACK")
@@ -65,35 +65,35 @@ def locked(bench: WorkerHarness) -> Iterator[Callable[[bool], None]]:
 
 
 def test_worker_that_dies_while_the_file_is_held_is_replaced_afterwards(
-    bench: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
+    harness: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
 ) -> None:
     """The pool outlives a death that it cannot record yet: the job's processes end at once, the record follows."""
     pids = tmp_path / "pids"
-    bench.queue.set("backoff_max", 0)
-    job = bench.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
-    pool = bench.start()
-    shell = started(pids)
+    harness.queue.set("backoff_max", 0)
+    job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
+    pool = harness.start()
+    shell = read_pid(pids)
     until(lambda: job.history[0].pid)
-    worker = bench.pid_of()
+    worker = harness.worker_pid()
     locked(True)
     os.kill(worker, signal.SIGKILL)
-    until(lambda: [each for each in bench.told("warning") if "busy" in each["text"]])
+    until(lambda: [each for each in harness.events("warning") if "busy" in each["text"]])
     assert pool.alive
     assert not alive(shell)
     assert job.state is State.PROCESSING
     locked(False)
     job.wait(timeout=20)
-    assert bench.outcomes(job) == ["lost", "succeeded"]
+    assert harness.outcomes(job) == ["lost", "succeeded"]
 
 
 def test_pool_ends_with_its_starter_also_while_the_file_is_held(
-    bench: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
+    harness: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
 ) -> None:
     """Within 5 s nothing is left; what could not be recorded is found in the journal, and the job costs nothing."""
     first = tmp_path / "pid"
-    job = bench.add(f"echo $$ > {first}; sleep 600", timeout=0)
-    starter, pool = start_elsewhere(bench, "with")
-    shell = started(first)
+    job = harness.add(f"echo $$ > {first}; sleep 600", timeout=0)
+    starter, pool = start_elsewhere(harness, "with")
+    shell = read_pid(first)
     until(lambda: job.history[0].pid)
     locked(True)
     starter.kill()
@@ -103,10 +103,10 @@ def test_pool_ends_with_its_starter_also_while_the_file_is_held(
     assert time.monotonic() - ended < 5
     assert not alive(shell)
     locked(False)
-    bench.queue.pause()
-    bench.start()
+    harness.queue.pause()
+    harness.start()
     until(lambda: job.state is State.PENDING)
-    assert (job.attempts, bench.outcomes(job)) == (0, ["returned"])
+    assert (job.attempts, harness.outcomes(job)) == (0, ["returned"])
 
 
 def test_workers_start_on_a_queue_named_by_a_link(queue_path: Path, tmp_path: Path) -> None:
@@ -122,23 +122,23 @@ def test_workers_start_on_a_queue_named_by_a_link(queue_path: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
-def test_pool_ends_when_its_file_is_gone(bench: WorkerHarness, tmp_path: Path, template_path: Path, how: str) -> None:
+def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path, template_path: Path, how: str) -> None:
     """A file that goes under a running pool ends it with the named error, told once by each; no process is left."""
     first = tmp_path / "pid"
-    bench.add(f"echo $$ > {first}; sleep 60")
-    pool = bench.start(2)
-    started(first)
-    for name in (bench.path.name, f"{bench.path.name}-wal", f"{bench.path.name}-shm"):
-        (bench.path.parent / name).unlink(missing_ok=True)
+    harness.add(f"echo $$ > {first}; sleep 60")
+    pool = harness.start(2)
+    read_pid(first)
+    for name in (harness.path.name, f"{harness.path.name}-wal", f"{harness.path.name}-shm"):
+        (harness.path.parent / name).unlink(missing_ok=True)
     if how == "replaced":
-        shutil.copyfile(template_path, bench.path)
+        shutil.copyfile(template_path, harness.path)
     assert pool.wait(30) == 3
-    tellers = [each["worker"] for each in bench.told("warning") if "deleted or replaced" in each["text"]]
+    tellers = [each["worker"] for each in harness.events("warning") if "deleted or replaced" in each["text"]]
     assert tellers
     assert len(tellers) == len(set(tellers))
-    assert processes_of(bench.path) == []
+    assert job_processes(harness.path) == []
     if how == "replaced":
-        assert sum(Queue(bench.path).counts().values()) == 0
+        assert sum(Queue(harness.path).counts().values()) == 0
 
 
 def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
@@ -151,34 +151,34 @@ def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
     try:
         shutil.copyfile(template_path, disk / "queue.db")
         (disk / "queue.db").chmod(0o600)
-        bench = WorkerHarness(Queue(disk / "queue.db"))
+        harness = WorkerHarness(Queue(disk / "queue.db"))
         try:
-            full_disk(bench, tmp_path, disk)
+            full_disk(harness, tmp_path, disk)
         finally:
-            bench.close()
-            bench.queue.close()
+            harness.close()
+            harness.queue.close()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def full_disk(bench: WorkerHarness, tmp_path: Path, disk: Path) -> None:
+def full_disk(harness: WorkerHarness, tmp_path: Path, disk: Path) -> None:
     """Fill the disk while a job runs, and make room again."""
     first, go = tmp_path / "pid", tmp_path / "go"
-    job = bench.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
-    bench.start()
-    started(first)
+    job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
+    harness.start()
+    read_pid(first)
     until(lambda: job.history[0].pid)
     with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
         fill(ballast)
     go.touch()
-    until(lambda: [each for each in bench.told("warning") if "full" in each["text"]], 30)
+    until(lambda: [each for each in harness.events("warning") if "full" in each["text"]], 30)
     with pytest.raises(BadEnvironment, match="full"):
-        enqueue_much(bench)
-    count = sum(bench.queue.counts().values())
+        enqueue_much(harness)
+    count = sum(harness.queue.counts().values())
     (disk / "ballast").unlink()
     job.wait(timeout=30)
-    assert bench.outcomes(job) == ["succeeded"]
-    assert sum(bench.queue.counts().values()) == count
+    assert harness.outcomes(job) == ["succeeded"]
+    assert sum(harness.queue.counts().values()) == count
 
 
 def fill(file: BinaryIO) -> None:
@@ -187,7 +187,7 @@ def fill(file: BinaryIO) -> None:
         file.write(b"x" * 4096)
 
 
-def enqueue_much(bench: WorkerHarness) -> None:
+def enqueue_much(harness: WorkerHarness) -> None:
     """Enqueue more than the file has pages for."""
     for _ in range(200):
-        bench.add("echo " + "x" * 50_000)
+        harness.add("echo " + "x" * 50_000)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.harness import alive, processes_of, until
+from tests.engine.harness import alive, job_processes, until
 from tests.notebook.kernels import Kernel
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def running_job(kernel: Kernel, queue: Queue) -> Job:
         == "ok"
     )
     job = queue.job("a")
-    until(lambda: job.state == "processing" and processes_of(queue.path))
+    until(lambda: job.state == "processing" and job_processes(queue.path))
     return job
 
 
@@ -78,7 +78,7 @@ def test_the_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, p
     WAYS[way](kernel)
     until(lambda: not alive(died))
     began = time.monotonic()
-    until(lambda: not alive(worker) and not processes_of(queue.path), ENDS)
+    until(lambda: not alive(worker) and not job_processes(queue.path), ENDS)
     gone = time.monotonic() - began
     until(lambda: job.state == "pending", ENDS)
     assert job.attempts == 0

@@ -50,12 +50,12 @@ def test_an_enqueue_gives_the_job(cell: Cell) -> None:
     assert changed.state["a"] == "cancelled"
 
 
-def test_what_is_removed_is_given_as_it_was(cell: Cell, queue: Queue, hands: ManualWorker) -> None:
+def test_what_is_removed_is_given_as_it_was(cell: Cell, queue: Queue, manual_worker: ManualWorker) -> None:
     """Delete and dlq purge give the frame of what they removed, in the order of the ids; unknown ids are told."""
     queue.set("max-retries", 1)
     for each in ("a", "b", "c", "d"):
-        hands.add(each)
-        hands.kill(each)
+        manual_worker.add(each)
+        manual_worker.kill(each)
     gone = cell("%queuectl delete b a")
     assert list(gone.index) == ["b", "a"]
     assert set(gone.state) == {"dead"}
@@ -151,10 +151,10 @@ def test_a_mistake_is_one_line(shell: Any, source: str, part: str, capsys: pytes
     assert shell.run_cell("x = %queuectl list\nlen(x)").result == 0
 
 
-def test_a_wait_fails_for_a_job_that_was_faster_than_its_cell(cell: Cell, hands: ManualWorker) -> None:
+def test_a_wait_fails_for_a_job_that_was_faster_than_its_cell(cell: Cell, manual_worker: ManualWorker) -> None:
     """Whatever time lies between two cells: what the notebook enqueued and did not complete fails its wait, once."""
     cell("%queuectl enqueue --id a --max-retries 1 --command false")
-    hands.kill("a")
+    manual_worker.kill("a")
     with pytest.raises(JobFailed, match="a"):
         cell("%queuectl wait")
     cell("%queuectl wait")
@@ -206,11 +206,11 @@ def test_a_log_is_shown_or_followed(cell: Cell, pool: WorkerPool, capsys: pytest
 
 
 def test_a_log_says_the_same_as_the_consoles(
-    cell: Cell, shell: Any, hands: ManualWorker, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    cell: Cell, shell: Any, manual_worker: ManualWorker, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As text it is the console's to the letter, reason and attempt included; the card has both, too."""
-    hands.add("a", max_retries=1)
-    hands.kill("a")
+    manual_worker.add("a", max_retries=1)
+    manual_worker.kill("a")
     shown: list[Any] = []
     monkeypatch.setattr(shell.display_pub, "publish", lambda data, *_, **__: shown.append(data))
     for line in ("log a", "log a --attempt 1"):

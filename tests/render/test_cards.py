@@ -61,9 +61,9 @@ def checked(html: str) -> str:
 @pytest.fixture
 def job(queue: Queue) -> JobRecord:
     """Return a job whose every text is hostile, as far as a record can hold it."""
-    hands = ManualWorker(queue)
-    hands.add("a", command=f"echo {EVIL}", max_retries=1)
-    hands.run("a")
+    manual_worker = ManualWorker(queue)
+    manual_worker.add("a", command=f"echo {EVIL}", max_retries=1)
+    manual_worker.run("a")
     record = queue.job("a").record
     return record._replace(error=EVIL, worker=EVIL, result={EVIL: [EVIL]}, state=State.DEAD)
 

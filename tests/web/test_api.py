@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ended(bench: WorkerHarness) -> WorkerHarness:
-    """Return a bench on which jobs of several states and outcomes have ended, its workers gone."""
-    bench.queue.set("backoff_base", "1000")
-    bench.add("echo out; echo err >&2", id="good", tags=["x"])
-    bench.add("echo '{\"score\": 1}' > $QUEUECTL_RESULT", id="result")
-    bench.add("exit 3", id="bad", max_retries=1)
-    bench.add("exit 4", id="later", max_retries=2)
-    bench.add("true", id="waits", after=["later"])
-    bench.add("true", id="far", delay=1000, queue="slow")
-    pool = bench.start()
-    until(lambda: bench.queue.counts()[State.COMPLETED] == 2 and bench.queue.counts()[State.FAILED] == 1)
+def ended(harness: WorkerHarness) -> WorkerHarness:
+    """Return a harness on which jobs of several states and outcomes have ended, its workers gone."""
+    harness.queue.set("backoff_base", "1000")
+    harness.add("echo out; echo err >&2", id="good", tags=["x"])
+    harness.add("echo '{\"score\": 1}' > $QUEUECTL_RESULT", id="result")
+    harness.add("exit 3", id="bad", max_retries=1)
+    harness.add("exit 4", id="later", max_retries=2)
+    harness.add("true", id="waits", after=["later"])
+    harness.add("true", id="far", delay=1000, queue="slow")
+    pool = harness.start()
+    until(lambda: harness.queue.counts()[State.COMPLETED] == 2 and harness.queue.counts()[State.FAILED] == 1)
     pool.stop()
-    return bench
+    return harness
 
 
 def test_bodies_are_those_of_the_console(server: WebServer, ended: WorkerHarness, run: Callable[..., Ran]) -> None:
@@ -69,10 +69,10 @@ def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, en
     assert spared == whole
 
 
-def test_a_running_worker_is_shown(server: WebServer, bench: WorkerHarness) -> None:
+def test_a_running_worker_is_shown(server: WebServer, harness: WorkerHarness) -> None:
     """A worker and the job that it holds are in status and workers."""
-    bench.add("sleep 60", id="long")
-    bench.start()
+    harness.add("sleep 60", id="long")
+    harness.start()
     (worker,) = until(lambda: [w for w in server.ask("/api/workers").json if w["job_id"] == "long"])
     assert worker["state"] == "busy"
     assert server.ask("/api/status").json["workers"][0]["name"] == worker["name"]

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=([A-Za-z0-9_-]{43})\Z")
 
 
-def opened(desk: Terminals, *words: str) -> tuple[Terminal, int, str]:
+def opened(terminals: Terminals, *words: str) -> tuple[Terminal, int, str]:
     """Start a dashboard; return its terminal, port and token."""
-    terminal = desk.open("dashboard", *words)
-    found = ADDRESS.match(terminal.sees("http://"))
+    terminal = terminals.open("dashboard", *words)
+    found = ADDRESS.match(terminal.wait_for_line("http://"))
     assert found
     return terminal, int(found[1]), found[2]
 
@@ -40,26 +40,26 @@ def status(port: int, token: str) -> dict[str, int]:
         return counts
 
 
-def test_it_serves_until_it_is_interrupted(desk: Terminals) -> None:
+def test_it_serves_until_it_is_interrupted(terminals: Terminals) -> None:
     """It prints its address, answers what the queue holds, ends with 0 at Ctrl+C, and a restart has the same token."""
-    desk.type("enqueue", "--command", "true")
-    terminal, port, token = opened(desk, "--port", "0")
-    terminal.sees("read-only; Ctrl+C ends it")
+    terminals.run("enqueue", "--command", "true")
+    terminal, port, token = opened(terminals, "--port", "0")
+    terminal.wait_for_line("read-only; Ctrl+C ends it")
     assert status(port, token)["pending"] == 1
-    terminal.press_ctrl_c()
-    assert terminal.ends() == 0
+    terminal.interrupt()
+    assert terminal.wait() == 0
     assert not [line for line in terminal.lines if "Traceback" in line]
-    again, same, kept = opened(desk, "--port", str(port))
+    again, same, kept = opened(terminals, "--port", str(port))
     assert (same, kept) == (port, token)
     again.process.send_signal(signal.SIGTERM)
-    assert again.ends() == 0
+    assert again.wait() == 0
 
 
-def test_those_who_look_do_not_disturb_its_end(desk: Terminals) -> None:
+def test_those_who_look_do_not_disturb_its_end(terminals: Terminals) -> None:
     """With a listener, a half-read answer and open connections Ctrl+C ends it at once, and nothing more is printed."""
-    desk.type("enqueue", "--command", "true", "--id", "a")
-    terminal, port, token = opened(desk, "--port", "0")
-    terminal.sees("Ctrl+C ends it")
+    terminals.run("enqueue", "--command", "true", "--id", "a")
+    terminal, port, token = opened(terminals, "--port", "0")
+    terminal.wait_for_line("Ctrl+C ends it")
     connections = []
     for target in ("/api/events", "/api/jobs/a", "/api/jobs?q=x", "/api/stats", "/"):
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
@@ -69,21 +69,21 @@ def test_those_who_look_do_not_disturb_its_end(desk: Terminals) -> None:
     connections.pop().close()
     last = HTTPConnection("127.0.0.1", port, timeout=30)
     last.request("GET", "/api/jobs", headers={"Authorization": f"Bearer {token}"})  # not even read
-    terminal.press_ctrl_c()
-    assert terminal.ends() == 0
+    terminal.interrupt()
+    assert terminal.wait() == 0
     assert len(terminal.lines) == 2, terminal.lines
     for connection in (*connections, last):
         connection.close()
 
 
-def test_a_port_that_is_taken_is_told(desk: Terminals) -> None:
+def test_a_port_that_is_taken_is_told(terminals: Terminals) -> None:
     """A port that was asked for and is in use is one line and 3; left out, the next free one is used."""
-    _, port, _ = opened(desk)
-    terminal = desk.open("dashboard", "--port", str(port))
-    assert terminal.ends() == 3
+    _, port, _ = opened(terminals)
+    terminal = terminals.open("dashboard", "--port", str(port))
+    assert terminal.wait() == 3
     assert len(terminal.lines) == 1
     assert f"port {port} of 127.0.0.1 is in use" in terminal.lines[0]
-    _, other, _ = opened(desk)
+    _, other, _ = opened(terminals)
     assert other != port
     assert min(other, port) >= 8642
 
@@ -116,14 +116,14 @@ def test_bad_words_are_refused(run: Callable[..., Ran], words: tuple[str, ...]) 
     assert ran.stdout == ""
 
 
-def test_a_browser_is_started_on_request(desk: Terminals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_is_started_on_request(terminals: Terminals, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--open`` gives the browser an address with a pass of its own, not the token: all can see its command line."""
-    seen = desk.queue.with_name("browser")
-    script = desk.queue.with_name("browser.sh")
+    seen = terminals.queue.with_name("browser")
+    script = terminals.queue.with_name("browser.sh")
     script.write_text(f'#!/bin/sh\necho "$1" > {seen}.new && mv {seen}.new {seen}\n')
     script.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(script))
-    _, port, token = opened(desk, "--port", "0", "--open")
+    _, port, token = opened(terminals, "--port", "0", "--open")
     from tests.engine.harness import until
 
     until(seen.exists)

@@ -32,13 +32,13 @@ def followed(server: WebServer, target: str, offset: int = 0) -> tuple[str, int]
         time.sleep(0.005)
 
 
-def test_both_streams_of_each_attempt(server: WebServer, bench: WorkerHarness) -> None:
+def test_both_streams_of_each_attempt(server: WebServer, harness: WorkerHarness) -> None:
     """Stream and attempt are chosen; left out they are stdout and the newest."""
-    bench.queue.set("backoff_base", "1")
-    bench.queue.set("backoff_max", "0")
-    bench.add("echo out $QUEUECTL_ATTEMPT; echo err $QUEUECTL_ATTEMPT >&2; exit 1", id="a", max_retries=2)
-    bench.start()
-    until(lambda: bench.queue.counts()[State.DEAD])
+    harness.queue.set("backoff_base", "1")
+    harness.queue.set("backoff_max", "0")
+    harness.add("echo out $QUEUECTL_ATTEMPT; echo err $QUEUECTL_ATTEMPT >&2; exit 1", id="a", max_retries=2)
+    harness.start()
+    until(lambda: harness.queue.counts()[State.DEAD])
     assert followed(server, "/api/jobs/a/log") == ("out 2\n", 6)
     assert followed(server, "/api/jobs/a/log?stream=stderr") == ("err 2\n", 6)
     assert followed(server, "/api/jobs/a/log?stream=stderr&attempt=1") == ("err 1\n", 6)
@@ -46,12 +46,12 @@ def test_both_streams_of_each_attempt(server: WebServer, bench: WorkerHarness) -
     assert server.ask("/api/jobs/a/log?offset=1000").json["end"] is True
 
 
-def test_a_log_is_followed_while_it_is_written(server: WebServer, bench: WorkerHarness) -> None:
+def test_a_log_is_followed_while_it_is_written(server: WebServer, harness: WorkerHarness) -> None:
     """A running attempt's log comes as it is written and has no end; once it is over the rest comes, and the end."""
-    gate = bench.path.with_name("gate")
-    bench.add(f"echo first; while [ ! -e {gate} ]; do sleep 0.02; done; echo last", id="a")
+    gate = harness.path.with_name("gate")
+    harness.add(f"echo first; while [ ! -e {gate} ]; do sleep 0.02; done; echo last", id="a")
     assert server.ask("/api/jobs/a/log").json == {"text": "", "offset": 0, "end": False}
-    bench.start()
+    harness.start()
     piece = until(lambda: (got := server.ask("/api/jobs/a/log").json)["text"] and got)
     assert piece == {"text": "first\n", "offset": 6, "end": False}
     assert server.ask("/api/jobs/a/log?offset=6").json == {"text": "", "offset": 6, "end": False}
@@ -59,12 +59,12 @@ def test_a_log_is_followed_while_it_is_written(server: WebServer, bench: WorkerH
     assert followed(server, "/api/jobs/a/log", 6) == ("last\n", 11)
 
 
-def test_characters_are_never_cut(server: WebServer, bench: WorkerHarness) -> None:
+def test_characters_are_never_cut(server: WebServer, harness: WorkerHarness) -> None:
     """A character of which half is written waits for the other half, and offsets stay bytes."""
-    gate = bench.path.with_name("gate")
+    gate = harness.path.with_name("gate")
     wait = f"while [ ! -e {gate} ]; do sleep 0.02; done"
-    bench.add(f"printf 'a\\360\\237'; {wait}; printf '\\220\\215z'", id="snake")
-    bench.start()
+    harness.add(f"printf 'a\\360\\237'; {wait}; printf '\\220\\215z'", id="snake")
+    harness.start()
     piece = until(lambda: (got := server.ask("/api/jobs/snake/log").json)["text"] and got)
     assert piece == {"text": "a", "offset": 1, "end": False}
     assert server.ask("/api/jobs/snake/log?offset=1").json == {"text": "", "offset": 1, "end": False}
@@ -72,20 +72,20 @@ def test_characters_are_never_cut(server: WebServer, bench: WorkerHarness) -> No
     assert followed(server, "/api/jobs/snake/log", 1) == ("🐍z", 6)
 
 
-def test_what_is_no_utf8_is_shown_as_such(server: WebServer, bench: WorkerHarness) -> None:
+def test_what_is_no_utf8_is_shown_as_such(server: WebServer, harness: WorkerHarness) -> None:
     """Raw bytes become U+FFFD, also a half character at the very end; nothing is lost around them."""
-    bench.add("printf 'a\\377b\\0c\\360\\237'", id="raw")
-    bench.start()
-    until(lambda: bench.queue.counts()[State.COMPLETED])
+    harness.add("printf 'a\\377b\\0c\\360\\237'", id="raw")
+    harness.start()
+    until(lambda: harness.queue.counts()[State.COMPLETED])
     assert followed(server, "/api/jobs/raw/log") == ("a\ufffdb\x00c\ufffd", 7)
 
 
-def test_a_large_log_comes_in_pieces(server: WebServer, bench: WorkerHarness) -> None:
+def test_a_large_log_comes_in_pieces(server: WebServer, harness: WorkerHarness) -> None:
     """A log of megabytes with characters of all sizes is, joined, what was written, in pieces of bounded size."""
     line = "aé日🐍 " * 50
-    job = bench.add(f"i=0; while [ $i -lt 9000 ]; do echo '{line}'; i=$((i+1)); done", id="big", timeout=60)
-    bench.queue.set("output_limit", str(16 * 1024 * 1024))
-    bench.start()
+    job = harness.add(f"i=0; while [ $i -lt 9000 ]; do echo '{line}'; i=$((i+1)); done", id="big", timeout=60)
+    harness.queue.set("output_limit", str(16 * 1024 * 1024))
+    harness.start()
     job.wait(timeout=60)
     text, offset = followed(server, "/api/jobs/big/log")
     assert int(server.ask("/api/jobs/big/log", method="HEAD").headers["Log-Size"]) == offset
@@ -94,12 +94,12 @@ def test_a_large_log_comes_in_pieces(server: WebServer, bench: WorkerHarness) ->
     assert len(server.ask("/api/jobs/big/log").body) < 2_000_000
 
 
-def test_what_was_not_kept_is_told(server: WebServer, bench: WorkerHarness) -> None:
+def test_what_was_not_kept_is_told(server: WebServer, harness: WorkerHarness) -> None:
     """Of a stream over the limits its head and tail arrive, and a line that says what is missing."""
-    bench.queue.set("output_limit", "100")
-    bench.queue.set("spool_limit", "20000")
-    job = bench.add("seq 1 100000", id="long")
-    bench.start()
+    harness.queue.set("output_limit", "100")
+    harness.queue.set("spool_limit", "20000")
+    job = harness.add("seq 1 100000", id="long")
+    harness.start()
     job.wait(timeout=60)
     text, _ = followed(server, "/api/jobs/long/log")
     assert text.startswith("1\n2\n")

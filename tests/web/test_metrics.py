@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from tests.web.server import WebServer
 
 
-def test_the_figures_are_those_of_the_queue(server: WebServer, bench: WorkerHarness) -> None:
+def test_the_figures_are_those_of_the_queue(server: WebServer, harness: WorkerHarness) -> None:
     """Jobs and workers by state, every state there; what was enqueued ever; paused queues; recent durations."""
     for number in range(3):
-        bench.add("sleep 0.05", id=f"j{number}")
-    bench.add("exit 1", max_retries=1)
-    bench.start()
-    until(lambda: bench.queue.counts()[State.DEAD] and bench.queue.counts()[State.COMPLETED] == 3)
-    bench.queue.delete("j0")
-    bench.queue.pause("gpu")
+        harness.add("sleep 0.05", id=f"j{number}")
+    harness.add("exit 1", max_retries=1)
+    harness.start()
+    until(lambda: harness.queue.counts()[State.DEAD] and harness.queue.counts()[State.COMPLETED] == 3)
+    harness.queue.delete("j0")
+    harness.queue.pause("gpu")
     got = server.ask("/metrics")
     assert got.headers["Content-Type"].startswith("text/plain")
     assert 'queuectl_jobs{state="dead"} 1.0\n' in got.body.decode()

@@ -78,15 +78,15 @@ def test_parameters_are_those_that_are_taken(described: dict[str, Any], path: st
 
 
 def test_real_answers_have_the_described_shapes(
-    described: dict[str, Any], server: WebServer, bench: WorkerHarness
+    described: dict[str, Any], server: WebServer, harness: WorkerHarness
 ) -> None:
     """With jobs that ran, failed and run, every route's answer fits its schema, and an error fits its own."""
-    bench.queue.set("backoff_base", "1000")
-    bench.add("echo hello; exit 2", id="a", tags=["t"], max_retries=2)
-    bench.add("echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=1.5)
-    bench.add("sleep 60", id="c", after=["b"])
-    bench.start()
-    until(lambda: bench.queue.counts()[State.PROCESSING] and bench.queue.counts()[State.FAILED])
+    harness.queue.set("backoff_base", "1000")
+    harness.add("echo hello; exit 2", id="a", tags=["t"], max_retries=2)
+    harness.add("echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=1.5)
+    harness.add("sleep 60", id="c", after=["b"])
+    harness.start()
+    until(lambda: harness.queue.counts()[State.PROCESSING] and harness.queue.counts()[State.FAILED])
     queries = {
         "/api/jobs": "?limit=2",
         "/api/jobs/{job_id}/log": "?stream=stderr",
