@@ -98,10 +98,10 @@ def run_dispatcher(config: dict[str, Any]) -> int:
     """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
     from queuectl_nb.engine.control import ControlInputs
     from queuectl_nb.engine.dask.cluster import SECURITY, connector
+    from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.dask.executor import DaskExecutor
     from queuectl_nb.engine.dask.transport import ClusterTransport
-    from queuectl_nb.engine.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.report import WorkerEvents
 
     name, lock = config["name"], config["lock"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.engine.dask import agent_state, executor, slots
+from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal, read_dispatched
 from queuectl_nb.engine.dask.executor import DaskExecutor
-from queuectl_nb.engine.dispatch_journal import DispatchJournal, read_dispatched
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.report import WorkerEvents
 from queuectl_nb.model.attempt import Lease

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dispatch_journal import LONG, DispatchJournal, read_dispatched
+from queuectl_nb.engine.dask.dispatch_journal import LONG, DispatchJournal, read_dispatched
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.harness import until

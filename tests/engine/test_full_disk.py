@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.engine.dask.dispatch_journal import LONG, DispatchJournal, read_dispatched
 from queuectl_nb.engine.dask.remote_run import RemoteRun
-from queuectl_nb.engine.dispatch_journal import LONG, DispatchJournal, read_dispatched
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store.spool import Spool

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.dask.agent_state import AgentState
     from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.dask.transport import ClusterTransport
-    from queuectl_nb.engine.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.report import WorkerEvents
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
