@@ -1,33 +1,41 @@
 #!/usr/bin/env bash
-# Installs what the tests need into a virtual environment of their own, then checks and tests everything.
-# Needs Python 3.11 or newer with pip and venv. Words after it go to pytest: bash tests/run_all.sh --soak
+# Install everything the tests need into a virtual environment, then run all checks and tests.
+# Requires Python 3.11 or newer with pip and venv. Arguments are passed to pytest: bash tests/run_all.sh tests/store -k claim
+# Environment: PYTHON (interpreter), QUEUECTL_TEST_VENV (default .venv-test), QUEUECTL_CHROMIUM (path of a browser).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
 venv=${QUEUECTL_TEST_VENV:-.venv-test}
+started=$SECONDS
+
+step() {
+    printf '[%3d s] %s\n' $((SECONDS - started)) "$*" >&2
+}
+
+step "Installing the package and the test tools into $venv ..."
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[docs,test]'
 
-# the browser tests drive Debian's Chromium: taken from the system, installed where that may be done, else left out
+# The browser tests need Chromium. Without it, and without the means to install it, they are skipped.
 if ! command -v chromium chromium-browser google-chrome >/dev/null && [ -z "${QUEUECTL_CHROMIUM:-}" ] &&
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing chromium for the browser tests ..." >&2
+    step "Installing Chromium for the browser tests ..."
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        chromium fonts-dejavu-core fonts-liberation; } >/dev/null 2>&1 || echo "chromium could not be installed" >&2
+        chromium fonts-dejavu-core fonts-liberation; } >/dev/null 2>&1 || step "Chromium could not be installed."
 fi
 
-# jobs and consoles of the tests find the tools of this environment first, and nothing of the caller's queue
+# Jobs started by tests find the tools of this environment first, and never use the caller's queue.
 export PATH="$PWD/$venv/bin:$PATH"
 unset QUEUECTL_DB
 
-# As root, tests run where /etc and the home directory are read-only (tests/test_read_only.py checks it): a test that
-# writes outside its temporary folder fails instead of damaging the machine.
+# As root, run pytest with /etc and the home directory mounted read-only: a test that writes outside its temporary
+# directory fails instead of damaging the machine. tests/test_read_only.py checks this.
 pytest() {
     if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
         QUEUECTL_TEST_READ_ONLY="/etc:$HOME" unshare --mount --propagation private bash -c '
             set -e
-            mount --bind "$PWD" "$PWD"  # stays writable where the checkout lies below the home directory
+            mount --bind "$PWD" "$PWD"  # stays writable if the checkout is below the home directory
             for place in /etc "$HOME"; do
                 mount --bind "$place" "$place"
                 mount -o remount,bind,ro "$place"
@@ -39,23 +47,29 @@ pytest() {
     fi
 }
 
+step "Static checks: ruff, mypy, import layers, generated pages ..."
 ruff check .
 ruff format --check .
 mypy
 lint-imports
 python -m docs.generate --check
+
 if [ $# -gt 0 ]; then
+    step "Tests: $* ..."
     pytest "$@"
     exit
 fi
 
-# everything: what waits for browsers and for the site's build beside the rest, which leaves a core free half the time
-beside=$(mktemp)
-pytest -p no:cacheprovider tests/browser tests/docs >"$beside" 2>&1 &
-side=$!
-trap 'kill "$side" 2>/dev/null || true; rm -f "$beside"' EXIT
+# Browser and documentation tests mostly wait, so they run beside the rest.
+step "Tests: browser and documentation in the background, everything else in the foreground ..."
+background_log=$(mktemp)
+pytest -p no:cacheprovider tests/browser tests/docs >"$background_log" 2>&1 &
+background=$!
+trap 'kill "$background" 2>/dev/null || true; rm -f "$background_log"' EXIT
 failed=0
 pytest --ignore tests/browser --ignore tests/docs || failed=$?
-wait "$side" || failed=$?
-cat "$beside"
+step "Waiting for the browser and documentation tests ..."
+wait "$background" || failed=$?
+cat "$background_log"
+if [ "$failed" = 0 ]; then step "All checks and tests passed."; else step "Failed."; fi
 exit "$failed"
