@@ -20,9 +20,9 @@ def main() -> None:
 
 
 def _serve(dashboard: Dashboard, ready: Callable[[str], object]) -> None:
-    from queuectl_nb.web.server import bound, serve
+    from queuectl_nb.web.server import listen, serve
 
-    serve(dashboard, bound(dashboard.port, dashboard.host), ready)
+    serve(dashboard, listen(dashboard.port, dashboard.host), ready)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from docs.generate.schemas import schemas
 from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, WHOLE, closed
 from queuectl_nb import __version__
 from queuectl_nb.store.spool import STREAMS
-from queuectl_nb.web.query_params import MOST, PAGE
+from queuectl_nb.web.query_params import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
         "state": (STATE, "only jobs in this state"),
         "queue": (NAME, "only jobs of this queue"),
         "q": (TEXT, "only jobs with this text in their id or command, in any case"),
-        "limit": ({**WHOLE, "minimum": 1, "maximum": MOST, "default": PAGE}, "jobs of a page"),
+        "limit": ({**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}, "jobs of a page"),
         "after": (TEXT, "the next of the page before"),
     },
     "/api/jobs/{job_id}": {

@@ -1,1 +1,1 @@
-"""The web page and its API: tornado handlers that only read, for a server of our own and for Jupyter's."""
+"""The web page and its read-only API: tornado handlers for the stand-alone server and Jupyter Server."""

@@ -1,56 +1,45 @@
-"""The API, one class a route: each takes its question apart, asks for the body, and sends it."""
+"""The handlers of the API: parse the query, read the queue in a thread, send the result."""
 
 from __future__ import annotations
 
 import json
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError, authenticated
 
 from queuectl_nb.web import query_params, serializers
 from queuectl_nb.web.base_handler import JSON, JsonHandler
 from queuectl_nb.web.metrics import exposition
-from queuectl_nb.web.queue_reader import etag
+from queuectl_nb.web.queue_reader import revision_etag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from queuectl_nb.client.changes import ChangeWatcher
+    from queuectl_nb.web.queue_reader import QueueReader
 
-__all__ = ["JobLog", "Jobs", "Metrics", "Missing", "OneJob", "OpenApi", "Overview", "Stats", "Status", "Workers"]
-
-
-class Status(JsonHandler):
-    """``/api/status``: counts, paused queues and workers."""
-
-    @authenticated
-    async def get(self) -> None:
-        """Send the status."""
-        await self.reply_always(lambda watch: serializers.status(watch.queue))
-
-    head = get
+__all__ = ["JobLog", "Jobs", "Metrics", "NotFoundHandler", "OneJob", "OpenApi", "Snapshot", "Stats"]
 
 
-class Workers(JsonHandler):
-    """``/api/workers``."""
+class Snapshot(JsonHandler):
+    """``/api/status``, ``/api/workers`` and ``/api/overview``: the current state, without parameters.
+
+    Tornado makes the ETag from the body: workers can change without a write, for example when one dies.
+    """
+
+    def initialize(self, reader: QueueReader, serialize: Callable[[ChangeWatcher], Any]) -> None:  # type: ignore[override]
+        """Send what ``serialize`` returns."""
+        super().initialize(reader)
+        self._serialize = serialize
 
     @authenticated
     async def get(self) -> None:
-        """Send the workers."""
-        await self.reply_always(lambda watch: serializers.workers(watch.queue))
-
-    head = get
-
-
-class Overview(JsonHandler):
-    """``/api/overview``: what the feed sends, for clients that cannot hold it."""
-
-    @authenticated
-    async def get(self) -> None:
-        """Send the queue at a glance."""
-        await self.reply_always(lambda watch: watch.overview())
+        """Send the current state."""
+        self.parse_query()
+        self.set_header("Content-Type", JSON)
+        self.finish(await self.reader.read(lambda watcher: json.dumps(self._serialize(watcher))))
 
     head = get
 
@@ -58,14 +47,14 @@ class Overview(JsonHandler):
 class Jobs(JsonHandler):
     """``/api/jobs``."""
 
-    questions = query_params.JOBS
+    params = query_params.JOBS_PARAMS
 
     @authenticated
     async def get(self) -> None:
         """Send a page of jobs."""
-        wanted = self.asked()
-        slow = wanted["q"] is not None or wanted["queue"] is not None
-        await self.reply(lambda watch: serializers.jobs(watch.queue, wanted), slow=slow)
+        query = self.parse_query()
+        slow = query["q"] is not None or query["queue"] is not None
+        await self.send_by_revision(lambda watcher: serializers.jobs(watcher.queue, query), slow=slow)
 
     head = get
 
@@ -73,33 +62,33 @@ class Jobs(JsonHandler):
 class OneJob(JsonHandler):
     """``/api/jobs/ID``."""
 
-    questions = query_params.JOB
+    params = query_params.JOB_PARAMS
 
     @authenticated
     async def get(self, job_id: str) -> None:
-        """Send a job and its history, attempt by attempt: together they may be larger than memory."""
-        output = self.asked()["output"] == "yes"
+        """Stream a job and its history attempt by attempt: the whole may not fit in memory."""
+        output = self.parse_query()["output"] == "yes"
 
-        def look(watch: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
-            tag = etag(watch, watch.version())
-            job = None if self.knows(tag) else json.dumps(serializers.job(watch.queue, job_id))
-            return tag, job, map(json.dumps, serializers.history(watch.queue, job_id, output=output))
+        def read(watcher: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
+            etag = revision_etag(watcher, watcher.version())
+            job = None if self.client_has(etag) else json.dumps(serializers.job(watcher.queue, job_id))
+            return etag, job, map(json.dumps, serializers.history(watcher.queue, job_id, output=output))
 
-        tag, job, history = await self.site.ask(look)
+        etag, job, history = await self.reader.read(read)
         if job is None:
-            self.answer(tag, None)
+            self.send_json(etag, None)
             return
-        self.set_header("Etag", tag)
+        self.set_header("Etag", etag)
         self.set_header("Content-Type", JSON)
         self.write(job[:-1] + ', "history": [')
         await self.flush()
-        before = ""
+        separator = ""
         while self.request.method == "GET":
-            attempt = await self.site.ask(lambda _: next(history, None))
+            attempt = await self.reader.read(lambda _: next(history, None))
             if attempt is None:
                 break
-            self.write(before + attempt)
-            before = ", "
+            self.write(separator + attempt)
+            separator = ", "
             await self.flush()
         self.finish("]}")
 
@@ -109,13 +98,13 @@ class OneJob(JsonHandler):
 class JobLog(JsonHandler):
     """``/api/jobs/ID/log``."""
 
-    questions = query_params.LOG
+    params = query_params.LOG_PARAMS
 
     @authenticated
     async def get(self, job_id: str) -> None:
-        """Send a piece of what an attempt wrote."""
-        wanted = self.asked()
-        piece, size = await self.site.ask(lambda watch: serializers.log(watch.queue, job_id, wanted))
+        """Send a piece of the output of an attempt."""
+        query = self.parse_query()
+        piece, size = await self.reader.read(lambda watcher: serializers.log(watcher.queue, job_id, query))
         self.set_header("Content-Type", JSON)
         self.set_header("Log-Size", str(size))
         self.finish(json.dumps(piece))
@@ -128,15 +117,15 @@ class Stats(JsonHandler):
 
     @authenticated
     async def get(self) -> None:
-        """Send metrics over all attempts."""
-        self.asked()
+        """Send the statistics over all attempts."""
+        self.parse_query()
 
-        def look(watch: ChangeWatcher) -> tuple[str, str | None]:
-            stamp, stats = self.site.stats(watch)
-            tag = etag(watch, stamp)
-            return tag, None if self.knows(tag) else json.dumps(stats)
+        def read(watcher: ChangeWatcher) -> tuple[str, str | None]:
+            revision, stats = self.reader.stats(watcher)
+            etag = revision_etag(watcher, revision)
+            return etag, None if self.client_has(etag) else json.dumps(stats)
 
-        self.answer(*await self.site.ask(look, slow=True))
+        self.send_json(*await self.reader.read(read, slow=True))
 
     head = get
 
@@ -146,35 +135,36 @@ class Metrics(JsonHandler):
 
     @authenticated
     async def get(self) -> None:
-        """Send the queue's figures as Prometheus reads them."""
-        self.asked()
+        """Send the Prometheus metrics."""
+        self.parse_query()
         accept = self.request.headers.get("Accept", "")
-        body, kind = await self.site.ask(lambda watch: exposition(watch, self.site.feed.clients, accept), slow=True)
-        self.set_header("Content-Type", kind)
+        clients = self.reader.feed.clients
+        body, content_type = await self.reader.read(lambda watcher: exposition(watcher, clients, accept), slow=True)
+        self.set_header("Content-Type", content_type)
         self.finish(body)
 
     head = get
 
 
 class OpenApi(JsonHandler):
-    """``/api/openapi.json``: what all this is, for programs."""
+    """``/api/openapi.json``."""
 
     @authenticated
     def get(self) -> None:
-        """Send the description."""
-        self.asked()
+        """Send the OpenAPI description of this API."""
+        self.parse_query()
         self.set_header("Content-Type", JSON)
         self.finish(Path(__file__).with_name("openapi.json").read_bytes())
 
     head = get
 
 
-class Missing(JsonHandler):
+class NotFoundHandler(JsonHandler):
     """Every other path."""
 
     @authenticated
     def get(self, *_: str) -> None:
-        """Say that there is nothing here."""
-        raise HTTPError(HTTPStatus.NOT_FOUND, "there is nothing at this address; /api/openapi.json lists what there is")
+        """Respond 404."""
+        raise HTTPError(HTTPStatus.NOT_FOUND, "no such address; /api/openapi.json lists the valid ones")
 
     head = get

@@ -1,32 +1,37 @@
-"""The door of our own server: which Host and Origin may ask, and who has the token. Decides, and answers nothing."""
+"""Authentication of the stand-alone server: Host and Origin checks, the stored token, one-time tokens."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import ipaddress
+import os
 import re
 import secrets
 import socket
+import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["Auth", "host_name", "own_origin", "own_page"]
+__all__ = ["Auth", "host_name", "is_own_origin", "is_own_page", "load_token"]
 
-LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told apart, not bound
-PASS_LASTS = 60.0
-"""Seconds within which a browser that we open must come."""
+TOKEN_FILE = "web.token"  # noqa: S105 - a file name
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+ONE_TIME_TOKEN_TTL_S = 60.0
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?\Z")
 _BEARER = re.compile(r"bearer\s+(\S+)\s*\Z", re.IGNORECASE)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # 32 random bytes
 
 
 def host_name(header: str) -> str | None:
-    """Return the name or address in a Host header, in lower case, without its port; None for what is no host.
+    """Return the name or address in a Host header, lower case, without the port; None if the header is malformed.
 
     >>> host_name("LOCALHOST:8642"), host_name("[::1]:8642"), host_name("a@localhost")
     ('localhost', '::1', None)
@@ -35,80 +40,83 @@ def host_name(header: str) -> str | None:
     return (found["six"] or found["name"]).lower() if found else None
 
 
-def own_origin(origin: str | None, host: str) -> bool:
-    """Tell whether a request comes from a page of this very host and port, or from no page at all."""
+def is_own_origin(origin: str | None, host: str) -> bool:
+    """Return True if the Origin header is absent or names this host and port."""
     return origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
 
 
-def own_page(headers: Mapping[str, str], host: str) -> bool:
-    """Tell whether a request comes from our own page, from no page, or from a person who follows a link.
+def is_own_page(headers: Mapping[str, str], host: str) -> bool:
+    """Return True if a request comes from our own page, from no page, or from a followed link.
 
-    Behind a proxy the Host may be another than the page's: then the browser's own word counts (``Sec-Fetch-Site``), or
-    the proxy's (``X-Forwarded-Host``). No page can make a browser send either to another site.
+    Behind a proxy the Host header may differ from the host of the page. Then ``Sec-Fetch-Site`` (set by the browser)
+    or ``X-Forwarded-Host`` (set by the proxy) decides. A foreign page cannot make a browser forge either.
     """
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if site == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
         return False
     return site == "same-origin" or any(
-        own_origin(origin, name) for name in (host, headers.get("X-Forwarded-Host", host))
+        is_own_origin(origin, name) for name in (host, headers.get("X-Forwarded-Host", host))
     )
 
 
 @dataclass
 class Auth:
-    """The token, and the address that the server listens at.
+    """The token and the address that the server listens on.
 
-    A browser gets a cookie made from the token, not the token, so that the one does not give away the other.
+    Browsers get a cookie derived from the token, so a leaked cookie does not reveal the token.
     """
 
     token: str
     address: str = "127.0.0.1"
     port: int = 0
-    passes: dict[str, float] = field(default_factory=dict)
-    """Words that are taken once in the token's place, with the moment until which they are."""
+    one_time_tokens: dict[str, float] = field(default_factory=dict)
+    """Expiry (monotonic clock) by token."""
 
     def one_time_token(self) -> str:
-        """Return a word that logs in one browser, soon: all on the machine can see the line that starts it."""
-        word = secrets.token_urlsafe(32)
-        self.passes[word] = time.monotonic() + PASS_LASTS
-        return word
+        """Create a token that works once: the command line of a browser is visible to all users of the machine."""
+        token = secrets.token_urlsafe(32)
+        self.one_time_tokens[token] = time.monotonic() + ONE_TIME_TOKEN_TTL_S
+        return token
 
     @property
     def cookie_name(self) -> str:
-        """The cookie's name; with the port, because cookies know none."""
+        """Name of the cookie; includes the port because browsers share cookies between ports."""
         return f"queuectl-{self.port}"
 
     @property
     def cookie_value(self) -> str:
-        """What a browser shows instead of the token."""
+        """Value of the cookie, derived from the token."""
         return hmac.new(self.token.encode(), b"queuectl web cookie", hashlib.sha256).hexdigest()
 
-    def takes_host(self, header: str) -> bool:
-        """Tell whether a request may name this host.
+    def allows_host(self, header: str) -> bool:
+        """Return True if a request with this Host header is served.
 
-        A page of somebody else's can lead a name of theirs to our address (DNS rebinding), but no address: so a
-        server that listens everywhere takes any address, and of names its own.
+        DNS rebinding can point a foreign name at our address but cannot forge an address. So a server bound to all
+        interfaces accepts any address, but only its own names.
         """
         name = host_name(header)
         if name is None:
             return False
-        if name in LOCAL or name == self.address.lower():
+        if name in LOCAL_HOSTS or name == self.address.lower():
             return True
-        return self.address in ANY and (_is_address(name) or name in _own_names())
+        return self.address in ANY_ADDRESS and (_is_address(name) or name in _own_names())
 
-    def knows(self, authorization: str, given: str | None, cookie: str | None) -> bool:
-        """Tell whether one of the three proves the token: the Authorization header, the query, the cookie."""
+    def accepts(self, authorization: str, query_token: str | None, cookie: str | None) -> bool:
+        """Return True if the Authorization header, the query token or the cookie is valid."""
         bearer = _BEARER.match(authorization)
         return (
-            (bearer is not None and _same(bearer[1], self.token))
-            or (given is not None and (_same(given, self.token) or self.passes.pop(given, 0) > time.monotonic()))
-            or (cookie is not None and _same(cookie, self.cookie_value))
+            (bearer is not None and _equal(bearer[1], self.token))
+            or (
+                query_token is not None
+                and (_equal(query_token, self.token) or self.one_time_tokens.pop(query_token, 0) > time.monotonic())
+            )
+            or (cookie is not None and _equal(cookie, self.cookie_value))
         )
 
 
-def _same(given: str, right: str) -> bool:
-    """Compare in a time that does not tell how much of it is right."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), right.encode())
+def _equal(given: str, expected: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
 
 
 def _is_address(name: str) -> bool:
@@ -121,3 +129,40 @@ def _is_address(name: str) -> bool:
 
 def _own_names() -> set[str]:
     return {socket.gethostname().lower(), socket.getfqdn().lower()}
+
+
+def load_token(folder: Path) -> str:
+    """Return the token stored in ``folder`` (private to the user); create one if there is no safe one.
+
+    A link, a folder, a file of another user or one that others can read is replaced, never followed.
+    """
+    path = folder / TOKEN_FILE
+    stored = _read_token(path)
+    if stored is not None:
+        return stored
+    token = secrets.token_urlsafe(32)
+    new = folder / f"{TOKEN_FILE}.{secrets.token_hex(8)}"
+    handle = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(handle, token.encode())
+    finally:
+        os.close(handle)
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+    new.replace(path)
+    return _read_token(path) or token  # if two servers start at once, the last one wins
+
+
+def _read_token(path: Path) -> str | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        info = os.fstat(handle)
+        private = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o077
+        text = os.read(handle, 100).decode("ascii", "replace") if private else ""
+    finally:
+        os.close(handle)
+    return text if _TOKEN.match(text) else None

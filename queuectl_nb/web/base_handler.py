@@ -1,4 +1,4 @@
-"""What all handlers have in common: headers, errors in JSON, conditional requests, looks at the queue in threads."""
+"""Base classes of the handlers: security headers, JSON errors, conditional requests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
-from queuectl_nb.web.query_params import asked
-from queuectl_nb.web.queue_reader import etag
+from queuectl_nb.web.query_params import parse_query
+from queuectl_nb.web.queue_reader import revision_etag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 __all__ = ["JSON", "BaseHandler", "JsonHandler"]
 
 JSON = "application/json; charset=utf-8"
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
     " form-action 'none'; require-trusted-types-for 'script'; frame-ancestors "
 )
-"""No inline script or style, nothing from elsewhere, and no text of a job becomes markup: the browser sees to it."""
-READS = ("GET", "HEAD")
+"""No inline script or style, no foreign content, and no text of a job can become markup."""
+METHODS = ("GET", "HEAD")
 
 
 class BaseHandler(RequestHandler):
-    """A handler of ours: it reads, whatever it is asked. A door is mixed in before it, which tells who may ask."""
+    """A read-only handler; a class that authenticates requests is mixed in before it."""
 
     frame_ancestors = "'none'"
-    site: QueueReader
+    reader: QueueReader
 
-    def initialize(self, site: QueueReader) -> None:
-        """Answer for ``site``."""
-        self.site = site
+    def initialize(self, reader: QueueReader) -> None:
+        """Read from ``reader``."""
+        self.reader = reader
 
     def get_login_url(self) -> str:
-        """Refuse where tornado would lead a person to a login."""
+        """Refuse, where tornado would redirect to a login page."""
         raise HTTPError(403, "log in first")
 
     def set_default_headers(self) -> None:
-        """Let nobody frame, sniff, share or keep what we answer."""
+        """Forbid framing, content sniffing, sharing and caching."""
         self.clear_header("Server")
-        self.set_header("Content-Security-Policy", POLICY + self.frame_ancestors)
+        self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY + self.frame_ancestors)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
@@ -57,7 +57,7 @@ class BaseHandler(RequestHandler):
         self.set_header("Cache-Control", "private, no-cache")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say what is wrong as JSON, never a traceback."""
+        """Send the error as JSON, never as a traceback."""
         error = kwargs.get("exc_info", (None, None))[1]
         text = HTTPStatus(status_code).phrase.lower()
         if isinstance(error, QueuectlError):
@@ -65,24 +65,24 @@ class BaseHandler(RequestHandler):
         elif isinstance(error, HTTPError) and error.log_message and status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             text = error.log_message % error.args if error.args else error.log_message
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.set_header("Allow", ", ".join(READS))
-            text = f"{self.request.method} is not possible here: this is read-only; valid: {', '.join(READS)}"
+            self.set_header("Allow", ", ".join(METHODS))
+            text = f"{self.request.method} is not allowed: the API is read-only; valid: {', '.join(METHODS)}"
         self.set_header("Content-Type", JSON)
         self.finish(json.dumps({"error": text}))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Give the errors of the queue the status that goes with them."""
+        """Use the HTTP status that corresponds to an error of the queue."""
         error = kwargs.get("exc_info", (None, None))[1]
-        super().send_error(_status(error) or status_code, **kwargs)
+        super().send_error(_http_status(error) or status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log bugs; what a request does wrong, or the queue refuses, is told to who asked, unless they have gone."""
+        """Log bugs only: other errors are reported to the client."""
         if not isinstance(value, QueuectlError | HTTPError | StreamClosedError):
             super().log_exception(typ, value, tb)
 
 
-def _status(error: BaseException | None) -> int | None:
-    """Return the status for an error of the queue; None for others."""
+def _http_status(error: BaseException | None) -> int | None:
+    """Return the HTTP status of a queue error; None for other errors."""
     if isinstance(error, BadInput):
         return HTTPStatus.BAD_REQUEST
     if isinstance(error, NotFound):
@@ -91,59 +91,48 @@ def _status(error: BaseException | None) -> int | None:
 
 
 class JsonHandler(BaseHandler):
-    """A handler whose answers are JSON."""
+    """A handler that responds with JSON."""
 
-    questions: ClassVar[Mapping[str, QueryParam]] = {}
-    """The query parameters that it takes, beside ``token``."""
+    params: ClassVar[Mapping[str, QueryParam]] = {}
+    """Accepted query parameters, besides ``token``."""
 
-    _asking: asyncio.Future[tuple[str, str | None]] | None = None
+    _pending: asyncio.Future[tuple[str, str | None]] | None = None
 
-    def asked(self) -> dict[str, Any]:
-        """Return the values of the query parameters, checked."""
-        given = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
-        return asked(self.questions, given)
+    def parse_query(self) -> dict[str, Any]:
+        """Return the validated query parameters."""
+        arguments = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
+        return parse_query(self.params, arguments)
 
-    async def reply(self, make: Callable[[ChangeWatcher], Any], *, slow: bool = False) -> None:
-        """Answer with what ``make`` gives for the queue; 304 where nothing was written since the client's copy.
+    async def send_by_revision(self, serialize: Callable[[ChangeWatcher], Any], *, slow: bool = False) -> None:
+        """Send what ``serialize`` returns, or 304 if the queue has not changed since the client's copy.
 
-        A look that has not begun when the client goes is not carried out: who types asks for each letter.
+        A query that has not started when the client disconnects is dropped: a search box sends one per keystroke.
         """
 
-        def look(watch: ChangeWatcher) -> tuple[str, str | None]:
-            tag = etag(watch, watch.version())
-            return tag, None if self.knows(tag) else json.dumps(make(watch))
+        def read(watcher: ChangeWatcher) -> tuple[str, str | None]:
+            etag = revision_etag(watcher, watcher.version())
+            return etag, None if self.client_has(etag) else json.dumps(serialize(watcher))
 
-        self._asking = asyncio.ensure_future(self.site.ask(look, slow=slow))
+        self._pending = asyncio.ensure_future(self.reader.read(read, slow=slow))
         try:
-            tag, body = await self._asking
+            etag, body = await self._pending
         except asyncio.CancelledError:
             return
-        self.answer(tag, body)
+        self.send_json(etag, body)
 
-    async def reply_always(self, make: Callable[[ChangeWatcher], Any]) -> None:
-        """Answer with what ``make`` gives at this moment, on a route without questions.
-
-        Tornado tags it by its content, since it may change without a write: when a worker dies, for one.
-        """
-        self.asked()
-        self.set_header("Content-Type", JSON)
-        self.finish(await self.site.ask(lambda watch: json.dumps(make(watch))))
-
-    def knows(self, tag: str) -> bool:
-        """Tell whether the client has what goes by this tag."""
-        return tag in self.request.headers.get("If-None-Match", "")
+    def client_has(self, etag: str) -> bool:
+        """Return True if the client has a copy with this ETag."""
+        return etag in self.request.headers.get("If-None-Match", "")
 
     def on_connection_close(self) -> None:
-        """Drop the question of who has gone."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Cancel the query of a client that disconnected."""
+        if self._pending is not None:
+            self._pending.cancel()
 
-    def answer(self, tag: str, body: str | None) -> None:
-        """Send a JSON text under its tag, or that the client has it already."""
-        self.set_header("Etag", tag)
+    def send_json(self, etag: str, body: str | None) -> None:
+        """Send a body with its ETag, or 304 if ``body`` is None."""
+        self.set_header("Etag", etag)
         self.set_header("Content-Type", JSON)
         if body is None:
             self.set_status(HTTPStatus.NOT_MODIFIED)
-            self.finish()
-        else:
-            self.finish(body)
+        self.finish(body)

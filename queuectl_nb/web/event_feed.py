@@ -1,4 +1,4 @@
-"""The feed of changes: one watcher a queue, however many pages look, and for each page the newest state only."""
+"""The event feed: polls the queue once for all clients and gives each client the latest state only."""
 
 from __future__ import annotations
 
@@ -16,139 +16,135 @@ from queuectl_nb.model.errors import QueuectlError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-__all__ = ["Event", "EventFeed", "Full", "Listener"]
+__all__ = ["Event", "EventFeed", "FeedFull", "Subscriber"]
 
-PACE = 0.25
-"""Seconds between two looks at the queue."""
-SHARE = 0.005
-"""Seconds added to the pace for each client, so that a crowd costs a bounded share of a core."""
-KEEPALIVE = 15.0
-"""Seconds after which a comment goes out where nothing else did: proxies cut silent connections."""
-MOST = 500
-"""Clients at once; more are sent away, and poll."""
-COMMENT = b": still here\n\n"
+POLL_INTERVAL_S = 0.25
+INTERVAL_PER_CLIENT_S = 0.005
+"""Added to the interval for each client, which bounds the CPU that many clients use."""
+KEEPALIVE_S = 15.0
+"""A comment is sent after this long without an event, because proxies close silent connections."""
+MAX_CLIENTS = 500
+KEEPALIVE_COMMENT = b": keepalive\n\n"
 
 
-class Full(Exception):
-    """There are as many clients as the feed takes."""
+class FeedFull(Exception):
+    """The feed has its maximum number of clients."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """The queue at a glance, ready for the wire; one object for all clients, by which they know what they have had."""
+    """An encoded event, shared by all clients; compared by identity to see what a client has received."""
 
     wire: bytes
 
 
-class Listener:
-    """One client: a bell that rings when there is something to send, and whether the client has gone."""
+class Subscriber:
+    """One client of the feed."""
 
     def __init__(self) -> None:
-        self.bell = asyncio.Event()
-        self.gone = False
+        self.wake = asyncio.Event()
+        self.closed = False
 
-    def leave(self) -> None:
-        """Let :meth:`Feed.events` end."""
-        self.gone = True
-        self.bell.set()
+    def close(self) -> None:
+        """End the iteration of :meth:`EventFeed.events`."""
+        self.closed = True
+        self.wake.set()
 
 
 def overview_event(overview: dict[str, Any]) -> bytes:
-    """Return an overview as a server-sent event; its id is the queue's stamp, which a restart keeps."""
+    """Encode an overview as a server-sent event; its id is the revision of the queue."""
     rev, removed = overview["stamp"]
     return f"id: {rev}-{removed}\nevent: overview\ndata: {json.dumps(overview)}\n\n".encode()
 
 
 def trouble_event(text: str) -> bytes:
-    """Return an event that says why there is nothing to see; without an id."""
+    """Encode an error as a server-sent event, without an id."""
     return f"event: trouble\ndata: {json.dumps({'error': text})}\n\n".encode()
 
 
 class EventFeed:
-    """Looks at the queue while anybody listens, and gives every listener the newest event at its own speed.
+    """Polls the queue while there are subscribers; runs on one event loop.
 
-    No events queue up for a listener: whoever is slow finds the newest when it comes back. All of it runs on one
-    event loop.
+    Events do not pile up for a slow subscriber: it receives the latest state when it reads again.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-        """Take the overview from ``look``."""
-        self._look = look
-        self._newest: Event | None = None
-        self._facts: dict[str, Any] | None = None
-        self._told = 0.0
+    def __init__(self, read_overview: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        self._read_overview = read_overview
+        self._latest: Event | None = None
+        self._latest_state: dict[str, Any] | None = None
+        self._notified_at = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._listeners: set[Listener] = set()
+        self._subscribers: set[Subscriber] = set()
 
     @property
     def clients(self) -> int:
-        """How many listen."""
-        return len(self._listeners)
+        """Number of subscribers."""
+        return len(self._subscribers)
 
-    async def events(self, listener: Listener) -> AsyncGenerator[bytes]:
-        """Yield the state of now, then each later one, or a comment where there was none for long, until it leaves.
+    async def events(self, subscriber: Subscriber) -> AsyncGenerator[bytes]:
+        """Yield the current state, then each change or keepalive comment, until the subscriber is closed.
 
-        Raises :class:`Full` where there are too many listeners.
+        Raises :class:`FeedFull` if there are too many subscribers.
         """
-        if self.clients >= MOST:
-            raise Full
-        self._listeners.add(listener)
+        if self.clients >= MAX_CLIENTS:
+            raise FeedFull
+        self._subscribers.add(subscriber)
         try:
             if self._task is None or self._task.done():
-                self._newest = self._facts = None  # what a former listener saw is old
-                self._task = asyncio.create_task(self._watch())
-            seen: Event | None = None
-            while not listener.gone:
-                if self._newest is seen:
-                    listener.bell.clear()
-                    await listener.bell.wait()
-                if listener.gone:
+                self._latest = self._latest_state = None  # outdated: nobody polled meanwhile
+                self._task = asyncio.create_task(self._poll())
+            sent: Event | None = None
+            while not subscriber.closed:
+                if self._latest is sent:
+                    subscriber.wake.clear()
+                    await subscriber.wake.wait()
+                if subscriber.closed:
                     return
-                wire = COMMENT if self._newest is seen or self._newest is None else self._newest.wire
-                seen = self._newest
+                wire = KEEPALIVE_COMMENT if self._latest is sent or self._latest is None else self._latest.wire
+                sent = self._latest
                 yield wire
         finally:
-            self._listeners.discard(listener)
-            if not self._listeners and self._task is not None:
+            self._subscribers.discard(subscriber)
+            if not self._subscribers and self._task is not None:
                 self._task.cancel()
                 self._task = None
 
-    async def _watch(self) -> None:
-        """Look again and again; ring where there is news, or where nobody was told anything for long."""
+    async def _poll(self) -> None:
+        """Poll the queue; wake the subscribers at each change and when a keepalive is due."""
         while True:
-            facts, wire = await self._state()
+            state, encode = await self._read_state()
             now = time.monotonic()
-            if facts != self._facts:
-                self._facts = facts
-                self._newest = Event(wire())
-                self._ring(now)
-            elif now - self._told > KEEPALIVE:
-                self._ring(now)
-            await asyncio.sleep(PACE + SHARE * self.clients)
+            if state != self._latest_state:
+                self._latest_state = state
+                self._latest = Event(encode())
+                self._notify(now)
+            elif now - self._notified_at > KEEPALIVE_S:
+                self._notify(now)
+            await asyncio.sleep(POLL_INTERVAL_S + INTERVAL_PER_CLIENT_S * self.clients)
 
-    async def _state(self) -> tuple[dict[str, Any], Callable[[], bytes]]:
-        """Return what makes the state another one, and the function that makes its event."""
+    async def _read_state(self) -> tuple[dict[str, Any], Callable[[], bytes]]:
+        """Return the state to compare with the previous one, and the function that encodes its event."""
         try:
-            overview = await self._look()
+            overview = await self._read_overview()
         except QueuectlError as error:
             text = str(error)
-        except Exception:  # noqa: BLE001 - one bad look must not end the feed for all
-            app_log.exception("queuectl: the queue could not be looked at")
-            text = "the server could not look at the queue; its log says why"
+        except Exception:  # noqa: BLE001 - one failed read must not end the feed for all
+            app_log.exception("queuectl: reading the queue failed")
+            text = "the server could not read the queue; see its log"
         else:
             return {key: value for key, value in overview.items() if key != "at"}, lambda: overview_event(overview)
         return {"error": text}, lambda: trouble_event(text)
 
-    def _ring(self, now: float) -> None:
-        self._told = now
-        for listener in self._listeners:
-            listener.bell.set()
+    def _notify(self, now: float) -> None:
+        self._notified_at = now
+        for subscriber in self._subscribers:
+            subscriber.wake.set()
 
     def close(self) -> None:
-        """Send every listener away."""
-        for listener in self._listeners:
-            listener.leave()
+        """Disconnect all subscribers."""
+        for subscriber in self._subscribers:
+            subscriber.close()
         if self._task is not None:
-            with suppress(RuntimeError):  # its loop may be closed
+            with suppress(RuntimeError):  # the loop may be closed
                 self._task.cancel()
             self._task = None

@@ -1,4 +1,4 @@
-"""The route of the feed: server-sent events, as fast as the client reads."""
+"""The route of the event feed: server-sent events, sent as fast as the client reads."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tornado.iostream import StreamClosedError
 from tornado.web import authenticated
 
 from queuectl_nb.web.base_handler import JSON, JsonHandler
-from queuectl_nb.web.event_feed import Full, Listener
+from queuectl_nb.web.event_feed import FeedFull, Subscriber
 
 __all__ = ["Events"]
 
-RETRY_MS = 2000
-"""How soon a browser that lost the feed asks again."""
-SEND_BUFFER = 64 * 1024
-"""Bytes of the feed that the system keeps for a slow client: old news are of no use to it."""
+RECONNECT_MS = 2000
+"""Delay before a browser reconnects."""
+SEND_BUFFER_BYTES = 64 * 1024
+"""Kernel buffer per client; kept small because a slow client has no use for outdated events."""
 
 
 class Events(JsonHandler):
@@ -26,24 +26,24 @@ class Events(JsonHandler):
 
     @authenticated
     async def get(self) -> None:
-        """Send the queue at a glance, now and whenever it changed, as fast as the client reads."""
-        self.asked()
+        """Send the overview now and after each change."""
+        self.parse_query()
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Accel-Buffering", "no")  # proxies of nginx's kind would wait for more
+        self.set_header("X-Accel-Buffering", "no")  # nginx would buffer the stream
         if self.request.method == "HEAD":
             self.finish()
             return
-        self._listener = Listener()
+        self._subscriber = Subscriber()
         try:
-            async with aclosing(self.site.feed.events(self._listener)) as events:
-                self._small_buffer()
-                self.write(f"retry: {RETRY_MS}\n\n")
+            async with aclosing(self.reader.feed.events(self._subscriber)) as events:
+                self._shrink_send_buffer()
+                self.write(f"retry: {RECONNECT_MS}\n\n")
                 async for event in events:
                     self.write(event)
                     await self.flush()
-        except Full:
-            self._send_away()
+        except FeedFull:
+            self._reject()
         except StreamClosedError:
             return
         else:
@@ -51,20 +51,20 @@ class Events(JsonHandler):
 
     head = get
 
-    def _send_away(self) -> None:
-        """Tell who is one too many to poll."""
+    def _reject(self) -> None:
+        """Respond 503 and name the route to poll instead."""
         self.clear()
         self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
         self.set_header("Retry-After", "30")
         self.set_header("Content-Type", JSON)
-        self.finish(json.dumps({"error": "too many listen; ask /api/overview now and then instead"}))
+        self.finish(json.dumps({"error": "the event feed has too many clients; poll /api/overview instead"}))
 
     def on_connection_close(self) -> None:
-        """Stop sending to who has gone."""
-        if hasattr(self, "_listener"):
-            self._listener.leave()
+        """Unsubscribe a client that disconnected."""
+        if hasattr(self, "_subscriber"):
+            self._subscriber.close()
 
-    def _small_buffer(self) -> None:
+    def _shrink_send_buffer(self) -> None:
         stream = getattr(self.request.connection, "stream", None)
         if stream is not None and stream.socket is not None:
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

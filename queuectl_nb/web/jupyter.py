@@ -1,4 +1,4 @@
-"""The same pages inside Jupyter Server, at ``/queuectl/`` and behind its login."""
+"""The Jupyter Server extension: the same page at ``/queuectl/``, behind Jupyter's login."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tornado.web import HTTPError, RedirectHandler
 
 from queuectl_nb.client.queue import Queue
 from queuectl_nb.store.paths import find_queue, make_private_dir
-from queuectl_nb.web.auth import own_page
+from queuectl_nb.web.auth import is_own_page
 from queuectl_nb.web.base_handler import BaseHandler
 from queuectl_nb.web.queue_reader import QueueReader
 from queuectl_nb.web.routes import routes
@@ -27,43 +27,43 @@ NAME = "queuectl"
 
 
 class JupyterAuth(JupyterHandler):
-    """Lets those pass whom Jupyter's login and authorizer let pass, and nobody whom another page sent."""
+    """Requires Jupyter's login and authorizer; refuses requests of foreign pages."""
 
-    frame_ancestors = "'self'"  # JupyterLab shows the page in a tab of its own
+    frame_ancestors = "'self'"  # JupyterLab shows the page in a tab
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Refuse foreign pages; then Jupyter tells who asks, and whether they may read."""
-        if not self._own_origin():
+        """Refuse foreign pages, then let Jupyter authenticate and authorize the user."""
+        if not self._is_own_page():
             raise HTTPError(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
         done: Any = await super().prepare()
         await ensure_async(done)
         if self._finished or not self.current_user:
-            return  # on the way to the login; a handler answers nobody without a user
+            return  # redirected to the login; without a user the handlers refuse
         if not await ensure_async(self.authorizer.is_authorized(self, self.current_user, "read", NAME)):
             raise HTTPError(HTTPStatus.FORBIDDEN, "you may not read queuectl on this server")
 
-    def _own_origin(self) -> bool:
-        """Tell whether the request comes from this server's own pages, or those that its owner has allowed."""
-        if own_page(self.request.headers, self.request.host):
+    def _is_own_page(self) -> bool:
+        """Return True for pages of this server and origins that its owner has allowed."""
+        if is_own_page(self.request.headers, self.request.host):
             return True
         return bool(self.allow_origin or self.allow_origin_pat) and self.check_origin()
 
     def set_cors_headers(self) -> None:
-        """Share nothing with other pages, whatever Jupyter's own routes do."""
+        """Send no CORS headers, unlike Jupyter's own routes."""
 
     def set_default_headers(self) -> None:
-        """Send our headers, not Jupyter's; who may frame Jupyter may frame us in it."""
-        frames = _frame_ancestors(self.settings.get("headers", {}).get("Content-Security-Policy", ""))
-        self.frame_ancestors = frames or type(self).frame_ancestors
+        """Send our headers instead of Jupyter's, but let the same pages frame us."""
+        configured = self.settings.get("headers", {}).get("Content-Security-Policy", "")
+        self.frame_ancestors = _frame_ancestors(configured) or type(self).frame_ancestors
         BaseHandler.set_default_headers(cast("BaseHandler", self))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer mistakes as JSON, as our own server does."""
+        """Send errors as JSON."""
         BaseHandler.write_error(cast("BaseHandler", self), status_code, **kwargs)
 
 
 def _frame_ancestors(policy: str) -> str | None:
-    """Return who may frame, from a policy that Jupyter's owner has set; None where it says nothing of it.
+    """Return the frame-ancestors of a Content-Security-Policy; None if it has none.
 
     >>> _frame_ancestors("default-src 'self'; frame-ancestors 'self' https://class.example")
     "'self' https://class.example"
@@ -76,17 +76,17 @@ def _frame_ancestors(policy: str) -> str | None:
 
 
 def load(serverapp: ServerApp) -> None:
-    """Add our addresses to a server; the queue is opened when somebody first looks."""
-    site = QueueReader(lambda: _open(Path(serverapp.root_dir)))
+    """Add our routes to a server; the queue is opened at the first request."""
+    reader = QueueReader(lambda: _open(Path(serverapp.root_dir)))
     base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
     pattern = re.escape(base)
     rules: list[Any] = [(pattern, RedirectHandler, {"url": base + "/", "permanent": False})]
-    serverapp.web_app.add_handlers(".*$", [*rules, *routes(site, JupyterAuth, pattern)])  # type: ignore[no-untyped-call]
-    serverapp.log.info("queuectl: the page is at %s/", base)
+    serverapp.web_app.add_handlers(".*$", [*rules, *routes(reader, JupyterAuth, pattern)])  # type: ignore[no-untyped-call]
+    serverapp.log.info("queuectl: the web page is at %s/", base)
 
 
 def _open(root: Path) -> Queue:
-    """Open the queue of whoever works in ``root``, made where there is none, as a first ``%queuectl`` would."""
+    """Open the queue of the folder ``root``; create it if there is none, as ``%queuectl`` does."""
     path = find_queue(start=root)
     if not path.parent.is_dir():
         make_private_dir(path.parent, parents=True)

@@ -1,9 +1,9 @@
-"""The queue's figures as Prometheus reads them, collected anew at each scrape."""
+"""Prometheus metrics, collected at each scrape."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -14,70 +14,64 @@ from queuectl_nb import __version__
 from queuectl_nb.render.json_shapes import WORKER_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from queuectl_nb.client.changes import ChangeWatcher
 
-__all__ = ["RECENT", "exposition"]
+__all__ = ["RECENT_S", "exposition"]
 
-RECENT = 60
-"""Seconds of history from which durations are taken: a scrape must not walk through more."""
+RECENT_S = 60
+"""Age limit of the attempts that durations are computed from, which bounds the cost of a scrape."""
 
 
-def exposition(watch: ChangeWatcher, clients: int, accept: str) -> tuple[bytes, str]:
-    """Return the metrics as text and its content type, in the dialect that ``accept`` (the header) asks for."""
+def exposition(watcher: ChangeWatcher, clients: int, accept: str) -> tuple[bytes, str]:
+    """Return the metrics and their content type, in the format that the Accept header asks for."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(watch, clients))
-    encode, kind = choose_encoder(accept)
-    return encode(registry), kind
+    registry.register(_QueueCollector(watcher, clients))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
 
-class _Figures(Collector):
-    """All figures of a queue at this moment."""
+class _QueueCollector(Collector):
+    """Collects the current metrics of a queue."""
 
-    def __init__(self, watch: ChangeWatcher, clients: int) -> None:
-        self.queue = watch.queue
+    def __init__(self, watcher: ChangeWatcher, clients: int) -> None:
+        self.queue = watcher.queue
         self.clients = clients
 
     def describe(self) -> list[Metric]:
-        """Return nothing: registering must not read the queue."""
+        """Return nothing, so that registering does not read the queue."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families."""
-        yield InfoMetricFamily("queuectl", "What answers.", {"version": __version__})
-        jobs = GaugeMetricFamily("queuectl_jobs", "Jobs by state.", labels=["state"])
-        for state, count in self.queue.counts().items():
-            jobs.add_metric([str(state)], count)
-        yield jobs
+        """Yield the metric families."""
+        yield InfoMetricFamily("queuectl", "Version of the server.", {"version": __version__})
+        yield _gauge("queuectl_jobs", "Jobs by state.", "state", self.queue.counts())
         yield CounterMetricFamily(
-            "queuectl_enqueued_jobs", "Jobs ever enqueued, removed ones included.", self.queue.store.reader.enqueued()
+            "queuectl_enqueued_jobs", "Jobs enqueued so far, removed ones included.", self.queue.store.reader.enqueued()
         )
-        workers = GaugeMetricFamily("queuectl_workers", "Workers by state.", labels=["state"])
         states = [worker["state"] for worker in self.queue.worker_list()]
-        for name in WORKER_STATES:
-            workers.add_metric([name], states.count(name))
-        yield workers
-        paused = GaugeMetricFamily("queuectl_paused", "1 for each paused queue; * is all of them.", labels=["queue"])
-        for name in self.queue.paused():
-            paused.add_metric([name], 1)
-        yield paused
-        yield from self._recent()
-        yield GaugeMetricFamily("queuectl_web_clients", "Pages and programs that follow the feed.", self.clients)
-
-    def _recent(self) -> Iterator[Metric]:
-        """Yield what the attempts of the last minute tell."""
-        stats = self.queue.metrics(since=time.time() - RECENT)[""]
+        yield _gauge(
+            "queuectl_workers", "Workers by state.", "state", {name: states.count(name) for name in WORKER_STATES}
+        )
+        paused = dict.fromkeys(self.queue.paused(), 1)
+        yield _gauge("queuectl_paused", "1 for each paused queue; * stands for all queues.", "queue", paused)
+        stats = self.queue.metrics(since=time.time() - RECENT_S)[""]
         yield GaugeMetricFamily(
-            "queuectl_recent_attempts", "Attempts that ended in the last minute, or run.", stats.attempts
+            "queuectl_recent_attempts", "Attempts that ended in the last minute or are running.", stats.attempts
         )
         for name, meaning, values in (
-            ("queuectl_recent_run_seconds", "How long attempts of the last minute ran.", stats.run_s),
-            ("queuectl_recent_wait_seconds", "How long they had waited, from when they were due.", stats.wait_s),
+            ("queuectl_recent_run_seconds", "Run time of attempts of the last minute.", stats.run_s),
+            ("queuectl_recent_wait_seconds", "Time from due to started of attempts of the last minute.", stats.wait_s),
         ):
-            family = GaugeMetricFamily(name, meaning, labels=["quantile"])
-            for key, quantile in (("p50", "0.5"), ("p95", "0.95")):
-                value = values[key]
-                if value is not None:
-                    family.add_metric([quantile], value)
-            yield family
+            quantiles = {"0.5": values["p50"], "0.95": values["p95"]}
+            known = {quantile: value for quantile, value in quantiles.items() if value is not None}
+            yield _gauge(name, meaning, "quantile", known)
+        yield GaugeMetricFamily("queuectl_web_clients", "Clients of the event feed.", self.clients)
+
+
+def _gauge(name: str, meaning: str, label: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for key, value in values.items():
+        family.add_metric([str(key)], value)
+    return family

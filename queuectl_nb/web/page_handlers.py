@@ -1,4 +1,4 @@
-"""The page itself, and the files that it is made of."""
+"""The web page and its static files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from queuectl_nb.web.base_handler import BaseHandler
 
 __all__ = ["Page", "Static"]
 
-TYPES = {
+CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""What is served from the folders of static files."""
 
 
 class Page(BaseHandler):
-    """The page itself; the only one to lead who may not ask to a login, where there is one."""
+    """The page; the only route that redirects to a login page, where there is one."""
 
     get_login_url = RequestHandler.get_login_url
 
     @authenticated
     def get(self) -> None:
-        """Send it; what it shows it asks for."""
+        """Send the page."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish((FRONTEND / "web" / "page.html").read_bytes())
 
@@ -36,11 +35,11 @@ class Page(BaseHandler):
 
 
 class Static(BaseHandler, StaticFileHandler):
-    """Scripts, styles and pictures, from the folders of this face and of those that share theirs; nothing listed."""
+    """Scripts, styles and images; folders are not listed."""
 
-    def initialize(self, site: Any, path: str) -> None:  # type: ignore[override]
-        """Serve files below ``path``."""
-        BaseHandler.initialize(self, site)
+    def initialize(self, reader: Any, path: str) -> None:  # type: ignore[override]
+        """Serve the files below ``path``."""
+        BaseHandler.initialize(self, reader)
         StaticFileHandler.initialize(self, path)
 
     @authenticated
@@ -50,19 +49,19 @@ class Static(BaseHandler, StaticFileHandler):
 
     @authenticated
     async def head(self, path: str) -> None:  # type: ignore[override]
-        """Send what a file's headers would be."""
+        """Send the headers of a file."""
         await StaticFileHandler.get(self, path, include_body=False)
 
     def parse_url_path(self, url_path: str) -> str:
-        """Return the file that a path means; none has a NUL in its name."""
+        """Return the file name; refuse a NUL, which no file name may contain."""
         if "\0" in url_path:
             raise HTTPError(HTTPStatus.NOT_FOUND)
         return super().parse_url_path(url_path)
 
     def get_content_type(self) -> str:
-        """Return the type by the name's end; not as the machine's own tables have it, which may be anything."""
-        return TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
+        """Return the type by extension; ``mimetypes`` depends on the tables of the machine."""
+        return CONTENT_TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
 
     def set_extra_headers(self, path: str) -> None:
-        """Have browsers ask whether a file changed: they come with the package, which may be updated."""
+        """Let browsers revalidate: an update of the package changes the files."""
         self.set_header("Cache-Control", "private, no-cache")

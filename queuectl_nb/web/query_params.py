@@ -1,4 +1,4 @@
-"""What the API can be asked: the query parameters of each route as data, and their words turned into values."""
+"""Query parameters of the API routes, and how their text is parsed."""
 
 from __future__ import annotations
 
@@ -15,35 +15,42 @@ from queuectl_nb.store.spool import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["JOB", "JOBS", "LOG", "MOST", "PAGE", "QueryParam", "asked", "cursor", "cursor_text"]
+__all__ = [
+    "DEFAULT_PAGE_SIZE",
+    "JOBS_PARAMS",
+    "JOB_PARAMS",
+    "LOG_PARAMS",
+    "MAX_PAGE_SIZE",
+    "QueryParam",
+    "decode_cursor",
+    "encode_cursor",
+    "parse_query",
+]
 
-PAGE = 100
-"""Jobs of a page unless the request says otherwise."""
-MOST = 1000
-"""Jobs of a page at most."""
-LONGEST = 1000
-"""Characters of a search text."""
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+MAX_SEARCH_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class QueryParam:
-    """A query parameter: how its text becomes a value, and the value where it is not given (or empty)."""
+    """A query parameter: the parser of its text, and its value when missing or empty."""
 
-    read: Callable[[str], Any]
+    parse: Callable[[str], Any]
     default: Any = None
 
 
-def cursor_text(place: tuple[int, int]) -> str:
-    """Return the place of a job in the list (rev, seq) as an opaque word.
+def encode_cursor(position: tuple[int, int]) -> str:
+    """Return the position (rev, seq) of a job in the list as an opaque string.
 
-    >>> cursor(cursor_text((7, 12)))
+    >>> decode_cursor(encode_cursor((7, 12)))
     (7, 12)
     """
-    return base64.urlsafe_b64encode(f"{place[0]}.{place[1]}".encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(f"{position[0]}.{position[1]}".encode()).decode().rstrip("=")
 
 
-def cursor(text: str) -> tuple[int, int]:
-    """Return the place that a cursor stands for; refuse what is none of ours."""
+def decode_cursor(text: str) -> tuple[int, int]:
+    """Return the position (rev, seq) that a cursor stands for."""
     try:
         rev, seq = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True).decode().split(".")
         return validation.whole("after", rev, 0), validation.whole("after", seq, 0)
@@ -52,52 +59,51 @@ def cursor(text: str) -> tuple[int, int]:
         raise BadInput(msg) from None
 
 
-def _text(value: str) -> str:
-    if len(value) > LONGEST:
-        msg = f"q has {len(value)} characters; {LONGEST} at most"
+def _search_text(value: str) -> str:
+    if len(value) > MAX_SEARCH_LENGTH:
+        msg = f"q has {len(value)} characters; at most {MAX_SEARCH_LENGTH} are allowed"
         raise BadInput(msg)
     return validation.plain_text("q", value)
 
 
-JOBS: Mapping[str, QueryParam] = {
+JOBS_PARAMS: Mapping[str, QueryParam] = {
     "state": QueryParam(lambda text: validation.choice("state", text, State)),
     "queue": QueryParam(lambda text: validation.name("queue", text)),
-    "q": QueryParam(_text),
-    "limit": QueryParam(lambda text: validation.whole("limit", text, 1, MOST), PAGE),
-    "after": QueryParam(cursor),
+    "q": QueryParam(_search_text),
+    "limit": QueryParam(lambda text: validation.whole("limit", text, 1, MAX_PAGE_SIZE), DEFAULT_PAGE_SIZE),
+    "after": QueryParam(decode_cursor),
 }
-JOB: Mapping[str, QueryParam] = {
+JOB_PARAMS: Mapping[str, QueryParam] = {
     "output": QueryParam(lambda text: validation.choice("output", text, ("yes", "no")), "yes"),
 }
-LOG: Mapping[str, QueryParam] = {
+LOG_PARAMS: Mapping[str, QueryParam] = {
     "stream": QueryParam(lambda text: validation.choice("stream", text, STREAMS), STREAMS[0]),
     "attempt": QueryParam(lambda text: validation.whole("attempt", text, 1)),
     "offset": QueryParam(lambda text: validation.whole("offset", text, 0), 0),
 }
 
 
-def asked(questions: Mapping[str, QueryParam], given: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
-    """Return the value of each parameter from a request's raw query arguments.
+def parse_query(params: Mapping[str, QueryParam], arguments: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+    """Return the value of each parameter from the raw query arguments of a request.
 
-    Raises :class:`BadInput` for an unknown parameter, one given twice, and a value that cannot be taken; the message
-    names the valid ones.
+    Raises :class:`BadInput` for unknown, repeated and invalid parameters.
     """
-    for name in given:
-        if name not in questions:
-            valid = ", ".join(questions) or "none"
+    for name in arguments:
+        if name not in params:
+            valid = ", ".join(params) or "none"
             msg = f"query parameter {validation.shown(name)} is unknown; valid: {valid}"
             raise BadInput(msg)
     values = {}
-    for name, question in questions.items():
-        texts = [text for text in given.get(name, ()) if text]
+    for name, param in params.items():
+        texts = [text for text in arguments.get(name, ()) if text]
         if len(texts) > 1:
-            msg = f"query parameter {name} is given {len(texts)} times; once at most"
+            msg = f"query parameter {name} is given {len(texts)} times; give it once"
             raise BadInput(msg)
-        values[name] = question.read(_decoded(name, texts[0])) if texts else question.default
+        values[name] = param.parse(_decode(name, texts[0])) if texts else param.default
     return values
 
 
-def _decoded(name: str, raw: bytes) -> str:
+def _decode(name: str, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What all handlers of one server share: the queue, the threads that read it, and the feed of changes."""
+"""State shared by all handlers of a server: the queue, its reader threads and the event feed."""
 
 from __future__ import annotations
 
@@ -24,94 +24,89 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["QueueReader", "etag"]
+__all__ = ["QueueReader", "revision_etag"]
 
-READERS = 3
-"""Threads for looks that cost milliseconds."""
-SEARCHERS = 2
-"""Threads for looks that may walk through all jobs: searches, statistics."""
-REST = 10
-"""Statistics are kept for so many times what they cost to make, so that they never keep a core busy."""
+FAST_THREADS = 3
+"""Threads for reads that take milliseconds."""
+SLOW_THREADS = 2
+"""Threads for reads that may scan all jobs: searches and statistics."""
+STATS_TTL_FACTOR = 10
+"""Statistics are cached for this many times the time they took, which bounds the CPU they use."""
 
 
 class QueueReader:
-    """One queue on the web. Its reading happens in threads, a connection each, and never on the event loop."""
+    """Reads one queue in threads with a connection each, never on the event loop."""
 
     def __init__(self, open_queue: Callable[[], Queue]) -> None:
-        """Show the queue that ``open_queue`` opens at the first request, and again when its file was replaced."""
+        """Call ``open_queue`` at the first request, and again when the file was replaced."""
         self._open = open_queue
         self._lock = threading.Lock()
-        self._watch: ChangeWatcher | None = None
-        self._readers = ThreadPoolExecutor(READERS, "queuectl-read")
-        self._searchers = ThreadPoolExecutor(SEARCHERS, "queuectl-search")
-        self._watcher = ThreadPoolExecutor(1, "queuectl-watch")
-        self._stats = _Kept()
+        self._watcher: ChangeWatcher | None = None
+        self._fast = ThreadPoolExecutor(FAST_THREADS, "queuectl-read")
+        self._slow = ThreadPoolExecutor(SLOW_THREADS, "queuectl-search")
+        self._feed_thread = ThreadPoolExecutor(1, "queuectl-watch")
+        self._stats = _StatsCache()
         self.closed = False
-        self.feed = EventFeed(partial(self._on, self._watcher, lambda watch: watch.overview()))
+        self.feed = EventFeed(partial(self._run, self._feed_thread, lambda watcher: watcher.overview()))
 
-    # ------------------------------------------------------------------ ask
+    async def read(self, query: Callable[[ChangeWatcher], T], *, slow: bool = False) -> T:
+        """Return ``query(watcher)``, run in a thread; ``slow`` queries queue behind each other only."""
+        return await self._run(self._slow if slow else self._fast, query)
 
-    async def ask(self, look: Callable[[ChangeWatcher], T], *, slow: bool = False) -> T:
-        """Return ``look(watch)``, carried out in a thread; ``slow`` ones wait only for their like.
-
-        Raises what the queue raises.
-        """
-        return await self._on(self._searchers if slow else self._readers, look)
-
-    async def _on(self, pool: ThreadPoolExecutor, look: Callable[[ChangeWatcher], T]) -> T:
+    async def _run(self, threads: ThreadPoolExecutor, query: Callable[[ChangeWatcher], T]) -> T:
         if self.closed:
-            msg = "the server is ending"
+            msg = "the server is shutting down"
             raise Busy(msg)
-        return await asyncio.get_running_loop().run_in_executor(pool, lambda: look(self.watch()))
+        return await asyncio.get_running_loop().run_in_executor(threads, lambda: query(self.watcher()))
 
-    def watch(self) -> ChangeWatcher:
-        """Return the watch over the queue, in whatever thread; opens the queue where it is not open."""
+    def watcher(self) -> ChangeWatcher:
+        """Return the watcher of the queue, from any thread; open the queue if needed."""
         with self._lock:
-            watch = self._watch
-            if watch is not None and watch.queue.store.db.replaced():
-                if not watch.queue.path.exists():  # looking must not make an empty queue in its place
-                    msg = f"the queue {watch.queue.path} was deleted"
+            watcher = self._watcher
+            if watcher is not None and watcher.queue.store.db.replaced():
+                if not watcher.queue.path.exists():  # reading must not create an empty queue
+                    msg = f"the queue {watcher.queue.path} was deleted"
                     raise BadEnvironment(msg)
-                watch = None
-            if watch is None:
-                watch = self._watch = ChangeWatcher(self._open())
-            return watch
+                watcher = None
+            if watcher is None:
+                watcher = self._watcher = ChangeWatcher(self._open())
+            return watcher
 
-    def stats(self, watch: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
-        """Return the statistics with the stamp they belong to; for a slow thread."""
-        return self._stats.of(watch)
+    def stats(self, watcher: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
+        """Return the statistics and the revision they belong to; blocks, call it in a slow thread."""
+        return self._stats.get(watcher)
 
     def close(self) -> None:
-        """End the threads; what they are doing is waited for by nobody."""
+        """Stop the feed and the threads without waiting for running queries."""
         self.closed = True
         self.feed.close()
-        for pool in (self._readers, self._searchers, self._watcher):
-            pool.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._fast, self._slow, self._feed_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
-def etag(watch: ChangeWatcher, stamp: Stamp) -> str:
-    """Return the tag of what depends on nothing but the queue's content: another queue or version has others."""
-    identity = f"{__version__} {watch.queue.path} {watch.queue.store.db.identity}"
-    return f'W/"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{stamp[0]:x}-{stamp[1]:x}"'
+def revision_etag(watcher: ChangeWatcher, revision: Stamp) -> str:
+    """Return the ETag of a response that depends only on the content of the queue."""
+    identity = f"{__version__} {watcher.queue.path} {watcher.queue.store.db.identity}"
+    return f'W/"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{revision[0]:x}-{revision[1]:x}"'
 
 
-class _Kept:
-    """Statistics made once for all who ask at the same time, and kept for a while in proportion to their cost."""
+class _StatsCache:
+    """Computes statistics once for concurrent requests and caches them in proportion to their cost."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of: ChangeWatcher | None = None
-        self._made: tuple[Stamp, dict[str, Any]] = ((-1, -1), {})
-        self._until = 0.0
+        self._watcher: ChangeWatcher | None = None
+        self._cached: tuple[Stamp, dict[str, Any]] = ((-1, -1), {})
+        self._expires = 0.0
 
-    def of(self, watch: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
-        """Return them; made anew where the queue has changed and they have been kept long enough."""
+    def get(self, watcher: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
+        """Return the cached statistics, or new ones if the queue changed and the cache has expired."""
         with self._lock:
-            stamp = watch.version()
-            began = time.monotonic()
-            if self._of is not watch or (stamp != self._made[0] and began > self._until):
-                self._made = (stamp, serializers.stats(watch.queue))
-                self._of = watch
-                ended = time.monotonic()
-                self._until = ended + REST * (ended - began)
-            return self._made
+            revision = watcher.version()
+            start = time.monotonic()
+            if self._watcher is not watcher or (revision != self._cached[0] and start > self._expires):
+                self._cached = (revision, serializers.stats(watcher.queue))
+                self._watcher = watcher
+                end = time.monotonic()
+                self._expires = end + STATS_TTL_FACTOR * (end - start)
+            return self._cached

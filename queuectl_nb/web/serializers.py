@@ -1,4 +1,4 @@
-"""The bodies of the API: small functions from a queue and checked questions to the console's JSON shapes."""
+"""Response bodies of the API, in the JSON shapes of the console."""
 
 from __future__ import annotations
 
@@ -7,57 +7,52 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json, status_json
 from queuectl_nb.store.reader import Filter
-from queuectl_nb.web.query_params import cursor_text
+from queuectl_nb.web.query_params import encode_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["history", "job", "jobs", "log", "stats", "status", "workers"]
+__all__ = ["history", "job", "jobs", "log", "stats", "status"]
 
 
 def status(queue: Queue) -> dict[str, Any]:
-    """Return what ``status --json`` shows."""
+    """Return the body of ``status --json``."""
     return status_json(queue.counts(), queue.paused(), queue.worker_list())
 
 
-def workers(queue: Queue) -> list[dict[str, Any]]:
-    """Return what ``worker list --json`` shows."""
-    return queue.worker_list()
-
-
 def stats(queue: Queue) -> dict[str, Any]:
-    """Return what ``stats --json`` shows."""
+    """Return the body of ``stats --json``."""
     return stats_json(queue.metrics()[""])
 
 
-def jobs(queue: Queue, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return a page of jobs, last updated first, and the cursor of the next page; None on the last."""
-    limit = asked["limit"]
+def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
+    """Return a page of jobs, last updated first, and the cursor of the next page (None on the last page)."""
+    limit = query["limit"]
     found = queue.records(
         Filter.of(
-            state=asked["state"],
-            queue=asked["queue"],
-            text=asked["q"],
-            limit=limit + 1,  # whether more follow
-            after=asked["after"],
+            state=query["state"],
+            queue=query["queue"],
+            text=query["q"],
+            limit=limit + 1,  # one more tells whether there is a next page
+            after=query["after"],
         )
     )
     page = found[:limit]
     last = (page[-1].rev, page[-1].seq) if len(found) > limit else None
-    return {"jobs": [job_json(each) for each in page], "next": cursor_text(last) if last else None}
+    return {"jobs": [job_json(each) for each in page], "next": encode_cursor(last) if last else None}
 
 
 def job(queue: Queue, job_id: str) -> dict[str, Any]:
-    """Return the job as ``show --json`` does, its history left to :func:`history`."""
+    """Return a job as ``show --json`` does, without its history."""
     return job_json(queue.store.jobs.get(job_id))
 
 
 def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, Any]]:
-    """Yield a job's attempts, oldest first, one at a time: each may hold megabytes of output.
+    """Yield the attempts of a job, oldest first, one at a time: each may hold megabytes of output.
 
-    Without ``output`` their streams are null.
+    Without ``output`` their stdout and stderr are null.
     """
     for facts in queue.store.reader.attempt_facts(job_id):
         attempt = queue.store.reader.attempt(job_id, facts.number) if output else facts
@@ -65,18 +60,18 @@ def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, An
             yield attempt_json(attempt)
 
 
-def log(queue: Queue, job_id: str, asked: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Return the next piece of a stream from byte ``offset``, and how many bytes the stream has so far.
+def log(queue: Queue, job_id: str, query: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the next piece of a stream from byte ``offset``, and the current size of the stream in bytes.
 
-    The piece holds its text, the offset after it, and whether that was all. A character that is not yet written
-    whole is left to the next piece; what is no UTF-8 becomes U+FFFD.
+    The piece has ``text``, ``offset`` (where the next piece begins) and ``end``. An incomplete UTF-8 character is left
+    for the next piece; invalid bytes become U+FFFD.
     """
-    offset = asked["offset"]
-    attempt = queue.logs.attempt(job_id, asked["attempt"])
+    offset = query["offset"]
+    attempt = queue.logs.attempt(job_id, query["attempt"])
     if attempt is None:
         return {"text": "", "offset": offset, "end": queue.store.jobs.get(job_id).at_rest}, 0
-    piece = queue.logs.piece(attempt, asked["stream"], offset)
+    piece = queue.logs.piece(attempt, query["stream"], offset)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(piece.data, final=piece.end)
-    shape = {"text": text, "offset": piece.next - len(decoder.getstate()[0]), "end": piece.end}
-    return shape, queue.logs.size(attempt, asked["stream"])
+    body = {"text": text, "offset": piece.next - len(decoder.getstate()[0]), "end": piece.end}
+    return body, queue.logs.size(attempt, query["stream"])

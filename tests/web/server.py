@@ -14,7 +14,7 @@ from tornado.httpserver import HTTPServer
 from queuectl_nb.client import Queue
 from queuectl_nb.web.auth import Auth
 from queuectl_nb.web.queue_reader import QueueReader
-from queuectl_nb.web.server import application, bound
+from queuectl_nb.web.server import application, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class WebServer:
 
     path: Path
     port: int = 0
-    site: QueueReader | None = None
+    reader: QueueReader | None = None
 
     def __post_init__(self) -> None:
         self.start()
@@ -64,17 +64,17 @@ class WebServer:
         assert self._ready.wait(30)
 
     async def _serve(self) -> None:
-        sockets = bound(self.port)
+        sockets = listen(self.port)
         self.port = sockets[0].getsockname()[1]
-        self.door = Auth(TOKEN, "127.0.0.1", self.port)
-        self.site = QueueReader(lambda: Queue(self.path))
+        self.auth = Auth(TOKEN, "127.0.0.1", self.port)
+        self.reader = QueueReader(lambda: Queue(self.path))
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = HTTPServer(application(self.site, self.door))
+        server = HTTPServer(application(self.reader, self.auth))
         server.add_sockets(sockets)
         self._ready.set()
         await self._stop.wait()
         server.stop()
-        self.site.close()
+        self.reader.close()
         await asyncio.wait_for(server.close_all_connections(), 5)
 
     def on_loop(self, action: Callable[[], Any]) -> Any:

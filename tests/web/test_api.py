@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from queuectl_nb.model.state import State
-from queuectl_nb.web.query_params import cursor, cursor_text
-from queuectl_nb.web.queue_reader import SEARCHERS
+from queuectl_nb.web.query_params import decode_cursor, encode_cursor
+from queuectl_nb.web.queue_reader import SLOW_THREADS
 from tests.engine.harness import until
 from tests.web.server import TOKEN
 
@@ -163,19 +163,19 @@ def test_a_search_that_nobody_waits_for_is_not_made(
         begun.release()
         release.wait(30)
 
-    site = server.site
-    assert site is not None
-    looks = [server.on_loop(lambda: asyncio.ensure_future(site.ask(long, slow=True))) for _ in range(SEARCHERS)]
+    reader = server.reader
+    assert reader is not None
+    looks = [server.on_loop(lambda: asyncio.ensure_future(reader.read(long, slow=True))) for _ in range(SLOW_THREADS)]
     for _ in looks:
         assert begun.acquire(timeout=30)
     submitted: list[Future[Any]] = []
-    submit = site._searchers.submit
+    submit = reader._slow.submit
 
     def recorded(*args: Any) -> Future[Any]:
         submitted.append(submit(*args))
         return submitted[-1]
 
-    monkeypatch.setattr(site._searchers, "submit", recorded)
+    monkeypatch.setattr(reader._slow, "submit", recorded)
     connection = server.connect()
     connection.request("GET", "/api/jobs?q=a", headers={"Authorization": f"Bearer {TOKEN}"})
     (work,) = until(lambda: submitted)
@@ -187,11 +187,11 @@ def test_a_search_that_nobody_waits_for_is_not_made(
 
 def test_another_queue_has_other_tags(server: WebServer, queue: Queue) -> None:
     """A browser's copy of one queue is never taken for another that stands at the same revision."""
-    from queuectl_nb.web.queue_reader import etag
+    from queuectl_nb.web.queue_reader import revision_etag
 
-    watch = server.site.watch()  # type: ignore[union-attr]
+    watch = server.reader.watcher()  # type: ignore[union-attr]
     other = type(watch)(type(queue)(queue.path.with_name("other.db")))
-    assert etag(watch, (5, 0)) != etag(other, (5, 0))
+    assert revision_etag(watch, (5, 0)) != revision_etag(other, (5, 0))
 
 
 def test_a_deleted_file_is_told_and_a_new_one_found(server: WebServer, queue: Queue) -> None:
@@ -214,6 +214,6 @@ def test_a_deleted_file_is_told_and_a_new_one_found(server: WebServer, queue: Qu
 @pytest.mark.parametrize("place", [(0, 0), (7, 12), (2**63 - 1, 2**63 - 1)])
 def test_a_cursor_is_read_as_it_was_written(place: tuple[int, int]) -> None:
     """Any place survives the way through a URL; its text needs no quoting."""
-    text = cursor_text(place)
+    text = encode_cursor(place)
     assert quote(text) == text
-    assert cursor(text) == place
+    assert decode_cursor(text) == place

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.web.auth import Auth, host_name, own_origin
-from queuectl_nb.web.routes import ADDRESSES
-from queuectl_nb.web.token import kept_token
+from queuectl_nb.web.auth import Auth, host_name, is_own_origin, load_token
+from queuectl_nb.web.routes import ROUTES
 from tests.web.server import TOKEN
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ EXAMPLES = {
 def targets() -> list[str]:
     """Return an address for every route that there is."""
     found = []
-    for pattern, _, _ in ADDRESSES:
+    for pattern, _, _ in ROUTES:
         target = pattern
         for part, example in EXAMPLES.items():
             target = target.replace(part, example)
@@ -53,7 +52,7 @@ def test_every_route_wants_the_token(server: WebServer, queue: Queue, target: st
         {"Authorization": TOKEN},
         {"Cookie": f"queuectl-{server.port}={TOKEN}"},
         {"Cookie": f"queuectl-{server.port}="},
-        {"Cookie": f"queuectl={server.door.cookie_value}"},
+        {"Cookie": f"queuectl={server.auth.cookie_value}"},
     ]
     for headers in wrong:
         got = server.ask(target, method=method, login=False, **headers)
@@ -161,27 +160,27 @@ def test_a_person_without_the_token_is_told_how_to_get_in(server: WebServer) -> 
 
 def test_a_pass_is_taken_once() -> None:
     """What stands in the line that starts a browser logs in one browser, and is worth nothing afterwards."""
-    door = Auth(TOKEN)
-    word = door.one_time_token()
+    auth = Auth(TOKEN)
+    word = auth.one_time_token()
     assert word != TOKEN
-    assert not door.knows("", "x" + word, None)
-    assert door.knows("", word, None)
-    assert not door.knows("", word, None)
-    late = door.one_time_token()
-    door.passes[late] = 0
-    assert not door.knows("", late, None)
+    assert not auth.accepts("", "x" + word, None)
+    assert auth.accepts("", word, None)
+    assert not auth.accepts("", word, None)
+    late = auth.one_time_token()
+    auth.one_time_tokens[late] = 0
+    assert not auth.accepts("", late, None)
 
 
 def test_a_server_for_all_takes_addresses_and_its_own_name() -> None:
     """Bound to 0.0.0.0 on request, any address of the machine may be named, and its name, but no other."""
     import socket
 
-    door = Auth(TOKEN, "0.0.0.0")  # noqa: S104 - nothing listens here
-    assert door.takes_host("192.168.0.7:8642")
-    assert door.takes_host("[fe80::1]:8642")
-    assert door.takes_host(socket.gethostname())
-    assert not door.takes_host("evil.example")
-    assert not Auth(TOKEN, "192.168.0.7").takes_host("192.168.0.8")
+    auth = Auth(TOKEN, "0.0.0.0")  # noqa: S104 - nothing listens here
+    assert auth.allows_host("192.168.0.7:8642")
+    assert auth.allows_host("[fe80::1]:8642")
+    assert auth.allows_host(socket.gethostname())
+    assert not auth.allows_host("evil.example")
+    assert not Auth(TOKEN, "192.168.0.7").allows_host("192.168.0.8")
 
 
 def test_hosts_and_origins_are_read_strictly() -> None:
@@ -189,23 +188,23 @@ def test_hosts_and_origins_are_read_strictly() -> None:
     assert host_name("A.b-c:1") == "a.b-c"
     assert host_name("a:123456") is None
     assert host_name("[::1%25lo]:1") is None
-    assert own_origin("HTTP://LocalHost:1", "localhost:1")
-    assert not own_origin("http://localhost:1/", "localhost:1")
-    assert not own_origin("", "localhost:1")
+    assert is_own_origin("HTTP://LocalHost:1", "localhost:1")
+    assert not is_own_origin("http://localhost:1/", "localhost:1")
+    assert not is_own_origin("", "localhost:1")
 
 
 def test_the_token_is_kept_for_its_owner_only(tmp_path: Path) -> None:
     """It is random, mode 0600 whatever the umask, and the same again after a restart."""
     before = os.umask(0)
     try:
-        token = kept_token(tmp_path)
+        token = load_token(tmp_path)
     finally:
         os.umask(before)
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", token)
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert kept_token(tmp_path) == token
-    assert kept_token(_folder(tmp_path / "other")) != token
+    assert load_token(tmp_path) == token
+    assert load_token(_folder(tmp_path / "other")) != token
 
 
 def _folder(path: Path) -> Path:
@@ -230,9 +229,9 @@ def test_a_planted_token_is_not_used(tmp_path: Path, planted: str) -> None:
     else:
         path.write_text("A" * 43 if planted == "readable" else "short")
         path.chmod(0o644 if planted == "readable" else 0o600)
-    token = kept_token(folder)
+    token = load_token(folder)
     assert token != "A" * 43
-    assert kept_token(folder) == token
+    assert load_token(folder) == token
     assert victim.read_text() == "A" * 43
     assert not (tmp_path / "nowhere").exists()
     assert [each.name for each in folder.iterdir()] == ["web.token"]

@@ -91,15 +91,15 @@ def test_a_port_that_is_taken_is_told(terminals: Terminals) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tornado leaves a refused socket open
 def test_only_loopback_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless another address is asked for, nothing but 127.0.0.1 listens; with no free port it says so."""
-    (listening,) = server.bound(0)
+    (listening,) = server.listen(0)
     assert listening.getsockname()[0] == "127.0.0.1"
     assert listening.family == socket.AF_INET
     monkeypatch.setattr(server, "DEFAULT_PORT", listening.getsockname()[1])
-    monkeypatch.setattr(server, "TRIES", 1)
+    monkeypatch.setattr(server, "MAX_PORT_TRIES", 1)
     with pytest.raises(BadEnvironment, match="--port 0"):
-        server.bound(None)
+        server.listen(None)
     with pytest.raises(BadEnvironment, match="cannot be used"):
-        server.bound(0, "192.0.2.1")
+        server.listen(0, "192.0.2.1")
     listening.close()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.web import event_feed as feeds
+from queuectl_nb.web import event_feed
 from tests.engine.harness import until
 from tests.web.server import TOKEN, WebServer
 
@@ -109,7 +109,7 @@ def test_who_comes_back_gets_the_state_of_now(queue: Queue) -> None:
 
 def test_silence_is_broken_by_comments(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing changes, a comment comes now and then, so that no proxy takes the line for dead."""
-    monkeypatch.setattr(feeds, "KEEPALIVE", 0.1)
+    monkeypatch.setattr(event_feed, "KEEPALIVE_S", 0.1)
     client = Listening(server)
     client.event()
     until(lambda: "" in client.block())
@@ -118,7 +118,7 @@ def test_silence_is_broken_by_comments(server: WebServer, monkeypatch: pytest.Mo
 
 def test_one_watcher_for_all_and_none_for_nobody(server: WebServer) -> None:
     """However many listen the queue is looked at once; when all have gone it is not looked at any more."""
-    feed = server.site.feed  # type: ignore[union-attr]
+    feed = server.reader.feed  # type: ignore[union-attr]
     clients = [Listening(server)]
     clients[0].event()
     watcher = server.on_loop(lambda: feed._task)
@@ -136,7 +136,7 @@ def test_one_watcher_for_all_and_none_for_nobody(server: WebServer) -> None:
 
 def test_who_is_slow_finds_the_newest(server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not read keeps nobody else waiting, and holds no queue of old news; back, it soon sees now."""
-    monkeypatch.setattr(feeds, "PACE", 0.005)
+    monkeypatch.setattr(event_feed, "POLL_INTERVAL_S", 0.005)
     slow = Listening(server, buffer=4096)
     quick = Listening(server)
     slow.event()
@@ -157,7 +157,7 @@ def test_who_is_slow_finds_the_newest(server: WebServer, queue: Queue, monkeypat
 
 def test_a_full_feed_sends_away(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """More clients than it takes are told to poll; a place that is left is given again."""
-    monkeypatch.setattr(feeds, "MOST", 1)
+    monkeypatch.setattr(event_feed, "MAX_CLIENTS", 1)
     first = Listening(server)
     first.event()
     got = server.ask("/api/events")
@@ -165,7 +165,7 @@ def test_a_full_feed_sends_away(server: WebServer, monkeypatch: pytest.MonkeyPat
     assert "/api/overview" in got.json["error"]
     assert got.headers["Retry-After"] == "30"
     first.close()
-    until(lambda: server.on_loop(lambda: server.site.feed.clients) == 0)  # type: ignore[union-attr]
+    until(lambda: server.on_loop(lambda: server.reader.feed.clients) == 0)  # type: ignore[union-attr]
     second = Listening(server)
     second.event()
     second.close()
@@ -194,7 +194,7 @@ def test_a_bug_in_a_look_does_not_end_the_feed(
     client.event()
     with monkeypatch.context() as patch:
         patch.setattr(ChangeWatcher, "overview", lambda _: 1 / 0)
-        assert "log says why" in client.event("trouble")[1]["error"]
+        assert "see its log" in client.event("trouble")[1]["error"]
     queue.enqueue("true")
     assert client.event()[1]["counts"]["pending"] == 1
     client.close()

@@ -116,10 +116,10 @@ def test_the_headers_are_ours(jupyter: JupyterServer) -> None:
 
 
 def test_mistakes_are_json_there_too(jupyter: JupyterServer) -> None:
-    """Bad questions, unknown jobs and other methods answer as on our own server."""
+    """Invalid queries, unknown jobs and other methods answer as on our own server."""
     assert "valid: none" in jupyter.ask(f"{HERE}/api/status?x=1").json["error"]
     assert jupyter.ask(f"{HERE}/api/jobs/nobody").status == 404
-    assert jupyter.ask(f"{HERE}/api/jobs", method="DELETE").json["error"].startswith("DELETE is not possible here")
+    assert jupyter.ask(f"{HERE}/api/jobs", method="DELETE").json["error"].startswith("DELETE is not allowed")
     assert jupyter.ask(f"{HERE}/api/jobs", method="HEAD").status == 200
 
 

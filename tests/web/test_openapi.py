@@ -11,10 +11,10 @@ from referencing import Registry, Resource
 from docs.generate.openapi import openapi
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import State
-from queuectl_nb.web.api_handlers import Missing
+from queuectl_nb.web.api_handlers import NotFoundHandler
 from queuectl_nb.web.base_handler import JsonHandler
-from queuectl_nb.web.query_params import asked
-from queuectl_nb.web.routes import ADDRESSES
+from queuectl_nb.web.query_params import parse_query
+from queuectl_nb.web.routes import ROUTES
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ROUTES = {
     pattern.replace("(?P<job_id>[^/]+)", "{job_id}"): handler
-    for pattern, handler, _ in ADDRESSES
-    if issubclass(handler, JsonHandler) and handler is not Missing
+    for pattern, handler, _ in ROUTES
+    if issubclass(handler, JsonHandler) and handler is not NotFoundHandler
 }
 
 
@@ -63,18 +63,18 @@ def test_every_route_is_described_and_no_other(described: dict[str, Any], server
 @pytest.mark.parametrize("path", ROUTES)
 def test_parameters_are_those_that_are_taken(described: dict[str, Any], path: str) -> None:
     """Each described parameter is taken and no other; defaults and bounds are the real ones."""
-    questions = ROUTES[path].questions
+    params = ROUTES[path].params
     parameters = described["paths"][path]["get"].get("parameters", [])
     told = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
-    assert list(told) == list(questions)
+    assert list(told) == list(params)
     for name, schema in told.items():
-        assert asked(questions, {})[name] == schema.get("default")
+        assert parse_query(params, {})[name] == schema.get("default")
         for value in (*schema.get("enum", ()), *(schema[key] for key in ("minimum", "maximum") if key in schema)):
-            assert asked(questions, {name: [str(value).encode()]})[name] == value
+            assert parse_query(params, {name: [str(value).encode()]})[name] == value
         for beyond in (schema.get("minimum", 0) - 1, schema.get("maximum", 2**70) + 1):
             if schema.get("type") == "integer":
                 with pytest.raises(BadInput):
-                    asked(questions, {name: [str(beyond).encode()]})
+                    parse_query(params, {name: [str(beyond).encode()]})
 
 
 def test_real_answers_have_the_described_shapes(

@@ -1,4 +1,4 @@
-"""What the API refuses: bad questions, what is not there, and everything but reading."""
+"""What the API refuses: invalid queries, what is not there, and everything but reading."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.web.query_params import cursor
+from queuectl_nb.web.query_params import decode_cursor
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ("/api/jobs?after=MS4t", "'next' of an earlier page"),
         ("/api/jobs?q=%FF", "UTF-8"),
         ("/api/jobs?q=%00", "NUL"),
-        (f"/api/jobs?q={'x' * 1001}", "1000 at most"),
+        (f"/api/jobs?q={'x' * 1001}", "at most 1000"),
         ("/api/jobs?sort=id", "valid: state, queue, q, limit, after"),
         ("/api/status?x=1", "valid: none"),
         ("/api/workers?x", "valid: none"),
@@ -108,4 +108,4 @@ def test_it_only_reads(server: WebServer, queue: Queue, method: str, target: str
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     """Nothing but our own cursors is taken."""
     with pytest.raises(BadInput, match="next"):
-        cursor(text)
+        decode_cursor(text)
