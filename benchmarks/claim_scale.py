@@ -64,7 +64,7 @@ def once(claims: Claims, queue: Queue) -> float:
     """Claim a job and settle it, two transactions; return the seconds."""
     settings, now = queue.settings, time.time()
     began = time.perf_counter()
-    (lease,) = claims.settle_and_claim(want=1, settings=settings, now=now, rand=0.0).leases
+    (lease,) = claims.settle_and_claim(limit=1, settings=settings, now=now, rand=0.0).leases
     ended = EndedAttempt(lease, Exited(0), Ending(now, now, 1, usage=Usage(0.0, 0.0, 0)))
     claims.settle_and_claim(ended=[ended], settings=settings, now=now, rand=0.0)
     return time.perf_counter() - began

@@ -10,7 +10,7 @@ from html import escape
 from typing import NamedTuple
 
 from docs.generate.tables import label
-from queuectl_nb.model.state import AT_REST, OPEN, TRANSITIONS, State
+from queuectl_nb.model.state import FINISHED_STATES, TRANSITIONS, UNFINISHED_STATES, State
 
 __all__ = ["svg"]
 
@@ -63,19 +63,19 @@ def edges() -> list[Edge]:
         _edge(State.PROCESSING, State.COMPLETED, "M 521 128 L 714 121", (630, 114)),
         _edge(State.PROCESSING, State.DEAD, "M 516 144 L 717 206", (636, 166)),
         Edge(
-            frozenset((old, State.CANCELLED) for old in OPEN),
+            frozenset((old, State.CANCELLED) for old in UNFINISHED_STATES),
             "M 555 316 H 716",
             f"cancel, or|{waited.replace('waited ', 'waited|')}",
             (630, 278),
         ),
         Edge(
-            frozenset((old, State.PENDING) for old in AT_REST),
+            frozenset((old, State.PENDING) for old in FINISHED_STATES),
             "M 775 70 V 45 Q 775 30 760 30 H 230 Q 215 30 215 45 V 105",
             "retry",
             (480, 22),
         ),
         Edge(
-            frozenset((old, State.BLOCKED) for old in AT_REST),
+            frozenset((old, State.BLOCKED) for old in FINISHED_STATES),
             "M 775 360 V 385 Q 775 400 760 400 H 230 Q 215 400 215 385 V 325",
             "retry of a job that waits for others",
             (480, 418),

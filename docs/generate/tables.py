@@ -8,7 +8,7 @@ from docs.generate.cli import walk
 from queuectl_nb.commands.topics import names, summary
 from queuectl_nb.model import errors
 from queuectl_nb.model.settings import SETTINGS
-from queuectl_nb.model.state import AT_REST, TAKES, TRANSITIONS, State
+from queuectl_nb.model.state import ALLOWED_STATES, FINISHED_STATES, TRANSITIONS, State
 
 __all__ = ["diagram", "exit_codes", "figures", "label", "settings", "states", "takes", "topics", "verbs"]
 
@@ -54,9 +54,9 @@ def exit_codes() -> str:
 def takes() -> str:
     """Return which states each verb takes."""
     lines = ["| verb | takes jobs that are |", "| --- | --- |"]
-    for verb, states in TAKES.items():
+    for verb, states in ALLOWED_STATES.items():
         lines.append(f"| `{verb}` | {', '.join(state for state in State if state in states)} |")
-    lines.append(f"\nAt rest: {', '.join(state for state in State if state in AT_REST)}.")
+    lines.append(f"\nAt rest: {', '.join(state for state in State if state in FINISHED_STATES)}.")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.validation import iso_time
+from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _finished(event: Event) -> list[str]:
 
 def _second(stamp: float) -> str:
     """Return a time to the second, as the seed shows it."""
-    text = iso_time(float(int(stamp))) or ""
+    text = format_time(float(int(stamp))) or ""
     return text.replace(".000Z", "Z")
 
 

@@ -28,7 +28,7 @@ def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
         elif isinstance(each, Iterable) and not isinstance(each, bytes):
             found += parse_ids(each)
         else:
-            msg = f"a job is named by its id, or is itself given; not {validation.shown(each)}"
+            msg = f"a job is named by its id, or is itself given; not {validation.quoted(each)}"
             raise BadInput(msg)
     return found
 
@@ -40,12 +40,12 @@ def parse_timeout(timeout: object) -> float | None:
     value = _plain(timeout)
     if isinstance(value, int | float) and value < 0:
         return 0.0
-    return validation.seconds("timeout", value)
+    return validation.parse_number("timeout", value)
 
 
 def parse_age(what: str, value: object) -> float:
     """Return seconds from a number, a timedelta, or a text such as ``7d``."""
-    return validation.age(what, value) if isinstance(value, str) else validation.seconds(what, _plain(value))
+    return validation.parse_age(what, value) if isinstance(value, str) else validation.parse_number(what, _plain(value))
 
 
 def parse_since(what: str, value: object) -> float:
@@ -53,16 +53,16 @@ def parse_since(what: str, value: object) -> float:
     if isinstance(value, timedelta):
         return time.time() - value.total_seconds()
     if isinstance(value, int | float):
-        return validation.seconds(what, value, 0, validation.LATEST)
+        return validation.parse_number(what, value, 0, validation.MAX_TIME)
     try:
-        return time.time() - validation.age(what, value)
+        return time.time() - validation.parse_age(what, value)
     except BadInput:
         if isinstance(value, str) and value[-1:] in "dhms" and value[:1].isdigit() and "-" not in value:
             raise
     try:
-        return validation.moment(what, value)
+        return validation.parse_time(what, value)
     except BadInput:
-        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {validation.shown(value)}"
+        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {validation.quoted(value)}"
         raise BadInput(msg) from None
 
 

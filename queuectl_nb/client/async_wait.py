@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from queuectl_nb.model.errors import NotFound
-from queuectl_nb.model.state import AT_REST, State
+from queuectl_nb.model.state import FINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ SHARE = 5
 async def rest(store: Store, job_id: str) -> None:
     """Return when the job is at rest; raise :class:`NotFound` where it is not there, or was removed meanwhile."""
     state = store.jobs.get(job_id).state
-    if state not in AT_REST:
+    if state not in FINISHED_STATES:
         await _Awaited.of(store).rest(job_id)
 
 
@@ -75,7 +75,7 @@ class _Awaited:
         """Let go on who waits for what has come to rest; look again soon while anybody waits."""
         began = time.monotonic()
         try:
-            seen = self._store.db.changes()
+            seen = self._store.db.change_counters()
             if seen != self._seen:
                 self._tell(self._store.reader.states_of(list(self._futures)))
                 self._seen = seen
@@ -97,7 +97,7 @@ class _Awaited:
             if state is None:
                 gone = NotFound(f"job {job_id} was removed while it was waited for")
                 _end(self._futures.pop(job_id), gone)
-            elif state in AT_REST:
+            elif state in FINISHED_STATES:
                 _end(self._futures.pop(job_id), None)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.command_template import Template
+from queuectl_nb.model.command_template import CommandTemplate
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import SPEC_FIELDS
-from queuectl_nb.model.validation import choice, shown
+from queuectl_nb.model.validation import parse_choice, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ def iter_fields(
         At once for what concerns all rows, while iterating for what concerns the row that is due.
     """
     for key in common:
-        choice("job field", key, SPEC_FIELDS)
+        parse_choice("job field", key, SPEC_FIELDS)
     shared = {key: plain(value) for key, value in common.items()}
     if isinstance(rows, str):
         if frame is None:
@@ -72,7 +72,7 @@ def iter_fields(
         if "command" in shared:
             msg = "the template is the command; give no other"
             raise BadInput(msg)
-        return _filled(Template(rows), frame, shared)
+        return _filled(CommandTemplate(rows), frame, shared)
     if frame is not None:
         msg = "rows to fill in need a template before them: enqueue_many('python train.py --lr {lr}', frame)"
         raise BadInput(msg)
@@ -88,7 +88,7 @@ def commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
     try:
         if template is None:
             return iter(_columns(frame, ["command"])["command"])
-        parsed = Template(template)
+        parsed = CommandTemplate(template)
         columns = _columns(frame, parsed.names)
     except BadInput:
         return None
@@ -100,7 +100,7 @@ def _several(what: str, rows: Any) -> Iterable[Any]:
     if isinstance(rows, Iterable) and not isinstance(rows, Mapping):
         return rows
     msg = f"the {what} must be a list of dicts, or a DataFrame; this is "
-    raise BadInput(msg + ("a single dict" if isinstance(rows, Mapping) else shown(rows)))
+    raise BadInput(msg + ("a single dict" if isinstance(rows, Mapping) else quoted(rows)))
 
 
 def _given(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -113,7 +113,7 @@ def _given(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapping[s
 def _row(row: object) -> Mapping[str, Any]:
     """Return a dict with plain values; most have them already."""
     if not isinstance(row, Mapping):
-        msg = f"a job must be a dict such as {{'command': 'true'}}, not {shown(row)}"
+        msg = f"a job must be a dict such as {{'command': 'true'}}, not {quoted(row)}"
         raise BadInput(msg)
     for value in row.values():
         if type(value) not in _PLAIN:
@@ -121,7 +121,7 @@ def _row(row: object) -> Mapping[str, Any]:
     return row
 
 
-def _filled(template: Template, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _filled(template: CommandTemplate, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Return an iterator that fills the template with each row."""
     if not is_frame(rows):
         return _filled_with_dicts(template, _several("rows for the template", rows), shared)
@@ -135,16 +135,16 @@ def _filled(template: Template, rows: Any, shared: Mapping[str, Any]) -> Iterato
 
 
 def _filled_with_dicts(
-    template: Template, rows: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]
+    template: CommandTemplate, rows: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
     names = frozenset(template.names)
     for row in rows:
         if not isinstance(row, Mapping):
-            msg = f"a row for the template must be a dict, not {shown(row)}"
+            msg = f"a row for the template must be a dict, not {quoted(row)}"
             raise BadInput(msg)
         for key in row:
             if key not in names and (key not in _FIELDS or key == "command"):
-                msg = f"{shown(key)} is neither in the command ({', '.join(template.names)}) nor a field of a job"
+                msg = f"{quoted(key)} is neither in the command ({', '.join(template.names)}) nor a field of a job"
                 raise BadInput(msg)
         own = {key: each for key in row if key not in names and (each := plain(row[key])) is not None}
         gone = {key: None for key in names if type(row.get(key)) not in _PLAIN and plain(row[key]) is None}

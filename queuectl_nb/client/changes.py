@@ -49,7 +49,7 @@ class ChangeWatcher:
 
     def version(self) -> Stamp:
         """Return what identifies the queue's content now; microseconds where nothing was written since."""
-        changes = self.queue.store.db.changes()
+        changes = self.queue.store.db.change_counters()
         if changes != self._seen.changes:
             self._seen.stamp = self.queue.store.reader.revision()
             self._seen.changes = changes

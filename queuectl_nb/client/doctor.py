@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import InvalidSetting, QueuectlError
-from queuectl_nb.store.maintenance import OLDEST_SQLITE, Maintenance, sqlite_version
-from queuectl_nb.store.paths import network_type, spool_dir
+from queuectl_nb.store.maintenance import MIN_SQLITE_VERSION, Maintenance, sqlite_version
+from queuectl_nb.store.paths import network_fs_type, spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def examine(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool =
     try:
         queue = opener()
         maintenance = Maintenance(queue.store.db)
-        damage = maintenance.damage()
+        damage = maintenance.integrity_errors()
     except QueuectlError as error:
         finding, _, remedy = str(error).partition("; ")
         yield Finding("opens", ok=False, finding=finding, remedy=remedy or "name another queue with --db")
@@ -82,15 +82,15 @@ def _interpreter() -> Finding:
 
 
 def _sqlite() -> Finding:
-    version, oldest = sqlite_version(), ".".join(map(str, OLDEST_SQLITE))
+    version, oldest = sqlite_version(), ".".join(map(str, MIN_SQLITE_VERSION))
     text = f"SQLite {'.'.join(map(str, version))}"
-    if version < OLDEST_SQLITE:
+    if version < MIN_SQLITE_VERSION:
         return Finding("SQLite", ok=False, finding=text, remedy=f"use a Python built with SQLite {oldest} or newer")
     return Finding("SQLite", ok=True, finding=text)
 
 
 def _file_system(path: Path, *, allowed: bool) -> Finding:
-    kind = network_type(path)
+    kind = network_fs_type(path)
     if kind is None or allowed:
         return Finding("file system", ok=True, finding="local" if kind is None else f"network ({kind}), allowed")
     remedy = "move the queue to a local disk; or use it from one host only, with --allow-network-fs"
@@ -134,9 +134,9 @@ def _integrity(damage: list[str]) -> Finding:
 
 
 def _schema(maintenance: Maintenance) -> Finding:
-    version, known = maintenance.schema()
-    missing = maintenance.missing()
-    text = f"version {version} of {known}, journal {maintenance.journal()}"
+    version, known = maintenance.schema_versions()
+    missing = maintenance.missing_objects()
+    text = f"version {version} of {known}, journal {maintenance.journal_mode()}"
     if missing:
         remedy = "somebody changed the schema by hand; restore a backup, or move the jobs to a new queue"
         return Finding("schema", ok=False, finding=f"{text}; missing: {', '.join(missing)}", remedy=remedy)
@@ -144,7 +144,7 @@ def _schema(maintenance: Maintenance) -> Finding:
 
 
 def _counts(maintenance: Maintenance) -> Finding:
-    wrong = maintenance.miscounted()
+    wrong = maintenance.tally_mismatches()
     if wrong:
         remedy = "somebody changed jobs with the triggers off; move the jobs to a new queue"
         return Finding("counts", ok=False, finding=f"not those of the jobs: {', '.join(wrong[:5])}", remedy=remedy)
@@ -162,9 +162,9 @@ def _settings(queue: Queue) -> Finding:
 
 def _workers(queue: Queue) -> Finding:
     """Look for workers that are dead and hold something: any running worker would have cleaned up behind them."""
-    rows = queue.store.workers.rows()
+    rows = queue.store.workers.list_all()
     lost = [row.name for row in rows if heartbeat.is_dead(queue.store.worker_dir, row.name)]
-    lost += queue.store.workers.orphaned()
+    lost += queue.store.workers.orphaned_workers()
     if lost:
         text = f"lost and not cleaned up: {', '.join(dict.fromkeys(lost))}"
         remedy = "start a worker ('queuectl worker start'): it takes over what they held"
@@ -177,8 +177,8 @@ def _spool(queue: Queue, maintenance: Maintenance) -> Finding:
     import humanize
 
     tokens = queue.store.spool.tokens()
-    orphans = tokens - maintenance.known_tokens(tokens) - {row.name for row in queue.store.workers.rows()}
-    size = humanize.naturalsize(queue.store.spool.total(), binary=True)
+    orphans = tokens - maintenance.known_tokens(tokens) - {row.name for row in queue.store.workers.list_all()}
+    size = humanize.naturalsize(queue.store.spool.disk_usage(), binary=True)
     text = f"{size}, {len(tokens)} attempt(s)"
     if orphans:
         some = " ".join(f"{queue.store.spool.folder / token}.*" for token in sorted(orphans)[:3])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask.cluster import Cluster, describe, need_dask
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.validation import choice, plain_text, seconds, shown
+from queuectl_nb.model.validation import parse_choice, parse_number, parse_text, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ def cluster_of(
     BadEnvironment
         dask is not installed.
     """
-    if choice("executor", executor, EXECUTORS) == "local":
+    if parse_choice("executor", executor, EXECUTORS) == "local":
         for what, value in (("scheduler", scheduler), ("client", client), ("resource", resources)):
             if value:
                 msg = f"{what} goes with the executor dask only"
@@ -51,7 +51,7 @@ def cluster_of(
     if client is not None:
         address, security = describe(client)
         return Cluster(address, security, takes)
-    if scheduler is not None and not plain_text("scheduler", scheduler).strip():
+    if scheduler is not None and not parse_text("scheduler", scheduler).strip():
         msg = "scheduler is empty; give its address, such as tcp://10.0.0.1:8786"
         raise BadInput(msg)
     return Cluster(scheduler, None, takes)
@@ -59,6 +59,6 @@ def cluster_of(
 
 def _resource(key: object, value: object) -> tuple[str, float]:
     if isinstance(key, str) and _RESOURCE.match(key):
-        return key, seconds(f"resource {key}", value, 0.0, MAX_RESOURCE)
-    msg = f"resource {shown(key)} is not valid: a letter first, then letters, digits and . _ -"
+        return key, parse_number(f"resource {key}", value, 0.0, MAX_RESOURCE)
+    msg = f"resource {quoted(key)} is not valid: a letter first, then letters, digits and . _ -"
     raise BadInput(msg)

@@ -14,7 +14,7 @@ from queuectl_nb.client.bells import ring
 from queuectl_nb.client.job import Job
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.insert import enqueue
+from queuectl_nb.store.insert import insert_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ def make_spec(wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundi
         wish = {**wish, "after": [after.id]}
     elif isinstance(after, Iterable) and not isinstance(after, str):
         wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in after]}
-    spec = JobSpec.of(wish)
+    spec = JobSpec.from_fields(wish)
     return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
 
 
@@ -56,9 +56,9 @@ def name_the_row(name: Callable[[int], str], end: str = "") -> Iterator[None]:
     try:
         yield
     except (BadInput, NotFound) as refused:
-        if refused.place is None:
+        if refused.index is None:
             raise
-        msg = f"{name(refused.place)}: {refused}{end}"
+        msg = f"{name(refused.index)}: {refused}{end}"
         raise type(refused)(msg) from None
 
 
@@ -71,11 +71,11 @@ def add(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_
         return []
     anywhere = any(spec.cwd is None for spec in specs)
     lead = surroundings.interpreter_dir() if interpreter_first else None
-    ids = enqueue(
+    ids = insert_jobs(
         store.db,
         specs,
         cwd=surroundings.this_cwd() if anywhere else "",
-        kept_env=surroundings.kept_env(store.settings.read().keep_env, os.environ, lead=lead),
+        recorded_env=surroundings.kept_env(store.settings.read().keep_env, os.environ, lead=lead),
         now=time.time(),
         if_absent=if_absent,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-from queuectl_nb.model.validation import choice, whole
+from queuectl_nb.model.validation import parse_choice, parse_int
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class Job:
         record = self._record
         try:
             # each thread counts the commits of others by its own connection
-            changes = (threading.get_ident(), *self._queue.store.db.changes())
+            changes = (threading.get_ident(), *self._queue.store.db.change_counters())
             if record is None or changes != self._changes:
                 record = self.refresh().record
                 self._changes = changes
         except (NotFound, BadEnvironment):
-            if record is None or not record.at_rest:
+            if record is None or not record.is_finished:
                 raise
         return record
 
@@ -119,9 +119,9 @@ class Job:
             The job has no such attempt.
         """
         if stream is not None:
-            choice("stream", stream, STREAMS)
-        number = None if attempt is None else whole("attempt", attempt, 1)
-        found = self._queue.logs.read(self.id, number, None if tail is None else whole("tail", tail, 0))
+            parse_choice("stream", stream, STREAMS)
+        number = None if attempt is None else parse_int("attempt", attempt, 1)
+        found = self._queue.logs.read(self.id, number, None if tail is None else parse_int("tail", tail, 0))
         parts = {"stdout": found.stdout, "stderr": found.stderr}
         chosen = parts.values() if stream is None else [parts[stream]]
         return b"".join(chosen).decode("utf-8", "replace")
@@ -193,7 +193,7 @@ class Job:
         """Show a card that keeps itself current, where there is a page for it; IPython shows the rest as ever."""
         from queuectl_nb.client.display import output_cell
 
-        spot = None if self._gone() or self.record.at_rest else output_cell()
+        spot = None if self._gone() or self.record.is_finished else output_cell()
         if spot is None:
             raise NotImplementedError
         from queuectl_nb.client.live_cards import LiveCard, _updater
@@ -207,7 +207,7 @@ class Job:
         printer.text(repr(self) if self._gone() else self._cards().job_lines(self.record, self._facts()))
 
     def _facts(self) -> list[AttemptRecord]:
-        return self._queue.store.reader.attempt_facts(self.id)
+        return self._queue.store.reader.attempts_without_output(self.id)
 
     def _gone(self) -> bool:
         """Look again; tell whether the job was removed."""

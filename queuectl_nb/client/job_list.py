@@ -12,7 +12,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from queuectl_nb.store.job_lists import Ordering, Stopped
+from queuectl_nb.store.job_lists import JobOrder, QueryStopped
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class JobList:
         """List the jobs that ``watch`` watches; ``found()`` is called, from a thread, when an order was found."""
         self._watch = watch
         self._reading = watch.queue.store.reader
-        self._ordering = Ordering(watch.queue.store.db)
+        self._ordering = JobOrder(watch.queue.store.db)
         self._found = found
         self._search: _Search | None = None
         self._order: _Order | None = None
@@ -163,7 +163,7 @@ class _Order:
 class _Search:
     """Finds an order in a thread of its own, on a connection of its own."""
 
-    def __init__(self, ordering: Ordering, watch: ChangeWatcher, wanted: Filter, found: Callable[[], object]) -> None:
+    def __init__(self, ordering: JobOrder, watch: ChangeWatcher, wanted: Filter, found: Callable[[], object]) -> None:
         self.wanted = wanted
         self.stop = threading.Event()
         self.done = threading.Event()
@@ -178,9 +178,9 @@ class _Search:
         began = time.monotonic()
         try:
             stamp = self._watch.version()
-            places = self._ordering.order(self.wanted, self.stop.is_set)
+            places = self._ordering.read_order(self.wanted, self.stop.is_set)
             self.order = _Order(places, len(places), stamp, time.time(), time.monotonic() - began)
-        except Stopped:
+        except QueryStopped:
             return
         except Exception as error:  # noqa: BLE001 - whoever looks next is told
             self.error = error

@@ -96,20 +96,20 @@ class LiveCard:
                 cards.job_lines(self._record, self._history, live_text(live)),
             )
             self._wrote = clock
-        self.over = self._record.at_rest
+        self.over = self._record.is_finished
         self.due = clock + pause(since, SLOWEST)
 
     def _read(self) -> bool:
         """Read the job where anything was committed; tell whether the job itself has changed."""
         # each thread counts the commits of others by its own connection
-        changes = (threading.get_ident(), *self.queue.store.db.changes())
+        changes = (threading.get_ident(), *self.queue.store.db.change_counters())
         if changes == self._changes:
             return False
         self._changes = changes
         record = self.queue.store.jobs.get(self.job_id)
         if self._record is not None and record.rev == self._record.rev:
             return False
-        self._record, self._history = record, self.queue.store.reader.attempt_facts(self.job_id)
+        self._record, self._history = record, self.queue.store.reader.attempts_without_output(self.job_id)
         return True
 
     def _write(self, html: str, text: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import NotFound
-from queuectl_nb.model.state import AT_REST
+from queuectl_nb.model.state import FINISHED_STATES
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Logs:
         Raises :class:`NotFound` for a job or an attempt that is not there.
         """
         self.store.jobs.get(job_id)
-        known_facts = self.store.reader.attempt_facts(job_id)
+        known_facts = self.store.reader.attempts_without_output(job_id)
         if number is None and not known_facts:
             return None
         found = self.store.reader.attempt(job_id, known_facts[-1].number if number is None else number)
@@ -136,7 +136,7 @@ class Logs:
 
     def latest(self, attempt: AttemptRecord, count: int) -> bytes:
         """Return up to ``count`` last bytes of the stream to which a running attempt wrote last."""
-        _, size, stream = max((*self.store.spool.written(attempt.token, stream), stream) for stream in STREAMS)
+        _, size, stream = max((*self.store.spool.last_write(attempt.token, stream), stream) for stream in STREAMS)
         found = self.store.spool.read(attempt.token, stream, max(0, size - count), count) if size else None
         return b"" if found is None else found[1]
 
@@ -154,11 +154,15 @@ class Logs:
         attempt before its first piece.
         """
         self.attempt(job_id, number)
-        seen = {attempt.token for attempt in self.store.reader.attempt_facts(job_id)[:-1]} if number is None else set()
+        seen = (
+            {attempt.token for attempt in self.store.reader.attempts_without_output(job_id)[:-1]}
+            if number is None
+            else set()
+        )
         while True:
             # the job first: what it did until it came to rest is in the history that is read after it
-            over = self.store.jobs.get(job_id).state in AT_REST or number is not None
-            history = self.store.reader.attempt_facts(job_id)
+            over = self.store.jobs.get(job_id).state in FINISHED_STATES or number is not None
+            history = self.store.reader.attempts_without_output(job_id)
             fresh = [each for each in history if each.token not in seen and number in (None, each.number)]
             for facts in fresh:
                 seen.add(facts.token)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client import arguments
-from queuectl_nb.model.validation import whole
+from queuectl_nb.model.validation import parse_int
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,10 +48,10 @@ class Plot:
         ``limit`` takes the newest attempts only. The x axis is local time.
         """
         from queuectl_nb.render.plots.timeline import timeline
-        from queuectl_nb.store.attempt_history import spans
+        from queuectl_nb.store.attempt_history import attempt_spans
 
-        most = None if limit is None else whole("limit", limit, 1)
-        return timeline(spans(self._store.db, since=_since(since), now=time.time(), limit=most), ax)
+        most = None if limit is None else parse_int("limit", limit, 1)
+        return timeline(attempt_spans(self._store.db, since=_since(since), now=time.time(), limit=most), ax)
 
     def durations(
         self, *, by: str = "command", since: object = None, limit: int = GROUPS, ax: Axes | None = None
@@ -63,21 +63,21 @@ class Plot:
         dots, from five on a box tells where the middle half is.
         """
         from queuectl_nb.render.plots.durations import durations
-        from queuectl_nb.store.attempt_history import lasting
+        from queuectl_nb.store.attempt_history import attempt_durations
 
-        most = whole("limit", limit, 1)
-        return durations(lasting(self._store.db, by=by, since=_since(since)), by, most, ax)
+        most = parse_int("limit", limit, 1)
+        return durations(attempt_durations(self._store.db, by=by, since=_since(since)), by, most, ax)
 
     def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
         """Draw how many attempts ended a minute, over local time, by how they ended."""
         from queuectl_nb.render.plots.throughput import slices, throughput
-        from queuectl_nb.store.attempt_history import ended, ends
+        from queuectl_nb.store.attempt_history import count_outcomes, finish_time_range
 
-        found = ended(self._store.db, since=_since(since))
+        found = finish_time_range(self._store.db, since=_since(since))
         if found is None:
             return throughput(None, 0, [], ax)
         start, slice_s = cut = slices(*found)
-        rows = ends(self._store.db, start=max(start, found[0]), end=found[1], slice_s=slice_s)
+        rows = count_outcomes(self._store.db, start=max(start, found[0]), end=found[1], slice_s=slice_s)
         return throughput(cut, found[1], rows, ax)
 
     def overview(self, *, by: str = "command", since: object = None) -> Figure:

@@ -15,7 +15,7 @@ from queuectl_nb.client.enqueue import add, make_specs, name_the_row
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.untold import UnreportedJobs
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.validation import name, whole
+from queuectl_nb.model.validation import parse_int, parse_name
 from queuectl_nb.store.paths import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
 
@@ -209,7 +209,7 @@ class Queue:
 
     def paused(self) -> list[str]:
         """Return the paused queues; ``["*"]`` when everything is paused."""
-        paused = self.store.reader.paused()
+        paused = self.store.reader.paused_queues()
         return ["*"] if "*" in paused else paused
 
     def records(self, wanted: Filter) -> list[JobRecord]:
@@ -218,9 +218,9 @@ class Queue:
 
     def each(self, wanted: Filter) -> Iterator[JobRecord]:
         """Yield the jobs of a filter, a piece at a time: of many each is given as it is when its turn comes."""
-        from queuectl_nb.store.stream import stream
+        from queuectl_nb.store.stream import iter_jobs
 
-        return stream(self.store.db, self.store.reader, wanted)
+        return iter_jobs(self.store.db, self.store.reader, wanted)
 
     def worker_list(self) -> list[dict[str, Any]]:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
@@ -280,7 +280,9 @@ class Queue:
         from queuectl_nb.render.frames import frames
         from queuectl_nb.store.reader import Filter
 
-        wanted = Filter.of(state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit)
+        wanted = Filter.from_options(
+            state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit
+        )
         return frames.jobs(self.store.reader, wanted)
 
     def jobs_of(self, ids: Sequence[str]) -> pd.DataFrame:
@@ -413,12 +415,12 @@ class Queue:
 
     def pause(self, queue: str | None = None) -> None:
         """Stop new starts in ``queue``, or everywhere; running jobs go on."""
-        self.store.jobs.pause(None if queue is None else name("queue", queue), time.time())
+        self.store.jobs.pause(None if queue is None else parse_name("queue", queue), time.time())
 
     def resume(self, queue: str | None = None) -> None:
         """Allow starts again in ``queue``; None lifts every pause."""
         self._untold.begin(self.store)
-        self.store.jobs.resume(None if queue is None else name("queue", queue))
+        self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
         ring(self.store)
 
     # ------------------------------------------------------------------ wait
@@ -471,13 +473,13 @@ class Queue:
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Change a setting; every worker uses it for its next decision."""
         done = self.store.settings.set(key, value)
-        ring_workers(self.store, (row.name for row in self.store.workers.rows()))
+        ring_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return done
 
     def unset(self, key: str) -> tuple[str, Value]:
         """Put a setting back to its default."""
         done = self.store.settings.unset(key)
-        ring_workers(self.store, (row.name for row in self.store.workers.rows()))
+        ring_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return done
 
     # ------------------------------------------------------------------ workers
@@ -517,8 +519,8 @@ class Queue:
         from queuectl_nb.client.pool import WorkerPool
 
         cluster = cluster_of(executor, scheduler=scheduler, client=client, resources=resources)
-        count = whole("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
-        queues = [name("queue", each) for each in queues]
+        count = parse_int("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
+        queues = [parse_name("queue", each) for each in queues]
         self.store.settings.read()  # a spoilt setting is told here, not by a worker that dies of it
         pool = WorkerPool(
             self,

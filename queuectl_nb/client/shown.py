@@ -88,7 +88,7 @@ class _Show:
         store, ids = self._waiting.store, self._waiting.ids
         if ids is not None and len(ids) == 1:
             record = store.jobs.get(ids[0])
-            live = look(Logs(store), record, store.reader.attempt_facts(ids[0]))
+            live = look(Logs(store), record, store.reader.attempts_without_output(ids[0]))
         html = wait_html(record, live, rested, progress.left, end)
         if html != self._shown:
             self._spot.write(html, wait_text(rested, progress.left, end))

@@ -30,7 +30,7 @@ class UserDatabase(threading.local):
         if self._pid != os.getpid():
             self._store.db.check_identity()
             there = f"{self._store.path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew
-            connection = sqlite3.connect(there, uri=True, isolation_level=None, timeout=self._store.db.patience)
+            connection = sqlite3.connect(there, uri=True, isolation_level=None, timeout=self._store.db.lock_timeout_s)
             self._held.append(sqlite_utils.Database(connection))
             self._pid = os.getpid()
         return self._held[-1]

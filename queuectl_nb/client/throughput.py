@@ -49,7 +49,7 @@ class Throughput:
     def _count(self, since: int, newest: int) -> None:
         start, end = since * self._slice_s, (newest + 1) * self._slice_s
         fresh: dict[int, list[int]] = {}
-        for place, ok, count in self._reading.finished(start, end, self._slice_s):
+        for place, ok, count in self._reading.count_finished(start, end, self._slice_s):
             fresh.setdefault(since + place, [0, 0])[0 if ok else 1] += count
         kept = {place: pair for place, pair in self._counted.items() if newest - self._slices < place < since}
         self._counted = kept | {place: (ok, bad) for place, (ok, bad) in fresh.items()}

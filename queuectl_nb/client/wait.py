@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.client.untold import UnreportedJobs
 from queuectl_nb.model.errors import JobFailed, NotFound, WaitTimeout
-from queuectl_nb.model.state import AT_REST, OPEN, State
+from queuectl_nb.model.state import FINISHED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ class Wait:
 
     def look(self) -> Progress:
         """Return the progress; cheap when nothing was committed since the last look."""
-        seen = self.store.db.changes()
+        seen = self.store.db.change_counters()
         if self._progress is None or seen != self._seen:
             self._seen = seen
             self._progress = self._all() if self.ids is None else self._named(self.ids)
@@ -80,17 +80,19 @@ class Wait:
         if missing:
             msg = f"job {missing[0]} was removed while it was waited for"
             raise NotFound(msg)
-        rested = {state: sum(found is state for found in states.values()) for state in State if state in AT_REST}
+        rested = {
+            state: sum(found is state for found in states.values()) for state in State if state in FINISHED_STATES
+        }
         bad = tuple(job_id for job_id in ids if states[job_id] in (State.DEAD, State.CANCELLED))
         return Progress(rested, len(ids) - sum(rested.values()), bad)
 
     def _all(self) -> Progress:
         counts = self.store.reader.counts()
-        since = self.store.reader.changed_to(sorted(AT_REST), self._since)
+        since = self.store.reader.changed_since(sorted(FINISHED_STATES), self._since)
         changed = [(job_id, state) for job_id, state in since if not self._untold.knows(job_id)]
-        rested = {state: sum(found is state for _, found in changed) for state in State if state in AT_REST}
+        rested = {state: sum(found is state for _, found in changed) for state in State if state in FINISHED_STATES}
         bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
-        return Progress(rested, sum(counts[state] for state in OPEN), bad)
+        return Progress(rested, sum(counts[state] for state in UNFINISHED_STATES), bad)
 
     def run(self, show: Callable[[Progress], object] | None = None) -> Progress:
         """Wait until all are at rest; ``show`` is called whenever the progress changed.

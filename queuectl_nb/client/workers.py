@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.client.bells import ring_workers
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import NotFound, WaitTimeout
-from queuectl_nb.model.validation import iso_time
+from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def members(store: Store) -> list[dict[str, Any]]:
     """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
     jobs = store.workers.current_jobs()
     found = []
-    for row in store.workers.rows():
+    for row in store.workers.list_all():
         job_id = jobs.get(row.name)
         if heartbeat.is_dead(store.worker_dir, row.name):
             state = "lost"
@@ -36,7 +36,7 @@ def members(store: Store) -> list[dict[str, Any]]:
             state = "stopping"
         else:
             state = "busy" if job_id else "idle"
-        values = (row.name, row.pid, row.host, state, job_id, iso_time(row.started_at), row.jobs_done)
+        values = (row.name, row.pid, row.host, state, job_id, format_time(row.started_at), row.jobs_done)
         found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
     return found
 
@@ -59,13 +59,13 @@ def stop(
             msg = f"no live worker {each!a}; live: {', '.join(live) or 'none'}"
             raise NotFound(msg)
     chosen = list(dict.fromkeys(names)) or live
-    store.workers.ask_to_stop(chosen, "now" if now else "drain")
+    store.workers.request_stop(chosen, "now" if now else "drain")
     ring_workers(store, chosen)
     began = time.monotonic()
     deadline = None if timeout is None else began + timeout
     left = set(chosen)
     while left:
-        left &= {row.name for row in store.workers.rows()}
+        left &= {row.name for row in store.workers.list_all()}
         left = {each for each in left if not heartbeat.is_dead(store.worker_dir, each)}
         if left and deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"

@@ -76,7 +76,7 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb."""
         if not ctx.resilient_parsing:
-            validation.choice("command", args[0], self.list_commands(ctx))
+            validation.parse_choice("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 

@@ -10,7 +10,7 @@ from queuectl_nb.commands.ack import Done, done_without_value
 from queuectl_nb.commands.app import CommandGroup, verb
 from queuectl_nb.commands.params import SETTING, TextParam, where_options
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.model.settings import SETTINGS, setting
+from queuectl_nb.model.settings import SETTINGS, get_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def _meaning(key: str) -> str:
 @click.pass_obj
 def get(session: Context, key: str) -> Done:
     """Print a setting's bare value."""
-    name = setting(key).key
+    name = get_setting(key).key
     found: Value = getattr(session.queue().settings, name)
     return Done([str(found)], lambda: found, lambda: found)
 

@@ -34,7 +34,7 @@ def command(session: Context, *, port: str | None, host: str | None, browse: boo
 
     Prints its address, which ends with the token that logs a browser in. In a notebook it is a live widget.
     """
-    number = None if port is None else validation.whole("--port", port, 0, LAST_PORT)
+    number = None if port is None else validation.parse_int("--port", port, 0, LAST_PORT)
     address = LOOPBACK if host is None else _address(host)
     return Dashboard(session.queue(), number, address, browse)
 
@@ -44,7 +44,6 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))
     except ValueError:
-        msg = (
-            f"--host must be an IP address of this machine, such as {LOOPBACK} or 0.0.0.0, not {validation.shown(text)}"
-        )
+        shown = validation.quoted(text)
+        msg = f"--host must be an IP address of this machine, such as {LOOPBACK} or 0.0.0.0, not {shown}"
         raise BadInput(msg) from None

@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.ack import Done, done_removing
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JobId
-from queuectl_nb.model.state import TAKES
+from queuectl_nb.model.state import ALLOWED_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 
 @verb("delete")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(TAKES["delete"]))
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(ALLOWED_STATES["delete"]))
 @click.pass_obj
 def command(session: Context, ids: Sequence[str]) -> Done:
     """Remove jobs with their history.

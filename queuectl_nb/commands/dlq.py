@@ -32,10 +32,10 @@ DEAD = JobId([State.DEAD])
 def list_(session: Context) -> Listing:
     """List the dead jobs, the last to die first."""
     queue = session.queue()
-    wanted = Filter.of(state=State.DEAD)
+    wanted = Filter.from_options(state=State.DEAD)
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
-        return map(job_json, queue.each(Filter.of(state=State.DEAD, limit=limit)))
+        return map(job_json, queue.each(Filter.from_options(state=State.DEAD, limit=limit)))
 
     return Listing(
         JOB_FIELDS,
@@ -73,7 +73,7 @@ def purge(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
     """
     queue = session.queue()
     if everything and not ids and session.holds:
-        ids = [job_id for job_id, _ in queue.store.reader.changed_to([State.DEAD], -1)]
+        ids = [job_id for job_id, _ in queue.store.reader.changed_since([State.DEAD], -1)]
         everything = not ids
     frame = done_removing(queue, ids, holds=session.holds)
     gone = queue.purge_dead(*ids, all=everything)

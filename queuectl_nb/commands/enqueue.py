@@ -128,9 +128,9 @@ def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Done:
 def _when(spec: JobSpec) -> str:
     """Return what is said of a job that does not run at once."""
     if spec.run_at is not None and spec.run_at > time.time():
-        from queuectl_nb.model.validation import iso_time
+        from queuectl_nb.model.validation import format_time
 
-        return f". Will run at {iso_time(spec.run_at)}."
+        return f". Will run at {format_time(spec.run_at)}."
     if spec.delay:
         return f". Will run after {spec.delay:.15g} seconds."
     return f". Will run after {', '.join(spec.after)}." if spec.after else ""

@@ -55,11 +55,11 @@ def _help_of(about: Sequence[str]) -> str:
         if below is None:
             if found is tree:
                 valid = f"topics {', '.join(topics.names())}; commands {', '.join(tree.list_commands(context))}"
-                msg = f"nothing is told about {validation.shown(word)}; {valid}"
+                msg = f"nothing is told about {validation.quoted(word)}; {valid}"
                 raise BadInput(msg)
             known = found.list_commands(context) if isinstance(found, click.Group) else []
             msg = (
-                f"{context.command_path} has no {validation.shown(word)}; {', '.join(known) or 'no commands below it'}"
+                f"{context.command_path} has no {validation.quoted(word)}; {', '.join(known) or 'no commands below it'}"
             )
             raise BadInput(msg)
         found, context = below, click.Context(below, info_name=word, parent=context, **_settings())

@@ -42,7 +42,7 @@ COLUMNS = (
 @click.pass_obj
 def command(session: Context, /, **options: Any) -> Listing:
     """List jobs, the last changed first."""
-    wanted = Filter.of(**options)
+    wanted = Filter.from_options(**options)
     queue = session.queue()
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from queuectl_nb.commands.params import JOB, TextParam
 from queuectl_nb.commands.results import Output
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.state import AT_REST, State
+from queuectl_nb.model.state import FINISHED_STATES, State
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ __all__ = ["command"]
 @click.pass_obj
 def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:
     """Show what a job wrote."""
-    number = None if options["attempt"] is None else validation.whole("--attempt", options["attempt"], 1)
-    tail = None if options["tail"] is None else validation.whole("--tail", options["tail"], 0)
+    number = None if options["attempt"] is None else validation.parse_int("--attempt", options["attempt"], 1)
+    tail = None if options["tail"] is None else validation.parse_int("--tail", options["tail"], 0)
     chosen = [stream for stream in STREAMS if options[stream]]
     if follow and session.format != "table":
         msg = f"--follow gives the output as it is written; it does not go with --format {session.format}"
@@ -72,7 +72,7 @@ def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -
 def _ending(queue: Queue, job_id: str) -> tuple[str, str | None]:
     """Return the job's state, and what went wrong where it did not just begin anew."""
     job = queue.store.jobs.get(job_id)
-    return str(job.state), job.error if job.state in AT_REST or job.state is State.FAILED else None
+    return str(job.state), job.error if job.state in FINISHED_STATES or job.state is State.FAILED else None
 
 
 def _saved(queue: Queue, job_id: str, number: int | None, tail: int | None) -> Iterator[tuple[str, bytes]]:

@@ -50,7 +50,7 @@ class TextParam(StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word as it is."""
-        return validation.plain_text(_called(param), as_utf8(super().convert(value, param, ctx)))
+        return validation.parse_text(_called(param), as_utf8(super().convert(value, param, ctx)))
 
     def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return what could stand here."""
@@ -97,7 +97,7 @@ class OneOf(TextParam):
         """Return the word; refuse another one with the valid ones listed."""
         word = super().convert(value, param, ctx)
         known = word if word in self.valid else word.replace("-", "_")
-        return known if known in self.valid else validation.choice(self.what, word, self.valid)
+        return known if known in self.valid else validation.parse_choice(self.what, word, self.valid)
 
     def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return the valid words."""
@@ -125,7 +125,7 @@ class JobId(TextParam):
     def offers(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return ids that begin as typed."""
         queue = session.existing_queue()
-        return queue.store.reader.ids(incomplete, self.states, OFFERED) if queue else ()
+        return queue.store.reader.complete_ids(incomplete, self.states, OFFERED) if queue else ()
 
 
 class Path(StringParamType):
@@ -154,9 +154,9 @@ class SettingKey(TextParam):
 JOB = JobId()
 STATE = OneOf("state", State)
 SORT_FIELD = OneOf("sort field", JOB_FIELDS)
-QUEUE = FromQueue(lambda queue: queue.store.reader.queues())
+QUEUE = FromQueue(lambda queue: queue.store.reader.queue_names())
 TAG = TextParam()
-WORKER = FromQueue(lambda queue: [row.name for row in queue.store.workers.rows()])
+WORKER = FromQueue(lambda queue: [row.name for row in queue.store.workers.list_all()])
 SETTING = SettingKey()
 FILE = Path("file")
 DIRECTORY = Path("dir")

@@ -10,14 +10,14 @@ from queuectl_nb.commands.ack import Done, done_without_value
 from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import OneOf, TextParam
 from queuectl_nb.model import validation
-from queuectl_nb.model.state import AT_REST, State
+from queuectl_nb.model.state import FINISHED_STATES, State
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
-RESTED = OneOf("state at rest", [state for state in State if state in AT_REST])
+RESTED = OneOf("state at rest", [state for state in State if state in FINISHED_STATES])
 
 
 @verb("prune")
@@ -28,5 +28,5 @@ RESTED = OneOf("state at rest", [state for state in State if state in AT_REST])
 @click.pass_obj
 def command(session: Context, older_than: str, state: str | None) -> Done:
     """Remove jobs that came to rest long ago, with their history."""
-    removed = session.queue().prune(validation.age("--older-than", older_than), state)
+    removed = session.queue().prune(validation.parse_age("--older-than", older_than), state)
     return Done([f"{removed} job(s) removed."], lambda: {"removed": removed}, done_without_value)

@@ -10,7 +10,7 @@ from queuectl_nb.commands.app import verb
 from queuectl_nb.commands.params import JobId, TextParam
 from queuectl_nb.commands.results import PendingWait
 from queuectl_nb.model import validation
-from queuectl_nb.model.state import OPEN
+from queuectl_nb.model.state import UNFINISHED_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ __all__ = ["command"]
 
 
 @verb("wait")
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=JobId(OPEN))
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=JobId(UNFINISHED_STATES))
 @click.option(
     "--timeout", type=TextParam(), metavar="SECONDS", help="Give up after so long (exit code 4); the jobs go on."
 )
@@ -32,7 +32,7 @@ def command(session: Context, ids: Sequence[str], timeout: str | None) -> Pendin
 
     All jobs, when none is named. The exit code is 1 if one of them did not complete.
     """
-    limit = None if timeout is None else validation.seconds("--timeout", timeout)
+    limit = None if timeout is None else validation.parse_number("--timeout", timeout)
     queue = session.queue()
     waiting = queue.waiting(list(ids) or None, limit)
     notes = []

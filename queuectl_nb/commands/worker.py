@@ -65,7 +65,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     The first Ctrl+C lets running jobs finish, the second gives them back. With --executor dask one worker, a
     dispatcher, has up to N jobs at a time running on a dask cluster.
     """
-    number = validation.whole("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
+    number = validation.parse_int("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
     takes = dict(_resource(word) for word in resources)
     pool = session.queue().start_workers(
         number,
@@ -82,7 +82,7 @@ def start(  # noqa: PLR0913 - one parameter an option
 def _resource(word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
-        msg = f"--resource {validation.shown(word)} must be K=N, such as GPU=1"
+        msg = f"--resource {validation.quoted(word)} must be K=N, such as GPU=1"
         raise BadInput(msg)
     return key, value
 

@@ -160,7 +160,7 @@ def _come_alive(lock: int) -> Events:
 def _open(config: dict[str, Any]) -> Store:
     """Open the queue for somebody with processes to look after, who waits for nobody for long."""
     store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
-    store.db.set_busy_timeout(WORKER_PATIENCE)
+    store.db.set_lock_timeout(WORKER_PATIENCE)
     return store
 
 
@@ -168,7 +168,7 @@ def _sign_in(store: Store, name: str, orders: ControlInputs) -> bool:
     """Write down that the worker runs, however long others keep the file; False where it was stopped before."""
     while not orders.stop:
         try:
-            store.workers.running({name: os.getpid()}, time.time())
+            store.workers.mark_running({name: os.getpid()}, time.time())
         except Busy:
             orders.wait(0.0, idle=False)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.store.output import NOTHING, truncate
+from queuectl_nb.store.output import EMPTY_STREAM, read_truncated
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def capture_ending(  # noqa: PLR0913 - the facts of an ending
 
     ``limit`` is the number of bytes of a stream that the database keeps.
     """
-    result, note = spool.result(token)
+    result, note = spool.read_result(token)
     try:
-        out, err = [truncate(paths[stream], limit) if stream in paths else NOTHING for stream in STREAMS]
+        out, err = [read_truncated(paths[stream], limit) if stream in paths else EMPTY_STREAM for stream in STREAMS]
     except OSError as error:
-        out = err = NOTHING
+        out = err = EMPTY_STREAM
         note = f"its output could not be read: {error.strerror}"
     ending = Ending(
         finished_at,

@@ -62,5 +62,5 @@ class WorkerControl:
             self.settings = self.store.settings.read()
         except InvalidSetting as spoilt:
             self.report.warn(f"{spoilt}; working on with the last good value")
-        if (how := self.store.workers.stop_of(self.name)) is not None:
+        if (how := self.store.workers.stop_request(self.name)) is not None:
             self.orders.request_stop(how)

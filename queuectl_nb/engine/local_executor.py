@@ -71,8 +71,8 @@ class LocalExecutor:
         As bytes, which is what the system takes: the part that jobs of one notebook share is encoded once.
         """
         kept, own, shared = self._shared
-        if kept is not lease.kept_env or own is not lease.env:
-            kept, own = lease.kept_env, lease.env
+        if kept is not lease.recorded_env or own is not lease.env:
+            kept, own = lease.recorded_env, lease.env
             merged = {**self._environ, **kept, **own}
             shared = {os.fsencode(key): os.fsencode(value) for key, value in merged.items()}
             self._shared = kept, own, shared

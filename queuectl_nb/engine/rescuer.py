@@ -66,9 +66,9 @@ class Rescuer:
 
     def rescue_dead(self) -> list[Rescued]:
         """Settle for every worker that neither lives nor has a living pool; return what was rescued."""
-        rows = self.store.workers.rows()
+        rows = self.store.workers.list_all()
         names = [row.name for row in rows if heartbeat.is_dead(self.store.worker_dir, row.name)]
-        names += self.store.workers.orphaned()
+        names += self.store.workers.orphaned_workers()
         found: list[Rescued] = []
         for name in dict.fromkeys(names):
             # nobody can take the name while it is settled for
@@ -85,7 +85,7 @@ class Rescuer:
 
     def held_by(self, name: str) -> list[HeldLease]:
         """Return what the worker ``name`` holds."""
-        return Claims(self.store.db, name, "").held()
+        return Claims(self.store.db, name, "").held_leases()
 
     def settle_for(self, name: str, why: str) -> list[Rescued]:
         """Settle everything that the worker ``name`` holds; what cannot be proven ended is left for another look.
@@ -110,7 +110,7 @@ class Rescuer:
 
     def _settle_all(self, name: str, why: str) -> list[Rescued]:
         claims = Claims(self.store.db, name, "")
-        held = claims.held()
+        held = claims.held_leases()
         current = heartbeat.current_token(self.store.worker_dir, name)
         if not self._end_leftovers(name, [each.token for each in held]):
             return []
@@ -142,7 +142,7 @@ class Rescuer:
         try:
             return self.store.settings.read()
         except InvalidSetting:
-            return Settings.of({})
+            return Settings.from_stored({})
 
     def _end_leftovers(self, name: str, tokens: Sequence[str]) -> bool:
         """Kill every process that belongs to one of the attempts; tell whether a look found none any more."""
@@ -160,7 +160,7 @@ class Rescuer:
         noted = case.journal.get(held.token)
         away = held.token in case.sent
         if noted is None and not seal.started and not away:
-            claims.settle_and_claim(back=[held], settings=settings, now=now, rand=rand)
+            claims.settle_and_claim(released=[held], settings=settings, now=now, rand=rand)
             return
         ending, spooled = capture_ending(
             self.store.spool, held.token, seal.paths, limit=settings.output_limit, finished_at=now
@@ -178,7 +178,7 @@ class Rescuer:
                 usage=known.usage,
             )
         claims.settle_and_claim(ended=[EndedAttempt(held, outcome, ending)], settings=settings, now=now, rand=rand)
-        self.store.spool.remove(held.token, spare=spooled)
+        self.store.spool.remove(held.token, keep=spooled)
         if seal.started:
             seal.clear()
 
@@ -192,7 +192,7 @@ class Rescuer:
     def _free_gate(self, frozen: Collection[str]) -> None:
         """End who stands still within a write, or before one: while it lives nobody else may ever get in."""
         here = heartbeat.host()
-        for row in self.store.workers.rows():
+        for row in self.store.workers.list_all():
             if row.name in frozen and row.pid and row.host == here:
                 lock = heartbeat.lock_path(self.store.worker_dir, row.name)  # who holds it is the worker itself
                 if process_tree.holds_all(row.pid, [lock, self.store.db.write_lock.path]):

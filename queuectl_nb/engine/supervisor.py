@@ -72,11 +72,11 @@ class Supervisor:
         rescued = self.rescuer.rescue_dead()
         for _ in range(self.config["count"]):
             self._register()
-        self.store.db.set_busy_timeout(PATIENCE)  # from here on there is somebody to look after
+        self.store.db.set_lock_timeout(PATIENCE)  # from here on there is somebody to look after
         started = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
         pids = {name: pid for name, pid in started.items() if pid is not None}
         with contextlib.suppress(QueuectlError):  # each tells it itself when it is awake: who looks may be faster
-            self.store.workers.running(pids, time.time())
+            self.store.workers.mark_running(pids, time.time())
         self._tell_rescued(rescued)
         self.events.emit("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
@@ -189,7 +189,7 @@ class Supervisor:
         now = time.monotonic()
         for worker in list(self.workers):
             if worker.process is not None and worker.process.returncode is not None:
-                code = worker.bury(self.events, stopping=self.stop is not None, gone=self.store.db.replaced())
+                code = worker.bury(self.events, stopping=self.stop is not None, gone=self.store.db.is_replaced())
                 if code == BadEnvironment.exit_code and worker.goodbye:
                     self.exit_code = code
                 if self.dask and not worker.goodbye and self.stop is None:
@@ -236,7 +236,7 @@ class Supervisor:
             return not self.rescuer.held_by(worker.name)
         except QueuectlError as error:
             self._worry(worker, error)
-            return self.store.db.replaced()
+            return self.store.db.is_replaced()
 
     def _retire(self, worker: WorkerProcess) -> None:
         """Take the worker off the register: it ended as it was asked to. Its lock file stays, free for another."""
@@ -250,7 +250,7 @@ class Supervisor:
 
     def _worry(self, worker: WorkerProcess, error: QueuectlError) -> None:
         """Tell what went wrong; that the file is gone was told by who found that out."""
-        if not self.store.db.replaced():
+        if not self.store.db.is_replaced():
             self.events.emit("warning", worker=worker.name, text=str(error))
 
     # ------------------------------------------------------------------ others
@@ -267,7 +267,7 @@ class Supervisor:
             with contextlib.suppress(InvalidSetting):  # the last good ones hold; the workers tell of it
                 self.settings = self.store.settings.read()
             self._tell_rescued(self.rescuer.rescue_dead())
-            rows = self.store.workers.rows()
+            rows = self.store.workers.list_all()
             frozen = self.watch.frozen([row.name for row in rows], now, self.settings.lease, PACE)
             self._tell_rescued(self.rescuer.rescue_frozen(frozen))
             self._dismiss({row.name for row in rows if row.stop} & set(frozen))
@@ -275,7 +275,7 @@ class Supervisor:
                 self._prune()
         except QueuectlError as error:
             worry = str(error)
-            if self.store.db.replaced():
+            if self.store.db.is_replaced():
                 self._pass_on("now")
         if worry and worry != self.worry:
             self.events.emit("warning", worker="pool", text=worry)
@@ -290,7 +290,7 @@ class Supervisor:
 
     def _prune(self) -> None:
         """Remove some of what is older than ``retention``; soon again while there is more."""
-        removed, tokens = self.store.jobs.prune(self.settings.retention * 86_400, time.time(), at_most=PRUNED_A_LOOK)
+        removed, tokens = self.store.jobs.prune(self.settings.retention * 86_400, time.time(), limit=PRUNED_A_LOOK)
         self.prune_at = time.monotonic() + (PRUNE_PACE if removed < PRUNED_A_LOOK else 0.0)
         for token in tokens:
             self.store.spool.remove(token)

@@ -102,7 +102,7 @@ class WorkBuffer:
             return
         self._ask_at = now + LOOK
         try:
-            before, self._version = self._version, self.store.db.version()
+            before, self._version = self._version, self.store.db.data_version()
             if before == self._version:
                 return
             unwelcome = self.claims.preempted(self.claimed)
@@ -142,12 +142,12 @@ class WorkBuffer:
         Where there is nothing, ``next_due`` tells when there will be. None, too, while others keep readers out.
         """
         try:
-            version = self.store.db.version()
+            version = self.store.db.data_version()
             due = self.next_due is not None and time.time() >= self.next_due
             if version == self._version and not due:
                 return None
             self._version = version
-            if self.claims.anything_ready(time.time()):
+            if self.claims.has_ready_jobs(time.time()):
                 return True
             self.next_due = self.claims.next_due()
         except Busy:
@@ -158,7 +158,7 @@ class WorkBuffer:
     def nothing_open(self) -> bool:
         """Tell whether all jobs of this worker's queues are known to be at rest, paused queues aside."""
         try:
-            return self.claims.open_jobs() == 0
+            return self.claims.count_unfinished() == 0
         except Busy:
             self.look_again()
             return False
@@ -181,11 +181,13 @@ class WorkBuffer:
         began = time.monotonic()
         self.blocked = True
         try:
-            version = self.store.db.version()  # before the turn: whatever is committed after this shows as a change
+            version = (
+                self.store.db.data_version()
+            )  # before the turn: whatever is committed after this shows as a change
             turn = self.claims.settle_and_claim(
                 ended=self.ended,
-                back=self.to_release,
-                want=want,
+                released=self.to_release,
+                limit=want,
                 started=started,
                 settings=settings,
                 now=time.time(),
@@ -195,7 +197,7 @@ class WorkBuffer:
             self._wait_on(began)
             return False
         except BadEnvironment as broken:
-            if self.store.db.replaced():
+            if self.store.db.is_replaced():
                 raise
             self._keep(str(broken), FULL_PAUSE)
             return False
@@ -208,7 +210,7 @@ class WorkBuffer:
         if turn.leases:
             self.claimed += turn.leases
             self.claimed_at = began
-        if retries or self.to_release or turn.woken or (turn.leases and turn.waiting > 0 and not self.ended):
+        if retries or self.to_release or turn.unblocked or (turn.leases and turn.waiting > 0 and not self.ended):
             notifier.notify(self._bell)
         self.to_release = []
         self.ended = []
@@ -237,7 +239,7 @@ class WorkBuffer:
         retries = False
         for each, transition in zip(self.ended, settled, strict=True):
             if (spared := self._files.pop(each.lease.token, None)) is not None:
-                self.store.spool.remove(each.lease.token, spare=spared)
+                self.store.spool.remove(each.lease.token, keep=spared)
             self.report.finished(each, transition)
             retries = retries or getattr(transition, "state", None) in (State.FAILED, State.PENDING)
         if self.ended:

@@ -97,7 +97,7 @@ class Worker:
 
     def _look(self) -> None:
         """Read what the database has for this worker."""
-        if self.store.db.replaced():
+        if self.store.db.is_replaced():
             self._give_up()
         self.duty.refresh()
         if self.attended is not None:

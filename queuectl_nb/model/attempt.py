@@ -51,7 +51,7 @@ class Lease(NamedTuple):
     max_retries: int | None
     timeout: float | None
     env: Mapping[str, str] = MappingProxyType({})
-    kept_env: Mapping[str, str] = MappingProxyType({})
+    recorded_env: Mapping[str, str] = MappingProxyType({})
 
 
 class Usage(NamedTuple):

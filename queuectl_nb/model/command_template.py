@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.shell_quoting import ShellReader
-from queuectl_nb.model.validation import shown
+from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Template"]
+__all__ = ["CommandTemplate"]
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _RESERVED = frozenset(
@@ -33,7 +33,7 @@ class _Value(NamedTuple):
         return f"{{{self.name}{':raw' if self.raw else ''}}}"
 
 
-class Template:
+class CommandTemplate:
     r"""A command with placeholders.
 
     ``{NAME}`` is the value quoted for the shell, ``{NAME:raw}`` the value as it stands, ``{{`` and ``}}`` are braces.
@@ -122,7 +122,7 @@ def _parts(text: str) -> list[str | _Value]:
 
 def _placeholder(inside: str, after: str) -> _Value:
     name, colon, form = inside.partition(":")
-    what = f"{{{shown(inside)[1:-1]}}} in the command"
+    what = f"{{{quoted(inside)[1:-1]}}} in the command"
     if not name.isidentifier():
         msg = f"{what} is no plain name; write {{{{ and }}}} for braces themselves"
         raise BadInput(msg)

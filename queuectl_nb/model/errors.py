@@ -34,12 +34,12 @@ class QueuectlError(Exception):
     """Base of all errors that queuectl raises on purpose."""
 
     exit_code: ClassVar[int] = 3
-    place: int | None = None
+    index: int | None = None
     """Of several jobs that were given at once, which one is meant, from 0; None where it is not one of them."""
 
-    def at(self, place: int) -> Self:
+    def with_index(self, index: int) -> Self:
         """Return the error, as being about the job at ``place``."""
-        self.place = place
+        self.index = index
         return self
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.state import AT_REST, State
+from queuectl_nb.model.state import FINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_QUEUE", "JOB_FIELDS", "SPEC_FIELDS", "JobRecord", "JobSpec"]
 
 DEFAULT_QUEUE = "default"
-LONGEST_TIMEOUT = 365 * 86_400
+MAX_TIMEOUT_S = 365 * 86_400
 
 SPEC_FIELDS = (
     "id",
@@ -79,16 +79,16 @@ class JobSpec(NamedTuple):
     env: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
-    def of(cls, wish: Mapping[str, Any]) -> JobSpec:
+    def from_fields(cls, raw: Mapping[str, Any]) -> JobSpec:
         """Return the spec for a mapping with any of :data:`SPEC_FIELDS`; a None counts as not given.
 
         Raises :class:`BadInput` with one line for an unknown key or a value that cannot be taken.
         """
         fields: dict[str, Any] = {}
-        for key, value in wish.items():
+        for key, value in raw.items():
             parse = _PARSERS.get(key)
             if parse is None:
-                validation.choice("job field", key, SPEC_FIELDS)
+                validation.parse_choice("job field", key, SPEC_FIELDS)
             elif value is not None:
                 fields[key] = parse(value)
         if "command" not in fields:
@@ -102,7 +102,7 @@ class JobSpec(NamedTuple):
             raise BadInput(msg)
         return cls(**fields)
 
-    def due(self, now: float) -> float:
+    def due_at(self, now: float) -> float:
         """Return the epoch second before which the job does not start."""
         return now + self.delay if self.run_at is None else self.run_at
 
@@ -112,9 +112,9 @@ def _names(what: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
-        msg = f"{what} must be a list of names, not {validation.shown(value)}"
+        msg = f"{what} must be a list of names, not {validation.quoted(value)}"
         raise BadInput(msg)
-    return tuple(dict.fromkeys(validation.name(what.rstrip("s"), each) for each in value))
+    return tuple(dict.fromkeys(validation.parse_name(what.rstrip("s"), each) for each in value))
 
 
 def _env(value: object) -> dict[str, str]:
@@ -125,23 +125,23 @@ def _env(value: object) -> dict[str, str]:
     elif isinstance(value, list | tuple) and all(isinstance(each, str) and "=" in each for each in value):
         pairs = [tuple(each.split("=", 1)) for each in value]
     else:
-        msg = f"env must be K=V, not {validation.shown(value)}"
+        msg = f"env must be K=V, not {validation.quoted(value)}"
         raise BadInput(msg)
-    return dict(validation.env_pair(key, each) for key, each in pairs)
+    return dict(validation.parse_env_pair(key, each) for key, each in pairs)
 
 
 _PARSERS: Mapping[str, Any] = {
-    "id": lambda value: validation.name("id", value),
-    "command": validation.command_text,
-    "priority": lambda value: validation.whole("priority", value),
-    "delay": lambda value: validation.seconds("delay", value),
-    "run_at": lambda value: validation.moment("run_at", value),
-    "timeout": lambda value: validation.seconds("timeout", value, 0, LONGEST_TIMEOUT),
-    "max_retries": lambda value: validation.whole("max_retries", value, 1, 1000),
-    "queue": lambda value: validation.name("queue", value),
+    "id": lambda value: validation.parse_name("id", value),
+    "command": validation.parse_command,
+    "priority": lambda value: validation.parse_int("priority", value),
+    "delay": lambda value: validation.parse_number("delay", value),
+    "run_at": lambda value: validation.parse_time("run_at", value),
+    "timeout": lambda value: validation.parse_number("timeout", value, 0, MAX_TIMEOUT_S),
+    "max_retries": lambda value: validation.parse_int("max_retries", value, 1, 1000),
+    "queue": lambda value: validation.parse_name("queue", value),
     "tags": lambda value: _names("tags", value),
     "after": lambda value: _names("after", value),
-    "cwd": lambda value: validation.plain_text("cwd", value),
+    "cwd": lambda value: validation.parse_text("cwd", value),
     "env": _env,
 }
 
@@ -177,6 +177,6 @@ class JobRecord(NamedTuple):
     rev: int = 0
 
     @property
-    def at_rest(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing more happens to it by itself."""
-        return self.state in AT_REST
+        return self.state in FINISHED_STATES

@@ -10,7 +10,7 @@ from queuectl_nb.model.state import State
 if TYPE_CHECKING:
     from queuectl_nb.model.retry import RetryPolicy
 
-__all__ = ["Transition", "give_back", "settle"]
+__all__ = ["Transition", "revert_claim", "settle"]
 
 
 class Transition(NamedTuple):
@@ -24,9 +24,9 @@ class Transition(NamedTuple):
     """Why it went to the dead letter queue or will be retried; for the worker's line."""
 
 
-def give_back(attempts: int, before: State) -> Transition:
+def revert_claim(attempts: int, previous: State) -> Transition:
     """Return the transition of an attempt that never ran: as if it had not been claimed, ``before`` being its state."""
-    return Transition(before, attempts - 1)
+    return Transition(previous, attempts - 1)
 
 
 def settle(  # noqa: PLR0913 - every fact that decides, by name, so that nothing is read from anywhere else

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.validation import choice, seconds, shown, whole
+from queuectl_nb.model.validation import parse_choice, parse_int, parse_number, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SETTINGS", "Setting", "Settings", "Value", "setting"]
+__all__ = ["SETTINGS", "Setting", "Settings", "Value", "get_setting"]
 
 Value = int | float | str
 DAY = 86_400
@@ -34,9 +34,9 @@ class Setting(NamedTuple):
     def parse(self, value: object) -> Value:
         """Return ``value`` (text or number) as this setting's type; refuse it with the bounds named."""
         if self.kind == "whole":
-            return whole(self.key, value, int(self.low), int(self.high))
+            return parse_int(self.key, value, int(self.low), int(self.high))
         if self.kind == "decimal":
-            number = seconds(self.key, value, self.low, self.high)
+            number = parse_number(self.key, value, self.low, self.high)
             return int(number) if number.is_integer() else number
         return _patterns(self.key, value)
 
@@ -56,7 +56,7 @@ def _patterns(key: str, value: object) -> str:
         return ""
     for word in words:
         if not _PATTERN.match(word):
-            msg = f"{key} takes names and globs with a comma between (PATH,CONDA_*), not {shown(value)}"
+            msg = f"{key} takes names and globs with a comma between (PATH,CONDA_*), not {quoted(value)}"
             raise BadInput(msg)
     return ",".join(words)
 
@@ -89,9 +89,9 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-def setting(key: str) -> Setting:
+def get_setting(key: str) -> Setting:
     """Return the table's row for ``key``; hyphens count as underscores; unknown ones are refused with the list."""
-    return SETTINGS[choice("setting", key, SETTINGS, hyphens=True)]
+    return SETTINGS[parse_choice("setting", key, SETTINGS, hyphens=True)]
 
 
 class Settings(NamedTuple):
@@ -110,7 +110,7 @@ class Settings(NamedTuple):
     keep_env: str
 
     @classmethod
-    def of(cls, stored: Mapping[str, object]) -> Settings:
+    def from_stored(cls, stored: Mapping[str, object]) -> Settings:
         """Return defaults overlaid by ``stored`` texts; raise :class:`InvalidSetting` for one that is no value."""
         values: dict[str, Value] = {}
         for key, row in SETTINGS.items():

@@ -10,7 +10,17 @@ from queuectl_nb.model.errors import WrongState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["AT_REST", "OPEN", "TAKES", "TRANSITIONS", "WAITING", "IllegalMove", "State", "check_move", "check_verb"]
+__all__ = [
+    "ALLOWED_STATES",
+    "FINISHED_STATES",
+    "TRANSITIONS",
+    "UNFINISHED_STATES",
+    "WAITING_STATES",
+    "IllegalTransition",
+    "State",
+    "check_action",
+    "check_transition",
+]
 
 
 class State(StrEnum):
@@ -29,9 +39,9 @@ class State(StrEnum):
         return repr(self.value)
 
 
-AT_REST = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
-OPEN = frozenset(State) - AT_REST
-WAITING = frozenset({State.PENDING, State.FAILED})
+FINISHED_STATES = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
+UNFINISHED_STATES = frozenset(State) - FINISHED_STATES
+WAITING_STATES = frozenset({State.PENDING, State.FAILED})
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.PROCESSING, State.CANCELLED}),
@@ -44,20 +54,20 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.BLOCKED: frozenset({State.PENDING, State.CANCELLED}),
 }
 
-TAKES: Mapping[str, frozenset[State]] = {
-    "retry": frozenset({State.FAILED}) | AT_REST,
-    "cancel": OPEN,
+ALLOWED_STATES: Mapping[str, frozenset[State]] = {
+    "retry": frozenset({State.FAILED}) | FINISHED_STATES,
+    "cancel": UNFINISHED_STATES,
     "delete": frozenset(State) - {State.PROCESSING},
     "dlq retry": frozenset({State.DEAD}),
     "dlq purge": frozenset({State.DEAD}),
 }
 
 
-class IllegalMove(AssertionError):
+class IllegalTransition(AssertionError):
     """The code tried a move that :data:`TRANSITIONS` does not have. A bug, never a user's mistake."""
 
 
-def check_move(job_id: str, old: State, new: State) -> None:
+def check_transition(job_id: str, old: State, new: State) -> None:
     """Raise :class:`IllegalMove` with the job's story unless ``old`` may become ``new``.
 
     >>> check_move("a", State.PENDING, State.PROCESSING)
@@ -70,13 +80,13 @@ def check_move(job_id: str, old: State, new: State) -> None:
     if new not in allowed:
         names = ", ".join(state for state in State if state in allowed)
         msg = f"job {job_id} is {old} and cannot become {new}; from there only {names}"
-        raise IllegalMove(msg)
+        raise IllegalTransition(msg)
 
 
-def check_verb(verb: str, job_id: str, state: State) -> None:
+def check_action(action: str, job_id: str, state: State) -> None:
     """Raise :class:`WrongState` unless ``verb`` (a key of :data:`TAKES`) takes a job in ``state``."""
-    takes = TAKES[verb]
+    takes = ALLOWED_STATES[action]
     if state not in takes:
         names = ", ".join(known for known in State if known in takes)
-        msg = f"job {job_id} is {state}; '{verb}' takes jobs that are {names}"
+        msg = f"job {job_id} is {state}; '{action}' takes jobs that are {names}"
         raise WrongState(msg)

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_COMMAND_BYTES",
-    "MAX_NAME",
-    "age",
-    "choice",
-    "command_text",
-    "env_pair",
-    "iso_time",
-    "moment",
-    "name",
-    "plain_text",
-    "seconds",
-    "shown",
-    "whole",
+    "MAX_NAME_LENGTH",
+    "format_time",
+    "parse_age",
+    "parse_choice",
+    "parse_command",
+    "parse_env_pair",
+    "parse_int",
+    "parse_name",
+    "parse_number",
+    "parse_text",
+    "parse_time",
+    "quoted",
 ]
 
-MAX_NAME = 128
+MAX_NAME_LENGTH = 128
 MAX_COMMAND_BYTES = 100_000
 MAX_INT = 2**63 - 1
-LATEST = 253_402_300_799.0
+MAX_TIME = 253_402_300_799.0
 """9999-12-31T23:59:59Z in epoch seconds: the last moment that a readable time can name."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=,@+-]*\Z")
@@ -46,22 +46,22 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhms])\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_OLDEST = 36_500 * 86_400.0
-_SHOWN = 60
+_MAX_AGE_S = 36_500 * 86_400.0
+_MAX_QUOTED = 60
 _EPOCH_MS = 210_866_760_000_000
 """The Julian day of 1970, in the milliseconds in which SQLite counts."""
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """Quote a value for an error line: one line, ASCII, not too long."""
     try:
         text = ascii(value)
     except ValueError:  # an int of more digits than Python writes out
         text = "a number of thousands of digits"
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."
 
 
-def choice(what: str, value: object, valid: Iterable[str], *, hyphens: bool = False) -> str:
+def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: bool = False) -> str:
     """Return ``value`` if it is one of ``valid``; refuse it with the valid ones listed.
 
     With ``hyphens`` they count as underscores.
@@ -71,14 +71,14 @@ def choice(what: str, value: object, valid: Iterable[str], *, hyphens: bool = Fa
         text = value.replace("-", "_") if hyphens else value
         if text in known:
             return text
-    msg = f"{what} {shown(value)} is unknown; valid: {', '.join(known)}"
+    msg = f"{what} {quoted(value)} is unknown; valid: {', '.join(known)}"
     raise BadInput(msg)
 
 
-def plain_text(what: str, value: object) -> str:
+def parse_text(what: str, value: object) -> str:
     """Return a string that can be stored: valid Unicode without NUL."""
     if not isinstance(value, str):
-        msg = f"{what} must be text, not {shown(value)}"
+        msg = f"{what} must be text, not {quoted(value)}"
         raise BadInput(msg)
     if "\0" in value:
         msg = f"{what} contains a NUL character"
@@ -91,23 +91,23 @@ def plain_text(what: str, value: object) -> str:
     return value
 
 
-def name(what: str, value: object) -> str:
+def parse_name(what: str, value: object) -> str:
     """Return an id, tag or queue name: a letter or digit, then those and ``. _ : = , @ + -``, 128 at most."""
-    if isinstance(value, str) and len(value) <= MAX_NAME and _NAME.match(value):
+    if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH and _NAME.match(value):
         return value
-    if isinstance(value, str) and len(value) > MAX_NAME:
-        msg = f"{what} has {len(value)} characters; {MAX_NAME} at most"
+    if isinstance(value, str) and len(value) > MAX_NAME_LENGTH:
+        msg = f"{what} has {len(value)} characters; {MAX_NAME_LENGTH} at most"
     else:
-        msg = f"{what} {shown(value)} is not valid: a letter or digit first, then letters, digits and . _ : = , @ + -"
+        msg = f"{what} {quoted(value)} is not valid: a letter or digit first, then letters, digits and . _ : = , @ + -"
     raise BadInput(msg)
 
 
-def command_text(value: object) -> str:
+def parse_command(value: object) -> str:
     """Return a shell command of 1 to 100,000 bytes, verbatim."""
     if isinstance(value, str) and value.isascii() and "\0" not in value and value.strip():
         text = value  # nearly all commands: said fast
     else:
-        text = plain_text("command", value)
+        text = parse_text("command", value)
     if not text.strip():
         msg = "command is empty; give what the shell should run"
         raise BadInput(msg)
@@ -119,23 +119,23 @@ def command_text(value: object) -> str:
     return text
 
 
-def whole(what: str, value: object, low: int = -(2**63), high: int = MAX_INT) -> int:
+def parse_int(what: str, value: object, low: int = -(2**63), high: int = MAX_INT) -> int:
     """Return a whole number within ``low`` and ``high`` from an int or its ASCII digits."""
-    typed = isinstance(value, str) and len(value) <= _SHOWN and _WHOLE.match(value)
+    typed = isinstance(value, str) and len(value) <= _MAX_QUOTED and _WHOLE.match(value)
     if typed or (isinstance(value, Integral) and not isinstance(value, bool)):
         number: int = int(value)  # type: ignore[call-overload]  # text or a number, by the line above
     else:
-        msg = f"{what} must be a whole number from {low} to {high}, not {shown(value)}"
+        msg = f"{what} must be a whole number from {low} to {high}, not {quoted(value)}"
         raise BadInput(msg)
     if not low <= number <= high:
-        msg = f"{what} must be from {low} to {high}, not {shown(number)}"
+        msg = f"{what} must be from {low} to {high}, not {quoted(number)}"
         raise BadInput(msg)
     return number
 
 
-def seconds(what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0) -> float:
+def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0) -> float:
     """Return a finite decimal number within ``low`` and ``high`` (a hundred years in seconds unless told)."""
-    if isinstance(value, str) and len(value) <= _SHOWN and _DECIMAL.match(value):
+    if isinstance(value, str) and len(value) <= _MAX_QUOTED and _DECIMAL.match(value):
         number = float(value)
     elif isinstance(value, Real) and not isinstance(value, bool):
         try:
@@ -143,18 +143,18 @@ def seconds(what: str, value: object, low: float = 0.0, high: float = 3_153_600_
         except OverflowError:
             number = math.inf
     else:
-        msg = f"{what} must be a plain number from {low:.15g} to {high:.15g}, not {shown(value)}"
+        msg = f"{what} must be a plain number from {low:.15g} to {high:.15g}, not {quoted(value)}"
         raise BadInput(msg)
     if not math.isfinite(number) or not low <= number <= high:
-        msg = f"{what} must be from {low:.15g} to {high:.15g}, not {shown(value)}"
+        msg = f"{what} must be from {low:.15g} to {high:.15g}, not {quoted(value)}"
         raise BadInput(msg)
     return number
 
 
-def moment(what: str, value: object) -> float:
+def parse_time(what: str, value: object) -> float:
     """Return epoch seconds from ISO 8601 text (without an offset: local time) or a datetime."""
     at = value
-    if isinstance(value, str) and value.isascii() and len(value) <= _SHOWN:
+    if isinstance(value, str) and value.isascii() and len(value) <= _MAX_QUOTED:
         with contextlib.suppress(ValueError):
             at = datetime.fromisoformat(value)
     if isinstance(at, datetime):
@@ -162,52 +162,52 @@ def moment(what: str, value: object) -> float:
             stamp = at.timestamp()
         except (OverflowError, ValueError, OSError):
             stamp = -1.0
-        if 0 <= stamp <= LATEST:
+        if 0 <= stamp <= MAX_TIME:
             return stamp
-        msg = f"{what} must lie between 1970 and 9999, not {shown(str(value))}"
+        msg = f"{what} must lie between 1970 and 9999, not {quoted(str(value))}"
         raise BadInput(msg)
-    msg = f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {shown(value)}"
+    msg = f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {quoted(value)}"
     raise BadInput(msg)
 
 
-def age(what: str, value: object) -> float:
+def parse_age(what: str, value: object) -> float:
     """Return seconds from ``7d``, ``12h``, ``90m``, ``30s`` or ``0``.
 
-    >>> age("--older-than", "90m")
+    >>> parse_age("--older-than", "90m")
     5400.0
     """
     if value == "0" or (value == 0 and isinstance(value, int) and not isinstance(value, bool)):
         return 0.0
-    match = _AGE.match(value) if isinstance(value, str) and len(value) <= _SHOWN else None
+    match = _AGE.match(value) if isinstance(value, str) and len(value) <= _MAX_QUOTED else None
     if match is None:
-        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {shown(value)}"
+        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {quoted(value)}"
         raise BadInput(msg)
     found = float(match[1]) * _UNIT_SECONDS[match[2]]
-    if found > _OLDEST:
-        msg = f"{what} must be 36500d at most, not {shown(value)}"
+    if found > _MAX_AGE_S:
+        msg = f"{what} must be 36500d at most, not {quoted(value)}"
         raise BadInput(msg)
     return found
 
 
-def env_pair(key: object, value: object) -> tuple[str, str]:
+def parse_env_pair(key: object, value: object) -> tuple[str, str]:
     """Return one environment variable for a job; names of ours cannot be set."""
     if not isinstance(key, str) or not _ENV_NAME.match(key):
-        msg = f"environment name {shown(key)} is not valid: letters, digits and _, no digit first"
+        msg = f"environment name {quoted(key)} is not valid: letters, digits and _, no digit first"
         raise BadInput(msg)
     if key.startswith("QUEUECTL_"):
         msg = f"environment name {key} is set by queuectl itself"
         raise BadInput(msg)
-    text = plain_text(f"environment value of {key}", value)
+    text = parse_text(f"environment value of {key}", value)
     if len(key) + len(text.encode()) > MAX_COMMAND_BYTES:
         msg = f"environment value of {key} is longer than {MAX_COMMAND_BYTES} bytes"
         raise BadInput(msg)
     return key, text
 
 
-def iso_time(stamp: float | None) -> str | None:
+def format_time(stamp: float | None) -> str | None:
     """Return epoch seconds as ISO 8601 in UTC with milliseconds and ``Z``; None stays None.
 
-    >>> iso_time(0.0015)
+    >>> format_time(0.0015)
     '1970-01-01T00:00:00.002Z'
     """
     if stamp is None:

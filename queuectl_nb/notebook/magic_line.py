@@ -130,16 +130,16 @@ def _command(text: str, values: Mapping[str, object]) -> str:
     """Return a command with its values quoted for the shell; without ``--var`` braces are the command's own."""
     if not values:
         return text
-    from queuectl_nb.model.command_template import Template
+    from queuectl_nb.model.command_template import CommandTemplate
 
-    return Template(text).fill(values)
+    return CommandTemplate(text).fill(values)
 
 
 def _plain(word: str, values: Mapping[str, object]) -> str:
     """Return a word with its values as they stand."""
-    from queuectl_nb.model.command_template import Template
+    from queuectl_nb.model.command_template import CommandTemplate
 
-    return Template(_PLACE.sub(_as_it_stands, word)).fill(values)
+    return CommandTemplate(_PLACE.sub(_as_it_stands, word)).fill(values)
 
 
 def _as_it_stands(found: re.Match[str]) -> str:

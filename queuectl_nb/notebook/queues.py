@@ -23,7 +23,7 @@ class OpenQueues:
         """Return the queue of ``path``, or of where the notebook is; one whose file was replaced is opened anew."""
         key = (find_queue(path), allow_network_fs)
         found = self._open.get(key)
-        if found is None or found.store.db.replaced():
+        if found is None or found.store.db.is_replaced():
             found = self._open[key] = Queue(path, allow_network_fs=allow_network_fs)
         return found
 

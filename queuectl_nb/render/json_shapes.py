@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.model.validation import iso_time
+from queuectl_nb.model.validation import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ def job_json(job: JobRecord) -> dict[str, Any]:
     """Return a job as the contract's JSON object."""
     shape = {key: getattr(job, key) for key in JOB_FIELDS}
     for key in _TIMES:
-        shape[key] = iso_time(shape[key])
+        shape[key] = format_time(shape[key])
     shape["state"] = str(job.state)
     shape["timeout"] = number(job.timeout)
     shape["tags"] = list(job.tags)
@@ -58,8 +58,8 @@ def job_json(job: JobRecord) -> dict[str, Any]:
 def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
     """Return an attempt as the contract's JSON object."""
     shape = {key: getattr(attempt, key) for key in ATTEMPT_FIELDS}
-    shape["started_at"] = iso_time(attempt.started_at)
-    shape["finished_at"] = iso_time(attempt.finished_at)
+    shape["started_at"] = format_time(attempt.started_at)
+    shape["finished_at"] = format_time(attempt.finished_at)
     shape["stdout"] = text(attempt.stdout)
     shape["stderr"] = text(attempt.stderr)
     return shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.model.validation import choice
+from queuectl_nb.model.validation import parse_choice
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.stats import GROUPS
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.connection import Database
 
-__all__ = ["RUNNING", "Lasting", "Spans", "ended", "ends", "lasting", "spans"]
+__all__ = ["RUNNING", "Durations", "Spans", "attempt_durations", "attempt_spans", "count_outcomes", "finish_time_range"]
 
 RUNNING = "running"
 """What stands for the outcome of an attempt that has none yet."""
-_AT_ONCE = 10_000
+FETCH_ROWS = 10_000
 
 
 class Spans(NamedTuple):
@@ -34,7 +34,7 @@ class Spans(NamedTuple):
     """Of one that runs: the moment of the look."""
 
 
-class Lasting(NamedTuple):
+class Durations(NamedTuple):
     """How long attempts ran, in seconds, those that ended by themselves; groups and outcomes are places in lists."""
 
     groups: list[str]
@@ -44,7 +44,7 @@ class Lasting(NamedTuple):
     seconds: array[float]
 
 
-class _Places(dict[str, int]):
+class _Codes(dict[str, int]):
     """Numbers texts in the order in which they are first asked for."""
 
     def __missing__(self, text: str) -> int:
@@ -52,12 +52,12 @@ class _Places(dict[str, int]):
         return place
 
 
-def _columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:
+def _read_columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:
     """Read rows of some texts and then some numbers, the texts as places in lists of the distinct ones."""
-    known = [_Places() for _ in range(texts)]
+    known = [_Codes() for _ in range(texts)]
     places: list[array[int]] = [array("q") for _ in range(texts)]
     values: list[array[float]] = [array("d") for _ in range(numbers)]
-    while some := rows.fetchmany(_AT_ONCE):
+    while some := rows.fetchmany(FETCH_ROWS):
         columns: list[Iterable[Any]] = list(zip(*some, strict=True))
         for at, column in enumerate(columns[:texts]):
             places[at].extend(map(known[at].__getitem__, column))
@@ -66,35 +66,37 @@ def _columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list
     return [list(each) for each in known], places, values
 
 
-def spans(db: Database, *, since: float | None, now: float, limit: int | None = None) -> Spans:
+def attempt_spans(db: Database, *, since: float | None, now: float, limit: int | None = None) -> Spans:
     """Return the attempts that ended since a moment (all: None), the newest ``limit`` of them, and those that run."""
     wanted = {"since": since, "now": now, "limit": -1 if limit is None else limit, "running": RUNNING}
     with db.read() as connection:
-        texts, (worker, outcome), (started, finished) = _columns(connection.execute(Q.spans_of_attempts, wanted), 2, 2)
+        texts, (worker, outcome), (started, finished) = _read_columns(
+            connection.execute(Q.spans_of_attempts, wanted), 2, 2
+        )
     return Spans(texts[0], texts[1], worker, outcome, started, finished)
 
 
-def lasting(db: Database, *, by: str, since: float | None) -> Lasting:
+def attempt_durations(db: Database, *, by: str, since: float | None) -> Durations:
     """Return how long the attempts that ended since a moment (all: None) ran, by a key of ``GROUPS``."""
-    key, extra = GROUPS[choice("group", by, GROUPS)]
+    key, extra = GROUPS[parse_choice("group", by, GROUPS)]
     sql = f"""
         SELECT {key}, outcome, max(0, attempts.finished_at - attempts.started_at)
         FROM attempts JOIN jobs ON jobs.seq = attempts.job{extra}
         WHERE outcome IN ('succeeded', 'failed', 'timed_out') AND (:since IS NULL OR attempts.finished_at >= :since)
     """  # noqa: S608 - all parts are this module's own
     with db.read() as connection:
-        texts, (group, outcome), (seconds,) = _columns(connection.execute(sql, {"since": since}), 2, 1)
-    return Lasting(texts[0], texts[1], group, outcome, seconds)
+        texts, (group, outcome), (seconds,) = _read_columns(connection.execute(sql, {"since": since}), 2, 1)
+    return Durations(texts[0], texts[1], group, outcome, seconds)
 
 
-def ended(db: Database, *, since: float | None) -> tuple[float, float] | None:
+def finish_time_range(db: Database, *, since: float | None) -> tuple[float, float] | None:
     """Return when the first and the last attempt ended, since a moment or ever; None where none did."""
     with db.read() as connection:
         first, last = connection.execute(Q.first_and_last_end, {"since": since or 0}).fetchone()
     return None if first is None else (first, last)
 
 
-def ends(db: Database, *, start: float, end: float, slice_s: float) -> list[tuple[int, str, int]]:
+def count_outcomes(db: Database, *, start: float, end: float, slice_s: float) -> list[tuple[int, str, int]]:
     """Return (slice, outcome, how many) of the attempts that ended from ``start`` to ``end``, both included."""
     with db.read() as connection:
         return connection.execute(Q.ends_by_outcome, {"start": start, "end": end, "slice": slice_s}).fetchall()

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["insert"]
+__all__ = ["insert_rows"]
 
-_VARIABLES = 900
+MAX_PARAMETERS = 900
 """Values a statement carries at most; SQLite took 999 for long."""
 
 
-def insert(
-    connection: sqlite3.Connection, table: str, same: Mapping[str, object], own: Mapping[str, Sequence[object]]
+def insert_rows(
+    connection: sqlite3.Connection, table: str, shared: Mapping[str, object], columns: Mapping[str, Sequence[object]]
 ) -> None:
     """Insert rows into ``table``, within the present transaction and in the order given.
 
@@ -36,17 +36,17 @@ def insert(
     sqlite3.IntegrityError
         A row breaks a rule; some before it may have been inserted, so the transaction must be rolled back.
     """
-    rows = len(next(iter(own.values())))
-    at_once = (_VARIABLES - len(same)) // len(own)
-    shared = tuple(same.values())
-    values = zip(*own.values(), strict=True)
+    rows = len(next(iter(columns.values())))
+    at_once = (MAX_PARAMETERS - len(shared)) // len(columns)
+    shared_values = tuple(shared.values())
+    values = zip(*columns.values(), strict=True)
     whole, rest = divmod(rows, at_once)
     if whole:
-        statement = _statement(table, tuple(same), tuple(own), at_once)
-        connection.executemany(statement, _parameters(shared, islice(values, whole * at_once), at_once))
+        statement = _insert_statement(table, tuple(shared), tuple(columns), at_once)
+        connection.executemany(statement, _parameters(shared_values, islice(values, whole * at_once), at_once))
     if rest:
-        statement = _statement(table, tuple(same), tuple(own), rest)
-        connection.executemany(statement, _parameters(shared, values, rest))
+        statement = _insert_statement(table, tuple(shared), tuple(columns), rest)
+        connection.executemany(statement, _parameters(shared_values, values, rest))
 
 
 def _parameters(shared: tuple[object, ...], values: Iterator[tuple[Any, ...]], count: int) -> Iterator[tuple[Any, ...]]:
@@ -56,7 +56,7 @@ def _parameters(shared: tuple[object, ...], values: Iterator[tuple[Any, ...]], c
 
 
 @lru_cache(maxsize=16)
-def _statement(table: str, same: tuple[str, ...], own: tuple[str, ...], count: int) -> str:
+def _insert_statement(table: str, same: tuple[str, ...], own: tuple[str, ...], count: int) -> str:
     """Return the INSERT of ``count`` rows; all names are the program's own."""
     columns = ", ".join((*same, *own))
     places = [f"?{number}" for number in range(1, len(same) + 1)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store import rows, sets
 from queuectl_nb.store.queries import Q
-from queuectl_nb.store.settle import EndedAttempt, HeldLease, StartedAttempt, record, record_start, undo_claim
+from queuectl_nb.store.settle import EndedAttempt, HeldLease, StartedAttempt, record_ended, record_start, release_claim
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,7 +33,7 @@ class ClaimResult(NamedTuple):
     leases: list[Lease]
     waiting: int
     """Jobs that still wait in the queues looked at, an upper bound."""
-    woken: int
+    unblocked: int
     """Jobs that wait for nothing any more now that others completed."""
 
 
@@ -51,8 +51,8 @@ class Claims:
         self,
         *,
         ended: Sequence[EndedAttempt] = (),
-        back: Sequence[Lease | HeldLease] = (),
-        want: int = 0,
+        released: Sequence[Lease | HeldLease] = (),
+        limit: int = 0,
         started: Sequence[StartedAttempt] = (),
         settings: Settings,
         now: float,
@@ -63,15 +63,15 @@ class Claims:
         ``started`` are attempts that run on, recorded once they have lasted a while.
         """
         with self.db.write() as connection:
-            settled, woken = record(connection, ended, settings, now, rand)
+            settled, woken = record_ended(connection, ended, settings, now, rand)
             done = sum(transition is not None for transition in settled)
             if done:
                 connection.execute(Q.count_done, {"worker": self.worker, "n": done})
-            for lease in back:
-                undo_claim(connection, lease, now)
+            for lease in released:
+                release_claim(connection, lease, now)
             for each in started:
                 record_start(connection, each)
-            leases, waiting = self._claim(connection, want, now) if want else ([], 0)
+            leases, waiting = self._claim(connection, limit, now) if limit else ([], 0)
         return ClaimResult(settled, leases, waiting, woken)
 
     def _claim(self, connection: sqlite3.Connection, want: int, now: float) -> tuple[list[Lease], int]:
@@ -87,18 +87,18 @@ class Claims:
             found.sort(key=lambda row: (-row[6], row[0]))  # type: ignore[operator]  # priority down, then the older
         found = found[:want]
         ids = json.dumps(list({row[-1] for row in found}))
-        recorded = rows.environments(connection.execute(Q.environments_of_claimed, {"ids": ids}))
-        leases = [rows.lease(row, os.urandom(16).hex(), recorded) for row in found]
+        recorded = rows.parse_environments(connection.execute(Q.environments_of_claimed, {"ids": ids}))
+        leases = [rows.lease_from_row(row, os.urandom(16).hex(), recorded) for row in found]
         opened = [(lease.token, self.worker, self.host, now, lease.seq) for lease in leases]
-        sets.run(connection, Q.open_attempt, opened)
+        sets.run_for_rows(connection, Q.open_attempt, opened)
         taken = [(lease.token, self.worker, now, lease.seq) for lease in leases]
-        sets.run(connection, Q.take_job, taken)
+        sets.run_for_rows(connection, Q.take_job, taken)
         return leases, waiting - len(leases)
 
     def _serves(self, queue: str) -> bool:
         return not self.queues or queue in self.queues
 
-    def anything_ready(self, now: float) -> bool:
+    def has_ready_jobs(self, now: float) -> bool:
         """Tell, without writing, whether a claim would find something."""
         with self.db.read() as connection:
             due = connection.execute(Q.next_due).fetchone()
@@ -110,7 +110,7 @@ class Claims:
                 if self._serves(queue)
             )
 
-    def ready(self, limit: int, now: float) -> int:
+    def count_ready(self, limit: int, now: float) -> int:
         """Return, without writing, how many jobs could start now, counted up to ``limit``."""
         with self.db.read() as connection:
             found = 0
@@ -151,14 +151,14 @@ class Claims:
         with self.db.read() as connection:
             return {token for _, token in connection.execute(Q.cancels_of_worker, {"worker": self.worker})}
 
-    def open_jobs(self) -> int:
+    def count_unfinished(self) -> int:
         """Return how many jobs of this worker's queues are not at rest, waiting ones of paused queues aside."""
         with self.db.read() as connection:
             queues = json.dumps(sorted(self.queues))
             found: int = connection.execute(Q.open_elsewhere_unpaused, {"queues": queues}).fetchone()[0]
             return found
 
-    def held(self) -> list[HeldLease]:
+    def held_leases(self) -> list[HeldLease]:
         """Return what the worker holds; whoever settles in a lost worker's place asks with that one's name."""
         with self.db.read() as connection:
             return [HeldLease(*row) for row in connection.execute(Q.held_by_worker, {"worker": self.worker})]

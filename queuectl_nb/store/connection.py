@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
-from queuectl_nb.store.paths import check_place, make_private_dir, make_private_file, real_path, spool_dir
-from queuectl_nb.store.sqlite_errors import OURS, translate
+from queuectl_nb.store.paths import check_location, make_private_dir, make_private_file, real_path, spool_dir
+from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
 from queuectl_nb.store.write_lock import LockRequest, WriteLock
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Database"]
 
-PATIENCE = 30.0
+LOCK_TIMEOUT_S = 30.0
 """Seconds a writer waits for the others before it is told that the queue is busy."""
-SHORT = 0.1
+NEGLIGIBLE_WAIT_S = 0.1
 """Seconds of waiting at the gate that need not be taken off the wait that may follow for SQLite's own lock."""
 
-_kept_for_parent: list[object] = []
+_inherited: list[object] = []
 """Connections that a fork carried over: closing them here would drop the parent's locks, so they are never closed."""
 
 
-class _Local(threading.local):
+class _ThreadState(threading.local):
     """What each thread has of its own."""
 
     connection: sqlite3.Connection | None = None
@@ -48,13 +48,13 @@ class Database:
         file system that cannot lock; the file is not touched then.
         """
         self.path = path
-        self.patience = PATIENCE
+        self.lock_timeout_s = LOCK_TIMEOUT_S
         self._file = real_path(path)
         self.spool = spool_dir(self._file)
         self.write_lock = WriteLock(self.spool / "write.lock")
-        self._local = _Local()
+        self._local = _ThreadState()
         self._pid = os.getpid()
-        local_disk = check_place(path, allow_network_fs=allow_network_fs)
+        local_disk = check_location(path, allow_network_fs=allow_network_fs)
         with self.translate_errors():
             try:
                 self._open("wal" if local_disk else "delete")
@@ -67,9 +67,9 @@ class Database:
         self._identity = self._stat()
         connection = self.connection()
         if not schema.is_current(connection):
-            schema.refuse_foreign(connection, self.path)
+            schema.check_application(connection, self.path)
         make_private_dir(self.spool)
-        schema.ensure(connection, self.path, journal, lambda: self.write_lock.request(self.patience))
+        schema.ensure_schema(connection, self.path, journal, lambda: self.write_lock.request(self.lock_timeout_s))
 
     def _stat(self) -> tuple[int, int]:
         found = os.stat(self._file)
@@ -78,8 +78,8 @@ class Database:
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened at its first use in this process."""
         if self._pid != os.getpid():
-            _kept_for_parent.append(self._local)
-            self._local = _Local()
+            _inherited.append(self._local)
+            self._local = _ThreadState()
             self._pid = os.getpid()
         found = self._local.connection
         if found is None:
@@ -88,7 +88,7 @@ class Database:
         return found
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._file, isolation_level=None, timeout=self.patience)
+        connection = sqlite3.connect(self._file, isolation_level=None, timeout=self.lock_timeout_s)
         # FULL: an acknowledged enqueue survives power loss (NORMAL lost up to 831 rows in a crash image)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -2000")
@@ -120,18 +120,18 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
 
-    def version(self) -> int:
+    def data_version(self) -> int:
         """Return a number that changes whenever another connection has committed (3 µs)."""
         self.check_identity()
         try:
             version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as error:
-            raise translate(error, self.path, self.patience) from error
+            raise translate(error, self.path, self.lock_timeout_s) from error
         return version
 
-    def changes(self) -> tuple[int, int]:
+    def change_counters(self) -> tuple[int, int]:
         """Return what changes with every commit, those of this thread's own connection included."""
-        return self.version(), self.connection().total_changes
+        return self.data_version(), self.connection().total_changes
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -140,9 +140,9 @@ class Database:
             found.close()
             self._local.connection = None
 
-    def set_busy_timeout(self, seconds: float) -> None:
+    def set_lock_timeout(self, seconds: float) -> None:
         """Wait no longer than this for other writers; a worker would rather look after its job meanwhile."""
-        self.patience = seconds
+        self.lock_timeout_s = seconds
         self.connection().execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     @property
@@ -160,7 +160,7 @@ class Database:
         self.connection().execute("PRAGMA cache_size = -1000")
         sqlite3.register_adapter(type(None), {None: None}.get)
 
-    def replaced(self) -> bool:
+    def is_replaced(self) -> bool:
         """Tell whether the file was deleted or replaced since it was opened."""
         try:
             return self._stat() != self._identity
@@ -169,7 +169,7 @@ class Database:
 
     def check_identity(self) -> None:
         """Raise when the file is not ours any more: what we would write, nobody would ever read."""
-        if self.replaced():
+        if self.is_replaced():
             msg = f"the queue {self.path} was deleted or replaced while in use; begin anew with the file that is there"
             raise BadEnvironment(msg)
 
@@ -178,19 +178,19 @@ class Database:
         """Turn SQLite's errors into ours."""
         try:
             yield
-        except OURS:
+        except PROGRAMMING_ERRORS:
             raise
         except sqlite3.Error as error:
-            raise translate(error, self.path, self.patience) from error
+            raise translate(error, self.path, self.lock_timeout_s) from error
 
 
 class _WriteTransaction:
     """A write transaction as a ``with`` block; Ctrl+C in the middle leaves neither it nor the gate behind."""
 
-    def __init__(self, db: Database, local: _Local) -> None:
+    def __init__(self, db: Database, local: _ThreadState) -> None:
         self._db = db
         self._local = local
-        self._hold = LockRequest(db.write_lock.path)
+        self._lock = LockRequest(db.write_lock.path)
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> sqlite3.Connection:
@@ -201,22 +201,22 @@ class _WriteTransaction:
             self._clear_interrupted(connection)
             self._local.writing = self
             began = time.monotonic()
-            self._hold.acquire(db.patience)
+            self._lock.acquire(db.lock_timeout_s)
             self._connection = connection
             db.check_identity()
             waited = time.monotonic() - began
-            if waited > SHORT:  # the patience is for both waits together
-                connection.execute(f"PRAGMA busy_timeout = {max(0, round((db.patience - waited) * 1000))}")
+            if waited > NEGLIGIBLE_WAIT_S:  # the patience is for both waits together
+                connection.execute(f"PRAGMA busy_timeout = {max(0, round((db.lock_timeout_s - waited) * 1000))}")
             try:
                 connection.execute("BEGIN IMMEDIATE")
             finally:
-                if waited > SHORT:
-                    connection.execute(f"PRAGMA busy_timeout = {round(db.patience * 1000)}")
+                if waited > NEGLIGIBLE_WAIT_S:
+                    connection.execute(f"PRAGMA busy_timeout = {round(db.lock_timeout_s * 1000)}")
             connection.execute("UPDATE clock SET rev = rev + 1")
         except BaseException as error:
             self._end(commit=False)
-            if isinstance(error, sqlite3.Error) and not isinstance(error, OURS):
-                raise translate(error, db.path, db.patience) from error
+            if isinstance(error, sqlite3.Error) and not isinstance(error, PROGRAMMING_ERRORS):
+                raise translate(error, db.path, db.lock_timeout_s) from error
             raise
         return connection
 
@@ -225,8 +225,8 @@ class _WriteTransaction:
     ) -> None:
         with self._db.translate_errors():
             self._end(commit=error is None)
-        if isinstance(error, sqlite3.Error) and not isinstance(error, OURS):
-            raise translate(error, self._db.path, self._db.patience) from error
+        if isinstance(error, sqlite3.Error) and not isinstance(error, PROGRAMMING_ERRORS):
+            raise translate(error, self._db.path, self._db.lock_timeout_s) from error
 
     def _clear_interrupted(self, connection: sqlite3.Connection) -> None:
         """Clear away what an interrupt at the worst moment has left of this thread's last block."""
@@ -246,6 +246,6 @@ class _WriteTransaction:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
         finally:
-            self._hold.release()
+            self._lock.release()
             if self._local.writing is self:
                 self._local.writing = None

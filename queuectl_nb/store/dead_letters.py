@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.state import State
 from queuectl_nb.store import moves
-from queuectl_nb.store.dependencies import unmet
+from queuectl_nb.store.dependencies import unmet_dependencies
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetters"]
 
-AT_ONCE = 1000
+BATCH_JOBS = 1000
 """Jobs moved in a transaction: some ten milliseconds."""
 
 
@@ -43,15 +43,15 @@ class DeadLetters:
             waiting = sorted((seq, job_id) for seq, job_id, waits in dead if waits)
             for seq, job_id in waiting:
                 # dead ones are retried with it
-                moves.refuse_hopeless(job_id, unmet(connection, seq), [State.CANCELLED])
-        pieces = [*_pieces([job_id for _, job_id, waits in dead if not waits])]
+                moves.check_dependencies(job_id, unmet_dependencies(connection, seq), [State.CANCELLED])
+        pieces = [*_batches([job_id for _, job_id, waits in dead if not waits])]
         if waiting:  # last, in the order of enqueue and together: by then none that they wait for is dead
             pieces.append([job_id for _, job_id in waiting])
         moved: list[str] = []
         for ids in pieces:
             with self.db.write() as connection:
-                found = _still_dead(connection, ids)
-                moves.retry(connection, found, now)
+                found = _load_dead(connection, ids)
+                moves.retry_jobs(connection, found, now)
             moved += [job.id for job in found]
         return moved
 
@@ -61,19 +61,19 @@ class DeadLetters:
             dead = [job_id for _, job_id, _ in connection.execute(Q.dead_jobs)]
         gone: list[str] = []
         tokens: list[str] = []
-        for ids in _pieces(dead):
+        for ids in _batches(dead):
             with self.db.write() as connection:
-                found = _still_dead(connection, ids)
-                tokens += moves.remove(connection, found, now)
+                found = _load_dead(connection, ids)
+                tokens += moves.delete_jobs(connection, found, now)
             gone += [job.id for job in found]
         return gone, tokens
 
 
-def _still_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[moves.KnownJob]:
+def _load_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[moves.JobRef]:
     """Return those of the jobs that nobody else has moved meanwhile."""
     return [job for job in moves.load_jobs(connection, ids).values() if job.state is State.DEAD]
 
 
-def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), BATCH_JOBS):
+        yield ids[start : start + BATCH_JOBS]

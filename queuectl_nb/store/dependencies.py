@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-__all__ = ["cancel_waiting", "release", "unmet"]
+__all__ = ["cancel_waiting", "unmet_dependencies", "update_dependents"]
 
-HOPELESS = (State.DEAD, State.CANCELLED)
+UNMEETABLE = (State.DEAD, State.CANCELLED)
 
 
-def unmet(connection: sqlite3.Connection, seq: int) -> list[tuple[str, State]]:
+def unmet_dependencies(connection: sqlite3.Connection, seq: int) -> list[tuple[str, State]]:
     """Return id and state of the jobs that job ``seq`` still waits for."""
     return [(job_id, State(state)) for job_id, state in connection.execute(Q.unmet_of, {"seq": seq})]
 
 
-def release(connection: sqlite3.Connection, seq: int, job_id: str, state: State, now: float) -> int:
+def update_dependents(connection: sqlite3.Connection, seq: int, job_id: str, state: State, now: float) -> int:
     """Tell the dependents of a job that came to rest; return how many became ready to run.
 
     Completed: those that wait for nothing else become pending. Dead or cancelled: all of them are cancelled with
@@ -41,6 +41,6 @@ def release(connection: sqlite3.Connection, seq: int, job_id: str, state: State,
     return woken
 
 
-def cancel_waiting(connection: sqlite3.Connection, seqs: Sequence[int], why: str, now: float) -> None:
+def cancel_waiting(connection: sqlite3.Connection, seqs: Sequence[int], error: str, now: float) -> None:
     """Cancel jobs that no worker holds, with the reason as their error."""
-    connection.execute(Q.cancel_waiting, {"places": json.dumps(seqs), "error": why, "now": now})
+    connection.execute(Q.cancel_waiting, {"places": json.dumps(seqs), "error": error, "now": now})

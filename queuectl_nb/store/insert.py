@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.store.batch_sql import insert
+from queuectl_nb.store.batch_sql import insert_rows
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.waits import DependencyResolver
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.connection import Database
 
-__all__ = ["enqueue"]
+__all__ = ["insert_jobs"]
 
 
-def enqueue(  # noqa: PLR0913 - all that an enqueue depends on, by name
+def insert_jobs(  # noqa: PLR0913 - all that an enqueue depends on, by name
     db: Database,
     specs: Sequence[JobSpec],
     *,
     cwd: str,
-    kept_env: Mapping[str, str],
+    recorded_env: Mapping[str, str],
     now: float,
     if_absent: bool = False,
 ) -> list[str]:
@@ -52,15 +52,15 @@ def enqueue(  # noqa: PLR0913 - all that an enqueue depends on, by name
 
     Both tell by their ``place`` which of the specs is meant.
     """
-    body = json.dumps(kept_env, ensure_ascii=False, sort_keys=True)
+    body = json.dumps(recorded_env, ensure_ascii=False, sort_keys=True)
     if if_absent:
         with db.write() as connection:
             absent, present = _split(connection, specs)
             try:
                 added = iter(_NewJobs(absent, cwd, now).write(connection, body, sure=True) if absent else ())
             except QueuectlError as refused:
-                if refused.place is not None:
-                    refused.at([place for place in range(len(specs)) if place not in present][refused.place])
+                if refused.index is not None:
+                    refused.with_index([place for place in range(len(specs)) if place not in present][refused.index])
                 raise
         return [present[place] if place in present else next(added) for place in range(len(specs))]
     new = _NewJobs(specs, cwd, now)  # before the gate: others wait for the writing only
@@ -86,7 +86,7 @@ def _split(connection: sqlite3.Connection, specs: Sequence[JobSpec]) -> tuple[li
             present[place] = spec.id or ""
         else:
             msg = f"job {spec.id} is already in the queue with another command; choose another id"
-            raise BadInput(msg).at(place)
+            raise BadInput(msg).with_index(place)
     return absent, present
 
 
@@ -148,13 +148,13 @@ class _NewJobs:
         )
         self._put_states(columns, waits, places)
         try:
-            insert(connection, "jobs", columns.same, {"seq": places, "id": ids, **columns.own})
+            insert_rows(connection, "jobs", columns.same, {"seq": places, "id": ids, **columns.own})
         except sqlite3.IntegrityError as error:
             if sure:
                 raise _taken(connection, ids, first) from error
             raise
         if waits is not None:
-            insert(connection, "dependents", {}, {"other": waits.others, "job": waits.jobs})
+            insert_rows(connection, "dependents", {}, {"other": waits.others, "job": waits.jobs})
         return ids
 
     def _put_states(self, columns: _Columns, waits: DependencyResolver | None, places: range) -> None:
@@ -162,7 +162,7 @@ class _NewJobs:
             columns.same["state"] = State.PENDING.value
             columns.put("ready", self.ready)
             return
-        states, reasons = zip(*map(waits.of, self.specs, places), strict=True)
+        states, reasons = zip(*map(waits.resolve, self.specs, places), strict=True)
         pairs = list(zip(self.ready, states, strict=True))
         columns.put("state", [state.value for state in states])
         columns.put("ready", [due if state is State.PENDING else 0 for due, state in pairs])
@@ -207,7 +207,7 @@ def _refuse_twice(given: Sequence[str | None]) -> None:
     for place, name in enumerate(given):
         if name in seen:
             msg = f"job {name} stands twice in the list; ids are unique"
-            raise BadInput(msg).at(place)
+            raise BadInput(msg).with_index(place)
         if name:
             seen.add(name)
 
@@ -216,5 +216,7 @@ def _taken(connection: sqlite3.Connection, ids: Sequence[str], first: int) -> Ba
     """Name the id that made the insert fail: what lies before ``first`` was there before."""
     for place, job_id in enumerate(ids):
         if connection.execute("SELECT 1 FROM jobs WHERE id = ? AND seq < ?", (job_id, first)).fetchone():
-            return BadInput(f"job {job_id} is already in the queue; choose another id (or use --if-absent)").at(place)
+            return BadInput(f"job {job_id} is already in the queue; choose another id (or use --if-absent)").with_index(
+                place
+            )
     return BadInput("a job breaks a rule of the queue's schema")

@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
-from queuectl_nb.model.state import AT_REST, State, check_verb
-from queuectl_nb.model.validation import shown
+from queuectl_nb.model.state import FINISHED_STATES, State, check_action
+from queuectl_nb.model.validation import quoted
 from queuectl_nb.store import moves, rows
 from queuectl_nb.store.queries import Q
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Jobs"]
 
-PRUNED_AT_ONCE = 500
+PRUNE_BATCH_JOBS = 500
 """Jobs a transaction removes, so that others never wait long for the gate."""
 
 
@@ -35,36 +35,36 @@ class Jobs:
     def get(self, job_id: str) -> JobRecord:
         """Return the job; raise :class:`NotFound` for an id that is not there."""
         with self.db.read() as connection:
-            return self._row(connection, job_id)
+            return self._load(connection, job_id)
 
     @staticmethod
-    def _row(connection: sqlite3.Connection, job_id: str) -> JobRecord:
+    def _load(connection: sqlite3.Connection, job_id: str) -> JobRecord:
         row = None
         if isinstance(job_id, str):
             with contextlib.suppress(UnicodeEncodeError):  # no job has such an id
                 row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
         if row is None:
-            raise _no_job(job_id)
-        return rows.job(row)
+            raise _not_found(job_id)
+        return rows.job_from_row(row)
 
     @staticmethod
-    def _all(connection: sqlite3.Connection, ids: Sequence[str], verb: str) -> list[moves.KnownJob]:
+    def _load_all(connection: sqlite3.Connection, ids: Sequence[str], action: str) -> list[moves.JobRef]:
         """Return the jobs of ``ids``, each once, in the order of enqueue, if ``verb`` takes all of them."""
         found = moves.load_jobs(connection, dict.fromkeys(ids))
         for job_id in ids:
             if job_id not in found:
-                raise _no_job(job_id)
-            check_verb(verb, job_id, found[job_id].state)
+                raise _not_found(job_id)
+            check_action(action, job_id, found[job_id].state)
         return sorted(found.values())
 
-    def retry(self, ids: Sequence[str], now: float, verb: str = "retry") -> None:
+    def retry(self, ids: Sequence[str], now: float, action: str = "retry") -> None:
         """Make the jobs run again now; those that were at rest get a fresh budget.
 
         A job at rest whose ``--after`` is not met any more becomes blocked again; one that waits for a dead or
         cancelled job is refused, unless that one is retried in the same call. A failed one only skips its wait.
         """
         with self.db.write() as connection:
-            moves.retry(connection, self._all(connection, ids, verb), now)
+            moves.retry_jobs(connection, self._load_all(connection, ids, action), now)
 
     def cancel(self, ids: Sequence[str], now: float) -> list[tuple[str, str | None]]:
         """Cancel the jobs: at once where nobody holds them, else mark them for their worker.
@@ -75,16 +75,16 @@ class Jobs:
             The jobs that still run, with the worker that must end them.
         """
         with self.db.write() as connection:
-            running = moves.cancel(connection, self._all(connection, ids, "cancel"), now)
+            running = moves.cancel_jobs(connection, self._load_all(connection, ids, "cancel"), now)
         return [(job.id, job.worker) for job in running]
 
-    def delete(self, ids: Sequence[str], now: float, verb: str = "delete") -> list[str]:
+    def delete(self, ids: Sequence[str], now: float, action: str = "delete") -> list[str]:
         """Remove the jobs with their history; return the tokens of their attempts, whose spool files may go."""
         with self.db.write() as connection:
-            return moves.remove(connection, self._all(connection, ids, verb), now)
+            return moves.delete_jobs(connection, self._load_all(connection, ids, action), now)
 
     def prune(
-        self, older_than: float, now: float, state: str | None = None, at_most: int | None = None
+        self, older_than: float, now: float, state: str | None = None, limit: int | None = None
     ) -> tuple[int, list[str]]:
         """Remove jobs at rest that did not change for ``older_than`` seconds, in small transactions.
 
@@ -95,7 +95,7 @@ class Jobs:
         (int, list of str)
             How many were removed, and the tokens of their attempts.
         """
-        names = [rest for rest in State if rest in AT_REST]
+        names = [rest for rest in State if rest in FINISHED_STATES]
         if state is not None and state not in names:
             msg = f"prune removes jobs at rest: {', '.join(names)}; not {state}"
             raise BadInput(msg)
@@ -103,15 +103,15 @@ class Jobs:
         for rest in names if state is None else [state]:
             while True:
                 with self.db.write() as connection:
-                    batch = connection.execute(Q.oldest_at_rest, {"state": rest, "limit": PRUNED_AT_ONCE}).fetchall()
+                    batch = connection.execute(Q.oldest_at_rest, {"state": rest, "limit": PRUNE_BATCH_JOBS}).fetchall()
                     old = [seq for seq, updated in batch if updated <= now - older_than]
                     places = {"places": json.dumps(old)}
                     tokens += [token for (token,) in connection.execute(Q.tokens_of_jobs, places)]
                     connection.execute(Q.delete_jobs, places)
                 removed += len(old)
-                if at_most is not None and removed >= at_most:
+                if limit is not None and removed >= limit:
                     return removed, tokens
-                if not old or len(batch) < PRUNED_AT_ONCE:
+                if not old or len(batch) < PRUNE_BATCH_JOBS:
                     break
         return removed, tokens
 
@@ -135,5 +135,5 @@ class Jobs:
             connection.execute(Q.resume_queue, {"name": queue or "*"})
 
 
-def _no_job(job_id: str) -> NotFound:
-    return NotFound(f"no job {shown(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are")
+def _not_found(job_id: str) -> NotFound:
+    return NotFound(f"no job {quoted(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are")

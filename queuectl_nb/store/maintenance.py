@@ -12,9 +12,9 @@ from queuectl_nb.store.schema import SCHEMA_VERSION
 if TYPE_CHECKING:
     from queuectl_nb.store.connection import Database
 
-__all__ = ["OLDEST_SQLITE", "Maintenance", "sqlite_version"]
+__all__ = ["MIN_SQLITE_VERSION", "Maintenance", "sqlite_version"]
 
-OLDEST_SQLITE = (3, 38, 0)
+MIN_SQLITE_VERSION = (3, 38, 0)
 """The first with JSON functions built in, which the schema's checks use."""
 
 
@@ -31,13 +31,13 @@ class Maintenance:
         self._db = db
         self._tables = Tables(db.connection())
 
-    def damage(self) -> list[str]:
+    def integrity_errors(self) -> list[str]:
         """Return what ``PRAGMA quick_check`` finds; nothing for a file that is whole."""
         with self._db.translate_errors():
             found = [line for (line,) in self._tables.execute("PRAGMA quick_check")]
         return [] if found == ["ok"] else found
 
-    def missing(self) -> list[str]:
+    def missing_objects(self) -> list[str]:
         """Return tables, views and indexes that the present schema has and the file has not."""
         fresh = Tables(memory=True)
         from queuectl_nb.store.migrations import migrations
@@ -48,13 +48,13 @@ class Maintenance:
             there = {name for (name,) in self._tables.execute(sql)}
         return sorted({name for (name,) in fresh.execute(sql)} - there)
 
-    def schema(self) -> tuple[int, int]:
+    def schema_versions(self) -> tuple[int, int]:
         """Return the file's schema version, and the one that this code knows."""
         with self._db.translate_errors():
             (version,) = self._tables.execute("PRAGMA user_version").fetchone()
         return version, SCHEMA_VERSION
 
-    def miscounted(self) -> list[str]:
+    def tally_mismatches(self) -> list[str]:
         """Return the queues and states whose number in ``tally`` is not that of the jobs; reads all jobs."""
         sql = """
             SELECT queue || ' ' || state FROM (
@@ -72,7 +72,7 @@ class Maintenance:
             known = self._tables.execute("SELECT token FROM attempts")
             return {token for (token,) in known if token in tokens}
 
-    def journal(self) -> str:
+    def journal_mode(self) -> str:
         """Return the journal mode: ``wal``, or ``delete`` on a network file system."""
         with self._db.translate_errors():
             mode: str = self._tables.execute("PRAGMA journal_mode").fetchone()[0]

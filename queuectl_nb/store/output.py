@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from queuectl_nb.store.regular_file import open_regular
 
-__all__ = ["NOTHING", "StoredStream", "truncate"]
+__all__ = ["EMPTY_STREAM", "StoredStream", "read_truncated"]
 
 
 class StoredStream(NamedTuple):
@@ -22,10 +22,10 @@ class StoredStream(NamedTuple):
     """Whether the rest stays in the spool."""
 
 
-NOTHING = StoredStream("", None, 0, spooled=False)
+EMPTY_STREAM = StoredStream("", None, 0, spooled=False)
 
 
-def truncate(path: str, limit: int) -> StoredStream:
+def read_truncated(path: str, limit: int) -> StoredStream:
     """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end.
 
     Raises
@@ -39,15 +39,15 @@ def truncate(path: str, limit: int) -> StoredStream:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a file any more", path)
         if not size:
-            return NOTHING
+            return EMPTY_STREAM
         if size <= limit:
-            return StoredStream(_text(_read(path, 0, size)), None, size, spooled=False)
+            return StoredStream(_decode(_read(path, 0, size)), None, size, spooled=False)
         half = limit // 2
-        head = _cut_end(_read(path, 0, half))
-        tail = _cut_start(_read(path, size - half, half))
+        head = _drop_partial_end(_read(path, 0, half))
+        tail = _drop_partial_start(_read(path, size - half, half))
     except FileNotFoundError:
-        return NOTHING
-    return StoredStream(_text(head), _text(tail), size, spooled=True)
+        return EMPTY_STREAM
+    return StoredStream(_decode(head), _decode(tail), size, spooled=True)
 
 
 def _read(path: str, offset: int, count: int) -> bytes:
@@ -58,7 +58,7 @@ def _read(path: str, offset: int, count: int) -> bytes:
         os.close(handle)
 
 
-def _text(raw: bytes) -> str | bytes:
+def _decode(raw: bytes) -> str | bytes:
     """Return clean UTF-8 as text, so that every SQLite tool shows it; anything else stays bytes."""
     if b"\0" in raw:
         return raw
@@ -68,7 +68,7 @@ def _text(raw: bytes) -> str | bytes:
         return raw
 
 
-def _cut_end(raw: bytes) -> bytes:
+def _drop_partial_end(raw: bytes) -> bytes:
     """Drop a character that the cut halved at the end."""
     for back in range(1, min(4, len(raw) + 1)):
         byte = raw[-back]
@@ -80,7 +80,7 @@ def _cut_end(raw: bytes) -> bytes:
     return raw
 
 
-def _cut_start(raw: bytes) -> bytes:
+def _drop_partial_start(raw: bytes) -> bytes:
     """Drop a character that the cut halved at the start."""
     start = 0
     while start < min(3, len(raw)) and raw[start] & 0xC0 == 0x80:

@@ -11,19 +11,19 @@ from pathlib import Path
 from queuectl_nb.model.errors import BadEnvironment
 
 __all__ = [
-    "check_place",
+    "check_location",
     "find_queue",
-    "home_queue",
     "make_private_dir",
     "make_private_file",
-    "network_type",
+    "network_fs_type",
     "real_path",
     "spool_dir",
+    "user_queue",
 ]
 
 PROJECT_DIR = ".queuectl"
 FILE_NAME = "queue.db"
-NETWORK_TYPES = frozenset(
+NETWORK_FS_TYPES = frozenset(
     (
         *("9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"),
         *("ocfs2", "orangefs", "panfs", "prl_fs", "smb3", "smbfs", "vboxsf"),
@@ -31,25 +31,25 @@ NETWORK_TYPES = frozenset(
     )
 )
 """Types on which flock or shared memory is not the same for two hosts, or not there at all."""
-_HEADER = 100  # bytes with which every SQLite file begins
-_POINT = 4  # the mount point's place in a line of mountinfo
+_SQLITE_HEADER_BYTES = 100  # bytes with which every SQLite file begins
+_MOUNT_POINT_FIELD = 4  # the mount point's place in a line of mountinfo
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def home_queue() -> Path:
+def user_queue() -> Path:
     """Return the queue of the user's data directory, used where nothing nearer is named."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("queuectl")) / FILE_NAME
 
 
-def find_queue(given: str | os.PathLike[str] | None = None, *, start: Path | None = None) -> Path:
+def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None = None) -> Path:
     """Return the absolute path of the queue: given, ``$QUEUECTL_DB``, nearest ``.queuectl/`` upwards, the user's.
 
     Upwards from ``start``, or from the working directory. A ``.queuectl/`` of another user is passed over: its jobs
     would run as us.
     """
-    named = given or os.environ.get("QUEUECTL_DB")
+    named = path or os.environ.get("QUEUECTL_DB")
     if named:
         path = os.path.expanduser(named)
         try:
@@ -60,11 +60,11 @@ def find_queue(given: str | os.PathLike[str] | None = None, *, start: Path | Non
     try:
         here = start or Path.cwd()
     except FileNotFoundError:
-        return home_queue()
+        return user_queue()
     for folder in (here, *here.parents):
         if _is_our_dir(folder / PROJECT_DIR):
             return folder / PROJECT_DIR / FILE_NAME
-    return home_queue()
+    return user_queue()
 
 
 def _is_our_dir(path: Path) -> bool:
@@ -89,7 +89,7 @@ def real_path(path: Path) -> Path:
         raise BadEnvironment(msg) from error
 
 
-def check_place(path: Path, *, allow_network_fs: bool) -> bool:
+def check_location(path: Path, *, allow_network_fs: bool) -> bool:
     """Tell whether a queue at ``path`` lies on a local disk; raise :class:`BadEnvironment` where none can lie."""
     real = real_path(path)
     try:
@@ -109,13 +109,13 @@ def check_place(path: Path, *, allow_network_fs: bool) -> bool:
     elif not stat.S_ISREG(found.st_mode):
         msg = f"{path} is no regular file; name another with --db"
         raise BadEnvironment(msg)
-    elif 0 < found.st_size < _HEADER:  # SQLite would write over a file of one byte
+    elif 0 < found.st_size < _SQLITE_HEADER_BYTES:  # SQLite would write over a file of one byte
         msg = f"{path} is not a queue (not a SQLite file); name another with --db"
         raise BadEnvironment(msg)
     elif found.st_uid != os.geteuid():
         msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; name another queue with --db"
         raise BadEnvironment(msg)
-    kind = network_type(real)
+    kind = network_fs_type(real)
     if kind is not None and not allow_network_fs:
         msg = (
             f"{path} is on a network file system ({kind}), where locks cannot be trusted;"
@@ -171,7 +171,7 @@ def make_private_file(path: Path) -> bool:
     return True
 
 
-def network_type(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None:
+def network_fs_type(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None:
     """Return the type of the network file system that holds ``path``, or None for a local one.
 
     Reads ``mounts`` in the format of proc(5) mountinfo; None too where that file does not exist (macOS).
@@ -185,10 +185,10 @@ def network_type(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None
     for line in lines:
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
-        if len(fields) < _POINT + 1:
+        if len(fields) < _MOUNT_POINT_FIELD + 1:
             continue
-        point = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[_POINT])
+        point = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), fields[_MOUNT_POINT_FIELD])
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= best:
             best, kind = len(point), right.split(" ")[0]
-    return kind if kind in NETWORK_TYPES else None
+    return kind if kind in NETWORK_FS_TYPES else None

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Filter", "Reader"]
 
-FEW = 10_000
+MAX_SORTED_IDS = 10_000
 """Jobs that can be looked through and sorted without anybody noticing."""
 CONTAINS = r"(id LIKE :pattern ESCAPE '\' OR command LIKE :pattern ESCAPE '\')"
 """Three times as fast as :data:`CONTAINS_LONG`; both take ASCII letters in any case. SQLite bounds its patterns."""
 CONTAINS_LONG = "(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))"
-LONGEST_PATTERN = 10_000
+MAX_PATTERN_LENGTH = 10_000
 _ESCAPED = re.compile(r"[%_\\]")
 CURSOR = "(rev, seq) < (:rev, :seq)"
 
@@ -52,7 +52,7 @@ class Filter:
     ids: tuple[str, ...] | None = None
 
     @classmethod
-    def of(  # noqa: PLR0913 - the options of `list`
+    def from_options(  # noqa: PLR0913 - the options of `list`
         cls,
         *,
         state: str | None = None,
@@ -66,13 +66,13 @@ class Filter:
     ) -> Filter:
         """Check each part; raise ``BadInput`` with the valid names."""
         return cls(
-            None if state is None else validation.choice("state", state, State),
-            None if queue is None else validation.name("queue", queue),
-            None if tag is None else validation.name("tag", tag),
-            None if text is None else validation.plain_text("search text", text),
-            None if sort is None else validation.choice("sort field", sort, JOB_FIELDS, hyphens=True),
+            None if state is None else validation.parse_choice("state", state, State),
+            None if queue is None else validation.parse_name("queue", queue),
+            None if tag is None else validation.parse_name("tag", tag),
+            None if text is None else validation.parse_text("search text", text),
+            None if sort is None else validation.parse_choice("sort field", sort, JOB_FIELDS, hyphens=True),
             reverse,
-            None if limit is None else validation.whole("limit", limit, 0),
+            None if limit is None else validation.parse_int("limit", limit, 0),
             after,
         )
 
@@ -84,7 +84,7 @@ class Filter:
         if self.tag is not None:
             terms.append("EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = :tag)")
         if self.text is not None:
-            terms.append(CONTAINS if len(self.text) < LONGEST_PATTERN else CONTAINS_LONG)
+            terms.append(CONTAINS if len(self.text) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
         if self.after is not None:
             terms.append(CURSOR)
         if self.ids is not None:
@@ -109,61 +109,61 @@ class Reader:
 
     # ------------------------------------------------------------------ jobs
 
-    def jobs(self, wanted: Filter) -> list[JobRecord]:
+    def jobs(self, job_filter: Filter) -> list[JobRecord]:
         """Return the jobs of a filter as records."""
-        return [rows.job(row) for row in self.job_rows(wanted, rows.JOB_COLUMNS)]
+        return [rows.job_from_row(row) for row in self.job_rows(job_filter, rows.JOB_COLUMNS)]
 
-    def job_rows(self, wanted: Filter, columns: str) -> list[tuple[Any, ...]]:
+    def job_rows(self, job_filter: Filter, columns: str) -> list[tuple[Any, ...]]:
         """Return the given columns of a filter's jobs as raw rows.
 
         The newest few come from ``jobs_state`` state by state, so that a page costs the same with a million jobs.
         """
-        terms, values = wanted.where()
-        if wanted.sort is None and not wanted.reverse and wanted.limit is not None:
-            return self._newest(wanted, columns, terms, values)
-        if wanted.state is not None:
+        terms, values = job_filter.where()
+        if job_filter.sort is None and not job_filter.reverse and job_filter.limit is not None:
+            return self._newest(job_filter, columns, terms, values)
+        if job_filter.state is not None:
             terms.append("state = :state")
-            values["state"] = wanted.state
-        down = wanted.reverse if wanted.sort else not wanted.reverse
+            values["state"] = job_filter.state
+        down = job_filter.reverse if job_filter.sort else not job_filter.reverse
         order = " DESC" if down else ""
-        field = wanted.sort or "rev"
+        field = job_filter.sort or "rev"
         condition = f"WHERE {' AND '.join(terms)}" if terms else ""
-        limit = "" if wanted.limit is None else "LIMIT :limit"
-        values["limit"] = wanted.limit
+        limit = "" if job_filter.limit is None else "LIMIT :limit"
+        values["limit"] = job_filter.limit
         sql = f"SELECT {columns} FROM jobs {condition} ORDER BY {field}{order}, seq{order} {limit}"  # noqa: S608 - checked names
         with self.db.read() as connection:
             return connection.execute(sql, values).fetchall()
 
     def _newest(
-        self, wanted: Filter, columns: str, terms: list[str], values: dict[str, object]
+        self, job_filter: Filter, columns: str, terms: list[str], values: dict[str, object]
     ) -> list[tuple[Any, ...]]:
         found: list[tuple[int, int]] = []
-        limit = wanted.limit or 0
+        limit = job_filter.limit or 0
         with self.db.read() as connection:
             most = dict.fromkeys(map(str, State), limit)
-            if wanted.queue is not None:
-                most = dict(connection.execute(Q.counts_of_queue, {"queue": wanted.queue}))
-            for state in State if wanted.state is None else [wanted.state]:
+            if job_filter.queue is not None:
+                most = dict(connection.execute(Q.counts_of_queue, {"queue": job_filter.queue}))
+            for state in State if job_filter.state is None else [job_filter.state]:
                 here = min(limit, most.get(str(state), 0))
                 if here:
                     found += _newest_of_state(connection, terms, {**values, "state": str(state)}, here)
             found.sort(reverse=True)
-            places = json.dumps([seq for _, seq in found[: wanted.limit]])
+            places = json.dumps([seq for _, seq in found[: job_filter.limit]])
             return connection.execute(
                 f"SELECT {columns} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
                 " ORDER BY rev DESC, seq DESC",
                 (places,),
             ).fetchall()
 
-    def count(self, wanted: Filter) -> int:
+    def count(self, job_filter: Filter) -> int:
         """Return how many jobs a filter has, its limit aside."""
-        terms, values = wanted.where()
+        terms, values = job_filter.where()
         if not terms:
             counts = self.counts()
-            return counts[State(wanted.state)] if wanted.state else sum(counts.values())
-        if wanted.state is not None:
+            return counts[State(job_filter.state)] if job_filter.state else sum(counts.values())
+        if job_filter.state is not None:
             terms.append("state = :state")
-            values["state"] = wanted.state
+            values["state"] = job_filter.state
         with self.db.read() as connection:
             sql = f"SELECT count(*) FROM jobs WHERE {' AND '.join(terms)}"  # noqa: S608
             found: int = connection.execute(sql, values).fetchone()[0]
@@ -175,18 +175,18 @@ class Reader:
             found = dict(connection.execute(Q.counts).fetchall())
         return {state: found.get(state.value, 0) for state in State}
 
-    def enqueued(self) -> int:
+    def count_enqueued(self) -> int:
         """Return how many jobs were ever enqueued, those removed since included."""
         with self.db.read() as connection:
             found: int = connection.execute(Q.last_seq).fetchone()[0]
             return found
 
-    def paused(self) -> list[str]:
+    def paused_queues(self) -> list[str]:
         """Return the paused queues; ``*`` for all."""
         with self.db.read() as connection:
             return [name for (name,) in connection.execute(Q.paused)]
 
-    def queues(self) -> list[str]:
+    def queue_names(self) -> list[str]:
         """Return the names of the queues that have jobs or are paused, for completion."""
         sql = "SELECT queue FROM tally WHERE n > 0 UNION SELECT name FROM queues WHERE name <> '*' ORDER BY 1"
         with self.db.read() as connection:
@@ -196,7 +196,7 @@ class Reader:
         """Return the queue's revision and its number of deletions: unchanged means nothing to show anew."""
         return revision(self.db)
 
-    def ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
+    def complete_ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
         """Return up to ``limit`` job ids that begin with ``prefix``, for completion; in their order."""
         try:
             prefix.encode()
@@ -204,7 +204,7 @@ class Reader:
             return []
         counts = self.counts()
         # where most jobs will do, walk the ids until there are enough; the plus keeps the index on states out of it
-        state = "state" if sum(counts[each] for each in states) < FEW else "+state"
+        state = "state" if sum(counts[each] for each in states) < MAX_SORTED_IDS else "+state"
         marks = ", ".join("?" * len(states))
         sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND {state} IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608
         with self.db.read() as connection:
@@ -213,7 +213,7 @@ class Reader:
 
     # ------------------------------------------------------------------ since a revision (wait)
 
-    def changed_to(self, states: Sequence[State], since: int) -> list[tuple[str, State]]:
+    def changed_since(self, states: Sequence[State], since: int) -> list[tuple[str, State]]:
         """Return id and state of the jobs now in ``states`` that changed after revision ``since``."""
         sql = "SELECT id, state FROM jobs WHERE state = ? AND rev > ?"
         with self.db.read() as connection:
@@ -232,20 +232,20 @@ class Reader:
     def attempts(self, job_id: str) -> list[AttemptRecord]:
         """Return a job's attempts with what is kept of their output, oldest first."""
         with self.db.read() as connection:
-            return [rows.attempt(row) for row in connection.execute(Q.attempts_of_job, {"id": job_id})]
+            return [rows.attempt_from_row(row) for row in connection.execute(Q.attempts_of_job, {"id": job_id})]
 
     def attempt(self, job_id: str, number: int) -> AttemptRecord | None:
         """Return one attempt with what is kept of its output; None where there is none of that number."""
         with self.db.read() as connection:
             row = connection.execute(Q.attempt_of_job, {"id": job_id, "number": number}).fetchone()
-        return None if row is None else rows.attempt(row)
+        return None if row is None else rows.attempt_from_row(row)
 
-    def attempt_facts(self, job_id: str) -> list[AttemptRecord]:
+    def attempts_without_output(self, job_id: str) -> list[AttemptRecord]:
         """Return a job's attempts, oldest first, without their output: ``stdout`` and ``stderr`` are None."""
         with self.db.read() as connection:
-            return [rows.attempt(row) for row in connection.execute(Q.attempt_facts_of_job, {"id": job_id})]
+            return [rows.attempt_from_row(row) for row in connection.execute(Q.attempt_facts_of_job, {"id": job_id})]
 
-    def finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
+    def count_finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
         """Return (slice, whether they succeeded, how many) of the attempts that ended from ``start`` up to ``end``.
 
         Times are epoch seconds; slice 0 begins at ``start`` and each lasts ``slice_s`` seconds.
@@ -263,7 +263,7 @@ class Reader:
         with self.db.read() as connection:
             return connection.execute(sql).fetchall()
 
-    def outcomes(self, ids: Sequence[str] | None) -> list[tuple[Any, ...]]:
+    def result_rows(self, ids: Sequence[str] | None) -> list[tuple[Any, ...]]:
         """Return id, command, state, start, end, peak memory and result (JSON) of given jobs, or of all, by enqueue."""
         which = "" if ids is None else "WHERE id IN (SELECT value FROM json_each(:ids))"
         sql = (

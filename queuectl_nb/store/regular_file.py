@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 
-__all__ = ["REPLACED", "open_regular"]
+__all__ = ["REPLACED_ERRNOS", "open_regular"]
 
-REPLACED = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
+REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
 """Error numbers of :func:`open_regular` for a path that holds something other than a file of its own."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from queuectl_nb.store.regular_file import open_regular
 
-__all__ = ["MAX_DEPTH", "MAX_RESULT", "take_result"]
+__all__ = ["MAX_DEPTH", "MAX_RESULT", "read_result"]
 
 MAX_RESULT = 16 * 1024 * 1024
 """Bytes of JSON that a job may leave as its result."""
@@ -17,7 +17,7 @@ MAX_DEPTH = 500
 """Levels of lists and objects in a result: what every SQLite and every Python can read back."""
 
 
-def take_result(path: str) -> tuple[str | None, str | None]:
+def read_result(path: str) -> tuple[str | None, str | None]:
     """Return the JSON in ``path``, tidied, and what is wrong with it (None: nothing); two Nones without a file."""
     if not os.access(
         path, os.F_OK, follow_symlinks=False
@@ -30,14 +30,14 @@ def take_result(path: str) -> tuple[str | None, str | None]:
     except OSError as error:
         return None, f"its result was not taken: {error.strerror}"
     try:
-        return _read(handle), None
+        return _parse_file(handle), None
     except (ValueError, OSError) as error:
         return None, f"its result was not taken: {error}"
     finally:
         os.close(handle)
 
 
-def _read(handle: int) -> str:
+def _parse_file(handle: int) -> str:
     """Return the JSON of an open file; raise ValueError where it is none, and other errors that a file may give."""
     size = os.fstat(handle).st_size
     if size > MAX_RESULT:
@@ -45,29 +45,29 @@ def _read(handle: int) -> str:
         raise ValueError(msg)
     try:
         with os.fdopen(handle, "rb", closefd=False) as file:
-            return _tidy(file.read(MAX_RESULT))
+            return _normalize(file.read(MAX_RESULT))
     except (ValueError, RecursionError) as error:
         msg = f"not valid JSON ({error})"
         raise ValueError(msg) from error
 
 
-def _tidy(raw: bytes) -> str:
+def _normalize(raw: bytes) -> str:
     """Return JSON as the database takes it; NaN and infinities, which JSON does not have, become null."""
-    value = json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
+    value = json.loads(raw, parse_constant=lambda _: None, parse_float=_parse_finite)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
         msg = f"nested deeper than {MAX_DEPTH} levels"
         raise ValueError(msg)
     text = json.dumps(value, allow_nan=False)
-    return _whole(value) if r"\ud" in text else text
+    return _replace_surrogates(value) if r"\ud" in text else text
 
 
-def _whole(value: Any) -> str:
+def _replace_surrogates(value: Any) -> str:
     """Return JSON with U+FFFD for each half of a character: no screen, file or message can take one."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return json.dumps(json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")))
 
 
-def _finite(digits: str) -> float | None:
+def _parse_finite(digits: str) -> float | None:
     number = float(digits)
     return number if math.isfinite(number) else None
 

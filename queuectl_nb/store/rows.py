@@ -13,7 +13,7 @@ from queuectl_nb.model.state import State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["JOB_COLUMNS", "attempt", "environments", "job", "lease", "stream"]
+__all__ = ["JOB_COLUMNS", "attempt_from_row", "job_from_row", "join_stream", "lease_from_row", "parse_environments"]
 
 JOB_COLUMNS = (
     "seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,"
@@ -22,37 +22,37 @@ JOB_COLUMNS = (
 """The columns from which :func:`job` builds a record."""
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _parse_names(text: str) -> tuple[str, ...]:
     return () if text == "[]" else tuple(json.loads(text))
 
 
-_NONE: Mapping[str, str] = {}
+_EMPTY: Mapping[str, str] = {}
 
 
 @lru_cache(maxsize=256)
-def _environment(text: str) -> Mapping[str, str]:
+def _parse_environment(text: str) -> Mapping[str, str]:
     """Parse an environment; jobs of one notebook share theirs, so the parsed one is kept."""
     found: dict[str, str] = json.loads(text)
     return found
 
 
-def job(row: tuple[Any, ...]) -> JobRecord:
+def job_from_row(row: tuple[Any, ...]) -> JobRecord:
     """Build a record from :data:`JOB_COLUMNS`."""
     values = list(row)
     values[3] = State(values[3])
-    values[9] = _names(values[9])
-    values[10] = _names(values[10])
+    values[9] = _parse_names(values[9])
+    values[10] = _parse_names(values[10])
     if values[20] is not None:
         values[20] = json.loads(values[20])
     return JobRecord(*values)
 
 
-def environments(found: Iterable[tuple[int, str]]) -> dict[int, Mapping[str, str]]:
+def parse_environments(found: Iterable[tuple[int, str]]) -> dict[int, Mapping[str, str]]:
     """Return recorded environments by their ids."""
-    return {number: _environment(body) for number, body in found}
+    return {number: _parse_environment(body) for number, body in found}
 
 
-def lease(row: tuple[Any, ...], token: str, recorded: Mapping[int, Mapping[str, str]]) -> Lease:
+def lease_from_row(row: tuple[Any, ...], token: str, environments: Mapping[int, Mapping[str, str]]) -> Lease:
     """Build a lease from ``ready_in_queue`` and the environments that its jobs have ``recorded``."""
     seq, job_id, number, command, cwd, queue, priority, attempts, max_retries, timeout, env, environment = row
     return Lease(
@@ -67,12 +67,12 @@ def lease(row: tuple[Any, ...], token: str, recorded: Mapping[int, Mapping[str, 
         attempts,
         max_retries,
         timeout,
-        _NONE if env == "{}" else _environment(env),
-        recorded.get(environment, _NONE),
+        _EMPTY if env == "{}" else _parse_environment(env),
+        environments.get(environment, _EMPTY),
     )
 
 
-def stream(head: str | bytes | None, tail: str | bytes | None, size: int) -> str | bytes | None:
+def join_stream(head: str | bytes | None, tail: str | bytes | None, size: int) -> str | bytes | None:
     """Join the kept head and tail of a stream with a line that says how much is missing between them."""
     if head is None or tail is None:
         return head
@@ -80,18 +80,18 @@ def stream(head: str | bytes | None, tail: str | bytes | None, size: int) -> str
     gap = f"\n... {size - kept} bytes not kept here ...\n"
     if isinstance(head, str) and isinstance(tail, str):
         return head + gap + tail
-    return _raw(head) + gap.encode() + _raw(tail)
+    return _encode(head) + gap.encode() + _encode(tail)
 
 
-def _raw(part: str | bytes) -> bytes:
+def _encode(part: str | bytes) -> bytes:
     return part.encode() if isinstance(part, str) else part
 
 
 def _size(part: str | bytes) -> int:
-    return len(_raw(part))
+    return len(_encode(part))
 
 
-def attempt(row: tuple[Any, ...]) -> AttemptRecord:
+def attempt_from_row(row: tuple[Any, ...]) -> AttemptRecord:
     """Build a record from ``attempts_of_job``."""
     facts, (out, out_tail, out_size, err, err_tail, err_size) = row[:15], row[15:]
-    return AttemptRecord(*(*facts, stream(out, out_tail, out_size), stream(err, err_tail, err_size)))
+    return AttemptRecord(*(*facts, join_stream(out, out_tail, out_size), join_stream(err, err_tail, err_size)))

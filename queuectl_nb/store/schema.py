@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "ensure", "is_current", "refuse_foreign"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "check_application", "ensure_schema", "is_current"]
 
 APPLICATION_ID = 0x51637462
 """Marks a SQLite file as a queue of ours (``Qctb``), so that nobody's other database is written to."""
@@ -26,7 +26,7 @@ def is_current(connection: sqlite3.Connection) -> bool:
     return application == APPLICATION_ID and version == SCHEMA_VERSION
 
 
-def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+def check_application(connection: sqlite3.Connection, path: Path) -> None:
     """Raise :class:`BadEnvironment` for a newer queue, and for a database that is no queue."""
     connection.execute("BEGIN")  # one moment: somebody may be making the schema right now
     try:
@@ -46,15 +46,15 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         raise BadEnvironment(msg)
 
 
-def ensure(
-    connection: sqlite3.Connection, path: Path, journal: str, alone: Callable[[], AbstractContextManager[None]]
+def ensure_schema(
+    connection: sqlite3.Connection, path: Path, journal: str, write_lock: Callable[[], AbstractContextManager[None]]
 ) -> None:
     """Bring the file to the present schema and ``journal`` mode; ``alone`` gives the write gate."""
-    if is_current(connection) and _journal(connection) == journal:
+    if is_current(connection) and _journal_mode(connection) == journal:
         return
-    with alone():
-        refuse_foreign(connection, path)
-        if _journal(connection) != journal:
+    with write_lock():
+        check_application(connection, path)
+        if _journal_mode(connection) != journal:
             connection.execute(f"PRAGMA journal_mode = {journal}")
         if not is_current(connection):
             from queuectl_nb.store.migrations import migrate
@@ -62,6 +62,6 @@ def ensure(
             migrate(connection, APPLICATION_ID, SCHEMA_VERSION)
 
 
-def _journal(connection: sqlite3.Connection) -> str:
+def _journal_mode(connection: sqlite3.Connection) -> str:
     mode: str = connection.execute("PRAGMA journal_mode").fetchone()[0]
     return mode

@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-__all__ = ["MARK", "run", "spread"]
+__all__ = ["PLACEHOLDER", "expand", "run_for_rows"]
 
-MARK = "(VALUES :rows)"
-SIZES = (64, 8)
+PLACEHOLDER = "(VALUES :rows)"
+BATCH_ROWS = (64, 8)
 """Rows of one execution, the larger first; what is left goes one by one. Few sizes, since SQLite prepares a form for
 each. 64 times the 20 values of the longest row are far below what a SQLite that knows UPDATE FROM takes (32,766)."""
 
 
 @cache
-def spread(statement: str, rows: int, width: int) -> str:
+def expand(statement: str, rows: int, width: int) -> str:
     """Return the statement for so many rows of so many values each."""
     one = f"({', '.join('?' * width)})"
-    return statement.replace(MARK, f"(VALUES {', '.join([one] * rows)})")
+    return statement.replace(PLACEHOLDER, f"(VALUES {', '.join([one] * rows)})")
 
 
-def run(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+def run_for_rows(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
     """Run ``statement`` over all rows: as many at a time as go, what is left one by one."""
     if not rows:
         return
     width, start = len(rows[0]), 0
-    for size in SIZES:
+    for size in BATCH_ROWS:
         while len(rows) - start >= size:
             values = tuple(chain.from_iterable(rows[start : start + size]))
-            connection.execute(spread(statement, size, width), values)
+            connection.execute(expand(statement, size, width), values)
             start += size
     if start < len(rows):
-        connection.executemany(spread(statement, 1, width), rows[start:])
+        connection.executemany(expand(statement, 1, width), rows[start:])

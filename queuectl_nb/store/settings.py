@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.settings import Settings, Value, setting
+from queuectl_nb.model.settings import Settings, Value, get_setting
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ class SettingsTable:
     def read(self) -> Settings:
         """Return all settings as they are now; raise ``InvalidSetting`` for one edited into nonsense."""
         with self.db.read() as connection:
-            return Settings.of({key: _text(value) for key, value in connection.execute(Q.all_settings)})
+            return Settings.from_stored({key: _text(value) for key, value in connection.execute(Q.all_settings)})
 
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Store a checked value; return the key and the value as they are kept."""
-        row = setting(key)
+        row = get_setting(key)
         parsed = row.parse(value)
         with self.db.write() as connection:
             connection.execute(Q.put_setting, {"key": row.key, "value": str(parsed)})
@@ -35,7 +35,7 @@ class SettingsTable:
 
     def unset(self, key: str) -> tuple[str, Value]:
         """Go back to the default; return the key and that default."""
-        row = setting(key)
+        row = get_setting(key)
         with self.db.write() as connection:
             connection.execute(Q.drop_setting, {"key": row.key})
         return row.key, row.default

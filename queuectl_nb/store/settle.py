@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.model.lifecycle import Transition, give_back, settle
+from queuectl_nb.model.lifecycle import Transition, revert_claim, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
-from queuectl_nb.model.state import AT_REST, WAITING, State, check_move
+from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
 from queuectl_nb.store import sets
-from queuectl_nb.store.dependencies import cancel_waiting, release
+from queuectl_nb.store.dependencies import cancel_waiting, update_dependents
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from queuectl_nb.model.retry import RetryPolicy
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["EndedAttempt", "HeldLease", "StartedAttempt", "record", "record_start", "undo_claim"]
+__all__ = ["EndedAttempt", "HeldLease", "StartedAttempt", "record_ended", "record_start", "release_claim"]
 
-LARGE = 64 * 1024
+LARGE_OUTPUT_BYTES = 64 * 1024
 """Bytes of output beyond which an attempt's streams are written by themselves."""
 _WAS_NEW, _WAS_FAILED = 0, 2
 """Values of ``attempts.undo``: no attempt is remembered with the job; it waited for a retry."""
@@ -57,7 +57,7 @@ class StartedAttempt(NamedTuple):
     host: str | None = None
 
 
-def record(
+def record_ended(
     connection: sqlite3.Connection, ended: Sequence[EndedAttempt], settings: Settings, now: float, rand: float
 ) -> tuple[list[Transition | None], int]:
     """Record the ends of attempts and what follows from them for their jobs and for those that wait for them.
@@ -77,16 +77,16 @@ def record(
     policies = {limit: settings.retry_policy(limit) for _, limit, _ in held.values()}
     went = [_decide(each, held.get(each.lease.token), policies, now, rand) for each in ended]
     in_time = [(each, transition) for each, transition in zip(ended, went, strict=True) if transition is not None]
-    sets.run(connection, Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
-    sets.run(connection, Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
+    sets.run_for_rows(connection, Q.settle_job, [_job_row(each, transition, now) for each, transition in in_time])
+    sets.run_for_rows(connection, Q.close_attempt, [_attempt_row(each) for each, _ in in_time])
     for each, _ in in_time:
         if _is_large(each.ending):
             connection.execute(Q.keep_streams, _streams(each))
     woken = 0
     if in_time and connection.execute(Q.any_dependents).fetchone():
         for each, transition in in_time:
-            if transition.state in AT_REST:
-                woken += release(connection, each.lease.seq, each.lease.job_id, transition.state, now)
+            if transition.state in FINISHED_STATES:
+                woken += update_dependents(connection, each.lease.seq, each.lease.job_id, transition.state, now)
     return went, woken
 
 
@@ -106,7 +106,7 @@ def _decide(
         now=now,
         rand=rand,
     )
-    check_move(lease.job_id, State.PROCESSING, transition.state)
+    check_transition(lease.job_id, State.PROCESSING, transition.state)
     return transition
 
 
@@ -116,7 +116,7 @@ def _job_row(each: EndedAttempt, went: Transition, now: float) -> tuple[object, 
     completed = went.state is State.COMPLETED
     return (
         f"{went.state}",  # its value: the property that gives it takes ten times as long
-        int(went.state in WAITING and (went.run_at or now) <= now),
+        int(went.state in WAITING_STATES and (went.run_at or now) <= now),
         went.attempts,
         went.run_at,
         now,
@@ -132,7 +132,7 @@ def _job_row(each: EndedAttempt, went: Transition, now: float) -> tuple[object, 
 
 def _is_large(ending: Ending) -> bool:
     """Tell whether so much output is kept that a copy of it would show in a worker's memory."""
-    return ending.stdout_size + ending.stderr_size > LARGE
+    return ending.stdout_size + ending.stderr_size > LARGE_OUTPUT_BYTES
 
 
 def _streams(each: EndedAttempt) -> dict[str, object]:
@@ -172,14 +172,14 @@ def _attempt_row(each: EndedAttempt) -> tuple[object, ...]:
     )
 
 
-def undo_claim(connection: sqlite3.Connection, lease: Lease | HeldLease, now: float) -> None:
+def release_claim(connection: sqlite3.Connection, lease: Lease | HeldLease, now: float) -> None:
     """Undo the claim of an attempt that never started; a cancel that came meanwhile takes effect."""
     row = connection.execute(Q.held_claim, {"seq": lease.seq, "token": lease.token}).fetchone()
     if row is None:
         return
     attempts, cancelled, undo = row
-    went = give_back(attempts, State.FAILED if undo == _WAS_FAILED else State.PENDING)
-    check_move(lease.job_id, State.PROCESSING, went.state)
+    went = revert_claim(attempts, State.FAILED if undo == _WAS_FAILED else State.PENDING)
+    check_transition(lease.job_id, State.PROCESSING, went.state)
     connection.execute(
         Q.give_back_job,
         {
@@ -194,7 +194,7 @@ def undo_claim(connection: sqlite3.Connection, lease: Lease | HeldLease, now: fl
     connection.execute(Q.forget_attempt, {"seq": lease.seq, "number": lease.number, "token": lease.token})
     if cancelled:
         cancel_waiting(connection, [lease.seq], "cancelled by a person", now)
-        release(connection, lease.seq, lease.job_id, State.CANCELLED, now)
+        update_dependents(connection, lease.seq, lease.job_id, State.CANCELLED, now)
 
 
 def record_start(connection: sqlite3.Connection, started: StartedAttempt) -> None:

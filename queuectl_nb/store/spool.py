@@ -15,9 +15,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Self
 
-from queuectl_nb.store.regular_file import REPLACED, open_regular
-from queuectl_nb.store.result import take_result
-from queuectl_nb.store.trim import next_data
+from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_regular
+from queuectl_nb.store.result import read_result
+from queuectl_nb.store.trim import next_data_offset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ __all__ = ["STREAMS", "AttemptLock", "Slot", "Spool"]
 
 STREAMS = ("stdout", "stderr")
 TOKEN_LENGTH = 32
-_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY
+_OPEN_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
 
 class Slot:
@@ -67,7 +67,7 @@ class Slot:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                if error.errno not in REPLACED:
+                if error.errno not in REPLACED_ERRNOS:
                     raise
                 _remove(path)
 
@@ -138,9 +138,9 @@ class Spool:
 
     def size(self, token: str, stream: str) -> int:
         """Return how many bytes the stream has so far; 0 where there is no file."""
-        return self.written(token, stream)[1]
+        return self.last_write(token, stream)[1]
 
-    def written(self, token: str, stream: str) -> tuple[int, int]:
+    def last_write(self, token: str, stream: str) -> tuple[int, int]:
         """Return when the stream was written to last (nanoseconds), and its size; zeros where there is no file."""
         try:
             found = os.lstat(f"{self._folder}/{token}.{stream}")
@@ -156,23 +156,23 @@ class Spool:
         try:
             handle = open_regular(f"{self._folder}/{token}.{stream}", os.O_RDONLY)
         except OSError as error:
-            if error.errno == errno.ENOENT or error.errno in REPLACED:
+            if error.errno == errno.ENOENT or error.errno in REPLACED_ERRNOS:
                 return None
             raise
         try:
-            start = next_data(handle, offset)
+            start = next_data_offset(handle, offset)
             return start, os.pread(handle, count, start)
         finally:
             os.close(handle)
 
-    def result(self, token: str) -> tuple[str | None, str | None]:
+    def read_result(self, token: str) -> tuple[str | None, str | None]:
         """Return the JSON that the job left, tidied, and what is wrong with it (None: nothing)."""
-        return take_result(f"{self._folder}/{token}.result")
+        return read_result(f"{self._folder}/{token}.result")
 
-    def remove(self, token: str, *, spare: frozenset[str] = frozenset()) -> None:
+    def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
         """Remove an attempt's files, those of the streams in ``spare`` aside."""
         for stream in (*STREAMS, "result"):
-            if stream not in spare:
+            if stream not in keep:
                 _remove(f"{self._folder}/{token}.{stream}")
 
     def tokens(self) -> set[str]:
@@ -180,7 +180,7 @@ class Spool:
         names = {name.partition(".")[0] for name in os.listdir(self._folder)}
         return {name for name in names if len(name) == TOKEN_LENGTH and "-" not in name}
 
-    def total(self) -> int:
+    def disk_usage(self) -> int:
         """Return the bytes on disk."""
         found = 0
         with os.scandir(self._folder) as entries:
@@ -205,12 +205,12 @@ def _remove(path: str) -> None:
 def _open_locked(path: str) -> int:
     """Open a file for appending and lock it; raise BlockingIOError where somebody holds it."""
     try:
-        handle = open_regular(path, _FLAGS)
+        handle = open_regular(path, _OPEN_FLAGS)
     except OSError as error:
-        if error.errno not in REPLACED:
+        if error.errno not in REPLACED_ERRNOS:
             raise
         _remove(path)
-        handle = open_regular(path, _FLAGS)
+        handle = open_regular(path, _OPEN_FLAGS)
     try:
         os.set_blocking(handle, True)  # as a job expects it: only the opening must not wait
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

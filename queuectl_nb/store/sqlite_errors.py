@@ -11,22 +11,22 @@ from queuectl_nb.model.errors import BadEnvironment, Busy
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["OURS", "translate"]
+__all__ = ["PROGRAMMING_ERRORS", "translate"]
 
-OURS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+PROGRAMMING_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """Not the file's trouble but the code's: these stay what they are, so that a bug shows as one."""
 
 
-_OF_A_MOUNT = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+_READ_ONLY_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 """What SQLite says, from case to case, of a file on a mount that is, or has become, read-only."""
 
 
-def translate(error: sqlite3.Error, path: Path, patience: float) -> BadEnvironment | Busy:
+def translate(error: sqlite3.Error, path: Path, lock_timeout_s: float) -> BadEnvironment | Busy:
     """Return the error that the user meets for what SQLite said about the queue at ``path``."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return Busy(f"the queue is busy: another program has held {path} locked for {patience:g} seconds")
-    if code in _OF_A_MOUNT and _read_only(path):
+        return Busy(f"the queue is busy: another program has held {path} locked for {lock_timeout_s:g} seconds")
+    if code in _READ_ONLY_CODES and _is_read_only(path):
         return BadEnvironment(
             f"{path} is on a read-only file system, where no queue can be used; mount it writable, or copy the queue"
         )
@@ -41,7 +41,7 @@ def translate(error: sqlite3.Error, path: Path, patience: float) -> BadEnvironme
     return BadEnvironment(texts.get(code, f"{path}: {error}"))
 
 
-def _read_only(path: Path) -> bool:
+def _is_read_only(path: Path) -> bool:
     try:
         return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
     except OSError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.state import State
-from queuectl_nb.model.validation import choice
+from queuectl_nb.model.validation import parse_choice
 
 if TYPE_CHECKING:
     import sqlite3
@@ -75,7 +75,7 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
 
     ``since`` (epoch seconds) leaves out what ended earlier; counts by state are of jobs that changed since then.
     """
-    key, extra = GROUPS[choice("group", by, GROUPS)] if by is not None else ("''", "")
+    key, extra = GROUPS[parse_choice("group", by, GROUPS)] if by is not None else ("''", "")
     source = f"attempts JOIN jobs ON jobs.seq = attempts.job{extra}" if by is not None else "attempts"
     source += "" if since is None else _RECENT
     with db.read() as connection:

@@ -16,9 +16,9 @@ from queuectl_nb.store.regular_file import open_regular
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["next_data", "punch_middle"]
+__all__ = ["next_data_offset", "punch_middle"]
 
-_BLOCK = 4096
+BLOCK_BYTES = 4096
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE needs FALLOC_FL_KEEP_SIZE
 
 
@@ -27,9 +27,9 @@ def punch_middle(paths: Iterable[str], limit: int) -> None:
     for path in paths:
         with contextlib.suppress(OSError):  # the job has removed it, or put something else in its place
             status = os.lstat(path)  # looked at every second
-            if status.st_size > limit + _BLOCK and status.st_blocks * 512 > limit + _BLOCK:
-                begin = -(-(limit // 2) // _BLOCK) * _BLOCK
-                end = (status.st_size - limit // 2) // _BLOCK * _BLOCK
+            if status.st_size > limit + BLOCK_BYTES and status.st_blocks * 512 > limit + BLOCK_BYTES:
+                begin = -(-(limit // 2) // BLOCK_BYTES) * BLOCK_BYTES
+                end = (status.st_size - limit // 2) // BLOCK_BYTES * BLOCK_BYTES
                 if end > begin:
                     _punch(path, begin, end - begin)
 
@@ -47,7 +47,7 @@ def _punch(path: str, offset: int, length: int) -> None:
         os.close(handle)
 
 
-def next_data(handle: int, offset: int) -> int:
+def next_data_offset(handle: int, offset: int) -> int:
     """Return where the next byte lies that was not given back, from ``offset``; the file's end when there is none."""
     if not hasattr(os, "SEEK_DATA"):
         return offset

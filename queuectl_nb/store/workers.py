@@ -37,7 +37,9 @@ class Workers:
         """Work on ``db``."""
         self.db = db
 
-    def register(self, hold: Callable[[str], bool], *, pool: int, host: str, queues: Sequence[str], now: float) -> str:
+    def register(
+        self, acquire_lock: Callable[[str], bool], *, pool: int, host: str, queues: Sequence[str], now: float
+    ) -> str:
         """Register a worker under the lowest free ``worker-N`` and return that name.
 
         ``hold(name)`` must take the name's lock, and tell whether it did: the lock is held before the row can be
@@ -48,7 +50,7 @@ class Workers:
             # a name whose jobs are still to be rescued is not free
             taken |= {name for (name,) in connection.execute(Q.orphaned_jobs)}
             number = 1
-            while (name := f"worker-{number}") in taken or not hold(name):
+            while (name := f"worker-{number}") in taken or not acquire_lock(name):
                 number += 1
             connection.execute(
                 Q.add_worker,
@@ -63,7 +65,7 @@ class Workers:
             )
         return name
 
-    def running(self, pids: Mapping[str, int], now: float) -> None:
+    def mark_running(self, pids: Mapping[str, int], now: float) -> None:
         """Record that workers run from now on, by name the pids of their processes."""
         with self.db.write() as connection:
             connection.executemany(
@@ -75,7 +77,7 @@ class Workers:
         with self.db.write() as connection:
             connection.execute(Q.remove_worker, {"name": name})
 
-    def rows(self) -> list[WorkerRow]:
+    def list_all(self) -> list[WorkerRow]:
         """Return the registered workers, ``worker-2`` before ``worker-10``."""
         with self.db.read() as connection:
             found = [
@@ -88,17 +90,17 @@ class Workers:
         with self.db.read() as connection:
             return dict(connection.execute(Q.current_jobs).fetchall())
 
-    def orphaned(self) -> list[str]:
+    def orphaned_workers(self) -> list[str]:
         """Return names that hold jobs and are on no register."""
         with self.db.read() as connection:
             return [name for (name,) in connection.execute(Q.orphaned_jobs)]
 
-    def ask_to_stop(self, names: Sequence[str], how: str) -> None:
+    def request_stop(self, names: Sequence[str], how: str) -> None:
         """Ask the workers to stop: ``drain`` finishes the running job, ``now`` gives it back."""
         with self.db.write() as connection:
             connection.executemany(Q.ask_to_stop, [{"name": name, "how": how} for name in names])
 
-    def stop_of(self, name: str) -> str | None:
+    def stop_request(self, name: str) -> str | None:
         """Return how the worker was asked to stop; ``now`` too when its row is gone, None when it was not asked."""
         with self.db.read() as connection:
             row = connection.execute(Q.stop_of_worker, {"name": name}).fetchone()

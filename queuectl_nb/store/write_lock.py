@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 __all__ = ["LockRequest", "WriteLock"]
 
-_open_handles: set[_Handle] = set()
+_open_descriptors: set[_Descriptor] = set()
 """This process's handles on lock files, so that a fork's child can drop the copies that it was born with: a copy
 would keep the lock after the parent's death."""
 
 
-class _Handle:
+class _Descriptor:
     """A descriptor that is closed once, however often it is asked to."""
 
     __slots__ = ("number",)
 
     def __init__(self, number: int) -> None:
         self.number = number
-        _open_handles.add(self)
+        _open_descriptors.add(self)
 
     def close(self) -> None:
         if self.number >= 0:
             number, self.number = self.number, -1
-            _open_handles.discard(self)
+            _open_descriptors.discard(self)
             os.close(number)
 
 
@@ -47,30 +47,30 @@ _holders: dict[LockRequest, int] = {}
 """Who is inside a gate, by the thread. A fork waits for the other threads among them: SQLite would have the child
 believe for ever that their transactions go on, and nothing that it writes would get in."""
 _holders_changed = threading.Condition()
-FORK_PATIENCE = 30.0
+FORK_TIMEOUT_S = 30.0
 
 
 def _before_fork() -> None:
     _holders_changed.acquire()  # until after the fork: nobody goes in meanwhile
-    me, deadline = threading.get_ident(), time.monotonic() + FORK_PATIENCE
+    me, deadline = threading.get_ident(), time.monotonic() + FORK_TIMEOUT_S
     while any(thread != me for thread in _holders.values()) and time.monotonic() < deadline:
         _holders_changed.wait(deadline - time.monotonic())
 
 
-def _after_fork() -> None:
+def _after_fork_in_parent() -> None:
     _holders_changed.release()
 
 
-def _in_child() -> None:
+def _after_fork_in_child() -> None:
     global _holders_changed  # noqa: PLW0603 - the parent's threads, whom the old one knows, are not here
     _holders_changed = threading.Condition()
     _holders.clear()
     _abandoned.clear()
-    for handle in tuple(_open_handles):
+    for handle in tuple(_open_descriptors):
         handle.close()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 class LockRequest:
@@ -79,33 +79,33 @@ class LockRequest:
     def __init__(self, path: Path) -> None:
         """Use the lock file ``path``."""
         self._path = path
-        self._handle: _Handle | None = None
+        self._descriptor: _Descriptor | None = None
 
-    def acquire(self, patience: float) -> None:
+    def acquire(self, timeout_s: float) -> None:
         """Wait until the gate is ours; raise :class:`Busy` when it does not open within ``patience`` seconds."""
-        place = self._left_place()
+        place = self._adopt_waiter()
         if place is None:
             try:
                 handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                self._handle = _Handle(handle)
+                self._descriptor = _Descriptor(handle)
             except OSError as error:
                 msg = f"cannot open the write lock {self._path}: {error.strerror}"
                 raise BadEnvironment(msg) from error
             try:
-                fcntl.flock(self._handle.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._descriptor.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                place = LockWaiter(self._handle.number)
+                place = LockWaiter(self._descriptor.number)
             except OSError as error:
                 msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
                 raise BadEnvironment(msg) from error
-        if place is not None and not place.locked.wait(patience):
-            self._leave(place)
-            msg = f"the queue is busy: another process has held its write lock for {patience:g} seconds; try again"
+        if place is not None and not place.locked.wait(timeout_s):
+            self._abandon(place)
+            msg = f"the queue is busy: another process has held its write lock for {timeout_s:g} seconds; try again"
             raise Busy(msg)
         with _holders_changed:
             _holders[self] = threading.get_ident()
 
-    def _left_place(self) -> LockWaiter | None:
+    def _adopt_waiter(self) -> LockWaiter | None:
         """Take over a place in the queue that somebody of this process has left, if there is one."""
         places = _abandoned.get(self._path, [])
         while places:
@@ -113,22 +113,22 @@ class LockRequest:
                 place = places.pop()
                 number = place.adopt()
                 if number is not None:
-                    self._handle = _Handle(number)
+                    self._descriptor = _Descriptor(number)
                     return place
         return None
 
-    def _leave(self, place: LockWaiter) -> None:
+    def _abandon(self, waiter: LockWaiter) -> None:
         """Leave a place to the next who wants in: first close the handle, since to unlock it would unlock theirs."""
-        if self._handle is not None:
-            self._handle.close()
-        _abandoned.setdefault(self._path, []).append(place)
+        if self._descriptor is not None:
+            self._descriptor.close()
+        _abandoned.setdefault(self._path, []).append(waiter)
 
     def release(self) -> None:
         """Open the gate for the others."""
-        if self._handle is not None and self._handle.number >= 0:
+        if self._descriptor is not None and self._descriptor.number >= 0:
             # before closing, since a child that was forked meanwhile may have a copy of the handle
-            fcntl.flock(self._handle.number, fcntl.LOCK_UN)
-            self._handle.close()
+            fcntl.flock(self._descriptor.number, fcntl.LOCK_UN)
+            self._descriptor.close()
         with _holders_changed:
             if _holders.pop(self, None) is not None:
                 _holders_changed.notify_all()
@@ -144,7 +144,7 @@ class LockWaiter:
 
     def __init__(self, number: int) -> None:
         """Queue up for the lock behind the descriptor ``number``."""
-        self._copy = _Handle(os.dup(number))
+        self._copy = _Descriptor(os.dup(number))
         self._closing = threading.Lock()
         self.locked = threading.Event()
         try:
@@ -180,11 +180,11 @@ class WriteLock:
         self.path = path
 
     @contextmanager
-    def request(self, patience: float) -> Iterator[None]:
+    def request(self, timeout_s: float) -> Iterator[None]:
         """Hold the gate; raise :class:`Busy` when it does not open within ``patience`` seconds."""
         hold = LockRequest(self.path)
         try:
-            hold.acquire(patience)
+            hold.acquire(timeout_s)
             yield
         finally:
             hold.release()

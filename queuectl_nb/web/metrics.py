@@ -48,7 +48,9 @@ class _QueueCollector(Collector):
         yield InfoMetricFamily("queuectl", "Version of the server.", {"version": __version__})
         yield _gauge("queuectl_jobs", "Jobs by state.", "state", self.queue.counts())
         yield CounterMetricFamily(
-            "queuectl_enqueued_jobs", "Jobs enqueued so far, removed ones included.", self.queue.store.reader.enqueued()
+            "queuectl_enqueued_jobs",
+            "Jobs enqueued so far, removed ones included.",
+            self.queue.store.reader.count_enqueued(),
         )
         states = [worker["state"] for worker in self.queue.worker_list()]
         yield _gauge(

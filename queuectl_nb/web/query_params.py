@@ -53,9 +53,9 @@ def decode_cursor(text: str) -> tuple[int, int]:
     """Return the position (rev, seq) that a cursor stands for."""
     try:
         rev, seq = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True).decode().split(".")
-        return validation.whole("after", rev, 0), validation.whole("after", seq, 0)
+        return validation.parse_int("after", rev, 0), validation.parse_int("after", seq, 0)
     except (ValueError, UnicodeError, binascii.Error, BadInput):
-        msg = f"after must be the 'next' of an earlier page, not {validation.shown(text)}"
+        msg = f"after must be the 'next' of an earlier page, not {validation.quoted(text)}"
         raise BadInput(msg) from None
 
 
@@ -63,23 +63,23 @@ def _search_text(value: str) -> str:
     if len(value) > MAX_SEARCH_LENGTH:
         msg = f"q has {len(value)} characters; at most {MAX_SEARCH_LENGTH} are allowed"
         raise BadInput(msg)
-    return validation.plain_text("q", value)
+    return validation.parse_text("q", value)
 
 
 JOBS_PARAMS: Mapping[str, QueryParam] = {
-    "state": QueryParam(lambda text: validation.choice("state", text, State)),
-    "queue": QueryParam(lambda text: validation.name("queue", text)),
+    "state": QueryParam(lambda text: validation.parse_choice("state", text, State)),
+    "queue": QueryParam(lambda text: validation.parse_name("queue", text)),
     "q": QueryParam(_search_text),
-    "limit": QueryParam(lambda text: validation.whole("limit", text, 1, MAX_PAGE_SIZE), DEFAULT_PAGE_SIZE),
+    "limit": QueryParam(lambda text: validation.parse_int("limit", text, 1, MAX_PAGE_SIZE), DEFAULT_PAGE_SIZE),
     "after": QueryParam(decode_cursor),
 }
 JOB_PARAMS: Mapping[str, QueryParam] = {
-    "output": QueryParam(lambda text: validation.choice("output", text, ("yes", "no")), "yes"),
+    "output": QueryParam(lambda text: validation.parse_choice("output", text, ("yes", "no")), "yes"),
 }
 LOG_PARAMS: Mapping[str, QueryParam] = {
-    "stream": QueryParam(lambda text: validation.choice("stream", text, STREAMS), STREAMS[0]),
-    "attempt": QueryParam(lambda text: validation.whole("attempt", text, 1)),
-    "offset": QueryParam(lambda text: validation.whole("offset", text, 0), 0),
+    "stream": QueryParam(lambda text: validation.parse_choice("stream", text, STREAMS), STREAMS[0]),
+    "attempt": QueryParam(lambda text: validation.parse_int("attempt", text, 1)),
+    "offset": QueryParam(lambda text: validation.parse_int("offset", text, 0), 0),
 }
 
 
@@ -91,7 +91,7 @@ def parse_query(params: Mapping[str, QueryParam], arguments: Mapping[str, Sequen
     for name in arguments:
         if name not in params:
             valid = ", ".join(params) or "none"
-            msg = f"query parameter {validation.shown(name)} is unknown; valid: {valid}"
+            msg = f"query parameter {validation.quoted(name)} is unknown; valid: {valid}"
             raise BadInput(msg)
     values = {}
     for name, param in params.items():

@@ -63,7 +63,7 @@ class QueueReader:
         """Return the watcher of the queue, from any thread; open the queue if needed."""
         with self._lock:
             watcher = self._watcher
-            if watcher is not None and watcher.queue.store.db.replaced():
+            if watcher is not None and watcher.queue.store.db.is_replaced():
                 if not watcher.queue.path.exists():  # reading must not create an empty queue
                     msg = f"the queue {watcher.queue.path} was deleted"
                     raise BadEnvironment(msg)

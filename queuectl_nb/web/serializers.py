@@ -31,7 +31,7 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     """Return a page of jobs, last updated first, and the cursor of the next page (None on the last page)."""
     limit = query["limit"]
     found = queue.records(
-        Filter.of(
+        Filter.from_options(
             state=query["state"],
             queue=query["queue"],
             text=query["q"],
@@ -54,7 +54,7 @@ def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, An
 
     Without ``output`` their stdout and stderr are null.
     """
-    for facts in queue.store.reader.attempt_facts(job_id):
+    for facts in queue.store.reader.attempts_without_output(job_id):
         attempt = queue.store.reader.attempt(job_id, facts.number) if output else facts
         if attempt is not None:
             yield attempt_json(attempt)
@@ -69,7 +69,7 @@ def log(queue: Queue, job_id: str, query: dict[str, Any]) -> tuple[dict[str, Any
     offset = query["offset"]
     attempt = queue.logs.attempt(job_id, query["attempt"])
     if attempt is None:
-        return {"text": "", "offset": offset, "end": queue.store.jobs.get(job_id).at_rest}, 0
+        return {"text": "", "offset": offset, "end": queue.store.jobs.get(job_id).is_finished}, 0
     piece = queue.logs.piece(attempt, query["stream"], offset)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(piece.data, final=piece.end)

@@ -31,7 +31,9 @@ def dump(path: Path) -> list[str]:
 @pytest.fixture
 def peopled(queue: Queue) -> Queue:
     """Return a queue with a job in the states that matter here: ``there`` pending, ``done`` completed, ``dead``."""
-    queue.enqueue_specs([JobSpec.of({"command": "true", "id": job_id}) for job_id in ("there", "done", "dead")])
+    queue.enqueue_specs(
+        [JobSpec.from_fields({"command": "true", "id": job_id}) for job_id in ("there", "done", "dead")]
+    )
     with queue.store.db.write() as connection:
         for job_id, state in (("done", "completed"), ("dead", "dead")):
             connection.execute("UPDATE jobs SET state = ?, ready = 0 WHERE id = ?", (state, job_id))

@@ -39,7 +39,7 @@ def shell(terminals: Terminals, line: str, **extra: str) -> subprocess.Completed
 
 def add(queue: Queue, *commands: str) -> None:
     """Enqueue jobs."""
-    queue.enqueue_specs([JobSpec.of({"command": command}) for command in commands])
+    queue.enqueue_specs([JobSpec.from_fields({"command": command}) for command in commands])
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
@@ -201,7 +201,7 @@ def test_no_terminal_is_too_narrow_for_a_table(
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm-256color")
     job_id, command = "a-long-name-of-a-job-2026-11-29-run-17", "python train.py --seed 17"
-    queue.enqueue_specs([JobSpec.of({"id": job_id, "command": command})])
+    queue.enqueue_specs([JobSpec.from_fields({"id": job_id, "command": command})])
     shown = re.sub(r"\x1b\[[0-9;]*m", "", run("list", terminal=True).stdout)
     assert " pending " in shown
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", shown)

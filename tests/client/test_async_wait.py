@@ -105,7 +105,7 @@ def test_an_interrupt_in_a_look_leaves_no_await_behind(queue: Queue, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(queue.store.db, "changes", struck)
+        patched.setattr(queue.store.db, "change_counters", struck)
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(old)
     queue.cancel(job)
@@ -159,7 +159,7 @@ def test_a_queue_that_goes_is_told_to_all_who_wait(queue: Queue, monkeypatch: py
             msg = "the file is gone"
             raise BadEnvironment(msg)
 
-        monkeypatch.setattr(queue.store.db, "changes", gone)
+        monkeypatch.setattr(queue.store.db, "change_counters", gone)
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert {str(each) for each in ended} == {"the file is gone"}
 

@@ -57,7 +57,7 @@ def test_an_unknown_placeholder_lists_the_columns(queue: Queue) -> None:
 
 def records(queue: Queue) -> list[Any]:
     """Return the jobs in the order of enqueue."""
-    return sorted(queue.records(Filter.of()), key=lambda job: job.seq)
+    return sorted(queue.records(Filter.from_options()), key=lambda job: job.seq)
 
 
 # ---------------------------------------------------------------------- values

@@ -12,7 +12,7 @@ from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.job_list import HEAD, JobList, Window
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.store.job_lists import Ordering, Stopped
+from queuectl_nb.store.job_lists import JobOrder, QueryStopped
 from queuectl_nb.store.reader import Filter
 from tests.engine.harness import until
 
@@ -140,14 +140,14 @@ def test_a_search_holds_nobody_up(queue: Queue, reader: Reader, monkeypatch: pyt
     """While an order is found, looks answer at once; another wish ends the search."""
     ended = threading.Event()
 
-    def slow(self: Ordering, wanted: Filter, stop: Callable[[], bool]) -> Any:
+    def slow(self: JobOrder, wanted: Filter, stop: Callable[[], bool]) -> Any:
         while not stop():
             time.sleep(0.005)
         ended.set()
-        raise Stopped
+        raise QueryStopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ordering, "order", slow)
+        patch.setattr(JobOrder, "order", slow)
         reader.list.want(Filter(sort="command"))
         assert reader.list.window(0, 5, top=True).searching
         assert reader.list.window(0, 5, top=True).searching
@@ -159,9 +159,9 @@ def test_a_search_holds_nobody_up(queue: Queue, reader: Reader, monkeypatch: pyt
 def test_a_statement_that_is_not_wanted_any_more_ends(queue: Queue) -> None:
     """SQLite itself is stopped in the middle of finding an order."""
     queue.enqueue_many([{"command": f"echo {number}"} for number in range(5000)])
-    with pytest.raises(Stopped):
-        Ordering(queue.store.db).order(Filter(sort="command"), lambda: True)
-    assert len(Ordering(queue.store.db).order(Filter(sort="command"), lambda: False)) == 5000
+    with pytest.raises(QueryStopped):
+        JobOrder(queue.store.db).read_order(Filter(sort="command"), lambda: True)
+    assert len(JobOrder(queue.store.db).read_order(Filter(sort="command"), lambda: False)) == 5000
 
 
 def test_what_a_search_meets_is_told_to_who_looks(queue: Queue, queue_path: Path, reader: Reader) -> None:

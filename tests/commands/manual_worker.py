@@ -26,12 +26,12 @@ class ManualWorker:
 
     def add(self, *ids: str, **fields: Any) -> None:
         """Enqueue a job for each id."""
-        self.queue.enqueue_specs([JobSpec.of({"command": "true", **fields, "id": each}) for each in ids])
+        self.queue.enqueue_specs([JobSpec.from_fields({"command": "true", **fields, "id": each}) for each in ids])
 
     def claim(self, job_id: str) -> Lease:
         """Claim as ``worker-1`` does; it must be this job's turn."""
         claims = Claims(self.queue.store.db, "worker-1", "here")
-        (lease,) = claims.settle_and_claim(want=1, settings=self.queue.settings, now=time.time(), rand=0.0).leases
+        (lease,) = claims.settle_and_claim(limit=1, settings=self.queue.settings, now=time.time(), rand=0.0).leases
         assert lease.job_id == job_id
         return lease
 

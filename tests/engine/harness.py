@@ -82,7 +82,7 @@ class WorkerHarness:
 
     def add(self, command: str, **fields: Any) -> Job:
         """Enqueue a job."""
-        return Job(self.queue, self.queue.enqueue_specs([JobSpec.of({"command": command, **fields})])[0])
+        return Job(self.queue, self.queue.enqueue_specs([JobSpec.from_fields({"command": command, **fields})])[0])
 
     def start(self, count: int = 1, **options: Any) -> PoolHandle:
         """Start workers and collect their events in ``event_log``."""

@@ -46,7 +46,7 @@ class FakeDispatcher:
         self.jobs += 1
         token = f"{self.jobs:032x}"
         lease = Lease(1, "job-1", 1, token, command, self.cwd, "default", 0, 1, None, 0.0, {}, {})
-        return {"lease": {**lease._asdict(), "env": {}, "kept_env": {}}, "max_retries": 3}
+        return {"lease": {**lease._asdict(), "env": {}, "recorded_env": {}}, "max_retries": 3}
 
     def send(self, *jobs: Facts, lease: float = LONG, seq: int | None = None, **more: Any) -> Facts:
         """Send a letter and return the answer."""

@@ -38,11 +38,11 @@ def test_a_worker_signs_in_once_the_file_is_free_unless_it_is_stopped(queue_path
     """One that finds the file held neither dies nor gives up: it waits, and hears a stop meanwhile."""
     store = Store(queue_path)
     store.workers.register(lambda _name: True, pool=1, host="here", queues=[], now=0.0)
-    store.db.set_busy_timeout(0.02)
+    store.db.set_lock_timeout(0.02)
     with ExitStack() as held:
         held.enter_context(store.db.write_lock.request(1))
         ears: ControlInputs = Ears(held, stop)  # type: ignore[assignment]
         assert _sign_in(store, "worker-1", ears) is (stop is None)
-    (row,) = store.workers.rows()
+    (row,) = store.workers.list_all()
     assert row.pid == (os.getpid() if stop is None else None)
     store.db.close()

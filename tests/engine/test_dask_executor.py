@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.dask.remote_run import RemoteRun
 
-SETTINGS = Settings.of({"lease": "10", "kill_grace": "5"})
+SETTINGS = Settings.from_stored({"lease": "10", "kill_grace": "5"})
 LAPSE = 10 + 2 + 1
 """Lease, the short grace of an abandoned command, a margin."""
 HERE, THERE = "tcp://10.0.0.1:1", "tcp://10.0.0.2:1"

@@ -75,7 +75,7 @@ def harness(
 
 def ran(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
     """Run a command once and return its job and attempt."""
-    (job_id,) = harness.queue.enqueue_specs([JobSpec.of({"command": command, "max_retries": 1, **fields})])
+    (job_id,) = harness.queue.enqueue_specs([JobSpec.from_fields({"command": command, "max_retries": 1, **fields})])
     job = Job(harness.queue, job_id)
     job.wait(timeout=30)
     return job, job.history[-1]
@@ -137,7 +137,7 @@ def test_delayed_jobs_and_retries_wait(harness: WorkerHarness) -> None:
 @simulated_too
 def test_many_jobs_each_once(harness: WorkerHarness) -> None:
     """A hundred short jobs all end as they should, each started once."""
-    specs = [JobSpec.of({"command": f"exit {n % 2}", "max_retries": 1}) for n in range(100)]
+    specs = [JobSpec.from_fields({"command": f"exit {n % 2}", "max_retries": 1}) for n in range(100)]
     ids = harness.queue.enqueue_specs(specs)
     harness.queue.wait(*ids, timeout=60)
     jobs = [Job(harness.queue, each) for each in ids]
@@ -199,7 +199,7 @@ def test_missing_directory_is_not_started(harness: WorkerHarness, tmp_path: Path
     gone = tmp_path / "gone"
     gone.mkdir()
     (job_id,) = harness.queue.enqueue_specs(
-        [JobSpec.of({"command": "true", "cwd": str(gone), "max_retries": 1, "delay": 0.3})]
+        [JobSpec.from_fields({"command": "true", "cwd": str(gone), "max_retries": 1, "delay": 0.3})]
     )
     gone.rmdir()
     job = Job(harness.queue, job_id)
@@ -312,7 +312,7 @@ def test_command_that_kills_what_started_it(harness: WorkerHarness) -> None:
 def test_many_short_jobs(harness: WorkerHarness) -> None:
     """What each of a hundred short jobs prints comes back with it and not with another."""
     ids = harness.queue.enqueue_specs(
-        [JobSpec.of({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)]
+        [JobSpec.from_fields({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)]
     )
     harness.queue.wait(*ids, timeout=60)
     for number, job_id in enumerate(ids):

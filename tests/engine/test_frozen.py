@@ -164,7 +164,7 @@ def test_an_attempt_that_was_rescued_before_its_start_is_not_started(harness: Wo
     store, ran = harness.queue.store, tmp_path / "ran"
     harness.add(f"touch {ran}")
     claims = Claims(store.db, "worker-7", "here")
-    (lease,) = claims.settle_and_claim(want=1, settings=harness.queue.settings, now=time.time(), rand=0).leases
+    (lease,) = claims.settle_and_claim(limit=1, settings=harness.queue.settings, now=time.time(), rand=0).leases
     assert claims.owns(lease)
     assert Rescuer(store).rescue_dead() == [(lease.job_id, "worker-7")]
     marked: list[str] = []

@@ -40,7 +40,7 @@ def claim(harness: WorkerHarness, count: int = 1) -> list[Lease]:
         harness.add("true")
     settings = harness.queue.settings
     leases = (
-        Claims(store.db, LOST, "here").settle_and_claim(want=count, settings=settings, now=time.time(), rand=0).leases
+        Claims(store.db, LOST, "here").settle_and_claim(limit=count, settings=settings, now=time.time(), rand=0).leases
     )
     handle = heartbeat.take_lock(store.worker_dir, LOST)
     assert handle is not None
@@ -241,7 +241,7 @@ def hold(name):
     locks.append(heartbeat.take_lock(store.worker_dir, name))
     return True
 name = store.workers.register(hold, pool=os.getppid(), host=heartbeat.host(), queues=[], now=time.time())
-store.workers.running({name: os.getpid()}, time.time())
+store.workers.mark_running({name: os.getpid()}, time.time())
 if sys.argv[2] == "writing":
     with store.db.write():
         print(name, flush=True)

@@ -67,9 +67,9 @@ def test_over_when_nothing_is_left() -> None:
     """A run is over when its shell ended and left nothing; its outcome is the shell's."""
     run = Fake()
     watched = attend(run)
-    assert not watched.step(Settings.of({}), 5)
+    assert not watched.step(Settings.from_stored({}), 5)
     run.exit = ended(Exited(3))
-    assert watched.step(Settings.of({}), 5)
+    assert watched.step(Settings.from_stored({}), 5)
     assert watched.outcome == Exited(3)
     assert watched.was_short
     assert run.sent == []
@@ -79,12 +79,12 @@ def test_what_is_left_is_ended_first() -> None:
     """What a shell leaves gets TERM, then KILL after the grace; only then is the run over, with the shell's outcome."""
     run = Fake(exit=ended(Exited(0)), left=True)
     watched = attend(run)
-    assert not watched.step(Settings.of({}), 0)
+    assert not watched.step(Settings.from_stored({}), 0)
     assert run.sent[0] == "TERM"
-    watched.step(Settings.of({}), 0)
+    watched.step(Settings.from_stored({}), 0)
     assert "KILL" in run.sent
     run.left = False
-    assert watched.step(Settings.of({}), 0)
+    assert watched.step(Settings.from_stored({}), 0)
     assert watched.outcome == Exited(0)
 
 
@@ -92,12 +92,12 @@ def test_a_stop_does_not_undo_a_success() -> None:
     """A stop or cancel while leftovers are swept hurries the sweep, and what the shell achieved stays its outcome."""
     run = Fake(exit=ended(Exited(0)), left=True)
     watched = attend(run)
-    assert not watched.step(Settings.of({}), 600)
+    assert not watched.step(Settings.from_stored({}), 600)
     watched.end(Returned(), 0)
-    watched.step(Settings.of({}), 600)
+    watched.step(Settings.from_stored({}), 600)
     assert run.sent == ["TERM", "KILL"]
     run.left = False
-    assert watched.step(Settings.of({}), 600)
+    assert watched.step(Settings.from_stored({}), 600)
     assert watched.outcome == Exited(0)
 
 
@@ -109,7 +109,7 @@ def test_the_first_verdict_counts() -> None:
     watched.end(Returned(), 600)
     assert run.sent == ["TERM"]
     run.exit = ended(Exited(0))
-    assert watched.step(Settings.of({}), 600)
+    assert watched.step(Settings.from_stored({}), 600)
     assert watched.outcome == Cancelled()
 
 
@@ -119,13 +119,13 @@ def test_time_runs_out() -> None:
     for own, limit in ((None, 30.0), (50.0, 50.0)):
         run = Fake(lease=cast("Any", Work(timeout=own)), started=late)
         watched = attend(run)
-        assert watched.wake_at(Settings.of({})) == late + limit
-        watched.step(Settings.of({}), 600)
+        assert watched.wake_at(Settings.from_stored({})) == late + limit
+        watched.step(Settings.from_stored({}), 600)
         assert watched.forced_outcome == TimedOut(limit)
     for_ever = attend(Fake(lease=cast("Any", Work(timeout=0)), started=late))
-    assert not for_ever.step(Settings.of({}), 600)
+    assert not for_ever.step(Settings.from_stored({}), 600)
     assert for_ever.forced_outcome is None
-    assert for_ever.wake_at(Settings.of({})) is None
+    assert for_ever.wake_at(Settings.from_stored({})) is None
 
 
 def test_no_outcome_before_the_end() -> None:

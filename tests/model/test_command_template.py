@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from queuectl_nb.model.command_template import Template
+from queuectl_nb.model.command_template import CommandTemplate
 from queuectl_nb.model.errors import BadInput
 
 SHELLS = [shell for shell in ("/bin/sh", "/bin/dash", "/bin/bash") if Path(shell).exists()]
@@ -63,7 +63,7 @@ def shell_says(command: str, shell: str = "/bin/sh") -> str:
 @example("2")
 def test_the_shell_gets_the_value_verbatim(value: str) -> None:
     """Any text at all arrives as one word, in every shell that ``/bin/sh`` may be."""
-    command = Template("printf %s {x}").fill({"x": value})
+    command = CommandTemplate("printf %s {x}").fill({"x": value})
     for shell in SHELLS:
         assert shell_says(command, shell) == value
 
@@ -72,7 +72,7 @@ def test_the_shell_gets_the_value_verbatim(value: str) -> None:
 @given(texts | nasty, nasty)
 def test_values_side_by_side_and_inside_words_stay_apart(one: str, two: str) -> None:
     """Placeholders may touch other text and each other, and stand in a substitution; nothing leaks over."""
-    command = Template('printf "%s|" --x={a}{b}.txt {b} "$(printf %s. {a})"').fill({"a": one, "b": two})
+    command = CommandTemplate('printf "%s|" --x={a}{b}.txt {b} "$(printf %s. {a})"').fill({"a": one, "b": two})
     assert shell_says(command) == f"--x={one}{two}.txt|{two}|{one}.|"
 
 
@@ -87,7 +87,7 @@ def test_no_value_is_ever_run(pieces: list[str], attack: str) -> None:
     if "()" in text.replace(" ", "").replace("\n", ""):
         return  # would define functions that call themselves
     try:
-        command = Template(text).fill({"x": attack})
+        command = CommandTemplate(text).fill({"x": attack})
     except BadInput:
         return
     with TemporaryDirectory() as folder:
@@ -131,7 +131,7 @@ def test_no_value_is_ever_run(pieces: list[str], attack: str) -> None:
 )
 def test_a_template_is_filled(text: str, filled: str) -> None:
     """Names become quoted values, ``:raw`` leaves them as they stand, doubled braces are braces."""
-    assert Template(text).fill({"x": "a b", "é": "ü"}) == filled
+    assert CommandTemplate(text).fill({"x": "a b", "é": "ü"}) == filled
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,14 @@ def test_a_template_is_filled(text: str, filled: str) -> None:
 def test_what_cannot_be_filled_safely_is_refused_with_the_remedy(text: str, why: str) -> None:
     """A template is refused before anything is filled, in one printable line that says what to write instead."""
     with pytest.raises(BadInput) as caught:
-        Template(text)
+        CommandTemplate(text)
     assert why in str(caught.value)
     assert str(caught.value).isprintable()
 
 
 def test_a_raw_value_cannot_open_quotes_around_another() -> None:
     """``:raw`` is the user's own risk, but it does not make a quoted value unsafe: that is refused at the filling."""
-    template = Template("{how:raw} {x}")
+    template = CommandTemplate("{how:raw} {x}")
     assert template.fill({"how": "env A='b c' nice", "x": "$(id)"}) == "env A='b c' nice '$(id)'"
     with pytest.raises(BadInput, match="stands inside quotes"):
         template.fill({"how": "don't", "x": "$(id)"})
@@ -188,14 +188,14 @@ def test_a_raw_value_cannot_open_quotes_around_another() -> None:
 def test_unknown_names_list_the_valid_ones() -> None:
     """A name without a value is told together with the names there are."""
     with pytest.raises(BadInput, match=r"^\{lrr\} in the command is unknown; valid: lr, seed"):
-        Template("train {lrr}").fill({"lr": 1, "seed": 2})
+        CommandTemplate("train {lrr}").fill({"lr": 1, "seed": 2})
     with pytest.raises(BadInput, match="valid: none"):
-        Template("train {lr}").check([])
+        CommandTemplate("train {lr}").check([])
 
 
 def test_names_come_once_each_in_order() -> None:
     """A template tells which names it needs."""
-    assert Template("{b} {a:raw} {b}").names == ("b", "a")
+    assert CommandTemplate("{b} {a:raw} {b}").names == ("b", "a")
 
 
 @pytest.mark.parametrize(
@@ -213,20 +213,20 @@ def test_names_come_once_each_in_order() -> None:
 )
 def test_single_values_are_written_as_python_writes_them(value: object, filled: str) -> None:
     """Numbers, paths and NumPy's scalars are put in as ``str`` shows them."""
-    assert Template("{x}").fill({"x": value}) == filled
+    assert CommandTemplate("{x}").fill({"x": value}) == filled
 
 
 @pytest.mark.parametrize("value", [None, b"a", [1], (1,), {"a": 1}, {1}, np.array([1, 2])], ids=repr)
 def test_what_is_no_single_value_is_refused(value: object) -> None:
     """Nothing, bytes and containers have no one text: the user must say which."""
     with pytest.raises(BadInput, match=r"^\{x\} (has no value|is \w+, no single text or number)"):
-        Template("{x}").fill({"x": value})
+        CommandTemplate("{x}").fill({"x": value})
 
 
 def test_a_number_stays_a_word_before_a_redirection() -> None:
     """``echo {n}>file`` writes the number into the file, and does not redirect that descriptor."""
     with TemporaryDirectory() as folder:
-        subprocess.run(["/bin/sh", "-c", Template("echo {n}>out").fill({"n": 2})], cwd=folder, check=True)
+        subprocess.run(["/bin/sh", "-c", CommandTemplate("echo {n}>out").fill({"n": 2})], cwd=folder, check=True)
         assert Path(folder, "out").read_text() == "2\n"
 
 
@@ -234,6 +234,9 @@ def test_a_value_in_the_place_of_the_command_is_the_command() -> None:
     """A value such as ``A=1`` or ``if`` is looked for as a program, not taken for shell syntax."""
     for word in ("A=1", "if", "done"):
         done = subprocess.run(
-            ["/bin/sh", "-c", Template("{x}").fill({"x": word})], capture_output=True, check=False, env={"LC_ALL": "C"}
+            ["/bin/sh", "-c", CommandTemplate("{x}").fill({"x": word})],
+            capture_output=True,
+            check=False,
+            env={"LC_ALL": "C"},
         )
         assert (done.returncode, b"not found" in done.stderr) == (127, True)

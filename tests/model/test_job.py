@@ -25,7 +25,7 @@ def test_the_fields_are_the_contracts() -> None:
 
 def test_a_wish_with_everything_is_taken() -> None:
     """Every field of a wish arrives, typed."""
-    spec = JobSpec.of(
+    spec = JobSpec.from_fields(
         {
             "id": "a",
             "command": "true",
@@ -47,7 +47,7 @@ def test_a_wish_with_everything_is_taken() -> None:
 
 def test_what_is_null_is_not_given() -> None:
     """A None, as JSON's null, leaves the default."""
-    assert JobSpec.of(dict.fromkeys(SPEC_FIELDS) | {"command": "true"}) == JobSpec("true")
+    assert JobSpec.from_fields(dict.fromkeys(SPEC_FIELDS) | {"command": "true"}) == JobSpec("true")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_bad_wish_is_refused_with_the_reason(wish: dict[str, object], why: str
     """Each row of the catalogue of bad input is refused in one line that says what is wrong."""
     whole = wish if why == "needs a command" or "command" in wish else {"command": "true", **wish}
     with pytest.raises(BadInput) as caught:
-        JobSpec.of(whole)
+        JobSpec.from_fields(whole)
     assert why in str(caught.value)
     assert str(caught.value).isprintable()
 
@@ -102,11 +102,11 @@ def test_a_bad_wish_is_refused_with_the_reason(wish: dict[str, object], why: str
 def test_a_wish_is_taken_or_refused_and_nothing_else(wish: dict[str, object]) -> None:
     """Whatever JSON holds, there is a spec or one line of refusal; never another error."""
     with contextlib.suppress(BadInput):
-        assert 1 <= len(JobSpec.of(wish).command.encode()) <= 100_000
+        assert 1 <= len(JobSpec.from_fields(wish).command.encode()) <= 100_000
 
 
 def test_a_job_is_due_after_its_delay_or_at_its_time() -> None:
     """A delay counts from the enqueue, ``run_at`` is absolute; without either the job is due at once."""
-    assert JobSpec("true").due(100.0) == 100.0
-    assert JobSpec("true", delay=5).due(100.0) == 105.0
-    assert JobSpec("true", run_at=90.0).due(100.0) == 90.0
+    assert JobSpec("true").due_at(100.0) == 100.0
+    assert JobSpec("true", delay=5).due_at(100.0) == 105.0
+    assert JobSpec("true", run_at=90.0).due_at(100.0) == 90.0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.model.lifecycle import Transition, give_back, settle
+from queuectl_nb.model.lifecycle import Transition, revert_claim, settle
 from queuectl_nb.model.outcome import (
     OUTCOME_NAMES,
     Cancelled,
@@ -19,7 +19,7 @@ from queuectl_nb.model.outcome import (
     TimedOut,
 )
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.state import AT_REST, State, check_move
+from queuectl_nb.model.state import FINISHED_STATES, State, check_transition
 
 FAILURES: list[Outcome] = [
     Exited(1),
@@ -49,10 +49,10 @@ def test_every_settlement_is_a_legal_move_that_conserves_attempts(  # noqa: PLR0
 ) -> None:
     """Whatever ends an attempt, the move is in the table, and only an attempt that is given back costs nothing."""
     went = settle(outcome, attempts=attempts, policy=policy, cancel_requested=bool(cancel), now=now, rand=rand)
-    check_move("a", State.PROCESSING, went.state)
+    check_transition("a", State.PROCESSING, went.state)
     given_back = isinstance(outcome, Returned) and not cancel
     assert went.attempts == attempts - given_back
-    assert (went.run_at is None) == (went.state in AT_REST)
+    assert (went.run_at is None) == (went.state in FINISHED_STATES)
     assert went.run_at is None or now <= went.run_at <= now + policy.cap
 
 
@@ -62,7 +62,7 @@ def test_a_job_that_always_fails_starts_max_retries_times(
 ) -> None:
     """From a fresh budget exactly ``max_retries`` failures lead to dead, and none of them a step earlier or later."""
     attempts, state, starts = 0, State.PENDING, 0
-    while state not in AT_REST:
+    while state not in FINISHED_STATES:
         attempts, starts = attempts + 1, starts + 1
         went = settle(outcome, attempts=attempts, policy=policy, cancel_requested=False, now=now, rand=rand)
         attempts, state, now = went.attempts, went.state, went.run_at or now
@@ -108,8 +108,8 @@ def test_the_next_attempt_is_due_after_the_backoff() -> None:
 @given(st.sampled_from([State.PENDING, State.FAILED]), st.integers(1, 1000))
 def test_a_claim_given_back_was_never_made(before: State, attempts: int) -> None:
     """An attempt that never started leaves the state that the job had before, and its budget."""
-    check_move("a", State.PROCESSING, before)
-    assert give_back(attempts, before) == Transition(before, attempts - 1)
+    check_transition("a", State.PROCESSING, before)
+    assert revert_claim(attempts, before) == Transition(before, attempts - 1)
 
 
 def test_outcomes_say_what_happened_in_one_line() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.settings import SETTINGS, Settings, setting
+from queuectl_nb.model.settings import SETTINGS, Settings, get_setting
 
 DAY, MIB = 86_400, 1024**2
 CONTRACT = {
@@ -83,7 +83,7 @@ def test_a_value_survives_being_stored(key: str, data: st.DataObject) -> None:
         value = row.parse(data.draw(st.integers(int(row.low), int(row.high))))
     else:
         value = row.parse(data.draw(st.floats(row.low, row.high)))
-    assert getattr(Settings.of({key: str(value)}), key) == value
+    assert getattr(Settings.from_stored({key: str(value)}), key) == value
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,17 @@ def test_what_is_no_name_or_glob_is_refused(value: object) -> None:
 
 def test_keys_take_hyphens_and_unknown_ones_list_the_valid() -> None:
     """``max-retries`` is ``max_retries``; an unknown key is refused with all keys."""
-    assert setting("max-retries") is SETTINGS["max_retries"]
+    assert get_setting("max-retries") is SETTINGS["max_retries"]
     for key in ("max retries", "MAX_RETRIES", "", "' OR 1=1--"):
         with pytest.raises(BadInput, match=f"valid: {', '.join(SETTINGS)}$"):
-            setting(key)
+            get_setting(key)
 
 
 def test_nothing_stored_means_the_defaults() -> None:
     """Of an empty table all settings are their defaults; one that is stored is that alone."""
     defaults = {key: row.default for key, row in SETTINGS.items()}
-    assert Settings.of({}) == Settings(**defaults)  # type: ignore[arg-type]
-    assert Settings.of({"timeout": "5", "of_a_newer_version": "x"}) == Settings(**{**defaults, "timeout": 5})  # type: ignore[arg-type]
+    assert Settings.from_stored({}) == Settings(**defaults)  # type: ignore[arg-type]
+    assert Settings.from_stored({"timeout": "5", "of_a_newer_version": "x"}) == Settings(**{**defaults, "timeout": 5})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_nothing_stored_means_the_defaults() -> None:
 def test_a_spoilt_setting_names_itself_and_its_remedy(key: str, value: object) -> None:
     """A stored value that is none raises, exit code 3, in one line with the key and how to mend it."""
     with pytest.raises(InvalidSetting) as caught:
-        Settings.of({key: value})
+        Settings.from_stored({key: value})
     message = str(caught.value)
     assert caught.value.exit_code == 3
     assert caught.value.key == key
@@ -143,11 +143,11 @@ def test_a_spoilt_setting_names_itself_and_its_remedy(key: str, value: object) -
 
 def test_a_job_without_values_of_its_own_follows_the_settings() -> None:
     """A job's own ``max_retries`` and ``timeout`` win; without them the setting holds, and a timeout of 0 is none."""
-    now = Settings.of({"max_retries": "5", "backoff_jitter": "0.5", "timeout": "7"})
+    now = Settings.from_stored({"max_retries": "5", "backoff_jitter": "0.5", "timeout": "7"})
     assert now.retry_policy(None) == RetryPolicy(5, 2, 3600, 0.5)
     assert now.retry_policy(1).max_retries == 1
     assert [now.timeout_for(own) for own in (None, 3, 0)] == [7, 3, None]
-    assert Settings.of({"timeout": "0"}).timeout_for(None) is None
+    assert Settings.from_stored({"timeout": "0"}).timeout_for(None) is None
 
 
 @pytest.mark.parametrize("key", SETTINGS)

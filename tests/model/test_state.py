@@ -6,15 +6,15 @@ import pytest
 
 from queuectl_nb.model.errors import WrongState
 from queuectl_nb.model.state import (
-    AT_REST,
-    OPEN,
-    TAKES,
+    ALLOWED_STATES,
+    FINISHED_STATES,
     TRANSITIONS,
-    WAITING,
-    IllegalMove,
+    UNFINISHED_STATES,
+    WAITING_STATES,
+    IllegalTransition,
     State,
-    check_move,
-    check_verb,
+    check_action,
+    check_transition,
 )
 
 BORN = {State.PENDING, State.BLOCKED, State.CANCELLED}
@@ -46,20 +46,20 @@ def test_every_state_can_be_reached_from_an_enqueue() -> None:
 
 def test_what_is_at_rest_is_moved_by_a_verb_only() -> None:
     """From completed, dead and cancelled the only way is ``retry``, to pending or blocked; nothing else moves them."""
-    for state in AT_REST:
+    for state in FINISHED_STATES:
         assert TRANSITIONS[state] == {State.PENDING, State.BLOCKED}
-        assert state in TAKES["retry"]
+        assert state in ALLOWED_STATES["retry"]
         assert state not in BY_ITSELF
 
 
 def test_what_is_open_comes_to_rest_by_itself() -> None:
     """From every open state a way without a person leads to rest, so that nothing waits for ever."""
-    for start in OPEN:
+    for start in UNFINISHED_STATES:
         reached, found = set[State](), {start}
         while found:
             reached |= found
             found = {new for old in found for new in BY_ITSELF.get(old, set())} - reached
-        assert reached & AT_REST, start
+        assert reached & FINISHED_STATES, start
 
 
 def test_moves_that_happen_are_moves_that_are_allowed() -> None:
@@ -70,10 +70,10 @@ def test_moves_that_happen_are_moves_that_are_allowed() -> None:
 
 def test_the_groups_of_states_are_those_of_the_contract() -> None:
     """At rest, open and waiting are what the contract says, and every state is either open or at rest."""
-    assert {State.COMPLETED, State.DEAD, State.CANCELLED} == AT_REST
-    assert set(State) == OPEN | AT_REST
-    assert not OPEN & AT_REST
-    assert {State.PENDING, State.FAILED} == WAITING
+    assert {State.COMPLETED, State.DEAD, State.CANCELLED} == FINISHED_STATES
+    assert set(State) == UNFINISHED_STATES | FINISHED_STATES
+    assert not UNFINISHED_STATES & FINISHED_STATES
+    assert {State.PENDING, State.FAILED} == WAITING_STATES
 
 
 @pytest.mark.parametrize("old", State)
@@ -81,10 +81,10 @@ def test_the_groups_of_states_are_those_of_the_contract() -> None:
 def test_an_illegal_move_raises_with_the_jobs_story(old: State, new: State) -> None:
     """A move that the table has passes; any other raises and names the job, both states and the ways that are open."""
     if new in TRANSITIONS[old]:
-        check_move("a", old, new)
+        check_transition("a", old, new)
         return
-    with pytest.raises(IllegalMove) as caught:
-        check_move("a", old, new)
+    with pytest.raises(IllegalTransition) as caught:
+        check_transition("a", old, new)
     assert str(caught.value).startswith(f"job a is {old} and cannot become {new}; from there only ")
 
 
@@ -102,10 +102,10 @@ TAKEN = {
 def test_a_verb_takes_the_states_of_the_contract_and_names_them_to_others(verb: str, state: State) -> None:
     """Each verb takes exactly its states; for another the error names job, state, verb and the states that do."""
     if state in TAKEN[verb]:
-        check_verb(verb, "a", state)
+        check_action(verb, "a", state)
         return
     with pytest.raises(WrongState) as caught:
-        check_verb(verb, "a", state)
+        check_action(verb, "a", state)
     assert str(caught.value) == f"job a is {state}; '{verb}' takes jobs that are " + ", ".join(
         each for each in State if each in TAKEN[verb]
     )

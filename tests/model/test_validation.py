@@ -59,20 +59,20 @@ BAD_NAMES = [
 @pytest.mark.parametrize("value", BAD_NAMES, ids=ascii)
 def test_a_bad_name_is_refused_in_one_line(value: object) -> None:
     """An id, tag or queue name that the fine print does not allow is refused, and the line names what it is for."""
-    assert _refused(validation.name, "id", value).startswith("id ")
+    assert _refused(validation.parse_name, "id", value).startswith("id ")
 
 
 @pytest.mark.parametrize("value", ["a", "0", "A" * 128, "job-1", "a.b_c:d=e,f@g+h-i", "2026-01-01"])
 def test_a_good_name_stays_as_it_is(value: str) -> None:
     """Letters, digits and ``. _ : = , @ + -`` after a letter or digit, 128 at most, are taken as they are."""
-    assert validation.name("id", value) == value
+    assert validation.parse_name("id", value) == value
 
 
 @given(st.text(max_size=140))
 def test_no_text_passes_as_a_name_that_could_hurt(value: str) -> None:
     """Whatever is typed: what passes is ASCII without slash, space, quote or control, and no path component ``..``."""
     try:
-        found = validation.name("id", value)
+        found = validation.parse_name("id", value)
     except BadInput:
         return
     assert found.isascii()
@@ -98,7 +98,7 @@ def test_no_text_passes_as_a_name_that_could_hurt(value: str) -> None:
 )
 def test_a_command_arrives_verbatim(command: str) -> None:
     """Quotes, newlines, substitutions, emoji and up to 100,000 bytes are kept to the letter."""
-    assert validation.command_text(command) == command
+    assert validation.parse_command(command) == command
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_command_arrives_verbatim(command: str) -> None:
 )
 def test_a_bad_command_is_refused_with_the_reason(command: object, why: str) -> None:
     """Empty, longer than 100,000 bytes (not characters), with NUL or no valid UTF-8: refused, and the line says why."""
-    assert why in _refused(validation.command_text, command)
+    assert why in _refused(validation.parse_command, command)
 
 
 @pytest.mark.parametrize(
@@ -135,24 +135,24 @@ def test_a_bad_command_is_refused_with_the_reason(command: object, why: str) -> 
 )
 def test_a_bad_environment_variable_is_refused(key: object, value: object) -> None:
     """A name that no shell takes or that is ours, and a value that no process could get, are refused in one line."""
-    assert "environment" in _refused(validation.env_pair, key, value)
+    assert "environment" in _refused(validation.parse_env_pair, key, value)
 
 
 def test_an_environment_variable_may_hold_anything_printable_or_not() -> None:
     """An empty value, newlines and equal signs are values."""
-    assert validation.env_pair("_a1", "x=y\nz") == ("_a1", "x=y\nz")
-    assert validation.env_pair("A", "") == ("A", "")
+    assert validation.parse_env_pair("_a1", "x=y\nz") == ("_a1", "x=y\nz")
+    assert validation.parse_env_pair("A", "") == ("A", "")
 
 
 def test_a_choice_lists_what_there_is() -> None:
     """An unknown word is refused with the valid ones in their order."""
-    assert validation.choice("state", "dead", ["dead", "completed"]) == "dead"
-    assert _refused(validation.choice, "state", "' OR 1=1--", ["dead", "completed"]) == (
+    assert validation.parse_choice("state", "dead", ["dead", "completed"]) == "dead"
+    assert _refused(validation.parse_choice, "state", "' OR 1=1--", ["dead", "completed"]) == (
         'state "\' OR 1=1--" is unknown; valid: dead, completed'
     )
 
 
 def test_what_is_quoted_in_an_error_is_short() -> None:
     """A value of a megabyte makes a line of sixty characters, not of a million."""
-    assert len(validation.shown("x" * 1_000_000)) == 60
-    assert validation.shown("a\nb") == r"'a\nb'"
+    assert len(validation.quoted("x" * 1_000_000)) == 60
+    assert validation.quoted("a\nb") == r"'a\nb'"

@@ -12,7 +12,7 @@ from queuectl_nb.model.attempt import ATTEMPT_FIELDS, Ending, Usage
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
-from queuectl_nb.model.validation import iso_time
+from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, job_json
 from queuectl_nb.store import job_columns
 from queuectl_nb.store.claims import Claims, EndedAttempt
@@ -26,7 +26,7 @@ def run_one(queue: Queue, *, code: int = 0, result: str | None = None) -> None:
     """Claim the best job and settle it, without a process."""
     claims = Claims(queue.store.db, "worker-1", "here")
     settings, now = queue.settings, time.time()
-    (lease,) = claims.settle_and_claim(want=1, settings=settings, now=now, rand=0).leases
+    (lease,) = claims.settle_and_claim(limit=1, settings=settings, now=now, rand=0).leases
     ending = Ending(now + 2, now + 1, 77, usage=Usage(0.5, 0.25, 4096), stdout=b"\xff", stdout_size=1, result=result)
     claims.settle_and_claim(ended=[EndedAttempt(lease, Exited(code), ending)], settings=settings, now=now + 2, rand=0)
 
@@ -131,7 +131,7 @@ def as_json(name: str, value: Any) -> Any:
         return value
     if value is None or value is pd.NA or value is pd.NaT:
         return None
-    return iso_time(value.timestamp()) if isinstance(value, pd.Timestamp) else value
+    return format_time(value.timestamp()) if isinstance(value, pd.Timestamp) else value
 
 
 def test_jobs_say_what_the_json_says(queue: Queue) -> None:
@@ -143,7 +143,7 @@ def test_jobs_say_what_the_json_says(queue: Queue) -> None:
     run_one(queue, code=3)
     queue.enqueue("c", id="four", tags=["t", "u"])
     frame = queue.jobs()
-    wanted = [job_json(record) for record in queue.records(Filter.of())]
+    wanted = [job_json(record) for record in queue.records(Filter.from_options())]
     assert list(frame.index) == [job["id"] for job in wanted]
     found = [
         {"id": job_id} | {name: as_json(name, row[name]) for name in JOB_FIELDS[1:]} for job_id, row in frame.iterrows()
@@ -182,7 +182,7 @@ def test_filters_and_order_are_those_of_the_list(queue: Queue, options: dict[str
     )
     queue.cancel("job-3", "job-9")
     queue.cancel("job-5")
-    assert list(queue.jobs(**options).index) == [job.id for job in queue.records(Filter.of(**options))]
+    assert list(queue.jobs(**options).index) == [job.id for job in queue.records(Filter.from_options(**options))]
 
 
 def test_many_pieces_are_one_frame(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_spans_are_those_of_the_newest_attempt(queue: Queue) -> None:
     assert row["ran"] == pd.Timedelta(seconds=1)
     queue.enqueue("sleep 9", id="runs")
     claims = Claims(queue.store.db, "worker-1", "here")
-    claims.settle_and_claim(want=1, settings=queue.settings, now=time.time() - 5, rand=0)
+    claims.settle_and_claim(limit=1, settings=queue.settings, now=time.time() - 5, rand=0)
     assert queue.jobs().loc["runs", "ran"] >= pd.Timedelta(seconds=5)
     assert queue.attempts().loc[("runs", 1), "ran"] >= pd.Timedelta(seconds=5)
 

@@ -29,7 +29,7 @@ def grid() -> pd.DataFrame:
 def run_all(queue: Queue, give: Any = None) -> None:
     """Complete all ready jobs; each one's result is its command, or what ``give`` makes of that."""
     claims, settings, now = Claims(queue.store.db, "worker-1", "here"), queue.settings, time.time()
-    while leases := claims.settle_and_claim(want=100, settings=settings, now=now, rand=0).leases:
+    while leases := claims.settle_and_claim(limit=100, settings=settings, now=now, rand=0).leases:
         ended = []
         for lease in leases:
             value = {"command": lease.command} if give is None else give(lease.command)

@@ -18,7 +18,7 @@ from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited, Outcome
 from queuectl_nb.store.claims import ClaimResult, Claims, EndedAttempt
-from queuectl_nb.store.insert import enqueue
+from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ settings.load_profile("queuectl")
 NOON = 1_800_000_000.0
 
 
-class Desk:
+class StoreHarness:
     """A store with a clock of its own: what a person and workers do to it, a line each."""
 
     def __init__(self, store: Store) -> None:
@@ -47,40 +47,42 @@ class Desk:
 
     def enqueue(self, *wishes: dict[str, Any], if_absent: bool = False) -> list[str]:
         """Enqueue a list in one go."""
-        specs = [JobSpec.of(wish) for wish in wishes]
-        return enqueue(self.store.db, specs, cwd="/", kept_env={"PATH": "/bin"}, now=self.now, if_absent=if_absent)
+        specs = [JobSpec.from_fields(wish) for wish in wishes]
+        return insert_jobs(
+            self.store.db, specs, cwd="/", recorded_env={"PATH": "/bin"}, now=self.now, if_absent=if_absent
+        )
 
-    def turn(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> ClaimResult:
+    def settle_and_claim(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> ClaimResult:
         """Take a worker's turn at the database."""
         facts = {"settings": self.store.settings.read(), "now": self.now, "rand": 0.0}
         return Claims(self.store.db, worker, "here", queues).settle_and_claim(**what, **facts)
 
-    def claim(self, want: int = 1, worker: str = "worker-1", queues: Sequence[str] = ()) -> list[Lease]:
+    def claim(self, limit: int = 1, worker: str = "worker-1", queues: Sequence[str] = ()) -> list[Lease]:
         """Claim as a worker does."""
-        return self.turn(worker, queues, want=want).leases
+        return self.settle_and_claim(worker, queues, limit=limit).leases
 
-    def take(self, job_id: str, worker: str = "worker-1") -> Lease:
+    def claim_job(self, job_id: str, worker: str = "worker-1") -> Lease:
         """Claim, expecting just this job."""
         (lease,) = self.claim(1, worker)
         assert lease.job_id == job_id
         return lease
 
-    def end(self, lease: Lease, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
+    def settle(self, lease: Lease, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
         """Settle an attempt, with exit code 0 unless told."""
         facts = {"finished_at": self.now, "started_at": self.now, "pid": 42, **facts}
-        return self.turn(ended=[EndedAttempt(lease, outcome or Exited(0), Ending(**facts))]).settled[0]
+        return self.settle_and_claim(ended=[EndedAttempt(lease, outcome or Exited(0), Ending(**facts))]).settled[0]
 
     def run(self, job_id: str, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
         """Claim just this job and settle it."""
-        return self.end(self.take(job_id), outcome, **facts)
+        return self.settle(self.claim_job(job_id), outcome, **facts)
 
-    def kill(self, job_id: str) -> None:
+    def exhaust(self, job_id: str) -> None:
         """Let a job fail until it is dead."""
         while self.state(job_id) != "dead":
             self.now += 4000
             self.run(job_id, Exited(1))
 
-    def one_of_each(self) -> None:
+    def add_one_per_state(self) -> None:
         """Make a job of each state, its id being the state; ``blocked`` waits for ``processing``."""
         self.add("dead", max_retries=1)
         self.run("dead", Exited(9))
@@ -91,7 +93,7 @@ class Desk:
         self.add("failed")
         self.run("failed", Exited(1))
         self.add("processing", priority=5)
-        self.take("processing")
+        self.claim_job("processing")
         self.add("blocked", after=["processing"])
         self.add("pending", delay=60)
         assert all(job_id == state for job_id, state in self.states().items())
@@ -102,9 +104,9 @@ class Desk:
 
     def states(self) -> dict[str, str]:
         """Return the state of every job by its id, in the order of enqueue."""
-        return dict(self.rows("SELECT id, state FROM jobs ORDER BY seq"))
+        return dict(self.query("SELECT id, state FROM jobs ORDER BY seq"))
 
-    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database."""
         with self.store.db.read() as connection:
             return connection.execute(sql, values).fetchall()
@@ -120,14 +122,16 @@ class Desk:
         with self.store.db.read() as connection:
             return [line for line in connection.iterdump() if 'INTO "clock"' not in line]
 
-    def check(self) -> None:
+    def check_invariants(self) -> None:
         """Assert what must be true of the file at any moment."""
-        assert self.rows("PRAGMA integrity_check") == [("ok",)]
-        assert self.rows("PRAGMA foreign_key_check") == []
-        counted = self.rows("SELECT queue, state, count(*) FROM jobs GROUP BY 1, 2 ORDER BY 1, 2")
-        assert self.rows("SELECT * FROM tally WHERE n > 0 ORDER BY 1, 2") == counted
+        assert self.query("PRAGMA integrity_check") == [("ok",)]
+        assert self.query("PRAGMA foreign_key_check") == []
+        counted = self.query("SELECT queue, state, count(*) FROM jobs GROUP BY 1, 2 ORDER BY 1, 2")
+        assert self.query("SELECT * FROM tally WHERE n > 0 ORDER BY 1, 2") == counted
         held = "SELECT seq, starts, token FROM jobs WHERE state = 'processing' ORDER BY 1"
-        assert self.rows(held) == self.rows("SELECT job, number, token FROM attempts WHERE outcome IS NULL ORDER BY 1")
+        assert self.query(held) == self.query(
+            "SELECT job, number, token FROM attempts WHERE outcome IS NULL ORDER BY 1"
+        )
 
 
 @pytest.fixture
@@ -139,16 +143,16 @@ def store(queue_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def desk(queue_path: Path) -> Iterator[Desk]:
-    """Return a desk over a fresh store; what must always be true is checked at the end."""
-    found = Desk(Store(queue_path))
+def harness(queue_path: Path) -> Iterator[StoreHarness]:
+    """Return a harness over a fresh store; what must always be true is checked at the end."""
+    found = StoreHarness(Store(queue_path))
     found.store.db.connection().execute("PRAGMA synchronous = OFF")  # no test here pulls the plug
     yield found
-    found.check()
+    found.check_invariants()
     found.store.db.close()
 
 
-class Crowd:
+class ProcessGroup:
     """Python processes that all begin at the same moment."""
 
     def __init__(self) -> None:
@@ -170,7 +174,7 @@ class Crowd:
         self.processes.append(process)
         return process
 
-    def go(self) -> list[str]:
+    def start_all(self) -> list[str]:
         """Let all begin, wait for all, and return what each printed; none may fail."""
         for process in self.processes:
             assert process.stdout is not None
@@ -185,9 +189,9 @@ class Crowd:
 
 
 @pytest.fixture
-def crowd() -> Iterator[Crowd]:
+def processes() -> Iterator[ProcessGroup]:
     """Return processes to start together; none outlives the test."""
-    found = Crowd()
+    found = ProcessGroup()
     yield found
     for process in found.processes:
         if process.poll() is None:

@@ -18,12 +18,12 @@ import pytest
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.insert import enqueue
+from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 
 
 def _add(store: Store, job_id: str, command: str = "true") -> None:
-    enqueue(store.db, [JobSpec(command, id=job_id)], cwd="/", kept_env={}, now=time.time())
+    insert_jobs(store.db, [JobSpec(command, id=job_id)], cwd="/", recorded_env={}, now=time.time())
 
 
 def _ids(store: Store) -> list[str]:
@@ -131,7 +131,7 @@ def test_a_fork_while_another_thread_writes_gets_a_queue_that_works(store: Store
     pid = os.fork()
     if pid == 0:
         with suppress(BaseException):
-            store.db.set_busy_timeout(2)
+            store.db.set_lock_timeout(2)
             store.settings.set("lease", 20)
             os._exit(store.settings.read().timeout)
         os._exit(1)
@@ -170,12 +170,12 @@ def test_a_look_sees_one_moment(store: Store) -> None:
 
 def test_the_version_tells_of_others_commits(store: Store) -> None:
     """The cheap number changes when another connection has committed, and stays while nobody does."""
-    version = store.db.version()
-    assert store.db.version() == version
+    version = store.db.data_version()
+    assert store.db.data_version() == version
     other = threading.Thread(target=_add, args=(store, "a"))
     other.start()
     other.join()
-    assert store.db.version() != version
+    assert store.db.data_version() != version
 
 
 def test_a_wait_sees_what_its_own_thread_commits(store: Store) -> None:
@@ -256,7 +256,7 @@ time.sleep(60)
         assert process.stdout is not None
         assert int(process.stdout.readline()) > 100
         store = Store(queue_path)
-        store.db.set_busy_timeout(5)
+        store.db.set_lock_timeout(5)
         _add(store, "a")
         assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
     finally:

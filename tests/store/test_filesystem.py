@@ -12,7 +12,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import paths
-from queuectl_nb.store.paths import find_queue, home_queue, make_private_dir, network_type
+from queuectl_nb.store.paths import find_queue, make_private_dir, network_fs_type, user_queue
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def test_the_first_name_that_applies_wins(tmp_path: Path, monkeypatch: pytest.Mo
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert find_queue() == home_queue()
-    assert home_queue().name == "queue.db"
+    assert find_queue() == user_queue()
+    assert user_queue().name == "queue.db"
     (project / ".queuectl").mkdir()
     assert find_queue() == project / ".queuectl" / "queue.db"
     (deep / ".queuectl").mkdir()
@@ -54,7 +54,7 @@ def test_a_working_directory_that_is_gone_is_no_traceback(tmp_path: Path, monkey
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert find_queue() == home_queue()
+    assert find_queue() == user_queue()
     assert find_queue("/x/q.db") == Path("/x/q.db")
     with pytest.raises(BadEnvironment, match="working directory is gone"):
         find_queue("q.db")
@@ -70,7 +70,7 @@ def test_another_users_project_is_passed_over(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(here)
     assert find_queue() == planted / "queue.db"
     os.chown(planted, OTHER, OTHER)
-    assert find_queue() == home_queue()
+    assert find_queue() == user_queue()
 
 
 # ---------------------------------------------------------------------- modes and owners
@@ -233,15 +233,15 @@ def test_a_network_file_system_is_known_by_its_mount(tmp_path: Path, path: str, 
     """The innermost, newest mount that holds the path decides, whatever characters its name has."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS, "utf-8")
-    assert network_type(Path(path), str(mounts)) == kind
-    assert network_type(Path(path), str(tmp_path / "not there")) is None
+    assert network_fs_type(Path(path), str(mounts)) == kind
+    assert network_fs_type(Path(path), str(tmp_path / "not there")) is None
 
 
 def test_a_network_file_system_is_refused_unless_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 3, type and remedy named, nothing made; with the option a journal without shared memory."""
-    monkeypatch.setattr(paths, "network_type", lambda _: "nfs4")
+    monkeypatch.setattr(paths, "network_fs_type", lambda _: "nfs4")
     path = tmp_path / "q.db"
     with pytest.raises(BadEnvironment, match=r"network file system \(nfs4\).*--allow-network-fs") as caught:
         Store(path)
@@ -252,5 +252,5 @@ def test_a_network_file_system_is_refused_unless_it_is_asked_for(
     with store.db.write():
         pass
     store.db.close()
-    monkeypatch.setattr(paths, "network_type", lambda _: None)
+    monkeypatch.setattr(paths, "network_fs_type", lambda _: None)
     assert Store(path).db.connection().execute("PRAGMA journal_mode").fetchone() == ("wal",)

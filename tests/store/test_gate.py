@@ -16,7 +16,7 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.store.write_lock import LockRequest, WriteLock, _open_handles
+from queuectl_nb.store.write_lock import LockRequest, WriteLock, _open_descriptors
 
 HOLDER = """
 import sys
@@ -69,13 +69,13 @@ def _holder(gate: WriteLock) -> subprocess.Popen[str]:
     return process
 
 
-def test_processes_take_turns(tmp_path: Path, crowd: Any) -> None:
+def test_processes_take_turns(tmp_path: Path, processes: Any) -> None:
     """Four processes that count in one file, 200 times each, lose no count."""
     count = tmp_path / "count"
     count.write_text("0")
     for _ in range(4):
-        crowd.add(COUNTER, tmp_path / "write.lock", count)
-    crowd.go()
+        processes.add(COUNTER, tmp_path / "write.lock", count)
+    processes.start_all()
     assert count.read_text() == "800"
 
 
@@ -120,7 +120,7 @@ def test_an_abandoned_waiter_never_keeps_the_lock(gate: WriteLock) -> None:
     holder.communicate("\n")
     _wait_for_waiters()
     assert _is_free(gate)
-    assert not _open_handles
+    assert not _open_descriptors
 
 
 def test_without_a_thread_to_wait_in_the_gate_is_busy(gate: WriteLock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_without_a_thread_to_wait_in_the_gate_is_busy(gate: WriteLock, monkeypat
         patch.setattr(threading.Thread, "start", full)
         with pytest.raises(Busy, match="no thread to wait in"), gate.request(30):
             pass
-    assert not _open_handles
+    assert not _open_descriptors
     holder.communicate("\n")
     assert _is_free(gate)
 
@@ -149,13 +149,13 @@ def test_who_waits_again_takes_the_place_that_it_left(gate: WriteLock) -> None:
     for _ in range(20):
         assert not _is_free(gate)
     assert [each.name for each in threading.enumerate()].count("queuectl-write-gate") == 1
-    assert len(_open_handles) == 1
+    assert len(_open_descriptors) == 1
     threading.Timer(0.1, holder.communicate, ["\n"]).start()
     with gate.request(30):
         assert not _is_free(gate), "the place that was left is that of one waiter only"
     _wait_for_waiters()
     assert _is_free(gate)
-    assert not _open_handles
+    assert not _open_descriptors
 
 
 def test_threads_that_wait_again_each_get_the_gate_alone(gate: WriteLock) -> None:
@@ -186,7 +186,7 @@ def test_threads_that_wait_again_each_get_the_gate_alone(gate: WriteLock) -> Non
     assert (most, entered) == (1, 8)
     _wait_for_waiters()
     assert _is_free(gate)
-    assert not _open_handles
+    assert not _open_descriptors
 
 
 def test_a_waiter_gets_the_gate_when_it_opens(gate: WriteLock) -> None:
@@ -211,7 +211,7 @@ def test_an_interrupt_inside_leaves_the_gate_open(gate: WriteLock) -> None:
     with pytest.raises(KeyboardInterrupt), gate.request(5):
         signal.raise_signal(signal.SIGINT)
     assert _is_free(gate)
-    assert not _open_handles
+    assert not _open_descriptors
 
 
 def test_an_interrupt_while_waiting_leaves_the_gate_open(gate: WriteLock) -> None:
@@ -226,7 +226,7 @@ def test_an_interrupt_while_waiting_leaves_the_gate_open(gate: WriteLock) -> Non
     holder.communicate("\n")
     _wait_for_waiters()
     assert _is_free(gate)
-    assert not _open_handles
+    assert not _open_descriptors
 
 
 def _in_child(action: Any) -> int:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.store.output import NOTHING, StoredStream, truncate
-from queuectl_nb.store.rows import stream
+from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, read_truncated
+from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import Spool
 from queuectl_nb.store.trim import punch_middle
 
@@ -29,7 +29,7 @@ def spool(tmp_path: Path) -> Spool:
 def _kept(spool: Spool, data: bytes, limit: int) -> StoredStream:
     path = spool.path(TOKEN, "stdout")
     path.write_bytes(data)
-    return truncate(str(path), limit)
+    return read_truncated(str(path), limit)
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_bytes_that_are_cut_are_a_beginning_and_an_end(tmp_path_factory: Any, da
 
 def test_a_stream_that_vanished_is_empty(spool: Spool) -> None:
     """A file that is not there is no output, not an error."""
-    assert truncate(str(spool.path(TOKEN, "stdout")), 10) == NOTHING
+    assert read_truncated(str(spool.path(TOKEN, "stdout")), 10) == EMPTY_STREAM
     assert spool.size(TOKEN, "stdout") == 0
     assert spool.read(TOKEN, "stdout", 0, 10) is None
 
 
 def test_what_is_missing_is_said_between_head_and_tail() -> None:
     """Joined again, head and tail have a line between them that counts the bytes that are not there."""
-    assert stream("ab", None, 2) == "ab"
-    assert stream(None, None, 0) is None
-    assert stream("a\u00e9", "yz", 100) == "a\u00e9\n... 95 bytes not kept here ...\nyz"
-    assert stream(b"\xff", "yz", 100) == b"\xff\n... 97 bytes not kept here ...\nyz"
+    assert join_stream("ab", None, 2) == "ab"
+    assert join_stream(None, None, 0) is None
+    assert join_stream("a\u00e9", "yz", 100) == "a\u00e9\n... 95 bytes not kept here ...\nyz"
+    assert join_stream(b"\xff", "yz", 100) == b"\xff\n... 97 bytes not kept here ...\nyz"
 
 
 def test_pieces_are_read_from_any_byte(spool: Spool) -> None:
@@ -112,12 +112,12 @@ def test_a_talkative_job_does_not_fill_the_disk(spool: Spool) -> None:
     if path.stat().st_blocks * 512 > 2_000_000:
         pytest.skip("this file system gives nothing back")
     assert path.stat().st_blocks * 512 < 500_000
-    assert spool.total() < 500_000
+    assert spool.disk_usage() < 500_000
     assert spool.size(TOKEN, "stdout") == len(data)
     assert spool.read(TOKEN, "stdout", 0, 1000) == (0, data[:1000])
     assert spool.read(TOKEN, "stdout", 3_990_000, 20_000) == (3_990_000, data[3_990_000:])
     start, piece = spool.read(TOKEN, "stdout", 1_000_000, 1000) or (0, b"")
     assert 3_700_000 < start < 3_900_000
     assert piece == data[start : start + 1000]
-    kept = truncate(str(path), 1000)
+    kept = read_truncated(str(path), 1000)
     assert (kept.head, kept.tail, kept.size) == (data[:500].decode(), data[-500:].decode(), len(data))

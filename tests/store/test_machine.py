@@ -17,7 +17,7 @@ from queuectl_nb.model.errors import NotFound, WrongState
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Returned
 from queuectl_nb.store.store import Store
 
-from .conftest import Desk
+from .conftest import StoreHarness
 from .model import Model
 
 REST = {"completed", "dead", "cancelled"}
@@ -46,15 +46,15 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         shutil.copyfile(self.template, self.folder / "q.db")
-        self.desk = Desk(Store(self.folder / "q.db"))
-        self.desk.store.db.connection().execute("PRAGMA synchronous = OFF")
+        self.harness = StoreHarness(Store(self.folder / "q.db"))
+        self.harness.store.db.connection().execute("PRAGMA synchronous = OFF")
         self.model = Model()
         self.made = 0
 
     def teardown(self) -> None:
         """Check the file, and remove it."""
-        self.desk.check()
-        self.desk.store.db.close()
+        self.harness.check_invariants()
+        self.harness.store.db.close()
         shutil.rmtree(self.folder)
 
     @initialize(target=ids, wishes=st.lists(WISHES, min_size=4, max_size=8))
@@ -74,13 +74,13 @@ class Machine(RuleBasedStateMachine):
         after = list(dict.fromkeys(f"j{self.made - back}" for back in wish["after"] if back < self.made))
         wish = {**wish, "after": after}
         if all(other in self.model.jobs for other in after):
-            self.desk.add(job_id, **wish)
-            due = self.desk.now + wish["delay"]
+            self.harness.add(job_id, **wish)
+            due = self.harness.now + wish["delay"]
             facts = {"priority": wish["priority"], "queue": wish["queue"], "budget": wish["max_retries"]}
             self.model.add(job_id, **facts, due=due, after=after)
         else:
             with pytest.raises(NotFound):
-                self.desk.add(job_id, **wish)
+                self.harness.add(job_id, **wish)
         return job_id
 
     def _verb(self, call: Any, job_id: str, takes: set[str]) -> bool:
@@ -88,10 +88,10 @@ class Machine(RuleBasedStateMachine):
         job = self.model.jobs.get(job_id)
         if job is None:
             with pytest.raises(NotFound):
-                call([job_id], self.desk.now)
+                call([job_id], self.harness.now)
         elif job.state not in takes:
             with pytest.raises(WrongState):
-                call([job_id], self.desk.now)
+                call([job_id], self.harness.now)
         else:
             return True
         return False
@@ -99,36 +99,36 @@ class Machine(RuleBasedStateMachine):
     @rule(job_id=ids)
     def retry(self, job_id: str) -> None:
         """Retry a job."""
-        if not self._verb(self.desk.store.jobs.retry, job_id, REST | {"failed"}):
+        if not self._verb(self.harness.store.jobs.retry, job_id, REST | {"failed"}):
             return
         job = self.model.jobs[job_id]
         state = "pending" if job.state == "failed" else self.model.standing(job)
         if state == "cancelled":
             with pytest.raises(WrongState):
-                self.desk.store.jobs.retry([job_id], self.desk.now)
+                self.harness.store.jobs.retry([job_id], self.harness.now)
             return
-        self.desk.store.jobs.retry([job_id], self.desk.now)
+        self.harness.store.jobs.retry([job_id], self.harness.now)
         job.used = job.used if job.state == "failed" else 0
-        job.state, job.due = state, self.desk.now
+        job.state, job.due = state, self.harness.now
 
     @rule(job_id=ids)
     def cancel(self, job_id: str) -> None:
         """Cancel a job."""
-        if self._verb(self.desk.store.jobs.cancel, job_id, {"pending", "processing", "failed", "blocked"}):
-            self.desk.store.jobs.cancel([job_id], self.desk.now)
+        if self._verb(self.harness.store.jobs.cancel, job_id, {"pending", "processing", "failed", "blocked"}):
+            self.harness.store.jobs.cancel([job_id], self.harness.now)
             if self.model.jobs[job_id].state == "processing":
                 self.model.jobs[job_id].cancel = True
             else:
-                self.model.rest(job_id, self.desk.now, "cancelled")
+                self.model.rest(job_id, self.harness.now, "cancelled")
 
     @precondition(lambda self: len(self.model.jobs) > 4)
     @rule(job_id=ids)
     def delete(self, job_id: str) -> None:
         """Delete a job."""
-        if self._verb(self.desk.store.jobs.delete, job_id, REST | {"pending", "failed", "blocked"}):
-            self.desk.store.jobs.delete([job_id], self.desk.now)
+        if self._verb(self.harness.store.jobs.delete, job_id, REST | {"pending", "failed", "blocked"}):
+            self.harness.store.jobs.delete([job_id], self.harness.now)
             if self.model.jobs[job_id].state != "completed":
-                self.model.rest(job_id, self.desk.now)
+                self.model.rest(job_id, self.harness.now)
             del self.model.jobs[job_id]
 
     @precondition(lambda self: len(self.model.jobs) > 8)
@@ -137,10 +137,10 @@ class Machine(RuleBasedStateMachine):
         """Prune what is at rest; with an age, what the file says is old enough."""
         old = {
             job_id
-            for job_id, updated in self.desk.rows("SELECT id, updated_at FROM jobs")
-            if self.model.jobs[job_id].state in REST and updated <= self.desk.now - age
+            for job_id, updated in self.harness.query("SELECT id, updated_at FROM jobs")
+            if self.model.jobs[job_id].state in REST and updated <= self.harness.now - age
         }
-        assert self.desk.store.jobs.prune(age, self.desk.now)[0] == len(old)
+        assert self.harness.store.jobs.prune(age, self.harness.now)[0] == len(old)
         for job_id in old:
             del self.model.jobs[job_id]
 
@@ -148,27 +148,27 @@ class Machine(RuleBasedStateMachine):
     def pause_or_resume(self, queue: str | None, resume: object) -> None:
         """Pause or resume a queue, or all."""
         if not resume:
-            self.desk.store.jobs.pause(queue, self.desk.now)
+            self.harness.store.jobs.pause(queue, self.harness.now)
             self.model.paused.add(queue or "*")
         elif queue and "*" in self.model.paused and queue not in self.model.paused:
             with pytest.raises(WrongState):
-                self.desk.store.jobs.resume(queue)
+                self.harness.store.jobs.resume(queue)
         else:
-            self.desk.store.jobs.resume(queue)
+            self.harness.store.jobs.resume(queue)
             self.model.paused = self.model.paused - {queue} if queue else set()
 
     @rule(seconds=st.sampled_from([1, 2, 10]))
     def wait(self, seconds: int) -> None:
         """Let time pass."""
-        self.desk.now += seconds
+        self.harness.now += seconds
 
     # ------------------------------------------------------------------ workers
 
-    @rule(target=leases, worker=st.sampled_from(["worker-1", "worker-2"]), want=st.integers(1, 3))
-    def claim(self, worker: str, want: int) -> list[Lease]:
+    @rule(target=leases, worker=st.sampled_from(["worker-1", "worker-2"]), limit=st.integers(1, 3))
+    def claim(self, worker: str, limit: int) -> list[Lease]:
         """Claim: exactly the first of those that are ready, in the order of work."""
-        wanted = self.model.claimable(self.desk.now)[:want]
-        leases = self.desk.claim(want, worker)
+        wanted = self.model.claimable(self.harness.now)[:limit]
+        leases = self.harness.claim(limit, worker)
         assert [lease.job_id for lease in leases] == wanted
         for lease in leases:
             job = self.model.jobs[lease.job_id]
@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
     def work(self, outcomes: list[Outcome], seconds: int) -> None:
         """Run some jobs, one after the other."""
         for outcome in outcomes:
-            self.desk.now += seconds
+            self.harness.now += seconds
             for lease in self.claim("worker-3", 1):
                 self.settle([lease], outcome)
 
@@ -191,24 +191,24 @@ class Machine(RuleBasedStateMachine):
         for lease in leases:
             job = self.model.jobs.get(lease.job_id)
             heard = job is not None and job.lease is not None and job.lease.token == lease.token
-            assert (self.desk.end(lease, outcome) is not None) == heard
+            assert (self.harness.settle(lease, outcome) is not None) == heard
             if heard:
-                self.model.settle(lease.job_id, outcome, self.desk.now)
+                self.model.settle(lease.job_id, outcome, self.harness.now)
 
     @rule(leases=leases)
     def give_back(self, leases: list[Lease]) -> None:
         """Give claims back that never started."""
-        self.desk.turn(back=leases)
+        self.harness.settle_and_claim(released=leases)
         for lease in leases:
             job = self.model.jobs.get(lease.job_id)
             if job is not None and job.lease is not None and job.lease.token == lease.token:
                 job.state, job.used, job.lease = job.before, job.used - 1, None
                 if job.cancel:
                     job.cancel = False
-                    self.model.rest(lease.job_id, self.desk.now, "cancelled")
+                    self.model.rest(lease.job_id, self.harness.now, "cancelled")
 
-    @rule(want=st.integers(1, 4), cancel=st.sampled_from([False, True]), first=st.sampled_from(["retry", "fail", ""]))
-    def stumble(self, want: int, cancel: object, first: str) -> None:
+    @rule(limit=st.integers(1, 4), cancel=st.sampled_from([False, True]), first=st.sampled_from(["retry", "fail", ""]))
+    def stumble(self, limit: int, cancel: object, first: str) -> None:
         """Give claims back at once, cancelled meanwhile or not, of jobs that had just failed or been retried."""
         if first:
             for lease in self.claim("worker-4", 1):
@@ -216,8 +216,8 @@ class Machine(RuleBasedStateMachine):
                 if first == "retry":
                     self.retry(lease.job_id)
                 else:
-                    self.desk.now += 3
-        leases = self.claim("worker-4", want)
+                    self.harness.now += 3
+        leases = self.claim("worker-4", limit)
         for lease in leases if cancel else []:
             self.cancel(lease.job_id)
         self.give_back(leases)
@@ -225,10 +225,10 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def both_say_the_same(self) -> None:
         """States, budgets and histories are the model's; the tally is what is counted; held is what is open."""
-        found = {job_id: facts for job_id, *facts in self.desk.rows("SELECT id, state, attempts, cancel FROM jobs")}
+        found = {job_id: facts for job_id, *facts in self.harness.query("SELECT id, state, attempts, cancel FROM jobs")}
         assert found == {job_id: [job.state, job.used, int(job.cancel)] for job_id, job in self.model.jobs.items()}
         history: dict[str, list[str]] = {job_id: [] for job_id in self.model.jobs}
-        for job_id, outcome in self.desk.rows(
+        for job_id, outcome in self.harness.query(
             "SELECT id, outcome FROM attempts JOIN jobs ON seq = job WHERE outcome IS NOT NULL ORDER BY job, number"
         ):
             history[job_id].append(outcome)
@@ -236,11 +236,11 @@ class Machine(RuleBasedStateMachine):
         counts: dict[str, int] = {}
         for job in self.model.jobs.values():
             counts[job.state] = counts.get(job.state, 0) + 1
-        assert {str(state): n for state, n in self.desk.store.reader.counts().items() if n} == counts
+        assert {str(state): n for state, n in self.harness.store.reader.counts().items() if n} == counts
         waiting = {job_id for job_id, job in self.model.jobs.items() if job.state in ("pending", "failed")}
-        ready = {job_id for (job_id,) in self.desk.rows("SELECT id FROM jobs WHERE ready = 1")}
+        ready = {job_id for (job_id,) in self.harness.query("SELECT id FROM jobs WHERE ready = 1")}
         assert ready <= waiting
-        assert {job_id for job_id in ready if self.model.jobs[job_id].due > self.desk.now} == set()
+        assert {job_id for job_id in ready if self.model.jobs[job_id].due > self.harness.now} == set()
 
 
 def test_a_queue_is_what_its_model_is(template_path: Path) -> None:

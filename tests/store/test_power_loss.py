@@ -26,14 +26,14 @@ ENQUEUER = """
 import os, sys, time
 from pathlib import Path
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.insert import enqueue
+from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 store = Store(Path(sys.argv[1]))
 store.db.connection().execute("PRAGMA wal_autocheckpoint = 25")
 store.db.connection().execute(f"PRAGMA synchronous = {sys.argv[2]}")
 for number in range(80):
     jobs = [JobSpec("x" * 700, id=f"job-{number}-{each}") for each in range(2)]
-    enqueue(store.db, jobs, cwd="/", kept_env={}, now=time.time())
+    insert_jobs(store.db, jobs, cwd="/", recorded_env={}, now=time.time())
     os.write(1, b"ack %d\\n" % number)
 """
 CALL = re.compile(

@@ -1,4 +1,4 @@
-"""The looks that the faces take: lists, pages, counts, completion."""
+"""The reader that the faces take: lists, pages, counts, completion."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from queuectl_nb.store import reader
 from queuectl_nb.store.reader import Filter
 
 
-def _listed(desk: Any, **how: Any) -> list[str]:
-    return [job.id for job in desk.store.reader.jobs(Filter.of(**how))]
+def _listed(harness: Any, **how: Any) -> list[str]:
+    return [job.id for job in harness.store.reader.jobs(Filter.from_options(**how))]
 
 
 @pytest.fixture
-def listed(desk: Any) -> Any:
-    """Return a desk with a dozen jobs in several states; those changed last are c2, c1, then the rest."""
+def listed(harness: Any) -> Any:
+    """Return a harness with a dozen jobs in several states; those changed last are c2, c1, then the rest."""
     for number in range(4):
-        desk.now += 1
-        desk.add(f"a{number}", tags=["x"] if number % 2 else ["y", "xx"], priority=number % 2)
-        desk.add(f"b{number}", queue="q", command=f"echo {number}%_'")
-    desk.add("c1", "c2", "c3", queue="r")
-    desk.now += 1
-    desk.store.jobs.cancel(["c1"], desk.now)
-    desk.store.jobs.cancel(["c2"], desk.now)
-    return desk
+        harness.now += 1
+        harness.add(f"a{number}", tags=["x"] if number % 2 else ["y", "xx"], priority=number % 2)
+        harness.add(f"b{number}", queue="q", command=f"echo {number}%_'")
+    harness.add("c1", "c2", "c3", queue="r")
+    harness.now += 1
+    harness.store.jobs.cancel(["c1"], harness.now)
+    harness.store.jobs.cancel(["c2"], harness.now)
+    return harness
 
 
 def test_the_last_changed_come_first(listed: Any) -> None:
@@ -54,22 +54,22 @@ def test_filters_combine(listed: Any) -> None:
     assert _listed(listed, queue="r", state="pending", text="c") == ["c3"]
     assert _listed(listed, state="dead") == []
     for how in ({}, {"state": "cancelled"}, {"queue": "q"}, {"tag": "x", "state": "pending"}, {"text": "c"}):
-        assert listed.store.reader.count(Filter.of(**how, limit=1)) == len(_listed(listed, **how))
+        assert listed.store.reader.count(Filter.from_options(**how, limit=1)) == len(_listed(listed, **how))
 
 
 @pytest.mark.parametrize("text", ["%", "_", "\\", "\\%", "a_b", "100%", "\\n", "'", "Ä", "ß", "x" * 20_000])
-def test_a_search_takes_every_character_as_it_stands(desk: Any, text: str) -> None:
+def test_a_search_takes_every_character_as_it_stands(harness: Any, text: str) -> None:
     """Wildcards and escapes of SQL mean themselves, ASCII letters go in any case, and a text may be long."""
-    desk.enqueue({"id": "with", "command": f"echo {text} end"}, {"id": "without", "command": "echo q"})
-    assert _listed(desk, text=text) == ["with"]
-    assert _listed(desk, text=f"ECHO {text}") == ["with"]
-    assert _listed(desk, text=f"{text}z") == []
+    harness.enqueue({"id": "with", "command": f"echo {text} end"}, {"id": "without", "command": "echo q"})
+    assert _listed(harness, text=text) == ["with"]
+    assert _listed(harness, text=f"ECHO {text}") == ["with"]
+    assert _listed(harness, text=f"{text}z") == []
 
 
 @pytest.mark.parametrize("field", JOB_FIELDS)
 def test_every_json_field_sorts(listed: Any, field: str) -> None:
     """A sort goes up by its field and in the order of enqueue among equals; reversed it is exactly the other way."""
-    up = listed.store.reader.jobs(Filter.of(sort=field))
+    up = listed.store.reader.jobs(Filter.from_options(sort=field))
     keys = [
         (value is not None, value if value is not None else 0, job.seq) for job in up for value in [_key(job, field)]
     ]
@@ -89,7 +89,7 @@ def test_pages_join_without_gap_or_repetition(listed: Any, size: int, how: dict[
     """Page after page by the cursor of the last job seen gives the whole list, each job once."""
     pages: list[str] = []
     after = None
-    while page := listed.store.reader.jobs(Filter.of(**how, limit=size, after=after)):
+    while page := listed.store.reader.jobs(Filter.from_options(**how, limit=size, after=after)):
         assert len(page) <= size
         pages += [job.id for job in page]
         after = (page[-1].rev, page[-1].seq)
@@ -113,14 +113,14 @@ def test_pages_join_without_gap_or_repetition(listed: Any, size: int, how: dict[
 def test_a_bad_filter_is_refused_with_the_valid_words(how: dict[str, Any], why: str) -> None:
     """Unknown states, fields and the like: exit code 2, the valid ones named."""
     with pytest.raises(BadInput, match=re.escape(why)):
-        Filter.of(**how)
+        Filter.from_options(**how)
 
 
 @pytest.mark.parametrize("few", [0, 10_000])
 def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """Ids that begin with what was typed, of the wanted states, in order, no more than wanted; odd input finds none."""
-    monkeypatch.setattr(reader, "FEW", few)  # among many jobs, and among a few
-    ids = listed.store.reader.ids
+    monkeypatch.setattr(reader, "MAX_SORTED_IDS", few)  # among many jobs, and among a few
+    ids = listed.store.reader.complete_ids
     assert ids("a", list(State), 3) == ["a0", "a1", "a2"]
     assert ids("", list(State), 99) == sorted(listed.states())
     assert ids("c", [State.CANCELLED], 99) == ["c1", "c2"]
@@ -130,12 +130,12 @@ def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.Monkey
 
 def test_what_changed_since_a_revision(listed: Any) -> None:
     """A wait sees the jobs that came to a state after the revision at which it began, and no others."""
-    looks = listed.store.reader
-    since = looks.revision()[0]
-    assert looks.changed_to([State.CANCELLED], since) == []
+    reader = listed.store.reader
+    since = reader.revision()[0]
+    assert reader.changed_since([State.CANCELLED], since) == []
     listed.store.jobs.cancel(["a0", "a1"], listed.now)
-    assert looks.changed_to([State.CANCELLED, State.DEAD], since) == [("a0", "cancelled"), ("a1", "cancelled")]
-    assert looks.states_of(["a0", "b0", "nobody", "a\udcff"]) == {"a0": "cancelled", "b0": "pending"}
+    assert reader.changed_since([State.CANCELLED, State.DEAD], since) == [("a0", "cancelled"), ("a1", "cancelled")]
+    assert reader.states_of(["a0", "b0", "nobody", "a\udcff"]) == {"a0": "cancelled", "b0": "pending"}
 
 
 def test_counts_have_every_state(listed: Any) -> None:

@@ -27,7 +27,7 @@ def spool(tmp_path: Path) -> Spool:
 
 def _result(spool: Spool, raw: bytes) -> tuple[Any, str | None]:
     spool.path(TOKEN, "result").write_bytes(raw)
-    text, wrong = spool.result(TOKEN)
+    text, wrong = spool.read_result(TOKEN)
     return (None if text is None else json.loads(text)), wrong
 
 
@@ -93,7 +93,7 @@ def test_a_result_that_is_too_large_is_not_read(spool: Spool, monkeypatch: pytes
 
 def test_no_result_is_no_note(spool: Spool) -> None:
     """A job that left nothing has no result and nothing to be told."""
-    assert spool.result(TOKEN) == (None, None)
+    assert spool.read_result(TOKEN) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link", "endless link", "unreadable"])
@@ -112,7 +112,7 @@ def test_a_result_that_is_no_file_stops_nobody(spool: Spool, kind: str) -> None:
         path.symlink_to("/dev/zero" if kind == "endless link" else spool.folder / "secret")
     signal.alarm(20)
     began = time.monotonic()
-    value, wrong = spool.result(TOKEN)
+    value, wrong = spool.read_result(TOKEN)
     signal.alarm(0)
     assert time.monotonic() - began < 5
     assert value is None

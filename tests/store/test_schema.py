@@ -94,20 +94,20 @@ def test_an_older_file_is_migrated_with_its_jobs(queue_path: Path, monkeypatch: 
 OPENER = """
 from pathlib import Path
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.insert import enqueue
+from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 # go
 store = Store(Path(sys.argv[1]))
-enqueue(store.db, [JobSpec("true", id=sys.argv[2])], cwd="/", kept_env={}, now=time.time())
+insert_jobs(store.db, [JobSpec("true", id=sys.argv[2])], cwd="/", recorded_env={}, now=time.time())
 print("migrated" if "sqlite_utils" in sys.modules else "found")
 """
 
 
-def test_eight_processes_that_start_together_migrate_once(tmp_path: Path, crowd: Any) -> None:
+def test_eight_processes_that_start_together_migrate_once(tmp_path: Path, processes: Any) -> None:
     """On a file that is not there yet, one of eight makes the schema, none fails, and each enqueues its job."""
     for number in range(8):
-        crowd.add(OPENER, tmp_path / "q.db", f"job-{number}")
-    assert sorted(crowd.go()) == ["found\n"] * 7 + ["migrated\n"]
+        processes.add(OPENER, tmp_path / "q.db", f"job-{number}")
+    assert sorted(processes.start_all()) == ["found\n"] * 7 + ["migrated\n"]
     store = Store(tmp_path / "q.db")
     assert store.reader.counts()["pending"] == 8
     assert store.db.connection().execute("SELECT count(*) FROM _sqlite_migrations").fetchone() == (1,)

@@ -9,29 +9,29 @@ import pytest
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store.claims import EndedAttempt
-from queuectl_nb.store.sets import SIZES, spread
+from queuectl_nb.store.sets import BATCH_ROWS, expand
 
 if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease
 
 
-SIZE = SIZES[0]
+SIZE = BATCH_ROWS[0]
 
 
-@pytest.mark.parametrize("many", [1, SIZES[-1], SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 5])
-def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
+@pytest.mark.parametrize("many", [1, BATCH_ROWS[-1], SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 5])
+def test_each_of_many_gets_what_is_its_own(harness: Any, many: int) -> None:
     """Claimed and settled in one turn each, every job has its own token, code, output and usage, and none another's."""
     for number in range(many):
-        desk.add(f"job-{number}")
-    leases: list[Lease] = desk.turn(want=many).leases
+        harness.add(f"job-{number}")
+    leases: list[Lease] = harness.settle_and_claim(limit=many).leases
     assert len({lease.token for lease in leases}) == many
     ended = [
         EndedAttempt(
             lease,
             Exited(lease.seq % 3),
             Ending(
-                desk.now + lease.seq,
-                started_at=desk.now + lease.seq / 2,
+                harness.now + lease.seq,
+                started_at=harness.now + lease.seq / 2,
                 pid=1000 + lease.seq,
                 stdout=bytes([255, lease.seq % 256]) if lease.seq % 2 else f"text {lease.seq}",
                 stdout_size=lease.seq,
@@ -40,12 +40,12 @@ def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
         )
         for lease in leases
     ]
-    settled = desk.turn(ended=ended).settled
+    settled = harness.settle_and_claim(ended=ended).settled
     assert len(settled) == many
     assert None not in settled
     for each in ended:
         lease, _, ending = each
-        (attempt,) = desk.store.reader.attempts(lease.job_id)
+        (attempt,) = harness.store.reader.attempts(lease.job_id)
         assert (attempt.token, attempt.pid, attempt.finished_at) == (lease.token, ending.pid, ending.finished_at)
         assert (attempt.started_at, attempt.stdout, attempt.exit_code) == (
             ending.started_at,
@@ -53,42 +53,44 @@ def test_each_of_many_gets_what_is_its_own(desk: Any, many: int) -> None:
             lease.seq % 3,
         )
         assert (attempt.user_cpu_s, attempt.system_cpu_s, attempt.max_rss_bytes) == ending.usage
-        job = desk.store.jobs.get(lease.job_id)
+        job = harness.store.jobs.get(lease.job_id)
         assert (job.exit_code, job.state.value) == (lease.seq % 3, "failed" if lease.seq % 3 else "completed")
-    desk.check()
+    harness.check_invariants()
 
 
-def test_much_output_is_kept_among_little(desk: Any) -> None:
+def test_much_output_is_kept_among_little(harness: Any) -> None:
     """An attempt with much output, text or bytes, has all of it; its neighbours in the group have their own."""
     for number in range(SIZE + 1):
-        desk.add(f"job-{number}")
-    leases = desk.turn(want=SIZE + 1).leases
+        harness.add(f"job-{number}")
+    leases = harness.settle_and_claim(limit=SIZE + 1).leases
     streams: list[tuple[str | bytes, str | bytes | None]] = [("little", None)] * len(leases)
     streams[3] = ("x" * 100_000, "y" * 100_000)
     streams[SIZE] = (b"\xff" * 200_000, None)
     ended = [
         EndedAttempt(
-            lease, Exited(0), Ending(desk.now, stdout=out, stdout_tail=tail, stdout_size=len(out) + len(tail or ""))
+            lease, Exited(0), Ending(harness.now, stdout=out, stdout_tail=tail, stdout_size=len(out) + len(tail or ""))
         )
         for lease, (out, tail) in zip(leases, streams, strict=True)
     ]
-    desk.turn(ended=ended)
-    stored = desk.rows("SELECT stdout, stdout_tail FROM attempts ORDER BY job")
+    harness.settle_and_claim(ended=ended)
+    stored = harness.query("SELECT stdout, stdout_tail FROM attempts ORDER BY job")
     assert stored == streams
 
 
-def test_one_late_result_among_many_changes_nothing(desk: Any) -> None:
+def test_one_late_result_among_many_changes_nothing(harness: Any) -> None:
     """Where one of a group was taken by a rescuer meanwhile, the others are recorded and that one is not."""
     for number in range(SIZE + 3):
-        desk.add(f"job-{number}")
-    leases = desk.turn(want=SIZE + 3).leases
-    desk.turn(back=[leases[5]])
-    settled = desk.turn(ended=[EndedAttempt(lease, Exited(0), Ending(desk.now)) for lease in leases]).settled
+        harness.add(f"job-{number}")
+    leases = harness.settle_and_claim(limit=SIZE + 3).leases
+    harness.settle_and_claim(released=[leases[5]])
+    settled = harness.settle_and_claim(
+        ended=[EndedAttempt(lease, Exited(0), Ending(harness.now)) for lease in leases]
+    ).settled
     assert [index for index, each in enumerate(settled) if each is None] == [5]
-    assert desk.store.jobs.get(leases[5].job_id).state.value == "pending"
-    desk.check()
+    assert harness.store.jobs.get(leases[5].job_id).state.value == "pending"
+    harness.check_invariants()
 
 
 def test_a_statement_is_made_once_for_a_number_of_rows() -> None:
     """The long form has a place for every value of every row."""
-    assert spread("SELECT * FROM (VALUES :rows)", 2, 3) == "SELECT * FROM (VALUES (?, ?, ?), (?, ?, ?))"
+    assert expand("SELECT * FROM (VALUES :rows)", 2, 3) == "SELECT * FROM (VALUES (?, ?, ?), (?, ?, ?))"

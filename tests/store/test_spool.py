@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.store import result as result_module
-from queuectl_nb.store.output import NOTHING, StoredStream, truncate
+from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, read_truncated
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def test_a_long_attempt_has_files_of_its_own(spool: Spool, job: subprocess.Popen
     assert seal is not None
     with seal:
         assert seal.started, "files of its own say that it was started"
-        assert truncate(seal.paths["stdout"], 100) == StoredStream("hello", None, 5, spooled=False)
+        assert read_truncated(seal.paths["stdout"], 100) == StoredStream("hello", None, 5, spooled=False)
     assert spool.tokens() == {TOKEN}
     spool.remove(TOKEN)
     assert spool.tokens() == set()
@@ -169,7 +169,7 @@ def test_a_kill_in_the_middle_of_a_rename_loses_no_stream(spool: Spool) -> None:
     seal = spool.lock_attempt(TOKEN, "worker-1", current=True)
     assert seal is not None
     with seal:
-        assert [truncate(seal.paths[each], 9).head for each in STREAMS] == ["x", "x"]
+        assert [read_truncated(seal.paths[each], 9).head for each in STREAMS] == ["x", "x"]
         seal.clear()
 
 
@@ -180,7 +180,7 @@ def test_a_slot_is_emptied_behind_an_attempt(spool: Spool) -> None:
         os.write(handle, b"old")
         os.close(handle)
     slot.clear()
-    assert [truncate(path, 9) for path in slot.paths.values()] == [NOTHING] * 2
+    assert [read_truncated(path, 9) for path in slot.paths.values()] == [EMPTY_STREAM] * 2
     spool.slot("worker-9").clear()
 
 
@@ -194,10 +194,10 @@ def test_files_are_removed_by_token_and_spared_by_stream(spool: Spool) -> None:
             spool.path(token, each).write_text("x" * 5000)
     spool.slot("worker-1").open()
     assert spool.tokens() == {TOKEN, TOKEN[::-1]}
-    spool.remove(TOKEN, spare=frozenset({"stderr"}))
+    spool.remove(TOKEN, keep=frozenset({"stderr"}))
     assert sorted(each.name for each in spool.folder.glob(f"{TOKEN}*")) == [f"{TOKEN}.stderr"]
     assert spool.size(TOKEN, "stderr") == 5000
-    assert spool.total() >= 4 * 5000
+    assert spool.disk_usage() >= 4 * 5000
     spool.remove(TOKEN)
     spool.remove(TOKEN)
     assert spool.tokens() == {TOKEN[::-1]}

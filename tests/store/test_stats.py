@@ -15,7 +15,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.store.stats import percentile, stats
 
 
-def _a_counted_day(desk: Any) -> float:
+def _a_counted_day(harness: Any) -> float:
     """Make a day whose numbers can be worked out by hand; return its beginning.
 
     job   tags  attempts: due, started, finished (seconds from the beginning), outcome
@@ -25,45 +25,45 @@ def _a_counted_day(desk: Any) -> float:
     d           (0, 20, 30) lost, waits for its retry
     e           running since 100
     """
-    start = float(desk.now)
+    start = float(harness.now)
     usage = {"usage": Usage(1.0, 0.5, 1000)}
 
     def run(job_id: str, begin: float, end: float, outcome: Any, **facts: Any) -> None:
-        desk.now = start + begin
-        lease = desk.take(job_id)
-        desk.now = start + end
-        desk.end(lease, outcome, started_at=start + begin, **facts)
+        harness.now = start + begin
+        lease = harness.claim_job(job_id)
+        harness.now = start + end
+        harness.settle(lease, outcome, started_at=start + begin, **facts)
 
-    desk.add("a", tags=["x"], queue="q")
+    harness.add("a", tags=["x"], queue="q")
     run("a", 0, 4, Exited(1), **usage)
     run("a", 7, 10, Exited(0), usage=Usage(2.0, 0.0, 5000))
-    desk.now = start
-    desk.add("b", tags=["x", "y"])
+    harness.now = start
+    harness.add("b", tags=["x", "y"])
     run("b", 1, 11, Exited(0), **usage)
-    desk.now = start
-    desk.add("c", max_retries=1)
+    harness.now = start
+    harness.add("c", max_retries=1)
     run("c", 2, 3, Returned(), **usage)
     run("c", 5, 60, TimedOut(55), pid=None)
-    desk.now = start
-    desk.add("d", queue="q")
+    harness.now = start
+    harness.add("d", queue="q")
     run("d", 20, 30, Lost("worker-1"), pid=None)
-    desk.add("e", priority=1)
-    desk.now = start + 100
-    desk.take("e")
+    harness.add("e", priority=1)
+    harness.now = start + 100
+    harness.claim_job("e")
     return start
 
 
-def test_cpu_seconds_have_no_tails(desk: Any) -> None:
+def test_cpu_seconds_have_no_tails(harness: Any) -> None:
     """Sums of microseconds are whole microseconds: 0.3, not 0.30000000000000004."""
-    desk.add("a")
-    desk.end(desk.take("a"), Exited(0), started_at=desk.now, usage=Usage(0.1, 0.2, 1))
-    assert stats(desk.store.db)[""].cpu_s == 0.3
+    harness.add("a")
+    harness.settle(harness.claim_job("a"), Exited(0), started_at=harness.now, usage=Usage(0.1, 0.2, 1))
+    assert stats(harness.store.db)[""].cpu_s == 0.3
 
 
-def test_the_numbers_of_a_counted_day(desk: Any) -> None:
+def test_the_numbers_of_a_counted_day(harness: Any) -> None:
     """Every metric is what the table in the helper above gives by hand."""
-    _a_counted_day(desk)
-    found = stats(desk.store.db)[""]
+    _a_counted_day(harness)
+    found = stats(harness.store.db)[""]
     assert {state: n for state, n in found.counts.items() if n} == {
         "completed": 2,
         "dead": 1,
@@ -89,51 +89,51 @@ def test_the_numbers_of_a_counted_day(desk: Any) -> None:
         ("command", {"true": (7, 5, 2)}),
     ],
 )
-def test_groups_have_the_numbers_of_their_jobs(desk: Any, by: str, groups: dict[str, tuple[int, int, int]]) -> None:
+def test_groups_have_the_numbers_of_their_jobs(harness: Any, by: str, groups: dict[str, tuple[int, int, int]]) -> None:
     """By queue, tag or command each group counts its own attempts, jobs and completed ones."""
-    _a_counted_day(desk)
-    desk.now += 1
-    found = stats(desk.store.db, by=by)
+    _a_counted_day(harness)
+    harness.now += 1
+    found = stats(harness.store.db, by=by)
     assert {
         name: (each.attempts, sum(each.counts.values()), each.counts[State.COMPLETED]) for name, each in found.items()
     } == groups
 
 
-def test_since_leaves_out_what_ended_earlier(desk: Any) -> None:
+def test_since_leaves_out_what_ended_earlier(harness: Any) -> None:
     """From a moment on: attempts that ended at or after it, and the running ones; jobs that changed since."""
-    start = _a_counted_day(desk)
-    found = stats(desk.store.db, since=start + 11)[""]
+    start = _a_counted_day(harness)
+    found = stats(harness.store.db, since=start + 11)[""]
     assert found.attempts == 4  # b, c's second, d, e
     assert sum(found.counts.values()) == 4
     assert found.run_s == {"p50": 10, "p95": 55}
 
 
-def test_an_empty_queue_has_no_numbers(desk: Any) -> None:
+def test_an_empty_queue_has_no_numbers(harness: Any) -> None:
     """Where nothing ran, counts are 0 and every metric is null; grouped, there are no groups."""
-    found = stats(desk.store.db)[""]
+    found = stats(harness.store.db)[""]
     assert set(found.counts.values()) == {0}
     assert found.attempts == 0
     assert (found.avg_duration_s, found.attempts_per_job, found.per_minute) == (None, None, None)
     assert (found.run_s, found.wait_s) == ({"p50": None, "p95": None}, {"p50": None, "p95": None})
     assert (found.cpu_s, found.max_rss_bytes) == (None, None)
-    assert stats(desk.store.db, by="queue") == {}
+    assert stats(harness.store.db, by="queue") == {}
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_numbers(desk: Any) -> None:
+def test_a_clock_that_was_set_back_makes_no_negative_numbers(harness: Any) -> None:
     """An attempt that seems to have ended before it began, or started before it was due, took no time."""
-    desk.add("a")
-    lease = desk.take("a")
-    desk.now -= 500
-    desk.end(lease, started_at=desk.now + 100)
-    found = stats(desk.store.db)[""]
+    harness.add("a")
+    lease = harness.claim_job("a")
+    harness.now -= 500
+    harness.settle(lease, started_at=harness.now + 100)
+    found = stats(harness.store.db)[""]
     assert (found.avg_duration_s, found.run_s["p50"], found.wait_s["p50"]) == (0, 0, 0)
     assert found.per_minute is None
 
 
-def test_an_unknown_group_is_refused(desk: Any) -> None:
+def test_an_unknown_group_is_refused(harness: Any) -> None:
     """``--by`` takes command, queue and tag, and says so."""
     with pytest.raises(BadInput, match="valid: command, queue, tag"):
-        stats(desk.store.db, by="id; DROP TABLE jobs")
+        stats(harness.store.db, by="id; DROP TABLE jobs")
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.5, 0.95, 0.01, 1.0]))

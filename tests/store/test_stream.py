@@ -9,21 +9,21 @@ import pytest
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import stream as room
 from queuectl_nb.store.reader import Filter
-from queuectl_nb.store.stream import stream
+from queuectl_nb.store.stream import iter_jobs
 
 
 @pytest.fixture(autouse=True)
 def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three jobs be a piece."""
-    monkeypatch.setattr(room, "PIECE", 3)
+    monkeypatch.setattr(room, "CHUNK_ROWS", 3)
 
 
-def _several(desk: Any) -> None:
+def _several(harness: Any) -> None:
     """Make ten jobs of two queues, some with a tag, some ended, last changed in an order that is not theirs."""
     for number in range(10):
-        desk.add(f"j{number}", queue="odd" if number % 2 else "even", tags=["t"] if number > 3 else [])
+        harness.add(f"j{number}", queue="odd" if number % 2 else "even", tags=["t"] if number > 3 else [])
     for job_id in ("j0", "j1", "j2"):
-        desk.run(job_id, Exited(int(job_id == "j1")))
+        harness.run(job_id, Exited(int(job_id == "j1")))
 
 
 @pytest.mark.parametrize(
@@ -43,29 +43,29 @@ def _several(desk: Any) -> None:
         {"state": "dead"},
     ],
 )
-def test_the_pieces_are_the_whole(desk: Any, wanted: dict[str, Any]) -> None:
+def test_the_pieces_are_the_whole(harness: Any, wanted: dict[str, Any]) -> None:
     """Piece by piece come the same jobs in the same order as at once."""
-    _several(desk)
-    every = Filter.of(**wanted)
-    assert list(stream(desk.store.db, desk.store.reader, every)) == desk.store.reader.jobs(every)
+    _several(harness)
+    every = Filter.from_options(**wanted)
+    assert list(iter_jobs(harness.store.db, harness.store.reader, every)) == harness.store.reader.jobs(every)
 
 
-def test_each_job_is_as_it_is_when_its_turn_comes(desk: Any) -> None:
+def test_each_job_is_as_it_is_when_its_turn_comes(harness: Any) -> None:
     """What was removed, or does not fit any more, between two pieces is left out; nothing comes twice."""
-    _several(desk)
-    found = stream(desk.store.db, desk.store.reader, Filter.of(state="pending", sort="id"))
+    _several(harness)
+    found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options(state="pending", sort="id"))
     ids = [next(found).id]
-    desk.store.jobs.delete(["j7"], desk.now)
-    desk.store.jobs.cancel(["j8"], desk.now)
-    desk.add("j95")
+    harness.store.jobs.delete(["j7"], harness.now)
+    harness.store.jobs.cancel(["j8"], harness.now)
+    harness.add("j95")
     ids += [job.id for job in found]
     assert ids == ["j3", "j4", "j5", "j6", "j9"]
 
 
-def test_nothing_is_held_open_between_pieces(desk: Any) -> None:
+def test_nothing_is_held_open_between_pieces(harness: Any) -> None:
     """While a slow reader takes its time, the connection is in no transaction: the WAL can be written back."""
-    _several(desk)
-    found = stream(desk.store.db, desk.store.reader, Filter.of())
+    _several(harness)
+    found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options())
     next(found)
-    assert not desk.store.db.connection().in_transaction
+    assert not harness.store.db.connection().in_transaction
     found.close()

@@ -14,7 +14,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.store.insert import enqueue
+from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _add(store: Store, job_id: str, command: str = "true") -> None:
-    enqueue(store.db, [JobSpec(command, id=job_id)], cwd="/", kept_env={}, now=time.time())
+    insert_jobs(store.db, [JobSpec(command, id=job_id)], cwd="/", recorded_env={}, now=time.time())
 
 
 def _ids(store: Store) -> list[str]:
@@ -36,7 +36,7 @@ def test_another_programs_lock_makes_busy_after_the_patience(store: Store) -> No
     _add(store, "a")
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    store.db.set_busy_timeout(0.3)
+    store.db.set_lock_timeout(0.3)
     began = time.monotonic()
     with pytest.raises(Busy, match=r"another program has held .*queue\.db locked for 0\.3 seconds") as caught:
         _add(store, "b")
@@ -62,7 +62,7 @@ def test_the_patience_is_for_gate_and_lock_together(store: Store) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     inside.wait()
-    store.db.set_busy_timeout(1.5)
+    store.db.set_lock_timeout(1.5)
     began = time.monotonic()
     with pytest.raises(Busy):
         _add(store, "a")
@@ -94,9 +94,9 @@ def test_a_file_that_was_replaced_is_told(store: Store, harm: Callable[[Path], N
     harm(store.path)
     before = store.path.read_bytes() if store.path.exists() else None
     with pytest.raises(BadEnvironment, match="deleted or replaced while in use") as caught:
-        {"write": lambda: _add(store, "b"), "read": store.reader.counts, "version": store.db.version}[use]()
+        {"write": lambda: _add(store, "b"), "read": store.reader.counts, "version": store.db.data_version}[use]()
     assert caught.value.exit_code == 3
-    assert store.db.replaced()
+    assert store.db.is_replaced()
     assert (store.path.read_bytes() if store.path.exists() else None) == before
 
 

@@ -13,55 +13,55 @@ from hypothesis import strategies as st
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Signalled
-from queuectl_nb.model.validation import iso_time
+from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 
 # ---------------------------------------------------------------------- views
 
 
-def _view(desk: Any, name: str) -> tuple[list[str], list[dict[str, Any]]]:
+def _view(harness: Any, name: str) -> tuple[list[str], list[dict[str, Any]]]:
     """Return a view's columns and rows, as any tool that opens the file sees them."""
-    with sqlite3.connect(desk.store.path) as connection:
+    with sqlite3.connect(harness.store.path) as connection:
         found = connection.execute(f"SELECT * FROM {name}")  # noqa: S608
         columns = [column[0] for column in found.description]
         return columns, [dict(zip(columns, row, strict=True)) for row in found]
 
 
-def _some_jobs(desk: Any) -> None:
-    desk.now += 0.0625
-    desk.add("a", tags=["x", "y"], timeout=1.5, max_retries=2, env={"SECRET": "1"})
-    desk.add("b", after=["a"], delay=60)
-    desk.add("c")
-    desk.run("a", started_at=desk.now + 0.0005, result='{"x": [1]}', stdout="out", stderr=b"\xff\x00")
-    desk.run(
+def _some_jobs(harness: Any) -> None:
+    harness.now += 0.0625
+    harness.add("a", tags=["x", "y"], timeout=1.5, max_retries=2, env={"SECRET": "1"})
+    harness.add("b", after=["a"], delay=60)
+    harness.add("c")
+    harness.run("a", started_at=harness.now + 0.0005, result='{"x": [1]}', stdout="out", stderr=b"\xff\x00")
+    harness.run(
         "c", Signalled(9), stdout="he", stdout_tail="il", stdout_size=99, stderr=b"\xfe", stderr_tail="z", stderr_size=9
     )
-    desk.add("d")
-    desk.take("d")
+    harness.add("d")
+    harness.claim_job("d")
 
 
-def test_the_views_have_the_json_fields_in_their_order(desk: Any) -> None:
+def test_the_views_have_the_json_fields_in_their_order(harness: Any) -> None:
     """``job_view`` and ``attempt_view`` have exactly the columns that the JSON has."""
-    assert _view(desk, "job_view") == (list(JOB_FIELDS), [])
-    assert _view(desk, "attempt_view") == (list(ATTEMPT_FIELDS), [])
+    assert _view(harness, "job_view") == (list(JOB_FIELDS), [])
+    assert _view(harness, "attempt_view") == (list(ATTEMPT_FIELDS), [])
 
 
-def test_the_views_show_what_the_json_shows(desk: Any) -> None:
+def test_the_views_show_what_the_json_shows(harness: Any) -> None:
     """Row by row and field by field, lists and results being JSON text, the view is the record."""
-    _some_jobs(desk)
-    for row in _view(desk, "job_view")[1]:
+    _some_jobs(harness)
+    for row in _view(harness, "job_view")[1]:
         shown = {**row, **{key: json.loads(row[key]) for key in ("tags", "after")}}
         shown["result"] = row["result"] and json.loads(row["result"])
-        assert shown == job_json(desk.store.jobs.get(row["id"]))
-    rows = _view(desk, "attempt_view")[1]
+        assert shown == job_json(harness.store.jobs.get(row["id"]))
+    rows = _view(harness, "attempt_view")[1]
     assert len(rows) == 3
     for row in rows:
-        (record,) = desk.store.reader.attempts(row["job_id"])
+        (record,) = harness.store.reader.attempts(row["job_id"])
         shown = {
             key: value.decode("utf-8", "replace") if isinstance(value, bytes) else value for key, value in row.items()
         }
         assert shown == attempt_json(record)
-    assert "SECRET" not in str(_view(desk, "job_view"))
+    assert "SECRET" not in str(_view(harness, "job_view"))
 
 
 @given(st.one_of(st.floats(0, 4e9), st.floats(1.7e9, 1.9e9), st.integers(0, 2**40).map(lambda n: n / 2048)))
@@ -69,12 +69,12 @@ def test_readable_times_are_those_of_the_json(stamp: float) -> None:
     """To the millisecond, also where a time lies halfway between two, SQLite and Python write the same."""
     with sqlite3.connect(":memory:") as connection:
         shown = connection.execute("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', ?, 'unixepoch')", (stamp,)).fetchone()[0]
-    assert shown == iso_time(stamp)
+    assert shown == format_time(stamp)
 
 
-def test_no_time_in_the_views_is_formatted_otherwise(desk: Any) -> None:
+def test_no_time_in_the_views_is_formatted_otherwise(harness: Any) -> None:
     """Every time in the views is written by the format that the test above is about."""
-    for (sql,) in desk.rows("SELECT sql FROM sqlite_schema WHERE type = 'view'"):
+    for (sql,) in harness.query("SELECT sql FROM sqlite_schema WHERE type = 'view'"):
         formats = set(re.findall(r"strftime\('([^']*)'", sql))
         assert formats == {"%Y-%m-%dT%H:%M:%fZ"}
         assert sql.count("'unixepoch') AS ") == sql.count("strftime")

@@ -13,56 +13,56 @@ from queuectl_nb.model.settings import SETTINGS, Settings
 from queuectl_nb.store.claims import StartedAttempt
 
 
-def _register(desk: Any, hold: Any = lambda _: True, **facts: Any) -> str:
-    values = {"pool": 1, "host": "here", "queues": (), "now": desk.now, **facts}
-    return str(desk.store.workers.register(hold, **values))
+def _register(harness: Any, hold: Any = lambda _: True, **facts: Any) -> str:
+    values = {"pool": 1, "host": "here", "queues": (), "now": harness.now, **facts}
+    return str(harness.store.workers.register(hold, **values))
 
 
 # ---------------------------------------------------------------------- register
 
 
-def test_names_are_the_lowest_that_are_free(desk: Any) -> None:
+def test_names_are_the_lowest_that_are_free(harness: Any) -> None:
     """Workers are ``worker-1``, ``worker-2`` …; a name that went is given again, in the order of numbers."""
-    assert [_register(desk) for _ in range(11)] == [f"worker-{n}" for n in range(1, 12)]
-    assert [row.name for row in desk.store.workers.rows()][-3:] == ["worker-9", "worker-10", "worker-11"]
-    desk.store.workers.remove("worker-3")
-    assert _register(desk) == "worker-3"
+    assert [_register(harness) for _ in range(11)] == [f"worker-{n}" for n in range(1, 12)]
+    assert [row.name for row in harness.store.workers.list_all()][-3:] == ["worker-9", "worker-10", "worker-11"]
+    harness.store.workers.remove("worker-3")
+    assert _register(harness) == "worker-3"
 
 
-def test_a_name_that_somebody_holds_is_passed_over(desk: Any) -> None:
+def test_a_name_that_somebody_holds_is_passed_over(harness: Any) -> None:
     """A name whose lock cannot be had, and one whose jobs are still to be rescued, are not given."""
-    desk.add("a")
-    desk.take("a", "worker-2")
-    assert desk.store.workers.orphaned() == ["worker-2"]
+    harness.add("a")
+    harness.claim_job("a", "worker-2")
+    assert harness.store.workers.orphaned_workers() == ["worker-2"]
     asked: list[str] = []
-    assert _register(desk, lambda name: asked.append(name) or name != "worker-1") == "worker-3"
+    assert _register(harness, lambda name: asked.append(name) or name != "worker-1") == "worker-3"
     assert asked == ["worker-1", "worker-3"]
 
 
-def test_the_lock_is_held_before_the_row_is_seen(desk: Any) -> None:
+def test_the_lock_is_held_before_the_row_is_seen(harness: Any) -> None:
     """While the lock is taken nobody sees the worker: nobody can take the new one for a dead one."""
     seen: list[int] = []
 
     def hold(_: str) -> bool:
-        look = sqlite3.connect(desk.store.path)
+        look = sqlite3.connect(harness.store.path)
         seen.append(look.execute("SELECT count(*) FROM workers").fetchone()[0])
         look.close()
         return True
 
-    _register(desk, hold)
+    _register(harness, hold)
     assert seen == [0]
-    assert len(desk.store.workers.rows()) == 1
+    assert len(harness.store.workers.list_all()) == 1
 
 
-def test_a_lock_that_fails_leaves_no_worker(desk: Any) -> None:
+def test_a_lock_that_fails_leaves_no_worker(harness: Any) -> None:
     """An error while the lock is taken registers nobody."""
 
     def hold(_: str) -> bool:
         raise FileNotFoundError
 
     with pytest.raises(FileNotFoundError):
-        _register(desk, hold)
-    assert desk.store.workers.rows() == []
+        _register(harness, hold)
+    assert harness.store.workers.list_all() == []
 
 
 REGISTER = """
@@ -85,52 +85,52 @@ print(*names)
 """
 
 
-def test_names_are_unique_among_processes(desk: Any, crowd: Any) -> None:
+def test_names_are_unique_among_processes(harness: Any, processes: Any) -> None:
     """Eight processes that register five workers each, at once, get forty names, and no two the same."""
     for _ in range(8):
-        crowd.add(REGISTER, desk.store.path)
-    names = " ".join(crowd.go()).split()
+        processes.add(REGISTER, harness.store.path)
+    names = " ".join(processes.start_all()).split()
     assert sorted(names) == sorted(f"worker-{n}" for n in range(1, 41))
 
 
-def test_a_workers_row(desk: Any) -> None:
+def test_a_workers_row(harness: Any) -> None:
     """What a worker is, from registration over its start to the request to stop."""
-    name = _register(desk, queues=["x", "y"])
-    workers = desk.store.workers
-    (row,) = workers.rows()
+    name = _register(harness, queues=["x", "y"])
+    workers = harness.store.workers
+    (row,) = workers.list_all()
     assert (row.name, row.pid, row.host, row.pool, row.queues) == (name, None, "here", 1, ("x", "y"))
-    assert (row.started_at, row.jobs_done, row.stop) == (desk.now, 0, None)
-    workers.running({name: 77}, desk.now + 1)
-    assert [(row.pid, row.started_at) for row in workers.rows()] == [(77, desk.now + 1)]
-    assert workers.stop_of(name) is None
-    workers.ask_to_stop([name, "nobody"], "drain")
-    assert workers.stop_of(name) == "drain"
-    workers.ask_to_stop([name], "now")
-    workers.ask_to_stop([name], "drain")
-    assert workers.stop_of(name) == "now", "who was asked to stop now is not asked to take its time"
+    assert (row.started_at, row.jobs_done, row.stop) == (harness.now, 0, None)
+    workers.mark_running({name: 77}, harness.now + 1)
+    assert [(row.pid, row.started_at) for row in workers.list_all()] == [(77, harness.now + 1)]
+    assert workers.stop_request(name) is None
+    workers.request_stop([name, "nobody"], "drain")
+    assert workers.stop_request(name) == "drain"
+    workers.request_stop([name], "now")
+    workers.request_stop([name], "drain")
+    assert workers.stop_request(name) == "now", "who was asked to stop now is not asked to take its time"
     workers.remove(name)
-    assert workers.stop_of(name) == "now"
+    assert workers.stop_request(name) == "now"
 
 
-def test_the_current_job_is_the_one_that_runs(desk: Any) -> None:
+def test_the_current_job_is_the_one_that_runs(harness: Any) -> None:
     """Of several claimed ahead, the one whose start is recorded is shown; before that the one that starts first."""
-    desk.add("old", "older", priority=0)
-    desk.add("urgent", priority=1)
-    first, second, third = desk.claim(3)
+    harness.add("old", "older", priority=0)
+    harness.add("urgent", priority=1)
+    first, second, third = harness.claim(3)
     assert first.job_id == "urgent"
-    assert desk.store.workers.current_jobs() == {"worker-1": "urgent"}
-    desk.turn(started=[StartedAttempt(second, 5, desk.now + 1)])
-    assert desk.store.workers.current_jobs() == {"worker-1": "old"}
-    desk.turn(back=[first, third])
+    assert harness.store.workers.current_jobs() == {"worker-1": "urgent"}
+    harness.settle_and_claim(started=[StartedAttempt(second, 5, harness.now + 1)])
+    assert harness.store.workers.current_jobs() == {"worker-1": "old"}
+    harness.settle_and_claim(released=[first, third])
 
 
 # ---------------------------------------------------------------------- settings
 
 
-def test_a_setting_is_kept_until_it_is_unset(desk: Any) -> None:
+def test_a_setting_is_kept_until_it_is_unset(harness: Any) -> None:
     """A value is checked, kept as it was meant, and read by everybody at once; unset, the default is back."""
-    table = desk.store.settings
-    assert table.read() == Settings.of({})
+    table = harness.store.settings
+    assert table.read() == Settings.from_stored({})
     assert table.set("max-retries", "5") == ("max_retries", 5)
     assert table.set("backoff_base", "1.5") == ("backoff_base", 1.5)
     assert table.set("timeout", 10) == ("timeout", 10)
@@ -138,10 +138,10 @@ def test_a_setting_is_kept_until_it_is_unset(desk: Any) -> None:
     other = threading.Thread(target=lambda: seen.append(table.read()))
     other.start()
     other.join()
-    assert seen == [Settings.of({"max_retries": "5", "backoff_base": "1.5", "timeout": "10"})]
+    assert seen == [Settings.from_stored({"max_retries": "5", "backoff_base": "1.5", "timeout": "10"})]
     assert table.unset("max-retries") == ("max_retries", 3)
     assert table.read().max_retries == 3
-    assert desk.rows("SELECT key, value FROM settings ORDER BY 1") == [("backoff_base", "1.5"), ("timeout", "10")]
+    assert harness.query("SELECT key, value FROM settings ORDER BY 1") == [("backoff_base", "1.5"), ("timeout", "10")]
 
 
 @pytest.mark.parametrize(
@@ -160,27 +160,30 @@ def test_a_setting_is_kept_until_it_is_unset(desk: Any) -> None:
         ("' OR 1=1--", "1"),
     ],
 )
-def test_a_bad_setting_changes_nothing(desk: Any, key: str, value: object) -> None:
+def test_a_bad_setting_changes_nothing(harness: Any, key: str, value: object) -> None:
     """An unknown key or a value out of bounds: exit code 2, nothing stored."""
-    before = desk.dump()
+    before = harness.dump()
     with pytest.raises(BadInput):
-        desk.store.settings.set(key, value)
+        harness.store.settings.set(key, value)
     with pytest.raises(BadInput):
-        desk.store.settings.unset(key if key not in SETTINGS else "colour")
-    assert desk.dump() == before
+        harness.store.settings.unset(key if key not in SETTINGS else "colour")
+    assert harness.dump() == before
 
 
 @pytest.mark.parametrize("value", ["banana", "", "-1", "1e400", b"\xff\x00", 7.5, "\u0663", None])
-def test_a_setting_spoilt_by_hand_is_named_and_can_be_mended(desk: Any, value: object) -> None:
+def test_a_setting_spoilt_by_hand_is_named_and_can_be_mended(harness: Any, value: object) -> None:
     """A stored value that is none: reading ends with exit code 3 and the key; ``set`` and ``unset`` mend it."""
-    for mend in (lambda: desk.store.settings.set("max_retries", 4), lambda: desk.store.settings.unset("max_retries")):
-        with desk.store.db.write() as connection:
+    for mend in (
+        lambda: harness.store.settings.set("max_retries", 4),
+        lambda: harness.store.settings.unset("max_retries"),
+    ):
+        with harness.store.db.write() as connection:
             sql = (
                 "INSERT OR REPLACE INTO settings (key, value) VALUES ('max_retries', coalesce(?, CAST(x'ff' AS TEXT)))"
             )
             connection.execute(sql, (value,))  # None stands for text that is no UTF-8
         with pytest.raises(InvalidSetting, match=r"^setting max_retries is spoilt") as caught:
-            desk.store.settings.read()
+            harness.store.settings.read()
         assert caught.value.exit_code == 3
         mend()
-    assert desk.store.settings.read().max_retries == 3
+    assert harness.store.settings.read().max_retries == 3

@@ -13,8 +13,8 @@ from pathlib import Path
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.attempt import Ending
-from queuectl_nb.store.claims import Claims, Ended
-from queuectl_nb.store.insert import enqueue
+from queuectl_nb.store.claims import Claims, EndedAttempt
+from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 path, me, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 store = Store(path)
@@ -27,31 +27,33 @@ ended = []
 while time.monotonic() < end:
     began = time.monotonic()
     if writes % 2:
-        turn = claims.settle_and_claim(ended=ended, want=1, settings=settings, now=time.time(), rand=0)
+        turn = claims.settle_and_claim(ended=ended, limit=1, settings=settings, now=time.time(), rand=0)
         done += len(ended)
-        ended = [Ended(lease, Exited(0), Ending(time.time())) for lease in turn.leases]
+        ended = [EndedAttempt(lease, Exited(0), Ending(time.time())) for lease in turn.leases]
     else:
-        enqueue(store.db, [JobSpec("true")], cwd="/", kept_env={}, now=time.time())
+        insert_jobs(store.db, [JobSpec("true")], cwd="/", recorded_env={}, now=time.time())
     longest = max(longest, time.monotonic() - began)
     writes += 1
-claims.settle_and_claim(back=[each.lease for each in ended], settings=settings, now=time.time(), rand=0)
+claims.settle_and_claim(released=[each.lease for each in ended], settings=settings, now=time.time(), rand=0)
 print(longest, writes, done)
 """
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.soak)])
-def test_writers_in_a_tight_loop_never_wait_long(desk: Any, crowd: Any, record_property: Any, seconds: int) -> None:
+def test_writers_in_a_tight_loop_never_wait_long(
+    harness: Any, processes: Any, record_property: Any, seconds: int
+) -> None:
     """Sixteen processes that write all the time: none is told "locked", none waits a second, and all is there."""
     for number in range(WRITERS):
-        crowd.add(WRITER, desk.store.path, f"writer-{number}", seconds)
-    found = [line.split() for line in crowd.go()]
+        processes.add(WRITER, harness.store.path, f"writer-{number}", seconds)
+    found = [line.split() for line in processes.start_all()]
     longest = max(float(line[0]) for line in found)
     writes, done = sum(int(line[1]) for line in found), sum(int(line[2]) for line in found)
     record_property("longest_wait_s", longest)
     record_property("writes_per_s", writes / seconds)
     assert longest < 1
-    counts = desk.store.reader.counts()
+    counts = harness.store.reader.counts()
     assert counts["completed"] == done > 0
     assert counts["processing"] == 0
     assert sum(counts.values()) >= done
-    assert desk.rows("SELECT count(*) - count(DISTINCT job) FROM attempts") == [(0,)]
+    assert harness.query("SELECT count(*) - count(DISTINCT job) FROM attempts") == [(0,)]

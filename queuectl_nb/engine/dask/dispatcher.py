@@ -175,7 +175,7 @@ class Dispatcher:
             if now >= self.count_at:
                 self.count_at = now + COUNT
                 with contextlib.suppress(Busy):  # the next count will do
-                    self.waiting = self.claims.ready(self.crew.most, time.time())
+                    self.waiting = self.claims.count_ready(self.crew.most, time.time())
             waiting = self.waiting
         self.crew.request_slots(len(self.away) + waiting)
 

@@ -98,7 +98,7 @@ class DaskExecutor:
         except OSError as error:
             raise NoRoom(str(error)) from error
         errand = RemoteRun(lease, self.spool)
-        facts = {**lease._asdict(), "env": dict(lease.env), "kept_env": dict(lease.kept_env)}
+        facts = {**lease._asdict(), "env": dict(lease.env), "recorded_env": dict(lease.recorded_env)}
         self.field.put(post, {"lease": facts, "max_retries": settings.max_retries}, errand)
         return errand
 

@@ -59,7 +59,7 @@ class Runner:
         self.link = link
         self.spool = spool
         self.executor = executor
-        self.settings = Settings.of({})
+        self.settings = Settings.from_stored({})
         self.until = 0.0
         self.unwanted = ""
         """An attempt that must not start any more."""
@@ -199,7 +199,7 @@ class Runner:
     def _left_behind(self, run: LocalRun, told: dict[str, int]) -> Message:
         """Return what the command printed and left as its result, as far as it is not told; the rest stays in files."""
         token = run.lease.token
-        result, note = self.spool.result(token)
+        result, note = self.spool.read_result(token)
         found: Message = {"result": result, "note": note, "rest": {}, "sizes": {}}
         found["sizes"] = sizes = {stream: _size(path) for stream, path in run.paths.items()}
         rest = {stream: size - told.get(stream, 0) for stream, size in sizes.items()}

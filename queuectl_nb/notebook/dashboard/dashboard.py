@@ -77,7 +77,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.head.show(overview)
         self.chips.show(overview["counts"])
         self.workers.show(overview["workers"])
-        self.bar.offer(self.queue.store.reader.queues(), overview["paused"])
+        self.bar.offer(self.queue.store.reader.queue_names(), overview["paused"])
         self.chart_pane.throughput = overview["throughput"]
 
     def send_table(self, message: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.log_tail import LogTail
 from queuectl_nb.model.errors import NotFound
-from queuectl_nb.model.state import AT_REST
+from queuectl_nb.model.state import FINISHED_STATES
 
 if TYPE_CHECKING:
     from queuectl_nb.client.log_tail import NewOutput
@@ -80,7 +80,7 @@ class LogFeed:
 def _note(fresh: NewOutput, state: str) -> str:
     """Return what is said above the lines."""
     if fresh.number is None:
-        return "It never started." if state in AT_REST else "It has not started yet."
+        return "It never started." if state in FINISHED_STATES else "It has not started yet."
     if fresh.outcome is None:
         return f"Attempt {fresh.number} runs." if state == "processing" else f"Attempt {fresh.number}."
     return f"Attempt {fresh.number}: {fresh.outcome.replace('_', ' ')}."

@@ -32,7 +32,7 @@ def floats(values: Sequence[Any] | NDArray[Any]) -> Floats:
 
 def times(seconds: Floats) -> pd.DatetimeIndex:
     """Return epoch seconds (NaN: unknown) as UTC datetimes, to the millisecond that the JSON shows."""
-    # rounded as words.iso_time and SQLite's strftime do it
+    # rounded as format_time and SQLite's strftime do it
     stamps = _counts(seconds, lambda known: np.floor(known * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS)
     return pd.DatetimeIndex(stamps.view("datetime64[ms]")).tz_localize("UTC")
 

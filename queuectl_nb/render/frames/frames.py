@@ -20,7 +20,7 @@ from queuectl_nb.render.frames import arrays
 from queuectl_nb.render.frames.jobs import STATES, jobs
 from queuectl_nb.render.frames.results import check, job_ids, results
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, flat, stats_json, text
-from queuectl_nb.store.rows import stream
+from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.store.stats import Stats
 
@@ -68,7 +68,7 @@ def attempts(reading: Reader) -> pd.DataFrame:
     )
     for each in STREAMS:
         parts = zip(raw[each], raw[f"{each}_tail"], raw[f"{each}_size"], strict=True)
-        raw[each] = [text(stream(head, tail, size)) for head, tail, size in parts]
+        raw[each] = [text(join_stream(head, tail, size)) for head, tail, size in parts]
     columns = {name: _ATTEMPT_TYPES.get(name, arrays.texts)(raw[name]) for name in ATTEMPT_FIELDS}
     started, finished = arrays.floats(raw["started_at"]), arrays.floats(raw["finished_at"])
     columns["waited"] = arrays.spans(started - arrays.floats(raw["due_at"]))

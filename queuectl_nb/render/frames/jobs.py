@@ -14,7 +14,7 @@ import pandas as pd
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
-from queuectl_nb.store.job_columns import TIMES, Columns
+from queuectl_nb.store.job_columns import TIME_FIELDS, JobColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,12 +42,12 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
 
 def jobs(reading: Reader, wanted: Filter) -> pd.DataFrame:
     """Return the jobs of a filter: index ``id``, the contract's fields, ``waited`` and ``ran``."""
-    source = Columns(reading, wanted)
+    source = JobColumns(reading, wanted)
     rows = _Rows()
     with _no_collection():
         rows.read(source)
         frame = rows.frame(source)
-    if source.ordered:
+    if source.is_sorted:
         return frame
     order = np.argsort(rows.numbers("rev"), kind="stable")  # rows of one rev are in the order of enqueue, and stay so
     return frame.take(order if wanted.reverse else order[::-1])
@@ -69,27 +69,29 @@ class _Rows:
         self.commands: list[str] = []
         self.results: list[str | None] = []
         self._places = _Places()
-        self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0, "float64")] for name in (*TIMES, "timeout")}
+        self._parts: dict[str, list[NDArray[Any]]] = {
+            name: [np.empty(0, "float64")] for name in (*TIME_FIELDS, "timeout")
+        }
         self._parts |= {name: [np.empty(0, "int64")] for name in ("kind", "rev")}
 
-    def read(self, source: Columns) -> None:
-        for piece in source.pieces():
+    def read(self, source: JobColumns) -> None:
+        for piece in source.chunks():
             self.ids += piece.id
             self.commands += piece.command
             self.results += piece.result
-            for name in (*TIMES, "timeout"):
+            for name in (*TIME_FIELDS, "timeout"):
                 self._parts[name].append(arrays.floats(getattr(piece, name)))
             self._parts["rev"].append(np.array(piece.rev, dtype="int64"))
-            kinds = map(self._places.__getitem__, piece.kind)
-            self._parts["kind"].append(np.fromiter(kinds, dtype="int64", count=len(piece.kind)))
+            kinds = map(self._places.__getitem__, piece.shared)
+            self._parts["kind"].append(np.fromiter(kinds, dtype="int64", count=len(piece.shared)))
 
     def numbers(self, name: str) -> NDArray[Any]:
         return np.concatenate(self._parts[name])
 
-    def frame(self, source: Columns) -> pd.DataFrame:
-        seconds = {name: self.numbers(name) for name in TIMES}
+    def frame(self, source: JobColumns) -> pd.DataFrame:
+        seconds = {name: self.numbers(name) for name in TIME_FIELDS}
         places = self.numbers("kind")
-        kinds = list(map(source.kind, self._places))
+        kinds = list(map(source.parse_shared, self._places))
         columns: dict[str, Any] = {name: arrays.times(each) for name, each in seconds.items()}
         columns |= {name: make([getattr(kind, name) for kind in kinds]).take(places) for name, make in _KINDS.items()}
         columns["command"] = arrays.texts(self.commands)
@@ -106,7 +108,7 @@ class _Rows:
         index = pd.Index(arrays.texts(self.ids), name="id")
         return pd.DataFrame({name: columns[name] for name in names}, index=index, copy=False)
 
-    def _due(self, source: Columns, seconds: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    def _due(self, source: JobColumns, seconds: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return when the newest attempts were due."""
         due = seconds["run_at"].copy()
         moved = np.flatnonzero(due > seconds["started_at"])

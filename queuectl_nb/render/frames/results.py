@@ -54,7 +54,7 @@ def results(reading: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | No
     if frame is not None and ids is not None and len(frame) != len(ids):
         msg = f"the frame has {len(frame)} rows, but there are {len(ids)} jobs for them"
         raise BadInput(msg)
-    found = {row[0]: row[1:] for row in reading.outcomes(ids)}
+    found = {row[0]: row[1:] for row in reading.result_rows(ids)}
     chosen = list(found) if ids is None else list(ids)
     gone = (None,) * 6
     rows = [found.get(job_id, gone) for job_id in chosen]

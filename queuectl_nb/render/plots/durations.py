@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from queuectl_nb.store.attempt_history import Lasting
+    from queuectl_nb.store.attempt_history import Durations
 
 __all__ = ["durations"]
 
@@ -33,7 +33,7 @@ MOST_ROWS = 60
 _BOX = "#2b7bba"
 
 
-def durations(lasting: Lasting, by: str, limit: int, ax: Axes | None) -> Axes:
+def durations(lasting: Durations, by: str, limit: int, ax: Axes | None) -> Axes:
     """Draw the ``limit`` groups that took most time, and the others as one row; return the axes."""
     title = f"Running time by {by}"
     rows = _rows(lasting, min(limit, MOST_ROWS))
@@ -60,7 +60,7 @@ def durations(lasting: Lasting, by: str, limit: int, ax: Axes | None) -> Axes:
     return ax
 
 
-def _rows(lasting: Lasting, limit: int) -> list[tuple[str, NDArray[np.int64]]]:
+def _rows(lasting: Durations, limit: int) -> list[tuple[str, NDArray[np.int64]]]:
     """Return the rows' names and the places of their attempts: those that took most time first."""
     group, seconds = np.asarray(lasting.group), np.asarray(lasting.seconds)
     if not len(group):
