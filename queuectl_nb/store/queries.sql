@@ -1,4 +1,4 @@
--- Every hot statement by name. The plan of each is held by tests/store/test_plans.py: none may scan.
+-- Every hot statement by name. The plan of each is held by tests/store/test_query_plans.py: none may scan.
 -- `rev` is always the present transaction's: (SELECT rev FROM clock).
 -- (VALUES :rows) stands for as many rows as there are: see sets.py.
 

@@ -18,7 +18,7 @@ from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Returned
 from queuectl_nb.store.store import Store
 
 from .conftest import StoreHarness
-from .model import Model
+from .reference_model import Model
 
 REST = {"completed", "dead", "cancelled"}
 QUEUES = ["default", "gpu"]
