@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.app import tree
+from queuectl_nb.commands.app import root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,8 @@ WIDTH = 100
 
 def walk(width: int = WIDTH) -> Iterator[tuple[click.Command, click.Context]]:
     """Yield the root and every command below it, each with its context."""
-    settings = {**tree.context_settings, "max_content_width": width, "terminal_width": width}
-    return _below(tree, click.Context(tree, info_name="queuectl", **settings), width)
+    settings = {**root.context_settings, "max_content_width": width, "terminal_width": width}
+    return _below(root, click.Context(root, info_name="queuectl", **settings), width)
 
 
 def _below(command: click.Command, context: click.Context, width: int) -> Iterator[tuple[click.Command, click.Context]]:

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from docs.generate.cli import walk
 from queuectl_nb import __version__
-from queuectl_nb.commands.app import tree
+from queuectl_nb.commands.app import root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,12 +55,12 @@ def page(topics: Mapping[str, str]) -> str:
 
 def _options() -> Iterator[str]:
     """Yield the options that go before a command, and those that nearly all commands have."""
-    _, root = next(walk())
+    _, root_context = next(walk())
     (status, inner) = next(pair for pair in walk() if pair[0].name == "status")
     shapes = [param for param in status.get_params(inner) if COMMON & {*param.opts} and param.opts[0] != "--db"]
-    told = [*tree.get_params(root), *(param for param in shapes if param.opts[0] != "-h")]
+    told = [*root.get_params(root_context), *(param for param in shapes if param.opts[0] != "-h")]
     for param in told:
-        record = param.get_help_record(root)
+        record = param.get_help_record(root_context)
         if record is not None:
             yield from (".TP", f"\\fB{_escaped(record[0])}\\fR", _line(record[1]))
     yield from _paragraphs("--db, --format and --json go after every command that shows data.")

@@ -19,10 +19,10 @@ def show_output(output: Output) -> int:
     """Write the pieces as they come; a pipe gets the job's own bytes, a terminal text and colours."""
     page = _Terminal() if sys.stdout.isatty() else _Pipe()
     try:
-        if output.frame:
+        if output.with_header:
             _framed(output, page)
         else:
-            for stream, data in output.pieces():
+            for stream, data in output.chunks():
                 page.data(stream, data)
     finally:
         page.close()
@@ -111,7 +111,7 @@ def _pieces(output: Output, page: _Pipe) -> list[str]:
     """Write the pieces as they come, a heading before each change; return the streams of which there were none."""
     silent = list(output.streams)
     place: tuple[int | None, str] | None = None
-    for stream, data in output.pieces():
+    for stream, data in output.chunks():
         number = output.attempts[-1] if output.attempts else None
         if (number, stream) != place:
             if place is not None:
@@ -136,7 +136,7 @@ def _say_empty(page: _Pipe, stream: str) -> None:
 
 def _news(output: Output) -> list[str]:
     """Return how the job ended, where that was not said at the beginning."""
-    if output.ending is None:
+    if output.final_state is None:
         return []
-    state, error = output.ending()
+    state, error = output.final_state()
     return [] if state == output.state else ending(state, error)

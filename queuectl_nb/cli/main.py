@@ -11,7 +11,7 @@ import click
 
 from queuectl_nb.cli.stdio import mend_streams, silence_stdout
 from queuectl_nb.commands.ack import Done
-from queuectl_nb.commands.app import COMPLETE, call
+from queuectl_nb.commands.app import COMPLETE_VAR, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 
@@ -49,8 +49,8 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
     mend_streams()
     session = Context(_open)
     if sys.stderr.isatty():
-        session.tell = _tell
-    if instruction := os.environ.get(COMPLETE):
+        session.notify = _tell
+    if instruction := os.environ.get(COMPLETE_VAR):
         return _complete(session, instruction)
     try:
         code = _run(sys.argv[1:] if args is None else args, session, serve)
@@ -71,7 +71,7 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
 def _run(args: Sequence[str], session: Context, serve: Serve | None) -> int:
     """Carry out a command and show its answer; errors that are not of writing it end here."""
     try:
-        return _show(call(args, session), session.format, serve)
+        return _show(run_command_line(args, session), session.format, serve)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:
@@ -87,9 +87,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, QueuectlError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        from queuectl_nb.commands.usage import describe
+        from queuectl_nb.commands.usage import describe_usage_error
 
-        return describe(error), BadInput.exit_code
+        return describe_usage_error(error), BadInput.exit_code
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}", BROKEN
     if os.environ.get(DEBUG):
@@ -136,10 +136,10 @@ def _complete(session: Context, instruction: str) -> int:
     """Answer a shell's question what could be typed next; never with an error in the middle of a line."""
     from click.shell_completion import shell_complete
 
-    from queuectl_nb.commands.app import PROGRAM, tree
+    from queuectl_nb.commands.app import PROGRAM, root
 
     try:
-        return shell_complete(tree, {"obj": session}, PROGRAM, COMPLETE, instruction)
+        return shell_complete(root, {"obj": session}, PROGRAM, COMPLETE_VAR, instruction)
     except Exception:
         if os.environ.get(DEBUG):
             raise

@@ -155,12 +155,12 @@ def _writer(shape: str) -> Callable[..., None]:
 
 def _short_table(result: Listing) -> None:
     """Show the first rows of a listing, and say how many there are besides."""
-    rows = list(result.rows(result.short))
+    rows = list(result.rows(result.default_limit))
     left = result.count() - len(rows) if result.count is not None else 0
     if rows:
         _table([title for title, _ in result.columns], [_cells(row, result.columns) for row in rows])
     elif not left:
-        sys.stdout.write(result.empty + "\n")
+        sys.stdout.write(result.empty_text + "\n")
     if left > 0:
         sys.stdout.flush()
         sys.stderr.write(f"queuectl: {left} more not shown; --limit N or --format json shows them\n")
@@ -195,17 +195,17 @@ def _wait(result: PendingWait, shape: str) -> int:
 
     A program that gives the wait a limit gets one line at its end; who sits there, or waits for ever, is told at once.
     """
-    at_once = sys.stderr.isatty() or result.waiting.timeout is None
+    at_once = sys.stderr.isatty() or result.wait.timeout is None
     if at_once:
         sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
-    if sys.stderr.isatty() and result.waiting.look().left:
+    if sys.stderr.isatty() and result.wait.read_progress().remaining:
         from queuectl_nb.cli.progress import bar
 
         with bar() as update:
-            progress = result.waiting.run(update)
+            progress = result.wait.run(update)
     else:
         try:
-            progress = result.waiting.run()
+            progress = result.wait.run()
         except WaitTimeout as over:
             if at_once or not result.notes:
                 raise

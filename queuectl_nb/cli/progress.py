@@ -25,9 +25,12 @@ def bar() -> Iterator[Callable[[Wait], None]]:
         task = progress.add_task("waiting", total=None)
 
         def update(wait: Wait) -> None:
-            bad = f", {len(wait.bad)} not completed" if wait.bad else ""
+            bad = f", {len(wait.failed_ids)} not completed" if wait.failed_ids else ""
             progress.update(
-                task, completed=wait.done, total=wait.done + wait.left, description=f"{wait.left} open{bad}"
+                task,
+                completed=wait.finished_count,
+                total=wait.finished_count + wait.remaining,
+                description=f"{wait.remaining} open{bad}",
             )
 
         yield update

@@ -37,7 +37,7 @@ def parse_timeout(timeout: object) -> float | None:
     """Return how many seconds to wait (None: as long as it takes); a deadline that has passed leaves none."""
     if timeout is None:
         return None
-    value = _plain(timeout)
+    value = _to_seconds(timeout)
     if isinstance(value, int | float) and value < 0:
         return 0.0
     return validation.parse_number("timeout", value)
@@ -45,7 +45,11 @@ def parse_timeout(timeout: object) -> float | None:
 
 def parse_age(what: str, value: object) -> float:
     """Return seconds from a number, a timedelta, or a text such as ``7d``."""
-    return validation.parse_age(what, value) if isinstance(value, str) else validation.parse_number(what, _plain(value))
+    return (
+        validation.parse_age(what, value)
+        if isinstance(value, str)
+        else validation.parse_number(what, _to_seconds(value))
+    )
 
 
 def parse_since(what: str, value: object) -> float:
@@ -66,5 +70,5 @@ def parse_since(what: str, value: object) -> float:
         raise BadInput(msg) from None
 
 
-def _plain(value: object) -> object:
+def _to_seconds(value: object) -> object:
     return value.total_seconds() if isinstance(value, timedelta) else value

@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["rest"]
+__all__ = ["wait_finished"]
 
-PACE = 0.02
+POLL_INTERVAL_S = 0.02
 """Seconds between two looks at whether anything was committed."""
-SHARE = 5
+POLL_COST_FACTOR = 5
 """A look that takes long is taken less often: so many times its length lie between two."""
 
 
-async def rest(store: Store, job_id: str) -> None:
+async def wait_finished(store: Store, job_id: str) -> None:
     """Return when the job is at rest; raise :class:`NotFound` where it is not there, or was removed meanwhile."""
     state = store.jobs.get(job_id).state
     if state not in FINISHED_STATES:
-        await _Awaited.of(store).rest(job_id)
+        await _LoopWaiter.for_store(store).wait(job_id)
 
 
-class _Awaited:
+class _LoopWaiter:
     """The jobs of one queue that tasks of one event loop wait for."""
 
-    _by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, _Awaited]]] = WeakKeyDictionary()
+    _by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, _LoopWaiter]]] = WeakKeyDictionary()
 
     def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class _Awaited:
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of(cls, store: Store) -> _Awaited:
+    def for_store(cls, store: Store) -> _LoopWaiter:
         """Return what looks after ``store`` in the running loop."""
         loop = asyncio.get_running_loop()
         queues = cls._by_loop.setdefault(loop, {})
@@ -52,56 +52,56 @@ class _Awaited:
             queues[store.path] = cls(store, loop)
         return queues[store.path]
 
-    async def rest(self, job_id: str) -> None:
+    async def wait(self, job_id: str) -> None:
         future = self._loop.create_future()
         self._futures.setdefault(job_id, set()).add(future)
         self._seen = None  # it may have come to rest since it was looked at
         if self._timer is None or self._timer.when() <= self._loop.time():  # due, or cut off by an interrupt
-            self._next(PACE)
+            self._schedule(POLL_INTERVAL_S)
         try:
             await future
         finally:
-            self._forget(job_id, future)
+            self._remove(job_id, future)
 
-    def _forget(self, job_id: str, future: asyncio.Future[None]) -> None:
+    def _remove(self, job_id: str, future: asyncio.Future[None]) -> None:
         waiting = self._futures.get(job_id, set())
         waiting.discard(future)
         if not waiting:
             self._futures.pop(job_id, None)
         if not self._futures:
-            self._next(PACE)
+            self._schedule(POLL_INTERVAL_S)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Let go on who waits for what has come to rest; look again soon while anybody waits."""
         began = time.monotonic()
         try:
             seen = self._store.db.change_counters()
             if seen != self._seen:
-                self._tell(self._store.reader.states_of(list(self._futures)))
+                self._resolve(self._store.reader.states_of(list(self._futures)))
                 self._seen = seen
         except Exception as error:  # noqa: BLE001 - who waits is told, whatever it is
             for job_id in [*self._futures]:
-                _end(self._futures.pop(job_id), error)
+                _resolve_futures(self._futures.pop(job_id), error)
         finally:  # an interrupt strikes anywhere; who waits goes on
-            self._next(max(PACE, (time.monotonic() - began) * SHARE))
+            self._schedule(max(POLL_INTERVAL_S, (time.monotonic() - began) * POLL_COST_FACTOR))
 
-    def _next(self, pause: float) -> None:
+    def _schedule(self, pause: float) -> None:
         """Look again after so many seconds, if anybody waits."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(pause, self._look) if self._futures else None
+        self._timer = self._loop.call_later(pause, self._poll) if self._futures else None
 
-    def _tell(self, states: dict[str, State]) -> None:
+    def _resolve(self, states: dict[str, State]) -> None:
         for job_id in [*self._futures]:
             state = states.get(job_id)
             if state is None:
                 gone = NotFound(f"job {job_id} was removed while it was waited for")
-                _end(self._futures.pop(job_id), gone)
+                _resolve_futures(self._futures.pop(job_id), gone)
             elif state in FINISHED_STATES:
-                _end(self._futures.pop(job_id), None)
+                _resolve_futures(self._futures.pop(job_id), None)
 
 
-def _end(futures: Iterable[asyncio.Future[None]], error: Exception | None) -> None:
+def _resolve_futures(futures: Iterable[asyncio.Future[None]], error: Exception | None) -> None:
     for future in futures:
         if future.done():
             continue

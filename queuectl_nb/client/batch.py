@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch"]
 
-_SHOWN = 3
+_MAX_IDS_SHOWN = 3
 
 
 class Batch(Sequence[Job]):
@@ -59,5 +59,5 @@ class Batch(Sequence[Job]):
     __hash__ = None  # type: ignore[assignment]  # as a list
 
     def __repr__(self) -> str:
-        names = self.ids if len(self.ids) <= _SHOWN else [self.ids[0], "…", self.ids[-1]]
+        names = self.ids if len(self.ids) <= _MAX_IDS_SHOWN else [self.ids[0], "…", self.ids[-1]]
         return f"<Batch of {len(self.ids)} jobs: {', '.join(names)}>" if names else "<Batch of 0 jobs>"

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["ring", "ring_workers"]
+__all__ = ["notify_idle_worker", "notify_workers"]
 
 
-def ring(store: Store) -> None:
+def notify_idle_worker(store: Store) -> None:
     """Wake one idle worker: there may be work."""
     notifier.notify(notifier.work_fifo(store.db.spool))
 
 
-def ring_workers(store: Store, names: Iterable[str]) -> None:
+def notify_workers(store: Store, names: Iterable[str]) -> None:
     """Wake certain workers: a stop, a cancel or another setting concerns them."""
     for each in names:
         notifier.notify(notifier.worker_fifo(store.db.spool, each))

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     Rows = str | Iterable[Mapping[str, Any]] | pd.DataFrame
 
-__all__ = ["commands", "is_frame", "iter_fields", "plain"]
+__all__ = ["is_frame", "iter_fields", "render_commands", "to_python"]
 
 _FIELDS = frozenset(SPEC_FIELDS)
-_PLAIN = frozenset({str, int, bool, type(None), list, tuple, dict})
-_WHOLE = frozenset({"priority", "max_retries"})
-_NAMES = frozenset({"id", "queue"})
+_PLAIN_TYPES = frozenset({str, int, bool, type(None), list, tuple, dict})
+_INTEGER_FIELDS = frozenset({"priority", "max_retries"})
+_NAME_FIELDS = frozenset({"id", "queue"})
 
 
 def is_frame(rows: object) -> bool:
@@ -64,7 +64,7 @@ def iter_fields(
     """
     for key in common:
         parse_choice("job field", key, SPEC_FIELDS)
-    shared = {key: plain(value) for key, value in common.items()}
+    shared = {key: to_python(value) for key, value in common.items()}
     if isinstance(rows, str):
         if frame is None:
             msg = "a template needs rows to fill it: enqueue_many('python train.py --lr {lr}', frame)"
@@ -72,18 +72,20 @@ def iter_fields(
         if "command" in shared:
             msg = "the template is the command; give no other"
             raise BadInput(msg)
-        return _filled(CommandTemplate(rows), frame, shared)
+        return _fill_template(CommandTemplate(rows), frame, shared)
     if frame is not None:
         msg = "rows to fill in need a template before them: enqueue_many('python train.py --lr {lr}', frame)"
         raise BadInput(msg)
     if not is_frame(rows):
-        return _given(_several("jobs", rows), shared)
+        return _iter_dicts(_require_rows("jobs", rows), shared)
     if "command" not in shared:
-        _known(rows, ["command"], "enqueue_many takes a DataFrame with a column 'command', or a template and a frame")
+        _require_columns(
+            rows, ["command"], "enqueue_many takes a DataFrame with a column 'command', or a template and a frame"
+        )
     return _frame_fields(rows, (), shared)
 
 
-def commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
+def render_commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
     """Return the commands that the frame's rows make, with a template or by a column; None where they make none."""
     try:
         if template is None:
@@ -92,10 +94,10 @@ def commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
         columns = _columns(frame, parsed.names)
     except BadInput:
         return None
-    return (parsed.fill(dict(zip(columns, values, strict=True))) for values in _across(frame, columns))
+    return (parsed.fill(dict(zip(columns, values, strict=True))) for values in _iter_rows(frame, columns))
 
 
-def _several(what: str, rows: Any) -> Iterable[Any]:
+def _require_rows(what: str, rows: Any) -> Iterable[Any]:
     """Return rows that can be gone through; refuse what holds none, and a single one."""
     if isinstance(rows, Iterable) and not isinstance(rows, Mapping):
         return rows
@@ -103,38 +105,38 @@ def _several(what: str, rows: Any) -> Iterable[Any]:
     raise BadInput(msg + ("a single dict" if isinstance(rows, Mapping) else quoted(rows)))
 
 
-def _given(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _iter_dicts(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield dicts as they are, their values made plain."""
     for row in rows:
-        own = _row(row)
+        own = _normalize_row(row)
         yield {**shared, **{key: value for key, value in own.items() if value is not None}} if shared else own
 
 
-def _row(row: object) -> Mapping[str, Any]:
+def _normalize_row(row: object) -> Mapping[str, Any]:
     """Return a dict with plain values; most have them already."""
     if not isinstance(row, Mapping):
         msg = f"a job must be a dict such as {{'command': 'true'}}, not {quoted(row)}"
         raise BadInput(msg)
     for value in row.values():
-        if type(value) not in _PLAIN:
-            return {key: plain(each) for key, each in row.items()}
+        if type(value) not in _PLAIN_TYPES:
+            return {key: to_python(each) for key, each in row.items()}
     return row
 
 
-def _filled(template: CommandTemplate, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _fill_template(template: CommandTemplate, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Return an iterator that fills the template with each row."""
     if not is_frame(rows):
-        return _filled_with_dicts(template, _several("rows for the template", rows), shared)
-    template.check(_labels(rows))
+        return _fill_from_dicts(template, _require_rows("rows for the template", rows), shared)
+    template.check(_parameter_names(rows))
     parameters = _columns(rows, template.names)
     fields = _frame_fields(rows, template.names, shared)
     return (
         {**wish, "command": template.fill(dict(zip(parameters, values, strict=True)))}
-        for values, wish in zip(_across(rows, parameters), fields, strict=True)
+        for values, wish in zip(_iter_rows(rows, parameters), fields, strict=True)
     )
 
 
-def _filled_with_dicts(
+def _fill_from_dicts(
     template: CommandTemplate, rows: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
     names = frozenset(template.names)
@@ -146,43 +148,47 @@ def _filled_with_dicts(
             if key not in names and (key not in _FIELDS or key == "command"):
                 msg = f"{quoted(key)} is neither in the command ({', '.join(template.names)}) nor a field of a job"
                 raise BadInput(msg)
-        own = {key: each for key in row if key not in names and (each := plain(row[key])) is not None}
-        gone = {key: None for key in names if type(row.get(key)) not in _PLAIN and plain(row[key]) is None}
+        own = {key: each for key in row if key not in names and (each := to_python(row[key])) is not None}
+        gone = {key: None for key in names if type(row.get(key)) not in _PLAIN_TYPES and to_python(row[key]) is None}
         yield {**shared, **own, "command": template.fill({**row, **gone} if gone else row)}
 
 
 def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return an iterator of the fields of a job that a frame's rows have; ``taken`` are a template's parameters."""
-    used = [name for name in SPEC_FIELDS if name not in taken and any(_is(name, label) for label in frame.columns)]
-    columns = {name: [_field(name, value) for value in values] for name, values in _columns(frame, used).items()}
+    used = [
+        name for name in SPEC_FIELDS if name not in taken and any(_is_label(name, label) for label in frame.columns)
+    ]
+    columns = {
+        name: [_convert_field(name, value) for value in values] for name, values in _columns(frame, used).items()
+    }
     return (
         {**shared, **{name: value for name, value in zip(columns, values, strict=True) if value is not None}}
-        for values in _across(frame, columns)
+        for values in _iter_rows(frame, columns)
     )
 
 
-def _field(name: str, value: Any) -> Any:
+def _convert_field(name: str, value: Any) -> Any:
     """Return a frame's value as the field takes it: a gap in a column of whole numbers has made them decimals."""
-    if name in _WHOLE and isinstance(value, float) and value.is_integer():
+    if name in _INTEGER_FIELDS and isinstance(value, float) and value.is_integer():
         return int(value)
-    if name in _NAMES and (type(value) is int or (isinstance(value, float) and value.is_integer())):
+    if name in _NAME_FIELDS and (type(value) is int or (isinstance(value, float) and value.is_integer())):
         return str(int(value))
-    return plain(value)
+    return to_python(value)
 
 
-def _labels(frame: Any) -> list[str]:
+def _parameter_names(frame: Any) -> list[str]:
     """Return the names that a template can name: columns, and named levels of the index."""
     return [name for name in (*frame.columns, *frame.index.names) if isinstance(name, str)]
 
 
-def _known(frame: Any, names: Iterable[str], remedy: str) -> None:
+def _require_columns(frame: Any, names: Iterable[str], remedy: str) -> None:
     for name in names:
-        if not any(_is(name, label) for label in frame.columns):
+        if not any(_is_label(name, label) for label in frame.columns):
             msg = f"the DataFrame has no column {name!r}: {remedy}"
             raise BadInput(msg)
 
 
-def _is(name: str, label: object) -> bool:
+def _is_label(name: str, label: object) -> bool:
     """Tell whether a column's label is the name; one of several levels, or a number, is no name."""
     return isinstance(label, str) and label == name
 
@@ -191,12 +197,12 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
     """Return the named columns (or levels of the index) as lists of scalars, None where a value is missing."""
     found = {}
     for name in names:
-        places = [place for place, label in enumerate(frame.columns) if _is(name, label)]
+        places = [place for place, label in enumerate(frame.columns) if _is_label(name, label)]
         if len(places) > 1:
             msg = f"the DataFrame has {len(places)} columns {name!r}; name them apart"
             raise BadInput(msg)
         if not places and name not in frame.index.names:
-            _known(frame, [name], "it is needed for the command")
+            _require_columns(frame, [name], "it is needed for the command")
         values = frame.iloc[:, places[0]] if places else frame.index.get_level_values(name)
         # a float32's Python value has digits that nobody wrote: NumPy's own scalar is shown as it was written
         exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8
@@ -208,36 +214,36 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
     return found
 
 
-def _across(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+def _iter_rows(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
     """Return an iterator of the rows of some columns; also of none, as often as the frame has rows."""
     return zip(*columns.values(), strict=True) if columns else iter([()] * len(frame))
 
 
-def plain(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """Return a value of NumPy or pandas as Python's own; a missing time (NaT) and ``pd.NA`` become None.
 
     Times without a zone are local times, as in text (pandas would take them for UTC); time spans become seconds.
     """
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN_TYPES:
         return value
     if isinstance(value, datetime | timedelta):
-        return None if kind.__name__ == "NaTType" else _moment(value)
+        return None if kind.__name__ == "NaTType" else _convert_time(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "dtype"):
-        return _of_numpy(value)
+        return _from_numpy(value)
     return None if kind.__name__ == "NAType" else value
 
 
-def _moment(value: datetime | timedelta) -> datetime | float:
+def _convert_time(value: datetime | timedelta) -> datetime | float:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
 
 
-def _of_numpy(value: Any) -> Any:
+def _from_numpy(value: Any) -> Any:
     if value.dtype.kind not in "mM" or hasattr(value, "__len__"):
         return value.tolist()
     unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"
-    return plain(value.astype(unit).item())  # None for NumPy's NaT
+    return to_python(value.astype(unit).item())  # None for NumPy's NaT

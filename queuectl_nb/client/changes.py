@@ -15,20 +15,20 @@ from queuectl_nb.render.json_shapes import status_json
 if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["ChangeWatcher", "Stamp"]
+__all__ = ["ChangeWatcher", "Version"]
 
-Stamp = tuple[int, int]
+Version = tuple[int, int]
 """The queue's revision and its number of deletions: equal stamps mean that nothing was written in between."""
 
-FRESH = 1.0
+OVERVIEW_MAX_AGE_S = 1.0
 """Seconds for which an unchanged queue's overview is kept: workers die and time passes without a write."""
 
 
-class _Seen(threading.local):
+class _ThreadVersion(threading.local):
     """What a thread's connection saw last, and the stamp that went with it."""
 
     changes: tuple[int, int] | None = None
-    stamp: Stamp = (-1, -1)
+    stamp: Version = (-1, -1)
 
 
 class ChangeWatcher:
@@ -42,12 +42,12 @@ class ChangeWatcher:
         """Watch ``queue``; throughput covers the last ``minutes`` in so many ``slices``."""
         self.queue = queue
         self._throughput = Throughput(queue.store.reader, minutes * 60 / slices, slices)
-        self._seen = _Seen()
+        self._seen = _ThreadVersion()
         self._lock = threading.Lock()
         self._overview: dict[str, Any] = {}
-        self._made: tuple[Stamp, float] | None = None
+        self._made: tuple[Version, float] | None = None
 
-    def version(self) -> Stamp:
+    def version(self) -> Version:
         """Return what identifies the queue's content now; microseconds where nothing was written since."""
         changes = self.queue.store.db.change_counters()
         if changes != self._seen.changes:
@@ -55,7 +55,7 @@ class ChangeWatcher:
             self._seen.changes = changes
         return self._seen.stamp
 
-    def changed(self, since: Stamp | None) -> bool:
+    def changed(self, since: Version | None) -> bool:
         """Tell whether anything was written since the stamp ``since``; None for one who has seen nothing."""
         return self.version() != since
 
@@ -69,19 +69,19 @@ class ChangeWatcher:
         stamp = self.version()
         with self._lock:
             now = time.monotonic()
-            if self._made is None or self._made[0] != stamp or now - self._made[1] > FRESH:
-                self._overview = self._look(stamp)
+            if self._made is None or self._made[0] != stamp or now - self._made[1] > OVERVIEW_MAX_AGE_S:
+                self._overview = self._read_overview(stamp)
                 self._made = (stamp, now)
             return self._overview
 
-    def _look(self, stamp: Stamp) -> dict[str, Any]:
+    def _read_overview(self, stamp: Version) -> dict[str, Any]:
         queue = self.queue
         now = time.time()
         return {
             "stamp": list(stamp),
             "at": now,
             **status_json(queue.counts(), queue.paused(), queue.worker_list()),
-            "throughput": self._throughput.until(now),
+            "throughput": self._throughput.read(now),
         }
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import sys
 import uuid
 from typing import Any
 
-__all__ = ["OutputCell", "has_page", "output_cell"]
+__all__ = ["OutputCell", "has_frontend", "new_output_cell"]
 
 
 class OutputCell:
@@ -44,12 +44,12 @@ def _shell() -> Any:
     return shell if hasattr(shell, "kernel") else None
 
 
-def has_page() -> bool:
+def has_frontend() -> bool:
     """Tell whether what is displayed reaches the page of a notebook, captured or not."""
     return _shell() is not None
 
 
-def output_cell() -> OutputCell | None:
+def new_output_cell() -> OutputCell | None:
     """Return a new place on the page; None where there is no page: no kernel, or its output is captured."""
     shell = _shell()
     if shell is None:

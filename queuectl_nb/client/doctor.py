@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "run_checks"]
 
-LEAST_ROOM = 64 * 1024 * 1024
+MIN_FREE_BYTES = 64 * 1024 * 1024
 """Free bytes below which a disk is as good as full for a queue."""
-OLDEST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool = False) -> Iterator[Finding]:
+def run_checks(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool = False) -> Iterator[Finding]:
     """Yield the findings about the queue at ``path``.
 
     ``opener`` opens it, which is tried only if it is there. A network file system is wrong unless it was allowed.
@@ -50,7 +50,7 @@ def examine(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool =
         return
     yield Finding("file", ok=True, finding=str(path))
     yield _file_system(path, allowed=allow_network_fs)
-    yield _room(path)
+    yield _disk_space(path)
     yield _modes(path)
     try:
         queue = opener()
@@ -73,7 +73,7 @@ def examine(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool =
 def _interpreter() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     text = f"Python {version} at {sys.executable or 'an unknown place'}"
-    if sys.version_info[:2] < OLDEST_PYTHON:
+    if sys.version_info[:2] < MIN_PYTHON:
         return Finding("interpreter", ok=False, finding=text, remedy="use Python 3.11 or newer")
     if not sys.executable or not os.access(sys.executable, os.X_OK):
         remedy = "start queuectl with an interpreter that is still installed: workers are started with it"
@@ -97,12 +97,12 @@ def _file_system(path: Path, *, allowed: bool) -> Finding:
     return Finding("file system", ok=False, finding=f"network ({kind}): locks cannot be trusted", remedy=remedy)
 
 
-def _room(path: Path) -> Finding:
+def _disk_space(path: Path) -> Finding:
     import humanize
 
     free = shutil.disk_usage(path.parent).free
     text = f"{humanize.naturalsize(free, binary=True)} free"
-    if free < LEAST_ROOM:
+    if free < MIN_FREE_BYTES:
         return Finding("room", ok=False, finding=text, remedy="make room: without it nothing can be recorded")
     return Finding("room", ok=True, finding=text)
 

@@ -12,7 +12,7 @@ from queuectl_nb.model.validation import parse_choice, parse_number, parse_text,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EXECUTORS", "MAX_IN_FLIGHT", "cluster_of"]
+__all__ = ["EXECUTORS", "MAX_IN_FLIGHT", "parse_cluster"]
 
 EXECUTORS = ("local", "dask")
 MAX_IN_FLIGHT = 5000
@@ -21,7 +21,7 @@ MAX_RESOURCE = 1e9
 _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
 
 
-def cluster_of(
+def parse_cluster(
     executor: str,
     *,
     scheduler: str | None = None,
@@ -43,7 +43,7 @@ def cluster_of(
                 msg = f"{what} goes with the executor dask only"
                 raise BadInput(msg)
         return None
-    takes = dict(_resource(key, value) for key, value in (resources or {}).items())
+    takes = dict(_parse_resource(key, value) for key, value in (resources or {}).items())
     need_dask()
     if client is not None and scheduler is not None:
         msg = "give a client or a scheduler's address, not both"
@@ -57,7 +57,7 @@ def cluster_of(
     return Cluster(scheduler, None, takes)
 
 
-def _resource(key: object, value: object) -> tuple[str, float]:
+def _parse_resource(key: object, value: object) -> tuple[str, float]:
     if isinstance(key, str) and _RESOURCE.match(key):
         return key, parse_number(f"resource {key}", value, 0.0, MAX_RESOURCE)
     msg = f"resource {quoted(key)} is not valid: a letter first, then letters, digits and . _ -"

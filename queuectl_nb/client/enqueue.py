@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client import surroundings
-from queuectl_nb.client.bells import ring
+from queuectl_nb.client.bells import notify_idle_worker
 from queuectl_nb.client.job import Job
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["add", "make_spec", "make_specs", "name_the_row"]
+__all__ = ["insert_specs", "make_spec", "make_specs", "name_the_row"]
 
 
-def make_spec(wish: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
+def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
     """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
-    after = wish.get("after")
+    after = fields.get("after")
     if isinstance(after, Job):
-        wish = {**wish, "after": [after.id]}
+        fields = {**fields, "after": [after.id]}
     elif isinstance(after, Iterable) and not isinstance(after, str):
-        wish = {**wish, "after": [one.id if isinstance(one, Job) else one for one in after]}
-    spec = JobSpec.from_fields(wish)
+        fields = {**fields, "after": [one.id if isinstance(one, Job) else one for one in after]}
+    spec = JobSpec.from_fields(fields)
     return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
 
 
-def make_specs(wishes: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
+def make_specs(rows: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
     """Check many wishes; what is wrong names its row, unless it is a ``single`` one."""
     resolve = cache(surroundings.resolve_cwd)
     specs: list[JobSpec] = []
     try:
-        for wish in wishes:
+        for wish in rows:
             specs.append(make_spec(wish, resolve))  # noqa: PERF401 - how far it came is told
     except BadInput as refused:
         if single:
@@ -62,7 +62,7 @@ def name_the_row(name: Callable[[int], str], end: str = "") -> Iterator[None]:
         raise type(refused)(msg) from None
 
 
-def add(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_first: bool) -> list[str]:
+def insert_specs(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_first: bool) -> list[str]:
     """Write checked specs in one transaction, all or none, and wake a worker; return their ids."""
     if if_absent and any(spec.id is None for spec in specs):
         msg = "--if-absent needs an id to look for; give --id"
@@ -74,10 +74,10 @@ def add(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_
     ids = insert_jobs(
         store.db,
         specs,
-        cwd=surroundings.this_cwd() if anywhere else "",
-        recorded_env=surroundings.kept_env(store.settings.read().keep_env, os.environ, lead=lead),
+        cwd=surroundings.current_dir() if anywhere else "",
+        recorded_env=surroundings.recorded_env(store.settings.read().keep_env, os.environ, first_path=lead),
         now=time.time(),
         if_absent=if_absent,
     )
-    ring(store)
+    notify_idle_worker(store)
     return ids

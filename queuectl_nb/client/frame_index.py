@@ -13,7 +13,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from queuectl_nb.client.bulk_rows import commands
+from queuectl_nb.client.bulk_rows import render_commands
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameIndex"]
 
-_MOST_BATCHES = 64
-_MOST_JOBS = 1_000_000
+_MAX_BATCHES = 64
+_MAX_JOBS = 1_000_000
 
 
 class _Enqueued(NamedTuple):
@@ -42,17 +42,17 @@ class FrameIndex:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._enqueued: deque[_Enqueued] = deque(maxlen=_MOST_BATCHES)
+        self._enqueued: deque[_Enqueued] = deque(maxlen=_MAX_BATCHES)
 
     @classmethod
-    def of(cls, path: os.PathLike[str]) -> FrameIndex:
+    def for_path(cls, path: os.PathLike[str]) -> FrameIndex:
         """Return the memory for the queue at ``path``."""
         return cls._by_file.setdefault(os.path.realpath(path), cls())
 
-    def remember(self, template: str | None, made: Sequence[str], ids: Sequence[str]) -> None:
+    def add(self, template: str | None, made: Sequence[str], ids: Sequence[str]) -> None:
         """Keep that rows made these commands and became these jobs; what is older than a million jobs is forgotten."""
         self._enqueued.appendleft(_Enqueued(template, array("q", map(hash, made)), ids))
-        while len(self._enqueued) > 1 and sum(len(each.ids) for each in self._enqueued) > _MOST_JOBS:
+        while len(self._enqueued) > 1 and sum(len(each.ids) for each in self._enqueued) > _MAX_JOBS:
             self._enqueued.pop()
 
     def find(self, frame: pd.DataFrame) -> list[str] | None:
@@ -66,7 +66,7 @@ class FrameIndex:
 
 
 def _match(enqueued: _Enqueued, frame: pd.DataFrame) -> list[str] | None:
-    made = commands(enqueued.template, frame)
+    made = render_commands(enqueued.template, frame)
     if made is None:
         return None
     try:

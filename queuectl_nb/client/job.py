@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job"]
 
-LAST_LINES = 10
+ERROR_LINES = 10
 
 
 class Job:
@@ -35,7 +35,7 @@ class Job:
         """Hold the job ``job_id`` of ``queue``; its record is read when it is first needed."""
         self._queue = queue
         self._record = record
-        self._changes: tuple[int, int, int] | None = None
+        self._version: tuple[int, int, int] | None = None
         self.id = job_id
 
     @property
@@ -51,15 +51,15 @@ class Job:
         self._record = self._queue.store.jobs.get(self.id)
         return self
 
-    def _now(self) -> JobRecord:
+    def _current(self) -> JobRecord:
         """Return the record as it is now: read anew where anything was committed since (10 µs to ask)."""
         record = self._record
         try:
             # each thread counts the commits of others by its own connection
             changes = (threading.get_ident(), *self._queue.store.db.change_counters())
-            if record is None or changes != self._changes:
+            if record is None or changes != self._version:
                 record = self.refresh().record
-                self._changes = changes
+                self._version = changes
         except (NotFound, BadEnvironment):
             if record is None or not record.is_finished:
                 raise
@@ -68,12 +68,12 @@ class Job:
     @property
     def state(self) -> State:
         """The job's state now."""
-        return self._now().state
+        return self._current().state
 
     @property
     def result(self) -> Any:
         """What the completed attempt wrote to ``$QUEUECTL_RESULT``, parsed; None where there is nothing (yet)."""
-        now = self._now()
+        now = self._current()
         return now.result if now.state is State.COMPLETED else None
 
     def __getattr__(self, name: str) -> Any:
@@ -81,7 +81,7 @@ class Job:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
-            return getattr(self._now(), name)
+            return getattr(self._current(), name)
         except AttributeError:
             msg = f"a job has no attribute {name!r}; 'to_dict()' shows its fields"
             raise AttributeError(msg) from None
@@ -94,7 +94,7 @@ class Job:
         """Return the job as the contract's JSON object."""
         from queuectl_nb.render.json_shapes import job_json
 
-        return job_json(self._now())
+        return job_json(self._current())
 
     @property
     def history(self) -> list[AttemptRecord]:
@@ -152,7 +152,7 @@ class Job:
         """
         from queuectl_nb.client import shown
 
-        shown.run(self._queue.waiting([self.id], timeout))
+        shown.run_with_progress(self._queue.start_wait([self.id], timeout))
         self.refresh()
         if check:
             self.check()
@@ -161,7 +161,7 @@ class Job:
     def check(self) -> None:
         """Raise :class:`JobFailed` with the reason and the log's last lines if the job ended dead or cancelled."""
         if self.state in (State.DEAD, State.CANCELLED):
-            lines = self.log("stderr", tail=LAST_LINES) or self.log("stdout", tail=LAST_LINES)
+            lines = self.log("stderr", tail=ERROR_LINES) or self.log("stdout", tail=ERROR_LINES)
             msg = f"job {self.id} is {self.state}: {self.record.error}" + (f"\n{lines.rstrip()}" if lines else "")
             raise JobFailed(msg)
 
@@ -170,8 +170,8 @@ class Job:
         from queuectl_nb.client import async_wait
         from queuectl_nb.client.untold import UnreportedJobs
 
-        yield from async_wait.rest(self._queue.store, self.id).__await__()
-        UnreportedJobs.of(self._queue.store).tell([self.id])
+        yield from async_wait.wait_finished(self._queue.store, self.id).__await__()
+        UnreportedJobs.for_store(self._queue.store).mark_reported([self.id])
         return self.refresh()
 
     def __eq__(self, other: object) -> bool:
@@ -191,25 +191,25 @@ class Job:
 
     def _ipython_display_(self) -> None:
         """Show a card that keeps itself current, where there is a page for it; IPython shows the rest as ever."""
-        from queuectl_nb.client.display import output_cell
+        from queuectl_nb.client.display import new_output_cell
 
-        spot = None if self._gone() or self.record.is_finished else output_cell()
+        spot = None if self._is_removed() or self.record.is_finished else new_output_cell()
         if spot is None:
             raise NotImplementedError
-        from queuectl_nb.client.live_cards import LiveCard, _updater
+        from queuectl_nb.client.live_cards import LiveCard, card_updater
 
-        _updater.add(LiveCard(self._queue, self.id, spot))
+        card_updater.add(LiveCard(self._queue, self.id, spot))
 
     def _repr_html_(self) -> str | None:
-        return None if self._gone() else self._cards().job_card(self.record, self._facts())
+        return None if self._is_removed() else self._cards().job_card(self.record, self._attempts())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if self._gone() else self._cards().job_lines(self.record, self._facts()))
+        printer.text(repr(self) if self._is_removed() else self._cards().job_lines(self.record, self._attempts()))
 
-    def _facts(self) -> list[AttemptRecord]:
+    def _attempts(self) -> list[AttemptRecord]:
         return self._queue.store.reader.attempts_without_output(self.id)
 
-    def _gone(self) -> bool:
+    def _is_removed(self) -> bool:
         """Look again; tell whether the job was removed."""
         try:
             self.refresh()

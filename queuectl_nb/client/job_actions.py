@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.bells import ring, ring_workers
+from queuectl_nb.client.bells import notify_idle_worker, notify_workers
 from queuectl_nb.model.errors import BadInput, WaitTimeout, WrongState
 from queuectl_nb.model.state import State
 
@@ -16,45 +16,45 @@ if TYPE_CHECKING:
 
 __all__ = ["cancel", "delete", "prune", "purge_dead", "retry", "retry_dead"]
 
-_CANCEL_MARGIN = 3.0
+_CANCEL_MARGIN_S = 3.0
 """Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
 _CANCEL_POLL_S = 0.02
-MANY = 100
+SPOOL_LISTING_THRESHOLD = 100
 """Attempts of which it pays to list the spool before their files are looked for."""
 
 
 def retry(store: Store, ids: Sequence[str]) -> None:
     """Run failed, dead, cancelled or completed jobs again now."""
     store.jobs.retry(ids, time.time())
-    ring(store)
+    notify_idle_worker(store)
 
 
-def retry_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
+def retry_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]:
     """Give dead jobs a fresh budget and queue them again; return their ids."""
-    _ids_or_all(ids, every=every)
-    if every:
+    _require_ids_or_all(ids, all_dead=all_dead)
+    if all_dead:
         chosen = store.dead_letters.retry(time.time())
     else:
         chosen = list(dict.fromkeys(ids))
         store.jobs.retry(chosen, time.time(), "dlq retry")
-    ring(store)
+    notify_idle_worker(store)
     return chosen
 
 
-def purge_dead(store: Store, ids: Sequence[str], *, every: bool) -> list[str]:
+def purge_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]:
     """Remove dead jobs for good; return their ids."""
-    _ids_or_all(ids, every=every)
-    if every:
+    _require_ids_or_all(ids, all_dead=all_dead)
+    if all_dead:
         chosen, tokens = store.dead_letters.purge(time.time())
     else:
         chosen = list(dict.fromkeys(ids))
         tokens = store.jobs.delete(chosen, time.time(), "dlq purge")
-    _forget(store, tokens)
+    _remove_output(store, tokens)
     return chosen
 
 
-def _ids_or_all(ids: Sequence[str], *, every: bool) -> None:
-    if bool(ids) == every:
+def _require_ids_or_all(ids: Sequence[str], *, all_dead: bool) -> None:
+    if bool(ids) == all_dead:
         msg = "give the ids of dead jobs, or --all"
         raise BadInput(msg)
 
@@ -67,14 +67,14 @@ def cancel(store: Store, ids: Sequence[str]) -> None:
     """
     running = store.jobs.cancel(ids, time.time())
     if running:
-        ring_workers(store, {worker for _, worker in running if worker})
+        notify_workers(store, {worker for _, worker in running if worker})
         _await_cancel(store, [job_id for job_id, _ in running])
 
 
 def _await_cancel(store: Store, ids: list[str]) -> None:
     from queuectl_nb.engine.rescuer import Rescuer
 
-    patience = store.settings.read().kill_grace + _CANCEL_MARGIN
+    patience = store.settings.read().kill_grace + _CANCEL_MARGIN_S
     deadline = time.monotonic() + patience
     rescuer = Rescuer(store)
     while State.PROCESSING in store.reader.states_of(ids).values():
@@ -92,17 +92,17 @@ def _await_cancel(store: Store, ids: list[str]) -> None:
 
 def delete(store: Store, ids: Sequence[str]) -> None:
     """Remove jobs that no worker holds, with their history and their files."""
-    _forget(store, store.jobs.delete(ids, time.time()))
+    _remove_output(store, store.jobs.delete(ids, time.time()))
 
 
 def prune(store: Store, older_than: float, state: str | None) -> int:
     """Remove jobs at rest that did not change for ``older_than`` seconds; return how many."""
     removed, tokens = store.jobs.prune(older_than, time.time(), state)
-    _forget(store, tokens)
+    _remove_output(store, tokens)
     return removed
 
 
-def _forget(store: Store, tokens: Collection[str]) -> None:
+def _remove_output(store: Store, tokens: Collection[str]) -> None:
     """Remove what is spooled of the attempts; of many most have nothing there, which one look tells."""
-    for token in tokens if len(tokens) < MANY else store.spool.tokens().intersection(tokens):
+    for token in tokens if len(tokens) < SPOOL_LISTING_THRESHOLD else store.spool.tokens().intersection(tokens):
         store.spool.remove(token)

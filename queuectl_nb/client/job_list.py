@@ -18,14 +18,14 @@ from queuectl_nb.store.reader import Filter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from queuectl_nb.client.changes import ChangeWatcher, Stamp
+    from queuectl_nb.client.changes import ChangeWatcher, Version
     from queuectl_nb.model.job import JobRecord
 
 __all__ = ["JobList", "Window"]
 
-HEAD = 500
+HEAD_ROWS = 500
 """Rows at the beginning that are read anew at each look: their order comes from an index."""
-SHARE = 8
+REORDER_COST_FACTOR = 8
 """An order is found anew after this many times the time that finding it took, if jobs have changed."""
 
 
@@ -41,30 +41,30 @@ class Window:
     first: int
     jobs: Sequence[JobRecord] | None
     searching: bool
-    still: float | None
+    frozen_at: float | None
 
 
 class JobList:
     """One view's list. All methods are for one thread; what it starts itself is its own business."""
 
-    def __init__(self, watch: ChangeWatcher, found: Callable[[], object]) -> None:
+    def __init__(self, watch: ChangeWatcher, on_ready: Callable[[], object]) -> None:
         """List the jobs that ``watch`` watches; ``found()`` is called, from a thread, when an order was found."""
         self._watch = watch
-        self._reading = watch.queue.store.reader
+        self._reader = watch.queue.store.reader
         self._ordering = JobOrder(watch.queue.store.db)
-        self._found = found
+        self._on_ready = on_ready
         self._search: _Search | None = None
         self._order: _Order | None = None
-        self.wanted = Filter()
-        self.behind = False
+        self.filter = Filter()
+        self.outdated = False
         """Whether jobs have changed since the order was found, which is found anew when it is time: look again."""
 
-    def want(self, wanted: Filter) -> None:
+    def set_filter(self, wanted: Filter) -> None:
         """Change what is listed, and in which order."""
-        if wanted != self.wanted:
-            self.wanted = wanted
+        if wanted != self.filter:
+            self.filter = wanted
             self._order = None
-            self._end_search()
+            self._cancel_search()
 
     def window(self, first: int, count: int, *, top: bool) -> Window:
         """Return the rows from ``first`` on; ``top`` tells that the reader is at the list's beginning.
@@ -72,32 +72,34 @@ class JobList:
         Raises what reading raises, and what the last search for an order met.
         """
         stamp = self._watch.version()
-        self._take_search()
+        self._collect_search()
         if self._plain:
             if top:
                 self._order = None
-                self.behind = False
-            if self._order is None and first + count <= HEAD:
+                self.outdated = False
+            if self._order is None and first + count <= HEAD_ROWS:
                 return self._head(first, count, stamp, live=top)
-        self._renew(stamp, top=top)
+        self._search_if_outdated(stamp, top=top)
         if self._order is None:
-            total = self._reading.count(self.wanted) if self._plain else None
-            return Window(total, first, None, searching=True, still=None)
+            total = self._reader.count(self.filter) if self._plain else None
+            return Window(total, first, None, searching=True, frozen_at=None)
         return self._slice(first, count, live=top)
 
     @property
     def _plain(self) -> bool:
         """Whether the order is the index's own."""
-        wanted = self.wanted
+        wanted = self.filter
         return not (wanted.sort or wanted.reverse or wanted.text or wanted.tag or wanted.queue)
 
-    def _head(self, first: int, count: int, stamp: Stamp, *, live: bool) -> Window:
-        head = Filter(state=self.wanted.state, limit=HEAD)
-        jobs = self._reading.jobs(head if not live else Filter(state=self.wanted.state, limit=first + count))
-        total = self._reading.count(self.wanted)
+    def _head(self, first: int, count: int, stamp: Version, *, live: bool) -> Window:
+        head = Filter(state=self.filter.state, limit=HEAD_ROWS)
+        jobs = self._reader.jobs(head if not live else Filter(state=self.filter.state, limit=first + count))
+        total = self._reader.count(self.filter)
         if not live:
             self._order = _Order(array("q", [job.seq for job in jobs]), total, stamp, time.time(), 0.0)
-        return Window(total, first, jobs[first : first + count], searching=False, still=None if live else time.time())
+        return Window(
+            total, first, jobs[first : first + count], searching=False, frozen_at=None if live else time.time()
+        )
 
     def _slice(self, first: int, count: int, *, live: bool) -> Window:
         order = self._order
@@ -109,32 +111,32 @@ class JobList:
 
     # ------------------------------------------------------------------ orders that take long
 
-    def _renew(self, stamp: Stamp, *, top: bool) -> None:
+    def _search_if_outdated(self, stamp: Version, *, top: bool) -> None:
         """Begin to find the order where there is none, where rows were removed, or where it is old enough."""
         order = self._order
-        self.behind = False
+        self.outdated = False
         if self._search is not None:
             return
         if order is not None and len(order.places) >= order.total:
             removed = stamp[1] != order.stamp[1]
             if stamp == order.stamp or not (top or removed):
                 return
-            if 0 <= time.time() - order.found_at < SHARE * order.cost:
-                self.behind = True
+            if 0 <= time.time() - order.found_at < REORDER_COST_FACTOR * order.cost:
+                self.outdated = True
                 return
-        self._search = _Search(self._ordering, self._watch, self.wanted, self._found)
+        self._search = _Search(self._ordering, self._watch, self.filter, self._on_ready)
 
-    def _take_search(self) -> None:
+    def _collect_search(self) -> None:
         search = self._search
         if search is None or not search.done.is_set():
             return
         self._search = None
         if search.error is not None:
             raise search.error
-        if search.order is not None and search.wanted == self.wanted:
+        if search.order is not None and search.wanted == self.filter:
             self._order = search.order
 
-    def _end_search(self) -> None:
+    def _cancel_search(self) -> None:
         if self._search is not None:
             self._search.stop.set()
             self._search = None
@@ -145,7 +147,7 @@ class JobList:
 
     def close(self) -> None:
         """End what is still being searched for, and forget the order; a list that is used again finds it anew."""
-        self._end_search()
+        self._cancel_search()
         self._order = None
 
 
@@ -155,7 +157,7 @@ class _Order:
 
     places: array[int]
     total: int
-    stamp: Stamp
+    stamp: Version
     found_at: float
     cost: float
 
@@ -163,7 +165,9 @@ class _Order:
 class _Search:
     """Finds an order in a thread of its own, on a connection of its own."""
 
-    def __init__(self, ordering: JobOrder, watch: ChangeWatcher, wanted: Filter, found: Callable[[], object]) -> None:
+    def __init__(
+        self, ordering: JobOrder, watch: ChangeWatcher, wanted: Filter, on_ready: Callable[[], object]
+    ) -> None:
         self.wanted = wanted
         self.stop = threading.Event()
         self.done = threading.Event()
@@ -171,7 +175,7 @@ class _Search:
         self.error: Exception | None = None
         self._ordering = ordering
         self._watch = watch
-        self._tell = found
+        self._on_ready = on_ready
         threading.Thread(target=self._run, name="queuectl-search", daemon=True).start()
 
     def _run(self) -> None:
@@ -188,4 +192,4 @@ class _Search:
             self._watch.close()
             self.done.set()
             if not self.stop.is_set():
-                self._tell()
+                self._on_ready()

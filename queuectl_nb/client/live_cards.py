@@ -24,88 +24,88 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["LiveCard", "LiveCardUpdater", "_updater", "look", "pause"]
+__all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_live"]
 
-FASTEST, SLOWEST = 0.25, 2.0
+MIN_POLL_S, MAX_POLL_S = 0.25, 2.0
 """Seconds between two looks at the database."""
-RARELY = 10.0
+MAX_REDRAW_S = 10.0
 """Seconds between two states of a card of which only time and output have changed, at most."""
-PATIENCE = 60.0
+IDLE_DIVISOR = 60.0
 """A thing is looked at sixty times in the time that has gone by since it last changed."""
 
 
-def pause(since: float, most: float) -> float:
+def poll_delay(since: float, maximum: float) -> float:
     """Return seconds until the next look at what has been as it is for ``since`` seconds.
 
     >>> pause(0, 2), pause(60, 2), pause(86400, 2)
     (0.25, 1.0, 2)
     """
-    return min(most, max(FASTEST, since / PATIENCE))
+    return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
 
 
-def look(logs: Logs, record: JobRecord, history: list[AttemptRecord]) -> Live:
+def read_live(logs: Logs, record: JobRecord, history: list[AttemptRecord]) -> Live:
     """Return what moves of a job: nothing, where it does not run."""
     attempt = history[-1] if history else None
     if record.state is not State.PROCESSING or attempt is None or attempt.outcome is not None:
         return Live()
-    return Live(time.time() - attempt.started_at, glimpse(logs.latest(attempt, TAIL)))
+    return Live(time.time() - attempt.started_at, glimpse(logs.read_last_bytes(attempt, TAIL)))
 
 
 class LiveCard:
     """One job in one place."""
 
-    def __init__(self, queue: Queue, job_id: str, place: OutputCell) -> None:
+    def __init__(self, queue: Queue, job_id: str, cell: OutputCell) -> None:
         """Show the job ``job_id`` of ``queue`` in ``place``."""
         self.queue = queue
         self.job_id = job_id
         self.due = 0.0
-        self.over = False
-        self._place = place
+        self.finished = False
+        self._cell = cell
         self._lock = threading.Lock()
-        self._changes: tuple[int, int, int] | None = None
+        self._version: tuple[int, int, int] | None = None
         self._shown = ""
-        self._moved = self._wrote = 0.0
+        self._changed_at = self._written_at = 0.0
         self._record: JobRecord | None = None
         self._history: list[AttemptRecord] = []
 
-    def step(self, *, now: bool = False) -> None:
+    def update(self, *, now: bool = False) -> None:
         """Look, write what has changed, and set when to look again; ``now`` writes what could wait a little."""
         with self._lock:
-            if self.over:
+            if self.finished:
                 return
             try:
-                self._step(now=now)
+                self._update(now=now)
             except NotFound:
-                self._end(f"<Job {self.job_id}: removed>")
+                self._finish(f"<Job {self.job_id}: removed>")
             except QueuectlError as error:  # the file is gone, or nobody can read it
-                self._end(f"<Job {self.job_id}: {error}>")
+                self._finish(f"<Job {self.job_id}: {error}>")
             except Exception as error:  # noqa: BLE001 - a mistake of ours ends this card, told where it stands, no other
-                self._end(f"<Job {self.job_id}: no longer followed ({type(error).__name__}: {error})>")
+                self._finish(f"<Job {self.job_id}: no longer followed ({type(error).__name__}: {error})>")
 
-    def _step(self, *, now: bool) -> None:
+    def _update(self, *, now: bool) -> None:
         clock = time.monotonic()
         moved = self._read()
         if moved:
-            self._moved = clock
+            self._changed_at = clock
         assert self._record is not None  # noqa: S101 - read
-        since = clock - self._moved
-        if moved or now or clock - self._wrote >= pause(since, RARELY):
-            live = look(self.queue.logs, self._record, self._history)
+        since = clock - self._changed_at
+        if moved or now or clock - self._written_at >= poll_delay(since, MAX_REDRAW_S):
+            live = read_live(self.queue.logs, self._record, self._history)
             self._write(
                 cards.job_card(self._record, self._history, live_html(live)),
                 cards.job_lines(self._record, self._history, live_text(live)),
             )
-            self._wrote = clock
-        self.over = self._record.is_finished
-        self.due = clock + pause(since, SLOWEST)
+            self._written_at = clock
+        self.finished = self._record.is_finished
+        self.due = clock + poll_delay(since, MAX_POLL_S)
 
     def _read(self) -> bool:
         """Read the job where anything was committed; tell whether the job itself has changed."""
         # each thread counts the commits of others by its own connection
         changes = (threading.get_ident(), *self.queue.store.db.change_counters())
-        if changes == self._changes:
+        if changes == self._version:
             return False
-        self._changes = changes
+        self._version = changes
         record = self.queue.store.jobs.get(self.job_id)
         if self._record is not None and record.rev == self._record.rev:
             return False
@@ -114,12 +114,12 @@ class LiveCard:
 
     def _write(self, html: str, text: str) -> None:
         if html != self._shown:
-            self._place.write(html, text)
+            self._cell.write(html, text)
             self._shown = html
 
-    def _end(self, text: str) -> None:
-        self.over = True
-        self._place.write("", text)
+    def _finish(self, text: str) -> None:
+        self.finished = True
+        self._cell.write("", text)
 
 
 class LiveCardUpdater:
@@ -128,13 +128,13 @@ class LiveCardUpdater:
     def __init__(self) -> None:
         self._cards: list[LiveCard] = []
         self._lock = threading.Lock()
-        self._bell = threading.Event()
+        self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
 
     def add(self, card: LiveCard) -> None:
         """Show a card at once, and keep it current."""
-        card.step()
-        if card.over:
+        card.update()
+        if card.finished:
             return
         with self._lock:
             self._cards.append(card)
@@ -143,26 +143,26 @@ class LiveCardUpdater:
                 run = Context().run
                 self._thread = threading.Thread(target=run, args=(self._run,), name="queuectl-live", daemon=True)
                 self._thread.start()
-        self._bell.set()
+        self._wakeup.set()
 
     def refresh(self) -> None:
         """Bring all cards up to the moment, in the calling thread: after a wait the page must not lag behind."""
-        for card in self._now():
-            card.step(now=True)
+        for card in self._active_cards():
+            card.update(now=True)
 
     def stop(self) -> None:
         """Keep none of them current any longer; the page keeps what it shows."""
         with self._lock:
             self._cards.clear()
-        self._bell.set()
+        self._wakeup.set()
 
     def __len__(self) -> int:
         """Return how many are kept current."""
-        return len(self._now())
+        return len(self._active_cards())
 
-    def _now(self) -> list[LiveCard]:
+    def _active_cards(self) -> list[LiveCard]:
         with self._lock:
-            self._cards = [card for card in self._cards if not card.over]
+            self._cards = [card for card in self._cards if not card.finished]
             return list(self._cards)
 
     def _run(self) -> None:
@@ -171,7 +171,7 @@ class LiveCardUpdater:
         try:
             while True:
                 with self._lock:
-                    self._cards = [card for card in self._cards if not card.over]
+                    self._cards = [card for card in self._cards if not card.finished]
                     if not self._cards:
                         self._thread = None
                         return
@@ -179,13 +179,13 @@ class LiveCardUpdater:
                 for card in known:
                     queues[id(card.queue)] = card.queue
                     if card.due <= time.monotonic():
-                        card.step()
-                self._bell.wait(max(0.0, min(card.due for card in known) - time.monotonic()))
-                self._bell.clear()
+                        card.update()
+                self._wakeup.wait(max(0.0, min(card.due for card in known) - time.monotonic()))
+                self._wakeup.clear()
         finally:
             for queue in queues.values():
                 queue.close()
 
 
-_updater = LiveCardUpdater()
+card_updater = LiveCardUpdater()
 """Those of this process."""

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LogTail", "NewOutput"]
 
-FIRST = 128 * 1024
+INITIAL_BYTES = 128 * 1024
 """Bytes of a stream's end that a look begins with."""
-MOST = 32 * 1024
+MAX_BYTES = 32 * 1024
 """Bytes of a stream that one look takes; what comes faster than it is looked at is skipped."""
 
 
@@ -32,8 +32,8 @@ class NewOutput:
     number: int | None = None
     attempts: int = 0
     outcome: str | None = None
-    began: bool = False
-    pieces: list[tuple[str, str]] = field(default_factory=list)
+    new_attempt: bool = False
+    chunks: list[tuple[str, str]] = field(default_factory=list)
     skipped: int = 0
     end: bool = False
 
@@ -51,7 +51,7 @@ class LogTail:
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
         self._ended: set[str] = set()
 
-    def look(self) -> NewOutput:
+    def read_new(self) -> NewOutput:
         """Return what is new; raise ``NotFound`` when the job or its attempt was removed."""
         newest = self._queue.logs.attempt(self.job_id)
         attempt = newest if self.number is None else self._queue.logs.attempt(self.job_id, self.number)
@@ -59,15 +59,15 @@ class LogTail:
             return NewOutput()
         fresh = NewOutput(attempt.number, newest.number, attempt.outcome)
         if attempt.token != self._token:
-            self._begin(attempt)
-            fresh.began = True
+            self._start_attempt(attempt)
+            fresh.new_attempt = True
         for stream in STREAMS:
             if stream not in self._ended:
                 self._read(attempt, stream, fresh)
         fresh.end = len(self._ended) == len(STREAMS)
         return fresh
 
-    def _begin(self, attempt: AttemptRecord) -> None:
+    def _start_attempt(self, attempt: AttemptRecord) -> None:
         self._token = attempt.token
         self._offsets = dict.fromkeys(STREAMS, -1)
         self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
@@ -76,16 +76,16 @@ class LogTail:
     def _read(self, attempt: AttemptRecord, stream: str, fresh: NewOutput) -> None:
         first = self._offsets[stream] < 0
         offset = max(0, self._offsets[stream])
-        most = FIRST if first else MOST
+        most = INITIAL_BYTES if first else MAX_BYTES
         size = self._queue.logs.size(attempt, stream)
         if size - offset > most:
             fresh.skipped += size - most - offset
             offset = size - most
-        piece = self._queue.logs.piece(attempt, stream, offset, most)
+        piece = self._queue.logs.read_chunk(attempt, stream, offset, most)
         self._offsets[stream] = piece.next
         over = attempt.outcome is not None and (piece.end or not piece.data)
         text = self._decoders[stream].decode(piece.data, final=over)
         if over:
             self._ended.add(stream)
         if text:
-            fresh.pieces.append((stream, text))
+            fresh.chunks.append((stream, text))

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
-__all__ = ["Log", "Logs", "Piece"]
+__all__ = ["Chunk", "Log", "Logs"]
 
-PIECE = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 """Bytes read at once."""
-FOLLOW_PACE = 0.1
+FOLLOW_POLL_S = 0.1
 """Seconds between looks at a file that may have grown."""
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """A part of a stream: its bytes, the offset after them, and whether the stream is complete there."""
 
     data: bytes
@@ -75,7 +75,7 @@ class Logs:
         if tail is not None:
             streams = {stream: self.last_lines(attempt, stream, tail)[0] for stream in STREAMS}
         else:
-            streams = {stream: b"".join(self.pieces(attempt, stream)) for stream in STREAMS}
+            streams = {stream: b"".join(self.iter_chunks(attempt, stream)) for stream in STREAMS}
         return Log(job, attempt.number, **streams)
 
     def last_lines(self, attempt: AttemptRecord, stream: str, count: int) -> tuple[bytes, int]:
@@ -83,12 +83,12 @@ class Logs:
 
         Only the end of a long stream is read: as much as these lines take.
         """
-        window, size = PIECE, self.size(attempt, stream)
+        window, size = CHUNK_BYTES, self.size(attempt, stream)
         while True:
             start = offset = max(0, size - window)
             data = bytearray()
             while offset < size:
-                piece = self.piece(attempt, stream, offset, size - offset)
+                piece = self.read_chunk(attempt, stream, offset, size - offset)
                 data += piece.data
                 offset = piece.next
                 if piece.end or not piece.data:
@@ -97,18 +97,18 @@ class Logs:
                 return _last_lines(bytes(data), count), offset
             window *= 4
 
-    def pieces(self, attempt: AttemptRecord, stream: str) -> Iterator[bytes]:
+    def iter_chunks(self, attempt: AttemptRecord, stream: str) -> Iterator[bytes]:
         """Yield a stream piece by piece, so that a large one is never held whole."""
         offset = 0
         while True:
-            piece = self.piece(attempt, stream, offset)
+            piece = self.read_chunk(attempt, stream, offset)
             if piece.data:
                 yield piece.data
             if piece.end or not piece.data:
                 return
             offset = piece.next
 
-    def piece(self, attempt: AttemptRecord, stream: str, offset: int, count: int = PIECE) -> Piece:
+    def read_chunk(self, attempt: AttemptRecord, stream: str, offset: int, count: int = CHUNK_BYTES) -> Chunk:
         """Return up to ``count`` bytes of a stream from byte ``offset``.
 
         Offsets are those of the whole stream, also where only its head and tail were kept after the spool was
@@ -120,13 +120,13 @@ class Logs:
             start, data = found
             gap = f"\n... {start - offset} bytes not kept ...\n".encode() if start > offset else b""
             size = self.store.spool.size(attempt.token, stream)
-            return Piece(gap + data, start + len(data), end=over and start + len(data) >= size)
+            return Chunk(gap + data, start + len(data), end=over and start + len(data) >= size)
         if not over:
-            return Piece(b"", offset, end=False)
+            return Chunk(b"", offset, end=False)
         kept = getattr(attempt, stream)
         raw = kept.encode() if isinstance(kept, str) else kept or b""
         part = raw[offset : offset + count]
-        return Piece(part, offset + len(part), end=offset + len(part) >= len(raw))
+        return Chunk(part, offset + len(part), end=offset + len(part) >= len(raw))
 
     def size(self, attempt: AttemptRecord, stream: str) -> int:
         """Return how many bytes of a stream there are to read now."""
@@ -134,7 +134,7 @@ class Logs:
         kept = getattr(attempt, stream) or b""
         return spooled or len(kept.encode() if isinstance(kept, str) else kept)
 
-    def latest(self, attempt: AttemptRecord, count: int) -> bytes:
+    def read_last_bytes(self, attempt: AttemptRecord, count: int) -> bytes:
         """Return up to ``count`` last bytes of the stream to which a running attempt wrote last."""
         _, size, stream = max((*self.store.spool.last_write(attempt.token, stream), stream) for stream in STREAMS)
         found = self.store.spool.read(attempt.token, stream, max(0, size - count), count) if size else None
@@ -145,7 +145,7 @@ class Logs:
         job_id: str,
         number: int | None = None,
         tail: int | None = None,
-        begins: Callable[[int], None] | None = None,
+        on_attempt: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, until the job (or the given attempt) is over.
 
@@ -168,14 +168,14 @@ class Logs:
                 seen.add(facts.token)
                 attempt = self.store.reader.attempt(job_id, facts.number)
                 if attempt is not None:  # else given back meanwhile
-                    if begins is not None:
-                        begins(attempt.number)
+                    if on_attempt is not None:
+                        on_attempt(attempt.number)
                     yield from self._follow_attempt(attempt, tail)
                     tail = None
             if not fresh:
                 if over:
                     return
-                time.sleep(FOLLOW_PACE)
+                time.sleep(FOLLOW_POLL_S)
 
     def _follow_attempt(self, attempt: AttemptRecord, tail: int | None) -> Iterator[tuple[str, bytes]]:
         offsets = dict.fromkeys(STREAMS, 0)
@@ -187,7 +187,9 @@ class Logs:
         while open_streams:
             over = attempt.outcome is not None
             pieces = {
-                stream: self.piece(attempt, stream, offsets[stream]) for stream in STREAMS if stream in open_streams
+                stream: self.read_chunk(attempt, stream, offsets[stream])
+                for stream in STREAMS
+                if stream in open_streams
             }
             for stream, piece in pieces.items():
                 offsets[stream] = piece.next
@@ -198,7 +200,7 @@ class Logs:
             if over:
                 continue
             if not any(piece.data for piece in pieces.values()):
-                time.sleep(FOLLOW_PACE)
+                time.sleep(FOLLOW_POLL_S)
             try:
                 attempt = self.attempt(attempt.job_id, attempt.number) or attempt
             except NotFound:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plot"]
 
-GROUPS = 12
+MAX_GROUPS = 12
 """Rows of durations, when no limit is given."""
 
 
@@ -54,7 +54,7 @@ class Plot:
         return timeline(attempt_spans(self._store.db, since=_since(since), now=time.time(), limit=most), ax)
 
     def durations(
-        self, *, by: str = "command", since: object = None, limit: int = GROUPS, ax: Axes | None = None
+        self, *, by: str = "command", since: object = None, limit: int = MAX_GROUPS, ax: Axes | None = None
     ) -> Axes:
         """Draw how long attempts ran (seconds to days), a row for each command, queue or tag.
 

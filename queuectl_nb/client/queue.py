@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.batch import Batch
-from queuectl_nb.client.bells import ring, ring_workers
-from queuectl_nb.client.enqueue import add, make_specs, name_the_row
+from queuectl_nb.client.bells import notify_idle_worker, notify_workers
+from queuectl_nb.client.enqueue import insert_specs, make_specs, name_the_row
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.untold import UnreportedJobs
 from queuectl_nb.model.errors import BadInput
@@ -189,13 +189,15 @@ class Queue:
             ids = self.enqueue_specs(specs, if_absent=if_absent)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None
-            self._recall.remember(template, [spec.command for spec in specs], ids)
+            self._frame_index.add(template, [spec.command for spec in specs], ids)
         return Batch(self, ids)
 
     def enqueue_specs(self, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
         """Add checked specs in one transaction, all or none; return their ids."""
-        self._untold.begin(self.store)
-        return add(self.store, specs, if_absent=if_absent, interpreter_first=self._options["interpreter_first"])
+        self._unreported.start(self.store)
+        return insert_specs(
+            self.store, specs, if_absent=if_absent, interpreter_first=self._options["interpreter_first"]
+        )
 
     # ------------------------------------------------------------------ look
 
@@ -226,7 +228,7 @@ class Queue:
         """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
         from queuectl_nb.client import workers
 
-        return workers.members(self.store)
+        return workers.list_workers(self.store)
 
     def metrics(self, *, by: str | None = None, since: object = None) -> dict[str, Stats]:
         """Return metrics by group (``by``: command, queue or tag), or one group named ``""``.
@@ -251,10 +253,10 @@ class Queue:
 
         Each thread, and each process after a fork, gets one of its own.
         """
-        return self._questions.database()
+        return self._user_database.database()
 
     @cached_property
-    def _questions(self) -> UserDatabase:
+    def _user_database(self) -> UserDatabase:
         from queuectl_nb.client.sql import UserDatabase
 
         return UserDatabase(self.store)
@@ -347,7 +349,7 @@ class Queue:
         if frame is not None:
             frames.check(frame)
         if ids is None and frame is not None:
-            ids = frames.job_ids(frame) or self._recall.find(frame)
+            ids = frames.job_ids(frame) or self._frame_index.find(frame)
             if ids is None:
                 msg = "the jobs of this frame are not known here; give them (jobs=...), or their ids as a column job_id"
                 raise BadInput(msg)
@@ -361,14 +363,18 @@ class Queue:
         return Plot(self.store)
 
     @property
-    def _untold(self) -> UnreportedJobs:
-        return UnreportedJobs.of(self.store) if self._options["interpreter_first"] else UnreportedJobs(keeps=False)
+    def _unreported(self) -> UnreportedJobs:
+        return (
+            UnreportedJobs.for_store(self.store)
+            if self._options["interpreter_first"]
+            else UnreportedJobs(enabled=False)
+        )
 
     @cached_property
-    def _recall(self) -> FrameIndex:
+    def _frame_index(self) -> FrameIndex:
         from queuectl_nb.client.frame_index import FrameIndex
 
-        return FrameIndex.of(self.path)
+        return FrameIndex.for_path(self.path)
 
     # ------------------------------------------------------------------ act on jobs
 
@@ -377,20 +383,20 @@ class Queue:
     def retry(self, *jobs: Jobs) -> None:
         """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
         ids = arguments.parse_ids(jobs)
-        self._untold.begin(self.store)
+        self._unreported.start(self.store)
         job_actions.retry(self.store, ids)
-        self._untold.begin(self.store, ids)
+        self._unreported.start(self.store, ids)
 
     def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
         """Give dead jobs a fresh budget and queue them again; return their ids."""
-        self._untold.begin(self.store)
-        ids = job_actions.retry_dead(self.store, arguments.parse_ids(jobs), every=all)
-        self._untold.begin(self.store, ids)
+        self._unreported.start(self.store)
+        ids = job_actions.retry_dead(self.store, arguments.parse_ids(jobs), all_dead=all)
+        self._unreported.start(self.store, ids)
         return ids
 
     def purge_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002
         """Remove dead jobs for good; return their ids."""
-        return job_actions.purge_dead(self.store, arguments.parse_ids(jobs), every=all)
+        return job_actions.purge_dead(self.store, arguments.parse_ids(jobs), all_dead=all)
 
     def cancel(self, *jobs: Jobs) -> list[JobRecord]:
         """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
@@ -399,7 +405,7 @@ class Queue:
         """
         ids = arguments.parse_ids(jobs)
         job_actions.cancel(self.store, ids)
-        self._untold.tell(ids)
+        self._unreported.mark_reported(ids)
         from queuectl_nb.store.reader import Filter
 
         found = {job.id: job for job in self.records(Filter(ids=tuple(ids)))}
@@ -419,17 +425,17 @@ class Queue:
 
     def resume(self, queue: str | None = None) -> None:
         """Allow starts again in ``queue``; None lifts every pause."""
-        self._untold.begin(self.store)
+        self._unreported.start(self.store)
         self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
-        ring(self.store)
+        notify_idle_worker(self.store)
 
     # ------------------------------------------------------------------ wait
 
-    def waiting(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Wait:
+    def start_wait(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Wait:
         """Begin a wait that the caller runs or shows."""
         from queuectl_nb.client.wait import Wait
 
-        return Wait(self.store, ids, arguments.parse_timeout(timeout), self._untold)
+        return Wait(self.store, ids, arguments.parse_timeout(timeout), self._unreported)
 
     def wait(
         self,
@@ -451,8 +457,8 @@ class Queue:
         """
         from queuectl_nb.client import shown
 
-        waiting = self.waiting(arguments.parse_ids(jobs) if jobs else None, timeout)
-        progress = shown.run(waiting) if show is None else waiting.run(show)
+        waiting = self.start_wait(arguments.parse_ids(jobs) if jobs else None, timeout)
+        progress = shown.run_with_progress(waiting) if show is None else waiting.run(show)
         if check:
             progress.check()
         return {state: n for state, n in progress.finished.items() if n}
@@ -473,13 +479,13 @@ class Queue:
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Change a setting; every worker uses it for its next decision."""
         done = self.store.settings.set(key, value)
-        ring_workers(self.store, (row.name for row in self.store.workers.list_all()))
+        notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return done
 
     def unset(self, key: str) -> tuple[str, Value]:
         """Put a setting back to its default."""
         done = self.store.settings.unset(key)
-        ring_workers(self.store, (row.name for row in self.store.workers.list_all()))
+        notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return done
 
     # ------------------------------------------------------------------ workers
@@ -515,10 +521,10 @@ class Queue:
         BadEnvironment
             dask is not installed, or its scheduler cannot be reached.
         """
-        from queuectl_nb.client.elsewhere import MAX_IN_FLIGHT, cluster_of
+        from queuectl_nb.client.elsewhere import MAX_IN_FLIGHT, parse_cluster
         from queuectl_nb.client.pool import WorkerPool
 
-        cluster = cluster_of(executor, scheduler=scheduler, client=client, resources=resources)
+        cluster = parse_cluster(executor, scheduler=scheduler, client=client, resources=resources)
         count = parse_int("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
         queues = [parse_name("queue", each) for each in queues]
         self.store.settings.read()  # a spoilt setting is told here, not by a worker that dies of it
@@ -532,7 +538,7 @@ class Queue:
             dask=cluster,
             on_event=on_event,
         )
-        self._untold.begin(self.store)
+        self._unreported.start(self.store)
         pool.start()
         return pool
 
@@ -544,12 +550,12 @@ class Queue:
         """
         from queuectl_nb.client import workers
 
-        return workers.stop(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
+        return workers.stop_workers(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
 
     def close(self) -> None:
         """Close this thread's connections; the queue opens again at its next use."""
         if "_questions" in vars(self):
-            self._questions.close()
+            self._user_database.close()
         self.store.db.close()
 
 

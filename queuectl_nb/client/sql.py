@@ -22,7 +22,7 @@ class UserDatabase(threading.local):
         """Ask the file of ``store``."""
         self._store = store
         self._pid = 0
-        self._held: list[sqlite_utils.Database] = []
+        self._connections: list[sqlite_utils.Database] = []
         """The connection; what came along through a fork before it: closing that would drop the parent's locks."""
 
     def database(self) -> sqlite_utils.Database:
@@ -31,12 +31,12 @@ class UserDatabase(threading.local):
             self._store.db.check_identity()
             there = f"{self._store.path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew
             connection = sqlite3.connect(there, uri=True, isolation_level=None, timeout=self._store.db.lock_timeout_s)
-            self._held.append(sqlite_utils.Database(connection))
+            self._connections.append(sqlite_utils.Database(connection))
             self._pid = os.getpid()
-        return self._held[-1]
+        return self._connections[-1]
 
     def close(self) -> None:
         """Close this thread's connection."""
         if self._pid == os.getpid():
-            self._held.pop().close()
+            self._connections.pop().close()
             self._pid = 0

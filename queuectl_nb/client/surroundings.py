@@ -12,19 +12,19 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["interpreter_dir", "kept_env", "resolve_cwd", "this_cwd"]
+__all__ = ["current_dir", "interpreter_dir", "recorded_env", "resolve_cwd"]
 
 _GLOB = frozenset("*?[")
 
 
-def this_cwd() -> str:
+def current_dir() -> str:
     """Return the present working directory; refuse one that was removed, or whose name is no text."""
     try:
         found = os.getcwd()
     except FileNotFoundError:
         msg = "the working directory is gone; change to another one"
         raise BadInput(msg) from None
-    if not _storable(found):
+    if not _is_utf8(found):
         msg = f"the working directory's name is not valid UTF-8: {found!a}; change to another one, or name one (cwd)"
         raise BadInput(msg)
     return found
@@ -37,7 +37,7 @@ def resolve_cwd(cwd: str) -> str:
         raise BadInput(msg)
     path = Path(os.path.expanduser(cwd))
     if not path.is_absolute():
-        path = Path(this_cwd(), path)
+        path = Path(current_dir(), path)
     path = Path(os.path.normpath(path))  # links stay as the user wrote them
     if not path.is_dir():
         msg = f"cwd {cwd!a} is no directory"
@@ -45,7 +45,7 @@ def resolve_cwd(cwd: str) -> str:
     return str(path)
 
 
-def kept_env(patterns: str, environ: Mapping[str, str], *, lead: str | None = None) -> dict[str, str]:
+def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str | None = None) -> dict[str, str]:
     """Return the variables of ``environ`` that the setting ``keep_env`` names.
 
     ``lead`` is a directory that comes first in ``PATH``: that of a notebook's interpreter, so that ``python`` in a
@@ -55,11 +55,11 @@ def kept_env(patterns: str, environ: Mapping[str, str], *, lead: str | None = No
     kept = {
         key: value
         for key, value in environ.items()
-        if named(key) and not key.startswith("QUEUECTL_") and _storable(value) and _storable(key)
+        if named(key) and not key.startswith("QUEUECTL_") and _is_utf8(value) and _is_utf8(key)
     }
-    if lead and named("PATH"):
-        rest = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != lead]
-        kept["PATH"] = os.pathsep.join([lead, *rest])
+    if first_path and named("PATH"):
+        rest = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != first_path]
+        kept["PATH"] = os.pathsep.join([first_path, *rest])
     return kept
 
 
@@ -80,7 +80,7 @@ def interpreter_dir() -> str:
     return os.path.dirname(sys.executable)
 
 
-def _storable(value: str) -> bool:
+def _is_utf8(value: str) -> bool:
     try:
         value.encode()
     except UnicodeEncodeError:

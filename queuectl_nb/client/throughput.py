@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Throughput"]
 
-LATE = 2
+RECOUNTED_SLICES = 2
 """Slices before the present one that are counted anew: results are recorded a moment after the end, in groups."""
 
 
@@ -21,13 +21,13 @@ class Throughput:
 
     def __init__(self, reading: Reader, slice_s: float, slices: int) -> None:
         """Count ``slices`` of ``slice_s`` seconds each."""
-        self._reading = reading
+        self._reader = reading
         self._slice_s = slice_s
         self._slices = slices
         self._counted: dict[int, tuple[int, int]] = {}
         self._newest: int | None = None
 
-    def until(self, now: float) -> dict[str, Any]:
+    def read(self, now: float) -> dict[str, Any]:
         """Return the slices up to epoch second ``now``: ``start``, ``slice_s``, ``ok`` and ``not_ok``, oldest first."""
         newest = int(now // self._slice_s)
         oldest = newest - self._slices + 1
@@ -35,7 +35,7 @@ class Throughput:
             self._counted.clear()  # the first look, or one after the clock was set
             since = oldest
         else:
-            since = max(oldest, self._newest - LATE)
+            since = max(oldest, self._newest - RECOUNTED_SLICES)
         self._count(since, newest)
         self._newest = newest
         pairs = [self._counted.get(place, (0, 0)) for place in range(oldest, newest + 1)]
@@ -49,7 +49,7 @@ class Throughput:
     def _count(self, since: int, newest: int) -> None:
         start, end = since * self._slice_s, (newest + 1) * self._slice_s
         fresh: dict[int, list[int]] = {}
-        for place, ok, count in self._reading.count_finished(start, end, self._slice_s):
+        for place, ok, count in self._reader.count_finished(start, end, self._slice_s):
             fresh.setdefault(since + place, [0, 0])[0 if ok else 1] += count
         kept = {place: pair for place, pair in self._counted.items() if newest - self._slices < place < since}
         self._counted = kept | {place: (ok, bad) for place, (ok, bad) in fresh.items()}

@@ -25,38 +25,38 @@ class UnreportedJobs:
 
     _by_file: ClassVar[dict[tuple[str, tuple[int, int]], UnreportedJobs]] = {}
 
-    def __init__(self, *, keeps: bool = True) -> None:
+    def __init__(self, *, enabled: bool = True) -> None:
         """Begin with nothing set going; without ``keeps`` it stays so, as for the console, whose lines are apart."""
-        self._keeps = keeps
+        self._enabled = enabled
         self._since: int | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     @classmethod
-    def of(cls, store: Store) -> UnreportedJobs:
+    def for_store(cls, store: Store) -> UnreportedJobs:
         """Return the memory for the queue of ``store``."""
         return cls._by_file.setdefault((os.path.realpath(store.path), store.db.identity), cls())
 
-    def begin(self, store: Store, retried: Iterable[str] = ()) -> None:
+    def start(self, store: Store, retried: Iterable[str] = ()) -> None:
         """Take note that jobs may run from now on; those that are ``retried`` will have another end to be told."""
-        if self._since is None and self._keeps:
+        if self._since is None and self._enabled:
             self._since = revision(store.db)[0]
-        self._told.difference_update(retried)
+        self._reported.difference_update(retried)
 
     def since(self, store: Store) -> int:
         """Return the revision after which a wait for all counts what came to rest."""
         now = revision(store.db)[0]
         return now if self._since is None else min(self._since, now)
 
-    def tell(self, ids: Iterable[str]) -> None:
+    def mark_reported(self, ids: Iterable[str]) -> None:
         """Take note that the end of these jobs was told by name."""
         if self._since is not None:
-            self._told.update(ids)
+            self._reported.update(ids)
 
-    def knows(self, job_id: str) -> bool:
+    def is_reported(self, job_id: str) -> bool:
         """Tell whether the job's end was told by name."""
-        return job_id in self._told
+        return job_id in self._reported
 
-    def end(self) -> None:
+    def reset(self) -> None:
         """Take note that all was told."""
         self._since = None
-        self._told.clear()
+        self._reported.clear()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Wait"]
 
-PACE = 0.02
+POLL_INTERVAL_S = 0.02
 """Seconds between two looks at whether anything was committed (a look costs 10 µs)."""
 
 
@@ -26,20 +26,20 @@ class Progress:
     """How far a wait has come: jobs at rest by state, and those still open."""
 
     finished: Mapping[State, int]
-    left: int
-    bad: tuple[str, ...]
+    remaining: int
+    failed_ids: tuple[str, ...]
     """Ids of those that ended dead or cancelled."""
 
     @property
-    def done(self) -> int:
+    def finished_count(self) -> int:
         """Number of jobs at rest."""
         return sum(self.finished.values())
 
     def check(self) -> None:
         """Raise :class:`JobFailed` where a waited-for job ended dead or cancelled."""
-        if self.bad:
-            names = ", ".join(self.bad[:5]) + (", …" if len(self.bad) > 5 else "")
-            msg = f"{len(self.bad)} job(s) did not complete: {names}"
+        if self.failed_ids:
+            names = ", ".join(self.failed_ids[:5]) + (", …" if len(self.failed_ids) > 5 else "")
+            msg = f"{len(self.failed_ids)} job(s) did not complete: {names}"
             raise JobFailed(msg)
 
 
@@ -51,30 +51,30 @@ class Wait:
         store: Store,
         ids: Sequence[str] | None = None,
         timeout: float | None = None,
-        untold: UnreportedJobs | None = None,
+        unreported: UnreportedJobs | None = None,
     ) -> None:
         """Begin to wait; raise :class:`NotFound` for an id that is not there."""
         self.store = store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
-        self._untold = untold or UnreportedJobs(keeps=False)
-        self._since = self._untold.since(store)
-        self._seen: tuple[int, int] | None = None
+        self._unreported = unreported or UnreportedJobs(enabled=False)
+        self._since = self._unreported.since(store)
+        self._version: tuple[int, int] | None = None
         self._progress: Progress | None = None
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
             if job_id not in states:
                 store.jobs.get(job_id)  # raises
 
-    def look(self) -> Progress:
+    def read_progress(self) -> Progress:
         """Return the progress; cheap when nothing was committed since the last look."""
         seen = self.store.db.change_counters()
-        if self._progress is None or seen != self._seen:
-            self._seen = seen
-            self._progress = self._all() if self.ids is None else self._named(self.ids)
+        if self._progress is None or seen != self._version:
+            self._version = seen
+            self._progress = self._read_all() if self.ids is None else self._read_named(self.ids)
         return self._progress
 
-    def _named(self, ids: Sequence[str]) -> Progress:
+    def _read_named(self, ids: Sequence[str]) -> Progress:
         states = self.store.reader.states_of(ids)
         missing = [job_id for job_id in ids if job_id not in states]
         if missing:
@@ -86,10 +86,10 @@ class Wait:
         bad = tuple(job_id for job_id in ids if states[job_id] in (State.DEAD, State.CANCELLED))
         return Progress(rested, len(ids) - sum(rested.values()), bad)
 
-    def _all(self) -> Progress:
+    def _read_all(self) -> Progress:
         counts = self.store.reader.counts()
         since = self.store.reader.changed_since(sorted(FINISHED_STATES), self._since)
-        changed = [(job_id, state) for job_id, state in since if not self._untold.knows(job_id)]
+        changed = [(job_id, state) for job_id, state in since if not self._unreported.is_reported(job_id)]
         rested = {state: sum(found is state for _, found in changed) for state in State if state in FINISHED_STATES}
         bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
         return Progress(rested, sum(counts[state] for state in UNFINISHED_STATES), bad)
@@ -113,24 +113,24 @@ class Wait:
         """
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while True:
-            progress = self.look()
+            progress = self.read_progress()
             yield progress
-            if not progress.left:
-                self._tell()
+            if not progress.remaining:
+                self._mark_reported()
                 return
-            time.sleep(self._pause(progress, deadline))
+            time.sleep(self._poll_delay(progress, deadline))
 
-    def _tell(self) -> None:
+    def _mark_reported(self) -> None:
         if self.ids is None:
-            self._untold.end()
+            self._unreported.reset()
         else:
-            self._untold.tell(self.ids)
+            self._unreported.mark_reported(self.ids)
 
-    def _pause(self, progress: Progress, deadline: float | None) -> float:
+    def _poll_delay(self, progress: Progress, deadline: float | None) -> float:
         if deadline is None:
-            return PACE
+            return POLL_INTERVAL_S
         left = deadline - time.monotonic()
         if left <= 0:
-            msg = f"{progress.left} job(s) not at rest after {self.timeout:g} seconds; they go on"
+            msg = f"{progress.remaining} job(s) not at rest after {self.timeout:g} seconds; they go on"
             raise WaitTimeout(msg)
-        return min(PACE, left)
+        return min(POLL_INTERVAL_S, left)

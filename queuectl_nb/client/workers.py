@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client.bells import ring_workers
+from queuectl_nb.client.bells import notify_workers
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import NotFound, WaitTimeout
 from queuectl_nb.model.validation import format_time
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["members", "stop"]
+__all__ = ["list_workers", "stop_workers"]
 
-_PACE = 0.05
+_POLL_INTERVAL_S = 0.05
 """Seconds between looks at workers that are ending."""
-_MOMENT = 1.0
+_NOTICE_AFTER_S = 1.0
 """Seconds of a wait after which a person wants to know what for."""
 
 
-def members(store: Store) -> list[dict[str, Any]]:
+def list_workers(store: Store) -> list[dict[str, Any]]:
     """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
     jobs = store.workers.current_jobs()
     found = []
@@ -41,26 +41,26 @@ def members(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def stop(
+def stop_workers(
     store: Store,
     names: Sequence[str],
     *,
     now: bool,
     timeout: float | None,
-    lasts: Callable[[Sequence[str]], None] | None = None,
+    on_wait: Callable[[Sequence[str]], None] | None = None,
 ) -> list[str]:
     """Ask workers (all, without names) to stop, wait, and return those that ended; see ``Queue.stop_workers``.
 
     ``lasts`` is told once whom the wait is for, where it takes longer than a moment.
     """
-    live = [worker["name"] for worker in members(store) if worker["state"] != "lost"]
+    live = [worker["name"] for worker in list_workers(store) if worker["state"] != "lost"]
     for each in names:
         if each not in live:
             msg = f"no live worker {each!a}; live: {', '.join(live) or 'none'}"
             raise NotFound(msg)
     chosen = list(dict.fromkeys(names)) or live
     store.workers.request_stop(chosen, "now" if now else "drain")
-    ring_workers(store, chosen)
+    notify_workers(store, chosen)
     began = time.monotonic()
     deadline = None if timeout is None else began + timeout
     left = set(chosen)
@@ -70,9 +70,9 @@ def stop(
         if left and deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
             raise WaitTimeout(msg)
-        if left and lasts is not None and time.monotonic() > began + _MOMENT:
-            lasts(sorted(left))
-            lasts = None
+        if left and on_wait is not None and time.monotonic() > began + _NOTICE_AFTER_S:
+            on_wait(sorted(left))
+            on_wait = None
         if left:
-            time.sleep(_PACE)
+            time.sleep(_POLL_INTERVAL_S)
     return chosen

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["Done", "done", "done_for_jobs", "done_removing", "done_without_value"]
+__all__ = ["Done", "done", "done_for_jobs", "frame_before_removal", "no_value"]
 
 
 class Done:
@@ -34,13 +34,13 @@ class Done:
         self.notes = notes
 
 
-def done_without_value() -> None:
+def no_value() -> None:
     """Return nothing to hold: the value of what lines say."""
 
 
 def done(text: str, data: Any = None) -> Done:
     """Return what was done as one text; as data it is ``data``, or the text where that says it all."""
-    return Done(text.splitlines(), lambda: text if data is None else data, done_without_value)
+    return Done(text.splitlines(), lambda: text if data is None else data, no_value)
 
 
 def done_for_jobs(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Done:
@@ -55,10 +55,10 @@ def done_for_jobs(queue: Queue, ids: Sequence[str], line: str, empty: str = "") 
     return Done(lines, data, lambda: queue.jobs_of(ids))
 
 
-def done_removing(queue: Queue, ids: Sequence[str], *, holds: bool) -> Callable[[], Any]:
+def frame_before_removal(queue: Queue, ids: Sequence[str], *, wanted: bool) -> Callable[[], Any]:
     """Return what gives jobs that are about to be removed as they are now; nothing, where nobody ``holds`` it."""
-    if not holds:
-        return done_without_value
+    if not wanted:
+        return no_value
     known = queue.store.reader.states_of(ids)  # an unknown one is told by the verb itself
     frame = queue.jobs_of([job_id for job_id in ids if job_id in known])
     return lambda: frame

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb import __version__
-from queuectl_nb.commands.params import shape_options, where_options
+from queuectl_nb.commands.params import add_db_options, add_format_options
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
     from queuectl_nb.commands.results import Result
 
-__all__ = ["COMPLETE", "HOMES", "PROGRAM", "CommandGroup", "call", "tree", "verb"]
+__all__ = ["COMMAND_MODULES", "COMPLETE_VAR", "PROGRAM", "CommandGroup", "queuectl_command", "root", "run_command_line"]
 
 PROGRAM = "queuectl"
-COMPLETE = "_QUEUECTL_COMPLETE"
+COMPLETE_VAR = "_QUEUECTL_COMPLETE"
 """The environment variable by which a shell's completion script asks us."""
 
-HOMES: Mapping[str, str] = {
+COMMAND_MODULES: Mapping[str, str] = {
     "enqueue": "enqueue",
     "status": "status",
     "list": "list_jobs",
@@ -80,26 +80,26 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Tree(CommandGroup):
+class RootGroup(CommandGroup):
     """The root, whose commands are loaded one by one: an enqueue must not pay for a dashboard."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all, loaded or not."""
-        return list(HOMES)
+        return list(COMMAND_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load a command."""
-        if cmd_name not in HOMES:
+        if cmd_name not in COMMAND_MODULES:
             return None
-        found: click.Command = import_module(f"queuectl_nb.commands.{HOMES[cmd_name]}").command
+        found: click.Command = import_module(f"queuectl_nb.commands.{COMMAND_MODULES[cmd_name]}").command
         return found
 
 
-def verb(
+def queuectl_command(
     name: str,
     *,
-    shape: bool = True,
-    where: bool = True,
+    format_options: bool = True,
+    db_options: bool = True,
     **attrs: Any,
 ) -> Callable[[Callable[..., Result]], click.Command]:
     """Make a command of a function that returns a :data:`Result`.
@@ -110,17 +110,17 @@ def verb(
     def make(function: Callable[..., Result]) -> click.Command:
         decorate: Callable[[Callable[..., Result]], click.Command] = click.command(name, **attrs)
         command = decorate(function)
-        if shape:
-            shape_options(command)
-        return where_options(command) if where else command
+        if format_options:
+            add_format_options(command)
+        return add_db_options(command) if db_options else command
 
     return make
 
 
-@click.group(cls=Tree, context_settings=SETTINGS, invoke_without_command=True)
+@click.group(cls=RootGroup, context_settings=SETTINGS, invoke_without_command=True)
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
-def tree(ctx: click.Context) -> Result | None:
+def root(ctx: click.Context) -> Result | None:
     """Run commands in the background: nothing lost, nothing run twice, everything visible."""
     if ctx.invoked_subcommand is not None:
         return None
@@ -129,10 +129,10 @@ def tree(ctx: click.Context) -> Result | None:
     return done(ctx.get_help())
 
 
-where_options(tree, hide_network=False)
+add_db_options(root, hide_network=False)
 
 
-def call(args: Sequence[str], session: Context) -> Result:
+def run_command_line(args: Sequence[str], context: Context) -> Result:
     """Carry out one command line and return what it gives.
 
     Raises
@@ -144,6 +144,6 @@ def call(args: Sequence[str], session: Context) -> Result:
     click.exceptions.Exit
         After ``--help`` or ``--version``, which click prints itself.
     """
-    with tree.make_context(PROGRAM, list(args), obj=session) as ctx:
-        result: Result = tree.invoke(ctx)
+    with root.make_context(PROGRAM, list(args), obj=context) as ctx:
+        result: Result = root.invoke(ctx)
         return result

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.ack import Done, done_for_jobs
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JobId
 from queuectl_nb.model.state import ALLOWED_STATES
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("cancel")
+@queuectl_command("cancel")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(ALLOWED_STATES["cancel"]))
 @click.pass_obj
 def command(session: Context, ids: Sequence[str]) -> Done:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import click
 
 from queuectl_nb.commands.ack import Done, done
-from queuectl_nb.commands.app import COMPLETE, PROGRAM, tree, verb
-from queuectl_nb.commands.params import OneOf
+from queuectl_nb.commands.app import COMPLETE_VAR, PROGRAM, queuectl_command, root
+from queuectl_nb.commands.params import Choice
 
 __all__ = ["command"]
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-@verb("completion", shape=False, where=False)
-@click.argument("shell", metavar="|".join(SHELLS), type=OneOf("shell", SHELLS))
+@queuectl_command("completion", format_options=False, db_options=False)
+@click.argument("shell", metavar="|".join(SHELLS), type=Choice("shell", SHELLS))
 def command(shell: str) -> Done:
     r"""Print the completion script of a shell.
 
@@ -27,6 +27,6 @@ def command(shell: str) -> Done:
 
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these three"  # noqa: S101
-    script = kind(tree, {}, PROGRAM, COMPLETE)
+    script = kind(root, {}, PROGRAM, COMPLETE_VAR)
     # not source(): that of bash starts a bash to look at its version, and prints
     return done(script.source_template % script.source_vars())

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, done_without_value
-from queuectl_nb.commands.app import CommandGroup, verb
-from queuectl_nb.commands.params import SETTING, TextParam, where_options
+from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.params import SETTING, TextParam, add_db_options
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.settings import SETTINGS, get_setting
 
@@ -23,7 +23,7 @@ __all__ = ["command"]
 FIELDS = ("key", "value", "default", "meaning")
 
 
-@verb("list")
+@queuectl_command("list")
 @click.pass_obj
 def list_(session: Context) -> Listing:
     """List every setting with its value, default and meaning."""
@@ -48,7 +48,7 @@ def _meaning(key: str) -> str:
     return f"{row.meaning} ({row.bounds})"
 
 
-@verb("get")
+@queuectl_command("get")
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.pass_obj
 def get(session: Context, key: str) -> Done:
@@ -58,7 +58,7 @@ def get(session: Context, key: str) -> Done:
     return Done([str(found)], lambda: found, lambda: found)
 
 
-@verb("set", context_settings={"ignore_unknown_options": True})
+@queuectl_command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.argument("value", metavar="VALUE", type=TextParam())
 @click.pass_obj
@@ -67,7 +67,7 @@ def set_(session: Context, key: str, value: str) -> Done:
     return _updated(*session.queue().set(key, value))
 
 
-@verb("unset")
+@queuectl_command("unset")
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.pass_obj
 def unset(session: Context, key: str) -> Done:
@@ -76,7 +76,7 @@ def unset(session: Context, key: str) -> Done:
 
 
 def _updated(key: str, value: Any) -> Done:
-    return Done([f"Config updated: {key} = {value}"], lambda: {key: value}, done_without_value)
+    return Done([f"Config updated: {key} = {value}"], lambda: {key: value}, no_value)
 
 
 @click.group("config", cls=CommandGroup)
@@ -84,6 +84,6 @@ def command() -> None:
     """Show and change the live settings."""
 
 
-where_options(command)
+add_db_options(command)
 for each in (list_, get, set_, unset):
     command.add_command(each)

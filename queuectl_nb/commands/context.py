@@ -36,16 +36,16 @@ class Context:
         self.db: str | None = None
         self.allow_network_fs = False
         self.format = "table"
-        self.holds = False
-        self.tell: Callable[[str], None] | None = None
-        self.opener = opener
-        self._given: str | None = None
+        self.wants_value = False
+        self.notify: Callable[[str], None] | None = None
+        self.open_queue = opener
+        self._format_option: str | None = None
         self._queue: Queue | None = None
 
     def queue(self) -> Queue:
         """Return the queue, opened once."""
         if self._queue is None:
-            self._queue = self.opener(self.db, self.allow_network_fs)
+            self._queue = self.open_queue(self.db, self.allow_network_fs)
         return self._queue
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class Context:
 
     def choose_format(self, name: str) -> None:
         """Take a format; refuse a second, different one (``--json --format csv``)."""
-        if self._given not in (None, name):
-            msg = f"--format {name} contradicts --format {self._given} (--json is short for --format json)"
+        if self._format_option not in (None, name):
+            msg = f"--format {name} contradicts --format {self._format_option} (--json is short for --format json)"
             raise BadInput(msg)
-        self.format = self._given = name
+        self.format = self._format_option = name

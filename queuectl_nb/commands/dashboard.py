@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Dashboard
 from queuectl_nb.model import validation
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 LOOPBACK = "127.0.0.1"
-LAST_PORT = 65535
+MAX_PORT = 65535
 
 
-@verb("dashboard", shape=False)
+@queuectl_command("dashboard", format_options=False)
 @click.option("--port", type=TextParam(), metavar="P", help="Listen here; 0 for any. Left out: 8642 or the next free.")
 @click.option(
     "--host", type=TextParam(), metavar="ADDRESS", help=f"Listen at this address of the machine ({LOOPBACK})."
@@ -34,12 +34,12 @@ def command(session: Context, *, port: str | None, host: str | None, browse: boo
 
     Prints its address, which ends with the token that logs a browser in. In a notebook it is a live widget.
     """
-    number = None if port is None else validation.parse_int("--port", port, 0, LAST_PORT)
-    address = LOOPBACK if host is None else _address(host)
+    number = None if port is None else validation.parse_int("--port", port, 0, MAX_PORT)
+    address = LOOPBACK if host is None else _parse_address(host)
     return Dashboard(session.queue(), number, address, browse)
 
 
-def _address(text: str) -> str:
+def _parse_address(text: str) -> str:
     """Return an IP address to listen at; names may mean several."""
     try:
         return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Done, done_removing
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.ack import Done, frame_before_removal
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JobId
 from queuectl_nb.model.state import ALLOWED_STATES
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("delete")
+@queuectl_command("delete")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(ALLOWED_STATES["delete"]))
 @click.pass_obj
 def command(session: Context, ids: Sequence[str]) -> Done:
@@ -29,6 +29,6 @@ def command(session: Context, ids: Sequence[str]) -> Done:
     """
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
-    frame = done_removing(queue, ids, holds=session.holds)
+    frame = frame_before_removal(queue, ids, wanted=session.wants_value)
     queue.delete(*ids)
     return Done([f"Job {job_id} deleted." for job_id in ids], lambda: ids, frame)

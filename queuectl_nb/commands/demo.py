@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Stream
 from queuectl_nb.model.errors import JobFailed
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("demo", shape=False, where=False)
+@queuectl_command("demo", format_options=False, db_options=False)
 @click.pass_obj
 def command(session: Context) -> Stream:
     """Play five test flows on a throw-away queue.
@@ -25,5 +25,5 @@ def command(session: Context) -> Stream:
     """
     from queuectl_nb.commands.demo_runner import DemoRunner
 
-    stage = DemoRunner(session.opener)
-    return Stream(stage.play(), lambda: JobFailed.exit_code if stage.failures else 0)
+    stage = DemoRunner(session.open_queue)
+    return Stream(stage.run_flows(), lambda: JobFailed.exit_code if stage.failures else 0)

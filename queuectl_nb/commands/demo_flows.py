@@ -23,12 +23,12 @@ def happy_path(stage: DemoRunner) -> Iterator[str]:
     """Play: a job is enqueued, run and logged."""
     yield stage.do("worker start --count 2")
     yield stage.do("""enqueue --id job-success --command "echo 'This job worked'\"""")
-    stage.rest("job-success")
+    stage.wait_finished("job-success")
     job = stage.job("job-success")
     yield stage.check(f"job-success is {job.state} after {job.attempts} attempt", ok=job.state is State.COMPLETED)
-    shown, result = stage.run("log job-success")
+    shown, result = stage.run_command("log job-success")
     yield shown
-    said = b"".join(data for _, data in result.pieces()) if isinstance(result, Output) else b""
+    said = b"".join(data for _, data in result.chunks()) if isinstance(result, Output) else b""
     yield stage.check(f"its log says {said.decode().strip()!r}", ok=said == b"This job worked\n")
 
 
@@ -36,9 +36,9 @@ def failure(stage: DemoRunner) -> Iterator[str]:
     """Play: a job fails, is retried with pauses, dies, and is brought back."""
     yield stage.do("config set backoff_max 1")
     yield stage.do("enqueue --id job-fail --command this-command-does-not-exist")
-    stage.until("failed once", lambda: stage.job("job-fail").state in (State.FAILED, State.DEAD))
+    stage.wait_until("failed once", lambda: stage.job("job-fail").state in (State.FAILED, State.DEAD))
     yield stage.check("job-fail is failed and waits for its retry", ok=stage.job("job-fail").state is State.FAILED)
-    stage.rest("job-fail")
+    stage.wait_finished("job-fail")
     job = stage.job("job-fail")
     yield stage.check(
         f"after {job.attempts} attempts it is {job.state}", ok=(job.state, job.attempts) == (State.DEAD, 3)
@@ -49,7 +49,7 @@ def failure(stage: DemoRunner) -> Iterator[str]:
     yield stage.check(longest, ok=len(pauses) == 2 and min(pauses) >= 1)
     yield stage.do("dlq list")
     yield stage.do("dlq retry job-fail")
-    stage.rest("job-fail")
+    stage.wait_finished("job-fail")
     number = len(stage.queue.store.reader.attempts("job-fail"))
     yield stage.check(f"brought back, it had a fresh budget: {number} attempts in its history", ok=number == 6)
 
@@ -59,11 +59,11 @@ def priority(stage: DemoRunner) -> Iterator[str]:
     low = ("job-low-1", "job-low-2")
     for job_id in low:
         yield stage.do(f'enqueue --id {job_id} --command "sleep 1.5" --priority 1')
-    stage.until("both running", lambda: all(stage.job(job_id).state is State.PROCESSING for job_id in low))
+    stage.wait_until("both running", lambda: all(stage.job(job_id).state is State.PROCESSING for job_id in low))
     yield stage.check("job-low-1 and job-low-2 run at the same time", ok=True)
     yield stage.do('enqueue --id job-low-3 --command "echo patience" --priority 1')
     yield stage.do("""enqueue --id job-high --command "echo 'I AM HIGH PRIORITY'" --priority 100""")
-    stage.rest(*low, "job-low-3", "job-high")
+    stage.wait_finished(*low, "job-low-3", "job-high")
     first, second = (stage.job(job_id).started_at or 0 for job_id in ("job-high", "job-low-3"))
     yield stage.check("job-high started before job-low-3, which had waited longer", ok=first < second)
 
@@ -75,7 +75,7 @@ def schedule(stage: DemoRunner) -> Iterator[str]:
     yield stage.check(f"backoff_base is {base:g}, without a restart", ok=base == 10)
     yield stage.do("""enqueue --id job-delayed --command "echo 'I am 2 s late'" --delay 2""")
     yield stage.do('enqueue --id job-timeout --command "sleep 40" --timeout 1 --max-retries 1')
-    stage.rest("job-delayed", "job-timeout")
+    stage.wait_finished("job-delayed", "job-timeout")
     job = stage.job("job-delayed")
     late = (job.started_at or 0) - job.created_at
     yield stage.check(f"job-delayed started {late:.2f} seconds after its enqueue", ok=2 <= late < 4)
@@ -87,15 +87,15 @@ def crash(stage: DemoRunner) -> Iterator[str]:
     """Play: workers and their pool die at once; others take over what they held."""
     pool = stage.pools[-1]
     yield stage.do('enqueue --id job-long --command "sleep 1; echo survived"')
-    stage.until("running", lambda: stage.job("job-long").state is State.PROCESSING)
+    stage.wait_until("running", lambda: stage.job("job-long").state is State.PROCESSING)
     held_by = stage.job("job-long").worker
     _kill_all(stage, pool)
     yield f"  (kill -9 of {held_by} and of everything that looks after it)"
-    shown, _ = stage.run("list --state processing")
+    shown, _ = stage.run_command("list --state processing")
     yield shown
     yield stage.check("job-long is stuck: nobody runs it", ok=stage.job("job-long").state is State.PROCESSING)
     yield stage.do("worker start")
-    stage.rest("job-long")
+    stage.wait_finished("job-long")
     job = stage.job("job-long")
     told = f"job-long is {job.state}; the crash cost it one attempt of {job.attempts}"
     yield stage.check(told, ok=(job.state, job.attempts) == (State.COMPLETED, 2))

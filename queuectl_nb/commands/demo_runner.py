@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from queuectl_nb.commands.app import call
+from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import StartedPool
 from queuectl_nb.model.errors import QueuectlError, WaitTimeout
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoRunner"]
 
-PATIENCE = 15.0
+STEP_TIMEOUT_S = 15.0
 """Seconds after which something that was to happen has failed to."""
-PACE = 0.02
+POLL_INTERVAL_S = 0.02
 
 
 class DemoRunner:
@@ -39,7 +39,7 @@ class DemoRunner:
         self._opener = opener
         self._path = Path()
 
-    def play(self) -> Iterator[str]:
+    def run_flows(self) -> Iterator[str]:
         """Play all flows and yield what is to be shown, line by line."""
         from queuectl_nb.commands.demo_flows import FLOWS
 
@@ -61,18 +61,18 @@ class DemoRunner:
                 pool.stop(now=True)
             shutil.rmtree(folder, ignore_errors=True)
 
-    def run(self, line: str) -> tuple[str, Result]:
+    def run_command(self, line: str) -> tuple[str, Result]:
         """Carry out a command line; return how it is shown, and what it gave."""
         session = Context(self._opener)
         session.db = str(self._path)
-        result = call(shlex.split(line), session)
+        result = run_command_line(shlex.split(line), session)
         if isinstance(result, StartedPool):
             self.pools.append(result.pool)
         return f"  $ queuectl {line}", result
 
     def do(self, line: str) -> str:
         """Carry out a command line of which only the effect matters; return how it is shown."""
-        return self.run(line)[0]
+        return self.run_command(line)[0]
 
     def check(self, text: str, *, ok: bool) -> str:
         """Return the line of a check, and count it where it failed."""
@@ -88,15 +88,15 @@ class DemoRunner:
         """Return a job as it is now."""
         return self.queue.store.jobs.get(job_id)
 
-    def until(self, what: str, condition: Callable[[], bool]) -> None:
+    def wait_until(self, what: str, condition: Callable[[], bool]) -> None:
         """Wait until something has happened; raise ``WaitTimeout`` where it does not."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + STEP_TIMEOUT_S
         while not condition():
             if time.monotonic() > deadline:
-                msg = f"not {what} after {PATIENCE:g} seconds"
+                msg = f"not {what} after {STEP_TIMEOUT_S:g} seconds"
                 raise WaitTimeout(msg)
-            time.sleep(PACE)
+            time.sleep(POLL_INTERVAL_S)
 
-    def rest(self, *ids: str) -> None:
+    def wait_finished(self, *ids: str) -> None:
         """Wait until the jobs are at rest."""
-        self.queue.waiting(ids, PATIENCE).run()
+        self.queue.start_wait(ids, STEP_TIMEOUT_S).run()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, done_for_jobs, done_removing
-from queuectl_nb.commands.app import CommandGroup, verb
-from queuectl_nb.commands.params import JobId, where_options
+from queuectl_nb.commands.ack import Done, done_for_jobs, frame_before_removal
+from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.params import JobId, add_db_options
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
@@ -27,7 +27,7 @@ COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "up
 DEAD = JobId([State.DEAD])
 
 
-@verb("list")
+@queuectl_command("list")
 @click.pass_obj
 def list_(session: Context) -> Listing:
     """List the dead jobs, the last to die first."""
@@ -43,11 +43,11 @@ def list_(session: Context) -> Listing:
         rows,
         value=lambda: queue.jobs(state=State.DEAD),
         count=lambda: queue.store.reader.count(wanted),
-        empty=EMPTY,
+        empty_text=EMPTY,
     )
 
 
-@verb("retry")
+@queuectl_command("retry")
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
 @click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
 @click.pass_obj
@@ -62,7 +62,7 @@ def retry(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
     )
 
 
-@verb("purge")
+@queuectl_command("purge")
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
 @click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
 @click.pass_obj
@@ -72,10 +72,10 @@ def purge(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
     Several ids: all or none.
     """
     queue = session.queue()
-    if everything and not ids and session.holds:
+    if everything and not ids and session.wants_value:
         ids = [job_id for job_id, _ in queue.store.reader.changed_since([State.DEAD], -1)]
         everything = not ids
-    frame = done_removing(queue, ids, holds=session.holds)
+    frame = frame_before_removal(queue, ids, wanted=session.wants_value)
     gone = queue.purge_dead(*ids, all=everything)
     lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
     return Done(lines, lambda: gone, frame)
@@ -86,6 +86,6 @@ def command() -> None:
     """Look after the dead letter queue."""
 
 
-where_options(command)
+add_db_options(command)
 for each in (list_, retry, purge):
     command.add_command(each)

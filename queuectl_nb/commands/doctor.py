@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.paths import find_queue
@@ -21,7 +21,7 @@ FIELDS = ("check", "ok", "finding", "remedy")
 COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", "remedy"))
 
 
-@verb("doctor")
+@queuectl_command("doctor")
 @click.pass_obj
 def command(session: Context) -> Listing:
     """Look for what is wrong, and name the remedy.
@@ -29,9 +29,9 @@ def command(session: Context) -> Listing:
     Checks file system, modes, SQLite, interpreter, schema, counts, settings, workers and spool. The exit code is 3
     when something is wrong.
     """
-    from queuectl_nb.client.doctor import examine
+    from queuectl_nb.client.doctor import run_checks
 
-    found = examine(find_queue(session.db), session.queue, allow_network_fs=session.allow_network_fs)
+    found = run_checks(find_queue(session.db), session.queue, allow_network_fs=session.allow_network_fs)
     rows = [asdict(finding) for finding in found]
     for row in rows:
         row["mark"] = "ok" if row["ok"] else "wrong"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.ack import Done, done_for_jobs
-from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, TextParam, as_utf8
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, TextParam, decode_word
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-WORDS = "queuectl.words"
+WORDS_KEY = "queuectl.words"
 """Where the words after ``--`` wait in click's ``ctx.meta``."""
-OPTIONS = {"tag": "tags"}
+FIELD_OF_OPTION = {"tag": "tags"}
 """Options that are not called as the field that they set."""
 
 
-class _Enqueue(click.Command):
+class EnqueueCommand(click.Command):
     """Tells the words after ``--``, which are a command, from an argument, which is JSON."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
             place = args.index("--")
-            ctx.meta[WORDS] = [as_utf8(word) for word in args[place + 1 :]]
+            ctx.meta[WORDS_KEY] = [decode_word(word) for word in args[place + 1 :]]
             args = args[:place]
         return super().parse_args(ctx, args)
 
 
-@verb("enqueue", cls=_Enqueue)
+@queuectl_command("enqueue", cls=EnqueueCommand)
 @click.argument("given", metavar="[JSON | -- ARG...]", nargs=-1, type=TextParam())
 @click.option("--command", type=TextParam(), metavar="C", help="What /bin/sh runs.")
 @click.option("--id", type=TextParam(), help="The job's name; made up when left out.")
@@ -67,21 +67,26 @@ def command(ctx: click.Context, /, *, given: Sequence[str], source: str | None, 
     from queuectl_nb.client.enqueue import make_spec
 
     session: Context = ctx.obj
-    wish = {OPTIONS.get(key, key): list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
+    wish = {
+        FIELD_OF_OPTION.get(key, key): list(value) if isinstance(value, tuple) else value
+        for key, value in fields.items()
+    }
     wish = {key: value for key, value in wish.items() if value not in (None, [])}
-    after_dashes: Sequence[str] | None = ctx.meta.get(WORDS)
-    _one_way(given, after_dashes, source, wish)
+    after_dashes: Sequence[str] | None = ctx.meta.get(WORDS_KEY)
+    _require_one_source(given, after_dashes, source, wish)
     queue = session.queue()
     if source is not None:
-        return _many(queue, source, wish, if_absent=if_absent)
+        return _enqueue_lines(queue, source, wish, if_absent=if_absent)
     if after_dashes is not None:
-        wish["command"] = _shell_words(after_dashes)
+        wish["command"] = _join_words(after_dashes)
     elif given:
-        wish = _merged(_object(given[0], "the job"), wish)
-    return _one(queue, make_spec(wish), if_absent=if_absent)
+        wish = _merge_options(_parse_object(given[0], "the job"), wish)
+    return _enqueue_one(queue, make_spec(wish), if_absent=if_absent)
 
 
-def _one_way(given: Sequence[str], words: Sequence[str] | None, source: str | None, wish: Mapping[str, Any]) -> None:
+def _require_one_source(
+    given: Sequence[str], words: Sequence[str] | None, source: str | None, wish: Mapping[str, Any]
+) -> None:
     """Refuse more than one way to say what runs, and none."""
     ways = {
         "--command": "command" in wish,
@@ -105,7 +110,7 @@ def _one_way(given: Sequence[str], words: Sequence[str] | None, source: str | No
         raise BadInput(msg)
 
 
-def _shell_words(words: Sequence[str]) -> str:
+def _join_words(words: Sequence[str]) -> str:
     """Return words as a command, quoted for the shell."""
     import shlex
 
@@ -115,17 +120,17 @@ def _shell_words(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Done:
+def _enqueue_one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Done:
     began = time.time()
     (job_id,) = queue.enqueue_specs([spec], if_absent=if_absent)
-    line = f"Job enqueued: {job_id} (priority: {spec.priority})" + _when(spec)
+    line = f"Job enqueued: {job_id} (priority: {spec.priority})" + _start_condition(spec)
     if if_absent and queue.store.jobs.get(job_id).created_at < began:
         line = f"Job {job_id} is already in the queue."
     jobs = done_for_jobs(queue, [job_id], "")
     return Done([line], lambda: jobs.data()[0], lambda: queue.job(job_id))
 
 
-def _when(spec: JobSpec) -> str:
+def _start_condition(spec: JobSpec) -> str:
     """Return what is said of a job that does not run at once."""
     if spec.run_at is not None and spec.run_at > time.time():
         from queuectl_nb.model.validation import format_time
@@ -136,16 +141,16 @@ def _when(spec: JobSpec) -> str:
     return f". Will run after {', '.join(spec.after)}." if spec.after else ""
 
 
-def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Done:
+def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Done:
     """Add the jobs of JSON lines; options stand for what a line leaves open."""
     from queuectl_nb.client.enqueue import make_spec, name_the_row
 
     specs, numbers = [], []
-    for number, line in enumerate(_lines(source), 1):
+    for number, line in enumerate(_read_lines(source), 1):
         if not line.strip():
             continue
         try:
-            specs.append(make_spec({**common, **_object(_text(line), "the line")}))
+            specs.append(make_spec({**common, **_parse_object(_decode_line(line), "the line")}))
         except BadInput as refused:
             msg = f"line {number}: {refused}; nothing was enqueued"
             raise BadInput(msg) from None
@@ -157,7 +162,7 @@ def _many(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bo
     )
 
 
-def _lines(source: str) -> Iterable[bytes]:
+def _read_lines(source: str) -> Iterable[bytes]:
     """Return the lines of a file, or of standard input for ``-``."""
     if source == "-":
         return sys.stdin.buffer.read().split(b"\n")
@@ -170,7 +175,7 @@ def _lines(source: str) -> Iterable[bytes]:
         raise BadInput(msg) from None
 
 
-def _text(line: bytes) -> str:
+def _decode_line(line: bytes) -> str:
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -178,10 +183,10 @@ def _text(line: bytes) -> str:
         raise BadInput(msg) from None
 
 
-def _object(text: str, what: str) -> dict[str, Any]:
+def _parse_object(text: str, what: str) -> dict[str, Any]:
     """Return a JSON object; refuse anything else, a key that stands twice, and numbers that JSON does not have."""
     try:
-        found = json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_number)
+        found = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         msg = f"{what} is not valid JSON: {error}"
         raise BadInput(msg) from None
@@ -191,7 +196,7 @@ def _object(text: str, what: str) -> dict[str, Any]:
     return found
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         msg = "a key stands twice"
@@ -199,12 +204,12 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(word: str) -> float:
+def _refuse_constant(word: str) -> float:
     msg = f"{word} is no number"
     raise BadInput(msg)
 
 
-def _merged(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_options(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON job with the options beside it; refuse what is given in both."""
     twice = [key for key in options if key in job]
     if twice:

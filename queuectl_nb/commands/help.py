@@ -8,7 +8,7 @@ import click
 
 from queuectl_nb.commands import topics
 from queuectl_nb.commands.ack import Done, done
-from queuectl_nb.commands.app import PROGRAM, tree, verb
+from queuectl_nb.commands.app import PROGRAM, queuectl_command, root
 from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Text
 from queuectl_nb.model import validation
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-class _Word(TextParam):
+class TopicOrCommand(TextParam):
     """A topic or a command; completes both."""
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return topics, then commands."""
-        return [*topics.names(), *tree.list_commands(click.Context(tree))]
+        return [*topics.names(), *root.list_commands(click.Context(root))]
 
 
-@verb("help", shape=False, where=False)
-@click.argument("about", metavar="[TOPIC | COMMAND]...", nargs=-1, type=_Word())
+@queuectl_command("help", format_options=False, db_options=False)
+@click.argument("about", metavar="[TOPIC | COMMAND]...", nargs=-1, type=TopicOrCommand())
 def command(about: Sequence[str]) -> Text | Done:
     """Explain a topic, or show the options of a command.
 
@@ -48,13 +48,13 @@ def command(about: Sequence[str]) -> Text | Done:
 
 def _help_of(about: Sequence[str]) -> str:
     """Return the help of a command."""
-    found: click.Command = tree
-    context = click.Context(tree, info_name=PROGRAM, **_settings())
+    found: click.Command = root
+    context = click.Context(root, info_name=PROGRAM, **_settings())
     for word in about:
         below = found.get_command(context, word) if isinstance(found, click.Group) else None
         if below is None:
-            if found is tree:
-                valid = f"topics {', '.join(topics.names())}; commands {', '.join(tree.list_commands(context))}"
+            if found is root:
+                valid = f"topics {', '.join(topics.names())}; commands {', '.join(root.list_commands(context))}"
                 msg = f"nothing is told about {validation.quoted(word)}; {valid}"
                 raise BadInput(msg)
             known = found.list_commands(context) if isinstance(found, click.Group) else []
@@ -67,4 +67,4 @@ def _help_of(about: Sequence[str]) -> str:
 
 
 def _settings() -> dict[str, Any]:
-    return dict(tree.context_settings)
+    return dict(root.context_settings)

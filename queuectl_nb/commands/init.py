@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.client.surroundings import this_cwd
-from queuectl_nb.commands.ack import Done, done_without_value
-from queuectl_nb.commands.app import verb
+from queuectl_nb.client.surroundings import current_dir
+from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("init", where=False)
+@queuectl_command("init", db_options=False)
 @click.pass_obj
 def command(session: Context) -> Done:
     """Make a queue in .queuectl/ here.
@@ -29,7 +29,7 @@ def command(session: Context) -> Done:
     if session.db is not None:
         msg = "init makes .queuectl/ here; a queue named with --db is made at its first use"
         raise BadInput(msg)
-    folder = Path(this_cwd()) / PROJECT_DIR
+    folder = Path(current_dir()) / PROJECT_DIR
     path = folder / FILE_NAME
     there = path.exists()
     make_private_dir(folder)
@@ -43,4 +43,4 @@ def command(session: Context) -> Done:
     session.db = str(path)
     session.queue()
     line = f"Queue is there already: {path}" if there else f"Queue made: {path}"
-    return Done([line], lambda: {"path": str(path)}, done_without_value)
+    return Done([line], lambda: {"path": str(path)}, no_value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import QUEUE, SORT_FIELD, STATE, TAG, TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.job import JOB_FIELDS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-SHORT = 50
+DEFAULT_ROWS = 50
 """Rows of a table when no ``--limit`` is given."""
 COLUMNS = (
     ("ID", "id"),
@@ -32,11 +32,13 @@ COLUMNS = (
 )
 
 
-@verb("list")
+@queuectl_command("list")
 @click.option("--state", type=STATE, help="Only jobs in this state.")
 @click.option("--queue", type=QUEUE, help="Only jobs of this queue.")
 @click.option("--tag", type=TAG, help="Only jobs with this tag.")
-@click.option("--limit", type=TextParam(), metavar="N", help=f"At most so many; a table shows {SHORT} when left out.")
+@click.option(
+    "--limit", type=TextParam(), metavar="N", help=f"At most so many; a table shows {DEFAULT_ROWS} when left out."
+)
 @click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="By a field of the JSON, going up.")
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.pass_obj
@@ -54,6 +56,6 @@ def command(session: Context, /, **options: Any) -> Listing:
         rows,
         value=lambda: queue.jobs(**options),
         count=lambda: queue.store.reader.count(wanted),
-        short=SHORT if wanted.limit is None else None,
-        empty="No jobs.",
+        default_limit=DEFAULT_ROWS if wanted.limit is None else None,
+        empty_text="No jobs.",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JOB, TextParam
 from queuectl_nb.commands.results import Output
 from queuectl_nb.model import validation
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("log")
+@queuectl_command("log")
 @click.argument("job_id", metavar="ID", type=JOB)
 @click.option("--attempt", type=TextParam(), metavar="N", help="Of this attempt, not of the newest.")
 @click.option("--stdout", is_flag=True, help="Only this stream, as it is.")
@@ -40,7 +40,7 @@ def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -
         msg = f"--follow gives the output as it is written; it does not go with --format {session.format}"
         raise BadInput(msg)
     queue = session.queue()
-    state, error = _ending(queue, job_id)
+    state, error = _state_and_error(queue, job_id)
     attempt = queue.logs.attempt(job_id, number)
     if number is not None:
         error = None if attempt is None else attempt.error
@@ -50,7 +50,7 @@ def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -
 
     def pieces() -> Iterator[tuple[str, bytes]]:
         live = queue.logs.follow(job_id, number, tail, attempts.append)
-        found = live if follow else _saved(queue, job_id, number, tail)
+        found = live if follow else _stored_chunks(queue, job_id, number, tail)
         return ((stream, data) for stream, data in found if stream in streams)
 
     return Output(
@@ -58,37 +58,37 @@ def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -
         state,
         streams,
         pieces,
-        data=lambda: _attempt(queue, job_id, number, tail),
+        data=lambda: _attempt_data(queue, job_id, number, tail),
         value=lambda: queue.job(job_id).log(chosen[0] if len(chosen) == 1 else None, attempt=number, tail=tail),
-        frame=not chosen,
+        with_header=not chosen,
         live=follow,
         number=number,
         error=error,
         attempts=attempts,
-        ending=(lambda: _ending(queue, job_id)) if follow else None,
+        final_state=(lambda: _state_and_error(queue, job_id)) if follow else None,
     )
 
 
-def _ending(queue: Queue, job_id: str) -> tuple[str, str | None]:
+def _state_and_error(queue: Queue, job_id: str) -> tuple[str, str | None]:
     """Return the job's state, and what went wrong where it did not just begin anew."""
     job = queue.store.jobs.get(job_id)
     return str(job.state), job.error if job.state in FINISHED_STATES or job.state is State.FAILED else None
 
 
-def _saved(queue: Queue, job_id: str, number: int | None, tail: int | None) -> Iterator[tuple[str, bytes]]:
+def _stored_chunks(queue: Queue, job_id: str, number: int | None, tail: int | None) -> Iterator[tuple[str, bytes]]:
     """Yield what there is now, stream by stream; a large stream is never held whole."""
     attempt = queue.logs.attempt(job_id, number)
     if attempt is None:
         return
     for stream in STREAMS:
         if tail is None:
-            for piece in queue.logs.pieces(attempt, stream):
+            for piece in queue.logs.iter_chunks(attempt, stream):
                 yield stream, piece
         elif queue.logs.size(attempt, stream):
             yield stream, queue.logs.last_lines(attempt, stream, tail)[0]
 
 
-def _attempt(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
+def _attempt_data(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
     """Return the attempt as its JSON object, with the output so far where it still runs; None for no attempt yet."""
     from queuectl_nb.render.json_shapes import attempt_json, text
 

@@ -32,16 +32,16 @@ __all__ = [
     "STATE",
     "TAG",
     "WORKER",
+    "Choice",
     "JobId",
-    "OneOf",
     "Path",
     "TextParam",
-    "as_utf8",
-    "shape_options",
-    "where_options",
+    "add_db_options",
+    "add_format_options",
+    "decode_word",
 ]
 
-OFFERED = 200
+MAX_CANDIDATES = 200
 """Most job ids that one Tab offers."""
 
 
@@ -50,9 +50,9 @@ class TextParam(StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word as it is."""
-        return validation.parse_text(_called(param), as_utf8(super().convert(value, param, ctx)))
+        return validation.parse_text(_display_name(param), decode_word(super().convert(value, param, ctx)))
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return what could stand here."""
         return ()
 
@@ -64,12 +64,14 @@ class TextParam(StringParamType):
         if session is None:
             return []
         try:
-            return [CompletionItem(word) for word in self.offers(session, incomplete) if word.startswith(incomplete)]
+            return [
+                CompletionItem(word) for word in self.candidates(session, incomplete) if word.startswith(incomplete)
+            ]
         except QueuectlError:
             return []
 
 
-def as_utf8(word: Any) -> Any:
+def decode_word(word: Any) -> Any:
     """Return a word of which Python, in a locale without UTF-8, has made bytes or other letters."""
     if not isinstance(word, str) or word.isascii() or sys.getfilesystemencoding() == "utf-8":
         return word
@@ -79,14 +81,14 @@ def as_utf8(word: Any) -> Any:
         return word
 
 
-def _called(param: click.Parameter | None) -> str:
+def _display_name(param: click.Parameter | None) -> str:
     """Return what the user calls a parameter."""
     if param is None:
         return "a word"
     return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.lower()
 
 
-class OneOf(TextParam):
+class Choice(TextParam):
     """One of a few known words; hyphens count as underscores where the words have those."""
 
     def __init__(self, what: str, valid: Iterable[str]) -> None:
@@ -99,18 +101,18 @@ class OneOf(TextParam):
         known = word if word in self.valid else word.replace("-", "_")
         return known if known in self.valid else validation.parse_choice(self.what, word, self.valid)
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return the valid words."""
         return self.valid
 
 
-class FromQueue(TextParam):
+class QueueParam(TextParam):
     """A word of the queue itself; asked for only when something is completed."""
 
     def __init__(self, ask: Callable[[Queue], Iterable[str]]) -> None:
         self.ask = ask
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return what the queue has."""
         queue = session.existing_queue()
         return self.ask(queue) if queue else ()
@@ -122,10 +124,10 @@ class JobId(TextParam):
     def __init__(self, states: Iterable[State] = State) -> None:
         self.states = tuple(states)
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return ids that begin as typed."""
         queue = session.existing_queue()
-        return queue.store.reader.complete_ids(incomplete, self.states, OFFERED) if queue else ()
+        return queue.store.reader.complete_ids(incomplete, self.states, MAX_CANDIDATES) if queue else ()
 
 
 class Path(StringParamType):
@@ -144,7 +146,7 @@ class Path(StringParamType):
 class SettingKey(TextParam):
     """A setting's key; what it means is found out by whoever takes it."""
 
-    def offers(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return all keys."""
         from queuectl_nb.model.settings import SETTINGS
 
@@ -152,46 +154,46 @@ class SettingKey(TextParam):
 
 
 JOB = JobId()
-STATE = OneOf("state", State)
-SORT_FIELD = OneOf("sort field", JOB_FIELDS)
-QUEUE = FromQueue(lambda queue: queue.store.reader.queue_names())
+STATE = Choice("state", State)
+SORT_FIELD = Choice("sort field", JOB_FIELDS)
+QUEUE = QueueParam(lambda queue: queue.store.reader.queue_names())
 TAG = TextParam()
-WORKER = FromQueue(lambda queue: [row.name for row in queue.store.workers.list_all()])
+WORKER = QueueParam(lambda queue: [row.name for row in queue.store.workers.list_all()])
 SETTING = SettingKey()
 FILE = Path("file")
 DIRECTORY = Path("dir")
 
 
-def _session(ctx: click.Context) -> Context:
+def _context(ctx: click.Context) -> Context:
     found = ctx.find_object(Context)
     assert found is not None, "a face puts the session into ctx.obj"  # noqa: S101
     return found
 
 
-def _take_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+def _set_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
         if not value or "\0" in value:
             msg = "--db needs the path of a queue's file"
             raise BadInput(msg)
-        _session(ctx).db = value
+        _context(ctx).db = value
 
 
-def _take_network(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+def _set_network(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        _session(ctx).allow_network_fs = True
+        _context(ctx).allow_network_fs = True
 
 
-def _take_format(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+def _set_format(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
-        _session(ctx).choose_format(value)
+        _context(ctx).choose_format(value)
 
 
-def _take_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+def _set_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        _session(ctx).choose_format("json")
+        _context(ctx).choose_format("json")
 
 
-def where_options(command: click.Command, *, hide_network: bool = True) -> click.Command:
+def add_db_options(command: click.Command, *, hide_network: bool = True) -> click.Command:
     """Give a command ``--db`` and ``--allow-network-fs``."""
     command.params += [
         click.Option(
@@ -199,14 +201,14 @@ def where_options(command: click.Command, *, hide_network: bool = True) -> click
             type=FILE,
             metavar="PATH",
             expose_value=False,
-            callback=_take_db,
+            callback=_set_db,
             help="The queue's file ($QUEUECTL_DB, the nearest .queuectl/queue.db, or the user's when left out).",
         ),
         click.Option(
             ["--allow-network-fs"],
             is_flag=True,
             expose_value=False,
-            callback=_take_network,
+            callback=_set_network,
             hidden=hide_network,
             help="Take a file on a network file system, for use from one host only.",
         ),
@@ -214,19 +216,17 @@ def where_options(command: click.Command, *, hide_network: bool = True) -> click
     return command
 
 
-def shape_options(command: click.Command) -> click.Command:
+def add_format_options(command: click.Command) -> click.Command:
     """Give a command ``--format`` and ``--json``."""
     command.params += [
         click.Option(
             ["--format"],
-            type=OneOf("format", FORMATS),
+            type=Choice("format", FORMATS),
             metavar="|".join(FORMATS),
             expose_value=False,
-            callback=_take_format,
+            callback=_set_format,
             help="How the answer is shown.",
         ),
-        click.Option(
-            ["--json"], is_flag=True, expose_value=False, callback=_take_json, help="Short for --format json."
-        ),
+        click.Option(["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Short for --format json."),
     ]
     return command

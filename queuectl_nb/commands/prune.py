@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Done, done_without_value
-from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import OneOf, TextParam
+from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.params import Choice, TextParam
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import FINISHED_STATES, State
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-RESTED = OneOf("state at rest", [state for state in State if state in FINISHED_STATES])
+FINISHED_STATE = Choice("state at rest", [state for state in State if state in FINISHED_STATES])
 
 
-@verb("prune")
+@queuectl_command("prune")
 @click.option(
     "--older-than", required=True, type=TextParam(), metavar="D", help="At rest for so long: 7d, 12h, 90m, 30s, 0."
 )
-@click.option("--state", type=RESTED, help="Only jobs in this state.")
+@click.option("--state", type=FINISHED_STATE, help="Only jobs in this state.")
 @click.pass_obj
 def command(session: Context, older_than: str, state: str | None) -> Done:
     """Remove jobs that came to rest long ago, with their history."""
     removed = session.queue().prune(validation.parse_age("--older-than", older_than), state)
-    return Done([f"{removed} job(s) removed."], lambda: {"removed": removed}, done_without_value)
+    return Done([f"{removed} job(s) removed."], lambda: {"removed": removed}, no_value)

@@ -76,8 +76,8 @@ class Listing:
     rows: Callable[[int | None], Iterable[Mapping[str, Any]]]
     value: Callable[[], Any]
     count: Callable[[], int] | None = None
-    short: int | None = None
-    empty: str = ""
+    default_limit: int | None = None
+    empty_text: str = ""
     data: Callable[[], Any] | None = None
     """Where the JSON is no array of the rows."""
     exit_code: int = 0
@@ -102,16 +102,16 @@ class Output:
     job_id: str
     state: str
     streams: Sequence[str]
-    pieces: Callable[[], Iterator[tuple[str, bytes]]]
+    chunks: Callable[[], Iterator[tuple[str, bytes]]]
     data: Callable[[], Any]
     value: Callable[[], Any]
-    frame: bool
+    with_header: bool
     live: bool
     number: int | None = None
     """The attempt, where one was asked for."""
     error: str | None = None
     """Why the job, or the attempt that was asked for, did not end well."""
-    ending: Callable[[], tuple[str, str | None]] | None = None
+    final_state: Callable[[], tuple[str, str | None]] | None = None
     """State and error of the job once the live pieces are all."""
     attempts: Sequence[int] = ()
     """The attempts that live pieces have come from so far, the present one last."""
@@ -130,7 +130,7 @@ class StartedPool:
 class PendingWait:
     """A wait that the face carries out, showing the progress as it can; :meth:`Progress.check` ends it."""
 
-    waiting: Wait
+    wait: Wait
     notes: Sequence[str]
     lines: Callable[[Progress], Sequence[str]]
     data: Callable[[Progress], Any]
@@ -161,7 +161,7 @@ class Dashboard:
     queue: Queue
     port: int | None
     host: str
-    browse: bool
+    open_browser: bool
 
 
 Result = Done | Detail | Listing | Plotted | Output | StartedPool | PendingWait | Stream | Text | Dashboard

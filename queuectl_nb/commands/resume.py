@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Done, done_without_value
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import QUEUE
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("resume")
+@queuectl_command("resume")
 @click.argument("name", metavar="[QUEUE]", required=False, type=QUEUE)
 @click.pass_obj
 def command(session: Context, name: str | None) -> Done:
@@ -26,5 +26,5 @@ def command(session: Context, name: str | None) -> Done:
     return Done(
         [f"Queue {name} resumed." if name else "All queues resumed."],
         lambda: {"paused": queue.paused()},
-        done_without_value,
+        no_value,
     )

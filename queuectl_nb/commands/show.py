@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JOB
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.render.json_shapes import attempt_json, job_json
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-SHORT_OUTPUT = 200
+MAX_OUTPUT_CHARS = 200
 """Characters of a stream that are shown here; longer ones are left to ``log``."""
 
 
-@verb("show")
+@queuectl_command("show")
 @click.argument("job_id", metavar="ID", type=JOB)
 @click.pass_obj
 def command(session: Context, job_id: str) -> Detail:
@@ -35,10 +35,10 @@ def command(session: Context, job_id: str) -> Detail:
 
     def blocks() -> Iterator[str | Table]:
         yield f"Job: {job_id}"
-        yield Table((), [(key, _value(key, value)) for key, value in job.items() if key != "id"])
+        yield Table((), [(key, _format_value(key, value)) for key, value in job.items() if key != "id"])
         for attempt in history:
             yield f"\nAttempt {attempt['number']}:"
-            yield Table((), [(key, _value(key, value)) for key, value in _facts(attempt).items()])
+            yield Table((), [(key, _format_value(key, value)) for key, value in _attempt_fields(attempt).items()])
 
     return Detail(
         blocks,
@@ -48,12 +48,12 @@ def command(session: Context, job_id: str) -> Detail:
     )
 
 
-def _facts(attempt: Mapping[str, Any]) -> dict[str, Any]:
+def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
     """Return what people read of an attempt: a long stream becomes its size and the way to it."""
     facts = {key: value for key, value in attempt.items() if key not in ("job_id", "number")}
     for stream in STREAMS:
         text = attempt[stream]
-        if text is not None and len(text) > SHORT_OUTPUT:
+        if text is not None and len(text) > MAX_OUTPUT_CHARS:
             import humanize
 
             size = humanize.naturalsize(len(text.encode()), binary=True)
@@ -63,7 +63,7 @@ def _facts(attempt: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _value(key: str, value: Any) -> Any:
+def _format_value(key: str, value: Any) -> Any:
     """Return a field as people read it."""
     if value is None:
         return {"timeout": "(the setting's)", "max_retries": "(the setting's)"}.get(key, "-")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.app import verb
-from queuectl_nb.commands.params import FILE, OneOf, TextParam
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.params import FILE, Choice, TextParam
 from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
 from queuectl_nb.render.json_shapes import flat, stats_json
 from queuectl_nb.store.stats import GROUPS
@@ -32,8 +32,8 @@ GROUP_COLUMNS = (
 )
 
 
-@verb("stats")
-@click.option("--by", type=OneOf("group", GROUPS), metavar="|".join(GROUPS), help="A row for each.")
+@queuectl_command("stats")
+@click.option("--by", type=Choice("group", GROUPS), metavar="|".join(GROUPS), help="A row for each.")
 @click.option(
     "--since", type=TextParam(), metavar="T", help="Only what ended since: 7d, 12h, 90m, 30s, or an ISO time."
 )
@@ -52,18 +52,18 @@ def command(session: Context, by: str | None, since: str | None, plot: str | Non
 
     start = None if since is None else arguments.parse_since("--since", since)
     queue = session.queue()
-    answer = _answer(queue, by, start)
+    answer = _result(queue, by, start)
     if plot is None:
         return answer
     return Plotted(answer, lambda: queue.plot.overview(by=by or "command", since=start), plot)
 
 
-def _answer(queue: Queue, by: str | None, start: float | None) -> Detail | Listing:
+def _result(queue: Queue, by: str | None, start: float | None) -> Detail | Listing:
     groups = {name: stats_json(stats) for name, stats in queue.metrics(by=by, since=start).items()}
     if by is None:
         stats = groups[""]
         return Detail(
-            lambda: [*_frame(stats)],
+            lambda: [*_text_blocks(stats)],
             data=lambda: stats,
             value=lambda: queue.stats(since=start),
             records=lambda: [flat(stats)],
@@ -75,7 +75,7 @@ def _answer(queue: Queue, by: str | None, start: float | None) -> Detail | Listi
         ((by, by), *GROUP_COLUMNS),
         lambda limit: rows[:limit],
         value=lambda: queue.stats(by=by, since=start),
-        empty="No jobs.",
+        empty_text="No jobs.",
         data=lambda: [{by: name, **stats} for name, stats in groups.items()],
     )
 
@@ -84,7 +84,7 @@ def _first(groups: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     return next(iter(groups.values()), {})
 
 
-def _frame(stats: Mapping[str, Any]) -> Iterator[str | Table]:
+def _text_blocks(stats: Mapping[str, Any]) -> Iterator[str | Table]:
     """Yield the seed's frame, with our own lines after its own."""
     yield "--- QueueCTL Metrics ---\n\nJob Counts:"
     counts = [f"  - {state}: {n}" for state, n in stats["counts"].items() if n] or ["  (no jobs)"]

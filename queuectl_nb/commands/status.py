@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.render.json_shapes import status_json
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("status")
+@queuectl_command("status")
 @click.pass_obj
 def command(session: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["FOLDER", "TOPICS", "names", "summary", "text"]
+__all__ = ["FOLDER", "TOPIC_NAMES", "names", "summary", "text"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "topics"
-TOPICS = (
+TOPIC_NAMES = (
     "states",
     "retries",
     "timeouts",
@@ -31,7 +31,7 @@ _MARK = re.compile(r"<!--.*?-->\n*", re.DOTALL)
 
 def names() -> list[str]:
     """Return the names of all topics."""
-    return list(TOPICS)
+    return list(TOPIC_NAMES)
 
 
 def text(name: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["describe"]
+__all__ = ["describe_usage_error"]
 
 
-def describe(error: click.ClickException) -> str:
+def describe_usage_error(error: click.ClickException) -> str:
     """Return one line for an error that click raised, with where it was and what would be valid."""
     text = error.format_message().rstrip(".")
     ctx = error.ctx if isinstance(error, click.UsageError) else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.app import verb
+from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JobId, TextParam
 from queuectl_nb.commands.results import PendingWait
 from queuectl_nb.model import validation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@verb("wait")
+@queuectl_command("wait")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=JobId(UNFINISHED_STATES))
 @click.option(
     "--timeout", type=TextParam(), metavar="SECONDS", help="Give up after so long (exit code 4); the jobs go on."
@@ -34,9 +34,9 @@ def command(session: Context, ids: Sequence[str], timeout: str | None) -> Pendin
     """
     limit = None if timeout is None else validation.parse_number("--timeout", timeout)
     queue = session.queue()
-    waiting = queue.waiting(list(ids) or None, limit)
+    waiting = queue.start_wait(list(ids) or None, limit)
     notes = []
-    if waiting.look().left and not any(worker["state"] != "lost" for worker in queue.worker_list()):
+    if waiting.read_progress().remaining and not any(worker["state"] != "lost" for worker in queue.worker_list()):
         notes.append("no workers run on this queue; 'queuectl worker start' starts some")
     return PendingWait(waiting, notes, _lines, _data)
 
@@ -44,7 +44,7 @@ def command(session: Context, ids: Sequence[str], timeout: str | None) -> Pendin
 def _lines(progress: Progress) -> Sequence[str]:
     """Return how the wait ended."""
     counts = [f"{n} {state}" for state, n in progress.finished.items() if n]
-    return [f"{progress.done} job(s) at rest" + (f": {', '.join(counts)}." if counts else ".")]
+    return [f"{progress.finished_count} job(s) at rest" + (f": {', '.join(counts)}." if counts else ".")]
 
 
 def _data(progress: Progress) -> dict[str, Any]:

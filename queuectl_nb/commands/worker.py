@@ -9,9 +9,9 @@ import click
 from queuectl_nb.client import workers
 from queuectl_nb.client.elsewhere import EXECUTORS, MAX_IN_FLIGHT
 from queuectl_nb.client.queue import MAX_WORKERS
-from queuectl_nb.commands.ack import Done, done_without_value
-from queuectl_nb.commands.app import CommandGroup, verb
-from queuectl_nb.commands.params import QUEUE, WORKER, OneOf, TextParam, where_options
+from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.params import QUEUE, WORKER, Choice, TextParam, add_db_options
 from queuectl_nb.commands.results import Listing, StartedPool
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-EXECUTOR = OneOf("executor", EXECUTORS)
+EXECUTOR = Choice("executor", EXECUTORS)
 COLUMNS = (
     ("name", "name"),
     ("pid", "pid"),
@@ -36,7 +36,7 @@ COLUMNS = (
 )
 
 
-@verb("start", shape=False)
+@queuectl_command("start", format_options=False)
 @click.option("--count", type=TextParam(), default="1", metavar="N", help="How many (1); with dask, jobs at a time.")
 @click.option("--queue", "queues", type=QUEUE, multiple=True, help="Only jobs of this queue; repeatable.")
 @click.option("--drain", is_flag=True, help="End when every job is at rest, delayed ones and retries waited for.")
@@ -66,7 +66,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     dispatcher, has up to N jobs at a time running on a dask cluster.
     """
     number = validation.parse_int("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
-    takes = dict(_resource(word) for word in resources)
+    takes = dict(_parse_resource(word) for word in resources)
     pool = session.queue().start_workers(
         number,
         queues=queues,
@@ -79,7 +79,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     return StartedPool(pool, number, detach)
 
 
-def _resource(word: str) -> tuple[str, str]:
+def _parse_resource(word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
         msg = f"--resource {validation.quoted(word)} must be K=N, such as GPU=1"
@@ -87,7 +87,7 @@ def _resource(word: str) -> tuple[str, str]:
     return key, value
 
 
-@verb("stop")
+@queuectl_command("stop")
 @click.argument("names", metavar="[NAME]...", nargs=-1, type=WORKER)
 @click.option("--now", is_flag=True, help="Give their jobs back instead of finishing them.")
 @click.pass_obj
@@ -99,14 +99,14 @@ def stop(session: Context, *, names: Sequence[str], now: bool) -> Done:
     queue = session.queue()
 
     def lasts(left: Sequence[str]) -> None:
-        if session.tell is not None:
-            session.tell(f"waiting for {', '.join(left)} to end" + ("" if now else "; --now gives their jobs back"))
+        if session.notify is not None:
+            session.notify(f"waiting for {', '.join(left)} to end" + ("" if now else "; --now gives their jobs back"))
 
-    stopped = workers.stop(queue.store, names, now=now, timeout=None, lasts=lasts)
-    return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, done_without_value)
+    stopped = workers.stop_workers(queue.store, names, now=now, timeout=None, on_wait=lasts)
+    return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, no_value)
 
 
-@verb("list")
+@queuectl_command("list")
 @click.pass_obj
 def list_(session: Context) -> Listing:
     """List the workers that live, and those lost and not yet cleaned up."""
@@ -117,7 +117,7 @@ def list_(session: Context) -> Listing:
         COLUMNS,
         lambda limit: found[:limit],
         value=queue.workers,
-        empty="No workers; 'queuectl worker start' starts some.",
+        empty_text="No workers; 'queuectl worker start' starts some.",
     )
 
 
@@ -126,6 +126,6 @@ def command() -> None:
     """Start, stop and list workers."""
 
 
-where_options(command)
+add_db_options(command)
 for each in (start, stop, list_):
     command.add_command(each)

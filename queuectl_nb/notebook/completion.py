@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from click.shell_completion import ShellComplete, split_arg_string
 from IPython.core.completer import SimpleCompletion
 
-from queuectl_nb.commands.app import PROGRAM, tree
+from queuectl_nb.commands.app import PROGRAM, root
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.magic_line import read, verb_of
 
@@ -67,7 +67,7 @@ class Matcher:
         try:
             session = self.magics.session(words)
             given = read(" ".join(words)).words if "--var" in words else words
-            return ShellComplete(tree, {"obj": session}, PROGRAM, "_").get_completions(given, incomplete)
+            return ShellComplete(root, {"obj": session}, PROGRAM, "_").get_completions(given, incomplete)
         except QueuectlError:
             return []
 

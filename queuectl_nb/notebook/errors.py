@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from queuectl_nb.commands.usage import describe
+from queuectl_nb.commands.usage import describe_usage_error
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 from queuectl_nb.render.text_table import visible
 
@@ -37,7 +37,7 @@ def one_line_errors() -> Iterator[None]:
     except click.exceptions.Exit:
         return
     except click.ClickException as error:
-        raise one_line(BadInput(describe(error))) from None
+        raise one_line(BadInput(describe_usage_error(error))) from None
     except click.Abort:
         raise one_line(KeyboardInterrupt(), "interrupted") from None
     except OSError as error:

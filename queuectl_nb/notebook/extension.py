@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.live_cards import _updater
+from queuectl_nb.client.live_cards import card_updater
 from queuectl_nb.notebook.completion import Matcher
 from queuectl_nb.notebook.emptycell import EmptyCell
 from queuectl_nb.notebook.magics import QueuectlMagics
@@ -31,7 +31,7 @@ def load(shell: InteractiveShell) -> None:
 
 def unload(shell: InteractiveShell) -> None:
     """Take back what :func:`load` gave; cards and dashboards on the page are no longer kept current."""
-    _updater.stop()
+    card_updater.stop()
     if dashboard := sys.modules.get("queuectl_nb.notebook.dashboard.dashboard"):
         dashboard.close_all()
     kinds = shell.magics_manager.magics

@@ -35,7 +35,7 @@ class LogView:
         """Read what is there now; no more of it is held than is shown."""
         kept = {stream: bytearray() for stream in output.streams}
         left_out = 0
-        for stream, piece in output.pieces():
+        for stream, piece in output.chunks():
             kept[stream] += piece
             if (over := len(kept[stream]) - MOST) > 0:
                 del kept[stream][:over]
@@ -46,7 +46,7 @@ class LogView:
             output.number,
             output.error,
             {stream: _text(bytes(held)) for stream, held in kept.items()},
-            output.frame,
+            output.with_header,
             left_out,
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Unicode
 
-from queuectl_nb.commands.app import call
+from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.notebook.errors import one_line_errors
 from queuectl_nb.notebook.magic_line import read, verb_of, words_of
@@ -49,7 +49,7 @@ class QueuectlMagics(Magics):
     def session(self, words: Sequence[str] = ()) -> Context:
         """Return the session of one line."""
         session = Context(self.queues)
-        session.holds = True
+        session.wants_value = True
         if verb_of(words) != "init":  # which makes the queue of a directory, whatever is configured
             session.db = self.db or None
         return session
@@ -76,7 +76,7 @@ class QueuectlMagics(Magics):
             verb = verb_of(words)
             session = self.session(words)
             try:
-                return present(call(words, session), session.format)
+                return present(run_command_line(words, session), session.format)
             finally:
                 if verb == "enqueue" and {"--help", "-h"} & set(words):
                     sys.stdout.write(HELP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.display import has_page
+from queuectl_nb.client.display import has_frontend
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.text_table import visible
 
@@ -25,7 +25,7 @@ def show(result: Plotted) -> None:
         files.write(result.figure, result.path)
         sys.stderr.write(f"queuectl: the picture is in {visible(result.path)}\n")
         return
-    if not has_page():
+    if not has_frontend():
         msg = "a terminal shows no pictures; name a file, such as --plot stats.png"
         raise BadInput(msg)
     from IPython.display import Image, display

@@ -93,7 +93,7 @@ def _running(result: StartedPool) -> PoolHandle:
 
 
 def _dashboard(result: Dashboard) -> object:
-    if result.port is not None or result.browse:
+    if result.port is not None or result.open_browser:
         msg = "--port and --open are for the page that the console serves; in a notebook the dashboard is a widget"
         raise BadInput(msg)
     from queuectl_nb.notebook.dashboard.dashboard import Dashboard as Widget

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client import shown
-from queuectl_nb.client.display import output_cell
+from queuectl_nb.client.display import new_output_cell
 from queuectl_nb.notebook.errors import one_line
 from queuectl_nb.render.colours import Colours
 from queuectl_nb.render.live_cards import blocks, wait_text
@@ -28,7 +28,7 @@ PACE = 0.2
 def wait(result: PendingWait) -> Progress:
     """Carry out a wait with its progress in sight, and say how it ended."""
     try:
-        progress = shown.run(result.waiting, keep=False) if output_cell() else _on_a_line(result)
+        progress = shown.run_with_progress(result.wait, keep=False) if new_output_cell() else _on_a_line(result)
     except KeyboardInterrupt as stop:
         raise one_line(stop, "the wait was interrupted; the jobs go on") from None
     sys.stdout.write("".join(f"{text}\n" for text in result.lines(progress)))
@@ -39,7 +39,7 @@ def wait(result: PendingWait) -> Progress:
 def _on_a_line(result: PendingWait) -> Progress:
     line = _ProgressLine()
     try:
-        return result.waiting.run(line.show)
+        return result.wait.run(line.show)
     finally:
         line.clear()
 
@@ -54,12 +54,12 @@ class _ProgressLine:
     def show(self, progress: Progress) -> None:
         """Show how far a wait has come, not too often."""
         now = time.monotonic()
-        if now < self._next or not progress.left:
+        if now < self._next or not progress.remaining:
             return
         self._next = now + PACE
-        total = progress.done + progress.left
+        total = progress.finished_count + progress.remaining
         states = {str(state): n for state, n in progress.finished.items()}
-        self._write(f"{blocks(progress.done / total)} {wait_text(states, progress.left)}")
+        self._write(f"{blocks(progress.finished_count / total)} {wait_text(states, progress.remaining)}")
 
     def clear(self) -> None:
         """Take the line away."""
@@ -79,7 +79,7 @@ def follow(output: Output) -> None:
     colours = {stream: Colours(returns=True) for stream in output.streams}
     pages = {"stdout": sys.stdout, "stderr": sys.stderr}
     try:
-        for stream, piece in output.pieces():
+        for stream, piece in output.chunks():
             pages[stream].write(colours[stream].feed(piece))
             pages[stream].flush()
     except KeyboardInterrupt as stop:

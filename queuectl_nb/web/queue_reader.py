@@ -19,7 +19,7 @@ from queuectl_nb.web.event_feed import EventFeed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.client.changes import Stamp
+    from queuectl_nb.client.changes import Version
     from queuectl_nb.client.queue import Queue
 
     T = TypeVar("T")
@@ -72,7 +72,7 @@ class QueueReader:
                 watcher = self._watcher = ChangeWatcher(self._open())
             return watcher
 
-    def stats(self, watcher: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
+    def stats(self, watcher: ChangeWatcher) -> tuple[Version, dict[str, Any]]:
         """Return the statistics and the revision they belong to; blocks, call it in a slow thread."""
         return self._stats.get(watcher)
 
@@ -84,7 +84,7 @@ class QueueReader:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def revision_etag(watcher: ChangeWatcher, revision: Stamp) -> str:
+def revision_etag(watcher: ChangeWatcher, revision: Version) -> str:
     """Return the ETag of a response that depends only on the content of the queue."""
     identity = f"{__version__} {watcher.queue.path} {watcher.queue.store.db.identity}"
     return f'W/"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{revision[0]:x}-{revision[1]:x}"'
@@ -96,10 +96,10 @@ class _StatsCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watcher: ChangeWatcher | None = None
-        self._cached: tuple[Stamp, dict[str, Any]] = ((-1, -1), {})
+        self._cached: tuple[Version, dict[str, Any]] = ((-1, -1), {})
         self._expires = 0.0
 
-    def get(self, watcher: ChangeWatcher) -> tuple[Stamp, dict[str, Any]]:
+    def get(self, watcher: ChangeWatcher) -> tuple[Version, dict[str, Any]]:
         """Return the cached statistics, or new ones if the queue changed and the cache has expired."""
         with self._lock:
             revision = watcher.version()

@@ -70,7 +70,7 @@ def log(queue: Queue, job_id: str, query: dict[str, Any]) -> tuple[dict[str, Any
     attempt = queue.logs.attempt(job_id, query["attempt"])
     if attempt is None:
         return {"text": "", "offset": offset, "end": queue.store.jobs.get(job_id).is_finished}, 0
-    piece = queue.logs.piece(attempt, query["stream"], offset)
+    piece = queue.logs.read_chunk(attempt, query["stream"], offset)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(piece.data, final=piece.end)
     body = {"text": text, "offset": piece.next - len(decoder.getstate()[0]), "end": piece.end}

@@ -136,7 +136,7 @@ async def _serve(dashboard: Dashboard, sockets: list[socket.socket], on_ready: C
         loop.add_signal_handler(number, stopped.set)
     try:
         on_ready(_page_url(auth, auth.token))
-        if dashboard.browse:
+        if dashboard.open_browser:
             await loop.run_in_executor(None, webbrowser.open, _page_url(auth, auth.one_time_token()))
         await stopped.wait()
     finally:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.commands import topics
-from queuectl_nb.commands.app import HOMES, call
+from queuectl_nb.commands.app import COMMAND_MODULES, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Text
 
@@ -36,7 +36,7 @@ def test_a_list_of_topics(run: Callable[..., Ran]) -> None:
         assert name in ran.stdout
 
 
-@pytest.mark.parametrize("name", topics.TOPICS)
+@pytest.mark.parametrize("name", topics.TOPIC_NAMES)
 def test_a_topic_reads_as_plain_text(name: str, run: Callable[..., Ran]) -> None:
     """Into a pipe goes text: no Markdown, no escape, no marks of the generator, no trailing blanks, 100 columns."""
     ran = run("help", name)
@@ -63,7 +63,7 @@ def test_hyphens_and_underscores_are_the_same(words: tuple[str, ...], run: Calla
     assert run("help", *words).stdout.startswith("Exit codes\n")
 
 
-@pytest.mark.parametrize("name", HOMES)
+@pytest.mark.parametrize("name", COMMAND_MODULES)
 def test_help_of_a_command_is_its_help(name: str, run: Callable[..., Ran]) -> None:
     """`help VERB` says what `VERB --help` says; where a topic has the same name, the topic goes before."""
     assert name not in topics.names()
@@ -93,7 +93,7 @@ def test_help_opens_no_queue() -> None:
     def opener(*_: object) -> Queue:
         raise AssertionError
 
-    assert isinstance(call(["help", "files"], Context(opener)), Text)
+    assert isinstance(run_command_line(["help", "files"], Context(opener)), Text)
 
 
 def test_a_notebook_shows_markdown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def turns(count: int = 5) -> None:
     """Let a few looks pass."""
     for _ in range(count):
-        await asyncio.sleep(async_wait.PACE)
+        await asyncio.sleep(async_wait.POLL_INTERVAL_S)
 
 
 def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_a_cancelled_await_leaves_nothing_behind(queue: Queue) -> None:
         return patient
 
     assert loop.run_until_complete(main()).result() == job
-    (held,) = async_wait._Awaited._by_loop[loop].values()
+    (held,) = async_wait._LoopWaiter._by_loop[loop].values()
     assert (held._futures, held._timer) == ({}, None)
     loop.close()
 

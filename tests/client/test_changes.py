@@ -68,7 +68,7 @@ def test_the_overview_is_json_and_whole(queue: Queue) -> None:
 
 def test_an_unchanged_overview_is_made_once_for_all(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks twice in a moment gets the same object; a write gives a new one."""
-    monkeypatch.setattr("queuectl_nb.client.changes.FRESH", 1000.0)
+    monkeypatch.setattr("queuectl_nb.client.changes.OVERVIEW_MAX_AGE_S", 1000.0)
     watch = ChangeWatcher(queue)
     first = watch.overview()
     assert watch.overview() is first
@@ -122,17 +122,17 @@ def test_throughput_counts_by_slices() -> None:
     """Each end is in its slice, told apart by success; what is over is not counted again, what is late is."""
     ends = Ends((101.0, True), (109.9, False), (110.0, True), (145.0, True))
     through = Throughput(ends, 10.0, 5)  # type: ignore[arg-type]
-    assert through.until(149.0) == {"start": 100.0, "slice_s": 10.0, "ok": [1, 1, 0, 0, 1], "not_ok": [1, 0, 0, 0, 0]}
+    assert through.read(149.0) == {"start": 100.0, "slice_s": 10.0, "ok": [1, 1, 0, 0, 1], "not_ok": [1, 0, 0, 0, 0]}
     ends.ends += [(131.0, True), (152.0, False)]
-    assert through.until(155.0)["ok"] == [1, 0, 1, 1, 0]
+    assert through.read(155.0)["ok"] == [1, 0, 1, 1, 0]
     assert ends.asked == [(100.0, 150.0), (120.0, 160.0)]
-    assert through.until(155.0)["not_ok"] == [0, 0, 0, 0, 1]
+    assert through.read(155.0)["not_ok"] == [0, 0, 0, 0, 1]
 
 
 def test_throughput_begins_anew_when_the_clock_was_set() -> None:
     """A clock that was moved, either way, counts all slices again."""
     ends = Ends((101.0, True), (1001.0, True))
     through = Throughput(ends, 10.0, 5)  # type: ignore[arg-type]
-    through.until(1005.0)
-    assert through.until(105.0)["ok"] == [0, 0, 0, 0, 1]
-    assert through.until(1005.0)["ok"] == [0, 0, 0, 0, 1]
+    through.read(1005.0)
+    assert through.read(105.0)["ok"] == [0, 0, 0, 0, 1]
+    assert through.read(1005.0)["ok"] == [0, 0, 0, 0, 1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.client.changes import ChangeWatcher
-from queuectl_nb.client.job_list import HEAD, JobList, Window
+from queuectl_nb.client.job_list import HEAD_ROWS, JobList, Window
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.store.job_lists import JobOrder, QueryStopped
@@ -60,7 +60,7 @@ def test_the_beginning_is_live(queue: Queue, reader: Reader) -> None:
     assert reader.ids() == ["j9", "j8", "j7", "j6", "j5"]
     queue.cancel("j3")
     window = reader.list.window(0, 3, top=True)
-    assert ([job.id for job in window.jobs], window.still, window.total) == (["j3", "j9", "j8"], None, 10)
+    assert ([job.id for job in window.jobs], window.frozen_at, window.total) == (["j3", "j9", "j8"], None, 10)
 
 
 def test_further_down_the_order_stands_still(queue: Queue, reader: Reader) -> None:
@@ -70,7 +70,7 @@ def test_further_down_the_order_stands_still(queue: Queue, reader: Reader) -> No
     queue.enqueue("true", id="new")
     window = reader.see(first=3, top=False)
     assert [(job.id, str(job.state)) for job in window.jobs][:2] == [("j6", "pending"), ("j5", "cancelled")]
-    assert window.still is not None
+    assert window.frozen_at is not None
     assert reader.ids(count=3) == ["new", "j5", "j9"]
 
 
@@ -89,7 +89,7 @@ def test_further_down_the_order_stands_still(queue: Queue, reader: Reader) -> No
 def test_filters_and_orders(queue: Queue, reader: Reader, wanted: Filter, ids: list[str]) -> None:
     """Each state, text and field, up and down, gives what `list` gives."""
     queue.cancel("j1")
-    reader.list.want(wanted)
+    reader.list.set_filter(wanted)
     assert reader.ids(count=3) == ids
     assert reader.see().total == queue.store.reader.count(wanted)
 
@@ -98,13 +98,13 @@ def test_every_field_sorts(queue: Queue, reader: Reader) -> None:
     """Each field of the JSON can be sorted by, up and down, as `list` does."""
     for field in JOB_FIELDS:
         for reverse in (False, True):
-            reader.list.want(Filter(sort=field, reverse=reverse))
+            reader.list.set_filter(Filter(sort=field, reverse=reverse))
             assert reader.ids(count=10) == [job.id for job in queue.records(Filter(sort=field, reverse=reverse))]
 
 
 def test_what_changes_is_found_anew(queue: Queue, reader: Reader) -> None:
     """A sorted list takes in new jobs, and drops those that were removed."""
-    reader.list.want(Filter(sort="id"))
+    reader.list.set_filter(Filter(sort="id"))
     assert reader.ids(count=2) == ["j0", "j1"]
     queue.enqueue("true", id="a")
     until(lambda: reader.ids(count=2) == ["a", "j0"])
@@ -116,23 +116,23 @@ def test_an_order_that_took_long_is_not_found_at_once_again(
     queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is as it was for some time, and the list says that it is behind, until it is found anew."""
-    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 1e9)
-    reader.list.want(Filter(sort="id"))
+    monkeypatch.setattr("queuectl_nb.client.job_list.REORDER_COST_FACTOR", 1e9)
+    reader.list.set_filter(Filter(sort="id"))
     assert reader.ids(count=1) == ["j0"]
     queue.enqueue("true", id="a")
     assert reader.ids(count=1) == ["j0"]
-    assert reader.list.behind
-    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 0)
+    assert reader.list.outdated
+    monkeypatch.setattr("queuectl_nb.client.job_list.REORDER_COST_FACTOR", 0)
     until(lambda: reader.ids(count=1) == ["a"])
-    assert not reader.list.behind
+    assert not reader.list.outdated
 
 
 def test_a_window_far_down_is_searched_for(queue: Queue) -> None:
     """Beyond the head the whole order is found once, in a thread, and any window is then at hand."""
-    queue.enqueue_many([{"command": "true", "id": f"n{number:04}"} for number in range(HEAD + 300)])
+    queue.enqueue_many([{"command": "true", "id": f"n{number:04}"} for number in range(HEAD_ROWS + 300)])
     reader = Reader(queue)
-    assert reader.ids(first=HEAD + 100, count=2, top=False) == ["n0199", "n0198"]
-    window = reader.list.window(HEAD + 298, 50, top=False)
+    assert reader.ids(first=HEAD_ROWS + 100, count=2, top=False) == ["n0199", "n0198"]
+    window = reader.list.window(HEAD_ROWS + 298, 50, top=False)
     assert ([job.id for job in window.jobs], window.searching) == (["n0001", "n0000"], False)
 
 
@@ -148,10 +148,10 @@ def test_a_search_holds_nobody_up(queue: Queue, reader: Reader, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr(JobOrder, "order", slow)
-        reader.list.want(Filter(sort="command"))
+        reader.list.set_filter(Filter(sort="command"))
         assert reader.list.window(0, 5, top=True).searching
         assert reader.list.window(0, 5, top=True).searching
-        reader.list.want(Filter())
+        reader.list.set_filter(Filter())
         assert reader.ids(count=1) == ["j9"]
         assert ended.wait(20)
 
@@ -166,7 +166,7 @@ def test_a_statement_that_is_not_wanted_any_more_ends(queue: Queue) -> None:
 
 def test_what_a_search_meets_is_told_to_who_looks(queue: Queue, queue_path: Path, reader: Reader) -> None:
     """A file that is gone while an order is found is the named error of the next look."""
-    reader.list.want(Filter(sort="command"))
+    reader.list.set_filter(Filter(sort="command"))
     queue_path.unlink()
     with pytest.raises(BadEnvironment, match="deleted or replaced"):
         reader.see()

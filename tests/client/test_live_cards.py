@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client.live_cards import RARELY, SLOWEST, LiveCard, LiveCardUpdater, pause
+from queuectl_nb.client.live_cards import MAX_POLL_S, MAX_REDRAW_S, LiveCard, LiveCardUpdater, poll_delay
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -44,18 +44,18 @@ def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, manual_worker
     manual_worker.add("a", "b")
     card = LiveCard(queue, "a", page)
     for _ in range(5):
-        card.step()
+        card.update()
     assert len(page.texts) == 1
     assert page.texts[0].startswith("<Job a: pending")
     queue.cancel("b")  # somebody else's change
-    card.step()
+    card.update()
     assert len(page.texts) == 1
     manual_worker.run("a")
-    card.step()
+    card.update()
     assert "attempt 1: succeeded" in page.texts[-1]
-    assert ("qc-is-completed" in page.htmls[-1], card.over, len(page.texts)) == (True, True, 2)
+    assert ("qc-is-completed" in page.htmls[-1], card.finished, len(page.texts)) == (True, True, 2)
     queue.delete("a")
-    card.step()
+    card.update()
     assert len(page.texts) == 2
 
 
@@ -68,11 +68,11 @@ def test_a_running_job_shows_its_last_line_and_how_far_it_is(
     spool = queue.store.spool
     spool.path(lease.token, "stdout").write_text("loading\n")
     card = LiveCard(queue, "a", page)
-    card.step()
+    card.update()
     assert "loading" in page.texts[-1]
     assert "progressbar" not in page.htmls[-1]
     spool.path(lease.token, "stderr").write_text("\r 10%|#\r 45%|####<script>\r")
-    card.step(now=True)
+    card.update(now=True)
     assert "45%" in page.texts[-1]
     assert 'aria-valuenow="45"' in page.htmls[-1]
     assert "<script>" not in page.htmls[-1]
@@ -82,14 +82,14 @@ def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, manual_worker: M
     """Both are said in the card's place, and it is over."""
     manual_worker.add("a", "b")
     card, other = LiveCard(queue, "a", page), LiveCard(queue, "b", page)
-    card.step()
-    other.step()
+    card.update()
+    other.update()
     queue.delete("a")
-    card.step()
-    assert (card.over, page.texts[-1]) == (True, "<Job a: removed>")
+    card.update()
+    assert (card.finished, page.texts[-1]) == (True, "<Job a: removed>")
     queue.path.unlink()
-    other.step()
-    assert other.over
+    other.update()
+    assert other.finished
     assert "deleted or replaced" in page.texts[-1]
 
 
@@ -99,12 +99,16 @@ def test_looks_become_rare(
     """A job that waits for days is looked at every two seconds at most, and written never."""
     manual_worker.add("a", delay=10**6)
     card = LiveCard(queue, "a", page)
-    card.step()
+    card.update()
     day = time.monotonic() + 86_400
     monkeypatch.setattr("queuectl_nb.client.live_cards.time.monotonic", lambda: day)
-    card.step()
-    assert (card.due - day, len(page.texts)) == (SLOWEST, 1)
-    assert (pause(0, RARELY), pause(300, RARELY), pause(86_400, RARELY)) == (0.25, 5.0, RARELY)
+    card.update()
+    assert (card.due - day, len(page.texts)) == (MAX_POLL_S, 1)
+    assert (poll_delay(0, MAX_REDRAW_S), poll_delay(300, MAX_REDRAW_S), poll_delay(86_400, MAX_REDRAW_S)) == (
+        0.25,
+        5.0,
+        MAX_REDRAW_S,
+    )
 
 
 def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, manual_worker: ManualWorker) -> None:

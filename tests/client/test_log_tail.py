@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client.log_tail import FIRST, MOST, LogTail, NewOutput
+from queuectl_nb.client.log_tail import INITIAL_BYTES, MAX_BYTES, LogTail, NewOutput
 from queuectl_nb.model.errors import NotFound
 from tests.engine.harness import WorkerHarness, until
 
@@ -21,7 +21,7 @@ def collect(tail: LogTail, enough: str | None = None) -> list[NewOutput]:
     seen: list[NewOutput] = []
 
     def over() -> bool:
-        seen.append(tail.look())
+        seen.append(tail.read_new())
         return seen[-1].end if enough is None else enough in text(seen)
 
     until(over)
@@ -30,13 +30,13 @@ def collect(tail: LogTail, enough: str | None = None) -> list[NewOutput]:
 
 def text(seen: list[NewOutput]) -> str:
     """Return all that was seen."""
-    return "".join(piece for fresh in seen for _, piece in fresh.pieces)
+    return "".join(piece for fresh in seen for _, piece in fresh.chunks)
 
 
 def test_a_job_that_has_not_started(queue: Queue) -> None:
     """There is nothing to see yet, and no error."""
     queue.enqueue("true", id="a")
-    assert LogTail(queue, "a").look() == NewOutput()
+    assert LogTail(queue, "a").read_new() == NewOutput()
 
 
 def test_live_output_comes_as_it_is_written(harness: WorkerHarness, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_live_output_comes_as_it_is_written(harness: WorkerHarness, tmp_path: Pa
     gate.touch()
     seen += collect(tail)
     assert sorted(text(seen)) == sorted("aäberr\n")
-    assert sum(fresh.began for fresh in seen) == 1
+    assert sum(fresh.new_attempt for fresh in seen) == 1
 
 
 def test_attempts_follow_one_another(harness: WorkerHarness) -> None:
@@ -63,8 +63,8 @@ def test_attempts_follow_one_another(harness: WorkerHarness) -> None:
     harness.start(drain=True).wait(60)
     assert text(collect(tail)) == "attempt 2\n"
     assert text(collect(first)) == "attempt 1\n"
-    assert tail.look().outcome == "failed"
-    assert tail.look().attempts == 2
+    assert tail.read_new().outcome == "failed"
+    assert tail.read_new().attempts == 2
 
 
 def test_what_is_too_much_is_skipped(harness: WorkerHarness) -> None:
@@ -74,14 +74,14 @@ def test_what_is_too_much_is_skipped(harness: WorkerHarness) -> None:
     seen = collect(LogTail(harness.queue, "a"))
     assert text(seen).endswith("the end\n")
     assert sum(fresh.skipped for fresh in seen) > 800_000
-    assert all(len(piece) <= max(FIRST, MOST) for fresh in seen for _, piece in fresh.pieces)
+    assert all(len(piece) <= max(INITIAL_BYTES, MAX_BYTES) for fresh in seen for _, piece in fresh.chunks)
 
 
 def test_a_removed_job_is_told(queue: Queue) -> None:
     """Who follows a job that is deleted gets the named error."""
     queue.enqueue("true", id="a")
     tail = LogTail(queue, "a")
-    tail.look()
+    tail.read_new()
     queue.delete("a")
     with pytest.raises(NotFound):
-        tail.look()
+        tail.read_new()

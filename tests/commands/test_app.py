@@ -1,4 +1,4 @@
-"""The tree itself: what is in it, that it is lazy, that commands print nothing, and that it completes."""
+"""The command tree: what is in it, that it is lazy, that commands print nothing, and that it completes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.commands import results
 from queuectl_nb.commands.ack import Done
-from queuectl_nb.commands.app import HOMES, call, tree
+from queuectl_nb.commands.app import COMMAND_MODULES, root, run_command_line
 from queuectl_nb.commands.context import Context
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ NOUNS = {
 DATA = ("status", "list", "show", "log", "stats", "enqueue", "retry", "cancel", "delete", "prune", "wait", "doctor")
 
 
-def every(command: click.Command = tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def every(command: click.Command = root, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Yield every command of the tree with its path, the root aside."""
     if isinstance(command, click.Group):
         ctx = click.Context(command)
@@ -71,7 +71,7 @@ def session(queue: Queue) -> Context:
 
 def test_the_contracts_commands_are_there() -> None:
     """The tree has every verb and noun of the contract; nouns their verbs."""
-    assert [name for name in HOMES if name in CONTRACT] == CONTRACT
+    assert [name for name in COMMAND_MODULES if name in CONTRACT] == CONTRACT
     paths = {path for path, _ in every()}
     for noun, verbs in NOUNS.items():
         assert {path[1] for path in paths if path[0] == noun and len(path) > 1} == set(verbs)
@@ -107,17 +107,17 @@ def test_commands_print_nothing(manual_worker: ManualWorker, capsys: pytest.Capt
         config set lease 5; config unset lease; completion bash; enqueue --command true; wait a
     """
     for line in lines.split(";"):
-        assert isinstance(call(line.split(), session(manual_worker.queue)), results.Result), line
+        assert isinstance(run_command_line(line.split(), session(manual_worker.queue)), results.Result), line
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
 def test_values_are_what_a_notebook_holds(manual_worker: ManualWorker) -> None:
     """An enqueue gives the job, verbs the frame of the jobs that they changed."""
-    made = call(["enqueue", "--id", "a", "--command", "true"], session(manual_worker.queue))
+    made = run_command_line(["enqueue", "--id", "a", "--command", "true"], session(manual_worker.queue))
     assert isinstance(made, Done)
     assert made.value() == Job(manual_worker.queue, "a")
-    cancelled = call(["cancel", "a"], session(manual_worker.queue))
+    cancelled = run_command_line(["cancel", "a"], session(manual_worker.queue))
     assert isinstance(cancelled, Done)
     assert dict(cancelled.value().state) == {"a": "cancelled"}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.client.logs import Logs, Piece
+from queuectl_nb.client.logs import Chunk, Logs
 from queuectl_nb.model.outcome import Exited, TimedOut
 from queuectl_nb.store.spool import Spool
 from tests.engine.harness import until
@@ -183,9 +183,9 @@ def test_a_log_is_followed_to_the_end(
     manual_worker.add("a")
     given = threading.Event()
     early: list[bool] = []
-    real = Logs.piece
+    real = Logs.read_chunk
 
-    def piece(logs: Logs, *place: Any) -> Piece:
+    def piece(logs: Logs, *place: Any) -> Chunk:
         found = real(logs, *place)
         if found.data:
             given.set()
@@ -202,7 +202,7 @@ def test_a_log_is_followed_to_the_end(
             file.write(b"two\n")
         end(hands_here, lease)
 
-    monkeypatch.setattr(Logs, "piece", piece)
+    monkeypatch.setattr(Logs, "read_chunk", piece)
     thread = threading.Thread(target=job)
     thread.start()
     ran = run("log", "a", "--follow", *([] if framed else ["--stdout"]))

@@ -40,13 +40,13 @@ def test_a_list_that_is_behind_catches_up(
     page: Page, queue: Queue, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that comes while it is too early to sort again is shown later, though nothing more changes."""
-    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 1e9)
+    monkeypatch.setattr("queuectl_nb.client.job_list.REORDER_COST_FACTOR", 1e9)
     dashboard.bar.sort.value = "id"
     until(lambda: page.shown() == ["a", "b", "c"])
     queue.enqueue("true", id="A")
-    until(lambda: dashboard.feed.jobs.behind)
+    until(lambda: dashboard.feed.jobs.outdated)
     assert page.shown() == ["a", "b", "c"]
-    monkeypatch.setattr("queuectl_nb.client.job_list.SHARE", 0)
+    monkeypatch.setattr("queuectl_nb.client.job_list.REORDER_COST_FACTOR", 0)
     until(lambda: page.shown() == ["A", "a", "b", "c"])
 
 

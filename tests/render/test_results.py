@@ -140,7 +140,7 @@ def test_a_column_of_ids_is_known_for_ever(queue: Queue, tmp_path: Path) -> None
     run_all(queue)
     frame.to_csv(tmp_path / "grid.csv", index=False)
     kept = pd.read_csv(tmp_path / "grid.csv").sort_values("seed", kind="stable")
-    del queue._recall
+    del queue._frame_index
     found = queue.results(kept)
     assert wrong_pairs(found) == []
     assert list(found.columns).count("job_id") == 1

@@ -182,10 +182,10 @@ def test_a_wait_sees_what_its_own_thread_commits(store: Store) -> None:
     """Who waits in an event loop sees the commits of other coroutines there, which share the thread's connection."""
     _add(store, "a")
     waiting = Wait(store, ["a"])
-    assert waiting.look().left == 1
-    assert waiting.look() is waiting.look(), "nothing was committed: nothing is read"
+    assert waiting.read_progress().remaining == 1
+    assert waiting.read_progress() is waiting.read_progress(), "nothing was committed: nothing is read"
     store.jobs.cancel(["a"], time.time())
-    assert waiting.look().left == 0
+    assert waiting.read_progress().remaining == 0
 
 
 def test_an_interrupt_in_a_write_leaves_neither_transaction_nor_gate(store: Store) -> None:

@@ -156,14 +156,14 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _sort(self, field: str) -> None:
         sort = None if field == NEWEST else field
-        if sort != self.feed.jobs.wanted.sort:
+        if sort != self.feed.jobs.filter.sort:
             self._want(sort=sort, reverse=False)
 
     def _want(self, **changes: Any) -> None:
         """List something else, from the beginning."""
 
         def want() -> None:
-            self.feed.jobs.want(replace(self.feed.jobs.wanted, **changes))
+            self.feed.jobs.set_filter(replace(self.feed.jobs.filter, **changes))
             self.feed.table.to_the_top()
 
         self.feed.do(want)

@@ -19,7 +19,7 @@ from queuectl_nb.notebook.dashboard.table_feed import TableFeed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.client.changes import ChangeWatcher, Stamp
+    from queuectl_nb.client.changes import ChangeWatcher, Version
     from queuectl_nb.notebook.dashboard.viewers import Viewers
 
 __all__ = ["DashboardFeed", "FeedSink"]
@@ -71,7 +71,7 @@ class DashboardFeed:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._stamp: Stamp | None = None
+        self._stamp: Version | None = None
         self._glanced = 0.0
         self._looked = 0.0
 
@@ -154,7 +154,7 @@ class DashboardFeed:
         now = time.monotonic()
         stamp = self.watch.version()
         changed = stamp != self._stamp
-        if not self._looked or ((changed or self.jobs.behind) and now - self._looked >= PACE):
+        if not self._looked or ((changed or self.jobs.outdated) and now - self._looked >= PACE):
             self.table.keep(looking)
             for message in self.table.messages():
                 self._screen.send_table(message)

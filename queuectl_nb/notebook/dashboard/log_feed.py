@@ -47,26 +47,26 @@ class LogFeed:
         if tail is None:
             return self._make({"reset": True, "note": NOTHING_CHOSEN}) if self._anew else None
         try:
-            fresh = tail.look()
+            fresh = tail.read_new()
             state = str(self._queue.store.jobs.get(tail.job_id).state)
         except NotFound:
             self._tail = None
             return self._make({"reset": True, "note": f"Job {tail.job_id} was removed."})
         note = _note(fresh, state)
         said = (state, note, fresh.attempts)
-        if not (fresh.pieces or fresh.began or fresh.skipped or self._anew or said != self._said):
+        if not (fresh.chunks or fresh.new_attempt or fresh.skipped or self._anew or said != self._said):
             return None
         self._said = said
         return self._make(
             {
-                "reset": self._anew or fresh.began,
+                "reset": self._anew or fresh.new_attempt,
                 "job": tail.job_id,
                 "state": state,
                 "number": fresh.number,
                 "attempts": fresh.attempts,
                 "chosen": tail.number,
                 "skipped": fresh.skipped,
-                "pieces": fresh.pieces,
+                "pieces": fresh.chunks,
                 "note": note,
             }
         )

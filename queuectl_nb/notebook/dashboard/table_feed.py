@@ -92,8 +92,8 @@ class TableFeed:
         jobs = window.jobs or []
         fresh = [job for job in jobs if page.has.get(job.seq) != job.rev]
         keys = None if window.jobs is None else [job.seq for job in jobs]
-        wanted = self._jobs.wanted
-        shown = (window.total, window.first, keys, window.searching, window.still is None, wanted, self._go_up)
+        wanted = self._jobs.filter
+        shown = (window.total, window.first, keys, window.searching, window.frozen_at is None, wanted, self._go_up)
         again = name == ANYBODY and time.monotonic() - page.sent_at > AGAIN
         if not fresh and shown == page.shown and not again:
             return None
@@ -115,7 +115,7 @@ class TableFeed:
             "rows": [_row(job) for job in fresh],
             "sort": {"field": wanted.sort, "reverse": wanted.reverse},
             "searching": window.searching,
-            "still": window.still,
+            "still": window.frozen_at,
             "top": self._go_up,
             "empty": _nothing(narrowed=any((wanted.state, wanted.queue, wanted.text))),
         }
