@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import measure
-from drawn import DrawnCrew, NoOrders
+from drawn import DrawnControl, DrawnCrew
 
 from queuectl_nb import Queue
 from queuectl_nb.engine.dask.dispatcher import Dispatcher
-from queuectl_nb.engine.events import Events
+from queuectl_nb.engine.events import Events, WorkerEvents
+from queuectl_nb.engine.worker_core import WorkerCore
 
 if TYPE_CHECKING:
     import argparse
@@ -36,16 +37,8 @@ def simulate(jobs: int, most: int, mean: float) -> tuple[float, float, DrawnCrew
         queue.enqueue_specs([measure.JobSpec("true", timeout=0.0) for _ in range(jobs)])
         name = queue.store.workers.register(lambda _: True, pool=0, host="here", queues=(), now=time.time())
         crew = DrawnCrew(queue.store.spool, most=most, mean=mean)
-        dispatcher = Dispatcher(
-            queue.store,
-            name,
-            host="here",
-            queues=(),
-            drain=True,
-            crew=crew,
-            orders=NoOrders(),  # type: ignore[arg-type]  # as much of them as a dispatcher asks for
-            events=Events(None),
-        )
+        control = DrawnControl(queue.store, name, WorkerEvents(Events(None), name))
+        dispatcher = Dispatcher(WorkerCore(queue.store, control, host="here", drain=True), crew)
         used = resource.getrusage(resource.RUSAGE_SELF)
         began = time.perf_counter()
         dispatcher.work()

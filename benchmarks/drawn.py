@@ -13,6 +13,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.engine.control import WorkerControl
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool
 
-__all__ = ["DrawnCrew", "NoOrders"]
+__all__ = ["DrawnControl", "DrawnCrew"]
 
 _EXIT = re.compile(r"\bexit (\d+)")
 _SLEEP = re.compile(r"\bsleep ([\d.]+)")
@@ -60,7 +61,7 @@ class DrawnCrew:
         """Return how many may be started now: there is always a worker free."""
         return self.most - len(self._away)
 
-    def wish(self, jobs: int) -> None:
+    def request_slots(self, jobs: int) -> None:
         """Take note of it."""
         self.wished = jobs
 
@@ -92,7 +93,7 @@ class DrawnCrew:
         del grace
         self._push(time.monotonic(), errand.token, ["Returned", [""]])
 
-    def news(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
+    def poll(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
         """Return what is over by now, and what lasts."""
         now, over, lasting = time.monotonic(), [], []
         while self._lasts and self._lasts[0][0] <= now:
@@ -110,13 +111,13 @@ class DrawnCrew:
                 over.append(ended)
         return over, lasting
 
-    def tend(self, settings: Settings) -> float:
+    def maintain(self, settings: Settings) -> float:
         """Return the seconds until the next of them is over."""
         self._settings = settings
         times = [heap[0][0] for heap in (self._ends, self._lasts) if heap]
         return max(0.0, min(times) - time.monotonic()) if times else 60.0
 
-    def forget(self, open_tokens: Collection[str]) -> None:
+    def acknowledge(self, open_tokens: Collection[str]) -> None:
         """Nothing is kept."""
 
     def close(self) -> None:
@@ -125,17 +126,8 @@ class DrawnCrew:
         os.close(self._bell)
 
 
-class NoOrders:
-    """Orders for a dispatcher that runs inside a benchmark or a test, which says itself when to stop."""
-
-    def __init__(self) -> None:
-        self.stop: str | None = None
-        self.grace: float | None = None
-        self.rang = True
-
-    def ask(self, how: str) -> None:
-        """Stop by ``how``."""
-        self.stop = how
+class DrawnControl(WorkerControl):
+    """Control inputs of a dispatcher inside a benchmark or test: only :meth:`request_stop` stops it."""
 
     def wait(self, timeout: float, *, idle: bool) -> None:
         """Wait, a little at a time."""

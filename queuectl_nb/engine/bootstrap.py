@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.events import Events
+from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.control import ControlInputs
+    from queuectl_nb.engine.control import WorkerControl
 
 __all__ = ["run_dispatcher", "run_pool", "run_worker"]
 
@@ -49,9 +49,9 @@ def run_pool(config: dict[str, Any]) -> int:
 
 def run_worker(config: dict[str, Any]) -> int:
     """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the file cannot be used."""
-    from queuectl_nb.engine.control import ControlInputs
     from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.engine.worker import Worker
+    from queuectl_nb.engine.worker_core import WorkerCore
 
     become_subreaper()
     if hasattr(signal, "sigtimedwait"):
@@ -61,7 +61,7 @@ def run_worker(config: dict[str, Any]) -> int:
     try:
         store = _open(config)
         store.db.tune_for_worker()
-        orders = ControlInputs(store.db.spool, name, 0, config["parent"])
+        control = _listen(config, store, events)
         executor = LocalExecutor(
             store.spool,
             store.spool.slot(name),
@@ -69,17 +69,9 @@ def run_worker(config: dict[str, Any]) -> int:
             db=store.path,
             environ=os.environ,
         )
-        worker = Worker(
-            store,
-            name,
-            host=heartbeat.host(),
-            queues=config["queues"],
-            drain=config["drain"],
-            executor=executor,
-            orders=orders,
-            events=events,
-        )
-        if not _sign_in(store, name, orders):
+        core = WorkerCore(store, control, host=heartbeat.host(), queues=config["queues"], drain=config["drain"])
+        worker = Worker(core, executor)
+        if not _sign_in(store, name, control):
             return 0
         worker.work()
         store.db.close()
@@ -96,13 +88,12 @@ def run_worker(config: dict[str, Any]) -> int:
 
 def run_dispatcher(config: dict[str, Any]) -> int:
     """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
-    from queuectl_nb.engine.control import ControlInputs
     from queuectl_nb.engine.dask.cluster import SECURITY, connector
     from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.dask.executor import DaskExecutor
     from queuectl_nb.engine.dask.transport import ClusterTransport
-    from queuectl_nb.engine.report import WorkerEvents
+    from queuectl_nb.engine.worker_core import WorkerCore
 
     name, lock = config["name"], config["lock"]
     events = _come_alive(lock)
@@ -111,7 +102,7 @@ def run_dispatcher(config: dict[str, Any]) -> int:
         store = _open(config)
         # held to the end: while this process lives nobody settles in its place, and who takes it for frozen ends it
         store.spool.slot(name).open()
-        orders = ControlInputs(store.db.spool, name, 0, config["parent"])
+        control = _listen(config, store, events)
         connect = connector(dask["scheduler"], os.environ.pop(SECURITY, None), dask["most"])
         wire = ClusterTransport(
             connect, f"queuectl-{heartbeat.host()}-{store.path}-{name}", str(store.path), dask["resources"]
@@ -120,21 +111,13 @@ def run_dispatcher(config: dict[str, Any]) -> int:
         wire.start()
         if wire.failure is not None:
             raise BadEnvironment(f"dask: {wire.failure}")  # noqa: EM102
-        orders.listen("crew", wire.handle)
+        control.add("executor", wire.handle)
         crew = DaskExecutor(
-            wire, store.spool, DispatchJournal(store.worker_dir, name), WorkerEvents(events, name), most=dask["most"]
+            wire, store.spool, DispatchJournal(store.worker_dir, name), control.events, most=dask["most"]
         )
-        dispatcher = Dispatcher(
-            store,
-            name,
-            host=heartbeat.host(),
-            queues=config["queues"],
-            drain=config["drain"],
-            crew=crew,
-            orders=orders,
-            events=events,
-        )
-        if not _sign_in(store, name, orders):
+        core = WorkerCore(store, control, host=heartbeat.host(), queues=config["queues"], drain=config["drain"])
+        dispatcher = Dispatcher(core, crew)
+        if not _sign_in(store, name, control):
             return 0
         events.emit("connected", worker=name)
         events.flush()
@@ -164,13 +147,21 @@ def _open(config: dict[str, Any]) -> Store:
     return store
 
 
-def _sign_in(store: Store, name: str, orders: ControlInputs) -> bool:
+def _listen(config: dict[str, Any], store: Store, events: Events) -> WorkerControl:
+    from queuectl_nb.engine.control import WorkerControl
+
+    control = WorkerControl(store, config["name"], WorkerEvents(events, config["name"]))
+    control.open(0, config["parent"])
+    return control
+
+
+def _sign_in(store: Store, name: str, control: WorkerControl) -> bool:
     """Write down that the worker runs, however long others keep the file; False where it was stopped before."""
-    while not orders.stop:
+    while not control.stop:
         try:
             store.workers.mark_running({name: os.getpid()}, time.time())
         except Busy:
-            orders.wait(0.0, idle=False)
+            control.wait(0.0, idle=False)
         else:
             return True
     return False

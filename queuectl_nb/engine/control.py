@@ -1,4 +1,7 @@
-"""What a worker is told while it works: by its pool through a pipe, by signals, by its bell, by its pool's death."""
+"""Control inputs of a worker: settings, stop requests and cancel requests.
+
+They arrive through the supervisor's pipe, signals, FIFOs, the parent's death and the database.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,31 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import notifier
 from queuectl_nb.engine.poller import Poller
+from queuectl_nb.model.errors import InvalidSetting
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from queuectl_nb.engine.events import WorkerEvents
+    from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.store import Store
 
-__all__ = ["ORPHAN_GRACE", "ControlInputs", "Parent"]
+__all__ = ["ORPHAN_GRACE_S", "POLL_INTERVAL_S", "Parent", "WorkerControl"]
 
-ORPHAN_GRACE = 2.0
-"""Seconds from TERM to KILL when whoever started us is gone: everything must have ended within five."""
+ORPHAN_GRACE_S = 2.0
+"""Seconds between SIGTERM and SIGKILL after the parent has died: everything must end within five seconds."""
+POLL_INTERVAL_S = 1.0
+"""Interval of the fallback poll, in case a notification was lost."""
 
 
 class Parent:
-    """The process that must be alive: a pidfd of it, or, without pidfds, our own parent's pid."""
+    """The parent process, watched through a pidfd, or through our parent pid where pidfds are missing."""
 
     def __init__(self, pid: int) -> None:
-        """Watch ``pid``, which must be this process's parent."""
+        """Watch ``pid``, which must be the parent of this process."""
         self.pid = pid
         self.handle: int | None = None
         if sys.platform.startswith("linux"):
@@ -32,83 +41,132 @@ class Parent:
                 self.handle = os.pidfd_open(pid)
 
     def gone(self) -> bool:
-        """Tell whether the parent is gone; a new parent means that the old one died."""
+        """Return True if the parent has died: this process has a new parent then."""
         return os.getppid() != self.pid
 
 
-class ControlInputs:
-    """The worker's ears. ``stop`` is None, ``drain`` or ``now``; ``grace`` bounds the time for jobs to end."""
+class WorkerControl:
+    """Stop requests and settings of one worker, refreshed on notification or every :data:`POLL_INTERVAL_S`.
 
-    def __init__(self, spool: Path, name: str, control: int, parent: int) -> None:
-        """Listen to the pipe ``control``, the bells in ``spool`` and the life of ``parent``."""
+    Attributes
+    ----------
+    stop
+        ``drain``, ``now`` or None.
+    orphaned
+        Whether the parent has died.
+    settings
+        The last valid settings.
+    next_poll_at
+        Monotonic time of the next fallback poll.
+    """
+
+    def __init__(self, store: Store, name: str, events: WorkerEvents) -> None:
+        """Read the settings; :meth:`open` starts listening."""
+        self.store = store
+        self.name = name
+        self.events = events
         self.stop: str | None = None
-        self.grace: float | None = None
-        self.rang = True
-        self._control = control
-        self._parent = Parent(parent)
-        self._waiter = Poller()
-        self._waiter.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
-        os.set_blocking(control, False)
-        self._waiter.add("control", control)
-        if self._parent.handle is not None:
-            self._waiter.add("parent", self._parent.handle)
-        self._bell = notifier.listen(notifier.worker_fifo(spool, name))
-        self._waiter.add("bell", self._bell)
-        self._doorbell = notifier.listen(notifier.work_fifo(spool))
-        self._waiter.add_exclusive("doorbell", self._doorbell)
-        if self._parent.gone():
-            self._orphaned()
+        self.orphaned = False
+        self.notified = True
+        self.settings: Settings = store.settings.read()
+        self.next_poll_at = 0.0
 
-    def listen(self, name: str, handle: int) -> None:
-        """Let waits end, too, when ``handle`` is readable; whoever gave it empties it."""
-        self._waiter.add(name, handle)
+    def open(self, pipe: int, parent: int) -> None:
+        """Listen to the supervisor's ``pipe``, signals, the FIFOs of the queue and the death of ``parent``."""
+        spool = self.store.db.spool
+        self._pipe = pipe
+        self._parent = Parent(parent)
+        self._poller = Poller()
+        self._poller.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
+        os.set_blocking(pipe, False)
+        self._poller.add("pipe", pipe)
+        if self._parent.handle is not None:
+            self._poller.add("parent", self._parent.handle)
+        self._worker_fifo = notifier.listen(notifier.worker_fifo(spool, self.name))
+        self._poller.add("worker fifo", self._worker_fifo)
+        self._work_fifo = notifier.listen(notifier.work_fifo(spool))
+        self._poller.add_exclusive("work fifo", self._work_fifo)
+        if self._parent.gone():
+            self._on_parent_death()
+
+    def add(self, name: str, handle: int) -> None:
+        """End waits when ``handle`` is readable, too; its owner must read it."""
+        self._poller.add(name, handle)
+
+    # ------------------------------------------------------------------ requests
+
+    @property
+    def kill_grace_s(self) -> float:
+        """Seconds between SIGTERM and SIGKILL; shortened when the parent has died."""
+        grace = self.settings.kill_grace
+        return min(grace, ORPHAN_GRACE_S) if self.orphaned else grace
 
     def request_stop(self, how: str) -> None:
-        """Stop by ``drain`` or ``now``; ``now`` is not taken back."""
+        """Stop by ``drain`` or ``now``; ``now`` is final."""
         if self.stop != "now":
             self.stop = how
 
+    def refresh_due(self) -> bool:
+        """Return True once per notification or poll interval."""
+        now = time.monotonic()
+        if not self.notified and now < self.next_poll_at:
+            return False
+        self.notified = False
+        self.next_poll_at = now + POLL_INTERVAL_S
+        return True
+
+    def refresh(self) -> None:
+        """Reload settings and stop requests; an invalid setting causes a warning and keeps its last valid value."""
+        try:
+            self.settings = self.store.settings.read()
+        except InvalidSetting as error:
+            self.events.warn(f"{error}; using the last valid value")
+        if (how := self.store.workers.stop_request(self.name)) is not None:
+            self.request_stop(how)
+
+    # ------------------------------------------------------------------ waiting
+
     def wait_for_child(self, timeout: float) -> None:
-        """Wait until a child ends, ``timeout`` seconds at most; whatever else happens is heard by the next wait."""
-        self._waiter.wait_for_child(timeout)
+        """Wait at most ``timeout`` seconds for a child to end; the next :meth:`wait` handles everything else."""
+        self._poller.wait_for_child(timeout)
 
     def wait(self, timeout: float, *, idle: bool) -> None:
-        """Wait until something happens, ``timeout`` seconds at most, and take in what did."""
-        names = self._waiter.wait(timeout, idle=idle)
-        if "doorbell" in names:
-            notifier.drain(self._doorbell)
-        if "bell" in names:
-            notifier.drain(self._bell)
-            self.rang = True
-        if "control" in names:
-            self._read_control()
+        """Wait at most ``timeout`` seconds for any input and process it."""
+        names = self._poller.wait(timeout, idle=idle)
+        if "work fifo" in names:
+            notifier.drain(self._work_fifo)
+        if "worker fifo" in names:
+            notifier.drain(self._worker_fifo)
+            self.notified = True
+        if "pipe" in names:
+            self._read_pipe()
         if "parent" in names or (not names and self._parent.gone()):
-            self._orphaned()
-        for number in self._waiter.signals - {signal.SIGCHLD}:
+            self._on_parent_death()
+        for number in self._poller.signals - {signal.SIGCHLD}:
             self.request_stop("now" if number == signal.SIGTERM or self.stop else "drain")
-        self._waiter.signals.clear()
+        self._poller.signals.clear()
 
-    def _read_control(self) -> None:
+    def _read_pipe(self) -> None:
         try:
-            words = os.read(self._control, 4096)
+            words = os.read(self._pipe, 4096)
         except BlockingIOError:
             return
         if not words:
-            self._orphaned()
+            self._on_parent_death()
             return
         for word in words.decode("ascii", "replace").split():
             if word == "orphaned":
-                self._orphaned()
+                self._on_parent_death()
             elif word in ("drain", "now"):
                 self.request_stop(word)
 
-    def _orphaned(self) -> None:
-        """Whoever started us is gone: end soon, and listen to nobody else."""
-        if self.grace is not None:
+    def _on_parent_death(self) -> None:
+        """Stop now, and close the inputs from the parent."""
+        if self.orphaned:
             return
+        self.orphaned = True
         self.request_stop("now")
-        self.grace = ORPHAN_GRACE
-        self._waiter.drop(self._control)
+        self._poller.drop(self._pipe)
         if self._parent.handle is not None:
-            self._waiter.drop(self._parent.handle)
+            self._poller.drop(self._parent.handle)
             self._parent.handle = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.control import ORPHAN_GRACE
+from queuectl_nb.engine.control import ORPHAN_GRACE_S
 
 if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
@@ -27,4 +27,4 @@ def remote_lease_s(settings: Settings) -> float:
 
     A host that hears nothing ends its commands when the lease runs out: TERM, the grace of orphans at most, KILL.
     """
-    return settings.lease + min(settings.kill_grace, ORPHAN_GRACE) + MARGIN
+    return settings.lease + min(settings.kill_grace, ORPHAN_GRACE_S) + MARGIN

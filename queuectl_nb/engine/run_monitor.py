@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.executor import Exit, Run
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["PATIENCE", "RunMonitor"]
+__all__ = ["SHORT_JOB_S", "RunMonitor"]
 
-PATIENCE = 0.01
+SHORT_JOB_S = 0.01
 """Seconds that a running job may keep others' results and claims waiting. On a busy machine a command of a millisecond
 takes several, since it waits for a core until the next tick of the scheduler (4 ms at 250 Hz), once or twice: with 5 ms
 such a command counted as a long one, and what was claimed ahead went back and forth."""
-DEAF = 0.005
+FAST_WAIT_S = 0.005
 """Seconds from its start in which a job's end is waited for in the cheapest way, which hears nothing else."""
-SWEEP_PACE = 0.02
+KILL_INTERVAL_S = 0.02
 """Seconds between looks at processes that are being killed."""
 
 
@@ -38,17 +38,17 @@ class RunMonitor:
         self.exit: Exit | None = None
         """How its shell ended, while leftovers may still be there."""
         self.was_short = False
-        """Whether its shell ended within :data:`PATIENCE`."""
+        """Whether its shell ended within :data:`SHORT_JOB_S`."""
         self._kill_at = 0.0
         self._grace = 0.0
 
     def is_long(self, now: float) -> bool:
         """Tell whether it has run for so long that nobody must wait for it any more."""
-        return now - self.run.started >= PATIENCE
+        return now - self.run.started >= SHORT_JOB_S
 
     def fast_wait_s(self, now: float) -> float:
         """Return the seconds for which only its end should be waited for, in the cheapest way; 0 once it lasts."""
-        return max(0.0, self.run.started + DEAF - now) if self.exit is None else 0.0
+        return max(0.0, self.run.started + FAST_WAIT_S - now) if self.exit is None else 0.0
 
     @property
     def outcome(self) -> Outcome:
@@ -70,14 +70,14 @@ class RunMonitor:
         if self.exit is None:
             self.exit = run.poll()
             if self.exit is not None:
-                self.was_short = time.monotonic() - run.started < PATIENCE
+                self.was_short = time.monotonic() - run.started < SHORT_JOB_S
         if self.exit is not None:
             if not run.leftovers():
                 return True
             if not self._kill_at:
                 self._begin_to_end()
         else:
-            if not run.has_own_files and time.monotonic() - run.started >= PATIENCE:
+            if not run.has_own_files and time.monotonic() - run.started >= SHORT_JOB_S:
                 run.move_to_own_files()
             if self.forced_outcome is None:
                 limit = settings.timeout_for(run.lease.timeout)
@@ -86,7 +86,7 @@ class RunMonitor:
         if self._kill_at and time.monotonic() >= self._kill_at:
             # what did not end within its grace, again and again until it is gone
             run.kill()
-            self._kill_at = time.monotonic() + SWEEP_PACE
+            self._kill_at = time.monotonic() + KILL_INTERVAL_S
         return False
 
     def end(self, verdict: Outcome, grace: float) -> None:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.control import ORPHAN_GRACE, Parent
+from queuectl_nb.engine.control import ORPHAN_GRACE_S, Parent
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import WorkerProcess
@@ -121,7 +121,7 @@ class Supervisor:
             return
         self.stop = word if self.stop != "orphaned" else self.stop
         if word != "drain" and self.kill_at is None:
-            grace = ORPHAN_GRACE if word == "orphaned" else self.settings.kill_grace
+            grace = ORPHAN_GRACE_S if word == "orphaned" else self.settings.kill_grace
             self.kill_at = time.monotonic() + grace + KILL_MARGIN
         for worker in self.workers:
             worker.tell(word)

@@ -1,7 +1,7 @@
-"""What a worker has of the queue in its hands: jobs claimed ahead, results not recorded yet, claims that go back.
+"""Prefetched leases, unrecorded results and leases to release of one worker.
 
-One turn at the database settles all three. What ended is in the journal before it is here, so that a kill -9 loses
-none of it; while the file is busy or the disk is full everything stays and the turn is taken again.
+One transaction settles all three. Results are written to the journal before they are added here, so that a SIGKILL
+loses none; while the database is busy or the disk is full, everything is kept and retried.
 """
 
 from __future__ import annotations
@@ -19,127 +19,137 @@ from queuectl_nb.store.claims import EndedAttempt, StartedAttempt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from queuectl_nb.engine.events import WorkerEvents
     from queuectl_nb.engine.outcome_journal import OutcomeJournal
-    from queuectl_nb.engine.report import WorkerEvents
     from queuectl_nb.model.attempt import Ending, Lease
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.claims import Claims
     from queuectl_nb.store.store import Store
 
-__all__ = ["GROUP", "WorkBuffer"]
+__all__ = ["MAX_GROUP", "WorkBuffer"]
 
-GROUP = 64
-"""Most results recorded, and jobs claimed, in one transaction."""
-LOOK = 0.01
-"""Seconds between looks, before a start, whether something better came in: each costs 28 µs, with two workers."""
-FRESH = 1.0
-"""Seconds after a claim in which no rescuer can have taken it: half of the shortest lease."""
-BUSY_PAUSE = 0.2
-FULL_PAUSE = 1.0
-"""Seconds until the next turn after one that met a busy file, a full disk."""
-LONG = 3.0
-"""Seconds of a busy file that are worth a word: where many wait for a core, each waits for the others now and then."""
+MAX_GROUP = 64
+"""Maximum number of results recorded, and of jobs claimed, in one transaction."""
+PREEMPTION_CHECK_INTERVAL_S = 0.01
+"""Minimum interval between checks for better jobs before a start. A check costs 28 µs with two workers."""
+FRESH_CLAIM_S = 1.0
+"""Age of a claim below which no rescuer can have taken it: half of the shortest lease."""
+BUSY_RETRY_S = 0.2
+"""Pause after a transaction met a busy database."""
+DISK_FULL_RETRY_S = 1.0
+"""Pause after a transaction met a full disk."""
+BUSY_WARNING_AFTER_S = 3.0
+"""Time after which a busy database is reported. Short waits are normal on a loaded machine."""
 
 
 class WorkBuffer:
-    """Claims, results and returns of one worker, and its turns at the database."""
+    """Leases and results of one worker between transactions.
 
-    def __init__(self, store: Store, claims: Claims, journal: OutcomeJournal, report: WorkerEvents) -> None:
-        """Work through ``claims``; ``journal`` keeps results until they are recorded."""
+    Attributes
+    ----------
+    claimed
+        Leases that have not started.
+    to_release
+        Leases to give back unstarted.
+    results
+        Ended attempts that are not recorded yet.
+    prefetch
+        Number of jobs to claim in the next transaction; grows while jobs are short.
+    next_due
+        Epoch seconds at which the next scheduled job is due, if known.
+    claimed_at
+        Monotonic time of the last claim.
+    retry_at
+        Monotonic time before which no transaction is started.
+    blocked
+        Whether the last transaction failed; its results are only in the journal then.
+    """
+
+    def __init__(self, store: Store, claims: Claims, journal: OutcomeJournal, events: WorkerEvents) -> None:
+        """Claim and settle through ``claims``; ``journal`` keeps results until they are recorded."""
         self.store = store
         self.claims = claims
         self.journal = journal
-        self.report = report
+        self.events = events
         self.claimed: deque[Lease] = deque()
         self.to_release: list[Lease] = []
-        self.ended: list[EndedAttempt] = []
+        self.results: list[EndedAttempt] = []
         self.prefetch = 1
-        """Jobs to claim in a turn: grows while they are short."""
         self.next_due: float | None = None
-        """Epoch seconds at which the next scheduled job is due, as far as known."""
         self.claimed_at = 0.0
-        self._files: dict[str, frozenset[str]] = {}
-        self._bell = notifier.work_fifo(store.db.spool)
-        self._version = -1
-        self._ask_at = 0.0
-        self._again_at = 0.0
-        self._busy_since = 0.0
-        """The monotonic second in which a turn first met a file that is busy still; 0 where the last did not."""
+        self.retry_at = 0.0
         self.blocked = False
-        """Whether the last turn met a busy file or a full disk, and what it was to record is in the journal only."""
+        self._spooled: dict[str, frozenset[str]] = {}
+        """Streams whose files stay, by token; only attempts that have files."""
+        self._work_fifo = notifier.work_fifo(store.db.spool)
+        self._version = -1
+        """Version of the database at the last check for work."""
+        self._preemption_check_at = 0.0
+        self._busy_since = 0.0
+        """Monotonic time since which the database has been busy; 0 if it is not."""
 
-    # ------------------------------------------------------------------ what comes in
+    # ------------------------------------------------------------------ results and leases
 
     def add_result(self, lease: Lease, outcome: Outcome, ending: Ending, spooled: frozenset[str] | None = None) -> None:
-        """Take an attempt's end; ``spooled`` are the streams whose files stay, None where it has no files."""
+        """Add an ended attempt; ``spooled`` are the streams whose files stay, None if it has no files."""
         self.journal.record(lease.token, outcome, ending)
-        self.ended.append(EndedAttempt(lease, outcome, ending))
+        self.results.append(EndedAttempt(lease, outcome, ending))
         if spooled is not None:
-            self._files[lease.token] = spooled
+            self._spooled[lease.token] = spooled
 
-    def give_back(self, leases: Iterable[Lease] = ()) -> None:
-        """Let these, and all that is claimed, go back unstarted."""
+    def release_claimed(self, leases: Iterable[Lease] = ()) -> None:
+        """Release ``leases`` and all claimed ones unstarted."""
         self.to_release += leases
         self.to_release += self.claimed
         self.claimed.clear()
 
     def grow_prefetch(self) -> None:
-        """Take it that jobs are short: claim more at once from now on."""
-        self.prefetch = min(GROUP, self.prefetch * 2)
+        """Claim more jobs at once: the last one was short."""
+        self.prefetch = min(MAX_GROUP, self.prefetch * 2)
 
     def shrink_prefetch(self) -> None:
-        """Take it that jobs last: give back what was claimed ahead, and claim less at once from now on."""
-        self.give_back()
+        """Release prefetched jobs and claim fewer at once: the running one is long."""
+        self.release_claimed()
         self.prefetch = max(1, self.prefetch // 2)
 
-    # ------------------------------------------------------------------ before a start
-
     def release_preempted(self) -> None:
-        """Give back those of the claimed that must not start any more, looking once in LOOK at most."""
+        """Release claimed jobs that should not start any more; checks at most every PREEMPTION_CHECK_INTERVAL_S."""
         now = time.monotonic()
-        if not self.claimed or now < self._ask_at:
+        if not self.claimed or now < self._preemption_check_at:
             return
-        self._ask_at = now + LOOK
+        self._preemption_check_at = now + PREEMPTION_CHECK_INTERVAL_S
         try:
-            before, self._version = self._version, self.store.db.data_version()
-            if before == self._version:
+            previous, self._version = self._version, self.store.db.data_version()
+            if previous == self._version:
                 return
-            unwelcome = self.claims.preempted(self.claimed)
-        except Busy:  # who comes now waits until they can be looked at
-            self.look_again()
-            unwelcome = list(self.claimed)
-        if unwelcome:
-            self.to_release += unwelcome
-            self.claimed = deque(lease for lease in self.claimed if lease not in unwelcome)
+            preempted = self.claims.preempted(self.claimed)
+        except Busy:  # unknown, so none of them may start
+            self.force_check()
+            preempted = list(self.claimed)
+        if preempted:
+            self.to_release += preempted
+            self.claimed = deque(lease for lease in self.claimed if lease not in preempted)
 
-    def is_ours(self, lease: Lease) -> bool:
-        """Tell whether nobody has settled the attempt in our place.
+    def owns(self, lease: Lease) -> bool:
+        """Return True if no rescuer has settled the attempt; a fresh claim needs no query."""
+        return time.monotonic() - self.claimed_at < FRESH_CLAIM_S or self.claims.owns(lease)
 
-        That takes two seconds of silence at the least; so right after the claim there is no need to ask.
-        """
-        return time.monotonic() - self.claimed_at < FRESH or self.claims.owns(lease)
-
-    # ------------------------------------------------------------------ a turn
+    # ------------------------------------------------------------------ checks
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing waits to be recorded or given back."""
-        return not self.ended and not self.to_release
+    def flushed(self) -> bool:
+        """Whether there is nothing to record or release."""
+        return not self.results and not self.to_release
 
-    def may_turn(self) -> bool:
-        """Tell whether a turn is allowed: not right after one that met a busy file or a full disk."""
-        return not self._again_at or time.monotonic() >= self._again_at
+    def can_flush(self) -> bool:
+        """Return False during the pause after a failed transaction."""
+        return not self.retry_at or time.monotonic() >= self.retry_at
 
-    @property
-    def again_at(self) -> float:
-        """The monotonic second before which no turn is taken."""
-        return self._again_at
+    def check_for_work(self) -> bool | None:
+        """Return whether a claim would find a job, by reading only; None if nothing has changed or the file is busy.
 
-    def may_find_work(self) -> bool | None:
-        """Look, without writing, whether a claim would find anything; None where nothing changed since the last look.
-
-        Where there is nothing, ``next_due`` tells when there will be. None, too, while others keep readers out.
+        If there is none, ``next_due`` is updated.
         """
         try:
             version = self.store.db.data_version()
@@ -151,41 +161,38 @@ class WorkBuffer:
                 return True
             self.next_due = self.claims.next_due()
         except Busy:
-            self.look_again()
+            self.force_check()
             return None
         return False
 
-    def nothing_open(self) -> bool:
-        """Tell whether all jobs of this worker's queues are known to be at rest, paused queues aside."""
+    def all_finished(self) -> bool:
+        """Return True if all jobs of this worker's queues, except paused ones, are known to be finished."""
         try:
             return self.claims.count_unfinished() == 0
         except Busy:
-            self.look_again()
+            self.force_check()
             return False
 
-    def look_again(self) -> None:
-        """Let the next look for work be one, although nobody else has written anything."""
+    def force_check(self) -> None:
+        """Let the next :meth:`check_for_work` query the database even if nobody has written to it."""
         self._version = -1
 
-    def flush(self, settings: Settings, want: int, started: Sequence[StartedAttempt] = ()) -> bool:
-        """Record what ended, give back what will not start, claim ``want`` jobs; tell whether that was done.
+    # ------------------------------------------------------------------ transaction
 
-        ``started`` are attempts that run on. A busy file or a full disk keeps everything
-        for the next turn.
+    def flush(self, settings: Settings, want: int, started: Sequence[StartedAttempt] = ()) -> bool:
+        """Record results and ``started`` attempts, release leases and claim ``want`` jobs; return whether it worked.
 
         Raises
         ------
         BadEnvironment
-            The file is not there any more, or another one in its place.
+            The database file was deleted or replaced.
         """
         began = time.monotonic()
         self.blocked = True
         try:
-            version = (
-                self.store.db.data_version()
-            )  # before the turn: whatever is committed after this shows as a change
-            turn = self.claims.settle_and_claim(
-                ended=self.ended,
+            version = self.store.db.data_version()  # before the transaction: later commits show as a change
+            claim = self.claims.settle_and_claim(
+                ended=self.results,
                 released=self.to_release,
                 limit=want,
                 started=started,
@@ -194,55 +201,56 @@ class WorkBuffer:
                 rand=random.random(),  # noqa: S311 - jitter
             )
         except Busy:
-            self._wait_on(began)
+            self._on_busy(began)
             return False
-        except BadEnvironment as broken:
+        except BadEnvironment as error:
             if self.store.db.is_replaced():
                 raise
-            self._keep(str(broken), FULL_PAUSE)
+            self._warn_and_pause(str(error), DISK_FULL_RETRY_S)
             return False
-        self._again_at = self._busy_since = 0.0
+        self.retry_at = self._busy_since = 0.0
         self.blocked = False
         if not self.claimed:
-            # what was claimed before this turn is still to be looked at for what changed until now
+            # jobs claimed earlier are still to be checked for preemption by changes until now
             self._version = version
-        retries = self._after_turn(turn.settled)
-        if turn.leases:
-            self.claimed += turn.leases
+        retries = self._after_flush(claim.settled)
+        if claim.leases:
+            self.claimed += claim.leases
             self.claimed_at = began
-        if retries or self.to_release or turn.unblocked or (turn.leases and turn.waiting > 0 and not self.ended):
-            notifier.notify(self._bell)
+        if retries or self.to_release or claim.unblocked or (claim.leases and claim.waiting > 0 and not self.results):
+            notifier.notify(self._work_fifo)
         self.to_release = []
-        self.ended = []
-        if want and not turn.leases:
-            self._version = -1  # look once more before sleeping, which also finds out when the next one is due
+        self.results = []
+        if want and not claim.leases:
+            self.force_check()  # before waiting, also to find out when the next job is due
         return True
 
-    def _wait_on(self, began: float) -> None:
-        """Put off a turn, begun then, that met a busy file; that is told once it lasts."""
+    def pause(self, seconds: float) -> None:
+        """Start no transaction for ``seconds``."""
+        self.retry_at = time.monotonic() + seconds
+
+    def _on_busy(self, began: float) -> None:
+        """Retry later; warn if the database has been busy for long."""
         self._busy_since = self._busy_since or began
-        if time.monotonic() - self._busy_since < LONG:
-            self.rest(BUSY_PAUSE)
+        if time.monotonic() - self._busy_since < BUSY_WARNING_AFTER_S:
+            self.pause(BUSY_RETRY_S)
         else:
-            self._keep(f"the queue is busy: others have held its write lock for over {LONG:g} seconds", BUSY_PAUSE)
+            text = f"the queue is busy: others have held its write lock for over {BUSY_WARNING_AFTER_S:g} seconds"
+            self._warn_and_pause(text, BUSY_RETRY_S)
 
-    def _keep(self, why: str, pause: float) -> None:
-        self.report.warn(f"{why}; keeping {len(self.ended)} result(s) and trying on")
-        self.rest(pause)
+    def _warn_and_pause(self, why: str, pause_s: float) -> None:
+        self.events.warn(f"{why}; keeping {len(self.results)} result(s) and retrying")
+        self.pause(pause_s)
 
-    def rest(self, pause: float) -> None:
-        """Take no turn for ``pause`` seconds."""
-        self._again_at = time.monotonic() + pause
-
-    def _after_turn(self, settled: Sequence[object]) -> bool:
-        """Clean up behind the attempts that are recorded now, and tell of them; tell whether one will run again."""
+    def _after_flush(self, settled: Sequence[object]) -> bool:
+        """Remove files of recorded attempts and report them; return whether one of their jobs will run again."""
         retries = False
-        for each, transition in zip(self.ended, settled, strict=True):
-            if (spared := self._files.pop(each.lease.token, None)) is not None:
-                self.store.spool.remove(each.lease.token, keep=spared)
-            self.report.finished(each, transition)
+        for attempt, transition in zip(self.results, settled, strict=True):
+            if (spooled := self._spooled.pop(attempt.lease.token, None)) is not None:
+                self.store.spool.remove(attempt.lease.token, keep=spooled)
+            self.events.finished(attempt, transition)
             retries = retries or getattr(transition, "state", None) in (State.FAILED, State.PENDING)
-        if self.ended:
+        if self.results:
             self.journal.clear()
-        self.report.flush()
+        self.events.flush()
         return retries

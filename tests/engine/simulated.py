@@ -7,10 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.drawn import DrawnCrew, NoOrders
+from benchmarks.drawn import DrawnControl, DrawnCrew
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.dispatcher import Dispatcher
-from queuectl_nb.engine.events import Events
+from queuectl_nb.engine.events import Events, WorkerEvents
+from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -28,17 +29,9 @@ class Simulated:
         self.locks: list[int] = []
         self.name = self.store.workers.register(self._hold, pool=0, host="here", queues=(), now=time.time())
         self.crew = DrawnCrew(self.store.spool, most=most, mean=mean)
-        self.orders = NoOrders()
-        self.dispatcher = Dispatcher(
-            self.store,
-            self.name,
-            host="here",
-            queues=(),
-            drain=drain,
-            crew=self.crew,
-            orders=self.orders,  # type: ignore[arg-type]  # as much of them as a dispatcher asks for
-            events=Events(None),
-        )
+        self.control = DrawnControl(self.store, self.name, WorkerEvents(Events(None), self.name))
+        core = WorkerCore(self.store, self.control, host="here", drain=drain)
+        self.dispatcher = Dispatcher(core, self.crew)
         self.thread = threading.Thread(target=self.dispatcher.work, daemon=True)
         self.thread.start()
 
@@ -50,7 +43,7 @@ class Simulated:
 
     def stop(self, how: str = "now") -> None:
         """Stop by ``how`` and wait for the end."""
-        self.orders.ask(how)
+        self.control.request_stop(how)
         self.join()
 
     def join(self) -> None:

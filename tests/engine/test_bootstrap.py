@@ -14,7 +14,7 @@ from queuectl_nb.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.engine.control import ControlInputs
+    from queuectl_nb.engine.control import WorkerControl
 
 
 class Ears:
@@ -41,7 +41,7 @@ def test_a_worker_signs_in_once_the_file_is_free_unless_it_is_stopped(queue_path
     store.db.set_lock_timeout(0.02)
     with ExitStack() as held:
         held.enter_context(store.db.write_lock.request(1))
-        ears: ControlInputs = Ears(held, stop)  # type: ignore[assignment]
+        ears: WorkerControl = Ears(held, stop)  # type: ignore[assignment]
         assert _sign_in(store, "worker-1", ears) is (stop is None)
     (row,) = store.workers.list_all()
     assert row.pid == (os.getpid() if stop is None else None)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.worker import Worker
+from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
 from tests.engine.simulated import Simulated
-from tests.engine.test_frozen import Quiet, Recorder
+from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def unreadable(store: Store, what: str) -> Iterator[list[str]]:
         yield met
 
 
-@pytest.mark.parametrize("what", ["version", "read"])
+@pytest.mark.parametrize("what", ["data_version", "read"])
 def test_a_dispatcher_works_on_when_the_file_can_be_read_again(queue: Queue, what: str) -> None:
     """What is away stays away, what ends is recorded later, and new jobs are found."""
     queue.enqueue_specs([JobSpec("sleep 0.2") for _ in range(5)])
@@ -52,31 +52,22 @@ def test_a_dispatcher_works_on_when_the_file_can_be_read_again(queue: Queue, wha
     assert queue.counts()[State.COMPLETED] == 5
 
 
-@pytest.mark.parametrize("what", ["version", "read"])
+@pytest.mark.parametrize("what", ["data_version", "read"])
 def test_a_worker_starts_nothing_that_it_cannot_look_up(harness: WorkerHarness, what: str) -> None:
     """A claim that is old enough to have been taken over waits until the worker can see that it was not."""
     store = harness.queue.store
     harness.add("true")
     executor = Recorder()
-    worker = Worker(
-        store,
-        "worker-1",
-        host="here",
-        queues=(),
-        drain=True,
-        executor=executor,
-        orders=cast("Any", Quiet()),
-        events=Events(None),
-    )
-    with unreadable(store, "version"):
-        assert not worker._turn_is_due()
-        assert not worker.ledger.flush(worker.duty.settings, 1)
-    worker.ledger.rest(0)
-    assert worker._turn_is_due()
-    worker._turn()
-    assert len(worker.ledger.claimed) == 1
-    worker.ledger.claimed_at -= 60
+    worker = Worker(WorkerCore(store, QuietControl(store), host="here", drain=True), executor)
+    with unreadable(store, "data_version"):
+        assert not worker._flush_due()
+        assert not worker.buffer.flush(worker.control.settings, 1)
+    worker.buffer.pause(0)
+    assert worker._flush_due()
+    worker._flush()
+    assert len(worker.buffer.claimed) == 1
+    worker.buffer.claimed_at -= 60
     with unreadable(store, what) as met:
         worker._start_next()
         assert met
-    assert (executor.started, len(worker.ledger.to_release)) == ([], 1)
+    assert (executor.started, len(worker.buffer.to_release)) == ([], 1)

@@ -9,8 +9,7 @@ import pytest
 from queuectl_nb.engine.dask import agent_state, executor, slots
 from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal, read_dispatched
 from queuectl_nb.engine.dask.executor import DaskExecutor
-from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.report import WorkerEvents
+from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited, Lost
 from queuectl_nb.model.settings import Settings

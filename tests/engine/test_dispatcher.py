@@ -58,7 +58,7 @@ def test_paused_queue_starts_nothing_and_retries_are_waited_for(queue: Queue) ->
     queue.enqueue_specs([JobSpec("exit 1", id="twice", max_retries=2)])
     queue.set("backoff_base", 1)
     found = Simulated(queue.path, most=5, drain=True)
-    until(lambda: not found.dispatcher.more)  # it has looked
+    until(lambda: not found.dispatcher.may_have_work)  # it has looked
     assert queue.job("twice").history == []
     found.stop()
     queue.resume()

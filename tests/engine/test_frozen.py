@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.client import Queue
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.events import Events
+from queuectl_nb.engine.control import WorkerControl
+from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.executor import LeaseLost
 from queuectl_nb.engine.heartbeat import FreezeDetector
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker import Worker
+from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.store.store import Store
     from tests.engine.harness import WorkerHarness
 
 
@@ -177,15 +180,16 @@ def test_an_attempt_that_was_rescued_before_its_start_is_not_started(harness: Wo
     assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are let go"
 
 
-class Quiet:
-    """Orders that nobody gives."""
+class QuietControl(WorkerControl):
+    """Control inputs that never receive anything."""
 
-    stop: str | None = None
-    grace: float | None = None
-    rang = False
+    def __init__(self, store: Store) -> None:
+        """Control ``worker-1`` of ``store``."""
+        super().__init__(store, "worker-1", WorkerEvents(Events(None), "worker-1"))
+        self.notified = False
 
     def wait(self, timeout: float, *, idle: bool) -> None:
-        """Wait for nothing."""
+        """Return at once."""
 
 
 class Recorder:
@@ -209,25 +213,16 @@ def test_recording_a_result_does_not_make_an_older_claim_fresh(harness: WorkerHa
     handle = heartbeat.take_lock(store.worker_dir, "worker-1")
     assert handle is not None
     executor = Recorder()
-    worker = Worker(
-        store,
-        "worker-1",
-        host="here",
-        queues=(),
-        drain=False,
-        executor=cast("Any", executor),
-        orders=cast("Any", Quiet()),
-        events=Events(None),
-    )
-    ledger = worker.ledger
-    ledger.prefetch = 4
-    worker._turn()
-    first, *rest = ledger.claimed
-    ledger.claimed.popleft()
-    ledger.add_result(first, Exited(0), Ending(time.time()))
-    ledger.claimed_at -= 60  # as after a freeze
+    worker = Worker(WorkerCore(store, QuietControl(store), host="here"), executor)
+    buffer = worker.buffer
+    buffer.prefetch = 4
+    worker._flush()
+    first, *rest = buffer.claimed
+    buffer.claimed.popleft()
+    buffer.add_result(first, Exited(0), Ending(time.time()))
+    buffer.claimed_at -= 60  # as after a freeze
     Rescuer(Queue(harness.path).store).settle_for("worker-1", "froze")
-    worker._turn()
+    worker._flush()
     worker._start_next()
     assert executor.started == []
     assert len(rest) == 3

@@ -32,7 +32,7 @@ class Fake:
 
     lease: Lease = field(default_factory=lambda: cast("Any", Work()))
     started: float = field(default_factory=time.monotonic)
-    named: bool = True
+    has_own_files: bool = True
     exit: Exit | None = None
     left: bool = False
     sent: list[str] = field(default_factory=list)
@@ -43,8 +43,8 @@ class Fake:
     def leftovers(self) -> bool:
         return self.left
 
-    def settle_in(self) -> None:
-        self.named = True
+    def move_to_own_files(self) -> None:
+        self.has_own_files = True
 
     def terminate(self) -> None:
         self.sent.append("TERM")

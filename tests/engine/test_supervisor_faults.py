@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from queuectl_nb.engine import notifier
-from queuectl_nb.engine.duty import POLL_INTERVAL_S
+from queuectl_nb.engine.control import POLL_INTERVAL_S
 from queuectl_nb.engine.pool_handle import PoolHandle
 from queuectl_nb.engine.worker_process import WorkerProcess
 from queuectl_nb.model.state import State

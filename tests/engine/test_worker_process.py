@@ -39,7 +39,7 @@ def test_one_that_keeps_dying_is_replaced_ever_later() -> None:
     """The first death is followed by a replacement at once, the next by pauses that double, up to the longest."""
     member = WorkerProcess("worker-1", 0)
     told: list[float] = []
-    events = cast("Events", SimpleNamespace(tell=lambda _, **facts: told.append(facts["restart_in"])))
+    events = cast("Events", SimpleNamespace(emit=lambda _, **facts: told.append(facts["restart_in"])))
     for _ in range(12):
         assert ended(member, "kill -9 $$", events=events) == -signal.SIGKILL
         assert not member.goodbye

@@ -1,7 +1,7 @@
-"""A dispatcher: a worker whose jobs run elsewhere, many at a time.
+"""A dispatcher: a worker whose jobs run on dask, many at a time.
 
-It claims as many as can start now, no more: what waits stays ``pending`` in the queue, in its order. All that ended
-since the last turn is recorded in one transaction, and as many are claimed in it as seats have become free.
+It claims only as many jobs as can start now; the others stay ``pending`` in the queue, in order. One transaction
+records all attempts that have ended and claims a job for each slot that has become free.
 """
 
 from __future__ import annotations
@@ -10,36 +10,27 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from queuectl_nb.engine import notifier
-from queuectl_nb.engine.collect import capture_ending
-from queuectl_nb.engine.duty import POLL_INTERVAL_S, WorkerControl
-from queuectl_nb.engine.executor import LeaseLost, NoRoom
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, OutcomeJournal
-from queuectl_nb.engine.report import WorkerEvents
-from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
-from queuectl_nb.store.claims import Claims, StartedAttempt
+from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.trim import punch_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
 
-    from queuectl_nb.engine.control import ControlInputs
     from queuectl_nb.engine.dask.remote_run import RemoteRun
-    from queuectl_nb.engine.events import Events
+    from queuectl_nb.engine.worker_core import WorkerCore
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
-    from queuectl_nb.store.store import Store
 
 __all__ = ["Dispatcher", "RemoteExecutor"]
 
-COUNT = 0.02
-"""Seconds between counts of what waits."""
-BRAKE = 0.02
-"""Seconds of rest after a job came back unstarted: whoever sent it back may need a moment."""
-BATCH = 256
-"""Most jobs claimed in one transaction."""
+COUNT_INTERVAL_S = 0.02
+"""Minimum interval between counts of ready jobs."""
+UNSTARTED_PAUSE_S = 0.02
+"""Pause after a job came back unstarted: its agent may be overloaded."""
+MAX_CLAIMS = 256
+"""Maximum number of jobs claimed in one transaction."""
 
 
 class RemoteExecutor(Protocol):
@@ -79,194 +70,151 @@ class RemoteExecutor(Protocol):
 
 
 class Dispatcher:
-    """One dispatcher's whole life: :meth:`work` returns when it was stopped or has drained the queue."""
+    """Runs jobs elsewhere until it is stopped or the queue is drained."""
 
-    def __init__(  # noqa: PLR0913 - what it is made of
-        self,
-        store: Store,
-        name: str,
-        *,
-        host: str,
-        queues: Sequence[str],
-        drain: bool,
-        crew: RemoteExecutor,
-        orders: ControlInputs,
-        events: Events,
-    ) -> None:
-        self.store = store
-        self.name = name
-        self.drain = drain
-        self.crew = crew
-        self.orders = orders
-        self.report = WorkerEvents(events, name)
-        self.duty = WorkerControl(store, name, orders, self.report)
-        self.claims = Claims(store.db, name, host, queues)
-        self.ledger = WorkBuffer(store, self.claims, OutcomeJournal(store.worker_dir, name), self.report)
-        self.away: dict[str, RemoteRun] = {}
-        self.lasting: list[RemoteRun] = []
-        self.more = True
-        """Whether a claim may find something, as far as known."""
-        self.waiting = 0
-        """Jobs that could start now, counted once in a while."""
+    def __init__(self, core: WorkerCore, executor: RemoteExecutor) -> None:
+        """Run jobs with ``executor``."""
+        self.core = core
+        self.buffer = core.buffer
+        self.control = core.control
+        self.executor = executor
+        self.in_flight: dict[str, RemoteRun] = {}
+        """Attempts sent away and not collected yet, by token."""
+        self.unrecorded_starts: list[RemoteRun] = []
+        """Long-running attempts whose pid and host are not in the database yet."""
+        self.may_have_work = True
+        """Whether a claim may find a job."""
+        self.ready_jobs = 0
+        """Number of jobs that could start now, at the last count."""
         self.count_at = 0.0
-        self.drained = False
-        self.stopping: tuple[str, float | None] | None = None
-
-    # ------------------------------------------------------------------ the pipeline
+        self._stopped_as: tuple[str, bool] | None = None
 
     def work(self) -> None:
-        """Work until stopped; no step waits for what runs elsewhere."""
+        """Work until stopped; no step waits for the remote side."""
         while True:
-            self._heed()
-            over, lasting = self.crew.poll()
-            for errand in over:
-                self._collect(errand)
-            self.lasting += lasting
-            self._wish()
-            if self._turn_is_due():
-                self._turn()
+            self._poll_control()
+            ended, long_running = self.executor.poll()
+            for run in ended:
+                self._collect(run)
+            self.unrecorded_starts += long_running
+            self._request_slots()
+            if self._flush_due():
+                self._flush()
             self._start_claimed()
-            at_rest = not self.away and not self.ledger.claimed
-            if at_rest and (self.orders.stop or self.drained) and self.duty.can_exit(self.ledger):
+            if not self.in_flight and not self.buffer.claimed and self.core.can_exit():
                 break
-            self._sleep(self.crew.maintain(self.duty.settings))
-        if self.drained:
-            notifier.notify(notifier.work_fifo(self.store.db.spool))  # the other workers may go, too
-        self.report.flush()
+            self._wait(self.executor.maintain(self.control.settings))
+        self.core.finish()
 
-    def _heed(self) -> None:
-        """Take in what others want: a stop, a cancel, other settings."""
-        orders = self.orders
-        if self.duty.refresh_due():
-            with contextlib.suppress(Busy):  # the next look asks again
-                self._look()
-        if orders.stop and self.ledger.claimed:
-            self.ledger.give_back()
-        if orders.stop == "now" and self.stopping != (orders.stop, orders.grace):
-            self.stopping = (orders.stop, orders.grace)
-            for errand in self.away.values():
-                errand.verdict = errand.verdict or Returned()
-                self.crew.end(errand, self.duty.kill_grace_s)
+    def _poll_control(self) -> None:
+        self.core.poll_control(self._refresh)
+        stop = (self.control.stop or "", self.control.orphaned)
+        if self.control.stop == "now" and self._stopped_as != stop:
+            self._stopped_as = stop
+            for run in self.in_flight.values():
+                run.verdict = run.verdict or Returned()
+                self.executor.end(run, self.control.kill_grace_s)
 
-    def _look(self) -> None:
-        """Read what the database has for this dispatcher."""
-        self.store.db.check_identity()
-        self.duty.refresh()
-        limit = self.duty.settings.spool_limit
-        for errand in self.away.values():
-            if sum(errand.have.values()) > limit:
-                punch_middle(errand.paths.values(), limit)
-        for token in self.claims.cancel_requests():
-            wanted = self.away.get(token)
-            if wanted is not None and wanted.verdict is None:
-                wanted.verdict = Cancelled()
-                self.crew.end(wanted, self.duty.kill_grace_s)
+    def _refresh(self) -> None:
+        """Reload settings and requests, and limit the output of running jobs."""
+        self.core.store.db.check_identity()
+        self.control.refresh()
+        limit = self.control.settings.spool_limit
+        for run in self.in_flight.values():
+            if sum(run.have.values()) > limit:
+                punch_middle(run.paths.values(), limit)
+        for token in self.core.claims.cancel_requests():
+            cancelled = self.in_flight.get(token)
+            if cancelled is not None and cancelled.verdict is None:
+                cancelled.verdict = Cancelled()
+                self.executor.end(cancelled, self.control.kill_grace_s)
 
-    def _wish(self) -> None:
-        """Let the crew know for how many jobs there is work."""
-        found = None if self.orders.stop else self.ledger.may_find_work()
+    def _request_slots(self) -> None:
+        """Request as many slots as there are jobs in flight and ready."""
+        found = None if self.control.stop else self.core.check_for_work(idle=not self.in_flight)
         if found is not None:
-            self.more = found
-            if found is False and self.drain and not self.away and self.ledger.settled:
-                self.drained = self.ledger.nothing_open()
-        waiting = 0
-        if self.more and not self.orders.stop:
+            self.may_have_work = found
+        ready = 0
+        if self.may_have_work and not self.control.stop:
             now = time.monotonic()
             if now >= self.count_at:
-                self.count_at = now + COUNT
-                with contextlib.suppress(Busy):  # the next count will do
-                    self.waiting = self.claims.count_ready(self.crew.most, time.time())
-            waiting = self.waiting
-        self.crew.request_slots(len(self.away) + waiting)
+                self.count_at = now + COUNT_INTERVAL_S
+                with contextlib.suppress(Busy):  # counted again at the next interval
+                    self.ready_jobs = self.core.claims.count_ready(self.executor.most, time.time())
+            ready = self.ready_jobs
+        self.executor.request_slots(len(self.in_flight) + ready)
 
     # ------------------------------------------------------------------ start
 
     def _start_claimed(self) -> None:
-        """Send away what was claimed, as far as there is room; the rest goes back."""
-        claimed = self.ledger.claimed
-        while claimed and self.crew.room():
+        """Send away claimed jobs while there is room, and release the rest."""
+        claimed = self.buffer.claimed
+        while claimed and self.executor.room():
             self._start(claimed.popleft())
         if claimed:
-            self.ledger.give_back()
+            self.buffer.release_claimed()
 
     def _start(self, lease: Lease) -> None:
-        try:
-            errand = self.crew.start(lease, self.duty.settings, lambda: self.ledger.is_ours(lease))
-        except Busy:  # whether it is still ours could not be seen
-            self.ledger.give_back([lease])
-        except NoRoom as why:
-            self.report.warn(f"job {lease.job_id} given back: {why}")
-            self.ledger.give_back([lease])
-            self.ledger.rest(POLL_INTERVAL_S)
-        except LeaseLost:
-            self.report.warn(f"job {lease.job_id} was taken by a rescuer before it had started")
-        else:
-            self.away[lease.token] = errand
-            self.report.started(lease, self.duty.settings)
+        settings = self.control.settings
+        run = self.core.start(lease, lambda owned: self.executor.start(lease, settings, owned))
+        if run is not None:
+            self.in_flight[lease.token] = run
 
     # ------------------------------------------------------------------ settle and claim
 
-    def _collect(self, errand: RemoteRun) -> None:
-        """Take over what a finished attempt left: outcome, usage, output, result."""
-        token = errand.token
-        self.away.pop(token, None)
-        if errand.unstarted:
-            self.ledger.give_back([errand.lease])
-            self.ledger.rest(BRAKE)
-            self.more = True
+    def _collect(self, run: RemoteRun) -> None:
+        """Collect outcome, usage, output and result of an ended attempt."""
+        self.in_flight.pop(run.token, None)
+        if run.unstarted:
+            self.buffer.release_claimed([run.lease])
+            self.buffer.pause(UNSTARTED_PAUSE_S)
+            self.may_have_work = True
             return
         now = time.time()
-        started_at = errand.started_at if errand.ran is None else now - errand.ran
-        usage = None if errand.exit is None else errand.exit.usage
-        ending, spooled = capture_ending(
-            self.store.spool,
-            token,
-            errand.paths,
-            limit=self.duty.settings.output_limit,
+        ending, spooled, keep_files = self.core.capture(
+            run.token,
+            run.paths,
             finished_at=now,
-            started_at=started_at,
-            pid=errand.pid,
-            usage=usage,
+            started_at=run.started_at if run.ran is None else now - run.ran,
+            pid=run.pid,
+            usage=None if run.exit is None else run.exit.usage,
         )
-        ending = ending._replace(host=errand.host, note=ending.note or errand.note)
-        if spooled or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
-            punch_middle(errand.paths.values(), self.duty.settings.spool_limit)
+        ending = ending._replace(host=run.host, note=ending.note or run.note)
+        if keep_files:
+            punch_middle(run.paths.values(), self.control.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
-        self.ledger.add_result(errand.lease, errand.outcome, ending, spooled if has_files else None)
+        self.buffer.add_result(run.lease, run.outcome, ending, spooled if has_files else None)
 
-    def _turn_is_due(self) -> bool:
-        """Decide whether it is time for a turn at the database."""
-        if not self.ledger.may_turn():
+    def _flush_due(self) -> bool:
+        """Return True if it is time for a transaction."""
+        if not self.buffer.can_flush():
             return False
-        if not self.ledger.settled or self.lasting:
+        if not self.buffer.flushed or self.unrecorded_starts:
             return True
-        return self.more and not self.orders.stop and self.crew.room() > 0
+        return self.may_have_work and not self.control.stop and self.executor.room() > 0
 
-    def _turn(self) -> None:
-        """Record what ended and what lasts, give back what will not start, claim what can start now."""
-        want = 0 if self.orders.stop or not self.more else min(BATCH, self.crew.room())
-        lasting = [errand for errand in self.lasting if errand.token in self.away]
-        started = [StartedAttempt(each.lease, each.pid, each.started_at or 0.0, each.host) for each in lasting]
-        if not self.ledger.flush(self.duty.settings, want, started):
+    def _flush(self) -> None:
+        """Record results and starts, release leases and claim what can start now."""
+        want = 0 if self.control.stop or not self.may_have_work else min(MAX_CLAIMS, self.executor.room())
+        runs = [run for run in self.unrecorded_starts if run.token in self.in_flight]
+        started = [StartedAttempt(run.lease, run.pid, run.started_at or 0.0, run.host) for run in runs]
+        if not self.buffer.flush(self.control.settings, want, started):
             return
-        self.lasting = []
-        self.waiting = max(0, self.waiting - len(self.ledger.claimed))
-        if want and not self.ledger.claimed:
-            self.more, self.count_at = False, 0.0
-        self.ledger.look_again()
-        self.crew.acknowledge(self.away)
+        self.unrecorded_starts = []
+        self.ready_jobs = max(0, self.ready_jobs - len(self.buffer.claimed))
+        if want and not self.buffer.claimed:
+            self.may_have_work, self.count_at = False, 0.0
+        self.buffer.force_check()
+        self.executor.acknowledge(self.in_flight)
 
-    # ------------------------------------------------------------------ sleep
+    # ------------------------------------------------------------------ wait
 
-    def _sleep(self, pause: float) -> None:
-        """Wait until something happens or is due."""
-        now, ledger = time.monotonic(), self.ledger
-        wake = min(self.duty.look_at, now + pause)
-        if ledger.again_at > now:
-            wake = min(wake, ledger.again_at)
-        elif not ledger.settled or self.lasting:
-            wake = now
-        if ledger.next_due is not None:
-            wake = min(wake, now + max(0.0, ledger.next_due - time.time()))
-        self.report.flush()
-        self.orders.wait(max(0.0, wake - now), idle=self.crew.in_flight < self.crew.most)
+    def _wait(self, timeout: float) -> None:
+        """Wait until something happens or is due, at most ``timeout`` seconds."""
+        now, buffer = time.monotonic(), self.buffer
+        wake_at = min(self.control.next_poll_at, now + timeout)
+        if buffer.retry_at > now:
+            wake_at = min(wake_at, buffer.retry_at)
+        elif not buffer.flushed or self.unrecorded_starts:
+            wake_at = now
+        self.core.wait(wake_at, now, idle=self.executor.in_flight < self.executor.most)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.dask.channel import Message
     from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.dask.transport import ClusterTransport
-    from queuectl_nb.engine.report import WorkerEvents
+    from queuectl_nb.engine.events import WorkerEvents
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool
@@ -47,13 +47,13 @@ class DaskExecutor:
     """The executor of a dispatcher. Only the dispatcher's thread calls it."""
 
     def __init__(
-        self, wire: ClusterTransport, spool: Spool, sent: DispatchJournal, report: WorkerEvents, *, most: int
+        self, wire: ClusterTransport, spool: Spool, sent: DispatchJournal, events: WorkerEvents, *, most: int
     ) -> None:
         """Send at most ``most`` jobs at a time over ``wire``; ``sent`` keeps which left."""
         self.wire = wire
         self.spool = spool
         self.sent = sent
-        self.report = report
+        self.events = events
         self.most = most
         self.handle = wire.handle
         self.field = InFlight()
@@ -167,7 +167,7 @@ class DaskExecutor:
             self.field.touch(post)
 
     def _hear_down(self, why: str) -> None:
-        self.report.warn(f"no connection to the dask scheduler ({why}); calling it again")
+        self.events.warn(f"no connection to the dask scheduler ({why}); calling it again")
         self._connected = False
         self.seats.clear()
         for post in self.field.posts.values():
@@ -186,7 +186,7 @@ class DaskExecutor:
 
     def _hear_seat(self, name: str, error: str | None) -> None:
         if (why := self.seats.over(name, error)) is not None:
-            self.report.warn(f"dask could not run a seat: {why}")
+            self.events.warn(f"dask could not run a seat: {why}")
 
     def _hear_event(self, message: Message) -> None:
         if message["desk"] != self.wire.desk:

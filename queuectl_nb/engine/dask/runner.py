@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.control import ORPHAN_GRACE
+from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
 from queuectl_nb.engine.local_executor import LocalExecutor
@@ -148,7 +148,7 @@ class Runner:
     def _grace(self) -> float:
         """Return the seconds from TERM to KILL: few where nobody waits for the command any more."""
         lapsed = self.alone or boot_clock() >= self.until
-        return min(self.settings.kill_grace, ORPHAN_GRACE) if lapsed else self.settings.kill_grace
+        return min(self.settings.kill_grace, ORPHAN_GRACE_S) if lapsed else self.settings.kill_grace
 
     def _sleep(self, attended: RunMonitor, telling: _Telling) -> None:
         """Wait until the command ends, somebody speaks, or something is due."""

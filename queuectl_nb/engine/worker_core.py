@@ -1,0 +1,107 @@
+"""Steps that the worker and the dispatcher share."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from queuectl_nb.engine import notifier
+from queuectl_nb.engine.collect import capture_ending
+from queuectl_nb.engine.control import POLL_INTERVAL_S
+from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
+from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, OutcomeJournal
+from queuectl_nb.engine.work_buffer import WorkBuffer
+from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.errors import Busy
+from queuectl_nb.model.outcome import NotStarted
+from queuectl_nb.store.claims import Claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from queuectl_nb.engine.control import WorkerControl
+    from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.store.store import Store
+
+__all__ = ["WorkerCore"]
+
+_Run = TypeVar("_Run")
+
+
+class WorkerCore:
+    """Claims, buffer, control inputs and events of one worker name, with the steps between claim and settle."""
+
+    def __init__(
+        self, store: Store, control: WorkerControl, *, host: str, queues: Sequence[str] = (), drain: bool = False
+    ) -> None:
+        """Serve ``queues`` (all if empty) under the name of ``control``; ``drain`` ends when all jobs are finished."""
+        self.store = store
+        self.control = control
+        self.events = control.events
+        self.claims = Claims(store.db, control.name, host, queues)
+        self.buffer = WorkBuffer(store, self.claims, OutcomeJournal(store.worker_dir, control.name), self.events)
+        self.drain = drain
+        self.drained = False
+
+    def poll_control(self, refresh: Callable[[], None]) -> None:
+        """Call ``refresh`` if due; release what is claimed if the worker is to stop."""
+        if self.control.refresh_due():
+            with contextlib.suppress(Busy):  # retried at the next poll
+                refresh()
+        if self.control.stop:
+            self.buffer.release_claimed()
+
+    def start(self, lease: Lease, start: Callable[[Callable[[], bool]], _Run]) -> _Run | None:
+        """Start ``lease`` by calling ``start(owned)``; on failure record or release it and return None.
+
+        ``owned`` must be called right before the process starts: False means that a rescuer has settled the attempt.
+        """
+        try:
+            run = start(lambda: self.buffer.owns(lease))
+        except CannotStart as error:
+            self.buffer.add_result(lease, NotStarted(str(error)), Ending(time.time()))
+        except Busy:  # unknown whether the lease is still ours
+            self.buffer.release_claimed([lease])
+        except NoRoom as error:
+            self.events.warn(f"job {lease.job_id} released: {error}")
+            self.buffer.release_claimed([lease])
+            self.buffer.pause(POLL_INTERVAL_S)
+        except LeaseLost:
+            self.events.warn(f"job {lease.job_id} was settled by a rescuer before it started")
+        else:
+            self.events.started(lease, self.control.settings)
+            return run
+        return None
+
+    def capture(self, token: str, paths: Mapping[str, str], **facts: Any) -> tuple[Ending, frozenset[str], bool]:
+        """Return the ending of an attempt, the streams that stay spooled, and whether its files must be kept."""
+        limit = self.control.settings.output_limit
+        ending, spooled = capture_ending(self.store.spool, token, paths, limit=limit, **facts)
+        return ending, spooled, bool(spooled) or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM
+
+    def check_for_work(self, *, idle: bool) -> bool | None:
+        """Return whether a claim may find a job, None if nothing has changed; if ``idle``, notice a drained queue."""
+        found = self.buffer.check_for_work()
+        if found is False and self.drain and idle and self.buffer.flushed:
+            self.drained = self.buffer.all_finished()
+        return found
+
+    def can_exit(self) -> bool:
+        """Return True if the worker is to stop and its results are recorded (if orphaned: in the journal)."""
+        if not (self.control.stop or self.drained):
+            return False
+        return self.buffer.flushed or (self.control.orphaned and self.buffer.blocked)
+
+    def wait(self, wake_at: float, now: float, *, idle: bool) -> None:
+        """Wait for an input until ``wake_at`` (monotonic), or until the next scheduled job is due."""
+        if self.buffer.next_due is not None:
+            wake_at = min(wake_at, now + max(0.0, self.buffer.next_due - time.time()))
+        self.events.flush()
+        self.control.wait(max(0.0, wake_at - now), idle=idle)
+
+    def finish(self) -> None:
+        """Wake the other workers if the queue is drained, so that they can exit too; flush the events."""
+        if self.drained:
+            notifier.notify(notifier.work_fifo(self.store.db.spool))
+        self.events.flush()
