@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docs.generate import cli, fields, man, openapi, python, schemas, tables
-from queuectl_nb.commands.topics import FOLDER, names
+from queuectl_nb.commands.help import FOLDER, TOPIC_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
 
 def expected() -> dict[Path, str]:
     """Return every generated file with what it should hold."""
-    topics = {name: filled(FOLDER / f"{name}.md", TOPIC_PARTS.get(name, {})) for name in names()}
+    topics = {name: filled(FOLDER / f"{name}.md", TOPIC_PARTS.get(name, {})) for name in TOPIC_NAMES}
     found = {FOLDER / f"{name}.md": text for name, text in topics.items()}
     for name, text in topics.items():
         found[ROOT / f"docs/reference/{name}.md"] = TOPIC_NOTE.format(name=name) + without_marks(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from docs.generate.cli import walk
-from queuectl_nb.commands.topics import names, summary
+from queuectl_nb.commands.help import TOPIC_NAMES, topic_summary
 from queuectl_nb.model import errors
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import ALLOWED_STATES, FINISHED_STATES, TRANSITIONS, State
@@ -85,7 +85,7 @@ def verbs() -> str:
 def topics() -> str:
     """Return the topics of ``queuectl help`` with their first lines."""
     rows = ["| `queuectl help` … | tells |", "| --- | --- |"]
-    rows += [f"| [`{name}`](docs/reference/{name}.md) | {summary(name).rstrip('.')} |" for name in names()]
+    rows += [f"| [`{name}`](docs/reference/{name}.md) | {topic_summary(name).rstrip('.')} |" for name in TOPIC_NAMES]
     return "\n".join(rows)
 
 

@@ -87,7 +87,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, QueuectlError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        from queuectl_nb.commands.usage import describe_usage_error
+        from queuectl_nb.commands.app import describe_usage_error
 
         return describe_usage_error(error), BadInput.exit_code
     if isinstance(error, OSError):

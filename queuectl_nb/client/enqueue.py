@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client import surroundings
-from queuectl_nb.client.bells import notify_idle_worker
 from queuectl_nb.client.job import Job
+from queuectl_nb.client.job_actions import notify_idle_worker
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
@@ -21,10 +22,92 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["insert_specs", "make_spec", "make_specs", "name_the_row"]
+__all__ = [
+    "current_dir",
+    "insert_specs",
+    "interpreter_dir",
+    "make_spec",
+    "make_specs",
+    "name_the_row",
+    "recorded_env",
+    "resolve_cwd",
+]
+
+_GLOB = frozenset("*?[")
 
 
-def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] = surroundings.resolve_cwd) -> JobSpec:
+def current_dir() -> str:
+    """Return the present working directory; refuse one that was removed, or whose name is no text."""
+    try:
+        found = os.getcwd()
+    except FileNotFoundError:
+        msg = "the working directory is gone; change to another one"
+        raise BadInput(msg) from None
+    if not _is_utf8(found):
+        msg = f"the working directory's name is not valid UTF-8: {found!a}; change to another one, or name one (cwd)"
+        raise BadInput(msg)
+    return found
+
+
+def resolve_cwd(cwd: str) -> str:
+    """Return ``cwd`` as an absolute path of a directory that exists."""
+    if not cwd:
+        msg = "cwd is empty; leave it out for the working directory"
+        raise BadInput(msg)
+    path = Path(os.path.expanduser(cwd))
+    if not path.is_absolute():
+        path = Path(current_dir(), path)
+    path = Path(os.path.normpath(path))  # links stay as the user wrote them
+    if not path.is_dir():
+        msg = f"cwd {cwd!a} is no directory"
+        raise BadInput(msg)
+    return str(path)
+
+
+def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str | None = None) -> dict[str, str]:
+    """Return the variables of ``environ`` that the setting ``keep_env`` names.
+
+    ``lead`` is a directory that comes first in ``PATH``: that of a notebook's interpreter, so that ``python`` in a
+    job is the kernel's. Values that are no valid Unicode cannot be stored and are left out.
+    """
+    named = _matcher(patterns)
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if named(key) and not key.startswith("QUEUECTL_") and _is_utf8(value) and _is_utf8(key)
+    }
+    if first_path and named("PATH"):
+        rest = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != first_path]
+        kept["PATH"] = os.pathsep.join([first_path, *rest])
+    return kept
+
+
+def _matcher(patterns: str) -> Callable[[str], bool]:
+    """Return the test for names that a list of names and globs has; plain names cost no regular expression."""
+    words = [word for word in patterns.split(",") if word]
+    globs = [word for word in words if not _GLOB.isdisjoint(word)]
+    plain = frozenset(words)
+    if not globs:
+        return plain.__contains__
+    from fnmatch import fnmatchcase
+
+    return lambda name: name in plain or any(fnmatchcase(name, word) for word in globs)
+
+
+def interpreter_dir() -> str:
+    """Return the directory of the running interpreter, as its user would find it."""
+    return os.path.dirname(sys.executable)
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] = resolve_cwd) -> JobSpec:
     """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
     after = fields.get("after")
     if isinstance(after, Job):
@@ -37,7 +120,7 @@ def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] = surroun
 
 def make_specs(rows: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
     """Check many wishes; what is wrong names its row, unless it is a ``single`` one."""
-    resolve = cache(surroundings.resolve_cwd)
+    resolve = cache(resolve_cwd)
     specs: list[JobSpec] = []
     try:
         for wish in rows:
@@ -70,12 +153,12 @@ def insert_specs(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, int
     if not specs:
         return []
     anywhere = any(spec.cwd is None for spec in specs)
-    lead = surroundings.interpreter_dir() if interpreter_first else None
+    first_path = interpreter_dir() if interpreter_first else None
     ids = insert_jobs(
         store.db,
         specs,
-        cwd=surroundings.current_dir() if anywhere else "",
-        recorded_env=surroundings.recorded_env(store.settings.read().keep_env, os.environ, first_path=lead),
+        cwd=current_dir() if anywhere else "",
+        recorded_env=recorded_env(store.settings.read().keep_env, os.environ, first_path=first_path),
         now=time.time(),
         if_absent=if_absent,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound
 from queuectl_nb.model.job import JOB_FIELDS
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["Job"]
+__all__ = ["Batch", "Job"]
 
 ERROR_LINES = 10
 
@@ -150,9 +151,9 @@ class Job:
         check
             Raise ``JobFailed`` with the log's last lines unless the job completed.
         """
-        from queuectl_nb.client import shown
+        from queuectl_nb.client import display
 
-        shown.run_with_progress(self._queue.start_wait([self.id], timeout))
+        display.run_with_progress(self._queue.start_wait([self.id], timeout))
         self.refresh()
         if check:
             self.check()
@@ -168,7 +169,7 @@ class Job:
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; gives the job, at rest."""
         from queuectl_nb.client import async_wait
-        from queuectl_nb.client.untold import UnreportedJobs
+        from queuectl_nb.client.wait import UnreportedJobs
 
         yield from async_wait.wait_finished(self._queue.store, self.id).__await__()
         UnreportedJobs.for_store(self._queue.store).mark_reported([self.id])
@@ -226,3 +227,54 @@ class Job:
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
         """Pickle as the queue and the id."""
         return Job, (self._queue, self.id)
+
+
+_MAX_IDS_SHOWN = 3
+
+
+class Batch(Sequence[Job]):
+    """Jobs in the order of their rows; used like a list, it makes each :class:`Job` when it is asked for.
+
+    ``ids`` are their ids: put them into the frame (``frame["job_id"] = batch.ids``) and ``Queue.results`` knows the
+    jobs of its rows for ever.
+    """
+
+    def __init__(self, queue: Queue, ids: Sequence[str]) -> None:
+        """Hold the jobs ``ids`` of ``queue``."""
+        self._queue = queue
+        self.ids = list(ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Job: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Batch: ...
+
+    def __getitem__(self, place: int | slice) -> Job | Batch:
+        """Return a job, or some of them as a batch."""
+        if isinstance(place, slice):
+            return Batch(self._queue, self.ids[place])
+        return Job(self._queue, self.ids[place])
+
+    def __len__(self) -> int:
+        """Return the number of jobs."""
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Job]:
+        return (Job(self._queue, job_id) for job_id in self.ids)
+
+    def __add__(self, others: Iterable[Job]) -> list[Job]:
+        return [*self, *others]
+
+    def __radd__(self, others: Iterable[Job]) -> list[Job]:
+        return [*others, *self]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare as a list of jobs does, with a list too."""
+        return list(self) == list(other) if isinstance(other, Batch | list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+    def __repr__(self) -> str:
+        names = self.ids if len(self.ids) <= _MAX_IDS_SHOWN else [self.ids[0], "…", self.ids[-1]]
+        return f"<Batch of {len(self.ids)} jobs: {', '.join(names)}>" if names else "<Batch of 0 jobs>"

@@ -5,16 +5,28 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.bells import notify_idle_worker, notify_workers
+from queuectl_nb.engine import notifier
 from queuectl_nb.model.errors import BadInput, WaitTimeout, WrongState
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["cancel", "delete", "prune", "purge_dead", "retry", "retry_dead"]
+__all__ = ["cancel", "delete", "notify_idle_worker", "notify_workers", "prune", "purge_dead", "retry", "retry_dead"]
+
+
+def notify_idle_worker(store: Store) -> None:
+    """Wake one idle worker: there may be work."""
+    notifier.notify(notifier.work_fifo(store.db.spool))
+
+
+def notify_workers(store: Store, names: Iterable[str]) -> None:
+    """Wake certain workers: a stop, a cancel or another setting concerns them."""
+    for each in names:
+        notifier.notify(notifier.worker_fifo(store.db.spool, each))
+
 
 _CANCEL_MARGIN_S = 3.0
 """Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""

@@ -9,11 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client import arguments, job_actions
-from queuectl_nb.client.batch import Batch
-from queuectl_nb.client.bells import notify_idle_worker, notify_workers
 from queuectl_nb.client.enqueue import insert_specs, make_specs, name_the_row
-from queuectl_nb.client.job import Job
-from queuectl_nb.client.untold import UnreportedJobs
+from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
+from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import parse_int, parse_name
 from queuectl_nb.store.paths import find_queue, make_private_dir
@@ -455,10 +454,10 @@ class Queue:
 
         Raises ``WaitTimeout`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
         """
-        from queuectl_nb.client import shown
+        from queuectl_nb.client import display
 
         waiting = self.start_wait(arguments.parse_ids(jobs) if jobs else None, timeout)
-        progress = shown.run_with_progress(waiting) if show is None else waiting.run(show)
+        progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
         if check:
             progress.check()
         return {state: n for state, n in progress.finished.items() if n}
@@ -521,8 +520,8 @@ class Queue:
         BadEnvironment
             dask is not installed, or its scheduler cannot be reached.
         """
-        from queuectl_nb.client.elsewhere import MAX_IN_FLIGHT, parse_cluster
         from queuectl_nb.client.pool import WorkerPool
+        from queuectl_nb.client.workers import MAX_IN_FLIGHT, parse_cluster
 
         cluster = parse_cluster(executor, scheduler=scheduler, client=client, resources=resources)
         count = parse_int("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
     from queuectl_nb.commands.results import Result
 
-__all__ = ["COMMAND_MODULES", "COMPLETE_VAR", "PROGRAM", "CommandGroup", "queuectl_command", "root", "run_command_line"]
+__all__ = [
+    "COMMAND_MODULES",
+    "COMPLETE_VAR",
+    "PROGRAM",
+    "CommandGroup",
+    "describe_usage_error",
+    "queuectl_command",
+    "root",
+    "run_command_line",
+]
 
 PROGRAM = "queuectl"
 COMPLETE_VAR = "_QUEUECTL_COMPLETE"
@@ -39,7 +48,7 @@ COMMAND_MODULES: Mapping[str, str] = {
     "prune": "prune",
     "wait": "wait",
     "pause": "pause",
-    "resume": "resume",
+    "resume": "pause.resume",
     "config": "config",
     "completion": "completion",
     "dashboard": "dashboard",
@@ -91,7 +100,8 @@ class RootGroup(CommandGroup):
         """Load a command."""
         if cmd_name not in COMMAND_MODULES:
             return None
-        found: click.Command = import_module(f"queuectl_nb.commands.{COMMAND_MODULES[cmd_name]}").command
+        module, _, attribute = COMMAND_MODULES[cmd_name].partition(".")
+        found: click.Command = getattr(import_module(f"queuectl_nb.commands.{module}"), attribute or "command")
         return found
 
 
@@ -147,3 +157,27 @@ def run_command_line(args: Sequence[str], context: Context) -> Result:
     with root.make_context(PROGRAM, list(args), obj=context) as ctx:
         result: Result = root.invoke(ctx)
         return result
+
+
+def describe_usage_error(error: click.ClickException) -> str:
+    """Return one line for an error that click raised, with where it was and what would be valid."""
+    text = error.format_message().rstrip(".")
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None:
+        return text[:1].lower() + text[1:]
+    _, _, verb = ctx.command_path.partition(" ")
+    at = f"{verb}: " if verb else ""
+    if isinstance(ctx.command, click.Group) and text == "Missing command":  # after options: without, a noun says it
+        return f"{verb} needs one of: {', '.join(ctx.command.list_commands(ctx))}"
+    if isinstance(error, click.NoSuchOption):
+        return f"{at}no such option {error.option_name}; valid: {', '.join(_options(ctx))}"
+    return f"{at}{text[:1].lower()}{text[1:]}; '{ctx.command_path} --help' shows how"
+
+
+def _options(ctx: click.Context) -> list[str]:
+    """Return the options of the command at hand, as they are written."""
+    return [
+        max(param.opts, key=len)
+        for param in ctx.command.get_params(ctx)
+        if isinstance(param, click.Option) and not param.hidden
+    ]

@@ -2,18 +2,106 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import tempfile
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.results import Stream
-from queuectl_nb.model.errors import JobFailed
+from queuectl_nb.commands.app import queuectl_command, run_command_line
+from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.results import StartedPool, Stream
+from queuectl_nb.model.errors import JobFailed, QueuectlError, WaitTimeout
 
 if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Context
+    from collections.abc import Callable, Iterator
 
-__all__ = ["command"]
+    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.commands.results import Result
+    from queuectl_nb.engine.pool_handle import PoolHandle
+    from queuectl_nb.model.job import JobRecord
+
+__all__ = ["DemoRunner", "command"]
+
+STEP_TIMEOUT_S = 15.0
+"""Seconds after which something that was to happen has failed to."""
+POLL_INTERVAL_S = 0.02
+
+
+class DemoRunner:
+    """Carries out command lines as a user would type them; :attr:`failures` counts the checks that failed."""
+
+    def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
+        """Prepare nothing yet; ``opener`` opens the throw-away queue."""
+        self.failures = 0
+        self.pools: list[PoolHandle] = []
+        self._opener = opener
+        self._path = Path()
+
+    def run_flows(self) -> Iterator[str]:
+        """Play all flows and yield what is to be shown, line by line."""
+        from queuectl_nb.commands.demo_flows import FLOWS
+
+        folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
+        self._path = folder / "queue.db"
+        began = time.monotonic()
+        try:
+            yield f"A throw-away queue: {self._path}"
+            for number, (title, flow) in enumerate(FLOWS, 1):
+                yield f"\nFlow {number}: {title}"
+                try:
+                    yield from flow(self)
+                except QueuectlError as error:
+                    yield self.check(f"{error}", ok=False)
+            outcome = f"{self.failures} check(s) failed" if self.failures else "All flows passed"
+            yield f"\n{outcome} in {time.monotonic() - began:.1f} seconds."
+        finally:
+            for pool in self.pools:
+                pool.stop(now=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def run_command(self, line: str) -> tuple[str, Result]:
+        """Carry out a command line; return how it is shown, and what it gave."""
+        session = Context(self._opener)
+        session.db = str(self._path)
+        result = run_command_line(shlex.split(line), session)
+        if isinstance(result, StartedPool):
+            self.pools.append(result.pool)
+        return f"  $ queuectl {line}", result
+
+    def do(self, line: str) -> str:
+        """Carry out a command line of which only the effect matters; return how it is shown."""
+        return self.run_command(line)[0]
+
+    def check(self, text: str, *, ok: bool) -> str:
+        """Return the line of a check, and count it where it failed."""
+        self.failures += not ok
+        return f"  {'✓' if ok else '✗'} {text}"
+
+    @property
+    def queue(self) -> Queue:
+        """The queue, for looking."""
+        return self._opener(str(self._path), False)
+
+    def job(self, job_id: str) -> JobRecord:
+        """Return a job as it is now."""
+        return self.queue.store.jobs.get(job_id)
+
+    def wait_until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Wait until something has happened; raise ``WaitTimeout`` where it does not."""
+        deadline = time.monotonic() + STEP_TIMEOUT_S
+        while not condition():
+            if time.monotonic() > deadline:
+                msg = f"not {what} after {STEP_TIMEOUT_S:g} seconds"
+                raise WaitTimeout(msg)
+            time.sleep(POLL_INTERVAL_S)
+
+    def wait_finished(self, *ids: str) -> None:
+        """Wait until the jobs are at rest."""
+        self.queue.start_wait(ids, STEP_TIMEOUT_S).run()
 
 
 @queuectl_command("demo", format_options=False, db_options=False)
@@ -23,7 +111,7 @@ def command(session: Context) -> Stream:
 
     Takes less than 40 seconds; the exit code is 1 if one of them fails.
     """
-    from queuectl_nb.commands.demo_runner import DemoRunner
+    from queuectl_nb.commands.demo import DemoRunner
 
     stage = DemoRunner(session.open_queue)
     return Stream(stage.run_flows(), lambda: JobFailed.exit_code if stage.failures else 0)

@@ -13,7 +13,7 @@ from queuectl_nb.model.state import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from queuectl_nb.commands.demo_runner import DemoRunner
+    from queuectl_nb.commands.demo import DemoRunner
     from queuectl_nb.engine.pool_handle import PoolHandle
 
 __all__ = ["FLOWS"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands import topics
 from queuectl_nb.commands.ack import Done, done
 from queuectl_nb.commands.app import PROGRAM, queuectl_command, root
 from queuectl_nb.commands.params import TextParam
@@ -19,7 +20,38 @@ if TYPE_CHECKING:
 
     from queuectl_nb.commands.context import Context
 
-__all__ = ["command"]
+__all__ = ["FOLDER", "TOPIC_NAMES", "command", "topic_summary", "topic_text"]
+
+FOLDER = Path(__file__).resolve().parent.parent / "topics"
+TOPIC_NAMES = (
+    "states",
+    "retries",
+    "timeouts",
+    "workers",
+    "output",
+    "settings",
+    "environment",
+    "files",
+    "fields",
+    "events",
+    "exit-codes",
+    "notebook",
+    "web",
+    "cluster",
+    "limits",
+)
+"""In the order in which people meet them."""
+_MARK = re.compile(r"<!--.*?-->\n*", re.DOTALL)
+
+
+def topic_text(name: str) -> str:
+    """Return a topic as Markdown; the generator's marks are left out."""
+    return _MARK.sub("", (FOLDER / f"{name}.md").read_text("utf-8"))
+
+
+def topic_summary(name: str) -> str:
+    """Return what a topic is about: the first line below its title."""
+    return topic_text(name).split("\n", 3)[2]
 
 
 class TopicOrCommand(TextParam):
@@ -27,7 +59,7 @@ class TopicOrCommand(TextParam):
 
     def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
         """Return topics, then commands."""
-        return [*topics.names(), *root.list_commands(click.Context(root))]
+        return [*TOPIC_NAMES, *root.list_commands(click.Context(root))]
 
 
 @queuectl_command("help", format_options=False, db_options=False)
@@ -38,11 +70,11 @@ def command(about: Sequence[str]) -> Text | Done:
     Without a word the topics are listed.
     """
     if not about:
-        rows = "\n".join(f"| `{name}` | {topics.summary(name)} |" for name in topics.names())
+        rows = "\n".join(f"| `{name}` | {topic_summary(name)} |" for name in TOPIC_NAMES)
         return Text(f"# Topics\n\n| `{PROGRAM} help` | |\n| --- | --- |\n{rows}\n")
     topic = about[0].replace("_", "-")
-    if len(about) == 1 and topic in topics.names():
-        return Text(topics.text(topic))
+    if len(about) == 1 and topic in TOPIC_NAMES:
+        return Text(topic_text(topic))
     return done(_help_of(about))
 
 
@@ -54,7 +86,7 @@ def _help_of(about: Sequence[str]) -> str:
         below = found.get_command(context, word) if isinstance(found, click.Group) else None
         if below is None:
             if found is root:
-                valid = f"topics {', '.join(topics.names())}; commands {', '.join(root.list_commands(context))}"
+                valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(root.list_commands(context))}"
                 msg = f"nothing is told about {validation.quoted(word)}; {valid}"
                 raise BadInput(msg)
             known = found.list_commands(context) if isinstance(found, click.Group) else []

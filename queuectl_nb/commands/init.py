@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.client.surroundings import current_dir
+from queuectl_nb.client.enqueue import current_dir
 from queuectl_nb.commands.ack import Done, no_value
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.client import workers
-from queuectl_nb.client.elsewhere import EXECUTORS, MAX_IN_FLIGHT
 from queuectl_nb.client.queue import MAX_WORKERS
+from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT
 from queuectl_nb.commands.ack import Done, no_value
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
 from queuectl_nb.commands.params import QUEUE, WORKER, Choice, TextParam, add_db_options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from queuectl_nb.commands.usage import describe_usage_error
+from queuectl_nb.commands.app import describe_usage_error
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 from queuectl_nb.render.text_table import visible
 

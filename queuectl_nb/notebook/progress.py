@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client import shown
+from queuectl_nb.client import display
 from queuectl_nb.client.display import new_output_cell
 from queuectl_nb.notebook.errors import one_line
 from queuectl_nb.render.colours import Colours
@@ -28,7 +28,7 @@ PACE = 0.2
 def wait(result: PendingWait) -> Progress:
     """Carry out a wait with its progress in sight, and say how it ended."""
     try:
-        progress = shown.run_with_progress(result.wait, keep=False) if new_output_cell() else _on_a_line(result)
+        progress = display.run_with_progress(result.wait, keep=False) if new_output_cell() else _on_a_line(result)
     except KeyboardInterrupt as stop:
         raise one_line(stop, "the wait was interrupted; the jobs go on") from None
     sys.stdout.write("".join(f"{text}\n" for text in result.lines(progress)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.commands import topics
+from queuectl_nb.commands import help as help_command
 from queuectl_nb.commands.app import COMMAND_MODULES, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Text
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 def test_every_file_is_a_topic() -> None:
     """The folder of topics and the list of them agree, and each begins with a title and a sentence."""
-    assert {path.stem for path in topics.FOLDER.iterdir()} == set(topics.names())
-    for name in topics.names():
-        title, blank, first, _ = topics.text(name).split("\n", 3)
+    assert {path.stem for path in help_command.FOLDER.iterdir()} == set(help_command.TOPIC_NAMES)
+    for name in help_command.TOPIC_NAMES:
+        title, blank, first, _ = help_command.topic_text(name).split("\n", 3)
         assert title.startswith("# "), name
         assert (blank, first[-1]) == ("", "."), name
-        assert topics.summary(name) == first
+        assert help_command.topic_summary(name) == first
 
 
 def test_a_list_of_topics(run: Callable[..., Ran]) -> None:
     """Without a word every topic is listed with what it tells."""
     ran = run("help")
     assert ran.exit_code == 0
-    for name in topics.names():
+    for name in help_command.TOPIC_NAMES:
         assert name in ran.stdout
 
 
-@pytest.mark.parametrize("name", topics.TOPIC_NAMES)
+@pytest.mark.parametrize("name", help_command.TOPIC_NAMES)
 def test_a_topic_reads_as_plain_text(name: str, run: Callable[..., Ran]) -> None:
     """Into a pipe goes text: no Markdown, no escape, no marks of the generator, no trailing blanks, 100 columns."""
     ran = run("help", name)
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout.startswith(topics.text(name).split("\n")[0].removeprefix("# ") + "\n")
+    assert ran.stdout.startswith(help_command.topic_text(name).split("\n")[0].removeprefix("# ") + "\n")
     for sign in ("\x1b", "<!--", "| --- |", "```", "\n## "):
         assert sign not in ran.stdout
     for line in ran.stdout.splitlines():
@@ -66,7 +66,7 @@ def test_hyphens_and_underscores_are_the_same(words: tuple[str, ...], run: Calla
 @pytest.mark.parametrize("name", COMMAND_MODULES)
 def test_help_of_a_command_is_its_help(name: str, run: Callable[..., Ran]) -> None:
     """`help VERB` says what `VERB --help` says; where a topic has the same name, the topic goes before."""
-    assert name not in topics.names()
+    assert name not in help_command.TOPIC_NAMES
     assert run("help", name).stdout == run(name, "--help").stdout
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_word_is_refused(words: tuple[str, ...], run: Callable[..., R
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert len(ran.stderr.splitlines()) == 1
     if words[0] in ("nonsense", "", "states"):
-        assert all(name in ran.stderr for name in (*topics.names(), "enqueue"))
+        assert all(name in ran.stderr for name in (*help_command.TOPIC_NAMES, "enqueue"))
     elif words[0] == "worker":
         assert "start, stop, list" in ran.stderr
 
@@ -102,6 +102,6 @@ def test_a_notebook_shows_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
 
     shown: list[dict[str, str]] = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, *, raw: shown.append(bundle) if raw else None)
-    text = topics.text("states")
+    text = help_command.topic_text("states")
     assert present(Text(text), "table") is None
     assert shown == [{"text/markdown": text, "text/plain": text}]

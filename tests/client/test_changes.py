@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.client.changes import ChangeWatcher
-from queuectl_nb.client.throughput import Throughput
+from queuectl_nb.client.changes import ChangeWatcher, Throughput
 from queuectl_nb.model.errors import BadEnvironment
 
 if TYPE_CHECKING:

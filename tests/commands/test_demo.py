@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from queuectl_nb.commands.demo_runner import DemoRunner
+    from queuectl_nb.commands.demo import DemoRunner
     from tests.conftest import Ran
 
 

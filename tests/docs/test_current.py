@@ -9,7 +9,7 @@ from pathlib import Path
 import queuectl_nb
 from docs.generate.pages import ROOT
 from docs.generate.shapes import EVENTS
-from queuectl_nb.commands import topics
+from queuectl_nb.commands import help as help_command
 
 PACKAGE = Path(queuectl_nb.__file__).parent
 
@@ -45,15 +45,15 @@ def test_every_variable_is_documented() -> None:
     known = set()
     for path in PACKAGE.rglob("*.py"):
         known |= set(re.findall(r"\b_?QUEUECTL_[A-Z_]*[A-Z]\b", path.read_text("utf-8")))
-    documented = set(re.findall(r"\b_?QUEUECTL_[A-Z_]*[A-Z]\b", topics.text("environment")))
+    documented = set(re.findall(r"\b_?QUEUECTL_[A-Z_]*[A-Z]\b", help_command.topic_text("environment")))
     assert known == documented
 
 
 def test_a_topic_names_topics_that_are_there() -> None:
     """Where a text says `queuectl help X`, that can be asked."""
-    for path in [*topics.FOLDER.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:
+    for path in [*help_command.FOLDER.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:
         for word in re.findall(r"queuectl help ([a-z-]+)", path.read_text("utf-8")):
-            assert word in topics.names(), (path, word)
+            assert word in help_command.TOPIC_NAMES, (path, word)
 
 
 def test_pages_link_by_paths_that_a_code_host_follows() -> None:

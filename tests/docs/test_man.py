@@ -12,7 +12,7 @@ import pytest
 from docs.generate.cli import walk
 from docs.generate.man import page
 from docs.generate.pages import ROOT
-from queuectl_nb.commands import topics
+from queuectl_nb.commands import help as help_command
 
 PAGE = ROOT / "docs/man/queuectl.1"
 FORMATTERS = {"groff": ["-man", "-Tutf8", "-ww", "-z"], "mandoc": ["-T", "lint", "-W", "error"]}
@@ -50,8 +50,8 @@ def test_it_has_every_command_option_and_topic() -> None:
                 for option in () if getattr(param, "hidden", False) else param.opts[:1]:
                     if option.startswith("--"):
                         assert option in words, (context.command_path, option)
-    for name in topics.names():
-        assert topics.text(name).split("\n")[0].removeprefix("# ").upper() in text
+    for name in help_command.TOPIC_NAMES:
+        assert help_command.topic_text(name).split("\n")[0].removeprefix("# ").upper() in text
     for sign in ("```", "| ---", "\\f", "<!--"):
         assert sign not in text
 
