@@ -1,1 +1,1 @@
-"""The console: runs the command tree, shows what it returns, turns errors into one line and an exit code."""
+"""The console: runs commands, shows results, maps errors to one line and an exit code."""

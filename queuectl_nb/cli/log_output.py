@@ -1,4 +1,4 @@
-"""What a job wrote, on a terminal or into a pipe, in the frame that people know or bare."""
+"""Writes the output of a job, framed or raw, to a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -16,126 +16,125 @@ __all__ = ["show_output"]
 
 
 def show_output(output: Output) -> int:
-    """Write the pieces as they come; a pipe gets the job's own bytes, a terminal text and colours."""
-    page = _Terminal() if sys.stdout.isatty() else _Pipe()
+    """Write the output as it arrives: unchanged bytes to a pipe, text and colours to a terminal."""
+    writer = _TerminalWriter() if sys.stdout.isatty() else _PipeWriter()
     try:
         if output.with_header:
-            _framed(output, page)
+            _write_framed(output, writer)
         else:
             for stream, data in output.chunks():
-                page.data(stream, data)
+                writer.write_data(stream, data)
     finally:
-        page.close()
+        writer.close()
     return 0
 
 
-class _Pipe:
-    """Raw bytes."""
+class _PipeWriter:
+    """Writes raw bytes."""
 
     def __init__(self) -> None:
         sys.stdout.flush()
         self.out = sys.stdout.buffer
-        self.at_start = True
+        self.at_line_start = True
 
-    def text(self, text: str) -> None:
-        """Write a line of ours."""
+    def write_line(self, text: str) -> None:
+        """Write a line of the frame."""
         self.out.write(text.encode() + b"\n")
         self.out.flush()
-        self.at_start = True
+        self.at_line_start = True
 
-    def data(self, stream: str, data: bytes) -> None:
+    def write_data(self, stream: str, data: bytes) -> None:
         """Write a piece of a stream."""
         self.out.write(data)
         self.out.flush()
-        self.at_start = data.endswith(b"\n")
+        self.at_line_start = data.endswith(b"\n")
 
-    def fresh_line(self) -> None:
-        """End a line that the job left open."""
-        if not self.at_start:
-            self.text("")
+    def end_line(self) -> None:
+        """Start a new line if the job left one unfinished."""
+        if not self.at_line_start:
+            self.write_line("")
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Write buffered data."""
 
 
-class _Terminal(_Pipe):
-    """Text with colours and no other escape."""
+class _TerminalWriter(_PipeWriter):
+    """Writes text and colours; drops all other escape sequences."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.colours: dict[str, Colours] = {}
+        self.filters: dict[str, Colours] = {}
 
-    def text(self, text: str) -> None:
-        """Write a line of ours."""
-        self._put(text + "\n")
+    def write_line(self, text: str) -> None:
+        """Write a line of the frame."""
+        self._write(text + "\n")
 
-    def data(self, stream: str, data: bytes) -> None:
+    def write_data(self, stream: str, data: bytes) -> None:
         """Write a piece of a stream."""
-        if stream not in self.colours:
-            self.colours[stream] = Colours(keep=not os.environ.get("NO_COLOR"))
-        self._put(self.colours[stream].feed(data))
+        if stream not in self.filters:
+            self.filters[stream] = Colours(keep=not os.environ.get("NO_COLOR"))
+        self._write(self.filters[stream].feed(data))
 
-    def fresh_line(self) -> None:
-        """End the line and the colours that the job left open."""
+    def end_line(self) -> None:
+        """Reset the colours and start a new line if the job left one unfinished."""
         self.close()
-        super().fresh_line()
+        super().end_line()
 
     def close(self) -> None:
-        """Write what is held back, and go back to the terminal's own colour."""
-        for colours in self.colours.values():
-            self._put(colours.close())
+        """Write buffered data and reset the colours."""
+        for each in self.filters.values():
+            self._write(each.close())
 
-    def _put(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         if text:
             sys.stdout.write(text)
             sys.stdout.flush()
-            # the end of the colours moves nothing
-            self.at_start = text.endswith("\n") if text != RESET else self.at_start
+            # a colour reset does not move the cursor
+            self.at_line_start = text.endswith("\n") if text != RESET else self.at_line_start
 
 
-def _framed(output: Output, page: _Pipe) -> None:
-    """Write the pieces under their headings; those of a live log change between the streams."""
-    page.text(RULE)
+def _write_framed(output: Output, writer: _PipeWriter) -> None:
+    writer.write_line(RULE)
     for line in opening(output.job_id, output.state, output.number, output.error):
-        page.text(line)
-    page.text(RULE)
-    for stream in _pieces(output, page):
-        _say_empty(page, stream)
-    page.text("")
-    for line in _news(output):
-        page.text(line)
-    page.text(RULE)
+        writer.write_line(line)
+    writer.write_line(RULE)
+    for stream in _write_pieces(output, writer):
+        _write_empty(writer, stream)
+    writer.write_line("")
+    for line in _ending_lines(output):
+        writer.write_line(line)
+    writer.write_line(RULE)
 
 
-def _pieces(output: Output, page: _Pipe) -> list[str]:
-    """Write the pieces as they come, a heading before each change; return the streams of which there were none."""
-    silent = list(output.streams)
-    place: tuple[int | None, str] | None = None
+def _write_pieces(output: Output, writer: _PipeWriter) -> list[str]:
+    """Write the pieces with a heading at each change of stream or attempt; return the streams without output."""
+    empty = list(output.streams)
+    current: tuple[int | None, str] | None = None
     for stream, data in output.chunks():
         number = output.attempts[-1] if output.attempts else None
-        if (number, stream) != place:
-            if place is not None:
-                page.fresh_line()
-                if place[0] != number:
-                    page.text(heading(f"attempt {number}"))
-            while not output.live and silent[0] != stream:
-                _say_empty(page, silent.pop(0))
-            page.text(heading(stream))
-            silent = [each for each in silent if each != stream]
-            place = (number, stream)
-        page.data(stream, data)
-    if place is not None:
-        page.fresh_line()
-    return silent
+        if (number, stream) != current:
+            if current is not None:
+                writer.end_line()
+                if current[0] != number:
+                    writer.write_line(heading(f"attempt {number}"))
+            while not output.live and empty[0] != stream:
+                _write_empty(writer, empty.pop(0))
+            writer.write_line(heading(stream))
+            empty = [each for each in empty if each != stream]
+            current = (number, stream)
+        writer.write_data(stream, data)
+    if current is not None:
+        writer.end_line()
+    return empty
 
 
-def _say_empty(page: _Pipe, stream: str) -> None:
-    page.text(heading(stream))
-    page.text(EMPTY)
+def _write_empty(writer: _PipeWriter, stream: str) -> None:
+    writer.write_line(heading(stream))
+    writer.write_line(EMPTY)
 
 
-def _news(output: Output) -> list[str]:
-    """Return how the job ended, where that was not said at the beginning."""
+def _ending_lines(output: Output) -> list[str]:
+    """Return the final state of the job, if it changed while the output was followed."""
     if output.final_state is None:
         return []
     state, error = output.final_state()

@@ -1,4 +1,4 @@
-"""The console command: runs the tree, shows what it returns, and makes of every error one line and an exit code."""
+"""Entry point of the console: runs a command, shows its result, maps errors to one line and an exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.cli.stdio import mend_streams, silence_stdout
+from queuectl_nb.cli.stdio import redirect_stdout_to_null, repair_streams
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import COMPLETE_VAR, run_command_line
 from queuectl_nb.commands.context import Context
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "main"]
 
-DEBUG = "QUEUECTL_DEBUG"
-INTERRUPTED = 130
-BROKEN = BadEnvironment.exit_code
+DEBUG_VARIABLE = "QUEUECTL_DEBUG"
+EXIT_INTERRUPTED = 130
+EXIT_ENVIRONMENT = BadEnvironment.exit_code
 
 
 def console(serve: Serve) -> NoReturn:
-    """Run the command that this process is, and leave at once; ``serve`` opens the web page.
+    """Run the command of this process and exit; ``serve`` runs the web page.
 
-    Nothing is left to do after :func:`main`, and taking the interpreter apart would be a tenth of an enqueue.
+    Exits without interpreter shutdown, which would take a tenth of the time of an enqueue.
     """
     code = main(serve=serve)
     with suppress(OSError, ValueError):
@@ -41,49 +41,54 @@ def console(serve: Serve) -> NoReturn:
 
 
 def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> int:
-    """Run the console command with ``args`` (the process's own when left out) and return its exit code.
+    """Run a console command and return its exit code.
 
-    ``serve(dashboard, ready)`` opens the web page, which this face knows nothing of, until it is interrupted, and
-    calls ``ready`` with its address.
+    Parameters
+    ----------
+    args
+        Command line; that of the process if omitted.
+    serve
+        ``serve(dashboard, on_ready)`` runs the web page until interrupted and calls ``on_ready`` with its address. It
+        is passed in because the console does not import the web layer.
     """
-    mend_streams()
-    session = Context(_open)
+    repair_streams()
+    context = Context(_open)
     if sys.stderr.isatty():
-        session.notify = _tell
+        context.notify = _notify
     if instruction := os.environ.get(COMPLETE_VAR):
-        return _complete(session, instruction)
+        return _complete(context, instruction)
     try:
-        code = _run(sys.argv[1:] if args is None else args, session, serve)
+        code = _run(sys.argv[1:] if args is None else args, context, serve)
         sys.stdout.flush()
     except BrokenPipeError:
-        silence_stdout()  # who read us has seen enough
+        redirect_stdout_to_null()  # the reader closed the pipe, as head does
         return 0
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except OSError as error:
-        silence_stdout()
-        return _fail(f"the answer could not be written ({error.strerror}); what was asked is done", BROKEN)
+        redirect_stdout_to_null()
+        return _fail(f"writing the output failed ({error.strerror}); the command itself was executed", EXIT_ENVIRONMENT)
     finally:
-        session.close()
+        context.close()
     return code
 
 
-def _run(args: Sequence[str], session: Context, serve: Serve | None) -> int:
-    """Carry out a command and show its answer; errors that are not of writing it end here."""
+def _run(args: Sequence[str], context: Context, serve: Serve | None) -> int:
+    """Run a command and show its result; errors of writing to stdout are left to the caller."""
     try:
-        return _show(run_command_line(args, session), session.format, serve)
+        return _show(run_command_line(args, context), context.format, serve)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and not isinstance(error, QueuectlError):
             raise
-        return _fail(*_explain(error))
+        return _fail(*_describe(error))
 
 
-def _explain(error: Exception) -> tuple[str, int]:
-    """Return the line and the exit code of an error."""
+def _describe(error: Exception) -> tuple[str, int]:
+    """Return the message and the exit code for an error."""
     if isinstance(error, QueuectlError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
@@ -91,11 +96,11 @@ def _explain(error: Exception) -> tuple[str, int]:
 
         return describe_usage_error(error), BadInput.exit_code
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}", BROKEN
-    if os.environ.get(DEBUG):
+        return f"{error.filename}: {error.strerror}", EXIT_ENVIRONMENT
+    if os.environ.get(DEBUG_VARIABLE):
         raise error
-    # a bug of ours: people get a line, we get the rest on request
-    return f"internal error: {type(error).__name__}: {error} (set {DEBUG}=1 for the traceback)", BROKEN
+    message = f"internal error: {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)"
+    return message, EXIT_ENVIRONMENT
 
 
 def _open(path: str | None, allow_network_fs: bool) -> Queue:
@@ -105,7 +110,7 @@ def _open(path: str | None, allow_network_fs: bool) -> Queue:
 
 
 def _show(result: Result, shape: str, serve: Serve | None) -> int:
-    """Show an answer; what an enqueue says needs nothing more than this module."""
+    """Show a result; the lines of an enqueue are written here, without importing the presentation code."""
     if isinstance(result, Done) and shape == "table":
         if result.notes:
             sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
@@ -116,31 +121,31 @@ def _show(result: Result, shape: str, serve: Serve | None) -> int:
     return show(result, shape, serve)
 
 
-def _tell(text: str) -> None:
-    """Say something to whoever sits there."""
+def _notify(text: str) -> None:
+    """Write a progress message to the terminal."""
     with suppress(OSError):
         sys.stderr.write(f"queuectl: {text}\n")
         sys.stderr.flush()
 
 
 def _fail(text: str, code: int) -> int:
-    """Write an error as one line, whatever is in it."""
+    """Write an error message on one line and return the exit code."""
     from queuectl_nb.render.text_table import visible
 
-    with suppress(OSError):  # nobody to tell is no reason to end otherwise
+    with suppress(OSError):  # a closed stderr must not change the exit code
         sys.stderr.write(f"queuectl: {visible(text)}\n")
     return code
 
 
-def _complete(session: Context, instruction: str) -> int:
-    """Answer a shell's question what could be typed next; never with an error in the middle of a line."""
+def _complete(context: Context, instruction: str) -> int:
+    """Write shell completions; an error must not appear in the middle of the user's line."""
     from click.shell_completion import shell_complete
 
     from queuectl_nb.commands.app import PROGRAM, root
 
     try:
-        return shell_complete(root, {"obj": session}, PROGRAM, COMPLETE_VAR, instruction)
+        return shell_complete(root, {"obj": context}, PROGRAM, COMPLETE_VAR, instruction)
     except Exception:
-        if os.environ.get(DEBUG):
+        if os.environ.get(DEBUG_VARIABLE):
             raise
         return 1

@@ -1,4 +1,4 @@
-"""Markdown as text: with rich, in colour on a terminal that may have it, plain elsewhere."""
+"""Prints Markdown with rich: coloured on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from rich.theme import Theme
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderResult
 
-__all__ = ["show_prose"]
+__all__ = ["print_markdown"]
 
-WIDEST = 100
+MAX_WIDTH = 100
+MIN_COLUMNS_TO_WRAP = 5
 THEME = Theme({"markdown.code": "bold cyan", "markdown.h1": "bold", "markdown.h2": "bold"})
 
 
 class _Heading(Heading):
-    """A heading at the left edge: rich puts it into the middle, and the first into a frame."""
+    """Left-aligned; rich centers headings and frames the first one."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         self.text.justify = "left"
@@ -32,27 +33,28 @@ class _Heading(Heading):
 
 
 class _Code(CodeBlock):
-    """Code as it is, indented."""
+    """Indented and never wrapped, so that it can be copied."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Padding(Text(str(self.text).rstrip(), no_wrap=True, overflow="ignore"), (0, 0, 0, 4))
 
 
 class _Table(TableElement):
-    """A table without a frame; the head is underlined where there is one."""
+    """Without a frame; the first column of a small table is not wrapped."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         titles = [] if self.header is None or self.header.row is None else [c.content for c in self.header.row.cells]
         shape = box.SIMPLE_HEAD if console.is_terminal else None
         table = Table(box=shape, show_header=any(title.plain for title in titles), pad_edge=False, padding=(0, 2, 0, 0))
-        for place, title in enumerate(titles):
-            table.add_column(title, no_wrap=not place and len(titles) < 5, overflow="fold")
+        for index, title in enumerate(titles):
+            no_wrap = index == 0 and len(titles) < MIN_COLUMNS_TO_WRAP
+            table.add_column(title, no_wrap=no_wrap, overflow="fold")
         for row in [] if self.body is None else self.body.rows:
             table.add_row(*[cell.content for cell in row.cells])
         yield table
 
 
-class _Prose(Markdown):
+class _Markdown(Markdown):
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
         "heading_open": _Heading,
@@ -62,11 +64,11 @@ class _Prose(Markdown):
     }
 
 
-def show_prose(text: str) -> None:
-    """Print Markdown, as wide as the terminal and at most :data:`WIDEST` columns."""
+def print_markdown(text: str) -> None:
+    """Print Markdown at the width of the terminal, at most :data:`MAX_WIDTH` columns."""
     plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
     console = Console(file=sys.stdout, highlight=False, theme=THEME, color_system=None if plain else "auto")
-    console.width = WIDEST if not sys.stdout.isatty() else min(console.width, WIDEST)
-    with console.capture() as taken:
-        console.print(_Prose(text))
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in taken.get().strip("\n").splitlines()))
+    console.width = MAX_WIDTH if not sys.stdout.isatty() else min(console.width, MAX_WIDTH)
+    with console.capture() as capture:
+        console.print(_Markdown(text))
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().strip("\n").splitlines()))

@@ -1,9 +1,10 @@
-"""How each kind of answer is shown: tables for people, JSON and CSV for programs."""
+"""Shows the result of a command: tables for people; JSON, JSON lines and CSV for programs."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.commands.results import (
@@ -22,74 +23,72 @@ from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from queuectl_nb.client.wait import Progress
     from queuectl_nb.commands.results import Result, Serve
 
 __all__ = ["show"]
 
 
 def show(result: Result, shape: str, serve: Serve | None = None) -> int:
-    """Write an answer to stdout in the given format; return the exit code that goes with it.
-
-    ``serve`` opens a dashboard's page.
-    """
+    """Write a result to stdout in the format ``shape`` and return the exit code; ``serve`` runs the web page."""
     if isinstance(result, Dashboard):
-        return _dashboard(result, serve)
-    return _SHOWN[type(result)](result, shape)
+        return _show_dashboard(result, serve)
+    return _PRESENTERS[type(result)](result, shape)
 
 
-def _said(result: Done, shape: str) -> int:
-    _data(result.data(), shape)
+def _show_done(result: Done, shape: str) -> int:
+    _write_data(result.data(), shape)
     return 0
 
 
-def _output(result: Output, shape: str) -> int:
+def _show_output(result: Output, shape: str) -> int:
     if shape != "table":
-        _data(result.data(), shape)
+        _write_data(result.data(), shape)
         return 0
     from queuectl_nb.cli.log_output import show_output
 
     return show_output(result)
 
 
-def _running(result: StartedPool, _shape: str) -> int:
-    from queuectl_nb.cli.watch import watch
+def _show_pool(result: StartedPool, _shape: str) -> int:
+    from queuectl_nb.cli.worker_events import follow_pool
 
-    return watch(result)
+    return follow_pool(result)
 
 
-def _dashboard(result: Dashboard, serve: Serve | None) -> int:
-    """Say where the page is, and stay until it is interrupted."""
+def _show_dashboard(result: Dashboard, serve: Serve | None) -> int:
+    """Print the address of the web page and serve it until interrupted."""
     if serve is None:
-        msg = "there is no web page here; 'queuectl dashboard' on a console serves it"
+        msg = "the web page is not available here; run 'queuectl dashboard' in a terminal"
         raise BadEnvironment(msg)
 
-    def ready(address: str) -> None:
+    def on_ready(address: str) -> None:
         sys.stdout.write(address + "\n")
         sys.stdout.flush()
-        sys.stderr.write(f"queuectl: serving {result.queue.path}, read-only; Ctrl+C ends it\n")
+        sys.stderr.write(f"queuectl: serving {result.queue.path} (read-only); press Ctrl+C to stop\n")
 
-    serve(result, ready)
+    serve(result, on_ready)
     return 0
 
 
-def _stream(result: Stream, _shape: str) -> int:
+def _show_stream(result: Stream, _shape: str) -> int:
     for line in result.lines:
         sys.stdout.write(_encodable(line) + "\n")
         sys.stdout.flush()
     return result.exit_code()
 
 
-def _prose(result: Text, _shape: str) -> int:
-    from queuectl_nb.cli.markdown import show_prose
+def _show_text(result: Text, _shape: str) -> int:
+    from queuectl_nb.cli.markdown import print_markdown
 
-    show_prose(result.text)
+    print_markdown(result.text)
     return 0
 
 
 def _encodable(line: str) -> str:
-    """Return a line with its ticks and crosses as words where stdout has no such characters."""
+    """Replace check marks by words if the encoding of stdout lacks them."""
     try:
         line.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -97,8 +96,8 @@ def _encodable(line: str) -> str:
     return line
 
 
-def _data(value: Any, shape: str) -> None:
-    """Write an answer that is one value or a short array."""
+def _write_data(value: Any, shape: str) -> None:
+    """Write a single value or a short array."""
     if shape == "json":
         formats.write_json(sys.stdout, value)
     elif shape == "jsonl":
@@ -108,70 +107,66 @@ def _data(value: Any, shape: str) -> None:
         formats.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
 
 
-def _shown(result: Detail, shape: str) -> int:
+def _show_detail(result: Detail, shape: str) -> int:
     if shape == "table":
         for block in result.blocks():
             if isinstance(block, str):
                 sys.stdout.write(block + "\n")
             else:
-                _table(block.titles, block.rows)
+                _write_table(block.titles, block.rows)
     elif shape == "csv":
         rows = list(result.records())
         formats.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
     else:
-        _data(result.data(), shape)
+        _write_data(result.data(), shape)
     return result.exit_code
 
 
-def _drawn(result: Plotted, shape: str) -> int:
-    """Write the picture into its file, and show what it is of."""
+def _show_plot(result: Plotted, shape: str) -> int:
+    """Save the plot and show the data that it is made of."""
     if not result.path:
-        msg = "--plot needs a file here, such as --plot stats.png; a notebook shows the picture"
+        msg = "--plot needs a file name on the console, such as --plot stats.png; a notebook shows the plot itself"
         raise BadInput(msg)
     from queuectl_nb.render.plots.files import write
 
     write(result.figure, result.path)
     code = show(result.answer, shape)
     sys.stdout.flush()
-    sys.stderr.write(f"queuectl: the picture is in {text_table.visible(result.path)}\n")
+    sys.stderr.write(f"queuectl: saved the plot to {text_table.visible(result.path)}\n")
     return code
 
 
-def _listing(result: Listing, shape: str) -> int:
+def _show_listing(result: Listing, shape: str) -> int:
     if shape == "table":
-        _short_table(result)
+        _show_first_rows(result)
     elif shape == "csv":
         formats.write_csv(sys.stdout, result.fields, result.rows(None))
     elif result.data is not None:
-        _data(result.data(), shape)
+        _write_data(result.data(), shape)
     else:
-        _writer(shape)(sys.stdout, result.rows(None))
+        write = formats.write_json if shape == "json" else formats.write_lines
+        write(sys.stdout, result.rows(None))
     return result.exit_code
 
 
-def _writer(shape: str) -> Callable[..., None]:
-    return formats.write_json if shape == "json" else formats.write_lines
-
-
-def _short_table(result: Listing) -> None:
-    """Show the first rows of a listing, and say how many there are besides."""
+def _show_first_rows(result: Listing) -> None:
+    """Show the first rows, and the number of rows that are not shown."""
     rows = list(result.rows(result.default_limit))
     left = result.count() - len(rows) if result.count is not None else 0
     if rows:
-        _table([title for title, _ in result.columns], [_cells(row, result.columns) for row in rows])
+        _write_table([title for title, _ in result.columns], [_cells(row, result.columns) for row in rows])
     elif not left:
         sys.stdout.write(result.empty_text + "\n")
     if left > 0:
         sys.stdout.flush()
-        sys.stderr.write(f"queuectl: {left} more not shown; --limit N or --format json shows them\n")
+        sys.stderr.write(f"queuectl: {left} more not shown; use --limit N or --format json to see them\n")
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> list[Any]:
-    return [_local(row[key]) if key.endswith("_at") else row[key] for _, key in columns]
+    return [_local_time(row[key]) if key.endswith("_at") else row[key] for _, key in columns]
 
 
-def _local(iso: str | None) -> str | None:
-    """Return a time as the reader's clock shows it."""
+def _local_time(iso: str | None) -> str | None:
     if iso is None:
         return None
     from datetime import datetime
@@ -179,55 +174,82 @@ def _local(iso: str | None) -> str | None:
     return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table: rich on a terminal that may have colours, plain text elsewhere."""
+def _write_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table: with rich on a colour terminal, as plain text elsewhere."""
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        from queuectl_nb.cli.rich_table import show_table
+        from queuectl_nb.cli.rich_table import print_table
 
-        show_table(titles, rows)
+        print_table(titles, rows)
         return
     for line in text_table.table(titles, rows):
         sys.stdout.write(line + "\n")
 
 
-def _wait(result: PendingWait, shape: str) -> int:
-    """Carry out a wait with a bar, and end as the jobs did.
+def _show_wait(result: PendingWait, shape: str) -> int:
+    """Wait with a progress bar, print a summary, and raise if a job did not complete.
 
-    A program that gives the wait a limit gets one line at its end; who sits there, or waits for ever, is told at once.
+    Notes come first on a terminal and for a wait without a timeout. Otherwise they are part of the timeout error, so
+    that a program gets one line.
     """
-    at_once = sys.stderr.isatty() or result.wait.timeout is None
-    if at_once:
+    interactive = sys.stderr.isatty()
+    notes_first = interactive or result.wait.timeout is None
+    if notes_first:
         sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
-    if sys.stderr.isatty() and result.wait.read_progress().remaining:
-        from queuectl_nb.cli.progress import bar
-
-        with bar() as update:
+    if interactive and result.wait.read_progress().remaining:
+        with _progress_bar() as update:
             progress = result.wait.run(update)
     else:
         try:
             progress = result.wait.run()
-        except WaitTimeout as over:
-            if at_once or not result.notes:
+        except WaitTimeout as error:
+            if notes_first or not result.notes:
                 raise
-            msg = f"{over} ({'; '.join(result.notes)})"
+            msg = f"{error} ({'; '.join(result.notes)})"
             raise WaitTimeout(msg) from None
     if shape == "table":
         sys.stdout.write("".join(f"{line}\n" for line in result.lines(progress)))
     else:
-        _data(result.data(progress), shape)
+        _write_data(result.data(progress), shape)
     sys.stdout.flush()
     progress.check()
     return 0
 
 
-_SHOWN: dict[type, Callable[[Any, str], int]] = {
-    Done: _said,
-    Detail: _shown,
-    Listing: _listing,
-    Plotted: _drawn,
-    Output: _output,
-    StartedPool: _running,
-    PendingWait: _wait,
-    Stream: _stream,
-    Text: _prose,
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar on stderr; yield the function that updates it."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("waiting", total=None)
+
+        def update(now: Progress) -> None:
+            bad = f", {len(now.failed_ids)} not completed" if now.failed_ids else ""
+            bar.update(
+                task,
+                completed=now.finished_count,
+                total=now.finished_count + now.remaining,
+                description=f"{now.remaining} unfinished{bad}",
+            )
+
+        yield update
+
+
+_PRESENTERS: dict[type, Callable[[Any, str], int]] = {
+    Done: _show_done,
+    Detail: _show_detail,
+    Listing: _show_listing,
+    Plotted: _show_plot,
+    Output: _show_output,
+    StartedPool: _show_pool,
+    PendingWait: _show_wait,
+    Stream: _show_stream,
+    Text: _show_text,
 }

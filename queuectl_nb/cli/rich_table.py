@@ -1,4 +1,4 @@
-"""Tables on a terminal: rich's, with states in colour. Imported only where a terminal takes colours."""
+"""Tables on a colour terminal, drawn by rich."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from queuectl_nb.render.text_table import cell
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["show_table"]
+__all__ = ["print_table"]
 
 STYLES = {
     "completed": "green",
@@ -30,45 +30,40 @@ STYLES = {
     "wrong": "bold red",
     "ok": "green",
 }
+UNWRAPPED = frozenset(("state", "attempts", "updated at", "updated_at", "started", "jobs done", "count", "key", "pid"))
+"""Columns that are never wrapped; ids and commands share the remaining width."""
+COLUMN_GAP = 3
+MIN_WRAPPED_WIDTH = 8
+MAX_COMMAND_LENGTH = 200
+"""Long scripts are cut on a terminal, so that they do not push other jobs off the screen."""
 
 
-WHOLE = frozenset(("state", "attempts", "updated at", "updated_at", "started", "jobs done", "count", "key", "pid"))
-"""Columns that are never broken; ids and commands share what room the others leave."""
-GAP = 3
-LEAST = 8
-"""Characters between columns, and those that a broken column needs to be read at all."""
-
-
-LONGEST = 200
-"""Characters of a command on a terminal, where a script of many lines would push the other jobs away."""
-
-
-def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; cells are text as it is, never markup. Where it would lose some, it comes as plain text."""
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; cells are never parsed as markup. A terminal that is too narrow gets plain text."""
     console = Console(file=sys.stdout, highlight=False)
     cells = [[cell(value) for value in row] for row in rows]
-    if _needs(titles, cells) > console.width:
+    if _min_width(titles, cells) > console.width:
         sys.stdout.write("".join(f"{line}\n" for line in text_table.table(titles, cells)))
         return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
-    cells = [[_short(text, title) for text, title in zip_longest(row, titles[: len(row)])] for row in cells]
     for title in titles or [""] * max(map(len, cells), default=0):
-        table.add_column(title, no_wrap=title.lower() in WHOLE, overflow="fold")
+        table.add_column(title, no_wrap=title.lower() in UNWRAPPED, overflow="fold")
     for row in cells:
-        table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in row])
+        texts = [_shorten(text, title) for text, title in zip_longest(row, titles[: len(row)])]
+        table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in texts])
     console.print(table)
 
 
-def _short(text: str, title: str | None) -> str:
-    """Return a command's beginning; ``show`` and a pipe have all of it."""
-    long = title is not None and title.lower() == "command" and len(text) > LONGEST
-    return text[:LONGEST] + "..." if long else text
+def _shorten(text: str, title: str | None) -> str:
+    """Cut a long command."""
+    long = title is not None and title.lower() == "command" and len(text) > MAX_COMMAND_LENGTH
+    return text[:MAX_COMMAND_LENGTH] + "..." if long else text
 
 
-def _needs(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
-    """Return the width below which columns would lose text."""
-    needs = 0
-    for number, title in enumerate(titles):
-        widest = max(text_table.width(text) for text in (title, *(row[number] for row in cells)))
-        needs += GAP + (widest if title.lower() in WHOLE else min(widest, LEAST))
-    return needs
+def _min_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+    """Return the width below which rich would truncate cells."""
+    total = 0
+    for index, title in enumerate(titles):
+        widest = max(text_table.width(text) for text in (title, *(row[index] for row in cells)))
+        total += COLUMN_GAP + (widest if title.lower() in UNWRAPPED else min(widest, MIN_WRAPPED_WIDTH))
+    return total

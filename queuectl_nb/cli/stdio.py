@@ -1,23 +1,23 @@
-"""The process's standard streams: closed ones get a place to go, and one that nobody reads any more goes quiet."""
+"""Makes the standard streams safe to use: closed ones, encodings, broken pipes."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-__all__ = ["mend_streams", "silence_stdout"]
+__all__ = ["redirect_stdout_to_null", "repair_streams"]
 
 
-def mend_streams() -> None:
-    """Give closed standard streams a place to go, and let no encoding break an answer.
+def repair_streams() -> None:
+    """Reopen closed standard streams on /dev/null, and escape characters that the encoding lacks.
 
-    A file that we open must never get the number of a closed stream: what is printed would go into it.
+    Otherwise a file opened later could get the descriptor of a closed stream, and output would be written into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
     for stream in (sys.stdout, sys.stderr):
@@ -26,12 +26,12 @@ def mend_streams() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def silence_stdout() -> None:
-    """Send what is still buffered nowhere: the interpreter flushes once more at its end."""
+def redirect_stdout_to_null() -> None:
+    """Discard buffered output: the interpreter would flush it into a broken pipe at exit."""
     try:
         number = sys.stdout.fileno()
     except (OSError, ValueError):
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)

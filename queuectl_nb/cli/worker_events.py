@@ -1,95 +1,190 @@
-"""The workers' events in the seed's words."""
+"""``worker start`` in the foreground: prints worker events and forwards signals to the pool.
+
+Short jobs produce thousands of lines a second, so lines are written in batches.
+"""
 
 from __future__ import annotations
 
+import os
+import queue
+import signal
+import sys
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.cli.stdio import redirect_stdout_to_null
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+    from queuectl_nb.commands.results import StartedPool
+    from queuectl_nb.engine.pool_handle import PoolHandle
 
     Event = Mapping[str, Any]
 
-__all__ = ["lines_of"]
+__all__ = ["event_lines", "follow_pool"]
 
-STATUS = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned": "GIVEN BACK"}
-"""What is said of an outcome; of any other: FAILED."""
-
-
-def lines_of(event: Event) -> list[str]:
-    """Return the lines that tell an event; none for one that people need not see."""
-    tell = _TELL.get(event["event"])
-    return tell(event) if tell else []
+MAX_BATCH = 4096
+"""Maximum number of events per write."""
+STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned": "GIVEN BACK"}
+"""All other outcomes are FAILED."""
 
 
-def _worker_started(event: Event) -> list[str]:
-    return [f"[{event['worker']}] Starting..."]
+def follow_pool(started: StartedPool) -> int:
+    """Print the events of the workers until they exit; return the exit code of the pool."""
+    pool = started.pool
+    output = _LineWriter()
+    output.write(_start_lines(started))
+    if started.detach:
+        output.write([f"[{name}] Starting..." for name in pool.names])
+        return 0
+    with _forward_signals(pool):
+        for events in _batches(pool):
+            lines: list[str] = []
+            warnings: list[str] = []
+            for event in events:
+                (warnings if event["event"] in ("warning", "dropped") else lines).extend(event_lines(event))
+            output.write(lines)
+            if warnings:
+                _warn(*warnings)
+        code = pool.wait()
+    if code < 0:
+        _warn(f"the worker pool was killed by {signal.Signals(-code).name}")
+        return BadEnvironment.exit_code
+    return code
 
 
-def _started(event: Event) -> list[str]:
-    worker = event["worker"]
-    return [
-        f"[{worker}] --- STARTING Job: {event['job']} (Attempt {event['attempt']} of {event['max_retries']}) ---",
-        f"[{worker}]   -> Command: {visible(event['command'])}",
-    ]
+def _start_lines(started: StartedPool) -> list[str]:
+    pool = started.pool
+    ready = f"{len(pool.names)} worker(s) started."
+    if pool.dask is None:
+        return [f"Starting {started.count} worker(s)...", ready]
+    where = pool.dask.scheduler or "a local cluster"
+    return [f"Starting a dispatcher for {started.count} concurrent job(s) on dask ({where})...", ready]
 
 
-def _finished(event: Event) -> list[str]:
-    begin = f"[{event['worker']}]   -> "
-    lines = [f"{begin}Status: {STATUS.get(event['outcome'], 'FAILED')}"]
-    for stream in ("stdout", "stderr"):
-        text = event[stream]
-        if text:
-            lines += [f"{begin}{stream}: {visible(line)}" for line in text.rstrip().split("\n")]
-    if event["error"] and event["outcome"] != "succeeded":
-        # the seed has the shell's complaint under stderr, also where the command itself said nothing there
-        failed = event["outcome"] not in STATUS and not event["stderr"]
-        kind = "stderr: Command failed" if failed else "Error"
-        lines.append(f"{begin}{kind}: {visible(event['error'])}")
-    if event["state"] == "failed":
-        lines.append(f"{begin}ACTION: Retrying. Next run at {_second(event['run_at'])}")
-    elif event["state"] == "dead":
-        lines.append(f"{begin}ACTION: Moving to DLQ ({event['reason'] or 'Max retries reached'}).")
-    lines.append(f"[{event['worker']}] --- FINISHED Job: {event['job']} ---")
+def _batches(pool: PoolHandle) -> Iterator[list[Event]]:
+    """Yield the available events as a batch, until the pool exits."""
+    inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+
+    def receive() -> None:
+        for event in pool.events():
+            inbox.put(event)
+        inbox.put(None)
+
+    threading.Thread(target=receive, name="queuectl-lines", daemon=True).start()
+    while (event := inbox.get()) is not None:
+        batch = [event]
+        while len(batch) < MAX_BATCH and not inbox.empty():
+            another = inbox.get()
+            if another is None:
+                inbox.put(None)
+                break
+            batch.append(another)
+        yield batch
+
+
+class _LineWriter:
+    """Writes to stdout; the workers keep running when its reader goes away."""
+
+    def __init__(self) -> None:
+        self.open = True
+
+    def write(self, lines: list[str]) -> None:
+        """Write the lines with one call."""
+        if not self.open or not lines:
+            return
+        try:
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            self.open = False
+            redirect_stdout_to_null()
+            _warn(f"further output is lost ({error.strerror}); the workers keep running")
+
+
+def _warn(*lines: str) -> None:
+    """Write to stderr without its buffer, which a signal handler may interrupt in the middle of a write."""
+    with suppress(OSError):
+        os.write(2, "".join(f"queuectl: {line}\n" for line in lines).encode())
+
+
+@contextmanager
+def _forward_signals(pool: PoolHandle) -> Iterator[None]:
+    """Stop the pool on signals: gracefully on the first Ctrl+C, at once on the second, on SIGTERM and SIGHUP."""
+    interrupted = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        now, interrupted = interrupted, True
+        pool.stop(now=now, wait=False)
+        _warn(
+            "stopping; running jobs are killed and given back"
+            if now
+            else "stopping after the running jobs; press Ctrl+C again to give them back"
+        )
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        pool.stop(now=True, wait=False)
+
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate, signal.SIGHUP: terminate}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def event_lines(event: Event) -> list[str]:
+    """Return the lines that show an event; none for events that are not shown."""
+    worker = event.get("worker")
+    lines: list[str] = []
+    match event["event"]:
+        case "worker_started":
+            lines = [f"[{worker}] Starting..."]
+        case "started":
+            attempt = f"Attempt {event['attempt']} of {event['max_retries']}"
+            lines = [
+                f"[{worker}] --- STARTING Job: {event['job']} ({attempt}) ---",
+                f"[{worker}]   -> Command: {visible(event['command'])}",
+            ]
+        case "finished":
+            lines = _finished_lines(event)
+        case "rescued":
+            lines = [f"[{worker}] Rescuing stale job: {event['job']} (was locked by {event['was']})"]
+        case "worker_died":
+            delay = f" in {event['restart_in']:g} seconds" if event["restart_in"] else ""
+            lines = [f"[{worker}] Died ({event['why']}); restarting{delay}"]
+        case "worker_stopped":
+            lines = [f"[{worker}] Stopped."]
+        case "warning":
+            lines = [visible(f"{worker}: {event['text']}" if worker else event["text"])]
+        case "dropped":
+            lines = [f"{event['count']} line(s) not shown: output came faster than it was read"]
     return lines
 
 
-def _second(stamp: float) -> str:
-    """Return a time to the second, as the seed shows it."""
-    text = format_time(float(int(stamp))) or ""
-    return text.replace(".000Z", "Z")
-
-
-def _rescued(event: Event) -> list[str]:
-    return [f"[{event['worker']}] Rescuing stale job: {event['job']} (was locked by {event['was']})"]
-
-
-def _worker_died(event: Event) -> list[str]:
-    again = f"starting it again in {event['restart_in']:g} seconds" if event["restart_in"] else "starting it again"
-    return [f"[{event['worker']}] Died ({event['why']}); {again}"]
-
-
-def _worker_stopped(event: Event) -> list[str]:
-    return [f"[{event['worker']}] Stopped."]
-
-
-def _warning(event: Event) -> list[str]:
-    return [visible(f"{event['worker']}: {event['text']}" if event.get("worker") else event["text"])]
-
-
-def _dropped(event: Event) -> list[str]:
-    return [f"{event['count']} line(s) not shown: more came than could be read"]
-
-
-_TELL: dict[str, Callable[[Event], list[str]]] = {
-    "worker_started": _worker_started,
-    "started": _started,
-    "finished": _finished,
-    "rescued": _rescued,
-    "worker_died": _worker_died,
-    "worker_stopped": _worker_stopped,
-    "warning": _warning,
-    "dropped": _dropped,
-}
+def _finished_lines(event: Event) -> list[str]:
+    prefix = f"[{event['worker']}]   -> "
+    lines = [f"{prefix}Status: {STATUS_BY_OUTCOME.get(event['outcome'], 'FAILED')}"]
+    for stream in ("stdout", "stderr"):
+        if event[stream]:
+            lines += [f"{prefix}{stream}: {visible(line)}" for line in event[stream].rstrip().split("\n")]
+    if event["error"] and event["outcome"] != "succeeded":
+        # the seed shows the error of the shell as stderr if the command itself wrote nothing there
+        failed = event["outcome"] not in STATUS_BY_OUTCOME and not event["stderr"]
+        label = "stderr: Command failed" if failed else "Error"
+        lines.append(f"{prefix}{label}: {visible(event['error'])}")
+    if event["state"] == "failed":
+        next_run = (format_time(float(int(event["run_at"]))) or "").replace(".000Z", "Z")  # without milliseconds
+        lines.append(f"{prefix}ACTION: Retrying. Next run at {next_run}")
+    elif event["state"] == "dead":
+        lines.append(f"{prefix}ACTION: Moving to DLQ ({event['reason'] or 'Max retries reached'}).")
+    lines.append(f"[{event['worker']}] --- FINISHED Job: {event['job']} ---")
+    return lines

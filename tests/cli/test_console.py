@@ -233,7 +233,7 @@ def test_a_wait_shows_a_bar_on_a_terminal(
     add(queue, "true")
     ran = run("wait", "--timeout", "0.3", terminal=True)
     assert ran.exit_code == 4
-    assert "1 open" in ran.stderr
+    assert "1 unfinished" in ran.stderr
     assert ran.stdout == ""
 
 

@@ -47,7 +47,7 @@ def test_one_interrupt_lets_the_job_finish(terminals: Terminals, tmp_path: Path)
     gate = hold(terminals, tmp_path)
     terminals.run("enqueue", "--id", "next", "--command", "true")
     terminal.interrupt()
-    terminal.wait_for_line("Ctrl+C once more")
+    terminal.wait_for_line("press Ctrl+C again")
     gate.touch()
     assert terminal.wait() == 0
     states = {job["id"]: job["state"] for job in terminals.run_json("list")}
@@ -59,7 +59,7 @@ def test_a_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: P
     terminal = terminals.open("worker", "start")
     hold(terminals, tmp_path)
     terminal.interrupt()
-    terminal.wait_for_line("Ctrl+C once more")
+    terminal.wait_for_line("press Ctrl+C again")
     terminal.interrupt()
     assert terminal.wait() == 0
     job = terminals.run_json("show", "held")
@@ -112,15 +112,15 @@ def test_a_stop_that_lasts_says_for_whom(terminals: Terminals, tmp_path: Path, r
     """At a terminal a stop that waits for a long job says so, and what would end it; a pipe hears the answer alone."""
     terminal = terminals.open("worker", "start")
     gate = hold(terminals, tmp_path)
-    tell = console._tell
+    notify = console._notify
 
     def heard(text: str) -> None:
         """Let the job end once its end was waited for aloud."""
-        tell(text)
+        notify(text)
         gate.touch()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console, "_tell", heard)
+        patch.setattr(console, "_notify", heard)
         ran = run("worker", "stop", terminal=True)
     assert ran.stdout == "1 worker(s) stopped.\n"
     assert ran.stderr == "queuectl: waiting for worker-1 to end; --now gives their jobs back\n"
@@ -222,4 +222,4 @@ def test_a_killed_pool_is_told(terminals: Terminals) -> None:
     (pool,) = psutil.Process(terminal.process.pid).children()
     pool.kill()
     assert terminal.wait() == 3
-    assert terminal.wait_for_line("ended by SIGKILL")
+    assert terminal.wait_for_line("killed by SIGKILL")

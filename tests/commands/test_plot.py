@@ -28,14 +28,14 @@ def test_a_picture_is_written_beside_the_answer(
     path = tmp_path / f"stats{ending.upper()}"
     ran = run("stats", "--plot", str(path), "--json")
     assert (ran.exit_code, json.loads(ran.stdout)["attempts"]) == (0, 1)
-    assert ran.stderr == f"queuectl: the picture is in {path}\n"
+    assert ran.stderr == f"queuectl: saved the plot to {path}\n"
     assert path.read_bytes().startswith(BEGINNINGS[ending])
     assert run("stats", "--by", "queue", f"--plot={path}").stdout == run("stats", "--by", "queue").stdout
 
 
 REFUSED = {
-    ("--plot",): (2, "--plot needs a file here"),
-    ("--plot", "--by", "queue"): (2, "--plot needs a file here"),
+    ("--plot",): (2, "--plot needs a file name"),
+    ("--plot", "--by", "queue"): (2, "--plot needs a file name"),
     ("--plot", "x.doc"): (2, "valid endings: "),
     ("--plot", "x"): (2, "valid endings: "),
     ("--plot", "/nowhere/x.png"): (3, "/nowhere/x.png: No such file"),

@@ -130,7 +130,7 @@ def test_ctrl_c_once_lets_the_job_finish_twice_gives_it_back(terminals: Terminal
     terminals.run("enqueue", "--id", "slower", "--command", "sleep 40", "--timeout", "0")
     terminal.wait_for_line("STARTING Job: slower")
     terminal.interrupt()
-    terminal.wait_for_line("Ctrl+C once more")
+    terminal.wait_for_line("press Ctrl+C again")
     terminal.interrupt()
     assert terminal.wait() == 0
     job = terminals.run_json("show", "slower")

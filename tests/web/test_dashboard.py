@@ -44,7 +44,7 @@ def test_it_serves_until_it_is_interrupted(terminals: Terminals) -> None:
     """It prints its address, answers what the queue holds, ends with 0 at Ctrl+C, and a restart has the same token."""
     terminals.run("enqueue", "--command", "true")
     terminal, port, token = opened(terminals, "--port", "0")
-    terminal.wait_for_line("read-only; Ctrl+C ends it")
+    terminal.wait_for_line("press Ctrl+C to stop")
     assert status(port, token)["pending"] == 1
     terminal.interrupt()
     assert terminal.wait() == 0
@@ -59,7 +59,7 @@ def test_those_who_look_do_not_disturb_its_end(terminals: Terminals) -> None:
     """With a listener, a half-read answer and open connections Ctrl+C ends it at once, and nothing more is printed."""
     terminals.run("enqueue", "--command", "true", "--id", "a")
     terminal, port, token = opened(terminals, "--port", "0")
-    terminal.wait_for_line("Ctrl+C ends it")
+    terminal.wait_for_line("press Ctrl+C to stop")
     connections = []
     for target in ("/api/events", "/api/jobs/a", "/api/jobs?q=x", "/api/stats", "/"):
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
