@@ -1,7 +1,7 @@
-"""The site: ``python -m sphinx -c docs . docs/_build/html`` from the top of the repository.
+"""Sphinx configuration: ``python -m sphinx -c docs . docs/_build/html`` from the top of the repository.
 
-The source folder is the repository itself, so that a link which works on the code host works in the site, from a README
-to a notebook. The navigation is made of the links in ``docs/README.md``, section by section.
+The source directory is the repository itself, so that relative links work both on a code host and in the site. The
+navigation is made from the links in ``docs/README.md``, section by section.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 project = "queuectl"
-author = "the authors of queuectl_nb"
+author = "queuectl-nb contributors"
 html_show_copyright = False
 release = version = __version__
 
@@ -36,6 +36,7 @@ include_patterns = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "benchmarks/README.md",
 ]
 exclude_patterns = [".*", "**/.*", "artifacts", "build", "dist", "docs/_build", "queuectl_nb", "tests"]
@@ -44,15 +45,15 @@ exclude_patterns = [".*", "**/.*", "artifacts", "build", "dist", "docs/_build", 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 myst_fence_as_directive = ["mermaid"]
-suppress_warnings = ["myst.header"]  # a generated page may begin below a comment
+suppress_warnings = ["myst.header"]  # generated pages start with a comment
 
-# -- notebooks: always run, so that no page shows what the code no longer does; a slow machine may take its time
+# -- notebooks: always executed, so that their output is current
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
-nb_merge_streams = True  # a progress line that was written over shows its last state
-nb_ipywidgets_js: dict[str, Any] = {}  # a widget shows the table that it saves with itself; nothing comes from outside
+nb_merge_streams = True  # a rewritten progress line shows its last state
+nb_ipywidgets_js: dict[str, Any] = {}  # widgets show their saved HTML table; no script is loaded
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 
 # -- Python
@@ -64,9 +65,9 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90
-nitpick_ignore_regex = [("py:.*", r"(?!queuectl_nb).*")]  # names of others: their inventories are on the network
+nitpick_ignore_regex = [("py:.*", r"(?!queuectl_nb).*")]  # other packages; their inventories are on the network
 
-# -- looks
+# -- appearance
 html_theme = "furo"
 html_title = f"queuectl {__version__}"
 html_static_path = ["_static"]
@@ -80,26 +81,26 @@ pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
 _NBVAL = re.compile(r'"# NBVAL_[A-Z_]+\\n",\s*')
-"""A line by which a cell speaks to a test, in a notebook's JSON; readers need not see it."""
+"""Test markers in the JSON of a notebook, hidden from readers."""
 _LINK = re.compile(r"\]\(([^)#:]+\.(?:md|ipynb))\)")
 
 
 class Mermaid(Directive):
-    """Draws the state diagram without a script; its words must be those of the transition table."""
+    """Render the state diagram as SVG; its source must be that of the transition table."""
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Return the picture."""
-        told = "\n".join(["```mermaid", *self.content, "```"])
-        if told != tables.diagram():
-            message = "only the state diagram can be drawn, as docs.generate makes it"
+        """Return the diagram."""
+        source = "\n".join(["```mermaid", *self.content, "```"])
+        if source != tables.diagram():
+            message = "only the generated state diagram can be rendered"
             raise self.error(message)
         return [nodes.raw("", diagram.svg(), format="html")]
 
 
 def links(text: str, page: str) -> list[str]:
-    """Return the pages that a text links to, as Sphinx names them, each once."""
+    """Return the pages that a text links to by their Sphinx names, without duplicates."""
     folder = PurePosixPath(page).parent
     found = []
     for target in _LINK.findall(text):
@@ -120,12 +121,12 @@ def toctree(entries: list[str], caption: str = "") -> str:
 
 
 def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Make of the links of the front page, and of the list of decisions, the tree of pages."""
+    """Add toctrees made from the links of the front page and of the list of decisions."""
     if page == root_doc:
         seen: set[str] = set()
         for section in source[0].split("\n## ")[1:]:
             entries = [entry for entry in links(section, page) if entry not in seen]
-            if section.startswith("Tutorial"):  # a notebook that was just added is there, if not yet introduced
+            if section.startswith("Tutorial"):  # include notebooks that are not linked yet
                 every = (f"/notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("*.ipynb")))
                 entries += [entry for entry in every if entry not in entries]
             seen.update(entries)
@@ -137,6 +138,6 @@ def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Register what this site has of its own."""
+    """Register the directive and the navigation."""
     app.add_directive("mermaid", Mermaid)
     app.connect("source-read", navigation)

@@ -1,4 +1,4 @@
-"""Writes what the documentation takes from the code, or checks that it is current: ``python -m docs.generate``."""
+"""Generate the parts of the documentation that come from the code: ``python -m docs.generate``."""
 
 from docs.generate.pages import expected
 

@@ -1,4 +1,4 @@
-"""The reference of the console command: the help of every verb."""
+"""The reference of the console command: the help text of every command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = 100
 
 
 def walk(width: int = WIDTH) -> Iterator[tuple[click.Command, click.Context]]:
-    """Yield the root and every command below it, each with its context."""
+    """Yield the root and all commands below it, each with its context."""
     settings = {**root.context_settings, "max_content_width": width, "terminal_width": width}
     return _below(root, click.Context(root, info_name="queuectl", **settings), width)
 
@@ -27,13 +27,13 @@ def _below(command: click.Command, context: click.Context, width: int) -> Iterat
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = command.get_command(context, name)
-            assert below is not None, name  # noqa: S101 - the tree lists only what it has
+            assert below is not None, name  # noqa: S101 - listed by the group itself
             inner = click.Context(below, info_name=name, parent=context, max_content_width=width, terminal_width=width)
             yield from _below(below, inner, width)
 
 
 def reference() -> str:
-    """Return the page: a section a command."""
+    """Return the page, with a section per command."""
     parts = ["# The console command\n"]
     for command, context in walk():
         level = "##" if context.parent is None or context.parent.parent is None else "###"

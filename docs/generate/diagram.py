@@ -1,7 +1,7 @@
-"""The state diagram as SVG, for the site: the README's mermaid is drawn by the code host, ours needs no script.
+"""The state diagram as SVG for the site, which loads no scripts. Code hosts render the Mermaid source instead.
 
-What all states of a group have in common is drawn once, from the group's frame. That everything drawn is the transition
-table, no more and no less, is checked while drawing.
+Transitions shared by a group of states are drawn once, from the frame of the group. Drawing checks that the arrows are
+exactly those of the transition table.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PLACES = {
     State.DEAD: (775, 215),
     State.CANCELLED: (775, 310),
 }
-FRAMES = {"open": (100, 70, 455, 290), "at rest": (705, 70, 140, 290)}
+FRAMES = {"open": (100, 70, 455, 290), "finished": (705, 70, 140, 290)}
 """x, y, width, height."""
 
 
 class Edge(NamedTuple):
-    """An arrow along ``path`` with its words at ``at``; ``moves`` are the transitions that it stands for."""
+    """An arrow along ``path`` with its label at ``at``, standing for the transitions ``transitions``."""
 
-    moves: frozenset[tuple[State, State]]
+    transitions: frozenset[tuple[State, State]]
     path: str
     words: str
     at: tuple[int, int]
@@ -41,8 +41,8 @@ class Edge(NamedTuple):
 def _edge(old: State, new: State, path: str, at: tuple[int, int], anchor: str = "middle") -> Edge:
     words = (
         label(old, new)
-        .replace("waited for ", "waited for|")
-        .replace("failed, retry", "failed,|retry")
+        .replace("dependencies ", "dependencies|")
+        .replace("failed, will", "failed,|will")
         .replace("claimed when", "claimed|when")
     )
     return Edge(frozenset({(old, new)}), path, words, at, anchor)
@@ -50,7 +50,7 @@ def _edge(old: State, new: State, path: str, at: tuple[int, int], anchor: str = 
 
 def edges() -> list[Edge]:
     """Return all arrows."""
-    waited = label(State.BLOCKED, State.CANCELLED)
+    dependency = label(State.BLOCKED, State.CANCELLED)
     return [
         Edge(frozenset(), "M 34 130 H 157", "", (0, 0)),
         Edge(frozenset(), "M 34 300 H 157", "--after", (42, 290), "start"),
@@ -65,7 +65,7 @@ def edges() -> list[Edge]:
         Edge(
             frozenset((old, State.CANCELLED) for old in UNFINISHED_STATES),
             "M 555 316 H 716",
-            f"cancel, or|{waited.replace('waited ', 'waited|')}",
+            f"cancel, or|{dependency.replace('dependency ', 'dependency|')}",
             (630, 278),
         ),
         Edge(
@@ -77,24 +77,24 @@ def edges() -> list[Edge]:
         Edge(
             frozenset((old, State.BLOCKED) for old in FINISHED_STATES),
             "M 775 360 V 385 Q 775 400 760 400 H 230 Q 215 400 215 385 V 325",
-            "retry of a job that waits for others",
+            "retry of a job with unfinished dependencies",
             (480, 418),
         ),
     ]
 
 
 def svg() -> str:
-    """Return the picture; colours are those of the page around it."""
-    drawn = frozenset[tuple[State, State]]().union(*(edge.moves for edge in edges()))
+    """Return the diagram in the colours of the surrounding page."""
+    drawn = frozenset[tuple[State, State]]().union(*(edge.transitions for edge in edges()))
     table = frozenset((old, new) for old, news in TRANSITIONS.items() for new in news)
     if drawn != table:
-        msg = f"the diagram and TRANSITIONS differ: {sorted(drawn ^ table)}; mend docs/generate/diagram.py"
+        msg = f"the diagram and TRANSITIONS differ: {sorted(drawn ^ table)}; edit docs/generate/diagram.py"
         raise SystemExit(msg)
-    look = 'role="img" class="states" font-family="sans-serif" font-size="13" fill="currentColor"'
+    style = 'role="img" class="states" font-family="sans-serif" font-size="13" fill="currentColor"'
     tip = 'viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {look}>',
-        "<title>The states of a job and the moves between them</title>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {style}>',
+        "<title>The states of a job and the transitions between them</title>",
         f'<defs><marker id="tip" {tip}><path d="M 0 0 L 10 5 L 0 10 z"/></marker></defs>',
         *(_frame(name, *place) for name, place in FRAMES.items()),
         '<circle cx="28" cy="130" r="6"/><circle cx="28" cy="300" r="6"/>',

@@ -1,4 +1,4 @@
-"""Tables of the fields of everything that has a JSON shape, and of the events."""
+"""Tables of all JSON fields and of the events."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ __all__ = ["event_sections", "sections", "table"]
 OUTCOMES = {
     "succeeded": "exit code 0",
     "failed": "another exit code, or a signal",
-    "timed_out": "it ran for longer than its timeout and was ended",
-    "lost": "its worker died or froze",
-    "cancelled": "a person cancelled it",
-    "returned": "its worker was stopped and gave it back; it cost nothing",
+    "timed_out": "it exceeded its timeout and was ended",
+    "lost": "the worker died or froze",
+    "cancelled": "the job was cancelled",
+    "returned": "the worker was stopped and returned the job; does not use up an attempt",
     "not_started": "the command could not be started",
 }
 
 
 def sections() -> str:
-    """Return a section for each shape, and one for the outcomes."""
-    parts = [f"## {title}\n\nIn {where}.\n\n{table(fields)}" for fields, title, where in SHAPES.values()]
+    """Return a section per shape, and one for the outcomes."""
+    parts = [f"## {title}\n\nUsed by {where}.\n\n{table(fields)}" for fields, title, where in SHAPES.values()]
     rows = ["| outcome | meaning |", "| --- | --- |", *(f"| `{name}` | {OUTCOMES[name]} |" for name in OUTCOME_NAMES)]
-    return "\n\n".join([*parts, "## How an attempt ended\n\n" + "\n".join(rows)])
+    return "\n\n".join([*parts, "## Outcomes\n\n" + "\n".join(rows)])
 
 
 def event_sections() -> str:
-    """Return one table of all events with their facts."""
-    rows = ["| event | meaning | facts |", "| --- | --- | --- |"]
-    for name, (meaning, facts) in EVENTS.items():
-        told = "; ".join(f"`{fact.name}`: {fact.meaning}" for fact in facts)
-        rows.append(f"| `{name}` | {meaning} | {told} |")
+    """Return a table of all events with their fields."""
+    rows = ["| event | meaning | fields |", "| --- | --- | --- |"]
+    for name, (meaning, extra) in EVENTS.items():
+        columns = "; ".join(f"`{field.name}`: {field.meaning}" for field in extra)
+        rows.append(f"| `{name}` | {meaning} | {columns} |")
     return "\n".join(rows)
 
 
@@ -49,13 +49,11 @@ def table(fields: Iterable[Field]) -> str:
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """Return a type in a word or two."""
+    """Return the name of a type."""
     if not schema:
         return "any JSON"
     if "enum" in schema:
-        return "text or null" if None in schema["enum"] else "text"
+        return "string or null" if None in schema["enum"] else "string"
     kind = schema["type"]
-    names = [kind] if isinstance(kind, str) else kind
-    words = {"string": "text", "integer": "whole number", "array": "list"}
-    told = " or ".join(words.get(name, name) for name in names)
-    return told.replace("text", "time") if schema.get("format") == "date-time" else told
+    text = kind if isinstance(kind, str) else " or ".join(kind)
+    return text.replace("string", "time") if schema.get("format") == "date-time" else text

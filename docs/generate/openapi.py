@@ -1,4 +1,4 @@
-"""The description of the web API (OpenAPI 3.1), its bodies from the same table as the JSON Schemas."""
+"""The OpenAPI 3.1 description of the web API. Bodies use the same definitions as the JSON Schemas."""
 
 from __future__ import annotations
 
@@ -26,87 +26,94 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
     "jobs-page": closed(
         {
             "jobs": {"type": "array", "items": {"$ref": "job.schema.json"}, "description": "last updated first"},
-            "next": {**NULLABLE_TEXT, "description": "the cursor of the next page, for after; null on the last"},
+            "next": {**NULLABLE_TEXT, "description": "value of after for the next page; null on the last page"},
         }
     ),
     "log-piece": closed(
         {
-            "text": {**TEXT, "description": "what follows from the offset; what is no UTF-8 is U+FFFD"},
-            "offset": {**COUNT, "description": "the byte from which the next piece begins"},
-            "end": {"type": "boolean", "description": "whether the attempt is over and all of it was delivered"},
+            "text": {**TEXT, "description": "text from the offset on; invalid UTF-8 becomes U+FFFD"},
+            "offset": {**COUNT, "description": "byte offset of the next piece"},
+            "end": {
+                "type": "boolean",
+                "description": "whether the attempt has ended and its whole output was returned",
+            },
         }
     ),
     "overview": closed(
         {
-            "stamp": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with any write"},
-            "at": {**SECONDS, "description": "when it was made, in epoch seconds"},
+            "stamp": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with every write"},
+            "at": {**SECONDS, "description": "time of the overview, in epoch seconds"},
             "counts": {"$ref": "status.schema.json#/properties/counts"},
             "paused": {"$ref": "status.schema.json#/properties/paused"},
             "workers": {"$ref": "status.schema.json#/properties/workers"},
             "throughput": closed(
                 {
-                    "start": {**SECONDS, "description": "where the first slice begins, in epoch seconds"},
-                    "slice_s": {**SECONDS, "description": "seconds of a slice"},
-                    "ok": {**COUNTS, "description": "attempts that succeeded, a number a slice"},
-                    "not_ok": {**COUNTS, "description": "attempts that ended otherwise"},
+                    "start": {**SECONDS, "description": "start of the first interval, in epoch seconds"},
+                    "slice_s": {**SECONDS, "description": "length of an interval in seconds"},
+                    "ok": {**COUNTS, "description": "successful attempts per interval"},
+                    "not_ok": {**COUNTS, "description": "other finished attempts per interval"},
                 }
             ),
         }
     ),
-    "error": closed({"error": {**TEXT, "description": "one line that names the thing and the valid choices"}}),
+    "error": closed({"error": {**TEXT, "description": "one line that names the problem and the valid values"}}),
 }
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": NAME}
 QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
     "/api/jobs": {
         "state": (STATE, "only jobs in this state"),
         "queue": (NAME, "only jobs of this queue"),
-        "q": (TEXT, "only jobs with this text in their id or command, in any case"),
-        "limit": ({**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}, "jobs of a page"),
-        "after": (TEXT, "the next of the page before"),
+        "q": (TEXT, "only jobs with this text in their id or command, ignoring case"),
+        "limit": ({**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}, "jobs per page"),
+        "after": (TEXT, "`next` of the previous page"),
     },
     "/api/jobs/{job_id}": {
-        "output": ({"enum": ["yes", "no"], "default": "yes"}, "whether the attempts come with what they wrote"),
+        "output": ({"enum": ["yes", "no"], "default": "yes"}, "whether to include the output of the attempts"),
     },
     "/api/jobs/{job_id}/log": {
-        "stream": ({"enum": list(STREAMS), "default": STREAMS[0]}, "which of the two"),
-        "attempt": ({**WHOLE, "minimum": 1}, "the attempt's number; the newest when left out"),
-        "offset": ({**COUNT, "default": 0}, "the byte to begin at"),
+        "stream": ({"enum": list(STREAMS), "default": STREAMS[0]}, "stream to read"),
+        "attempt": ({**WHOLE, "minimum": 1}, "number of the attempt (default: the latest)"),
+        "offset": ({**COUNT, "default": 0}, "byte offset to start at"),
     },
 }
 BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "/api/status": ("Counts, paused queues, workers", "application/json", {"$ref": "status.schema.json"}),
-    "/api/jobs": ("A page of jobs", "application/json", {"$ref": "jobs-page.schema.json"}),
+    "/api/jobs": ("One page of jobs", "application/json", {"$ref": "jobs-page.schema.json"}),
     "/api/jobs/{job_id}": (
         "A job and its attempts",
         "application/json",
         {"$ref": "job-with-history.schema.json"},
     ),
     "/api/jobs/{job_id}/log": (
-        "A piece of what an attempt wrote",
+        "Output of an attempt, in pieces",
         "application/json",
         {"$ref": "log-piece.schema.json"},
     ),
     "/api/stats": ("Metrics over all attempts", "application/json", {"$ref": "stats.schema.json"}),
     "/api/workers": (
-        "The workers",
+        "All workers",
         "application/json",
         {"type": "array", "items": {"$ref": "worker.schema.json"}},
     ),
-    "/api/overview": ("The queue at a glance", "application/json", {"$ref": "overview.schema.json"}),
+    "/api/overview": (
+        "Counts, workers and recent throughput in one response",
+        "application/json",
+        {"$ref": "overview.schema.json"},
+    ),
     "/api/events": (
-        "Server-sent events: 'overview' with an overview now and after each change, 'trouble' with an error",
+        "Server-sent events: 'overview' at once and after each change, 'trouble' on errors",
         "text/event-stream",
         TEXT,
     ),
-    "/api/openapi.json": ("The description of this API (OpenAPI 3.1)", "application/json", {"type": "object"}),
-    "/metrics": ("The queue's figures for Prometheus", "text/plain", TEXT),
+    "/api/openapi.json": ("OpenAPI 3.1 description of this API", "application/json", {"type": "object"}),
+    "/metrics": ("Metrics for Prometheus", "text/plain", TEXT),
 }
-"""Path: what it is, the type and the shape of its body."""
+"""Path: summary, media type and schema of the body."""
 ERRORS = {
-    "400": "a query parameter is unknown or cannot be taken",
-    "403": "no login, a foreign Host or a foreign Origin",
+    "400": "unknown or invalid query parameter",
+    "403": "not authenticated, or foreign Host or Origin",
     "404": "no such job or attempt",
-    "503": "the queue cannot be read, or too many follow the feed",
+    "503": "the queue cannot be read, or too many clients follow the event feed",
 }
 
 
@@ -125,7 +132,7 @@ def openapi() -> dict[str, Any]:
             "version": __version__,
             "description": "Read-only. Bodies are those of the console's --json.",
         },
-        "servers": [{"url": "..", "description": "where the page is"}],
+        "servers": [{"url": "..", "description": "address of the page"}],
         "security": [{"bearer": []}, {"cookie": []}, {"token": []}],
         "paths": {path: {"get": _operation(path)} for path in BODIES},
         "components": {
@@ -152,10 +159,10 @@ def _operation(path: str) -> dict[str, Any]:
     codes = [code for code in ERRORS if code != "404" or "{job_id}" in path]
     answers: dict[str, Any] = {"200": {"description": summary, "content": {kind: {"schema": schema}}}}
     if path.endswith("/log"):
-        size = {"description": "bytes of the stream so far; HEAD gives it alone", "schema": COUNT}
+        size = {"description": "current size of the stream in bytes", "schema": COUNT}
         answers["200"]["headers"] = {"Log-Size": size}
     if kind == "application/json":
-        answers["304"] = {"description": "nothing has changed since the copy that If-None-Match names"}
+        answers["304"] = {"description": "not modified since the version named by If-None-Match"}
     answers |= {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
     operation: dict[str, Any] = {"summary": summary, "operationId": _name(path), "responses": answers}
     return operation | ({"parameters": parameters} if parameters else {})
@@ -167,7 +174,7 @@ def _name(path: str) -> str:
 
 
 def _inside(value: Any) -> Any:
-    """Return the value with references to files led to the shapes of this document."""
+    """Return the value with references to schema files replaced by references into this document."""
     if isinstance(value, dict):
         return {key: _reference(each) if key == "$ref" else _inside(each) for key, each in value.items()}
     return [_inside(each) for each in value] if isinstance(value, list) else value
@@ -181,15 +188,15 @@ def _reference(target: str) -> str:
 
 
 def file() -> str:
-    """Return the description as the file that the server sends."""
+    """Return the description as JSON text."""
     return json.dumps(openapi(), indent=1) + "\n"
 
 
 def table() -> str:
-    """Return the addresses as a table: what each answers, and what may be asked."""
-    rows = ["| address | answers | parameters |", "| --- | --- | --- |"]
+    """Return a table of the addresses with their parameters."""
+    rows = ["| address | content | parameters |", "| --- | --- | --- |"]
     for path, (summary, _, _) in BODIES.items():
-        asked = "; ".join(f"`{name}`: {meaning}" for name, (_, meaning) in QUERY.get(path, {}).items())
+        parameters = "; ".join(f"`{name}`: {meaning}" for name, (_, meaning) in QUERY.get(path, {}).items())
         answers = re.sub(r"'(\w+)'", r"`\1`", summary)
-        rows.append(f"| `{path}` | {answers} | {asked} |")
+        rows.append(f"| `{path}` | {answers} | {parameters} |")
     return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""The table of public Python names: what each does, in the first line of its docstring."""
+"""Tables of public Python names, with the first sentence of each docstring."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["members", "tables"]
 
 CLASSES = (queuectl_nb.Queue, queuectl_nb.Job, Batch, WorkerPool, Plot)
-"""What a Python user holds, in the order of the page."""
+"""The public classes, in the order of the page."""
 
 
 def members(kind: type) -> Iterator[tuple[str, str]]:
-    """Yield the public methods and properties of a class with what they do."""
+    """Yield the public methods and properties of a class with their first sentence."""
     seen = set()
     for base in kind.__mro__:
         for name, member in vars(base).items():
@@ -37,13 +37,13 @@ def tables() -> str:
     for kind in CLASSES:
         rows = [f"| `{name}` | {_plain(does)} |" for name, does in members(kind)]
         first = _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
-        table = ["\n| name | does |", "| --- | --- |", *rows] if rows else []
+        table = ["\n| name | description |", "| --- | --- |", *rows] if rows else []
         parts.append("\n".join([f"### `{kind.__name__}`\n\n{first}.", *table]))
     return "\n\n".join(parts)
 
 
 def _plain(text: str) -> str:
-    """Return a docstring's sentence as Markdown on one line."""
+    """Return a sentence of a docstring as one line of Markdown."""
     text = " ".join(text.split()).replace("``", "`")
     for role in (":class:", ":meth:", ":data:"):
         text = text.replace(role, "")

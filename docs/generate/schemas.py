@@ -1,4 +1,4 @@
-"""JSON Schemas of everything that ``--json`` answers with, and of what ``enqueue`` takes."""
+"""JSON Schemas of all ``--json`` output, and of the input of ``enqueue``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["files", "schemas"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OPTIONAL = {"spec": ["command"]}
-"""Shapes of which only some fields must be there."""
+"""Required fields of shapes in which not all are."""
 
 
 def schemas() -> dict[str, dict[str, Any]]:
@@ -29,11 +29,11 @@ def schemas() -> dict[str, dict[str, Any]]:
         found[f"{name}.schema.json"] = _headed(name, title, schema)
     history = {"type": "array", "items": {"$ref": "attempt.schema.json"}}
     shown = _object(JOB)
-    shown["properties"]["history"] = history | {"description": "its attempts, oldest first"}
+    shown["properties"]["history"] = history | {"description": "all attempts, oldest first"}
     shown["required"].append("history")
-    found["job-with-history.schema.json"] = _headed("job-with-history", "A job with its attempts", shown)
-    kinds = [_object(facts, description=meaning, event={"const": name}) for name, (meaning, facts) in EVENTS.items()]
-    found["event.schema.json"] = _headed("event", "What workers tell", {"oneOf": kinds})
+    found["job-with-history.schema.json"] = _headed("job-with-history", "Job with its attempts", shown)
+    kinds = [_object(extra, description=meaning, event={"const": name}) for name, (meaning, extra) in EVENTS.items()]
+    found["event.schema.json"] = _headed("event", "Event", {"oneOf": kinds})
     return found
 
 
@@ -48,6 +48,6 @@ def _headed(name: str, title: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _object(fields: Iterable[Field], description: str | None = None, **first: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an object with exactly these fields."""
-    told = {field.name: {**field.schema, "description": field.meaning.replace("`", "")} for field in fields}
+    properties = {field.name: {**field.schema, "description": field.meaning.replace("`", "")} for field in fields}
     head = {} if description is None else {"description": description}
-    return {**head, **closed({**first, **told})}
+    return {**head, **closed({**first, **properties})}

@@ -1,6 +1,6 @@
-"""Type and meaning of every field that has a JSON shape: tables and JSON Schemas are made of it.
+"""Names, types and meanings of all JSON fields and events: the source of tables and JSON Schemas.
 
-A row is a field's name, its JSON Schema and its meaning. That the names are those of the code is held by a test.
+A test checks that the names are those of the code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STATE = {"enum": [str(state) for state in State]}
 
 
 def closed(properties: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the schema of an object that has just these properties, each of them."""
+    """Return the schema of an object with exactly these properties, all of them required."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -46,7 +46,7 @@ def closed(properties: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def null_or(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a value that may be unknown."""
+    """Return a schema that also allows null."""
     if "enum" in schema:
         return {"enum": [*schema["enum"], None]}
     return {**schema, "type": [schema["type"], "null"]}
@@ -56,149 +56,161 @@ COUNTS = closed({str(state): COUNT for state in State})
 QUANTILES = closed({"p50": null_or(SECONDS), "p95": null_or(SECONDS)})
 
 JOB = (
-    Field("id", NAME, "its name"),
-    Field("command", TEXT, "what `/bin/sh -c` runs"),
-    Field("state", STATE, "where it stands"),
+    Field("id", NAME, "unique id of the job"),
+    Field("command", TEXT, "run by `/bin/sh -c`"),
+    Field("state", STATE, "current state"),
     Field("priority", WHOLE, "higher runs first"),
-    Field("attempts", COUNT, "attempts used of the present budget, a running one included"),
-    Field("max_retries", null_or({**WHOLE, "minimum": 1}), "attempts in all; null follows the setting"),
-    Field("timeout", null_or(SECONDS), "seconds an attempt may run, 0 for no limit; null follows the setting"),
-    Field("queue", NAME, "the queue that it is in"),
-    Field("tags", NAMES, "words to find it by"),
-    Field("after", NAMES, "jobs that must complete first"),
-    Field("cwd", TEXT, "the directory in which it runs"),
-    Field("run_at", null_or(TIME), "it does not start before"),
-    Field("created_at", TIME, "when it was enqueued"),
-    Field("updated_at", TIME, "when it last changed"),
-    Field("started_at", null_or(TIME), "start of its newest attempt"),
-    Field("finished_at", null_or(TIME), "end of its newest attempt"),
-    Field("exit_code", null_or(WHOLE), "of its newest attempt"),
-    Field("error", null_or(TEXT), "why its newest attempt did not succeed, or why it was cancelled"),
-    Field("worker", null_or(TEXT), "who ran its newest attempt"),
-    Field("result", {}, "the JSON that its attempt wrote to `$QUEUECTL_RESULT`"),
+    Field("attempts", COUNT, "attempts used of the current budget, including a running one"),
+    Field("max_retries", null_or({**WHOLE, "minimum": 1}), "total number of attempts; null follows the setting"),
+    Field(
+        "timeout", null_or(SECONDS), "maximum run time per attempt in seconds, 0 for no limit; null follows the setting"
+    ),
+    Field("queue", NAME, "name of its queue"),
+    Field("tags", NAMES, "labels for finding the job"),
+    Field("after", NAMES, "ids of jobs that must complete first"),
+    Field("cwd", TEXT, "working directory"),
+    Field("run_at", null_or(TIME), "earliest start"),
+    Field("created_at", TIME, "time of the enqueue"),
+    Field("updated_at", TIME, "time of the last change"),
+    Field("started_at", null_or(TIME), "start of the latest attempt"),
+    Field("finished_at", null_or(TIME), "end of the latest attempt"),
+    Field("exit_code", null_or(WHOLE), "exit code of the latest attempt"),
+    Field("error", null_or(TEXT), "why the latest attempt did not succeed, or why the job was cancelled"),
+    Field("worker", null_or(TEXT), "worker of the latest attempt"),
+    Field("result", {}, "JSON value that the completed attempt wrote to `$QUEUECTL_RESULT`"),
 )
 
 ATTEMPT = (
-    Field("job_id", NAME, "whose attempt it is"),
-    Field("number", {**WHOLE, "minimum": 1}, "counts all attempts of the job, from 1"),
-    Field("token", TEXT, "names it among all attempts"),
-    Field("worker", TEXT, "who ran it"),
-    Field("pid", null_or(WHOLE), "process id of its shell"),
-    Field("host", TEXT, "on which machine"),
-    Field("started_at", TIME, "when it was started"),
-    Field("finished_at", null_or(TIME), "when it ended"),
-    Field("outcome", null_or({"enum": [*OUTCOME_NAMES]}), "how it ended; null while it runs"),
-    Field("exit_code", null_or(WHOLE), "of its shell; null if a signal ended it"),
-    Field("signal", null_or(TEXT), "the signal that ended it, by name (`SIGSEGV`)"),
-    Field("error", null_or(TEXT), "why it did not succeed"),
-    Field("user_cpu_s", null_or(SECONDS), "CPU seconds of it and its children"),
-    Field("system_cpu_s", null_or(SECONDS), "the kernel's CPU seconds for it"),
+    Field("job_id", NAME, "id of the job"),
+    Field("number", {**WHOLE, "minimum": 1}, "number of the attempt within the job, from 1"),
+    Field("token", TEXT, "unique token of the attempt"),
+    Field("worker", TEXT, "name of the worker"),
+    Field("pid", null_or(WHOLE), "process id of the shell"),
+    Field("host", TEXT, "host on which it ran"),
+    Field("started_at", TIME, "time of the start"),
+    Field("finished_at", null_or(TIME), "time of the end"),
+    Field("outcome", null_or({"enum": [*OUTCOME_NAMES]}), "how the attempt ended; null while it runs"),
+    Field("exit_code", null_or(WHOLE), "exit code of the shell; null if a signal killed it"),
+    Field("signal", null_or(TEXT), "name of the signal that killed it, such as `SIGSEGV`"),
+    Field("error", null_or(TEXT), "why the attempt did not succeed"),
+    Field("user_cpu_s", null_or(SECONDS), "user CPU time of the command and its children, in seconds"),
+    Field("system_cpu_s", null_or(SECONDS), "system CPU time, in seconds"),
     Field(
         "max_rss_bytes",
         null_or(COUNT),
-        "largest memory of one of its processes, in bytes; on Linux no less than its worker had then, 20 MB",
+        "peak memory of its largest process, in bytes; on Linux at least that of the worker, about 20 MB",
     ),
-    Field("stdout", null_or(TEXT), "what it wrote: head and tail where it is longer than `output_limit`"),
-    Field("stderr", null_or(TEXT), "the same of its other stream"),
+    Field("stdout", null_or(TEXT), "standard output; head and tail if it is longer than `output_limit`"),
+    Field("stderr", null_or(TEXT), "standard error, likewise"),
 )
 
 WORKER = (
-    Field("name", TEXT, "unique on its queue"),
-    Field("pid", null_or(WHOLE), "the process that starts the jobs"),
-    Field("host", TEXT, "on which machine"),
+    Field("name", TEXT, "unique name of the worker"),
+    Field("pid", null_or(WHOLE), "id of the process that starts the jobs"),
+    Field("host", TEXT, "host on which it runs"),
     Field("state", {"enum": [*WORKER_STATES]}, "`idle`, `busy`, `stopping` or `lost`"),
-    Field("job_id", null_or(NAME), "the job that it holds"),
-    Field("started_at", TIME, "since when it runs"),
-    Field("jobs_done", COUNT, "attempts that it has ended"),
+    Field("job_id", null_or(NAME), "job that it runs"),
+    Field("started_at", TIME, "time of its start"),
+    Field("jobs_done", COUNT, "number of attempts it has run"),
 )
 
 SPEC = (
-    Field("id", NAME, "its name; made up when left out"),
-    Field("command", TEXT, "what `/bin/sh -c` runs; the only one that is needed"),
+    Field("id", NAME, "unique id; generated if omitted"),
+    Field("command", TEXT, "run by `/bin/sh -c`; the only required field"),
     Field("priority", WHOLE, "higher runs first (0)"),
-    Field("delay", SECONDS, "it does not start before so many seconds have passed"),
-    Field("run_at", TEXT, "or not before this ISO time"),
-    Field("timeout", SECONDS, "seconds an attempt may run; 0 for no limit"),
-    Field("max_retries", {**WHOLE, "minimum": 1, "maximum": 1000}, "attempts in all"),
-    Field("queue", NAME, "the queue it goes to (`default`)"),
-    Field("tags", NAMES, "words to find it by"),
-    Field("after", NAMES, "jobs that must complete first"),
-    Field("cwd", TEXT, "the directory in which it runs (the present one)"),
-    Field("env", {"type": "object", "additionalProperties": TEXT}, "variables of its environment"),
+    Field("delay", SECONDS, "seconds to wait before the first start"),
+    Field("run_at", TEXT, "earliest start, in ISO 8601; instead of `delay`"),
+    Field("timeout", SECONDS, "maximum run time per attempt in seconds; 0 for no limit"),
+    Field("max_retries", {**WHOLE, "minimum": 1, "maximum": 1000}, "total number of attempts"),
+    Field("queue", NAME, "name of the queue (default `default`)"),
+    Field("tags", NAMES, "labels for finding the job"),
+    Field("after", NAMES, "ids of jobs that must complete first"),
+    Field("cwd", TEXT, "working directory (default: the current one)"),
+    Field("env", {"type": "object", "additionalProperties": TEXT}, "additional environment variables"),
 )
 
 STATUS = (
-    Field("counts", COUNTS, "jobs by state, every state present"),
-    Field("paused", {"type": "array", "items": TEXT}, 'paused queues; `["*"]` when everything is paused'),
-    Field("workers", {"type": "array", "items": {"$ref": "worker.schema.json"}}, "the workers, as above"),
+    Field("counts", COUNTS, "number of jobs by state, including states without jobs"),
+    Field("paused", {"type": "array", "items": TEXT}, 'paused queues; `["*"]` if all are paused'),
+    Field("workers", {"type": "array", "items": {"$ref": "worker.schema.json"}}, "list of workers"),
 )
 
 STATS = (
-    Field("counts", COUNTS, "jobs by state"),
-    Field("attempts", COUNT, "attempts"),
-    Field("avg_duration_s", null_or(SECONDS), "mean run of the attempts that succeeded"),
-    Field("run_s", QUANTILES, "`p50` and `p95` of how long attempts ran"),
-    Field("wait_s", QUANTILES, "`p50` and `p95` of the time from when an attempt was due to its start"),
-    Field("attempts_per_job", null_or(SECONDS), "mean"),
-    Field("per_minute", null_or(SECONDS), "jobs completed a minute"),
-    Field("cpu_s", null_or(SECONDS), "CPU seconds in all"),
-    Field("max_rss_bytes", null_or(COUNT), "the largest memory of an attempt, in bytes"),
+    Field("counts", COUNTS, "number of jobs by state"),
+    Field("attempts", COUNT, "number of attempts"),
+    Field("avg_duration_s", null_or(SECONDS), "mean run time of successful attempts"),
+    Field("run_s", QUANTILES, "run time of attempts: median (`p50`) and 95th percentile (`p95`)"),
+    Field("wait_s", QUANTILES, "time from due to started: median (`p50`) and 95th percentile (`p95`)"),
+    Field("attempts_per_job", null_or(SECONDS), "mean number of attempts per job"),
+    Field("per_minute", null_or(SECONDS), "completed jobs per minute"),
+    Field("cpu_s", null_or(SECONDS), "total CPU time in seconds"),
+    Field("max_rss_bytes", null_or(COUNT), "largest peak memory of an attempt, in bytes"),
 )
 
 SHAPES = {
-    "job": (JOB, "A job", "`list --json`, `enqueue --json`, `job_view`"),
-    "attempt": (ATTEMPT, "An attempt", "`history` of `show --json`, `log --json`, `attempt_view`"),
-    "worker": (WORKER, "A worker", "`worker list --json`"),
-    "status": (STATUS, "The status", "`status --json`"),
+    "job": (JOB, "Job", "`list --json`, `enqueue --json`, `job_view`"),
+    "attempt": (ATTEMPT, "Attempt", "`history` of `show --json`, `log --json`, `attempt_view`"),
+    "worker": (WORKER, "Worker", "`worker list --json`"),
+    "status": (STATUS, "Status", "`status --json`"),
     "stats": (STATS, "Metrics", "`stats --json`"),
-    "spec": (SPEC, "What a job is enqueued from", "`enqueue '{…}'`, `enqueue --from`"),
+    "spec": (SPEC, "Job specification", "`enqueue '{…}'`, `enqueue --from`"),
 }
-"""Name of the schema: fields, title, where it is met."""
+"""Name of the schema: fields, title, where it is used."""
 
-_WORKER = Field("worker", TEXT, "who tells it")
-_JOB = Field("job", NAME, "the job's id")
+_WORKER = Field("worker", TEXT, "name of the worker")
+_JOB = Field("job", NAME, "id of the job")
 EVENTS = {
     "pool_ready": (
-        "the pool runs, its workers are registered",
-        (Field("workers", {"type": "array", "items": TEXT}, "their names"), Field("pid", WHOLE, "the pool's process")),
+        "the pool is running and its workers are registered",
+        (
+            Field("workers", {"type": "array", "items": TEXT}, "names of the workers"),
+            Field("pid", WHOLE, "process id of the supervisor"),
+        ),
     ),
-    "worker_started": ("a worker's process was started", (_WORKER, Field("pid", WHOLE, "its process"))),
-    "connected": ("a dispatcher has reached its dask cluster", (_WORKER,)),
+    "worker_started": ("a worker process was started", (_WORKER, Field("pid", WHOLE, "its process id"))),
+    "connected": ("a dispatcher has connected to its dask cluster", (_WORKER,)),
     "started": (
-        "an attempt begins",
+        "an attempt starts",
         (
             _WORKER,
             _JOB,
-            Field("attempt", WHOLE, "which of the budget"),
-            Field("max_retries", WHOLE, "attempts in all"),
-            Field("command", TEXT, "its first 400 characters"),
+            Field("attempt", WHOLE, "number of the attempt within the budget"),
+            Field("max_retries", WHOLE, "total number of attempts"),
+            Field("command", TEXT, "first 400 characters of the command"),
         ),
     ),
     "finished": (
-        "an attempt has ended and is recorded",
+        "an attempt has ended and is in the database",
         (
             _WORKER,
             _JOB,
-            Field("outcome", {"enum": [*OUTCOME_NAMES]}, "how it ended"),
-            Field("state", STATE, "where its job stands now"),
-            Field("error", null_or(TEXT), "why it did not succeed"),
-            Field("stdout", TEXT, "its first 400 bytes"),
-            Field("stderr", TEXT, "its first 400 bytes"),
-            Field("run_at", null_or(SECONDS), "when the next attempt is due, in epoch seconds"),
+            Field("outcome", {"enum": [*OUTCOME_NAMES]}, "how the attempt ended"),
+            Field("state", STATE, "new state of the job"),
+            Field("error", null_or(TEXT), "why the attempt did not succeed"),
+            Field("stdout", TEXT, "first 400 bytes of its output"),
+            Field("stderr", TEXT, "likewise"),
+            Field("run_at", null_or(SECONDS), "due time of the next attempt, in epoch seconds"),
             Field("reason", null_or(TEXT), "why the job is dead"),
         ),
     ),
-    "rescued": ("a lost worker's job was taken over", (_WORKER, _JOB, Field("was", TEXT, "who had held it"))),
+    "rescued": ("the job of a lost worker was rescued", (_WORKER, _JOB, Field("was", TEXT, "name of the lost worker"))),
     "worker_died": (
-        "a worker died by itself and is replaced",
-        (_WORKER, Field("why", TEXT, "exit code or signal"), Field("restart_in", SECONDS, "seconds until then")),
+        "a worker died and will be replaced",
+        (
+            _WORKER,
+            Field("why", TEXT, "exit code or signal"),
+            Field("restart_in", SECONDS, "seconds until its replacement starts"),
+        ),
     ),
-    "worker_stopped": ("a worker has ended as it was asked to", (_WORKER,)),
-    "warning": ("something to worry about", (_WORKER, Field("text", TEXT, "what"))),
-    "dropped": ("events were lost, since nobody read them", (Field("count", COUNT, "how many"),)),
+    "worker_stopped": ("a worker stopped on request", (_WORKER,)),
+    "warning": ("something unexpected happened", (_WORKER, Field("text", TEXT, "message"))),
+    "dropped": (
+        "events were dropped because the reader was too slow",
+        (Field("count", COUNT, "number of dropped events"),),
+    ),
     "failed": (
         "the pool could not start",
-        (Field("text", TEXT, "why"), Field("exit_code", WHOLE, "of its error (exit codes)")),
+        (Field("text", TEXT, "reason"), Field("exit_code", WHOLE, "exit code of the error")),
     ),
 }
-"""Event: what it means, and its facts besides ``event``."""
+"""Event: its meaning and its fields besides ``event``."""

@@ -1,4 +1,4 @@
-"""Tables that the code has as data: settings, exit codes, verbs, states and their moves, help topics."""
+"""Tables made from the code: settings, exit codes, commands, states and their transitions, help topics."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LABELS = {
     (State.PENDING, State.PROCESSING): "claimed",
     (State.FAILED, State.PROCESSING): "claimed when due",
     (State.PROCESSING, State.COMPLETED): "exit code 0",
-    (State.PROCESSING, State.FAILED): "failed, retry due",
+    (State.PROCESSING, State.FAILED): "failed, will retry",
     (State.PROCESSING, State.DEAD): "attempts used up",
-    (State.PROCESSING, State.PENDING): "given back",
+    (State.PROCESSING, State.PENDING): "returned",
     (State.PROCESSING, State.CANCELLED): "cancel",
-    (State.BLOCKED, State.PENDING): "what it waited for completed",
-    (State.BLOCKED, State.CANCELLED): "what it waited for did not",
+    (State.BLOCKED, State.PENDING): "dependencies completed",
+    (State.BLOCKED, State.CANCELLED): "a dependency did not",
     (State.DEAD, State.PENDING): "dlq retry",
 }
 
 
 def label(old: State, new: State) -> str:
-    """Return what brings a job from one state to the other."""
+    """Return the reason of a transition."""
     return LABELS.get((old, new)) or ("retry" if new is not State.CANCELLED else "cancel")
 
 
@@ -43,7 +43,7 @@ def settings() -> str:
 
 def exit_codes() -> str:
     """Return the exit codes with the errors that give them."""
-    rows = ["| code | error | meaning |", "| --- | --- | --- |", "| 0 | | done |"]
+    rows = ["| code | error | meaning |", "| --- | --- | --- |", "| 0 | | success |"]
     kinds = [getattr(errors, name) for name in errors.__all__ if name != "QueuectlError"]
     for kind in sorted(kinds, key=lambda kind: (kind.exit_code, kind.__name__)):
         meaning = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "`")
@@ -69,13 +69,13 @@ def diagram() -> str:
 
 
 def states() -> str:
-    """Return the diagram, and which states each verb takes."""
+    """Return the diagram, and the states in which each command can be used."""
     return f"{diagram()}\n\n{takes()}"
 
 
 def verbs() -> str:
-    """Return the verbs with their first lines."""
-    rows = ["| command | does |", "| --- | --- |"]
+    """Return the commands with the first line of their help."""
+    rows = ["| command | description |", "| --- | --- |"]
     for command, context in walk():
         if context.parent is not None and context.parent.parent is None:
             rows.append(f"| `{context.command_path}` | {command.get_short_help_str(120).rstrip('.')} |")
@@ -90,7 +90,7 @@ def topics() -> str:
 
 
 def figures() -> str:
-    """Return the table of measured figures, as it stands with the benchmarks."""
+    """Return the table of measured figures from the README of the benchmarks."""
     text = (BENCHMARKS / "README.md").read_text("utf-8").partition("## Figures")[2]
     found = [line for line in text.splitlines() if line.startswith("|")]
     if not found:

@@ -1,4 +1,4 @@
-"""The generator: it says what is behind, mends it, and refuses what it cannot do."""
+"""The generator lists outdated files, rewrites them, and rejects inconsistent input."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_it_tells_what_is_behind_and_mends_it(
+def test_outdated_files_are_listed_and_rewritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With ``--check`` a file that is behind or missing is named, the exit code is 1 and nothing is written."""
+    """With ``--check`` outdated and missing files are listed, the exit code is 1 and nothing is written."""
     wanted = {tmp_path / "a.md": "new\n", tmp_path / "below/b.md": "made\n", tmp_path / "c.md": "same\n"}
     (tmp_path / "a.md").write_text("old\n")
     (tmp_path / "c.md").write_text("same\n")
@@ -25,10 +25,10 @@ def test_it_tells_what_is_behind_and_mends_it(
     monkeypatch.setattr(command, "expected", lambda: wanted)
     monkeypatch.setattr("sys.argv", ["generate", "--check"])
     assert command.main() == 1
-    told = capsys.readouterr().out
-    assert "a.md is behind" in told
-    assert "below/b.md is behind" in told
-    assert "c.md" not in told
+    output = capsys.readouterr().out
+    assert "a.md is outdated" in output
+    assert "below/b.md is outdated" in output
+    assert "c.md" not in output
     assert (tmp_path / "a.md").read_text() == "old\n"
     monkeypatch.setattr("sys.argv", ["generate"])
     assert command.main() == 0
@@ -38,7 +38,7 @@ def test_it_tells_what_is_behind_and_mends_it(
 
 
 def test_the_diagram_is_the_transition_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A move that the drawing has and the table has not, or the other way, is refused and named."""
+    """A transition that only the drawing or only the table has is an error that names it."""
     assert "<svg" in diagram.svg()
     less = {**TRANSITIONS, State.FAILED: TRANSITIONS[State.FAILED] - {State.PENDING}}
     monkeypatch.setattr(diagram, "TRANSITIONS", less)
@@ -50,10 +50,10 @@ def test_the_diagram_is_the_transition_table(monkeypatch: pytest.MonkeyPatch) ->
         diagram.svg()
 
 
-def test_a_page_without_its_place_is_refused(tmp_path: Path) -> None:
-    """A file whose marks are gone is named; between marks nothing but the text is replaced."""
+def test_a_page_without_marks_is_an_error(tmp_path: Path) -> None:
+    """Only the text between the marks is replaced; a file without marks is named in the error."""
     path = tmp_path / "page.md"
     path.write_text("before\n<!-- a -->\nold\n<!-- /a -->\nafter\n")
     assert pages.filled(path, {"a": lambda: r"new \1"}) == "before\n<!-- a -->\n\nnew \\1\n\n<!-- /a -->\nafter\n"
-    with pytest.raises(SystemExit, match="no place for b"):
+    with pytest.raises(SystemExit, match="no marks for b"):
         pages.filled(path, {"b": lambda: ""})
