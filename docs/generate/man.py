@@ -38,8 +38,8 @@ def page(topics: Mapping[str, str]) -> str:
         "[\\fB\\-\\-db\\fR \\fIPATH\\fR] \\fICOMMAND\\fR [\\fIARGS\\fR]...",
         ".SH DESCRIPTION",
         *_paragraphs(
-            "queuectl keeps jobs in one SQLite file. Workers run them, retry them when they fail, and record their output "
-            "and outcome. Terminals, notebooks and scripts that use the same file share the queue."
+            "queuectl keeps jobs in one SQLite file. Workers run them, retry them when they fail, and record their "
+            "output and outcome. Terminals, notebooks and scripts that use the same file share the queue."
         ),
         ".SH OPTIONS",
         *_options(),

@@ -35,7 +35,7 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
             "offset": {**COUNT, "description": "byte offset of the next piece"},
             "end": {
                 "type": "boolean",
-                "description": "whether the attempt has ended and its whole output was returned",
+                "description": "true once the attempt has ended and all its output was returned",
             },
         }
     ),
@@ -96,7 +96,7 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         {"type": "array", "items": {"$ref": "worker.schema.json"}},
     ),
     "/api/overview": (
-        "Counts, workers and recent throughput in one response",
+        "Counts, workers and recent throughput",
         "application/json",
         {"$ref": "overview.schema.json"},
     ),

@@ -63,7 +63,7 @@ JOB = (
     Field("attempts", COUNT, "attempts used of the current budget, including a running one"),
     Field("max_retries", null_or({**WHOLE, "minimum": 1}), "total number of attempts; null follows the setting"),
     Field(
-        "timeout", null_or(SECONDS), "maximum run time per attempt in seconds, 0 for no limit; null follows the setting"
+        "timeout", null_or(SECONDS), "maximum run time per attempt in seconds, 0: no limit; null follows the setting"
     ),
     Field("queue", NAME, "name of its queue"),
     Field("tags", NAMES, "labels for finding the job"),
@@ -199,7 +199,7 @@ EVENTS = {
         (
             _WORKER,
             Field("why", TEXT, "exit code or signal"),
-            Field("restart_in", SECONDS, "seconds until its replacement starts"),
+            Field("restart_in", SECONDS, "seconds until the restart"),
         ),
     ),
     "worker_stopped": ("a worker stopped on request", (_WORKER,)),
