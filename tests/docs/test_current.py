@@ -20,7 +20,7 @@ def told() -> dict[str, set[str]]:
     for path in (PACKAGE / "engine").rglob("*.py"):
         source = path.read_text("utf-8")
         for node in ast.walk(ast.parse(source)):
-            tells = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tell"
+            tells = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit"
             if tells and isinstance(node.args[0], ast.Constant):  # what a pool tells a worker's process is a variable
                 name = str(node.args[0].value)
                 found.setdefault(name, set()).update(keyword.arg or "" for keyword in node.keywords)
