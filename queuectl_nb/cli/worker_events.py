@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.commands.results import StartedPool
-    from queuectl_nb.engine.pool_handle import PoolHandle
 
     Event = Mapping[str, Any]
 
@@ -62,13 +62,13 @@ def follow_pool(started: StartedPool) -> int:
 def _start_lines(started: StartedPool) -> list[str]:
     pool = started.pool
     ready = f"{len(pool.names)} worker(s) started."
-    if pool.dask is None:
+    if pool.config.dask is None:
         return [f"Starting {started.count} worker(s)...", ready]
-    where = pool.dask.scheduler or "a local cluster"
+    where = pool.config.dask.scheduler or "a local cluster"
     return [f"Starting a dispatcher for {started.count} concurrent job(s) on dask ({where})...", ready]
 
 
-def _batches(pool: PoolHandle) -> Iterator[list[Event]]:
+def _batches(pool: WorkerPool) -> Iterator[list[Event]]:
     """Yield the available events as a batch, until the pool exits."""
     inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
@@ -115,7 +115,7 @@ def _warn(*lines: str) -> None:
 
 
 @contextmanager
-def _forward_signals(pool: PoolHandle) -> Iterator[None]:
+def _forward_signals(pool: WorkerPool) -> Iterator[None]:
     """Stop the pool on signals: gracefully on the first Ctrl+C, at once on the second, on SIGTERM and SIGHUP."""
     interrupted = False
 

@@ -1,52 +1,231 @@
-"""A pool of workers in a user's hands."""
+"""A worker pool as seen by the process that started it: a console, a script or a kernel."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import threading
+import traceback
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Self
 
-from queuectl_nb.engine.pool_handle import PoolHandle
+from queuectl_nb.engine.dask.cluster import SECURITY
+from queuectl_nb.engine.worker_process import command_line
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout
+from queuectl_nb.store.paths import real_path, spool_dir
+from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.engine.dask.cluster import Cluster
+    from queuectl_nb.engine.config import WorkerConfig
 
 __all__ = ["WorkerPool"]
 
+START_TIMEOUT_S = 60.0
+PIPE_SIZE_BYTES = 1024 * 1024
+MAX_UNREAD_EVENTS = 10_000
+"""Events kept for :meth:`WorkerPool.events`; the oldest are dropped first."""
+MAX_TROUBLES = 20
+PER_JOB_EVENTS = (b'{"event":"started"', b'{"event":"finished"')
+"""Beginnings of the lines that only a reader of events needs."""
+Event = dict[str, Any]
 
-class WorkerPool(PoolHandle):
-    """A pool that shows its workers as they are now, and what went wrong with them lately."""
 
-    def __init__(  # noqa: PLR0913 - the options of `worker start`
-        self,
-        queue: Queue,
-        *,
-        count: int,
-        queues: Sequence[str] = (),
-        drain: bool = False,
-        detach: bool = False,
-        allow_network_fs: bool = False,
-        dask: Cluster | None = None,
-        on_event: Callable[[dict[str, Any]], None] | None = None,
-    ) -> None:
-        """Prepare a pool on ``queue``."""
-        super().__init__(
-            queue.path,
-            count=count,
-            queues=queues,
-            drain=drain,
-            detach=detach,
-            allow_network_fs=allow_network_fs,
-            dask=dask,
-            on_event=on_event,
-        )
+class WorkerPool:
+    """A supervisor process and its workers, started by :meth:`start`.
+
+    The supervisor has a session of its own, so that an interrupt of the kernel or terminal does not reach it. Unless
+    ``config.detach`` is set, it ends within five seconds when this process ends, detected through a pipe and a pidfd.
+
+    Attributes
+    ----------
+    names
+        Names of the workers.
+    troubles
+        The latest deaths and warnings, as text.
+    """
+
+    def __init__(self, queue: Queue, config: WorkerConfig, on_event: Callable[[Event], None] | None = None) -> None:
+        """Prepare a pool on ``queue``; ``on_event`` is called in a thread with each event."""
         self._queue = queue
+        self.config = config
+        self.path = config.db
+        self.detach = config.detach
+        self.names: list[str] = []
+        self.troubles: deque[str] = deque(maxlen=MAX_TROUBLES)
+        self._on_event = on_event
+        self._log = spool_dir(real_path(config.db)) / "worker" / "pool.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._events: SimpleQueue[bytes | None] = SimpleQueue()
+        self._ready = threading.Event()
+        self._failure: Event | None = None
+
+    def start(self) -> WorkerPool:
+        """Start the supervisor and wait until its workers are registered; raise its error if it fails."""
+        environ = dict(os.environ)
+        if self.config.dask is not None:
+            environ[SECURITY] = self.config.dask.security or ""
+        errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        read, write = os.pipe()
+        with contextlib.suppress(OSError, AttributeError):
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE_BYTES)
+        try:
+            self._process = subprocess.Popen(
+                command_line("supervisor", self.config),
+                stdin=subprocess.DEVNULL if self.detach else subprocess.PIPE,
+                stdout=write,
+                stderr=errors,
+                cwd=self.path.parent,
+                env=environ,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+            os.close(errors)
+        threading.Thread(target=self._read, args=(read,), name="queuectl-events", daemon=True).start()
+        self._await_ready()
+        return self
+
+    def _await_ready(self) -> None:
+        self._ready.wait(START_TIMEOUT_S)
+        if self._failure is not None:
+            raise _error(self._failure)
+        if not self.names or not self._ready.is_set():
+            msg = f"the worker pool did not start; see {self._log}"
+            raise BadEnvironment(msg)
+
+    def _read(self, handle: int) -> None:
+        """Read events until the last process that writes any has ended; runs in a thread."""
+        with os.fdopen(handle, "rb") as lines:
+            for line in lines:
+                # two lines a job, mostly unread: parsing them would double the cost of this thread
+                if self._on_event is not None or not line.startswith(PER_JOB_EVENTS):
+                    event = None
+                    with contextlib.suppress(ValueError):
+                        event = json.loads(line)
+                    if isinstance(event, dict) and "event" in event:  # else another program has printed it
+                        self._handle_event(event)
+                if self._on_event is None:
+                    self._store_line(line)
+                if self.detach and self._ready.is_set():
+                    break
+        self._ready.set()
+        self._events.put(None)
+
+    def _handle_event(self, event: Event) -> None:
+        if event["event"] == "pool_ready":
+            self.names = event["workers"]
+            if self.config.dask is None:
+                self._ready.set()
+        elif event["event"] == "connected":
+            self._ready.set()
+        elif event["event"] == "worker_started" and self.names and event["worker"] not in self.names:
+            self.names.append(event["worker"])
+        elif event["event"] == "failed":
+            self._failure = event
+        elif event["event"] == "worker_died":
+            self.troubles.append(f"{event['worker']} died ({event['why']}) and is replaced")
+        elif event["event"] == "warning":
+            self.troubles.append(f"{event.get('worker') or 'pool'}: {event['text']}")
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:  # noqa: BLE001 - a bug of the caller must not end this thread
+                traceback.print_exc()
+
+    def _store_line(self, line: bytes) -> None:
+        """Keep an event for :meth:`events`."""
+        if self._events.qsize() >= MAX_UNREAD_EVENTS:
+            with contextlib.suppress(Empty):
+                self._events.get_nowait()
+        self._events.put(line)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The supervisor's process."""
+        if self._process is None:
+            msg = "the pool was not started"
+            raise RuntimeError(msg)
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Pid of the supervisor."""
+        return self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the supervisor is running."""
+        return self.process.poll() is None
 
     @property
     def workers(self) -> list[dict[str, Any]]:
-        """The pool's workers that live, in the contract's shape."""
+        """Live workers of the pool, in the shape of ``worker list --json``."""
         return [worker for worker in self._queue.worker_list() if self.alive and worker["name"] in self.names]
+
+    def events(self) -> Iterator[Event]:
+        """Yield events until the pool has ended; not available with ``on_event``."""
+        while (line := self._events.get()) is not None:
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
+
+    def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
+        """Stop the workers after their current jobs; with ``now``, release the jobs instead.
+
+        A detached pool has no control pipe, so it is stopped by a signal.
+        """
+        if not self.alive:
+            self._close_pipe()
+            return
+        if self.process.stdin is None:
+            self.process.send_signal(signal.SIGTERM if now else signal.SIGINT)
+        else:
+            with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
+                self.process.stdin.write(b"now\n" if now else b"drain\n")
+        if wait:
+            self.wait(timeout)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until all workers have ended and return the exit code; raise ``WaitTimeout`` at ``timeout``."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            msg = f"the workers have not ended after {timeout:g} seconds"
+            raise WaitTimeout(msg) from None
+        self._close_pipe()
+        return code
+
+    def _close_pipe(self) -> None:
+        """Close the control pipe of a pool that has ended."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def __enter__(self) -> Self:
+        """Return the pool; it is stopped at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the workers; with ``now`` if the block raised."""
+        self.stop(now=kind is not None)
+
+    def __repr__(self) -> str:
+        state = "running" if self._process is not None and self.alive else "ended"
+        kind = " detached" if self.detach else ""
+        return f"<Pool {state}{kind}: {', '.join(self.names) or self.config.count} on {self.path}>"
 
     def _repr_html_(self) -> str:
         from queuectl_nb.render.cards import near, pool_card
@@ -59,3 +238,11 @@ class WorkerPool(PoolHandle):
         from queuectl_nb.render.cards import near
 
         printer.text(repr(self).replace(str(self.path), near(self.path)))
+
+
+def _error(failure: Event) -> QueuectlError:
+    """Return the exception for a ``failed`` event."""
+    for kind in QueuectlError.__subclasses__():
+        if kind.exit_code == failure["exit_code"]:
+            return kind(failure["text"])
+    return BadEnvironment(failure["text"])

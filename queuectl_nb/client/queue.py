@@ -522,21 +522,21 @@ class Queue:
         """
         from queuectl_nb.client.pool import WorkerPool
         from queuectl_nb.client.workers import MAX_IN_FLIGHT, parse_cluster
+        from queuectl_nb.engine.config import WorkerConfig
 
         cluster = parse_cluster(executor, scheduler=scheduler, client=client, resources=resources)
         count = parse_int("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
-        queues = [parse_name("queue", each) for each in queues]
         self.store.settings.read()  # a spoilt setting is told here, not by a worker that dies of it
-        pool = WorkerPool(
-            self,
+        config = WorkerConfig(
+            db=self.path,
             count=count,
-            queues=queues,
+            queues=tuple(parse_name("queue", each) for each in queues),
             drain=drain,
             detach=detach,
             allow_network_fs=self._options["allow_network_fs"],
             dask=cluster,
-            on_event=on_event,
         )
+        pool = WorkerPool(self, config, on_event)
         self._unreported.start(self.store)
         pool.start()
         return pool

@@ -19,9 +19,9 @@ from queuectl_nb.model.errors import JobFailed, QueuectlError, WaitTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.results import Result
-    from queuectl_nb.engine.pool_handle import PoolHandle
     from queuectl_nb.model.job import JobRecord
 
 __all__ = ["DemoRunner", "command"]
@@ -37,7 +37,7 @@ class DemoRunner:
     def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
         """Prepare nothing yet; ``opener`` opens the throw-away queue."""
         self.failures = 0
-        self.pools: list[PoolHandle] = []
+        self.pools: list[WorkerPool] = []
         self._opener = opener
         self._path = Path()
 

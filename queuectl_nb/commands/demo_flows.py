@@ -13,8 +13,8 @@ from queuectl_nb.model.state import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.commands.demo import DemoRunner
-    from queuectl_nb.engine.pool_handle import PoolHandle
 
 __all__ = ["FLOWS"]
 
@@ -107,7 +107,7 @@ def crash(stage: DemoRunner) -> Iterator[str]:
     yield stage.check(f"the new worker said: {'; '.join(lines) or 'nothing'}", ok=lines == [expected])
 
 
-def _kill_all(stage: DemoRunner, pool: PoolHandle) -> None:
+def _kill_all(stage: DemoRunner, pool: WorkerPool) -> None:
     """Kill a pool and its workers so that none has time to clean up behind another."""
     os.kill(pool.pid, signal.SIGSTOP)
     for worker in stage.queue.worker_list():

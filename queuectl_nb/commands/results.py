@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.client.wait import Progress, Wait
-    from queuectl_nb.engine.pool_handle import PoolHandle
 
     Serve = Callable[["Dashboard", Callable[[str], object]], None]
     """Opens a dashboard's page until it is interrupted; the second argument is told its address."""
@@ -121,7 +121,7 @@ class Output:
 class StartedPool:
     """A pool of workers that was started."""
 
-    pool: PoolHandle
+    pool: WorkerPool
     count: int
     detach: bool
 

@@ -1,7 +1,7 @@
-"""Where a pool or worker process begins: ``python -I -S …/engine/__main__.py ROLE CONFIG``.
+"""Entry point of supervisor, worker and runner processes: ``python -I -S …/engine/__main__.py ROLE CONFIG``.
 
-Isolated and without ``site``: nothing of the user's start-up files runs, and it is up in a third of the time.
-The configuration brings the module search path of whoever started it.
+Isolated and without ``site``: the user's start-up files do not run, and the start takes a third of the time. The
+configuration carries the module search path of the starter.
 """
 
 import json
@@ -10,18 +10,24 @@ import sys
 
 
 def main() -> int:
-    """Run the role that the command line names and return the exit code."""
-    role, config = sys.argv[1], json.loads(sys.argv[2])
+    """Run the role given on the command line and return the exit code."""
+    role, config = sys.argv[1], sys.argv[2]
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    sys.path[:] = list(dict.fromkeys([*sys.path, package, *config["path"]]))
-    if role == "guard":  # beside a dask worker, where no queue is
+    fields = json.loads(config)
+    sys.path[:] = list(dict.fromkeys([*sys.path, package, *(fields.get("import_path") or fields["path"])]))
+    if role == "guard":  # on a dask worker's host, where there is no queue
         from queuectl_nb.engine.dask.runner import run_runner
 
-        return run_runner(config)
+        return run_runner(fields)
     from queuectl_nb.engine import bootstrap
+    from queuectl_nb.engine.config import WorkerConfig
 
-    run = {"pool": bootstrap.run_pool, "worker": bootstrap.run_worker, "dispatcher": bootstrap.run_dispatcher}[role]
-    return run(config)
+    run = {
+        "supervisor": bootstrap.run_supervisor,
+        "worker": bootstrap.run_worker,
+        "dispatcher": bootstrap.run_dispatcher,
+    }[role]
+    return run(WorkerConfig.from_json(config))
 
 
 if __name__ == "__main__":

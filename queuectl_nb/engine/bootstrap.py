@@ -1,162 +1,158 @@
-"""Putting a pool or a worker process together from its configuration."""
+"""Builds supervisor, worker and dispatcher from their configuration and runs them."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
-from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
+    from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.control import WorkerControl
+    from queuectl_nb.engine.worker_core import WorkerCore
+    from queuectl_nb.store.store import Store
 
-__all__ = ["run_dispatcher", "run_pool", "run_worker"]
+__all__ = ["run_dispatcher", "run_supervisor", "run_worker"]
 
-WORKER_PATIENCE = 1.0
-"""Seconds a worker waits for the write gate before it looks after its processes again."""
+LOCK_TIMEOUT_S = 1.0
+"""Time that a worker waits for the write lock before it attends to its processes again."""
+EVENT_PIPE = 1
+CONTROL_PIPE = 0
 
 
-def run_pool(config: dict[str, Any]) -> int:
-    """Be a pool until all its workers have ended; return the exit code."""
+def run_supervisor(config: WorkerConfig) -> int:
+    """Run a supervisor until all its workers have ended; return the exit code."""
     from queuectl_nb.engine.supervisor import Supervisor
 
     become_subreaper()
-    events = Events(1)
+    events = Events(EVENT_PIPE)
     try:
-        store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
-        return Supervisor(store, config, events).work()
+        return Supervisor(config.open_store(), config, events).work()
     except QueuectlError as error:
         events.emit("failed", text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
-    except OSError as error:  # a full disk, say, that cannot take a lock file
+    except OSError as error:  # for example a full disk: no lock file can be written
         import traceback
 
-        traceback.print_exc()  # into the pool's log
-        text = f"the worker pool cannot work: {error.filename or config['db']}: {error.strerror}"
+        traceback.print_exc()  # to the log of the pool
+        text = f"the worker pool cannot work: {error.filename or config.db}: {error.strerror}"
         events.emit("warning", worker="pool", text=text)
         events.emit("failed", text=text, exit_code=BadEnvironment.exit_code)
         events.flush()
         return BadEnvironment.exit_code
 
 
-def run_worker(config: dict[str, Any]) -> int:
-    """Be a worker until it is stopped; return the exit code: 0 in good order, 3 where the file cannot be used."""
+def run_worker(config: WorkerConfig) -> int:
+    """Run a worker until it is stopped; return 0, or the exit code of the error that ended it."""
     from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.engine.worker import Worker
-    from queuectl_nb.engine.worker_core import WorkerCore
 
     become_subreaper()
     if hasattr(signal, "sigtimedwait"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))  # before any thread: see Waiter.wait_for_child
-    name, lock = config["name"], config["lock"]
-    events = _come_alive(lock)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))  # before any thread: see Poller.wait_for_child
+    events = _start_heartbeat(config.lock)
     try:
-        store = _open(config)
+        store = _open_store(config)
         store.db.tune_for_worker()
-        control = _listen(config, store, events)
+        core = _make_core(config, store, events)
         executor = LocalExecutor(
             store.spool,
-            store.spool.slot(name),
-            lambda token: heartbeat.record_current_attempt(lock, token),
+            store.spool.slot(config.name),
+            lambda token: heartbeat.record_current_attempt(config.lock, token),
             db=store.path,
             environ=os.environ,
         )
-        core = WorkerCore(store, control, host=heartbeat.host(), queues=config["queues"], drain=config["drain"])
         worker = Worker(core, executor)
-        if not _sign_in(store, name, control):
+        if not _register_running(store, config.name, core.control):
             return 0
         worker.work()
         store.db.close()
     except BaseException as error:
-        # no job may be left without anybody who watches over it
-        kill_tree(lambda: descendants(os.getpid()))
+        kill_tree(lambda: descendants(os.getpid()))  # no job may run unsupervised
         if not isinstance(error, QueuectlError):
             raise
-        events.emit("warning", worker=name, text=str(error))
+        events.emit("warning", worker=config.name, text=str(error))
         events.flush()
         return error.exit_code
     return 0
 
 
-def run_dispatcher(config: dict[str, Any]) -> int:
-    """Be a dispatcher until it is stopped; return the exit code: 0 in good order, 3 where nothing can be reached."""
-    from queuectl_nb.engine.dask.cluster import SECURITY, connector
+def run_dispatcher(config: WorkerConfig) -> int:
+    """Run a dispatcher until it is stopped; return 0, or the exit code of the error that ended it."""
+    from queuectl_nb.engine.dask.cluster import SECURITY, Cluster, connector
     from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.dask.executor import DaskExecutor
     from queuectl_nb.engine.dask.transport import ClusterTransport
-    from queuectl_nb.engine.worker_core import WorkerCore
 
-    name, lock = config["name"], config["lock"]
-    events = _come_alive(lock)
-    dask, wire = config["dask"], None
+    name, cluster = config.name, config.dask or Cluster()
+    events = _start_heartbeat(config.lock)
+    transport = None
     try:
-        store = _open(config)
-        # held to the end: while this process lives nobody settles in its place, and who takes it for frozen ends it
+        store = _open_store(config)
+        # locked to the end: while this process lives nobody settles its attempts, and who finds it frozen kills it
         store.spool.slot(name).open()
-        control = _listen(config, store, events)
-        connect = connector(dask["scheduler"], os.environ.pop(SECURITY, None), dask["most"])
-        wire = ClusterTransport(
-            connect, f"queuectl-{heartbeat.host()}-{store.path}-{name}", str(store.path), dask["resources"]
-        )
-        wire.patient = dask["patient"]
-        wire.start()
-        if wire.failure is not None:
-            raise BadEnvironment(f"dask: {wire.failure}")  # noqa: EM102
-        control.add("executor", wire.handle)
-        crew = DaskExecutor(
-            wire, store.spool, DispatchJournal(store.worker_dir, name), control.events, most=dask["most"]
-        )
-        core = WorkerCore(store, control, host=heartbeat.host(), queues=config["queues"], drain=config["drain"])
-        dispatcher = Dispatcher(core, crew)
-        if not _sign_in(store, name, control):
+        core = _make_core(config, store, events)
+        connect = connector(cluster.scheduler, os.environ.pop(SECURITY, None), config.count)
+        client_name = f"queuectl-{heartbeat.host()}-{store.path}-{name}"
+        transport = ClusterTransport(connect, client_name, str(store.path), dict(cluster.resources))
+        transport.patient = config.replacement
+        transport.start()
+        if transport.failure is not None:
+            raise BadEnvironment(f"dask: {transport.failure}")  # noqa: EM102
+        core.control.add("executor", transport.handle)
+        journal = DispatchJournal(store.worker_dir, name)
+        dispatcher = Dispatcher(core, DaskExecutor(transport, store.spool, journal, core.events, most=config.count))
+        if not _register_running(store, name, core.control):
             return 0
         events.emit("connected", worker=name)
         events.flush()
         dispatcher.work()
         store.db.close()
     except QueuectlError as error:
-        events.emit("warning" if dask["patient"] else "failed", worker=name, text=str(error), exit_code=error.exit_code)
+        kind = "warning" if config.replacement else "failed"
+        events.emit(kind, worker=name, text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
     finally:
-        if wire is not None:
-            wire.close()
+        if transport is not None:
+            transport.close()
     return 0
 
 
-def _come_alive(lock: int) -> Events:
-    """Let the heart beat in the name's lock file, which no job may inherit; return where to tell what happens."""
+def _start_heartbeat(lock: int) -> Events:
+    """Start the heartbeat in the lock file, which no job may inherit; return the event pipe."""
     os.set_inheritable(lock, False)
     heartbeat.Heartbeat(lock).start()
-    return Events(1)
+    return Events(EVENT_PIPE)
 
 
-def _open(config: dict[str, Any]) -> Store:
-    """Open the queue for somebody with processes to look after, who waits for nobody for long."""
-    store = Store(Path(config["db"]), allow_network_fs=config["allow_network_fs"])
-    store.db.set_lock_timeout(WORKER_PATIENCE)
+def _open_store(config: WorkerConfig) -> Store:
+    """Open the queue with the lock timeout of a worker."""
+    store = config.open_store()
+    store.db.set_lock_timeout(LOCK_TIMEOUT_S)
     return store
 
 
-def _listen(config: dict[str, Any], store: Store, events: Events) -> WorkerControl:
+def _make_core(config: WorkerConfig, store: Store, events: Events) -> WorkerCore:
+    """Build what worker and dispatcher share."""
     from queuectl_nb.engine.control import WorkerControl
+    from queuectl_nb.engine.worker_core import WorkerCore
 
-    control = WorkerControl(store, config["name"], WorkerEvents(events, config["name"]))
-    control.open(0, config["parent"])
-    return control
+    control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
+    control.open(CONTROL_PIPE, config.parent)
+    return WorkerCore(store, control, host=heartbeat.host(), queues=config.queues, drain=config.drain)
 
 
-def _sign_in(store: Store, name: str, control: WorkerControl) -> bool:
-    """Write down that the worker runs, however long others keep the file; False where it was stopped before."""
+def _register_running(store: Store, name: str, control: WorkerControl) -> bool:
+    """Record the worker's pid, retrying while the database is busy; return False if the worker is stopped first."""
     while not control.stop:
         try:
             store.workers.mark_running({name: os.getpid()}, time.time())

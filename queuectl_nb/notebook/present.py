@@ -26,8 +26,8 @@ from queuectl_nb.render import formats
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.commands.results import Result
-    from queuectl_nb.engine.pool_handle import PoolHandle
 
 __all__ = ["present"]
 
@@ -88,7 +88,7 @@ def _output(result: Output) -> None:
     display(LogView.of(result))  # type: ignore[no-untyped-call]
 
 
-def _running(result: StartedPool) -> PoolHandle:
+def _running(result: StartedPool) -> WorkerPool:
     return result.pool
 
 

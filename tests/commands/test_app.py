@@ -151,7 +151,7 @@ def test_light_commands_load_nothing_heavy(words: list[str], queue: Queue) -> No
             "tempfile",
             "queuectl_nb.store.reader",
         }
-        heavy |= {"queuectl_nb.commands.results", "queuectl_nb.model.attempt", "queuectl_nb.engine.pool_handle"}
+        heavy |= {"queuectl_nb.commands.results", "queuectl_nb.model.attempt", "queuectl_nb.client.pool"}
     done = subprocess.run(
         [sys.executable, "-c", run, *words],
         env={"QUEUECTL_DB": str(queue.path), "PYTHONPATH": ":".join(entry for entry in sys.path if entry)},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from queuectl_nb.engine.pool_handle import PoolHandle
+    from queuectl_nb.client.pool import WorkerPool
 
 Event = dict[str, Any]
 
@@ -72,7 +72,7 @@ class WorkerHarness:
     """A queue under test and its worker pools; :meth:`close` stops everything that was started."""
 
     queue: Queue
-    pools: list[PoolHandle] = field(default_factory=list)
+    pools: list[WorkerPool] = field(default_factory=list)
     event_log: list[Event] = field(default_factory=list)
 
     @property
@@ -84,7 +84,7 @@ class WorkerHarness:
         """Enqueue a job."""
         return Job(self.queue, self.queue.enqueue_specs([JobSpec.from_fields({"command": command, **fields})])[0])
 
-    def start(self, count: int = 1, **options: Any) -> PoolHandle:
+    def start(self, count: int = 1, **options: Any) -> WorkerPool:
         """Start workers and collect their events in ``event_log``."""
         pool = self.queue.start_workers(count, on_event=self.event_log.append, **options)
         self.pools.append(pool)

@@ -1,4 +1,4 @@
-"""How a worker process begins: it signs in, however busy the queue is."""
+"""Start of a worker process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.engine.bootstrap import _sign_in
+from queuectl_nb.engine.bootstrap import _register_running
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.control import WorkerControl
 
 
-class Ears:
-    """Orders that have something happen when they are waited for."""
+class FakeControl:
+    """Control inputs that release the database and receive a stop at the first wait."""
 
     def __init__(self, held: ExitStack, stop: str | None) -> None:
-        """Let ``held`` go at the first wait, and hear ``stop`` then."""
+        """Release ``held`` at the first wait and receive ``stop`` then."""
         self.stop: str | None = None
         self._held = held
-        self._then = stop
+        self._next_stop = stop
 
     def wait(self, _timeout: float, *, idle: bool) -> None:
-        """Hear what there is."""
+        """Release the database and receive the stop request."""
         assert not idle
         self._held.close()
-        self.stop = self._then
+        self.stop = self._next_stop
 
 
 @pytest.mark.parametrize("stop", [None, "now"])
-def test_a_worker_signs_in_once_the_file_is_free_unless_it_is_stopped(queue_path: Path, stop: str | None) -> None:
-    """One that finds the file held neither dies nor gives up: it waits, and hears a stop meanwhile."""
+def test_a_worker_registers_once_the_database_is_free_unless_stopped(queue_path: Path, stop: str | None) -> None:
+    """A worker that finds the database busy retries, and exits if it is stopped meanwhile."""
     store = Store(queue_path)
     store.workers.register(lambda _name: True, pool=1, host="here", queues=[], now=0.0)
     store.db.set_lock_timeout(0.02)
     with ExitStack() as held:
         held.enter_context(store.db.write_lock.request(1))
-        ears: WorkerControl = Ears(held, stop)  # type: ignore[assignment]
-        assert _sign_in(store, "worker-1", ears) is (stop is None)
+        control: WorkerControl = FakeControl(held, stop)  # type: ignore[assignment]
+        assert _register_running(store, "worker-1", control) is (stop is None)
     (row,) = store.workers.list_all()
     assert row.pid == (os.getpid() if stop is None else None)
     store.db.close()

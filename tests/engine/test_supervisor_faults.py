@@ -9,9 +9,10 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from queuectl_nb.client.pool import WorkerPool
 from queuectl_nb.engine import notifier
+from queuectl_nb.engine.config import WorkerConfig
 from queuectl_nb.engine.control import POLL_INTERVAL_S
-from queuectl_nb.engine.pool_handle import PoolHandle
 from queuectl_nb.engine.worker_process import WorkerProcess
 from queuectl_nb.model.state import State
 from tests.engine.harness import alive, read_pid, until
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from queuectl_nb.client import Queue
     from queuectl_nb.engine.events import Events
     from tests.engine.harness import WorkerHarness
 
@@ -44,19 +46,19 @@ def test_a_spoilt_setting_keeps_no_lost_job_from_its_rescue(harness: WorkerHarne
     assert harness.events("warning", worker="pool") == []
 
 
-def test_a_worker_that_cannot_be_started_just_now_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_be_started_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no room for one more process, a replacement is tried again, ever later; the pool lives on."""
     told: list[dict[str, Any]] = []
-    events = cast("Events", SimpleNamespace(tell=lambda event, **facts: told.append({"event": event, **facts})))
+    events = cast("Events", SimpleNamespace(emit=lambda event, **facts: told.append({"event": event, **facts})))
 
     def full(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", full)
-    member = WorkerProcess("worker-1", 0)
+    worker, config = WorkerProcess("worker-1", 0), WorkerConfig(db=tmp_path / "queue.db")
     for _ in range(3):
-        assert member.start({}, events) is None
-        assert member.process is None
+        assert worker.start(config, events) is None
+        assert worker.process is None
     assert [each["event"] for each in told] == ["worker_died"] * 3
     assert told[0]["why"] == "not started: Resource temporarily unavailable"
     assert told[0]["restart_in"] < told[1]["restart_in"] < told[2]["restart_in"]
@@ -76,9 +78,9 @@ def test_a_mistake_in_on_event_makes_nobody_deaf(harness: WorkerHarness, capsys:
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_what_is_no_event_is_passed_over(tmp_path: Path) -> None:
+def test_lines_that_are_not_events_are_ignored(queue: Queue) -> None:
     """A line that another program in a worker's process has printed is neither an event nor an error."""
-    pool = PoolHandle(tmp_path / "queue.db", count=1)
+    pool = WorkerPool(queue, WorkerConfig(db=queue.path))
     read, write = os.pipe()
     os.write(write, b'42\n"text"\n[]\n{}\nhello\n{"event":"warning","text":"heard"}\n')
     os.close(write)

@@ -28,7 +28,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.pool_handle import PoolHandle
+    from queuectl_nb.client.pool import WorkerPool
 
 POOLS, WORKERS = 2, 2
 NASTY = (
@@ -67,7 +67,7 @@ class Chaos:
         self.queue.set("kill_grace", 0.2)
         specs = [JobSpec(command(folder, number, self.rng), id=str(number)) for number in range(jobs)]
         self.queue.enqueue_specs(specs)
-        self.pools: list[PoolHandle] = []
+        self.pools: list[WorkerPool] = []
         self.killed: Counter[str] = Counter()
 
     def tend(self) -> None:
