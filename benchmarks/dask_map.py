@@ -69,7 +69,7 @@ def waiting(client: Client, count: int) -> Iterator[Queue]:
 def ours(queue: Queue, jobs: int) -> float:
     """Return our jobs a second."""
     queue.pause()
-    before = queue.counts()[measure.State.COMPLETED]
+    before = queue.store.reader.counts()[measure.State.COMPLETED]
     queue.enqueue_specs([measure.JobSpec(COMMAND) for _ in range(jobs)])
     time.sleep(0.2)
     began = time.perf_counter()

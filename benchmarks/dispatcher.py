@@ -44,7 +44,7 @@ def simulate(jobs: int, most: int, mean: float) -> tuple[float, float, DrawnCrew
         dispatcher.work()
         wall = time.perf_counter() - began
         after = resource.getrusage(resource.RUSAGE_SELF)
-        assert queue.counts()[measure.State.COMPLETED] == jobs
+        assert queue.store.reader.counts()[measure.State.COMPLETED] == jobs
         queue.close()
     return wall, after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime, crew
 

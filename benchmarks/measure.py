@@ -158,7 +158,7 @@ def served(path: Path) -> Iterator[Served]:
 def until_completed(queue: Queue, jobs: int) -> None:
     """Wait until ``jobs`` are recorded as completed; the looks are rare until the end is near, and cost nothing."""
     began = time.perf_counter()
-    while (done := queue.counts()[State.COMPLETED]) < jobs:
+    while (done := queue.store.reader.counts()[State.COMPLETED]) < jobs:
         spent = time.perf_counter() - began
         left = spent * (jobs - done) / done if done else LOOK
         time.sleep(min(max(left / 2, LOOK), 0.5))

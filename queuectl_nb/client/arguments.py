@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job import Job
 from queuectl_nb.model import validation
@@ -14,7 +15,10 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     Jobs = str | Job | Iterable[str | Job]
 
-__all__ = ["parse_age", "parse_ids", "parse_since", "parse_timeout"]
+__all__ = ["PLAIN_TYPES", "parse_age", "parse_ids", "parse_since", "parse_timeout", "to_python"]
+
+PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
+"""Types that :func:`to_python` returns unchanged."""
 
 
 def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
@@ -72,3 +76,33 @@ def parse_since(what: str, value: object) -> float:
 
 def _to_seconds(value: object) -> object:
     return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def to_python(value: Any) -> Any:
+    """Return a value of NumPy or pandas as Python's own; a missing time (NaT) and ``pd.NA`` become None.
+
+    Times without a zone are local times, as in text (pandas would take them for UTC); time spans become seconds.
+    """
+    kind = type(value)
+    if kind in PLAIN_TYPES:
+        return value
+    if isinstance(value, datetime | timedelta):
+        return None if kind.__name__ == "NaTType" else _convert_time(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "dtype"):
+        return _from_numpy(value)
+    return None if kind.__name__ == "NAType" else value
+
+
+def _convert_time(value: datetime | timedelta) -> datetime | float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
+
+
+def _from_numpy(value: Any) -> Any:
+    if value.dtype.kind not in "mM" or hasattr(value, "__len__"):
+        return value.tolist()
+    unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"
+    return to_python(value.astype(unit).item())  # None for NumPy's NaT

@@ -5,12 +5,11 @@ pandas is looked for and never loaded: who passes a DataFrame has loaded it.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.arguments import PLAIN_TYPES, to_python
 from queuectl_nb.model.command_template import CommandTemplate
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import SPEC_FIELDS
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
 
     Rows = str | Iterable[Mapping[str, Any]] | pd.DataFrame
 
-__all__ = ["is_frame", "iter_fields", "render_commands", "to_python"]
+__all__ = ["is_frame", "iter_fields", "render_commands"]
 
 _FIELDS = frozenset(SPEC_FIELDS)
-_PLAIN_TYPES = frozenset({str, int, bool, type(None), list, tuple, dict})
 _INTEGER_FIELDS = frozenset({"priority", "max_retries"})
 _NAME_FIELDS = frozenset({"id", "queue"})
 
@@ -118,7 +116,7 @@ def _normalize_row(row: object) -> Mapping[str, Any]:
         msg = f"a job must be a dict such as {{'command': 'true'}}, not {quoted(row)}"
         raise BadInput(msg)
     for value in row.values():
-        if type(value) not in _PLAIN_TYPES:
+        if type(value) not in PLAIN_TYPES:
             return {key: to_python(each) for key, each in row.items()}
     return row
 
@@ -149,7 +147,7 @@ def _fill_from_dicts(
                 msg = f"{quoted(key)} is neither in the command ({', '.join(template.names)}) nor a field of a job"
                 raise BadInput(msg)
         own = {key: each for key in row if key not in names and (each := to_python(row[key])) is not None}
-        gone = {key: None for key in names if type(row.get(key)) not in _PLAIN_TYPES and to_python(row[key]) is None}
+        gone = {key: None for key in names if type(row.get(key)) not in PLAIN_TYPES and to_python(row[key]) is None}
         yield {**shared, **own, "command": template.fill({**row, **gone} if gone else row)}
 
 
@@ -217,33 +215,3 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
 def _iter_rows(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
     """Return an iterator of the rows of some columns; also of none, as often as the frame has rows."""
     return zip(*columns.values(), strict=True) if columns else iter([()] * len(frame))
-
-
-def to_python(value: Any) -> Any:
-    """Return a value of NumPy or pandas as Python's own; a missing time (NaT) and ``pd.NA`` become None.
-
-    Times without a zone are local times, as in text (pandas would take them for UTC); time spans become seconds.
-    """
-    kind = type(value)
-    if kind in _PLAIN_TYPES:
-        return value
-    if isinstance(value, datetime | timedelta):
-        return None if kind.__name__ == "NaTType" else _convert_time(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if hasattr(value, "dtype"):
-        return _from_numpy(value)
-    return None if kind.__name__ == "NAType" else value
-
-
-def _convert_time(value: datetime | timedelta) -> datetime | float:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
-
-
-def _from_numpy(value: Any) -> Any:
-    if value.dtype.kind not in "mM" or hasattr(value, "__len__"):
-        return value.tolist()
-    unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"
-    return to_python(value.astype(unit).item())  # None for NumPy's NaT

@@ -126,7 +126,7 @@ class ChangeWatcher:
         return {
             "stamp": list(stamp),
             "at": now,
-            **status_json(queue.counts(), queue.paused(), queue.worker_list()),
+            **status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list()),
             "throughput": self._throughput.read(now),
         }
 

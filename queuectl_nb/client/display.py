@@ -131,7 +131,6 @@ class _WaitDisplay:
 
     def _write(self, progress: Progress, end: str = "") -> None:
         from queuectl_nb.client.live_cards import read_live
-        from queuectl_nb.client.logs import Logs
         from queuectl_nb.render.live_cards import Live, wait_html, wait_text
 
         rested = {str(state): n for state, n in progress.finished.items()}
@@ -139,7 +138,7 @@ class _WaitDisplay:
         store, ids = self._wait.store, self._wait.ids
         if ids is not None and len(ids) == 1:
             record = store.jobs.get(ids[0])
-            live = read_live(Logs(store), record, store.reader.attempts_without_output(ids[0]))
+            live = read_live(store, record, store.reader.attempts_without_output(ids[0]))
         html = wait_html(record, live, rested, progress.remaining, end)
         if html != self._shown:
             self._cell.write(html, wait_text(rested, progress.remaining, end))

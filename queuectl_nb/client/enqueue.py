@@ -1,4 +1,4 @@
-"""From what a user wishes to jobs in the file: wishes are checked, surroundings recorded, workers rung."""
+"""Check job fields, record the directory and environment of the caller, and insert jobs."""
 
 from __future__ import annotations
 
@@ -22,81 +22,133 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = [
-    "current_dir",
-    "insert_specs",
-    "interpreter_dir",
-    "make_spec",
-    "make_specs",
-    "name_the_row",
-    "recorded_env",
-    "resolve_cwd",
-]
+__all__ = ["current_dir", "insert_specs", "locate_errors", "make_spec", "make_specs", "recorded_env", "resolve_cwd"]
 
-_GLOB = frozenset("*?[")
+_GLOB_CHARS = frozenset("*?[")
+
+
+def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = None) -> JobSpec:
+    """Return the validated spec of one job.
+
+    ``after`` may hold :class:`Job` objects, and ``cwd`` must be an existing directory; ``resolve`` replaces
+    :func:`resolve_cwd`.
+    """
+    after = fields.get("after")
+    if isinstance(after, Job):
+        fields = {**fields, "after": [after.id]}
+    elif isinstance(after, Iterable) and not isinstance(after, str):
+        fields = {**fields, "after": [each.id if isinstance(each, Job) else each for each in after]}
+    spec = JobSpec.from_fields(fields)
+    return spec if spec.cwd is None else spec._replace(cwd=(resolve or resolve_cwd)(spec.cwd))
+
+
+def make_specs(rows: Iterable[Mapping[str, Any]]) -> list[JobSpec]:
+    """Return the validated specs of many jobs; an error names its row."""
+    resolve = cache(resolve_cwd)
+    specs: list[JobSpec] = []
+    try:
+        for fields in rows:
+            specs.append(make_spec(fields, resolve))  # noqa: PERF401 - the error message needs the count
+    except BadInput as error:
+        msg = f"row {len(specs) + 1}: {error}"
+        raise BadInput(msg) from None
+    return specs
+
+
+@contextmanager
+def locate_errors(label: Callable[[int], str], suffix: str = "") -> Iterator[None]:
+    """Prefix an error about one of many jobs with ``label(index)``, and append ``suffix``."""
+    try:
+        yield
+    except (BadInput, NotFound) as error:
+        if error.index is None:
+            raise
+        msg = f"{label(error.index)}: {error}{suffix}"
+        raise type(error)(msg) from None
+
+
+def insert_specs(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_first: bool) -> list[str]:
+    """Insert specs in one transaction, all or none, and notify an idle worker; return the ids in order."""
+    if if_absent and any(spec.id is None for spec in specs):
+        msg = "--if-absent needs an id; give --id"
+        raise BadInput(msg)
+    if not specs:
+        return []
+    ids = insert_jobs(
+        store.db,
+        specs,
+        cwd=current_dir() if any(spec.cwd is None for spec in specs) else "",
+        recorded_env=recorded_env(
+            store.settings.read().keep_env,
+            os.environ,
+            first_path=os.path.dirname(sys.executable) if interpreter_first else None,
+        ),
+        now=time.time(),
+        if_absent=if_absent,
+    )
+    notify_idle_worker(store)
+    return ids
 
 
 def current_dir() -> str:
-    """Return the present working directory; refuse one that was removed, or whose name is no text."""
+    """Return the working directory; raise ``BadInput`` if it was removed or is not valid UTF-8."""
     try:
         found = os.getcwd()
     except FileNotFoundError:
-        msg = "the working directory is gone; change to another one"
+        msg = "the working directory was removed; change to another one"
         raise BadInput(msg) from None
     if not _is_utf8(found):
-        msg = f"the working directory's name is not valid UTF-8: {found!a}; change to another one, or name one (cwd)"
+        msg = f"the working directory's name is not valid UTF-8: {found!a}; change to another one, or set cwd"
         raise BadInput(msg)
     return found
 
 
 def resolve_cwd(cwd: str) -> str:
-    """Return ``cwd`` as an absolute path of a directory that exists."""
+    """Return ``cwd`` as the absolute path of an existing directory."""
     if not cwd:
-        msg = "cwd is empty; leave it out for the working directory"
+        msg = "cwd is empty; omit it to use the working directory"
         raise BadInput(msg)
     path = Path(os.path.expanduser(cwd))
     if not path.is_absolute():
         path = Path(current_dir(), path)
-    path = Path(os.path.normpath(path))  # links stay as the user wrote them
+    path = Path(os.path.normpath(path))  # keeps symbolic links as the user wrote them
     if not path.is_dir():
-        msg = f"cwd {cwd!a} is no directory"
+        msg = f"cwd {cwd!a} is not a directory"
         raise BadInput(msg)
     return str(path)
 
 
 def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str | None = None) -> dict[str, str]:
-    """Return the variables of ``environ`` that the setting ``keep_env`` names.
+    """Return the variables of ``environ`` that match ``patterns``, the setting ``keep_env``.
 
-    ``lead`` is a directory that comes first in ``PATH``: that of a notebook's interpreter, so that ``python`` in a
-    job is the kernel's. Values that are no valid Unicode cannot be stored and are left out.
+    ``first_path`` is put first in ``PATH``, so that ``python`` in a job is the interpreter of the notebook. Values
+    that are not valid UTF-8 cannot be stored and are left out.
     """
-    named = _matcher(patterns)
+    matches = _matcher(patterns)
     kept = {
         key: value
         for key, value in environ.items()
-        if named(key) and not key.startswith("QUEUECTL_") and _is_utf8(value) and _is_utf8(key)
+        if matches(key)
+        and not key.startswith("QUEUECTL_")
+        and (value.isascii() or _is_utf8(value))
+        and (key.isascii() or _is_utf8(key))
     }
-    if first_path and named("PATH"):
-        rest = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != first_path]
-        kept["PATH"] = os.pathsep.join([first_path, *rest])
+    if first_path and matches("PATH"):
+        others = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != first_path]
+        kept["PATH"] = os.pathsep.join([first_path, *others])
     return kept
 
 
 def _matcher(patterns: str) -> Callable[[str], bool]:
-    """Return the test for names that a list of names and globs has; plain names cost no regular expression."""
+    """Return the predicate for comma-separated names and globs; without globs it is a set lookup."""
     words = [word for word in patterns.split(",") if word]
-    globs = [word for word in words if not _GLOB.isdisjoint(word)]
-    plain = frozenset(words)
+    globs = [word for word in words if not _GLOB_CHARS.isdisjoint(word)]
+    names = frozenset(words)
     if not globs:
-        return plain.__contains__
+        return names.__contains__
     from fnmatch import fnmatchcase
 
-    return lambda name: name in plain or any(fnmatchcase(name, word) for word in globs)
-
-
-def interpreter_dir() -> str:
-    """Return the directory of the running interpreter, as its user would find it."""
-    return os.path.dirname(sys.executable)
+    return lambda name: name in names or any(fnmatchcase(name, word) for word in globs)
 
 
 def _is_utf8(value: str) -> bool:
@@ -105,62 +157,3 @@ def _is_utf8(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] = resolve_cwd) -> JobSpec:
-    """Check one wish with the fields of a job: ``after`` may hold jobs, ``cwd`` must be a directory."""
-    after = fields.get("after")
-    if isinstance(after, Job):
-        fields = {**fields, "after": [after.id]}
-    elif isinstance(after, Iterable) and not isinstance(after, str):
-        fields = {**fields, "after": [one.id if isinstance(one, Job) else one for one in after]}
-    spec = JobSpec.from_fields(fields)
-    return spec if spec.cwd is None else spec._replace(cwd=resolve(spec.cwd))
-
-
-def make_specs(rows: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
-    """Check many wishes; what is wrong names its row, unless it is a ``single`` one."""
-    resolve = cache(resolve_cwd)
-    specs: list[JobSpec] = []
-    try:
-        for wish in rows:
-            specs.append(make_spec(wish, resolve))  # noqa: PERF401 - how far it came is told
-    except BadInput as refused:
-        if single:
-            raise
-        msg = f"row {len(specs) + 1}: {refused}"
-        raise BadInput(msg) from None
-    return specs
-
-
-@contextmanager
-def name_the_row(name: Callable[[int], str], end: str = "") -> Iterator[None]:
-    """Let an error about one of many jobs begin with what ``name`` calls its place, and close with ``end``."""
-    try:
-        yield
-    except (BadInput, NotFound) as refused:
-        if refused.index is None:
-            raise
-        msg = f"{name(refused.index)}: {refused}{end}"
-        raise type(refused)(msg) from None
-
-
-def insert_specs(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_first: bool) -> list[str]:
-    """Write checked specs in one transaction, all or none, and wake a worker; return their ids."""
-    if if_absent and any(spec.id is None for spec in specs):
-        msg = "--if-absent needs an id to look for; give --id"
-        raise BadInput(msg)
-    if not specs:
-        return []
-    anywhere = any(spec.cwd is None for spec in specs)
-    first_path = interpreter_dir() if interpreter_first else None
-    ids = insert_jobs(
-        store.db,
-        specs,
-        cwd=current_dir() if anywhere else "",
-        recorded_env=recorded_env(store.settings.read().keep_env, os.environ, first_path=first_path),
-        now=time.time(),
-        if_absent=if_absent,
-    )
-    notify_idle_worker(store)
-    return ids

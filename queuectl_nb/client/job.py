@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
@@ -122,7 +123,7 @@ class Job:
         if stream is not None:
             parse_choice("stream", stream, STREAMS)
         number = None if attempt is None else parse_int("attempt", attempt, 1)
-        found = self._queue.logs.read(self.id, number, None if tail is None else parse_int("tail", tail, 0))
+        found = Logs(self._queue.store).read(self.id, number, None if tail is None else parse_int("tail", tail, 0))
         parts = {"stdout": found.stdout, "stderr": found.stderr}
         chosen = parts.values() if stream is None else [parts[stream]]
         return b"".join(chosen).decode("utf-8", "replace")

@@ -11,6 +11,7 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import NotFound, QueuectlError
 from queuectl_nb.model.state import State
 from queuectl_nb.render import cards
@@ -19,10 +20,10 @@ from queuectl_nb.render.progress import TAIL, glimpse
 
 if TYPE_CHECKING:
     from queuectl_nb.client.display import OutputCell
-    from queuectl_nb.client.logs import Logs
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.store.store import Store
 
 __all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_live"]
 
@@ -43,12 +44,12 @@ def poll_delay(since: float, maximum: float) -> float:
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
 
 
-def read_live(logs: Logs, record: JobRecord, history: list[AttemptRecord]) -> Live:
+def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> Live:
     """Return what moves of a job: nothing, where it does not run."""
     attempt = history[-1] if history else None
     if record.state is not State.PROCESSING or attempt is None or attempt.outcome is not None:
         return Live()
-    return Live(time.time() - attempt.started_at, glimpse(logs.read_last_bytes(attempt, TAIL)))
+    return Live(time.time() - attempt.started_at, glimpse(Logs(store).read_last_bytes(attempt, TAIL)))
 
 
 class LiveCard:
@@ -90,7 +91,7 @@ class LiveCard:
         assert self._record is not None  # noqa: S101 - read
         since = clock - self._changed_at
         if moved or now or clock - self._written_at >= poll_delay(since, MAX_REDRAW_S):
-            live = read_live(self.queue.logs, self._record, self._history)
+            live = read_live(self.queue.store, self._record, self._history)
             self._write(
                 cards.job_card(self._record, self._history, live_html(live)),
                 cards.job_lines(self._record, self._history, live_text(live)),

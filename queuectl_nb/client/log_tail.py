@@ -6,6 +6,7 @@ import codecs
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class LogTail:
         """Look at the job ``job_id`` of ``queue``."""
         self.job_id = job_id
         self.number = number
-        self._queue = queue
+        self._logs = Logs(queue.store)
         self._token: str | None = None
         self._offsets: dict[str, int] = {}
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
@@ -53,8 +54,8 @@ class LogTail:
 
     def read_new(self) -> NewOutput:
         """Return what is new; raise ``NotFound`` when the job or its attempt was removed."""
-        newest = self._queue.logs.attempt(self.job_id)
-        attempt = newest if self.number is None else self._queue.logs.attempt(self.job_id, self.number)
+        newest = self._logs.attempt(self.job_id)
+        attempt = newest if self.number is None else self._logs.attempt(self.job_id, self.number)
         if attempt is None or newest is None:
             return NewOutput()
         fresh = NewOutput(attempt.number, newest.number, attempt.outcome)
@@ -77,11 +78,11 @@ class LogTail:
         first = self._offsets[stream] < 0
         offset = max(0, self._offsets[stream])
         most = INITIAL_BYTES if first else MAX_BYTES
-        size = self._queue.logs.size(attempt, stream)
+        size = self._logs.size(attempt, stream)
         if size - offset > most:
             fresh.skipped += size - most - offset
             offset = size - most
-        piece = self._queue.logs.read_chunk(attempt, stream, offset, most)
+        piece = self._logs.read_chunk(attempt, stream, offset, most)
         self._offsets[stream] = piece.next
         over = attempt.outcome is not None and (piece.end or not piece.data)
         text = self._decoders[stream].decode(piece.data, final=over)

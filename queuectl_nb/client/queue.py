@@ -1,15 +1,15 @@
-"""``Queue``: everything that can be done with a queue, from Python; the faces use nothing else."""
+"""The Python API of a queue; the console, the notebook and the web page are built on it."""
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client import arguments, job_actions
-from queuectl_nb.client.enqueue import insert_specs, make_specs, name_the_row
+from queuectl_nb.client.arguments import PLAIN_TYPES, to_python
+from queuectl_nb.client.enqueue import insert_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Batch, Job
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
 from queuectl_nb.client.wait import UnreportedJobs
@@ -19,7 +19,7 @@ from queuectl_nb.store.paths import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.arguments import Jobs
     from queuectl_nb.client.frame_index import FrameIndex
-    from queuectl_nb.client.logs import Logs
     from queuectl_nb.client.plot import Plot
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.sql import UserDatabase
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord, JobSpec
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
-    from queuectl_nb.store.reader import Filter
-    from queuectl_nb.store.stats import Stats
 
 __all__ = ["Queue"]
 
@@ -50,18 +47,17 @@ class Queue:
     Parameters
     ----------
     path
-        The file. When left out: ``$QUEUECTL_DB``, the nearest ``.queuectl/queue.db`` upwards, or the one in the
-        user's data directory. It is made, with mode 0600, when it is not there.
+        The file; created with mode 0600 if it does not exist. Default: ``$QUEUECTL_DB``, else the nearest
+        ``.queuectl/queue.db`` in this directory or above, else the one in the user's data directory.
     allow_network_fs
-        Take a file on a network file system, for use from one host only.
+        Accept a file on a network file system. Use it from one host only.
     interpreter_first
-        Whether jobs find this interpreter's directory first in their ``PATH``; the console leaves the user's
-        ``PATH`` as it is.
+        Put the directory of this interpreter first in the ``PATH`` of jobs. The console leaves ``PATH`` unchanged.
 
     Raises
     ------
     BadEnvironment
-        The path cannot hold a queue; the message names the remedy and the file is untouched.
+        The path cannot be used as a queue. The message says what to do; the file was not changed.
     """
 
     def __init__(
@@ -78,11 +74,11 @@ class Queue:
         self.store = Store(self.path, allow_network_fs=allow_network_fs)
 
     def __reduce__(self) -> tuple[Callable[..., Queue], tuple[Any, ...]]:
-        """Pickle as the path and the options; the other side opens the file anew."""
+        """Pickle the path and the options; unpickling opens the file."""
         return _open, (str(self.path), self._options)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{n} {state}" for state, n in self.counts().items() if n) or "empty"
+        counts = ", ".join(f"{n} {state}" for state, n in self.store.reader.counts().items() if n) or "empty"
         return f"<Queue {self.path}: {counts}>"
 
     # ------------------------------------------------------------------ enqueue
@@ -91,7 +87,7 @@ class Queue:
         self,
         command: str,
         *,
-        id: str | None = None,  # noqa: A002 - the contract's name for it
+        id: str | None = None,  # noqa: A002 - the public name of the field
         priority: int = 0,
         delay: float = 0,
         run_at: object = None,
@@ -104,29 +100,31 @@ class Queue:
         env: Mapping[str, str] | None = None,
         if_absent: bool = False,
     ) -> Job:
-        """Add a job and return it; it survives any crash from the moment that this returns.
+        """Add a job and return it. The job is durable once this method returns.
 
         Parameters
         ----------
         command
-            What ``/bin/sh -c`` runs, 1 to 100,000 bytes.
+            Run by ``/bin/sh -c``; 1 to 100,000 bytes.
         delay, run_at
-            Seconds from now, or an ISO 8601 text or datetime, before which the job does not start.
+            The job does not start before this many seconds have passed, or before this time (ISO 8601 text or a
+            datetime).
         timeout, max_retries
-            Seconds (0: none) and attempts in all; None follows the settings, live.
+            Maximum run time of an attempt in seconds (0: no limit), and number of attempts in all. None: use the
+            settings that are current when the job runs.
         after
             Jobs or ids that must complete first.
         if_absent
-            Return the job of that id if it is there with the same command, instead of refusing it.
+            If a job with this id and the same command exists, return it instead of raising an error.
 
         Raises
         ------
         BadInput
-            A value cannot be taken, or the id is in use; nothing was changed.
+            A value is invalid, or the id is in use; nothing was changed.
         NotFound
             ``after`` names an unknown job.
         """
-        wish = {
+        fields: dict[str, Any] = {
             "id": id,
             "command": command,
             "priority": priority,
@@ -140,8 +138,11 @@ class Queue:
             "env": env,
         }
         if delay or run_at is None:
-            wish["delay"] = delay
-        return self.enqueue_many([wish], if_absent=if_absent)[0]
+            fields["delay"] = delay
+        spec = make_spec(
+            {key: value if type(value) in PLAIN_TYPES else to_python(value) for key, value in fields.items()}
+        )
+        return Job(self, self.enqueue_specs([spec], if_absent=if_absent)[0])
 
     def enqueue_many(
         self,
@@ -157,34 +158,33 @@ class Queue:
         ----------
         rows
             Dicts with the fields of a job, or a DataFrame with a ``command`` column. Or a template such as
-            ``"python train.py --lr {lr}"``, filled once for each row of ``frame``: values are quoted for the
-            shell, ``{lr:raw}`` takes one as it stands, ``{{`` is a brace.
+            ``"python train.py --lr {lr}"``, filled once for each row of ``frame``: values are quoted for the shell,
+            ``{lr:raw}`` inserts a value unquoted, ``{{`` is a literal brace.
         frame
             The rows for a template: a DataFrame or dicts.
         common
-            Fields that all jobs share (``priority``, ``timeout``, ``queue``, ``tags`` …); a row's own go before.
+            Fields for all jobs (``priority``, ``timeout``, ``queue``, ``tags`` …); the fields of a row take precedence.
 
         Returns
         -------
         Batch
-            The jobs, one a row, as a list would hold them; ``ids`` are their ids.
+            One job per row, as a sequence; ``ids`` holds their ids.
 
         Raises
         ------
         BadInput
-            A row cannot be taken; the message names it, and nothing was enqueued.
+            A row is invalid; the message names it, and nothing was enqueued.
 
         Notes
         -----
-        A DataFrame's columns that are fields of a job (``priority``, ``timeout``, ``id`` …) are used as such, unless
-        the template names them as its parameters; its other columns stay out of the job. In dicts they are a
-        mistake. A frame's missing values (None, NaN, NaT) count as not given, in dicts None, NaT and ``pd.NA`` do.
+        Columns of a DataFrame that are job fields (``priority``, ``timeout``, ``id`` …) are used as such, unless the
+        template names them as parameters; other columns are ignored. In dicts unknown keys are an error. Missing
+        values (None, NaN, NaT; in dicts None, NaT and ``pd.NA``) count as not given.
         """
         from queuectl_nb.client.bulk_rows import is_frame, iter_fields
 
-        single = isinstance(rows, list) and len(rows) == 1
-        specs = make_specs(iter_fields(rows, frame, common), single=single)
-        with nullcontext() if single else name_the_row(lambda place: f"row {place + 1}"):
+        specs = make_specs(iter_fields(rows, frame, common))
+        with locate_errors(lambda index: f"row {index + 1}"):
             ids = self.enqueue_specs(specs, if_absent=if_absent)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None
@@ -192,65 +192,29 @@ class Queue:
         return Batch(self, ids)
 
     def enqueue_specs(self, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
-        """Add checked specs in one transaction, all or none; return their ids."""
+        """Add validated specs in one transaction, all or none; return their ids."""
         self._unreported.start(self.store)
         return insert_specs(
             self.store, specs, if_absent=if_absent, interpreter_first=self._options["interpreter_first"]
         )
 
-    # ------------------------------------------------------------------ look
+    # ------------------------------------------------------------------ read
 
     def job(self, job_id: str) -> Job:
-        """Return the job; raise ``NotFound`` where there is none."""
+        """Return a job; raise ``NotFound`` if there is none with this id."""
         return Job(self, job_id).refresh()
 
-    def counts(self) -> dict[State, int]:
-        """Return the number of jobs in every state; costs the same with a million jobs."""
-        return self.store.reader.counts()
-
-    def paused(self) -> list[str]:
-        """Return the paused queues; ``["*"]`` when everything is paused."""
-        paused = self.store.reader.paused_queues()
-        return ["*"] if "*" in paused else paused
-
-    def records(self, wanted: Filter) -> list[JobRecord]:
-        """Return the jobs of a filter as records."""
-        return self.store.reader.jobs(wanted)
-
-    def each(self, wanted: Filter) -> Iterator[JobRecord]:
-        """Yield the jobs of a filter, a piece at a time: of many each is given as it is when its turn comes."""
-        from queuectl_nb.store.stream import iter_jobs
-
-        return iter_jobs(self.store.db, self.store.reader, wanted)
-
     def worker_list(self) -> list[dict[str, Any]]:
-        """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
+        """Return the live workers, and lost ones that were not cleaned up yet, as JSON objects."""
         from queuectl_nb.client import workers
 
         return workers.list_workers(self.store)
 
-    def metrics(self, *, by: str | None = None, since: object = None) -> dict[str, Stats]:
-        """Return metrics by group (``by``: command, queue or tag), or one group named ``""``.
-
-        ``since`` is epoch seconds, an ISO text or a datetime; or an age, as ``7d`` or a timedelta.
-        """
-        from queuectl_nb.store.stats import stats
-
-        start = None if since is None else arguments.parse_since("since", since)
-        return stats(self.store.db, by=by, since=start)
-
-    @cached_property
-    def logs(self) -> Logs:
-        """The output of jobs, whole or live."""
-        from queuectl_nb.client.logs import Logs
-
-        return Logs(self.store)
-
     @property
     def db(self) -> sqlite_utils.Database:
-        """The file as a ``sqlite_utils.Database`` on a connection of its own, for your own questions.
+        """The queue as a ``sqlite_utils.Database``, for queries of your own.
 
-        Each thread, and each process after a fork, gets one of its own.
+        Each thread, and each process after a fork, gets its own connection.
         """
         return self._user_database.database()
 
@@ -259,8 +223,6 @@ class Queue:
         from queuectl_nb.client.sql import UserDatabase
 
         return UserDatabase(self.store)
-
-    # ------------------------------------------------------------------ frames
 
     def jobs(  # noqa: PLR0913 - the filters of `list`
         self,
@@ -272,29 +234,28 @@ class Queue:
         sort: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
+        ids: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Return jobs as a DataFrame indexed by ``id``, last changed first unless ``sort`` names a field.
+        """Return jobs as a DataFrame indexed by ``id``, most recently updated first.
 
-        Columns are the contract's fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
-        datetimes, ``state`` a category, numbers nullable integers.
+        ``text`` is searched in id and command. ``sort`` names a field to sort by, ascending unless ``reverse``. With
+        ``ids`` these jobs are returned in this order, and the other arguments are ignored.
+
+        The columns are the JSON fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
+        datetimes, ``state`` is a categorical, numbers are nullable integers.
         """
         from queuectl_nb.render.frames import frames
         from queuectl_nb.store.reader import Filter
 
-        wanted = Filter.from_options(
+        if ids is not None:
+            return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
+        job_filter = Filter.from_options(
             state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit
         )
-        return frames.jobs(self.store.reader, wanted)
-
-    def jobs_of(self, ids: Sequence[str]) -> pd.DataFrame:
-        """Return the jobs of these ids as :meth:`jobs` does, in their order."""
-        from queuectl_nb.render.frames import frames
-        from queuectl_nb.store.reader import Filter
-
-        return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
+        return frames.jobs(self.store.reader, job_filter)
 
     def attempts(self) -> pd.DataFrame:
-        """Return every attempt as a DataFrame indexed by (``job_id``, ``number``)."""
+        """Return all attempts as a DataFrame indexed by (``job_id``, ``number``)."""
         from queuectl_nb.render.frames import frames
 
         return frames.attempts(self.store.reader)
@@ -303,13 +264,23 @@ class Queue:
         """Return the number of jobs by state: index ``state``, column ``count``."""
         from queuectl_nb.render.frames import frames
 
-        return frames.status(self.counts())
+        return frames.status(self.store.reader.counts())
 
     def stats(self, *, by: str | None = None, since: object = None) -> pd.DataFrame:
-        """Return metrics as a DataFrame: one row, or one a group; names flattened (``run_s_p50``)."""
-        from queuectl_nb.render.frames import frames
+        """Return metrics as a DataFrame with one row, or one row per group; names are flattened (``run_s_p50``).
 
-        return frames.stats(self.metrics(by=by, since=since), by)
+        Parameters
+        ----------
+        by
+            ``"command"``, ``"queue"`` or ``"tag"``: group by this field.
+        since
+            Ignore what finished earlier: epoch seconds, ISO 8601 text, a datetime, a timedelta, or an age (``"7d"``).
+        """
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.stats import stats
+
+        start = None if since is None else arguments.parse_since("since", since)
+        return frames.stats(stats(self.store.db, by=by, since=start), by)
 
     def workers(self) -> pd.DataFrame:
         """Return the workers as a DataFrame indexed by ``name``."""
@@ -318,28 +289,28 @@ class Queue:
         return frames.workers(self.worker_list())
 
     def results(self, frame: pd.DataFrame | None = None, jobs: Jobs | None = None) -> pd.DataFrame:
-        """Return parameters, state, duration, memory and result columns of jobs in one frame.
+        """Return parameters, state, run time, memory and results of jobs in one DataFrame.
 
         Parameters
         ----------
         frame
-            What was given to :meth:`enqueue_many`, or any frame with rows of it, in any order; all jobs without it.
+            The frame that was passed to :meth:`enqueue_many`, or any rows of it in any order; default: all jobs.
         jobs
-            The jobs (or ids) of the rows, in their order. When left out: those that a column ``job_id`` names, else
-            those of the last :meth:`enqueue_many` in this process for which these rows made the same commands.
+            The jobs (or ids) of the rows, in order. Default: those named by a column ``job_id``, else those of the
+            most recent :meth:`enqueue_many` in this process that made the same commands from these rows.
 
         Returns
         -------
         DataFrame
-            The frame's own columns and index; then ``job_id``, ``state``, ``ran`` (timedelta) and ``max_rss_bytes``
-            of the newest attempt; then the results: a column for each key where they are JSON objects, ``result``
-            for others. A name that is taken gets ``_job`` or ``_result`` behind it. A job that was removed has an
-            unknown state. Without a frame: the index ``id`` and the column ``command`` instead of parameters.
+            The columns and index of ``frame``; then ``job_id``, ``state``, and ``ran`` (timedelta) and
+            ``max_rss_bytes`` of the latest attempt; then the results: a column per key if they are JSON objects, else
+            ``result``. Names that are taken get the suffix ``_job`` or ``_result``. Deleted jobs have no state.
+            Without a frame: indexed by ``id``, with the column ``command`` instead of parameters.
 
         Raises
         ------
         BadInput
-            The jobs of these rows are not known; put their ids into a column ``job_id`` to have them known for ever:
+            The jobs of these rows are not known. To keep them with the frame, store their ids:
             ``frame["job_id"] = q.enqueue_many(template, frame).ids``.
         """
         from queuectl_nb.render.frames import frames
@@ -350,13 +321,13 @@ class Queue:
         if ids is None and frame is not None:
             ids = frames.job_ids(frame) or self._frame_index.find(frame)
             if ids is None:
-                msg = "the jobs of this frame are not known here; give them (jobs=...), or their ids as a column job_id"
+                msg = "the jobs of this frame are not known; pass jobs=, or add their ids as a column job_id"
                 raise BadInput(msg)
         return frames.results(self.store.reader, frame, ids)
 
     @cached_property
     def plot(self) -> Plot:
-        """Pictures of the history: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
+        """Plots of the history: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
         from queuectl_nb.client.plot import Plot
 
         return Plot(self.store)
@@ -375,55 +346,55 @@ class Queue:
 
         return FrameIndex.for_path(self.path)
 
-    # ------------------------------------------------------------------ act on jobs
+    # ------------------------------------------------------------------ change jobs
 
-    # Jobs are given as ids or as themselves, or several at once: a batch, a list.
+    # Each argument is an id, a Job, or a collection of these, such as a Batch.
 
     def retry(self, *jobs: Jobs) -> None:
-        """Run failed, dead, cancelled or completed jobs again now; several: all or none."""
+        """Run failed, dead, cancelled or completed jobs again now, all or none."""
         ids = arguments.parse_ids(jobs)
         self._unreported.start(self.store)
         job_actions.retry(self.store, ids)
         self._unreported.start(self.store, ids)
 
-    def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - as the option is called
-        """Give dead jobs a fresh budget and queue them again; return their ids."""
+    def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - the name of the option
+        """Move dead jobs back to the queue with a fresh retry budget; return their ids."""
         self._unreported.start(self.store)
         ids = job_actions.retry_dead(self.store, arguments.parse_ids(jobs), all_dead=all)
         self._unreported.start(self.store, ids)
         return ids
 
     def purge_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002
-        """Remove dead jobs for good; return their ids."""
+        """Delete dead jobs; return their ids."""
         return job_actions.purge_dead(self.store, arguments.parse_ids(jobs), all_dead=all)
 
     def cancel(self, *jobs: Jobs) -> list[JobRecord]:
-        """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
+        """Cancel jobs and wait until running ones have stopped; return their records.
 
-        Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended.
+        Raises ``WrongState`` if a job has finished, or finishes before it could be stopped.
         """
         ids = arguments.parse_ids(jobs)
         job_actions.cancel(self.store, ids)
         self._unreported.mark_reported(ids)
         from queuectl_nb.store.reader import Filter
 
-        found = {job.id: job for job in self.records(Filter(ids=tuple(ids)))}
+        found = {job.id: job for job in self.store.reader.jobs(Filter(ids=tuple(ids)))}
         return [found[job_id] for job_id in ids if job_id in found]
 
     def delete(self, *jobs: Jobs) -> None:
-        """Remove jobs that no worker holds, with their history."""
+        """Delete jobs with their history; running ones are refused."""
         job_actions.delete(self.store, arguments.parse_ids(jobs))
 
     def prune(self, older_than: float | str | timedelta, state: str | None = None) -> int:
-        """Remove jobs at rest that did not change for ``older_than`` seconds (or ``"7d"``); return how many."""
+        """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many."""
         return job_actions.prune(self.store, arguments.parse_age("older_than", older_than), state)
 
     def pause(self, queue: str | None = None) -> None:
-        """Stop new starts in ``queue``, or everywhere; running jobs go on."""
+        """Stop starting jobs of ``queue``, or of all queues; running jobs continue."""
         self.store.jobs.pause(None if queue is None else parse_name("queue", queue), time.time())
 
     def resume(self, queue: str | None = None) -> None:
-        """Allow starts again in ``queue``; None lifts every pause."""
+        """Start jobs of ``queue`` again; None resumes all queues."""
         self._unreported.start(self.store)
         self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
         notify_idle_worker(self.store)
@@ -466,23 +437,17 @@ class Queue:
 
     @property
     def settings(self) -> Settings:
-        """All settings as they are now."""
+        """The current settings."""
         return self.store.settings.read()
 
-    def settings_frame(self) -> pd.DataFrame:
-        """Return the settings as a DataFrame indexed by ``key``."""
-        from queuectl_nb.render.frames import frames
-
-        return frames.settings(self.settings)
-
     def set(self, key: str, value: object) -> tuple[str, Value]:
-        """Change a setting; every worker uses it for its next decision."""
+        """Change a setting. Running workers use the new value from their next decision on."""
         done = self.store.settings.set(key, value)
         notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return done
 
     def unset(self, key: str) -> tuple[str, Value]:
-        """Put a setting back to its default."""
+        """Reset a setting to its default."""
         done = self.store.settings.unset(key)
         notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
         return done

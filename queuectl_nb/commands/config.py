@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuectl_nb.commands.context import Context
-    from queuectl_nb.model.settings import Value
+    from queuectl_nb.model.settings import Settings, Value
 
 __all__ = ["command"]
 
@@ -38,9 +38,15 @@ def list_(session: Context) -> Listing:
         FIELDS,
         tuple((field, field) for field in FIELDS),
         lambda limit: rows[:limit],
-        value=queue.settings_frame,
+        value=lambda: _frame(now),
         data=lambda: values,
     )
+
+
+def _frame(settings: Settings) -> Any:
+    from queuectl_nb.render.frames import frames
+
+    return frames.settings(settings)
 
 
 def _meaning(key: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, done_for_jobs, frame_before_removal
+from queuectl_nb.commands.ack import Done, frame_before_removal, jobs_done
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
 from queuectl_nb.commands.params import JobId, add_db_options
 from queuectl_nb.commands.results import Listing
@@ -14,6 +14,7 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.stream import iter_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,9 @@ def list_(session: Context) -> Listing:
     wanted = Filter.from_options(state=State.DEAD)
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
-        return map(job_json, queue.each(Filter.from_options(state=State.DEAD, limit=limit)))
+        return map(
+            job_json, iter_jobs(queue.store.db, queue.store.reader, Filter.from_options(state=State.DEAD, limit=limit))
+        )
 
     return Listing(
         JOB_FIELDS,
@@ -57,9 +60,7 @@ def retry(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
     Several ids: all or none.
     """
     queue = session.queue()
-    return done_for_jobs(
-        queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY
-    )
+    return jobs_done(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
 
 
 @queuectl_command("purge")

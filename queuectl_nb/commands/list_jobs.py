@@ -13,6 +13,7 @@ from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.stream import iter_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,10 @@ def command(session: Context, /, **options: Any) -> Listing:
     queue = session.queue()
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
-        return map(job_json, queue.each(wanted if limit is None else replace(wanted, limit=limit)))
+        return map(
+            job_json,
+            iter_jobs(queue.store.db, queue.store.reader, wanted if limit is None else replace(wanted, limit=limit)),
+        )
 
     return Listing(
         JOB_FIELDS,

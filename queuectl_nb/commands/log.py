@@ -1,4 +1,4 @@
-"""``log``: what a job wrote, saved or live."""
+"""``log``: show the output of a job, stored or live."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JOB, TextParam
 from queuectl_nb.commands.results import Output
@@ -25,23 +26,24 @@ __all__ = ["command"]
 
 @queuectl_command("log")
 @click.argument("job_id", metavar="ID", type=JOB)
-@click.option("--attempt", type=TextParam(), metavar="N", help="Of this attempt, not of the newest.")
-@click.option("--stdout", is_flag=True, help="Only this stream, as it is.")
-@click.option("--stderr", is_flag=True, help="Only this stream, as it is.")
-@click.option("--tail", type=TextParam(), metavar="N", help="Only the last N lines of each stream.")
-@click.option("--follow", is_flag=True, help="Go on with what is written, until the job is at rest.")
+@click.option("--attempt", type=TextParam(), metavar="N", help="Show this attempt instead of the latest.")
+@click.option("--stdout", is_flag=True, help="Show only stdout, without the header.")
+@click.option("--stderr", is_flag=True, help="Show only stderr, without the header.")
+@click.option("--tail", type=TextParam(), metavar="N", help="Show only the last N lines of each stream.")
+@click.option("--follow", is_flag=True, help="Follow the output until the job finishes.")
 @click.pass_obj
 def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:
-    """Show what a job wrote."""
+    """Show the output of a job."""
     number = None if options["attempt"] is None else validation.parse_int("--attempt", options["attempt"], 1)
     tail = None if options["tail"] is None else validation.parse_int("--tail", options["tail"], 0)
     chosen = [stream for stream in STREAMS if options[stream]]
     if follow and session.format != "table":
-        msg = f"--follow gives the output as it is written; it does not go with --format {session.format}"
+        msg = f"--follow prints raw output; it cannot be combined with --format {session.format}"
         raise BadInput(msg)
     queue = session.queue()
+    logs = Logs(queue.store)
     state, error = _state_and_error(queue, job_id)
-    attempt = queue.logs.attempt(job_id, number)
+    attempt = logs.attempt(job_id, number)
     if number is not None:
         error = None if attempt is None else attempt.error
     streams = chosen or list(STREAMS)
@@ -49,7 +51,7 @@ def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -
     attempts: list[int] = []
 
     def pieces() -> Iterator[tuple[str, bytes]]:
-        live = queue.logs.follow(job_id, number, tail, attempts.append)
+        live = logs.follow(job_id, number, tail, attempts.append)
         found = live if follow else _stored_chunks(queue, job_id, number, tail)
         return ((stream, data) for stream, data in found if stream in streams)
 
@@ -70,33 +72,35 @@ def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -
 
 
 def _state_and_error(queue: Queue, job_id: str) -> tuple[str, str | None]:
-    """Return the job's state, and what went wrong where it did not just begin anew."""
+    """Return the state of a job, and its error if it has failed."""
     job = queue.store.jobs.get(job_id)
     return str(job.state), job.error if job.state in FINISHED_STATES or job.state is State.FAILED else None
 
 
 def _stored_chunks(queue: Queue, job_id: str, number: int | None, tail: int | None) -> Iterator[tuple[str, bytes]]:
-    """Yield what there is now, stream by stream; a large stream is never held whole."""
-    attempt = queue.logs.attempt(job_id, number)
+    """Yield the stored output, stream by stream; a large stream is never held in memory as a whole."""
+    logs = Logs(queue.store)
+    attempt = logs.attempt(job_id, number)
     if attempt is None:
         return
     for stream in STREAMS:
         if tail is None:
-            for piece in queue.logs.iter_chunks(attempt, stream):
+            for piece in logs.iter_chunks(attempt, stream):
                 yield stream, piece
-        elif queue.logs.size(attempt, stream):
-            yield stream, queue.logs.last_lines(attempt, stream, tail)[0]
+        elif logs.size(attempt, stream):
+            yield stream, logs.last_lines(attempt, stream, tail)[0]
 
 
 def _attempt_data(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
-    """Return the attempt as its JSON object, with the output so far where it still runs; None for no attempt yet."""
+    """Return an attempt as a JSON object, with the output so far if it is running; None if there is no attempt."""
     from queuectl_nb.render.json_shapes import attempt_json, text
 
-    attempt = queue.logs.attempt(job_id, number)
+    logs = Logs(queue.store)
+    attempt = logs.attempt(job_id, number)
     if attempt is None:
         return None
     shape = attempt_json(attempt)
     if attempt.outcome is None or tail is not None:
-        log = queue.logs.read(job_id, attempt.number, tail)
+        log = logs.read(job_id, attempt.number, tail)
         shape["stdout"], shape["stderr"] = text(log.stdout), text(log.stderr)
     return shape

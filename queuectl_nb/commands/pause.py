@@ -41,4 +41,4 @@ def resume(context: Context, name: str | None) -> Done:
 
 
 def _done(queue: Queue, line: str) -> Done:
-    return Done([line], lambda: {"paused": queue.paused()}, no_value)
+    return Done([line], lambda: {"paused": queue.store.reader.paused_queues()}, no_value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Done, done_for_jobs
+from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JobId
 from queuectl_nb.model.state import ALLOWED_STATES
@@ -30,4 +30,4 @@ def command(session: Context, ids: Sequence[str]) -> Done:
     queue = session.queue()
     ids = list(dict.fromkeys(ids))
     queue.retry(*ids)
-    return done_for_jobs(queue, ids, "Job {id} moved back to queue for retry.")
+    return jobs_done(queue, ids, "Job {id} moved back to queue for retry.")

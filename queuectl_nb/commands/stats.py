@@ -11,6 +11,7 @@ from queuectl_nb.commands.params import FILE, Choice, TextParam
 from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
 from queuectl_nb.render.json_shapes import flat, stats_json
 from queuectl_nb.store.stats import GROUPS
+from queuectl_nb.store.stats import stats as compute_stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +60,7 @@ def command(session: Context, by: str | None, since: str | None, plot: str | Non
 
 
 def _result(queue: Queue, by: str | None, start: float | None) -> Detail | Listing:
-    groups = {name: stats_json(stats) for name, stats in queue.metrics(by=by, since=start).items()}
+    groups = {name: stats_json(stats) for name, stats in compute_stats(queue.store.db, by=by, since=start).items()}
     if by is None:
         stats = groups[""]
         return Detail(

@@ -23,7 +23,7 @@ __all__ = ["command"]
 def command(session: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""
     queue = session.queue()
-    status = status_json(queue.counts(), queue.paused(), queue.worker_list())
+    status = status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list())
 
     def blocks() -> Iterator[str | Table]:
         yield "Job Status Summary:"

@@ -182,9 +182,10 @@ class Reader:
             return found
 
     def paused_queues(self) -> list[str]:
-        """Return the paused queues; ``*`` for all."""
+        """Return the paused queues; ``["*"]`` when everything is paused."""
         with self.db.read() as connection:
-            return [name for (name,) in connection.execute(Q.paused)]
+            names = [name for (name,) in connection.execute(Q.paused)]
+        return ["*"] if "*" in names else names
 
     def queue_names(self) -> list[str]:
         """Return the names of the queues that have jobs or are paused, for completion."""

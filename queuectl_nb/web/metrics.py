@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from queuectl_nb import __version__
 from queuectl_nb.render.json_shapes import WORKER_STATES
+from queuectl_nb.store.stats import stats as compute_stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,7 +47,7 @@ class _QueueCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
         yield InfoMetricFamily("queuectl", "Version of the server.", {"version": __version__})
-        yield _gauge("queuectl_jobs", "Jobs by state.", "state", self.queue.counts())
+        yield _gauge("queuectl_jobs", "Jobs by state.", "state", self.queue.store.reader.counts())
         yield CounterMetricFamily(
             "queuectl_enqueued_jobs",
             "Jobs enqueued so far, removed ones included.",
@@ -56,9 +57,9 @@ class _QueueCollector(Collector):
         yield _gauge(
             "queuectl_workers", "Workers by state.", "state", {name: states.count(name) for name in WORKER_STATES}
         )
-        paused = dict.fromkeys(self.queue.paused(), 1)
+        paused = dict.fromkeys(self.queue.store.reader.paused_queues(), 1)
         yield _gauge("queuectl_paused", "1 for each paused queue; * stands for all queues.", "queue", paused)
-        stats = self.queue.metrics(since=time.time() - RECENT_S)[""]
+        stats = compute_stats(self.queue.store.db, since=time.time() - RECENT_S)[""]
         yield GaugeMetricFamily(
             "queuectl_recent_attempts", "Attempts that ended in the last minute or are running.", stats.attempts
         )

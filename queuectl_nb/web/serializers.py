@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json, status_json
+from queuectl_nb.store import stats as store_stats
 from queuectl_nb.store.reader import Filter
 from queuectl_nb.web.query_params import encode_cursor
 
@@ -19,18 +21,18 @@ __all__ = ["history", "job", "jobs", "log", "stats", "status"]
 
 def status(queue: Queue) -> dict[str, Any]:
     """Return the body of ``status --json``."""
-    return status_json(queue.counts(), queue.paused(), queue.worker_list())
+    return status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list())
 
 
 def stats(queue: Queue) -> dict[str, Any]:
     """Return the body of ``stats --json``."""
-    return stats_json(queue.metrics()[""])
+    return stats_json(store_stats.stats(queue.store.db)[""])
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     """Return a page of jobs, last updated first, and the cursor of the next page (None on the last page)."""
     limit = query["limit"]
-    found = queue.records(
+    found = queue.store.reader.jobs(
         Filter.from_options(
             state=query["state"],
             queue=query["queue"],
@@ -67,11 +69,12 @@ def log(queue: Queue, job_id: str, query: dict[str, Any]) -> tuple[dict[str, Any
     for the next piece; invalid bytes become U+FFFD.
     """
     offset = query["offset"]
-    attempt = queue.logs.attempt(job_id, query["attempt"])
+    logs = Logs(queue.store)
+    attempt = logs.attempt(job_id, query["attempt"])
     if attempt is None:
         return {"text": "", "offset": offset, "end": queue.store.jobs.get(job_id).is_finished}, 0
-    piece = queue.logs.read_chunk(attempt, query["stream"], offset)
+    piece = logs.read_chunk(attempt, query["stream"], offset)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(piece.data, final=piece.end)
     body = {"text": text, "offset": piece.next - len(decoder.getstate()[0]), "end": piece.end}
-    return body, queue.logs.size(attempt, query["stream"])
+    return body, logs.size(attempt, query["stream"])

@@ -50,10 +50,16 @@ def busy_queue(harness: WorkerHarness) -> None:
     harness.add("echo 'KeyError: month' >&2; exit 1", id="report-2026-10", max_retries=1)
     harness.add("exit 3", id="upload", max_retries=4)
     harness.start(3)
-    until(lambda: queue.counts()[State.DEAD] and queue.counts()[State.FAILED] and queue.counts()[State.COMPLETED] == 8)
+    until(
+        lambda: (
+            queue.store.reader.counts()[State.DEAD]
+            and queue.store.reader.counts()[State.FAILED]
+            and queue.store.reader.counts()[State.COMPLETED] == 8
+        )
+    )
     harness.add(TRAIN, id="train-lr0.1", queue="gpu", timeout=3600, cwd="/tmp")
     harness.add("sleep 120", id="convert-video", queue="media", timeout=3600)
-    until(lambda: queue.counts()[State.PROCESSING] == 2)
+    until(lambda: queue.store.reader.counts()[State.PROCESSING] == 2)
     harness.add("python publish.py", id="publish", after=["train-lr0.1"])
     harness.add("python train.py --lr 0.01", id="train-lr0.01", queue="gpu", delay=600)
     harness.add("python train.py --lr 1", id="train-lr1", queue="gpu", delay=600)

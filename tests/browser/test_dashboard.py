@@ -75,9 +75,9 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     expect(board.chip("all")).to_have_text("all 5")
 
     board.button("Pause").click()
-    until(lambda: queue.paused() == ["*"])
+    until(lambda: queue.store.reader.paused_queues() == ["*"])
     board.button("Resume").click()
-    until(lambda: queue.paused() == [])
+    until(lambda: queue.store.reader.paused_queues() == [])
 
     board.root.get_by_label("Workers to add").fill("2")
     board.button("Add workers").click()
@@ -193,7 +193,7 @@ def test_alive_while_a_cell_runs(notebook: Callable[..., Notebook], queue: Queue
     queue.enqueue(f"for n in 1 2 3; do echo line $n; done; while [ ! -e {end} ]; do sleep 0.1; done", id="talks")
     board.begins_with("talks")
     board.button("Pause").click()
-    until(lambda: queue.paused() == ["*"])
+    until(lambda: queue.store.reader.paused_queues() == ["*"])
     queue.resume()
     with queue.start_workers(1):
         board.row("talks").click()

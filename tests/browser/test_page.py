@@ -118,7 +118,7 @@ def test_each_attempt_has_its_log(reader: Reader, harness: WorkerHarness) -> Non
     harness.queue.set("backoff_max", "0")
     harness.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=3)
     harness.start()
-    until(lambda: harness.queue.counts()[State.DEAD])
+    until(lambda: harness.queue.store.reader.counts()[State.DEAD])
     page = reader.open("job=a").page
     reader.sees("#log .qc-line", "attempt 3")
     page.click("[data-attempt='1']")
@@ -144,7 +144,7 @@ def test_nothing_that_a_job_says_is_markup(reader: Reader, harness: WorkerHarnes
     )
     harness.queue.enqueue("true", id="x", cwd="/tmp", env={"A": HOSTILE}, after=["constructor"])
     harness.start()
-    until(lambda: harness.queue.counts()[State.COMPLETED] == 2)
+    until(lambda: harness.queue.store.reader.counts()[State.COMPLETED] == 2)
     page = reader.open("job=constructor").page
     reader.sees("#job-command", "<img src=x onerror=")
     reader.sees("#job-command", "\\u202egnp.exe")

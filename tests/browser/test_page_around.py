@@ -77,7 +77,7 @@ def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServ
     """The system's scheme is followed; the button overrules it, and is remembered."""
     harness.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
     harness.start()
-    until(lambda: harness.queue.counts()[State.DEAD])
+    until(lambda: harness.queue.store.reader.counts()[State.DEAD])
     context = shared_browser.new_context(viewport=WINDOW, color_scheme="dark", reduced_motion="reduce")  # type: ignore[arg-type]
     reader = Reader(context, server).open("job=a")
     page = reader.page
@@ -128,7 +128,7 @@ def test_the_keyboard_is_enough(reader: Reader, harness: WorkerHarness) -> None:
     for name in "abc":
         harness.add(f"echo log of {name}", id=name)
     harness.start()
-    until(lambda: harness.queue.counts()[State.COMPLETED] == 3)
+    until(lambda: harness.queue.store.reader.counts()[State.COMPLETED] == 3)
     page = reader.open().page
     reader.sees(".qc-row .qc-is-completed")
     page.keyboard.press("Tab")

@@ -201,7 +201,7 @@ def test_workers_go_on_when_nobody_reads(terminals: Terminals, queue: Queue) -> 
     with process:
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
-    assert {str(state): n for state, n in queue.counts().items() if n} == {"completed": 2}
+    assert {str(state): n for state, n in queue.store.reader.counts().items() if n} == {"completed": 2}
 
 
 def test_what_a_job_says_cannot_write_other_lines(terminals: Terminals) -> None:

@@ -30,7 +30,7 @@ def test_a_bad_row_is_named_and_none_is_enqueued(queue: Queue) -> None:
     """All or none, with the row's number."""
     with pytest.raises(BadInput, match=r"row 2.*priority"):
         queue.enqueue_many([{"command": "a"}, {"command": "b", "priority": "high"}])
-    assert sum(queue.counts().values()) == 0
+    assert sum(queue.store.reader.counts().values()) == 0
 
 
 def test_a_frame_with_commands(queue: Queue) -> None:
@@ -52,12 +52,12 @@ def test_an_unknown_placeholder_lists_the_columns(queue: Queue) -> None:
     """A name that is no column is refused with those there are."""
     with pytest.raises(BadInput, match="lr"):
         queue.enqueue_many("run {rl}", pd.DataFrame({"lr": [1]}))
-    assert sum(queue.counts().values()) == 0
+    assert sum(queue.store.reader.counts().values()) == 0
 
 
 def records(queue: Queue) -> list[Any]:
     """Return the jobs in the order of enqueue."""
-    return sorted(queue.records(Filter.from_options()), key=lambda job: job.seq)
+    return sorted(queue.store.reader.jobs(Filter.from_options()), key=lambda job: job.seq)
 
 
 # ---------------------------------------------------------------------- values
@@ -130,7 +130,7 @@ def test_gaps_in_a_frame_are_not_given(queue: Queue) -> None:
         ({"priority": np.bool_(1)}, "priority must be a whole number"),
         ({"lr": 0.1}, "job field 'lr' is unknown; valid: id, command"),
         ({"command": None}, "needs a command"),
-        ({"cwd": "/no/such/folder"}, "is no directory"),
+        ({"cwd": "/no/such/folder"}, "is not a directory"),
         ({"after": ["nobody"]}, "no job nobody"),
     ],
     ids=str,
@@ -298,7 +298,7 @@ def test_an_id_somebody_took_is_stepped_around(queue: Queue) -> None:
     queue.enqueue("x", id="job-4")
     jobs = queue.enqueue_many([{"command": "y"}, {"command": "z", "id": "job-2"}, {"command": "y"}])
     assert jobs.ids == ["job-2.1", "job-2", "job-4.1"]
-    assert queue.counts()[State.PENDING] == 4
+    assert queue.store.reader.counts()[State.PENDING] == 4
 
 
 @pytest.mark.parametrize("count", [1, 2, 99, 300, 449, 450, 451, 1000])
@@ -314,4 +314,4 @@ def test_however_many_rows_there_are_each_arrives(queue: Queue, count: int) -> N
         for job in records(queue)
     ]
     assert found == wished
-    assert queue.counts()[State.PENDING] == count
+    assert queue.store.reader.counts()[State.PENDING] == count

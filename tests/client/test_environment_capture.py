@@ -28,4 +28,4 @@ def test_a_directory_whose_name_is_no_text_is_refused(
         with pytest.raises(BadInput, match="not valid UTF-8"):
             queue.enqueue("true", cwd=cwd)
     assert queue.enqueue("true", cwd=tmp_path).cwd == str(tmp_path)
-    assert sum(queue.counts().values()) == 1
+    assert sum(queue.store.reader.counts().values()) == 1

@@ -99,7 +99,9 @@ def test_every_field_sorts(queue: Queue, reader: Reader) -> None:
     for field in JOB_FIELDS:
         for reverse in (False, True):
             reader.list.set_filter(Filter(sort=field, reverse=reverse))
-            assert reader.ids(count=10) == [job.id for job in queue.records(Filter(sort=field, reverse=reverse))]
+            assert reader.ids(count=10) == [
+                job.id for job in queue.store.reader.jobs(Filter(sort=field, reverse=reverse))
+            ]
 
 
 def test_what_changes_is_found_anew(queue: Queue, reader: Reader) -> None:

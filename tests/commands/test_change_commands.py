@@ -77,12 +77,12 @@ def test_old_jobs_are_pruned(run: Callable[..., Ran], manual_worker: ManualWorke
 def test_queues_are_paused_and_resumed(run: Callable[..., Ran], queue: Queue) -> None:
     """A name pauses one queue, none pauses everything; resuming works alike."""
     assert run("pause", "gpu").stdout == "Queue gpu paused.\n"
-    assert queue.paused() == ["gpu"]
+    assert queue.store.reader.paused_queues() == ["gpu"]
     assert run("resume", "gpu").stdout == "Queue gpu resumed.\n"
     assert run("pause").stdout == "All queues paused.\n"
     assert json.loads(run("pause", "--json").stdout) == {"paused": ["*"]}
     assert run("resume").stdout == "All queues resumed.\n"
-    assert queue.paused() == []
+    assert queue.store.reader.paused_queues() == []
 
 
 def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

@@ -110,7 +110,7 @@ def test_a_line_that_does_not_fit_the_others_is_named(
     assert ran.exit_code == code
     assert why in ran.stderr
     assert ran.stderr.rstrip().endswith("nothing was enqueued")
-    assert sum(queue.counts().values()) == 1
+    assert sum(queue.store.reader.counts().values()) == 1
 
 
 def test_json_answers(run: Callable[..., Ran]) -> None:
@@ -131,7 +131,7 @@ def test_if_absent_leaves_the_job_as_it_is(run: Callable[..., Ran], queue: Queue
     ran = run(*words)
     assert (ran.exit_code, ran.stdout) == (0, "Job a is already in the queue.\n")
     assert json.loads(run(*words, "--json").stdout)["id"] == "a"
-    assert sum(queue.counts().values()) == 1
+    assert sum(queue.store.reader.counts().values()) == 1
 
 
 @pytest.mark.parametrize("option", ["--max-retries", "--max_retries"])

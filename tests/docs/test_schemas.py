@@ -19,6 +19,7 @@ from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, stats_json, status_json
+from queuectl_nb.store.stats import stats as compute_stats
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ def test_status_and_stats_are_shaped_by_the_code(harness: WorkerHarness) -> None
     """The documented fields of status and metrics are what the shapes give, in their order."""
     from docs.generate.shapes import STATS, STATUS
 
-    status = status_json(harness.queue.counts(), [], [])
+    status = status_json(harness.queue.store.reader.counts(), [], [])
     assert [field.name for field in STATUS] == list(status)
-    assert [field.name for field in STATS] == list(stats_json(harness.queue.metrics()[""]))
+    assert [field.name for field in STATS] == list(stats_json(compute_stats(harness.queue.store.db)[""]))
 
 
 def test_other_answers_are_as_told(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

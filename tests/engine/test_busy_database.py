@@ -49,7 +49,7 @@ def test_a_dispatcher_works_on_when_the_file_can_be_read_again(queue: Queue, wha
         until(lambda: len(met) > 3)
         assert found.thread.is_alive()
     found.join()
-    assert queue.counts()[State.COMPLETED] == 5
+    assert queue.store.reader.counts()[State.COMPLETED] == 5
 
 
 @pytest.mark.parametrize("what", ["data_version", "read"])

@@ -23,8 +23,8 @@ def test_drains_a_queue_never_more_than_allowed_in_flight(queue: Queue) -> None:
     found = Simulated(queue.path, most=50, mean=0.005, drain=True)
     found.join()
     assert found.crew.peak <= 50
-    assert queue.counts()[State.COMPLETED] == 200
-    assert queue.counts()[State.DEAD] == 400
+    assert queue.store.reader.counts()[State.COMPLETED] == 200
+    assert queue.store.reader.counts()[State.DEAD] == 400
     assert all(len(queue.job(each).history) == 1 for each in ids[::50])
     assert queue.job(ids[0]).history[0].host == "here"
 
@@ -34,10 +34,10 @@ def test_what_waits_stays_pending(queue: Queue) -> None:
     queue.enqueue_specs([JobSpec("sleep 60") for _ in range(20)])
     found = Simulated(queue.path, most=5)
     until(lambda: found.crew.in_flight == 5)
-    assert queue.counts()[State.PROCESSING] == 5
-    assert queue.counts()[State.PENDING] == 15
+    assert queue.store.reader.counts()[State.PROCESSING] == 5
+    assert queue.store.reader.counts()[State.PENDING] == 15
     found.stop()
-    assert queue.counts()[State.PENDING] == 20
+    assert queue.store.reader.counts()[State.PENDING] == 20
 
 
 def test_better_jobs_that_come_later_go_first(queue: Queue) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def test_a_low_limit_loses_nothing_of_short_jobs(harness: WorkerHarness) -> None
     harness.queue.wait(timeout=30)
     for job, number in zip(jobs, (10, 200, 3000) * 3, strict=True):
         assert job.log("stdout") == "".join(f"{line}\n" for line in range(1, number + 1))
-        assert harness.queue.logs.read(job.id, tail=1).stdout == f"{number}\n".encode()
+        assert Logs(harness.queue.store).read(job.id, tail=1).stdout == f"{number}\n".encode()
         kept = job.history[0].stdout
         assert isinstance(kept, str)
         assert ("bytes not kept here" in kept) is (number > 10)
@@ -183,7 +184,7 @@ def test_output_that_is_no_text_comes_back_as_it_was(harness: WorkerHarness) -> 
     job = harness.add(f"printf '{octal}'")
     harness.start()
     job.wait(timeout=20)
-    assert harness.queue.logs.read(job.id).stdout == raw
+    assert Logs(harness.queue.store).read(job.id).stdout == raw
     json.dumps(job.to_dict())
 
 
@@ -192,7 +193,7 @@ def test_log_of_a_running_job_is_live(harness: WorkerHarness, tmp_path: Path) ->
     go = tmp_path / "go"
     job = harness.add(f"echo first; until [ -e {go} ]; do sleep 0.02; done; echo second")
     harness.start()
-    follow = harness.queue.logs.follow(job.id)
+    follow = Logs(harness.queue.store).follow(job.id)
     assert next(follow) == ("stdout", b"first\n")
     assert job.state is State.PROCESSING
     go.touch()

@@ -99,7 +99,7 @@ class Chaos:
             self.tend()
             self.strike()
             time.sleep(self.rng.uniform(0.02, 0.25))
-            if not sum(n for state, n in self.queue.counts().items() if state is not State.COMPLETED):
+            if not sum(n for state, n in self.queue.store.reader.counts().items() if state is not State.COMPLETED):
                 break
         self.tend()
         try:
@@ -117,7 +117,7 @@ class Chaos:
         attempts = self.queue.store.reader.attempt_rows("jobs.id, attempts.outcome, attempts.number")
         outcomes = Counter(outcome for _, outcome, _ in attempts)
         succeeded = Counter(job for job, outcome, _ in attempts if outcome == "succeeded")
-        counts = self.queue.counts()
+        counts = self.queue.store.reader.counts()
         return {
             "jobs": sum(counts.values()),
             "unfinished": sum(counts.values()) - counts[State.COMPLETED],

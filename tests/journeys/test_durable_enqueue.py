@@ -51,7 +51,7 @@ def test_kill_9_of_enqueuing_processes_loses_no_acknowledged_job(queue_path: Pat
     assert set(acknowledged) <= batches
     assert ids == {f"{batch}.{part}" for batch in batches for part in range(3)}
     assert queue.store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert sum(queue.counts().values()) == len(ids)
+    assert sum(queue.store.reader.counts().values()) == len(ids)
 
 
 def test_kill_9_of_the_console_leaves_a_job_whole_or_absent(queue_path: Path) -> None:

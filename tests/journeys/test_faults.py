@@ -174,11 +174,11 @@ def full_disk(harness: WorkerHarness, tmp_path: Path, disk: Path) -> None:
     until(lambda: [each for each in harness.events("warning") if "full" in each["text"]], 30)
     with pytest.raises(BadEnvironment, match="full"):
         enqueue_much(harness)
-    count = sum(harness.queue.counts().values())
+    count = sum(harness.queue.store.reader.counts().values())
     (disk / "ballast").unlink()
     job.wait(timeout=30)
     assert harness.outcomes(job) == ["succeeded"]
-    assert sum(harness.queue.counts().values()) == count
+    assert sum(harness.queue.store.reader.counts().values()) == count
 
 
 def fill(file: BinaryIO) -> None:

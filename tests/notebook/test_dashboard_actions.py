@@ -81,15 +81,15 @@ def test_buttons_act_on_what_is_chosen(page: Page, queue: Queue, dashboard: Dash
 def test_pause_and_resume(page: Page, queue: Queue, dashboard: Dashboard) -> None:
     """They are for the queue that is shown, or for all."""
     dashboard.bar.pause.click()
-    until(lambda: queue.paused() == ["*"])
+    until(lambda: queue.store.reader.paused_queues() == ["*"])
     until(lambda: not dashboard.bar.resume.disabled)
     assert "paused" in dashboard.head.facts.value
     dashboard.bar.resume.click()
-    until(lambda: queue.paused() == [])
+    until(lambda: queue.store.reader.paused_queues() == [])
     until(lambda: "gpu" in dashboard.bar.queue.options)
     dashboard.bar.queue.value = "gpu"
     dashboard.bar.pause.click()
-    until(lambda: queue.paused() == ["gpu"])
+    until(lambda: queue.store.reader.paused_queues() == ["gpu"])
     until(lambda: ("Queue gpu is paused.", False) in page.said())
 
 

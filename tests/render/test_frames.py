@@ -143,7 +143,7 @@ def test_jobs_say_what_the_json_says(queue: Queue) -> None:
     run_one(queue, code=3)
     queue.enqueue("c", id="four", tags=["t", "u"])
     frame = queue.jobs()
-    wanted = [job_json(record) for record in queue.records(Filter.from_options())]
+    wanted = [job_json(record) for record in queue.store.reader.jobs(Filter.from_options())]
     assert list(frame.index) == [job["id"] for job in wanted]
     found = [
         {"id": job_id} | {name: as_json(name, row[name]) for name in JOB_FIELDS[1:]} for job_id, row in frame.iterrows()
@@ -182,7 +182,9 @@ def test_filters_and_order_are_those_of_the_list(queue: Queue, options: dict[str
     )
     queue.cancel("job-3", "job-9")
     queue.cancel("job-5")
-    assert list(queue.jobs(**options).index) == [job.id for job in queue.records(Filter.from_options(**options))]
+    assert list(queue.jobs(**options).index) == [
+        job.id for job in queue.store.reader.jobs(Filter.from_options(**options))
+    ]
 
 
 def test_many_pieces_are_one_frame(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +225,9 @@ def test_a_job_that_never_started_has_no_spans(queue: Queue) -> None:
 def test_settings_are_a_frame_by_key(queue: Queue) -> None:
     """Index ``key``; the value in force, the default, the meaning."""
     queue.set("timeout", 5)
-    frame = queue.settings_frame()
+    from queuectl_nb.render.frames import frames
+
+    frame = frames.settings(queue.settings)
     assert (frame.index.name, list(frame.columns)) == ("key", ["value", "default", "meaning"])
     assert list(frame.loc["timeout", ["value", "default"]]) == [5, 30]
 

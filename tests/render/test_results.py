@@ -101,9 +101,9 @@ def test_changed_parameters_are_nobodys(queue: Queue) -> None:
     queue.enqueue_many(TEMPLATE, frame)
     with pytest.raises(BadInput, match=r"jobs=.*job_id"):
         queue.results(frame.assign(lr=frame.lr * 2))
-    with pytest.raises(BadInput, match="not known here"):
+    with pytest.raises(BadInput, match="of this frame are not known"):
         queue.results(pd.DataFrame({"other": [1]}))
-    with pytest.raises(BadInput, match="not known here"):
+    with pytest.raises(BadInput, match="of this frame are not known"):
         queue.results(pd.concat([frame, frame]))
 
 

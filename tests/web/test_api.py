@@ -37,7 +37,12 @@ def ended(harness: WorkerHarness) -> WorkerHarness:
     harness.add("true", id="waits", after=["later"])
     harness.add("true", id="far", delay=1000, queue="slow")
     pool = harness.start()
-    until(lambda: harness.queue.counts()[State.COMPLETED] == 2 and harness.queue.counts()[State.FAILED] == 1)
+    until(
+        lambda: (
+            harness.queue.store.reader.counts()[State.COMPLETED] == 2
+            and harness.queue.store.reader.counts()[State.FAILED] == 1
+        )
+    )
     pool.stop()
     return harness
 

@@ -38,7 +38,7 @@ def test_both_streams_of_each_attempt(server: WebServer, harness: WorkerHarness)
     harness.queue.set("backoff_max", "0")
     harness.add("echo out $QUEUECTL_ATTEMPT; echo err $QUEUECTL_ATTEMPT >&2; exit 1", id="a", max_retries=2)
     harness.start()
-    until(lambda: harness.queue.counts()[State.DEAD])
+    until(lambda: harness.queue.store.reader.counts()[State.DEAD])
     assert followed(server, "/api/jobs/a/log") == ("out 2\n", 6)
     assert followed(server, "/api/jobs/a/log?stream=stderr") == ("err 2\n", 6)
     assert followed(server, "/api/jobs/a/log?stream=stderr&attempt=1") == ("err 1\n", 6)
@@ -76,7 +76,7 @@ def test_what_is_no_utf8_is_shown_as_such(server: WebServer, harness: WorkerHarn
     """Raw bytes become U+FFFD, also a half character at the very end; nothing is lost around them."""
     harness.add("printf 'a\\377b\\0c\\360\\237'", id="raw")
     harness.start()
-    until(lambda: harness.queue.counts()[State.COMPLETED])
+    until(lambda: harness.queue.store.reader.counts()[State.COMPLETED])
     assert followed(server, "/api/jobs/raw/log") == ("a\ufffdb\x00c\ufffd", 7)
 
 

@@ -21,7 +21,12 @@ def test_the_figures_are_those_of_the_queue(server: WebServer, harness: WorkerHa
         harness.add("sleep 0.05", id=f"j{number}")
     harness.add("exit 1", max_retries=1)
     harness.start()
-    until(lambda: harness.queue.counts()[State.DEAD] and harness.queue.counts()[State.COMPLETED] == 3)
+    until(
+        lambda: (
+            harness.queue.store.reader.counts()[State.DEAD]
+            and harness.queue.store.reader.counts()[State.COMPLETED] == 3
+        )
+    )
     harness.queue.delete("j0")
     harness.queue.pause("gpu")
     got = server.ask("/metrics")

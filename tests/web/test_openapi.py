@@ -86,7 +86,11 @@ def test_real_answers_have_the_described_shapes(
     harness.add("echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=1.5)
     harness.add("sleep 60", id="c", after=["b"])
     harness.start()
-    until(lambda: harness.queue.counts()[State.PROCESSING] and harness.queue.counts()[State.FAILED])
+    until(
+        lambda: (
+            harness.queue.store.reader.counts()[State.PROCESSING] and harness.queue.store.reader.counts()[State.FAILED]
+        )
+    )
     queries = {
         "/api/jobs": "?limit=2",
         "/api/jobs/{job_id}/log": "?stream=stderr",

@@ -232,7 +232,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _moment(self) -> tuple[str, dict[str, Any], list[JobRecord]]:
         """Return what is shown where nothing is live: the overview, and the jobs last changed."""
-        return str(self.queue.path), self.feed.watch.overview(), self.queue.records(Filter(limit=STILL))
+        return str(self.queue.path), self.feed.watch.overview(), self.queue.store.reader.jobs(Filter(limit=STILL))
 
 
 def _below(box: Any) -> list[Any]:
