@@ -24,7 +24,7 @@ class Ends:
         self.ends = list(ends)
         self.asked: list[tuple[float, float]] = []
 
-    def finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
+    def count_finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
         """Count as the store does."""
         self.asked.append((start, end))
         return [(int((at - start) // slice_s), ok, 1) for at, ok in self.ends if start <= at < end]

@@ -149,7 +149,7 @@ def test_a_search_holds_nobody_up(queue: Queue, reader: Reader, monkeypatch: pyt
         raise QueryStopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(JobOrder, "order", slow)
+        patch.setattr(JobOrder, "read_order", slow)
         reader.list.set_filter(Filter(sort="command"))
         assert reader.list.window(0, 5, top=True).searching
         assert reader.list.window(0, 5, top=True).searching

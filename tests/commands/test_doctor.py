@@ -139,7 +139,7 @@ def test_a_network_file_system_and_a_full_disk_are_found(
     wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where locks cannot be trusted and where there is no room left, the queue's place is at fault."""
-    monkeypatch.setattr(doctor, "network_type", lambda _path: "nfs4")
+    monkeypatch.setattr(doctor, "network_fs_type", lambda _path: "nfs4")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     bad = wrong()
     assert "nfs4" in bad["file system"]["finding"]

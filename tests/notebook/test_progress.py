@@ -42,7 +42,9 @@ def test_a_job_follows_itself_while_another_cell_runs(kernel: Kernel, queue: Que
     open_gate(queue.path)
     assert kernel.reply(request)["status"] == "ok"
     kernel.rest(request)
-    kernel.good("from queuectl_nb.client.live_cards import CARDS\nwhile len(CARDS): time.sleep(0.01)\nCARDS.refresh()")
+    kernel.good(
+        "from queuectl_nb.client.live_cards import card_updater\nwhile len(card_updater): time.sleep(0.01)\ncard_updater.refresh()"
+    )
     kernel.good("time.sleep(0.6)")
     assert texts(kernel.sent) == []
     kernel.good("job = %queuectl show a\njob")
@@ -105,9 +107,11 @@ def test_stats_are_drawn_below_the_cell(kernel: Kernel, tmp_path: Path) -> None:
 def test_unloading_ends_live_cards(kernel: Kernel, queue: Queue) -> None:
     """After %unload_ext no card is kept current; a job that is shown again is."""
     kernel.good(GATED)
-    kernel.good("from queuectl_nb.client.live_cards import CARDS\nassert len(CARDS) == 1\n%unload_ext queuectl_nb")
-    kernel.good("assert len(CARDS) == 0\nimport queuectl_nb\nqueuectl_nb.Queue().job('a')")
-    kernel.good("assert len(CARDS) == 1")
+    kernel.good(
+        "from queuectl_nb.client.live_cards import card_updater\nassert len(card_updater) == 1\n%unload_ext queuectl_nb"
+    )
+    kernel.good("assert len(card_updater) == 0\nimport queuectl_nb\nqueuectl_nb.Queue().job('a')")
+    kernel.good("assert len(card_updater) == 1")
 
 
 def test_captured_output_is_not_live(kernel: Kernel) -> None:

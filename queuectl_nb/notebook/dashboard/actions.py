@@ -67,7 +67,7 @@ class Actions:
     def resume(self, queue: str | None) -> str:
         """Allow starts again."""
         self._queue.resume(queue)
-        left = [name for name in self._queue.paused() if name in ("*", queue)]
+        left = [name for name in self._queue.store.reader.paused_queues() if name in ("*", queue)]
         if left:
             return "Everything is still paused; choose every queue, then Resume."
         return f"Queue {queue} goes on." if queue else "Everything goes on."
