@@ -83,7 +83,7 @@ class JobColumns:
     def chunks(self) -> Iterator[ColumnChunk]:
         """Yield the rows, piece by piece."""
         columns = ", ".join(
-            f"json_array({', '.join(SharedFields._fields)})" if name == "kind" else name for name in ColumnChunk._fields
+            f"json_array({', '.join(SharedFields._fields)})" if name == "shared" else name for name in ColumnChunk._fields
         )
         for rows in self._rows(columns):
             yield ColumnChunk(*zip(*rows, strict=True))

@@ -43,7 +43,9 @@ def test_a_job_follows_itself_while_another_cell_runs(kernel: Kernel, queue: Que
     assert kernel.reply(request)["status"] == "ok"
     kernel.rest(request)
     kernel.good(
-        "from queuectl_nb.client.live_cards import card_updater\nwhile len(card_updater): time.sleep(0.01)\ncard_updater.refresh()"
+        "from queuectl_nb.client.live_cards import card_updater\n"
+        "while len(card_updater): time.sleep(0.01)\n"
+        "card_updater.refresh()"
     )
     kernel.good("time.sleep(0.6)")
     assert texts(kernel.sent) == []
