@@ -165,7 +165,7 @@ def test_a_bug_is_one_line(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPa
         msg = "this is\na bug"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(console, "call", broken)
+    monkeypatch.setattr(console, "run_command_line", broken)
     ran = run("status")
     assert ran.exit_code == 3
     assert (
