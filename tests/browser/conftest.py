@@ -99,4 +99,4 @@ def reader(shared_browser: Browser, server: WebServer) -> Iterator[Reader]:
     found = Reader(context, server)
     yield found
     context.close()
-    assert found.complaints == []
+    assert found.browser_errors == []

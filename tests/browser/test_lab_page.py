@@ -65,8 +65,8 @@ def saved_layout(hub: LabServer) -> str:
 @pytest.mark.pictures
 def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
     """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    browser_errors: list[str] = []
+    page.on("pageerror", lambda error: browser_errors.append(str(error)))
     page.set_default_timeout(PATIENCE)
     queue = harness.queue
     busy_queue(harness)
@@ -90,4 +90,4 @@ def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, harness:
     until(lambda: "queuectl:queuectl" in saved_layout(hub))
     page.goto(f"{hub.url}lab")
     queue_page(page)
-    assert complaints == []
+    assert browser_errors == []

@@ -24,17 +24,17 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title=
 def test_it_is_live(reader: Reader, queue: Queue) -> None:
     """Jobs and counts appear as they are written, without a reload; the title tells what runs and what is dead."""
     reader.open()
-    reader.sees(".qc-table-empty", "No jobs yet.")
+    reader.wait_for(".qc-table-empty", "No jobs yet.")
     queue.enqueue("echo hello", id="first")
-    reader.counts("pending", 1)
-    reader.ids("first")
+    reader.wait_for_count("pending", 1)
+    reader.wait_for_ids("first")
     queue.enqueue("echo hello", id="second")
     queue.cancel("first")
-    reader.counts("cancelled", 1)
-    reader.ids("first", "second")
-    reader.sees(".qc-row .qc-is-cancelled")
+    reader.wait_for_count("cancelled", 1)
+    reader.wait_for_ids("first", "second")
+    reader.wait_for(".qc-row .qc-is-cancelled")
     queue.pause()
-    reader.sees("#workers", "Everything is paused")
+    reader.wait_for("#workers", "All queues are paused")
 
 
 def test_filters_hold_over_a_reload(reader: Reader, queue: Queue) -> None:
@@ -44,47 +44,49 @@ def test_filters_hold_over_a_reload(reader: Reader, queue: Queue) -> None:
     queue.enqueue("python train.py --lr 0.2", id="c")
     queue.cancel("a")
     page = reader.open().page
-    reader.ids("a", "c", "b")
+    reader.wait_for_ids("a", "c", "b")
     page.fill("#search", "TRAIN")
-    reader.ids("a", "c")
-    until(lambda: reader.shown() == 2)
+    reader.wait_for_ids("a", "c")
+    until(lambda: reader.row_count() == 2)
     page.fill("#queue", "gpu")
-    until(lambda: reader.shown() == 1)
+    until(lambda: reader.row_count() == 1)
     page.click("#tiles a:has(.qc-is-pending)")
-    until(lambda: reader.shown() == 0)
-    reader.sees(".qc-table-empty", "No job is like that.")
+    until(lambda: reader.row_count() == 0)
+    reader.wait_for(".qc-table-empty", "No matching jobs.")
     page.reload()
-    reader.sees("#tiles a[aria-current]:has(.qc-is-pending)")
+    reader.wait_for("#tiles a[aria-current]:has(.qc-is-pending)")
     assert (page.input_value("#search"), page.input_value("#queue")) == ("TRAIN", "gpu")
     page.fill("#search", "")
-    reader.ids("b")
+    reader.wait_for_ids("b")
     page.fill("#queue", "no such/queue")
-    reader.sees("#filter-note", "queue 'no such/queue' is not valid")
+    reader.wait_for("#filter-note", "queue 'no such/queue' is not valid")
     page.fill("#queue", "")
-    reader.ids("c", "b")
+    reader.wait_for_ids("c", "b")
     assert page.inner_text("#filter-note") == ""
-    reader.complaints = [each for each in reader.complaints if "400" not in each]  # the browser's note of that answer
+    reader.browser_errors = [
+        each for each in reader.browser_errors if "400" not in each
+    ]  # the browser's note of that answer
 
 
 def test_pages_lead_through_all(reader: Reader, queue: Queue) -> None:
     """Older and Newest lead through the list, Back too; on an older page the list stays where it is."""
     queue.enqueue_many([{"command": "true"} for _ in range(250)])
     page = reader.open().page
-    reader.ids("job-250", "job-249")
+    reader.wait_for_ids("job-250", "job-249")
     assert page.is_disabled("#newest")
     page.click("#older")
-    reader.ids("job-150", "job-149")
+    reader.wait_for_ids("job-150", "job-149")
     page.click("#older")
-    reader.ids("job-50")
-    until(lambda: reader.shown() == 50)
+    reader.wait_for_ids("job-50")
+    until(lambda: reader.row_count() == 50)
     assert page.is_disabled("#older")
     page.go_back()
-    reader.ids("job-150")
+    reader.wait_for_ids("job-150")
     queue.enqueue("true", id="new")
-    reader.counts("pending", 251)
-    reader.ids("job-150")
+    reader.wait_for_count("pending", 251)
+    reader.wait_for_ids("job-150")
     page.click("#newest")
-    reader.ids("new", "job-250")
+    reader.wait_for_ids("new", "job-250")
 
 
 def test_a_log_is_followed(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
@@ -97,17 +99,17 @@ def test_a_log_is_followed(reader: Reader, harness: WorkerHarness, pictures: Pat
     )
     harness.start()
     page = reader.open("job=a").page
-    reader.sees("#log .qc-line .qc-fg1", "red")
-    reader.sees("#log .qc-from-stderr", "oops")
-    reader.sees("#log .qc-line", re.compile("^20%$"))
-    reader.sees("#log-note", "more to come")
-    reader.sees("#job-attempts", "running")
+    reader.wait_for("#log .qc-line .qc-fg1", "red")
+    reader.wait_for("#log .qc-from-stderr", "oops")
+    reader.wait_for("#log .qc-line", re.compile("^20%$"))
+    reader.wait_for("#log-note", "still running")
+    reader.wait_for("#job-attempts", "running")
     page.locator("#job").screenshot(path=pictures / "page-log.png", animations="disabled")
     gate.touch()
-    reader.sees("#log .qc-line", re.compile("^100%$"))
-    reader.sees("#log .qc-line", "the end")
-    reader.sees("#job-state", "completed")
-    reader.sees("#job-attempts", "succeeded")
+    reader.wait_for("#log .qc-line", re.compile("^100%$"))
+    reader.wait_for("#log .qc-line", "the end")
+    reader.wait_for("#job-state", "completed")
+    reader.wait_for("#job-attempts", "succeeded")
     assert page.inner_text("#log-note") == ""
     page.click("#log-streams label:has-text('stderr')")
     until(lambda: page.locator("#log .qc-line").all_inner_texts() == ["oops"])
@@ -120,18 +122,18 @@ def test_each_attempt_has_its_log(reader: Reader, harness: WorkerHarness) -> Non
     harness.start()
     until(lambda: harness.queue.store.reader.counts()[State.DEAD])
     page = reader.open("job=a").page
-    reader.sees("#log .qc-line", "attempt 3")
+    reader.wait_for("#log .qc-line", "attempt 3")
     page.click("[data-attempt='1']")
-    reader.sees("#log .qc-line", "attempt 1")
+    reader.wait_for("#log .qc-line", "attempt 1")
     page.reload()
-    reader.sees("#log .qc-line", "attempt 1")
-    reader.sees("#job-extra", "exit code 1")
-    reader.sees("#job-extra code", "queuectl dlq retry a")
+    reader.wait_for("#log .qc-line", "attempt 1")
+    reader.wait_for("#job-extra", "exit code 1")
+    reader.wait_for("#job-extra code", "queuectl dlq retry a")
     page.click(".qp-nav a[data-view=dead]")
-    reader.ids("a")
-    reader.sees("#dead-badge", "1")
+    reader.wait_for_ids("a")
+    reader.wait_for("#dead-badge", "1")
     page.click(".qp-nav a[data-view=stats]")
-    reader.sees("#stats", re.compile(r"in all\s*3"))
+    reader.wait_for("#stats", re.compile(r"total\s*3"))
 
 
 def test_nothing_that_a_job_says_is_markup(reader: Reader, harness: WorkerHarness) -> None:
@@ -146,27 +148,27 @@ def test_nothing_that_a_job_says_is_markup(reader: Reader, harness: WorkerHarnes
     harness.start()
     until(lambda: harness.queue.store.reader.counts()[State.COMPLETED] == 2)
     page = reader.open("job=constructor").page
-    reader.sees("#job-command", "<img src=x onerror=")
-    reader.sees("#job-command", "\\u202egnp.exe")
-    reader.sees("#job-extra", "<script>document.title='owned'</script>")
-    reader.sees("#log .qc-line", "<img src=x onerror=")
+    reader.wait_for("#job-command", "<img src=x onerror=")
+    reader.wait_for("#job-command", "\\u202egnp.exe")
+    reader.wait_for("#job-extra", "<script>document.title='owned'</script>")
+    reader.wait_for("#log .qc-line", "<img src=x onerror=")
     line = page.inner_text("#log .qc-line")
     assert "\u202e" not in line
     assert "\x1b" not in line
     assert "link" in line
-    reader.go("job=%3Cimg%20onerror=alert(1)%3E")
-    reader.sees("#job-trouble", "<img onerror=alert(1)>")
-    reader.go("state=constructor&q=%3Cscript%3E")
-    reader.sees("#filter-note", "constructor")
-    reader.go("queue=__proto__")
-    reader.sees("#filter-note", "__proto__")
-    reader.go("view=x")
-    reader.ids("x", "constructor")
-    reader.go("job=..%2F..%2Fstatus")
-    reader.sees("#job-trouble", "no job")
+    reader.go_to("job=%3Cimg%20onerror=alert(1)%3E")
+    reader.wait_for("#job-trouble", "<img onerror=alert(1)>")
+    reader.go_to("state=constructor&q=%3Cscript%3E")
+    reader.wait_for("#filter-note", "constructor")
+    reader.go_to("queue=__proto__")
+    reader.wait_for("#filter-note", "__proto__")
+    reader.go_to("view=x")
+    reader.wait_for_ids("x", "constructor")
+    reader.go_to("job=..%2F..%2Fstatus")
+    reader.wait_for("#job-trouble", "no job")
     assert page.locator("main img, main script, main a[href^=javascript]").count() == 0
     assert "owned" not in page.title()
-    reader.complaints = [each for each in reader.complaints if not re.search("status of 40[04]", each)]
+    reader.browser_errors = [each for each in reader.browser_errors if not re.search("status of 40[04]", each)]
 
 
 def _json(text: str) -> str:
@@ -182,8 +184,8 @@ def test_the_page_as_the_documentation_shows_it(reader: Reader, harness: WorkerH
     page = reader.page
     page.set_viewport_size({"width": 1440, "height": 900})
     reader.open("job=train-lr0.1")
-    reader.sees("#log .qc-line", "epoch 3")
-    reader.sees(".qc-bar-ok:not([height='0'])")
+    reader.wait_for("#log .qc-line", "epoch 3")
+    reader.wait_for(".qc-bar-ok:not([height='0'])")
     widths: list[Any] = page.evaluate("() => ['.qp-jobs', '#job'].map(s => document.querySelector(s).clientWidth)")
     assert min(widths) > 400
     page.screenshot(path=pictures / "page.png", animations="disabled")

@@ -24,26 +24,26 @@ def test_a_server_that_comes_back_is_found(reader: Reader, queue: Queue) -> None
     """When the server is gone the page says so; once it is back the page is live again by itself, with the news."""
     reader.open()
     reader.server.close()
-    reader.sees("#live[data-kind=lost]")
+    reader.wait_for("#live[data-kind=lost]")
     queue.enqueue("true", id="meanwhile")
     reader.server.start()
-    reader.sees("#live[data-kind=live]")
-    reader.counts("pending", 1)
-    reader.ids("meanwhile")
-    reader.complaints.clear()  # of connections refused
+    reader.wait_for("#live[data-kind=live]")
+    reader.wait_for_count("pending", 1)
+    reader.wait_for_ids("meanwhile")
+    reader.browser_errors.clear()  # of connections refused
 
 
 def test_without_the_feed_it_asks(reader: Reader, queue: Queue) -> None:
     """Where something on the way refuses the feed, the page asks now and then, and says that it does."""
     reader.page.route("**/api/events", lambda route: route.fulfill(status=502, body="no"))
     reader.page.goto(f"http://127.0.0.1:{reader.server.port}/?token={TOKEN}")
-    reader.sees("#live[data-kind=polling]")
+    reader.wait_for("#live[data-kind=polling]")
     queue.enqueue("true", id="a")
-    reader.counts("pending", 1)
-    reader.ids("a")
+    reader.wait_for_count("pending", 1)
+    reader.wait_for_ids("a")
     reader.page.unroute("**/api/events")
-    reader.sees("#live[data-kind=live]")
-    reader.complaints.clear()  # of the 502
+    reader.wait_for("#live[data-kind=live]")
+    reader.browser_errors.clear()  # of the 502
 
 
 def test_it_works_below_a_proxys_prefix(reader: Reader, queue: Queue) -> None:
@@ -52,10 +52,10 @@ def test_it_works_below_a_proxys_prefix(reader: Reader, queue: Queue) -> None:
     page = reader.page
     page.goto(f"{proxy.url}?token={TOKEN}")
     assert page.url == proxy.url
-    reader.sees("#live[data-kind=live]")
+    reader.wait_for("#live[data-kind=live]")
     queue.enqueue("true", id="a")
-    reader.counts("pending", 1)
-    reader.ids("a")
+    reader.wait_for_count("pending", 1)
+    reader.wait_for_ids("a")
     (cookie,) = page.context.cookies()
     assert cookie["path"].rstrip("/") == "/user/ada/queue"
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
@@ -68,9 +68,9 @@ def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
     reader.open()
     reader.page.context.clear_cookies()
     reader.server.restart()
-    reader.sees("#live[data-kind=login]")
-    reader.sees("#trouble", "queuectl dashboard")
-    reader.complaints.clear()  # of the 403
+    reader.wait_for("#live[data-kind=login]")
+    reader.wait_for("#trouble", "queuectl dashboard")
+    reader.browser_errors.clear()  # of the 403
 
 
 def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServer, harness: WorkerHarness) -> None:
@@ -81,7 +81,7 @@ def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServ
     context = shared_browser.new_context(viewport=WINDOW, color_scheme="dark", reduced_motion="reduce")  # type: ignore[arg-type]
     reader = Reader(context, server).open("job=a")
     page = reader.page
-    reader.sees("#log .qc-fg2", "green")
+    reader.wait_for("#log .qc-fg2", "green")
 
     def brightness() -> int:
         return int(page.evaluate("() => Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"))
@@ -90,11 +90,11 @@ def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServ
     page.click("#theme")
     assert brightness() > 200
     page.reload()
-    reader.sees("#live[data-kind=live]")
+    reader.wait_for("#live[data-kind=live]")
     assert brightness() > 200
     page.click("#theme")
     assert brightness() < 60
-    assert reader.complaints == []
+    assert reader.browser_errors == []
 
 
 def test_it_fits_a_telephone(shared_browser: Browser, server: WebServer, queue: Queue) -> None:
@@ -106,21 +106,21 @@ def test_it_fits_a_telephone(shared_browser: Browser, server: WebServer, queue: 
     )
     reader = Reader(context, server).open()
     page = reader.page
-    reader.ids("short", "i" * 128)
+    reader.wait_for_ids("short", "i" * 128)
 
     def fits() -> bool:
         return bool(page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"))
 
     assert fits()
     page.locator("#jobs-table .qc-row", has_text="iii").tap()
-    reader.sees("#job-title", "iii")
-    reader.sees("#job-facts", "t" * 128)
+    reader.wait_for("#job-title", "iii")
+    reader.wait_for("#job-facts", "t" * 128)
     until(lambda: page.evaluate("() => document.getElementById('job').getBoundingClientRect().top < innerHeight / 2"))
     assert fits()
     page.tap(".qp-nav a[data-view=stats]")
-    reader.sees("#stats", "peak memory")
+    reader.wait_for("#stats", "peak memory")
     assert fits()
-    assert reader.complaints == []
+    assert reader.browser_errors == []
 
 
 def test_the_keyboard_is_enough(reader: Reader, harness: WorkerHarness) -> None:
@@ -130,18 +130,18 @@ def test_the_keyboard_is_enough(reader: Reader, harness: WorkerHarness) -> None:
     harness.start()
     until(lambda: harness.queue.store.reader.counts()[State.COMPLETED] == 3)
     page = reader.open().page
-    reader.sees(".qc-row .qc-is-completed")
+    reader.wait_for(".qc-row .qc-is-completed")
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.id") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("() => document.activeElement.id") == "jobs-table"
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    reader.sees("#job-title", re.compile("^[abc]$"))
+    reader.wait_for("#job-title", re.compile("^[abc]$"))
     page.keyboard.press("Enter")
     until(lambda: page.evaluate("() => document.activeElement.id") == "job")
     name = page.inner_text("#job-title")
-    reader.sees("#log .qc-line", f"log of {name}")
+    reader.wait_for("#log .qc-line", f"log of {name}")
     page.keyboard.press("Escape")
     page.wait_for_selector("#job", state="hidden")
     assert page.evaluate("() => document.activeElement.id") == "jobs-table"

@@ -1,81 +1,81 @@
-// One job: its facts, its attempts, and what the chosen one wrote, followed while it writes.
+// The panel of one job: its fields, its attempts and the log of the selected attempt.
 
-import { ask } from "./api.js";
-import { Follower } from "./log_follower.js";
-import { Pace } from "./pace.js";
-import { addressOf, go, here } from "./location.js";
+import { getJson } from "./api.js";
+import { LogFollower } from "./log_follower.js";
+import { currentLocation, hrefOf, navigate } from "./location.js";
 import { el, setText } from "./shared/dom.js";
 import { clock, duration, millis, size, visible } from "./shared/format.js";
+import { Throttle } from "./throttle.js";
 
-const REST_MS = 1000;
+const MIN_INTERVAL_MS = 1000;
 
-/** Return text in which nothing is hidden but newlines and tabs, which keep their meaning. */
-function lines(text) {
+/** Escape control characters except newlines and tabs. */
+function visibleLines(text) {
   return text.split("\n").map((line) => line.split("\t").map(visible).join("\t")).join("\n");
 }
 
-/** The panel of the job that is open. */
+/** Shows the job that is open. */
 export class JobPanel {
   constructor(parts) {
     this.parts = parts;
     this.id = "";
-    this.follower = new Follower(parts);
-    this.pace = new Pace(() => this.look());
+    this.follower = new LogFollower(parts);
+    this.throttle = new Throttle(() => this.load());
     parts.close.addEventListener("click", () => this.close());
     parts.root.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented) this.close();
     });
-    setInterval(() => this.tick(), 1000);
+    setInterval(() => this.updateRunTimes(), 1000);
   }
 
   close() {
-    go({ job: "", attempt: "" });
+    navigate({ job: "", attempt: "" });
     this.parts.onClose();
   }
 
-  moved(place) {
-    const other = place.job !== this.id;
-    this.id = place.job;
-    this.parts.root.hidden = !place.job;
-    if (other) {
+  onNavigate(location) {
+    const changed = location.job !== this.id;
+    this.id = location.job;
+    this.parts.root.hidden = !location.job;
+    if (changed) {
       this.job = null;
       this.parts.body.hidden = true;
-      this.say("");
-      setText(this.parts.title, visible(place.job));
+      this.showTrouble("");
+      setText(this.parts.title, visible(location.job));
       this.parts.state.replaceChildren();
-      if (!place.job) this.follower.leave();
-      else this.look();
-    } else if (this.job) this.chooseAttempt(place);
+      if (!location.job) this.follower.stop();
+      else this.load();
+    } else if (this.job) this.showAttempts(location);
   }
 
-  changed() {
-    if (this.id) this.pace.changed();
+  queueChanged() {
+    if (this.id) this.throttle.notify();
   }
 
-  async look() {
+  async load() {
     const id = this.id;
     if (!id) return;
-    this.pace.begin();
-    this.pace.rest(REST_MS);
+    this.throttle.begin();
+    this.throttle.pause(MIN_INTERVAL_MS);
     try {
-      const job = await ask(`api/jobs/${encodeURIComponent(id)}`, { output: "no" });
+      const job = await getJson(`api/jobs/${encodeURIComponent(id)}`, { output: "no" });
       if (id !== this.id) return;
-      this.say("");
+      this.showTrouble("");
       if (JSON.stringify(job) !== JSON.stringify(this.job)) this.show(job);
     } catch (error) {
       if (id !== this.id) return;
-      if (error.status === 404 || error.status === 400) this.gone(error.message);
+      if (error.status === 404 || error.status === 400) this.showMissing(error.message);
     }
   }
 
-  gone(text) {
-    this.say(this.job ? `This job was removed (${text})` : text);
+  showMissing(text) {
+    this.showTrouble(this.job ? `This job was removed (${text})` : text);
     this.parts.state.replaceChildren();
     this.parts.body.hidden = !this.job;
     this.follower.pause();
   }
 
-  say(text) {
+  showTrouble(text) {
     setText(this.parts.trouble, text);
     this.parts.trouble.hidden = !text;
   }
@@ -85,18 +85,18 @@ export class JobPanel {
     const { parts } = this;
     parts.body.hidden = false;
     parts.state.replaceChildren(el("span", { class: `qc-state qc-is-${job.state}`, text: job.state }));
-    setText(parts.command, lines(job.command));
+    setText(parts.command, visibleLines(job.command));
     parts.facts.replaceChildren(...this.facts(job).map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", {}, value))));
     const extra = [];
-    if (job.error) extra.push(el("h3", { text: "Error" }), el("pre", { class: "qp-error", tabindex: 0, "aria-label": "Error", text: lines(job.error) }));
+    if (job.error) extra.push(el("h3", { text: "Error" }), el("pre", { class: "qp-error", tabindex: 0, "aria-label": "Error", text: visibleLines(job.error) }));
     if (job.result !== null) {
-      extra.push(el("h3", { text: "Result" }), el("pre", { tabindex: 0, "aria-label": "Result", text: lines(JSON.stringify(job.result, null, 1)) }));
+      extra.push(el("h3", { text: "Result" }), el("pre", { tabindex: 0, "aria-label": "Result", text: visibleLines(JSON.stringify(job.result, null, 1)) }));
     }
     if (job.state === "dead") {
-      extra.push(el("p", { class: "qp-hint qp-remedy" }, "A fresh start: ", el("code", { text: `queuectl dlq retry ${visible(job.id)}` })));
+      extra.push(el("p", { class: "qp-hint qp-remedy" }, "Retry with ", el("code", { text: `queuectl dlq retry ${visible(job.id)}` })));
     }
     parts.extra.replaceChildren(...extra);
-    this.chooseAttempt(here());
+    this.showAttempts(currentLocation());
   }
 
   facts(job) {
@@ -106,46 +106,46 @@ export class JobPanel {
       ["priority", String(job.priority)],
       ["enqueued", clock(job.created_at)],
     ];
-    if (["pending", "failed"].includes(job.state) && millis(job.run_at) > Date.now()) facts.push(["due", clock(job.run_at)]);
+    if (["pending", "failed"].includes(job.state) && millis(job.run_at) > Date.now()) facts.push(["run at", clock(job.run_at)]);
     if (job.worker) facts.push(["worker", visible(job.worker)]);
     if (job.timeout !== null) facts.push(["timeout", job.timeout ? duration(job.timeout) : "none"]);
     if (job.tags.length) facts.push(["tags", job.tags.map(visible).join(", ")]);
-    if (job.after.length) facts.push(["after", el("span", {}, ...job.after.flatMap((id, place) => [place ? ", " : "", this.link(id)]))]);
+    if (job.after.length) facts.push(["after", el("span", {}, ...job.after.flatMap((id, index) => [index ? ", " : "", this.link(id)]))]);
     facts.push(["directory", visible(job.cwd)]);
     return facts;
   }
 
   link(id) {
-    return el("a", { class: "qp-mono", href: addressOf({ ...here(), job: id, attempt: "" }), text: visible(id) });
+    return el("a", { class: "qp-mono", href: hrefOf({ ...currentLocation(), job: id, attempt: "" }), text: visible(id) });
   }
 
-  /** Show the attempts, and the log of the one that the address names, or of the newest. */
-  chooseAttempt(place) {
+  /** Show the attempts, and the log of the selected one (by default the latest). */
+  showAttempts(location) {
     const { history } = this.job;
-    const wanted = history.find(({ number }) => String(number) === place.attempt) ?? history[history.length - 1];
+    const selected = history.find(({ number }) => String(number) === location.attempt) ?? history[history.length - 1];
     const focused = this.parts.attempts.contains(document.activeElement) ? document.activeElement.dataset.attempt : null;
-    if (!history.length) this.parts.attempts.replaceChildren(el("p", { class: "qp-hint", text: "None yet." }));
-    else this.parts.attempts.replaceChildren(this.table(history, wanted));
+    if (!history.length) this.parts.attempts.replaceChildren(el("p", { class: "qp-hint", text: "No attempts yet." }));
+    else this.parts.attempts.replaceChildren(this.attemptTable(history, selected));
     if (focused) this.parts.attempts.querySelector(`[data-attempt="${focused}"]`)?.focus();
-    setText(this.parts.logTitle, wanted ? `Log of attempt ${wanted.number}` : "Log");
-    this.follower.follow(this.id, wanted);
+    setText(this.parts.logTitle, selected ? `Log of attempt ${selected.number}` : "Log");
+    this.follower.follow(this.id, selected);
   }
 
-  table(history, wanted) {
-    const head = ["#", "Outcome", "Exit", "Started", "Ran", "CPU", "Memory"].map((text) => el("th", { scope: "col", text }));
-    const rows = history.map((attempt) => this.row(attempt, attempt === wanted));
+  attemptTable(history, selected) {
+    const head = ["#", "Outcome", "Exit", "Started", "Run time", "CPU", "Memory"].map((text) => el("th", { scope: "col", text }));
+    const rows = history.map((attempt) => this.attemptRow(attempt, attempt === selected));
     return el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
   }
 
-  row(attempt, chosen) {
+  attemptRow(attempt, selected) {
     const button = el("button", {
       type: "button",
       class: "qp-attempt",
       "data-attempt": attempt.number,
       "aria-label": `Show the log of attempt ${attempt.number}`,
-      "aria-pressed": String(chosen),
+      "aria-pressed": String(selected),
       text: String(attempt.number),
-      on: { click: () => go({ attempt: String(attempt.number) }, { replace: true }) },
+      on: { click: () => navigate({ attempt: String(attempt.number) }, { replace: true }) },
     });
     const cpu = attempt.user_cpu_s === null ? "" : duration(attempt.user_cpu_s + attempt.system_cpu_s);
     const outcome = attempt.outcome ?? "running";
@@ -153,21 +153,21 @@ export class JobPanel {
       el("span", { class: `qp-outcome qp-outcome-${outcome}`, text: outcome.replace("_", " "), title: attempt.error ? visible(attempt.error) : null }),
       visible(attempt.signal ?? attempt.exit_code ?? ""),
       clock(attempt.started_at),
-      el("span", attempt.outcome ? { text: ran(attempt) } : { text: ran(attempt), "data-since": attempt.started_at }),
+      el("span", attempt.outcome ? { text: runTime(attempt) } : { text: runTime(attempt), "data-since": attempt.started_at }),
       cpu,
       attempt.max_rss_bytes === null ? "" : size(attempt.max_rss_bytes),
     ];
-    return el("tr", { class: chosen ? "qp-chosen" : null }, el("td", {}, button), ...cells.map((cell) => el("td", {}, cell)));
+    return el("tr", { class: selected ? "qp-chosen" : null }, el("td", {}, button), ...cells.map((cell) => el("td", {}, cell)));
   }
 
-  tick() {
+  updateRunTimes() {
     for (const node of this.parts.attempts.querySelectorAll("[data-since]")) {
-      setText(node, ran({ started_at: node.dataset.since, finished_at: null }));
+      setText(node, runTime({ started_at: node.dataset.since, finished_at: null }));
     }
   }
 }
 
-/** Return how long an attempt ran, or has been running. */
-function ran({ started_at: start, finished_at: end }) {
+/** Return the run time of an attempt, up to now if it is still running. */
+function runTime({ started_at: start, finished_at: end }) {
   return duration(((millis(end) ?? Date.now()) - millis(start)) / 1000);
 }

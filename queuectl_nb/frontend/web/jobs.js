@@ -1,19 +1,19 @@
-// The list of jobs: a page at a time, by state, queue and text, kept up to date while it is looked at.
+// The list of jobs: filtered by state, queue and text, one page at a time, kept up to date.
 
-import { ask } from "./api.js";
-import { Pace } from "./pace.js";
-import { go, here } from "./location.js";
+import { getJson } from "./api.js";
+import { currentLocation, navigate } from "./location.js";
 import { setText } from "./shared/dom.js";
 import { VirtualTable } from "./shared/table.js";
 import { count } from "./shared/format.js";
+import { Throttle } from "./throttle.js";
 
-const TYPING_MS = 250;
-const PATIENCE_MS = 400; // without an answer by then, the reader is told what takes so long
-const CHOOSING_MS = 80;
-const REST_MS = 1000; // between two looks at a list that changes all the time
-const REST_SHARE = 5; // and so many times what a look took: a search through a million jobs is not done without pause
-const NARROW = 560; // CSS pixels of the table below which only the most telling columns fit
-const MIDDLE = 900;
+const TYPING_DELAY_MS = 250;
+const SEARCHING_NOTE_DELAY_MS = 400;
+const OPEN_DELAY_MS = 80;
+const MIN_INTERVAL_MS = 1000; // between two requests while the list keeps changing
+const INTERVAL_FACTOR = 5; // at least this many times the duration of a request: searching a million jobs is expensive
+const NARROW_PX = 560; // narrower tables show only the most important columns
+const MEDIUM_PX = 900;
 
 const STATE = { field: "state", title: "State", kind: "state", width: "104px", sort: false };
 const ID = { field: "id", title: "ID", kind: "mono", width: "minmax(110px, 1fr)", sort: false };
@@ -24,54 +24,54 @@ const ATTEMPTS = { field: "attempts", title: "Attempts", kind: "attempts", width
 const RAN = { field: "ran", title: "Ran", kind: "duration", width: "84px", sort: false };
 const UPDATED = { field: "updated_at", title: "Updated", kind: "time", width: "minmax(78px, 124px)", sort: false };
 const COLUMNS = {
-  jobs: { wide: [STATE, ID, COMMAND, QUEUE, ATTEMPTS, RAN, UPDATED], middle: [STATE, ID, COMMAND, RAN, UPDATED], narrow: [STATE, ID, UPDATED] },
-  dead: { wide: [ID, COMMAND, ERROR, QUEUE, ATTEMPTS, UPDATED], middle: [ID, COMMAND, ERROR, UPDATED], narrow: [ID, ERROR, UPDATED] },
+  jobs: { wide: [STATE, ID, COMMAND, QUEUE, ATTEMPTS, RAN, UPDATED], medium: [STATE, ID, COMMAND, RAN, UPDATED], narrow: [STATE, ID, UPDATED] },
+  dead: { wide: [ID, COMMAND, ERROR, QUEUE, ATTEMPTS, UPDATED], medium: [ID, COMMAND, ERROR, UPDATED], narrow: [ID, ERROR, UPDATED] },
 };
-const EMPTY = new Map([
+const EMPTY_TEXTS = new Map([
   ["", "No jobs yet."],
   ["dead", "The dead letter queue is empty."],
 ]);
 
-/** The list with its filters and pager; opening a job is a change of place. */
+/** The list with its filters and pager; opening a job changes the location. */
 export class JobList {
   constructor(parts) {
     this.parts = parts;
-    this.texts = new Map(); // by id: the row as it is shown
+    this.shownRows = new Map(); // id -> JSON of the row as shown
     this.filters = null;
     this.next = null;
-    this.pace = new Pace(() => this.look());
-    for (const input of [parts.search, parts.queue]) input.addEventListener("input", () => this.typed());
+    this.throttle = new Throttle(() => this.load());
+    for (const input of [parts.search, parts.queue]) input.addEventListener("input", () => this.onInput());
     parts.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.filter();
+      this.applyFilters();
     });
-    parts.older.addEventListener("click", () => this.next && go({ after: this.next }));
-    parts.newest.addEventListener("click", () => go({ after: "" }));
-    new ResizeObserver(() => this.build()).observe(parts.table.parentElement);
-    this.build();
+    parts.older.addEventListener("click", () => this.next && navigate({ after: this.next }));
+    parts.newest.addEventListener("click", () => navigate({ after: "" }));
+    new ResizeObserver(() => this.buildTable()).observe(parts.table.parentElement);
+    this.buildTable();
   }
 
-  build() {
-    const room = this.parts.table.parentElement.clientWidth;
-    this.narrow = room < NARROW;
-    const columns = COLUMNS[here().state === "dead" ? "dead" : "jobs"][this.narrow ? "narrow" : room < MIDDLE ? "middle" : "wide"];
+  buildTable() {
+    const width = this.parts.table.parentElement.clientWidth;
+    this.narrow = width < NARROW_PX;
+    const columns = COLUMNS[currentLocation().state === "dead" ? "dead" : "jobs"][this.narrow ? "narrow" : width < MEDIUM_PX ? "medium" : "wide"];
     if (columns === this.columns) return;
     this.columns = columns;
     this.table?.close();
     const before = this.parts.table;
     const focused = document.activeElement === before;
     const { position } = this.table?.space ?? { position: 0 };
-    const root = before.cloneNode(false); // without what the former table listened to
+    const root = before.cloneNode(false); // without the listeners of the former table
     before.replaceWith(root);
     this.parts.table = root;
-    this.texts.clear();
+    this.shownRows.clear();
     this.table = new VirtualTable(root, {
       columns,
-      label: "Jobs, last updated first; Enter opens one",
+      label: "Jobs, last updated first; press Enter to open one",
       multiple: false,
       onWindow: () => {},
       onSort: () => {},
-      onSelect: (_, active) => this.chosen(active),
+      onSelect: (_, active) => this.onSelect(active),
       onOpen: (id) => this.open(id, true),
     });
     if (this.shown) this.show(this.shown, false);
@@ -80,106 +80,104 @@ export class JobList {
     if (focused) root.focus({ preventScroll: true });
   }
 
-  /** Open what the pointer or the keyboard came to; whoever runs through the rows opens the last. */
-  chosen(id) {
-    clearTimeout(this.opening);
-    if (id !== null) this.opening = setTimeout(() => this.open(id, this.narrow), CHOOSING_MS);
+  /** Open the selected job after a short delay, so that moving through the rows opens only the last one. */
+  onSelect(id) {
+    clearTimeout(this.openTimer);
+    if (id !== null) this.openTimer = setTimeout(() => this.open(id, this.narrow), OPEN_DELAY_MS);
   }
 
-  open(id, toIt = false) {
-    clearTimeout(this.opening);
-    go({ job: id, attempt: "" }, { replace: Boolean(here().job) });
-    if (toIt) this.parts.onOpen();
+  open(id, focus = false) {
+    clearTimeout(this.openTimer);
+    navigate({ job: id, attempt: "" }, { replace: Boolean(currentLocation().job) });
+    if (focus) this.parts.onOpen();
   }
 
-  typed() {
-    clearTimeout(this.typing);
-    this.typing = setTimeout(() => this.filter(), TYPING_MS);
+  onInput() {
+    clearTimeout(this.inputTimer);
+    this.inputTimer = setTimeout(() => this.applyFilters(), TYPING_DELAY_MS);
   }
 
-  filter() {
-    clearTimeout(this.typing);
-    go({ q: this.parts.search.value, queue: this.parts.queue.value.trim(), after: "" }, { replace: true });
+  applyFilters() {
+    clearTimeout(this.inputTimer);
+    navigate({ q: this.parts.search.value, queue: this.parts.queue.value.trim(), after: "" }, { replace: true });
   }
 
-  /** Show the list of a place. */
-  moved(place) {
-    const filters = JSON.stringify([place.state, place.queue, place.q, place.after]);
+  onNavigate(location) {
+    const filters = JSON.stringify([location.state, location.queue, location.q, location.after]);
     if (filters === this.filters) return;
     this.filters = filters;
-    for (const [input, value] of [[this.parts.search, place.q], [this.parts.queue, place.queue]]) {
+    for (const [input, value] of [[this.parts.search, location.q], [this.parts.queue, location.queue]]) {
       if (document.activeElement !== input) input.value = value;
     }
-    setText(this.parts.title, place.state === "dead" ? "Dead letters" : place.state ? `Jobs: ${place.state}` : "Jobs");
-    this.build();
-    this.look(true);
+    setText(this.parts.title, location.state === "dead" ? "Dead letter queue" : location.state ? `Jobs: ${location.state}` : "Jobs");
+    this.buildTable();
+    this.load(true);
   }
 
-  /** Something was written: look again, soon. */
-  changed() {
-    this.pace.changed();
+  queueChanged() {
+    this.throttle.notify();
   }
 
-  async look(anew = false) {
-    this.pace.begin();
-    this.asking?.abort();
-    const asking = new AbortController();
-    this.asking = asking;
-    const began = performance.now();
-    const patience = anew ? setTimeout(() => this.say("Looking through all jobs…"), PATIENCE_MS) : null;
-    const { state, queue, q, after } = here();
+  async load(filtersChanged = false) {
+    this.throttle.begin();
+    this.request?.abort();
+    const request = new AbortController();
+    this.request = request;
+    const start = performance.now();
+    const noteTimer = filtersChanged ? setTimeout(() => this.showNote("Searching…"), SEARCHING_NOTE_DELAY_MS) : null;
+    const { state, queue, q, after } = currentLocation();
     try {
-      const page = await ask("api/jobs", { state, queue, q, after }, { signal: asking.signal });
-      if (asking.signal.aborted) return;
-      this.say("");
-      this.show(page, anew);
+      const page = await getJson("api/jobs", { state, queue, q, after }, { signal: request.signal });
+      if (request.signal.aborted) return;
+      this.showNote("");
+      this.show(page, filtersChanged);
     } catch (error) {
-      if (asking.signal.aborted) return;
-      this.say(error.status === 400 ? error.message : "", true);
+      if (request.signal.aborted) return;
+      this.showNote(error.status === 400 ? error.message : "", true);
       if (error.status === 400) this.show({ jobs: [], next: null }, true);
     } finally {
-      clearTimeout(patience);
+      clearTimeout(noteTimer);
     }
-    this.pace.rest(Math.max(REST_MS, (performance.now() - began) * REST_SHARE));
+    this.throttle.pause(Math.max(MIN_INTERVAL_MS, (performance.now() - start) * INTERVAL_FACTOR));
   }
 
-  show(page, anew) {
+  show(page, filtersChanged) {
     this.shown = page;
     this.next = page.next;
-    const place = here();
+    const location = currentLocation();
     const texts = new Map(page.jobs.map((job) => [job.id, JSON.stringify(job)]));
-    const rows = page.jobs.filter((job) => this.texts.get(job.id) !== texts.get(job.id)).map((job) => [job.id, job]);
-    this.texts = texts;
-    const filtered = place.queue || place.q;
+    const rows = page.jobs.filter((job) => this.shownRows.get(job.id) !== texts.get(job.id)).map((job) => [job.id, job]);
+    this.shownRows = texts;
+    const filtered = location.queue || location.q;
     this.table.update({
       total: page.jobs.length,
       first: 0,
       keys: page.jobs.map((job) => job.id),
       rows,
-      top: anew,
-      empty: filtered ? "No job is like that." : (EMPTY.get(place.state) ?? `No job is ${place.state}.`),
+      top: filtersChanged,
+      empty: filtered ? "No matching jobs." : (EMPTY_TEXTS.get(location.state) ?? `No ${location.state} jobs.`),
     });
     this.table.root.style.setProperty("--qp-rows", Math.max(3, page.jobs.length));
-    this.parts.newest.disabled = !place.after;
+    this.parts.newest.disabled = !location.after;
     this.parts.older.disabled = !page.next;
-    this.parts.pager.hidden = !place.after && !page.next;
-    const end = page.next ? "" : ", to the last";
-    setText(this.parts.pageNote, page.jobs.length && (place.after || page.next) ? `${count(page.jobs.length)} jobs${place.after ? end : ", the newest"}` : "");
-    this.mark(place.job);
+    this.parts.pager.hidden = !location.after && !page.next;
+    const end = page.next ? "" : ", last page";
+    setText(this.parts.pageNote, page.jobs.length && (location.after || page.next) ? `${count(page.jobs.length)} jobs${location.after ? end : ", newest first"}` : "");
+    this.markOpen(location.job);
   }
 
-  /** Mark the job that is open, where it is on the page. */
-  mark(id) {
-    const place = this.shown?.jobs.findIndex((job) => job.id === id) ?? -1;
+  /** Highlight the row of the open job. */
+  markOpen(id) {
+    const index = this.shown?.jobs.findIndex((job) => job.id === id) ?? -1;
     const selection = this.table.selection;
     if (selection.active === (id || null) && selection.keys.has(id) === Boolean(id)) return;
     selection.keys = new Set(id ? [id] : []);
     selection.active = id || null;
-    selection.place = place < 0 ? null : place;
+    selection.place = index < 0 ? null : index;
     this.table.draw();
   }
 
-  say(text, bad = false) {
+  showNote(text, bad = false) {
     setText(this.parts.note, text);
     this.parts.note.classList.toggle("qp-bad", bad);
   }

@@ -1,32 +1,29 @@
-// What is looked at, as the address has it behind "#": a reload, a bookmark and the Back button lead there again.
+// The state of the page, kept in the fragment of its address, so that reloads, bookmarks and the Back button work.
 
 const FIELDS = ["view", "state", "queue", "q", "after", "job", "attempt"];
 
-/** Return where the page is: every field, "" where it is not given. */
-export function here() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries(FIELDS.map((field) => [field, given.get(field) ?? ""]));
+/** Return all fields of the current location; "" for fields that are not set. */
+export function currentLocation() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  return Object.fromEntries(FIELDS.map((field) => [field, fragment.get(field) ?? ""]));
 }
 
-/** Return the address of a place. */
-export function addressOf(place) {
-  const given = new URLSearchParams(FIELDS.filter((field) => place[field]).map((field) => [field, place[field]]));
-  return `#${given}`;
+/** Return the address of a location. */
+export function hrefOf(fields) {
+  return `#${new URLSearchParams(FIELDS.filter((field) => fields[field]).map((field) => [field, fields[field]]))}`;
 }
 
-/** Go to a place that differs from here in `changes`; `replace` leaves no step behind for the Back button. */
-export function go(changes, { replace = false } = {}) {
-  const address = addressOf({ ...here(), ...changes });
-  if (address === addressOf(here())) return;
+/** Change some fields of the location; `replace` adds no entry to the history. */
+export function navigate(changes, { replace = false } = {}) {
+  const address = hrefOf({ ...currentLocation(), ...changes });
+  if (address === hrefOf(currentLocation())) return;
   history[replace ? "replaceState" : "pushState"](null, "", address);
-  dispatchEvent(new Event("placechange"));
+  dispatchEvent(new Event("locationchange"));
 }
 
-/** Call `show(place)` now and whenever the place has changed. */
-export function watch(show) {
-  const changed = () => show(here());
-  addEventListener("placechange", changed);
-  addEventListener("popstate", changed);
-  addEventListener("hashchange", changed);
+/** Call `show(location)` now and after each change. */
+export function onNavigate(show) {
+  const changed = () => show(currentLocation());
+  for (const event of ["locationchange", "popstate", "hashchange"]) addEventListener(event, changed);
   changed();
 }

@@ -1,24 +1,24 @@
-// The parts that an overview fills: the states as tiles, the workers.
+// The parts of the page that show an overview: the state tiles and the workers.
 
-import { addressOf } from "./location.js";
+import { hrefOf } from "./location.js";
 import { el, setAttributes, setText } from "./shared/dom.js";
 import { clock, count, visible } from "./shared/format.js";
 
-/** The number of jobs by state; each leads to the jobs in it. */
+/** The number of jobs by state, each a link to these jobs. */
 export class Tiles {
   constructor(root) {
     this.root = root;
     this.tiles = new Map();
   }
 
-  update(counts, place) {
-    const all = Object.values(counts).reduce((left, right) => left + right, 0);
-    for (const [state, number] of [["", all], ...Object.entries(counts)]) {
+  update(counts, location) {
+    const total = Object.values(counts).reduce((left, right) => left + right, 0);
+    for (const [state, number] of [["", total], ...Object.entries(counts)]) {
       const tile = this.tiles.get(state) ?? this.add(state);
       setText(tile.number, count(number));
       tile.link.classList.toggle("qp-none", number === 0);
     }
-    this.mark(place);
+    this.markCurrent(location);
   }
 
   add(state) {
@@ -31,33 +31,33 @@ export class Tiles {
     return tile;
   }
 
-  mark(place) {
+  markCurrent(location) {
     for (const [state, { link }] of this.tiles) {
       setAttributes(link, {
-        href: addressOf({ state, queue: place.queue, q: place.q }),
-        "aria-current": !place.view && place.state === state ? "true" : null,
+        href: hrefOf({ state, queue: location.queue, q: location.q }),
+        "aria-current": !location.view && location.state === state ? "true" : null,
       });
     }
   }
 }
 
-/** The workers: who runs, and what. */
+/** The workers with their current jobs. */
 export class Workers {
   constructor(root) {
     this.root = root;
-    this.seen = "";
+    this.shown = "";
   }
 
   update(workers, paused) {
-    const seen = JSON.stringify([workers, paused]);
-    if (seen === this.seen) return;
-    this.seen = seen;
+    const shown = JSON.stringify([workers, paused]);
+    if (shown === this.shown) return;
+    this.shown = shown;
     const parts = [];
     if (paused.length) {
-      const names = paused.includes("*") ? "Everything is paused" : `Paused: ${paused.map(visible).join(", ")}`;
-      parts.push(el("p", { class: "qp-paused", text: `${names} ('queuectl resume' lifts it)` }));
+      const names = paused.includes("*") ? "All queues are paused" : `Paused: ${paused.map(visible).join(", ")}`;
+      parts.push(el("p", { class: "qp-paused", text: `${names}. Run 'queuectl resume' to continue.` }));
     }
-    if (!workers.length) parts.push(el("p", { class: "qp-hint" }, "None run; ", el("code", { text: "queuectl worker start" }), " starts some."));
+    if (!workers.length) parts.push(el("p", { class: "qp-hint" }, "No workers are running. Start some with ", el("code", { text: "queuectl worker start" }), "."));
     else parts.push(el("ul", { class: "qp-worker-list" }, ...workers.map((worker) => this.row(worker))));
     const focused = this.root.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     this.root.replaceChildren(...parts);
@@ -66,7 +66,7 @@ export class Workers {
 
   row(worker) {
     const job = worker.job_id
-      ? el("a", { class: "qp-mono", href: addressOf({ job: worker.job_id }), text: visible(worker.job_id) })
+      ? el("a", { class: "qp-mono", href: hrefOf({ job: worker.job_id }), text: visible(worker.job_id) })
       : el("span", { class: "qp-hint", text: "–" });
     return el(
       "li",

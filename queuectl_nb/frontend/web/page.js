@@ -1,28 +1,28 @@
-// The page: puts its parts together, and shows each what the place and the queue say.
+// Assembles the page and passes location changes and overviews to its parts.
 
-import { choose } from "./theme.js";
 import { Tiles, Workers } from "./overview.js";
 import { JobPanel } from "./job.js";
 import { JobList } from "./jobs.js";
-import { Live } from "./live.js";
-import { here, watch } from "./location.js";
+import { EventStream } from "./event_stream.js";
+import { currentLocation, onNavigate } from "./location.js";
 import { ThroughputChart } from "./shared/chart.js";
 import { setAttributes, setText } from "./shared/dom.js";
 import { count } from "./shared/format.js";
 import { Stats } from "./stats.js";
+import { setUpTheme } from "./theme.js";
 
 const part = (id) => document.getElementById(id);
-const LIVE = {
+const STATUS_TEXTS = {
   connecting: "Connecting…",
   live: "Live",
-  polling: "Live, by asking",
-  lost: "Server not reached, trying again…",
+  polling: "Live (polling)",
+  lost: "Connection lost, reconnecting…",
   login: "Logged out",
 };
 
-const BESIDE = matchMedia("(min-width: 1180px)"); // as in page.css
+const WIDE = matchMedia("(min-width: 1180px)"); // as in page.css: the panel is beside the list
 
-choose(part("theme"), part("theme-mark"));
+setUpTheme(part("theme"), part("theme-symbol"));
 const tiles = new Tiles(part("tiles"));
 const workers = new Workers(part("workers"));
 const chart = new ThroughputChart(part("throughput"));
@@ -39,7 +39,7 @@ const list = new JobList({
   pager: part("pager"),
   pageNote: part("page-note"),
   onOpen: () => {
-    part("job").scrollIntoView({ block: BESIDE.matches ? "nearest" : "start" });
+    part("job").scrollIntoView({ block: WIDE.matches ? "nearest" : "start" });
     part("job").focus({ preventScroll: true });
   },
 });
@@ -63,50 +63,50 @@ const panel = new JobPanel({
   onClose: () => list.focus(),
 });
 
-let stamp = null;
+let shownVersion = null;
 
-watch((place) => {
-  const showsStats = place.view === "stats";
+onNavigate((location) => {
+  const showsStats = location.view === "stats";
   part("jobs-view").hidden = showsStats;
   part("stats-view").hidden = !showsStats;
-  part("jobs-view").classList.toggle("qp-open", Boolean(place.job));
-  const view = showsStats ? "stats" : place.state === "dead" ? "dead" : "jobs";
+  part("jobs-view").classList.toggle("qp-open", Boolean(location.job));
+  const view = showsStats ? "stats" : location.state === "dead" ? "dead" : "jobs";
   for (const link of document.querySelectorAll(".qp-nav a")) {
     setAttributes(link, { "aria-current": link.dataset.view === view ? "page" : null });
   }
-  tiles.mark(place);
-  list.moved(place);
-  list.mark(place.job);
-  panel.moved(place);
-  stats.moved(place);
+  tiles.markCurrent(location);
+  list.onNavigate(location);
+  list.markOpen(location.job);
+  panel.onNavigate(location);
+  stats.onNavigate(location);
 });
 
-new Live({
+new EventStream({
   onOverview(overview) {
-    trouble("");
-    tiles.update(overview.counts, here());
+    showTrouble("");
+    tiles.update(overview.counts, currentLocation());
     workers.update(overview.workers, overview.paused);
     chart.update(overview.throughput);
     const { processing, dead } = overview.counts;
     part("dead-badge").hidden = !dead;
     setText(part("dead-badge"), dead ? count(dead) : "");
     document.title = [processing ? `${count(processing)} running` : "", dead ? `${count(dead)} dead` : ""].filter(Boolean).concat("queuectl").join(" · ");
-    if (String(overview.stamp) === stamp) return;
-    stamp = String(overview.stamp);
-    list.changed();
-    panel.changed();
-    stats.changed();
+    if (String(overview.stamp) === shownVersion) return;
+    shownVersion = String(overview.stamp);
+    list.queueChanged();
+    panel.queueChanged();
+    stats.queueChanged();
   },
-  onTrouble: trouble,
-  onStatus(kind) {
-    setAttributes(part("live"), { "data-kind": kind });
-    setText(part("live-text"), LIVE[kind]);
-    if (kind === "login") trouble("You are logged out here. Log in to Jupyter again, or open the address that 'queuectl dashboard' prints.");
-    if (kind === "lost") stamp = null;
+  onTrouble: showTrouble,
+  onStatus(status) {
+    setAttributes(part("live"), { "data-kind": status });
+    setText(part("live-text"), STATUS_TEXTS[status]);
+    if (status === "login") showTrouble("You are logged out. Log in to Jupyter again, or open the address that 'queuectl dashboard' prints.");
+    if (status === "lost") shownVersion = null;
   },
 });
 
-function trouble(text) {
+function showTrouble(text) {
   setText(part("trouble"), text);
   part("trouble").hidden = !text;
 }

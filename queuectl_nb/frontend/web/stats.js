@@ -1,64 +1,62 @@
-// Statistics over all attempts: how long jobs wait and run, and what they use.
+// Statistics over all attempts.
 
-import { ask } from "./api.js";
-import { Pace } from "./pace.js";
+import { getJson } from "./api.js";
 import { el } from "./shared/dom.js";
 import { count, duration, size } from "./shared/format.js";
+import { Throttle } from "./throttle.js";
 
-const REST_MS = 3000;
+const MIN_INTERVAL_MS = 3000;
 
-function seconds(value) {
-  return value === null ? "–" : duration(value);
-}
+const valueOr = (value, format) => (value === null ? "–" : format(value));
 
-/** The view of the statistics; asks while it is looked at. */
+/** The statistics view; loads only while it is visible. */
 export class Stats {
   constructor(root) {
     this.root = root;
-    this.shown = false;
-    this.pace = new Pace(() => this.look());
+    this.visible = false;
+    this.throttle = new Throttle(() => this.load());
   }
 
-  moved(place) {
-    const before = this.shown;
-    this.shown = place.view === "stats";
-    if (this.shown && !before) this.look();
+  onNavigate(location) {
+    const before = this.visible;
+    this.visible = location.view === "stats";
+    if (this.visible && !before) this.load();
   }
 
-  changed() {
-    if (this.shown) this.pace.changed();
+  queueChanged() {
+    if (this.visible) this.throttle.notify();
   }
 
-  async look() {
-    if (!this.shown) return;
-    this.pace.begin();
-    this.pace.rest(REST_MS);
+  async load() {
+    if (!this.visible) return;
+    this.throttle.begin();
+    this.throttle.pause(MIN_INTERVAL_MS);
     try {
-      this.show(await ask("api/stats"));
+      this.show(await getJson("api/stats"));
     } catch {
-      // the line at the top tells what is wrong
+      // the message at the top of the page shows the error
     }
   }
 
   show(stats) {
     const groups = {
-      Running: [
-        ["mean of completed", seconds(stats.avg_duration_s)],
-        ["half took at most", seconds(stats.run_s.p50)],
-        ["19 of 20 took at most", seconds(stats.run_s.p95)],
+      "Run time": [
+        ["mean (completed)", valueOr(stats.avg_duration_s, duration)],
+        ["median", valueOr(stats.run_s.p50, duration)],
+        ["95th percentile", valueOr(stats.run_s.p95, duration)],
       ],
-      Waiting: [
-        ["half waited at most", seconds(stats.wait_s.p50)],
-        ["19 of 20 waited at most", seconds(stats.wait_s.p95)],
+      "Wait time": [
+        ["median", valueOr(stats.wait_s.p50, duration)],
+        ["95th percentile", valueOr(stats.wait_s.p95, duration)],
       ],
       Attempts: [
-        ["in all", count(stats.attempts)],
-        ["per job", stats.attempts_per_job === null ? "–" : stats.attempts_per_job.toFixed(2)],
-        ["completed a minute", stats.per_minute === null ? "–" : count(Number(stats.per_minute.toPrecision(3)))],
+        ["total", count(stats.attempts)],
+        ["per job", valueOr(stats.attempts_per_job, (value) => value.toFixed(2))],
+        ["completed per minute", valueOr(stats.per_minute, (value) => count(Number(value.toPrecision(3))))],
       ],
-      Use: [
-        ["CPU", seconds(stats.cpu_s)],
-        ["peak memory", stats.max_rss_bytes === null ? "–" : size(stats.max_rss_bytes)],
+      Resources: [
+        ["CPU time", valueOr(stats.cpu_s, duration)],
+        ["peak memory", valueOr(stats.max_rss_bytes, size)],
       ],
     };
     this.root.replaceChildren(

@@ -1,56 +1,56 @@
-// Light or dark: as the system has it, as JupyterLab around us has it, or as the reader says.
+// Light or dark colours: the reader's choice, else JupyterLab's theme, else the system's.
 
 import { setAttributes, setText } from "./shared/dom.js";
 
-const KEY = "queuectl-colours";
-const ORDER = ["", "light", "dark"];
-const MARKS = { "": "◐", light: "☀", dark: "☾" };
-const NAMES = { "": "as the system has them", light: "light", dark: "dark" };
+const STORAGE_KEY = "queuectl-theme";
+const THEMES = ["", "light", "dark"];
+const SYMBOLS = { "": "◐", light: "☀", dark: "☾" };
+const NAMES = { "": "automatic", light: "light", dark: "dark" };
 
-function kept() {
+function storedTheme() {
   try {
-    const value = localStorage.getItem(KEY) ?? "";
-    return ORDER.includes(value) ? value : "";
+    const value = localStorage.getItem(STORAGE_KEY) ?? "";
+    return THEMES.includes(value) ? value : "";
   } catch {
     return "";
   }
 }
 
-function keep(value) {
+function storeTheme(value) {
   try {
-    localStorage.setItem(KEY, value);
+    localStorage.setItem(STORAGE_KEY, value);
   } catch {
-    // a browser that keeps nothing shows it until the page is left
+    // storage is disabled: the choice lasts until the page is closed
   }
 }
 
-/** Return what JupyterLab's theme is where it shows us in a tab of its own; "" elsewhere. */
-function around() {
+/** Return the theme of the JupyterLab that embeds the page; "" elsewhere. */
+function jupyterTheme() {
   try {
     const light = parent !== window ? parent.document.body?.dataset.jpThemeLight : undefined;
     return light === undefined ? "" : light === "true" ? "light" : "dark";
   } catch {
-    return ""; // a page of another origin
+    return ""; // embedded by a page of another origin
   }
 }
 
-/** Give the page its colours, and the button its meaning. */
-export function choose(button, mark) {
-  let chosen = kept();
-  const show = () => {
-    setAttributes(document.documentElement, { "data-theme": chosen || around() || null });
-    setAttributes(button, { "aria-label": `Colours: ${NAMES[chosen]}`, title: `Colours: ${NAMES[chosen]}` });
-    setText(mark, MARKS[chosen]);
+/** Apply the theme and make the button switch it. */
+export function setUpTheme(button, symbol) {
+  let chosen = storedTheme();
+  const apply = () => {
+    setAttributes(document.documentElement, { "data-theme": chosen || jupyterTheme() || null });
+    setAttributes(button, { "aria-label": `Theme: ${NAMES[chosen]}`, title: `Theme: ${NAMES[chosen]}` });
+    setText(symbol, SYMBOLS[chosen]);
   };
   button.addEventListener("click", () => {
-    chosen = ORDER[(ORDER.indexOf(chosen) + 1) % ORDER.length];
-    keep(chosen);
-    show();
+    chosen = THEMES[(THEMES.indexOf(chosen) + 1) % THEMES.length];
+    storeTheme(chosen);
+    apply();
   });
   try {
-    if (parent !== window) new MutationObserver(show).observe(parent.document.body, { attributeFilter: ["data-jp-theme-light"] });
+    if (parent !== window) new MutationObserver(apply).observe(parent.document.body, { attributeFilter: ["data-jp-theme-light"] });
   } catch {
-    // a page of another origin
+    // embedded by a page of another origin
   }
-  show();
+  apply();
 }

@@ -1,6 +1,6 @@
-// A JupyterLab extension as it stands: a tile in the launcher and a command in the palette that open queuectl's page.
-// JupyterLab takes extensions as module federation containers, objects with init(scope) and get(module); this is one,
-// written by hand, so that nothing has to be built. What it needs of JupyterLab it takes from the shared scope.
+// JupyterLab extension: a launcher tile and a palette command that open the web page.
+// JupyterLab loads extensions as module federation containers, objects with init(scope) and get(module). This one is
+// written by hand, so there is no build step. JupyterLab's own packages come from the shared scope.
 (() => {
   const COMMAND = "queuectl:open";
   const ICON =
@@ -9,8 +9,8 @@
     '<rect x="7" y="20" width="8" height="4" rx="2"/><path d="M19 19.5v6.2a.6.6 0 0 0 .9.5l5.2-3.1a.6.6 0 0 0 0-1l-5.2-3.1a.6.6 0 0 0-.9.5z"/></g></svg>';
   let shared = {};
 
-  /** Return one of JupyterLab's own packages; undefined where this application has none of that name. */
-  async function lab(name) {
+  /** Return one of JupyterLab's packages; undefined if the application does not have it. */
+  async function importShared(name) {
     const versions = Object.values(shared[name] ?? {});
     const found = versions.find(({ loaded }) => loaded) ?? versions[0];
     return found && (await found.get())();
@@ -18,50 +18,50 @@
 
   async function extension() {
     const [application, apputils, launchers, components] = await Promise.all(
-      ["application", "apputils", "launcher", "ui-components"].map((name) => lab(`@jupyterlab/${name}`)),
+      ["application", "apputils", "launcher", "ui-components"].map((name) => importShared(`@jupyterlab/${name}`)),
     );
     const icon = new components.LabIcon({ name: "queuectl:icon", svgstr: ICON });
-    const wanted = [apputils.ICommandPalette, launchers?.ILauncher, application?.ILayoutRestorer].filter(Boolean);
+    const optional = [apputils.ICommandPalette, launchers?.ILauncher, application?.ILayoutRestorer].filter(Boolean);
 
-    function activate(app, ...given) {
-      const of = (token) => (token ? given[wanted.indexOf(token)] : null);
+    function activate(app, ...services) {
+      const service = (token) => (token ? services[optional.indexOf(token)] : null);
       const tracker = new apputils.WidgetTracker({ namespace: "queuectl" });
       const address = new URL("queuectl/", new URL(app.serviceManager.serverSettings.baseUrl, location.href)).href;
       let tab = null;
 
-      function make() {
+      function createTab() {
         const content = new apputils.IFrame({ sandbox: ["allow-scripts", "allow-same-origin"] });
         content.url = address;
         content.node.querySelector("iframe")?.setAttribute("title", "queuectl");
         const widget = new apputils.MainAreaWidget({ content });
         widget.id = "queuectl-page";
-        widget.toolbar.hide(); // the page has its own
-        Object.assign(widget.title, { label: "queuectl", caption: "The job queue, live", icon, closable: true });
+        widget.toolbar.hide(); // the page has its own toolbar
+        Object.assign(widget.title, { label: "queuectl", caption: "Live view of the job queue", icon, closable: true });
         return widget;
       }
 
       app.commands.addCommand(COMMAND, {
-        label: (given) => (given.isPalette ? "Open the job queue (queuectl)" : "queuectl"),
-        caption: "The job queue, live",
-        icon: (given) => (given.isPalette ? undefined : icon),
+        label: (args) => (args.isPalette ? "Open the job queue (queuectl)" : "queuectl"),
+        caption: "Live view of the job queue",
+        icon: (args) => (args.isPalette ? undefined : icon),
         execute: () => {
-          if (tab === null || tab.isDisposed) tab = make();
+          if (tab === null || tab.isDisposed) tab = createTab();
           if (!tab.parent) app.shell.add(tab, "main");
           if (tab.parent) {
             if (!tracker.has(tab)) void tracker.add(tab);
             app.shell.activateById(tab.id);
           } else {
-            tab.dispose(); // a shell with room for one widget, as Notebook 7 has it
+            tab.dispose(); // Notebook 7 shows one widget per browser tab
             window.open(address, "_blank", "noopener");
           }
         },
       });
-      of(apputils.ICommandPalette)?.addItem({ command: COMMAND, category: "Other", args: { isPalette: true } });
-      of(launchers?.ILauncher)?.add({ command: COMMAND, category: "Other", rank: 10 });
-      void of(application?.ILayoutRestorer)?.restore(tracker, { command: COMMAND, name: () => "queuectl" });
+      service(apputils.ICommandPalette)?.addItem({ command: COMMAND, category: "Other", args: { isPalette: true } });
+      service(launchers?.ILauncher)?.add({ command: COMMAND, category: "Other", rank: 10 });
+      void service(application?.ILayoutRestorer)?.restore(tracker, { command: COMMAND, name: () => "queuectl" });
     }
 
-    return { id: "queuectl-nb:page", description: "Opens queuectl's page.", autoStart: true, optional: wanted, activate };
+    return { id: "queuectl-nb:page", description: "Opens the queuectl web page.", autoStart: true, optional, activate };
   }
 
   globalThis._JUPYTERLAB ??= {};
