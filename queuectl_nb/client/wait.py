@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from queuectl_nb.model.errors import JobFailed, NotFound, WaitTimeout
 from queuectl_nb.model.state import FINISHED_STATES, UNFINISHED_STATES, State
-from queuectl_nb.store.clock import revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,12 +37,12 @@ class UnreportedJobs:
     def start(self, store: Store, retried: Iterable[str] = ()) -> None:
         """Take note that jobs may run from now on; those that are ``retried`` will have another end to be told."""
         if self._since is None and self._enabled:
-            self._since = revision(store.db)[0]
+            self._since = store.db.revision()[0]
         self._reported.difference_update(retried)
 
     def since(self, store: Store) -> int:
         """Return the revision after which a wait for all counts what came to rest."""
-        now = revision(store.db)[0]
+        now = store.db.revision()[0]
         return now if self._since is None else min(self._since, now)
 
     def mark_reported(self, ids: Iterable[str]) -> None:

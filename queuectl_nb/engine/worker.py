@@ -16,7 +16,7 @@ from queuectl_nb.engine.work_buffer import MAX_GROUP
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
-from queuectl_nb.store.trim import punch_middle
+from queuectl_nb.store.output import punch_middle
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.executor import Executor

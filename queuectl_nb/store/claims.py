@@ -10,7 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.store import rows, sets
+from queuectl_nb.store import rows
+from queuectl_nb.store.batch_sql import run_for_rows
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.settle import EndedAttempt, HeldLease, StartedAttempt, record_ended, record_start, release_claim
 
@@ -89,10 +90,9 @@ class Claims:
         ids = json.dumps(list({row[-1] for row in found}))
         recorded = rows.parse_environments(connection.execute(Q.environments_of_claimed, {"ids": ids}))
         leases = [rows.lease_from_row(row, os.urandom(16).hex(), recorded) for row in found]
-        opened = [(lease.token, self.worker, self.host, now, lease.seq) for lease in leases]
-        sets.run_for_rows(connection, Q.open_attempt, opened)
-        taken = [(lease.token, self.worker, now, lease.seq) for lease in leases]
-        sets.run_for_rows(connection, Q.take_job, taken)
+        claimed = [(lease.token, self.worker, self.host, now, lease.seq) for lease in leases]
+        run_for_rows(connection, Q.open_attempt, claimed)
+        run_for_rows(connection, Q.take_job, claimed)
         return leases, waiting - len(leases)
 
     def _serves(self, queue: str) -> bool:
@@ -137,8 +137,8 @@ class Claims:
                     best = connection.execute(Q.best_ready_priority, {"queue": queue}).fetchone()
                     if best and best[0] > leases[0].priority:
                         return list(leases)
-            places = json.dumps([lease.seq for lease in leases])
-            wanted = {token for (token,) in connection.execute(Q.still_wanted, {"places": places})}
+            seqs = json.dumps([lease.seq for lease in leases])
+            wanted = {token for (token,) in connection.execute(Q.still_wanted, {"seqs": seqs})}
         return [lease for lease in leases if lease.token not in wanted]
 
     def owns(self, lease: Lease) -> bool:

@@ -1,4 +1,4 @@
-"""One SQLite file: a connection a thread, the pragmas, write transactions through the gate, errors in our words."""
+"""Access to the SQLite file: one connection per thread, write transactions behind the write lock, our own errors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
 from queuectl_nb.store.paths import check_location, make_private_dir, make_private_file, real_path, spool_dir
+from queuectl_nb.store.queries import Q
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
 from queuectl_nb.store.write_lock import LockRequest, WriteLock
 
@@ -23,29 +24,28 @@ if TYPE_CHECKING:
 __all__ = ["Database"]
 
 LOCK_TIMEOUT_S = 30.0
-"""Seconds a writer waits for the others before it is told that the queue is busy."""
 NEGLIGIBLE_WAIT_S = 0.1
-"""Seconds of waiting at the gate that need not be taken off the wait that may follow for SQLite's own lock."""
+"""A shorter wait for the write lock is not subtracted from the time to wait for SQLite's own lock."""
 
 _inherited: list[object] = []
-"""Connections that a fork carried over: closing them here would drop the parent's locks, so they are never closed."""
+"""Connections inherited through a fork. Never closed: that would drop the parent's locks."""
 
 
 class _ThreadState(threading.local):
-    """What each thread has of its own."""
+    """The connection of each thread, and its open write transaction."""
 
     connection: sqlite3.Connection | None = None
     writing: _WriteTransaction | None = None
 
 
 class Database:
-    """The queue's file. Safe to share between threads and to carry through a fork: each gets its own connection."""
+    """The database file of a queue. Threads and forked children can share it: each gets its own connection."""
 
     def __init__(self, path: Path, *, allow_network_fs: bool = False) -> None:
-        """Open ``path``, making file, spool directory and schema where they are missing.
+        """Open ``path``; create the file, spool directory and schema if missing.
 
-        Raises :class:`BadEnvironment` for a folder, a file that is no queue or a newer one or somebody else's, a
-        file system that cannot lock; the file is not touched then.
+        Raises :class:`BadEnvironment`, without touching the file, if it is a directory, not a queue, of a newer
+        version or another user, or on a file system without reliable locks.
         """
         self.path = path
         self.lock_timeout_s = LOCK_TIMEOUT_S
@@ -59,31 +59,30 @@ class Database:
             try:
                 self._open("wal" if local_disk else "delete")
             except BaseException:
-                self.close()  # and with it what SQLite made beside a file that is not for us
+                self.close()  # also removes the files that SQLite has created beside a file that is not a queue
                 raise
 
-    def _open(self, journal: str) -> None:
+    def _open(self, journal_mode: str) -> None:
         make_private_file(self._file)
-        self._identity = self._stat()
+        found = os.stat(self._file)
+        self._identity = found.st_dev, found.st_ino
         connection = self.connection()
         if not schema.is_current(connection):
             schema.check_application(connection, self.path)
         make_private_dir(self.spool)
-        schema.ensure_schema(connection, self.path, journal, lambda: self.write_lock.request(self.lock_timeout_s))
+        schema.ensure_schema(connection, self.path, journal_mode, lambda: self.write_lock.request(self.lock_timeout_s))
 
-    def _stat(self) -> tuple[int, int]:
-        found = os.stat(self._file)
-        return found.st_dev, found.st_ino
+    # ------------------------------------------------------------------ connections
 
     def connection(self) -> sqlite3.Connection:
-        """Return this thread's connection, opened at its first use in this process."""
+        """Return this thread's connection, opened on first use in this process."""
         if self._pid != os.getpid():
             _inherited.append(self._local)
             self._local = _ThreadState()
             self._pid = os.getpid()
         found = self._local.connection
         if found is None:
-            self.check_identity()  # SQLite would make an empty file where ours is gone
+            self.check_identity()  # SQLite would create an empty file in place of a deleted one
             found = self._local.connection = self._connect()
         return found
 
@@ -95,43 +94,20 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
-    def write(self) -> _WriteTransaction:
-        """Open a write transaction: gate, ``BEGIN IMMEDIATE``, and commit at the end, or roll back on any error.
+    def set_lock_timeout(self, seconds: float) -> None:
+        """Wait at most this long for other writers."""
+        self.lock_timeout_s = seconds
+        self.connection().execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
-        The transaction gets a revision of its own: statements read it from ``clock``. It does not nest.
+    def tune_for_worker(self) -> None:
+        """Tune this process's connections for a worker.
+
+        A smaller cache: a worker touches the same few pages, and its memory use should level off soon. And an adapter
+        that maps None to itself: without it, sqlite3 looks for one twice for each None that is bound, which costs as
+        much as writing a short row.
         """
-        return _WriteTransaction(self, self._local)
-
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
-        """Give this thread's connection for reading; several statements see one moment."""
-        with self.translate_errors():
-            connection = self.connection()
-            if connection.in_transaction:
-                if self._local.writing is not None:
-                    yield connection
-                    return
-                connection.execute("COMMIT")  # an interrupt cut a look short: it must not freeze what we see
-            self.check_identity()
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
-
-    def data_version(self) -> int:
-        """Return a number that changes whenever another connection has committed (3 µs)."""
-        self.check_identity()
-        try:
-            version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error as error:
-            raise translate(error, self.path, self.lock_timeout_s) from error
-        return version
-
-    def change_counters(self) -> tuple[int, int]:
-        """Return what changes with every commit, those of this thread's own connection included."""
-        return self.data_version(), self.connection().total_changes
+        self.connection().execute("PRAGMA cache_size = -1000")
+        sqlite3.register_adapter(type(None), {None: None}.get)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -140,42 +116,82 @@ class Database:
             found.close()
             self._local.connection = None
 
-    def set_lock_timeout(self, seconds: float) -> None:
-        """Wait no longer than this for other writers; a worker would rather look after its job meanwhile."""
-        self.lock_timeout_s = seconds
-        self.connection().execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+    # ------------------------------------------------------------------ file identity
 
     @property
     def identity(self) -> tuple[int, int]:
-        """The file that was opened, as device and number: another one of the same name has another."""
+        """Device and inode of the file that was opened."""
         return self._identity
 
-    def tune_for_worker(self) -> None:
-        """Make this process's connections those of a worker; for a process that is nothing else.
-
-        Fewer pages: what a worker touches is the same few, and its memory should be full soon and stay flat. And
-        sqlite3 is told how None adapts to SQL: as itself. Otherwise each None that is bound is asked twice for a way,
-        by lookups that fail and cost as much as writing a short row.
-        """
-        self.connection().execute("PRAGMA cache_size = -1000")
-        sqlite3.register_adapter(type(None), {None: None}.get)
+    def check_identity(self) -> None:
+        """Raise if the file was deleted or replaced: writes to it would be lost. Every transaction begins with this."""
+        try:
+            found = os.stat(self._file)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._identity:
+            msg = f"the queue {self.path} was deleted or replaced while in use; open it again"
+            raise BadEnvironment(msg)
 
     def is_replaced(self) -> bool:
-        """Tell whether the file was deleted or replaced since it was opened."""
+        """Return True if the file was deleted or replaced since it was opened."""
         try:
-            return self._stat() != self._identity
-        except OSError:
+            self.check_identity()
+        except BadEnvironment:
             return True
+        return False
 
-    def check_identity(self) -> None:
-        """Raise when the file is not ours any more: what we would write, nobody would ever read."""
-        if self.is_replaced():
-            msg = f"the queue {self.path} was deleted or replaced while in use; begin anew with the file that is there"
-            raise BadEnvironment(msg)
+    # ------------------------------------------------------------------ transactions
+
+    def write(self) -> _WriteTransaction:
+        """Return a write transaction as a context manager: commits at the end, rolls back on any error.
+
+        It holds the write lock and has a revision of its own, which statements read from ``clock``. It does not nest.
+        """
+        return _WriteTransaction(self, self._local)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Yield this thread's connection in a read transaction: all statements see one snapshot."""
+        with self.translate_errors():
+            connection = self.connection()
+            if connection.in_transaction:
+                if self._local.writing is not None:
+                    yield connection
+                    return
+                connection.execute("COMMIT")  # left by an interrupt: it would keep an old snapshot
+            self.check_identity()
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+
+    # ------------------------------------------------------------------ changes
+
+    def data_version(self) -> int:
+        """Return a number that changes whenever another connection commits (3 µs)."""
+        self.check_identity()
+        try:
+            version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise translate(error, self.path, self.lock_timeout_s) from error
+        return version
+
+    def change_counters(self) -> tuple[int, int]:
+        """Return two numbers of which one changes with every commit, also of this thread's own connection."""
+        return self.data_version(), self.connection().total_changes
+
+    def revision(self) -> tuple[int, int]:
+        """Return the revision of the queue and its number of deletions; both unchanged: no job has changed."""
+        with self.read() as connection:
+            found: tuple[int, int] = connection.execute(Q.revision).fetchone()
+            return found
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours."""
+        """Raise SQLite's errors as ours."""
         try:
             yield
         except PROGRAMMING_ERRORS:
@@ -185,7 +201,7 @@ class Database:
 
 
 class _WriteTransaction:
-    """A write transaction as a ``with`` block; Ctrl+C in the middle leaves neither it nor the gate behind."""
+    """A write transaction; an interrupt at any point leaves neither an open transaction nor the lock behind."""
 
     def __init__(self, db: Database, local: _ThreadState) -> None:
         self._db = db
@@ -197,7 +213,7 @@ class _WriteTransaction:
         db = self._db
         try:
             connection = db.connection()
-            self._local = db._local  # noqa: SLF001 - ours; another one since a fork
+            self._local = db._local  # noqa: SLF001 - a fork replaces it
             self._clear_interrupted(connection)
             self._local.writing = self
             began = time.monotonic()
@@ -205,7 +221,7 @@ class _WriteTransaction:
             self._connection = connection
             db.check_identity()
             waited = time.monotonic() - began
-            if waited > NEGLIGIBLE_WAIT_S:  # the patience is for both waits together
+            if waited > NEGLIGIBLE_WAIT_S:  # the timeout covers both locks
                 connection.execute(f"PRAGMA busy_timeout = {max(0, round((db.lock_timeout_s - waited) * 1000))}")
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -229,9 +245,9 @@ class _WriteTransaction:
             raise translate(error, self._db.path, self._db.lock_timeout_s) from error
 
     def _clear_interrupted(self, connection: sqlite3.Connection) -> None:
-        """Clear away what an interrupt at the worst moment has left of this thread's last block."""
+        """End a transaction of this thread that an interrupt has left open."""
         if self._local.writing is not None:
-            self._local.writing._end(commit=False)  # noqa: SLF001 - of this class
+            self._local.writing._end(commit=False)  # noqa: SLF001 - the same class
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 

@@ -1,7 +1,7 @@
-"""The dead letter queue as a whole: retried or purged in small transactions, however many jobs are in it.
+"""The dead letter queue as a whole: retried or purged in small transactions.
 
-Ids that a person names are all or none, in one transaction. A hundred thousand jobs that died of one mistake are
-taken AT_ONCE at a time, so that workers and other writers come in between; each job is moved whole or not at all.
+Named ids are all or none, in one transaction. The whole queue is processed in batches, so that workers and other
+writers are not held up by a hundred thousand jobs; each job is moved completely or not at all.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.state import State
-from queuectl_nb.store import moves
 from queuectl_nb.store.dependencies import unmet_dependencies
+from queuectl_nb.store.jobs import JobRef, check_dependencies, delete_jobs, load_jobs, retry_jobs
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DeadLetters"]
 
 BATCH_JOBS = 1000
-"""Jobs moved in a transaction: some ten milliseconds."""
+"""Jobs per transaction: about ten milliseconds."""
 
 
 class DeadLetters:
@@ -33,45 +33,45 @@ class DeadLetters:
         self.db = db
 
     def retry(self, now: float) -> list[str]:
-        """Give every dead job a fresh budget and queue it again; return the ids, the longest dead first.
+        """Requeue every dead job with a full retry budget; return the ids, the longest dead first.
 
-        One that waited for others which are not completed (they ran again since) is blocked until they are. Raises
-        :class:`WrongState`, before anything is changed, where such another is cancelled.
+        A job with unmet dependencies becomes blocked. Raises :class:`WrongState`, before anything is changed, if a
+        job depends on a cancelled one.
         """
         with self.db.read() as connection:
             dead = connection.execute(Q.dead_jobs).fetchall()
-            waiting = sorted((seq, job_id) for seq, job_id, waits in dead if waits)
-            for seq, job_id in waiting:
-                # dead ones are retried with it
-                moves.check_dependencies(job_id, unmet_dependencies(connection, seq), [State.CANCELLED])
-        pieces = [*_batches([job_id for _, job_id, waits in dead if not waits])]
-        if waiting:  # last, in the order of enqueue and together: by then none that they wait for is dead
-            pieces.append([job_id for _, job_id in waiting])
-        moved: list[str] = []
-        for ids in pieces:
+            dependent = sorted((seq, job_id) for seq, job_id, has_dependencies in dead if has_dependencies)
+            for seq, job_id in dependent:
+                # dead dependencies are retried as well
+                check_dependencies(job_id, unmet_dependencies(connection, seq), [State.CANCELLED])
+        batches = [*_batches([job_id for _, job_id, has_dependencies in dead if not has_dependencies])]
+        if dependent:  # last and together, in enqueue order: by then none of their dependencies is dead
+            batches.append([job_id for _, job_id in dependent])
+        retried: list[str] = []
+        for ids in batches:
             with self.db.write() as connection:
                 found = _load_dead(connection, ids)
-                moves.retry_jobs(connection, found, now)
-            moved += [job.id for job in found]
-        return moved
+                retry_jobs(connection, found, now)
+            retried += [job.id for job in found]
+        return retried
 
     def purge(self, now: float) -> tuple[list[str], list[str]]:
-        """Remove every dead job with its history; return the ids, and the tokens of the attempts."""
+        """Delete every dead job with its history; return the ids, and the tokens of the attempts."""
         with self.db.read() as connection:
             dead = [job_id for _, job_id, _ in connection.execute(Q.dead_jobs)]
-        gone: list[str] = []
+        deleted: list[str] = []
         tokens: list[str] = []
         for ids in _batches(dead):
             with self.db.write() as connection:
                 found = _load_dead(connection, ids)
-                tokens += moves.delete_jobs(connection, found, now)
-            gone += [job.id for job in found]
-        return gone, tokens
+                tokens += delete_jobs(connection, found, now)
+            deleted += [job.id for job in found]
+        return deleted, tokens
 
 
-def _load_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[moves.JobRef]:
-    """Return those of the jobs that nobody else has moved meanwhile."""
-    return [job for job in moves.load_jobs(connection, ids).values() if job.state is State.DEAD]
+def _load_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[JobRef]:
+    """Return the jobs that are still dead."""
+    return [job for job in load_jobs(connection, ids).values() if job.state is State.DEAD]
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,46 +1,94 @@
-"""What the end of one job means for those that wait for it (``--after``)."""
+"""Job dependencies (``--after``): resolved when jobs are inserted, updated when a job finishes."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import State
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["cancel_waiting", "unmet_dependencies", "update_dependents"]
+    from queuectl_nb.model.job import JobSpec
+
+__all__ = ["UNMEETABLE", "DependencyResolver", "cancel_waiting", "unmet_dependencies", "update_dependents"]
 
 UNMEETABLE = (State.DEAD, State.CANCELLED)
+"""States of a job in which its dependents can never run."""
+
+
+class DependencyResolver:
+    """Resolves the dependencies of a list of new jobs; call :meth:`resolve` for each, in order.
+
+    ``others`` and ``jobs`` are the columns of table ``dependents`` for the jobs resolved so far.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, new_jobs: Mapping[str, int], specs: Sequence[JobSpec]) -> None:
+        """Load every existing job that ``specs`` depend on; ``new_jobs`` maps the new ids to their ``seq``."""
+        self.new_jobs = new_jobs
+        self.others: list[int] = []
+        self.jobs: list[int] = []
+        self._cancelled: set[int] = set()
+        names = sorted({name for spec in specs for name in spec.after})
+        found = connection.execute(Q.states_of_jobs, {"ids": json.dumps(names)}).fetchall()
+        self._existing = {name: (seq, State(state)) for name, state, seq in found}
+
+    def resolve(self, spec: JobSpec, seq: int) -> tuple[State, str | None]:
+        """Return the initial state of a job, and the reason if it is cancelled."""
+        state, reason = State.PENDING, None
+        for other in spec.after:
+            other_seq, other_state = self._find(other, seq)
+            self.others.append(other_seq)
+            self.jobs.append(seq)
+            if other_state in UNMEETABLE and reason is None:
+                self._cancelled.add(seq)
+                state, reason = State.CANCELLED, _dependency_error(other, other_state)
+            elif other_state is not State.COMPLETED and reason is None:
+                state = State.BLOCKED
+        return state, reason
+
+    def _find(self, other: str, seq: int) -> tuple[int, State]:
+        new = self.new_jobs.get(other)
+        if new is not None and new < seq:
+            return new, State.CANCELLED if new in self._cancelled else State.BLOCKED
+        if other not in self._existing:
+            msg = f"no job {other} to wait for (after); it must be in the queue or earlier in the same list"
+            raise NotFound(msg).with_index(seq - min(self.new_jobs.values()))
+        return self._existing[other]
 
 
 def unmet_dependencies(connection: sqlite3.Connection, seq: int) -> list[tuple[str, State]]:
     """Return id and state of the jobs that job ``seq`` still waits for."""
-    return [(job_id, State(state)) for job_id, state in connection.execute(Q.unmet_of, {"seq": seq})]
+    return [(job_id, State(state)) for job_id, state in connection.execute(Q.unmet_dependencies, {"seq": seq})]
 
 
 def update_dependents(connection: sqlite3.Connection, seq: int, job_id: str, state: State, now: float) -> int:
-    """Tell the dependents of a job that came to rest; return how many became ready to run.
+    """Unblock or cancel the dependents of a finished job; return how many were unblocked.
 
-    Completed: those that wait for nothing else become pending. Dead or cancelled: all of them are cancelled with
-    the reason, and theirs in turn.
+    If it completed, dependents that wait for nothing else become pending. If it is dead or cancelled, they are
+    cancelled with the reason, and so are their own dependents.
     """
-    woken = 0
-    ended = [(seq, job_id, state)]
-    while ended:
-        seq, job_id, state = ended.pop()
+    unblocked = 0
+    finished = [(seq, job_id, state)]
+    while finished:
+        seq, job_id, state = finished.pop()
         if state is State.COMPLETED:
-            woken += connection.execute(Q.unblock_dependents, {"seq": seq, "now": now}).rowcount
+            unblocked += connection.execute(Q.unblock_dependents, {"seq": seq, "now": now}).rowcount
             continue
         blocked = connection.execute(Q.blocked_dependents, {"seq": seq}).fetchall()
-        cancel_waiting(connection, [each for each, _ in blocked], f"job {job_id}, which it waited for, is {state}", now)
-        ended += [(each, name, State.CANCELLED) for each, name in blocked]
-    return woken
+        cancel_waiting(connection, [each for each, _ in blocked], _dependency_error(job_id, state), now)
+        finished += [(each, name, State.CANCELLED) for each, name in blocked]
+    return unblocked
 
 
 def cancel_waiting(connection: sqlite3.Connection, seqs: Sequence[int], error: str, now: float) -> None:
-    """Cancel jobs that no worker holds, with the reason as their error."""
-    connection.execute(Q.cancel_waiting, {"places": json.dumps(seqs), "error": error, "now": now})
+    """Cancel jobs that no worker holds, with ``error`` as the reason."""
+    connection.execute(Q.cancel_waiting, {"seqs": json.dumps(seqs), "error": error, "now": now})
+
+
+def _dependency_error(job_id: str, state: str) -> str:
+    return f"job {job_id}, which it waited for, is {state}"

@@ -11,8 +11,8 @@ from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from queuectl_nb.store.batch_sql import insert_rows
+from queuectl_nb.store.dependencies import DependencyResolver
 from queuectl_nb.store.queries import Q
-from queuectl_nb.store.waits import DependencyResolver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

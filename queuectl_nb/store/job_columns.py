@@ -1,7 +1,7 @@
-"""Jobs as columns, for those who make arrays of a million of them.
+"""Jobs as columns, for building arrays of a million of them.
 
-Most of the time that it takes to read a row goes into handing over its values one by one. So what many jobs have in
-common comes as one text, which is parsed once however often it is seen: eleven values a row instead of twenty-one.
+Handing over values one by one takes most of the time of reading a row. So the fields that many jobs have in common
+come as one JSON text, which is parsed once per distinct value: eleven values a row instead of twenty-one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["TIME_FIELDS", "ColumnChunk", "JobColumns", "SharedFields"]
 
 CHUNK_ROWS = 1_000
-"""Rows a piece: few enough to stay in the processor's cache while they are turned into columns."""
+"""Few enough to stay in the processor cache while they are turned into columns."""
 
 TIME_FIELDS = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
 
 
 class SharedFields(NamedTuple):
-    """What many jobs have in common."""
+    """The fields that many jobs have in common."""
 
     state: str
     priority: int
@@ -41,7 +41,7 @@ class SharedFields(NamedTuple):
 
 
 class ColumnChunk(NamedTuple):
-    """Some rows as columns; times in epoch seconds, ``kind`` for :meth:`Columns.kind`, ``result`` as JSON."""
+    """Some rows as columns; times in epoch seconds, ``result`` as JSON, ``shared`` for :func:`parse_shared`."""
 
     id: Sequence[str]
     command: Sequence[str]
@@ -57,34 +57,33 @@ class ColumnChunk(NamedTuple):
 
 
 class JobColumns:
-    """The jobs of a filter as pieces of columns.
+    """Reads the jobs of a filter as chunks of columns.
 
-    Without a limit and a field to sort by they come in the order of enqueue, and ``ordered`` says that they are to be
-    sorted yet, by ``rev``: arrays are sorted in less time.
+    Without a limit or sort field the rows come in enqueue order and ``is_sorted`` is False: the caller sorts them by
+    ``rev``, which is faster on arrays.
     """
 
     def __init__(self, reader: Reader, job_filter: Filter) -> None:
-        """Prepare to read what is ``wanted``."""
+        """Prepare to read the jobs of ``job_filter``."""
         self._reader = reader
         self._filter = job_filter
         self.is_sorted = job_filter.limit is not None or job_filter.sort is not None
 
     @staticmethod
     def parse_shared(text: str) -> SharedFields:
-        """Return the facts that a text of the column ``kind`` holds."""
-        facts = dict(zip(SharedFields._fields, json.loads(text), strict=True))
-        return SharedFields(**facts | {name: json.loads(facts[name]) for name in ("tags", "after")})
+        """Parse a value of the column ``shared``."""
+        fields = dict(zip(SharedFields._fields, json.loads(text), strict=True))
+        return SharedFields(**fields | {name: json.loads(fields[name]) for name in ("tags", "after")})
 
     def due_at(self, ids: Sequence[str]) -> dict[str, float]:
-        """Return when the newest attempts of jobs were due, by id: a retry that is to come has moved ``run_at``."""
+        """Return when the latest attempts of jobs were due, by id; ``run_at`` may already be that of a retry."""
         with self._reader.db.read() as connection:
             return dict(connection.execute(Q.due_of_newest_attempts, {"ids": json.dumps(ids)}).fetchall())
 
     def chunks(self) -> Iterator[ColumnChunk]:
-        """Yield the rows, piece by piece."""
-        columns = ", ".join(
-            f"json_array({', '.join(SharedFields._fields)})" if name == "shared" else name for name in ColumnChunk._fields
-        )
+        """Yield the rows, chunk by chunk."""
+        shared = f"json_array({', '.join(SharedFields._fields)})"
+        columns = ", ".join(shared if name == "shared" else name for name in ColumnChunk._fields)
         for rows in self._rows(columns):
             yield ColumnChunk(*zip(*rows, strict=True))
 
@@ -93,12 +92,9 @@ class JobColumns:
             rows = self._reader.job_rows(self._filter, columns)
             yield from (rows[first : first + CHUNK_ROWS] for first in range(0, len(rows), CHUNK_ROWS))
             return
-        terms, values = self._filter.where()
-        if self._filter.state is not None:
-            terms.append("+state = :state")  # through the table, not the index: there the rows lie in this order
-            values["state"] = self._filter.state
-        condition = f"WHERE {' AND '.join(terms)}" if terms else ""
-        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY seq"  # noqa: S608 - names of ours
+        # rows are stored in enqueue order: read the table, not the index on states
+        condition, values = self._filter.condition(state_column="+state")
+        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY seq"  # noqa: S608 - our own names
         with self._reader.db.read() as connection:
             cursor = connection.execute(sql, values)
             while rows := cursor.fetchmany(CHUNK_ROWS):

@@ -1,4 +1,4 @@
-"""The order of all jobs of a filter as an array of their places: what lets a view page through a million of them."""
+"""Long job lists: the order of all matching jobs as an array for paging, and streaming in chunks."""
 
 from __future__ import annotations
 
@@ -9,62 +9,80 @@ from typing import TYPE_CHECKING
 from queuectl_nb.store import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
-    from queuectl_nb.store.reader import Filter
+    from queuectl_nb.store.reader import Filter, Reader
 
-__all__ = ["JobOrder", "QueryStopped"]
+__all__ = ["JobOrder", "QueryStopped", "iter_jobs"]
 
-FETCH_ROWS = 1_000
-"""Rows fetched at once: between them other threads get their turn."""
+CHUNK_ROWS = 1_000
+"""Rows fetched at once; other threads run in between."""
 PROGRESS_INSTRUCTIONS = 20_000
-"""Steps of SQLite's machine between two questions whether the order is still wanted: about a millisecond."""
+"""SQLite instructions between two calls of ``should_stop``: about a millisecond."""
 
 
 class QueryStopped(Exception):
-    """The order is not wanted any more."""
+    """The query was interrupted by ``should_stop``."""
 
 
 class JobOrder:
-    """Orders jobs, and reads those of some places."""
+    """Reads the order of jobs, and the jobs at given positions."""
 
     def __init__(self, db: Database) -> None:
-        """Ask ``db``."""
+        """Read from ``db``."""
         self._db = db
 
     def read_order(self, job_filter: Filter, should_stop: Callable[[], bool]) -> array[int]:
-        """Return the places (``seq``) of a filter's jobs in their order, its limit and cursor aside: 8 bytes a job.
+        """Return the ``seq`` of all jobs of a filter in order, ignoring its limit and cursor: 8 bytes a job.
 
-        Takes a second or more for a million; ``stop()`` is asked meanwhile, and ends it with :class:`Stopped`.
+        Takes a second or more for a million jobs. ``should_stop()`` is called meanwhile; True raises
+        :class:`QueryStopped`.
         """
-        terms, values = job_filter.where()
-        if job_filter.state is not None:
-            terms.append("state = :state")
-            values["state"] = job_filter.state
-        down = job_filter.reverse if job_filter.sort else not job_filter.reverse
-        order = " DESC" if down else ""
-        condition = f"WHERE {' AND '.join(terms)}" if terms else ""
-        sql = f"SELECT seq FROM jobs {condition} ORDER BY {job_filter.sort or 'rev'}{order}, seq{order}"  # noqa: S608 - checked names
-        places: array[int] = array("q")
+        condition, values = job_filter.condition()
+        sql = f"SELECT seq FROM jobs {condition} {job_filter.order_by()}"  # noqa: S608 - checked names
+        seqs: array[int] = array("q")
         with self._db.read() as connection:
             connection.set_progress_handler(lambda: int(should_stop()), PROGRESS_INSTRUCTIONS)
             try:
                 cursor = connection.execute(sql, values)
-                while found := cursor.fetchmany(FETCH_ROWS):
-                    places.extend(seq for (seq,) in found)
+                while found := cursor.fetchmany(CHUNK_ROWS):
+                    seqs.extend(seq for (seq,) in found)
             except Exception:
                 if should_stop():
                     raise QueryStopped from None
                 raise
             finally:
                 connection.set_progress_handler(None, 0)
-        return places
+        return seqs
 
     def jobs_at(self, seqs: Sequence[int]) -> list[JobRecord]:
-        """Return the jobs of these places, in their order; those that were removed are left out."""
+        """Return the jobs with these ``seq``, in that order; deleted ones are left out."""
         sql = f"SELECT {rows.JOB_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
         with self._db.read() as connection:
             found = {row[0]: row for row in connection.execute(sql, (json.dumps(list(seqs)),))}
-        return [rows.job_from_row(found[place]) for place in seqs if place in found]
+        return [rows.job_from_row(found[seq]) for seq in seqs if seq in found]
+
+
+def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobRecord]:
+    """Yield the jobs of a filter in order, in chunks: a million at once would take a gigabyte.
+
+    A short list is one snapshot. For a long one the order is that of the start; each job is yielded as it is when its
+    chunk is read, and jobs that were deleted or no longer match are left out. No read transaction stays open between
+    chunks, because it would keep the WAL from being checkpointed.
+    """
+    if job_filter.limit is not None and job_filter.limit <= CHUNK_ROWS:
+        yield from reader.jobs(job_filter)
+        return
+    seqs = [seq for (seq,) in reader.job_rows(job_filter, "seq")]
+    condition, values = job_filter.condition("seq IN (SELECT value FROM json_each(:seqs))", state_column="+state")
+    sql = f"SELECT {rows.JOB_COLUMNS} FROM jobs {condition}"  # noqa: S608 - our own terms
+    for start in range(0, len(seqs), CHUNK_ROWS):
+        chunk = seqs[start : start + CHUNK_ROWS]
+        values["seqs"] = json.dumps(chunk)
+        with db.read() as connection:
+            found = {row[0]: row for row in connection.execute(sql, values)}
+        for seq in chunk:
+            if seq in found:
+                yield rows.job_from_row(found[seq])

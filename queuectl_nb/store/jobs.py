@@ -1,113 +1,122 @@
-"""What people do to jobs that are there: retry, cancel, delete, prune, pause. Several ids: all or none."""
+"""Operations on existing jobs: retry, cancel, delete, prune, pause. Several ids: all or none.
+
+An operation takes a statement or two, however many jobs: with one statement a job, a hundred thousand jobs held the
+write lock for four seconds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
-from queuectl_nb.model.state import FINISHED_STATES, State, check_action
+from queuectl_nb.model.state import FINISHED_STATES, State, check_action, check_transition
 from queuectl_nb.model.validation import quoted
-from queuectl_nb.store import moves, rows
+from queuectl_nb.store import rows
+from queuectl_nb.store.dependencies import UNMEETABLE, cancel_waiting, unmet_dependencies, update_dependents
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
 
-__all__ = ["Jobs"]
+__all__ = ["JobRef", "Jobs", "check_dependencies", "delete_jobs", "load_jobs", "retry_jobs"]
 
 PRUNE_BATCH_JOBS = 500
-"""Jobs a transaction removes, so that others never wait long for the gate."""
+"""Jobs removed per transaction, so that other writers never wait long."""
+
+
+class JobRef(NamedTuple):
+    """The facts about a job that operations need."""
+
+    seq: int
+    id: str
+    state: State
+    worker: str | None
+    has_dependencies: bool
+    """Whether it was enqueued with ``after``."""
 
 
 class Jobs:
-    """The jobs of a queue, one row each."""
+    """The jobs of a queue."""
 
     def __init__(self, db: Database) -> None:
         """Work on ``db``."""
         self.db = db
 
     def get(self, job_id: str) -> JobRecord:
-        """Return the job; raise :class:`NotFound` for an id that is not there."""
-        with self.db.read() as connection:
-            return self._load(connection, job_id)
-
-    @staticmethod
-    def _load(connection: sqlite3.Connection, job_id: str) -> JobRecord:
+        """Return a job; raise :class:`NotFound` for an unknown id."""
         row = None
         if isinstance(job_id, str):
-            with contextlib.suppress(UnicodeEncodeError):  # no job has such an id
+            with self.db.read() as connection, contextlib.suppress(UnicodeEncodeError):  # no job has such an id
                 row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
         if row is None:
             raise _not_found(job_id)
         return rows.job_from_row(row)
 
-    @staticmethod
-    def _load_all(connection: sqlite3.Connection, ids: Sequence[str], action: str) -> list[moves.JobRef]:
-        """Return the jobs of ``ids``, each once, in the order of enqueue, if ``verb`` takes all of them."""
-        found = moves.load_jobs(connection, dict.fromkeys(ids))
-        for job_id in ids:
-            if job_id not in found:
-                raise _not_found(job_id)
-            check_action(action, job_id, found[job_id].state)
-        return sorted(found.values())
-
     def retry(self, ids: Sequence[str], now: float, action: str = "retry") -> None:
-        """Make the jobs run again now; those that were at rest get a fresh budget.
+        """Make the jobs run again now; finished ones start with a full retry budget.
 
-        A job at rest whose ``--after`` is not met any more becomes blocked again; one that waits for a dead or
-        cancelled job is refused, unless that one is retried in the same call. A failed one only skips its wait.
+        A finished job with unmet dependencies becomes blocked. It is refused if it depends on a dead or cancelled job
+        that is not retried in the same call. A failed job only skips its backoff.
         """
         with self.db.write() as connection:
-            moves.retry_jobs(connection, self._load_all(connection, ids, action), now)
+            retry_jobs(connection, _load_all(connection, ids, action), now)
 
     def cancel(self, ids: Sequence[str], now: float) -> list[tuple[str, str | None]]:
-        """Cancel the jobs: at once where nobody holds them, else mark them for their worker.
+        """Cancel the jobs: waiting ones at once, running ones by a request to their worker.
 
         Returns
         -------
         list of (job id, worker)
-            The jobs that still run, with the worker that must end them.
+            The running jobs, with the worker that must stop them.
         """
         with self.db.write() as connection:
-            running = moves.cancel_jobs(connection, self._load_all(connection, ids, "cancel"), now)
+            jobs = _load_all(connection, ids, "cancel")
+            running = [job for job in jobs if job.state is State.PROCESSING]
+            waiting = [job for job in jobs if job.state is not State.PROCESSING]
+            connection.execute(Q.cancel_running, {"seqs": _seqs_json(running), "now": now})
+            cancel_waiting(connection, [job.seq for job in waiting], "cancelled by a person", now)
+            if connection.execute(Q.any_dependents).fetchone():
+                for job in waiting:
+                    update_dependents(connection, job.seq, job.id, State.CANCELLED, now)
         return [(job.id, job.worker) for job in running]
 
     def delete(self, ids: Sequence[str], now: float, action: str = "delete") -> list[str]:
-        """Remove the jobs with their history; return the tokens of their attempts, whose spool files may go."""
+        """Delete the jobs with their history; return the tokens of their attempts, whose spool files can go."""
         with self.db.write() as connection:
-            return moves.delete_jobs(connection, self._load_all(connection, ids, action), now)
+            return delete_jobs(connection, _load_all(connection, ids, action), now)
 
     def prune(
         self, older_than: float, now: float, state: str | None = None, limit: int | None = None
     ) -> tuple[int, list[str]]:
-        """Remove jobs at rest that did not change for ``older_than`` seconds, in small transactions.
+        """Delete finished jobs unchanged for ``older_than`` seconds, in small transactions.
 
-        ``at_most`` ends it once that many are gone.
+        ``limit`` stops after the transaction in which that many are reached.
 
         Returns
         -------
         (int, list of str)
-            How many were removed, and the tokens of their attempts.
+            How many were deleted, and the tokens of their attempts.
         """
-        names = [rest for rest in State if rest in FINISHED_STATES]
-        if state is not None and state not in names:
-            msg = f"prune removes jobs at rest: {', '.join(names)}; not {state}"
+        states = [each for each in State if each in FINISHED_STATES]
+        if state is not None and state not in states:
+            msg = f"prune removes finished jobs: {', '.join(states)}; not {state}"
             raise BadInput(msg)
         removed, tokens = 0, []
-        for rest in names if state is None else [state]:
+        for each in states if state is None else [state]:
             while True:
                 with self.db.write() as connection:
-                    batch = connection.execute(Q.oldest_at_rest, {"state": rest, "limit": PRUNE_BATCH_JOBS}).fetchall()
+                    values = {"state": each, "limit": PRUNE_BATCH_JOBS}
+                    batch = connection.execute(Q.oldest_finished, values).fetchall()
                     old = [seq for seq, updated in batch if updated <= now - older_than]
-                    places = {"places": json.dumps(old)}
-                    tokens += [token for (token,) in connection.execute(Q.tokens_of_jobs, places)]
-                    connection.execute(Q.delete_jobs, places)
+                    seqs = {"seqs": json.dumps(old)}
+                    tokens += [token for (token,) in connection.execute(Q.tokens_of_jobs, seqs)]
+                    connection.execute(Q.delete_jobs, seqs)
                 removed += len(old)
                 if limit is not None and removed >= limit:
                     return removed, tokens
@@ -116,24 +125,89 @@ class Jobs:
         return removed, tokens
 
     def pause(self, queue: str | None, now: float) -> None:
-        """Stop new starts in ``queue``, or everywhere when None."""
+        """Stop new starts in ``queue``, or in all queues if None."""
         with self.db.write() as connection:
             connection.execute(Q.pause_queue, {"name": queue or "*", "now": now})
 
     def resume(self, queue: str | None) -> None:
-        """Allow starts again in ``queue``; None lifts every pause.
+        """Allow starts in ``queue`` again; None lifts every pause.
 
-        Raises :class:`WrongState` for a queue that is not paused by its own name while everything is.
+        Raises :class:`WrongState` for a queue that is only paused because all queues are.
         """
         with self.db.write() as connection:
             paused = {name for (name,) in connection.execute(Q.paused)}
             if queue is not None and queue not in paused and "*" in paused:
-                msg = (
-                    f"everything is paused, not queue {queue} by its name; 'queuectl resume' without a name lifts that"
-                )
+                msg = f"all queues are paused, not {queue} by name; run 'queuectl resume' without a name"
                 raise WrongState(msg)
             connection.execute(Q.resume_queue, {"name": queue or "*"})
 
 
+# ---------------------------------------------------------------------- within a transaction
+
+
+def load_jobs(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, JobRef]:
+    """Return the jobs with these ids, in the given order; unknown ids are left out."""
+    found = connection.execute(Q.jobs_by_id, {"ids": json.dumps(list(ids))})
+    jobs = {name: JobRef(seq, name, State(state), worker, bool(after)) for seq, name, state, worker, after in found}
+    return {name: jobs[name] for name in ids if name in jobs}
+
+
+def _load_all(connection: sqlite3.Connection, ids: Sequence[str], action: str) -> list[JobRef]:
+    """Return the jobs, each once, in enqueue order; raise unless all exist and allow ``action``."""
+    found = load_jobs(connection, dict.fromkeys(ids))
+    for job_id in ids:
+        if job_id not in found:
+            raise _not_found(job_id)
+        check_action(action, job_id, found[job_id].state)
+    return sorted(found.values())
+
+
+def retry_jobs(connection: sqlite3.Connection, jobs: Sequence[JobRef], now: float) -> None:
+    """Make the jobs, given in enqueue order, run again now.
+
+    Finished jobs with unmet dependencies become blocked. Raises :class:`WrongState` if one depends on a dead or
+    cancelled job that is not retried with it.
+    """
+    independent: list[JobRef] = []
+    dependent: list[JobRef] = []
+    for job in jobs:
+        (dependent if job.has_dependencies and job.state is not State.FAILED else independent).append(job)
+    _requeue(connection, independent, State.PENDING, now)
+    for job in dependent:
+        others = unmet_dependencies(connection, job.seq)
+        check_dependencies(job.id, others, UNMEETABLE)
+        _requeue(connection, [job], State.BLOCKED if others else State.PENDING, now)
+
+
+def check_dependencies(job_id: str, others: Iterable[tuple[str, State]], unmeetable: Collection[State]) -> None:
+    """Raise :class:`WrongState` if a job depends on one in an ``unmeetable`` state."""
+    for other, state in others:
+        if state in unmeetable:
+            msg = f"job {job_id} waits for {other}, which is {state}; retry that one first"
+            raise WrongState(msg)
+
+
+def _requeue(connection: sqlite3.Connection, jobs: Sequence[JobRef], state: State, now: float) -> None:
+    for job in jobs:
+        check_transition(job.id, job.state, state)
+    connection.execute(Q.retry_jobs, {"seqs": _seqs_json(jobs), "state": state, "now": now})
+
+
+def delete_jobs(connection: sqlite3.Connection, jobs: Iterable[JobRef], now: float) -> list[str]:
+    """Delete the jobs with their history, cancel their dependents, and return the tokens of their attempts."""
+    seqs = {"seqs": _seqs_json(jobs)}
+    for other, seq, blocked in connection.execute(Q.blocked_by, seqs).fetchall():
+        if connection.execute(Q.blocked_job, {"seq": seq}).fetchone():
+            cancel_waiting(connection, [seq], f"job {other}, which it waited for, was deleted", now)
+            update_dependents(connection, seq, blocked, State.CANCELLED, now)
+    tokens = [token for (token,) in connection.execute(Q.tokens_of_jobs, seqs)]
+    connection.execute(Q.delete_jobs, seqs)
+    return tokens
+
+
+def _seqs_json(jobs: Iterable[JobRef]) -> str:
+    return json.dumps([job.seq for job in jobs])
+
+
 def _not_found(job_id: str) -> NotFound:
-    return NotFound(f"no job {quoted(job_id).strip(chr(39))} in this queue; 'queuectl list' shows those there are")
+    return NotFound(f"no job {quoted(job_id).strip(chr(39))} in this queue; see 'queuectl list'")

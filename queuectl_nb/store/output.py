@@ -1,43 +1,69 @@
-"""What the database keeps of a stream: all of it, or its two ends."""
+"""Output and results of attempts: what is read from spool files into the database, and limits on their size."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
+import math
 import os
 import stat
-from typing import NamedTuple
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.store.regular_file import open_regular
 
-__all__ = ["EMPTY_STREAM", "StoredStream", "read_truncated"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "EMPTY_STREAM",
+    "MAX_DEPTH",
+    "MAX_RESULT_BYTES",
+    "StoredStream",
+    "next_data_offset",
+    "punch_middle",
+    "read_result",
+    "read_truncated",
+]
+
+MAX_RESULT_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 500
+"""Nesting levels allowed in a result: every SQLite and every Python can read that many back."""
+BLOCK_BYTES = 4096
+_PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE needs FALLOC_FL_KEEP_SIZE
 
 
 class StoredStream(NamedTuple):
-    """What the database keeps of a stream: all of it as head, or head and tail; ``size`` is the whole, in bytes."""
+    """The part of a stream that the database stores: all of it as ``head``, or ``head`` and ``tail``."""
 
     head: str | bytes
     tail: str | bytes | None
     size: int
+    """Size of the whole stream in bytes."""
     spooled: bool
-    """Whether the rest stays in the spool."""
+    """Whether the full stream stays in the spool."""
 
 
 EMPTY_STREAM = StoredStream("", None, 0, spooled=False)
 
 
+# ---------------------------------------------------------------------- streams
+
+
 def read_truncated(path: str, limit: int) -> StoredStream:
-    """Return what the database keeps of the stream in ``path`` under ``limit`` bytes: half of it from either end.
+    """Read a stream, or its first and last ``limit // 2`` bytes if it is longer than ``limit``.
 
     Raises
     ------
     OSError
-        It cannot be read, or is no file any more: a job may put anything in the place of its output.
+        The file cannot be read, or the job has replaced it with something other than a regular file.
     """
     try:
-        found = os.lstat(path)  # on the hot path: mostly there is nothing
+        found = os.lstat(path)  # the hot path: most streams are empty
         size = found.st_size
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a file any more", path)
+            raise OSError(errno.EINVAL, "not a regular file", path)
         if not size:
             return EMPTY_STREAM
         if size <= limit:
@@ -59,7 +85,7 @@ def _read(path: str, offset: int, count: int) -> bytes:
 
 
 def _decode(raw: bytes) -> str | bytes:
-    """Return clean UTF-8 as text, so that every SQLite tool shows it; anything else stays bytes."""
+    """Return valid UTF-8 as text, which every SQLite tool displays; return anything else as bytes."""
     if b"\0" in raw:
         return raw
     try:
@@ -69,7 +95,7 @@ def _decode(raw: bytes) -> str | bytes:
 
 
 def _drop_partial_end(raw: bytes) -> bytes:
-    """Drop a character that the cut halved at the end."""
+    """Drop an incomplete UTF-8 character at the end."""
     for back in range(1, min(4, len(raw) + 1)):
         byte = raw[-back]
         if byte < 0x80:
@@ -81,8 +107,121 @@ def _drop_partial_end(raw: bytes) -> bytes:
 
 
 def _drop_partial_start(raw: bytes) -> bytes:
-    """Drop a character that the cut halved at the start."""
+    """Drop an incomplete UTF-8 character at the start."""
     start = 0
     while start < min(3, len(raw)) and raw[start] & 0xC0 == 0x80:
         start += 1
     return raw[start:]
+
+
+# ---------------------------------------------------------------------- large files
+
+
+def punch_middle(paths: Iterable[str], limit: int) -> None:
+    """Free the middle of each file larger than ``limit`` bytes, keeping half of the limit at each end.
+
+    The file keeps its length, so offsets stay valid. Where holes are not supported (macOS, some file systems) nothing
+    happens.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError):  # the job may have removed or replaced it
+            status = os.lstat(path)  # cheap check: this runs every second
+            if status.st_size > limit + BLOCK_BYTES and status.st_blocks * 512 > limit + BLOCK_BYTES:
+                begin = -(-(limit // 2) // BLOCK_BYTES) * BLOCK_BYTES
+                end = (status.st_size - limit // 2) // BLOCK_BYTES * BLOCK_BYTES
+                if end > begin:
+                    _punch(path, begin, end - begin)
+
+
+def _punch(path: str, offset: int, length: int) -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    handle = open_regular(path, os.O_RDWR)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.fallocate(handle, _PUNCH_HOLE, ctypes.c_long(offset), ctypes.c_long(length))
+    finally:
+        os.close(handle)
+
+
+def next_data_offset(handle: int, offset: int) -> int:
+    """Return the offset of the next byte that is not in a hole; the end of the file if there is none."""
+    if not hasattr(os, "SEEK_DATA"):
+        return offset
+    try:
+        return os.lseek(handle, offset, os.SEEK_DATA)
+    except OSError:
+        return max(offset, os.fstat(handle).st_size)
+
+
+# ---------------------------------------------------------------------- results
+
+
+def read_result(path: str) -> tuple[str | None, str | None]:
+    """Return the normalized JSON in ``path`` and an error message; (None, None) if there is no file."""
+    if not os.access(
+        path, os.F_OK, follow_symlinks=False
+    ):  # most jobs leave none; an exception costs three times as much
+        return None, None
+    try:
+        handle = open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, f"its result was not stored: {error.strerror}"
+    try:
+        return _parse_file(handle), None
+    except (ValueError, OSError) as error:
+        return None, f"its result was not stored: {error}"
+    finally:
+        os.close(handle)
+
+
+def _parse_file(handle: int) -> str:
+    size = os.fstat(handle).st_size
+    if size > MAX_RESULT_BYTES:
+        msg = f"{size} bytes, at most {MAX_RESULT_BYTES} are allowed"
+        raise ValueError(msg)
+    try:
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return _normalize(file.read(MAX_RESULT_BYTES))
+    except (ValueError, RecursionError) as error:
+        msg = f"not valid JSON ({error})"
+        raise ValueError(msg) from error
+
+
+def _normalize(raw: bytes) -> str:
+    """Return JSON that the database accepts: NaN and infinities become null."""
+    value = json.loads(raw, parse_constant=lambda _: None, parse_float=_parse_finite)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
+        msg = f"nested deeper than {MAX_DEPTH} levels"
+        raise ValueError(msg)
+    text = json.dumps(value, allow_nan=False)
+    return _replace_surrogates(value) if r"\ud" in text else text
+
+
+def _replace_surrogates(value: Any) -> str:
+    """Return JSON with lone surrogates replaced by U+FFFD: they cannot be encoded or displayed."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")))
+
+
+def _parse_finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for each in level
+            if isinstance(each, list | dict)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True

@@ -69,18 +69,20 @@ SELECT priority FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority D
 
 -- name: open_attempt
 -- Before take_job, which forgets what the job was.
+WITH v (token, worker, host, started_at, seq) AS (VALUES :rows)
 INSERT INTO attempts (job, number, token, worker, host, due_at, started_at, undo)
 SELECT
-    seq, starts + 1, v.column1, v.column2, v.column3, run_at, v.column4,
-    CASE WHEN state = 'failed' THEN 2 WHEN jobs.worker IS NOT NULL THEN 1 ELSE 0 END
-FROM (VALUES :rows) AS v CROSS JOIN jobs ON jobs.seq = v.column5;
+    jobs.seq, jobs.starts + 1, v.token, v.worker, v.host, jobs.run_at, v.started_at,
+    CASE WHEN jobs.state = 'failed' THEN 2 WHEN jobs.worker IS NOT NULL THEN 1 ELSE 0 END
+FROM v CROSS JOIN jobs ON jobs.seq = v.seq;
 
 -- name: take_job
+WITH v (token, worker, host, started_at, seq) AS (VALUES :rows)
 UPDATE jobs SET
-    state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = v.column1,
-    worker = v.column2, started_at = v.column3, updated_at = v.column3,
+    state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = v.token,
+    worker = v.worker, started_at = v.started_at, updated_at = v.started_at,
     finished_at = NULL, exit_code = NULL, error = NULL, result = NULL, rev = (SELECT rev FROM clock)
-FROM (VALUES :rows) AS v WHERE jobs.seq = v.column4;
+FROM v WHERE jobs.seq = v.seq;
 
 -- name: attempt_is_running
 -- A job that outlasts a few milliseconds is recorded as really started, with its pid and the host where that means
@@ -93,7 +95,7 @@ UPDATE jobs SET started_at = :started_at, rev = (SELECT rev FROM clock) WHERE se
 
 -- name: still_wanted
 -- Of what this worker holds: neither cancelled by a person, nor lost, nor of a queue that was paused since.
-SELECT token FROM jobs WHERE seq IN (SELECT value FROM json_each(:places)) AND cancel = 0 AND token IS NOT NULL
+SELECT token FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs)) AND cancel = 0 AND token IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '*')
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = jobs.queue);
 
@@ -112,24 +114,34 @@ SELECT token, attempts, max_retries, cancel FROM jobs
 WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 
 -- name: settle_job
+-- The columns of v are the fields of settle.JobUpdate.
+WITH v (
+    seq, token, state, ready, attempts, run_at, updated_at, started_at, finished_at, exit_code, error, result
+) AS (VALUES :rows)
 UPDATE jobs SET
-    state = v.column1, ready = v.column2, attempts = v.column3, token = NULL, cancel = 0,
-    run_at = coalesce(v.column4, run_at), updated_at = v.column5,
-    started_at = coalesce(v.column6, started_at), finished_at = v.column7,
-    exit_code = v.column8, error = v.column9, result = v.column10, rev = (SELECT rev FROM clock)
-FROM (VALUES :rows) AS v WHERE jobs.seq = v.column11 AND jobs.state = 'processing' AND jobs.token = v.column12;
+    state = v.state, ready = v.ready, attempts = v.attempts, token = NULL, cancel = 0,
+    run_at = coalesce(v.run_at, jobs.run_at), updated_at = v.updated_at,
+    started_at = coalesce(v.started_at, jobs.started_at), finished_at = v.finished_at,
+    exit_code = v.exit_code, error = v.error, result = v.result, rev = (SELECT rev FROM clock)
+FROM v WHERE jobs.seq = v.seq AND jobs.state = 'processing' AND jobs.token = v.token;
 
 -- name: close_attempt
+-- The columns of v are the fields of settle.AttemptUpdate.
+WITH v (
+    seq, number, token, outcome, exit_code, signal, error, started_at, finished_at, pid, host,
+    user_cpu_s, system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
+) AS (VALUES :rows)
 UPDATE attempts SET
-    finished_at = v.column1, started_at = coalesce(v.column2, started_at), pid = coalesce(v.column3, pid),
-    host = coalesce(v.column4, host), outcome = v.column5, exit_code = v.column6, signal = v.column7,
-    error = v.column8, user_cpu_s = v.column9, system_cpu_s = v.column10, max_rss_bytes = v.column11,
-    stdout_size = v.column12, stderr_size = v.column13,
-    stdout = v.column14, stdout_tail = v.column15, stderr = v.column16, stderr_tail = v.column17
-FROM (VALUES :rows) AS v
-WHERE job = v.column18 AND number = v.column19 AND attempts.token = v.column20 AND attempts.outcome IS NULL;
+    finished_at = v.finished_at, started_at = coalesce(v.started_at, attempts.started_at),
+    pid = coalesce(v.pid, attempts.pid), host = coalesce(v.host, attempts.host),
+    outcome = v.outcome, exit_code = v.exit_code, signal = v.signal, error = v.error,
+    user_cpu_s = v.user_cpu_s, system_cpu_s = v.system_cpu_s, max_rss_bytes = v.max_rss_bytes,
+    stdout_size = v.stdout_size, stderr_size = v.stderr_size,
+    stdout = v.stdout, stdout_tail = v.stdout_tail, stderr = v.stderr, stderr_tail = v.stderr_tail
+FROM v
+WHERE attempts.job = v.seq AND attempts.number = v.number AND attempts.token = v.token AND attempts.outcome IS NULL;
 
--- name: keep_streams
+-- name: store_streams
 -- Of an attempt with much output, after close_attempt: a set's rows are copied before they are written.
 UPDATE attempts SET stdout = :stdout, stdout_tail = :stdout_tail, stderr = :stderr, stderr_tail = :stderr_tail
 WHERE job = :seq AND number = :number AND token = :token;
@@ -139,18 +151,18 @@ WHERE job = :seq AND number = :number AND token = :token;
 SELECT jobs.attempts, cancel, undo FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
 WHERE jobs.seq = :seq AND state = 'processing' AND jobs.token = :token;
 
--- name: give_back_job
+-- name: release_job
 -- Claimed ahead and never started: as if it had not been claimed, the facts of the attempt before included.
 UPDATE jobs SET
     state = :state, ready = 1, attempts = :attempts, starts = starts - 1, token = NULL, cancel = 0, updated_at = :now,
     (started_at, finished_at, exit_code, error, worker) = (
         SELECT started_at, finished_at, exit_code, CASE outcome WHEN 'returned' THEN NULL ELSE error END, worker
-        FROM attempts WHERE job = jobs.seq AND number = jobs.starts - 1 AND :facts
+        FROM attempts WHERE job = jobs.seq AND number = jobs.starts - 1 AND :restore
     ),
     rev = (SELECT rev FROM clock)
 WHERE seq = :seq AND state = 'processing' AND token = :token;
 
--- name: forget_attempt
+-- name: delete_attempt
 DELETE FROM attempts WHERE job = :seq AND number = :number AND token = :token;
 
 -- name: count_done
@@ -166,8 +178,7 @@ SELECT 1 FROM dependents LIMIT 1;
 SELECT jobs.seq, jobs.id FROM dependents JOIN jobs ON jobs.seq = dependents.job
 WHERE dependents.other = :seq AND jobs.state = 'blocked';
 
--- name: unmet_of
--- What a blocked job still waits for.
+-- name: unmet_dependencies
 SELECT other.id, other.state FROM dependents JOIN jobs AS other ON other.seq = dependents.other
 WHERE dependents.job = :seq AND other.state <> 'completed';
 
@@ -188,16 +199,19 @@ WHERE seq IN (SELECT job FROM dependents WHERE other = :seq) AND state = 'blocke
 -- Jobs that no worker holds are cancelled on the spot.
 UPDATE jobs SET
     state = 'cancelled', ready = 0, error = :error, updated_at = :now, finished_at = :now, rev = (SELECT rev FROM clock)
-WHERE seq IN (SELECT value FROM json_each(:places)) AND state IN ('pending', 'failed', 'blocked');
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ('pending', 'failed', 'blocked');
 
 -- name: cancel_running
 UPDATE jobs SET cancel = 1, updated_at = :now, rev = (SELECT rev FROM clock)
-WHERE seq IN (SELECT value FROM json_each(:places)) AND state = 'processing';
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 
 -- ---------------------------------------------------------------- verbs
 
--- name: known_jobs
+-- name: jobs_by_id
 SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: states_of_jobs
+SELECT id, state, seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: retry_jobs
 -- A fresh budget for what was at rest; a failed job keeps what it has used and skips the wait.
@@ -205,26 +219,26 @@ UPDATE jobs SET
     state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
     run_at = :now, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
     worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
-WHERE seq IN (SELECT value FROM json_each(:places));
+WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: blocked_by
 -- What is blocked by jobs that did not complete and are about to be removed.
 SELECT other.id, waiting.seq, waiting.id FROM dependents
 JOIN jobs AS other ON other.seq = dependents.other AND other.state <> 'completed'
 JOIN jobs AS waiting ON waiting.seq = dependents.job AND waiting.state = 'blocked'
-WHERE dependents.other IN (SELECT value FROM json_each(:places));
+WHERE dependents.other IN (SELECT value FROM json_each(:seqs));
 
 -- name: dead_jobs
 -- The whole dead letter queue, the longest dead first, and which of them once waited for others.
 SELECT seq, id, after <> '[]' FROM jobs WHERE state = 'dead' ORDER BY rev;
 
 -- name: delete_jobs
-DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:places));
+DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: tokens_of_jobs
-SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:places));
+SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:seqs));
 
--- name: oldest_at_rest
+-- name: oldest_finished
 -- Retention walks from the longest unchanged, until a batch holds none that is old enough.
 SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT :limit;
 

@@ -11,7 +11,6 @@ from queuectl_nb.model import validation
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
-from queuectl_nb.store.clock import revision
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -76,8 +75,25 @@ class Filter:
             after,
         )
 
-    def where(self) -> tuple[list[str], dict[str, object]]:
-        """Return the conditions, those on the state aside, and their parameters."""
+    def condition(self, *extra: str, state_column: str = "state") -> tuple[str, dict[str, object]]:
+        """Return the WHERE clause (or an empty string) and its parameters.
+
+        ``state_column="+state"`` keeps SQLite from using the index on states.
+        """
+        terms, values = self.terms()
+        terms += extra
+        if self.state is not None:
+            terms.append(f"{state_column} = :state")
+            values["state"] = self.state
+        return f"WHERE {' AND '.join(terms)}" if terms else "", values
+
+    def order_by(self) -> str:
+        """Return the ORDER BY clause; without ``sort`` the last changed come first."""
+        down = " DESC" if self.reverse == (self.sort is not None) else ""
+        return f"ORDER BY {self.sort or 'rev'}{down}, seq{down}"
+
+    def terms(self) -> tuple[list[str], dict[str, object]]:
+        """Return the conditions except that on the state, and their parameters."""
         terms: list[str] = []
         if self.queue is not None:
             terms.append("queue = :queue")
@@ -118,37 +134,28 @@ class Reader:
 
         The newest few come from ``jobs_state`` state by state, so that a page costs the same with a million jobs.
         """
-        terms, values = job_filter.where()
         if job_filter.sort is None and not job_filter.reverse and job_filter.limit is not None:
-            return self._newest(job_filter, columns, terms, values)
-        if job_filter.state is not None:
-            terms.append("state = :state")
-            values["state"] = job_filter.state
-        down = job_filter.reverse if job_filter.sort else not job_filter.reverse
-        order = " DESC" if down else ""
-        field = job_filter.sort or "rev"
-        condition = f"WHERE {' AND '.join(terms)}" if terms else ""
+            return self._newest(job_filter, columns, job_filter.limit)
+        condition, values = job_filter.condition()
         limit = "" if job_filter.limit is None else "LIMIT :limit"
         values["limit"] = job_filter.limit
-        sql = f"SELECT {columns} FROM jobs {condition} ORDER BY {field}{order}, seq{order} {limit}"  # noqa: S608 - checked names
+        sql = f"SELECT {columns} FROM jobs {condition} {job_filter.order_by()} {limit}"  # noqa: S608 - checked names
         with self.db.read() as connection:
             return connection.execute(sql, values).fetchall()
 
-    def _newest(
-        self, job_filter: Filter, columns: str, terms: list[str], values: dict[str, object]
-    ) -> list[tuple[Any, ...]]:
+    def _newest(self, job_filter: Filter, columns: str, limit: int) -> list[tuple[Any, ...]]:
+        terms, values = job_filter.terms()
         found: list[tuple[int, int]] = []
-        limit = job_filter.limit or 0
         with self.db.read() as connection:
-            most = dict.fromkeys(map(str, State), limit)
+            counts = dict.fromkeys(map(str, State), limit)
             if job_filter.queue is not None:
-                most = dict(connection.execute(Q.counts_of_queue, {"queue": job_filter.queue}))
+                counts = dict(connection.execute(Q.counts_of_queue, {"queue": job_filter.queue}))
             for state in State if job_filter.state is None else [job_filter.state]:
-                here = min(limit, most.get(str(state), 0))
-                if here:
-                    found += _newest_of_state(connection, terms, {**values, "state": str(state)}, here)
+                most = min(limit, counts.get(str(state), 0))
+                if most:
+                    found += _newest_of_state(connection, terms, {**values, "state": str(state)}, most)
             found.sort(reverse=True)
-            places = json.dumps([seq for _, seq in found[: job_filter.limit]])
+            places = json.dumps([seq for _, seq in found[:limit]])
             return connection.execute(
                 f"SELECT {columns} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
                 " ORDER BY rev DESC, seq DESC",
@@ -157,16 +164,12 @@ class Reader:
 
     def count(self, job_filter: Filter) -> int:
         """Return how many jobs a filter has, its limit aside."""
-        terms, values = job_filter.where()
-        if not terms:
+        condition, values = job_filter.condition()
+        if condition in ("", "WHERE state = :state"):
             counts = self.counts()
             return counts[State(job_filter.state)] if job_filter.state else sum(counts.values())
-        if job_filter.state is not None:
-            terms.append("state = :state")
-            values["state"] = job_filter.state
         with self.db.read() as connection:
-            sql = f"SELECT count(*) FROM jobs WHERE {' AND '.join(terms)}"  # noqa: S608
-            found: int = connection.execute(sql, values).fetchone()[0]
+            found: int = connection.execute(f"SELECT count(*) FROM jobs {condition}", values).fetchone()[0]  # noqa: S608
             return found
 
     def counts(self) -> dict[State, int]:
@@ -194,8 +197,8 @@ class Reader:
             return [name for (name,) in connection.execute(sql)]
 
     def revision(self) -> tuple[int, int]:
-        """Return the queue's revision and its number of deletions: unchanged means nothing to show anew."""
-        return revision(self.db)
+        """Return the revision of the queue and its number of deletions; both unchanged: no job has changed."""
+        return self.db.revision()
 
     def complete_ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
         """Return up to ``limit`` job ids that begin with ``prefix``, for completion; in their order."""
@@ -224,9 +227,9 @@ class Reader:
 
     def states_of(self, ids: Sequence[str]) -> dict[str, State]:
         """Return the states of the given jobs; those that are not there are left out."""
-        sql = "SELECT id, state FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
         with self.db.read() as connection:
-            return {job_id: State(state) for job_id, state in connection.execute(sql, (json.dumps(list(ids)),))}
+            found = connection.execute(Q.states_of_jobs, {"ids": json.dumps(list(ids))})
+            return {job_id: State(state) for job_id, state, _ in found}
 
     # ------------------------------------------------------------------ attempts
 

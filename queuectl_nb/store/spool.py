@@ -15,9 +15,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Self
 
+from queuectl_nb.store.output import next_data_offset, read_result
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_regular
-from queuectl_nb.store.result import read_result
-from queuectl_nb.store.trim import next_data_offset
 
 if TYPE_CHECKING:
     from pathlib import Path

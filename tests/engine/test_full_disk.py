@@ -74,4 +74,4 @@ def test_a_result_that_does_not_fit_is_told_and_ends_nobody(tmp_path: Path) -> N
     errand.end(end)
     assert errand.exit is not None
     assert errand.exit.outcome == Exited(0)
-    assert (errand.note or "").startswith("its result was not taken: ")
+    assert (errand.note or "").startswith("its result was not stored: ")

@@ -189,7 +189,7 @@ def test_filters_and_order_are_those_of_the_list(queue: Queue, options: dict[str
 
 def test_many_pieces_are_one_frame(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are read in pieces; where a piece ends cannot be seen, and each row has lists of its own."""
-    monkeypatch.setattr(job_columns, "AT_ONCE", 4)
+    monkeypatch.setattr(job_columns, "CHUNK_ROWS", 4)
     queue.enqueue_many([{"command": f"run {place}", "tags": ["a"]} for place in range(10)])
     for options in ({}, {"sort": "id"}):
         frame = queue.jobs(**options)

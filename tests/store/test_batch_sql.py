@@ -8,8 +8,8 @@ import pytest
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
+from queuectl_nb.store.batch_sql import BATCH_ROWS, expand
 from queuectl_nb.store.claims import EndedAttempt
-from queuectl_nb.store.sets import BATCH_ROWS, expand
 
 if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease

@@ -42,7 +42,7 @@ def test_prune_takes_what_is_at_rest_for_long_enough(harness: Any) -> None:
 @pytest.mark.parametrize("state", ["pending", "failed", "processing", "banana", ""])
 def test_prune_of_open_jobs_is_refused(harness: Any, state: str) -> None:
     """Only states at rest can be named: exit code 2 with the valid ones."""
-    with pytest.raises(BadInput, match="prune removes jobs at rest: completed, dead, cancelled"):
+    with pytest.raises(BadInput, match="prune removes finished jobs: completed, dead, cancelled"):
         harness.store.jobs.prune(0, harness.now, state)
 
 

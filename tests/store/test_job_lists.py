@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store import stream as room
+from queuectl_nb.store import job_lists
+from queuectl_nb.store.job_lists import iter_jobs
 from queuectl_nb.store.reader import Filter
-from queuectl_nb.store.stream import iter_jobs
 
 
 @pytest.fixture(autouse=True)
 def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three jobs be a piece."""
-    monkeypatch.setattr(room, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(job_lists, "CHUNK_ROWS", 3)
 
 
 def _several(harness: Any) -> None:

@@ -193,6 +193,6 @@ def test_pauses_are_by_name_or_for_all(harness: Any) -> None:
 def test_a_resume_that_would_change_nothing_says_so(harness: Any) -> None:
     """While everything is paused, resuming a queue that is not paused by its name is refused: it would not start."""
     harness.store.jobs.pause(None, harness.now)
-    with pytest.raises(WrongState, match="everything is paused, not queue a by its name"):
+    with pytest.raises(WrongState, match="all queues are paused, not a by name"):
         harness.store.jobs.resume("a")
     assert harness.store.reader.paused_queues() == ["*"]

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, read_truncated
+from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, punch_middle, read_truncated
 from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import Spool
-from queuectl_nb.store.trim import punch_middle
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,11 @@ import pytest
 
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import FINISHED_STATES, State
+from queuectl_nb.store.batch_sql import PLACEHOLDER, expand
 from queuectl_nb.store.job_lists import JobOrder
 from queuectl_nb.store.queries import load
 from queuectl_nb.store.reader import Filter
-from queuectl_nb.store.sets import PLACEHOLDER, expand
+from queuectl_nb.store.settle import AttemptUpdate, JobUpdate
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,9 +30,24 @@ FIRST_ENTRY = {
 WALK = re.compile(rf"SCAN ({'|'.join(MANY)})\b")
 
 
+def _columns(sql: str) -> list[str]:
+    """Return the columns of the rows that a statement takes."""
+    return re.split(r",\s*", re.match(r"WITH v \(\s*(.*?)\s*\) AS", sql)[1])  # type: ignore[index]
+
+
+def _width(sql: str) -> int:
+    return len(_columns(sql))
+
+
+@pytest.mark.parametrize(("name", "row"), [("settle_job", JobUpdate), ("close_attempt", AttemptUpdate)])
+def test_rows_have_the_columns_of_their_statement(name: str, row: Any) -> None:
+    """The fields of a row are those that its statement names, in the same order."""
+    assert _columns(QUERIES[name]) == list(row._fields)
+
+
 def _plan(connection: sqlite3.Connection, sql: str) -> list[str]:
     """Return the planner's steps for a statement, its parameters bound to anything."""
-    sql = expand(sql, 3, 20) if PLACEHOLDER in sql else sql
+    sql = expand(sql, 3, _width(sql)) if PLACEHOLDER in sql else sql
     names = re.findall(r"(?<!\w):([a-z_]+)", sql)
     values: Any = dict.fromkeys(names, 1) if names else (1,) * sql.count("?")
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
@@ -48,7 +64,7 @@ def test_no_statement_walks_through_all_jobs(harness: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ready_in_queue", "best_ready_priority", "next_due", "promote_due", "oldest_at_rest", "attempts_of_job"]
+    "name", ["ready_in_queue", "best_ready_priority", "next_due", "promote_due", "oldest_finished", "attempts_of_job"]
 )
 def test_what_is_wanted_in_order_is_not_sorted(harness: Any, name: str) -> None:
     """Where the first few of many are wanted, the index gives them in order; nothing is sorted."""
@@ -59,7 +75,7 @@ def test_what_is_wanted_in_order_is_not_sorted(harness: Any, name: str) -> None:
 @pytest.mark.parametrize("name", ["open_attempt", "take_job", "settle_job", "close_attempt"])
 def test_no_constraint_makes_a_table_for_each_row(harness: Any, name: str) -> None:
     """A CHECK with a list after IN would have SQLite fill a table with the list for every row that is written."""
-    sql = expand(QUERIES[name], 2, 20)
+    sql = expand(QUERIES[name], 2, _width(QUERIES[name]))
     with harness.store.db.read() as connection:
         steps = connection.execute(f"EXPLAIN {sql}", (1,) * sql.count("?")).fetchall()
     makes = [step for step in steps if step[1] == "OpenEphemeral" and str(step[5]).startswith("k(1")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queuectl_nb.store import result as result_module
+from queuectl_nb.store import output
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_what_is_no_json_is_no_result_and_said_in_one_line(spool: Spool, raw: by
     value, wrong = _result(spool, raw)
     assert value is None
     assert wrong is not None
-    assert wrong.startswith("its result was not taken: not valid JSON (")
+    assert wrong.startswith("its result was not stored: not valid JSON (")
     assert wrong.isprintable()
     assert len(wrong) < 200
 
@@ -86,9 +86,9 @@ def test_nesting_that_everybody_can_read_is_taken(store: Any) -> None:
 
 def test_a_result_that_is_too_large_is_not_read(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the note gives both sizes."""
-    monkeypatch.setattr(result_module, "MAX_RESULT", 10)
+    monkeypatch.setattr(output, "MAX_RESULT_BYTES", 10)
     assert _result(spool, b"[1,2,3,45]") == ([1, 2, 3, 45], None)
-    assert _result(spool, b"[1,2,3,456]") == (None, "its result was not taken: 11 bytes, 10 at most")
+    assert _result(spool, b"[1,2,3,456]") == (None, "its result was not stored: 11 bytes, at most 10 are allowed")
 
 
 def test_no_result_is_no_note(spool: Spool) -> None:
@@ -116,6 +116,6 @@ def test_a_result_that_is_no_file_stops_nobody(spool: Spool, kind: str) -> None:
     signal.alarm(0)
     assert time.monotonic() - began < 5
     assert value is None
-    assert (wrong or "").startswith("its result was not taken: ")
+    assert (wrong or "").startswith("its result was not stored: ")
     spool.remove(TOKEN)
     assert [each.name for each in spool.folder.iterdir()] == ["secret"]

@@ -83,11 +83,11 @@ def test_a_result_and_a_note_stay_with_success_only(harness: Any) -> None:
     """The JSON that a job left is its result when it completed; a note about it is its error then."""
     harness.add("a", "b", "c")
     harness.run("a", result='{"x": 1}')
-    harness.run("b", note="its result was not taken")
-    harness.run("c", Exited(1), result="1", note="its result was not taken")
+    harness.run("b", note="its result was not stored")
+    harness.run("c", Exited(1), result="1", note="its result was not stored")
     found = {each: harness.store.jobs.get(each) for each in "abc"}
     assert (found["a"].result, found["a"].error) == ({"x": 1}, None)
-    assert (found["b"].state, found["b"].result, found["b"].error) == ("completed", None, "its result was not taken")
+    assert (found["b"].state, found["b"].result, found["b"].error) == ("completed", None, "its result was not stored")
     assert (found["c"].result, found["c"].error) == (None, "exit code 1")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.store import result as result_module
+from queuectl_nb.store import output
 from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, read_truncated
 from queuectl_nb.store.spool import STREAMS, Spool
 
@@ -124,7 +124,7 @@ except BlockingIOError:
 
 def test_a_worker_stopped_in_the_middle_of_a_start_finds_the_seal(spool: Spool) -> None:
     """A worker that was frozen between opening its slot and locking it cannot start once a rescuer holds the seal."""
-    root = str(Path(result_module.__file__).parents[2])
+    root = str(Path(output.__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPED, str(spool.folder)],
         stdin=subprocess.PIPE,

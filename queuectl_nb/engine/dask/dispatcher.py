@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
-from queuectl_nb.store.trim import punch_middle
+from queuectl_nb.store.output import punch_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -125,7 +125,7 @@ class RemoteRun:
             try:
                 self._write(self._result, 0, message["result"].encode())
             except OSError as error:
-                self.note = f"its result was not taken: {error.strerror}"
+                self.note = f"its result was not stored: {error.strerror}"
                 with contextlib.suppress(OSError):
                     os.unlink(self._result)
 

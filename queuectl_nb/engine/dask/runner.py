@@ -26,9 +26,9 @@ from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import NotStarted, Returned
 from queuectl_nb.model.settings import Settings
+from queuectl_nb.store.output import punch_middle
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS, Spool
-from queuectl_nb.store.trim import punch_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
