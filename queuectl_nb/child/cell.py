@@ -1,7 +1,6 @@
-"""Runs a notebook's cell, read from standard input, as a program: ``python -m queuectl_nb.child.cell [NAME=VALUE]…``.
+"""Runs a notebook cell from standard input as a program: ``python -m queuectl_nb.child.cell [NAME=VALUE]…``.
 
-Tracebacks show the cell's own line numbers and source, and nothing of this module. ``await`` works at the top, as in
-a notebook.
+Tracebacks show the cell's line numbers and source and hide this module. Top-level ``await`` works as in a notebook.
 """
 
 from __future__ import annotations
@@ -15,27 +14,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-__all__ = ["NAME", "compiled", "main"]
+__all__ = ["CELL_NAME", "compile_cell", "main"]
 
-NAME = "<cell>"
-"""What tracebacks call the cell."""
+CELL_NAME = "<cell>"
+"""File name of the cell in tracebacks."""
 CO_COROUTINE = 0x80
 
 
-def compiled(source: str) -> CodeType:
-    """Return the cell's code; with ``await`` at the top it is a coroutine's."""
-    code: CodeType = compile(source, NAME, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+def compile_cell(source: str) -> CodeType:
+    """Compile the cell; with top-level ``await`` the code is that of a coroutine."""
+    code: CodeType = compile(source, CELL_NAME, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     return code
 
 
 def main(words: list[str]) -> None:
-    """Run the cell as ``__main__``, with the values of ``words`` as its variables."""
+    """Run the cell as ``__main__`` with the variables ``NAME=VALUE`` of ``words``."""
     source = sys.stdin.buffer.read().decode()
-    linecache.cache[NAME] = (len(source), None, source.splitlines(keepends=True), NAME)
-    sys.excepthook = _show
-    sys.argv[:] = [NAME]
-    code = compiled(source)
-    # a module of its own: what the cell defines must not meet what is ours
+    linecache.cache[CELL_NAME] = (len(source), None, source.splitlines(keepends=True), CELL_NAME)
+    sys.excepthook = _print_traceback
+    sys.argv[:] = [CELL_NAME]
+    code = compile_cell(source)
+    # a module of its own, without the names of this one
     module = sys.modules["__main__"] = ModuleType("__main__")
     space = vars(module)
     for word in words:
@@ -49,11 +48,11 @@ def main(words: list[str]) -> None:
     asyncio.run(eval(code, space))  # noqa: S307
 
 
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Write a traceback that begins in the cell."""
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback that starts in the cell."""
     import traceback
 
-    while trace is not None and trace.tb_frame.f_code.co_filename != NAME:
+    while trace is not None and trace.tb_frame.f_code.co_filename != CELL_NAME:
         trace = trace.tb_next
     traceback.print_exception(kind, error, trace)
 

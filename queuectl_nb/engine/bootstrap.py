@@ -101,7 +101,7 @@ def run_dispatcher(config: WorkerConfig) -> int:
         store.spool.slot(name).open()
         core = _make_core(config, store, events)
         connect = connector(cluster.scheduler, os.environ.pop(SECURITY, None), config.count)
-        client_name = f"queuectl-{heartbeat.host()}-{store.path}-{name}"
+        client_name = f"queuectl-{heartbeat.host_name()}-{store.path}-{name}"
         transport = ClusterTransport(connect, client_name, str(store.path), dict(cluster.resources))
         transport.patient = config.replacement
         transport.start()
@@ -148,7 +148,7 @@ def _make_core(config: WorkerConfig, store: Store, events: Events) -> WorkerCore
 
     control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
     control.open(CONTROL_PIPE, config.parent)
-    return WorkerCore(store, control, host=heartbeat.host(), queues=config.queues, drain=config.drain)
+    return WorkerCore(store, control, host=heartbeat.host_name(), queues=config.queues, drain=config.drain)
 
 
 def _register_running(store: Store, name: str, control: WorkerControl) -> bool:

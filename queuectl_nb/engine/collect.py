@@ -1,4 +1,4 @@
-"""What an attempt leaves behind, taken from its files into an :class:`Ending`."""
+"""Collects output and result of an ended attempt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["capture_ending"]
 _NONE: frozenset[str] = frozenset()
 
 
-def capture_ending(  # noqa: PLR0913 - the facts of an ending
+def capture_ending(  # noqa: PLR0913 - the fields of an ending
     spool: Spool,
     token: str,
     paths: Mapping[str, str],
@@ -29,9 +29,9 @@ def capture_ending(  # noqa: PLR0913 - the facts of an ending
     pid: int | None = None,
     usage: Usage | None = None,
 ) -> tuple[Ending, frozenset[str]]:
-    """Return the ending of an attempt whose streams lie in ``paths``, and the streams whose rest stays spooled.
+    """Return the ending of an attempt with output in ``paths``, and the streams whose files must be kept.
 
-    ``limit`` is the number of bytes of a stream that the database keeps.
+    The database keeps ``limit`` bytes of each stream.
     """
     result, note = spool.read_result(token)
     try:

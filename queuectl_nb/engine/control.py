@@ -77,14 +77,14 @@ class WorkerControl:
         self._pipe = pipe
         self._parent = Parent(parent)
         self._poller = Poller()
-        self._poller.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
+        self._poller.catch_signals((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
         os.set_blocking(pipe, False)
         self._poller.add("pipe", pipe)
         if self._parent.handle is not None:
             self._poller.add("parent", self._parent.handle)
-        self._worker_fifo = notifier.listen(notifier.worker_fifo(spool, self.name))
+        self._worker_fifo = notifier.open_fifo(notifier.worker_fifo(spool, self.name))
         self._poller.add("worker fifo", self._worker_fifo)
-        self._work_fifo = notifier.listen(notifier.work_fifo(spool))
+        self._work_fifo = notifier.open_fifo(notifier.work_fifo(spool))
         self._poller.add_exclusive("work fifo", self._work_fifo)
         if self._parent.gone():
             self._on_parent_death()
@@ -166,7 +166,7 @@ class WorkerControl:
             return
         self.orphaned = True
         self.request_stop("now")
-        self._poller.drop(self._pipe)
+        self._poller.remove(self._pipe)
         if self._parent.handle is not None:
-            self._poller.drop(self._parent.handle)
+            self._poller.remove(self._parent.handle)
             self._parent.handle = None

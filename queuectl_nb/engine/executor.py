@@ -1,4 +1,4 @@
-"""What a worker needs of whatever runs commands: start one, look whether it ended, end it."""
+"""Interface between a worker and the code that runs its commands."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease, Usage
     from queuectl_nb.model.outcome import Outcome
 
-__all__ = ["CannotStart", "Executor", "Exit", "LeaseLost", "NoRoom", "Run"]
+__all__ = ["CannotStart", "Executor", "Exit", "LeaseLost", "NoResources", "Run"]
 
 
 class CannotStart(Exception):
-    """The command cannot be started; the text says why."""
+    """The command cannot be started."""
 
 
-class NoRoom(Exception):
-    """No room for output or processes on this machine just now: the attempt should be given back."""
+class NoResources(Exception):
+    """No disk space, memory or processes available at the moment; the attempt should be released."""
 
 
 class LeaseLost(Exception):
-    """Somebody else took the attempt before it was started."""
+    """A rescuer settled the attempt before it started."""
 
 
 class Exit(NamedTuple):
-    """How the command itself ended, and what it used."""
+    """Outcome and resource usage of a command."""
 
     outcome: Outcome
     usage: Usage
 
 
 class Run(Protocol):
-    """A command that was started."""
+    """A started command."""
 
     lease: Lease
     pid: int | None
@@ -42,39 +42,42 @@ class Run(Protocol):
     started: float
     """Monotonic seconds."""
     has_own_files: bool
-    """Whether its files are named by its token yet."""
+    """Whether its output files are named after its token, instead of being those of the slot."""
 
     @property
     def paths(self) -> Mapping[str, str]:
-        """Where its streams lie now."""
+        """Current paths of its output streams."""
 
     def move_to_own_files(self) -> None:
-        """Give it files of its own, now that it lives for longer or printed much."""
+        """Rename its output files after its token: it runs for long or has printed much."""
 
-    def clear(self) -> None:
-        """Empty its files, if they are not its own: it is over and what it printed was taken."""
+    def clear_files(self) -> None:
+        """Truncate the files of the slot, after the output was collected."""
 
     def poll(self) -> Exit | None:
-        """Return how the command ended, once it has."""
+        """Return the exit of the command, or None while it runs."""
 
-    def leftovers(self) -> bool:
-        """Tell whether anything that it started is still there after its end."""
+    def has_leftovers(self) -> bool:
+        """Return True if processes of an ended command are still running."""
 
     def terminate(self) -> None:
-        """Ask everything that it started to end (TERM)."""
+        """Send SIGTERM to all its processes."""
 
     def kill(self) -> None:
-        """End everything that it started (KILL), whatever session it put itself in."""
+        """Send SIGKILL to all its processes, in whatever session they are."""
 
 
 class Executor(Protocol):
     """Starts commands."""
 
-    def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> Run:
-        """Start the lease's command, its output going to the spool.
+    def start(self, lease: Lease, max_retries: int, owned: Callable[[], bool]) -> Run:
+        """Start the command with its output going to the spool.
 
-        ``max_retries`` is the setting, told to jobs that follow it. ``ours`` is asked at the last moment, when no
-        rescuer can settle the attempt any more, whether one has done so already.
+        ``max_retries`` is the setting, for jobs without their own value. ``owned`` is called once the output files
+        are locked, when no rescuer can settle the attempt any more; False means that one already has.
 
-        Raises :class:`CannotStart`, :class:`NoRoom` or :class:`LeaseLost`.
+        Raises
+        ------
+        CannotStart, NoResources, LeaseLost
+            Nothing was started.
         """

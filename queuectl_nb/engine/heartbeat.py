@@ -1,10 +1,11 @@
-"""Who is alive, told without a clock: a worker's lock file is flock'ed by the worker and by its pool.
+"""Lock files and heartbeats of workers.
 
-The file's first eight bytes are the worker's heartbeat, a counter that a thread of it raises: written in place, it
-needs neither the database nor free disk, so a busy or full queue never makes a living worker look dead. Watchers time
-the counter on their own monotonic clock, and forget what they know after a gap in their own time: a suspended laptop,
-a stopped process group or a moved clock makes nobody look frozen. After them stands the token of the attempt that the
-worker started last, so that whoever settles in its place knows what had begun.
+A worker and its supervisor hold a flock on the worker's lock file; without it, the worker is dead. The first eight
+bytes are a heartbeat counter, incremented by a thread. It is written in place, which needs neither the database nor
+free disk space, so a busy or full queue never makes a live worker look dead. Observers time the counter on their own
+monotonic clock and start over after a gap in their own time, so that a suspended laptop, a stopped process group or a
+changed clock does not make a worker look frozen. The token of the last started attempt follows, so that a rescuer knows
+what had started.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ if TYPE_CHECKING:
 __all__ = [
     "FreezeDetector",
     "Heartbeat",
-    "boot",
-    "current_token",
-    "host",
+    "boot_id",
+    "host_name",
     "is_dead",
     "lock_path",
+    "read_current_attempt",
     "record_current_attempt",
     "take_lock",
 ]
 
-_BEAT = struct.Struct("<Q")
-BEAT = 0.5
-"""Seconds between beats: four in the shortest lease."""
+_COUNTER = struct.Struct("<Q")
+HEARTBEAT_INTERVAL_S = 0.5
+"""A quarter of the shortest lease."""
 
 
-def host() -> str:
-    """Return this host's name."""
+def host_name() -> str:
+    """Return the name of this host."""
     return socket.gethostname()
 
 
-def boot() -> str:
-    """Return what a pid is relative to: this boot, and this pid namespace."""
+def boot_id() -> str:
+    """Return an identifier of the boot and pid namespace in which pids are unique."""
     parts = []
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
@@ -63,19 +64,19 @@ def lock_path(worker_dir: Path, name: str) -> Path:
 
 
 def take_lock(worker_dir: Path, name: str) -> int | None:
-    """Lock a worker's name and return the descriptor; None while somebody holds it.
+    """Lock a worker name and return the descriptor, or None if it is locked.
 
     Raises
     ------
     BadEnvironment
-        The lock file cannot be made (a full disk, too many open files).
+        The lock file cannot be created: full disk, too many open files.
     """
     path = lock_path(worker_dir, name)
     with _translate_os_error(path):
         handle = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.pwrite(handle, _BEAT.pack(0), 0)
+            os.pwrite(handle, _COUNTER.pack(0), 0)
         except BlockingIOError:
             os.close(handle)
             return None
@@ -86,23 +87,23 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
 
 
 def record_current_attempt(handle: int, token: str) -> None:
-    """Write down which attempt is about to be started; the kernel keeps it whatever happens to this process."""
-    os.pwrite(handle, token.encode("ascii"), _BEAT.size)
+    """Record the attempt that is about to start; the record survives the death of this process."""
+    os.pwrite(handle, token.encode("ascii"), _COUNTER.size)
 
 
-def current_token(worker_dir: Path, name: str) -> str:
-    """Return the token of the attempt that the worker started last; empty where it started none.
+def read_current_attempt(worker_dir: Path, name: str) -> str:
+    """Return the token of the attempt that the worker started last, or an empty string.
 
-    Raises OSError where the file is there and cannot be read: what had begun must not be taken for unstarted.
+    Raises OSError if the file exists but cannot be read: a started attempt must not be taken for an unstarted one.
     """
     try:
-        return lock_path(worker_dir, name).read_bytes()[_BEAT.size :].decode("ascii", "replace")
+        return lock_path(worker_dir, name).read_bytes()[_COUNTER.size :].decode("ascii", "replace")
     except FileNotFoundError:
         return ""
 
 
 def is_dead(worker_dir: Path, name: str) -> bool:
-    """Tell whether neither the worker nor its pool holds the name's lock; BadEnvironment where that cannot be seen."""
+    """Return True if neither the worker nor its supervisor holds the lock; raise BadEnvironment if unknown."""
     path = lock_path(worker_dir, name)
     with _translate_os_error(path):
         try:
@@ -120,7 +121,7 @@ def is_dead(worker_dir: Path, name: str) -> bool:
 
 @contextlib.contextmanager
 def _translate_os_error(path: Path) -> Iterator[None]:
-    """Turn what the system says about a lock file into an error of ours."""
+    """Raise BadEnvironment for OSError."""
     try:
         yield
     except OSError as error:
@@ -129,59 +130,59 @@ def _translate_os_error(path: Path) -> Iterator[None]:
 
 
 class Heartbeat:
-    """A thread that raises the counter in a worker's lock file, whatever the worker itself is busy with."""
+    """Thread that increments the counter in the lock file, whatever the worker is doing."""
 
     def __init__(self, handle: int) -> None:
-        """Beat in the file behind ``handle``; call :meth:`start`."""
+        """Write to the lock file ``handle`` once started."""
         self._handle = handle
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Begin to beat; the thread ends with the process."""
+        """Start the daemon thread."""
         threading.Thread(target=self._beat, name="queuectl-heartbeat", daemon=True).start()
 
     def _beat(self) -> None:
         count = 0
-        while not self._stop.wait(BEAT):
+        while not self._stop.wait(HEARTBEAT_INTERVAL_S):
             count += 1
             with contextlib.suppress(OSError):
-                os.pwrite(self._handle, _BEAT.pack(count), 0)
+                os.pwrite(self._handle, _COUNTER.pack(count), 0)
 
     def stop(self) -> None:
-        """Stop beating."""
+        """Stop the thread."""
         self._stop.set()
 
 
-def _beat_of(worker_dir: Path, name: str) -> int | None:
-    """Return a worker's counter; None where it cannot be read, which says nothing about the worker."""
+def _read_counter(worker_dir: Path, name: str) -> int | None:
+    """Return a worker's counter, or None if it cannot be read, which says nothing about the worker."""
     try:
-        raw = lock_path(worker_dir, name).read_bytes()[: _BEAT.size]
+        raw = lock_path(worker_dir, name).read_bytes()[: _COUNTER.size]
     except OSError:
         return None
-    return _BEAT.unpack(raw)[0] if len(raw) == _BEAT.size else -1
+    return _COUNTER.unpack(raw)[0] if len(raw) == _COUNTER.size else -1
 
 
 @dataclass
 class FreezeDetector:
-    """A watcher's memory of heartbeats, on its own monotonic clock."""
+    """Detects workers whose heartbeat has stopped, timed on the observer's monotonic clock."""
 
     worker_dir: Path
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)
-    last_look: float | None = None
+    last_check: float | None = None
 
-    def frozen(self, names: Iterable[str], now: float, lease: float, pace: float) -> list[str]:
-        """Return the workers whose counter stood still for longer than ``lease`` seconds.
+    def find_frozen(self, names: Iterable[str], now: float, lease: float, interval: float) -> list[str]:
+        """Return the workers whose counter has not changed for more than ``lease`` seconds.
 
-        ``now`` is the watcher's monotonic time and ``pace`` how often it means to look: after a gap of more than
-        three paces it was itself asleep, and starts counting anew.
+        ``now`` is the observer's monotonic time and ``interval`` its check interval. After a gap of more than three
+        intervals the observer itself was suspended, and all timing starts over.
         """
-        if self.last_look is not None and now - self.last_look > 3 * pace:
+        if self.last_check is not None and now - self.last_check > 3 * interval:
             self.seen.clear()
-        self.last_look = now
+        self.last_check = now
         found = []
         kept = {}
         for name in names:
-            beat = _beat_of(self.worker_dir, name)
+            beat = _read_counter(self.worker_dir, name)
             if beat is None:
                 continue
             known = self.seen.get(name)

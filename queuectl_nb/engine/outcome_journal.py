@@ -1,8 +1,8 @@
-"""A worker's outcomes that are not in the database yet, kept where kill -9 cannot reach them.
+"""Journal of a worker's outcomes that are not in the database yet.
 
-Short jobs are recorded in groups. A job that kills its worker must not take with it what others before it achieved:
-each outcome is written to this file (a system call; the kernel keeps it when the process dies) before the next job
-starts, and whoever settles in the dead worker's place reads it.
+Short jobs are recorded in groups. A job that kills its worker must not lose the results of the jobs before it, so each
+outcome is appended to this file before the next job starts (one system call: the kernel keeps the data when the process
+dies). The rescuer of a dead worker reads it.
 """
 
 from __future__ import annotations
@@ -29,37 +29,39 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LARGEST_STREAM", "OutcomeJournal", "lock_journal", "outcome_of", "read_journal"]
+__all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "lock_journal", "make_outcome", "read_journal"]
 
-LARGEST_STREAM = 16 * 1024
-"""Bytes of a stream that an entry holds; a larger one must lie in a file of its own by then."""
-_KINDS = {kind.__name__: kind for kind in (Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost)}
-FORMAT = 2
-"""Of :mod:`marshal`: the newest that every Python reads alike."""
+MAX_STREAM_BYTES = 16 * 1024
+"""Maximum size of a stream in an entry; a larger one must already have a file of its own."""
+_OUTCOME_CLASSES = {
+    kind.__name__: kind for kind in (Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost)
+}
+MARSHAL_VERSION = 2
+"""The newest version that all Python versions read alike."""
 
 
-def outcome_of(kind: str, facts: Sequence[Any]) -> Outcome:
-    """Return an outcome from the name of its class and its facts."""
-    outcome: Outcome = _KINDS[kind](*facts)
+def make_outcome(kind: str, arguments: Sequence[Any]) -> Outcome:
+    """Return the outcome of class ``kind`` with these arguments."""
+    outcome: Outcome = _OUTCOME_CLASSES[kind](*arguments)
     return outcome
 
 
 def journal_path(worker_dir: Path, name: str) -> Path:
-    """Return a worker's journal."""
+    """Return the path of a worker's journal."""
     return worker_dir / f"{name}.outcomes"
 
 
 class OutcomeJournal:
-    """The writing side, in the worker."""
+    """Writes the journal of one worker."""
 
     def __init__(self, worker_dir: Path, name: str) -> None:
-        """Open the worker's journal, empty."""
+        """Create or truncate the journal."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         self._handle = open_regular(journal_path(worker_dir, name), flags)
 
     def record(self, token: str, outcome: Outcome, ending: Ending) -> None:
-        """Write one outcome; a full disk leaves it to the database alone."""
-        if max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM:
+        """Append one outcome; if the disk is full, only the database will have it."""
+        if max(ending.stdout_size, ending.stderr_size) > MAX_STREAM_BYTES:
             ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
         line = marshal.dumps(
             (
@@ -69,50 +71,49 @@ class OutcomeJournal:
                 ending[:-1],
                 tuple(ending.usage),
             ),
-            FORMAT,
+            MARSHAL_VERSION,
         )
         entry = len(line).to_bytes(4, "little") + line
         try:
-            done = os.write(self._handle, entry)
-            if done < len(entry):  # the disk is full: a part would make what follows unreadable
-                os.ftruncate(self._handle, os.fstat(self._handle).st_size - done)
+            written = os.write(self._handle, entry)
+            if written < len(entry):  # disk full: a partial entry would make the following ones unreadable
+                os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
         except OSError:
             return
 
     def clear(self) -> None:
-        """Forget everything: it is in the database."""
+        """Remove all entries: they are in the database."""
         os.ftruncate(self._handle, 0)
 
 
 def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending]]:
-    """Return a lost worker's outcomes by token, up to an entry that makes no sense.
+    """Return a lost worker's outcomes by token, up to the first invalid entry.
 
-    A crash of the machine may have left such a one, or another version of this program. A stream larger than
-    :data:`LARGEST_STREAM` is not in its ending: it lies in the spool. Raises OSError where the file is there and
-    cannot be read.
+    A crash of the machine or another version of this program may have left such an entry. Streams larger than
+    :data:`MAX_STREAM_BYTES` are in the spool only. Raises OSError if the file exists but cannot be read.
     """
     try:
         raw = journal_path(worker_dir, name).read_bytes()
     except FileNotFoundError:
         return {}
-    found: dict[str, tuple[Outcome, Ending]] = {}
+    outcomes: dict[str, tuple[Outcome, Ending]] = {}
     while raw:
         size = int.from_bytes(raw[:4], "little")
         line, raw = raw[4 : 4 + size], raw[4 + size :]
         if len(line) < size:
             break
         try:
-            token, kind, facts, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, which nobody else can write
-            found[token] = (outcome_of(kind, facts), Ending._make((*ending, Usage._make(usage))))
+            token, kind, arguments, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, writable by this user only
+            outcomes[token] = (make_outcome(kind, arguments), Ending._make((*ending, Usage._make(usage))))
         except (EOFError, ValueError, TypeError, KeyError):
             break
-    return found
+    return outcomes
 
 
 def lock_journal(worker_dir: Path, name: str) -> int | None:
-    """Lock a lost worker's journal and return the descriptor; None while somebody else settles by it.
+    """Lock a lost worker's journal and return the descriptor; None if another rescuer holds it.
 
-    Its owner never locks it, so that this is possible while a frozen worker lives.
+    The worker itself never locks it, so this also works for a frozen worker.
     """
     handle = open_regular(journal_path(worker_dir, name), os.O_RDWR | os.O_CREAT)
     try:

@@ -1,4 +1,4 @@
-"""One place to wait: children, signals, words from above, bells, the parent's death, a timeout. No polling."""
+"""Waits for child processes, signals, pipes, FIFOs and pidfds at once, without polling."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["Poller"]
 
 HAS_SIGTIMEDWAIT = hasattr(signal, "sigtimedwait")
-"""Whether a short wait can do without the handlers (not on macOS)."""
+"""Whether a child can be waited for without signal handlers (not on macOS)."""
 
 
 class Poller:
-    """Waits for named descriptors; signals arrive through a pipe, so that none is lost between look and wait.
+    """Waits for named descriptors. Signals arrive through a pipe, so that none is lost between two waits.
 
-    ``exclusive`` descriptors (the common doorbell) are only waited for when the caller says that it is idle. Then
-    one ring wakes one of all the idle processes (EPOLLEXCLUSIVE); a busy one never swallows a ring.
+    Exclusive descriptors (the work FIFO) are only waited for while idle. A notification wakes one of all idle
+    processes (EPOLLEXCLUSIVE) and is never consumed by a busy one.
     """
 
     def __init__(self) -> None:
@@ -38,38 +38,38 @@ class Poller:
         self.signals: set[int] = set()
 
     def wait_for_child(self, timeout: float) -> None:
-        """Wait for a child's end, for ``timeout`` seconds at most; whatever else happens is heard by the next wait.
+        """Wait at most ``timeout`` seconds for a child to exit; the next :meth:`wait` handles everything else.
 
-        One system call where :meth:`wait` needs a handler, a pipe and five. SIGCHLD must be blocked, in all threads.
+        One system call, where :meth:`wait` needs five, a handler and a pipe. SIGCHLD must be blocked in all threads.
         """
         if HAS_SIGTIMEDWAIT:
             signal.sigtimedwait((signal.SIGCHLD,), timeout)
         else:
             self.wait(timeout)
 
-    def catch(self, numbers: Iterable[int]) -> None:
-        """Let these signals wake the waiter and land in ``signals``."""
+    def catch_signals(self, numbers: Iterable[int]) -> None:
+        """Let these signals end a wait and be added to ``signals``."""
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
-            signal.signal(number, _note)
+            signal.signal(number, _ignore)
 
     def add(self, name: str, handle: int) -> None:
-        """Wait for ``handle`` under ``name``."""
+        """Wait for ``handle``; :meth:`wait` returns ``name`` for it."""
         self._names[handle] = name
         self._base.register(handle)
 
     def add_exclusive(self, name: str, handle: int) -> None:
-        """Wait for ``handle``, but only while idle, and share it fairly with other processes."""
+        """Wait for ``handle`` only while idle; one of all waiting processes is woken."""
         self._names[handle] = name
         self._idle.register(handle, exclusive=True)
 
-    def drop(self, handle: int) -> None:
-        """Wait for ``handle`` no more."""
+    def remove(self, handle: int) -> None:
+        """Stop waiting for ``handle``."""
         self._names.pop(handle, None)
         self._base.unregister(handle)
 
     def wait(self, timeout: float | None, *, idle: bool = False) -> set[str]:
-        """Return the names of what is ready, after ``timeout`` seconds at the latest (None: for ever)."""
+        """Wait at most ``timeout`` seconds (None: forever) and return the names of the ready descriptors."""
         if HAS_SIGTIMEDWAIT:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         handles = self._idle.poll(timeout) if idle else self._base.poll(timeout)
@@ -84,12 +84,12 @@ class Poller:
         return names
 
 
-def _note(_number: int, _frame: object) -> None:
-    """Do nothing: the pipe carries the number."""
+def _ignore(_number: int, _frame: object) -> None:
+    """Do nothing: the wakeup pipe carries the signal number."""
 
 
 class _Epoll:
-    """epoll, as far as it is needed here."""
+    """The part of epoll that is needed here."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
@@ -109,7 +109,7 @@ class _Epoll:
 
 
 class _Selector:
-    """The same on systems without epoll; every idle process is woken there, the first one wins."""
+    """Fallback for systems without epoll: all idle processes are woken, the first one gets the work."""
 
     handle = -1
 

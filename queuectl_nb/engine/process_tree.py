@@ -1,4 +1,4 @@
-"""Process trees: becoming the one that orphans fall to, finding what is left of a job, and ending all of it."""
+"""Process trees: adopt orphans, find the processes of a job and kill all of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     import psutil
 
-__all__ = ["become_subreaper", "descendants", "end_all", "holders", "holds_all", "kill_tree", "send"]
+__all__ = ["become_subreaper", "descendants", "holders", "holds_all", "kill_tree", "kill_until_gone", "send_signal"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 TOKEN_VARIABLE = "QUEUECTL_ATTEMPT_TOKEN"  # noqa: S105 - a name, not a secret
 
 
 def become_subreaper() -> bool:
-    """Make orphaned descendants children of this process, so that none can hide; False where the system cannot."""
+    """Make orphaned descendants children of this process; return False if the system does not support it."""
     if not sys.platform.startswith("linux"):
         return False
     import ctypes
@@ -31,29 +31,29 @@ def become_subreaper() -> bool:
     return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def descendants(pid: int, spare: Collection[int] = (), *, scan: bool = False) -> list[psutil.Process]:
-    """Return the living descendants of ``pid``, leaving out the subtrees that begin at one of ``spare``.
+def descendants(pid: int, exclude: Collection[int] = (), *, scan: bool = False) -> list[psutil.Process]:
+    """Return the live descendants of ``pid`` except the subtrees rooted at ``exclude``.
 
-    The kernel's lists of children are read, which may miss one while others come and go; ``scan`` looks at all
-    processes instead, which takes ten times as long: for who must know that nothing is left.
+    Read the kernel's lists of children, which may miss one while others come and go. ``scan`` reads all processes
+    instead: ten times slower, but complete.
     """
-    children_of = _children if _LISTS_CHILDREN and not scan else _family()
+    children_of = _read_children if _HAS_CHILDREN_FILES and not scan else _scan_children()
     found: list[psutil.Process] = []
     todo = [pid]
     while todo:
         for child in children_of(todo.pop()):
-            if child.pid not in spare:
+            if child.pid not in exclude:
                 todo.append(child.pid)
                 if not _is_zombie(child):
                     found.append(child)
     return found
 
 
-_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
+_HAS_CHILDREN_FILES = os.path.exists("/proc/thread-self/children")
 
 
-def _children(pid: int) -> list[psutil.Process]:
-    """Return the children of ``pid`` as the kernel lists them: what forks in a loop is gone before a scan has ended."""
+def _read_children(pid: int) -> list[psutil.Process]:
+    """Return the children of ``pid`` from /proc: a process that forks in a loop is gone before a full scan ends."""
     import psutil
 
     pids: list[str] = []
@@ -65,13 +65,13 @@ def _children(pid: int) -> list[psutil.Process]:
     for each in pids:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(int(each))
-            if process.ppid() == pid:  # the number was not given to another meanwhile
+            if process.ppid() == pid:  # the pid was not reused meanwhile
                 found.append(process)
     return found
 
 
-def _family() -> Callable[[int], list[psutil.Process]]:
-    """Return who is whose child by one scan of all processes, where the kernel lists no children."""
+def _scan_children() -> Callable[[int], list[psutil.Process]]:
+    """Scan all processes and return a function that looks up the children of a pid."""
     import psutil
 
     children: dict[int, list[psutil.Process]] = {}
@@ -82,7 +82,7 @@ def _family() -> Callable[[int], list[psutil.Process]]:
 
 
 def _is_zombie(process: psutil.Process) -> bool:
-    """Tell whether the process is dead and only waits to be reaped; one that vanished counts too."""
+    """Return True if the process is dead, reaped or not."""
     import psutil
 
     try:
@@ -93,8 +93,8 @@ def _is_zombie(process: psutil.Process) -> bool:
         return False
 
 
-def send(processes: Iterable[psutil.Process], number: int) -> None:
-    """Send a signal to each process; psutil makes sure that the pid was not given to another since."""
+def send_signal(processes: Iterable[psutil.Process], number: int) -> None:
+    """Send a signal to each process; psutil checks that the pid was not reused."""
     import psutil
 
     for process in processes:
@@ -103,33 +103,33 @@ def send(processes: Iterable[psutil.Process], number: int) -> None:
 
 
 def kill_tree(find: Callable[[], list[psutil.Process]]) -> None:
-    """Kill all that ``find`` returns: first stop them until it finds no new one, so that none forks away."""
+    """Kill the processes that ``find`` returns; stop them first, until it finds no new ones, so that none can fork."""
     stopped: set[int] = set()
     for _ in range(20):
-        fresh = [process for process in find() if process.pid not in stopped]
-        if not fresh:
+        new = [process for process in find() if process.pid not in stopped]
+        if not new:
             break
-        send(fresh, signal.SIGSTOP)
-        stopped.update(process.pid for process in fresh)
-    send(find(), signal.SIGKILL)
+        send_signal(new, signal.SIGSTOP)
+        stopped.update(process.pid for process in new)
+    send_signal(find(), signal.SIGKILL)
 
 
 def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil.Process]:
-    """Return the living processes that belong to one of the attempts ``tokens``, found from outside.
+    """Return the live processes that belong to one of the attempts ``tokens``.
 
-    A process belongs to an attempt when its environment carries the token, or when it holds one of the attempts'
-    files ``paths`` for writing (a frozen worker in the middle of starting one does, too).
+    A process belongs to an attempt if its environment contains the token or if it has one of the output files
+    ``paths`` open for writing. The latter includes a frozen worker that was about to start an attempt.
     """
     import psutil
 
-    files = _identities(paths)
+    files = _file_ids(paths)
     me = os.getpid()
     found = []
     for process in psutil.process_iter():
         if process.pid == me:
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if (process.environ().get(TOKEN_VARIABLE) in tokens or _holds(process.pid, files)) and not _is_zombie(
+            if (process.environ().get(TOKEN_VARIABLE) in tokens or _holds_any(process.pid, files)) and not _is_zombie(
                 process
             ):
                 found.append(process)
@@ -137,11 +137,11 @@ def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil
 
 
 def holds_all(pid: int, paths: Iterable[str | Path]) -> bool:
-    """Tell whether the process can write to each of the files; never where that cannot be seen (macOS)."""
-    return all(_holds(pid, _identities([path])) for path in paths)
+    """Return True if the process has each of the files open for writing; always False on macOS."""
+    return all(_holds_any(pid, _file_ids([path])) for path in paths)
 
 
-def _identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
+def _file_ids(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
     found = set()
     for path in paths:
         with contextlib.suppress(OSError):
@@ -150,10 +150,10 @@ def _identities(paths: Iterable[str | Path]) -> set[tuple[int, int]]:
     return found
 
 
-def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
-    """Tell whether the process can write to one of the files (Linux; elsewhere the lock on the file still tells).
+def _holds_any(pid: int, files: Collection[tuple[int, int]]) -> bool:
+    """Return True if the process has one of the files open for writing (Linux only).
 
-    Who only reads one looks at a job's output and is no part of it.
+    A process that only reads a file follows a job's output and does not belong to the job.
     """
     try:
         handles = os.listdir(f"/proc/{pid}/fd")
@@ -162,21 +162,21 @@ def _holds(pid: int, files: Collection[tuple[int, int]]) -> bool:
     for handle in handles:
         with contextlib.suppress(OSError):
             status = os.stat(f"/proc/{pid}/fd/{handle}")
-            if (status.st_dev, status.st_ino) in files and _writes(pid, handle):
+            if (status.st_dev, status.st_ino) in files and _is_open_for_writing(pid, handle):
                 return True
     return False
 
 
-def _writes(pid: int, handle: str) -> bool:
-    """Tell whether a process's descriptor is open for writing."""
-    with open(f"/proc/{pid}/fdinfo/{handle}") as facts:
-        flags = next((line.split()[1] for line in facts if line.startswith("flags:")), "1")
+def _is_open_for_writing(pid: int, handle: str) -> bool:
+    """Return True if a descriptor of the process is open for writing."""
+    with open(f"/proc/{pid}/fdinfo/{handle}") as info:
+        flags = next((line.split()[1] for line in info if line.startswith("flags:")), "1")
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
-def end_all(find: Callable[[], list[psutil.Process]], patience: float, reap: Callable[[], object]) -> bool:
-    """Kill what ``find`` returns until it finds nothing; False when something outlives ``patience`` seconds."""
-    deadline = time.monotonic() + patience
+def kill_until_gone(find: Callable[[], list[psutil.Process]], timeout_s: float, reap: Callable[[], object]) -> bool:
+    """Kill what ``find`` returns until it returns nothing; return False after ``timeout_s`` seconds."""
+    deadline = time.monotonic() + timeout_s
     while find():
         if time.monotonic() > deadline:
             return False

@@ -1,4 +1,4 @@
-"""When a lease has run out on another host, too: after it nothing that was sent there can run any more."""
+"""Duration after which a lease has expired on other hosts too, so that none of its processes can be running."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 __all__ = ["boot_clock", "remote_lease_s"]
 
-MARGIN = 1.0
-"""Seconds that a host may take to do what it is due to do."""
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+MARGIN_S = 1.0
+"""Time allowed for a host to act on an expired lease."""
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def boot_clock() -> float:
-    """Return seconds that only go forward, while the machine sleeps too; comparable within one host and boot."""
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+    """Return monotonic seconds that include suspended time; comparable within one host and boot."""
+    return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 def remote_lease_s(settings: Settings) -> float:
-    """Return the seconds from the last word of a dispatcher until all that it sent away has ended.
+    """Return the time from the last message of a dispatcher until all its remote attempts have ended.
 
-    A host that hears nothing ends its commands when the lease runs out: TERM, the grace of orphans at most, KILL.
+    An agent without messages ends its commands when the lease expires: SIGTERM, at most the orphan grace, SIGKILL.
     """
-    return settings.lease + min(settings.kill_grace, ORPHAN_GRACE_S) + MARGIN
+    return settings.lease + min(settings.kill_grace, ORPHAN_GRACE_S) + MARGIN_S

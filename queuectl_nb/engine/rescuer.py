@@ -1,8 +1,8 @@
-"""Settling in the place of workers that are lost: first prove their processes gone, then requeue.
+"""Settles the attempts of lost workers: prove that their processes are gone, then requeue.
 
-What a dead worker had finished is in its journal and is recorded as it was; what it had only claimed goes back
-without cost; what it had started is ended, all of it, and costs the attempt. Nothing is settled while a process of
-the old attempt may live: then the next look tries again.
+Finished attempts are recorded from the worker's journal. Attempts that were only claimed are released at no cost.
+Started attempts are killed and count as lost. Nothing is settled while a process of the attempt may be running; the
+next run retries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.engine import heartbeat, notifier, process_tree
 from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.dask.dispatch_journal import read_dispatched
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, lock_journal, read_journal
+from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.model.outcome import Lost
@@ -37,69 +37,69 @@ if TYPE_CHECKING:
 
 __all__ = ["Rescued", "Rescuer"]
 
-PATIENCE = 3.0
-"""Seconds a look spends on ending leftovers before it leaves the rest to the next look."""
+KILL_TIMEOUT_S = 3.0
+"""Time spent on killing leftover processes before the next run continues."""
 
 Rescued = tuple[str, str]
-"""Job id, and the worker that had held it."""
+"""Job id, and the worker that held it."""
 
 
-class _Case(NamedTuple):
-    """What is known of a lost worker."""
+class _LostWorker(NamedTuple):
+    """What is needed to settle the attempts of one lost worker."""
 
     claims: Claims
     journal: Mapping[str, tuple[Outcome, Ending]]
     lost: Lost
     settings: Settings
     sent: frozenset[str]
-    """Attempts that left for another host, where nothing can be proven."""
+    """Tokens of attempts sent to other hosts, where processes cannot be checked."""
 
 
 class Rescuer:
-    """Finds and settles what lost workers held."""
+    """Finds lost workers and settles their attempts."""
 
     def __init__(self, store: Store, reap: Callable[[], object] = lambda: None) -> None:
-        """Work on ``store``; ``reap`` is called between kills, for leftovers that are our own children."""
+        """Work on ``store``; ``reap`` is called between kills, in case killed processes are our own children."""
         self.store = store
         self.reap = reap
         self._lost_at: dict[str, float] = {}
 
     def rescue_dead(self) -> list[Rescued]:
-        """Settle for every worker that neither lives nor has a living pool; return what was rescued."""
+        """Settle for all workers that are dead and have no live supervisor; return the rescued jobs."""
         rows = self.store.workers.list_all()
         names = [row.name for row in rows if heartbeat.is_dead(self.store.worker_dir, row.name)]
         names += self.store.workers.orphaned_workers()
         found: list[Rescued] = []
         for name in dict.fromkeys(names):
-            # nobody can take the name while it is settled for
+            # the name cannot be reused meanwhile
             handle = heartbeat.take_lock(self.store.worker_dir, name)
             if handle is None:
                 continue
             try:
                 found += self.settle_for(name, "died")
-                if not self.held_by(name):
+                if not self.held_leases(name):
                     self.store.workers.remove(name)
             finally:
                 os.close(handle)
         return found
 
-    def held_by(self, name: str) -> list[HeldLease]:
-        """Return what the worker ``name`` holds."""
+    def held_leases(self, name: str) -> list[HeldLease]:
+        """Return the unsettled attempts of the worker ``name``."""
         return Claims(self.store.db, name, "").held_leases()
 
     def settle_for(self, name: str, why: str) -> list[Rescued]:
-        """Settle everything that the worker ``name`` holds; what cannot be proven ended is left for another look.
+        """Settle the attempts of the worker ``name`` whose processes are proven gone; the others wait for the next run.
 
         Raises
         ------
         BadEnvironment, Busy
-            The file or the spool does not let it: another look may have more luck.
+            The database or the spool cannot be used at the moment.
         """
-        if not self.held_by(name):
+        if not self.held_leases(name):
             self._lost_at.pop(name, None)
             return []
-        with _plain(name):
-            # one at a time: to another's search who settles would look like a process that holds the attempt's files
+        with _translate_os_error(name):
+            # one rescuer at a time: another would take this one, which opens the output files, for a process of the job
             handle = lock_journal(self.store.worker_dir, name)
             if handle is None:
                 return []
@@ -111,20 +111,20 @@ class Rescuer:
     def _settle_all(self, name: str, why: str) -> list[Rescued]:
         claims = Claims(self.store.db, name, "")
         held = claims.held_leases()
-        current = heartbeat.current_token(self.store.worker_dir, name)
-        if not self._end_leftovers(name, [each.token for each in held]):
+        current = heartbeat.read_current_attempt(self.store.worker_dir, name)
+        if not self._kill_leftovers(name, [each.token for each in held]):
             return []
         sent = read_dispatched(self.store.worker_dir, name)
         lost = Lost(name, why)
-        case = _Case(claims, read_journal(self.store.worker_dir, name), lost, self._settings(), sent)
-        lapsed = self._lapsed(name, case.settings)
+        case = _LostWorker(claims, read_journal(self.store.worker_dir, name), lost, self._read_settings(), sent)
+        lapsed = self._remote_lease_expired(name, case.settings)
         found = []
         for each in held:
             if each.token in sent and each.token not in case.journal and not lapsed:
-                continue  # elsewhere it may still run: its host ends it when the lease has run out
+                continue  # may be running on another host, which ends it when the lease expires
             seal = self.store.spool.lock_attempt(each.token, name, current=each.token == current)
             if seal is None:
-                continue  # a process still holds the attempt's files: the next look tries again
+                continue  # a process still holds the files: retried by the next run
             with seal:
                 self._settle(case, each, seal)
             found.append((each.job_id, name))
@@ -132,29 +132,29 @@ class Rescuer:
             notifier.notify(notifier.work_fifo(self.store.db.spool))
         return found
 
-    def _lapsed(self, name: str, settings: Settings) -> bool:
-        """Tell whether the lease of what the worker sent away has run out everywhere, as seen since we know it lost."""
+    def _remote_lease_expired(self, name: str, settings: Settings) -> bool:
+        """Return True if leases of remote attempts have expired, counted from when the worker was found lost."""
         since = self._lost_at.setdefault(name, boot_clock())
         return boot_clock() - since >= remote_lease_s(settings)
 
-    def _settings(self) -> Settings:
-        """Return the settings; a spoilt one must not keep a lost job from being rescued."""
+    def _read_settings(self) -> Settings:
+        """Return the settings, or the defaults if one is invalid: jobs must be rescued anyway."""
         try:
             return self.store.settings.read()
         except InvalidSetting:
             return Settings.from_stored({})
 
-    def _end_leftovers(self, name: str, tokens: Sequence[str]) -> bool:
-        """Kill every process that belongs to one of the attempts; tell whether a look found none any more."""
+    def _kill_leftovers(self, name: str, tokens: Sequence[str]) -> bool:
+        """Kill all processes of the attempts; return True once none is left."""
         spool = self.store.spool
         paths: list[str | Path] = [
             *spool.slot(name).paths.values(),
             *(spool.path(token, stream) for token in tokens for stream in STREAMS),
         ]
-        return process_tree.end_all(lambda: process_tree.holders(tokens, paths), PATIENCE, self.reap)
+        return process_tree.kill_until_gone(lambda: process_tree.holders(tokens, paths), KILL_TIMEOUT_S, self.reap)
 
-    def _settle(self, case: _Case, held: HeldLease, seal: AttemptLock) -> None:
-        """Record the attempt as what it was: finished, never started, or lost."""
+    def _settle(self, case: _LostWorker, held: HeldLease, seal: AttemptLock) -> None:
+        """Record the attempt as finished, unstarted or lost."""
         claims, settings, now = case.claims, case.settings, time.time()
         rand = random.random()  # noqa: S311 - jitter
         noted = case.journal.get(held.token)
@@ -168,7 +168,7 @@ class Rescuer:
         outcome: Outcome = replace(case.lost, may_overlap=away)
         if noted is not None:
             outcome, known = noted
-            ending = ending if max(known.stdout_size, known.stderr_size) > LARGEST_STREAM else known
+            ending = ending if max(known.stdout_size, known.stderr_size) > MAX_STREAM_BYTES else known
             ending = ending._replace(
                 finished_at=known.finished_at,
                 started_at=known.started_at,
@@ -183,30 +183,31 @@ class Rescuer:
             seal.clear()
 
     def rescue_frozen(self, names: Iterable[str]) -> list[Rescued]:
-        """Settle for workers that live but do not move: their jobs are ended and run elsewhere."""
+        """Settle for frozen workers: their jobs are killed and requeued."""
         frozen = list(names)
         if frozen:
-            self._free_gate(frozen)
+            self._kill_lock_holders(frozen)
         return [rescued for name in frozen for rescued in self.settle_for(name, "froze")]
 
-    def _free_gate(self, frozen: Collection[str]) -> None:
-        """End who stands still within a write, or before one: while it lives nobody else may ever get in."""
-        here = heartbeat.host()
+    def _kill_lock_holders(self, frozen: Collection[str]) -> None:
+        """Kill frozen workers that hold or wait for the write lock, since they would block everybody else forever."""
+        here = heartbeat.host_name()
         for row in self.store.workers.list_all():
             if row.name in frozen and row.pid and row.host == here:
-                lock = heartbeat.lock_path(self.store.worker_dir, row.name)  # who holds it is the worker itself
+                # the pid may have been reused: only the worker itself has its lock file open for writing
+                lock = heartbeat.lock_path(self.store.worker_dir, row.name)
                 if process_tree.holds_all(row.pid, [lock, self.store.db.write_lock.path]):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(row.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def _plain(name: str) -> Iterator[None]:
-    """Turn what the system says about a lost worker's files into an error of ours."""
+def _translate_os_error(name: str) -> Iterator[None]:
+    """Raise BadEnvironment for OSError."""
     try:
         yield
     except QueuectlError:
         raise
     except OSError as error:
-        msg = f"what {name} left cannot be settled yet: {error}"
+        msg = f"cannot settle the attempts of {name} yet: {error}"
         raise BadEnvironment(msg) from error

@@ -1,4 +1,4 @@
-"""One running attempt, attended: its end awaited, its time limited, what it leaves behind swept away."""
+"""Monitors one running attempt: exit, timeout, termination and leftover processes."""
 
 from __future__ import annotations
 
@@ -14,56 +14,59 @@ if TYPE_CHECKING:
 __all__ = ["SHORT_JOB_S", "RunMonitor"]
 
 SHORT_JOB_S = 0.01
-"""Seconds that a running job may keep others' results and claims waiting. On a busy machine a command of a millisecond
-takes several, since it waits for a core until the next tick of the scheduler (4 ms at 250 Hz), once or twice: with 5 ms
-such a command counted as a long one, and what was claimed ahead went back and forth."""
+"""Run time up to which a job may delay results and prefetched jobs.
+
+On a busy machine even a command of 1 ms takes longer, since it waits for a core until the next scheduler tick (4 ms at
+250 Hz) once or twice. With a limit of 5 ms such commands counted as long, and prefetched jobs were released and claimed
+again and again.
+"""
 FAST_WAIT_S = 0.005
-"""Seconds from its start in which a job's end is waited for in the cheapest way, which hears nothing else."""
+"""Run time during which only the exit is waited for, which is cheapest; other inputs wait."""
 KILL_INTERVAL_S = 0.02
-"""Seconds between looks at processes that are being killed."""
+"""Interval between attempts to kill remaining processes."""
 
 
 class RunMonitor:
-    """Watches over one run until nothing of it is left; :meth:`step` is short and never waits."""
+    """Monitors a run until all its processes are gone; :meth:`step` is short and never waits."""
 
     __slots__ = ("_grace", "_kill_at", "exit", "forced_outcome", "recorded", "run", "was_short")
 
     def __init__(self, run: Run) -> None:
-        """Attend ``run``."""
+        """Monitor ``run``."""
         self.run = run
         self.recorded = False
-        """Whether its pid and true start are in the database."""
+        """Whether its pid and start time are in the database."""
         self.forced_outcome: Outcome | None = None
-        """Why it is being ended by us."""
+        """Why we are ending it: a timeout, a cancellation or a stop."""
         self.exit: Exit | None = None
-        """How its shell ended, while leftovers may still be there."""
+        """Exit of the shell; other processes may still be running."""
         self.was_short = False
-        """Whether its shell ended within :data:`SHORT_JOB_S`."""
+        """Whether the shell exited within :data:`SHORT_JOB_S`."""
         self._kill_at = 0.0
         self._grace = 0.0
 
     def is_long(self, now: float) -> bool:
-        """Tell whether it has run for so long that nobody must wait for it any more."""
+        """Return True if it has run for so long that results and prefetched jobs must not wait for it."""
         return now - self.run.started >= SHORT_JOB_S
 
     def fast_wait_s(self, now: float) -> float:
-        """Return the seconds for which only its end should be waited for, in the cheapest way; 0 once it lasts."""
+        """Return the seconds for which only its exit should be waited for."""
         return max(0.0, self.run.started + FAST_WAIT_S - now) if self.exit is None else 0.0
 
     @property
     def outcome(self) -> Outcome:
-        """What it came to: our verdict goes before how its shell took it. Only after its end."""
+        """Outcome of an ended run: the forced outcome if there is one, otherwise the exit of the shell."""
         if self.forced_outcome is not None:
             return self.forced_outcome
         if self.exit is None:
-            msg = f"the attempt of job {self.run.lease.job_id} has not ended"
+            msg = f"the attempt of job {self.run.lease.job_id} is still running"
             raise RuntimeError(msg)
         return self.exit.outcome
 
     def step(self, settings: Settings, grace: float) -> bool:
-        """See whether it ended, ran out of time, or must be swept away; tell whether nothing of it is left.
+        """Check for exit, timeout and leftover processes; return True once nothing of the run is left.
 
-        ``grace`` is the time from TERM to KILL, in seconds.
+        ``grace`` is the time between SIGTERM and SIGKILL in seconds.
         """
         run = self.run
         self._grace = grace
@@ -72,10 +75,10 @@ class RunMonitor:
             if self.exit is not None:
                 self.was_short = time.monotonic() - run.started < SHORT_JOB_S
         if self.exit is not None:
-            if not run.leftovers():
+            if not run.has_leftovers():
                 return True
             if not self._kill_at:
-                self._begin_to_end()
+                self._terminate()
         else:
             if not run.has_own_files and time.monotonic() - run.started >= SHORT_JOB_S:
                 run.move_to_own_files()
@@ -84,29 +87,29 @@ class RunMonitor:
                 if limit is not None and time.monotonic() - run.started >= limit:
                     self.end(TimedOut(limit), grace)
         if self._kill_at and time.monotonic() >= self._kill_at:
-            # what did not end within its grace, again and again until it is gone
+            # repeated until all processes are gone
             run.kill()
             self._kill_at = time.monotonic() + KILL_INTERVAL_S
         return False
 
-    def end(self, verdict: Outcome, grace: float) -> None:
-        """Begin to end it, unless that began before: TERM to the whole tree now, KILL after the grace.
+    def end(self, outcome: Outcome, grace: float) -> None:
+        """Send SIGTERM to the process tree now and SIGKILL after ``grace`` seconds.
 
-        Where its shell has ended by itself, that stays its outcome. What is being ended gets no more than ``grace``.
+        If the shell has exited by itself, its outcome stays. If termination has begun, ``grace`` can only shorten it.
         """
         if self._kill_at:
             self._kill_at = min(self._kill_at, time.monotonic() + grace)
         elif self.exit is None:
-            self.forced_outcome = verdict
+            self.forced_outcome = outcome
             self._grace = grace
-            self._begin_to_end()
+            self._terminate()
 
-    def _begin_to_end(self) -> None:
+    def _terminate(self) -> None:
         self._kill_at = time.monotonic() + self._grace
         self.run.terminate()
 
     def wake_at(self, settings: Settings) -> float | None:
-        """Return the monotonic second at which it wants to be looked at without having ended; None for never."""
+        """Return the monotonic time of the next :meth:`step` that is due without an exit, or None."""
         if self._kill_at:
             return self._kill_at
         limit = settings.timeout_for(self.run.lease.timeout)

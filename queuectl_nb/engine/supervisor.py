@@ -59,7 +59,7 @@ class Supervisor:
         self.exit_code = 0
         self.parent = None if config.detach else Parent(config.parent)
         self.poller = Poller()
-        self.poller.catch((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        self.poller.catch_signals((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         if self.parent is not None:
             os.set_blocking(CONTROL_PIPE, False)
             self.poller.add("control", CONTROL_PIPE)
@@ -131,9 +131,9 @@ class Supervisor:
         """Stop everything within five seconds."""
         if self.parent is None:
             return
-        self.poller.drop(CONTROL_PIPE)
+        self.poller.remove(CONTROL_PIPE)
         if self.parent.handle is not None:
-            self.poller.drop(self.parent.handle)
+            self.poller.remove(self.parent.handle)
         self.parent = None
         self.kill_at = None
         self._broadcast_stop("orphaned")
@@ -154,7 +154,7 @@ class Supervisor:
             name = self.store.workers.register(
                 take_lock,
                 pool=os.getpid(),
-                host=heartbeat.host(),
+                host=heartbeat.host_name(),
                 queues=self.config.queues,
                 now=time.time(),
             )
@@ -229,12 +229,14 @@ class Supervisor:
         """Kill leftover processes of a dead worker and settle its attempts; return True if it holds nothing more."""
         alive = [other.process.pid for other in self.workers if other.process is not None]
         me, descendants = os.getpid(), process_tree.descendants
-        process_tree.end_all(
-            lambda: descendants(me, spare=alive) or descendants(me, spare=alive, scan=True), KILL_MARGIN_S, self._reap
+        process_tree.kill_until_gone(
+            lambda: descendants(me, exclude=alive) or descendants(me, exclude=alive, scan=True),
+            KILL_MARGIN_S,
+            self._reap,
         )
         try:
             self._report_rescued(self.rescuer.settle_for(worker.name, "died"))
-            return not self.rescuer.held_by(worker.name)
+            return not self.rescuer.held_leases(worker.name)
         except QueuectlError as error:
             self._warn(worker, error)
             return self.store.db.is_replaced()
@@ -270,7 +272,7 @@ class Supervisor:
             self._report_rescued(self.rescuer.rescue_dead())
             rows = self.store.workers.list_all()
             names = [row.name for row in rows]
-            frozen = self.freeze_detector.frozen(names, now, self.settings.lease, MAINTENANCE_INTERVAL_S)
+            frozen = self.freeze_detector.find_frozen(names, now, self.settings.lease, MAINTENANCE_INTERVAL_S)
             self._report_rescued(self.rescuer.rescue_frozen(frozen))
             self._kill_frozen({row.name for row in rows if row.stop} & set(frozen))
             if self.settings.retention and now >= self.prune_at:

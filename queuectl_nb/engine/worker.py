@@ -103,7 +103,7 @@ class Worker:
         has_files = run.has_own_files or ending.result is not None or ending.note is not None
         self.buffer.add_result(run.lease, monitor.outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
-            run.clear()
+            run.clear_files()
         if monitor.was_short:
             self.buffer.grow_prefetch()
         self.monitor = None

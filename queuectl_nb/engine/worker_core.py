@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from queuectl_nb.engine import notifier
 from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.control import POLL_INTERVAL_S
-from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, OutcomeJournal
+from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
+from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, OutcomeJournal
 from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import Busy
@@ -63,7 +63,7 @@ class WorkerCore:
             self.buffer.add_result(lease, NotStarted(str(error)), Ending(time.time()))
         except Busy:  # unknown whether the lease is still ours
             self.buffer.release_claimed([lease])
-        except NoRoom as error:
+        except NoResources as error:
             self.events.warn(f"job {lease.job_id} released: {error}")
             self.buffer.release_claimed([lease])
             self.buffer.pause(POLL_INTERVAL_S)
@@ -78,7 +78,7 @@ class WorkerCore:
         """Return the ending of an attempt, the streams that stay spooled, and whether its files must be kept."""
         limit = self.control.settings.output_limit
         ending, spooled = capture_ending(self.store.spool, token, paths, limit=limit, **facts)
-        return ending, spooled, bool(spooled) or max(ending.stdout_size, ending.stderr_size) > LARGEST_STREAM
+        return ending, spooled, bool(spooled) or max(ending.stdout_size, ending.stderr_size) > MAX_STREAM_BYTES
 
     def check_for_work(self, *, idle: bool) -> bool | None:
         """Return whether a claim may find a job, None if nothing has changed; if ``idle``, notice a drained queue."""

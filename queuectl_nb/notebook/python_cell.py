@@ -10,7 +10,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.child.cell import NAME, compiled
+from queuectl_nb.child.cell import CELL_NAME, compile_cell
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def python_command(source: str, values: Mapping[str, object]) -> str:
         The cell is no Python, or a value cannot be written as a literal.
     """
     try:
-        compiled(source)
+        compile_cell(source)
     except (SyntaxError, ValueError) as error:
         where = str(error)
         if isinstance(error, SyntaxError):  # of a NUL no line is known
@@ -59,7 +59,7 @@ def _literal(name: str, value: object) -> str:
     if not same:
         what = text if isinstance(plain, float) else type(value).__name__
         msg = (
-            f"--var {name} is {what}, which {NAME} cannot take over;"
+            f"--var {name} is {what}, which {CELL_NAME} cannot take over;"
             " finite numbers, texts, and lists, tuples, sets and dicts of those go"
         )
         raise BadInput(msg)

@@ -133,7 +133,7 @@ def test_watch_tells_who_stood_still_for_longer_than_the_lease(beats: Beats) -> 
     for second in range(15):
         beats.beat("moves", second)
         beats.beat("stands", 7)
-        found = watch.frozen(["moves", "stands"], float(second), 10, 1)
+        found = watch.find_frozen(["moves", "stands"], float(second), 10, 1)
         assert found == (["stands"] if second > 10 else [])
 
 
@@ -141,16 +141,16 @@ def test_watch_forgets_after_a_gap_of_its_own(beats: Beats) -> None:
     """A watcher that itself was asleep begins to count anew: nobody is frozen because of its nap."""
     watch = FreezeDetector(beats.folder)
     beats.beat("a", 1)
-    assert watch.frozen(["a"], 0.0, 10, 1) == []
-    assert watch.frozen(["a"], 500.0, 10, 1) == []
-    assert watch.frozen(["a"], 501.0, 10, 1) == []
+    assert watch.find_frozen(["a"], 0.0, 10, 1) == []
+    assert watch.find_frozen(["a"], 500.0, 10, 1) == []
+    assert watch.find_frozen(["a"], 501.0, 10, 1) == []
 
 
 def test_watch_takes_nobody_for_frozen_whom_it_cannot_see(beats: Beats) -> None:
     """A heartbeat that cannot be read (too many open files, say) is not one that stands still."""
     watch = FreezeDetector(beats.folder)
     (beats.folder / "a.lock").mkdir()
-    assert [watch.frozen(["a"], float(second), 10, 1) for second in range(15)] == [[]] * 15
+    assert [watch.find_frozen(["a"], float(second), 10, 1) for second in range(15)] == [[]] * 15
 
 
 def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.
     beats.beat("a", 1)
     for now, wall in [(0.0, 0.0), (1.0, 86_400.0), (2.0, -86_400.0)]:
         monkeypatch.setattr(time, "time", lambda wall=wall: wall)
-        assert watch.frozen(["a"], now, 10, 1) == []
+        assert watch.find_frozen(["a"], now, 10, 1) == []
 
 
 def test_an_attempt_that_was_rescued_before_its_start_is_not_started(harness: WorkerHarness, tmp_path: Path) -> None:

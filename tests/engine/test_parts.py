@@ -29,7 +29,7 @@ def test_ring_without_listener_or_bell_does_nothing(tmp_path: Path) -> None:
     bell = tmp_path / "bell"
     notifier.notify(bell)
     assert not bell.exists()
-    os.close(notifier.listen(bell))
+    os.close(notifier.open_fifo(bell))
     notifier.notify(bell)
 
 
@@ -51,7 +51,7 @@ def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
     stop_read, stop_write = os.pipe()
 
     def wait(number: int) -> None:
-        handle = notifier.listen(bell)
+        handle = notifier.open_fifo(bell)
         waiter = Poller()
         waiter.add("stop", stop_read)
         waiter.add_exclusive("bell", handle)
@@ -136,7 +136,7 @@ def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
     assert heartbeat.is_dead(tmp_path, "w")
     again = heartbeat.take_lock(tmp_path, "w")
     assert again is not None
-    assert heartbeat.current_token(tmp_path, "w") == "0123456789abcdef" * 2
+    assert heartbeat.read_current_attempt(tmp_path, "w") == "0123456789abcdef" * 2
     os.close(again)
     assert heartbeat.is_dead(tmp_path, "unknown")
 
@@ -168,7 +168,7 @@ def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPa
     old_fd = signal.set_wakeup_fd(-1)
     try:
         waiter = Poller()
-        waiter.catch([signal.SIGUSR1])
+        waiter.catch_signals([signal.SIGUSR1])
         os.kill(os.getpid(), signal.SIGUSR1)
         assert waiter.wait(10) == {"signal"}
         assert waiter.signals == {signal.SIGUSR1}

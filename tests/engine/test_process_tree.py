@@ -46,7 +46,7 @@ def test_descendants_are_found_whatever_session_they_are_in(shell: subprocess.Po
     found = {process.pid for process in process_tree.descendants(os.getpid(), scan=scan)}
     assert shell.pid in found
     assert os.getpid() not in found
-    spared = process_tree.descendants(os.getpid(), spare=[shell.pid], scan=scan)
+    spared = process_tree.descendants(os.getpid(), exclude=[shell.pid], scan=scan)
     assert shell.pid not in {process.pid for process in spared}
     assert ["sleep", SLEEP] not in names(spared)
 

@@ -15,7 +15,7 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.outcome_journal import LARGEST_STREAM, OutcomeJournal, journal_path, read_journal
+from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, OutcomeJournal, journal_path, read_journal
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
@@ -77,7 +77,7 @@ def test_nothing_is_settled_where_what_is_known_cannot_be_read(harness: WorkerHa
     path = harness.queue.store.worker_dir / f"{LOST}.{kind}"
     path.unlink(missing_ok=True)
     path.mkdir()
-    with pytest.raises(BadEnvironment, match=rf"what {LOST} left cannot be settled yet: .*{LOST}\.{kind}"):
+    with pytest.raises(BadEnvironment, match=rf"cannot settle the attempts of {LOST} yet: .*{LOST}\.{kind}"):
         Rescuer(harness.queue.store).settle_for(LOST, "died")
     assert harness.queue.job(lease.job_id).state is State.PROCESSING
     path.rmdir()
@@ -89,7 +89,7 @@ def test_nothing_is_settled_while_a_process_of_the_attempt_lives(
 ) -> None:
     """A process that does not end, although it was killed, keeps its job from running again until a later look."""
     (lease,) = claim(harness)
-    monkeypatch.setattr(process_tree, "end_all", lambda *_: False)
+    monkeypatch.setattr(process_tree, "kill_until_gone", lambda *_: False)
     assert Rescuer(harness.queue.store).rescue_dead() == []
     assert harness.queue.job(lease.job_id).state is State.PROCESSING
     monkeypatch.undo()
@@ -219,7 +219,7 @@ def test_what_a_lost_dispatcher_knew_of_much_output_is_kept(harness: WorkerHarne
     """An end in the journal brings its host and its note, also where the output lies in files."""
     (lease,) = claim(harness)
     store = harness.queue.store
-    size = LARGEST_STREAM + 1
+    size = MAX_STREAM_BYTES + 1
     store.spool.path(lease.token, "stdout").write_bytes(b"x" * size)
     OutcomeJournal(store.worker_dir, LOST).record(
         lease.token, Exited(0), Ending(5.0, 4.0, 77, "", None, size, host="far", note="cut short")
@@ -240,7 +240,7 @@ locks = []
 def hold(name):
     locks.append(heartbeat.take_lock(store.worker_dir, name))
     return True
-name = store.workers.register(hold, pool=os.getppid(), host=heartbeat.host(), queues=[], now=time.time())
+name = store.workers.register(hold, pool=os.getppid(), host=heartbeat.host_name(), queues=[], now=time.time())
 store.workers.mark_running({name: os.getpid()}, time.time())
 if sys.argv[2] == "writing":
     with store.db.write():

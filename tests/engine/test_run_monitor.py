@@ -40,7 +40,7 @@ class Fake:
     def poll(self) -> Exit | None:
         return self.exit
 
-    def leftovers(self) -> bool:
+    def has_leftovers(self) -> bool:
         return self.left
 
     def move_to_own_files(self) -> None:
@@ -130,5 +130,5 @@ def test_time_runs_out() -> None:
 
 def test_no_outcome_before_the_end() -> None:
     """To ask for the outcome of what still runs is a mistake."""
-    with pytest.raises(RuntimeError, match="job-1 has not ended"):
+    with pytest.raises(RuntimeError, match="job-1 is still running"):
         attend(Fake()).outcome  # noqa: B018 - asking is the point

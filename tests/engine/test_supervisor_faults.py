@@ -91,7 +91,7 @@ def test_lines_that_are_not_events_are_ignored(queue: Queue) -> None:
 def test_a_bell_whose_listener_leaves_at_that_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ringing does not fail where the last listener goes between look and ring."""
     bell = tmp_path / "bell"
-    listener = notifier.listen(bell)
+    listener = notifier.open_fifo(bell)
     look = os.fstat
     with monkeypatch.context() as at_that_moment:
         at_that_moment.setattr(os, "fstat", lambda handle: (look(handle), os.close(listener))[0])

@@ -48,7 +48,7 @@ class Agent:
         self.id = os.urandom(16).hex()
         self.desk = desk
         self.address = address
-        self.boot = heartbeat.boot()
+        self.boot = heartbeat.boot_id()
         self.folder = f"{folder}/queuectl-{self.id}"
         self.guards = RunnerPool(self.folder, db, self.id)
         self._tell = tell
@@ -71,7 +71,7 @@ class Agent:
         """Run jobs on the calling thread until none has come for a while."""
         with self._changed:
             self._sitting += 1
-            self._say("seat", seat=seat, boot=self.boot, host=heartbeat.host())
+            self._say("seat", seat=seat, boot=self.boot, host=heartbeat.host_name())
         until = boot_clock() + SITTING
         while (order := self._next(until)) is not None:
             self._run(order)
@@ -122,7 +122,7 @@ class Agent:
             end = self._attend(token, guard, {**self._order, **order, "what": "run"})
         if end is None:
             guard.close()
-            gone = process_tree.end_all(lambda: process_tree.holders([token], []), PATIENCE, lambda: None)
+            gone = process_tree.kill_until_gone(lambda: process_tree.holders([token], []), PATIENCE, lambda: None)
             end = {"what": "ended", "token": token, "outcome": ["Lost", ["its guard", "died", not gone]]}
         else:
             self.guards.give_back(guard)
@@ -262,7 +262,7 @@ class Agent:
                 "agent": self.id,
                 "address": self.address,
                 "boot": self.boot,
-                "host": heartbeat.host(),
+                "host": heartbeat.host_name(),
                 "clock": now,
                 "number": self._number,
                 "sitting": self._sitting,

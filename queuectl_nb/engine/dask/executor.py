@@ -14,7 +14,7 @@ from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.dask.in_flight import InFlight
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 from queuectl_nb.engine.dask.slots import Slots
-from queuectl_nb.engine.executor import LeaseLost, NoRoom
+from queuectl_nb.engine.executor import LeaseLost, NoResources
 from queuectl_nb.engine.remote_lease import boot_clock
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class DaskExecutor:
         self.handle = wire.handle
         self.field = InFlight()
         self.seats = Slots(wire)
-        self._boot = heartbeat.boot()
+        self._boot = heartbeat.boot_id()
         self._workers: set[str] = set()
         self._said: Settings | None = None
         self._connected = True
@@ -90,13 +90,13 @@ class DaskExecutor:
         """
         post = self.field.best()
         if post is None:
-            raise NoRoom("no seat is free")  # noqa: EM101
+            raise NoResources("no seat is free")  # noqa: EM101
         if not ours():
             raise LeaseLost
         try:
             self.sent.add(lease.token)
         except OSError as error:
-            raise NoRoom(str(error)) from error
+            raise NoResources(str(error)) from error
         errand = RemoteRun(lease, self.spool)
         facts = {**lease._asdict(), "env": dict(lease.env), "recorded_env": dict(lease.recorded_env)}
         self.field.put(post, {"lease": facts, "max_retries": settings.max_retries}, errand)
@@ -246,7 +246,7 @@ class DaskExecutor:
             post.prove_at = now + PROVE
             if post.boot == self._boot:
                 find = lambda: process_tree.holders(tokens, [])  # noqa: E731
-                if process_tree.end_all(find, PATIENCE, lambda: None):
+                if process_tree.kill_until_gone(find, PATIENCE, lambda: None):
                     self.field.lose(post, proven=True)
                     return
             elif peers := [other for other in self._workers if other != post.address and _near(other, post.address)]:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.executor import Exit
-from queuectl_nb.engine.outcome_journal import outcome_of
+from queuectl_nb.engine.outcome_journal import make_outcome
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Outcome, Returned
 from queuectl_nb.store.regular_file import open_regular
@@ -113,7 +113,7 @@ class RemoteRun:
             self.unstarted, self.why = True, message.get("why") or ""
             return
         usage: Any = message.get("usage") or ()
-        self.exit = Exit(outcome_of(*message["outcome"]), Usage(*usage))
+        self.exit = Exit(make_outcome(*message["outcome"]), Usage(*usage))
         self.pid = message.get("pid") or self.pid
         self.ran = message.get("ran")
         self.note = message.get("note") or self.note

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.channel import Channel
-from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoRoom
+from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
@@ -66,7 +66,7 @@ class Runner:
         self.alone = False
         """Whether the dask worker is gone."""
         self.waiter = Poller()
-        self.waiter.catch((signal.SIGCHLD, signal.SIGTERM))
+        self.waiter.catch_signals((signal.SIGCHLD, signal.SIGTERM))
         self.waiter.add("link", link.socket.fileno())
 
     def work(self) -> None:
@@ -126,7 +126,7 @@ class Runner:
             run = self.executor.start(lease, message["max_retries"], lambda: True)
         except CannotStart as why:
             self._tell_end(lease.token, NotStarted(str(why)))
-        except (NoRoom, LeaseLost) as why:
+        except (NoResources, LeaseLost) as why:
             self._tell_end(lease.token, None, why=str(why) or "the last command still holds its output")
         else:
             self._attend(run)
@@ -173,7 +173,7 @@ class Runner:
             elif message["what"] == "end":
                 attended.end(Returned(), min(message["grace"], self._grace()))
         if self.alone:
-            self.waiter.drop(self.link.socket.fileno())
+            self.waiter.remove(self.link.socket.fileno())
 
     def _tell_end(  # noqa: PLR0913 - the facts of an end
         self,
@@ -211,7 +211,7 @@ class Runner:
             if count > 0:
                 found["rest"][stream] = [told.get(stream, 0), _read(run.paths[stream], told.get(stream, 0), count)]
         if not run.has_own_files:
-            run.clear()
+            run.clear_files()
         self.spool.remove(token)
         return found
 

@@ -74,8 +74,8 @@ async def kill_leftovers(boot: str, tokens: list[str], dask_worker: Any = None) 
     Only where a process can be seen from here at all: ``boot`` must be this boot and pid namespace.
     """
     del dask_worker
-    if boot != heartbeat.boot():
+    if boot != heartbeat.boot_id():
         return False
     return await asyncio.to_thread(
-        process_tree.end_all, lambda: process_tree.holders(tokens, []), PATIENCE, lambda: None
+        process_tree.kill_until_gone, lambda: process_tree.holders(tokens, []), PATIENCE, lambda: None
     )
