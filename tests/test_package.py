@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +37,39 @@ def test_public_names_are_there() -> None:
     assert set(queuectl_nb.__all__) <= set(dir(queuectl_nb))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = queuectl_nb.nonsense
+
+
+def module_names() -> list[str]:
+    """Return the modules of the package that can be imported without running a process."""
+    paths = (path.relative_to(ROOT).with_suffix("") for path in Path(queuectl_nb.__file__).parent.rglob("*.py"))
+    names = (".".join(path.parts).removesuffix(".__init__") for path in paths)
+    return sorted(name for name in names if not name.endswith("__main__"))
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_all_names_what_the_module_defines(name: str) -> None:
+    """``__all__`` exists where something public is defined; its names exist; public functions and classes are in it."""
+    source = Path(ROOT, *name.split("."))
+    path = source.with_suffix(".py") if source.with_suffix(".py").is_file() else source / "__init__.py"
+    tree = ast.parse(path.read_text("utf-8"))
+    defined = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    exported = next(
+        (
+            ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        ),
+        [],
+    )
+    if name != "queuectl_nb":  # defines what IPython and Jupyter call by name
+        assert defined - set(exported) == set()
+    assert len(exported) == len(set(exported))
+    module = import_module(name)
+    assert [each for each in exported if not hasattr(module, each)] == []
 
 
 def test_version_is_that_of_the_distribution() -> None:

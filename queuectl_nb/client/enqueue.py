@@ -42,14 +42,16 @@ def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = 
     return spec if spec.cwd is None else spec._replace(cwd=(resolve or resolve_cwd)(spec.cwd))
 
 
-def make_specs(rows: Iterable[Mapping[str, Any]]) -> list[JobSpec]:
-    """Return the validated specs of many jobs; an error names its row."""
+def make_specs(rows: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSpec]:
+    """Return the validated specs of many jobs; an error names its row, unless there is a ``single`` one."""
     resolve = cache(resolve_cwd)
     specs: list[JobSpec] = []
     try:
         for fields in rows:
             specs.append(make_spec(fields, resolve))  # noqa: PERF401 - the error message needs the count
     except BadInput as error:
+        if single:
+            raise
         msg = f"row {len(specs) + 1}: {error}"
         raise BadInput(msg) from None
     return specs

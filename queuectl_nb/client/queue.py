@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -183,8 +184,9 @@ class Queue:
         """
         from queuectl_nb.client.bulk_rows import is_frame, iter_fields
 
-        specs = make_specs(iter_fields(rows, frame, common))
-        with locate_errors(lambda index: f"row {index + 1}"):
+        single = isinstance(rows, list) and len(rows) == 1
+        specs = make_specs(iter_fields(rows, frame, common), single=single)
+        with nullcontext() if single else locate_errors(lambda index: f"row {index + 1}"):
             ids = self.enqueue_specs(specs, if_absent=if_absent)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None

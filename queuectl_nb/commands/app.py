@@ -23,6 +23,7 @@ __all__ = [
     "COMPLETE_VAR",
     "PROGRAM",
     "CommandGroup",
+    "RootGroup",
     "describe_usage_error",
     "queuectl_command",
     "root",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
     from queuectl_nb.model.settings import Settings, Value
 
-__all__ = ["command"]
+__all__ = ["command", "get", "list_", "set_", "unset"]
 
 FIELDS = ("key", "value", "default", "meaning")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.commands.demo import DemoRunner
 
-__all__ = ["FLOWS"]
+__all__ = ["FLOWS", "crash", "failure", "happy_path", "priority", "schedule"]
 
 
 def happy_path(stage: DemoRunner) -> Iterator[str]:

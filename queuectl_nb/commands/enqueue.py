@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["command"]
+__all__ = ["EnqueueCommand", "command"]
 
 WORDS_KEY = "queuectl.words"
 """Key of the words after ``--`` in ``ctx.meta``."""
@@ -31,6 +31,7 @@ class EnqueueCommand(click.Command):
     """Separate the words after ``--``, which are a command, from the argument, which is JSON."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the words aside and parse the rest."""
         if "--" in args:
             index = args.index("--")
             ctx.meta[WORDS_KEY] = [decode_word(word) for word in args[index + 1 :]]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.commands.context import Context
 
-__all__ = ["FOLDER", "TOPIC_NAMES", "command", "topic_summary", "topic_text"]
+__all__ = ["FOLDER", "TOPIC_NAMES", "TopicOrCommand", "command", "topic_summary", "topic_text"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "topics"
 TOPIC_NAMES = (

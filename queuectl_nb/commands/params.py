@@ -35,6 +35,8 @@ __all__ = [
     "Choice",
     "JobId",
     "Path",
+    "QueueParam",
+    "SettingKey",
     "TextParam",
     "add_db_options",
     "add_format_options",

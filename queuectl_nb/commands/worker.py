@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.commands.context import Context
 
-__all__ = ["command"]
+__all__ = ["command", "list_", "start", "stop"]
 
 EXECUTOR = Choice("executor", EXECUTORS)
 COLUMNS = (

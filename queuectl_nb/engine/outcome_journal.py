@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "lock_journal", "make_outcome", "read_journal"]
+__all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "journal_path", "lock_journal", "make_outcome", "read_journal"]
 
 MAX_STREAM_BYTES = 16 * 1024
 """Maximum size of a stream in an entry; a larger one must already have a file of its own."""

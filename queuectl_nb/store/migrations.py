@@ -16,7 +16,7 @@ from sqlite_utils import Database, Migrations
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["migrate", "migrations"]
+__all__ = ["migrate", "migrations", "step_0001_the_queue"]
 
 migrations = Migrations("queuectl")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["LockRequest", "WriteLock"]
+__all__ = ["LockRequest", "LockWaiter", "WriteLock"]
 
 _open_descriptors: set[_Descriptor] = set()
 """This process's handles on lock files, so that a fork's child can drop the copies that it was born with: a copy

@@ -16,7 +16,7 @@ from queuectl_nb.model.errors import QueuectlError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-__all__ = ["Event", "EventFeed", "FeedFull", "Subscriber"]
+__all__ = ["Event", "EventFeed", "FeedFull", "Subscriber", "overview_event", "trouble_event"]
 
 POLL_INTERVAL_S = 0.25
 INTERVAL_PER_CLIENT_S = 0.005

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.commands.results import Dashboard
 
-__all__ = ["DEFAULT_PORT", "application", "listen", "serve"]
+__all__ = ["DEFAULT_PORT", "TokenAuth", "application", "listen", "serve"]
 
 DEFAULT_PORT = 8642
 MAX_PORT_TRIES = 100

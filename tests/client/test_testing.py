@@ -1,0 +1,104 @@
+"""The helpers of ``queuectl_nb.testing`` and the pytest fixture."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import queuectl_nb
+from queuectl_nb import BadInput, Queue
+from queuectl_nb.testing import assert_enqueued, run_pending, temporary_queue
+
+ROOT = Path(queuectl_nb.__file__).parents[1]
+
+
+def test_a_temporary_queue_is_empty_private_and_deleted() -> None:
+    """Two temporary queues share nothing, and nothing is left of them."""
+    with temporary_queue() as first, temporary_queue() as second:
+        first.enqueue("true", id="a")
+        assert second.jobs().empty
+        assert first.path.stat().st_mode & 0o777 == 0o600
+    assert not first.path.parent.exists()
+    assert not second.path.parent.exists()
+
+
+def test_pending_jobs_run_in_order_as_a_worker_runs_them(queue: Queue, tmp_path: Path) -> None:
+    """Priority decides, dependents follow, and output, environment, directory, result and exit code are recorded."""
+    queue.enqueue("pwd; echo $GREETING; echo $QUEUECTL_JOB_ID >&2", id="low", cwd=tmp_path, env={"GREETING": "hello"})
+    queue.enqueue('echo "{\\"loss\\": 1}" > $QUEUECTL_RESULT', id="high", priority=5)
+    queue.enqueue("exit 3", id="next", after="low", max_retries=1)
+    assert [job.id for job in run_pending(queue)] == ["high", "low", "next"]
+    low, high, after = (queue.job(job_id) for job_id in ("low", "high", "next"))
+    assert (low.log("stdout"), low.log("stderr")) == (f"{tmp_path}\nhello\n", "low\n")
+    assert (high.state, high.result) == ("completed", {"loss": 1})
+    assert (after.state, after.exit_code, after.worker) == ("dead", 3, "testing")
+    assert run_pending(queue) == []
+    assert list(queue.store.spool.tokens()) == []
+
+
+def test_what_is_not_due_is_left_alone(queue: Queue) -> None:
+    """Delayed jobs, retries in their backoff and paused queues wait; an unfinished job is not returned."""
+    queue.enqueue("true", id="delayed", delay=1000)
+    queue.enqueue("true", id="paused", queue="gpu")
+    queue.pause("gpu")
+    queue.enqueue("exit 1", id="failing")
+    assert run_pending(queue) == []
+    assert [queue.job(each).state for each in ("delayed", "paused", "failing")] == ["pending", "pending", "failed"]
+
+
+def test_a_timeout_and_a_missing_directory_are_recorded(queue: Queue, tmp_path: Path) -> None:
+    """The time limit kills the whole process group; a directory that was removed is a job that cannot start."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    queue.enqueue("sleep 60 & sleep 60", id="slow", timeout=0.1, max_retries=1)
+    queue.enqueue("true", id="nowhere", cwd=gone, max_retries=1)
+    gone.rmdir()
+    assert [job.id for job in run_pending(queue)] == ["slow", "nowhere"]
+    assert [queue.job(each).history[-1].outcome for each in ("slow", "nowhere")] == ["timed_out", "not_started"]
+
+
+def test_long_output_is_kept(queue: Queue) -> None:
+    """Output over the limit of the database stays in the spool, as with workers."""
+    queue.set("output_limit", 10)
+    queue.enqueue("seq 1 1000", id="long")
+    run_pending(queue)
+    assert queue.job("long").log().splitlines() == [str(n) for n in range(1, 1001)]
+
+
+def test_an_enqueued_job_is_found_by_its_fields(queue: Queue) -> None:
+    """The first match is returned; without one the error lists the jobs; an unknown field is refused."""
+    queue.enqueue("train --lr 1", id="a", tags=["x", "y"], priority=3)
+    queue.enqueue("train --lr 2", id="b", tags=["x", "y"])
+    assert assert_enqueued(queue, command="train --lr 2").id == "b"
+    assert assert_enqueued(queue, tags=("x", "y")).id == "a"
+    with pytest.raises(AssertionError, match=r"train --lr 1.*'priority': 3"):
+        assert_enqueued(queue, command="train --lr 1", priority=4)
+    with pytest.raises(BadInput, match="prio"):
+        assert_enqueued(queue, prio=4)
+
+
+def test_the_fixture_gives_an_empty_queue(tmp_path: Path) -> None:
+    """The plugin that the entry point names offers ``queuectl_queue``, and importing it loads no queue code."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["entry-points"]["pytest11"] == {"queuectl_nb": "queuectl_nb.pytest_plugin"}
+    (tmp_path / "test_user.py").write_text(
+        "import sys\n"
+        "def test_plugin_is_light():\n"
+        "    assert 'queuectl_nb.client' not in sys.modules and 'sqlite3' not in sys.modules\n"
+        "def test_queue(queuectl_queue):\n"
+        "    assert queuectl_queue.enqueue('true').id == 'job-1'\n"
+    )
+    plugin = ["-p", "queuectl_nb.pytest_plugin", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugin, "test_user.py"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
