@@ -6,8 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.render.colours import RESET, Colours
-from queuectl_nb.render.log_header import EMPTY, RULE, ending, heading, opening
+from queuectl_nb.render.ansi import RESET, AnsiFilter
+from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, status_lines, stream_heading
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output
@@ -63,7 +63,7 @@ class _TerminalWriter(_PipeWriter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.filters: dict[str, Colours] = {}
+        self.filters: dict[str, AnsiFilter] = {}
 
     def write_line(self, text: str) -> None:
         """Write a line of the frame."""
@@ -72,7 +72,7 @@ class _TerminalWriter(_PipeWriter):
     def write_data(self, stream: str, data: bytes) -> None:
         """Write a piece of a stream."""
         if stream not in self.filters:
-            self.filters[stream] = Colours(keep=not os.environ.get("NO_COLOR"))
+            self.filters[stream] = AnsiFilter(keep_colours=not os.environ.get("NO_COLOR"))
         self._write(self.filters[stream].feed(data))
 
     def end_line(self) -> None:
@@ -95,7 +95,7 @@ class _TerminalWriter(_PipeWriter):
 
 def _write_framed(output: Output, writer: _PipeWriter) -> None:
     writer.write_line(RULE)
-    for line in opening(output.job_id, output.state, output.number, output.error):
+    for line in header_lines(output.job_id, output.state, output.number, output.error):
         writer.write_line(line)
     writer.write_line(RULE)
     for stream in _write_pieces(output, writer):
@@ -116,10 +116,10 @@ def _write_pieces(output: Output, writer: _PipeWriter) -> list[str]:
             if current is not None:
                 writer.end_line()
                 if current[0] != number:
-                    writer.write_line(heading(f"attempt {number}"))
+                    writer.write_line(stream_heading(f"attempt {number}"))
             while not output.live and empty[0] != stream:
                 _write_empty(writer, empty.pop(0))
-            writer.write_line(heading(stream))
+            writer.write_line(stream_heading(stream))
             empty = [each for each in empty if each != stream]
             current = (number, stream)
         writer.write_data(stream, data)
@@ -129,7 +129,7 @@ def _write_pieces(output: Output, writer: _PipeWriter) -> list[str]:
 
 
 def _write_empty(writer: _PipeWriter, stream: str) -> None:
-    writer.write_line(heading(stream))
+    writer.write_line(stream_heading(stream))
     writer.write_line(EMPTY)
 
 
@@ -138,4 +138,4 @@ def _ending_lines(output: Output) -> list[str]:
     if output.final_state is None:
         return []
     state, error = output.final_state()
-    return [] if state == output.state else ending(state, error)
+    return [] if state == output.state else status_lines(state, error)

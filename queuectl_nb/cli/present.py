@@ -101,9 +101,9 @@ def _write_data(value: Any, shape: str) -> None:
     if shape == "json":
         formats.write_json(sys.stdout, value)
     elif shape == "jsonl":
-        formats.write_lines(sys.stdout, value)
+        formats.write_jsonl(sys.stdout, value)
     else:
-        rows = list(formats.records_of(value))
+        rows = list(formats.iter_records(value))
         formats.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
 
 
@@ -127,9 +127,9 @@ def _show_plot(result: Plotted, shape: str) -> int:
     if not result.path:
         msg = "--plot needs a file name on the console, such as --plot stats.png; a notebook shows the plot itself"
         raise BadInput(msg)
-    from queuectl_nb.render.plots.files import write
+    from queuectl_nb.render.plots.overview import write_figure
 
-    write(result.figure, result.path)
+    write_figure(result.figure, result.path)
     code = show(result.answer, shape)
     sys.stdout.flush()
     sys.stderr.write(f"queuectl: saved the plot to {text_table.visible(result.path)}\n")
@@ -144,7 +144,7 @@ def _show_listing(result: Listing, shape: str) -> int:
     elif result.data is not None:
         _write_data(result.data(), shape)
     else:
-        write = formats.write_json if shape == "json" else formats.write_lines
+        write = formats.write_json if shape == "json" else formats.write_jsonl
         write(sys.stdout, result.rows(None))
     return result.exit_code
 
@@ -181,7 +181,7 @@ def _write_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
         print_table(titles, rows)
         return
-    for line in text_table.table(titles, rows):
+    for line in text_table.table_lines(titles, rows):
         sys.stdout.write(line + "\n")
 
 

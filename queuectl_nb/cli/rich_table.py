@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from queuectl_nb.render import text_table
-from queuectl_nb.render.text_table import cell
+from queuectl_nb.render.text_table import format_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,9 +41,9 @@ MAX_COMMAND_LENGTH = 200
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; cells are never parsed as markup. A terminal that is too narrow gets plain text."""
     console = Console(file=sys.stdout, highlight=False)
-    cells = [[cell(value) for value in row] for row in rows]
+    cells = [[format_cell(value) for value in row] for row in rows]
     if _min_width(titles, cells) > console.width:
-        sys.stdout.write("".join(f"{line}\n" for line in text_table.table(titles, cells)))
+        sys.stdout.write("".join(f"{line}\n" for line in text_table.table_lines(titles, cells)))
         return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
     for title in titles or [""] * max(map(len, cells), default=0):

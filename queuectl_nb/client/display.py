@@ -119,22 +119,22 @@ class _WaitDisplay:
 
     def _finish(self, progress: Progress | None, why: str) -> None:
         from queuectl_nb.client.live_cards import card_updater
-        from queuectl_nb.render.durations import span
+        from queuectl_nb.render.durations import format_duration
 
         with contextlib.suppress(QueuectlError):  # a job that was removed meanwhile
             if progress is not None and self._cell.shown:
                 if self._keep:
-                    self._write(progress, why or f"after {span(time.monotonic() - self._began)}")
+                    self._write(progress, why or f"after {format_duration(time.monotonic() - self._began)}")
                 else:
                     self._cell.clear()
         card_updater.refresh()
 
     def _write(self, progress: Progress, end: str = "") -> None:
         from queuectl_nb.client.live_cards import read_live
-        from queuectl_nb.render.live_cards import Live, wait_html, wait_text
+        from queuectl_nb.render.live_cards import RunStatus, wait_html, wait_text
 
         rested = {str(state): n for state, n in progress.finished.items()}
-        record, live = None, Live()
+        record, live = None, RunStatus()
         store, ids = self._wait.store, self._wait.ids
         if ids is not None and len(ids) == 1:
             record = store.jobs.get(ids[0])

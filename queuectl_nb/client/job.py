@@ -203,10 +203,10 @@ class Job:
         card_updater.add(LiveCard(self._queue, self.id, spot))
 
     def _repr_html_(self) -> str | None:
-        return None if self._is_removed() else self._cards().job_card(self.record, self._attempts())
+        return None if self._is_removed() else self._cards().job_html(self.record, self._attempts())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if self._is_removed() else self._cards().job_lines(self.record, self._attempts()))
+        printer.text(repr(self) if self._is_removed() else self._cards().job_text(self.record, self._attempts()))
 
     def _attempts(self) -> list[AttemptRecord]:
         return self._queue.store.reader.attempts_without_output(self.id)

@@ -15,8 +15,8 @@ from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import NotFound, QueuectlError
 from queuectl_nb.model.state import State
 from queuectl_nb.render import cards
-from queuectl_nb.render.live_cards import Live, live_html, live_text
-from queuectl_nb.render.progress import TAIL, glimpse
+from queuectl_nb.render.live_cards import RunStatus, run_html, run_text
+from queuectl_nb.render.progress import TAIL_BYTES, read_progress
 
 if TYPE_CHECKING:
     from queuectl_nb.client.display import OutputCell
@@ -44,12 +44,12 @@ def poll_delay(since: float, maximum: float) -> float:
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
 
 
-def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> Live:
+def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> RunStatus:
     """Return what moves of a job: nothing, where it does not run."""
     attempt = history[-1] if history else None
     if record.state is not State.PROCESSING or attempt is None or attempt.outcome is not None:
-        return Live()
-    return Live(time.time() - attempt.started_at, glimpse(Logs(store).read_last_bytes(attempt, TAIL)))
+        return RunStatus()
+    return RunStatus(time.time() - attempt.started_at, read_progress(Logs(store).read_last_bytes(attempt, TAIL_BYTES)))
 
 
 class LiveCard:
@@ -93,8 +93,8 @@ class LiveCard:
         if moved or now or clock - self._written_at >= poll_delay(since, MAX_REDRAW_S):
             live = read_live(self.queue.store, self._record, self._history)
             self._write(
-                cards.job_card(self._record, self._history, live_html(live)),
-                cards.job_lines(self._record, self._history, live_text(live)),
+                cards.job_html(self._record, self._history, run_html(live)),
+                cards.job_text(self._record, self._history, run_text(live)),
             )
             self._written_at = clock
         self.finished = self._record.is_finished

@@ -70,13 +70,13 @@ class Plot:
 
     def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
         """Draw how many attempts ended a minute, over local time, by how they ended."""
-        from queuectl_nb.render.plots.throughput import slices, throughput
+        from queuectl_nb.render.plots.throughput import choose_slices, throughput
         from queuectl_nb.store.attempt_history import count_outcomes, finish_time_range
 
         found = finish_time_range(self._store.db, since=_since(since))
         if found is None:
             return throughput(None, 0, [], ax)
-        start, slice_s = cut = slices(*found)
+        start, slice_s = cut = choose_slices(*found)
         rows = count_outcomes(self._store.db, start=max(start, found[0]), end=found[1], slice_s=slice_s)
         return throughput(cut, found[1], rows, ax)
 

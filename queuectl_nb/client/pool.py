@@ -228,16 +228,16 @@ class WorkerPool:
         return f"<Pool {state}{kind}: {', '.join(self.names) or self.config.count} on {self.path}>"
 
     def _repr_html_(self) -> str:
-        from queuectl_nb.render.cards import near, pool_card
+        from queuectl_nb.render.cards import pool_html, short_path
 
         state = "running" if self.alive else "ended"
-        title = f"{'Detached w' if self.detach else 'W'}orkers on {near(self.path)}"
-        return pool_card(title, state, self.workers, self.troubles)
+        title = f"{'Detached w' if self.detach else 'W'}orkers on {short_path(self.path)}"
+        return pool_html(title, state, self.workers, self.troubles)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from queuectl_nb.render.cards import near
+        from queuectl_nb.render.cards import short_path
 
-        printer.text(repr(self).replace(str(self.path), near(self.path)))
+        printer.text(repr(self).replace(str(self.path), short_path(self.path)))
 
 
 def _error(failure: Event) -> QueuectlError:

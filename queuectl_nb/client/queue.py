@@ -319,9 +319,9 @@ class Queue:
 
         ids = None if jobs is None else arguments.parse_ids([jobs])
         if frame is not None:
-            frames.check(frame)
+            frames.check_frame(frame)
         if ids is None and frame is not None:
-            ids = frames.job_ids(frame) or self._frame_index.find(frame)
+            ids = frames.job_id_column(frame) or self._frame_index.find(frame)
             if ids is None:
                 msg = "the jobs of this frame are not known; pass jobs=, or add their ids as a column job_id"
                 raise BadInput(msg)

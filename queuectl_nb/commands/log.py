@@ -93,7 +93,7 @@ def _stored_chunks(queue: Queue, job_id: str, number: int | None, tail: int | No
 
 def _attempt_data(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
     """Return an attempt as a JSON object, with the output so far if it is running; None if there is no attempt."""
-    from queuectl_nb.render.json_shapes import attempt_json, text
+    from queuectl_nb.render.json_shapes import attempt_json, decode_stream
 
     logs = Logs(queue.store)
     attempt = logs.attempt(job_id, number)
@@ -102,5 +102,5 @@ def _attempt_data(queue: Queue, job_id: str, number: int | None, tail: int | Non
     shape = attempt_json(attempt)
     if attempt.outcome is None or tail is not None:
         log = logs.read(job_id, attempt.number, tail)
-        shape["stdout"], shape["stderr"] = text(log.stdout), text(log.stderr)
+        shape["stdout"], shape["stderr"] = decode_stream(log.stdout), decode_stream(log.stderr)
     return shape

@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import FILE, Choice, TextParam
 from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
-from queuectl_nb.render.json_shapes import flat, stats_json
+from queuectl_nb.render.json_shapes import flatten, stats_json
 from queuectl_nb.store.stats import GROUPS
 from queuectl_nb.store.stats import stats as compute_stats
 
@@ -67,10 +67,10 @@ def _result(queue: Queue, by: str | None, start: float | None) -> Detail | Listi
             lambda: [*_text_blocks(stats)],
             data=lambda: stats,
             value=lambda: queue.stats(since=start),
-            records=lambda: [flat(stats)],
+            records=lambda: [flatten(stats)],
         )
-    rows = [{by: name, "jobs": sum(stats["counts"].values()), **flat(stats)} for name, stats in groups.items()]
-    fields = [by, *flat(_first(groups))]
+    rows = [{by: name, "jobs": sum(stats["counts"].values()), **flatten(stats)} for name, stats in groups.items()]
+    fields = [by, *flatten(_first(groups))]
     return Listing(
         fields,
         ((by, by), *GROUP_COLUMNS),

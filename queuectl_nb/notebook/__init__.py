@@ -1,1 +1,1 @@
-"""The notebook: the command tree as magics, whose answers are frames, jobs and pools that show themselves."""
+"""The notebook interface: the command tree as IPython magics, with results that display themselves."""

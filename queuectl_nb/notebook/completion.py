@@ -1,4 +1,4 @@
-"""Tab behind ``%queuectl``: what the console would offer, and the notebook's own options and variables."""
+"""Tab completion for ``%queuectl``: what the console completes, plus the notebook's own options and variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from IPython.core.completer import SimpleCompletion
 
 from queuectl_nb.commands.app import PROGRAM, root
 from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.notebook.magic_line import read, verb_of
+from queuectl_nb.notebook.magic_line import parse_line, verb_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,52 +22,51 @@ if TYPE_CHECKING:
 __all__ = ["Matcher"]
 
 _LINE = re.compile(r"^\s*(?:[\w\s.,\[\]'\"()*]+=\s*)?%%?queuectl\s(?P<words>.*)$", re.DOTALL)
-OURS = ("--var", "--python")
-PATHS = ("file", "dir")
+NOTEBOOK_OPTIONS = ("--var", "--python")
+PATH_TYPES = ("file", "dir")
 
 
 class Matcher:
-    """A matcher of IPython's second API, for one shell's magics."""
+    """An IPython matcher (API version 2) for the magics of one shell."""
 
     matcher_api_version = 2
     matcher_identifier = "queuectl"
     matcher_priority = 100.0
 
     def __init__(self, magics: QueuectlMagics) -> None:
-        """Ask the queues of ``magics``."""
+        """Complete with the queues and variables of ``magics``."""
         self.magics = magics
-        self.__qualname__ = self.matcher_identifier  # IPython asks for a function's
+        self.__qualname__ = self.matcher_identifier  # IPython expects a function
 
     def __call__(self, context: CompletionContext) -> SimpleMatcherResult:
-        """Return what could stand at the cursor; nothing, where the line is not ours or the words are odd."""
-        found = _LINE.match(context.text_until_cursor)
-        if found is None:
+        """Return completions at the cursor; none if the line is not a queuectl magic."""
+        match = _LINE.match(context.text_until_cursor)
+        if match is None:
             return {"completions": [], "suppress": False}
-        text = found["words"]
+        text = match["words"]
         incomplete = re.split(r"\s", text)[-1]
         words = split_arg_string(text[: len(text) - len(incomplete)])
-        offers = [SimpleCompletion(word, type="queuectl") for word in self._offers(words, incomplete)]
-        # IPython replaces what was typed of the word, and asks that it be told exactly that
-        return {"completions": offers, "matched_fragment": incomplete, "suppress": True, "ordered": True}
+        found = [SimpleCompletion(word, type="queuectl") for word in self._complete(words, incomplete)]
+        return {"completions": found, "matched_fragment": incomplete, "suppress": True, "ordered": True}
 
-    def _offers(self, words: list[str], incomplete: str) -> Iterator[str]:
+    def _complete(self, words: list[str], incomplete: str) -> Iterator[str]:
         if words and words[-1] == "--var":
             yield from (name for name in self._variables() if name.startswith(incomplete))
             return
         if verb_of(words) == "enqueue" and "--" not in words and incomplete.startswith("-"):
-            yield from (option for option in OURS if option.startswith(incomplete))
+            yield from (option for option in NOTEBOOK_OPTIONS if option.startswith(incomplete))
         before, _, _ = incomplete.partition("=") if incomplete.startswith("--") else ("", "", incomplete)
         prefix = f"{before}=" if "=" in incomplete and before else ""
-        for item in self._tree_offers(words, incomplete):
-            if item.type not in PATHS:
+        for item in self._complete_with_click(words, incomplete):
+            if item.type not in PATH_TYPES:
                 yield prefix + item.value
 
-    def _tree_offers(self, words: list[str], incomplete: str) -> list[Any]:
-        """Ask click, as the console does."""
+    def _complete_with_click(self, words: list[str], incomplete: str) -> list[Any]:
+        """Return what the console completes."""
         try:
-            session = self.magics.session(words)
-            given = read(" ".join(words)).words if "--var" in words else words
-            return ShellComplete(root, {"obj": session}, PROGRAM, "_").get_completions(given, incomplete)
+            context = self.magics.context(words)
+            words = parse_line(" ".join(words)).words if "--var" in words else words
+            return ShellComplete(root, {"obj": context}, PROGRAM, "_").get_completions(words, incomplete)
         except QueuectlError:
             return []
 

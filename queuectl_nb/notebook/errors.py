@@ -1,4 +1,4 @@
-"""Mistakes in a cell: one line to read, and a real exception, so that "Run All" and every test runner stop there."""
+"""Errors in a cell: ordinary exceptions, so that "Run All" and test runners stop, shown as one line."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ E = TypeVar("E", bound=BaseException)
 
 
 def one_line(error: E, text: str | None = None) -> E:
-    """Return ``error``, made to be shown as one line by IPython; ``text`` is said instead of its own words."""
+    """Make IPython show ``error`` as one line, with ``text`` instead of its message; return it."""
     line = f"{type(error).__name__}: {visible(text or str(error))}"
-    # IPython looks for this on the instance: the class stays what `except` clauses know
+    # IPython reads this from the instance; the class stays the one that `except` clauses name
     error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
     return error
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Make of everything that a command line may meet an error of one line; bugs keep their traceback."""
+    """Turn expected errors of a command into one-line errors; bugs keep their traceback."""
     try:
         yield
     except QueuectlError as error:

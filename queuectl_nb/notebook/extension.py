@@ -1,13 +1,13 @@
-"""Loading and unloading the IPython extension. Workers know nothing of it: they go on, loaded or not."""
+"""Loading and unloading the IPython extension. Workers keep running in either case."""
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.live_cards import card_updater
 from queuectl_nb.notebook.completion import Matcher
-from queuectl_nb.notebook.emptycell import EmptyCell
 from queuectl_nb.notebook.magics import QueuectlMagics
 
 if TYPE_CHECKING:
@@ -16,27 +16,42 @@ if TYPE_CHECKING:
 __all__ = ["load", "unload"]
 
 MAGIC = "queuectl"
+_MAGIC_LINE = re.compile(r"%%queuectl(?:\s|$)")
+
+
+class EmptyCellTransformer:
+    """Adds an empty line to a ``%%queuectl`` cell without a body, so that the magic is called and can raise.
+
+    IPython answers such a cell itself, with an exception that it shows but does not publish: "Run All", nbclient and
+    nbval would take the cell for a success.
+    """
+
+    has_side_effects = True
+    """Keeps a terminal from using this to decide whether a cell is complete: it would say yes after the first line."""
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """Return the lines of the cell."""
+        return [*lines, "\n"] if len(lines) == 1 and _MAGIC_LINE.match(lines[0]) else lines
 
 
 def load(shell: InteractiveShell) -> None:
-    """Give a shell the magics and their completion."""
+    """Register the magics and their completion."""
     unload(shell)
     magics = QueuectlMagics(shell)
     shell.register_magics(magics)
-    shell.configurables.append(magics)  # type: ignore[arg-type]  # %config changes what is listed there
+    shell.configurables.append(magics)  # type: ignore[arg-type]  # makes it known to %config
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(Matcher(magics))
-    shell.input_transformers_cleanup.append(EmptyCell())
+    shell.input_transformers_cleanup.append(EmptyCellTransformer())
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take back what :func:`load` gave; cards and dashboards on the page are no longer kept current."""
+    """Undo :func:`load`; live cards and dashboards stop updating."""
     card_updater.stop()
     if dashboard := sys.modules.get("queuectl_nb.notebook.dashboard.dashboard"):
         dashboard.close_all()
-    kinds = shell.magics_manager.magics
     for kind in ("line", "cell"):
-        kinds[kind].pop(MAGIC, None)
+        shell.magics_manager.magics[kind].pop(MAGIC, None)
     shell.magics_manager.registry.pop(QueuectlMagics.__name__, None)
     for magics in [each for each in shell.configurables if isinstance(each, QueuectlMagics)]:
         magics.queues.close()
@@ -45,4 +60,4 @@ def unload(shell: InteractiveShell) -> None:
         matchers = shell.Completer.custom_matchers
         matchers[:] = [each for each in matchers if not isinstance(each, Matcher)]
     transformers = shell.input_transformers_cleanup
-    transformers[:] = [each for each in transformers if not isinstance(each, EmptyCell)]
+    transformers[:] = [each for each in transformers if not isinstance(each, EmptyCellTransformer)]

@@ -1,86 +1,86 @@
-"""What a job wrote, to look at in a cell."""
+"""A job's log as the output of a cell."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from queuectl_nb.render.cards import log_card
-from queuectl_nb.render.colours import Colours
-from queuectl_nb.render.log_header import EMPTY, RULE, heading, opening
+from queuectl_nb.render.ansi import AnsiFilter
+from queuectl_nb.render.cards import log_html
+from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, stream_heading
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output
 
 __all__ = ["LogView"]
 
-MOST = 256 * 1024
-"""Bytes of a stream that are shown; the last ones, where there are more."""
+MAX_STREAM_BYTES = 256 * 1024
+"""Only the end of a longer stream is shown."""
 
 
 @dataclass(frozen=True)
 class LogView:
-    """The output of an attempt as text with its colours; as HTML where that can be shown."""
+    """The output of an attempt as text with colours, displayed as HTML where possible."""
 
     job_id: str
     state: str
     number: int | None
     error: str | None
     streams: dict[str, str]
-    frame: bool
-    left_out: int
+    with_header: bool
+    omitted_bytes: int
 
     @classmethod
-    def of(cls, output: Output) -> LogView:
-        """Read what is there now; no more of it is held than is shown."""
-        kept = {stream: bytearray() for stream in output.streams}
-        left_out = 0
-        for stream, piece in output.chunks():
-            kept[stream] += piece
-            if (over := len(kept[stream]) - MOST) > 0:
-                del kept[stream][:over]
-                left_out += over
+    def read(cls, output: Output) -> LogView:
+        """Read the output written so far, with at most ``MAX_STREAM_BYTES`` of each stream in memory."""
+        streams = {stream: bytearray() for stream in output.streams}
+        omitted = 0
+        for stream, chunk in output.chunks():
+            streams[stream] += chunk
+            if (excess := len(streams[stream]) - MAX_STREAM_BYTES) > 0:
+                del streams[stream][:excess]
+                omitted += excess
         return cls(
             output.job_id,
             output.state,
             output.number,
             output.error,
-            {stream: _text(bytes(held)) for stream, held in kept.items()},
+            {stream: _text(bytes(data)) for stream, data in streams.items()},
             output.with_header,
-            left_out,
+            omitted,
         )
 
     @property
     def facts(self) -> list[str]:
-        """What stands beside the title."""
+        """What is shown beside the title."""
         facts = [] if self.number is None else [f"attempt {self.number}"]
         facts += [] if self.error is None else [self.error]
-        return facts + self._cut
+        return facts + self._omitted
 
     @property
-    def _cut(self) -> list[str]:
-        if not self.left_out:
+    def _omitted(self) -> list[str]:
+        if not self.omitted_bytes:
             return []
-        return [f"{self.left_out} bytes before this are not shown; 'queuectl log {self.job_id}' shows all"]
+        return [f"{self.omitted_bytes} earlier bytes are not shown; 'queuectl log {self.job_id}' shows all"]
 
     def __str__(self) -> str:
-        if not self.frame:
+        if not self.with_header:
             return "".join(self.streams.values())
-        parts = [RULE, *opening(self.job_id, self.state, self.number, self.error), *self._cut, RULE]
+        parts = [RULE, *header_lines(self.job_id, self.state, self.number, self.error), *self._omitted, RULE]
         for stream, text in self.streams.items():
-            parts += [heading(stream), text.rstrip("\n") or EMPTY]
+            parts += [stream_heading(stream), text.rstrip("\n") or EMPTY]
         return "\n".join([*parts, "", RULE])
 
     def _repr_pretty_(self, printer: object, cycle: bool) -> None:
         printer.text(str(self))  # type: ignore[attr-defined]
 
     def _repr_html_(self) -> str:
-        return log_card(self.job_id, self.state, self.facts, self.streams)
+        return log_html(self.job_id, self.state, self.facts, self.streams)
 
 
 def _text(raw: bytes) -> str:
-    """Return bytes as text with colours and no other escape; of a line that was written over, the last state."""
+    """Return text with colours and no other escapes; of a line overwritten by carriage returns, the last state."""
     lines = raw.replace(b"\r\n", b"\n").split(b"\n")
     last = b"\n".join(line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines)
-    colours = Colours()
-    return colours.feed(last) + colours.close()
+    ansi = AnsiFilter()
+    return ansi.feed(last) + ansi.close()

@@ -1,4 +1,4 @@
-"""``%queuectl`` and ``%%queuectl``: the console's command tree in a cell."""
+"""``%queuectl`` and ``%%queuectl``: the command tree in a cell."""
 
 from __future__ import annotations
 
@@ -8,51 +8,74 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Unicode
 
+from queuectl_nb.client.queue import Queue
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.notebook.errors import one_line_errors
-from queuectl_nb.notebook.magic_line import read, verb_of, words_of
+from queuectl_nb.notebook.magic_line import build_arguments, parse_line, verb_of
 from queuectl_nb.notebook.present import present
-from queuectl_nb.notebook.queues import OpenQueues
+from queuectl_nb.store.paths import find_queue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["HELP", "QueuectlMagics"]
+__all__ = ["HELP", "OpenQueues", "QueuectlMagics"]
 
 HELP = """
 In a notebook:
-  --var NAME             Fill {NAME} with the notebook's variable, quoted for the shell; {NAME:raw} as it
-                         stands, {{ for a brace. Repeatable.
-  %%queuectl enqueue     The cell below is the command, verbatim.
+  --var NAME             Replace {NAME} by the notebook's variable, quoted for the shell; {NAME:raw} is not
+                         quoted, {{ is a brace. Repeatable.
+  %%queuectl enqueue     Run the cell below as a shell command.
   %%queuectl enqueue --python
-                         The cell runs as Python in a process of its own, with this kernel's interpreter;
-                         a variable of --var is one of its own there.
+                         Run the cell as Python, in a new process with this kernel's interpreter; variables
+                         of --var are defined there.
 """
-"""What ``enqueue --help`` says besides, where there are cells."""
+"""Appended to ``enqueue --help``."""
+
+
+class OpenQueues:
+    """Opens queues for the commands of one shell, and reuses them: one per file."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[Path, bool], Queue] = {}
+
+    def __call__(self, path: str | None, allow_network_fs: bool) -> Queue:
+        """Return the queue of ``path``, or the default one; reopen it if its file was replaced."""
+        key = (find_queue(path), allow_network_fs)
+        queue = self._open.get(key)
+        if queue is None or queue.store.db.is_replaced():
+            queue = self._open[key] = Queue(path, allow_network_fs=allow_network_fs)
+        return queue
+
+    def close(self) -> None:
+        """Close all queues; workers and jobs keep running."""
+        for queue in self._open.values():
+            queue.close()
+        self._open.clear()
 
 
 @magics_class
 class QueuectlMagics(Magics):
-    """The magics of a shell, with the queues that it has open."""
+    """The magics of a shell, with its open queues."""
 
     db = Unicode(
-        None, allow_none=True, help="The queue's file where --db names none; $QUEUECTL_DB and the rest come after it."
+        None, allow_none=True, help="File of the queue if --db is not given; takes precedence over $QUEUECTL_DB."
     ).tag(config=True)
 
     def __init__(self, shell: InteractiveShell, **kwargs: Any) -> None:
         super().__init__(shell, **kwargs)
         self.queues = OpenQueues()
 
-    def session(self, words: Sequence[str] = ()) -> Context:
-        """Return the session of one line."""
-        session = Context(self.queues)
-        session.wants_value = True
-        if verb_of(words) != "init":  # which makes the queue of a directory, whatever is configured
-            session.db = self.db or None
-        return session
+    def context(self, words: Sequence[str] = ()) -> Context:
+        """Return the context of one line."""
+        context = Context(self.queues)
+        context.wants_value = True
+        if verb_of(words) != "init":  # init creates the queue of a directory, whatever is configured
+            context.db = self.db or None
+        return context
 
     @property
     def namespace(self) -> Mapping[str, object]:
@@ -66,18 +89,18 @@ class QueuectlMagics(Magics):
         """Run a queuectl command: `%queuectl --help` lists them.
 
         `%queuectl enqueue --command "python train.py"`, `%queuectl worker start --count 2`, `%queuectl wait`,
-        `df = %queuectl list --state dead`, `%queuectl log ID`. Under `%%queuectl enqueue [OPTIONS]` the cell is the
-        command, with `--python` a program. `--var NAME` fills `{NAME}` from the notebook.
+        `df = %queuectl list --state dead`, `%queuectl log ID`. Below `%%queuectl enqueue [OPTIONS]` the cell is the
+        command, or a Python program with `--python`. `--var NAME` replaces `{NAME}` by the notebook's variable.
         """
         with one_line_errors():
-            given = read(line)
-            # in a function its own variables go before the notebook's
-            words = words_of(given, cell, {**self.namespace, **local_ns} if local_ns else self.namespace)
-            verb = verb_of(words)
-            session = self.session(words)
+            parsed = parse_line(line)
+            # variables of the calling function take precedence over the notebook's
+            arguments = build_arguments(parsed, cell, {**self.namespace, **local_ns} if local_ns else self.namespace)
+            verb = verb_of(arguments)
+            context = self.context(arguments)
             try:
-                return present(run_command_line(words, session), session.format)
+                return present(run_command_line(arguments, context), context.format)
             finally:
-                if verb == "enqueue" and {"--help", "-h"} & set(words):
+                if verb == "enqueue" and {"--help", "-h"} & set(arguments):
                     sys.stdout.write(HELP)
         return None

@@ -1,4 +1,4 @@
-"""What a cell gets for each kind of answer: a frame, a job, a pool, a log; or lines, where there is nothing to hold."""
+"""What a cell shows and returns for each kind of result: a DataFrame, a job, a pool, a log, or printed lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.display import has_frontend
 from queuectl_nb.commands.results import (
     Dashboard,
     Detail,
@@ -19,9 +20,10 @@ from queuectl_nb.commands.results import (
     Text,
 )
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
-from queuectl_nb.notebook import picture, progress
+from queuectl_nb.notebook import progress
 from queuectl_nb.notebook.log_view import LogView
 from queuectl_nb.render import formats
+from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,70 +33,87 @@ if TYPE_CHECKING:
 
 __all__ = ["present"]
 
+PLOT_ALT = "Finished attempts per minute, attempts by worker, and run times of commands"
 
-def present(result: Result, shape: str) -> object:
-    """Show an answer, and return what the user holds of it.
 
-    ``--json`` gives the value that the console's JSON stands for; ``jsonl`` and ``csv`` are printed.
+def present(result: Result, output_format: str) -> object:
+    """Show a result, and return the value of the cell.
+
+    ``json`` returns the value that the console prints as JSON; ``jsonl`` and ``csv`` are printed.
     """
     if isinstance(result, Plotted):
-        picture.show(result)
+        _show_plot(result)
         result = result.answer
-    if shape == "table" or isinstance(result, StartedPool | Stream | Text | Dashboard):
-        return _PRESENTED[type(result)](result)
+    if output_format == "table" or isinstance(result, StartedPool | Stream | Text | Dashboard):
+        return _PRESENTERS[type(result)](result)
     if isinstance(result, PendingWait):
-        return _wait(result, shape)
-    return _as_data(result, shape)
+        return _wait(result, output_format)
+    return _as_data(result, output_format)
 
 
-def _said(result: Done) -> object:
-    """Return jobs and frames; say the rest, and what was done to no job at all."""
-    for note in result.notes:
-        sys.stderr.write(f"queuectl: {note}\n")
+def _show_plot(result: Plotted) -> None:
+    from queuectl_nb.render.plots import overview
+
+    if result.path:
+        overview.write_figure(result.figure, result.path)
+        sys.stderr.write(f"queuectl: the picture is in {visible(result.path)}\n")
+        return
+    if not has_frontend():
+        msg = "a terminal cannot show plots; name a file, for example --plot stats.png"
+        raise BadInput(msg)
+    from IPython.display import Image
+
+    _display(Image(data=overview.to_png(result.figure()), format="png", retina=True, alt=PLOT_ALT))  # type: ignore[no-untyped-call]
+
+
+def _display(value: object, **options: Any) -> None:
+    from IPython.display import display
+
+    display(value, **options)  # type: ignore[no-untyped-call]
+
+
+def _done(result: Done) -> object:
+    """Return jobs or a DataFrame; print the message if there is no value or no job was affected."""
+    _write_notes(result.notes)
     value = result.value()
     if value is None or (hasattr(value, "empty") and value.empty):
         _write(result.lines)
     return value
 
 
-def _shown(result: Detail) -> object:
+def _detail(result: Detail) -> object:
     return result.value()
 
 
 def _listing(result: Listing) -> object:
-    found = result.value()
-    if isinstance(found, list):  # what a doctor finds has no frame of its own
+    value = result.value()
+    if isinstance(value, list):  # findings of doctor
         import pandas as pd
 
-        found = pd.DataFrame([dict(row) for row in result.rows(None)], columns=list(result.fields)).set_index(
-            result.fields[0]
-        )
+        rows = [dict(row) for row in result.rows(None)]
+        value = pd.DataFrame(rows, columns=list(result.fields)).set_index(result.fields[0])
     if not result.exit_code:
-        return found
-    from IPython.display import display
-
-    display(found)  # type: ignore[no-untyped-call]
-    wrong = [str(row[result.fields[0]]) for row in result.rows(None) if not row.get("ok", True)]
-    msg = f"{len(wrong)} thing(s) wrong: {', '.join(wrong)}; each with its remedy above"
+        return value
+    _display(value)
+    failed = [str(row[result.fields[0]]) for row in result.rows(None) if not row.get("ok", True)]
+    msg = f"{len(failed)} problem(s): {', '.join(failed)}; suggested fixes above"
     raise BadEnvironment(msg)
 
 
 def _output(result: Output) -> None:
     if result.live:
         progress.follow(result)
-        return
-    from IPython.display import display
-
-    display(LogView.of(result))  # type: ignore[no-untyped-call]
+    else:
+        _display(LogView.read(result))
 
 
-def _running(result: StartedPool) -> WorkerPool:
+def _started_pool(result: StartedPool) -> WorkerPool:
     return result.pool
 
 
 def _dashboard(result: Dashboard) -> object:
     if result.port is not None or result.open_browser:
-        msg = "--port and --open are for the page that the console serves; in a notebook the dashboard is a widget"
+        msg = "--port and --open are for the console's web page; in a notebook the dashboard is a widget"
         raise BadInput(msg)
     from queuectl_nb.notebook.dashboard.dashboard import Dashboard as Widget
 
@@ -105,64 +124,58 @@ def _stream(result: Stream) -> None:
     for line in result.lines:
         _write([line])
     if result.exit_code():
-        msg = "not all of it came out as it should; see the lines above"
+        msg = "not everything succeeded; see the lines above"
         raise JobFailed(msg)
 
 
-def _prose(result: Text) -> None:
-    from IPython.display import display
-
-    # as it stands where there is no Markdown: in IPython's terminal
-    display({"text/markdown": result.text, "text/plain": result.text}, raw=True)  # type: ignore[no-untyped-call]
+def _text(result: Text) -> None:
+    # IPython in a terminal has no Markdown and shows the source
+    _display({"text/markdown": result.text, "text/plain": result.text}, raw=True)
 
 
-def _wait(result: PendingWait, shape: str = "table") -> object:
-    for note in result.notes:
-        sys.stderr.write(f"queuectl: {note}\n")
+def _wait(result: PendingWait, output_format: str = "table") -> object:
+    _write_notes(result.notes)
     waited = progress.wait(result)
-    if shape == "table":
-        waited.check()
-        return None
-    found = _in_shape(result.data(waited), shape)
+    value = None if output_format == "table" else _convert(result.data(waited), output_format)
     waited.check()
-    return found
+    return value
 
 
-def _as_data(result: Done | Detail | Listing | Output, shape: str) -> object:
-    if shape == "csv" and isinstance(result, Listing):
-        _csv(result.fields, result.rows(None))
-        found = None
-    elif shape == "csv" and isinstance(result, Detail):
-        found = _in_shape(list(result.records()), shape)
+def _as_data(result: Done | Detail | Listing | Output, output_format: str) -> object:
+    if output_format == "csv" and isinstance(result, Listing):
+        _write_csv(result.fields, result.rows(None))
+        value = None
+    elif output_format == "csv" and isinstance(result, Detail):
+        value = _convert(list(result.records()), output_format)
     elif isinstance(result, Listing) and result.data is None:
-        found = _in_shape(list(result.rows(None)), shape)
+        value = _convert(list(result.rows(None)), output_format)
     else:
-        assert result.data is not None  # noqa: S101 - only a listing may have none
-        found = _in_shape(result.data(), shape)
+        assert result.data is not None  # noqa: S101 - only a Listing may lack it
+        value = _convert(result.data(), output_format)
     if isinstance(result, Detail | Listing) and result.exit_code:
-        msg = "something is wrong; the answer says what"
+        msg = "there are problems; see the result"
         raise BadEnvironment(msg)
-    return found
+    return value
 
 
-def _in_shape(value: Any, shape: str) -> Any:
-    """Return a value as Python has it; or print it as lines or CSV."""
-    if shape == "json":
+def _convert(value: Any, output_format: str) -> Any:
+    """Return a value for ``json``; print it for ``jsonl`` and ``csv``."""
+    if output_format == "json":
         return value
-    if shape == "csv":
-        rows = list(formats.records_of(value))
-        _csv(list(rows[0]) if rows else ["id"], rows)
+    if output_format == "csv":
+        rows = list(formats.iter_records(value))
+        _write_csv(list(rows[0]) if rows else ["id"], rows)
         return None
-    page = io.StringIO()
-    formats.write_lines(page, value)
-    sys.stdout.write(page.getvalue())
+    buffer = io.StringIO()
+    formats.write_jsonl(buffer, value)
+    sys.stdout.write(buffer.getvalue())
     return None
 
 
-def _csv(fields: Any, rows: Iterable[Any]) -> None:
-    page = io.StringIO()
-    formats.write_csv(page, fields, rows)
-    sys.stdout.write(page.getvalue())
+def _write_csv(fields: Any, rows: Iterable[Any]) -> None:
+    buffer = io.StringIO()
+    formats.write_csv(buffer, fields, rows)
+    sys.stdout.write(buffer.getvalue())
 
 
 def _write(lines: Iterable[str]) -> None:
@@ -170,14 +183,19 @@ def _write(lines: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
-_PRESENTED: dict[type, Callable[[Any], object]] = {
-    Done: _said,
-    Detail: _shown,
+def _write_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        sys.stderr.write(f"queuectl: {note}\n")
+
+
+_PRESENTERS: dict[type, Callable[[Any], object]] = {
+    Done: _done,
+    Detail: _detail,
     Listing: _listing,
     Output: _output,
-    StartedPool: _running,
+    StartedPool: _started_pool,
     PendingWait: _wait,
     Stream: _stream,
-    Text: _prose,
+    Text: _text,
     Dashboard: _dashboard,
 }

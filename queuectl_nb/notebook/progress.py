@@ -1,6 +1,6 @@
-"""While a cell runs: the progress of a wait, a log as it is written. An interrupt ends only the looking.
+"""Output while a cell runs: the progress of a wait, and a log as it is written. An interrupt stops only the display.
 
-On a notebook's page the queue shows a wait by itself; here is the bar of text for IPython in a terminal.
+On a page the client displays waits as cards; IPython in a terminal gets the text bar of this module.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client import display
 from queuectl_nb.client.display import new_output_cell
 from queuectl_nb.notebook.errors import one_line
-from queuectl_nb.render.colours import Colours
-from queuectl_nb.render.live_cards import blocks, wait_text
+from queuectl_nb.render.ansi import AnsiFilter
+from queuectl_nb.render.live_cards import text_bar, wait_text
 
 if TYPE_CHECKING:
     from queuectl_nb.client.wait import Progress
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["follow", "wait"]
 
-PACE = 0.2
-"""Least seconds between two states of a progress line."""
+UPDATE_INTERVAL_S = 0.2
 
 
 def wait(result: PendingWait) -> Progress:
-    """Carry out a wait with its progress in sight, and say how it ended."""
+    """Wait with visible progress, and print the result."""
     try:
-        progress = display.run_with_progress(result.wait, keep=False) if new_output_cell() else _on_a_line(result)
-    except KeyboardInterrupt as stop:
-        raise one_line(stop, "the wait was interrupted; the jobs go on") from None
+        progress = (
+            display.run_with_progress(result.wait, keep=False) if new_output_cell() else _wait_in_terminal(result)
+        )
+    except KeyboardInterrupt as error:
+        raise one_line(error, "wait interrupted; the jobs continue") from None
     sys.stdout.write("".join(f"{text}\n" for text in result.lines(progress)))
     sys.stdout.flush()
     return progress
 
 
-def _on_a_line(result: PendingWait) -> Progress:
+def _wait_in_terminal(result: PendingWait) -> Progress:
     line = _ProgressLine()
     try:
         return result.wait.run(line.show)
@@ -45,45 +46,45 @@ def _on_a_line(result: PendingWait) -> Progress:
 
 
 class _ProgressLine:
-    """A bar of text on stdout: a line that begins with a carriage return is written over."""
+    """A text bar on stdout that overwrites itself."""
 
     def __init__(self) -> None:
-        self._shown = ""
-        self._next = 0.0
+        self._text = ""
+        self._next_update_at = 0.0
 
     def show(self, progress: Progress) -> None:
-        """Show how far a wait has come, not too often."""
+        """Show the progress, at most every ``UPDATE_INTERVAL_S``."""
         now = time.monotonic()
-        if now < self._next or not progress.remaining:
+        if now < self._next_update_at or not progress.remaining:
             return
-        self._next = now + PACE
+        self._next_update_at = now + UPDATE_INTERVAL_S
         total = progress.finished_count + progress.remaining
         states = {str(state): n for state, n in progress.finished.items()}
-        self._write(f"{blocks(progress.finished_count / total)} {wait_text(states, progress.remaining)}")
+        self._write(f"{text_bar(progress.finished_count / total)} {wait_text(states, progress.remaining)}")
 
     def clear(self) -> None:
-        """Take the line away."""
-        if self._shown:
+        """Erase the line."""
+        if self._text:
             self._write("")
             sys.stdout.write("\r")
             sys.stdout.flush()
 
     def _write(self, text: str) -> None:
-        sys.stdout.write("\r" + text.ljust(len(self._shown)))
+        sys.stdout.write("\r" + text.ljust(len(self._text)))
         sys.stdout.flush()
-        self._shown = text
+        self._text = text
 
 
 def follow(output: Output) -> None:
-    """Write a job's output into the cell as it comes, each stream to its own, until the job is at rest."""
-    colours = {stream: Colours(returns=True) for stream in output.streams}
-    pages = {"stdout": sys.stdout, "stderr": sys.stderr}
+    """Write a job's output into the cell as it arrives, until the job finishes."""
+    filters = {stream: AnsiFilter(keep_returns=True) for stream in output.streams}
+    files = {"stdout": sys.stdout, "stderr": sys.stderr}
     try:
-        for stream, piece in output.chunks():
-            pages[stream].write(colours[stream].feed(piece))
-            pages[stream].flush()
-    except KeyboardInterrupt as stop:
-        raise one_line(stop, f"no longer following; job {output.job_id} goes on") from None
+        for stream, chunk in output.chunks():
+            files[stream].write(filters[stream].feed(chunk))
+            files[stream].flush()
+    except KeyboardInterrupt as error:
+        raise one_line(error, f"stopped following; job {output.job_id} continues") from None
     finally:
-        for stream, each in colours.items():
-            pages[stream].write(each.close())
+        for stream, ansi in filters.items():
+            files[stream].write(ansi.close())

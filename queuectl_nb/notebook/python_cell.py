@@ -1,6 +1,6 @@
-"""A cell of Python as a job's command: the kernel's interpreter reads the source from the command's own text.
+"""A Python cell as the command of a job, run by the kernel's interpreter.
 
-The source rides in the job itself, so that it can run days later, runs again the same, and goes when the job goes.
+The command contains the source, so that the job can run later or again, and needs no other file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.child.cell import CELL_NAME, compile_cell
+from queuectl_nb.child.cell import compiled
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ __all__ = ["python_command"]
 
 
 def python_command(source: str, values: Mapping[str, object]) -> str:
-    """Return the command that runs ``source`` with ``values`` as its variables.
+    """Return the command that runs ``source`` with ``values`` as variables.
 
     Raises
     ------
     BadInput
-        The cell is no Python, or a value cannot be written as a literal.
+        The source is not valid Python, or a value cannot be written as a literal.
     """
     try:
-        compile_cell(source)
+        compiled(source)
     except (SyntaxError, ValueError) as error:
-        where = str(error)
-        if isinstance(error, SyntaxError):  # of a NUL no line is known
-            where = error.msg if error.lineno is None else f"line {error.lineno}: {error.msg}"
-        msg = f"the cell is no valid Python ({where}); magics and !commands are the notebook's own"
+        reason = str(error)
+        if isinstance(error, SyntaxError):  # there is no line number for a NUL character
+            reason = error.msg if error.lineno is None else f"line {error.lineno}: {error.msg}"
+        msg = f"the cell is not valid Python ({reason}); magics and !commands work in the notebook only"
         raise BadInput(msg) from None
     end = "CELL"
     while end in source.split("\n"):
@@ -44,12 +44,12 @@ def python_command(source: str, values: Mapping[str, object]) -> str:
         "queuectl_nb.child.cell",
         *(f"{name}={_literal(name, values[name])}" for name in values),
     ]
-    # exec: the job is the interpreter itself, which TERM and a crash's signal name reach without a shell between
+    # exec: no shell between the job and the interpreter, so that signals and exit codes are the interpreter's
     return f"exec {shlex.join(start)} <<'{end}'\n{source}\n{end}"
 
 
 def _literal(name: str, value: object) -> str:
-    """Return a value as Python writes it; refuse what would not come back the same."""
+    """Return a value as a Python literal; reject values that do not round-trip."""
     plain = value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
     text = repr(plain)
     try:
@@ -59,8 +59,8 @@ def _literal(name: str, value: object) -> str:
     if not same:
         what = text if isinstance(plain, float) else type(value).__name__
         msg = (
-            f"--var {name} is {what}, which {CELL_NAME} cannot take over;"
-            " finite numbers, texts, and lists, tuples, sets and dicts of those go"
+            f"--var {name} is {what}, which cannot be passed to a cell; supported are finite numbers, strings, None,"
+            " and lists, tuples, sets and dicts of these"
         )
         raise BadInput(msg)
     return text

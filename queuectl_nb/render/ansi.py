@@ -1,93 +1,136 @@
-"""What a job wrote as HTML: everything escaped, its colours as classes, progress bars as their last state."""
+"""Job output and its escape sequences: a filter that is safe for terminals, and the conversion to HTML."""
 
 from __future__ import annotations
 
+import codecs
 import re
 from html import escape
 
-__all__ = ["to_html"]
+__all__ = ["RESET", "AnsiFilter", "to_html"]
 
+RESET = "\x1b[0m"
+"""Resets all colours of a terminal."""
+MAX_HELD_CHARS = 4096
+"""An unfinished escape sequence up to this length is held back until the rest arrives."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_STRING_END = "(?:\x07|\x1b\\\\|\x9c)"
+_SEQUENCE = re.compile(
+    "(?P<sgr>\x1b\\[[0-9;:]*m)"
+    "|(?P<line>\r\n?)"
+    "|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # other control sequences: cursor, erase, modes
+    f"|(?:\x1b[P\\]X^_]|[\x90\x9d\x98\x9e\x9f])[^\x07\x1b\x9c]*{_STRING_END}"  # strings: title, link, clipboard
+    "|\x1b[ -/]*[0-Z\\\\^-~]"  # two-character escapes
+    f"|{_CONTROL.pattern}"
+)
+_UNFINISHED = re.compile(
+    "(?:\x1b|(?:\x1b\\[|\x9b)[0-?]*[ -/]*|\x1b[ -/]+|\r"
+    "|(?:\x1b[P\\]X^_]|[\x90\x9d\x98\x9e\x9f])[^\x07\x1b\x9c]*\x1b?)\\Z"
+)
 _SGR = re.compile("\x1b\\[([0-9;:]*)m")
-_NAMES = {1: "bold", 2: "dim", 3: "italic", 4: "under", 7: "inverse", 9: "struck"}
-_ENDS = {22: (1, 2), 23: (3,), 24: (4,), 27: (7,), 29: (9,)}
-_EXTENDED = {5: 2, 2: 4}
-"""After 38 and 48: the kind of colour, and how many numbers it takes with itself."""
-_BASIC = 16
-_DIGITS = 4
-"""Of a number; longer ones mean nothing, and a job may write any length."""
+_ATTRIBUTES = {1: "bold", 2: "dim", 3: "italic", 4: "under", 7: "inverse", 9: "struck"}
+_ATTRIBUTE_RESETS = {22: (1, 2), 23: (3,), 24: (4,), 27: (7,), 29: (9,)}
+_EXTENDED_PARAMETERS = {5: 2, 2: 4}
+"""Parameters that follow 38 and 48: a palette index, or a true colour."""
+_MAX_DIGITS = 4
+
+
+class AnsiFilter:
+    """Removes everything but text and SGR colours from one stream, fed in chunks of any size."""
+
+    def __init__(self, *, keep_colours: bool = True, keep_returns: bool = False) -> None:
+        """Drop colours unless ``keep_colours``; turn carriage returns into newlines unless ``keep_returns``."""
+        self._keep_colours = keep_colours
+        self._keep_returns = keep_returns
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+        self._coloured = False
+
+    def feed(self, data: bytes) -> str:
+        """Return the text that can be shown now."""
+        text = self._held + self._decoder.decode(data)
+        self._held = ""
+        if not _CONTROL.search(text):
+            return text
+        unfinished = _UNFINISHED.search(text)
+        if unfinished and len(unfinished[0]) <= MAX_HELD_CHARS:
+            self._held = unfinished[0]
+            text = text[: unfinished.start()]
+        return _SEQUENCE.sub(self._replace, text)
+
+    def close(self) -> str:
+        """Return the held text and reset the colours; the filter can be fed again."""
+        text, self._held = self._held, ""
+        text = _SEQUENCE.sub(self._replace, text + self._decoder.decode(b"", final=True))
+        self._decoder.reset()
+        if self._coloured:
+            self._coloured = False
+            text += RESET
+        return text
+
+    def _replace(self, match: re.Match[str]) -> str:
+        if match["line"]:
+            return "\r" if self._keep_returns and match["line"] == "\r" else "\n"
+        if match["sgr"] and self._keep_colours:
+            self._coloured = True
+            return match["sgr"]
+        return ""
 
 
 class _Style:
-    """The colours and marks in force."""
+    """The current colours and attributes."""
 
     def __init__(self) -> None:
-        self.marks: set[int] = set()
-        self.fore: int | None = None
-        self.back: int | None = None
+        self.reset()
 
-    def clear(self) -> None:
-        """Go back to plain text."""
-        self.marks.clear()
-        self.fore = self.back = None
+    def reset(self) -> None:
+        self.attributes: set[int] = set()
+        self.colours: dict[str, int | None] = {"fg": None, "bg": None}
 
-    def take(self, numbers: list[int]) -> None:
-        """Follow one sequence."""
-        place = 0
-        while place < len(numbers):
-            number = numbers[place]
-            if number in (38, 48):
-                kind = numbers[place + 1] if place + 1 < len(numbers) else 0
-                colour = numbers[place + 2] if kind == 5 and place + 2 < len(numbers) else None
-                self._colour(number == 38, colour if colour is not None and colour < _BASIC else None)
-                place += _EXTENDED.get(kind, 0)
+    def apply(self, codes: list[int]) -> None:
+        """Apply the parameters of one SGR sequence."""
+        position = 0
+        while position < len(codes):
+            code = codes[position]
+            if code in (38, 48):
+                kind, index = (*codes[position + 1 : position + 3], -1, -1)[:2]
+                # only the 16 basic colours have a class
+                self.colours["fg" if code == 38 else "bg"] = index if kind == 5 and 0 <= index < 16 else None
+                position += _EXTENDED_PARAMETERS.get(kind, 0)
             else:
-                self._simple(number)
-            place += 1
+                self._apply_code(code)
+            position += 1
 
-    def _colour(self, fore: bool, colour: int | None) -> None:
-        if fore:
-            self.fore = colour
-        else:
-            self.back = colour
-
-    def _simple(self, number: int) -> None:
-        tens, unit = divmod(number, 10)
-        if number == 0:
-            self.clear()
-        elif number in _NAMES:
-            self.marks.add(number)
-        elif number in _ENDS:
-            self.marks.difference_update(_ENDS[number])
-        elif tens in (3, 9) and unit < 8:
-            self.fore = unit + (8 if tens == 9 else 0)
-        elif tens in (4, 10) and unit < 8:
-            self.back = unit + (8 if tens == 10 else 0)
-        elif number == 39:
-            self.fore = None
-        elif number == 49:
-            self.back = None
+    def _apply_code(self, code: int) -> None:
+        tens, unit = divmod(code, 10)
+        if code == 0:
+            self.reset()
+        elif code in _ATTRIBUTES:
+            self.attributes.add(code)
+        elif code in _ATTRIBUTE_RESETS:
+            self.attributes.difference_update(_ATTRIBUTE_RESETS[code])
+        elif code in (39, 49):
+            self.colours["fg" if code == 39 else "bg"] = None
+        elif tens in (3, 4, 9, 10) and unit < 8:
+            self.colours["fg" if tens in (3, 9) else "bg"] = unit + (8 if tens > 4 else 0)
 
     @property
     def classes(self) -> str:
-        """The classes that show it."""
-        names = [f"qc-{_NAMES[mark]}" for mark in sorted(self.marks)]
-        names += [f"qc-fg{self.fore}"] if self.fore is not None else []
-        names += [f"qc-bg{self.back}"] if self.back is not None else []
+        names = [f"qc-{_ATTRIBUTES[code]}" for code in sorted(self.attributes)]
+        names += [f"qc-{ground}{colour}" for ground, colour in self.colours.items() if colour is not None]
         return " ".join(names)
 
 
-def _numbers(part: str) -> list[int]:
-    """Return what one part of a sequence says; nothing stands for 0, and of a part with colons a colour by number."""
-    if ":" not in part:
-        return [int(part[:_DIGITS] or 0)]
-    first, *rest = part.split(":")
-    if first in ("38", "48") and len(rest) > 1 and rest[0] == "5":
-        return [int(first), 5, int(rest[1][:_DIGITS] or 0)]
-    return [] if first in ("38", "48") else [int(first[:_DIGITS] or 0)]
+def _codes(parameter: str) -> list[int]:
+    """Return the numbers of one SGR parameter: empty means 0; with colons, only a palette colour is understood."""
+    first, *rest = parameter.split(":")
+    if rest and first in ("38", "48"):
+        return [int(first), 5, int(rest[1][:_MAX_DIGITS] or 0)] if len(rest) > 1 and rest[0] == "5" else []
+    return [int(first[:_MAX_DIGITS] or 0)]
 
 
 def to_html(text: str) -> str:
-    r"""Return text with colour sequences, and no other escape, as HTML.
+    r"""Return filtered text as HTML, with classes for colours.
 
     >>> to_html("\x1b[31m<b>\x1b[0m")
     '<span class="qc-fg1">&lt;b&gt;</span>'
@@ -95,12 +138,12 @@ def to_html(text: str) -> str:
     style = _Style()
     parts: list[str] = []
     end = 0
-    for found in [*_SGR.finditer(text), None]:
-        piece = text[end : found.start() if found else None]
+    for match in [*_SGR.finditer(text), None]:
+        piece = text[end : match.start() if match else None]
         if piece:
             classes = style.classes
             parts.append(f'<span class="{classes}">{escape(piece)}</span>' if classes else escape(piece))
-        if found:
-            end = found.end()
-            style.take([number for part in found[1].split(";") for number in _numbers(part)])
+        if match:
+            end = match.end()
+            style.apply([code for parameter in match[1].split(";") for code in _codes(parameter)])
     return "".join(parts)

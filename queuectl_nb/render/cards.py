@@ -1,4 +1,4 @@
-"""Jobs, pools and logs as people see them in a notebook: HTML from the templates beside, and plain text."""
+"""Cards of jobs, worker pools and logs, as HTML and as plain text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.render import js_bundle
 from queuectl_nb.render.ansi import to_html
-from queuectl_nb.render.cellsource import cell_source
-from queuectl_nb.render.durations import span
+from queuectl_nb.render.durations import format_duration
 from queuectl_nb.render.log_header import EMPTY
-from queuectl_nb.render.text_table import cell, visible
+from queuectl_nb.render.text_table import format_cell, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,134 +23,174 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["card", "clock", "job_card", "job_lines", "log_card", "near", "pool_card", "style", "table", "template"]
+__all__ = [
+    "Html",
+    "card",
+    "cell_source",
+    "fill",
+    "format_time",
+    "job_html",
+    "job_text",
+    "log_html",
+    "pool_html",
+    "short_path",
+    "style",
+    "table",
+]
 
-_HERE = Path(__file__).parent
-_LIVE, _CARD = ".queuectl-ui", ":is(.queuectl, #qc)"
-"""Selectors of what the palette is for; that of cards has the weight of an id, as cards.css says."""
+_LIVE_SELECTOR, _CARD_SELECTOR = ".queuectl-ui", ":is(.queuectl, #qc)"
+"""Scope of the palette in live views and in cards; cards.css explains the second."""
 _COMMENT = re.compile(r"/\*.*?\*/\n*", re.DOTALL)
 _MEBI = 1024 * 1024
-HISTORY = ("attempt", "outcome", "exit", "started", "ran", "memory", "error")
-WORKERS = ("name", "pid", "state", "job_id", "jobs_done")
+ATTEMPT_COLUMNS = ("attempt", "outcome", "exit", "started", "ran", "memory", "error")
+WORKER_COLUMNS = ("name", "pid", "state", "job_id", "jobs_done")
+_CELL_COMMAND = re.compile(
+    r"exec (?:'[^\n]*'|\S+) -m queuectl_nb\.child\.cell(?P<values>[^\n]*)"
+    r" <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
+    re.DOTALL,
+)
+
+
+class Html(str):
+    """Text that is HTML already: :func:`fill` does not escape it."""
+
+    __slots__ = ()
 
 
 @cache
-def template(name: str) -> Template:
-    """Return a piece of HTML by its name; what is put into it must be escaped."""
-    return Template((_HERE / "templates" / f"{name}.html").read_text("utf-8").strip())
+def _templates() -> dict[str, Template]:
+    text = Path(__file__).with_name("templates.html").read_text("utf-8")
+    _, *parts = re.split(r"^<!-- (\w+) -->\n", text, flags=re.MULTILINE)
+    return {name: Template(text.strip()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def fill(name: str, /, **values: str) -> Html:
+    """Fill a block of templates.html; values are escaped unless they are :class:`Html`."""
+    safe = {key: value if isinstance(value, Html) else escape(visible(value)) for key, value in values.items()}
+    return Html(_templates()[name].substitute(safe))
 
 
 @cache
-def style() -> str:
-    """Return the style sheet that each card carries: that of cards behind the palette, which gets their class."""
-    whole = js_bundle.style("palette.css").replace(_LIVE, _CARD) + js_bundle.style("cards.css")
-    return _COMMENT.sub("", whole)
+def style() -> Html:
+    """Return the style sheet of a card: the palette and cards.css."""
+    sheet = js_bundle.read_styles("palette.css").replace(_LIVE_SELECTOR, _CARD_SELECTOR)
+    return Html(_COMMENT.sub("", sheet + js_bundle.read_styles("cards.css")))
 
 
-def job_card(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:
-    """Return a job with its attempts as HTML; ``moving`` is HTML of what changes while it runs."""
-    facts = [_attempts(job)]
-    facts += [f"due {clock(job.run_at)}"] if job.run_at and str(job.state) in ("pending", "failed") else []
+def job_html(job: JobRecord, attempts: Sequence[AttemptRecord], run: str = "") -> Html:
+    """Return a job with its attempts; ``run`` is the HTML of its running attempt."""
+    facts = [_attempt_count(job)]
+    facts += [f"due {format_time(job.run_at)}"] if job.run_at and str(job.state) in ("pending", "failed") else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
-    body = [moving] if moving else []
-    carried = cell_source(job.command)
-    facts += [f"Python cell {carried.values}".rstrip()] if carried else []
-    body.append(_pre("command", _visible_lines(carried.source if carried else job.command)))
-    if job.error:
-        body.append(_pre("error", _visible_lines(job.error)))
+    source, values = cell_source(job.command) or (None, "")
+    facts += [] if source is None else [f"Python cell {values}".rstrip()]
+    texts = {"command": job.command if source is None else source, "error": job.error or None}
     if job.result is not None:
-        body.append(_pre("result", _visible_lines(json.dumps(job.result, indent=1, ensure_ascii=False))))
-    if history:
-        body.append(table(HISTORY, [_attempt(attempt) for attempt in history], state=1))
+        texts["result"] = json.dumps(job.result, indent=1, ensure_ascii=False)
+    body = [run] if run else []
+    body += [fill("pre", kind=kind, text=_escape_lines(text)) for kind, text in texts.items() if text is not None]
+    body += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)] if attempts else []
     return card(f"Job {job.id}", str(job.state), facts, body)
 
 
-def job_lines(job: JobRecord, history: Sequence[AttemptRecord], moving: str = "") -> str:
-    """Return a job with its attempts as plain text, a line each; ``moving`` is a line of what changes."""
-    carried = cell_source(job.command)
-    said = f"Python cell {visible(carried.source[:60])!r}" if carried else repr(visible(job.command[:60]))
-    lines = [f"<Job {job.id}: {job.state}, {said}>"]
-    lines += [f"  {moving}"] if moving else []
-    for attempt in history:
-        number, outcome, code, _, ran, *_ = _attempt(attempt)
+def job_text(job: JobRecord, attempts: Sequence[AttemptRecord], run: str = "") -> str:
+    """Return a job with its attempts, one line each; ``run`` is a line about its running attempt."""
+    source, _ = cell_source(job.command) or (None, "")
+    command = repr(visible(job.command[:60])) if source is None else f"Python cell {visible(source[:60])!r}"
+    lines = [f"<Job {job.id}: {job.state}, {command}>", *([f"  {run}"] if run else [])]
+    for attempt in attempts:
+        number, outcome, code, _, ran, *_ = _attempt_row(attempt)
         error = f": {visible(attempt.error)}" if attempt.error else ""
-        lines.append(f"  attempt {number}: {outcome}, exit {cell(code)}, ran {cell(ran)}{error}")
+        lines.append(f"  attempt {number}: {outcome}, exit {format_cell(code)}, ran {format_cell(ran)}{error}")
     return "\n".join(lines)
 
 
-def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], notices: Iterable[str]) -> str:
-    """Return a pool as HTML: its workers as they are now, and what went wrong lately."""
-    body = [table(WORKERS, [[worker[key] for key in WORKERS] for worker in workers], state=2)]
-    body += [template("heading").substitute(text=escape(visible(notice))) for notice in notices]
+def pool_html(title: str, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> Html:
+    """Return a pool: its workers and recent warnings."""
+    rows = [[worker[key] for key in WORKER_COLUMNS] for worker in workers]
+    body = [table(WORKER_COLUMNS, rows, state_column=2), *(fill("heading", text=warning) for warning in warnings)]
     return card(title, state, [], body)
 
 
-def near(path: Path) -> str:
-    """Return a path as people here call it: from the working directory, or from home."""
-    for base, mark in ((Path.cwd(), ""), (Path.home(), "~/")):
-        if path.is_relative_to(base):
-            return f"{mark}{path.relative_to(base)}"
-    return str(path)
-
-
-def log_card(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str, str]) -> str:
-    """Return what a job wrote as HTML: text with colour sequences, by stream."""
+def log_html(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str, str]) -> Html:
+    """Return a job's output; each stream is text that only :class:`~queuectl_nb.render.ansi.AnsiFilter` let through."""
     body = []
     for name, text in streams.items():
-        body.append(template("heading").substitute(text=escape(name)))
-        body.append(template("pre").substitute(kind=escape(name), text=to_html(text) or EMPTY))
+        body += [fill("heading", text=name), fill("pre", kind=name, text=Html(to_html(text) or EMPTY))]
     return card(f"Log of job {job_id}", state, facts, body)
 
 
-def card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> str:
-    """Return a card: a title, a state in its colour, facts beside them, and HTML below."""
-    return template("card").substitute(
+def card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> Html:
+    """Return a card: title, state and facts in a line, and below them the HTML of ``body``."""
+    return fill(
+        "card",
         style=style(),
-        title=template("title").substitute(text=escape(visible(title))),
-        state=template("state").substitute(state=escape(state)),
-        facts=" ".join(template("fact").substitute(text=escape(visible(fact))) for fact in facts),
-        body="\n".join(body),
+        title=fill("title", text=title),
+        state=fill("state", state=state, text=state),
+        facts=Html(" ".join(fill("fact", text=fact) for fact in facts)),
+        body=Html("\n".join(body)),
     )
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[object]], state: int) -> str:
-    """Return a table; the column ``state`` has the colour of what it says."""
-    heads = "".join(f"<th>{escape(title)}</th>" for title in titles)
+def table(titles: Sequence[str], rows: Sequence[Sequence[object]], state_column: int) -> Html:
+    """Return a table; cells of ``state_column`` have the colour of their state."""
     lines = []
     for row in rows:
-        texts = [escape(cell(value)) for value in row]
+        texts = [escape(format_cell(value)) for value in row]
         cells = [
-            f'<td class="qc-is-{text}">{text}</td>' if n == state else f"<td>{text}</td>"
-            for n, text in enumerate(texts)
+            f'<td class="qc-is-{text}">{text}</td>' if column == state_column else f"<td>{text}</td>"
+            for column, text in enumerate(texts)
         ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return template("table").substitute(titles=heads, rows="\n".join(lines))
+    return fill(
+        "table", titles=Html("".join(f"<th>{escape(title)}</th>" for title in titles)), rows=Html("\n".join(lines))
+    )
 
 
-def _pre(kind: str, text: str) -> str:
-    return template("pre").substitute(kind=kind, text=escape(text))
+def cell_source(command: str) -> tuple[str, str] | None:
+    r"""Return source and variables of the Python cell that a command runs; None for other commands.
+
+    >>> cell_source("exec /usr/bin/python3 -m queuectl_nb.child.cell lr=0.1 <<'CELL'\nprint(lr)\nCELL")
+    ('print(lr)', 'lr=0.1')
+    """
+    match = _CELL_COMMAND.fullmatch(command)
+    return None if match is None else (match["source"], match["values"].strip())
 
 
-def _visible_lines(text: str) -> str:
-    """Return text in which only newlines and tabs keep their meaning."""
-    return "\n".join("\t".join(visible(part) for part in line.split("\t")) for line in text.split("\n"))
+def short_path(path: Path) -> str:
+    """Return a path relative to the working directory or, with ``~``, to the home directory."""
+    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(base):
+            return f"{prefix}{path.relative_to(base)}"
+    return str(path)
 
 
-def _attempts(job: JobRecord) -> str:
-    most = f" of {job.max_retries}" if job.max_retries is not None else ""
-    return f"{job.attempts}{most} attempt{'' if job.attempts == 1 and not most else 's'}"
+def format_time(epoch_s: float | None) -> str | None:
+    """Return local date and time."""
+    return None if epoch_s is None else f"{datetime.fromtimestamp(epoch_s).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _attempt(attempt: AttemptRecord) -> list[object]:
+def _escape_lines(text: str) -> Html:
+    """Escape everything but newlines and tabs."""
+    return Html(escape(re.sub(r"[^\n\t]+", lambda match: visible(match[0]), text)))
+
+
+def _attempt_count(job: JobRecord) -> str:
+    limit = f" of {job.max_retries}" if job.max_retries is not None else ""
+    return f"{job.attempts}{limit} attempt{'' if job.attempts == 1 and not limit else 's'}"
+
+
+def _attempt_row(attempt: AttemptRecord) -> list[object]:
     ran = None
     if attempt.started_at is not None and attempt.finished_at is not None:
-        ran = span(attempt.finished_at - attempt.started_at)
-    memory = None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / _MEBI:.0f} MiB"
-    code = attempt.signal or attempt.exit_code
-    return [attempt.number, attempt.outcome or "running", code, clock(attempt.started_at), ran, memory, attempt.error]
-
-
-def clock(stamp: float | None) -> str | None:
-    """Return a time as the reader's clock shows it."""
-    return None if stamp is None else f"{datetime.fromtimestamp(stamp).astimezone():%Y-%m-%d %H:%M:%S}"
+        ran = format_duration(attempt.finished_at - attempt.started_at)
+    return [
+        attempt.number,
+        attempt.outcome or "running",
+        attempt.signal or attempt.exit_code,
+        format_time(attempt.started_at),
+        ran,
+        None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / _MEBI:.0f} MiB",
+        attempt.error,
+    ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["span"]
+__all__ = ["format_duration"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _SHORT = 10
 
 
-def span(seconds: float, *, running: bool = False) -> str:
+def format_duration(seconds: float, *, running: bool = False) -> str:
     """Return a duration with the two units that matter; nothing is below nothing.
 
     Of one that is ``running`` only whole seconds are told, so that it changes once a second.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
-__all__ = ["records_of", "write_csv", "write_json", "write_lines"]
+__all__ = ["iter_records", "write_csv", "write_json", "write_jsonl"]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings at which a spreadsheet takes a text for a formula."""
@@ -28,7 +28,7 @@ def write_json(out: TextIO, value: Any) -> None:
     out.write("[]\n" if first else "\n]\n")
 
 
-def write_lines(out: TextIO, value: Any) -> None:
+def write_jsonl(out: TextIO, value: Any) -> None:
     """Write a value as JSON lines: an element of an array a line, anything else on one line."""
     elements = [value] if isinstance(value, dict | str | int | float | None) else value
     out.writelines(json.dumps(element) + "\n" for element in elements)
@@ -61,7 +61,7 @@ def _field(value: Any) -> Any:
     return value
 
 
-def records_of(data: Any) -> Iterator[Mapping[str, Any]]:
+def iter_records(data: Any) -> Iterator[Mapping[str, Any]]:
     """Yield rows for an answer that has no table of its own."""
     for each in data if isinstance(data, list) else [data]:
         yield each if isinstance(each, dict) else {"value": each}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["FRONTEND", "SHARED", "bundle", "style"]
+__all__ = ["FRONTEND", "SHARED", "bundle", "read_styles"]
 
 FRONTEND = Path(__file__).parents[1] / "frontend"
 """JavaScript, CSS and HTML, in one folder per view and ``shared``."""
@@ -44,6 +44,6 @@ def _collect(module: Path, beside: Path, parts: dict[str, str]) -> None:
     parts[module.name] = _IMPORT.sub("", source)
 
 
-def style(*names: str) -> str:
+def read_styles(*names: str) -> str:
     """Return style sheets of :data:`SHARED` as one text."""
     return "\n".join((SHARED / name).read_text("utf-8") for name in names)

@@ -20,12 +20,12 @@ __all__ = [
     "WORKER_FIELDS",
     "WORKER_STATES",
     "attempt_json",
-    "flat",
+    "decode_stream",
+    "flatten",
     "job_json",
-    "number",
+    "json_number",
     "stats_json",
     "status_json",
-    "text",
 ]
 
 WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done")
@@ -33,12 +33,12 @@ WORKER_STATES = ("idle", "busy", "stopping", "lost")
 _TIMES = frozenset({"run_at", "created_at", "updated_at", "started_at", "finished_at"})
 
 
-def text(stream: str | bytes | None) -> str | None:
+def decode_stream(stream: str | bytes | None) -> str | None:
     """Return a stream as text; bytes that are no UTF-8 become U+FFFD."""
     return stream.decode("utf-8", "replace") if isinstance(stream, bytes) else stream
 
 
-def number(value: float | None) -> float | int | None:
+def json_number(value: float | None) -> float | int | None:
     """Return a number as JSON shows it best: without ``.0`` where it is whole."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -49,7 +49,7 @@ def job_json(job: JobRecord) -> dict[str, Any]:
     for key in _TIMES:
         shape[key] = format_time(shape[key])
     shape["state"] = str(job.state)
-    shape["timeout"] = number(job.timeout)
+    shape["timeout"] = json_number(job.timeout)
     shape["tags"] = list(job.tags)
     shape["after"] = list(job.after)
     return shape
@@ -60,8 +60,8 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
     shape = {key: getattr(attempt, key) for key in ATTEMPT_FIELDS}
     shape["started_at"] = format_time(attempt.started_at)
     shape["finished_at"] = format_time(attempt.finished_at)
-    shape["stdout"] = text(attempt.stdout)
-    shape["stderr"] = text(attempt.stderr)
+    shape["stdout"] = decode_stream(attempt.stdout)
+    shape["stderr"] = decode_stream(attempt.stderr)
     return shape
 
 
@@ -91,7 +91,7 @@ def stats_json(stats: Stats) -> dict[str, Any]:
     }
 
 
-def flat(shape: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(shape: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object's fields in one row, the names of what is inside a field joined to its own.
 
     >>> flat({"attempts": 3, "run_s": {"p50": 0.1, "p95": 2.0}})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from queuectl_nb.render.colours import Colours
+from queuectl_nb.render.ansi import AnsiFilter
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["TAIL", "Glimpse", "glimpse"]
+__all__ = ["TAIL_BYTES", "OutputProgress", "read_progress"]
 
-TAIL = 8192
+TAIL_BYTES = 8192
 """Bytes from a stream's end in which the last line is looked for."""
-LONGEST = 500
+MAX_LINE_CHARS = 500
 """Characters of a line that are shown."""
 
 _TQDM = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s?%\s?\|")
@@ -20,26 +20,26 @@ _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s?%")
 _WHOLE = 100.0
 
 
-class Glimpse(NamedTuple):
+class OutputProgress(NamedTuple):
     """A line of text, nothing invisible in it; ``share`` is from 0 to 1, None where the line tells of none."""
 
     line: str = ""
-    share: float | None = None
+    fraction: float | None = None
 
 
-def glimpse(tail: bytes) -> Glimpse:
+def read_progress(tail: bytes) -> OutputProgress:
     r"""Return the last line that is not blank; a carriage return or a newline ends one.
 
     >>> glimpse(b"loading\n 40%|####      | 4/10\r 50%|#####     | 5/10\r")
     Glimpse(line='50%|#####     | 5/10', share=0.5)
     """
-    colours = Colours(keep=False)
+    colours = AnsiFilter(keep_colours=False)
     text = colours.feed(tail) + colours.close()
     for line in reversed(text.split("\n")):
         shown = visible(line.replace("\t", " ")).strip()
         if shown:
-            return Glimpse(shown[:LONGEST], _share(shown))
-    return Glimpse()
+            return OutputProgress(shown[:MAX_LINE_CHARS], _share(shown))
+    return OutputProgress()
 
 
 def _share(line: str) -> float | None:

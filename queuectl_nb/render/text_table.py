@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["cell", "table", "visible", "width"]
+__all__ = ["format_cell", "table_lines", "visible", "width"]
 
-WIDEST = 60
+MAX_COLUMN_WIDTH = 60
 """Columns up to which a table is aligned; longer cells are shown whole and push their row out."""
 
 _HIDDEN = re.compile(
@@ -34,7 +34,7 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def cell(value: object) -> str:
+def format_cell(value: object) -> str:
     """Return a value as it stands in a table: one line, nothing invisible."""
     if value is None:
         return "-"
@@ -52,14 +52,14 @@ def width(text: str) -> int:
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def table_lines(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """Yield the lines of an aligned table; without titles only its rows."""
-    cells = [[cell(value) for value in row] for row in rows]
+    cells = [[format_cell(value) for value in row] for row in rows]
     if titles:
         cells.insert(0, list(titles))
     if not cells:
         return
-    widths = [min(WIDEST, max(width(row[place]) for row in cells)) for place in range(len(cells[0]))]
+    widths = [min(MAX_COLUMN_WIDTH, max(width(row[place]) for row in cells)) for place in range(len(cells[0]))]
     for row in cells:
         padded = [text + " " * (wide - width(text)) for text, wide in zip(row, widths, strict=True)]
         yield "  ".join(padded).rstrip()

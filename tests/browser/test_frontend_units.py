@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from queuectl_nb.render.js_bundle import bundle, style
+from queuectl_nb.render.js_bundle import bundle, read_styles
 from queuectl_nb.render.text_table import visible
 from tests.browser.chromium import WINDOW
 
@@ -32,7 +32,7 @@ def front(shared_browser: Browser) -> Iterator[Page]:
     context = shared_browser.new_context(viewport=WINDOW)  # type: ignore[arg-type]
     page = context.new_page()
     page.set_content((HERE / "probe.html").read_text("utf-8"))
-    page.add_style_tag(content=style("palette.css", "theme.css"))
+    page.add_style_tag(content=read_styles("palette.css", "theme.css"))
     page.add_script_tag(content=bundle(HERE / "probe.js"), type="module")
     page.wait_for_function("() => window.front")
     yield page

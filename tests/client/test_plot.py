@@ -12,7 +12,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.model.outcome import OUTCOME_NAMES
-from queuectl_nb.render.plots.axes import LOOKS
+from queuectl_nb.render.plots.axes import OUTCOME_STYLES
 from tests.client.history_factory import Was, live_through
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_the_timeline_has_a_row_a_worker_and_open_bars(queue: Queue) -> None:
     ax = drawn(queue.plot.timeline())
     rows = [text.get_text() for text in ax.get_yticklabels()]
     assert rows == ["worker-2", *(f"worker-{n}" for n in range(8, 8 + len(OUTCOME_NAMES)))]
-    assert said(ax) == [look.name for look in LOOKS.values()]
+    assert said(ax) == [look.name for look in OUTCOME_STYLES.values()]
     (running,) = [each for each in ax.collections if each.get_label() == "running"]
     assert len(running.get_facecolor()) == 0
     assert ax.yaxis_inverted()

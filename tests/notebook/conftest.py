@@ -13,7 +13,7 @@ from queuectl_nb.notebook.dashboard import viewers
 from queuectl_nb.notebook.dashboard.dashboard import Dashboard
 from tests.engine.harness import until
 from tests.notebook.kernels import Kernel
-from tests.notebook.pages import PATIENT, Page
+from tests.notebook.pages import NEVER_S, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,11 +65,11 @@ def cell(shell: Any) -> Any:
 @pytest.fixture
 def dashboard(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
     """Return a dashboard of a queue with three jobs; its pages need not say again and again that they are there."""
-    monkeypatch.setattr(viewers, "SILENCE", PATIENT)
+    monkeypatch.setattr(viewers, "HEARTBEAT_TIMEOUT_S", NEVER_S)
     for each in "abc":
         queue.enqueue(f"echo {each}", id=each, queue="gpu" if each == "c" else None)
     found = Dashboard(queue)
-    found.audience._cell_began = None  # no cell runs
+    found.viewers._cell_started_at = None  # no cell runs
     yield found
     found.close()
 

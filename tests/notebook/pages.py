@@ -1,4 +1,4 @@
-"""A page that shows a dashboard, as the kernel meets it: what it tells, and what it is sent."""
+"""A page that shows a dashboard, from the kernel's point of view: what it sends and what it receives."""
 
 from __future__ import annotations
 
@@ -11,57 +11,58 @@ if TYPE_CHECKING:
 
     from queuectl_nb.notebook.dashboard.dashboard import Dashboard
 
-__all__ = ["PATIENT", "Page"]
+__all__ = ["NEVER_S", "Page"]
 
-PATIENT = 1e6
-"""Seconds without end, on any machine."""
+NEVER_S = 1e6
+"""A timeout that never expires."""
 
 
 class Page:
-    """A page that shows a dashboard: it tells what pages tell, and keeps what it is sent."""
+    """Sends the messages of a page, and records those it receives."""
 
     def __init__(self, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, view: str = "page") -> None:
         self.dashboard = dashboard
         self.view = view
-        self.told = 0
+        self.sequence = 0
         self.table: list[dict[str, Any]] = []
         self.log: list[dict[str, Any]] = []
         monkeypatch.setattr(dashboard.table_pane, "send", self.table.append)
         monkeypatch.setattr(dashboard.log_pane, "send", self.log.append)
 
-    def tell(self, kind: str, **facts: Any) -> None:
-        """Send a message of the table to the kernel."""
-        self.told += 1
-        self.dashboard._from_table(None, {"kind": kind, "view": self.view, "at": self.told, **facts}, [])
+    def send(self, kind: str, **fields: Any) -> None:
+        """Send a table message to the kernel."""
+        self.sequence += 1
+        message = {"kind": kind, "view": self.view, "sequence": self.sequence, **fields}
+        self.dashboard._on_table_message(None, message, [])
 
     def open(self) -> None:
         """Load the page."""
-        self.look(anew=True)
-        self.dashboard._from_log(None, {"kind": "hello"}, [])
+        self.heartbeat(reload=True)
+        self.dashboard._on_log_message(None, {"kind": "open"}, [])
 
-    def look(self, *, first: int = 0, top: bool = True, visible: bool = True, anew: bool = False) -> None:
-        """Give a sign of life."""
-        self.tell("beat", visible=visible, first=first, count=20, top=top, anew=anew)
+    def heartbeat(self, *, first: int = 0, top: bool = True, visible: bool = True, reload: bool = False) -> None:
+        """Send a heartbeat."""
+        self.send("heartbeat", visible=visible, first=first, count=20, top=top, reload=reload)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the messages with rows for this page."""
+        """Return the row messages for this page."""
         return [each for each in list(self.table) if each["kind"] == "rows" and each["view"] == self.view]
 
     def shown(self) -> list[str]:
-        """Return the ids that the page shows, put together as the page does."""
-        has: dict[int, str] = {}
+        """Return the ids that the page shows, assembled from the messages as the page does."""
+        ids: dict[int, str] = {}
         for message in self.rows():
-            has |= {row[0]: row[1] for row in message["rows"]}
-        known = [message["keys"] for message in self.rows() if message["keys"] is not None]
-        return [has[key] for key in known[-1]] if known else []
+            ids |= {row[0]: row[1] for row in message["rows"]}
+        keys = [message["keys"] for message in self.rows() if message["keys"] is not None]
+        return [ids[key] for key in keys[-1]] if keys else []
 
-    def said(self) -> list[tuple[str, bool]]:
-        """Return what was said in the line below the table."""
-        return [(each["text"], each["bad"]) for each in list(self.table) if each["kind"] == "said"]
+    def messages(self) -> list[tuple[str, bool]]:
+        """Return text and error flag of the messages below the table."""
+        return [(each["text"], each["error"]) for each in list(self.table) if each["kind"] == "message"]
 
-    def choose(self, *ids: str) -> None:
-        """Choose rows, the last one with the keyboard on it."""
+    def select(self, *ids: str) -> None:
+        """Select rows; the last one becomes active."""
         keys = {row[1]: row[0] for message in self.rows() for row in message["rows"]}
-        chosen = [keys[each] for each in ids]
-        self.tell("select", keys=chosen, active=chosen[-1])
-        until(lambda: self.dashboard._chosen == chosen)
+        selected = [keys[each] for each in ids]
+        self.send("select", keys=selected, active=selected[-1])
+        until(lambda: self.dashboard._selected == selected)

@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.notebook.dashboard import feed as feed_module
-from queuectl_nb.notebook.dashboard import viewers as audience_module
+from queuectl_nb.notebook.dashboard import viewers as viewers_module
 from queuectl_nb.notebook.dashboard.dashboard import Dashboard, close_all
 from tests.engine.harness import until
-from tests.notebook.pages import PATIENT, Page
+from tests.notebook.pages import NEVER_S, Page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 def test_a_page_gets_everything_when_it_is_loaded(page: Page, dashboard: Dashboard) -> None:
     """Rows, counts, queues and the log's first words are there; loaded again, the page gets them again."""
-    until(lambda: dashboard.chips.buttons["all"].description == "all 3")
-    until(lambda: list(dashboard.bar.queue.options) == ["every queue", "default", "gpu"])
+    until(lambda: dashboard.state_filter.buttons["all"].description == "all 3")
+    until(lambda: list(dashboard.toolbar.queue.options) == ["all queues", "default", "gpu"])
     until(lambda: page.log)
     page.table.clear()
     page.open()
     until(lambda: page.shown() == ["c", "b", "a"])
-    assert page.rows()[0]["n"] == 1
+    assert page.rows()[0]["sequence"] == 1
 
 
 def test_only_what_changed_is_sent(page: Page, queue: Queue) -> None:
@@ -41,29 +41,29 @@ def test_only_what_changed_is_sent(page: Page, queue: Queue) -> None:
 
 def test_nothing_is_sent_while_nobody_looks(page: Page, queue: Queue, dashboard: Dashboard) -> None:
     """A hidden page gets nothing, whatever happens; when it is seen again it gets all at once."""
-    page.look(visible=False)
-    until(lambda: not dashboard.audience.views())
+    page.heartbeat(visible=False)
+    until(lambda: not dashboard.viewers.visible_views())
     turned = threading.Event()
-    dashboard.feed.do(turned.set)
+    dashboard.feed.submit(turned.set)
     assert turned.wait(20)
     before = len(page.table)
     queue.enqueue("true", id="unseen")
     for _ in range(3):
         turned.clear()
-        dashboard.feed.do(turned.set)
+        dashboard.feed.submit(turned.set)
         assert turned.wait(20)
     assert len(page.table) == before
-    page.look()
+    page.heartbeat()
     until(lambda: page.shown()[:1] == ["unseen"])
 
 
 def test_a_page_that_was_closed_is_forgotten(page: Page, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who falls silent is not sent anything any more, and the thread ends; a page that comes starts it again."""
-    monkeypatch.setattr(feed_module, "LINGER", 0.05)
-    monkeypatch.setattr(audience_module, "SILENCE", 0.05)
+    monkeypatch.setattr(feed_module, "IDLE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(viewers_module, "HEARTBEAT_TIMEOUT_S", 0.05)
     until(lambda: not dashboard.feed.running)
-    monkeypatch.setattr(feed_module, "LINGER", PATIENT)
-    monkeypatch.setattr(audience_module, "SILENCE", PATIENT)
+    monkeypatch.setattr(feed_module, "IDLE_TIMEOUT_S", NEVER_S)
+    monkeypatch.setattr(viewers_module, "HEARTBEAT_TIMEOUT_S", NEVER_S)
     again = Page(dashboard, monkeypatch, "another")
     again.open()
     until(lambda: again.shown() == ["c", "b", "a"])
@@ -76,18 +76,18 @@ def test_a_page_that_cannot_be_heard_yet_is_shown_something(
     """Shown in a cell with more cells to come, the dashboard is alive before its page was ever heard."""
     page = Page(dashboard, monkeypatch, "")
     dashboard._repr_mimebundle_()
-    dashboard.audience.cell_begins()
+    dashboard.viewers.cell_started()
     until(lambda: page.shown() == ["c", "b", "a"])
     queue.cancel("b")
     until(lambda: page.shown() == ["b", "c", "a"])
-    assert {message["n"] for message in page.rows()} == {1}
+    assert {message["sequence"] for message in page.rows()} == {1}
     assert len(page.rows()[-1]["rows"]) == 3
 
 
 def test_each_page_has_its_own_window(page: Page, dashboard: Dashboard) -> None:
     """Two pages of one dashboard scroll apart."""
     page.view = "other"
-    page.look(first=2, top=False)
+    page.heartbeat(first=2, top=False)
     page.view = "page"
     until(lambda: any(each["view"] == "other" and each["first"] == 2 for each in page.table if each["kind"] == "rows"))
     assert page.shown() == ["c", "b", "a"]
@@ -95,11 +95,11 @@ def test_each_page_has_its_own_window(page: Page, dashboard: Dashboard) -> None:
 
 def test_a_long_path_is_short_in_the_title(dashboard: Dashboard, queue: Queue) -> None:
     """The file and its folder are seen; the whole path is there for who asks."""
-    from queuectl_nb.notebook.dashboard.widgets import Head
+    from queuectl_nb.notebook.dashboard.widgets import Header
 
-    assert f'title="{queue.path}"' in dashboard.head.title.value
-    assert ">…/runs/queue.db<" in Head("/home/somebody/with/a/long/way/to/their/data/and/runs/queue.db").title.value
-    assert ">/home/me/queue.db<" in Head("/home/me/queue.db").title.value
+    assert f'title="{queue.path}"' in dashboard.header.title.value
+    assert ">…/runs/queue.db<" in Header("/home/somebody/with/a/long/way/to/their/data/and/runs/queue.db").title.value
+    assert ">/home/me/queue.db<" in Header("/home/me/queue.db").title.value
 
 
 def test_hostile_names_stay_text(queue: Queue, dashboard: Dashboard) -> None:
@@ -115,20 +115,20 @@ def test_hostile_names_stay_text(queue: Queue, dashboard: Dashboard) -> None:
 def test_a_replaced_file_is_said_once(page: Page, queue_path: Path) -> None:
     """A queue whose file is gone is one line in the dashboard, once, and no traceback."""
     queue_path.unlink()
-    until(lambda: any(bad and "deleted or replaced" in text for text, bad in page.said()))
+    until(lambda: any(error and "deleted or replaced" in text for text, error in page.messages()))
     for _ in range(3):
         page.dashboard.feed.wake()
     turned = threading.Event()
-    page.dashboard.feed.do(turned.set)
+    page.dashboard.feed.submit(turned.set)
     assert turned.wait(20)
-    assert sum("deleted or replaced" in text for text, _ in page.said()) == 1
+    assert sum("deleted or replaced" in text for text, _ in page.messages()) == 1
 
 
 def test_a_bug_is_said_in_a_line(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that nobody thought of ends no thread and prints nothing."""
     monkeypatch.setattr(page.dashboard.feed.table, "messages", lambda: 1 / 0)
     page.dashboard.feed.wake()
-    until(lambda: any("ZeroDivisionError" in text for text, _ in page.said()))
+    until(lambda: any("ZeroDivisionError" in text for text, _ in page.messages()))
     assert page.dashboard.feed.running
 
 
@@ -157,7 +157,7 @@ def test_closing_ends_the_thread(page: Page, dashboard: Dashboard) -> None:
     close_all()
     assert not dashboard.feed.running
     dashboard.close()
-    page.look()
+    page.heartbeat()
     assert not dashboard.feed.running
 
 
@@ -168,7 +168,7 @@ def test_two_dashboards_on_two_queues(page: Page, tmp_path: Path, monkeypatch: p
     other = Queue(tmp_path / "other.db")
     other.enqueue("true", id="elsewhere")
     second = Page(Dashboard(other), monkeypatch, "second")
-    second.dashboard.audience._cell_began = None
+    second.dashboard.viewers._cell_started_at = None
     second.open()
     until(lambda: second.shown() == ["elsewhere"])
     assert page.shown() == ["c", "b", "a"]
@@ -180,7 +180,7 @@ def test_the_magic_gives_the_dashboard(cell: Any) -> None:
     """``%queuectl dashboard`` is the widget; unloading the extension closes it."""
     found = cell("%queuectl dashboard")
     assert isinstance(found, Dashboard)
-    found.feed.do(lambda: None)
+    found.feed.submit(lambda: None)
     cell("%unload_ext queuectl_nb")
     until(lambda: not found.feed.running)
     cell("%load_ext queuectl_nb")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.journeys.terminals import environment
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(600)  # six kernels, on a busy machine

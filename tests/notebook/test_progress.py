@@ -59,17 +59,17 @@ def test_a_wait_shows_itself_and_an_interrupt_ends_only_that(kernel: Kernel, que
     kernel.good("from queuectl_nb import Queue\nq = Queue()\njob = q.job('a')\npool = q.start_workers(1)")
     request = kernel.begin(
         "job.wait()",
-        lambda sent: "at rest" in str(sent["content"].get("data")) and "running for" in str(sent["content"]["data"]),
+        lambda sent: "finished" in str(sent["content"].get("data")) and "running for" in str(sent["content"]["data"]),
     )
     kernel.manager.interrupt_kernel()
     reply = kernel.reply(request)
     assert reply["traceback"] == ["KeyboardInterrupt: no longer waiting; the jobs go on"]
     assert any("the jobs go on" in text for text in texts(kernel.rest(request)))
     assert queue.job("a").state == "processing"
-    request = kernel.begin("q.wait()", lambda sent: "0 of 1 at rest" in str(sent["content"].get("data")))
+    request = kernel.begin("q.wait()", lambda sent: "0 of 1 finished" in str(sent["content"].get("data")))
     open_gate(queue.path)
     assert kernel.reply(request)["status"] == "ok"
-    assert any(text.startswith("1 of 1 at rest: 1 completed; after") for text in texts(kernel.rest(request)))
+    assert any(text.startswith("1 of 1 finished: 1 completed; after") for text in texts(kernel.rest(request)))
 
 
 def test_a_short_wait_shows_no_bar(kernel: Kernel) -> None:
@@ -89,7 +89,7 @@ def test_a_log_is_followed_with_its_colours_and_left_by_an_interrupt(kernel: Ker
     kernel.manager.interrupt_kernel()
     reply = kernel.reply(request)
     assert (reply["ename"], len(reply["traceback"])) == ("KeyboardInterrupt", 1)
-    assert "job a goes on" in reply["traceback"][0]
+    assert "job a continues" in reply["traceback"][0]
     assert queue.job("a").state == "processing"
 
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.render.ansi import to_html
-from queuectl_nb.render.colours import Colours
+from queuectl_nb.render.ansi import AnsiFilter, to_html
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -59,7 +58,7 @@ def test_colours_become_classes(text: str, html: str) -> None:
 @given(st.binary(max_size=300))
 def test_any_output_makes_balanced_html(raw: bytes) -> None:
     """After the filter for terminals whatever bytes a job writes become text between balanced spans of ours."""
-    colours = Colours()
+    colours = AnsiFilter()
     html = to_html(colours.feed(raw) + colours.close())
     rest = re.sub(r'<span class="(qc-[a-z0-9]+ ?)+">|</span>', "", html)
     assert not re.search("[<>\x1b]", rest)
@@ -83,5 +82,5 @@ def test_any_output_makes_balanced_html(raw: bytes) -> None:
 )
 def test_what_commands_or_hides_is_gone_before(sequence: str) -> None:
     """Titles, links, clipboards, moves, other directions of writing and control characters never reach the HTML."""
-    colours = Colours()
+    colours = AnsiFilter()
     assert to_html(colours.feed(f"a{sequence}b".encode()) + colours.close()) == "ab"

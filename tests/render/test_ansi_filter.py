@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queuectl_nb.render.colours import Colours
+from queuectl_nb.render.ansi import AnsiFilter
 
 SGR = re.compile("\x1b\\[[0-9;:]*m")
 WHOLE = (b"text ", b"\n", b"\t", b"\r\n", b"\x1b[31m", b"\x1b[1;38;5;200m", b"\x1b[0m", b"\x1b[2J", b"\x1bc", b"\x1b(B")
@@ -20,7 +20,7 @@ PARTS = st.sampled_from(WHOLE + TORN + UNICODE)
 
 def filtered(*pieces: bytes, keep: bool = True) -> str:
     """Return what reaches a terminal of these pieces."""
-    colours = Colours(keep=keep)
+    colours = AnsiFilter(keep_colours=keep)
     return "".join(colours.feed(piece) for piece in pieces) + colours.close()
 
 
@@ -70,6 +70,6 @@ def test_nothing_but_colours_passes(parts: list[bytes]) -> None:
 
 def test_a_string_that_never_ends_holds_nothing_back() -> None:
     """A title of a megabyte is shown as the text that it is, not kept in memory."""
-    colours = Colours()
+    colours = AnsiFilter()
     shown = colours.feed(b"\x1b]0;" + b"x" * 1_000_000)
     assert len(shown) >= 1_000_000

@@ -14,8 +14,8 @@ from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.render import cards
-from queuectl_nb.render.live_cards import Live, live_html, live_text, wait_html, wait_text
-from queuectl_nb.render.progress import Glimpse
+from queuectl_nb.render.live_cards import RunStatus, run_html, run_text, wait_html, wait_text
+from queuectl_nb.render.progress import OutputProgress
 from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
@@ -71,11 +71,13 @@ def job(queue: Queue) -> JobRecord:
 def test_a_jobs_card_shows_hostile_text_as_text(job: JobRecord, queue: Queue) -> None:
     """Command, error, result, worker and attempts come escaped, their invisible characters visible."""
     attempt = queue.job("a").history[0]._replace(error=EVIL)
-    live = live_html(Live(3.0, Glimpse(EVIL.replace("\x1b", "").replace("\x07", "").replace("\u202e", ""), 0.5)))
-    html = checked(cards.job_card(job, [attempt], live))
+    live = run_html(
+        RunStatus(3.0, OutputProgress(EVIL.replace("\x1b", "").replace("\x07", "").replace("\u202e", ""), 0.5))
+    )
+    html = checked(cards.job_html(job, [attempt], live))
     assert not PAGE.search(html.replace("&lt;script", ""))
     assert html.count("&lt;script&gt;") >= 5
-    text = cards.job_lines(job, [attempt])
+    text = cards.job_text(job, [attempt])
     assert not HIDDEN.search(text)
     assert len(text.splitlines()) == 2
 
@@ -84,21 +86,21 @@ def test_a_cell_of_python_is_shown_as_it_was_written(job: JobRecord) -> None:
     """Of the command that carries a cell only its source and values are shown, no path of the machine."""
     source = "print('<b>')\nCELL"
     cell = job._replace(command=python_command(source, {"lr": 0.1, "name": "it's"}))
-    html = checked(cards.job_card(cell, []))
+    html = checked(cards.job_html(cell, []))
     assert sys.executable not in html
     assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
     assert "Python cell lr=0.1" in html
-    assert sys.executable not in cards.job_lines(cell, [])
+    assert sys.executable not in cards.job_text(cell, [])
     odd = "exec python -m queuectl_nb.child.cell <<'CELL'\nx\nCELL\nrm -r /"
-    assert "rm -r /" in cards.job_card(job._replace(command=odd), [])
+    assert "rm -r /" in cards.job_html(job._replace(command=odd), [])
 
 
 def test_a_pool_and_a_log_show_hostile_text_as_text() -> None:
     """Names, paths, notices and streams come escaped."""
     worker = {"name": EVIL, "pid": None, "state": EVIL, "job_id": EVIL, "jobs_done": 3}
-    checked(cards.pool_card(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL]))
+    checked(cards.pool_html(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL]))
     # streams come through the filter for terminals, which leaves colours only
-    checked(cards.log_card(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
+    checked(cards.log_html(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
 
 
 def test_paths_are_told_from_here_or_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,28 +110,28 @@ def test_paths_are_told_from_here_or_home(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(home))
     named = {here / "q.db": "q.db", home / "a/q.db": "~/a/q.db", Path("/elsewhere/q.db"): "/elsewhere/q.db"}
-    assert {path: cards.near(path) for path in named} == named
+    assert {path: cards.short_path(path) for path in named} == named
 
 
 def test_a_wait_shows_hostile_ids_as_text(job: JobRecord) -> None:
     """Also where a job's id were hostile, and however it ended."""
-    checked(wait_html(job._replace(id=EVIL), Live(1.0, Glimpse("x<b>", None)), {}, 1))
-    html = checked(wait_html(None, Live(), {"completed": 3, "dead": 1}, 4, "after 3 s"))
+    checked(wait_html(job._replace(id=EVIL), RunStatus(1.0, OutputProgress("x<b>", None)), {}, 1))
+    html = checked(wait_html(None, RunStatus(), {"completed": 3, "dead": 1}, 4, "after 3 s"))
     assert 'style="width: 37.5%"' in html
-    assert wait_text({"completed": 3, "dead": 1}, 4) == "4 of 8 at rest: 3 completed, 1 dead"
-    checked(wait_html(None, Live(), {}, 0))
+    assert wait_text({"completed": 3, "dead": 1}, 4) == "4 of 8 finished: 3 completed, 1 dead"
+    checked(wait_html(None, RunStatus(), {}, 0))
 
 
 def test_plain_text_says_the_same() -> None:
     """Beside the HTML of what moves stands a line with time, share and last line."""
-    assert live_text(Live(200.4, Glimpse("epoch 3", 0.455))) == "running for 3 min 20 s, 46%, epoch 3"
-    assert (live_text(Live()), live_html(Live())) == ("", "")
+    assert run_text(RunStatus(200.4, OutputProgress("epoch 3", 0.455))) == "running for 3 min 20 s, 46%, epoch 3"
+    assert (run_text(RunStatus()), run_html(RunStatus())) == ("", "")
 
 
 @pytest.mark.parametrize(("used", "most", "said"), [(0, None, "0 attempts"), (1, None, "1 attempt"), (1, 3, "1 of 3")])
 def test_attempts_are_counted_in_words(job: JobRecord, used: int, most: int | None, said: str) -> None:
     """A card counts as people do."""
-    assert said in cards.job_card(job._replace(attempts=used, max_retries=most), [])
+    assert said in cards.job_html(job._replace(attempts=used, max_retries=most), [])
 
 
 def test_every_state_and_outcome_has_its_look() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.render.plots import ticks
-from queuectl_nb.render.plots.axes import LOOKS
-from queuectl_nb.render.plots.bars import Bars, busy, merged
-from queuectl_nb.render.plots.throughput import slices
+from queuectl_nb.render.plots.axes import OUTCOME_STYLES
+from queuectl_nb.render.plots.throughput import choose_slices
+from queuectl_nb.render.plots.timeline import Bars, busy_fractions, merge_bars
 from queuectl_nb.store.attempt_history import RUNNING
 from tests.render.test_theme import contrast
 
@@ -46,17 +46,19 @@ def seen(colour: str, eyes: str) -> np.ndarray:
 def test_outcomes_are_told_apart(eyes: str) -> None:
     """Good and bad differ strongly for all eyes; where two others come close, a hatch differs."""
     for bad in ("failed", "timed_out", "lost"):
-        assert np.linalg.norm(seen(LOOKS["succeeded"].colour, eyes) - seen(LOOKS[bad].colour, eyes)) > 20, bad
-    for one, other in combinations(LOOKS.values(), 2):
+        assert (
+            np.linalg.norm(seen(OUTCOME_STYLES["succeeded"].colour, eyes) - seen(OUTCOME_STYLES[bad].colour, eyes)) > 20
+        ), bad
+    for one, other in combinations(OUTCOME_STYLES.values(), 2):
         assert one.hatch != other.hatch or np.linalg.norm(seen(one.colour, eyes) - seen(other.colour, eyes)) > 10
 
 
 def test_outcomes_stand_out_from_any_paper() -> None:
     """On white and on dark paper each colour has a contrast of 3 to 1; every outcome has its look."""
-    assert set(LOOKS) == {*OUTCOME_NAMES, RUNNING}
+    assert set(OUTCOME_STYLES) == {*OUTCOME_NAMES, RUNNING}
     assert [
         look.name
-        for look in LOOKS.values()
+        for look in OUTCOME_STYLES.values()
         if min(contrast(look.colour, paper) for paper in ("#ffffff", "#111111")) < 3
     ] == []
 
@@ -74,7 +76,7 @@ def bars_of(spans: list[tuple[int, float, float]]) -> Bars:
 def test_joined_bars_cover_what_the_bars_covered(spans: list[tuple[int, float, float]], gap: float) -> None:
     """No more bars than before; first start and last end of each row stay; every attempt lies in a bar of its row."""
     bars = bars_of(spans)
-    joined = merged(bars, gap)
+    joined = merge_bars(bars, gap)
     assert len(joined.rows) <= len(bars.rows)
     for row, start, end in zip(*bars, strict=True):
         mine = joined.rows == row
@@ -88,9 +90,9 @@ def test_bars_are_joined_where_they_cannot_be_told_apart() -> None:
     """Ten thousand attempts of a millisecond are a bar each where there is a pause between them, else one."""
     starts = np.arange(10_000) / 1000
     row = np.zeros(10_000, dtype="int64")
-    assert len(merged(Bars(row, starts, starts + 0.001), 0.01).rows) == 1
+    assert len(merge_bars(Bars(row, starts, starts + 0.001), 0.01).rows) == 1
     wide = np.arange(10.0)
-    assert len(merged(Bars(row[:10], wide, wide + 1), 0.1).rows) == 10
+    assert len(merge_bars(Bars(row[:10], wide, wide + 1), 0.1).rows) == 10
 
 
 @given(SPANS)
@@ -98,7 +100,7 @@ def test_shares_add_up_to_the_time_that_was_taken(spans: list[tuple[int, float, 
     """Over all slices the shares of a row are the sum of its attempts' times; none is negative."""
     bars = bars_of(spans)
     edges = np.linspace(0, 110, 23)
-    share = busy(bars, 4, edges)
+    share = busy_fractions(bars, 4, edges)
     assert share.shape == (4, 22)
     assert (share >= 0).all()
     for row in range(4):
@@ -109,15 +111,15 @@ def test_shares_add_up_to_the_time_that_was_taken(spans: list[tuple[int, float, 
 @given(st.floats(1e-4, 1e9))
 def test_marks_are_few_and_round(wide: float) -> None:
     """Whatever the length of an axis, it has one to seven marks, and each says something short."""
-    marks = ticks.linear(wide)
+    marks = ticks.linear_ticks(wide)
     assert 1 <= len(marks) <= 7
-    assert all(len(ticks.label(mark)) <= 8 for mark in marks)
+    assert all(len(ticks.tick_label(mark)) <= 8 for mark in marks)
 
 
 @given(st.floats(1e-3, 1e8), st.floats(31, 1e6))
 def test_marks_of_multiples_are_enough(low: float, times: float) -> None:
     """From thirty times the shortest on there are two marks at least, thirteen at most."""
-    marks = ticks.logarithmic(low, low * times)
+    marks = ticks.log_ticks(low, low * times)
     assert len(marks) <= 13
     assert len(marks) >= 2 or low * times > 1e8 or low < 0.002
 
@@ -125,6 +127,6 @@ def test_marks_of_multiples_are_enough(low: float, times: float) -> None:
 @given(st.floats(0, 2e9), st.floats(0, 1e8))
 def test_slices_fit_a_picture(first: float, wide: float) -> None:
     """The bars of throughput begin at or before the first end, and are a hundred at most."""
-    start, each = slices(first, first + wide)
+    start, each = choose_slices(first, first + wide)
     assert start <= first
     assert wide / each <= 100

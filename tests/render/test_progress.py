@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.render.durations import span
-from queuectl_nb.render.progress import LONGEST, glimpse
+from queuectl_nb.render.durations import format_duration
+from queuectl_nb.render.progress import MAX_LINE_CHARS, read_progress
 from queuectl_nb.render.text_table import visible
 
 TQDM = " 45%|████▌     | 45/100 [00:01<00:01, 44.1it/s, acc=98%]"
@@ -34,15 +34,15 @@ TQDM = " 45%|████▌     | 45/100 [00:01<00:01, 44.1it/s, acc=98%]"
 )
 def test_the_last_line_and_its_share(tail: bytes, line: str, share: float | None) -> None:
     """The last line that is not blank counts, as the last return left it; of several percentages none is believed."""
-    assert glimpse(tail) == (line, share)
+    assert read_progress(tail) == (line, share)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_make_one_harmless_line(tail: bytes) -> None:
     """Whatever a job writes, the line has nothing invisible in it, and the share is between nothing and all."""
-    line, share = glimpse(tail)
+    line, share = read_progress(tail)
     assert visible(line) == line
-    assert len(line) <= LONGEST
+    assert len(line) <= MAX_LINE_CHARS
     assert share is None or 0 <= share <= 1
 
 
@@ -62,9 +62,14 @@ def test_any_bytes_make_one_harmless_line(tail: bytes) -> None:
 )
 def test_durations_have_two_units(seconds: float, text: str) -> None:
     """From milliseconds to days, with the two units that matter."""
-    assert span(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_what_runs_changes_once_a_second() -> None:
     """Below a minute a running duration has whole seconds."""
-    assert [span(each, running=True) for each in (0.9, 1.0, 59.9, 60.0)] == ["0 s", "1 s", "59 s", "1 min 00 s"]
+    assert [format_duration(each, running=True) for each in (0.9, 1.0, 59.9, 60.0)] == [
+        "0 s",
+        "1 s",
+        "59 s",
+        "1 min 00 s",
+    ]

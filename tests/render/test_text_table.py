@@ -24,14 +24,14 @@ def test_visible_text_is_one_harmless_line(text: str) -> None:
 
 def test_tables_are_aligned() -> None:
     """Columns begin at the same place, wide characters counted as the terminal counts them."""
-    lines = list(text_table.table(("a", "long title"), [["日本", 1], ["x", None], ["é", [1, 2]]]))
+    lines = list(text_table.table_lines(("a", "long title"), [["日本", 1], ["x", None], ["é", [1, 2]]]))
     assert lines == ["a     long title", "日本  1", "x     -", "é     1, 2"]
-    assert list(text_table.table((), [])) == []
+    assert list(text_table.table_lines((), [])) == []
 
 
 def test_one_long_cell_widens_no_other_row() -> None:
     """A command of a thousand characters is shown whole, but does not push the other rows out."""
-    lines = list(text_table.table(("a", "b"), [["x" * 1000, "end"], ["y", "end"]]))
+    lines = list(text_table.table_lines(("a", "b"), [["x" * 1000, "end"], ["y", "end"]]))
     assert lines[1] == "x" * 1000 + "  end"
     assert len(lines[2]) < 100
 
@@ -50,7 +50,7 @@ def test_json_is_faithful_and_ascii(rows: list[dict[str, object]]) -> None:
     """What is written is read back the same, as an array and line by line."""
     whole, lines = io.StringIO(), io.StringIO()
     formats.write_json(whole, iter(rows))
-    formats.write_lines(lines, iter(rows))
+    formats.write_jsonl(lines, iter(rows))
     assert whole.getvalue().isascii()
     assert json.loads(whole.getvalue()) == rows
     assert [json.loads(line) for line in lines.getvalue().splitlines()] == rows

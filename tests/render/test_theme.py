@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.state import State
-from queuectl_nb.render.js_bundle import FRONTEND, SHARED, style
+from queuectl_nb.render.js_bundle import FRONTEND, SHARED, read_styles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ LAB = {"light": ("#ffffff", "#f3f3f3"), "dark": ("#111111", "#212121")}
 def colours(scheme: str) -> dict[str, str]:
     """Return the palette's colours in a scheme."""
     found = {}
-    for name, value in re.findall(r"--(qc-[\w-]+): ([^;]+);", style("palette.css")):
+    for name, value in re.findall(r"--(qc-[\w-]+): ([^;]+);", read_styles("palette.css")):
         pair = re.search(r"light-dark\((#\w{6}), (#\w{6})\)", value)
         if pair:
             found[name] = pair[1 if scheme == "light" else 2]
@@ -73,4 +73,4 @@ def test_every_colour_that_is_used_is_in_the_palette(sheet: Path) -> None:
     """No live view names a colour that nobody gives it."""
     used = set(re.findall(r"var\((--qc-[\w-]+)", sheet.read_text("utf-8"))) - {"--qc-columns"}  # a table's own
     assert used
-    assert used <= set(re.findall(r"(--qc-[\w-]+):", style("palette.css")))
+    assert used <= set(re.findall(r"(--qc-[\w-]+):", read_styles("palette.css")))

@@ -1,1 +1,1 @@
-"""The live dashboard of a notebook."""
+"""The live dashboard widget."""

@@ -1,4 +1,4 @@
-"""What the dashboard's buttons do: each in a thread of its own, so that neither a page nor the kernel waits for it."""
+"""The actions of the dashboard's buttons, each in a background thread so that neither page nor kernel is blocked."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ if TYPE_CHECKING:
 
 __all__ = ["Actions"]
 
-ASKED = 0.5
-"""Seconds that a stop of workers is watched; those that have a job to finish end later."""
+STOP_TIMEOUT_S = 0.5
+"""How long to wait for workers to stop; those with a running job take longer."""
 
 _pools: list[WorkerPool] = []
-"""Pools that a dashboard has started: they end with the kernel, not with the dashboard."""
+"""Pools started from a dashboard: they end with the kernel, not with the dashboard."""
 
 
 class Actions:
-    """The verbs behind the buttons; ``say(text, bad)`` tells how each went, in a line."""
+    """The actions; each returns a message for the user."""
 
-    def __init__(self, queue: Queue, say: Callable[[str, bool], None], done: Callable[[], None]) -> None:
-        """Act on ``queue``; ``done()`` is called after each act."""
+    def __init__(self, queue: Queue, report: Callable[[str, bool], None], on_done: Callable[[], None]) -> None:
+        """Act on ``queue``; call ``report(text, is_error)`` with the message and ``on_done()`` after each action."""
         self._queue = queue
-        self._say = say
-        self._done = done
+        self._report = report
+        self._on_done = on_done
 
-    def start(self, act: Callable[[], str], say: Callable[[str, bool], None] | None = None) -> threading.Thread:
-        """Carry out one of the acts below in the background; what it returns, or its error, is said."""
-        thread = threading.Thread(target=self._run, args=(act, say or self._say), name="queuectl-act", daemon=True)
+    def start(self, action: Callable[[], str], report: Callable[[str, bool], None] | None = None) -> threading.Thread:
+        """Run an action in a thread and report its message or error."""
+        args = (action, report or self._report)
+        thread = threading.Thread(target=self._run, args=args, name="queuectl-action", daemon=True)
         thread.start()
         return thread
 
-    def _run(self, act: Callable[[], str], say: Callable[[str, bool], None]) -> None:
+    def _run(self, action: Callable[[], str], report: Callable[[str, bool], None]) -> None:
         try:
-            say(act(), False)
+            report(action(), False)
         except QueuectlError as error:
-            say(str(error), True)
-        except Exception as error:  # noqa: BLE001 - a bug is said in a line, not printed into anybody's cell
-            say(f"internal error: {type(error).__name__}: {error}", True)
+            report(str(error), True)
+        except Exception as error:  # noqa: BLE001 - shown in the dashboard; a thread must not print into a cell
+            report(f"internal error: {type(error).__name__}: {error}", True)
         finally:
             self._queue.close()
-            self._done()
+            self._on_done()
 
     def retry(self, ids: Sequence[str]) -> str:
         """Run jobs again."""
@@ -60,35 +61,34 @@ class Actions:
         return f"{_jobs(ids)} cancelled."
 
     def pause(self, queue: str | None) -> str:
-        """Stop new starts."""
+        """Pause a queue, or all."""
         self._queue.pause(queue)
-        return f"Queue {queue} is paused." if queue else "Everything is paused; running jobs go on."
+        return f"Queue {queue} is paused." if queue else "All queues are paused; running jobs continue."
 
     def resume(self, queue: str | None) -> str:
-        """Allow starts again."""
+        """Resume a queue, or all."""
         self._queue.resume(queue)
-        left = [name for name in self._queue.store.reader.paused_queues() if name in ("*", queue)]
-        if left:
-            return "Everything is still paused; choose every queue, then Resume."
-        return f"Queue {queue} goes on." if queue else "Everything goes on."
+        if any(name in ("*", queue) for name in self._queue.store.reader.paused_queues()):
+            return "All queues are still paused; select all queues, then Resume."
+        return f"Queue {queue} is resumed." if queue else "All queues are resumed."
 
-    def add_workers(self, count: int) -> str:
+    def start_workers(self, count: int) -> str:
         """Start workers that end with the kernel."""
         pool = self._queue.start_workers(count)
         _pools[:] = [each for each in _pools if each.alive] + [pool]
         return f"{', '.join(pool.names)} started."
 
     def stop_workers(self, names: Sequence[str]) -> str:
-        """Ask workers to end, all without names; who has a job finishes it first."""
+        """Stop these workers, or all, after their current job."""
         try:
-            ended = self._queue.stop_workers(*names, timeout=ASKED)
+            stopped = self._queue.stop_workers(*names, timeout=STOP_TIMEOUT_S)
         except WaitTimeout:
-            return f"{', '.join(names) or 'The workers'} will end after the present job."
-        return f"{', '.join(ended)} ended." if ended else "There were no workers."
+            return f"{', '.join(names) or 'The workers'} will stop after the current job."
+        return f"{', '.join(stopped)} stopped." if stopped else "No worker was running."
 
-    def enqueue(self, wish: Mapping[str, object]) -> str:
+    def enqueue(self, fields: Mapping[str, object]) -> str:
         """Add a job."""
-        (job_id,) = self._queue.enqueue_specs([make_spec(wish)])
+        (job_id,) = self._queue.enqueue_specs([make_spec(fields)])
         return f"Job enqueued: {job_id}"
 
 

@@ -1,4 +1,4 @@
-"""The live dashboard: the panes and controls put together, and what each tells the feed."""
+"""The live dashboard: connects panes and controls to the feed and to the actions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import ipywidgets as w
 
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.notebook.dashboard import widgets
 from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
-from queuectl_nb.notebook.dashboard.panes import ChartPane, LogPane, TablePane
-from queuectl_nb.notebook.dashboard.subshells import hear_during_cells
-from queuectl_nb.notebook.dashboard.viewers import ANYBODY, Viewers
-from queuectl_nb.notebook.dashboard.widgets import ALL, ALL_WORKERS, NEWEST, Bar, Chips, Form, Head, Workers, note
-from queuectl_nb.render.queuecard import queue_card, queue_lines
+from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
+from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED
+from queuectl_nb.render.live_cards import queue_html, queue_text
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
@@ -28,56 +27,56 @@ if TYPE_CHECKING:
 
 __all__ = ["Dashboard", "close_all"]
 
-MOST_AT_FIRST = 40
-"""Rows that are sent to a page that has not said yet what it shows."""
-STILL = 20
-"""Jobs that are shown where nothing is live."""
+INITIAL_ROWS = 40
+"""Rows for a page that has not requested any yet."""
+STATIC_JOBS = 20
+"""Jobs in the static rendering."""
 
 _open: weakref.WeakSet[Dashboard] = weakref.WeakSet()
 
 
 class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """A queue, live: counts, throughput, workers, jobs, logs, and buttons for what can be done.
+    """A live dashboard of a queue: counts, throughput, workers, jobs, logs, and buttons to manage them.
 
-    It is fed by a thread of its own for as long as a page shows it, also while a cell runs; :meth:`close` ends that.
-    In a notebook that was saved, or where there are no widgets, it is a table of the moment at which it was shown.
+    A background thread updates it while a page shows it, even while a cell runs, until :meth:`close`. A saved notebook,
+    or a front end without widgets, shows a table of the moment at which it was displayed.
     """
 
     def __init__(self, queue: Queue) -> None:
         """Show ``queue``."""
         self.queue = queue
-        self._chosen: list[int] = []
-        self._heard: dict[str, int] = {}
-        self._trouble: str | None = None
-        self.head = Head(str(queue.path))
-        self.chips, self.workers, self.bar, self.form = Chips(), Workers(), Bar(), Form()
-        self.chart_pane, self.table_pane, self.log_pane = ChartPane(), TablePane(), LogPane()
+        self._selected: list[int] = []
+        self._last_sequence: dict[str, int] = {}
+        self._error: str | None = None
+        self.header = widgets.Header(str(queue.path))
+        self.state_filter, self.worker_panel = widgets.StateFilter(), widgets.WorkerPanel()
+        self.toolbar, self.form = widgets.Toolbar(), widgets.EnqueueForm()
+        self.chart_pane, self.table_pane, self.log_pane = widgets.ChartPane(), widgets.TablePane(), widgets.LogPane()
         for name in ("chart", "table", "log"):
             getattr(self, f"{name}_pane").add_class(f"qc-pane-{name}")
-        self.audience = Viewers()
-        self.feed = DashboardFeed(ChangeWatcher(queue), self.audience, self)
-        self.acts = Actions(queue, self.say, self.feed.wake)
-        middle = w.HBox([self.chart_pane, self.workers.box])
+        self.viewers = Viewers()
+        self.feed = DashboardFeed(ChangeWatcher(queue), self.viewers, self)
+        self.actions = Actions(queue, self.show_message, self.feed.wake)
+        middle = w.HBox([self.chart_pane, self.worker_panel.box])
         middle.add_class("qc-middle")
-        super().__init__(
-            [self.head.box, self.chips.box, middle, self.bar.box, self.table_pane, self.log_pane, self.form.box],
-        )
+        top = [self.header.box, self.state_filter.box, middle, self.toolbar.box]
+        super().__init__([*top, self.table_pane, self.log_pane, self.form.box])
         for name in ("queuectl-ui", "qc-dash"):
             self.add_class(name)
-        for widget in (self, *_below(self)):
-            hear_during_cells(widget)
-        self._wire()
-        self.audience.follow_cells()
+        for widget in (self, *_descendants(self)):
+            widgets.receive_during_cells(widget)
+        self._connect()
+        self.viewers.watch_cells()
         _open.add(self)
 
-    # ------------------------------------------------------------------ what a feed shows things on
+    # ------------------------------------------------------------------ FeedSink
 
-    def show(self, overview: dict[str, Any]) -> None:
+    def show_overview(self, overview: dict[str, Any]) -> None:
         """Show counts, workers, throughput (from the feed's thread)."""
-        self.head.show(overview)
-        self.chips.show(overview["counts"])
-        self.workers.show(overview["workers"])
-        self.bar.offer(self.queue.store.reader.queue_names(), overview["paused"])
+        self.header.show(overview)
+        self.state_filter.show(overview["counts"])
+        self.worker_panel.show(overview["workers"])
+        self.toolbar.show_queues(self.queue.store.reader.queue_names(), overview["paused"])
         self.chart_pane.throughput = overview["throughput"]
 
     def send_table(self, message: dict[str, Any]) -> None:
@@ -88,163 +87,166 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Send a message to the log's pages."""
         self.log_pane.send(message)
 
-    def trouble(self, text: str | None) -> None:
-        """Say once what keeps the queue from being shown, and once that it is shown again."""
-        if text != self._trouble:
-            self._trouble = text
-            self.say(text or "The queue can be read again.", bad=text is not None)
+    def show_error(self, text: str | None) -> None:
+        """Show once why the queue cannot be read, and once that it can be read again."""
+        if text != self._error:
+            self._error = text
+            self.show_message(text or "The queue can be read again.", error=text is not None)
 
-    def say(self, text: str, bad: bool = False) -> None:
-        """Say something in the line below the table."""
-        self.table_pane.send({"kind": "said", "text": text, "bad": bad})
+    def show_message(self, text: str, error: bool = False) -> None:
+        """Show a message below the table."""
+        self.table_pane.send({"kind": "message", "text": text, "error": error})
 
-    # ------------------------------------------------------------------ what pages and people ask
+    # ------------------------------------------------------------------ events
 
-    def _wire(self) -> None:
-        self.table_pane.on_msg(self._from_table)
-        self.log_pane.on_msg(self._from_log)
-        for state, chip in self.chips.buttons.items():
-            chip.observe(lambda change, state=state: self._pick_state(state, pressed=change["new"]), "value")
-        self.bar.text.observe(lambda change: self._want(text=change["new"].strip() or None), "value")
-        self.bar.queue.observe(lambda _: self._want(queue=self.bar.one_queue), "value")
-        self.bar.sort.observe(lambda change: self._sort(change["new"]), "value")
-        self.bar.retry.on_click(lambda _: self._with_chosen(self.acts.retry))
-        self.bar.cancel.on_click(lambda _: self._with_chosen(self.acts.cancel))
-        self.bar.pause.on_click(lambda _: self._act(self.acts.pause, self.bar.one_queue))
-        self.bar.resume.on_click(lambda _: self._act(self.acts.resume, self.bar.one_queue))
-        self.workers.add.on_click(lambda _: self._act(self.acts.add_workers, self.workers.count.value))
-        self.workers.stop.on_click(lambda _: self._act(self.acts.stop_workers, self._stopped()))
-        self.form.send.on_click(lambda _: self._enqueue())
+    def _connect(self) -> None:
+        self.table_pane.on_msg(self._on_table_message)
+        self.log_pane.on_msg(self._on_log_message)
+        for state, button in self.state_filter.buttons.items():
+            button.observe(lambda change, state=state: self._on_state(state, pressed=change["new"]), "value")
+        toolbar = self.toolbar
+        toolbar.search.observe(lambda change: self._set_filter(text=change["new"].strip() or None), "value")
+        toolbar.queue.observe(lambda _: self._set_filter(queue=toolbar.selected_queue), "value")
+        toolbar.sort.observe(lambda change: self._on_sort(change["new"]), "value")
+        toolbar.retry.on_click(lambda _: self._act_on_selected(self.actions.retry))
+        toolbar.cancel.on_click(lambda _: self._act_on_selected(self.actions.cancel))
+        toolbar.pause.on_click(lambda _: self._act(self.actions.pause, toolbar.selected_queue))
+        toolbar.resume.on_click(lambda _: self._act(self.actions.resume, toolbar.selected_queue))
+        panel = self.worker_panel
+        panel.start.on_click(lambda _: self._act(self.actions.start_workers, panel.count.value))
+        panel.stop.on_click(lambda _: self._act(self.actions.stop_workers, self._workers_to_stop()))
+        self.form.submit.on_click(lambda _: self._enqueue())
         for field in self.form.fields.values():
-            field.on_msg(self._submitted)
+            field.on_msg(self._on_field_message)
 
-    def _from_table(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
+    def _on_table_message(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         view, kind = message.get("view", ""), message.get("kind")
-        if message["at"] <= self._heard.get(view, 0):
-            return  # it waited behind a cell, and what the page said since went before
-        self._heard[view] = message["at"]
-        if kind == "bye":
-            self.audience.left(view)
-            self._heard.pop(view, None)
-        elif kind == "beat":
+        if message["sequence"] <= self._last_sequence.get(view, 0):
+            return  # delayed by a running cell, and overtaken by a later message
+        self._last_sequence[view] = message["sequence"]
+        if kind == "close":
+            self.viewers.remove(view)
+            self._last_sequence.pop(view, None)
+        elif kind == "heartbeat":
             visible = bool(message["visible"])
-            self.audience.heard(view, visible=visible)
-            facts = {key: message[key] for key in ("first", "count", "top", "anew")}
+            self.viewers.record_heartbeat(view, visible=visible)
+            window = {key: message[key] for key in ("first", "count", "top", "reload")}
             if visible:
-                self.feed.do(lambda: self.feed.table.ask(view, **facts))
-                self.table_pane.send({"kind": "pulse", "view": view})
+                self.feed.submit(lambda: self.feed.table.request(view, **window))
+                self.table_pane.send({"kind": "heartbeat", "view": view})
         elif kind == "sort":
-            self._want(sort=message["field"], reverse=bool(message["reverse"]))
+            self._set_filter(sort=message["field"], reverse=bool(message["reverse"]))
         elif kind == "select":
             keys, active = message["keys"], message["active"]
-            self.feed.do(lambda: self._choose(keys, active))
+            self.feed.submit(lambda: self._select(keys, active))
 
-    def _from_log(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
+    def _on_log_message(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         if message.get("kind") == "attempt":
             number = message["number"]
-            self.feed.do(lambda: self.feed.log.choose(self.feed.log.job_id, number))
-        elif message.get("kind") == "hello":
-            self.feed.do(self.feed.log.anew)
+            self.feed.submit(lambda: self.feed.log.select(self.feed.log.job_id, number))
+        elif message.get("kind") == "open":
+            self.feed.submit(self.feed.log.restart)
 
-    def _pick_state(self, state: str, *, pressed: bool) -> None:
-        """Follow a chip: one is always pressed, and that is what is listed."""
+    def _on_state(self, state: str, *, pressed: bool) -> None:
+        """Filter by a state; exactly one button is pressed at any time."""
         if pressed:
-            self.chips.press(state)
-            self._want(state=None if state == ALL else state)
-        elif not any(chip.value for chip in self.chips.buttons.values()):
-            self.chips.press(ALL)
+            self.state_filter.select(state)
+            self._set_filter(state=None if state == ALL_STATES else state)
+        elif not any(button.value for button in self.state_filter.buttons.values()):
+            self.state_filter.select(ALL_STATES)
 
-    def _sort(self, field: str) -> None:
-        sort = None if field == NEWEST else field
+    def _on_sort(self, field: str) -> None:
+        sort = None if field == LAST_UPDATED else field
         if sort != self.feed.jobs.filter.sort:
-            self._want(sort=sort, reverse=False)
+            self._set_filter(sort=sort, reverse=False)
 
-    def _want(self, **changes: Any) -> None:
-        """List something else, from the beginning."""
+    def _set_filter(self, **changes: Any) -> None:
+        """Change filter or order of the table, and scroll to its beginning."""
 
-        def want() -> None:
+        def apply() -> None:
             self.feed.jobs.set_filter(replace(self.feed.jobs.filter, **changes))
-            self.feed.table.to_the_top()
+            self.feed.table.scroll_to_top()
 
-        self.feed.do(want)
-        if "sort" in changes and self.bar.sort.value != (changes["sort"] or NEWEST):
-            self.bar.sort.value = changes["sort"] or NEWEST
+        self.feed.submit(apply)
+        if "sort" in changes and self.toolbar.sort.value != (changes["sort"] or LAST_UPDATED):
+            self.toolbar.sort.value = changes["sort"] or LAST_UPDATED
 
-    def _choose(self, keys: list[int], active: int | None) -> None:
-        """Take what is chosen in the table, and follow the log of the row that the keyboard is on (in the thread)."""
-        self._chosen = [int(key) for key in keys]
-        self.bar.choose(len(self._chosen))
+    def _select(self, keys: list[int], active: int | None) -> None:
+        """Set the selected jobs, and follow the log of the active row (in the feed's thread)."""
+        self._selected = [int(key) for key in keys]
+        self.toolbar.show_selected(len(self._selected))
         found = self.feed.jobs.jobs_at([active]) if active is not None else []
         if found and found[0].id != self.feed.log.job_id:
-            self.feed.log.choose(found[0].id)
+            self.feed.log.select(found[0].id)
 
-    def _with_chosen(self, act: Callable[[list[str]], str]) -> None:
-        """Do something to the chosen jobs."""
-        places = list(self._chosen)
-        self.acts.start(lambda: act([job.id for job in self.feed.jobs.jobs_at(places)]))
+    def _act_on_selected(self, action: Callable[[list[str]], str]) -> None:
+        keys = list(self._selected)
+        self.actions.start(lambda: action([job.id for job in self.feed.jobs.jobs_at(keys)]))
 
-    def _act(self, act: Callable[[Any], str], value: Any) -> None:
-        self.acts.start(lambda: act(value))
+    def _act(self, action: Callable[[Any], str], value: Any) -> None:
+        self.actions.start(lambda: action(value))
 
-    def _stopped(self) -> list[str]:
-        return [] if self.workers.which.value == ALL_WORKERS else [self.workers.which.value]
+    def _workers_to_stop(self) -> list[str]:
+        selected = self.worker_panel.selected.value
+        return [] if selected == ALL_WORKERS else [selected]
 
-    def _submitted(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
-        """Take the Enter key in a field."""
-        if message.get("event") == "submit":
+    def _on_field_message(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
+        if message.get("event") == "submit":  # the Enter key
             self._enqueue()
 
     def _enqueue(self) -> None:
-        """Add the job of the form; what is wrong with it is said below the form, which keeps it."""
-        wish = self.form.wish()
+        """Add the job of the form; on an error, show it and keep the form."""
+        fields = self.form.values()
 
-        def say(text: str, bad: bool) -> None:
-            self.form.said.value = note(text, bad=bad)
-            if not bad:
+        def report(text: str, error: bool) -> None:
+            self.form.show_message(text, error=error)
+            if not error:
                 self.form.clear()
 
-        self.acts.start(lambda: self.acts.enqueue(wish), say)
+        self.actions.start(lambda: self.actions.enqueue(fields), report)
 
-    # ------------------------------------------------------------------ its life
+    # ------------------------------------------------------------------ display and close
 
     def close(self) -> None:
-        """End the dashboard: its thread, and its widgets on every page."""
+        """Stop the thread and remove the widgets from all pages."""
         if not hasattr(self, "feed"):
-            return  # it could not be made
+            return  # the constructor failed
         self.feed.close()
-        with contextlib.suppress(Exception):  # ipywidgets closes what is left while the interpreter ends
-            self.audience.forget_cells()
+        with contextlib.suppress(Exception):  # ipywidgets closes widgets while the interpreter exits
+            self.viewers.unwatch_cells()
         _open.discard(self)
-        for widget in _below(self):
+        for widget in _descendants(self):
             widget.close()
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        self.audience.expect()
-        self.feed.do(lambda: self.feed.table.ask(ANYBODY, first=0, count=MOST_AT_FIRST, top=True, anew=True))
+        self.viewers.expect()
+        self.feed.submit(
+            lambda: self.feed.table.request(UNKNOWN_VIEW, first=0, count=INITIAL_ROWS, top=True, reload=True)
+        )
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
         try:
-            bundle["text/plain"] = queue_lines(*self._moment())
-            bundle["text/html"] = queue_card(*self._moment())
+            bundle["text/plain"] = queue_text(*self._snapshot())
+            bundle["text/html"] = queue_html(*self._snapshot())
         except QueuectlError as error:
             bundle["text/plain"] = f"<Dashboard of {self.queue.path}: {error}>"
         return bundle
 
-    def _moment(self) -> tuple[str, dict[str, Any], list[JobRecord]]:
-        """Return what is shown where nothing is live: the overview, and the jobs last changed."""
-        return str(self.queue.path), self.feed.watch.overview(), self.queue.store.reader.jobs(Filter(limit=STILL))
+    def _snapshot(self) -> tuple[str, dict[str, Any], list[JobRecord]]:
+        """Return path, overview and the last updated jobs, for the static rendering."""
+        return str(self.queue.path), self.feed.watch.overview(), self.queue.store.reader.jobs(Filter(limit=STATIC_JOBS))
 
 
-def _below(box: Any) -> list[Any]:
-    """Return all widgets in a box, and what describes how each looks."""
+def _descendants(box: Any) -> list[Any]:
+    """Return all widgets in a box, with their layouts and styles."""
     found = []
     for widget in box.children:
-        found += [*(_below(widget) if isinstance(widget, w.Box) else []), widget, widget.layout]
+        found += [*(_descendants(widget) if isinstance(widget, w.Box) else []), widget, widget.layout]
         found += [widget.style] if hasattr(widget, "style") else []
     return found
 
 
 def close_all() -> None:
     """Close every dashboard of this process."""
-    for each in list(_open):
-        each.close()
+    for dashboard in list(_open):
+        dashboard.close()

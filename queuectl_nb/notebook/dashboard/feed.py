@@ -1,7 +1,7 @@
-"""The thread that feeds a dashboard: it looks at the queue while somebody looks at the dashboard, and only then.
+"""The thread that feeds a dashboard: it polls the queue while the dashboard is visible, and sends what changed.
 
-It alone touches the queue for showing; whoever wants something of it puts a function into its inbox. It never prints:
-what goes wrong is said in the dashboard, once.
+Only this thread reads the queue for display; other threads put functions into its inbox. It never prints: errors are
+shown in the dashboard, once.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ if TYPE_CHECKING:
 
 __all__ = ["DashboardFeed", "FeedSink"]
 
-PACE = 0.4
-"""Seconds between two looks at a queue that changes."""
-LOG_PACE = 0.2
-"""Seconds between two looks at a log that is being written."""
-GLANCE = 2.0
-"""Seconds after which also an unchanged queue is looked at: workers die, and time passes, without a write."""
-TROUBLED = 2.0
-"""Seconds between two tries at a queue that cannot be read."""
-LINGER = 30.0
-"""Seconds without anybody looking after which the thread ends; the next page starts another."""
+TABLE_INTERVAL_S = 0.4
+"""Least time between two updates of the table."""
+POLL_INTERVAL_S = 0.2
+OVERVIEW_INTERVAL_S = 2.0
+"""An unchanged queue is summarized this often: workers die, and time passes, without a write."""
+RETRY_INTERVAL_S = 2.0
+"""Time between two attempts to read a queue that cannot be read."""
+IDLE_TIMEOUT_S = 30.0
+"""The thread ends after this time without a visible page; the next page starts another."""
 
 
 class FeedSink(Protocol):
-    """What a feed shows things on. All methods may be called from its thread."""
+    """Where a feed shows things. All methods may be called from its thread."""
 
-    def show(self, overview: dict[str, Any]) -> None:
+    def show_overview(self, overview: dict[str, Any]) -> None:
         """Show counts, workers, throughput."""
 
     def send_table(self, message: dict[str, Any]) -> None:
@@ -48,36 +47,36 @@ class FeedSink(Protocol):
     def send_log(self, message: dict[str, Any]) -> None:
         """Send a message to the log's pages."""
 
-    def trouble(self, text: str | None) -> None:
-        """Say that the queue cannot be shown, and why; None when it can again."""
+    def show_error(self, text: str | None) -> None:
+        """Show why the queue cannot be read; None when it can be read again."""
 
 
 class DashboardFeed:
     """Feeds one dashboard.
 
-    ``table``, ``log`` and ``jobs`` are for functions given to :meth:`do`, which run in the feed's thread.
+    ``table``, ``log`` and ``jobs`` are for functions passed to :meth:`submit`, which run in the feed's thread.
     """
 
-    def __init__(self, watch: ChangeWatcher, audience: Viewers, screen: FeedSink) -> None:
-        """Show what ``watch`` sees on ``screen`` while there is an ``audience``."""
+    def __init__(self, watch: ChangeWatcher, viewers: Viewers, sink: FeedSink) -> None:
+        """Show on ``sink`` what ``watch`` reads, while there are ``viewers``."""
         self.watch = watch
         self.jobs = JobList(watch, self.wake)
         self.table = TableFeed(self.jobs)
         self.log = LogFeed(watch.queue)
-        self._audience = audience
-        self._screen = screen
+        self._viewers = viewers
+        self._sink = sink
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._stamp: Version | None = None
-        self._glanced = 0.0
-        self._looked = 0.0
+        self._version: Version | None = None
+        self._overview_at = 0.0
+        self._table_at = 0.0
 
-    def do(self, act: Callable[[], object]) -> None:
-        """Have the feed's thread run ``act`` soon, and look unless it gives False; a closed feed does nothing more."""
-        self._inbox.put(act)
+    def submit(self, function: Callable[[], object]) -> None:
+        """Run ``function`` in the feed's thread and then update, unless it returns False; ignored once closed."""
+        self._inbox.put(function)
         with self._lock:
             if self._closed:
                 return
@@ -87,11 +86,11 @@ class DashboardFeed:
         self._wake.set()
 
     def wake(self) -> None:
-        """Look at once: something is there to be shown. Through the inbox, so that no look under way swallows it."""
-        self.do(lambda: None)
+        """Update now. Through the inbox, so that an update in progress does not swallow it."""
+        self.submit(lambda: None)
 
     def close(self) -> None:
-        """End the thread, for good, and wait for it unless it is the caller's own."""
+        """End the thread and wait for it."""
         with self._lock:
             self._closed = True
             thread = self._thread
@@ -101,19 +100,19 @@ class DashboardFeed:
 
     @property
     def running(self) -> bool:
-        """Whether there is a thread now."""
+        """Whether the thread is running."""
         return self._thread is not None
 
     def _run(self) -> None:
-        last = time.monotonic()
+        last_viewed = time.monotonic()
         try:
             while not self._closed:
-                looking = self._audience.views()
+                views = self._viewers.visible_views()
                 now = time.monotonic()
-                last = now if looking else last
-                if now - last > LINGER and self._end_idle():
+                last_viewed = now if views else last_viewed
+                if now - last_viewed > IDLE_TIMEOUT_S and self._end_if_idle():
                     return
-                self._wake.wait(self._turn(looking))
+                self._wake.wait(self._step(views))
                 self._wake.clear()
         finally:
             self.jobs.close()
@@ -122,50 +121,50 @@ class DashboardFeed:
                 if self._thread is threading.current_thread():
                     self._thread = None
 
-    def _end_idle(self) -> bool:
-        """Give the thread up, unless something has come in meanwhile."""
+    def _end_if_idle(self) -> bool:
+        """Give up the thread unless the inbox has something."""
         with self._lock:
             if not self._inbox.empty():
                 return False
             self._thread = None
             return True
 
-    def _turn(self, looking: list[str]) -> float:
-        """Do what was asked and show what is new; return after how many seconds to look again."""
+    def _step(self, views: list[str]) -> float:
+        """Run the functions in the inbox and send what changed; return the seconds until the next step."""
         try:
             while not self._inbox.empty():
                 if self._inbox.get()() is not False:
-                    self._looked = 0.0
-            if not looking:
-                self.table.keep([])
-                self._stamp = None
-                return LINGER
-            pace = self._look(looking)
-            self._screen.trouble(None)
+                    self._table_at = 0.0
+            if not views:
+                self.table.keep_views([])
+                self._version = None
+                return IDLE_TIMEOUT_S
+            self._update(views)
+            self._sink.show_error(None)
         except QueuectlError as error:
-            self._screen.trouble(str(error))
-            return TROUBLED
-        except Exception as error:  # noqa: BLE001 - a bug of ours is said in a line, not printed into anybody's cell
-            self._screen.trouble(f"internal error: {type(error).__name__}: {error}")
-            return TROUBLED
-        return pace
+            self._sink.show_error(str(error))
+            return RETRY_INTERVAL_S
+        except Exception as error:  # noqa: BLE001 - shown in the dashboard; a thread must not print into a cell
+            self._sink.show_error(f"internal error: {type(error).__name__}: {error}")
+            return RETRY_INTERVAL_S
+        return POLL_INTERVAL_S
 
-    def _look(self, looking: list[str]) -> float:
+    def _update(self, views: list[str]) -> None:
         now = time.monotonic()
-        stamp = self.watch.version()
-        changed = stamp != self._stamp
-        if not self._looked or ((changed or self.jobs.outdated) and now - self._looked >= PACE):
-            self.table.keep(looking)
+        version = self.watch.version()
+        changed = version != self._version
+        table_due = now - self._table_at >= TABLE_INTERVAL_S and (changed or self.jobs.outdated)
+        if not self._table_at or table_due:
+            self.table.keep_views(views)
             for message in self.table.messages():
-                self._screen.send_table(message)
-            self._looked = time.monotonic()
-            self._stamp = stamp
+                self._sink.send_table(message)
+            self._table_at = time.monotonic()
+            self._version = version
             changed = True
-        if changed or now - self._glanced >= GLANCE:
-            self._screen.show(self.watch.overview())
-            self._screen.send_table({"kind": "pulse"})  # where pages cannot be heard, they still hear
-            self._glanced = now
-        written = self.log.message()
-        if written is not None:
-            self._screen.send_log(written)
-        return LOG_PACE
+        if changed or now - self._overview_at >= OVERVIEW_INTERVAL_S:
+            self._sink.show_overview(self.watch.overview())
+            self._sink.send_table({"kind": "heartbeat"})  # for pages whose own heartbeats do not arrive
+            self._overview_at = now
+        log_message = self.log.message()
+        if log_message is not None:
+            self._sink.send_log(log_message)

@@ -1,4 +1,4 @@
-"""What pages are sent of the chosen job's log."""
+"""Log messages for the pages of a dashboard."""
 
 from __future__ import annotations
 
@@ -14,73 +14,72 @@ if TYPE_CHECKING:
 
 __all__ = ["LogFeed"]
 
-NOTHING_CHOSEN = "Choose a job to see what it writes."
+NO_JOB_NOTE = "Select a job to see its output."
 
 
 class LogFeed:
-    """Follows one job at a time. For one thread."""
+    """Follows the log of the selected job. For one thread."""
 
     def __init__(self, queue: Queue) -> None:
-        """Follow jobs of ``queue``."""
         self._queue = queue
         self._tail: LogTail | None = None
-        self._anew = True
-        self._said: tuple[Any, ...] = ()
+        self._restart = True
+        self._sent: tuple[Any, ...] = ()
 
     @property
     def job_id(self) -> str | None:
-        """The job that is followed."""
+        """The selected job."""
         return None if self._tail is None else self._tail.job_id
 
-    def choose(self, job_id: str | None, number: int | None = None) -> None:
+    def select(self, job_id: str | None, number: int | None = None) -> None:
         """Follow another job, or another attempt of it."""
         self._tail = None if job_id is None else LogTail(self._queue, job_id, number)
-        self._anew = True
+        self._restart = True
 
-    def anew(self) -> None:
-        """Begin again: a page was loaded that has nothing yet."""
-        self.choose(self.job_id, None if self._tail is None else self._tail.number)
+    def restart(self) -> None:
+        """Send the log from its beginning, for a page that was just loaded."""
+        self.select(self.job_id, None if self._tail is None else self._tail.number)
 
     def message(self) -> dict[str, Any] | None:
-        """Return what is new, None where nothing is."""
+        """Return new output and state; None if nothing changed."""
         tail = self._tail
         if tail is None:
-            return self._make({"reset": True, "note": NOTHING_CHOSEN}) if self._anew else None
+            return self._make({"reset": True, "note": NO_JOB_NOTE}) if self._restart else None
         try:
-            fresh = tail.read_new()
+            new = tail.read_new()
             state = str(self._queue.store.jobs.get(tail.job_id).state)
         except NotFound:
             self._tail = None
             return self._make({"reset": True, "note": f"Job {tail.job_id} was removed."})
-        note = _note(fresh, state)
-        said = (state, note, fresh.attempts)
-        if not (fresh.chunks or fresh.new_attempt or fresh.skipped or self._anew or said != self._said):
+        note = _note(new, state)
+        sent = (state, note, new.attempts)
+        if not (new.chunks or new.new_attempt or new.skipped or self._restart or sent != self._sent):
             return None
-        self._said = said
+        self._sent = sent
         return self._make(
             {
-                "reset": self._anew or fresh.new_attempt,
+                "reset": self._restart or new.new_attempt,
                 "job": tail.job_id,
                 "state": state,
-                "number": fresh.number,
-                "attempts": fresh.attempts,
-                "chosen": tail.number,
-                "skipped": fresh.skipped,
-                "pieces": fresh.chunks,
+                "number": new.number,
+                "attempts": new.attempts,
+                "selected": tail.number,
+                "skipped": new.skipped,
+                "pieces": new.chunks,
                 "note": note,
             }
         )
 
-    def _make(self, facts: dict[str, Any]) -> dict[str, Any]:
-        self._anew = False
-        nothing = {"job": None, "state": None, "number": None, "attempts": 0, "chosen": None, "skipped": 0}
-        return {"kind": "log", **nothing, "pieces": [], **facts}
+    def _make(self, fields: dict[str, Any]) -> dict[str, Any]:
+        self._restart = False
+        defaults = {"job": None, "state": None, "number": None, "attempts": 0, "selected": None, "skipped": 0}
+        return {"kind": "log", **defaults, "pieces": [], **fields}
 
 
-def _note(fresh: NewOutput, state: str) -> str:
-    """Return what is said above the lines."""
-    if fresh.number is None:
-        return "It never started." if state in FINISHED_STATES else "It has not started yet."
-    if fresh.outcome is None:
-        return f"Attempt {fresh.number} runs." if state == "processing" else f"Attempt {fresh.number}."
-    return f"Attempt {fresh.number}: {fresh.outcome.replace('_', ' ')}."
+def _note(new: NewOutput, state: str) -> str:
+    """Return the line above the output."""
+    if new.number is None:
+        return "The job never started." if state in FINISHED_STATES else "The job has not started yet."
+    if new.outcome is None:
+        return f"Attempt {new.number} is running." if state == "processing" else f"Attempt {new.number}."
+    return f"Attempt {new.number}: {new.outcome.replace('_', ' ')}."

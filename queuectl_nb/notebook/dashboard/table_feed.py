@@ -1,4 +1,4 @@
-"""What each page is sent of the table: the window that it shows, and of that only what it has not got yet."""
+"""Table messages for the pages of a dashboard: of the rows in view, only those that the page does not have yet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.notebook.dashboard.viewers import ANYBODY
+from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,107 +28,104 @@ FIELDS = (
     "finished_at",
     "updated_at",
 )
-"""What a row holds, in this order, behind its key; times in epoch seconds."""
-LONGEST = 240
-"""Characters of a command that a row shows."""
-AGAIN = 1.0
-"""Seconds after which a page that cannot be heard is sent the same again: it may have come too late for it."""
-MOST = 200
-"""Rows that a page may ask for at once."""
-ROWS_AT_FIRST = 40
+"""The values of a row, after its key; times in epoch seconds."""
+MAX_COMMAND_CHARS = 240
+RESEND_INTERVAL_S = 1.0
+"""An unknown page is sent its rows again this often: the first message may have arrived before it was loaded."""
+MAX_ROWS = 200
+"""Limit of rows per request of a page."""
+INITIAL_ROWS = 40
 
 
 @dataclass
-class _Page:
-    """What one page shows and has: the revision of each row of its window, by key."""
+class _View:
+    """What one page shows, and the revision of each row that it has, by key."""
 
     first: int = 0
-    count: int = ROWS_AT_FIRST
+    count: int = INITIAL_ROWS
     top: bool = True
-    sent: int = 0
+    sequence: int = 0
     sent_at: float = 0.0
-    has: dict[int, int] = field(default_factory=dict)
-    shown: tuple[Any, ...] = ()
+    revisions: dict[int, int] = field(default_factory=dict)
+    sent: tuple[Any, ...] = ()
 
 
 class TableFeed:
-    """Turns the windows of a :class:`JobList` into messages, a page at a time. For one thread."""
+    """Turns the windows of a :class:`JobList` into messages for each page. For one thread."""
 
     def __init__(self, jobs: JobList) -> None:
-        """Show ``jobs``."""
         self._jobs = jobs
-        self._pages: dict[str, _Page] = {}
-        self._go_up = False
+        self._views: dict[str, _View] = {}
+        self._scroll_to_top = False
 
-    def ask(self, page: str, *, first: int, count: int, top: bool, anew: bool) -> bool:
-        """Take what a page shows; ``anew`` for one that has no rows yet. Return whether there is something to send."""
-        known = self._pages.get(page)
-        fresh = known is None or anew
-        if known is None or anew:
-            known = self._pages[page] = _Page()
-        wanted = (max(0, first), max(1, min(count, MOST)), top)
-        fresh = fresh or wanted != (known.first, known.count, known.top)
-        known.first, known.count, known.top = wanted
-        return fresh
+    def request(self, name: str, *, first: int, count: int, top: bool, reload: bool) -> bool:
+        """Set which rows a page shows; return whether anything has to be sent. ``reload``: the page has no rows."""
+        view = self._views.get(name)
+        changed = view is None or reload
+        if view is None or reload:
+            view = self._views[name] = _View()
+        window = (max(0, first), max(1, min(count, MAX_ROWS)), top)
+        changed = changed or window != (view.first, view.count, view.top)
+        view.first, view.count, view.top = window
+        return changed
 
-    def keep(self, pages: Sequence[str]) -> None:
-        """Forget all other pages: who comes back is sent everything."""
-        self._pages = {page: known for page, known in self._pages.items() if page in pages}
+    def keep_views(self, names: Sequence[str]) -> None:
+        """Forget all other pages; if they return, they are sent all rows."""
+        self._views = {name: view for name, view in self._views.items() if name in names}
 
-    def to_the_top(self) -> None:
-        """Send all pages to the beginning: something else is listed."""
-        for page in self._pages.values():
-            page.first, page.top = 0, True
-        self._go_up = True
+    def scroll_to_top(self) -> None:
+        """Show the beginning of the list on all pages."""
+        for view in self._views.values():
+            view.first, view.top = 0, True
+        self._scroll_to_top = True
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return what there is to send now: nothing for a page that has it all."""
-        found = [message for name, page in self._pages.items() if (message := self._message(name, page))]
-        self._go_up = False
+        """Return one message for each page that lacks something."""
+        found = [message for name, view in self._views.items() if (message := self._message(name, view))]
+        self._scroll_to_top = False
         return found
 
-    def _message(self, name: str, page: _Page) -> dict[str, Any] | None:
-        window = self._jobs.window(page.first, page.count, top=page.top)
+    def _message(self, name: str, view: _View) -> dict[str, Any] | None:
+        window = self._jobs.window(view.first, view.count, top=view.top)
         jobs = window.jobs or []
-        fresh = [job for job in jobs if page.has.get(job.seq) != job.rev]
+        changed = [job for job in jobs if view.revisions.get(job.seq) != job.rev]
         keys = None if window.jobs is None else [job.seq for job in jobs]
-        wanted = self._jobs.filter
-        shown = (window.total, window.first, keys, window.searching, window.frozen_at is None, wanted, self._go_up)
-        again = name == ANYBODY and time.monotonic() - page.sent_at > AGAIN
-        if not fresh and shown == page.shown and not again:
+        job_filter = self._jobs.filter
+        state = (
+            *(window.total, window.first, keys, window.searching, window.frozen_at is None),
+            *(job_filter, self._scroll_to_top),
+        )
+        resend = name == UNKNOWN_VIEW and time.monotonic() - view.sent_at > RESEND_INTERVAL_S
+        if not changed and state == view.sent and not resend:
             return None
-        page.sent_at = time.monotonic()
-        page.shown = shown
+        view.sent_at = time.monotonic()
+        view.sent = state
         if keys is not None:
-            page.has = {job.seq: job.rev for job in jobs}
-        page.sent = 1 if name == ANYBODY else page.sent + 1
-        if name == ANYBODY:
-            fresh = list(jobs)  # who comes now has none of them
+            view.revisions = {job.seq: job.rev for job in jobs}
+        view.sequence = 1 if name == UNKNOWN_VIEW else view.sequence + 1
+        if name == UNKNOWN_VIEW:
+            changed = list(jobs)  # any page may be listening, and has no rows yet
+        filtered = any((job_filter.state, job_filter.queue, job_filter.text))
         return {
             "kind": "rows",
             "view": name,
-            "n": page.sent,
+            "sequence": view.sequence,
             "total": window.total,
             "first": window.first,
             "keys": keys,
             "fields": FIELDS,
-            "rows": [_row(job) for job in fresh],
-            "sort": {"field": wanted.sort, "reverse": wanted.reverse},
+            "rows": [_row(job) for job in changed],
+            "sort": {"field": job_filter.sort, "reverse": job_filter.reverse},
             "searching": window.searching,
-            "still": window.frozen_at,
-            "top": self._go_up,
-            "empty": _nothing(narrowed=any((wanted.state, wanted.queue, wanted.text))),
+            "frozen_at": window.frozen_at,
+            "top": self._scroll_to_top,
+            "empty": "No job matches the filter." if filtered else "No jobs yet. Enqueue one below.",
         }
 
 
 def _row(job: JobRecord) -> list[Any]:
     values = [getattr(job, name) for name in FIELDS]
-    command = job.command
-    values[FIELDS.index("command")] = command if len(command) <= LONGEST else command[:LONGEST] + "…"
+    if len(job.command) > MAX_COMMAND_CHARS:
+        values[FIELDS.index("command")] = job.command[:MAX_COMMAND_CHARS] + "…"
     values[FIELDS.index("state")] = str(job.state)
     return [job.seq, *values]
-
-
-def _nothing(*, narrowed: bool) -> str:
-    """Return what is said where there are no rows."""
-    return "No job is like that." if narrowed else "No jobs yet: enqueue one below."

@@ -1,7 +1,7 @@
-"""Who looks at a dashboard: pages tell that they are there and whether it can be seen; one that falls silent has gone.
+"""Tracks which pages show a dashboard: each sends heartbeats with its visibility; a page without one counts as closed.
 
-Where nothing of the kernel's loop runs during a cell (an older kernel or JupyterLab), no page can be heard then: who
-looked when the cell began is taken to look on until it ends, and somebody is expected where a dashboard was just shown.
+With an older kernel or JupyterLab, heartbeats are not received while a cell runs. Then pages that were visible when the
+cell began count as visible until it ends, and one is assumed where a dashboard has just been displayed.
 """
 
 from __future__ import annotations
@@ -15,88 +15,91 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["ANYBODY", "Viewers"]
+__all__ = ["UNKNOWN_VIEW", "Viewers"]
 
-ANYBODY = ""
-"""The name of a view that is expected and has not been heard yet."""
-SILENCE = 8.0
-"""Seconds without a sign of life after which a page is taken for closed: three beats of it."""
+UNKNOWN_VIEW = ""
+"""Stands for a page that was displayed and has not sent a heartbeat yet."""
+HEARTBEAT_TIMEOUT_S = 8.0
+"""Three intervals of heartbeat.js."""
 
 
 @dataclass
 class _View:
-    heard: float
+    heartbeat_at: float
     visible: bool
 
 
 class Viewers:
-    """The views of one dashboard, by their names. Any thread may tell and ask."""
+    """The pages of one dashboard. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._views: dict[str, _View] = {}
-        self._cell_began: float | None = None
-        self._heard_in_cell = False
+        self._cell_started_at: float | None = None
+        self._heartbeat_in_cell = False
 
     def expect(self) -> None:
-        """Expect a page: a dashboard is being shown."""
+        """Assume a page: the dashboard is being displayed."""
         with self._lock:
-            self._views[ANYBODY] = _View(time.monotonic(), visible=True)
+            self._views[UNKNOWN_VIEW] = _View(time.monotonic(), visible=True)
 
-    def heard(self, view: str, *, visible: bool) -> None:
-        """Take a sign of life."""
+    def record_heartbeat(self, view: str, *, visible: bool) -> None:
+        """Record a heartbeat."""
         with self._lock:
-            self._views.pop(ANYBODY, None)
+            self._views.pop(UNKNOWN_VIEW, None)
             self._views[view] = _View(time.monotonic(), visible)
             if threading.current_thread() is threading.main_thread():
-                self._cell_began = None  # the main thread hears, so no cell holds it
+                self._cell_started_at = None  # the main thread is free: no cell is running
             else:
-                self._heard_in_cell = True
+                self._heartbeat_in_cell = True
 
-    def left(self, view: str) -> None:
-        """Forget a view that was closed."""
+    def remove(self, view: str) -> None:
+        """Forget a page that was closed."""
         with self._lock:
             self._views.pop(view, None)
 
-    def follow_cells(self) -> None:
-        """Know from now on when a cell of this process's shell, if it has one, runs."""
+    def watch_cells(self) -> None:
+        """Register for the start and end of cells, if this process has an IPython shell."""
         if shell := _shell():
-            shell.events.register("pre_run_cell", self.cell_begins)
-            shell.events.register("post_run_cell", self.cell_ends)
-            self.cell_begins()  # the one that shows the dashboard
+            shell.events.register("pre_run_cell", self.cell_started)
+            shell.events.register("post_run_cell", self.cell_finished)
+            self.cell_started()  # the cell that creates the dashboard
 
-    def forget_cells(self) -> None:
-        """Be told of cells no more."""
+    def unwatch_cells(self) -> None:
+        """Undo :meth:`watch_cells`."""
         if shell := _shell():
-            shell.events.unregister("pre_run_cell", self.cell_begins)
-            shell.events.unregister("post_run_cell", self.cell_ends)
+            shell.events.unregister("pre_run_cell", self.cell_started)
+            shell.events.unregister("post_run_cell", self.cell_finished)
 
-    def cell_begins(self, *_info: object) -> None:
-        """Take the kernel's main thread for busy from now on."""
-        self._cell_began = time.monotonic()
-        self._heard_in_cell = False
+    def cell_started(self, *_info: object) -> None:
+        """Note that the main thread is busy."""
+        self._cell_started_at = time.monotonic()
+        self._heartbeat_in_cell = False
 
-    def cell_ends(self, *_info: object) -> None:
-        """Take the main thread for hearing again: pages get the time to say that they are still there."""
+    def cell_finished(self, *_info: object) -> None:
+        """Note that the main thread is free; restart the timeout of pages that could not be heard."""
         with self._lock:
-            if self._cell_began is not None and not self._heard_in_cell:
+            if self._cell_started_at is not None and not self._heartbeat_in_cell:
                 now = time.monotonic()
-                for view in self._looking_at(self._cell_began):
-                    self._views[view].heard = now
-            self._cell_began = None
+                for view in self._visible_at(self._cell_started_at):
+                    self._views[view].heartbeat_at = now
+            self._cell_started_at = None
 
-    def views(self) -> list[str]:
-        """Return the views that somebody looks at now."""
+    def visible_views(self) -> list[str]:
+        """Return the pages on which the dashboard is visible now."""
         with self._lock:
-            deaf_since = None if self._heard_in_cell else self._cell_began
-            return self._looking_at(time.monotonic() if deaf_since is None else deaf_since)
+            unheard_since = None if self._heartbeat_in_cell else self._cell_started_at
+            return self._visible_at(time.monotonic() if unheard_since is None else unheard_since)
 
-    def _looking_at(self, moment: float) -> list[str]:
-        return [name for name, view in self._views.items() if view.visible and moment - view.heard < SILENCE]
+    def _visible_at(self, moment: float) -> list[str]:
+        return [
+            name
+            for name, view in self._views.items()
+            if view.visible and moment - view.heartbeat_at < HEARTBEAT_TIMEOUT_S
+        ]
 
 
 def _shell() -> InteractiveShell | None:
-    """Return the shell of this process."""
     if "IPython" not in sys.modules:
         return None
     from IPython import get_ipython

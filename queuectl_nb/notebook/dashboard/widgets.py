@@ -1,216 +1,256 @@
-"""The dashboard's buttons, fields and lists: ipywidgets with names for the style sheet, and nothing that they do."""
+"""Controls and panes of the dashboard, without behaviour: ipywidgets and anywidgets with CSS classes."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
+import anywidget
 import ipywidgets as w
+import traitlets
 
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-from queuectl_nb.render.cards import template
-from queuectl_nb.render.text_table import visible
+from queuectl_nb.render.cards import Html, fill
+from queuectl_nb.render.js_bundle import FRONTEND, bundle, read_styles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Bar", "Chips", "Form", "Head", "Workers", "note"]
+__all__ = [
+    "ChartPane",
+    "EnqueueForm",
+    "Header",
+    "LogPane",
+    "StateFilter",
+    "TablePane",
+    "Toolbar",
+    "WorkerPanel",
+    "receive_during_cells",
+]
 
-ALL = "all"
-EVERY_QUEUE = "every queue"
+ALL_STATES = "all"
+ALL_QUEUES = "all queues"
 ALL_WORKERS = "all workers"
-NEWEST = "last changed"
-LONGEST_PATH = 48
-LISTED = 12
-"""Workers that are listed; of more, how many there are besides."""
+LAST_UPDATED = "last updated"
+MAX_PATH_CHARS = 48
+MAX_WORKERS_SHOWN = 12
+_NOTEBOOK = FRONTEND / "notebook"
 
 
-def _named(widget: Any, *names: str) -> Any:
-    for name in names:
+class TablePane(anywidget.AnyWidget):
+    """The table of jobs; it also carries the style sheet of the whole dashboard."""
+
+    _esm = bundle(_NOTEBOOK / "table_pane.js")
+    _css = read_styles("palette.css", "theme.css") + (_NOTEBOOK / "dashboard.css").read_text("utf-8")
+
+
+class LogPane(anywidget.AnyWidget):
+    """The log of the selected job."""
+
+    _esm = bundle(_NOTEBOOK / "log_pane.js")
+
+
+class ChartPane(anywidget.AnyWidget):
+    """The throughput chart; its value is that of an overview."""
+
+    _esm = bundle(_NOTEBOOK / "chart_pane.js")
+    throughput = traitlets.Dict({"start": 0, "slice_s": 10, "ok": [0], "not_ok": [0]}).tag(sync=True)
+
+
+def receive_during_cells(widget: Any) -> None:
+    """Handle a widget's messages in the subshell that the page addresses, so that buttons work while a cell runs.
+
+    JupyterLab addresses a subshell: a kernel thread that is free while a cell runs. ipykernel 7.4 redirects a message
+    to the loop that last wrote to the widget, in case something there waits for a reply. Nothing here waits for
+    replies, and that loop would be blocked by the cell that created the widget. Without that redirection, this does
+    nothing.
+    """
+    comm: Any = widget.comm
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda _data, subshell: subshell  # noqa: SLF001 - there is no public hook
+
+
+def _styled(widget: Any, *classes: str) -> Any:
+    for name in classes:
         widget.add_class(name)
     return widget
 
 
-def note(text: str, *, bad: bool = False) -> str:
-    """Return a line of text as HTML."""
-    return _html("note", text=text, kind="qc-bad" if bad else "qc-good")
+def _box(children: Iterable[Any], *classes: str) -> Any:
+    return _styled(w.HBox(list(children)), *classes)
 
 
-def _html(kind_of: str, **texts: str) -> str:
-    """Return a template filled with texts, which stay texts."""
-    filled: str = template(f"dash_{kind_of}").substitute({key: escape(visible(text)) for key, text in texts.items()})
-    return filled
+def _button(text: str, tooltip: str, *classes: str) -> Any:
+    return _styled(w.Button(description=text, tooltip=tooltip), *classes)
 
 
-def _button(text: str, tip: str, *names: str) -> Any:
-    return _named(w.Button(description=text, tooltip=tip), *names)
+def _set_options(dropdown: Any, options: list[str]) -> None:
+    """Replace the options and keep the selected one, or select the first."""
+    if list(dropdown.options) != options:
+        selected = dropdown.value if dropdown.value in options else options[0]
+        dropdown.options = options
+        dropdown.value = selected
 
 
-def _short(path: str) -> str:
-    """Return a path as it stands in a title: of a long one the file and its folder."""
-    parts = path.split("/")
-    return path if len(path) <= LONGEST_PATH else f"…/{'/'.join(parts[-2:])}"
-
-
-class Head:
-    """Which queue this is, and whether something holds it up."""
+class Header:
+    """Name of the queue, paused queues, number of workers."""
 
     def __init__(self, path: str) -> None:
-        self.title = _named(w.HTML(_html("name", path=path, short=_short(path))), "qc-title")
-        self.facts = _named(w.HTML(), "qc-facts")
-        self.box = _named(w.HBox([self.title, self.facts]), "qc-head")
+        short = path if len(path) <= MAX_PATH_CHARS else f"…/{'/'.join(path.split('/')[-2:])}"
+        self.title = _styled(w.HTML(fill("queue_name", path=path, short=short)), "qc-title")
+        self.facts = _styled(w.HTML(), "qc-facts")
+        self.box = _box([self.title, self.facts], "qc-head")
 
     def show(self, overview: Mapping[str, Any]) -> None:
-        """Show what is paused and how many work."""
+        """Show what is paused and how many workers are busy."""
         workers = overview["workers"]
         busy = sum(each["state"] == "busy" for each in workers)
-        one = "" if len(workers) == 1 else "s"
-        parts = [_html("line", text=f"{len(workers)} worker{one}, {busy} busy" if workers else "no workers")]
+        plural = "" if len(workers) == 1 else "s"
+        text = f"{len(workers)} worker{plural}, {busy} busy" if workers else "no workers"
+        parts = [fill("paragraph", text=text)]
         if paused := overview["paused"]:
             text = "paused" if paused == ["*"] else f"paused: {', '.join(paused)}"
-            parts.insert(0, _html("state", kind="failed", text=text))
+            parts.insert(0, fill("state", state="failed", text=text))
         self.facts.value = "".join(parts)
 
 
-class Chips:
-    """The number of jobs by state; pressed, they filter."""
+class StateFilter:
+    """One toggle button per state, with its number of jobs."""
 
     def __init__(self) -> None:
         self.buttons = {
-            state: _named(
-                w.ToggleButton(description=state, value=state == ALL, tooltip=f"Show {state} jobs"),
+            state: _styled(
+                w.ToggleButton(description=state, value=state == ALL_STATES, tooltip=f"Show {state} jobs"),
                 "qc-chip",
                 f"qc-chip-{state}",
             )
-            for state in (ALL, *map(str, State))
+            for state in (ALL_STATES, *map(str, State))
         }
-        self.box = _named(w.HBox(list(self.buttons.values())), "qc-chips")
+        self.box = _box(self.buttons.values(), "qc-chips")
 
     def show(self, counts: Mapping[str, int]) -> None:
         """Show the counts."""
         for state, button in self.buttons.items():
-            count = sum(counts.values()) if state == ALL else counts[state]
+            count = sum(counts.values()) if state == ALL_STATES else counts[state]
             button.description = f"{state} {count:,}"
 
-    def press(self, state: str) -> None:
-        """Leave just this one pressed."""
+    def select(self, state: str) -> None:
+        """Press this button only."""
         for name, button in self.buttons.items():
             button.value = name == state
 
 
-class Workers:
-    """The workers, and buttons for more and fewer of them."""
+class WorkerPanel:
+    """The list of workers, and controls to start and stop them."""
 
     def __init__(self) -> None:
-        self.list = _named(w.HTML(), "qc-workers-list")
-        self.count = _named(
-            w.BoundedIntText(value=1, min=1, max=256, description="Workers to add"), "qc-count", "qc-unlabelled"
+        self.list = _styled(w.HTML(), "qc-workers-list")
+        self.count = _styled(
+            w.BoundedIntText(value=1, min=1, max=256, description="Number of workers to start"),
+            "qc-count",
+            "qc-unlabelled",
         )
-        self.add = _button("Add workers", "Start so many worker processes; they end with this kernel")
-        self.which = _named(
+        self.start = _button("Start workers", "Start this many worker processes; they stop with this kernel")
+        self.selected = _styled(
             w.Dropdown(options=[ALL_WORKERS], description="Workers to stop"), "qc-which", "qc-unlabelled"
         )
-        self.stop = _button("Stop", "They finish their job and end")
-        more = _named(w.HBox([self.count, self.add]), "qc-group")
-        fewer = _named(w.HBox([self.which, self.stop]), "qc-group")
-        self.box = _named(w.VBox([self.list, _named(w.HBox([more, fewer]), "qc-groups")]), "qc-workers")
+        self.stop = _button("Stop", "Stop these workers after their current job")
+        groups = [_box([self.count, self.start], "qc-group"), _box([self.selected, self.stop], "qc-group")]
+        self.box = _styled(w.VBox([self.list, _box(groups, "qc-groups")]), "qc-workers")
 
     def show(self, workers: Sequence[Mapping[str, Any]]) -> None:
-        """Show who works on what."""
+        """Show the workers and their jobs."""
         rows = [
-            _html(
+            fill(
                 "worker",
                 name=each["name"],
                 state=each["state"],
                 job=each["job_id"] or "",
                 done=f"{each['jobs_done']:,}",
             )
-            for each in workers[:LISTED]
+            for each in workers[:MAX_WORKERS_SHOWN]
         ]
-        left = len(workers) - LISTED
-        more = _html("line", text=f"and {left} more") if left > 0 else ""
-        nobody = _html("line", text="No workers: nothing is started until there is one.")
-        self.list.value = template("dash_workers").substitute(rows="".join(rows), more=more) if workers else nobody
+        hidden = len(workers) - MAX_WORKERS_SHOWN
+        more = fill("paragraph", text=f"and {hidden} more") if hidden > 0 else Html()
+        none = fill("paragraph", text="No worker is running. Jobs start when there is one.")
+        self.list.value = fill("workers", rows=Html("".join(rows)), more=more) if workers else none
         names = [ALL_WORKERS, *(each["name"] for each in workers if each["state"] != "lost")]
-        if list(self.which.options) != names:
-            chosen = self.which.value if self.which.value in names else ALL_WORKERS
-            self.which.options = names
-            self.which.value = chosen
+        _set_options(self.selected, names)
         self.stop.disabled = len(names) == 1
 
 
-class Bar:
-    """What is listed, and what is done to the chosen jobs."""
+class Toolbar:
+    """Search, queue and order of the table, and the actions on selected jobs and on the queue."""
 
     def __init__(self) -> None:
-        self.text = _named(
-            w.Text(placeholder="Search in ids and commands", description="Search"), "qc-search", "qc-unlabelled"
+        self.search = _styled(
+            w.Text(placeholder="Search IDs and commands", description="Search"), "qc-search", "qc-unlabelled"
         )
-        self.queue = _named(w.Dropdown(options=[EVERY_QUEUE], description="Queue"), "qc-pick", "qc-unlabelled")
-        self.sort = _named(w.Dropdown(options=[NEWEST, *JOB_FIELDS], description="Sort by"), "qc-pick")
-        self.retry = _button("Retry", "Run the chosen jobs again now", "qc-act")
-        self.cancel = _button("Cancel", "Cancel the chosen jobs, ending those that run", "qc-act", "qc-danger")
-        self.pause = _button("Pause", "Start nothing more in the queue shown; running jobs go on")
-        self.resume = _button("Resume", "Allow starts again in the queue shown")
-        find = _named(w.HBox([self.text, self.queue, self.sort]), "qc-find")
-        act = _named(w.HBox([self.retry, self.cancel, self.pause, self.resume]), "qc-group")
-        self.box = _named(w.HBox([find, act]), "qc-bar")
-        self.choose(0)
+        self.queue = _styled(w.Dropdown(options=[ALL_QUEUES], description="Queue"), "qc-pick", "qc-unlabelled")
+        self.sort = _styled(w.Dropdown(options=[LAST_UPDATED, *JOB_FIELDS], description="Sort by"), "qc-pick")
+        self.retry = _button("Retry", "Run the selected jobs again now", "qc-act")
+        self.cancel = _button("Cancel", "Cancel the selected jobs; running ones are stopped", "qc-act", "qc-danger")
+        self.pause = _button("Pause", "Start no more jobs of the queue shown; running jobs continue")
+        self.resume = _button("Resume", "Start jobs of the queue shown again")
+        actions = [self.retry, self.cancel, self.pause, self.resume]
+        self.box = _box([_box([self.search, self.queue, self.sort], "qc-find"), _box(actions, "qc-group")], "qc-bar")
+        self.show_selected(0)
 
-    def choose(self, count: int) -> None:
-        """Show how many jobs the buttons would be for."""
-        for button, word in ((self.retry, "Retry"), (self.cancel, "Cancel")):
+    def show_selected(self, count: int) -> None:
+        """Show on the buttons how many jobs are selected."""
+        for button, verb in ((self.retry, "Retry"), (self.cancel, "Cancel")):
             button.disabled = count == 0
-            button.description = word if count < 2 else f"{word} {count}"
+            button.description = verb if count < 2 else f"{verb} {count}"
 
-    def offer(self, queues: Sequence[str], paused: Sequence[str]) -> None:
-        """Offer the queues that there are."""
-        names = [EVERY_QUEUE, *queues]
-        if list(self.queue.options) != names:
-            chosen = self.queue.value if self.queue.value in names else EVERY_QUEUE
-            self.queue.options = names
-            self.queue.value = chosen
+    def show_queues(self, queues: Sequence[str], paused: Sequence[str]) -> None:
+        """Offer the existing queues."""
+        _set_options(self.queue, [ALL_QUEUES, *queues])
         self.resume.disabled = not paused
 
     @property
-    def one_queue(self) -> str | None:
-        """The queue that is chosen; None for all."""
-        return None if self.queue.value == EVERY_QUEUE else str(self.queue.value)
+    def selected_queue(self) -> str | None:
+        """The selected queue; None for all."""
+        return None if self.queue.value == ALL_QUEUES else str(self.queue.value)
 
 
-class Form:
-    """A form for one job; an empty field is not given."""
+class EnqueueForm:
+    """A form for one job; empty fields are omitted."""
 
     FIELDS = (
         ("command", "Command", "python train.py --lr 0.1"),
-        ("id", "ID", "made up"),
+        ("id", "ID", "generated"),
         ("queue", "Queue", "default"),
         ("priority", "Priority", "0"),
         ("delay", "Delay, s", "0"),
-        ("timeout", "Timeout, s", "as set"),
-        ("max_retries", "Attempts", "as set"),
+        ("timeout", "Timeout, s", "from settings"),
+        ("max_retries", "Attempts", "from settings"),
         ("tags", "Tags", "none"),
         ("after", "After", "no job"),
     )
-    LISTS = ("tags", "after")
+    LIST_FIELDS = ("tags", "after")
 
     def __init__(self) -> None:
         self.fields = {
-            name: _named(w.Text(description=title, placeholder=hint), "qc-field", f"qc-field-{name}")
+            name: _styled(w.Text(description=title, placeholder=hint), "qc-field", f"qc-field-{name}")
             for name, title, hint in self.FIELDS
         }
-        self.send = _button("Enqueue", "Add the job to the queue", "qc-primary")
-        self.said = _named(w.HTML(), "qc-form-said")
-        fields = _named(w.HBox([*self.fields.values(), self.send]), "qc-fields")
-        self.box = _named(w.VBox([fields, self.said]), "qc-form")
+        self.submit = _button("Enqueue", "Add the job to the queue", "qc-primary")
+        self.message = _styled(w.HTML(), "qc-form-said")
+        fields = _box([*self.fields.values(), self.submit], "qc-fields")
+        self.box = _styled(w.VBox([fields, self.message]), "qc-form")
 
-    def wish(self) -> dict[str, Any]:
-        """Return what was filled in, as an enqueue takes it."""
-        given = {name: field.value for name, field in self.fields.items() if field.value.strip()}
-        return {name: text.replace(",", " ").split() if name in self.LISTS else text for name, text in given.items()}
+    def values(self) -> dict[str, Any]:
+        """Return the fields that were filled in, as :func:`~queuectl_nb.client.enqueue.make_spec` takes them."""
+        texts = {name: field.value for name, field in self.fields.items() if field.value.strip()}
+        return {
+            name: text.replace(",", " ").split() if name in self.LIST_FIELDS else text for name, text in texts.items()
+        }
+
+    def show_message(self, text: str, *, error: bool) -> None:
+        """Show a line below the form."""
+        self.message.value = fill("message", text=text, kind="qc-bad" if error else "qc-good")
 
     def clear(self) -> None:
-        """Empty what is each job's own; the rest may serve for the next."""
+        """Clear what is specific to one job; keep the rest for the next."""
         for name in ("command", "id"):
             self.fields[name].value = ""

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["categories", "decimals", "floats", "objects", "parsed", "spans", "texts", "times", "wholes"]
+__all__ = [
+    "categories",
+    "floats",
+    "integers",
+    "nullable_floats",
+    "objects",
+    "parse_json",
+    "strings",
+    "timedeltas",
+    "timestamps",
+]
 
 _NO_TIME = np.iinfo("int64").min
 """How NumPy writes "not a time"."""
@@ -30,28 +40,28 @@ def floats(values: Sequence[Any] | NDArray[Any]) -> Floats:
     return np.array(values, dtype="float64")
 
 
-def times(seconds: Floats) -> pd.DatetimeIndex:
+def timestamps(seconds: Floats) -> pd.DatetimeIndex:
     """Return epoch seconds (NaN: unknown) as UTC datetimes, to the millisecond that the JSON shows."""
     # rounded as format_time and SQLite's strftime do it
-    stamps = _counts(seconds, lambda known: np.floor(known * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS)
+    stamps = _scaled_integers(seconds, lambda known: np.floor(known * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS)
     return pd.DatetimeIndex(stamps.view("datetime64[ms]")).tz_localize("UTC")
 
 
-def spans(seconds: Floats) -> pd.TimedeltaIndex:
+def timedeltas(seconds: Floats) -> pd.TimedeltaIndex:
     """Return seconds (NaN: unknown) as timedeltas, to the microsecond; below nothing there is nothing."""
     return pd.TimedeltaIndex(
-        _counts(seconds, lambda known: np.rint(np.maximum(known, 0) * 1e6)).view("timedelta64[us]")
+        _scaled_integers(seconds, lambda known: np.rint(np.maximum(known, 0) * 1e6)).view("timedelta64[us]")
     )
 
 
-def _counts(seconds: Floats, scaled: Any) -> NDArray[np.int64]:
+def _scaled_integers(seconds: Floats, scaled: Any) -> NDArray[np.int64]:
     unknown = np.isnan(seconds)
     counts: NDArray[np.int64] = scaled(np.where(unknown, 0.0, seconds)).astype("int64")
     counts[unknown] = _NO_TIME
     return counts
 
 
-def wholes(values: Sequence[Any] | NDArray[Any]) -> pd.arrays.IntegerArray:
+def integers(values: Sequence[Any] | NDArray[Any]) -> pd.arrays.IntegerArray:
     """Return whole numbers of 64 bits, or None or NaN, as ``Int64``."""
     numbers = np.asarray(values, dtype=None if len(values) else "float64")
     if numbers.dtype.kind == "O":  # with a None in it
@@ -65,13 +75,13 @@ def wholes(values: Sequence[Any] | NDArray[Any]) -> pd.arrays.IntegerArray:
     return pd.arrays.IntegerArray(counts, unknown)
 
 
-def decimals(values: Sequence[Any] | Floats) -> pd.arrays.FloatingArray:
+def nullable_floats(values: Sequence[Any] | Floats) -> pd.arrays.FloatingArray:
     """Return numbers, or None or NaN, as ``Float64``."""
     numbers = floats(values)
     return pd.arrays.FloatingArray(np.nan_to_num(numbers, nan=0.0), np.isnan(numbers))
 
 
-def texts(values: Sequence[str | None]) -> pd.arrays.StringArray:
+def strings(values: Sequence[str | None]) -> pd.arrays.StringArray:
     """Return texts, or None, as ``string``."""
     return pd.arrays.StringArray(objects(values))
 
@@ -86,7 +96,7 @@ def objects(values: Iterable[Any]) -> NDArray[np.object_]:
     return np.fromiter(values, dtype=object)
 
 
-def parsed(values: Sequence[str | None]) -> NDArray[np.object_]:
+def parse_json(values: Sequence[str | None]) -> NDArray[np.object_]:
     """Return JSON texts parsed, each row's an object of its own; None stays None."""
     found = np.full(len(values), None, dtype=object)
     for place, text in enumerate(values):

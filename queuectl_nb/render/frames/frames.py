@@ -18,8 +18,8 @@ from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
 from queuectl_nb.render.frames.jobs import STATES, jobs
-from queuectl_nb.render.frames.results import check, job_ids, results
-from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, flat, stats_json, text
+from queuectl_nb.render.frames.results import check_frame, job_id_column, results
+from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, decode_stream, flatten, stats_json
 from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.store.stats import Stats
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.reader import Reader
 
-__all__ = ["attempts", "check", "job_ids", "jobs", "results", "settings", "stats", "status", "workers"]
+__all__ = ["attempts", "check_frame", "job_id_column", "jobs", "results", "settings", "stats", "status", "workers"]
 
 _NO_FIGURE = {"p50": None, "p95": None}
 _NO_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_FIGURE, _NO_FIGURE, None, None, None, None)
@@ -43,53 +43,53 @@ def _outcomes(values: Sequence[str | None]) -> pd.Categorical:
 
 
 _ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
-    "number": arrays.wholes,
-    "pid": arrays.wholes,
-    "started_at": lambda values: arrays.times(arrays.floats(values)),
-    "finished_at": lambda values: arrays.times(arrays.floats(values)),
+    "number": arrays.integers,
+    "pid": arrays.integers,
+    "started_at": lambda values: arrays.timestamps(arrays.floats(values)),
+    "finished_at": lambda values: arrays.timestamps(arrays.floats(values)),
     "outcome": _outcomes,
-    "exit_code": arrays.wholes,
-    "user_cpu_s": arrays.decimals,
-    "system_cpu_s": arrays.decimals,
-    "max_rss_bytes": arrays.wholes,
+    "exit_code": arrays.integers,
+    "user_cpu_s": arrays.nullable_floats,
+    "system_cpu_s": arrays.nullable_floats,
+    "max_rss_bytes": arrays.integers,
 }
 """The columns of an attempt that are no texts."""
 
 
-def attempts(reading: Reader) -> pd.DataFrame:
+def attempts(reader: Reader) -> pd.DataFrame:
     """Return every attempt: index (``job_id``, ``number``), the contract's fields, ``waited`` and ``ran``."""
     facts = [name for name in ATTEMPT_FIELDS if name not in STREAMS]
     sizes = [f"{each}{part}" for each in STREAMS for part in ("", "_tail", "_size")]
     places = ["jobs.id" if name == "job_id" else f"attempts.{name}" for name in (*facts, "due_at", *sizes)]
     names = [*facts, "due_at", *sizes]
-    rows = reading.attempt_rows(", ".join(places))
+    rows = reader.attempt_rows(", ".join(places))
     raw: dict[str, Sequence[Any]] = dict(
         zip(names, zip(*rows, strict=True) if rows else ((),) * len(names), strict=True)
     )
     for each in STREAMS:
         parts = zip(raw[each], raw[f"{each}_tail"], raw[f"{each}_size"], strict=True)
-        raw[each] = [text(join_stream(head, tail, size)) for head, tail, size in parts]
-    columns = {name: _ATTEMPT_TYPES.get(name, arrays.texts)(raw[name]) for name in ATTEMPT_FIELDS}
+        raw[each] = [decode_stream(join_stream(head, tail, size)) for head, tail, size in parts]
+    columns = {name: _ATTEMPT_TYPES.get(name, arrays.strings)(raw[name]) for name in ATTEMPT_FIELDS}
     started, finished = arrays.floats(raw["started_at"]), arrays.floats(raw["finished_at"])
-    columns["waited"] = arrays.spans(started - arrays.floats(raw["due_at"]))
-    columns["ran"] = arrays.spans(np.where(np.isnan(finished), time.time(), finished) - started)
+    columns["waited"] = arrays.timedeltas(started - arrays.floats(raw["due_at"]))
+    columns["ran"] = arrays.timedeltas(np.where(np.isnan(finished), time.time(), finished) - started)
     return pd.DataFrame(columns).set_index(["job_id", "number"])
 
 
 def status(counts: Mapping[State, int]) -> pd.DataFrame:
     """Return the number of jobs by state: index ``state``, column ``count``."""
     index = pd.CategoricalIndex(arrays.categories(range(len(STATES)), STATES), name="state")
-    return pd.DataFrame({"count": arrays.wholes([counts[state] for state in State])}, index=index)
+    return pd.DataFrame({"count": arrays.integers([counts[state] for state in State])}, index=index)
 
 
 def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
     """Return metrics: one row, or one a group with the index ``by``; nested names are joined with ``_``."""
-    rows = [flat(stats_json(each)) for each in groups.values()]
+    rows = [flatten(stats_json(each)) for each in groups.values()]
     columns = {}
-    for name in flat(stats_json(_NO_STATS)):
+    for name in flatten(stats_json(_NO_STATS)):
         whole = name in _WHOLE_STATS or name.startswith("counts_")
-        columns[name] = (arrays.wholes if whole else arrays.decimals)([row[name] for row in rows])
-    index = None if by is None else pd.Index(arrays.texts(list(groups)), name=by)
+        columns[name] = (arrays.integers if whole else arrays.nullable_floats)([row[name] for row in rows])
+    index = None if by is None else pd.Index(arrays.strings(list(groups)), name=by)
     return pd.DataFrame(columns, index=index)
 
 
@@ -97,13 +97,13 @@ def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the workers: index ``name``, the contract's fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
     columns: dict[str, Any] = {
-        "name": arrays.texts(raw["name"]),
-        "pid": arrays.wholes(raw["pid"]),
-        "host": arrays.texts(raw["host"]),
+        "name": arrays.strings(raw["name"]),
+        "pid": arrays.integers(raw["pid"]),
+        "host": arrays.strings(raw["host"]),
         "state": arrays.categories([WORKER_STATES.index(state) for state in raw["state"]], WORKER_STATES),
-        "job_id": arrays.texts(raw["job_id"]),
+        "job_id": arrays.strings(raw["job_id"]),
         "started_at": pd.DatetimeIndex(pd.to_datetime(raw["started_at"], utc=True, format="ISO8601")).as_unit("ms"),
-        "jobs_done": arrays.wholes(raw["jobs_done"]),
+        "jobs_done": arrays.integers(raw["jobs_done"]),
     }
     return pd.DataFrame({name: columns[name] for name in WORKER_FIELDS}).set_index("name")
 
@@ -113,6 +113,6 @@ def settings(values: Settings) -> pd.DataFrame:
     columns = {
         "value": arrays.objects([getattr(values, key) for key in SETTINGS]),
         "default": arrays.objects([row.default for row in SETTINGS.values()]),
-        "meaning": arrays.texts([row.meaning for row in SETTINGS.values()]),
+        "meaning": arrays.strings([row.meaning for row in SETTINGS.values()]),
     }
-    return pd.DataFrame(columns, index=pd.Index(arrays.texts(list(SETTINGS)), name="key"))
+    return pd.DataFrame(columns, index=pd.Index(arrays.strings(list(SETTINGS)), name="key"))

@@ -1,4 +1,4 @@
-"""The DataFrame of jobs, made for a million of them: pieces of columns become arrays while they are warm."""
+"""The DataFrame of jobs, fast enough for a million: chunks of columns become arrays while they are in the cache."""
 
 from __future__ import annotations
 
@@ -26,112 +26,111 @@ if TYPE_CHECKING:
 __all__ = ["STATES", "jobs"]
 
 STATES = tuple(str(state) for state in State)
-_CODES = {state: code for code, state in enumerate(STATES)}
-_KINDS: dict[str, Callable[[Any], Any]] = {
-    "priority": arrays.wholes,
-    "attempts": arrays.wholes,
-    "max_retries": arrays.wholes,
-    "queue": arrays.texts,
-    "cwd": arrays.texts,
-    "exit_code": arrays.wholes,
-    "error": arrays.texts,
-    "worker": arrays.texts,
+_STATE_CODES = {state: code for code, state in enumerate(STATES)}
+_SHARED_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "priority": arrays.integers,
+    "attempts": arrays.integers,
+    "max_retries": arrays.integers,
+    "queue": arrays.strings,
+    "cwd": arrays.strings,
+    "exit_code": arrays.integers,
+    "error": arrays.strings,
+    "worker": arrays.strings,
 }
-"""The columns that many jobs share, and their types."""
+"""Columns whose values are read once for all jobs that have the same, and their types."""
 
 
-def jobs(reading: Reader, wanted: Filter) -> pd.DataFrame:
+def jobs(reader: Reader, job_filter: Filter) -> pd.DataFrame:
     """Return the jobs of a filter: index ``id``, the contract's fields, ``waited`` and ``ran``."""
-    source = JobColumns(reading, wanted)
+    source = JobColumns(reader, job_filter)
     rows = _Rows()
-    with _no_collection():
+    with _garbage_collection_off():
         rows.read(source)
         frame = rows.frame(source)
     if source.is_sorted:
         return frame
-    order = np.argsort(rows.numbers("rev"), kind="stable")  # rows of one rev are in the order of enqueue, and stay so
-    return frame.take(order if wanted.reverse else order[::-1])
+    order = np.argsort(rows.column("rev"), kind="stable")  # keeps the order of enqueue within a revision
+    return frame.take(order if job_filter.reverse else order[::-1])
 
 
-class _Places(dict[str, int]):
-    """Numbers texts in the order in which they are first asked for."""
+class _Indices(dict[str, int]):
+    """Numbers strings in the order of their first lookup."""
 
     def __missing__(self, text: str) -> int:
-        self[text] = place = len(self)
-        return place
+        self[text] = index = len(self)
+        return index
 
 
 class _Rows:
-    """All pieces together."""
+    """The columns of all jobs, assembled from chunks."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.commands: list[str] = []
         self.results: list[str | None] = []
-        self._places = _Places()
-        self._parts: dict[str, list[NDArray[Any]]] = {
-            name: [np.empty(0, "float64")] for name in (*TIME_FIELDS, "timeout")
-        }
-        self._parts |= {name: [np.empty(0, "int64")] for name in ("kind", "rev")}
+        self._indices = _Indices()
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, "timeout")}
+        self._parts |= {name: [np.empty(0, "int64")] for name in ("shared", "rev")}
 
     def read(self, source: JobColumns) -> None:
-        for piece in source.chunks():
-            self.ids += piece.id
-            self.commands += piece.command
-            self.results += piece.result
+        for chunk in source.chunks():
+            self.ids += chunk.id
+            self.commands += chunk.command
+            self.results += chunk.result
             for name in (*TIME_FIELDS, "timeout"):
-                self._parts[name].append(arrays.floats(getattr(piece, name)))
-            self._parts["rev"].append(np.array(piece.rev, dtype="int64"))
-            kinds = map(self._places.__getitem__, piece.shared)
-            self._parts["kind"].append(np.fromiter(kinds, dtype="int64", count=len(piece.shared)))
+                self._parts[name].append(arrays.floats(getattr(chunk, name)))
+            self._parts["rev"].append(np.array(chunk.rev, dtype="int64"))
+            shared = map(self._indices.__getitem__, chunk.shared)
+            self._parts["shared"].append(np.fromiter(shared, dtype="int64", count=len(chunk.shared)))
 
-    def numbers(self, name: str) -> NDArray[Any]:
+    def column(self, name: str) -> NDArray[Any]:
         return np.concatenate(self._parts[name])
 
     def frame(self, source: JobColumns) -> pd.DataFrame:
-        seconds = {name: self.numbers(name) for name in TIME_FIELDS}
-        places = self.numbers("kind")
-        kinds = list(map(source.parse_shared, self._places))
-        columns: dict[str, Any] = {name: arrays.times(each) for name, each in seconds.items()}
-        columns |= {name: make([getattr(kind, name) for kind in kinds]).take(places) for name, make in _KINDS.items()}
-        columns["command"] = arrays.texts(self.commands)
-        columns["timeout"] = arrays.decimals(self.numbers("timeout"))
-        columns["tags"] = _lists([kind.tags for kind in kinds], places)
-        columns["after"] = _lists([kind.after for kind in kinds], places)
-        columns["result"] = arrays.parsed(self.results)
-        states = np.array([_CODES[kind.state] for kind in kinds], dtype="int8")[places]
+        seconds = {name: self.column(name) for name in TIME_FIELDS}
+        indices = self.column("shared")
+        shared = list(map(source.parse_shared, self._indices))
+        columns: dict[str, Any] = {name: arrays.timestamps(each) for name, each in seconds.items()}
+        for name, make_array in _SHARED_COLUMNS.items():
+            columns[name] = make_array([getattr(each, name) for each in shared]).take(indices)
+        columns["command"] = arrays.strings(self.commands)
+        columns["timeout"] = arrays.nullable_floats(self.column("timeout"))
+        columns["tags"] = _copied_lists([each.tags for each in shared], indices)
+        columns["after"] = _copied_lists([each.after for each in shared], indices)
+        columns["result"] = arrays.parse_json(self.results)
+        states = np.array([_STATE_CODES[each.state] for each in shared], dtype="int8")[indices]
         columns["state"] = arrays.categories(states, STATES)
-        finished = np.where(states == _CODES["processing"], time.time(), seconds["finished_at"])
-        columns["waited"] = arrays.spans(seconds["started_at"] - self._due(source, seconds))
-        columns["ran"] = arrays.spans(finished - seconds["started_at"])
+        finished = np.where(states == _STATE_CODES["processing"], time.time(), seconds["finished_at"])
+        columns["waited"] = arrays.timedeltas(seconds["started_at"] - self._due_at(source, seconds))
+        columns["ran"] = arrays.timedeltas(finished - seconds["started_at"])
         names = [*JOB_FIELDS[1:], "waited", "ran"]
-        index = pd.Index(arrays.texts(self.ids), name="id")
+        index = pd.Index(arrays.strings(self.ids), name="id")
         return pd.DataFrame({name: columns[name] for name in names}, index=index, copy=False)
 
-    def _due(self, source: JobColumns, seconds: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Return when the newest attempts were due."""
-        due = seconds["run_at"].copy()
-        moved = np.flatnonzero(due > seconds["started_at"])
+    def _due_at(self, source: JobColumns, seconds: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return when the latest attempts were due; after their start, ``run_at`` is that of the next one."""
+        due_at = seconds["run_at"].copy()
+        moved = np.flatnonzero(due_at > seconds["started_at"])
         if len(moved):
-            known = source.due_at([self.ids[place] for place in moved])
-            due[moved] = [known.get(self.ids[place], np.nan) for place in moved]
-        return due
+            known = source.due_at([self.ids[row] for row in moved])
+            due_at[moved] = [known.get(self.ids[row], np.nan) for row in moved]
+        return due_at
 
 
-def _lists(kinds: Sequence[list[str]], places: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Return a list of its own for each row."""
-    if not any(kinds):
-        return arrays.objects([[] for _ in repeat(None, len(places))])
-    return arrays.objects([[*kind] for kind in arrays.objects(kinds)[places]])
+def _copied_lists(lists: Sequence[list[str]], indices: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Return a separate list for each row."""
+    if not any(lists):
+        return arrays.objects([[] for _ in repeat(None, len(indices))])
+    return arrays.objects([[*each] for each in arrays.objects(lists)[indices]])
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep Python's collector from walking through a million new lists again and again."""
-    was = gc.isenabled()
+def _garbage_collection_off() -> Iterator[None]:
+    """Keep the garbage collector from traversing a million new lists repeatedly."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.reader import Reader
 
-__all__ = ["JOB_ID", "check", "job_ids", "results"]
+__all__ = ["JOB_ID", "check_frame", "job_id_column", "results"]
 
 JOB_ID = "job_id"
 """The column in which a frame may name the jobs of its rows."""
@@ -25,9 +25,9 @@ _LARGE = 2**63
 """Whole numbers from here on are Python's own."""
 
 
-def job_ids(frame: pd.DataFrame) -> list[str] | None:
+def job_id_column(frame: pd.DataFrame) -> list[str] | None:
     """Return the ids that the frame's column ``job_id`` holds; None where it has none."""
-    if not _has(frame, JOB_ID):
+    if not _has_column(frame, JOB_ID):
         return None
     named = frame[JOB_ID]
     if isinstance(named, pd.DataFrame):
@@ -36,7 +36,7 @@ def job_ids(frame: pd.DataFrame) -> list[str] | None:
     return [str(job_id) for job_id in named]
 
 
-def results(reading: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | None) -> pd.DataFrame:
+def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | None) -> pd.DataFrame:
     """Return parameters, state, duration, memory and result columns of jobs in one frame.
 
     Parameters
@@ -54,7 +54,7 @@ def results(reading: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | No
     if frame is not None and ids is not None and len(frame) != len(ids):
         msg = f"the frame has {len(frame)} rows, but there are {len(ids)} jobs for them"
         raise BadInput(msg)
-    found = {row[0]: row[1:] for row in reading.result_rows(ids)}
+    found = {row[0]: row[1:] for row in reader.result_rows(ids)}
     chosen = list(found) if ids is None else list(ids)
     gone = (None,) * 6
     rows = [found.get(job_id, gone) for job_id in chosen]
@@ -62,35 +62,37 @@ def results(reading: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | No
     ends = [time.time() if each == "processing" else end for each, end in zip(state, finished, strict=True)]
     facts = {
         "state": arrays.categories([-1 if each is None else STATES.index(each) for each in state], STATES),
-        "ran": arrays.spans(arrays.floats(ends) - arrays.floats(started)),
-        "max_rss_bytes": arrays.wholes(memory),
+        "ran": arrays.timedeltas(arrays.floats(ends) - arrays.floats(started)),
+        "max_rss_bytes": arrays.integers(memory),
     }
     if frame is None:
-        own = pd.DataFrame({"command": arrays.texts(command)}, index=pd.Index(arrays.texts(chosen), name="id"))
+        own = pd.DataFrame({"command": arrays.strings(command)}, index=pd.Index(arrays.strings(chosen), name="id"))
     else:
         own = frame
-        if not _has(frame, JOB_ID):
-            facts = {JOB_ID: arrays.texts(chosen), **facts}
+        if not _has_column(frame, JOB_ID):
+            facts = {JOB_ID: arrays.strings(chosen), **facts}
     more: dict[str, Any] = {}
     taken: set[Hashable] = set(own.columns.get_level_values(0))
-    _put(more, taken, facts, "job")
-    _put(more, taken, _spread([None if each is None else json.loads(each) for each in result]), "result")
-    return _beside(own, pd.DataFrame(more, index=own.index))
+    _add_columns(more, taken, facts, "job")
+    _add_columns(
+        more, taken, _result_columns([None if each is None else json.loads(each) for each in result]), "result"
+    )
+    return _join_columns(own, pd.DataFrame(more, index=own.index))
 
 
-def check(frame: object) -> None:
+def check_frame(frame: object) -> None:
     """Refuse what is no DataFrame."""
     if not isinstance(frame, pd.DataFrame):
         msg = f"results takes the DataFrame of the parameters, not {type(frame).__name__}; jobs are given as jobs=..."
         raise BadInput(msg)
 
 
-def _has(frame: pd.DataFrame, name: str) -> bool:
+def _has_column(frame: pd.DataFrame, name: str) -> bool:
     """Tell whether a column has this plain name."""
     return any(isinstance(label, str) and label == name for label in frame.columns)
 
 
-def _put(columns: dict[str, Any], taken: set[Hashable], more: dict[str, Any], suffix: str) -> None:
+def _add_columns(columns: dict[str, Any], taken: set[Hashable], more: dict[str, Any], suffix: str) -> None:
     """Add columns; one whose name is taken gets the suffix, as often as it needs."""
     for name, values in more.items():
         free = name
@@ -100,7 +102,7 @@ def _put(columns: dict[str, Any], taken: set[Hashable], more: dict[str, Any], su
         columns[free] = values
 
 
-def _beside(own: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+def _join_columns(own: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of both, whatever their labels are like: some twice, some of several levels."""
     levels = own.columns.nlevels
     if levels > 1:
@@ -108,28 +110,30 @@ def _beside(own: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([own, more], axis="columns")  # one index object for both: its labels may stand twice
 
 
-def _spread(values: Sequence[Any]) -> dict[str, Any]:
+def _result_columns(values: Sequence[Any]) -> dict[str, Any]:
     """Return a column for each key of the results that are objects; those that are none stand under ``result``."""
     keys = dict.fromkeys(key for value in values if isinstance(value, dict) for key in value)
-    columns = {key: _fitting([value.get(key) if isinstance(value, dict) else None for value in values]) for key in keys}
+    columns = {
+        key: _typed_array([value.get(key) if isinstance(value, dict) else None for value in values]) for key in keys
+    }
     others = [None if isinstance(value, dict) else value for value in values]
     if any(value is not None for value in others):
         whole = "result"
         while whole in columns:
             whole += "_result"
-        columns[whole] = _fitting(others)
+        columns[whole] = _typed_array(others)
     return columns
 
 
-def _fitting(values: Sequence[Any]) -> Any:
+def _typed_array(values: Sequence[Any]) -> Any:
     """Return JSON values as an array of the type that fits all of them; a null is a missing value."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pd.array(list(values), dtype="boolean")
     if kinds == {str}:
-        return arrays.texts(values)
+        return arrays.strings(values)
     if kinds and kinds <= {int, float}:
         large = any(isinstance(value, int) and abs(value) >= _LARGE for value in values)
-        make = arrays.objects if large else arrays.wholes if kinds == {int} else arrays.decimals
+        make = arrays.objects if large else arrays.integers if kinds == {int} else arrays.nullable_floats
         return make(values)
     return arrays.objects(values)

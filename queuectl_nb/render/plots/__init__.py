@@ -1,1 +1,1 @@
-"""Pictures of a queue's history, drawn with matplotlib where it is installed."""
+"""Plots with matplotlib."""

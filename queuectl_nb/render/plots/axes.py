@@ -1,8 +1,7 @@
-"""Axes to draw on, what all pictures have in common, and the colours of outcomes.
+"""Axes, legends and outcome colours that all plots share.
 
-The colours are told apart by colour-blind people and stand out from white and from dark paper alike; where two come
-close a hatch tells them apart as well (tests/render/test_plots.py computes it). All else follows the user's own
-matplotlib style.
+The colours are distinct for colour-blind readers and contrast with white and dark backgrounds; similar ones also differ
+by a hatch (computed in tests/render/test_plots.py). Everything else follows the user's matplotlib style.
 """
 
 from __future__ import annotations
@@ -21,69 +20,68 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "LOOKS",
-    "Look",
-    "axes",
-    "boxes",
-    "clock_axis",
-    "days",
-    "legend",
-    "nothing",
-    "outcome_looks",
-    "require",
-    "shorten",
-    "tidy",
+    "OUTCOME_STYLES",
+    "OutcomeStyle",
+    "add_legend",
+    "decorate",
+    "draw_boxes",
+    "draw_empty",
+    "make_axes",
+    "require_matplotlib",
+    "set_time_axis",
+    "shorten_label",
+    "sort_outcomes",
+    "to_dates",
 ]
 
 
-class Look(NamedTuple):
-    """How an outcome is drawn."""
+class OutcomeStyle(NamedTuple):
+    """Name, colour and hatch of an outcome in plots."""
 
     name: str
     colour: str
     hatch: str = ""
 
 
-LOOKS = {
-    "succeeded": Look("succeeded", "#2b7bba"),
-    "failed": Look("failed", "#d55e00"),
-    "timed_out": Look("timed out", "#a8801c", "////"),
-    "lost": Look("lost", "#9a3fe0", "xxxx"),
-    "cancelled": Look("cancelled", "#808080"),
-    "returned": Look("given back", "#808080", "...."),
-    "not_started": Look("not started", "#1c8f77", "\\\\\\\\"),
-    RUNNING: Look("running", "#2b7bba", "//"),
+OUTCOME_STYLES = {
+    "succeeded": OutcomeStyle("succeeded", "#2b7bba"),
+    "failed": OutcomeStyle("failed", "#d55e00"),
+    "timed_out": OutcomeStyle("timed out", "#a8801c", "////"),
+    "lost": OutcomeStyle("lost", "#9a3fe0", "xxxx"),
+    "cancelled": OutcomeStyle("cancelled", "#808080"),
+    "returned": OutcomeStyle("returned", "#808080", "...."),
+    "not_started": OutcomeStyle("not started", "#1c8f77", "\\\\\\\\"),
+    RUNNING: OutcomeStyle("running", "#2b7bba", "//"),
 }
 """In the order of the legend."""
 
-WIDE = 9.0
-"""Inches of a picture of its own."""
-_LONGEST = 38
+FIGURE_WIDTH_IN = 9.0
+_MAX_LABEL_CHARS = 38
 
 
-def require() -> None:
-    """Raise :class:`BadEnvironment` where matplotlib is not installed."""
+def require_matplotlib() -> None:
+    """Raise :class:`BadEnvironment` if matplotlib is not installed."""
     try:
-        import matplotlib as mpl  # noqa: F401 - an extra
+        import matplotlib as mpl  # noqa: F401 - availability check
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-        msg = "pictures need matplotlib, which is not installed here: pip install 'queuectl-nb[plot]'"
+        msg = "plots need matplotlib, which is not installed; run: pip install 'queuectl-nb[plot]'"
         raise BadEnvironment(msg) from None
 
 
-def axes(ax: Axes | None, high: float) -> Axes:
-    """Return the user's axes, or those of a new figure ``high`` inches high."""
-    require()
+def make_axes(ax: Axes | None, height_in: float) -> Axes:
+    """Return ``ax``, or the axes of a new figure."""
+    require_matplotlib()
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(WIDE, high), layout="constrained")[1]
+    return plt.subplots(figsize=(FIGURE_WIDTH_IN, height_in), layout="constrained")[1]
 
 
-def tidy(ax: Axes, title: str, note: str = "", *, grid: str = "x") -> None:
-    """Give a picture its title, a note at the right, and a quiet frame."""
+def decorate(ax: Axes, title: str, note: str = "", *, grid: str = "x") -> None:
+    """Add title, a note at the right, and a grid; hide most of the frame."""
     ax.set_title(title, loc="left", fontsize="medium", fontweight="bold")
     if note:
         ax.set_title(note, loc="right", fontsize="small", alpha=0.8)
@@ -94,73 +92,73 @@ def tidy(ax: Axes, title: str, note: str = "", *, grid: str = "x") -> None:
     ax.tick_params(axis="y" if grid == "x" else "x", length=0 if grid == "x" else 3)
 
 
-def legend(ax: Axes, outcomes: Iterable[str], aside: float = 0.0, *, hatched: bool = True) -> None:
-    """Tell what the colours mean, beside the picture; ``aside`` inches are left for what stands there already."""
+def add_legend(ax: Axes, outcomes: Iterable[str], offset_in: float = 0.0, *, hatched: bool = True) -> None:
+    """Add a legend of outcomes beside the axes, ``offset_in`` inches to the right."""
     from matplotlib.patches import Patch
     from matplotlib.transforms import ScaledTranslation
 
-    there = set(outcomes)
+    present = set(outcomes)
     patches = [
         Patch(
-            facecolor="none" if name == RUNNING else look.colour,
-            edgecolor=look.colour if name == RUNNING else ax.get_facecolor(),
-            hatch=look.hatch if hatched else "",
+            facecolor="none" if name == RUNNING else style.colour,
+            edgecolor=style.colour if name == RUNNING else ax.get_facecolor(),
+            hatch=style.hatch if hatched else "",
             linewidth=1 if name == RUNNING else 0,
-            label=look.name,
+            label=style.name,
         )
-        for name, look in LOOKS.items()
-        if name in there
+        for name, style in OUTCOME_STYLES.items()
+        if name in present
     ]
     ax.legend(
         handles=patches,
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
-        bbox_transform=ax.transAxes + ScaledTranslation(aside, 0, ax.figure.dpi_scale_trans),
+        bbox_transform=ax.transAxes + ScaledTranslation(offset_in, 0, ax.figure.dpi_scale_trans),
         frameon=False,
         fontsize="small",
     )
 
 
-def boxes(  # noqa: PLR0913 - what a box has
+def draw_boxes(  # noqa: PLR0913
     ax: Axes,
     name: str,
     sides: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]],
-    place: int,
-    edge: float | Sequence[float],
+    layer: int,
+    edge_width: float | Sequence[float],
     *,
     hatched: bool = True,
 ) -> None:
-    """Draw boxes (left, right, bottom, top) of an outcome, over those of a lower ``place``; what runs is hollow."""
+    """Draw boxes (left, right, bottom, top) of an outcome, above lower layers; running attempts are hollow."""
     from matplotlib.collections import PolyCollection
 
     if not len(sides[0]):
         return
     left, right, low, high = sides
     corners = [np.stack(pair, axis=1) for pair in ((left, low), (right, low), (right, high), (left, high))]
-    look = LOOKS[name]
+    style = OUTCOME_STYLES[name]
     hollow = name == RUNNING
     ax.add_collection(
         PolyCollection(
-            np.stack(corners, axis=1),  # type: ignore[arg-type]  # an array is taken, and is much faster
-            facecolors="none" if hollow else look.colour,
-            edgecolors=look.colour if hollow else ax.get_facecolor(),
-            linewidths=1.0 if hollow else edge,
-            hatch=look.hatch if hatched else "",
-            zorder=2 + place / 10,
-            label=look.name,
+            np.stack(corners, axis=1),  # type: ignore[arg-type]  # an array works and is much faster
+            facecolors="none" if hollow else style.colour,
+            edgecolors=style.colour if hollow else ax.get_facecolor(),
+            linewidths=1.0 if hollow else edge_width,
+            hatch=style.hatch if hatched else "",
+            zorder=2 + layer / 10,
+            label=style.name,
         ),
         autolim=False,
     )
 
 
-def outcome_looks(outcomes: Sequence[str]) -> list[str]:
-    """Return the outcomes in the order of the legend; a name that is none of ours comes last."""
-    order = list(LOOKS)
+def sort_outcomes(outcomes: Sequence[str]) -> list[str]:
+    """Return outcomes in the order of the legend, unknown names last."""
+    order = list(OUTCOME_STYLES)
     return sorted(outcomes, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def nothing(ax: Axes, title: str, text: str = "no attempts yet") -> Axes:
-    """Say that there is nothing to draw."""
+def draw_empty(ax: Axes, title: str, text: str = "no attempts yet") -> Axes:
+    """Draw a text instead of data."""
     ax.set_title(title, loc="left", fontsize="medium", fontweight="bold")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -170,16 +168,16 @@ def nothing(ax: Axes, title: str, text: str = "no attempts yet") -> Axes:
     return ax
 
 
-def days(seconds: Iterable[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return epoch seconds as the days in which matplotlib counts."""
+def to_dates(seconds: Iterable[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return epoch seconds as matplotlib dates."""
     import matplotlib.dates as mdates
 
     micros = (np.asarray(seconds, dtype="float64") * 1e6).astype("int64").astype("datetime64[us]")
     return np.asarray(mdates.date2num(micros), dtype="float64")  # type: ignore[no-untyped-call]
 
 
-def clock_axis(ax: Axes, first: float, last: float) -> None:
-    """Make the x axis one of local time, from epoch second ``first`` to ``last``."""
+def set_time_axis(ax: Axes, first: float, last: float) -> None:
+    """Show local time on the x axis, from epoch second ``first`` to ``last``."""
     import matplotlib.dates as mdates
     from dateutil.tz import tzlocal
 
@@ -188,15 +186,15 @@ def clock_axis(ax: Axes, first: float, last: float) -> None:
     formatter = mdates.ConciseDateFormatter(locator, tz=tzlocal())  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_formatter(formatter)
     margin = max((last - first) * 0.01, 0.005)
-    low, high = days([first - margin, last + margin])
+    low, high = to_dates([first - margin, last + margin])
     ax.set_xlim(float(low), float(high))
 
 
-def shorten(text: str) -> str:
-    """Return a label of one line, its middle left out where it is long: two commands often differ at their end."""
+def shorten_label(text: str) -> str:
+    """Return a label on one line; if too long, without its middle, because commands often differ at the end."""
     from queuectl_nb.render.text_table import visible
 
-    line = visible(" ".join(text.split())).replace("$", r"\$")  # matplotlib takes dollars for formulas
-    if len(line) <= _LONGEST:
+    line = visible(" ".join(text.split())).replace("$", r"\$")  # matplotlib parses dollars as formulas
+    if len(line) <= _MAX_LABEL_CHARS:
         return line
-    return f"{line[: _LONGEST // 2 - 1]}…{line[-_LONGEST // 2 :]}"
+    return f"{line[: _MAX_LABEL_CHARS // 2 - 1]}…{line[-_MAX_LABEL_CHARS // 2 :]}"

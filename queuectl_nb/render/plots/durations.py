@@ -1,4 +1,4 @@
-"""How long attempts run, a row for each command (or queue, or tag): where the middle is, and how far they scatter."""
+"""Durations of attempts, one row per command, queue or tag."""
 
 from __future__ import annotations
 
@@ -18,40 +18,41 @@ if TYPE_CHECKING:
 
 __all__ = ["durations"]
 
-DOTS = 60
-"""Attempts of a row up to which each is a dot."""
-BOX = 5
-"""Attempts of a row from which on it has a box."""
-WIDE = 30.0
-"""From this many times the shortest on, the axis is one of multiples."""
-SHORTEST = 0.001
-"""Seconds at which such an axis begins."""
-ROW = 0.36
-"""Inches of a row."""
-MOST_ROWS = 60
-"""Rows that a picture can hold, whatever was asked for."""
-_BOX = "#2b7bba"
+MAX_DOTS = 60
+"""A row with more attempts has a box only."""
+MIN_BOX_ATTEMPTS = 5
+LOG_SCALE_RATIO = 30.0
+"""Ratio of longest to shortest duration above which the axis is logarithmic."""
+MIN_DURATION_S = 0.001
+"""Start of a logarithmic axis."""
+ROW_HEIGHT_IN = 0.36
+MAX_ROWS = 60
+"""Upper bound for ``limit``."""
+_BOX_COLOUR = "#2b7bba"
 
 
 def durations(lasting: Durations, by: str, limit: int, ax: Axes | None) -> Axes:
-    """Draw the ``limit`` groups that took most time, and the others as one row; return the axes."""
-    title = f"Running time by {by}"
-    rows = _rows(lasting, min(limit, MOST_ROWS))
-    ax = axes.axes(ax, 1.0 + ROW * max(2, len(rows)))
+    """Draw the ``limit`` groups with the largest total time, and all others as one row; return the axes."""
+    title = f"Run time by {by}"
+    rows = _group_rows(lasting, min(limit, MAX_ROWS))
+    ax = axes.make_axes(ax, 1.0 + ROW_HEIGHT_IN * max(2, len(rows)))
     if not rows:
-        return axes.nothing(ax, title)
+        return axes.draw_empty(ax, title)
     seconds, outcome = np.asarray(lasting.seconds), np.asarray(lasting.outcome)
-    wide = _axis(ax, seconds)
-    for place, (_, chosen) in enumerate(rows):
-        _row(ax, place, np.maximum(seconds[chosen], SHORTEST if wide else 0), outcome[chosen], lasting.outcomes)
+    floor = MIN_DURATION_S if _set_duration_axis(ax, seconds) else 0
+    for position, (_, members) in enumerate(rows):
+        _draw_row(ax, position, np.maximum(seconds[members], floor), outcome[members], lasting.outcomes)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_yticks(range(len(rows)), [axes.shorten(name) for name, _ in rows], fontsize="small", family="monospace")
-    axes.tidy(ax, title, "box: middle half, whiskers: 5 to 95 %" if any(len(each) >= BOX for _, each in rows) else "")
-    axes.legend(ax, lasting.outcomes, aside=0.16 + 0.07 * len(f"{max(len(each) for _, each in rows):,}"))
-    for place, (_, chosen) in enumerate(rows):
+    labels = [axes.shorten_label(name) for name, _ in rows]
+    ax.set_yticks(range(len(rows)), labels, fontsize="small", family="monospace")
+    largest = max(len(members) for _, members in rows)
+    note = "box: quartiles, whiskers: 5th to 95th percentile" if largest >= MIN_BOX_ATTEMPTS else ""
+    axes.decorate(ax, title, note)
+    axes.add_legend(ax, lasting.outcomes, offset_in=0.16 + 0.07 * len(f"{largest:,}"))
+    for position, (_, members) in enumerate(rows):
         ax.annotate(
-            f" {len(chosen):,}",
-            (1, place),
+            f" {len(members):,}",
+            (1, position),
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize="small",
@@ -60,8 +61,8 @@ def durations(lasting: Durations, by: str, limit: int, ax: Axes | None) -> Axes:
     return ax
 
 
-def _rows(lasting: Durations, limit: int) -> list[tuple[str, NDArray[np.int64]]]:
-    """Return the rows' names and the places of their attempts: those that took most time first."""
+def _group_rows(lasting: Durations, limit: int) -> list[tuple[str, NDArray[np.int64]]]:
+    """Return name and attempt indices of each row, largest total time first."""
     group, seconds = np.asarray(lasting.group), np.asarray(lasting.seconds)
     if not len(group):
         return []
@@ -75,41 +76,49 @@ def _rows(lasting: Durations, limit: int) -> list[tuple[str, NDArray[np.int64]]]
     return rows
 
 
-def _axis(ax: Axes, seconds: NDArray[np.float64]) -> bool:
-    """Choose the axis of durations; tell whether it is one of multiples."""
-    low, high = max(float(seconds.min()), SHORTEST), max(float(seconds.max()), SHORTEST)
-    wide = high / low > WIDE
-    if wide:
+def _set_duration_axis(ax: Axes, seconds: NDArray[np.float64]) -> bool:
+    """Set scale, limits and ticks; return whether the axis is logarithmic."""
+    low, high = max(float(seconds.min()), MIN_DURATION_S), max(float(seconds.max()), MIN_DURATION_S)
+    logarithmic = high / low > LOG_SCALE_RATIO
+    if logarithmic:
         ax.set_xscale("log")
         ax.set_xlim(low / 1.3, high * 1.3)
-        marks = ticks.logarithmic(low / 1.3, high * 1.3)
+        positions = ticks.log_ticks(low / 1.3, high * 1.3)
     else:
         ax.set_xlim(0, high * 1.05)
-        marks = ticks.linear(high * 1.05)
-    ax.set_xticks(marks, [ticks.label(each) for each in marks])
+        positions = ticks.linear_ticks(high * 1.05)
+    ax.set_xticks(positions, [ticks.tick_label(each) for each in positions])
     ax.minorticks_off()
-    return wide
+    return logarithmic
 
 
-def _row(ax: Axes, place: int, seconds: NDArray[np.float64], outcome: NDArray[np.int64], names: Sequence[str]) -> None:
-    """Draw one row: a box where there are enough attempts, dots where there are few."""
-    if len(seconds) >= BOX:
+def _draw_row(
+    ax: Axes, row: int, seconds: NDArray[np.float64], outcome: NDArray[np.int64], outcomes: Sequence[str]
+) -> None:
+    """Draw a box if there are enough attempts, and dots if there are few."""
+    if len(seconds) >= MIN_BOX_ATTEMPTS:
         low, left, middle, right, high = np.quantile(seconds, [0.05, 0.25, 0.5, 0.75, 0.95])
-        ax.plot([low, high], [place, place], color=_BOX, linewidth=1.2, zorder=2)
-        ax.barh(place, right - left, left=left, height=0.56, color=_BOX, alpha=0.35, zorder=2)
-        ax.plot([middle, middle], [place - 0.28, place + 0.28], color=_BOX, linewidth=2.4, zorder=4)
-    if len(seconds) <= DOTS:
-        aside = 0.2 * _scattered(len(seconds)) if len(seconds) > 1 else np.zeros(1)
-        for number, name in enumerate(names):
-            chosen = outcome == number
-            if chosen.any():
-                mark = "o" if name == "succeeded" else "X"
-                colour = axes.LOOKS[name].colour
+        ax.plot([low, high], [row, row], color=_BOX_COLOUR, linewidth=1.2, zorder=2)
+        ax.barh(row, right - left, left=left, height=0.56, color=_BOX_COLOUR, alpha=0.35, zorder=2)
+        ax.plot([middle, middle], [row - 0.28, row + 0.28], color=_BOX_COLOUR, linewidth=2.4, zorder=4)
+    if len(seconds) <= MAX_DOTS:
+        offsets = 0.2 * _jitter(len(seconds)) if len(seconds) > 1 else np.zeros(1)
+        for number, name in enumerate(outcomes):
+            selected = outcome == number
+            if selected.any():
+                marker = "o" if name == "succeeded" else "X"
+                colour = axes.OUTCOME_STYLES[name].colour
                 ax.scatter(
-                    seconds[chosen], place + aside[chosen], s=20, marker=mark, color=colour, linewidths=0, zorder=3
+                    seconds[selected],
+                    row + offsets[selected],
+                    s=20,
+                    marker=marker,
+                    color=colour,
+                    linewidths=0,
+                    zorder=3,
                 )
 
 
-def _scattered(count: int) -> NDArray[np.float64]:
-    """Return numbers from -1 to 1 that lie apart from their neighbours, always the same."""
+def _jitter(count: int) -> NDArray[np.float64]:
+    """Return evenly scattered numbers from -1 to 1, the same each time."""
     return np.asarray(np.arange(count) * 0.618034 % 1 * 2 - 1, dtype="float64")

@@ -1,4 +1,4 @@
-"""How many attempts end a minute, over time, by how they ended."""
+"""Finished attempts per minute over time, by outcome."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["Slices", "slices", "throughput"]
+__all__ = ["Slices", "choose_slices", "throughput"]
 
-TITLE = "Attempts that ended per minute"
-MOST = 75
-"""Bars of a picture."""
-SHORTEST = 5.0
-"""Seconds of a bar, at least."""
-HIGH = 2.8
-"""Inches of the picture."""
+TITLE = "Finished attempts per minute"
+MAX_BARS = 75
+MIN_SLICE_S = 5.0
+HEIGHT_IN = 2.8
 
 Slices = tuple[float, float]
-"""When the first bar begins (epoch seconds), and how long each is."""
+"""Start of the first time slice (epoch seconds), and seconds per slice."""
 
 
-def slices(first: float, last: float) -> Slices:
-    """Return bars that fit the time from ``first`` to ``last``, of a length that people count in."""
-    each = max(SHORTEST, ticks.step(last - first, MOST))
+def choose_slices(first: float, last: float) -> Slices:
+    """Return at most ``MAX_BARS`` slices of a round length that cover ``first`` to ``last``."""
+    each = max(MIN_SLICE_S, ticks.choose_step(last - first, MAX_BARS))
     return math.floor(first / each) * each, each
 
 
-def throughput(cut: Slices | None, last: float, ends: Sequence[tuple[int, str, int]], ax: Axes | None) -> Axes:
-    """Draw the attempts that ended in each slice up to epoch second ``last``; return the axes."""
-    ax = axes.axes(ax, HIGH)
-    if cut is None or not ends:
-        return axes.nothing(ax, TITLE)
-    start, slice_s = cut
-    count = max(place for place, _, _ in ends) + 1
+def throughput(time_slices: Slices | None, last: float, ends: Sequence[tuple[int, str, int]], ax: Axes | None) -> Axes:
+    """Draw the attempts that finished in each slice, until epoch second ``last``; return the axes.
+
+    ``ends`` holds slice index, outcome and number of attempts.
+    """
+    ax = axes.make_axes(ax, HEIGHT_IN)
+    if time_slices is None or not ends:
+        return axes.draw_empty(ax, TITLE)
+    start, slice_s = time_slices
+    count = max(index for index, _, _ in ends) + 1
     heights: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
-    for place, outcome, number in ends:
-        heights.setdefault(outcome, np.zeros(count))[place] += number * 60 / slice_s
-    left = axes.days(start + slice_s * np.arange(count))
+    for index, outcome, number in ends:
+        heights.setdefault(outcome, np.zeros(count))[index] += number * 60 / slice_s
+    left = axes.to_dates(start + slice_s * np.arange(count))
     width = slice_s / 86_400
     below = np.zeros(count)
-    for name in axes.outcome_looks(list(heights)):
-        look = axes.LOOKS[name]
+    for name in axes.sort_outcomes(list(heights)):
+        style = axes.OUTCOME_STYLES[name]
         ax.bar(
             left,
             heights[name],
             width,
             bottom=below,
             align="edge",
-            color=look.colour,
-            hatch=look.hatch,
+            color=style.colour,
+            hatch=style.hatch,
             edgecolor=ax.get_facecolor(),
             linewidth=0.6,
-            label=look.name,
+            label=style.name,
         )
         below += heights[name]
     ax.set_ylim(0, float(below.max()) * 1.08)
-    axes.clock_axis(ax, start, max(last, start + slice_s * count))
-    axes.tidy(ax, TITLE, f"bars of {ticks.label(slice_s)}", grid="y")
-    axes.legend(ax, heights)
+    axes.set_time_axis(ax, start, max(last, start + slice_s * count))
+    axes.decorate(ax, TITLE, f"bars of {ticks.tick_label(slice_s)}", grid="y")
+    axes.add_legend(ax, heights)
     return ax
