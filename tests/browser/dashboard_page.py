@@ -1,4 +1,4 @@
-"""A dashboard in a page, as its user sees and moves it."""
+"""Page object of a dashboard."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["DashboardPage", "cells"]
 
 @dataclass
 class DashboardPage:
-    """The (only) dashboard of a notebook's page."""
+    """The only dashboard in a notebook."""
 
     notebook: Notebook
 
     @classmethod
-    def seen(cls, notebook: Notebook) -> DashboardPage:
-        """Wait for the dashboard's rows, and bring it into view."""
-        found = cls(notebook)
-        found.root.wait_for()
-        found.root.scroll_into_view_if_needed()
-        found.row().first.wait_for()
-        return found
+    def wait_for(cls, notebook: Notebook) -> DashboardPage:
+        """Wait until the dashboard has rows, and scroll it into view."""
+        dashboard = cls(notebook)
+        dashboard.root.wait_for()
+        dashboard.root.scroll_into_view_if_needed()
+        dashboard.row().first.wait_for()
+        return dashboard
 
     @property
     def root(self) -> Locator:
-        """The whole of it."""
+        """The element of the dashboard."""
         return self.notebook.page.locator(".qc-dash")
 
     @property
@@ -43,21 +43,21 @@ class DashboardPage:
 
     @property
     def log(self) -> Locator:
-        """What the log shows."""
+        """The log."""
         return self.root.locator(".qc-log")
 
     @property
-    def said(self) -> Locator:
-        """The line below the table."""
-        return self.root.locator(".qc-said")
+    def message(self) -> Locator:
+        """The message below the table."""
+        return self.root.locator(".qc-message")
 
     def row(self, text: str | None = None) -> Locator:
-        """Return the rows with a text."""
+        """Return the rows that contain a text."""
         rows = self.table.locator(".qc-row:not(.qc-loading)")
         return rows if text is None else rows.filter(has_text=text)
 
     def ids(self) -> list[str]:
-        """Return the ids that are seen, from the top."""
+        """Return the ids in view, from the top."""
         cells: list[tuple[int, str]] = self.table.evaluate(
             "(grid) => [...grid.querySelectorAll('.qc-row:not(.qc-loading)')]"
             ".map((row) => [Number(row.getAttribute('aria-rowindex')), row.children[0].textContent])"
@@ -65,23 +65,23 @@ class DashboardPage:
         return [text for _, text in sorted(cells)]
 
     def button(self, name: str) -> Locator:
-        """Return a button by what stands on it."""
+        """Return the button with this label."""
         return self.root.get_by_role("button", name=name, exact=True)
 
-    def chip(self, state: str) -> Locator:
-        """Return the chip of a state."""
+    def state_button(self, state: str) -> Locator:
+        """Return the filter button of a state."""
         return self.root.locator(f".qc-chip-{state}")
 
-    def says(self, text: str) -> None:
-        """Wait until the line below the table has this."""
-        expect(self.said).to_contain_text(text)
+    def expect_message(self, text: str) -> None:
+        """Wait for a message below the table."""
+        expect(self.message).to_contain_text(text)
 
-    def begins_with(self, *ids: str) -> None:
+    def expect_first(self, *ids: str) -> None:
         """Wait until these are the first rows."""
-        for place, each in enumerate(ids):
-            expect(self.table.locator(f"[aria-rowindex='{place + 2}'] > :first-child")).to_have_text(each)
+        for index, job_id in enumerate(ids):
+            expect(self.table.locator(f"[aria-rowindex='{index + 2}'] > :first-child")).to_have_text(job_id)
 
 
 def cells(queue: Queue, *more: str) -> list[str]:
-    """Return the cells that show a queue's dashboard."""
-    return [f"%load_ext queuectl_nb\nboard = %queuectl dashboard --db {queue.path}\nboard", *more]
+    """Return the source of cells that display the dashboard of a queue."""
+    return [f"%load_ext queuectl_nb\ndashboard = %queuectl dashboard --db {queue.path}\ndashboard", *more]

@@ -3,8 +3,8 @@
 import { LogLines, showLine } from "./ansi.js";
 import { ThroughputChart } from "./chart.js";
 import { LogView } from "./log.js";
-import { RowSpace } from "./rowspace.js";
 import { VirtualTable } from "./table.js";
+import { VirtualScroll } from "./virtual_scroll.js";
 import { duration, size, visible } from "./format.js";
 
 const root = () => document.getElementById("root");
@@ -20,7 +20,7 @@ window.front = {
     for (const [stream, text] of pieces) log.feed(stream, text);
     return log.lines.map((line) => [
       line.stream,
-      line.pieces.map(([text, style]) => (style ? [text, style.names, style.fore, style.back] : [text])),
+      line.pieces.map(([text, style]) => (style ? [text, style.classes, style.foreground, style.background] : [text])),
     ]);
   },
 
@@ -39,10 +39,10 @@ window.front = {
     return [log.lines.length, log.dropped];
   },
 
-  /** Show a log of so many lines; what `onFollow` tells is kept in `front.told`. */
+  /** Show a log of so many lines; what `onFollow` tells is kept in `front.followChanges`. */
   showLog(count) {
-    this.told = [];
-    this.log = new LogView(root(), { onFollow: (value) => this.told.push(value) });
+    this.followChanges = [];
+    this.log = new LogView(root(), { onFollow: (value) => this.followChanges.push(value) });
     this.log.append("stdout", Array.from({ length: count }, (_, number) => `line ${number}\n`).join(""));
   },
 
@@ -63,20 +63,20 @@ window.front = {
     onWindow({ first: 0, count: 40 });
   },
 
-  /** Return the rows of tables of these sizes that cannot be brought into view, or lie outside of the scrolled space. */
+  /** Return the rows of tables of these sizes that cannot be brought into view, or lie outside of the scrolled scroll. */
   misplaced(totals, height) {
     const wrong = [];
     for (const total of totals) {
-      const space = new RowSpace(28);
-      space.resize(total, height);
+      const scroll = new VirtualScroll(28);
+      scroll.resize(total, height);
       for (const row of [0, 1, Math.floor(total / 3), total - 2, total - 1]) {
         if (row < 0 || row >= total) continue;
-        space.reveal(row);
-        const [top, at, kept] = [space.topOf(row), space.toScroll(), space.position];
-        const inside = at <= Math.max(0, space.height - height) + 0.01 && top + 28 <= space.height + 0.01;
+        scroll.reveal(row);
+        const [top, at, kept] = [scroll.topOf(row), scroll.toScroll(), scroll.position];
+        const inside = at <= Math.max(0, scroll.height - height) + 0.01 && top + 28 <= scroll.height + 0.01;
         const seen = top >= at - 0.01 && top + 28 <= at + height + 0.01;
-        space.fromScroll(at);
-        if (!inside || !seen || Math.abs(space.position - kept) > 1) wrong.push([total, row, top, at]);
+        scroll.fromScroll(at);
+        if (!inside || !seen || Math.abs(scroll.position - kept) > 1) wrong.push([total, row, top, at]);
       }
     }
     return wrong;

@@ -23,9 +23,9 @@ def test_by_keyboard_alone(notebook: Callable[..., Notebook], queue: Queue) -> N
     queue.enqueue_many([{"command": f"echo {n}", "id": f"k{n}"} for n in range(30)])
     page = notebook(cells(queue))
     page.run_all()
-    board = DashboardPage.seen(page)
+    dashboard = DashboardPage.wait_for(page)
     keyboard = page.page.keyboard
-    board.chip("all").focus()
+    dashboard.state_button("all").focus()
     seen = []
     while len(seen) < 60 and (not seen or "Enqueue" not in seen[-1]):
         name, outlined = page.page.evaluate(
@@ -37,28 +37,28 @@ def test_by_keyboard_alone(notebook: Callable[..., Notebook], queue: Queue) -> N
         assert outlined, f"{name} does not show that it has the focus"
         keyboard.press("Tab")
     order = [next((at for at, each in enumerate(seen) if part in each), None) for part in (
-        "all", "blocked", "Add workers", "Search", "Pause", "Jobs;", "ID", "Attempt", "Log of", "python", "Enqueue"
+        "all", "blocked", "Start workers", "Search", "Pause", "Jobs;", "ID", "Attempt", "Log of", "python", "Enqueue"
     )]  # fmt: skip
     assert None not in order, seen
     assert order == sorted(order), seen  # type: ignore[type-var]
 
-    board.table.focus()
+    dashboard.table.focus()
     keyboard.press("ArrowDown")
     keyboard.press("ArrowDown")
     keyboard.press("Shift+ArrowDown")
-    expect(board.table.locator("[aria-selected='true']")).to_have_count(2)
+    expect(dashboard.table.locator("[aria-selected='true']")).to_have_count(2)
     keyboard.press("ArrowUp")
     keyboard.press("Control+ArrowDown")
     keyboard.press("Space")
-    expect(board.table.locator("[aria-selected='true']")).to_have_count(2)
-    expect(board.button("Cancel 2")).to_be_enabled()
+    expect(dashboard.table.locator("[aria-selected='true']")).to_have_count(2)
+    expect(dashboard.button("Cancel 2")).to_be_enabled()
     keyboard.press("Escape")
-    expect(board.button("Cancel")).to_be_disabled()
+    expect(dashboard.button("Cancel")).to_be_disabled()
     keyboard.press("End")
-    board.row("k0").wait_for()
+    dashboard.row("k0").wait_for()
     keyboard.press("Enter")
-    expect(board.log).to_be_focused()
-    active = board.table.get_attribute("aria-activedescendant")
+    expect(dashboard.log).to_be_focused()
+    active = dashboard.table.get_attribute("aria-activedescendant")
     assert active is not None
     expect(page.page.locator(f"#{active}")).to_contain_text("k0")
     assert page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length") == 1
@@ -77,20 +77,20 @@ def test_how_it_looks(notebook: Callable[..., Notebook], queue: Queue) -> None:
     queue.cancel("other")
     page = notebook(cells(queue))
     page.run_all()
-    board = DashboardPage.seen(page)
-    board.row("other").click()
-    board.button("Retry").click()
-    board.says("Job other queued again.")
-    board.row("evil").click()
-    expect(board.log).to_contain_text('<img src=x onerror="window.pwned=1">')
-    expect(board.row("evil")).to_contain_text("<script>window.pwned=1</script>")
-    assert "\u202e" not in board.root.inner_text()
-    assert "title" not in board.log.inner_text()
+    dashboard = DashboardPage.wait_for(page)
+    dashboard.row("other").click()
+    dashboard.button("Retry").click()
+    dashboard.expect_message("Job other queued again.")
+    dashboard.row("evil").click()
+    expect(dashboard.log).to_contain_text('<img src=x onerror="window.pwned=1">')
+    expect(dashboard.row("evil")).to_contain_text("<script>window.pwned=1</script>")
+    assert "\u202e" not in dashboard.root.inner_text()
+    assert "title" not in dashboard.log.inner_text()
     assert page.page.evaluate("() => window.pwned === undefined")
-    assert board.root.locator("img, script").count() == 0
+    assert dashboard.root.locator("img, script").count() == 0
     look = (Path(__file__).parent / "look.js").read_text("utf-8")
     for scheme in ("light", "dark"):
         page.theme(scheme)
-        found = board.root.evaluate(look)
+        found = dashboard.root.evaluate(look)
         assert found["texts"] > 40
         assert (found["pale"], found["small"]) == ([], [])

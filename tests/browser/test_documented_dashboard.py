@@ -37,11 +37,11 @@ def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Not
     busy_queue(harness)
     history(harness.queue)
     page.run_all()
-    board = DashboardPage.seen(page)
-    expect(board.chip("processing")).to_have_text("processing 2")
-    board.row("train-lr0.1").first.click()
-    expect(board.log).to_contain_text("epoch 3")
+    dashboard = DashboardPage.wait_for(page)
+    expect(dashboard.state_button("processing")).to_have_text("processing 2")
+    dashboard.row("train-lr0.1").first.click()
+    expect(dashboard.log).to_contain_text("epoch 3")
     for scheme in ("light", "dark"):
         page.theme(scheme)
-        page.picture(f"dashboard-{scheme}", board.root)
+        page.picture(f"dashboard-{scheme}", dashboard.root)
     assert page.errors() == []

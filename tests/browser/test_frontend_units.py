@@ -85,15 +85,15 @@ def test_a_log_is_followed_until_its_reader_scrolls_up(front: Page) -> None:
     assert front.locator(".qc-line").count() < 100
     root.hover()
     front.mouse.wheel(0, -4000)
-    front.wait_for_function("() => front.told.at(-1) === false")
-    front.wait_for_function("() => !front.log.planned")
+    front.wait_for_function("() => front.followChanges.at(-1) === false")
+    front.wait_for_function("() => !front.log.drawScheduled")
     top = root.evaluate("(node) => node.scrollTop")
     front.evaluate("() => front.log.append('stdout', 'more\\n')")
-    front.wait_for_function("() => front.log.lines.lines.length === 50001 && !front.log.planned")
+    front.wait_for_function("() => front.log.lines.lines.length === 50001 && !front.log.drawScheduled")
     assert root.evaluate("(node) => node.scrollTop") == top
     root.focus()
     front.keyboard.press("End")
-    front.wait_for_function("() => front.told.at(-1) === true")
+    front.wait_for_function("() => front.followChanges.at(-1) === true")
     expect(root).to_contain_text("more")
 
 
@@ -109,11 +109,11 @@ def test_a_million_rows(front: Page) -> None:
     front.keyboard.press("PageUp")
     expect(front.locator(".qc-active")).to_contain_text("job-99998")
     grid.evaluate("(node) => { node.scrollTop = node.scrollHeight / 2; }")
-    front.wait_for_function("() => Math.abs(front.table.space.position - 500000) < 5000")
-    before = front.evaluate("() => front.table.space.position")
+    front.wait_for_function("() => Math.abs(front.table.scroll.position - 500000) < 5000")
+    before = front.evaluate("() => front.table.scroll.position")
     grid.hover()
     front.mouse.wheel(0, 280)
-    front.wait_for_function("(before) => Math.abs(front.table.space.position - before - 10) < 0.5", arg=before)
+    front.wait_for_function("(before) => Math.abs(front.table.scroll.position - before - 10) < 0.5", arg=before)
     front.keyboard.press("Home")
     expect(grid).to_contain_text("job-0")
     assert front.locator(".qc-row").count() < 60
@@ -144,8 +144,8 @@ def test_the_chart_says_what_it_shows(front: Page) -> None:
     front.evaluate("() => front.showChart([[150, 3, 0], [179, 12, 2]])")
     said = front.locator("svg > title").text_content()
     assert said is not None
-    assert "15 succeeded, 2 did not, 14 in the last minute" in said
+    assert "15 succeeded, 2 failed, 14 in the last minute" in said
     assert front.locator("svg g g").count() == 30
-    expect(front.locator("#root")).to_contain_text("most: 14 in 5 s")
+    expect(front.locator("#root")).to_contain_text("maximum: 14 in 5 s")
     front.evaluate("() => front.showChart([])")
-    expect(front.locator("#root")).to_contain_text("nothing has ended lately")
+    expect(front.locator("#root")).to_contain_text("no attempt finished recently")

@@ -1,4 +1,4 @@
-// The dashboard's throughput.
+// The throughput chart of the dashboard.
 
 import { ThroughputChart } from "./chart.js";
 

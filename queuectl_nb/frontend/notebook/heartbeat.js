@@ -1,47 +1,47 @@
-// Page and kernel tell each other that they are there: the kernel sends nothing while nobody looks, and the page says
-// so when its kernel is gone.
+// Heartbeats between page and kernel: the kernel sends nothing to pages that are not visible, and the page shows when
+// its kernel is gone.
 
-const BEAT = 2500; // milliseconds between two signs of life of the page
-const FIRST_BEATS = [0, 150, 500, 1200]; // a page's first words may wait behind a cell that runs; later ones may not
-const SILENCE = 10000; // milliseconds without a word of the kernel after which the page says so
+const HEARTBEAT_INTERVAL_MS = 2500;
+const FIRST_HEARTBEATS_MS = [0, 150, 500, 1200]; // the first messages of a page may be delayed by a running cell
+const KERNEL_TIMEOUT_MS = 10000;
 
 /**
- * Keep up the exchange for one view. `model` is the widget's, `root` the view's element; `onState(state)` is told
- * "live", "waiting" (the kernel does not answer, it may be busy) or "gone". Messages to the kernel go through `send`;
- * `facts()` is what each sign of life tells besides.
+ * The heartbeats of one view. `model` is the widget's, `root` the view's element. `onState(state)` receives "live",
+ * "waiting" (the kernel does not answer; it may be busy) or "gone". `send` sends messages to the kernel in order;
+ * `fields()` returns what each heartbeat contains besides.
  */
-export class Pulse {
-  constructor(model, root, onState, facts) {
+export class Heartbeat {
+  constructor(model, root, onState, fields) {
     this.model = model;
-    this.facts = facts;
+    this.fields = fields;
     this.root = root;
     this.onState = onState;
     this.view = Math.random().toString(36).slice(2, 12);
     this.state = null;
-    this.said = 0; // messages that waited behind a cell come late, and are told by their number
-    this.heard = Date.now();
+    this.sequence = 0; // lets the kernel ignore messages that a running cell delayed
+    this.receivedAt = Date.now();
     this.onScreen = true;
-    this.seen = false;
-    this.closers = [];
+    this.wasVisible = false;
+    this.cleanups = [];
     this.listen(document, "visibilitychange", () => this.beat());
-    this.listen(window, "pagehide", () => this.send({ kind: "bye" }));
-    const watcher = new IntersectionObserver((entries) => {
+    this.listen(window, "pagehide", () => this.send({ kind: "close" }));
+    const observer = new IntersectionObserver((entries) => {
       this.onScreen = entries[entries.length - 1].isIntersecting;
       this.beat();
     });
-    watcher.observe(root);
-    this.closers.push(() => watcher.disconnect());
-    const timer = setInterval(() => this.beat(), BEAT);
-    const first = FIRST_BEATS.map((wait) => setTimeout(() => this.beat(), wait));
-    this.closers.push(() => [timer, ...first].forEach(clearTimeout));
-    const life = () => setTimeout(() => this.judge()); // the view is marked in the same moment
-    model.on("comm_live_update", life);
-    this.closers.push(() => model.off("comm_live_update", life));
+    observer.observe(root);
+    this.cleanups.push(() => observer.disconnect());
+    const timer = setInterval(() => this.beat(), HEARTBEAT_INTERVAL_MS);
+    const first = FIRST_HEARTBEATS_MS.map((delay) => setTimeout(() => this.beat(), delay));
+    this.cleanups.push(() => [timer, ...first].forEach(clearTimeout));
+    const update = () => setTimeout(() => this.updateState()); // the view's class changes with the same event
+    model.on("comm_live_update", update);
+    this.cleanups.push(() => model.off("comm_live_update", update));
   }
 
-  listen(target, event, act) {
-    target.addEventListener(event, act);
-    this.closers.push(() => target.removeEventListener(event, act));
+  listen(target, event, handler) {
+    target.addEventListener(event, handler);
+    this.cleanups.push(() => target.removeEventListener(event, handler));
   }
 
   get visible() {
@@ -50,53 +50,53 @@ export class Pulse {
 
   send(message) {
     try {
-      this.said += 1;
-      this.model.send({ ...message, view: this.view, at: this.said });
+      this.sequence += 1;
+      this.model.send({ ...message, view: this.view, sequence: this.sequence });
     } catch {
-      this.heard = 0; // the connection was closed under us
+      this.receivedAt = 0; // the connection was closed
     }
   }
 
   beat() {
     const visible = this.visible;
-    if (visible && !this.seen && this.state !== "gone") this.heard = Date.now(); // nothing was expected until now
-    this.seen = visible;
-    this.send({ kind: "beat", visible, ...this.facts() });
-    this.judge();
+    if (visible && !this.wasVisible && this.state !== "gone") this.receivedAt = Date.now(); // the timeout starts now
+    this.wasVisible = visible;
+    this.send({ kind: "heartbeat", visible, ...this.fields() });
+    this.updateState();
   }
 
-  /** Take note that the kernel has said something. */
-  hear() {
-    this.heard = Date.now();
-    this.judge();
+  /** Record that a message from the kernel arrived. */
+  received() {
+    this.receivedAt = Date.now();
+    this.updateState();
   }
 
-  judge() {
+  updateState() {
     const kernel = this.kernelStatus();
     const ended = ["dead", "restarting", "autorestarting", "terminating"].includes(kernel);
     if (ended || this.root.closest(".jupyter-widgets-disconnected")) {
-      this.heard = 0; // whatever kernel comes next: only a word of it makes us live again
-      this.become("gone");
-    } else if (!this.seen || Date.now() - this.heard < SILENCE) {
-      if (this.heard) this.become("live");
-    } else this.become(kernel === "idle" ? "gone" : "waiting");
+      this.receivedAt = 0; // "live" again only after a message
+      this.setState("gone");
+    } else if (!this.wasVisible || Date.now() - this.receivedAt < KERNEL_TIMEOUT_MS) {
+      if (this.receivedAt) this.setState("live");
+    } else this.setState(kernel === "idle" ? "gone" : "waiting");
   }
 
-  /** What the notebook knows of its kernel; null where it does not tell. */
+  /** Return the status of the notebook's kernel; null if the front end does not provide it. */
   kernelStatus() {
     const manager = this.model.widget_manager;
     if (!manager || !("kernel" in manager)) return null;
     return manager.kernel ? manager.kernel.status : "dead"; // it was shut down
   }
 
-  become(state) {
+  setState(state) {
     if (state === this.state) return;
     this.state = state;
     this.onState(state);
   }
 
   close() {
-    this.send({ kind: "bye" });
-    this.closers.forEach((act) => act());
+    this.send({ kind: "close" });
+    this.cleanups.forEach((cleanup) => cleanup());
   }
 }

@@ -1,16 +1,19 @@
-// The dashboard's log: the output of the chosen job, followed while it is written.
+// The log of the dashboard: the output of the selected job, followed while it is written.
 
 import { el, setText } from "./dom.js";
 import { LogView } from "./log.js";
 import { size, visible } from "./format.js";
 
-/** One view of the log in a page. */
+const MAX_ATTEMPTS = 200;
+const OPEN_INTERVAL_MS = 700;
+
+/** One view of the log. */
 class LogPane {
   constructor(model, root) {
     this.model = model;
     this.title = el("span", { class: "qc-log-title", text: "Log" });
     this.state = el("span", { class: "qc-state", hidden: true });
-    this.attempt = this.select("Attempt", [["", "newest attempt"]], (value) =>
+    this.attempt = this.select("Attempt", [["", "latest attempt"]], (value) =>
       model.send({ kind: "attempt", number: value ? Number(value) : null }),
     );
     this.stream = this.select(
@@ -27,7 +30,7 @@ class LogPane {
       this.log.follow = this.follow.checked;
     });
     const box = el("div");
-    this.head = el(
+    this.header = el(
       "div",
       { class: "qc-log-head" },
       this.title,
@@ -38,58 +41,57 @@ class LogPane {
       el("label", { class: "qc-check" }, this.follow, "Follow"),
     );
     root.classList.add("qc-log-pane");
-    root.replaceChildren(this.head, box);
+    root.replaceChildren(this.header, box);
     this.log = new LogView(box, {
-      label: "Log of the chosen job",
+      label: "Log of the selected job",
       onFollow: (value) => {
         this.follow.checked = value;
       },
     });
-    this.log.say("Choose a job to see what it writes.");
-    this.hear = (message) => this.take(message);
-    model.on("msg:custom", this.hear);
-    // the first words may wait behind a cell that runs; later ones may not
-    this.greeting = setInterval(() => model.send({ kind: "hello" }), 700);
-    model.send({ kind: "hello" });
+    this.log.setNote("Select a job to see its output.");
+    this.onMessage = (message) => this.receive(message);
+    model.on("msg:custom", this.onMessage);
+    // repeated until there is an answer: the first message may be delayed by a running cell
+    this.opening = setInterval(() => model.send({ kind: "open" }), OPEN_INTERVAL_MS);
+    model.send({ kind: "open" });
   }
 
-  select(label, options, act) {
-    const node = el("select", { class: "qc-select", "aria-label": label, on: { change: () => act(node.value) } });
+  select(label, options, onChange) {
+    const node = el("select", { class: "qc-select", "aria-label": label, on: { change: () => onChange(node.value) } });
     node.append(...options.map(([value, text]) => el("option", { value, text })));
     return node;
   }
 
-  take(message) {
+  receive(message) {
     if (message.kind !== "log") return;
-    clearInterval(this.greeting);
+    clearInterval(this.opening);
     if (message.reset) {
       this.log.reset();
       setText(this.title, message.job ? `Log of ${visible(message.job)}` : "Log");
-      this.offer(message);
+      this.showAttempts(message);
     }
-    if (message.attempts !== this.attempts) this.offer(message);
-    if (message.skipped) this.log.append("stdout", `… ${size(message.skipped)} not shown here …\n`);
+    if (message.attempts !== this.attempts) this.showAttempts(message);
+    if (message.skipped) this.log.append("stdout", `… ${size(message.skipped)} not shown …\n`);
     for (const [stream, text] of message.pieces) this.log.append(stream, text);
-    this.log.say(message.note);
+    this.log.setNote(message.note);
     this.state.hidden = !message.state;
     setText(this.state, message.state || "");
     this.state.className = `qc-state qc-is-${message.state}`;
   }
 
-  /** Offer the attempts that there are. */
-  offer({ attempts, chosen }) {
+  showAttempts({ attempts, selected }) {
     this.attempts = attempts;
-    const numbers = [...Array(Math.min(attempts, 200)).keys()].map((place) => attempts - place);
+    const numbers = [...Array(Math.min(attempts, MAX_ATTEMPTS)).keys()].map((index) => attempts - index);
     this.attempt.replaceChildren(
-      el("option", { value: "", text: attempts ? `newest of ${attempts}` : "newest attempt" }),
+      el("option", { value: "", text: attempts ? `latest of ${attempts}` : "latest attempt" }),
       ...numbers.map((number) => el("option", { value: String(number), text: `attempt ${number}` })),
     );
-    this.attempt.value = chosen ? String(chosen) : "";
+    this.attempt.value = selected ? String(selected) : "";
   }
 
   close() {
-    this.model.off("msg:custom", this.hear);
-    clearInterval(this.greeting);
+    this.model.off("msg:custom", this.onMessage);
+    clearInterval(this.opening);
     this.log.close();
   }
 }

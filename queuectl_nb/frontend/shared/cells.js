@@ -1,12 +1,12 @@
-// A job's fields as cells of a table; a row is an object with the fields of the JSON.
+// Cells of the job table; a row is an object with the fields of the job's JSON.
 
 import { el, setAttributes, setText } from "./dom.js";
 import { clock, count, duration, millis, visible } from "./format.js";
 
-const SHORTEST_TITLE = 12; // a cell with less text is never cut off, and needs no title
+const MIN_TITLE_CHARS = 12; // shorter texts always fit, and need no tooltip
 
-/** How each kind of column reads its field: `[text, title]`. */
-const KINDS = {
+/** Text and tooltip of each kind of column. */
+const FORMATTERS = {
   text: (value) => [visible(value), null],
   mono: (value) => [visible(value), null],
   number: (value) => [count(value), null],
@@ -14,11 +14,11 @@ const KINDS = {
   state: (value) => [value, null],
   attempts: (value, row) => [row.max_retries ? `${value} of ${row.max_retries}` : String(value), null],
   list: (value) => [value.map(visible).join(", "), null],
-  duration: (_value, row) => [ran(row), null],
+  duration: (_value, row) => [runTime(row), null],
 };
 
-/** Return how long a job's newest attempt ran, or has been running. */
-function ran(row) {
+/** Return the run time of a job's latest attempt. */
+function runTime(row) {
   const start = millis(row.started_at);
   if (start === null) return "";
   const running = row.state === "processing";
@@ -26,7 +26,7 @@ function ran(row) {
   return end === null ? "" : duration((end - start) / 1000);
 }
 
-/** Show a row's field in a cell; a row that is not there yet leaves it empty. */
+/** Show a row's field in a cell; clear it if the row is not loaded yet. */
 export function showCell(cell, column, row) {
   const value = row === undefined ? null : row[column.field];
   if (row === undefined || ((value === null || value === undefined) && column.kind !== "duration")) {
@@ -34,12 +34,12 @@ export function showCell(cell, column, row) {
     setAttributes(cell, { title: null });
     return;
   }
-  const [text, title] = KINDS[column.kind](value, row);
+  const [text, title] = FORMATTERS[column.kind](value, row);
   if (column.kind === "state") {
     if (cell.firstChild && cell.firstChild.textContent === text) return;
     cell.replaceChildren(el("span", { class: `qc-state qc-is-${text}`, text }));
     return;
   }
   setText(cell, text);
-  setAttributes(cell, { title: title ?? (text.length > SHORTEST_TITLE ? text : null) });
+  setAttributes(cell, { title: title ?? (text.length > MIN_TITLE_CHARS ? text : null) });
 }

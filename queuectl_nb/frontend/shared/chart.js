@@ -1,17 +1,17 @@
-// Throughput as bars: attempts that ended, by slice of time, the successful ones below the others.
+// Throughput as stacked bars: finished attempts per time slice, succeeded below failed.
 
 import { el, setText, svg } from "./dom.js";
 import { clock, count, duration } from "./format.js";
 
 const CHART_WIDTH = 600;
 const CHART_HEIGHT = 84;
-const CHART_HEADROOM = 18; // where the highest bar's number stands
-const FEWEST_SLICES = 24; // a young queue's few bars are not lost in a quarter of an hour
+const CHART_HEADROOM = 18; // room for the label of the highest bar
+const MIN_SLICES = 24; // a new queue shows a shorter time than a quarter of an hour
 
-/** A chart in `root`, which it fills; `update` takes the `throughput` of an overview. */
+/** A chart that fills `root`; `update` takes the `throughput` of an overview. */
 export class ThroughputChart {
   constructor(root) {
-    this.picture = svg("svg", {
+    this.svg = svg("svg", {
       viewBox: `0 0 ${CHART_WIDTH} ${CHART_HEIGHT}`,
       preserveAspectRatio: "none",
       role: "img",
@@ -19,71 +19,71 @@ export class ThroughputChart {
     });
     this.title = svg("title");
     this.bars = svg("g");
-    this.picture.append(this.title, this.bars);
-    this.most = el("div", { class: "qc-chart-most", "aria-hidden": true });
-    this.good = el("span", { class: "qc-key" });
-    this.bad = el("span", { class: "qc-key qc-key-bad" });
+    this.svg.append(this.title, this.bars);
+    this.maximum = el("div", { class: "qc-chart-most", "aria-hidden": true });
+    this.succeeded = el("span", { class: "qc-key" });
+    this.failed = el("span", { class: "qc-key qc-key-bad" });
     this.rate = el("span", { class: "qc-key-rate" });
-    this.pair = [];
+    this.slots = [];
     root.classList.add("qc-chart");
     root.replaceChildren(
-      el("div", { class: "qc-chart-frame" }, this.picture, this.most),
-      el("div", { class: "qc-chart-legend" }, this.good, this.bad, this.rate),
+      el("div", { class: "qc-chart-frame" }, this.svg, this.maximum),
+      el("div", { class: "qc-chart-legend" }, this.succeeded, this.failed, this.rate),
     );
   }
 
   update({ start, slice_s: sliceS, ok, not_ok: notOk }) {
-    const totals = ok.map((value, place) => value + notOk[place]);
-    const begun = totals.findIndex((value) => value > 0);
-    const first = Math.max(0, Math.min(begun < 0 ? totals.length : begun, totals.length - FEWEST_SLICES));
+    const totals = ok.map((value, index) => value + notOk[index]);
+    const firstUsed = totals.findIndex((value) => value > 0);
+    const first = Math.max(0, Math.min(firstUsed < 0 ? totals.length : firstUsed, totals.length - MIN_SLICES));
     const shown = totals.length - first;
-    const most = Math.max(...totals);
-    const wide = CHART_WIDTH / shown;
-    const unit = (CHART_HEIGHT - CHART_HEADROOM) / Math.max(1, most);
-    this.haveBars(shown);
-    for (let place = 0; place < shown; place += 1) {
-      const at = first + place;
-      this.placeBar(this.pair[place], place * wide, wide, ok[at] * unit, notOk[at] * unit);
-      const when = clock(start + at * sliceS);
-      setText(this.pair[place].tip, `${when}: ${count(ok[at])} succeeded, ${count(notOk[at])} did not`);
+    const maximum = Math.max(...totals);
+    const width = CHART_WIDTH / shown;
+    const unit = (CHART_HEIGHT - CHART_HEADROOM) / Math.max(1, maximum);
+    this.setBarCount(shown);
+    for (let index = 0; index < shown; index += 1) {
+      const slice = first + index;
+      this.placeBar(this.slots[index], index * width, width, ok[slice] * unit, notOk[slice] * unit);
+      const time = clock(start + slice * sliceS);
+      setText(this.slots[index].tooltip, `${time}: ${count(ok[slice])} succeeded, ${count(notOk[slice])} failed`);
     }
-    this.tell(ok, notOk, totals, first, sliceS, most);
+    this.updateTexts(ok, notOk, totals, first, sliceS, maximum);
   }
 
-  haveBars(wanted) {
-    while (this.pair.length < wanted) {
-      const tip = svg("title");
+  setBarCount(wanted) {
+    while (this.slots.length < wanted) {
+      const tooltip = svg("title");
       const space = svg("rect", { class: "qc-bar-space", y: 0, height: CHART_HEIGHT });
       const bars = ["qc-bar-ok", "qc-bar-bad"].map((name) => svg("rect", { class: name }));
-      const group = svg("g", {}, tip, space, ...bars);
+      const group = svg("g", {}, tooltip, space, ...bars);
       this.bars.append(group);
-      this.pair.push({ group, tip, space, bars });
+      this.slots.push({ group, tooltip, space, bars });
     }
-    while (this.pair.length > wanted) this.pair.pop().group.remove();
+    while (this.slots.length > wanted) this.slots.pop().group.remove();
   }
 
-  placeBar({ group, space, bars }, left, wide, good, bad) {
+  placeBar({ group, space, bars }, left, width, succeeded, failed) {
     group.setAttribute("transform", `translate(${left} 0)`);
-    space.setAttribute("width", wide);
-    const heights = [good, bad];
-    const tops = [CHART_HEIGHT - good, CHART_HEIGHT - good - bad];
-    bars.forEach((bar, which) => {
-      bar.setAttribute("x", wide * 0.1);
-      bar.setAttribute("width", wide * 0.8);
-      bar.setAttribute("y", tops[which]);
-      bar.setAttribute("height", heights[which]);
+    space.setAttribute("width", width);
+    const heights = [succeeded, failed];
+    const tops = [CHART_HEIGHT - succeeded, CHART_HEIGHT - succeeded - failed];
+    bars.forEach((bar, index) => {
+      bar.setAttribute("x", width * 0.1);
+      bar.setAttribute("width", width * 0.8);
+      bar.setAttribute("y", tops[index]);
+      bar.setAttribute("height", heights[index]);
     });
   }
 
-  tell(ok, notOk, totals, first, sliceS, most) {
+  updateTexts(ok, notOk, totals, first, sliceS, maximum) {
     const sum = (values) => values.reduce((left, right) => left + right, 0);
-    const minute = sum(totals.slice(-Math.max(1, Math.round(60 / sliceS))));
+    const lastMinute = sum(totals.slice(-Math.max(1, Math.round(60 / sliceS))));
     const span = duration((totals.length - first) * sliceS);
-    const texts = [`${count(sum(ok))} succeeded`, `${count(sum(notOk))} did not`, `${count(minute)} in the last minute`];
-    setText(this.good, texts[0]);
-    setText(this.bad, texts[1]);
+    const texts = [`${count(sum(ok))} succeeded`, `${count(sum(notOk))} failed`, `${count(lastMinute)} in the last minute`];
+    setText(this.succeeded, texts[0]);
+    setText(this.failed, texts[1]);
     setText(this.rate, texts[2]);
-    setText(this.most, most ? `most: ${count(most)} in ${sliceS} s` : "nothing has ended lately");
-    setText(this.title, `Attempts that ended in the last ${span}: ${texts.join(", ")}`);
+    setText(this.maximum, maximum ? `maximum: ${count(maximum)} in ${sliceS} s` : "no attempt finished recently");
+    setText(this.title, `Attempts finished in the last ${span}: ${texts.join(", ")}`);
   }
 }

@@ -1,21 +1,21 @@
-// Elements made from values, never from markup: whatever a job wrote becomes text.
+// Builds elements from values, never from markup: job output always becomes text.
 
-/** Make an element. `props`: class, text, on (listeners by event), style (by property); others are attributes. */
+/** Create an element. `props`: class, text, on (listeners by event), style (by property); others are attributes. */
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
     if (value === undefined || value === null || value === false) continue;
     if (name === "class") node.className = value;
     else if (name === "text") node.textContent = value;
-    else if (name === "on") for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
-    else if (name === "style") for (const [key, each] of Object.entries(value)) node.style.setProperty(key, each);
+    else if (name === "on") for (const [event, handler] of Object.entries(value)) node.addEventListener(event, handler);
+    else if (name === "style") for (const [key, text] of Object.entries(value)) node.style.setProperty(key, text);
     else node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
 }
 
-/** Make an SVG element with attributes. */
+/** Create an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -23,12 +23,12 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Put text into an element unless it is there already: selections and screen readers stay undisturbed. */
+/** Set the text of an element if it differs, so that selections and screen readers are not disturbed. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Put attributes on an element; null takes one away. */
+/** Set attributes that differ; null removes one. */
 export function setAttributes(node, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null) node.removeAttribute(name);

@@ -1,4 +1,4 @@
-// Values as people read them: hidden characters shown, times by the reader's clock, durations, counts.
+// Formats values: escaped hidden characters, local times, durations, counts, sizes.
 
 const HIDDEN_CHARACTERS = new RegExp(
   "[\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060\\u2066-\\u2069\\ufeff]" +
@@ -8,7 +8,7 @@ const HIDDEN_CHARACTERS = new RegExp(
 
 const SHORT_ESCAPES = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-/** Return text in which everything that could move, hide or turn what is around it is shown as an escape. */
+/** Return text with control and invisible characters shown as escapes. */
 export function visible(text) {
   return String(text).replace(HIDDEN_CHARACTERS, (found) =>
     Array.from(found, (char) => {
@@ -20,14 +20,14 @@ export function visible(text) {
   );
 }
 
-/** Return the milliseconds of a time given as epoch seconds or ISO 8601; null for none. */
+/** Return epoch milliseconds of a time in epoch seconds or ISO 8601; null if there is none. */
 export function millis(time) {
   if (time === null || time === undefined || time === "") return null;
   const found = typeof time === "number" ? time * 1000 : Date.parse(time);
   return Number.isFinite(found) ? found : null;
 }
 
-/** Return a time by the reader's clock: the time of day today, the date before. */
+/** Return local time: time of day if today, else with the date. */
 export function clock(time, now = Date.now()) {
   const at = millis(time);
   if (at === null) return "";
@@ -51,19 +51,19 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
-/** Return a count with its thousands apart. */
+/** Return a number with thousands separators. */
 export function count(number) {
   return Number(number).toLocaleString("en-US");
 }
 
-/** Return bytes as a short size. */
+/** Return a number of bytes with a unit. */
 export function size(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let place = 0;
+  let unit = 0;
   let value = bytes;
-  while (value >= 1024 && place < units.length - 1) {
+  while (value >= 1024 && unit < units.length - 1) {
     value /= 1024;
-    place += 1;
+    unit += 1;
   }
-  return `${place && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[place]}`;
+  return `${unit && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }

@@ -1,38 +1,37 @@
-// A log to look at while it is written: only the lines in view are elements, and the end stays in view while followed.
+// A log view that can follow a log while it is written; only the lines in view are elements.
 
 import { LogLines, showLine } from "./ansi.js";
 import { el, setText } from "./dom.js";
 import { count } from "./format.js";
 
 const LINE_HEIGHT = 18; // CSS pixels; .qc-line has the same
-const LINES_AROUND = 20;
+const OVERSCAN_LINES = 20;
 
 /**
- * A view of one log in `root`, which it fills.
+ * A view of one log that fills `root`.
  *
- * `append(stream, text)` adds what was written, `reset(note)` begins anew, `show(stream)` leaves one stream or, with
- * null, both; `follow` (settable) keeps the end in view, and `onFollow(value)` tells when the reader's scrolling
- * changed it.
+ * `append(stream, text)` adds output, `reset(note)` clears it, `show(stream)` shows one stream or, with null, both.
+ * While `follow` is true the end stays in view; `onFollow(value)` is called when scrolling changed it.
  */
 export class LogView {
   constructor(root, { label = "Log", onFollow = () => {} } = {}) {
     this.lines = new LogLines();
     this.onFollow = onFollow;
-    this.only = null;
-    this.pinned = true;
+    this.stream = null;
+    this.following = true;
     this.note = "";
     this.rows = new Map();
     this.body = el("div", { class: "qc-log-body" });
-    this.empty = el("div", { class: "qc-log-note" });
+    this.noteElement = el("div", { class: "qc-log-note" });
     this.root = root;
     root.classList.add("qc-log");
     root.setAttribute("tabindex", "0");
     root.setAttribute("role", "region");
     root.setAttribute("aria-label", label);
     root.setAttribute("data-lm-suppress-shortcuts", "true");
-    root.replaceChildren(this.empty, this.body);
-    root.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    this.observer = new ResizeObserver(() => this.plan());
+    root.replaceChildren(this.noteElement, this.body);
+    root.addEventListener("scroll", () => this.onScroll(), { passive: true });
+    this.observer = new ResizeObserver(() => this.scheduleDraw());
     this.observer.observe(root);
     this.draw();
   }
@@ -45,84 +44,84 @@ export class LogView {
     this.follow = true;
   }
 
-  /** Say something above the lines: what is not shown, or that nothing was written. */
-  say(note) {
+  /** Set the text above the lines. */
+  setNote(note) {
     this.note = note;
-    this.plan();
+    this.scheduleDraw();
   }
 
   append(stream, text) {
     this.lines.feed(stream, text);
-    this.plan();
+    this.scheduleDraw();
   }
 
   show(stream) {
-    this.only = stream;
-    this.plan();
+    this.stream = stream;
+    this.scheduleDraw();
   }
 
   get follow() {
-    return this.pinned;
+    return this.following;
   }
 
   set follow(value) {
-    this.pinned = value;
-    this.plan();
+    this.following = value;
+    this.scheduleDraw();
   }
 
-  get shown() {
-    return this.only === null ? this.lines.lines : this.lines.lines.filter((line) => line.stream === this.only);
+  get visibleLines() {
+    return this.stream === null ? this.lines.lines : this.lines.lines.filter((line) => line.stream === this.stream);
   }
 
-  scrolled() {
+  onScroll() {
     const below = this.root.scrollHeight - this.root.scrollTop - this.root.clientHeight;
-    const pinned = below < LINE_HEIGHT;
-    // what we scrolled ourselves ends at the end; only the reader can leave it
-    if (pinned !== this.pinned && (pinned || this.root.scrollTop < this.lastTop)) {
-      this.pinned = pinned;
-      this.onFollow(pinned);
+    const atEnd = below < LINE_HEIGHT;
+    // scrolling by this class ends at the end; only the user scrolls away from it
+    if (atEnd !== this.following && (atEnd || this.root.scrollTop < this.lastTop)) {
+      this.following = atEnd;
+      this.onFollow(atEnd);
     }
     this.lastTop = this.root.scrollTop;
-    this.plan();
+    this.scheduleDraw();
   }
 
-  plan() {
-    if (this.planned) return;
-    this.planned = true;
+  scheduleDraw() {
+    if (this.drawScheduled) return;
+    this.drawScheduled = true;
     requestAnimationFrame(() => {
-      this.planned = false;
+      this.drawScheduled = false;
       this.draw();
     });
   }
 
   draw() {
-    const lines = this.shown;
+    const lines = this.visibleLines;
     const dropped = this.lines.dropped ? `${count(this.lines.dropped)} earlier lines are not shown` : "";
-    setText(this.empty, [this.note, dropped].filter(Boolean).join(" · "));
-    this.empty.hidden = !this.empty.textContent;
+    setText(this.noteElement, [this.note, dropped].filter(Boolean).join(" · "));
+    this.noteElement.hidden = !this.noteElement.textContent;
     this.body.style.height = `${lines.length * LINE_HEIGHT}px`;
-    if (this.pinned) this.root.scrollTop = this.root.scrollHeight;
+    if (this.following) this.root.scrollTop = this.root.scrollHeight;
     this.lastTop = this.root.scrollTop;
     const top = this.root.scrollTop - this.body.offsetTop;
-    const first = Math.max(0, Math.floor(top / LINE_HEIGHT) - LINES_AROUND);
-    const last = Math.min(lines.length, Math.ceil((top + this.root.clientHeight) / LINE_HEIGHT) + LINES_AROUND);
+    const first = Math.max(0, Math.floor(top / LINE_HEIGHT) - OVERSCAN_LINES);
+    const last = Math.min(lines.length, Math.ceil((top + this.root.clientHeight) / LINE_HEIGHT) + OVERSCAN_LINES);
     const wanted = new Set(lines.slice(first, last));
     for (const [line, { node }] of this.rows) {
       if (wanted.has(line)) continue;
       node.remove();
       this.rows.delete(line);
     }
-    for (let place = first; place < last; place += 1) this.drawLine(lines[place], place);
+    for (let index = first; index < last; index += 1) this.drawLine(lines[index], index);
   }
 
-  drawLine(line, place) {
+  drawLine(line, index) {
     let row = this.rows.get(line);
     if (!row) {
       row = { node: el("div", { class: `qc-line qc-from-${line.stream}` }), version: -1 };
       this.rows.set(line, row);
       this.body.append(row.node);
     }
-    row.node.style.transform = `translateY(${place * LINE_HEIGHT}px)`;
+    row.node.style.transform = `translateY(${index * LINE_HEIGHT}px)`;
     if (row.version !== line.version) {
       showLine(row.node, line);
       row.version = line.version;

@@ -1,13 +1,13 @@
-// Which rows of a table are chosen, and which one the keyboard is on; rows are known by their keys, wherever they move.
+// Selected rows of a table and the active row of the keyboard. Rows are identified by key, because they move.
 
-/** The choice; `changed()` is called after each change of the reader's. */
+/** A selection; `onChange()` is called after each change by the user. */
 export class Selection {
-  constructor(changed, multiple = true) {
-    this.changed = changed;
-    this.multiple = multiple; // or one row at a time
+  constructor(onChange, multiple = true) {
+    this.onChange = onChange;
+    this.multiple = multiple; // false: one row at a time
     this.keys = new Set();
-    this.active = null; // the key of the row the keyboard is on
-    this.place = null; // and where it is, null outside the window
+    this.active = null; // key of the active row
+    this.index = null; // its index, null outside the window
     this.anchor = null;
   }
 
@@ -15,76 +15,76 @@ export class Selection {
     return this.keys.has(key);
   }
 
-  /** Forget where the keyboard was: another order is shown. What was chosen stays chosen. */
-  leave() {
-    this.place = null;
+  /** Forget the active row, for another order; keep the selection. */
+  resetActive() {
+    this.index = null;
     this.anchor = null;
   }
 
-  /** Find the active row again in a window; return whether one was chosen that had to be fetched first. */
-  follow(order) {
+  /** Find the active row in a new window; return whether this selected a row that had to be loaded first. */
+  relocate(order) {
     if (this.active === null) {
-      if (this.place === null || !order.has(this.place)) return false;
-      this.active = order.get(this.place);
+      if (this.index === null || !order.has(this.index)) return false;
+      this.active = order.get(this.index);
       this.keys = new Set([this.active]);
       return true;
     }
-    if (this.place !== null && order.get(this.place) === this.active) return false;
-    for (const [place, key] of order) {
+    if (this.index !== null && order.get(this.index) === this.active) return false;
+    for (const [index, key] of order) {
       if (key !== this.active) continue;
-      this.place = place;
+      this.index = index;
       return false;
     }
-    if (order.has(this.place)) this.place = null; // it is elsewhere now
+    if (order.has(this.index)) this.index = null; // it has moved
     return false;
   }
 
-  click(place, order, { shiftKey, ctrlKey, metaKey }) {
-    const key = order.get(place);
+  click(index, order, { shiftKey, ctrlKey, metaKey }) {
+    const key = order.get(index);
     if (key === undefined) return;
     if (!this.multiple) this.keys = new Set([key]);
-    else if (shiftKey) this.extend(place, order);
+    else if (shiftKey) this.extend(index, order);
     else if (ctrlKey || metaKey) this.toggle(key);
     else this.keys = new Set([key]);
-    this.go(place, key, shiftKey);
+    this.activate(index, key, shiftKey);
   }
 
-  /** Carry out a key press; return whether it was one of ours. */
-  press(event, order, space) {
-    const page = Math.max(1, Math.floor(space.fits) - 1);
-    const from = this.place ?? Math.floor(space.position) - 1;
-    const moves = { ArrowDown: from + 1, ArrowUp: this.place === null ? 0 : from - 1, PageDown: from + page,
-      PageUp: from - page, Home: 0, End: space.total - 1 }; // prettier-ignore
-    if (event.key in moves && space.total > 0) {
-      const place = Math.max(0, Math.min(space.total - 1, moves[event.key]));
-      if (event.shiftKey && this.multiple) this.extend(place, order);
-      else if (order.has(place) && !event.ctrlKey) this.keys = new Set([order.get(place)]);
-      this.go(place, order.get(place) ?? null, event.shiftKey);
+  /** Handle a key press; return whether it was a known key. */
+  onKey(event, order, scroll) {
+    const page = Math.max(1, Math.floor(scroll.visibleRows) - 1);
+    const from = this.index ?? Math.floor(scroll.position) - 1;
+    const moves = { ArrowDown: from + 1, ArrowUp: this.index === null ? 0 : from - 1, PageDown: from + page,
+      PageUp: from - page, Home: 0, End: scroll.total - 1 }; // prettier-ignore
+    if (event.key in moves && scroll.total > 0) {
+      const index = Math.max(0, Math.min(scroll.total - 1, moves[event.key]));
+      if (event.shiftKey && this.multiple) this.extend(index, order);
+      else if (order.has(index) && !event.ctrlKey) this.keys = new Set([order.get(index)]);
+      this.activate(index, order.get(index) ?? null, event.shiftKey);
     } else if (event.key === " " && this.active !== null) {
       this.toggle(this.active);
-      this.changed();
+      this.onChange();
     } else if (this.multiple && event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey)) {
       this.keys = new Set(order.values());
-      this.changed();
+      this.onChange();
     } else if (event.key === "Escape" && this.keys.size) {
       this.keys.clear();
-      this.changed();
+      this.onChange();
     } else return false;
     return true;
   }
 
-  go(place, key, keepAnchor) {
-    this.place = place;
+  activate(index, key, keepAnchor) {
+    this.index = index;
     this.active = key;
-    if (!keepAnchor) this.anchor = place;
-    this.changed();
+    if (!keepAnchor) this.anchor = index;
+    this.onChange();
   }
 
-  extend(place, order) {
-    const from = this.anchor ?? this.place ?? place;
+  extend(index, order) {
+    const from = this.anchor ?? this.index ?? index;
     this.anchor = from;
     this.keys = new Set();
-    for (let each = Math.min(from, place); each <= Math.max(from, place); each += 1) {
+    for (let each = Math.min(from, index); each <= Math.max(from, index); each += 1) {
       if (order.has(each)) this.keys.add(order.get(each));
     }
   }

@@ -1,44 +1,44 @@
-// A table of any number of rows: a few dozen elements show the window in view, the rest stays where the jobs are.
+// A table of any number of rows: only the rows in view are loaded and rendered.
 
 import { showCell } from "./cells.js";
 import { el, setAttributes, setText } from "./dom.js";
-import { Heads } from "./heads.js";
-import { RowSpace } from "./rowspace.js";
 import { Selection } from "./selection.js";
+import { TableHeader } from "./table_header.js";
+import { VirtualScroll } from "./virtual_scroll.js";
 
 const ROW_HEIGHT = 28; // CSS pixels; .qc-row has the same
-const ROWS_AROUND = 12;
-let tablesMade = 0;
+const OVERSCAN_ROWS = 12;
+let tableCount = 0;
 
 /**
- * A table in `root`, which it fills.
+ * A table that fills `root`.
  *
- * `columns`: `{field, title, kind, width, sort}`; `kind` as in cells.js, `width` a CSS grid width, `sort` false where
- * it cannot be sorted by. The owner is told `onWindow({first, count, top})` when other rows come into view (`top`: the
- * reader is at the beginning), `onSort(field, reverse)`, `onSelect(keys, active)` and `onOpen(key)` (Enter or a double
- * click), and answers with `update`.
+ * `columns`: `{field, title, kind, width, sort}`; `kind` as in cells.js, `width` a CSS grid width, `sort: false` for
+ * columns that cannot be sorted. Callbacks: `onWindow({first, count, top})` when other rows come into view (`top`: the
+ * table is scrolled to its start), `onSort(field, reverse)`, `onSelect(keys, active)`, and `onOpen(key)` for Enter or a
+ * double click. The owner answers with `update`.
  *
- * Keyboard, on the table: arrows, Page Up and Down, Home, End; Space chooses, Shift and an arrow extend, Control and A
- * choose all rows at hand, Escape none; Enter opens.
+ * Keyboard: arrows, Page Up, Page Down, Home and End move; Space selects, Shift extends, Control-A selects all loaded
+ * rows, Escape clears the selection, Enter opens.
  */
 export class VirtualTable {
   constructor(root, { columns, label = "Jobs", multiple = true, onWindow, onSort, onSelect = () => {}, onOpen = () => {} }) {
-    tablesMade += 1;
-    this.name = `qc-table-${tablesMade}`;
+    tableCount += 1;
+    this.name = `qc-table-${tableCount}`;
     this.columns = columns;
-    this.tell = { onWindow, onSort, onSelect, onOpen };
-    this.space = new RowSpace(ROW_HEIGHT);
-    this.selection = new Selection(() => this.chosen(), multiple);
+    this.callbacks = { onWindow, onSort, onSelect, onOpen };
+    this.scroll = new VirtualScroll(ROW_HEIGHT);
+    this.selection = new Selection(() => this.onSelectionChange(), multiple);
     this.rows = new Map(); // by key
-    this.order = new Map(); // key by place
-    this.nodes = new Map(); // by place
-    this.asked = { first: 0, count: 0, top: true };
-    this.build(root, label);
+    this.order = new Map(); // key by index
+    this.nodes = new Map(); // by index
+    this.requested = { first: 0, count: 0, top: true };
+    this.createElements(root, label);
   }
 
-  build(root, label) {
+  createElements(root, label) {
     this.root = root;
-    this.heads = new Heads(this.columns, this.tell.onSort);
+    this.header = new TableHeader(this.columns, this.callbacks.onSort);
     this.body = el("div", { class: "qc-tbody", role: "rowgroup" });
     this.empty = el("div", { class: "qc-table-empty" });
     root.classList.add("qc-table");
@@ -51,134 +51,134 @@ export class VirtualTable {
       "data-lm-suppress-shortcuts": true,
     });
     root.style.setProperty("--qc-columns", this.columns.map(({ width }) => width || "1fr").join(" "));
-    root.replaceChildren(el("div", { role: "rowgroup", class: "qc-thead-group" }, this.heads.row), this.body, this.empty);
-    root.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    root.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
-    root.addEventListener("keydown", (event) => this.pressed(event));
-    this.body.addEventListener("click", (event) => this.clicked(event));
-    this.body.addEventListener("dblclick", (event) => this.at(event, (place) => this.open(place)));
-    this.observer = new ResizeObserver(() => this.resized());
+    root.replaceChildren(el("div", { role: "rowgroup", class: "qc-thead-group" }, this.header.row), this.body, this.empty);
+    root.addEventListener("scroll", () => this.onScroll(), { passive: true });
+    root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    root.addEventListener("keydown", (event) => this.onKeyDown(event));
+    this.body.addEventListener("click", (event) => this.onClick(event));
+    this.body.addEventListener("dblclick", (event) => this.withRow(event, (index) => this.open(index)));
+    this.observer = new ResizeObserver(() => this.onResize());
     this.observer.observe(root);
   }
 
   /**
-   * Take what the owner knows: `total`, the window's `first` place and its `keys` in order, `rows` as `[key, object]`
-   * pairs of those that are new or changed, `sort` as `{field, reverse}`, `top` to go to the beginning, `empty` as the
-   * text for no rows. What is left out stays.
+   * Update the table: `total`, the `first` index and the `keys` of the window, `rows` that are new or changed as
+   * `[key, object]` pairs, `sort` as `{field, reverse}`, `top` to scroll to the start, `empty` as the text for no rows.
+   * Omitted values stay as they are.
    */
   update({ total, first, keys, rows = [], sort, top = false, empty }) {
     if (top) {
-      this.space.position = 0;
-      this.selection.leave();
+      this.scroll.position = 0;
+      this.selection.resetActive();
     }
-    if (sort) this.heads.show(sort);
+    if (sort) this.header.show(sort);
     if (empty !== undefined) setText(this.empty, empty);
     const changed = new Set(rows.map(([key]) => key));
     for (const [key, row] of rows) this.rows.set(key, row);
     if (keys) {
-      this.order = new Map(keys.map((key, place) => [first + place, key]));
-      this.forget(keys);
+      this.order = new Map(keys.map((key, index) => [first + index, key]));
+      this.dropRows(keys);
     }
     if (total !== undefined) {
-      this.space.resize(total, this.viewHeight());
+      this.scroll.resize(total, this.viewHeight());
       setAttributes(this.root, { "aria-rowcount": total + 1 });
-      this.body.style.height = `${this.space.height}px`;
+      this.body.style.height = `${this.scroll.height}px`;
       this.empty.hidden = total > 0;
     }
-    if (top || total !== undefined) this.placeScroll();
-    const fetched = this.selection.follow(this.order);
+    if (top || total !== undefined) this.syncScroll();
+    const selected = this.selection.relocate(this.order);
     this.draw(changed);
-    if (fetched) this.tell.onSelect([...this.selection.keys], this.selection.active);
+    if (selected) this.callbacks.onSelect([...this.selection.keys], this.selection.active);
   }
 
-  /** Keep the rows of the window and those chosen: what scrolled away is asked for again. */
-  forget(keys) {
+  /** Drop all rows but those of the window and the selected ones. */
+  dropRows(keys) {
     const kept = new Set([...keys, ...this.selection.keys]);
     for (const key of this.rows.keys()) if (!kept.has(key)) this.rows.delete(key);
   }
 
   viewHeight() {
-    return Math.max(0, this.root.clientHeight - this.heads.row.offsetHeight);
+    return Math.max(0, this.root.clientHeight - this.header.row.offsetHeight);
   }
 
-  resized() {
-    this.space.resize(this.space.total, this.viewHeight());
-    this.placeScroll();
+  onResize() {
+    this.scroll.resize(this.scroll.total, this.viewHeight());
+    this.syncScroll();
     this.draw();
   }
 
-  scrolled() {
-    if (Math.abs(this.root.scrollTop - this.placed) > 1) {
-      this.space.fromScroll(this.root.scrollTop);
-      this.placed = this.root.scrollTop;
+  onScroll() {
+    if (Math.abs(this.root.scrollTop - this.syncedTop) > 1) {
+      this.scroll.fromScroll(this.root.scrollTop);
+      this.syncedTop = this.root.scrollTop;
       this.draw();
     }
   }
 
-  wheeled(event) {
-    if (!this.space.scaled || event.ctrlKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) return;
-    const before = this.space.position;
-    this.space.moveBy(event.deltaMode === 1 ? event.deltaY * ROW_HEIGHT : event.deltaY);
-    if (this.space.position === before) return; // at an end: the page scrolls on
+  onWheel(event) {
+    if (!this.scroll.scaled || event.ctrlKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) return;
+    const before = this.scroll.position;
+    this.scroll.moveBy(event.deltaMode === 1 ? event.deltaY * ROW_HEIGHT : event.deltaY);
+    if (this.scroll.position === before) return; // at the end: let the page scroll
     event.preventDefault();
-    this.placeScroll();
+    this.syncScroll();
     this.draw();
   }
 
-  placeScroll() {
-    const top = this.space.toScroll();
+  syncScroll() {
+    const top = this.scroll.toScroll();
     if (Math.abs(this.root.scrollTop - top) > 0.5) this.root.scrollTop = top;
-    this.placed = this.root.scrollTop;
+    this.syncedTop = this.root.scrollTop;
   }
 
   draw(changed = null) {
-    const range = this.space.range(ROWS_AROUND);
-    this.ask(range);
-    for (const [place, node] of this.nodes) {
-      if (place >= range.first && place < range.first + range.count) continue;
+    const range = this.scroll.range(OVERSCAN_ROWS);
+    this.request(range);
+    for (const [index, node] of this.nodes) {
+      if (index >= range.first && index < range.first + range.count) continue;
       node.remove();
-      this.nodes.delete(place);
+      this.nodes.delete(index);
     }
-    for (let place = range.first; place < range.first + range.count; place += 1) this.drawRow(place, changed);
-    const active = this.selection.place === null ? null : this.nodes.get(this.selection.place);
+    for (let index = range.first; index < range.first + range.count; index += 1) this.drawRow(index, changed);
+    const active = this.selection.index === null ? null : this.nodes.get(this.selection.index);
     setAttributes(this.root, { "aria-activedescendant": active ? active.id : null });
     this.tick();
   }
 
-  ask({ first, count }) {
-    const top = this.space.position < 1;
-    if (first === this.asked.first && count === this.asked.count && top === this.asked.top) return;
-    this.asked = { first, count, top };
-    this.tell.onWindow(this.asked);
+  request({ first, count }) {
+    const top = this.scroll.position < 1;
+    if (first === this.requested.first && count === this.requested.count && top === this.requested.top) return;
+    this.requested = { first, count, top };
+    this.callbacks.onWindow(this.requested);
   }
 
-  drawRow(place, changed) {
-    const key = this.order.get(place);
+  drawRow(index, changed) {
+    const key = this.order.get(index);
     const row = key === undefined ? undefined : this.rows.get(key);
-    let node = this.nodes.get(place);
+    let node = this.nodes.get(index);
     if (!node) {
-      const cells = this.columns.map((column, at) =>
-        el("div", { role: "gridcell", class: `qc-td qc-kind-${column.kind}`, "aria-colindex": at + 1 }),
+      const cells = this.columns.map((column, position) =>
+        el("div", { role: "gridcell", class: `qc-td qc-kind-${column.kind}`, "aria-colindex": position + 1 }),
       );
-      node = el("div", { role: "row", class: "qc-row", id: `${this.name}-${place}`, "aria-rowindex": place + 2 }, ...cells);
-      node.shown = null; // neither a row nor the want of one
-      this.nodes.set(place, node);
+      node = el("div", { role: "row", class: "qc-row", id: `${this.name}-${index}`, "aria-rowindex": index + 2 }, ...cells);
+      node.shown = null; // differs from a row and from undefined
+      this.nodes.set(index, node);
       this.body.append(node);
     }
-    node.style.transform = `translateY(${this.space.topOf(place)}px)`;
+    node.style.transform = `translateY(${this.scroll.topOf(index)}px)`;
     if (node.shown !== row || (changed && changed.has(key))) {
-      this.columns.forEach((column, at) => showCell(node.children[at], column, row));
+      this.columns.forEach((column, position) => showCell(node.children[position], column, row));
       node.classList.toggle("qc-changed", Boolean(changed && changed.has(key) && node.key === key));
       node.classList.toggle("qc-loading", row === undefined);
       node.shown = row;
       node.key = key;
     }
-    node.classList.toggle("qc-odd", place % 2 === 1);
-    node.classList.toggle("qc-active", place === this.selection.place);
+    node.classList.toggle("qc-odd", index % 2 === 1);
+    node.classList.toggle("qc-active", index === this.selection.index);
     setAttributes(node, { "aria-selected": key !== undefined && this.selection.has(key) });
   }
 
-  /** Durations of what runs go on while nothing is sent. */
+  /** Update the run time of running jobs every second. */
   tick() {
     const running = [...this.nodes.values()].some((node) => node.shown && node.shown.state === "processing");
     if (!running || this.ticking) return;
@@ -186,47 +186,47 @@ export class VirtualTable {
       this.ticking = null;
       for (const node of this.nodes.values()) {
         if (!node.shown || node.shown.state !== "processing") continue;
-        this.columns.forEach((column, at) => {
-          if (column.kind === "duration") showCell(node.children[at], column, node.shown);
+        this.columns.forEach((column, position) => {
+          if (column.kind === "duration") showCell(node.children[position], column, node.shown);
         });
       }
       this.tick();
     }, 1000);
   }
 
-  // ---------------------------------------------------------------- choosing
+  // ---------------------------------------------------------------- selection
 
-  at(event, act) {
+  withRow(event, action) {
     const node = event.target.closest(".qc-row");
-    if (node) act(Number(node.getAttribute("aria-rowindex")) - 2);
+    if (node) action(Number(node.getAttribute("aria-rowindex")) - 2);
   }
 
-  clicked(event) {
-    this.at(event, (place) => this.selection.click(place, this.order, event));
+  onClick(event) {
+    this.withRow(event, (index) => this.selection.click(index, this.order, event));
   }
 
-  open(place) {
-    const key = this.order.get(place);
-    if (key !== undefined) this.tell.onOpen(key);
+  open(index) {
+    const key = this.order.get(index);
+    if (key !== undefined) this.callbacks.onOpen(key);
   }
 
-  pressed(event) {
+  onKeyDown(event) {
     if (event.target !== this.root || event.altKey) return;
-    if (!this.selection.press(event, this.order, this.space)) {
-      if (event.key !== "Enter" || this.selection.place === null) return;
-      this.open(this.selection.place);
+    if (!this.selection.onKey(event, this.order, this.scroll)) {
+      if (event.key !== "Enter" || this.selection.index === null) return;
+      this.open(this.selection.index);
     }
     event.preventDefault();
     event.stopPropagation();
   }
 
-  chosen() {
-    if (this.selection.place !== null) {
-      this.space.reveal(this.selection.place);
-      this.placeScroll();
+  onSelectionChange() {
+    if (this.selection.index !== null) {
+      this.scroll.reveal(this.selection.index);
+      this.syncScroll();
     }
     this.draw();
-    this.tell.onSelect([...this.selection.keys], this.selection.active);
+    this.callbacks.onSelect([...this.selection.keys], this.selection.active);
   }
 
   close() {

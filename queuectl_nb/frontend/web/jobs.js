@@ -60,7 +60,7 @@ export class JobList {
     this.table?.close();
     const before = this.parts.table;
     const focused = document.activeElement === before;
-    const { position } = this.table?.space ?? { position: 0 };
+    const { position } = this.table?.scroll ?? { position: 0 };
     const root = before.cloneNode(false); // without the listeners of the former table
     before.replaceWith(root);
     this.parts.table = root;
@@ -75,8 +75,8 @@ export class JobList {
       onOpen: (id) => this.open(id, true),
     });
     if (this.shown) this.show(this.shown, false);
-    this.table.space.position = Math.min(position, this.table.space.last);
-    this.table.placeScroll();
+    this.table.scroll.position = Math.min(position, this.table.scroll.maxPosition);
+    this.table.syncScroll();
     if (focused) root.focus({ preventScroll: true });
   }
 
@@ -173,7 +173,7 @@ export class JobList {
     if (selection.active === (id || null) && selection.keys.has(id) === Boolean(id)) return;
     selection.keys = new Set(id ? [id] : []);
     selection.active = id || null;
-    selection.place = index < 0 ? null : index;
+    selection.index = index < 0 ? null : index;
     this.table.draw();
   }
 

@@ -235,7 +235,7 @@ class EnqueueForm:
             for name, title, hint in self.FIELDS
         }
         self.submit = _button("Enqueue", "Add the job to the queue", "qc-primary")
-        self.message = _styled(w.HTML(), "qc-form-said")
+        self.message = _styled(w.HTML(), "qc-form-message")
         fields = _box([*self.fields.values(), self.submit], "qc-fields")
         self.box = _styled(w.VBox([fields, self.message]), "qc-form")
 
