@@ -30,8 +30,8 @@ class OutputProgress(NamedTuple):
 def read_progress(tail: bytes) -> OutputProgress:
     r"""Return the last line that is not blank; a carriage return or a newline ends one.
 
-    >>> glimpse(b"loading\n 40%|####      | 4/10\r 50%|#####     | 5/10\r")
-    Glimpse(line='50%|#####     | 5/10', share=0.5)
+    >>> read_progress(b"loading\n 40%|####      | 4/10\r 50%|#####     | 5/10\r")
+    OutputProgress(line='50%|#####     | 5/10', fraction=0.5)
     """
     colours = AnsiFilter(keep_colours=False)
     text = colours.feed(tail) + colours.close()
