@@ -10,7 +10,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from queuectl_nb.child.cell import compiled
+from queuectl_nb.child.cell import compile_cell
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def python_command(source: str, values: Mapping[str, object]) -> str:
         The source is not valid Python, or a value cannot be written as a literal.
     """
     try:
-        compiled(source)
+        compile_cell(source)
     except (SyntaxError, ValueError) as error:
         reason = str(error)
         if isinstance(error, SyntaxError):  # there is no line number for a NUL character
