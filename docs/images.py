@@ -1,6 +1,6 @@
-"""Takes the screenshots that the browser tests made into ``docs/images``, as small files: ``python -m docs.images``.
+"""Copy screenshots of the browser tests to ``docs/images``, compressed: ``python -m docs.images``.
 
-The tests leave them in ``$QUEUECTL_ARTIFACTS``, or ``artifacts/``, under the names that they have in ``docs/images``:
+The tests save them in ``$QUEUECTL_ARTIFACTS`` or ``artifacts/`` under the same names:
 ``pytest tests/browser -m pictures && python -m docs.images``.
 """
 
@@ -12,33 +12,33 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageStat
 
-__all__ = ["FOLDER", "differ", "fresh"]
+__all__ = ["FOLDER", "difference_of", "screenshot_path"]
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs/images"
-COARSE = (64, 64)
+COMPARED_SIZE = (64, 64)
 COLOURS = 256
 
 
-def fresh(name: str) -> Path:
-    """Return where a browser test leaves the picture of this name."""
+def screenshot_path(name: str) -> Path:
+    """Return the path where a browser test saves a screenshot."""
     return Path(os.environ.get("QUEUECTL_ARTIFACTS") or ROOT / "artifacts") / name
 
 
-def differ(one: Path, other: Path) -> float:
-    """Return how far two pictures are from each other, seen from afar: 0 for the same, 255 for black and white."""
-    seen = [Image.open(path).convert("L").resize(COARSE) for path in (one, other)]
-    return float(ImageStat.Stat(ImageChops.difference(*seen)).mean[0])
+def difference_of(one: Path, other: Path) -> float:
+    """Return the mean difference of two downscaled images: 0 if equal, 255 for black and white."""
+    images = [Image.open(path).convert("L").resize(COMPARED_SIZE) for path in (one, other)]
+    return float(ImageStat.Stat(ImageChops.difference(*images)).mean[0])
 
 
 def main() -> int:
-    """Take every picture that is there; say which."""
-    taken = [path for path in sorted(FOLDER.glob("*.png")) if fresh(path.name).exists()]
-    for path in taken:
-        picture = Image.open(fresh(path.name)).convert("RGB")
-        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
-        sys.stdout.write(f"{path.relative_to(ROOT)} taken\n")
-    return 0 if taken else 1
+    """Copy all new screenshots and list them."""
+    names = [path for path in sorted(FOLDER.glob("*.png")) if screenshot_path(path.name).exists()]
+    for path in names:
+        image = Image.open(screenshot_path(path.name)).convert("RGB")
+        image.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        sys.stdout.write(f"{path.relative_to(ROOT)} updated\n")
+    return 0 if names else 1
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The blocks of a page that can be run, with what the page says about them in comments that no reader sees.
+"""The code blocks of a page, with the instructions for this test in HTML comments before them.
 
-``<!-- not run: WHY -->`` leaves the next block out; ``<!-- file: NAME -->`` makes a file of it; ``<!-- terminal -->``
-runs its command in a second terminal, which stays open; ``<!-- exit code: N -->`` is how its last command ends;
-``<!-- output -->`` says that it shows what the block before it printed, ``<!-- terminal shows -->`` what the second
-terminal shows by then. ``<!-- given: NAME: TEXT -->`` is a file that is there already.
+``<!-- not run: REASON -->`` skips the next block; ``<!-- file: NAME -->`` saves it as a file; ``<!-- terminal -->``
+runs its command in a second terminal, which stays open; ``<!-- exit code: N -->`` is the exit code of its last command;
+``<!-- output -->`` marks it as the output of the previous block, ``<!-- terminal shows -->`` as output of the second
+terminal. ``<!-- given: NAME: TEXT -->`` creates a file first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["LANGUAGES", "RUN", "Block", "blocks_of", "commands_of"]
 
 RUN = ("bash", "console", "python", "ipython")
 LANGUAGES = (*RUN, "text", "json", "mermaid", "sql", "csv")
-"""What a block may be; a page that calls a shell block otherwise could hide it from the test."""
+"""Allowed languages; any other could hide a block from the test."""
 _MARK = re.compile(r"<!-- (not run|file|terminal shows|terminal|given|exit code|output)(?:: (.*?))? -->", re.DOTALL)
 
 
@@ -38,20 +38,20 @@ class Block:
 
     @property
     def where(self) -> str:
-        """Where it stands, for messages."""
+        """Its position, for error messages."""
         return f"{self.page}:{self.line}"
 
 
 @dataclass
 class Command:
-    """A command of a transcript, and what the page shows as its answer."""
+    """A command of a transcript with its output."""
 
     text: str
     shown: str
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
-    """Yield the blocks of a page in order."""
+    """Yield the code blocks of a page in order."""
     marks: dict[str, str] = {}
     for token in MarkdownIt().parse(path.read_text("utf-8")):
         if token.type == "html_block":
@@ -63,13 +63,13 @@ def blocks_of(path: Path) -> Iterator[Block]:
 
 
 def commands_of(block: Block) -> list[Command]:
-    """Return the commands of a transcript: lines after ``$``, continued after ``>``; the rest is their output."""
+    """Return the commands of a transcript: lines after ``$``, continued after ``>``, followed by their output."""
     found: list[Command] = []
     for line in block.text.splitlines():
         if line.startswith("$ "):
             found.append(Command(line[2:], ""))
             continue
-        assert found, f"{block.where}: a transcript begins with a command"
+        assert found, f"{block.where}: a transcript must start with a command"
         if line.startswith("> ") and not found[-1].shown:
             found[-1].text += "\n" + line[2:]
         else:

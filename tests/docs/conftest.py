@@ -1,4 +1,4 @@
-"""The site, built once."""
+"""Fixtures with the built site."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.site import Page, build
+from tests.docs.built_site import Page, build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site once, all notebooks run; return its folder. Beside it lie the notebooks with what came."""
+    """Build the site once and return its folder. The executed notebooks are next to it."""
     folder = tmp_path_factory.mktemp("site")
     build(folder)
     return folder / "html"
@@ -22,6 +22,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pages(site: Path) -> dict[str, Page]:
-    """Return the pages by their path in the site."""
+    """Return the pages by path."""
     found = (path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts)
     return {str(path.relative_to(site)): Page(path) for path in found}

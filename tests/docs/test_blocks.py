@@ -1,4 +1,4 @@
-"""Whoever types what the pages show gets what the pages show."""
+"""The code blocks of the pages run and print what the pages show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from docs.generate.pages import ROOT
 from tests.docs.blocks import LANGUAGES, RUN, Block, blocks_of, commands_of
-from tests.docs.reader import Reader, agrees
+from tests.docs.page_runner import PageRunner, outputs_match
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,28 +24,28 @@ PAGES = [
 
 
 @pytest.fixture
-def reader(tmp_path: Path, template_path: Path) -> Iterator[Reader]:
-    """Return a reader at a desk of their own, whose queue was made at an earlier use: making one takes a second."""
+def runner(tmp_path: Path, template_path: Path) -> Iterator[PageRunner]:
+    """Return a runner with an existing, empty queue; creating one takes a second."""
     data = tmp_path / "home/.local/share/queuectl"
     data.mkdir(parents=True, mode=0o700)
     shutil.copyfile(template_path, data / "queue.db")
     (data / "queue.db").chmod(0o600)
-    found = Reader(tmp_path / "home")
-    yield found
-    found.leave()
+    runner = PageRunner(tmp_path / "home")
+    yield runner
+    runner.close()
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_blocks_of_a_page_run(page: Path, reader: Reader) -> None:
-    """Each block runs, in order, ends as it should, and answers what is shown; one that cannot run says why."""
+def test_the_blocks_of_a_page_run(page: Path, runner: PageRunner) -> None:
+    """All blocks run in order with the expected exit code and output; a block that cannot run gives the reason."""
     for block in blocks_of(page):
-        assert block.language in LANGUAGES, f"{block.where}: a block says what it is: one of {LANGUAGES}"
-        reader.read(block)
+        assert block.language in LANGUAGES, f"{block.where}: the language of a block must be one of {LANGUAGES}"
+        runner.run(block)
 
 
-def test_pages_show_something_to_run() -> None:
-    """Every tutorial and guide has blocks that run."""
+def test_pages_have_blocks_that_run() -> None:
+    """Every tutorial and guide has at least one block that runs."""
     for page in PAGES:
         runs = [block for block in blocks_of(page) if block.language in RUN and "not run" not in block.marks]
         assert runs, page.name
@@ -67,26 +67,26 @@ def test_pages_show_something_to_run() -> None:
     ],
 )
 def test_outputs_are_compared(shown: str, real: str, same: bool) -> None:
-    """What changes from run to run may differ, and nothing else."""
-    assert agrees(shown, real) is same
+    """Only the parts that vary between runs may differ."""
+    assert outputs_match(shown, real) is same
 
 
 def block(language: str, text: str, **marks: str) -> Block:
-    """Return a block as a page would have it."""
+    """Return a block of a page."""
     return Block("page.md", 1, language, text, {key.replace("_", " "): value for key, value in marks.items()})
 
 
-def test_a_transcript_is_read_by_its_prompts() -> None:
-    """Lines after ``$`` are commands, those after ``>`` go on, the rest is output."""
+def test_transcripts_are_split_at_prompts() -> None:
+    """Lines after ``$`` are commands, lines after ``>`` continue them, the rest is output."""
     found = commands_of(block("console", "$ a\n1\n$ b \\\n> c\n2\n3\n"))
     assert [(each.text, each.shown) for each in found] == [("a", "1\n"), ("b \\\nc", "2\n3\n")]
 
 
-def test_a_shell_keeps_its_place(reader: Reader) -> None:
-    """Folders, variables and files last from block to block; blocks of a file are files."""
-    reader.read(block("bash", "mkdir below && cd below && X=1\n"))
-    reader.read(block("text", "hello\n", file="greeting.txt"))
-    reader.read(block("console", "$ cat ../greeting.txt && echo $X\nhello\n1\n"))
+def test_the_shell_keeps_its_state(runner: PageRunner) -> None:
+    """Working directory, variables and files persist between blocks; file blocks become files."""
+    runner.run(block("bash", "mkdir below && cd below && X=1\n"))
+    runner.run(block("text", "hello\n", file="greeting.txt"))
+    runner.run(block("console", "$ cat ../greeting.txt && echo $X\nhello\n1\n"))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_shell_keeps_its_place(reader: Reader) -> None:
         block("bash", "true\n", not_run=""),
     ],
 )
-def test_a_page_that_lies_is_found_out(wrong: Block, reader: Reader) -> None:
-    """Another exit code, another output, a cell that fails, and a block left out without a reason: each is told."""
+def test_wrong_pages_fail(wrong: Block, runner: PageRunner) -> None:
+    """A wrong exit code, a wrong output, a failing cell and a block skipped without a reason are errors."""
     with pytest.raises(AssertionError, match=r"page\.md:1"):
-        reader.read(wrong)
+        runner.run(wrong)

@@ -1,4 +1,4 @@
-"""What docstrings show is true, and what modules say that they offer is there."""
+"""Examples in docstrings are correct, and ``__all__`` lists existing names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MODULES = ["queuectl_nb", *(each.name for each in pkgutil.walk_packages(queuectl
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_keeps_its_word(name: str) -> None:
-    """Every example in its docstrings gives what it says, and each name in ``__all__`` exists."""
+def test_examples_and_exported_names(name: str) -> None:
+    """Every doctest passes, and every name in ``__all__`` exists."""
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module)
     assert not failed

@@ -1,4 +1,4 @@
-"""The pictures in the documentation are those that the browser tests take, and look as the program does now."""
+"""The images of the documentation are current screenshots."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import time
 import pytest
 
 from docs.generate.pages import ROOT
-from docs.images import FOLDER, differ, fresh
+from docs.images import FOLDER, difference_of, screenshot_path
 
 IMAGES = sorted(path.name for path in FOLDER.glob("*.png"))
-NEAR = 7.0
-"""Times, process ids and where a bar of the chart stands differ by 4 at most; another layout by 9 and more."""
-THIS_RUN = 3600.0
+MAX_DIFFERENCE = 7.0
+"""Times, process ids and chart bars differ by at most 4, another layout by 9 or more."""
+MAX_AGE_S = 3600.0
 
 
-def test_every_picture_is_shown() -> None:
-    """No page shows a picture that is not there (the site's build would fail), and none lies there unseen."""
+def test_every_image_is_used() -> None:
+    """Every image is used on a page, and every used image exists."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     shown = set(re.findall(r"images/([\w-]+\.png)", "\n".join(page.read_text("utf-8") for page in pages)))
     assert shown == set(IMAGES)
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_picture_is_current(name: str) -> None:
-    """Where a browser test of this run took it, it is what the documentation shows."""
-    taken = fresh(name)
-    if not taken.exists() or time.time() - taken.stat().st_mtime > THIS_RUN:
+def test_image_is_current(name: str) -> None:
+    """The image resembles the screenshot taken by the browser tests of this run."""
+    taken = screenshot_path(name)
+    if not taken.exists() or time.time() - taken.stat().st_mtime > MAX_AGE_S:
         pytest.skip("no browser test of this run has taken it")
-    far = differ(FOLDER / name, taken)
-    assert far < NEAR, f"{name} looks otherwise now ({far:.1f}); look at {taken}, then: python -m docs.images"
+    difference = difference_of(FOLDER / name, taken)
+    assert difference < MAX_DIFFERENCE, f"{name} has changed ({difference:.1f}); check {taken}, run docs.images"

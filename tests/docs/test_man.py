@@ -1,4 +1,4 @@
-"""The man page says what the commands and topics say, as roff that formatters take without a complaint."""
+"""The man page contains all commands and topics and is valid roff."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATTERS = {"groff": ["-man", "-Tutf8", "-ww", "-z"], "mandoc": ["-T", "lint",
 
 
 def rendered() -> str:
-    """Return the page as a reader sees it; skip where no formatter is installed."""
+    """Return the formatted page; skip the test if no formatter is installed."""
     program = shutil.which("groff")
     if program is None:
         pytest.skip("groff is not installed")
@@ -30,8 +30,8 @@ def rendered() -> str:
 
 
 @pytest.mark.parametrize("name", FORMATTERS)
-def test_formatters_take_it(name: str) -> None:
-    """Groff with all warnings, or mandoc, has nothing to say about it."""
+def test_formatters_accept_it(name: str) -> None:
+    """Groff and mandoc report no warnings."""
     program = shutil.which(name)
     if program is None:
         pytest.skip(f"{name} is not installed")
@@ -40,7 +40,7 @@ def test_formatters_take_it(name: str) -> None:
 
 
 def test_it_has_every_command_option_and_topic() -> None:
-    """Each command, each option and each topic is on the page, and nothing of Markdown or roff is left over."""
+    """Every command, option and topic is on the page, without remains of Markdown or roff."""
     text = rendered()
     words = " ".join(text.split()).replace("- ", "-")
     for command, context in walk():
@@ -56,8 +56,8 @@ def test_it_has_every_command_option_and_topic() -> None:
         assert sign not in text
 
 
-def test_man_shows_it() -> None:
-    """`man` itself takes the file."""
+def test_man_displays_it() -> None:
+    """`man` can display the file."""
     program = shutil.which("man")
     if program is None:
         pytest.skip("man is not installed")
@@ -69,7 +69,7 @@ def test_man_shows_it() -> None:
 
 
 def test_it_is_installed_with_the_package() -> None:
-    """The wheel puts it where man looks for it, and the installation that is tested has done so."""
+    """The wheel installs it in the directory that man searches."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert shared["docs/man/queuectl.1"] == "share/man/man1/queuectl.1"
@@ -87,6 +87,6 @@ def test_it_is_installed_with_the_package() -> None:
         ("**bold** and ~", "\\fBbold\\fR and \\(ti"),
     ],
 )
-def test_no_text_becomes_a_request(text: str, roff: str) -> None:
-    """What begins with a dot or has a backslash comes out as it was written."""
+def test_special_characters_are_escaped(text: str, roff: str) -> None:
+    """Leading dots and backslashes are printed literally."""
     assert roff in page({"any": f"# Any\n\n{text}\n"}).splitlines()

@@ -12,22 +12,21 @@ from docs.generate.pages import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(900)  # the first to need the site waits for it
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the build of the site
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHECKED = "# NBVAL_CHECK_OUTPUT"
-"""nbval's word for a cell whose output is the same each time."""
+"""The nbval marker of a cell with deterministic output."""
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
-    """Return a notebook's code cells."""
+    """Return the code cells of a notebook."""
     return [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
 def shown(cell: dict[str, Any], *, merged: bool = False) -> list[str]:
-    """Return what a cell shows, as texts: both streams, then the rest.
+    """Return the outputs of a cell as texts: both streams, then the rest.
 
-    The build has ``merged`` all of a stream into its first piece, with an empty line where two met, and left the others
-    where they were; so empty lines do not count.
+    The build may have ``merged`` all parts of a stream into the first one, separated by empty lines, which are ignored.
     """
     streams: dict[str, str] = {}
     others = []
@@ -41,8 +40,8 @@ def shown(cell: dict[str, Any], *, merged: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_ran_as_it_was_saved(notebook: Path, site: Path) -> None:
-    """Every cell ran without an error; those that say so show what the saved notebook shows."""
+def test_notebook_runs_with_its_saved_output(notebook: Path, site: Path) -> None:
+    """Every cell ran without an error, and cells marked for it show their saved output."""
     saved, ran = cells(notebook), cells(site.parent / "jupyter_execute/notebooks" / notebook.name)
     assert len(saved) == len(ran)
     for number, (before, now) in enumerate(zip(saved, ran, strict=True)):

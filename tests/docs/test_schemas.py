@@ -1,4 +1,4 @@
-"""The JSON Schemas that we give away hold for what the program answers, and are as strict as they look."""
+"""The JSON Schemas are valid for real output, and strict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FILES = ROOT / "docs/reference/schemas"
 
 
 def check(value: Any, name: str) -> None:
-    """Hold a value against the schema as it lies on the disk."""
+    """Validate a value against a schema file."""
     read = {path.name: json.loads(path.read_text("utf-8")) for path in FILES.glob("*.json")}
     registry = Registry().with_resources((key, Resource.from_contents(schema)) for key, schema in read.items())
     schema = read[f"{name}.schema.json"]
@@ -42,7 +42,7 @@ def check(value: Any, name: str) -> None:
 
 
 def test_the_fields_are_those_of_the_code() -> None:
-    """What is documented has the names of the code, in the same order."""
+    """The documented fields are those of the code, in the same order."""
     assert [field.name for field in JOB] == list(JOB_FIELDS)
     assert [field.name for field in ATTEMPT] == list(ATTEMPT_FIELDS)
     assert [field.name for field in WORKER] == list(WORKER_FIELDS)
@@ -51,12 +51,12 @@ def test_the_fields_are_those_of_the_code() -> None:
 
 
 def test_the_files_are_the_schemas() -> None:
-    """The folder holds the generated schemas and nothing else."""
+    """The folder contains exactly the generated schemas."""
     assert {path.name for path in FILES.iterdir()} == set(schemas())
 
 
-def test_answers_hold_against_the_schemas(harness: WorkerHarness, run: Callable[..., Ran]) -> None:
-    """Jobs, attempts, workers, status and metrics of a queue that has seen everything are as the schemas say."""
+def test_output_matches_the_schemas(harness: WorkerHarness, run: Callable[..., Ran]) -> None:
+    """Jobs, attempts, workers, status and metrics of a queue with all kinds of outcomes match their schemas."""
 
     def answer(*words: str) -> Any:
         ran = run(*words, "--json")
@@ -101,8 +101,8 @@ def test_answers_hold_against_the_schemas(harness: WorkerHarness, run: Callable[
     assert answer("show", "slow")["history"][0]["outcome"] == "timed_out"
 
 
-def test_events_hold_against_the_schema(harness: WorkerHarness) -> None:
-    """What workers tell, from their start over a death and a rescue to their end, is as the schema says."""
+def test_events_match_the_schema(harness: WorkerHarness) -> None:
+    """All events of workers, including a death and a rescue, match the schema."""
     harness.queue.set("backoff_max", 0)
     harness.add("kill -9 $PPID", id="killer", max_retries=1)
     harness.add("echo hi; exit 1", id="fails", max_retries=2)
@@ -115,7 +115,7 @@ def test_events_hold_against_the_schema(harness: WorkerHarness) -> None:
 
 
 def test_the_schemas_are_strict(harness: WorkerHarness) -> None:
-    """A foreign field, a missing one, a state that is none, a time without a zone: refused."""
+    """Additional and missing fields, unknown states and times without a zone are invalid."""
     from jsonschema import ValidationError
 
     job = harness.add("true", id="a").to_dict()
@@ -137,7 +137,7 @@ def test_the_schemas_are_strict(harness: WorkerHarness) -> None:
 
 
 def test_status_and_stats_are_shaped_by_the_code(harness: WorkerHarness) -> None:
-    """The documented fields of status and metrics are what the shapes give, in their order."""
+    """The documented fields of status and metrics are those of the output, in order."""
     from docs.generate.shapes import STATS, STATUS
 
     status = status_json(harness.queue.store.reader.counts(), [], [])
@@ -145,8 +145,8 @@ def test_status_and_stats_are_shaped_by_the_code(harness: WorkerHarness) -> None
     assert [field.name for field in STATS] == list(stats_json(compute_stats(harness.queue.store.db)[""]))
 
 
-def test_other_answers_are_as_told(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verbs without a schema of their own answer in the shapes that the topic `fields` tells."""
+def test_other_output_is_as_described(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands without a schema print what the topic `fields` describes."""
 
     def answer(*words: str, stdin: bytes = b"") -> Any:
         return json.loads(run(*words, "--json", stdin=stdin).stdout)

@@ -1,4 +1,4 @@
-"""The site builds without a network and without a warning; every link leads somewhere; nothing comes from outside."""
+"""The site builds without network access and warnings; its links work, and it documents every public name."""
 
 from __future__ import annotations
 
@@ -16,75 +16,75 @@ from queuectl_nb.model import errors
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
-from tests.docs.site import LOADS
+from tests.docs.built_site import LOADS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.docs.site import Page
+    from tests.docs.built_site import Page
 
-pytestmark = pytest.mark.timeout(900)  # it runs every notebook
+pytestmark = pytest.mark.timeout(900)  # the build runs every notebook
 
 
-def test_every_link_leads_somewhere(site: Path, pages: dict[str, Page]) -> None:
-    """A link inside the site names a file of it, and a place that is there."""
+def test_internal_links_work(site: Path, pages: dict[str, Page]) -> None:
+    """Every link within the site leads to an existing file and anchor."""
     by_path = {page.path.resolve(): page for page in pages.values()}
     broken = []
     for name, page in pages.items():
-        for address, target, place in page.inside():
+        for address, target, anchor in page.internal_links():
             if not target.is_file() or not target.is_relative_to(site.resolve()):
-                broken.append(f"{name}: {address} leads nowhere")
-            elif place and target in by_path and place not in by_path[target].names:
-                broken.append(f"{name}: {address} names no place there")
+                broken.append(f"{name}: {address} leads to no file")
+            elif anchor and target in by_path and anchor not in by_path[target].anchors:
+                broken.append(f"{name}: {address} leads to no anchor")
     assert not broken, "\n".join(broken)
 
 
-def test_nothing_is_loaded_from_outside(pages: dict[str, Page]) -> None:
-    """Scripts, styles and pictures all lie in the site: it can be read without a network."""
+def test_nothing_is_loaded_from_other_servers(pages: dict[str, Page]) -> None:
+    """All scripts, styles and images are part of the site."""
     loaded = {tag for tag, _ in LOADS}
-    outside = [
+    external = [
         (name, link)
         for name, page in pages.items()
         for link in page.links
-        if link.tag in loaded and page.is_outside(link.address)
+        if link.tag in loaded and page.is_external(link.address)
     ]
-    assert outside == []
+    assert external == []
 
 
 def test_every_page_can_be_reached(site: Path, pages: dict[str, Page]) -> None:
-    """From the front page links lead to every other one; the address of the site itself leads to the front page."""
+    """All pages can be reached by links from the home page, and the root address redirects there."""
     assert "docs/README.html" in (site / "index.html").read_text("utf-8")
-    found, ahead = set(), [(site / "docs/README.html").resolve()]
+    found, queue = set(), [(site / "docs/README.html").resolve()]
     by_path = {page.path.resolve(): page for page in pages.values()}
-    while ahead:
-        path = ahead.pop()
+    while queue:
+        path = queue.pop()
         if path in by_path and path not in found:
             found.add(path)
-            ahead += [target for _, target, _ in by_path[path].inside()]
-    left = {name for name, page in pages.items() if page.path.resolve() not in found}
-    assert left <= {"index.html", "search.html"}, left
+            queue += [target for _, target, _ in by_path[path].inside()]
+    unreachable = {name for name, page in pages.items() if page.path.resolve() not in found}
+    assert unreachable <= {"index.html", "search.html"}, unreachable
 
 
 def test_every_source_is_in_the_site(pages: dict[str, Page]) -> None:
-    """Each page under docs/ and each notebook became a page."""
+    """Every Markdown file in docs/ and every notebook is a page of the site."""
     sources = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
     names = {str(path.relative_to(ROOT).with_suffix(".html")) for path in sources if "_build" not in path.parts}
     assert names <= set(pages), names - set(pages)
 
 
-def test_pictures_have_words(pages: dict[str, Page]) -> None:
-    """Each picture says in words what it shows, for who cannot see it."""
-    silent = [
+def test_images_have_alternative_texts(pages: dict[str, Page]) -> None:
+    """Every image has an alternative text."""
+    missing = [
         (name, image.get("src"))
         for name, page in pages.items()
         for image in page.images
         if not image.get("alt") or (image["alt"] or "").endswith(".png")
     ]
-    assert silent == []
+    assert missing == []
 
 
-def test_notebooks_were_run(pages: dict[str, Page]) -> None:
-    """Notebooks are shown with what their cells gave."""
+def test_notebooks_show_output(pages: dict[str, Page]) -> None:
+    """Notebooks are shown with the output of their cells."""
     names = [name for name in pages if name.startswith("notebooks/")]
     assert names
     for name in names:
@@ -92,7 +92,7 @@ def test_notebooks_were_run(pages: dict[str, Page]) -> None:
 
 
 def test_every_command_and_option_is_documented(pages: dict[str, Page]) -> None:
-    """The reference has each command by its full name, with each of its options."""
+    """The reference contains every command with all its options."""
     text = pages["docs/reference/cli.html"].text
     for command, context in walk():
         assert context.command_path in text
@@ -103,7 +103,7 @@ def test_every_command_and_option_is_documented(pages: dict[str, Page]) -> None:
 
 
 def test_every_setting_state_outcome_event_and_error_is_documented(pages: dict[str, Page]) -> None:
-    """Each is explained on its page."""
+    """Every one is on its reference page."""
     for page, names in {
         "settings": SETTINGS,
         "states": State,
@@ -116,11 +116,11 @@ def test_every_setting_state_outcome_event_and_error_is_documented(pages: dict[s
 
 
 def test_every_public_name_is_documented(pages: dict[str, Page]) -> None:
-    """Whatever can be imported, and every public method of what a user holds, has its place in the reference."""
+    """The API reference contains every public name and every public method."""
     api = pages["docs/reference/api.html"]
     for name in queuectl_nb.__all__:
-        assert f"queuectl_nb.{name}" in api.names, name
+        assert f"queuectl_nb.{name}" in api.anchors, name
         assert name in pages["docs/reference/python.html"].text
     for kind in CLASSES:
         for name, _ in members(kind):
-            assert any(place.endswith(f".{name}") for place in api.names), (kind, name)
+            assert any(anchor.endswith(f".{name}") for anchor in api.anchors), (kind, name)

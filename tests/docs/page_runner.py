@@ -1,4 +1,4 @@
-"""A reader who types a page's blocks as they stand, in a home of their own: a shell, other terminals, a notebook."""
+"""Run the code blocks of a page in a temporary home directory: in a shell, further terminals and a notebook."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from tests.docs.blocks import commands_of
 if TYPE_CHECKING:
     from tests.docs.blocks import Block
 
-__all__ = ["Reader", "agrees"]
+__all__ = ["PageRunner", "outputs_match"]
 
-PATIENCE = 60.0
-"""Seconds for a command; a loaded machine is slow."""
-NOTEBOOK = Path(__file__).with_name("notebook.py")
+COMMAND_TIMEOUT_S = 60.0
+NOTEBOOK = Path(__file__).with_name("run_cells.py")
 HOME = "/home/you"
 HOST = "laptop"
-_CHANGING = [
+_VARIABLE_PARTS = [
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
     (re.compile(r"\d+(\.\d+)? [KMG]?i?B\b"), "SIZE"),
     (re.compile(r"\d+\.\d+( seconds| completed a minute)"), "N"),
@@ -39,14 +38,14 @@ _CHANGING = [
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r" *\n"), "\n"),
 ]
-"""What is another at each run: times, sizes, durations, tokens, who took a job, process ids; blanks align all that."""
+"""Parts of outputs that differ between runs: times, sizes, durations, tokens, workers, process ids, alignment."""
 
 
-def agrees(shown: str, real: str) -> bool:
-    """Tell whether an output is the one that is shown; ``...`` stands for anything, on a line of its own for lines."""
-    for pattern, word in _CHANGING:
+def outputs_match(shown: str, real: str) -> bool:
+    """Compare an output with the one on the page. ``...`` matches anything, on a line of its own any lines."""
+    for pattern, word in _VARIABLE_PARTS:
         shown, real = pattern.sub(word, shown), pattern.sub(word, real)
-    # piece after piece from the left: a pattern with so many gaps would try them all
+    # match parts from the left; one regular expression with many gaps would backtrack
     first, *others = shown.strip().split("...")
     left = real.strip()
     if not others:
@@ -61,24 +60,24 @@ def agrees(shown: str, real: str) -> bool:
     return left.endswith(others[-1])
 
 
-class Reader:
-    """Types blocks in order; everything that was started in this home ends with :meth:`leave`."""
+class PageRunner:
+    """Runs blocks in order. :meth:`close` ends all processes started in its home directory."""
 
     def __init__(self, home: Path) -> None:
-        """Sit down in ``home``, in a folder ``project``."""
+        """Use ``home`` as home directory, and ``home/project`` as working directory."""
         self.home = home
         self.project = home / "project"
         self.project.mkdir(parents=True)
-        kept = {key: os.environ[key] for key in ("LANG", "TZ", "TMPDIR") if key in os.environ}
+        inherited = {key: os.environ[key] for key in ("LANG", "TZ", "TMPDIR") if key in os.environ}
         self.environ = {
-            **kept,
+            **inherited,
             "LC_ALL": "C.UTF-8",
             "HOME": str(home),
             "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
             "IPYTHONDIR": str(home / ".ipython"),
         }
-        self.last = ""
+        self.last_output = ""
         self.terminals: list[subprocess.Popen[bytes]] = []
         self._count = 0
         self._notebook: subprocess.Popen[str] | None = None
@@ -93,76 +92,74 @@ class Reader:
             start_new_session=True,
         )
 
-    def read(self, block: Block) -> None:
-        """Do what a block shows."""
+    def run(self, block: Block) -> None:
+        """Run a block, or compare it with what was printed."""
         if "given" in block.marks:
             name, _, text = block.marks["given"].partition(": ")
             (self.project / name).write_text(text + "\n", "utf-8")
         if "not run" in block.marks:
-            assert len(block.marks["not run"]) > 10, f"{block.where}: say why it is not run"
+            assert len(block.marks["not run"]) > 10, f"{block.where}: give a reason for not running it"
         elif "file" in block.marks:
             (self.project / block.marks["file"]).write_text(block.text, "utf-8")
         elif "output" in block.marks:
-            self.compare(block, block.text, self.last)
+            self.assert_output(block, block.text, self.last_output)
         elif "terminal shows" in block.marks:
-            self.look(block, f"...{block.text.strip()}...")
+            self.wait_for_terminal(block, f"...{block.text.strip()}...")
         elif "terminal" in block.marks:
-            self.open(block)
+            self.open_terminal(block)
         else:
-            self.run(block)
+            self._run_commands(block)
 
-    def run(self, block: Block) -> None:
-        """Type a block's commands, or run it as a cell."""
+    def _run_commands(self, block: Block) -> None:
         if block.language in ("python", "ipython"):
-            self.last = self.cell(block)
+            self.last_output = self.run_cell(block)
         elif block.language == "bash":
-            self.last = self.type(block, block.text, self.expected(block))
+            self.last_output = self.run_in_shell(block, block.text, self.expected_exit_code(block))
         elif block.language == "console":
             commands = commands_of(block)
             for command in commands:
-                code = self.expected(block) if command is commands[-1] else 0
-                self.last = self.type(block, command.text, code)
+                code = self.expected_exit_code(block) if command is commands[-1] else 0
+                self.last_output = self.run_in_shell(block, command.text, code)
                 if command.shown.strip():
-                    self.compare(block, command.shown, self.last)
+                    self.assert_output(block, command.shown, self.last_output)
 
     @staticmethod
-    def expected(block: Block) -> int:
-        """Return the exit code with which a block's last command ends."""
+    def expected_exit_code(block: Block) -> int:
+        """Return the expected exit code of the last command of a block."""
         return int(block.marks.get("exit code", "0"))
 
-    def compare(self, block: Block, shown: str, real: str) -> None:
-        """Compare what the page shows with what came."""
-        told = real.replace(str(self.home), HOME).replace(socket.gethostname(), HOST)
-        assert agrees(shown, told), f"{block.where} shows\n{shown}\nbut it is\n{told}"
+    def assert_output(self, block: Block, shown: str, real: str) -> None:
+        """Check that the page shows the real output."""
+        output = real.replace(str(self.home), HOME).replace(socket.gethostname(), HOST)
+        assert outputs_match(shown, output), f"{block.where} shows\n{shown}\nbut the output is\n{output}"
 
-    def type(self, block: Block, command: str, code: int = 0) -> str:
-        """Type a command and return what it answers; its exit code must be ``code``."""
+    def run_in_shell(self, block: Block, command: str, code: int = 0) -> str:
+        """Run a command in the shell and return its output; check its exit code."""
         self._count += 1
         end = f"--- end of {self._count}: "
         script = self.home / f".typed-{self._count}"
         script.write_text(command + "\n", "utf-8")
         assert self._shell.stdin is not None
         self._shell.stdin.write(f". {script} </dev/null\nprintf '\\n{end}%d\\n' $?\n".encode())
-        answer = self._until(block, command, re.compile(rf"\n{re.escape(end)}(\d+)\n".encode()))
-        real = int(answer[1])
-        text = answer[0].decode("utf-8", "replace")
-        assert real == code, f"{block.where}: {command!r} ended with {real}, not {code}:\n{text}"
+        output, exit_code = self._read_until(block, command, re.compile(rf"\n{re.escape(end)}(\d+)\n".encode()))
+        text = output.decode("utf-8", "replace")
+        assert int(exit_code) == code, f"{block.where}: {command!r} exited with {int(exit_code)}, not {code}:\n{text}"
         return text
 
-    def _until(self, block: Block, command: str, end: re.Pattern[bytes]) -> tuple[bytes, bytes]:
+    def _read_until(self, block: Block, command: str, end: re.Pattern[bytes]) -> tuple[bytes, bytes]:
         assert self._shell.stdout is not None
-        handle, seen, deadline = self._shell.stdout.fileno(), b"", time.monotonic() + PATIENCE
+        handle, seen, deadline = self._shell.stdout.fileno(), b"", time.monotonic() + COMMAND_TIMEOUT_S
         while not (found := end.search(seen)):
             left = deadline - time.monotonic()
             ready = select.select([handle], [], [], max(0.0, left))[0]
-            assert ready, f"{block.where}: {command!r} has not ended after {PATIENCE:g} seconds:\n{seen.decode()}"
+            assert ready, f"{block.where}: {command!r} took over {COMMAND_TIMEOUT_S:g} seconds:\n{seen.decode()}"
             piece = os.read(handle, 65536)
             assert piece, f"{block.where}: {command!r} ended the shell:\n{seen.decode()}"
             seen += piece
         return seen[: found.start()], found[1]
 
-    def open(self, block: Block) -> None:
-        """Run a transcript's only command in a terminal of its own, and wait until it shows what the page shows."""
+    def open_terminal(self, block: Block) -> None:
+        """Run the only command of a transcript in a new terminal, and wait for the output on the page."""
         (command,) = commands_of(block)
         log = self.home / f".terminal-{len(self.terminals)}"
         with log.open("wb") as out:
@@ -176,19 +173,19 @@ class Reader:
                 start_new_session=True,
             )
         self.terminals.append(process)
-        self.look(block, command.shown.strip() + "...")
+        self.wait_for_terminal(block, command.shown.strip() + "...")
 
-    def look(self, block: Block, shown: str) -> None:
-        """Wait until the newest terminal shows this."""
+    def wait_for_terminal(self, block: Block, shown: str) -> None:
+        """Wait until the latest terminal shows this output."""
         log = self.home / f".terminal-{len(self.terminals) - 1}"
-        deadline = time.monotonic() + PATIENCE
-        while not agrees(shown, log.read_text("utf-8")):
+        deadline = time.monotonic() + COMMAND_TIMEOUT_S
+        while not outputs_match(shown, log.read_text("utf-8")):
             if time.monotonic() > deadline or self.terminals[-1].poll():
-                self.compare(block, shown, log.read_text("utf-8"))
+                self.assert_output(block, shown, log.read_text("utf-8"))
             time.sleep(0.05)
 
-    def cell(self, block: Block) -> str:
-        """Run a block as a cell of the page's notebook; return what it printed."""
+    def run_cell(self, block: Block) -> str:
+        """Run a block as a notebook cell and return what it printed."""
         if self._notebook is None:
             self._notebook = subprocess.Popen(
                 [sys.executable, str(NOTEBOOK)],
@@ -203,14 +200,14 @@ class Reader:
         assert self._notebook.stdout is not None
         self._notebook.stdin.write(json.dumps(block.text) + "\n")
         self._notebook.stdin.flush()
-        line = self._notebook.stdout.readline()  # the test's own timeout ends a cell that hangs
+        line = self._notebook.stdout.readline()  # the timeout of the test ends a cell that hangs
         assert line, f"{block.where}: the cell ended its process"
         answer = json.loads(line)
         assert answer["ok"], f"{block.where}: the cell failed:\n{answer['printed']}"
         return str(answer["printed"])
 
-    def leave(self) -> None:
-        """End all that was started here: whoever has this home in its environment."""
+    def close(self) -> None:
+        """Kill all processes whose ``HOME`` is the home directory of this page."""
         self._shell.kill()
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):

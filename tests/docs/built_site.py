@@ -1,4 +1,4 @@
-"""The built site as a reader meets it: pages, what they link to, and where those links lead."""
+"""Build the site, and parse its pages and links."""
 
 from __future__ import annotations
 
@@ -18,17 +18,30 @@ if TYPE_CHECKING:
 __all__ = ["Link", "Page", "build"]
 
 LOADS = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
-"""What a browser fetches by itself."""
+"""Attributes whose targets a browser loads by itself."""
 IGNORED_RELS = {"prev", "next", "index", "search", "canonical"}
 
 
 def build(folder: Path) -> str:
-    """Build the site with every warning an error; return what Sphinx said besides."""
-    words = ["-c", "docs", ".", folder / "html", "-d", folder / "doctrees", "-W", "--keep-going", "-n", "-q", "-j", "2"]
-    nowhere = "http://127.0.0.1:9"  # nobody listens there: what asks the network fails
+    """Build the site with warnings as errors; return what Sphinx printed."""
+    arguments = [
+        "-c",
+        "docs",
+        ".",
+        folder / "html",
+        "-d",
+        folder / "doctrees",
+        "-W",
+        "--keep-going",
+        "-n",
+        "-q",
+        "-j",
+        "2",
+    ]
+    closed_port = "http://127.0.0.1:9"  # makes network access fail
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *words],
-        env={**os.environ, "http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": ""},
+        [sys.executable, "-m", "sphinx", *arguments],
+        env={**os.environ, "http_proxy": closed_port, "https_proxy": closed_port, "no_proxy": ""},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -39,33 +52,33 @@ def build(folder: Path) -> str:
 
 
 class Link(NamedTuple):
-    """A reference in a page: the element, and the address as it stands there."""
+    """A link of a page: element and address."""
 
     tag: str
     address: str
 
 
 class Page(HTMLParser):
-    """One page: its links, the names of its places, and its text."""
+    """One page: its links, anchors, images and text."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
         self.links: list[Link] = []
-        self.names: set[str] = set()
+        self.anchors: set[str] = set()
         self.pieces: list[str] = []
         self.images: list[dict[str, str | None]] = []
         self.feed(path.read_text("utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what a tag refers to, and what it is called."""
-        facts = dict(attrs)
-        self.names.update(name for name in (facts.get("id"), facts.get("name")) if name)
+        """Record the link and the anchor of a tag."""
+        attributes = dict(attrs)
+        self.anchors.update(name for name in (attributes.get("id"), attributes.get("name")) if name)
         if tag == "img":
-            self.images.append(facts)
+            self.images.append(attributes)
         for key in ("href", "src"):
-            address = facts.get(key)
-            if address and not (tag == "link" and facts.get("rel") in IGNORED_RELS):
+            address = attributes.get(key)
+            if address and not (tag == "link" and attributes.get("rel") in IGNORED_RELS):
                 self.links.append(Link(tag, address))
 
     def handle_data(self, data: str) -> None:
@@ -74,23 +87,23 @@ class Page(HTMLParser):
 
     @cached_property
     def text(self) -> str:
-        """All text, blanks made one."""
+        """The whole text with normalized whitespace."""
         return " ".join(" ".join(self.pieces).split())
 
     @staticmethod
-    def is_outside(address: str) -> bool:
-        """Tell whether an address leads to another server."""
+    def is_external(address: str) -> bool:
+        """Return True if an address is on another server."""
         parts = urlsplit(address)
         return bool(parts.scheme and parts.scheme not in ("file", "data")) or bool(parts.netloc)
 
-    def inside(self) -> list[tuple[str, Path, str]]:
-        """Return the links inside the site: as written, the file that they name, and the place in it."""
+    def internal_links(self) -> list[tuple[str, Path, str]]:
+        """Return links within the site: address, target file and anchor."""
         found = []
         for link in self.links:
-            if self.is_outside(link.address) or link.address.startswith("data:"):
+            if self.is_external(link.address) or link.address.startswith("data:"):
                 continue
-            address, place = urldefrag(link.address)
+            address, anchor = urldefrag(link.address)
             address = unquote(urlsplit(address).path)
             target = self.path if not address else (self.path.parent / address).resolve()
-            found.append((link.address, target, unquote(place)))
+            found.append((link.address, target, unquote(anchor)))
         return found
