@@ -62,7 +62,7 @@ JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": NAME}
 QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
     "/api/jobs": {
         "state": (STATE, "only jobs in this state"),
-        "queue": (NAME, "only jobs of this queue"),
+        "queue": (NAME, "only jobs in this queue"),
         "q": (TEXT, "only jobs with this text in their id or command, ignoring case"),
         "limit": ({**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}, "jobs per page"),
         "after": (TEXT, "`next` of the previous page"),
@@ -77,7 +77,7 @@ QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
     },
 }
 BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
-    "/api/status": ("Counts, paused queues, workers", "application/json", {"$ref": "status.schema.json"}),
+    "/api/status": ("Job counts, paused queues and workers", "application/json", {"$ref": "status.schema.json"}),
     "/api/jobs": ("One page of jobs", "application/json", {"$ref": "jobs-page.schema.json"}),
     "/api/jobs/{job_id}": (
         "A job and its attempts",
@@ -89,7 +89,7 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         "application/json",
         {"$ref": "log-piece.schema.json"},
     ),
-    "/api/stats": ("Metrics over all attempts", "application/json", {"$ref": "stats.schema.json"}),
+    "/api/stats": ("Statistics over all attempts", "application/json", {"$ref": "stats.schema.json"}),
     "/api/workers": (
         "All workers",
         "application/json",
@@ -118,19 +118,19 @@ ERRORS = {
 
 
 def openapi() -> dict[str, Any]:
-    """Return the description."""
+    """Return the OpenAPI description."""
     known = {name.removesuffix(".schema.json"): schema for name, schema in schemas().items()}
     shapes = {name: known[name] for name in SHAPES} | dict(OWN_SHAPES)
     bare = {
         name: {key: value for key, value in schema.items() if key not in ("$id", "$schema")}
         for name, schema in shapes.items()
     }
-    found: dict[str, Any] = {
+    description: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "queuectl",
             "version": __version__,
-            "description": "Read-only. Bodies are those of the console's --json.",
+            "description": "Read-only. Bodies have the same shape as the output of the console with --json.",
         },
         "servers": [{"url": "..", "description": "address of the page"}],
         "security": [{"bearer": []}, {"cookie": []}, {"token": []}],
@@ -148,7 +148,7 @@ def openapi() -> dict[str, Any]:
             "schemas": bare,
         },
     }
-    return _inside(found)
+    return _localize_references(description)
 
 
 def _operation(path: str) -> dict[str, Any]:
@@ -157,30 +157,32 @@ def _operation(path: str) -> dict[str, Any]:
     for name, (shape, meaning) in QUERY.get(path, {}).items():
         parameters.append({"name": name, "in": "query", "description": meaning, "schema": shape})
     codes = [code for code in ERRORS if code != "404" or "{job_id}" in path]
-    answers: dict[str, Any] = {"200": {"description": summary, "content": {kind: {"schema": schema}}}}
+    responses: dict[str, Any] = {"200": {"description": summary, "content": {kind: {"schema": schema}}}}
     if path.endswith("/log"):
         size = {"description": "current size of the stream in bytes", "schema": COUNT}
-        answers["200"]["headers"] = {"Log-Size": size}
+        responses["200"]["headers"] = {"Log-Size": size}
     if kind == "application/json":
-        answers["304"] = {"description": "not modified since the version named by If-None-Match"}
-    answers |= {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
-    operation: dict[str, Any] = {"summary": summary, "operationId": _name(path), "responses": answers}
+        responses["304"] = {"description": "not modified since the version named by If-None-Match"}
+    responses |= {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
+    operation: dict[str, Any] = {"summary": summary, "operationId": _operation_id(path), "responses": responses}
     return operation | ({"parameters": parameters} if parameters else {})
 
 
-def _name(path: str) -> str:
+def _operation_id(path: str) -> str:
     words = path.removeprefix("/api").replace("{job_id}", "one").replace(".", "_").strip("/").split("/")
     return "_".join(words)
 
 
-def _inside(value: Any) -> Any:
+def _localize_references(value: Any) -> Any:
     """Return the value with references to schema files replaced by references into this document."""
     if isinstance(value, dict):
-        return {key: _reference(each) if key == "$ref" else _inside(each) for key, each in value.items()}
-    return [_inside(each) for each in value] if isinstance(value, list) else value
+        return {
+            key: _local_reference(each) if key == "$ref" else _localize_references(each) for key, each in value.items()
+        }
+    return [_localize_references(each) for each in value] if isinstance(value, list) else value
 
 
-def _reference(target: str) -> str:
+def _local_reference(target: str) -> str:
     if target.startswith("#"):
         return target
     name, _, inner = target.partition(".schema.json")
@@ -197,6 +199,6 @@ def table() -> str:
     rows = ["| address | content | parameters |", "| --- | --- | --- |"]
     for path, (summary, _, _) in BODIES.items():
         parameters = "; ".join(f"`{name}`: {meaning}" for name, (_, meaning) in QUERY.get(path, {}).items())
-        answers = re.sub(r"'(\w+)'", r"`\1`", summary)
-        rows.append(f"| `{path}` | {answers} | {parameters} |")
+        response = re.sub(r"'(\w+)'", r"`\1`", summary)
+        rows.append(f"| `{path}` | {response} | {parameters} |")
     return "\n".join(rows)

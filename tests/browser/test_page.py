@@ -63,9 +63,7 @@ def test_filters_hold_over_a_reload(reader: Reader, queue: Queue) -> None:
     page.fill("#queue", "")
     reader.wait_for_ids("c", "b")
     assert page.inner_text("#filter-note") == ""
-    reader.browser_errors = [
-        each for each in reader.browser_errors if "400" not in each
-    ]  # the browser's note of that answer
+    reader.browser_errors = [each for each in reader.browser_errors if "400" not in each]  # logged by the browser
 
 
 def test_pages_lead_through_all(reader: Reader, queue: Queue) -> None:
