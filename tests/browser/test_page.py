@@ -1,4 +1,4 @@
-"""The web page as its reader has it: live, filtered, paged, with logs as they are written, deaf to what jobs say."""
+"""The web page in a browser: live updates, filters, pages, logs, and hostile job texts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u202egnp.exe"
 
 
-def test_it_is_live(reader: Reader, queue: Queue) -> None:
-    """Jobs and counts appear as they are written, without a reload; the title tells what runs and what is dead."""
+def test_live_updates(reader: Reader, queue: Queue) -> None:
+    """Jobs and counts appear without a reload; the title shows running and dead jobs."""
     reader.open()
     reader.wait_for(".qc-table-empty", "No jobs yet.")
     queue.enqueue("echo hello", id="first")
@@ -37,8 +37,8 @@ def test_it_is_live(reader: Reader, queue: Queue) -> None:
     reader.wait_for("#workers", "All queues are paused")
 
 
-def test_filters_hold_over_a_reload(reader: Reader, queue: Queue) -> None:
-    """State, queue and text narrow the list; the address holds them; what cannot be a queue is told."""
+def test_filters_survive_a_reload(reader: Reader, queue: Queue) -> None:
+    """State, queue and text filter the list, and the address holds them; invalid queue names are reported."""
     queue.enqueue("python train.py --lr 0.1", id="a", queue="gpu")
     queue.enqueue("python eval.py", id="b", queue="gpu")
     queue.enqueue("python train.py --lr 0.2", id="c")
@@ -66,8 +66,8 @@ def test_filters_hold_over_a_reload(reader: Reader, queue: Queue) -> None:
     reader.browser_errors = [each for each in reader.browser_errors if "400" not in each]  # logged by the browser
 
 
-def test_pages_lead_through_all(reader: Reader, queue: Queue) -> None:
-    """Older and Newest lead through the list, Back too; on an older page the list stays where it is."""
+def test_pagination(reader: Reader, queue: Queue) -> None:
+    """Older, Newest and Back page through the list; an older page does not move."""
     queue.enqueue_many([{"command": "true"} for _ in range(250)])
     page = reader.open().page
     reader.wait_for_ids("job-250", "job-249")
@@ -87,8 +87,8 @@ def test_pages_lead_through_all(reader: Reader, queue: Queue) -> None:
     reader.wait_for_ids("new", "job-250")
 
 
-def test_a_log_is_followed(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
-    """The log of a running job grows as it is written, colours and progress bars included, to its end."""
+def test_log_of_a_running_job(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
+    """The log of a running job grows with colours and progress bars, up to its end."""
     gate = harness.path.with_name("gate")
     harness.add(
         "printf '\\033[31mred\\033[0m plain\\n'; printf '10%%\\r20%%'; echo oops >&2;"
@@ -113,8 +113,8 @@ def test_a_log_is_followed(reader: Reader, harness: WorkerHarness, pictures: Pat
     until(lambda: page.locator("#log .qc-line").all_inner_texts() == ["oops"])
 
 
-def test_each_attempt_has_its_log(reader: Reader, harness: WorkerHarness) -> None:
-    """The newest attempt's log is shown first, any other on request, and a reload stays with it."""
+def test_log_of_each_attempt(reader: Reader, harness: WorkerHarness) -> None:
+    """The latest attempt is shown first, others on request, and a reload keeps the selection."""
     harness.queue.set("backoff_max", "0")
     harness.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=3)
     harness.start()
@@ -134,8 +134,8 @@ def test_each_attempt_has_its_log(reader: Reader, harness: WorkerHarness) -> Non
     reader.wait_for("#stats", re.compile(r"total\s*3"))
 
 
-def test_nothing_that_a_job_says_is_markup(reader: Reader, harness: WorkerHarness) -> None:
-    """Markup, scripts, escapes and marks of direction in commands, logs, errors and results stay text that is seen."""
+def test_job_texts_are_never_markup(reader: Reader, harness: WorkerHarness) -> None:
+    """Markup, scripts, escapes and bidi marks of jobs stay visible text."""
     harness.queue.enqueue(
         f"cat <<'END'\n{HOSTILE}\x1b]0;owned\x07\x1b]8;;javascript:alert(1)\x07link\x1b]8;;\x07\x1b[2J\nEND\n"
         f"cat > $QUEUECTL_RESULT <<'END'\n{_json(HOSTILE)}\nEND\n",
@@ -174,8 +174,8 @@ def _json(text: str) -> str:
 
 
 @pytest.mark.pictures
-def test_the_page_as_the_documentation_shows_it(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
-    """A queue with jobs of all states is drawn as a whole: tiles, bars, workers, list, and one job beside it."""
+def test_documented_screenshots(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
+    """Take the screenshots of the documentation, of a queue with jobs in all states."""
     from tests.browser.screenshots import busy_queue
 
     busy_queue(harness)

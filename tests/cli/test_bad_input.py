@@ -1,4 +1,4 @@
-"""Bad input: one line on stderr, the exit code of its kind, and not a byte of the queue changed."""
+"""Invalid input: one line on stderr, the right exit code, and an unchanged queue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.job import JobSpec
-from tests.cli.invalid_inputs import BAD_STATES, BAD_WORDS
+from tests.cli.invalid_inputs import IMPOSSIBLE_ACTIONS, INVALID_ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ def dump(path: Path) -> list[str]:
 
 
 @pytest.fixture
-def peopled(queue: Queue) -> Queue:
-    """Return a queue with a job in the states that matter here: ``there`` pending, ``done`` completed, ``dead``."""
+def three_jobs(queue: Queue) -> Queue:
+    """Return a queue with the jobs ``there`` (pending), ``done`` (completed) and ``dead``."""
     queue.enqueue_specs(
         [JobSpec.from_fields({"command": "true", "id": job_id}) for job_id in ("there", "done", "dead")]
     )
@@ -40,8 +40,8 @@ def peopled(queue: Queue) -> Queue:
     return queue
 
 
-def refused(ran: Ran, code: int) -> None:
-    """Check that a call ended with ``code`` and one line of printable ASCII on stderr, and said nothing else."""
+def assert_refused(ran: Ran, code: int) -> None:
+    """Check the exit code, and that the only output is one printable line on stderr."""
     assert ran.exit_code == code, ran.stderr
     assert ran.out == b""
     (line,) = ran.stderr.splitlines()
@@ -51,20 +51,20 @@ def refused(ran: Ran, code: int) -> None:
     assert "internal error" not in line
 
 
-@pytest.mark.parametrize("name", BAD_WORDS)
-def test_bad_words_change_nothing(name: str, run: Callable[..., Ran], peopled: Queue) -> None:
-    """Bad input is exit code 2 and one line, and the database is the same as before."""
-    before = dump(peopled.path)
-    refused(run(*BAD_WORDS[name]), 2)
-    assert dump(peopled.path) == before
+@pytest.mark.parametrize("name", INVALID_ARGUMENTS)
+def test_invalid_arguments(name: str, run: Callable[..., Ran], three_jobs: Queue) -> None:
+    """Invalid arguments are exit code 2 and one line; the database is unchanged."""
+    before = dump(three_jobs.path)
+    assert_refused(run(*INVALID_ARGUMENTS[name]), 2)
+    assert dump(three_jobs.path) == before
 
 
-@pytest.mark.parametrize("name", BAD_STATES)
-def test_what_is_not_there_changes_nothing(name: str, run: Callable[..., Ran], peopled: Queue) -> None:
-    """An unknown or unfit job is exit code 5 and one line, and the database is the same as before."""
-    before = dump(peopled.path)
-    refused(run(*BAD_STATES[name]), 5)
-    assert dump(peopled.path) == before
+@pytest.mark.parametrize("name", IMPOSSIBLE_ACTIONS)
+def test_impossible_actions(name: str, run: Callable[..., Ran], three_jobs: Queue) -> None:
+    """Unknown jobs and jobs in the wrong state are exit code 5; the database is unchanged."""
+    before = dump(three_jobs.path)
+    assert_refused(run(*IMPOSSIBLE_ACTIONS[name]), 5)
+    assert dump(three_jobs.path) == before
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_what_is_not_there_changes_nothing(name: str, run: Callable[..., Ran], p
         (["retry", "there"], "failed, completed, dead, cancelled"),
     ],
 )
-@pytest.mark.usefixtures("peopled")
+@pytest.mark.usefixtures("three_jobs")
 def test_an_error_names_the_valid_choices(words: list[str], named: str, run: Callable[..., Ran]) -> None:
-    """Whoever mistypes a word is told the right ones."""
+    """Error messages list the valid choices."""
     assert named in run(*words).stderr
 
 
@@ -105,52 +105,50 @@ def test_an_error_names_the_valid_choices(words: list[str], named: str, run: Cal
         (b'{"command": "true", "cwd": "/nowhere/at/all"}', "cwd"),
     ],
 )
-def test_a_bad_line_is_named_and_none_is_enqueued(
-    bad: bytes, why: str, run: Callable[..., Ran], peopled: Queue
-) -> None:
-    """Of JSON lines all are enqueued or none, and the line at fault is named by its number."""
+def test_invalid_line_in_a_file(bad: bytes, why: str, run: Callable[..., Ran], three_jobs: Queue) -> None:
+    """An error names the line number, and no job of the file is enqueued."""
     good = json.dumps({"command": "true"}).encode()
-    before = dump(peopled.path)
+    before = dump(three_jobs.path)
     ran = run("enqueue", "--from", "-", stdin=b"\n".join([good, b"", bad, good]))
-    refused(ran, 2)
+    assert_refused(ran, 2)
     assert "line 3" in ran.stderr
     assert why in ran.stderr
-    assert dump(peopled.path) == before
+    assert dump(three_jobs.path) == before
 
 
-def test_a_line_with_a_taken_id_leaves_all_out(run: Callable[..., Ran], peopled: Queue) -> None:
-    """A duplicate among many lines, in the file or in the queue, refuses them all."""
-    before = dump(peopled.path)
+def test_duplicate_id_in_a_file(run: Callable[..., Ran], three_jobs: Queue) -> None:
+    """A duplicate id, in the file or in the queue, refuses the whole file."""
+    before = dump(three_jobs.path)
     twice = b'{"command": "true", "id": "a"}\n{"command": "true", "id": "a"}\n'
     taken = b'{"command": "true"}\n{"command": "true", "id": "there"}\n'
-    refused(run("enqueue", "--from", "-", stdin=twice), 2)
-    refused(run("enqueue", "--from", "-", stdin=taken), 2)
-    assert dump(peopled.path) == before
+    assert_refused(run("enqueue", "--from", "-", stdin=twice), 2)
+    assert_refused(run("enqueue", "--from", "-", stdin=taken), 2)
+    assert dump(three_jobs.path) == before
 
 
-def test_a_folder_as_queue_is_the_environments_fault(run: Callable[..., Ran], tmp_path: Path) -> None:
-    """``--db`` that names a folder is exit code 3, and nothing appears in it."""
+def test_folder_as_queue(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """``--db`` with a folder is exit code 3; the folder stays empty."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    refused(run("list", "--db", str(folder)), 3)
+    assert_refused(run("list", "--db", str(folder)), 3)
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("words", [["config", "list"], ["enqueue", "--command", "true"], ["worker", "start"]])
-def test_a_spoilt_setting_is_named(words: list[str], run: Callable[..., Ran], queue: Queue) -> None:
-    """A setting edited by hand into nonsense ends what uses it with 3 and its name."""
+def test_invalid_stored_setting(words: list[str], run: Callable[..., Ran], queue: Queue) -> None:
+    """Commands that use an invalid stored setting end with exit code 3 and name it."""
     with queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('backoff_base', 'banana')")
     before = dump(queue.path)
     ran = run(*words)
-    refused(ran, 3)
+    assert_refused(ran, 3)
     assert "backoff_base" in ran.stderr
     assert dump(queue.path) == before
 
 
 @pytest.mark.parametrize("words", [["config", "set", "backoff-base", "3"], ["config", "unset", "backoff_base"]])
-def test_a_spoilt_setting_is_mended(words: list[str], run: Callable[..., Ran], queue: Queue) -> None:
-    """``config set`` and ``config unset`` take a spoilt setting as it is."""
+def test_repair_of_a_stored_setting(words: list[str], run: Callable[..., Ran], queue: Queue) -> None:
+    """``config set`` and ``config unset`` repair an invalid stored setting."""
     with queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('backoff_base', 'banana')")
     assert run(*words).exit_code == 0

@@ -1,4 +1,4 @@
-"""The console as a process: closed and full streams, locales, signals, completion, and that it is light."""
+"""The console as a process: closed and full streams, locales, signals, start-up cost."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tests.journeys.terminals import Terminals
 
 
-def shell(terminals: Terminals, line: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a line of shell in which ``queuectl`` is the console."""
+def run_shell(terminals: Terminals, line: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a shell line in which ``queuectl`` is the console."""
     words = " ".join(f"'{word}'" for word in CONSOLE)
     return subprocess.run(
         ["sh", "-c", f'queuectl() {{ {words} "$@"; }}\n{line}'],
@@ -37,55 +37,55 @@ def shell(terminals: Terminals, line: str, **extra: str) -> subprocess.Completed
     )
 
 
-def add(queue: Queue, *commands: str) -> None:
+def enqueue(queue: Queue, *commands: str) -> None:
     """Enqueue jobs."""
     queue.enqueue_specs([JobSpec.from_fields({"command": command}) for command in commands])
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams_break_nothing(closed: str, terminals: Terminals, queue: Queue) -> None:
-    """With any standard stream closed the job is enqueued, and what is printed goes into no file of ours."""
-    done = shell(terminals, f"queuectl enqueue --id a --command true {closed}")
+def test_closed_streams(closed: str, terminals: Terminals, queue: Queue) -> None:
+    """With closed standard streams the job is enqueued and no output ends up in a file of the queue."""
+    done = run_shell(terminals, f"queuectl enqueue --id a --command true {closed}")
     assert (done.returncode, done.stderr) == (0, b"")
     assert str(queue.job("a").state) == "pending"
     with queue.store.db.read() as connection:
         assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
 
 
-def test_errors_keep_their_code_without_stderr(terminals: Terminals) -> None:
-    """Nobody to tell is no reason to succeed."""
-    assert shell(terminals, "queuectl bogus 2>&-").returncode == 2
-    assert shell(terminals, "queuectl show nobody >&- 2>&-").returncode == 5
+def test_exit_code_without_stderr(terminals: Terminals) -> None:
+    """A closed or full stderr does not change the exit code."""
+    assert run_shell(terminals, "queuectl bogus 2>&-").returncode == 2
+    assert run_shell(terminals, "queuectl show nobody >&- 2>&-").returncode == 5
     if os.path.exists("/dev/full"):
-        assert shell(terminals, "queuectl bogus 2>/dev/full").returncode == 2
-        assert shell(terminals, "queuectl show nobody 2>/dev/full").returncode == 5
+        assert run_shell(terminals, "queuectl bogus 2>/dev/full").returncode == 2
+        assert run_shell(terminals, "queuectl show nobody 2>/dev/full").returncode == 5
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(terminals: Terminals, queue: Queue) -> None:
-    """``list | head -1`` ends quietly."""
-    add(queue, *[f"echo {'x' * 100} {number}" for number in range(3000)])
-    done = shell(terminals, "queuectl list --format jsonl | head -1")
+def test_broken_pipe(terminals: Terminals, queue: Queue) -> None:
+    """``list | head -1`` ends without an error."""
+    enqueue(queue, *[f"echo {'x' * 100} {number}" for number in range(3000)])
+    done = run_shell(terminals, "queuectl list --format jsonl | head -1")
     assert done.stdout.count(b"\n") == 1
     assert done.stderr == b""
 
 
-def test_a_job_needs_no_working_directory_but_its_own(terminals: Terminals, queue: Queue) -> None:
-    """From a folder that was removed a job goes where ``--cwd`` says; without it that is bad input, in one line."""
+def test_removed_working_directory(terminals: Terminals, queue: Queue) -> None:
+    """From a removed folder, ``--cwd`` is required; without it the error is one line with exit code 2."""
     away = 'mkdir gone && cd gone && rmdir "$PWD" && queuectl enqueue --command true'
-    done = shell(terminals, f"cd {terminals.queue.parent}; {away} --id a --cwd /")
+    done = run_shell(terminals, f"cd {terminals.queue.parent}; {away} --id a --cwd /")
     assert (done.returncode, done.stderr) == (0, b"")
     assert queue.job("a").cwd == "/"
     for words in ("", "--cwd here", "--cwd ''"):
-        done = shell(terminals, f"cd {terminals.queue.parent}; {away} {words}")
+        done = run_shell(terminals, f"cd {terminals.queue.parent}; {away} {words}")
         assert done.returncode == 2
         assert done.stderr.count(b"\n") == 1
-        assert b"cwd" in done.stderr if "''" in words else b"working directory is gone" in done.stderr
+        assert b"cwd" in done.stderr if "''" in words else b"working directory was removed" in done.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_under_the_answer_is_told(terminals: Terminals, queue: Queue) -> None:
-    """An answer that cannot be written is exit code 3 and says that the rest was done."""
-    done = shell(terminals, "queuectl enqueue --id a --command true > /dev/full")
+def test_full_disk(terminals: Terminals, queue: Queue) -> None:
+    """Output that cannot be written is exit code 3; the job is enqueued."""
+    done = run_shell(terminals, "queuectl enqueue --id a --command true > /dev/full")
     assert done.returncode == 3
     assert done.stderr.count(b"\n") == 1
     assert b"No space left" in done.stderr
@@ -101,35 +101,35 @@ def test_a_full_disk_under_the_answer_is_told(terminals: Terminals, queue: Queue
         {"PYTHONIOENCODING": "latin-1:strict"},
     ],
 )
-def test_no_locale_breaks_an_answer(locale: dict[str, str], terminals: Terminals, queue: Queue) -> None:
-    """In a C locale and in ASCII every command answers, without a traceback; JSON is the same everywhere."""
-    add(queue, "echo 'é 🐍 日本'")
+def test_locales(locale: dict[str, str], terminals: Terminals, queue: Queue) -> None:
+    """Every command works in a C locale and in ASCII; JSON is the same in all locales."""
+    enqueue(queue, "echo 'é 🐍 日本'")
     for line in ("list", "status", "show job-1", "log job-1", "stats", "list --format csv", "config list", "bogus é"):
-        done = shell(terminals, f"queuectl {line}", **locale)
+        done = run_shell(terminals, f"queuectl {line}", **locale)
         assert done.returncode == (2 if "bogus" in line else 0), done.stderr
         assert b"Traceback" not in done.stderr
-    done = shell(terminals, "queuectl list --json", **locale)
+    done = run_shell(terminals, "queuectl list --json", **locale)
     assert done.stdout.isascii()
     assert b"\\u00e9 \\ud83d\\udc0d" in done.stdout
 
 
-def test_a_command_of_the_locale_arrives(terminals: Terminals, queue: Queue) -> None:
-    """In a C locale too a command's bytes are UTF-8; those that are not are refused."""
-    assert shell(terminals, "queuectl enqueue --id a --command 'echo é🐍'", LC_ALL="C").returncode == 0
+def test_command_encoding(terminals: Terminals, queue: Queue) -> None:
+    """Commands are UTF-8 in every locale; invalid bytes are refused."""
+    assert run_shell(terminals, "queuectl enqueue --id a --command 'echo é🐍'", LC_ALL="C").returncode == 0
     assert queue.job("a").command == "echo é🐍"
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    assert shell(terminals, "queuectl enqueue --id c -- echo é🐍", **plain).returncode == 0
+    assert run_shell(terminals, "queuectl enqueue --id c -- echo é🐍", **plain).returncode == 0
     assert queue.job("c").command == "echo 'é🐍'"
     for locale in ({"LC_ALL": "C"}, plain):
-        done = shell(terminals, r"queuectl enqueue --id b --command \"$(printf 'echo \377')\"", **locale)
+        done = run_shell(terminals, r"queuectl enqueue --id b --command \"$(printf 'echo \377')\"", **locale)
         assert done.returncode == 2
         assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("words", [("log", "job-1", "--follow"), ("wait",)])
-def test_an_interrupt_is_130(words: tuple[str, ...], terminals: Terminals, queue: Queue) -> None:
-    """Ctrl+C ends what waits with 130 and no traceback, and the job stays as it was."""
-    add(queue, "true")
+def test_interrupt(words: tuple[str, ...], terminals: Terminals, queue: Queue) -> None:
+    """Ctrl+C ends a waiting command with 130 and no traceback; the job is unchanged."""
+    enqueue(queue, "true")
     process = subprocess.Popen(
         [*CONSOLE, *words], env=environment(terminals.queue), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     )
@@ -145,7 +145,7 @@ def test_an_interrupt_is_130(words: tuple[str, ...], terminals: Terminals, queue
 
 
 def test_help_and_version(run: Callable[..., Ran]) -> None:
-    """Help is on stdout and 0, with or without a command; the version is the package's."""
+    """Help goes to stdout with exit code 0, with or without a command."""
     assert "Commands:" in run().stdout
     assert run("--help").stdout == run().stdout
     assert run("-h").exit_code == 0
@@ -153,13 +153,13 @@ def test_help_and_version(run: Callable[..., Ran]) -> None:
     assert run("--version").stdout == f"queuectl, version {__version__}\n"
 
 
-def test_the_module_is_the_command(terminals: Terminals) -> None:
-    """``python -m queuectl_nb`` answers as ``queuectl``."""
+def test_module(terminals: Terminals) -> None:
+    """``python -m queuectl_nb`` is the same as ``queuectl``."""
     assert terminals.run("--help").startswith("Usage: queuectl ")
 
 
-def test_a_bug_is_one_line(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What we did not foresee is one line too; the traceback comes when it is asked for."""
+def test_internal_error(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected exception is one line; ``QUEUECTL_DEBUG`` shows the traceback."""
 
     def broken(*_: object) -> None:
         msg = "this is\na bug"
@@ -177,13 +177,11 @@ def test_a_bug_is_one_line(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPa
         run("status")
 
 
-def test_tables_are_richs_on_a_terminal_only(
-    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Colours need a terminal and no NO_COLOR; what a job wrote colours nothing in either."""
+def test_table_colours(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are coloured on a terminal without NO_COLOR only; job text is never interpreted."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "200")
-    add(queue, "echo \x1b[31mred\x1b[0m [bold]not bold[/bold] \u202e")
+    enqueue(queue, "echo \x1b[31mred\x1b[0m [bold]not bold[/bold] \u202e")
     shown = run("list", terminal=True).stdout
     assert "\x1b[" in shown
     for text in (shown, run("list").stdout):
@@ -194,10 +192,8 @@ def test_tables_are_richs_on_a_terminal_only(
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
-def test_no_terminal_is_too_narrow_for_a_table(
-    columns: int, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beside a long id there is still room for state, time and command; nothing of a table is cut off."""
+def test_narrow_terminal(columns: int, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State, time and command stay readable beside a long id, and nothing is cut off."""
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm-256color")
     job_id, command = "a-long-name-of-a-job-2026-11-29-run-17", "python train.py --seed 17"
@@ -210,13 +206,11 @@ def test_no_terminal_is_too_narrow_for_a_table(
     assert re.search(r"\bpython\b", shown)
 
 
-def test_a_long_command_leaves_room_for_other_jobs(
-    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a terminal a list shows the beginning of a long command; in a pipe, and in ``show``, it is whole."""
+def test_long_command_is_shortened(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal list shortens long commands; pipes and ``show`` do not."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm-256color")
-    add(queue, "echo " + "x" * 50_000, "echo short")
+    enqueue(queue, "echo " + "x" * 50_000, "echo short")
     shown = run("list", terminal=True).stdout
     assert shown.count("\n") < 20
     assert 150 < shown.count("x") < 250
@@ -225,20 +219,18 @@ def test_a_long_command_leaves_room_for_other_jobs(
     assert run("show", "job-1", terminal=True).stdout.count("x") > 50_000
 
 
-def test_a_wait_shows_a_bar_on_a_terminal(
-    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The bar is on stderr, so that the answer can be piped on."""
+def test_wait_progress_bar(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The progress bar goes to stderr, so that stdout can be piped."""
     monkeypatch.setenv("TERM", "xterm-256color")
-    add(queue, "true")
+    enqueue(queue, "true")
     ran = run("wait", "--timeout", "0.3", terminal=True)
     assert ran.exit_code == 4
     assert "1 unfinished" in ran.stderr
     assert ran.stdout == ""
 
 
-def test_an_enqueue_costs_little_more_than_its_imports(terminals: Terminals) -> None:
-    """A whole ``queuectl enqueue`` takes less than 1.8 times the CPU of importing click and sqlite3 alone."""
+def test_enqueue_start_up_cost(terminals: Terminals) -> None:
+    """``queuectl enqueue`` takes less than 1.8 times the CPU of importing click and sqlite3."""
 
     def cost(*words: str) -> float:
         """Return the CPU seconds of the cheapest of several runs."""
@@ -258,9 +250,9 @@ def test_an_enqueue_costs_little_more_than_its_imports(terminals: Terminals) -> 
     assert cost("-m", "queuectl_nb", "enqueue", "--command", "true") < 1.8 * bare
 
 
-def test_detached_workers_need_no_terminal(terminals: Terminals) -> None:
-    """The demo's way: a command that starts workers may end before them, and closes nothing that they need."""
-    done = shell(terminals, "queuectl worker start --detach > /dev/null; queuectl enqueue --id a --command true")
+def test_detached_workers_outlive_the_command(terminals: Terminals) -> None:
+    """Detached workers keep working after the command that started them has ended."""
+    done = run_shell(terminals, "queuectl worker start --detach > /dev/null; queuectl enqueue --id a --command true")
     try:
         assert done.returncode == 0
         until(lambda: terminals.run_json("show", "a")["state"] == "completed")

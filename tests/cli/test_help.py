@@ -1,4 +1,4 @@
-"""``queuectl help``: topics and commands, in a terminal, a pipe and a notebook."""
+"""``queuectl help``: topics and commands, on a terminal, in a pipe and in a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_every_file_is_a_topic() -> None:
-    """The folder of topics and the list of them agree, and each begins with a title and a sentence."""
+    """Every file in the folder is a listed topic and begins with a title and a summary."""
     assert {path.stem for path in help_command.FOLDER.iterdir()} == set(help_command.TOPIC_NAMES)
     for name in help_command.TOPIC_NAMES:
         title, blank, first, _ = help_command.topic_text(name).split("\n", 3)
@@ -28,8 +28,8 @@ def test_every_file_is_a_topic() -> None:
         assert help_command.topic_summary(name) == first
 
 
-def test_a_list_of_topics(run: Callable[..., Ran]) -> None:
-    """Without a word every topic is listed with what it tells."""
+def test_list_of_topics(run: Callable[..., Ran]) -> None:
+    """Without an argument all topics are listed."""
     ran = run("help")
     assert ran.exit_code == 0
     for name in help_command.TOPIC_NAMES:
@@ -37,8 +37,8 @@ def test_a_list_of_topics(run: Callable[..., Ran]) -> None:
 
 
 @pytest.mark.parametrize("name", help_command.TOPIC_NAMES)
-def test_a_topic_reads_as_plain_text(name: str, run: Callable[..., Ran]) -> None:
-    """Into a pipe goes text: no Markdown, no escape, no marks of the generator, no trailing blanks, 100 columns."""
+def test_plain_text_in_a_pipe(name: str, run: Callable[..., Ran]) -> None:
+    """A pipe gets plain text of at most 100 columns: no Markdown, escapes or trailing blanks."""
     ran = run("help", name)
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert ran.stdout.startswith(help_command.topic_text(name).split("\n")[0].removeprefix("# ") + "\n")
@@ -59,25 +59,25 @@ def test_colours_on_a_terminal_only(run: Callable[..., Ran], monkeypatch: pytest
 
 @pytest.mark.parametrize("words", [("exit_codes",), ("exit-codes",)])
 def test_hyphens_and_underscores_are_the_same(words: tuple[str, ...], run: Callable[..., Ran]) -> None:
-    """A topic is found under either spelling."""
+    """Topics are found with hyphens and underscores."""
     assert run("help", *words).stdout.startswith("Exit codes\n")
 
 
 @pytest.mark.parametrize("name", COMMAND_MODULES)
-def test_help_of_a_command_is_its_help(name: str, run: Callable[..., Ran]) -> None:
-    """`help VERB` says what `VERB --help` says; where a topic has the same name, the topic goes before."""
+def test_help_of_a_command(name: str, run: Callable[..., Ran]) -> None:
+    """``help VERB`` equals ``VERB --help``, unless a topic has that name."""
     assert name not in help_command.TOPIC_NAMES
     assert run("help", name).stdout == run(name, "--help").stdout
 
 
-def test_help_of_a_command_below_a_noun(run: Callable[..., Ran]) -> None:
-    """`help worker start` is the help of that."""
+def test_help_of_a_subcommand(run: Callable[..., Ran]) -> None:
+    """``help worker start`` equals ``worker start --help``."""
     assert run("help", "worker", "start").stdout == run("worker", "start", "--help").stdout
 
 
 @pytest.mark.parametrize("words", [("nonsense",), ("worker", "nonsense"), ("states", "list"), ("",), ("list", "x")])
-def test_an_unknown_word_is_refused(words: tuple[str, ...], run: Callable[..., Ran]) -> None:
-    """Exit code 2 and one line that names the valid ones."""
+def test_unknown_topic(words: tuple[str, ...], run: Callable[..., Ran]) -> None:
+    """An unknown topic is exit code 2 and one line that names the valid ones."""
     ran = run("help", *words)
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert len(ran.stderr.splitlines()) == 1
@@ -88,7 +88,7 @@ def test_an_unknown_word_is_refused(words: tuple[str, ...], run: Callable[..., R
 
 
 def test_help_opens_no_queue() -> None:
-    """A broken queue does not keep anybody from reading about it."""
+    """Help works without a usable queue."""
 
     def opener(*_: object) -> Queue:
         raise AssertionError
@@ -96,8 +96,8 @@ def test_help_opens_no_queue() -> None:
     assert isinstance(run_command_line(["help", "files"], Context(opener)), Text)
 
 
-def test_a_notebook_shows_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a notebook a topic is displayed as Markdown; IPython's terminal shows it as it stands."""
+def test_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook displays Markdown; terminal IPython displays the source."""
     from queuectl_nb.notebook.present import present
 
     shown: list[dict[str, str]] = []

@@ -1,4 +1,4 @@
-"""A Jupyter server as its user has it: a process of its own on loopback, all that it writes below its home."""
+"""A Jupyter server process on loopback with a home directory of its own."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class JupyterProcess:
         return None
 
     def close(self) -> None:
-        """End it with its kernels."""
+        """Stop the server and its kernels."""
         self.process.terminate()
         try:
             self.process.wait(20)

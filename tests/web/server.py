@@ -1,4 +1,4 @@
-"""Our own server in a thread, and a client that sends what it is told, Host and all."""
+"""A stand-alone server in a thread, and a client that sends arbitrary requests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["TOKEN", "Got", "WebServer"]
+__all__ = ["TOKEN", "Response", "WebServer"]
 
 TOKEN = "t" * 43
 
 
 @dataclass
-class Got:
-    """What the server answered."""
+class Response:
+    """A response of the server."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -52,12 +52,12 @@ class WebServer:
         self.start()
 
     def restart(self) -> None:
-        """End it and start another in its place."""
+        """Stop the server and start it again on the same port."""
         self.close()
         self.start()
 
     def start(self) -> None:
-        """Start it; once more on the same port."""
+        """Start the server, on the previous port if there is one."""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -77,8 +77,8 @@ class WebServer:
         self.reader.close()
         await asyncio.wait_for(server.close_all_connections(), 5)
 
-    def on_loop(self, action: Callable[[], Any]) -> Any:
-        """Carry out a function on the server's event loop and return what it returns."""
+    def run_on_loop(self, action: Callable[[], Any]) -> Any:
+        """Call a function on the server's event loop and return its result."""
 
         async def run() -> Any:
             return action()
@@ -86,16 +86,16 @@ class WebServer:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     def close(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(30)
         assert not self._thread.is_alive()
 
     def connect(self) -> http.client.HTTPConnection:
-        """Return a connection that the caller uses as it likes."""
+        """Return a new connection."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
-    def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Got:
+    def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Response:
         """Send one request; names of headers have ``_`` for ``-``. With ``login`` the token goes along."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if login:
@@ -107,6 +107,6 @@ class WebServer:
                 connection.putheader(name, value)
             connection.endheaders()
             answer = connection.getresponse()
-            return Got(answer.status, answer.headers, answer.read())
+            return Response(answer.status, answer.headers, answer.read())
         finally:
             connection.close()

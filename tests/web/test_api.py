@@ -1,4 +1,4 @@
-"""The API answers what the console answers, page by page, and nothing that its client has or waits for no more."""
+"""The API returns what the console returns, in pages, with conditional requests and cancelled searches."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ended(harness: WorkerHarness) -> WorkerHarness:
-    """Return a harness on which jobs of several states and outcomes have ended, its workers gone."""
+def finished_jobs(harness: WorkerHarness) -> WorkerHarness:
+    """Return a harness with jobs of several states and outcomes, without running workers."""
     harness.queue.set("backoff_base", "1000")
     harness.add("echo out; echo err >&2", id="good", tags=["x"])
     harness.add("echo '{\"score\": 1}' > $QUEUECTL_RESULT", id="result")
@@ -47,8 +47,8 @@ def ended(harness: WorkerHarness) -> WorkerHarness:
     return harness
 
 
-def test_bodies_are_those_of_the_console(server: WebServer, ended: WorkerHarness, run: Callable[..., Ran]) -> None:
-    """Every route gives, value for value, what the console's ``--json`` gives."""
+def test_bodies_equal_console_json(server: WebServer, finished_jobs: WorkerHarness, run: Callable[..., Ran]) -> None:
+    """Every route returns the same values as the console with ``--json``."""
 
     def console(*words: str) -> Any:
         return json.loads(run(*words, "--json").stdout)
@@ -64,8 +64,8 @@ def test_bodies_are_those_of_the_console(server: WebServer, ended: WorkerHarness
         assert server.ask(f"/api/jobs/{job_id}").json == console("show", job_id)
 
 
-def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, ended: WorkerHarness) -> None:
-    """``output=no`` spares what the attempts wrote, and changes nothing else."""
+def test_job_without_output(server: WebServer, finished_jobs: WorkerHarness) -> None:
+    """``output=no`` sets stdout and stderr to null and changes nothing else."""
     whole = server.ask("/api/jobs/good").json
     assert whole["history"][0]["stdout"] == "out\n"
     spared = server.ask("/api/jobs/good?output=no").json
@@ -75,7 +75,7 @@ def test_a_job_without_its_output_is_the_same_but_for_that(server: WebServer, en
 
 
 def test_a_running_worker_is_shown(server: WebServer, harness: WorkerHarness) -> None:
-    """A worker and the job that it holds are in status and workers."""
+    """Status and workers include a worker and its current job."""
     harness.add("sleep 60", id="long")
     harness.start()
     (worker,) = until(lambda: [w for w in server.ask("/api/workers").json if w["job_id"] == "long"])
@@ -83,8 +83,8 @@ def test_a_running_worker_is_shown(server: WebServer, harness: WorkerHarness) ->
     assert server.ask("/api/status").json["workers"][0]["name"] == worker["name"]
 
 
-def test_pages_follow_one_another(server: WebServer, queue: Queue) -> None:
-    """The pages together are the list, each job once, in order, whatever their size; the last has no next."""
+def test_pagination(server: WebServer, queue: Queue) -> None:
+    """For any page size, the pages together are the list in order; the last has no ``next``."""
     queue.enqueue_many([{"command": "true"} for _ in range(7)])
     for number in range(5):
         queue.enqueue("true", id=f"x{number}")
@@ -105,8 +105,8 @@ def test_pages_follow_one_another(server: WebServer, queue: Queue) -> None:
         assert found == every
 
 
-def test_filters_combine_and_empty_ones_are_not_given(server: WebServer, queue: Queue) -> None:
-    """State, queue and text narrow the list together; ``state=&q=`` are as if they were not there."""
+def test_filters(server: WebServer, queue: Queue) -> None:
+    """State, queue and text filters combine; empty parameters are ignored."""
     queue.enqueue("echo Größe 100%_'\"", id="a", queue="gpu")
     queue.enqueue("echo other", id="b", queue="gpu")
     queue.enqueue("echo Größe", id="c")
@@ -128,7 +128,7 @@ def test_filters_combine_and_empty_ones_are_not_given(server: WebServer, queue: 
      "/api/events", "/api/openapi.json", "/metrics", "/static/page.js", "/static/shared/table.js"],
 )  # fmt: skip
 def test_head_is_get_without_the_body(server: WebServer, queue: Queue, target: str) -> None:
-    """HEAD gives a route's headers and no body."""
+    """HEAD returns the headers of a route without a body."""
     queue.enqueue("true", id="a")
     head = server.ask(target, method="HEAD")
     assert (head.status, head.body) == (200, b"")
@@ -139,8 +139,8 @@ def test_head_is_get_without_the_body(server: WebServer, queue: Queue, target: s
 @pytest.mark.parametrize(
     "target", ["/api/status", "/api/jobs", "/api/jobs/a", "/api/stats", "/api/workers", "/static/shared/table.js"]
 )
-def test_what_a_client_has_is_not_sent_again(server: WebServer, queue: Queue, target: str) -> None:
-    """With its tag in ``If-None-Match`` an unchanged answer is 304 without a body; a changed one comes whole."""
+def test_conditional_requests(server: WebServer, queue: Queue, target: str) -> None:
+    """With ``If-None-Match`` an unchanged body is 304; a changed one is sent."""
     queue.enqueue("true", id="a")
     first = server.ask(target)
     again = server.ask(target, If_None_Match=first.headers["Etag"])
@@ -157,10 +157,10 @@ def test_what_a_client_has_is_not_sent_again(server: WebServer, queue: Queue, ta
     assert until(anew).body != first.body  # statistics rest for a moment
 
 
-def test_a_search_that_nobody_waits_for_is_not_made(
+def test_search_of_a_disconnected_client_is_dropped(
     server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind searches that take long, one whose client has gone is dropped; nobody after it waits for it."""
+    """A queued search is cancelled when its client disconnects."""
     queue.enqueue("true", id="a")
     begun, release = threading.Semaphore(0), threading.Event()
 
@@ -170,7 +170,9 @@ def test_a_search_that_nobody_waits_for_is_not_made(
 
     reader = server.reader
     assert reader is not None
-    looks = [server.on_loop(lambda: asyncio.ensure_future(reader.read(long, slow=True))) for _ in range(SLOW_THREADS)]
+    looks = [
+        server.run_on_loop(lambda: asyncio.ensure_future(reader.read(long, slow=True))) for _ in range(SLOW_THREADS)
+    ]
     for _ in looks:
         assert begun.acquire(timeout=30)
     submitted: list[Future[Any]] = []
@@ -190,8 +192,8 @@ def test_a_search_that_nobody_waits_for_is_not_made(
     assert server.ask("/api/jobs?q=a").json["jobs"][0]["id"] == "a"
 
 
-def test_another_queue_has_other_tags(server: WebServer, queue: Queue) -> None:
-    """A browser's copy of one queue is never taken for another that stands at the same revision."""
+def test_etags_differ_between_queues(server: WebServer, queue: Queue) -> None:
+    """Two queues at the same revision have different ETags."""
     from queuectl_nb.web.queue_reader import revision_etag
 
     watch = server.reader.watcher()  # type: ignore[union-attr]
@@ -199,8 +201,8 @@ def test_another_queue_has_other_tags(server: WebServer, queue: Queue) -> None:
     assert revision_etag(watch, (5, 0)) != revision_etag(other, (5, 0))
 
 
-def test_a_deleted_file_is_told_and_a_new_one_found(server: WebServer, queue: Queue) -> None:
-    """A queue that was deleted is 503 with the reason, and not made anew by looking; a new one is shown."""
+def test_deleted_queue(server: WebServer, queue: Queue) -> None:
+    """A deleted queue is 503 and not recreated by requests; a new one is served."""
     import shutil
 
     queue.enqueue("true", id="a")
@@ -217,8 +219,8 @@ def test_a_deleted_file_is_told_and_a_new_one_found(server: WebServer, queue: Qu
 
 
 @pytest.mark.parametrize("place", [(0, 0), (7, 12), (2**63 - 1, 2**63 - 1)])
-def test_a_cursor_is_read_as_it_was_written(place: tuple[int, int]) -> None:
-    """Any place survives the way through a URL; its text needs no quoting."""
+def test_cursor_round_trip(place: tuple[int, int]) -> None:
+    """Every position survives encoding, and cursors need no URL quoting."""
     text = encode_cursor(place)
     assert quote(text) == text
     assert decode_cursor(text) == place

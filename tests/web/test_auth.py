@@ -1,4 +1,4 @@
-"""Nobody passes without the token, whom another page sends does not pass at all, and browsers are told to be strict."""
+"""Authentication: the token on every route, Host and Origin checks, security headers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ EXAMPLES = {
 }
 
 
-def targets() -> list[str]:
-    """Return an address for every route that there is."""
+def route_examples() -> list[str]:
+    """Return one address per route."""
     found = []
     for pattern, _, _ in ROUTES:
         target = pattern
@@ -39,10 +39,10 @@ def targets() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("target", targets())
+@pytest.mark.parametrize("target", route_examples())
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_every_route_wants_the_token(server: WebServer, queue: Queue, target: str, method: str) -> None:
-    """Without a token, with a wrong one, in any place where one can be, the answer is 403 and tells nothing."""
+def test_every_route_requires_the_token(server: WebServer, queue: Queue, target: str, method: str) -> None:
+    """A missing or wrong token is 403 on every route and reveals nothing."""
     queue.enqueue("echo secret", id="a")
     wrong = [
         {},
@@ -66,7 +66,7 @@ def test_every_route_wants_the_token(server: WebServer, queue: Queue, target: st
 
 
 def test_the_token_becomes_a_cookie(server: WebServer) -> None:
-    """The page's address with the token sets a strict cookie and leads to itself without it; the cookie logs in."""
+    """The page's address with the token sets a strict cookie and redirects to the address without the token."""
     got = server.ask(f"/?token={TOKEN}&x=1", login=False)
     assert got.status == 302
     assert got.headers["Location"] == "./?x=1"
@@ -86,15 +86,15 @@ def test_the_token_becomes_a_cookie(server: WebServer) -> None:
      "127.0.0.1 evil.example", "10.0.0.1", "localhost.", "[::1", "127.0.0.1:x", "127.0.0.1/x", "127.1"],
 )  # fmt: skip
 def test_foreign_hosts_are_refused(server: WebServer, host: str) -> None:
-    """A name or address that is not this machine's own loopback is 403, token or not: no page can lead a name to us."""
+    """Host headers other than loopback are refused, even with the token."""
     got = server.ask("/api/status", Host=host)
     assert got.status in (400, 403), got.body
     assert b"counts" not in got.body
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9000", "[::1]:8642"])
-def test_own_hosts_are_taken_at_any_port(server: WebServer, host: str) -> None:
-    """A forwarded port has another number than ours."""
+def test_own_hosts_are_allowed_at_any_port(server: WebServer, host: str) -> None:
+    """Forwarded ports differ from the server's port."""
     assert server.ask("/api/status", Host=host).status == 200
 
 
@@ -102,15 +102,15 @@ def test_own_hosts_are_taken_at_any_port(server: WebServer, host: str) -> None:
     "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "file://", "http://127.0.0.1"]
 )
 def test_foreign_origins_are_refused(server: WebServer, origin: str) -> None:
-    """Another page, of another port too, gets 403 even with the token, and no CORS header ever."""
+    """Another origin, including another port, is 403 even with the token; there are no CORS headers."""
     for target in ("/", "/api/status", "/api/events", "/metrics", "/static/shared/table.js"):
         got = server.ask(target, Origin=origin)
         assert got.status == 403
         assert not [name for name in got.headers if name.lower().startswith("access-control-")]
 
 
-def test_our_own_page_may_ask(server: WebServer) -> None:
-    """The page's own origin passes; a request that a browser knows to be another site's does not."""
+def test_own_origin_is_allowed(server: WebServer) -> None:
+    """Requests of the page itself pass, also behind a proxy; cross-site requests do not."""
     assert server.ask("/api/status", Origin=f"http://127.0.0.1:{server.port}").status == 200
     assert server.ask("/api/status", Sec_Fetch_Site="same-origin").status == 200
     assert server.ask("/api/status", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
@@ -123,9 +123,9 @@ def test_our_own_page_may_ask(server: WebServer) -> None:
     assert server.ask("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
 
 
-@pytest.mark.parametrize("target", [*targets(), "/static/nothing.js"])
-def test_browsers_are_told_to_be_strict(server: WebServer, queue: Queue, target: str) -> None:
-    """Every answer, errors too, forbids inline scripts, foreign content, sniffing, framing and keeping."""
+@pytest.mark.parametrize("target", [*route_examples(), "/static/nothing.js"])
+def test_security_headers(server: WebServer, queue: Queue, target: str) -> None:
+    """Every response, including errors, carries the security headers."""
     queue.enqueue("true", id="a")
     if target == "/api/events":
         return  # looked at in test_feed
@@ -147,8 +147,8 @@ def test_browsers_are_told_to_be_strict(server: WebServer, queue: Queue, target:
         )  # fmt: skip
 
 
-def test_a_person_without_the_token_is_told_how_to_get_in(server: WebServer) -> None:
-    """Without a login the page's address shows a page in plain words; sent by another site it tries once more."""
+def test_login_page(server: WebServer) -> None:
+    """Without a login the page explains how to log in; a cross-site visit reloads once."""
     got = server.ask("/", login=False)
     assert got.status == 403
     assert b"queuectl dashboard" in got.body
@@ -158,8 +158,8 @@ def test_a_person_without_the_token_is_told_how_to_get_in(server: WebServer) -> 
     assert (again.status, again.headers["Refresh"]) == (403, "0; url=./")
 
 
-def test_a_pass_is_taken_once() -> None:
-    """What stands in the line that starts a browser logs in one browser, and is worth nothing afterwards."""
+def test_one_time_token() -> None:
+    """A one-time token logs in once, within its lifetime."""
     auth = Auth(TOKEN)
     word = auth.one_time_token()
     assert word != TOKEN
@@ -171,8 +171,8 @@ def test_a_pass_is_taken_once() -> None:
     assert not auth.accepts("", late, None)
 
 
-def test_a_server_for_all_takes_addresses_and_its_own_name() -> None:
-    """Bound to 0.0.0.0 on request, any address of the machine may be named, and its name, but no other."""
+def test_hosts_of_a_server_on_all_interfaces() -> None:
+    """A server on 0.0.0.0 allows any address and the machine's own names."""
     import socket
 
     auth = Auth(TOKEN, "0.0.0.0")  # noqa: S104 - nothing listens here
@@ -183,7 +183,7 @@ def test_a_server_for_all_takes_addresses_and_its_own_name() -> None:
     assert not Auth(TOKEN, "192.168.0.7").allows_host("192.168.0.8")
 
 
-def test_hosts_and_origins_are_read_strictly() -> None:
+def test_host_and_origin_parsing() -> None:
     """Case does not matter; everything else does."""
     assert host_name("A.b-c:1") == "a.b-c"
     assert host_name("a:123456") is None
@@ -193,8 +193,8 @@ def test_hosts_and_origins_are_read_strictly() -> None:
     assert not is_own_origin("", "localhost:1")
 
 
-def test_the_token_is_kept_for_its_owner_only(tmp_path: Path) -> None:
-    """It is random, mode 0600 whatever the umask, and the same again after a restart."""
+def test_stored_token(tmp_path: Path) -> None:
+    """The token is random, has mode 0600 whatever the umask, and survives a restart."""
     before = os.umask(0)
     try:
         token = load_token(tmp_path)
@@ -214,7 +214,7 @@ def _folder(path: Path) -> Path:
 
 @pytest.mark.parametrize("planted", ["link", "readable", "short", "folder", "pipe", "dangling"])
 def test_a_planted_token_is_not_used(tmp_path: Path, planted: str) -> None:
-    """A link, a file that others can read, nonsense, a folder or a pipe in its place is replaced, not followed."""
+    """A link, a readable file, an invalid one, a folder or a pipe is replaced, not followed."""
     folder = _folder(tmp_path / "spool")
     path = folder / "web.token"
     victim = tmp_path / "victim"

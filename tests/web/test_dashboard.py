@@ -1,4 +1,4 @@
-"""``queuectl dashboard`` as a process: its address, its port, its end, and that a restart keeps its pages logged in."""
+"""``queuectl dashboard`` as a process: address, port, shutdown, and logins that survive a restart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=([A-Za-z0-9_-]{43})\Z")
 
 
-def opened(terminals: Terminals, *words: str) -> tuple[Terminal, int, str]:
+def start_dashboard(terminals: Terminals, *words: str) -> tuple[Terminal, int, str]:
     """Start a dashboard; return its terminal, port and token."""
     terminal = terminals.open("dashboard", *words)
     found = ADDRESS.match(terminal.wait_for_line("http://"))
@@ -32,33 +32,33 @@ def opened(terminals: Terminals, *words: str) -> tuple[Terminal, int, str]:
     return terminal, int(found[1]), found[2]
 
 
-def status(port: int, token: str) -> dict[str, int]:
-    """Return the counts that a server tells."""
+def read_counts(port: int, token: str) -> dict[str, int]:
+    """Return the job counts from a server."""
     request = Request(f"http://127.0.0.1:{port}/api/status", headers={"Authorization": f"Bearer {token}"})
     with urlopen(request, timeout=30) as answer:  # noqa: S310
         counts: dict[str, int] = json.load(answer)["counts"]
         return counts
 
 
-def test_it_serves_until_it_is_interrupted(terminals: Terminals) -> None:
-    """It prints its address, answers what the queue holds, ends with 0 at Ctrl+C, and a restart has the same token."""
+def test_serves_until_interrupted(terminals: Terminals) -> None:
+    """It prints its address, serves the queue, exits with 0 on Ctrl+C and keeps its token."""
     terminals.run("enqueue", "--command", "true")
-    terminal, port, token = opened(terminals, "--port", "0")
+    terminal, port, token = start_dashboard(terminals, "--port", "0")
     terminal.wait_for_line("press Ctrl+C to stop")
-    assert status(port, token)["pending"] == 1
+    assert read_counts(port, token)["pending"] == 1
     terminal.interrupt()
     assert terminal.wait() == 0
     assert not [line for line in terminal.lines if "Traceback" in line]
-    again, same, kept = opened(terminals, "--port", str(port))
+    again, same, kept = start_dashboard(terminals, "--port", str(port))
     assert (same, kept) == (port, token)
     again.process.send_signal(signal.SIGTERM)
     assert again.wait() == 0
 
 
-def test_those_who_look_do_not_disturb_its_end(terminals: Terminals) -> None:
-    """With a listener, a half-read answer and open connections Ctrl+C ends it at once, and nothing more is printed."""
+def test_shutdown_with_open_connections(terminals: Terminals) -> None:
+    """Open connections do not delay shutdown, and nothing more is printed."""
     terminals.run("enqueue", "--command", "true", "--id", "a")
-    terminal, port, token = opened(terminals, "--port", "0")
+    terminal, port, token = start_dashboard(terminals, "--port", "0")
     terminal.wait_for_line("press Ctrl+C to stop")
     connections = []
     for target in ("/api/events", "/api/jobs/a", "/api/jobs?q=x", "/api/stats", "/"):
@@ -76,21 +76,21 @@ def test_those_who_look_do_not_disturb_its_end(terminals: Terminals) -> None:
         connection.close()
 
 
-def test_a_port_that_is_taken_is_told(terminals: Terminals) -> None:
-    """A port that was asked for and is in use is one line and 3; left out, the next free one is used."""
-    _, port, _ = opened(terminals)
+def test_port_in_use(terminals: Terminals) -> None:
+    """A requested port in use is one line and exit code 3; by default the next free port is used."""
+    _, port, _ = start_dashboard(terminals)
     terminal = terminals.open("dashboard", "--port", str(port))
     assert terminal.wait() == 3
     assert len(terminal.lines) == 1
     assert f"port {port} of 127.0.0.1 is in use" in terminal.lines[0]
-    _, other, _ = opened(terminals)
+    _, other, _ = start_dashboard(terminals)
     assert other != port
     assert min(other, port) >= 8642
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tornado leaves a refused socket open
-def test_only_loopback_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless another address is asked for, nothing but 127.0.0.1 listens; with no free port it says so."""
+def test_listens_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server listens on 127.0.0.1 by default; without a free port the error suggests ``--port 0``."""
     (listening,) = server.listen(0)
     assert listening.getsockname()[0] == "127.0.0.1"
     assert listening.family == socket.AF_INET
@@ -108,22 +108,22 @@ def test_only_loopback_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     [("--port", "x"), ("--port", "-1"), ("--port", "65536"), ("--port", "8_0"), ("--host", "evil.example"),
      ("--host", ""), ("--host", "127.0.0.1:80"), ("extra",), ("--json",)],
 )  # fmt: skip
-def test_bad_words_are_refused(run: Callable[..., Ran], words: tuple[str, ...]) -> None:
-    """What cannot be taken is exit code 2 and one line."""
+def test_invalid_options(run: Callable[..., Ran], words: tuple[str, ...]) -> None:
+    """Invalid options are exit code 2 and one line."""
     ran = run("dashboard", *words)
     assert ran.exit_code == 2
     assert ran.stderr.count("\n") == 1
     assert ran.stdout == ""
 
 
-def test_a_browser_is_started_on_request(terminals: Terminals, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--open`` gives the browser an address with a pass of its own, not the token: all can see its command line."""
+def test_open_option(terminals: Terminals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--open`` starts a browser with a one-time token, because command lines are visible to all users."""
     seen = terminals.queue.with_name("browser")
     script = terminals.queue.with_name("browser.sh")
     script.write_text(f'#!/bin/sh\necho "$1" > {seen}.new && mv {seen}.new {seen}\n')
     script.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(script))
-    _, port, token = opened(terminals, "--port", "0", "--open")
+    _, port, token = start_dashboard(terminals, "--port", "0", "--open")
     from tests.engine.harness import until
 
     until(seen.exists)

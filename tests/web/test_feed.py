@@ -1,4 +1,4 @@
-"""The feed: the state of now at once, then news; for who is slow the newest only."""
+"""The event feed: the current state first, then changes; slow clients receive the latest state only."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
 
 
-class Listening:
-    """A client of the feed that reads when it is told to."""
+class FeedClient:
+    """A client of the feed that reads on request."""
 
     def __init__(self, server: WebServer, buffer: int | None = None, **headers: str) -> None:
         self.socket = socket.socket()
@@ -69,10 +69,10 @@ class Listening:
         self.socket.close()
 
 
-def test_the_state_of_now_comes_at_once_and_news_follow(server: WebServer, queue: Queue) -> None:
-    """The first event is what ``/api/overview`` gives; a change brings another with a new id, within a moment."""
+def test_current_state_then_changes(server: WebServer, queue: Queue) -> None:
+    """The first event equals ``/api/overview``; each change sends another event with a new id."""
     queue.enqueue("true", id="a")
-    client = Listening(server)
+    client = FeedClient(server)
     assert client.status == 200
     assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert client.headers["cache-control"] == "no-store"
@@ -92,53 +92,53 @@ def test_the_state_of_now_comes_at_once_and_news_follow(server: WebServer, queue
     client.close()
 
 
-def test_who_comes_back_gets_the_state_of_now(queue: Queue) -> None:
-    """After a restart, with whatever id the client saw last, it gets the present state."""
+def test_reconnect(queue: Queue) -> None:
+    """A reconnecting client receives the current state, whatever its last event id."""
     server = WebServer(queue.path)
-    client = Listening(server)
+    client = FeedClient(server)
     last, _ = client.event()
     client.close()
     queue.enqueue("true")
     server.restart()
     for seen in (last, "12345-0", "nonsense"):
-        client = Listening(server, Last_Event_ID=seen)
+        client = FeedClient(server, Last_Event_ID=seen)
         assert client.event()[1]["counts"]["pending"] == 1
         client.close()
     server.close()
 
 
-def test_silence_is_broken_by_comments(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing changes, a comment comes now and then, so that no proxy takes the line for dead."""
+def test_keepalive(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without changes a comment is sent regularly, so that proxies keep the connection."""
     monkeypatch.setattr(event_feed, "KEEPALIVE_S", 0.1)
-    client = Listening(server)
+    client = FeedClient(server)
     client.event()
     until(lambda: "" in client.block())
     client.close()
 
 
-def test_one_watcher_for_all_and_none_for_nobody(server: WebServer) -> None:
-    """However many listen the queue is looked at once; when all have gone it is not looked at any more."""
+def test_one_poller_for_all_clients(server: WebServer) -> None:
+    """One task polls for all clients; it stops when the last client disconnects."""
     feed = server.reader.feed  # type: ignore[union-attr]
-    clients = [Listening(server)]
+    clients = [FeedClient(server)]
     clients[0].event()
-    watcher = server.on_loop(lambda: feed._task)
-    clients += [Listening(server) for _ in range(4)]
+    watcher = server.run_on_loop(lambda: feed._task)
+    clients += [FeedClient(server) for _ in range(4)]
     for client in clients[1:]:
         client.event()
-    assert server.on_loop(lambda: feed.clients) == 5
-    assert server.on_loop(lambda: feed._task) is watcher
+    assert server.run_on_loop(lambda: feed.clients) == 5
+    assert server.run_on_loop(lambda: feed._task) is watcher
     assert not watcher.done()
     for client in clients:
         client.close()
-    until(lambda: server.on_loop(lambda: feed.clients) == 0)
-    assert server.on_loop(lambda: feed._task) is None
+    until(lambda: server.run_on_loop(lambda: feed.clients) == 0)
+    assert server.run_on_loop(lambda: feed._task) is None
 
 
-def test_who_is_slow_finds_the_newest(server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not read keeps nobody else waiting, and holds no queue of old news; back, it soon sees now."""
+def test_slow_client(server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow client delays nobody and receives the latest state instead of all events."""
     monkeypatch.setattr(event_feed, "POLL_INTERVAL_S", 0.005)
-    slow = Listening(server, buffer=4096)
-    quick = Listening(server)
+    slow = FeedClient(server, buffer=4096)
+    quick = FeedClient(server)
     slow.event()
     for number in range(400):  # some 700 bytes each, more than all buffers on the way hold
         queue.enqueue("true", id=f"j{number}")
@@ -155,25 +155,25 @@ def test_who_is_slow_finds_the_newest(server: WebServer, queue: Queue, monkeypat
     quick.close()
 
 
-def test_a_full_feed_sends_away(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More clients than it takes are told to poll; a place that is left is given again."""
+def test_full_feed(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients over the limit get 503 and are referred to polling."""
     monkeypatch.setattr(event_feed, "MAX_CLIENTS", 1)
-    first = Listening(server)
+    first = FeedClient(server)
     first.event()
     got = server.ask("/api/events")
     assert got.status == 503
     assert "/api/overview" in got.json["error"]
     assert got.headers["Retry-After"] == "30"
     first.close()
-    until(lambda: server.on_loop(lambda: server.reader.feed.clients) == 0)  # type: ignore[union-attr]
-    second = Listening(server)
+    until(lambda: server.run_on_loop(lambda: server.reader.feed.clients) == 0)  # type: ignore[union-attr]
+    second = FeedClient(server)
     second.event()
     second.close()
 
 
-def test_trouble_is_told_and_passes(server: WebServer, queue: Queue) -> None:
-    """A queue that is gone is an event too, and the feed goes on when there is one again."""
-    client = Listening(server)
+def test_trouble_event(server: WebServer, queue: Queue) -> None:
+    """A missing queue is an event; the feed recovers when the queue is back."""
+    client = FeedClient(server)
     client.event()
     hidden = queue.path.with_name("hidden.db")
     queue.close()
@@ -184,13 +184,13 @@ def test_trouble_is_told_and_passes(server: WebServer, queue: Queue) -> None:
     client.close()
 
 
-def test_a_bug_in_a_look_does_not_end_the_feed(
+def test_unexpected_error_does_not_end_the_feed(
     server: WebServer, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that nobody foresaw is told in plain words, logged, and forgotten with the next good look."""
+    """An unexpected error is reported without details, and the feed recovers."""
     from queuectl_nb.client.changes import ChangeWatcher
 
-    client = Listening(server)
+    client = FeedClient(server)
     client.event()
     with monkeypatch.context() as patch:
         patch.setattr(ChangeWatcher, "overview", lambda _: 1 / 0)
@@ -200,10 +200,10 @@ def test_a_bug_in_a_look_does_not_end_the_feed(
     client.close()
 
 
-def test_a_server_that_ends_lets_go_of_its_clients(queue: Queue) -> None:
-    """A stop does not wait for those who listen."""
+def test_shutdown_disconnects_clients(queue: Queue) -> None:
+    """Stopping the server does not wait for its clients."""
     server = WebServer(queue.path)
-    client = Listening(server)
+    client = FeedClient(server)
     client.event()
     started = time.monotonic()
     server.close()

@@ -1,4 +1,4 @@
-"""Inside Jupyter Server, below a prefix: the same pages behind Jupyter's login, found by themselves."""
+"""Inside Jupyter Server, below a prefix: the same page behind Jupyter's login."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 import queuectl_nb
 from queuectl_nb.client import Queue
 from tests.web.jupyter import JupyterProcess
-from tests.web.server import Got
-from tests.web.test_auth import targets
+from tests.web.server import Response
+from tests.web.test_auth import route_examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ HERE = f"{BASE}queuectl"
 
 
 class JupyterServer(JupyterProcess):
-    """A Jupyter server as a hub starts one, with our extension."""
+    """A Jupyter server with a base URL, as JupyterHub starts it, and our extension."""
 
     def __init__(self, home: Path) -> None:
         extensions = '{"queuectl_nb": True}'
@@ -31,7 +31,7 @@ class JupyterServer(JupyterProcess):
             "jupyter_server", home, f"--ServerApp.base_url={BASE}", f"--ServerApp.jpserver_extensions={extensions}"
         )
 
-    def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Got:
+    def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Response:
         """Send one request; with ``login`` Jupyter's token goes along."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if login:
@@ -41,7 +41,7 @@ class JupyterServer(JupyterProcess):
             connection.request(method, target, headers=sent)
             answer = connection.getresponse()
             body = answer.read(200) if target.endswith("/events") else answer.read()
-            return Got(answer.status, answer.headers, body)
+            return Response(answer.status, answer.headers, body)
         finally:
             connection.close()
 
@@ -59,8 +59,8 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
     found.close()
 
 
-def test_the_module_tells_where_its_extension_is() -> None:
-    """Jupyter finds a loader by our package's name, and the configuration that is installed names that package."""
+def test_extension_point() -> None:
+    """Jupyter finds the loader through the package, and the installed configuration names the package."""
     (point,) = queuectl_nb._jupyter_server_extension_points()
     assert point == {"module": "queuectl_nb.web.jupyter"}
     from pathlib import Path
@@ -69,9 +69,9 @@ def test_the_module_tells_where_its_extension_is() -> None:
     assert json.loads(config.read_text()) == {"ServerApp": {"jpserver_extensions": {"queuectl_nb": True}}}
 
 
-@pytest.mark.parametrize("target", targets())
-def test_every_route_wants_jupyters_login(jupyter: JupyterServer, target: str) -> None:
-    """Without a login all is 403, but for the page, which leads to Jupyter's login; with one each route answers."""
+@pytest.mark.parametrize("target", route_examples())
+def test_every_route_requires_the_login(jupyter: JupyterServer, target: str) -> None:
+    """Without a login every route is 403, except the page, which redirects to the login."""
     for headers in ({}, {"Authorization": "token wrong"}, {"Cookie": "queuectl-8642=x"}):
         got = jupyter.ask(HERE + target, login=False, **headers)
         assert b"secret" not in got.body
@@ -85,8 +85,8 @@ def test_every_route_wants_jupyters_login(jupyter: JupyterServer, target: str) -
     assert jupyter.ask(HERE + target).status == (404 if target == "/nothing" else 200)
 
 
-def test_the_queue_is_the_one_of_the_servers_root(jupyter: JupyterServer) -> None:
-    """The queue is that of the server's folder, as for the magic there; the address without its slash leads on."""
+def test_queue_of_the_server_root(jupyter: JupyterServer) -> None:
+    """The queue is that of the server's folder; the address without a slash redirects."""
     assert jupyter.ask(f"{HERE}/api/jobs/a").json["command"] == "echo secret"
     got = jupyter.ask(HERE)
     assert got.status == 302
@@ -94,7 +94,7 @@ def test_the_queue_is_the_one_of_the_servers_root(jupyter: JupyterServer) -> Non
 
 
 def test_foreign_pages_are_refused(jupyter: JupyterServer) -> None:
-    """Another origin gets 403 and no CORS header, also with Jupyter's token; our own passes."""
+    """Another origin is 403 without CORS headers, even with Jupyter's token."""
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{jupyter.port + 1}"):
         got = jupyter.ask(f"{HERE}/api/status", Origin=origin)
         assert got.status == 403
@@ -105,8 +105,8 @@ def test_foreign_pages_are_refused(jupyter: JupyterServer) -> None:
     assert jupyter.ask(f"{HERE}/api/status", Host="evil.example").status == 403
 
 
-def test_the_headers_are_ours(jupyter: JupyterServer) -> None:
-    """The policy is as strict as our own server's, but that Jupyter itself may show the page in a tab."""
+def test_security_headers(jupyter: JupyterServer) -> None:
+    """The policy is as strict as on the stand-alone server, except that Jupyter may frame the page."""
     for target in ("/", "/api/status", "/static/shared/table.js", "/nothing"):
         headers = jupyter.ask(HERE + target).headers
         assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -115,16 +115,16 @@ def test_the_headers_are_ours(jupyter: JupyterServer) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_mistakes_are_json_there_too(jupyter: JupyterServer) -> None:
-    """Invalid queries, unknown jobs and other methods answer as on our own server."""
+def test_errors_are_json(jupyter: JupyterServer) -> None:
+    """Invalid queries, unknown jobs and other methods respond as on the stand-alone server."""
     assert "valid: none" in jupyter.ask(f"{HERE}/api/status?x=1").json["error"]
     assert jupyter.ask(f"{HERE}/api/jobs/nobody").status == 404
     assert jupyter.ask(f"{HERE}/api/jobs", method="DELETE").json["error"].startswith("DELETE is not allowed")
     assert jupyter.ask(f"{HERE}/api/jobs", method="HEAD").status == 200
 
 
-def test_the_feed_runs_there_too(jupyter: JupyterServer) -> None:
-    """The state of now comes at once."""
+def test_event_feed(jupyter: JupyterServer) -> None:
+    """The current state is sent at once."""
     got = jupyter.ask(f"{HERE}/api/events")
     assert got.status == 200
     assert b"event: overview" in got.body

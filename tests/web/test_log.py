@@ -1,4 +1,4 @@
-"""The log in pieces: whatever was written arrives once and in order, characters whole, while it is written or after."""
+"""The log in pieces: complete, in order, with whole characters, during and after the attempt."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.web.server import WebServer
 
 
-def followed(server: WebServer, target: str, offset: int = 0) -> tuple[str, int]:
-    """Read a log to its end and return it with the last offset."""
+def read_log(server: WebServer, target: str, offset: int = 0) -> tuple[str, int]:
+    """Read a log to its end; return it with the last offset."""
     text = ""
     deadline = time.monotonic() + 60
     while True:
@@ -33,21 +33,21 @@ def followed(server: WebServer, target: str, offset: int = 0) -> tuple[str, int]
 
 
 def test_both_streams_of_each_attempt(server: WebServer, harness: WorkerHarness) -> None:
-    """Stream and attempt are chosen; left out they are stdout and the newest."""
+    """Stream and attempt are selectable; the defaults are stdout and the latest attempt."""
     harness.queue.set("backoff_base", "1")
     harness.queue.set("backoff_max", "0")
     harness.add("echo out $QUEUECTL_ATTEMPT; echo err $QUEUECTL_ATTEMPT >&2; exit 1", id="a", max_retries=2)
     harness.start()
     until(lambda: harness.queue.store.reader.counts()[State.DEAD])
-    assert followed(server, "/api/jobs/a/log") == ("out 2\n", 6)
-    assert followed(server, "/api/jobs/a/log?stream=stderr") == ("err 2\n", 6)
-    assert followed(server, "/api/jobs/a/log?stream=stderr&attempt=1") == ("err 1\n", 6)
+    assert read_log(server, "/api/jobs/a/log") == ("out 2\n", 6)
+    assert read_log(server, "/api/jobs/a/log?stream=stderr") == ("err 2\n", 6)
+    assert read_log(server, "/api/jobs/a/log?stream=stderr&attempt=1") == ("err 1\n", 6)
     assert server.ask("/api/jobs/a/log?offset=3").json == {"text": " 2\n", "offset": 6, "end": True}
     assert server.ask("/api/jobs/a/log?offset=1000").json["end"] is True
 
 
-def test_a_log_is_followed_while_it_is_written(server: WebServer, harness: WorkerHarness) -> None:
-    """A running attempt's log comes as it is written and has no end; once it is over the rest comes, and the end."""
+def test_follow_a_running_attempt(server: WebServer, harness: WorkerHarness) -> None:
+    """A running attempt's log grows and has no end; afterwards the rest and the end follow."""
     gate = harness.path.with_name("gate")
     harness.add(f"echo first; while [ ! -e {gate} ]; do sleep 0.02; done; echo last", id="a")
     assert server.ask("/api/jobs/a/log").json == {"text": "", "offset": 0, "end": False}
@@ -56,11 +56,11 @@ def test_a_log_is_followed_while_it_is_written(server: WebServer, harness: Worke
     assert piece == {"text": "first\n", "offset": 6, "end": False}
     assert server.ask("/api/jobs/a/log?offset=6").json == {"text": "", "offset": 6, "end": False}
     gate.touch()
-    assert followed(server, "/api/jobs/a/log", 6) == ("last\n", 11)
+    assert read_log(server, "/api/jobs/a/log", 6) == ("last\n", 11)
 
 
-def test_characters_are_never_cut(server: WebServer, harness: WorkerHarness) -> None:
-    """A character of which half is written waits for the other half, and offsets stay bytes."""
+def test_incomplete_characters(server: WebServer, harness: WorkerHarness) -> None:
+    """A partly written character waits for the rest, and offsets remain bytes."""
     gate = harness.path.with_name("gate")
     wait = f"while [ ! -e {gate} ]; do sleep 0.02; done"
     harness.add(f"printf 'a\\360\\237'; {wait}; printf '\\220\\215z'", id="snake")
@@ -69,39 +69,39 @@ def test_characters_are_never_cut(server: WebServer, harness: WorkerHarness) -> 
     assert piece == {"text": "a", "offset": 1, "end": False}
     assert server.ask("/api/jobs/snake/log?offset=1").json == {"text": "", "offset": 1, "end": False}
     gate.touch()
-    assert followed(server, "/api/jobs/snake/log", 1) == ("🐍z", 6)
+    assert read_log(server, "/api/jobs/snake/log", 1) == ("🐍z", 6)
 
 
-def test_what_is_no_utf8_is_shown_as_such(server: WebServer, harness: WorkerHarness) -> None:
-    """Raw bytes become U+FFFD, also a half character at the very end; nothing is lost around them."""
+def test_invalid_utf8(server: WebServer, harness: WorkerHarness) -> None:
+    """Invalid bytes become U+FFFD, including an incomplete character at the end."""
     harness.add("printf 'a\\377b\\0c\\360\\237'", id="raw")
     harness.start()
     until(lambda: harness.queue.store.reader.counts()[State.COMPLETED])
-    assert followed(server, "/api/jobs/raw/log") == ("a\ufffdb\x00c\ufffd", 7)
+    assert read_log(server, "/api/jobs/raw/log") == ("a\ufffdb\x00c\ufffd", 7)
 
 
-def test_a_large_log_comes_in_pieces(server: WebServer, harness: WorkerHarness) -> None:
-    """A log of megabytes with characters of all sizes is, joined, what was written, in pieces of bounded size."""
+def test_large_log(server: WebServer, harness: WorkerHarness) -> None:
+    """A log of megabytes arrives complete in pieces of bounded size."""
     line = "aé日🐍 " * 50
     job = harness.add(f"i=0; while [ $i -lt 9000 ]; do echo '{line}'; i=$((i+1)); done", id="big", timeout=60)
     harness.queue.set("output_limit", str(16 * 1024 * 1024))
     harness.start()
     job.wait(timeout=60)
-    text, offset = followed(server, "/api/jobs/big/log")
+    text, offset = read_log(server, "/api/jobs/big/log")
     assert int(server.ask("/api/jobs/big/log", method="HEAD").headers["Log-Size"]) == offset
     assert text == (line + "\n") * 9000
     assert offset == len(text.encode())
     assert len(server.ask("/api/jobs/big/log").body) < 2_000_000
 
 
-def test_what_was_not_kept_is_told(server: WebServer, harness: WorkerHarness) -> None:
-    """Of a stream over the limits its head and tail arrive, and a line that says what is missing."""
+def test_truncated_log(server: WebServer, harness: WorkerHarness) -> None:
+    """A stream over the limits has its head, its tail and a note about the missing middle."""
     harness.queue.set("output_limit", "100")
     harness.queue.set("spool_limit", "20000")
     job = harness.add("seq 1 100000", id="long")
     harness.start()
     job.wait(timeout=60)
-    text, _ = followed(server, "/api/jobs/long/log")
+    text, _ = read_log(server, "/api/jobs/long/log")
     assert text.startswith("1\n2\n")
     assert text.endswith("100000\n")
     assert "not kept" in text
@@ -109,7 +109,7 @@ def test_what_was_not_kept_is_told(server: WebServer, harness: WorkerHarness) ->
 
 @pytest.mark.parametrize("state", ["pending", "cancelled"])
 def test_a_job_that_never_started_has_an_empty_log(server: WebServer, queue: Queue, state: str) -> None:
-    """It ends where the job is at rest, so that nobody waits for ever."""
+    """The log of a finished job that never started has an end, so that followers stop."""
     queue.enqueue("true", id="a")
     if state == "cancelled":
         queue.cancel("a")

@@ -1,4 +1,4 @@
-"""The description of the API holds for the routes, their parameters and what they really answer."""
+"""The OpenAPI description matches the routes, their parameters and real responses."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ROUTES = {
 
 
 @pytest.fixture(scope="module")
-def described() -> dict[str, Any]:
-    """Return the description."""
+def description() -> dict[str, Any]:
+    """Return the OpenAPI description."""
     return openapi()
 
 
-def check(described: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
-    """Hold a value against a schema of the description."""
-    resource: Any = Resource.from_contents({"$schema": "https://json-schema.org/draft/2020-12/schema", **described})
+def validate(description: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
+    """Validate a value against a schema of the description."""
+    resource: Any = Resource.from_contents({"$schema": "https://json-schema.org/draft/2020-12/schema", **description})
     registry: Any = Registry().with_resource("urn:api", resource)
     inside = _absolute(schema)
     Draft202012Validator(inside, registry=registry, format_checker=FormatChecker()).validate(value)
@@ -51,20 +51,20 @@ def _absolute(value: Any) -> Any:
     return [_absolute(each) for each in value] if isinstance(value, list) else value
 
 
-def test_every_route_is_described_and_no_other(described: dict[str, Any], server: WebServer) -> None:
-    """Paths are the API's routes, methods GET, and the server sends this very document."""
-    assert set(described["paths"]) == set(ROUTES)
-    assert {method for path in described["paths"].values() for method in path} == {"get"}
-    assert server.ask("/api/openapi.json").json == described
-    for schema in described["components"]["schemas"].values():
+def test_paths_are_the_routes(description: dict[str, Any], server: WebServer) -> None:
+    """The paths are the API's routes, all methods are GET, and the server sends this document."""
+    assert set(description["paths"]) == set(ROUTES)
+    assert {method for path in description["paths"].values() for method in path} == {"get"}
+    assert server.ask("/api/openapi.json").json == description
+    for schema in description["components"]["schemas"].values():
         Draft202012Validator.check_schema(_absolute(schema))
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_parameters_are_those_that_are_taken(described: dict[str, Any], path: str) -> None:
-    """Each described parameter is taken and no other; defaults and bounds are the real ones."""
+def test_parameters_are_the_accepted_ones(description: dict[str, Any], path: str) -> None:
+    """The described parameters, defaults and bounds are the accepted ones."""
     params = ROUTES[path].params
-    parameters = described["paths"][path]["get"].get("parameters", [])
+    parameters = description["paths"][path]["get"].get("parameters", [])
     told = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
     assert list(told) == list(params)
     for name, schema in told.items():
@@ -77,10 +77,8 @@ def test_parameters_are_those_that_are_taken(described: dict[str, Any], path: st
                     parse_query(params, {name: [str(beyond).encode()]})
 
 
-def test_real_answers_have_the_described_shapes(
-    described: dict[str, Any], server: WebServer, harness: WorkerHarness
-) -> None:
-    """With jobs that ran, failed and run, every route's answer fits its schema, and an error fits its own."""
+def test_responses_match_their_schemas(description: dict[str, Any], server: WebServer, harness: WorkerHarness) -> None:
+    """Responses about completed, failed and running jobs match their schemas, and so do errors."""
     harness.queue.set("backoff_base", "1000")
     harness.add("echo hello; exit 2", id="a", tags=["t"], max_retries=2)
     harness.add("echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=1.5)
@@ -98,13 +96,15 @@ def test_real_answers_have_the_described_shapes(
     for path in ROUTES:
         if path == "/api/events":
             continue
-        content = described["paths"][path]["get"]["responses"]["200"]["content"]
+        content = description["paths"][path]["get"]["responses"]["200"]["content"]
         for job_id in ("a", "b", "c") if "{job_id}" in path else ("",):
             got = server.ask(path.replace("{job_id}", job_id) + queries.get(path, ""))
             assert got.status == 200
             (kind,) = content
             assert got.headers["Content-Type"].startswith(kind)
-            check(described, content[kind]["schema"], got.json if kind == "application/json" else got.body.decode())
+            validate(
+                description, content[kind]["schema"], got.json if kind == "application/json" else got.body.decode()
+            )
     for target, code in (("/api/jobs?x=1", "400"), ("/api/jobs/nobody", "404")):
-        (shape,) = described["components"]["responses"][code]["content"].values()
-        check(described, shape["schema"], server.ask(target).json)
+        (shape,) = description["components"]["responses"][code]["content"].values()
+        validate(description, shape["schema"], server.ask(target).json)

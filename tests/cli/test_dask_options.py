@@ -1,4 +1,4 @@
-"""``worker start --executor dask`` with words that do not fit: one line, the right exit code, nothing started."""
+"""Invalid options of ``worker start --executor dask``: one line, the right exit code, nothing started."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DASK = ("--executor", "dask")
         (("--count", "257"), "from 1 to 256"),
     ],
 )
-def test_words_that_do_not_fit(run: Callable[..., Ran], queue: Queue, words: tuple[str, ...], says: str) -> None:
+def test_invalid_options(run: Callable[..., Ran], queue: Queue, words: tuple[str, ...], says: str) -> None:
     """Exit code 2, one line that names the valid choices, and no worker."""
     done = run("worker", "start", *words)
     assert done.exit_code == 2
@@ -43,8 +43,8 @@ def test_words_that_do_not_fit(run: Callable[..., Ran], queue: Queue, words: tup
     assert queue.worker_list() == []
 
 
-def test_dask_that_is_not_installed(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra: exit code 3 and the remedy."""
+def test_dask_is_not_installed(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 3 and how to install it."""
     real = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "distributed" else real(name, *rest)
@@ -54,8 +54,8 @@ def test_dask_that_is_not_installed(run: Callable[..., Ran], monkeypatch: pytest
     assert done.stderr == "queuectl: dask is not installed here: pip install 'queuectl-nb[dask]'\n"
 
 
-class _Client:
-    """As much of a dask client as is asked."""
+class _FakeClient:
+    """The attributes of a dask client that are used."""
 
     def __init__(self, address: str | None, security: Any) -> None:
         self.scheduler = None if address is None else self
@@ -74,21 +74,23 @@ class _Security:
 @pytest.mark.parametrize(
     ("client", "says"),
     [
-        (_Client(None, _Security()), "closed"),
-        (_Client("inproc://10.0.0.1/1/1", _Security()), "processes=True"),
-        (_Client("tls://10.0.0.1:1", _Security(extra_conn_args={"x": object()})), "configuration"),
+        (_FakeClient(None, _Security()), "closed"),
+        (_FakeClient("inproc://10.0.0.1/1/1", _Security()), "processes=True"),
+        (_FakeClient("tls://10.0.0.1:1", _Security(extra_conn_args={"x": object()})), "configuration"),
     ],
 )
-def test_clients_that_cannot_be_handed_on(queue: Queue, client: Any, says: str) -> None:
-    """A client whose cluster no other process can reach is refused, in a line that says what to do."""
+def test_unusable_clients(queue: Queue, client: Any, says: str) -> None:
+    """A client whose cluster other processes cannot reach is refused with a remedy."""
     pytest.importorskip("distributed")
     with pytest.raises(BadInput, match=says):
         queue.start_workers(1, executor="dask", client=client)
     assert queue.worker_list() == []
 
 
-def test_a_client_and_an_address_are_one_too_many(queue: Queue) -> None:
-    """A client and an address may name two clusters: which was meant cannot be told."""
+def test_client_and_address(queue: Queue) -> None:
+    """A client and an address together are refused as ambiguous."""
     pytest.importorskip("distributed")
     with pytest.raises((BadInput, BadEnvironment), match="not both"):
-        queue.start_workers(1, executor="dask", client=_Client("tcp://1.2.3.4:1", _Security()), scheduler="tcp://x:1")
+        queue.start_workers(
+            1, executor="dask", client=_FakeClient("tcp://1.2.3.4:1", _Security()), scheduler="tcp://x:1"
+        )

@@ -1,4 +1,4 @@
-"""The web page where things are not as usual: no server, feed or login, behind a proxy, dark, narrow, by keyboard."""
+"""The web page in unusual surroundings: lost server, no event stream, proxy, dark mode, small screens, keyboard."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tests.web.server import WebServer
 
 
-def test_a_server_that_comes_back_is_found(reader: Reader, queue: Queue) -> None:
-    """When the server is gone the page says so; once it is back the page is live again by itself, with the news."""
+def test_reconnects_to_a_restarted_server(reader: Reader, queue: Queue) -> None:
+    """The page reports a lost server and reconnects by itself."""
     reader.open()
     reader.server.close()
     reader.wait_for("#live[data-kind=lost]")
@@ -33,8 +33,8 @@ def test_a_server_that_comes_back_is_found(reader: Reader, queue: Queue) -> None
     reader.browser_errors.clear()  # of connections refused
 
 
-def test_without_the_feed_it_asks(reader: Reader, queue: Queue) -> None:
-    """Where something on the way refuses the feed, the page asks now and then, and says that it does."""
+def test_polls_without_the_event_stream(reader: Reader, queue: Queue) -> None:
+    """Where the event stream is blocked the page polls, and says so."""
     reader.page.route("**/api/events", lambda route: route.fulfill(status=502, body="no"))
     reader.page.goto(f"http://127.0.0.1:{reader.server.port}/?token={TOKEN}")
     reader.wait_for("#live[data-kind=polling]")
@@ -46,8 +46,8 @@ def test_without_the_feed_it_asks(reader: Reader, queue: Queue) -> None:
     reader.browser_errors.clear()  # of the 502
 
 
-def test_it_works_below_a_proxys_prefix(reader: Reader, queue: Queue) -> None:
-    """Behind a proxy that serves it below a prefix the page logs in and is live, and its cookie goes nowhere else."""
+def test_proxy_prefix(reader: Reader, queue: Queue) -> None:
+    """Behind a proxy with a prefix the page logs in and is live; the cookie is limited to the prefix."""
     proxy = PrefixProxy(reader.server.port, "/user/ada/queue/")
     page = reader.page
     page.goto(f"{proxy.url}?token={TOKEN}")
@@ -63,8 +63,8 @@ def test_it_works_below_a_proxys_prefix(reader: Reader, queue: Queue) -> None:
     proxy.close()
 
 
-def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
-    """When the cookie is gone the page says what to do."""
+def test_logged_out(reader: Reader, queue: Queue) -> None:
+    """Without the cookie the page explains how to log in."""
     reader.open()
     reader.page.context.clear_cookies()
     reader.server.restart()
@@ -73,8 +73,8 @@ def test_who_is_logged_out_is_told(reader: Reader, queue: Queue) -> None:
     reader.browser_errors.clear()  # of the 403
 
 
-def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServer, harness: WorkerHarness) -> None:
-    """The system's scheme is followed; the button overrules it, and is remembered."""
+def test_dark_mode(shared_browser: Browser, server: WebServer, harness: WorkerHarness) -> None:
+    """The page follows the system's scheme; the button overrides it and is remembered."""
     harness.add("echo '\\033[32mgreen\\033[0m'; exit 1", id="a", max_retries=1)
     harness.start()
     until(lambda: harness.queue.store.reader.counts()[State.DEAD])
@@ -97,8 +97,8 @@ def test_it_is_dark_where_the_reader_is(shared_browser: Browser, server: WebServ
     assert reader.browser_errors == []
 
 
-def test_it_fits_a_telephone(shared_browser: Browser, server: WebServer, queue: Queue) -> None:
-    """At 360 pixels nothing is wider than the screen, whatever a job is called; a tap opens a job below the list."""
+def test_small_screen(shared_browser: Browser, server: WebServer, queue: Queue) -> None:
+    """At 360 pixels nothing is wider than the screen; a tap opens a job below the list."""
     queue.enqueue("echo " + "x" * 500, id="i" * 128, tags=["t" * 128], queue="q" * 128, after=[])
     queue.enqueue("true", id="short")
     context = shared_browser.new_context(
@@ -123,8 +123,8 @@ def test_it_fits_a_telephone(shared_browser: Browser, server: WebServer, queue: 
     assert reader.browser_errors == []
 
 
-def test_the_keyboard_is_enough(reader: Reader, harness: WorkerHarness) -> None:
-    """The first Tab leads past the top to the list; arrows choose, Enter opens, Escape closes and leads back."""
+def test_keyboard(reader: Reader, harness: WorkerHarness) -> None:
+    """The first Tab skips to the list; arrows select, Enter opens, Escape closes and returns."""
     for name in "abc":
         harness.add(f"echo log of {name}", id=name)
     harness.start()

@@ -1,4 +1,4 @@
-"""``worker start``, ``stop`` and ``list`` with real workers: lines, signals, detachment, a reader that goes away."""
+"""``worker start``, ``stop`` and ``list`` with real workers: output, signals, ``--detach``, broken pipes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from tests.journeys.terminals import Terminals
 
 
-def hold(terminals: Terminals, tmp_path: Path, job_id: str = "held") -> Path:
-    """Enqueue a job that runs until the returned file is made, and wait for a terminal's worker to start it."""
+def enqueue_held_job(terminals: Terminals, tmp_path: Path, job_id: str = "held") -> Path:
+    """Enqueue a job that runs until the returned file exists, and wait until it has started."""
     gate, began = tmp_path / "gate", tmp_path / "began"
     terminals.run("enqueue", "--id", job_id, "--command", f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done")
     until(began.exists)
     return gate
 
 
-def test_workers_begin_with_the_seeds_lines(terminals: Terminals) -> None:
-    """The first lines are the seed's, one ``Starting...`` a worker, and a drained queue ends them with 0."""
+def test_start_lines(terminals: Terminals) -> None:
+    """The first lines are the seed's; draining an empty queue exits with 0."""
     terminal = terminals.open("worker", "start", "--count", "3", "--drain")
     assert terminal.wait() == 0
     assert terminal.lines[:2] == ["Starting 3 worker(s)...", "3 worker(s) started."]
@@ -41,10 +41,10 @@ def test_workers_begin_with_the_seeds_lines(terminals: Terminals) -> None:
     assert sorted(begun) == [f"[worker-{number}] Starting..." for number in (1, 2, 3)]
 
 
-def test_one_interrupt_lets_the_job_finish(terminals: Terminals, tmp_path: Path) -> None:
-    """After Ctrl+C the running job completes, nothing new is started, and the way out is told on stderr."""
+def test_first_interrupt_is_graceful(terminals: Terminals, tmp_path: Path) -> None:
+    """After Ctrl+C the running job completes and no other is started; stderr explains the second Ctrl+C."""
     terminal = terminals.open("worker", "start")
-    gate = hold(terminals, tmp_path)
+    gate = enqueue_held_job(terminals, tmp_path)
     terminals.run("enqueue", "--id", "next", "--command", "true")
     terminal.interrupt()
     terminal.wait_for_line("press Ctrl+C again")
@@ -54,10 +54,10 @@ def test_one_interrupt_lets_the_job_finish(terminals: Terminals, tmp_path: Path)
     assert states == {"held": "completed", "next": "pending"}
 
 
-def test_a_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: Path) -> None:
-    """After the second Ctrl+C the job is ended, costs nothing, and waits for its next worker."""
+def test_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: Path) -> None:
+    """After the second Ctrl+C the job is killed and pending again without a used attempt."""
     terminal = terminals.open("worker", "start")
-    hold(terminals, tmp_path)
+    enqueue_held_job(terminals, tmp_path)
     terminal.interrupt()
     terminal.wait_for_line("press Ctrl+C again")
     terminal.interrupt()
@@ -69,18 +69,18 @@ def test_a_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_terminal_that_closes_gives_the_job_back(number: int, terminals: Terminals, tmp_path: Path) -> None:
-    """TERM and HUP end the workers at once, in good order."""
+def test_termination_gives_the_job_back(number: int, terminals: Terminals, tmp_path: Path) -> None:
+    """SIGTERM and SIGHUP stop the workers at once and give the job back."""
     terminal = terminals.open("worker", "start")
-    hold(terminals, tmp_path)
+    enqueue_held_job(terminals, tmp_path)
     os.kill(terminal.process.pid, number)
     assert terminal.wait() == 0
     assert terminals.run_json("show", "held")["attempts"] == 0
     assert terminals.run_json("worker", "list") == []
 
 
-def test_detached_workers_outlive_the_terminal(terminals: Terminals) -> None:
-    """``--detach`` returns with the workers running, their pids known; ``worker stop`` ends them, says how many."""
+def test_detach(terminals: Terminals) -> None:
+    """``--detach`` returns while the workers run; ``worker stop`` stops them and says how many."""
     said = terminals.run("worker", "start", "--count", "2", "--detach")
     assert said.splitlines()[:2] == ["Starting 2 worker(s)...", "2 worker(s) started."]
     try:
@@ -98,9 +98,9 @@ def test_detached_workers_outlive_the_terminal(terminals: Terminals) -> None:
 
 
 def test_stop_now_gives_jobs_back(terminals: Terminals, tmp_path: Path) -> None:
-    """``worker stop --now`` ends running jobs at no cost, and nobody replaces the workers."""
+    """``worker stop --now`` gives running jobs back; no worker is restarted."""
     terminal = terminals.open("worker", "start")
-    hold(terminals, tmp_path)
+    enqueue_held_job(terminals, tmp_path)
     (worker,) = terminals.run_json("worker", "list")
     assert (worker["state"], worker["job_id"]) == ("busy", "held")
     assert terminals.run("worker", "stop", "--now") == "1 worker(s) stopped.\n"
@@ -108,10 +108,10 @@ def test_stop_now_gives_jobs_back(terminals: Terminals, tmp_path: Path) -> None:
     assert terminals.run_json("show", "held")["attempts"] == 0
 
 
-def test_a_stop_that_lasts_says_for_whom(terminals: Terminals, tmp_path: Path, run: Callable[..., Ran]) -> None:
-    """At a terminal a stop that waits for a long job says so, and what would end it; a pipe hears the answer alone."""
+def test_stop_shows_what_it_waits_for(terminals: Terminals, tmp_path: Path, run: Callable[..., Ran]) -> None:
+    """On a terminal ``worker stop`` names the workers that it waits for; stdout has the result only."""
     terminal = terminals.open("worker", "start")
-    gate = hold(terminals, tmp_path)
+    gate = enqueue_held_job(terminals, tmp_path)
     notify = console._notify
 
     def heard(text: str) -> None:
@@ -127,8 +127,8 @@ def test_a_stop_that_lasts_says_for_whom(terminals: Terminals, tmp_path: Path, r
     assert terminal.wait() == 0
 
 
-def test_workers_serve_the_queues_that_they_are_given(terminals: Terminals) -> None:
-    """With ``--queue`` other queues' jobs wait, and a drain does not wait for them."""
+def test_queue_option(terminals: Terminals) -> None:
+    """With ``--queue`` jobs of other queues stay pending and do not delay a drain."""
     for name in ("gpu", "cpu", "net"):
         terminals.run("enqueue", "--id", name, "--command", "true", "--queue", name)
     assert terminals.open("worker", "start", "--queue", "gpu", "--queue", "net", "--drain").wait() == 0
@@ -136,8 +136,8 @@ def test_workers_serve_the_queues_that_they_are_given(terminals: Terminals) -> N
     assert states == {"gpu": "completed", "net": "completed", "cpu": "pending"}
 
 
-def test_every_one_of_many_short_jobs_is_told(terminals: Terminals) -> None:
-    """Lines come by the thousand a second, and none is lost on a reader that keeps up."""
+def test_no_lines_are_lost(terminals: Terminals) -> None:
+    """No line is lost, at thousands of lines a second, while the reader keeps up."""
     lines = "".join(f'{{"command": "echo {number}"}}\n' for number in range(1000))
     subprocess.run(
         [*CONSOLE, "enqueue", "--from", "-"], input=lines, text=True, check=True, env=environment(terminals.queue)
@@ -149,8 +149,8 @@ def test_every_one_of_many_short_jobs_is_told(terminals: Terminals) -> None:
     assert sum("Status: SUCCESS" in line for line in terminal.lines) == 1000
 
 
-def test_a_workers_jobs_are_told_one_after_the_other(terminals: Terminals) -> None:
-    """However fast jobs come, each has its lines together: start, command, status, output, end."""
+def test_lines_of_a_job_stay_together(terminals: Terminals) -> None:
+    """The lines of each job are consecutive, however short the jobs are."""
     lines = "".join(f'{{"id": "n{number}", "command": "echo {number}"}}\n' for number in range(200))
     subprocess.run(
         [*CONSOLE, "enqueue", "--from", "-"], input=lines, text=True, check=True, env=environment(terminals.queue)
@@ -172,8 +172,8 @@ def test_a_workers_jobs_are_told_one_after_the_other(terminals: Terminals) -> No
     assert terminal.lines[begin : begin + 1000] == expected
 
 
-def test_long_words_are_cut_visibly(terminals: Terminals) -> None:
-    """Of a long command or output the beginning is shown, and that there is more."""
+def test_long_texts_are_shortened(terminals: Terminals) -> None:
+    """Long commands and outputs are cut and end with an ellipsis."""
     terminals.run("enqueue", "--command", f": {'x' * 400}; printf '{'é' * 500}'")
     terminal = terminals.open("worker", "start", "--drain")
     assert terminal.wait() == 0
@@ -183,8 +183,8 @@ def test_long_words_are_cut_visibly(terminals: Terminals) -> None:
     assert output.endswith(f"{'é' * 400}...")
 
 
-def test_workers_go_on_when_nobody_reads(terminals: Terminals, queue: Queue) -> None:
-    """A pipe that closes (``worker start | head``) loses lines, not work."""
+def test_broken_pipe(terminals: Terminals, queue: Queue) -> None:
+    """With a closed pipe (``worker start | head``) lines are lost, work is not."""
     terminals.run("enqueue", "--command", "true")
     terminals.run("enqueue", "--command", "true")
     process = subprocess.Popen(
@@ -204,8 +204,8 @@ def test_workers_go_on_when_nobody_reads(terminals: Terminals, queue: Queue) -> 
     assert {str(state): n for state, n in queue.store.reader.counts().items() if n} == {"completed": 2}
 
 
-def test_what_a_job_says_cannot_write_other_lines(terminals: Terminals) -> None:
-    """Escapes in a command or its output are shown as what they are, each output line under the worker's name."""
+def test_output_cannot_forge_lines(terminals: Terminals) -> None:
+    """Control characters in a command or its output are escaped, and each line carries the worker's name."""
     terminals.run("enqueue", "--command", "printf 'a\\n\\033[2Jb\\r[worker-9] forged'; exit 1", "--max-retries", "1")
     terminal = terminals.open("worker", "start", "--drain")
     assert terminal.wait() == 0
@@ -215,8 +215,8 @@ def test_what_a_job_says_cannot_write_other_lines(terminals: Terminals) -> None:
     assert "[worker-1]   -> stderr: Command failed: exit code 1" in terminal.lines
 
 
-def test_a_killed_pool_is_told(terminals: Terminals) -> None:
-    """When the pool is killed under the console, that is an error of the environment, and one line."""
+def test_killed_pool(terminals: Terminals) -> None:
+    """A killed pool is exit code 3 and one line."""
     terminal = terminals.open("worker", "start")
     terminal.wait_for_line("[worker-1] Starting...")
     (pool,) = psutil.Process(terminal.process.pid).children()

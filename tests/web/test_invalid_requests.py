@@ -1,4 +1,4 @@
-"""What the API refuses: invalid queries, what is not there, and everything but reading."""
+"""Requests that the API refuses: invalid queries, unknown addresses, methods that write."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
         ("/api/jobs/a/log?follow=1", "valid: stream, attempt, offset"),
     ],
 )
-def test_what_cannot_be_taken_is_400(server: WebServer, queue: Queue, target: str, names: str) -> None:
-    """A bad question is answered with 400 and a line that names the thing and the valid choices."""
+def test_invalid_queries(server: WebServer, queue: Queue, target: str, names: str) -> None:
+    """An invalid query is 400 and one line that names the parameter and the valid values."""
     queue.enqueue("true", id="a")
     got = server.ask(target)
     assert got.status == 400
@@ -82,8 +82,8 @@ def test_what_cannot_be_taken_is_400(server: WebServer, queue: Queue, target: st
         "/static/shared/.",
     ],
 )
-def test_what_is_not_there_is_an_error_in_json(server: WebServer, queue: Queue, target: str) -> None:
-    """Unknown jobs, attempts, addresses and files are 404 (a crooked path 400 or 403), as JSON; no folder is listed."""
+def test_unknown_addresses(server: WebServer, queue: Queue, target: str) -> None:
+    """Unknown jobs, attempts, addresses and files are errors in JSON; folders are not listed."""
     queue.enqueue("true", id="a")
     got = server.ask(target)
     assert got.status in (400, 403, 404)
