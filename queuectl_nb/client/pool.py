@@ -14,7 +14,7 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
-from queuectl_nb.engine.dask.cluster import SECURITY
+from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE
 from queuectl_nb.engine.worker_process import command_line
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout
 from queuectl_nb.store.paths import real_path, spool_dir
@@ -72,7 +72,7 @@ class WorkerPool:
         """Start the supervisor and wait until its workers are registered; raise its error if it fails."""
         environ = dict(os.environ)
         if self.config.dask is not None:
-            environ[SECURITY] = self.config.dask.security or ""
+            environ[SECURITY_VARIABLE] = self.config.dask.security or ""
         errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         read, write = os.pipe()
         with contextlib.suppress(OSError, AttributeError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job_actions import notify_workers
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.dask.cluster import Cluster, describe, need_dask
+from queuectl_nb.engine.dask.cluster import Cluster, address_of, require_dask
 from queuectl_nb.model.errors import BadInput, NotFound, WaitTimeout
 from queuectl_nb.model.validation import format_time, parse_choice, parse_number, parse_text, quoted
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
@@ -110,12 +110,12 @@ def parse_cluster(
                 raise BadInput(msg)
         return None
     takes = dict(_parse_resource(key, value) for key, value in (resources or {}).items())
-    need_dask()
+    require_dask()
     if client is not None and scheduler is not None:
         msg = "give a client or a scheduler's address, not both"
         raise BadInput(msg)
     if client is not None:
-        address, security = describe(client)
+        address, security = address_of(client)
         return Cluster(address, security, takes)
     if scheduler is not None and not parse_text("scheduler", scheduler).strip():
         msg = "scheduler is empty; give its address, such as tcp://10.0.0.1:8786"

@@ -15,7 +15,7 @@ def main() -> int:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     fields = json.loads(config)
     sys.path[:] = list(dict.fromkeys([*sys.path, package, *(fields.get("import_path") or fields["path"])]))
-    if role == "guard":  # on a dask worker's host, where there is no queue
+    if role == "runner":  # on a dask worker's host, where there is no queue
         from queuectl_nb.engine.dask.runner import run_runner
 
         return run_runner(fields)

@@ -86,7 +86,7 @@ def run_worker(config: WorkerConfig) -> int:
 
 def run_dispatcher(config: WorkerConfig) -> int:
     """Run a dispatcher until it is stopped; return 0, or the exit code of the error that ended it."""
-    from queuectl_nb.engine.dask.cluster import SECURITY, Cluster, connector
+    from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE, Cluster, make_connect
     from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.dask.executor import DaskExecutor
@@ -100,16 +100,17 @@ def run_dispatcher(config: WorkerConfig) -> int:
         # locked to the end: while this process lives nobody settles its attempts, and who finds it frozen kills it
         store.spool.slot(name).open()
         core = _make_core(config, store, events)
-        connect = connector(cluster.scheduler, os.environ.pop(SECURITY, None), config.count)
-        client_name = f"queuectl-{heartbeat.host_name()}-{store.path}-{name}"
-        transport = ClusterTransport(connect, client_name, str(store.path), dict(cluster.resources))
-        transport.patient = config.replacement
+        connect = make_connect(cluster.scheduler, os.environ.pop(SECURITY_VARIABLE, None), config.count)
+        topic = f"queuectl-{heartbeat.host_name()}-{store.path}-{name}"
+        transport = ClusterTransport(connect, topic, str(store.path), dict(cluster.resources))
+        transport.retry_first = config.replacement
         transport.start()
         if transport.failure is not None:
             raise BadEnvironment(f"dask: {transport.failure}")  # noqa: EM102
-        core.control.add("executor", transport.handle)
+        core.control.add("executor", transport.fd)
         journal = DispatchJournal(store.worker_dir, name)
-        dispatcher = Dispatcher(core, DaskExecutor(transport, store.spool, journal, core.events, most=config.count))
+        executor = DaskExecutor(transport, store.spool, journal, core.events, max_in_flight=config.count)
+        dispatcher = Dispatcher(core, executor)
         if not _register_running(store, name, core.control):
             return 0
         events.emit("connected", worker=name)

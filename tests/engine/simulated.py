@@ -1,4 +1,4 @@
-"""A dispatcher whose jobs end after a drawn time, run by a thread of the test."""
+"""A dispatcher with a simulated executor, run by a thread of the test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.drawn import DrawnControl, DrawnCrew
+from benchmarks.simulated_executor import SimulatedControl, SimulatedExecutor
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.dispatcher import Dispatcher
 from queuectl_nb.engine.events import Events, WorkerEvents
@@ -17,26 +17,26 @@ from queuectl_nb.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Simulated"]
+__all__ = ["SimulatedDispatcher"]
 
 
-class Simulated:
+class SimulatedDispatcher:
     """A dispatcher in a thread; :meth:`stop` ends it."""
 
-    def __init__(self, path: Path, *, most: int = 8, mean: float = 0.01, drain: bool = False) -> None:
+    def __init__(self, path: Path, *, max_in_flight: int = 8, mean: float = 0.01, drain: bool = False) -> None:
         """Serve the queue at ``path``."""
         self.store = Store(path)
         self.locks: list[int] = []
-        self.name = self.store.workers.register(self._hold, pool=0, host="here", queues=(), now=time.time())
-        self.crew = DrawnCrew(self.store.spool, most=most, mean=mean)
-        self.control = DrawnControl(self.store, self.name, WorkerEvents(Events(None), self.name))
+        self.name = self.store.workers.register(self._take_lock, pool=0, host="here", queues=(), now=time.time())
+        self.executor = SimulatedExecutor(self.store.spool, max_in_flight=max_in_flight, mean=mean)
+        self.control = SimulatedControl(self.store, self.name, WorkerEvents(Events(None), self.name))
         core = WorkerCore(self.store, self.control, host="here", drain=drain)
-        self.dispatcher = Dispatcher(core, self.crew)
+        self.dispatcher = Dispatcher(core, self.executor)
         self.thread = threading.Thread(target=self.dispatcher.work, daemon=True)
         self.thread.start()
 
-    def _hold(self, name: str) -> bool:
-        """Hold the name's lock: without it anybody would take this worker for dead."""
+    def _take_lock(self, name: str) -> bool:
+        """Hold the lock of a name, so that the worker counts as alive."""
         handle = heartbeat.take_lock(self.store.worker_dir, name)
         self.locks += [handle] if handle is not None else []
         return handle is not None
@@ -47,7 +47,7 @@ class Simulated:
         self.join()
 
     def join(self) -> None:
-        """Wait until it has ended by itself."""
+        """Wait until it ends."""
         self.thread.join(30)
         assert not self.thread.is_alive()
         self.store.workers.remove(self.name)

@@ -1,7 +1,8 @@
-"""An agent and its guards without any dask: leases that run out, letters that come late, jobs that find no seat."""
+"""An agent and its runners without dask: leases that expire, late requests, jobs without a slot."""
 
 from __future__ import annotations
 
+import marshal
 import socket
 import subprocess
 import threading
@@ -11,311 +12,341 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from queuectl_nb.engine.dask.agent import FORGOTTEN, Agent
+from queuectl_nb.engine.dask.agent import ABANDONED_AFTER_S, Agent
+from queuectl_nb.engine.dask.messages import (
+    Ended,
+    Event,
+    LeaseRenewal,
+    OutputRead,
+    Request,
+    Response,
+    RunJob,
+    Running,
+    SlotClosed,
+    SlotOpened,
+    Unstarted,
+    from_wire,
+    to_wire,
+)
 from queuectl_nb.engine.dask.runner_pool import RunnerClient
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.attempt import Lease
+from queuectl_nb.model.outcome import Exited, Lost, Returned
 from tests.engine.harness import alive, read_pid, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONG = 60.0
-Facts = dict[str, Any]
+    from queuectl_nb.model.outcome import Outcome
+
+LONG_LEASE_S = 60.0
+SETTINGS = {"timeout": 0.0, "kill_grace": 0.2, "spool_limit": 10**9, "max_retries": 3}
 
 
 class FakeDispatcher:
-    """The dispatcher's side of one agent, by hand."""
+    """The dispatcher's side of one agent."""
 
     def __init__(self, folder: Path) -> None:
-        self.told: list[Facts] = []
-        self.agent = Agent("desk", self.told.append, str(folder), str(folder / "queue.db"), "tcp://here:1")
-        self.seats: list[threading.Thread] = []
-        self.seq = 0
+        self.received: list[Event] = []
+        self.agent = Agent("dispatcher", self._receive, str(folder), str(folder / "queue.db"), "tcp://here:1")
+        self.slots: list[threading.Thread] = []
+        self.request_number = 0
         self.jobs = 0
         self.cwd = str(folder)
 
-    def sit(self) -> None:
+    def _receive(self, event: Event) -> None:
+        self.received.append(over_the_wire(event))
+
+    def open_slot(self) -> None:
         """Give the agent one more thread."""
-        self.seats.append(threading.Thread(target=self.agent.sit, args=("seat",), daemon=True))
-        self.seats[-1].start()
-        until(lambda: len(self.events("seat")) == len(self.seats))
+        self.slots.append(threading.Thread(target=self.agent.run_slot, args=("slot",), daemon=True))
+        self.slots[-1].start()
+        until(lambda: len(self.events(SlotOpened)) == len(self.slots))
 
-    def job(self, command: str) -> Facts:
-        """Return a job as a letter carries it."""
+    def job(self, command: str) -> Lease:
+        """Return a new job."""
         self.jobs += 1
-        token = f"{self.jobs:032x}"
-        lease = Lease(1, "job-1", 1, token, command, self.cwd, "default", 0, 1, None, 0.0, {}, {})
-        return {"lease": {**lease._asdict(), "env": {}, "recorded_env": {}}, "max_retries": 3}
+        return Lease(1, "job-1", 1, f"{self.jobs:032x}", command, self.cwd, "default", 0, 1, None, 0.0, {}, {})
 
-    def send(self, *jobs: Facts, lease: float = LONG, seq: int | None = None, **more: Any) -> Facts:
-        """Send a letter and return the answer."""
-        self.seq = self.seq + 1 if seq is None else seq
-        heed = {"until": boot_clock() + lease, "settings": {"timeout": 0.0, "kill_grace": 0.2, "spool_limit": 10**9}}
-        base: Facts = {"seq": self.seq, "heed": heed, "pass_on": True, "jobs": list(jobs), "ahead": 0}
-        return self.agent.take({**base, "ends": [], "reads": [], "have": [], **more})
+    def send(
+        self,
+        *jobs: Lease,
+        lease_s: float = LONG_LEASE_S,
+        settings: dict[str, Any] = SETTINGS,
+        number: int | None = None,
+        **fields: Any,
+    ) -> Response:
+        """Send a request and return the response."""
+        self.request_number = self.request_number + 1 if number is None else number
+        renewal = LeaseRenewal(boot_clock() + lease_s, settings)
+        request = Request(self.request_number, renewal, forward=True, jobs=list(jobs), **fields)
+        return over_the_wire(self.agent.handle_request(over_the_wire(request)))
 
-    def events(self, what: str, job: Facts | None = None) -> list[Facts]:
-        """Return what was told of a kind, of one job where it is given."""
-        found = [each for each in list(self.told) if each["what"] == what]
-        return [each for each in found if job is None or each["token"] == token_of(job)]
+    def events(self, *kinds: type, job: Lease | None = None) -> list[Any]:
+        """Return the events of these kinds, of one job if given."""
+        bodies = [each.body for each in list(self.received) if isinstance(each.body, kinds)]
+        return [each for each in bodies if job is None or getattr(each, "token", None) == job.token]
 
-    def end_of(self, job: Facts) -> Facts:
-        """Wait for an attempt's end and return it; let the agent forget it."""
-        (end,) = until(lambda: self.events("ended", job))
+    def end_of(self, job: Lease) -> Any:
+        """Wait for the event that reports an attempt's end."""
+        (end,) = until(lambda: self.events(Ended, Unstarted, job=job))
         return end
 
+    def outcome_of(self, job: Lease) -> Outcome:
+        """Wait for an attempt's end and return its outcome."""
+        end = self.end_of(job)
+        assert isinstance(end, Ended)
+        return end.outcome
 
-def token_of(job: Facts) -> str:
-    """Return the token of a job's attempt."""
-    token: str = job["lease"]["token"]
-    return token
+    def reset(self) -> FakeDispatcher:
+        """Acknowledge everything and open a slot."""
+        self.send(acknowledged=[each.token for each in self.events(Ended, Unstarted)])
+        self.open_slot()
+        return self
+
+
+def over_the_wire(message: Any) -> Any:
+    """Return a message as it arrives."""
+    return from_wire(marshal.loads(marshal.dumps(to_wire(message), 2)))  # noqa: S302 - our own bytes
 
 
 @pytest.fixture(scope="module")
-def agency(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDispatcher]:
-    """Return a desk for the module; its seats have left at the end, and their guards with them."""
+def shared_dispatcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDispatcher]:
+    """Return a dispatcher for the module; at the end all slots close and all runners exit."""
     others = set(psutil.Process().children())  # of other tests' servers
-    found = FakeDispatcher(tmp_path_factory.mktemp("agency"))
+    found = FakeDispatcher(tmp_path_factory.mktemp("agent"))
     yield found
-    found.send(lease=-1.0)
-    for seat in found.seats:
-        seat.join(20)
-    assert not any(seat.is_alive() for seat in found.seats)
+    found.send(lease_s=-1.0)
+    for slot in found.slots:
+        slot.join(20)
+    assert not any(slot.is_alive() for slot in found.slots)
     until(lambda: not set(psutil.Process().children()) - others)
 
 
 @pytest.fixture
-def desk(agency: FakeDispatcher) -> FakeDispatcher:
-    """Return the desk with a fresh seat and nothing to say."""
-    agency.send(have=[each["token"] for each in agency.events("ended")])
-    agency.sit()
-    return agency
+def dispatcher(shared_dispatcher: FakeDispatcher) -> FakeDispatcher:
+    """Return a dispatcher with a new slot and nothing to acknowledge."""
+    return shared_dispatcher.reset()
 
 
 @pytest.fixture
-def small_desk(agency: FakeDispatcher) -> FakeDispatcher:
-    """Return the desk with one seat, no more."""
-    until(lambda: len(agency.events("left")) == len(agency.seats))
-    agency.send(have=[each["token"] for each in agency.events("ended")])
-    agency.sit()
-    return agency
+def one_slot(shared_dispatcher: FakeDispatcher) -> FakeDispatcher:
+    """Return a dispatcher with exactly one slot."""
+    until(lambda: len(shared_dispatcher.events(SlotClosed)) == len(shared_dispatcher.slots))
+    return shared_dispatcher.reset()
 
 
-def test_a_command_ends_when_the_lease_runs_out(desk: FakeDispatcher, tmp_path: Path) -> None:
-    """Where the dispatcher falls silent, its command is ended within lease and grace, without a word from anybody."""
+def test_a_command_is_killed_when_the_lease_expires(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """When the dispatcher falls silent, a command ends within lease and grace without a message from anybody."""
     first = tmp_path / "pid"
     begun = boot_clock()
-    job = desk.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
-    desk.send(job, lease=0.6)
+    job = dispatcher.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
+    dispatcher.send(job, lease_s=0.6)
     shell = read_pid(first)
-    assert desk.end_of(job)["outcome"][0] == "Returned"
+    assert isinstance(dispatcher.outcome_of(job), Returned)
     assert 0.6 <= boot_clock() - begun < 0.6 + 0.2 + 5
     assert not alive(shell)
 
 
-def test_a_guard_is_at_rest_while_a_command_takes_its_grace(desk: FakeDispatcher, tmp_path: Path) -> None:
-    """After the lease a guard waits for the end of the grace, and takes no core for it."""
+def test_a_runner_is_idle_during_the_grace_of_a_command(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """After the lease a runner waits for the end of the grace without using the CPU."""
     first = tmp_path / "pid"
-    job = desk.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
-    settings = {"timeout": 0.0, "kill_grace": 5.0, "spool_limit": 10**9}  # two seconds are left of it
-    desk.send(job, heed={"until": boot_clock() + 0.5, "settings": settings})
-    guard = psutil.Process(psutil.Process(read_pid(first)).ppid())
-    before = sum(guard.cpu_times()[:2])
-    assert desk.end_of(job)["outcome"][0] == "Returned"
-    assert sum(guard.cpu_times()[:2]) - before < 1.0
+    job = dispatcher.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
+    dispatcher.send(job, lease_s=0.5, settings={**SETTINGS, "kill_grace": 5.0})  # shortened to two seconds
+    runner = psutil.Process(psutil.Process(read_pid(first)).ppid())
+    before = sum(runner.cpu_times()[:2])
+    assert isinstance(dispatcher.outcome_of(job), Returned)
+    assert sum(runner.cpu_times()[:2]) - before < 1.0
 
 
-def test_nothing_starts_after_the_lease(desk: FakeDispatcher, tmp_path: Path) -> None:
-    """A letter that was under way until its word had run out starts nothing."""
-    job = desk.job(f"touch {tmp_path}/ran")
-    desk.send(job, lease=-1.0)
-    assert desk.end_of(job)["outcome"] is None
+def test_nothing_starts_after_the_lease(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """A request that arrives after the end of its lease starts nothing."""
+    job = dispatcher.job(f"touch {tmp_path}/ran")
+    dispatcher.send(job, lease_s=-1.0)
+    assert isinstance(dispatcher.end_of(job), Unstarted)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_renewed_lease_holds(desk: FakeDispatcher, tmp_path: Path) -> None:
-    """Each letter renews the lease of what runs already."""
+def test_requests_renew_the_lease(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """Each request renews the lease of running jobs."""
     go = tmp_path / "go"
-    job = desk.job(f"until [ -e {go} ]; do sleep 0.05; done")
-    desk.send(job, lease=1.5)
+    job = dispatcher.job(f"until [ -e {go} ]; do sleep 0.05; done")
+    dispatcher.send(job, lease_s=1.5)
     begun = boot_clock()
     while boot_clock() < begun + 2:
-        desk.send(lease=1.5)
+        dispatcher.send(lease_s=1.5)
         threading.Event().wait(0.1)
     go.touch()
-    assert desk.end_of(job)["outcome"] == ["Exited", [0]]
+    assert dispatcher.outcome_of(job) == Exited(0)
 
 
-def test_a_letter_that_was_overtaken_counts_for_nothing(desk: FakeDispatcher, tmp_path: Path) -> None:
-    """After a later letter an earlier one starts no job: its sender may have taken it for lost."""
-    late, good = desk.job(f"touch {tmp_path}/ran"), desk.job("true")
-    later = desk.seq + 5
-    desk.send(seq=later)
-    answer = desk.send(late, seq=later - 1)
-    assert answer["there"] == {}
-    desk.send(good, seq=later + 1)
-    assert desk.end_of(good)["outcome"] == ["Exited", [0]]
+def test_an_overtaken_request_is_ignored(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """After a later request an earlier one starts no job, since the dispatcher may count it as lost."""
+    late, good = dispatcher.job(f"touch {tmp_path}/ran"), dispatcher.job("true")
+    later = dispatcher.request_number + 5
+    dispatcher.send(number=later)
+    response = dispatcher.send(late, number=later - 1)
+    assert response.attempts == []
+    dispatcher.send(good, number=later + 1)
+    assert dispatcher.outcome_of(good) == Exited(0)
     assert not (tmp_path / "ran").exists()
 
 
-def test_jobs_without_a_seat_go_back_unstarted(small_desk: FakeDispatcher) -> None:
-    """An agent takes as many as it has seats; the others go back at once and are not started."""
-    fits, other = small_desk.job("sleep 60"), small_desk.job("true")
-    answer = small_desk.send(fits, other)
-    assert [(each["token"], each["outcome"]) for each in answer["ended"]] == [(token_of(other), None)]
-    until(lambda: small_desk.events("lasts", fits))
-    small_desk.send(ends=[(token_of(fits), 0.1)])
-    assert small_desk.end_of(fits)["outcome"][0] == "Returned"
+def test_jobs_without_a_slot_are_returned_unstarted(one_slot: FakeDispatcher) -> None:
+    """An agent accepts as many jobs as it has slots and returns the others at once."""
+    fits, other = one_slot.job("sleep 60"), one_slot.job("true")
+    response = one_slot.send(fits, other)
+    assert response.ended == [Unstarted(other.token, "no slot was free")]
+    until(lambda: one_slot.events(Running, job=fits))
+    one_slot.send(terminations={fits.token: 0.1})
+    assert isinstance(one_slot.outcome_of(fits), Returned)
 
 
-def test_jobs_ahead_go_back_when_the_running_one_lasts(small_desk: FakeDispatcher) -> None:
-    """A job that was sent ahead does not wait behind one that lasts."""
-    lasts, ahead = small_desk.job("sleep 60"), small_desk.job("true")
-    small_desk.send(lasts, ahead, ahead=4)
-    assert small_desk.end_of(ahead)["outcome"] is None
-    until(lambda: small_desk.events("lasts", lasts))
-    small_desk.send(ends=[(token_of(lasts), 0.1)])
-    small_desk.end_of(lasts)
+def test_prefetched_jobs_are_returned_when_the_running_one_takes_long(one_slot: FakeDispatcher) -> None:
+    """A prefetched job does not wait behind one that runs for long."""
+    long, ahead = one_slot.job("sleep 60"), one_slot.job("true")
+    one_slot.send(long, ahead, prefetch=4)
+    assert isinstance(one_slot.end_of(ahead), Unstarted)
+    until(lambda: one_slot.events(Running, job=long))
+    one_slot.send(terminations={long.token: 0.1})
+    one_slot.end_of(long)
 
 
-def test_an_end_right_behind_its_job(desk: FakeDispatcher, tmp_path: Path) -> None:
-    """A job that is wanted back in the very next letter ends, or never starts; it does not run on."""
+def test_termination_right_after_the_job(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """A job that the very next request terminates ends or never starts; it does not keep running."""
     for _ in range(10):
-        job = desk.job(f"sleep 60; touch {tmp_path}/ran")
-        desk.send(job)
-        desk.send(ends=[(token_of(job), 0.1)])
-        end = desk.end_of(job)
-        assert end["outcome"] is None or end["outcome"][0] == "Returned"
+        job = dispatcher.job(f"sleep 60; touch {tmp_path}/ran")
+        dispatcher.send(job)
+        dispatcher.send(terminations={job.token: 0.1})
+        end = dispatcher.end_of(job)
+        assert isinstance(end, Unstarted) or isinstance(end.outcome, Returned)
 
 
-def test_a_guard_that_does_not_read_holds_nobody_up(desk: FakeDispatcher) -> None:
-    """A guard that stands still costs its own job; letters are taken and answered as ever."""
-    job = desk.job("sleep 60")
-    desk.send(job)
-    until(lambda: desk.events("lasts", job))
-    guard = psutil.Process(desk.events("lasts", job)[0]["pid"]).parent()
-    assert guard is not None
-    guard.suspend()
-    handle = desk.agent._busy[token_of(job)]
-    assert handle is not None
-    for _ in range(3000):  # more than the socket between them holds
-        handle.tell({"what": "heed", "until": boot_clock() + LONG, "settings": {}})
-    desk.send()
-    desk.send(ends=[(token_of(job), 0.1)])
-    guard.resume()
-    until(lambda: desk.send() and desk.events("ended", job))
+def test_a_runner_that_does_not_read_blocks_nobody(dispatcher: FakeDispatcher) -> None:
+    """A suspended runner delays its own job only; requests are answered as usual."""
+    job = dispatcher.job("sleep 60")
+    dispatcher.send(job)
+    until(lambda: dispatcher.events(Running, job=job))
+    runner = psutil.Process(dispatcher.events(Running, job=job)[0].pid).parent()
+    assert runner is not None
+    runner.suspend()
+    client = dispatcher.agent._active[job.token]
+    assert client is not None
+    for _ in range(3000):  # more than the socket's buffer holds
+        client.send(LeaseRenewal(boot_clock() + LONG_LEASE_S, {}))
+    dispatcher.send()
+    dispatcher.send(terminations={job.token: 0.1})
+    runner.resume()
+    until(lambda: dispatcher.send() and dispatcher.events(Ended, job=job))
 
 
-def test_a_job_for_which_no_guard_can_be_started_goes_back(
-    small_desk: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+def test_a_job_is_returned_if_no_runner_can_be_started(
+    one_slot: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the machine has no room for one more process the job was not started, and its seat takes others."""
+    """If no process can be started the job is returned unstarted, and its slot accepts others."""
 
-    def full(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    small_desk.agent.guards.close_idle()
-    monkeypatch.setattr(subprocess, "Popen", full)
-    refused = small_desk.job("true")
-    small_desk.send(refused)
-    end = small_desk.end_of(refused)
-    assert (end["outcome"], end["why"]) == (None, "no process could be started there: Resource temporarily unavailable")
+    one_slot.agent.runners.close_idle()
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    refused = one_slot.job("true")
+    one_slot.send(refused)
+    reason = "no process could be started there: Resource temporarily unavailable"
+    assert one_slot.end_of(refused) == Unstarted(refused.token, reason)
     monkeypatch.undo()
-    good = small_desk.job("true")
-    small_desk.send(good)
-    assert small_desk.end_of(good)["outcome"] == ["Exited", [0]]
-    assert small_desk.send()["there"] == {}
+    good = one_slot.job("true")
+    one_slot.send(good)
+    assert one_slot.outcome_of(good) == Exited(0)
+    assert one_slot.send().attempts == []
 
 
 @pytest.mark.parametrize("nap", [0, 0.1])
 @pytest.mark.parametrize("link", ["ln -s", "ln"])
-def test_a_command_that_replaces_its_output_hurts_nobody(
-    small_desk: FakeDispatcher, tmp_path: Path, nap: float, link: str
+def test_a_command_that_replaces_its_output_harms_nothing(
+    one_slot: FakeDispatcher, tmp_path: Path, nap: float, link: str
 ) -> None:
-    """A link in the place of a command's output is neither read nor emptied; the next command has its own output."""
+    """A link in place of a command's output is neither read nor truncated; the next command has its own output."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    odd = small_desk.job(f"sleep {nap}; f=$(readlink /proc/$$/fd/1); rm -f $f; {link} {victim} $f")
-    good = small_desk.job("echo hello")
-    small_desk.send(odd)
-    assert small_desk.end_of(odd)["outcome"] == ["Exited", [0]]
-    small_desk.send(good)
-    assert small_desk.end_of(good)["rest"] == {"stdout": [0, b"hello\n"]}
+    odd = one_slot.job(f"sleep {nap}; f=$(readlink /proc/$$/fd/1); rm -f $f; {link} {victim} $f")
+    good = one_slot.job("echo hello")
+    one_slot.send(odd)
+    assert one_slot.outcome_of(odd) == Exited(0)
+    one_slot.send(good)
+    assert one_slot.end_of(good).output == {"stdout": (0, b"hello\n")}
     assert victim.read_text() == "precious"
 
 
-def test_what_a_forgotten_agent_kept_goes_with_it(tmp_path: Path) -> None:
-    """Output that no dispatcher will ask for any more does not stay on a dask worker's disk."""
-    desk = FakeDispatcher(tmp_path)
-    desk.sit()
-    job = desk.job("head -c 300000 /dev/zero")
-    desk.send(job)
-    desk.end_of(job)
-    desk.seats[0].join(20)
-    assert list(Path(desk.agent.folder).rglob("*.stdout"))
-    assert not desk.agent.forgotten
-    desk.agent._order["until"] = boot_clock() - FORGOTTEN
-    assert desk.agent.forgotten
-    desk.agent.dismiss()
-    assert not Path(desk.agent.folder).exists()
+def test_the_files_of_an_abandoned_agent_are_removed(tmp_path: Path) -> None:
+    """Output that no dispatcher will request any more does not stay on a dask worker's disk."""
+    dispatcher = FakeDispatcher(tmp_path)
+    dispatcher.open_slot()
+    job = dispatcher.job("head -c 300000 /dev/zero")
+    dispatcher.send(job)
+    dispatcher.end_of(job)
+    dispatcher.slots[0].join(20)
+    assert list(Path(dispatcher.agent.folder).rglob("*.stdout"))
+    assert not dispatcher.agent.abandoned
+    dispatcher.send(lease_s=-ABANDONED_AFTER_S)
+    assert dispatcher.agent.abandoned
+    dispatcher.agent.remove_files()
+    assert not Path(dispatcher.agent.folder).exists()
 
 
 def test_a_dask_worker_that_does_not_read_keeps_no_command_alive(
-    desk: FakeDispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dispatcher: FakeDispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the dask worker stands still, its guard goes on: the command ends when the lease runs out."""
-    ours, its = socket.socketpair()
-    its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # full after a few kilobytes
-    monkeypatch.setattr(socket, "socketpair", lambda: (ours, its))
+    """If the dask worker is suspended its runner goes on: the command is killed when the lease expires."""
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # full after a few kilobytes
+    monkeypatch.setattr(socket, "socketpair", lambda: (ours, theirs))
     first = tmp_path / "pid"
-    job = desk.job(f"echo $$ > {first}; while :; do head -c 1000 /dev/zero; sleep 0.02; done")
-    settings = {"timeout": 0.0, "kill_grace": 0.2, "spool_limit": 10**9}
-    guard = RunnerClient(str(tmp_path / "guard"), str(tmp_path / "queue.db"), "mark")
-    guard.link.send({**job, "what": "run", "until": boot_clock() + 3.0, "settings": settings})
+    job = dispatcher.job(f"echo $$ > {first}; while :; do head -c 1000 /dev/zero; sleep 0.02; done")
+    client = RunnerClient(str(tmp_path / "runner"), str(tmp_path / "queue.db"), "mark")
+    client.channel.send(RunJob(job, LeaseRenewal(boot_clock() + 3.0, SETTINGS)))
     try:
         shell = read_pid(first)
         until(lambda: not alive(shell))
     finally:
-        guard.close()
-    assert guard.process.returncode == 0
+        client.close()
+    assert client.process.returncode == 0
 
 
-def test_ends_are_repeated_until_taken(desk: FakeDispatcher) -> None:
-    """What an event told is in every answer, too, until the dispatcher says that it has it."""
-    job = desk.job("echo hello")
-    desk.send(job)
-    desk.end_of(job)
+def test_ends_are_repeated_until_acknowledged(dispatcher: FakeDispatcher) -> None:
+    """An end reported by an event is in every response, too, until the dispatcher acknowledges it."""
+    job = dispatcher.job("echo hello")
+    dispatcher.send(job)
+    end = dispatcher.end_of(job)
+    assert end.output == {"stdout": (0, b"hello\n")}
     for _ in range(2):
-        (again,) = desk.send()["ended"]
-        assert again["rest"] == {"stdout": [0, b"hello\n"]}
-    assert desk.send(have=[token_of(job)])["ended"] == []
+        assert dispatcher.send().ended == [end]
+    assert dispatcher.send(acknowledged=[job.token]).ended == []
 
 
-def test_large_output_is_fetched_in_pieces_and_then_forgotten(desk: FakeDispatcher) -> None:
-    """What is too much for an event stays in files until it was read, and no longer."""
-    job = desk.job("head -c 300000 /dev/zero")
-    desk.send(job)
-    end = desk.end_of(job)
-    assert (end["sizes"]["stdout"], end["rest"]) == (300_000, {})
-    first = desk.send(reads=[[token_of(job), "stdout", 0, 200_000]])["pieces"][0]
-    second = desk.send(reads=[[token_of(job), "stdout", 200_000, 200_000]])["pieces"][0]
-    assert [len(first[3]), len(second[3])] == [200_000, 100_000]
-    desk.send(have=[token_of(job)])
-    gone = desk.send(reads=[[token_of(job), "stdout", 0, 10]])["pieces"][0]
-    assert gone[3] is None
+def test_large_output_is_read_in_chunks_and_then_removed(dispatcher: FakeDispatcher) -> None:
+    """Output too large for an event stays in files until it was read, and no longer."""
+    job = dispatcher.job("head -c 300000 /dev/zero")
+    dispatcher.send(job)
+    end = dispatcher.end_of(job)
+    assert (end.sizes["stdout"], end.output) == (300_000, {})
+    first = dispatcher.send(reads=[OutputRead(job.token, "stdout", 0, 200_000)]).chunks[0]
+    second = dispatcher.send(reads=[OutputRead(job.token, "stdout", 200_000, 200_000)]).chunks[0]
+    assert [len(first.data or b""), len(second.data or b"")] == [200_000, 100_000]
+    dispatcher.send(acknowledged=[job.token])
+    assert dispatcher.send(reads=[OutputRead(job.token, "stdout", 0, 10)]).chunks[0].data is None
 
 
-def test_a_guard_without_an_agent_leaves_nothing(desk: FakeDispatcher, tmp_path: Path) -> None:
-    """When the agent's end of the line closes, as it does when its process dies, the guard ends what it runs."""
+def test_a_runner_without_an_agent_leaves_nothing(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """When the channel closes, as it does when the agent's process dies, the runner kills its command."""
     first = tmp_path / "pid"
-    job = desk.job(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
-    desk.send(job)
+    job = dispatcher.job(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
+    dispatcher.send(job)
     shell = read_pid(first)
-    guard = psutil.Process(psutil.Process(shell).ppid())
-    tree = [guard, *guard.children(recursive=True)]
-    handle = desk.agent._busy[token_of(job)]
-    assert handle is not None
-    handle.link.socket.shutdown(2)
-    assert desk.end_of(job)["outcome"][0] == "Lost"
+    runner = psutil.Process(psutil.Process(shell).ppid())
+    tree = [runner, *runner.children(recursive=True)]
+    client = dispatcher.agent._active[job.token]
+    assert client is not None
+    client.channel.socket.shutdown(2)
+    assert isinstance(dispatcher.outcome_of(job), Lost)
     until(lambda: not any(alive(process.pid) for process in tree))

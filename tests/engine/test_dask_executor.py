@@ -1,4 +1,4 @@
-"""What a dispatcher makes of silence: when an attempt is lost, when it may overlap, when it never left."""
+"""How a dispatcher handles silence: when an attempt is lost, when it may overlap, when it was never sent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ import pytest
 from queuectl_nb.engine.dask import agent_state, executor, slots
 from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal, read_dispatched
 from queuectl_nb.engine.dask.executor import DaskExecutor
+from queuectl_nb.engine.dask.messages import AgentStatus, Ended, Event, Response, SlotOpened, Unstarted
+from queuectl_nb.engine.dask.transport import (
+    Answered,
+    Connected,
+    Disconnected,
+    LeftoversKilled,
+    RequestFailed,
+    WorkersChanged,
+)
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited, Lost
@@ -18,291 +27,291 @@ from queuectl_nb.store.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from queuectl_nb.engine.dask.messages import Request
     from queuectl_nb.engine.dask.remote_run import RemoteRun
+    from queuectl_nb.engine.dask.transport import Incoming
 
 SETTINGS = Settings.from_stored({"lease": "10", "kill_grace": "5"})
-LAPSE = 10 + 2 + 1
-"""Lease, the short grace of an abandoned command, a margin."""
+REMOTE_LEASE_S = 10 + 2 + 1
+"""The lease, the short grace of an orphaned command, a margin."""
 HERE, THERE = "tcp://10.0.0.1:1", "tcp://10.0.0.2:1"
 
 
-class FakeWire:
-    """Takes words and delivers what the test says."""
+class FakeTransport:
+    """Records what is sent and delivers what the test puts into ``inbox``."""
 
-    handle = -1
-    desk = "desk"
+    fd = -1
+    dispatcher_id = "dispatcher"
 
     def __init__(self) -> None:
-        self.inbox: list[tuple[Any, ...]] = []
-        self.letters: list[tuple[str, str, dict[str, Any]]] = []
-        self.swept: list[tuple[list[str], str]] = []
-        self.asked = 0
+        self.inbox: list[Incoming] = []
+        self.requests: list[tuple[str, Request]] = []
+        self.checks: list[tuple[list[str], str]] = []
+        self.submitted = 0
 
-    def take(self) -> list[tuple[Any, ...]]:
+    def receive(self) -> list[Incoming]:
         found, self.inbox = self.inbox, []
         return found
 
-    def seat(self, count: int) -> list[str]:
-        self.asked += count
-        return [f"seat-{self.asked - n}" for n in range(count)]
+    def submit_slots(self, count: int) -> list[str]:
+        self.submitted += count
+        return [f"slot-{self.submitted - n}" for n in range(count)]
 
-    def unseat(self, names: list[str]) -> None:
-        self.asked -= len(names)
+    def cancel_slots(self, names: list[str]) -> None:
+        self.submitted -= len(names)
 
-    def send(self, address: str, agent: str, letter: dict[str, Any]) -> None:
-        self.letters.append((address, agent, letter))
+    def send(self, address: str, agent: str, request: Request) -> None:
+        del address
+        self.requests.append((agent, request))
 
-    def sweep(self, addresses: list[str], agent: str, boot: str, tokens: list[str]) -> None:
+    def kill_leftovers(self, addresses: list[str], agent: str, boot: str, tokens: list[str]) -> None:
         del boot, tokens
-        self.swept.append((addresses, agent))
+        self.checks.append((addresses, agent))
 
 
-class Stage:
-    """A crew on a fake wire, with a clock that the test moves."""
+class ExecutorHarness:
+    """An executor on a fake transport, with a clock that the test moves."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 1000.0
-        self.wire = FakeWire()
-        self.sent = DispatchJournal(folder, "worker-1")
-        self.crew = DaskExecutor(self.wire, Spool(folder), self.sent, WorkerEvents(Events(None), "worker-1"), most=10)  # type: ignore[arg-type]
+        self.transport = FakeTransport()
+        self.executor = DaskExecutor(
+            self.transport,  # type: ignore[arg-type]
+            Spool(folder),
+            DispatchJournal(folder, "worker-1"),
+            WorkerEvents(Events(None), "worker-1"),
+            max_in_flight=10,
+        )
         self.folder = folder
-        self.tokens = 0
-        self.number = 0
+        self.jobs = 0
+        self.sequence = 0
 
-    def word(self, what: str, agent: str = "a", address: str = HERE, *, sitting: int = 1, **facts: Any) -> None:
-        """Let an agent say something."""
-        self.number += 1
-        base = {
-            "what": what,
-            "desk": "desk",
-            "agent": agent,
-            "address": address,
-            "number": self.number,
-            "sitting": sitting,
-        }
-        self.wire.inbox.append(("event", {**base, "clock": self.now + 7, "boot": f"boot of {address}", **facts}))
+    def deliver(self, *messages: Incoming) -> None:
+        """Let messages arrive."""
+        self.transport.inbox += messages
 
-    def seat(self, agent: str = "a", address: str = HERE) -> None:
-        """Let an agent take a seat."""
-        self.crew.request_slots(len(self.crew.seats.given) + 1)
-        name = next(name for name, given in self.crew.seats.given.items() if not given)
-        self.word("seat", agent, address, seat=name, host="far")
-        self.crew.poll()
+    def status(self, agent: str = "a", address: str = HERE, slots: int = 1) -> AgentStatus:
+        """Return the status of an agent whose clock is seven seconds ahead."""
+        self.sequence += 1
+        return AgentStatus(agent, address, f"boot of {address}", "far", self.sequence, slots, self.now + 7)
+
+    def emit(self, body: Any, status: AgentStatus | None = None, dispatcher_id: str = "dispatcher") -> None:
+        """Let an agent send an event."""
+        self.deliver(Event(dispatcher_id, status or self.status(), body))
+
+    def open_slot(self, agent: str = "a", address: str = HERE) -> None:
+        """Let dask start a slot."""
+        self.executor.request_slots(len(self.executor.slots.agents) + 1)
+        slot = next(slot for slot, given in self.executor.slots.agents.items() if not given)
+        self.emit(SlotOpened(slot), self.status(agent, address))
+        self.executor.poll()
 
     def start(self) -> RemoteRun:
-        """Send a job."""
-        self.tokens += 1
-        token = f"{self.tokens:032x}"
-        lease = Lease(self.tokens, f"job-{self.tokens}", 1, token, "true", "/", "default", 0, 1, None, None, {}, {})
-        return self.crew.start(lease, SETTINGS, lambda: True)
+        """Start a job."""
+        self.jobs += 1
+        token = f"{self.jobs:032x}"
+        lease = Lease(self.jobs, f"job-{self.jobs}", 1, token, "true", "/", "default", 0, 1, None, None, {}, {})
+        return self.executor.start(lease, SETTINGS, lambda: True)
 
-    def answer(self, what: Any = "there") -> None:
-        """Answer the last letter: all that was sent is there, or the given answer."""
-        _, agent, letter = self.wire.letters[-1]
-        if what == "there":
-            self.number += 1
-            there = {job["lease"]["token"]: None for _, _, each in self.wire.letters for job in each["jobs"]}
-            what = {"agent": agent, "number": self.number, "sitting": 1, "clock": self.now + 7}
-            what |= {"there": there, "ended": [], "pieces": []}
-        self.wire.inbox.append(("answer", agent, letter, what))
+    def answer(self, *tokens: str) -> None:
+        """Answer the last request: these attempts are there, or by default all that were sent."""
+        agent, request = self.transport.requests[-1]
+        there = list(tokens) or [lease.token for _, each in self.transport.requests for lease in each.jobs]
+        self.deliver(Answered(agent, request, Response(self.status(agent), there, [], [], [])))
+
+    def fail(self) -> None:
+        """Let the last request fail."""
+        self.deliver(RequestFailed(*self.transport.requests[-1]))
 
     def step(self, seconds: float = 0.0) -> list[RemoteRun]:
-        """Let time pass; return what is over."""
+        """Let time pass; return the finished attempts."""
         self.now += seconds
-        over, _ = self.crew.poll()
-        self.crew.maintain(SETTINGS)
-        return over + self.crew.poll()[0]
+        finished, _ = self.executor.poll()
+        self.executor.maintain(SETTINGS)
+        return finished + self.executor.poll()[0]
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """Return a stage whose clock stands still until the test moves it."""
-    found = Stage(tmp_path)
-    for room in (executor, agent_state, slots):
-        monkeypatch.setattr(room, "boot_clock", lambda: found.now)
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutorHarness:
+    """Return a harness whose clock only moves when the test moves it."""
+    found = ExecutorHarness(tmp_path)
+    for module in (executor, agent_state, slots):
+        monkeypatch.setattr(module, "boot_clock", lambda: found.now)
     return found
 
 
-def outcome(errand: RemoteRun) -> object:
-    """Return how an attempt ended."""
-    assert errand.exit is not None
-    return errand.exit.outcome
+def test_a_request_carries_the_lease_in_the_agents_time(harness: ExecutorHarness) -> None:
+    """The lease ends at a moment of the agent's clock, so that a delayed request does not extend it."""
+    harness.open_slot()
+    harness.start()
+    harness.step()
+    (_, request) = harness.transport.requests[0]
+    assert request.renewal.until == pytest.approx(harness.now + 7 + 10)
+    assert [lease.job_id for lease in request.jobs] == ["job-1"]
 
 
-def test_a_letter_carries_the_lease_in_the_agents_own_time(stage: Stage) -> None:
-    """Our word holds until a moment of the agent's clock, so that a letter that was delayed renews nothing."""
-    stage.seat()
-    stage.start()
-    stage.step()
-    (_, _, letter) = stage.wire.letters[0]
-    assert letter["heed"]["until"] == pytest.approx(stage.now + 7 + 10)
-    assert [job["lease"]["job_id"] for job in letter["jobs"]] == ["job-1"]
+def test_the_journal_is_written_first(harness: ExecutorHarness) -> None:
+    """Before the request is sent, the token is where a rescuer finds it."""
+    harness.open_slot()
+    run = harness.start()
+    assert harness.transport.requests == []
+    assert read_dispatched(harness.folder, "worker-1") == {run.token}
 
 
-def test_what_leaves_is_written_down_first(stage: Stage) -> None:
-    """Before the letter goes, the token stands where a rescuer finds it."""
-    stage.seat()
-    errand = stage.start()
-    assert stage.wire.letters == []
-    assert read_dispatched(stage.folder, "worker-1") == {errand.token}
+def test_a_silent_agent_is_lost_when_its_lease_is_over_and_not_before(harness: ExecutorHarness) -> None:
+    """Without a response the attempt is lost after lease, grace and margin; it may overlap, since nobody saw it end."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    assert harness.step(REMOTE_LEASE_S - 0.1) == []
+    assert harness.step(0.2) == [run]
+    assert run.outcome == Lost(f"dask worker {HERE}", "did not respond", may_overlap=True)
+    assert "may_overlap" in str(run.outcome.error)
 
 
-def test_a_silent_agent_is_given_up_when_its_lease_is_over_and_not_before(stage: Stage) -> None:
-    """No answer: the attempt is lost after lease, grace and margin; it may overlap, since nobody saw it end."""
-    stage.seat()
-    errand = stage.start()
-    stage.step()
-    assert stage.step(LAPSE - 0.1) == []
-    assert stage.step(0.2) == [errand]
-    assert outcome(errand) == Lost(f"dask worker {HERE}", "was not heard of", may_overlap=True)
-    assert "may_overlap" in str(errand.outcome.error)
-
-
-def test_answers_renew_the_lease(stage: Stage) -> None:
-    """While letters are answered nothing is given up, however long a job runs."""
-    stage.seat()
-    stage.start()
-    stage.step()
+def test_responses_extend_the_lease(harness: ExecutorHarness) -> None:
+    """While requests are answered nothing is lost, however long a job runs."""
+    harness.open_slot()
+    harness.start()
+    harness.step()
     for _ in range(20):
-        stage.answer()
-        assert stage.step(2.6) == []
-    assert len(stage.wire.letters) >= 15
+        harness.answer()
+        assert harness.step(2.6) == []
+    assert len(harness.transport.requests) >= 15
 
 
-def test_letters_that_fail_renew_nothing(stage: Stage) -> None:
-    """An agent that cannot be reached is tried again, and its attempts are given up in time all the same."""
-    stage.seat()
-    errand = stage.start()
-    stage.step()
-    stage.answer()
-    stage.step(2.6)
-    sent = stage.now
-    over: list[RemoteRun] = []
-    while not over:
-        stage.answer(OSError("unreachable"))
-        over = stage.step(0.6)
-        assert stage.now < sent + LAPSE + 2
-    assert over == [errand]
-    assert stage.now >= sent + LAPSE - 0.1
+def test_failed_requests_do_not_extend_the_lease(harness: ExecutorHarness) -> None:
+    """Requests to an unreachable agent are repeated, and its attempts are lost in time all the same."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.answer()
+    harness.step(2.6)
+    sent = harness.now
+    finished: list[RemoteRun] = []
+    while not finished:
+        harness.fail()
+        finished = harness.step(0.6)
+        assert harness.now < sent + REMOTE_LEASE_S + 2
+    assert finished == [run]
+    assert harness.now >= sent + REMOTE_LEASE_S - 0.1
 
 
-def test_a_late_end_counts_for_nothing(stage: Stage) -> None:
-    """What an agent says of an attempt that was given up is taken note of, and that is all."""
-    stage.seat()
-    errand = stage.start()
-    stage.step()
-    stage.step(LAPSE + 1)
-    stage.word("ended", token=errand.token, outcome=["Exited", [0]], sizes={}, rest={})
-    assert stage.step() == []
-    assert isinstance(outcome(errand), Lost)
+def test_a_late_end_is_ignored(harness: ExecutorHarness) -> None:
+    """The end of an attempt that was given up is acknowledged, and changes nothing."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.step(REMOTE_LEASE_S + 1)
+    harness.emit(Ended(run.token, Exited(0)))
+    assert harness.step() == []
+    assert isinstance(run.outcome, Lost)
 
 
-def test_an_end_that_was_told_counts_although_the_agent_is_gone(stage: Stage) -> None:
-    """A dask worker that told how a job ended before it died has not lost it."""
-    stage.seat()
-    errand = stage.start()
-    stage.step()
-    stage.word("ended", token=errand.token, outcome=["Exited", [0]], sizes={}, rest={}, ran=0.1)
-    stage.wire.inbox.append(("workers", set()))
-    assert stage.step() == [errand]
-    assert outcome(errand) == Exited(0)
+def test_a_reported_end_counts_although_the_agent_is_gone(harness: ExecutorHarness) -> None:
+    """A dask worker that reported the end of a job before it died has not lost it."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.emit(Ended(run.token, Exited(0), duration_s=0.1))
+    harness.deliver(WorkersChanged(set()))
+    assert harness.step() == [run]
+    assert run.outcome == Exited(0)
 
 
-def test_a_job_that_did_not_arrive_goes_back_for_nothing(stage: Stage) -> None:
-    """A letter failed and a later one was answered without the job: it never began, and never will."""
-    stage.seat()
-    errand = stage.start()
-    stage.step()
-    stage.answer(OSError("reset"))
-    assert stage.step() == []
-    assert stage.step(0.6) == []
-    assert stage.wire.letters[-1][2]["jobs"] == []
-    answer = {"agent": "a", "number": 99, "sitting": 1, "clock": stage.now + 7, "there": {}, "ended": [], "pieces": []}
-    stage.answer(answer)
-    assert stage.step() == [errand]
-    assert errand.unstarted
+def test_a_job_that_did_not_arrive_is_returned_unstarted(harness: ExecutorHarness) -> None:
+    """A request failed and a later one was answered without the job: it never started, and never will."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.fail()
+    assert harness.step() == []
+    assert harness.step(0.6) == []
+    assert harness.transport.requests[-1][1].jobs == []
+    harness.answer("another")
+    assert harness.step() == [run]
+    assert isinstance(run.end, Unstarted)
 
 
-def test_a_dead_worker_is_looked_after_by_its_neighbours(stage: Stage) -> None:
+def test_a_peer_kills_what_a_dead_dask_worker_left(harness: ExecutorHarness) -> None:
     """Another dask worker of the same host proves that nothing is left: then the attempt is lost at once."""
-    stage.seat()
-    errand = stage.start()
-    stage.step()
-    neighbour = "tcp://10.0.0.1:2"
-    stage.wire.inbox.append(("workers", {neighbour, THERE}))
-    assert stage.step(1.0) == []
-    assert stage.wire.swept == [([neighbour], "a")]
-    stage.wire.inbox.append(("swept", "a", False))
-    assert stage.step(0.5) == []
-    stage.wire.inbox.append(("swept", "a", True))
-    assert stage.step() == [errand]
-    assert outcome(errand) == Lost(f"dask worker {HERE}", "died", may_overlap=False)
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    peer = "tcp://10.0.0.1:2"
+    harness.deliver(WorkersChanged({peer, THERE}))
+    assert harness.step(1.0) == []
+    assert harness.transport.checks == [([peer], "a")]
+    assert harness.step(0.5) == []
+    harness.deliver(LeftoversKilled("a"))
+    assert harness.step() == [run]
+    assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
 
 
-def test_jobs_that_wait_for_a_scheduler_go_back(stage: Stage) -> None:
-    """When the scheduler is lost, what had not left goes back; what had is waited for until its lease is over."""
-    stage.seat()
-    away = stage.start()
-    stage.step()
-    stage.seat("b", THERE)
-    waiting = stage.start()
-    stage.wire.inbox.append(("down", "closed"))
-    assert stage.step() == [waiting]
-    assert waiting.unstarted
-    assert stage.crew.room() == 0
-    assert stage.step(LAPSE) == [away]
-    assert outcome(away) == Lost(f"dask worker {HERE}", "was not heard of", may_overlap=True)
+def test_unsent_jobs_are_returned_when_the_scheduler_is_lost(harness: ExecutorHarness) -> None:
+    """Without a scheduler unsent jobs are returned; those that were sent are awaited until their lease is over."""
+    harness.open_slot()
+    sent = harness.start()
+    harness.step()
+    harness.open_slot("b", THERE)
+    unsent = harness.start()
+    harness.deliver(Disconnected("closed"))
+    assert harness.step() == [unsent]
+    assert isinstance(unsent.end, Unstarted)
+    assert harness.executor.capacity() == 0
+    assert harness.step(REMOTE_LEASE_S) == [sent]
+    assert sent.outcome == Lost(f"dask worker {HERE}", "did not respond", may_overlap=True)
 
 
-def test_jobs_survive_a_short_loss_of_the_scheduler(stage: Stage) -> None:
+def test_jobs_survive_a_short_loss_of_the_scheduler(harness: ExecutorHarness) -> None:
     """Connected again within the lease, the dispatcher finds its jobs where they were."""
-    stage.seat()
-    errand = stage.start()
-    stage.step()
-    stage.answer()
-    stage.step()
-    stage.wire.inbox.append(("down", "closed"))
-    assert stage.step(3.0) == []
-    stage.wire.inbox.append(("up", {HERE}))
-    stage.step(1.0)
-    stage.answer()
-    assert stage.step(LAPSE - 5) == []
-    stage.word("ended", token=errand.token, outcome=["Exited", [0]], sizes={}, rest={}, ran=9.0)
-    assert stage.step() == [errand]
-    assert outcome(errand) == Exited(0)
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.answer()
+    harness.step()
+    harness.deliver(Disconnected("closed"))
+    assert harness.step(3.0) == []
+    harness.deliver(Connected({HERE}))
+    harness.step(1.0)
+    harness.answer()
+    assert harness.step(REMOTE_LEASE_S - 5) == []
+    harness.emit(Ended(run.token, Exited(0), duration_s=9.0))
+    assert harness.step() == [run]
+    assert run.outcome == Exited(0)
 
 
-def test_a_letter_to_nobody_brought_nothing(stage: Stage) -> None:
-    """Another process answers at the address: what the letter brought goes back, what ran there before is lost."""
-    stage.seat()
-    ran = stage.start()
-    stage.step()
-    stage.answer()
-    stage.word("seat", sitting=2, seat="another")
-    stage.step()
-    late = stage.start()
-    stage.step()
-    stage.answer(None)
-    assert stage.step() == [late]
-    assert late.unstarted
-    assert stage.step(LAPSE) == [ran]
-    assert isinstance(outcome(ran), Lost)
+def test_a_request_to_an_agent_that_is_gone_starts_nothing(harness: ExecutorHarness) -> None:
+    """Another process answers at the address: the jobs of the request are returned, what ran before is lost."""
+    harness.open_slot()
+    ran = harness.start()
+    harness.step()
+    harness.answer()
+    harness.emit(SlotOpened("another"), harness.status(slots=2))
+    harness.step()
+    late = harness.start()
+    harness.step()
+    harness.deliver(Answered(*harness.transport.requests[-1], None))
+    assert harness.step() == [late]
+    assert isinstance(late.end, Unstarted)
+    assert harness.step(REMOTE_LEASE_S) == [ran]
+    assert isinstance(ran.outcome, Lost)
 
 
-def test_words_to_another_dispatcher_are_not_ours(stage: Stage) -> None:
-    """An agent of a dispatcher that had our name before gets none of our jobs."""
-    stage.word("seat", "old", desk="before", seat="seat-1")
-    stage.step()
-    assert stage.crew.field.posts == {}
+def test_events_for_another_dispatcher_are_ignored(harness: ExecutorHarness) -> None:
+    """An agent of a previous dispatcher with our name gets none of our jobs."""
+    harness.emit(SlotOpened("slot-1"), harness.status("old"), dispatcher_id="before")
+    harness.step()
+    assert harness.executor.runs.agents == {}
 
 
-def test_seats_of_a_lost_agent_are_asked_for_again(stage: Stage) -> None:
-    """As many seats as there is work for, not counting those of agents that are gone."""
-    stage.seat()
-    stage.start()
-    stage.step()
-    asked = stage.wire.asked
-    stage.wire.inbox.append(("workers", set()))
-    stage.step()
-    stage.crew.request_slots(1)
-    assert stage.wire.asked == asked + 1
+def test_the_slots_of_a_lost_agent_are_requested_again(harness: ExecutorHarness) -> None:
+    """There are as many slots as there is work for, not counting those of agents that are gone."""
+    harness.open_slot()
+    harness.start()
+    harness.step()
+    submitted = harness.transport.submitted
+    harness.deliver(WorkersChanged(set()))
+    harness.step()
+    harness.executor.request_slots(1)
+    assert harness.transport.submitted == submitted + 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.dispatch_journal import LONG, DispatchJournal, read_dispatched
+from queuectl_nb.engine.dask.dispatch_journal import COMPACT_TOKENS, DispatchJournal, read_dispatched
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
-from tests.engine.simulated import Simulated
+from tests.engine.simulated import SimulatedDispatcher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def test_drains_a_queue_never_more_than_allowed_in_flight(queue: Queue) -> None:
     """All jobs end, no more than allowed were away at a time, and each was started once."""
     ids = queue.enqueue_specs([JobSpec(f"exit {n % 3}", max_retries=1) for n in range(600)])
-    found = Simulated(queue.path, most=50, mean=0.005, drain=True)
-    found.join()
-    assert found.crew.peak <= 50
+    dispatcher = SimulatedDispatcher(queue.path, max_in_flight=50, mean=0.005, drain=True)
+    dispatcher.join()
+    assert dispatcher.executor.peak <= 50
     assert queue.store.reader.counts()[State.COMPLETED] == 200
     assert queue.store.reader.counts()[State.DEAD] == 400
     assert all(len(queue.job(each).history) == 1 for each in ids[::50])
@@ -32,22 +32,22 @@ def test_drains_a_queue_never_more_than_allowed_in_flight(queue: Queue) -> None:
 def test_what_waits_stays_pending(queue: Queue) -> None:
     """Only what runs is ``processing``: the rest keeps its place in the queue, for whoever is free first."""
     queue.enqueue_specs([JobSpec("sleep 60") for _ in range(20)])
-    found = Simulated(queue.path, most=5)
-    until(lambda: found.crew.in_flight == 5)
+    dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5)
+    until(lambda: dispatcher.executor.in_flight == 5)
     assert queue.store.reader.counts()[State.PROCESSING] == 5
     assert queue.store.reader.counts()[State.PENDING] == 15
-    found.stop()
+    dispatcher.stop()
     assert queue.store.reader.counts()[State.PENDING] == 20
 
 
 def test_better_jobs_that_come_later_go_first(queue: Queue) -> None:
     """When a place gets free, the best job of that moment takes it."""
     queue.enqueue_specs([JobSpec("sleep 0.2", id="first"), JobSpec("sleep 0.01", id="old")])
-    found = Simulated(queue.path, most=1)
-    until(lambda: found.crew.in_flight == 1)
+    dispatcher = SimulatedDispatcher(queue.path, max_in_flight=1)
+    until(lambda: dispatcher.executor.in_flight == 1)
     queue.enqueue("sleep 0.01", id="urgent", priority=5)
     queue.wait("old", "urgent", timeout=20)
-    found.stop()
+    dispatcher.stop()
     urgent, old = (queue.job(each).history[0] for each in ("urgent", "old"))
     assert urgent.started_at <= old.started_at
 
@@ -57,24 +57,24 @@ def test_paused_queue_starts_nothing_and_retries_are_waited_for(queue: Queue) ->
     queue.pause()
     queue.enqueue_specs([JobSpec("exit 1", id="twice", max_retries=2)])
     queue.set("backoff_base", 1)
-    found = Simulated(queue.path, most=5, drain=True)
-    until(lambda: not found.dispatcher.may_have_work)  # it has looked
+    dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5, drain=True)
+    until(lambda: not dispatcher.dispatcher.may_have_work)  # it has looked
     assert queue.job("twice").history == []
-    found.stop()
+    dispatcher.stop()
     queue.resume()
-    found = Simulated(queue.path, most=5, drain=True)
-    found.join()
+    dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5, drain=True)
+    dispatcher.join()
     assert (queue.job("twice").state, len(queue.job("twice").history)) == (State.DEAD, 2)
 
 
 def test_cancel_and_stop_in_good_order(queue: Queue) -> None:
     """Of many in flight one is cancelled; a stop in good order waits for the others and starts no more."""
     ids = queue.enqueue_specs([JobSpec("sleep 0.5") for _ in range(4)] + [JobSpec("sleep 60"), JobSpec("true")])
-    found = Simulated(queue.path, most=5)
-    until(lambda: found.crew.in_flight == 5)
+    dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5)
+    until(lambda: dispatcher.executor.in_flight == 5)
     queue.cancel(ids[4])
     assert queue.job(ids[4]).history[0].outcome == "cancelled"
-    found.stop("drain")
+    dispatcher.stop("drain")
     states = [queue.job(each).state for each in ids]
     assert states[:5] == [State.COMPLETED] * 4 + [State.CANCELLED]
 
@@ -82,18 +82,18 @@ def test_cancel_and_stop_in_good_order(queue: Queue) -> None:
 def test_lasting_jobs_show_where_they_run(queue: Queue) -> None:
     """A job that lasts has the pid and the host of its process in the history while it runs."""
     (job_id,) = queue.enqueue_specs([JobSpec("sleep 60")])
-    found = Simulated(queue.path)
+    dispatcher = SimulatedDispatcher(queue.path)
     until(lambda: queue.job(job_id).history and queue.job(job_id).history[0].pid)
     attempt = queue.job(job_id).history[0]
-    assert (attempt.pid, attempt.host) == (os.getpid(), "drawn")
-    found.stop()
+    assert (attempt.pid, attempt.host) == (os.getpid(), "simulated")
+    dispatcher.stop()
     assert queue.job(job_id).history[0].outcome == "returned"
 
 
 def test_list_of_what_was_sent_stays_short(tmp_path: Path) -> None:
     """However many attempts leave, the list keeps those that are still away, and soon nothing else."""
     sent = DispatchJournal(tmp_path, "worker-1")
-    tokens = [f"{n:032x}" for n in range(LONG + 100)]
+    tokens = [f"{n:032x}" for n in range(COMPACT_TOKENS + 100)]
     for token in tokens:
         sent.add(token)
         sent.compact(tokens[:3])

@@ -12,7 +12,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.dask_processes import start_cluster
 from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
-from tests.engine.simulated import Simulated
+from tests.engine.simulated import SimulatedDispatcher
 from tests.engine.test_ending_jobs import NASTY
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ KINDS = ("local", "dask")
 
 
 def simulated_too(test: Callable[..., None]) -> Callable[..., None]:
-    """Let a test that needs no processes hold for the drawn-time executor, too."""
-    test.kinds = (*KINDS, "drawn")  # type: ignore[attr-defined]
+    """Let a test that needs no processes hold for the simulated executor, too."""
+    test.kinds = (*KINDS, "simulated")  # type: ignore[attr-defined]
     return test
 
 
@@ -54,8 +54,8 @@ def harness(
     found = WorkerHarness(queue)
     cluster = simulated = None
     try:
-        if request.param == "drawn":
-            simulated = Simulated(path)
+        if request.param == "simulated":
+            simulated = SimulatedDispatcher(path)
         elif request.param == "dask":
             pytest.importorskip("distributed")
             cluster = start_cluster(folder, 2)

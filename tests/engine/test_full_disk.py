@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.engine.dask.dispatch_journal import LONG, DispatchJournal, read_dispatched
+from queuectl_nb.engine.dask.dispatch_journal import COMPACT_TOKENS, DispatchJournal, read_dispatched
+from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited
@@ -17,7 +18,7 @@ from queuectl_nb.store.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOKENS = [f"{n:032x}" for n in range(LONG + 10)]
+TOKENS = [f"{n:032x}" for n in range(COMPACT_TOKENS + 10)]
 
 
 class FullDisk:
@@ -63,15 +64,13 @@ def test_a_list_that_cannot_be_tidied_stays_as_it_is(
     assert read_dispatched(tmp_path, "worker-1") == set(TOKENS)
     sent.compact(TOKENS[:5])
     assert read_dispatched(tmp_path, "worker-1") == set(TOKENS[:5])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["worker-1.sent"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["worker-1.dispatched"]
 
 
 def test_a_result_that_does_not_fit_is_told_and_ends_nobody(tmp_path: Path) -> None:
     """A job's end counts although its result cannot be written; the user reads why there is none."""
     lease = Lease(1, "job-1", 1, TOKENS[0], "true", "/", "default", 0, 1, None, None)
-    errand = RemoteRun(lease, Spool(tmp_path / "nowhere"))
-    end: dict[str, Any] = {"outcome": ["Exited", [0]], "result": "[1]", "sizes": {}, "rest": {}}
-    errand.end(end)
-    assert errand.exit is not None
-    assert errand.exit.outcome == Exited(0)
-    assert (errand.note or "").startswith("its result was not stored: ")
+    run = RemoteRun(lease, Spool(tmp_path / "missing"))
+    run.finish(Ended(lease.token, Exited(0), result="[1]"), None)
+    assert run.outcome == Exited(0)
+    assert (run.note or "").startswith("its result was not stored: ")

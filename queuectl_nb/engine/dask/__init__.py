@@ -1,1 +1,1 @@
-"""The way to a dask cluster: a dispatcher's crew on the queue's host, agents and guards beside dask's workers."""
+"""Runs jobs on a dask cluster: a dispatcher on the host of the queue, agents and runners beside the dask workers."""

@@ -1,9 +1,9 @@
-"""What stands in for a dispatcher inside a dask worker: takes its letters, runs its jobs on the seats given by dask.
+"""The dispatcher's counterpart inside a dask worker: handles its requests and runs its jobs in slots.
 
-A seat is a dask task, so a thread of the dask worker; while it lasts it runs one job after another. A job comes to one
-agent, once, in a letter, and what is not started goes back by the agent's own word; so no death or second run of a
-*task* ever starts an *attempt* twice. Everything that an agent tells by an event it repeats in its answers to letters
-until the dispatcher has it: events are fast, answers are sure.
+A slot is a dask task, so it occupies a thread of the dask worker, in which it runs one job after another. A job is sent
+to one agent, once, in a request, and only that agent can return it unstarted. So neither the death nor a second run of
+a *task* starts an *attempt* twice. The end of an attempt, reported by an event, is repeated in every response until the
+dispatcher acknowledges it: events are fast, responses are reliable.
 """
 
 from __future__ import annotations
@@ -15,263 +15,259 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.dask.runner_pool import RunnerPool
+from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.dask.messages import (
+    AgentStatus,
+    Ended,
+    Event,
+    LeaseRenewal,
+    OutputChunk,
+    Response,
+    ResultsReady,
+    RunJob,
+    Running,
+    SlotClosed,
+    SlotOpened,
+    Terminate,
+    Unstarted,
+)
+from queuectl_nb.engine.dask.runner_pool import RunnerPool, kill_leftovers
 from queuectl_nb.engine.remote_lease import boot_clock
+from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.messages import OutputRead, Request
     from queuectl_nb.engine.dask.runner_pool import RunnerClient
+    from queuectl_nb.model.attempt import Lease
 
 __all__ = ["Agent"]
 
-LINGER = 1.0
-"""Seconds that a seat waits for a job before it gives its thread back to dask."""
-SITTING = 10.0
-"""Seconds after which a seat leaves between two jobs, so that dask can give the thread to somebody else."""
-EVENT = 64 * 1024
-"""Bytes up to which the end of a job is told by an event; a longer one is fetched."""
-FORGOTTEN = 600.0
-"""Seconds after its lease from which an idle agent is let go."""
-PATIENCE = 3.0
-"""Seconds spent on ending what a dead guard left."""
+SLOT_IDLE_S = 1.0
+"""How long a slot waits for a job before it returns its thread to dask."""
+SLOT_LIFETIME_S = 10.0
+"""Age after which a slot ends between two jobs, so that dask can give the thread to others."""
+MAX_EVENT_BYTES = 64 * 1024
+"""Larger results are fetched with the next request."""
+ABANDONED_AFTER_S = 600.0
+"""How long after the end of its lease an agent without slots is kept."""
+CLEANUP_TIMEOUT_S = 3.0
+"""How long to try to kill what a dead runner left."""
 
 
 class Agent:
-    """The agent of one dispatcher in one dask worker. Its methods are called from any thread."""
+    """The agent of one dispatcher in one dask worker. Its methods may be called from any thread."""
 
-    def __init__(self, desk: str, tell: Callable[[Message], None], folder: str, db: str, address: str) -> None:
-        """Tell the dispatcher ``desk`` by ``tell``; keep files in ``folder``; ``address`` is the dask worker's."""
+    def __init__(
+        self, dispatcher_id: str, send_event: Callable[[Event], None], folder: str, db: str, address: str
+    ) -> None:
+        """Keep files in ``folder``; ``address`` is that of the dask worker."""
         self.id = os.urandom(16).hex()
-        self.desk = desk
+        self.dispatcher_id = dispatcher_id
         self.address = address
-        self.boot = heartbeat.boot_id()
         self.folder = f"{folder}/queuectl-{self.id}"
-        self.guards = RunnerPool(self.folder, db, self.id)
-        self._tell = tell
+        self.runners = RunnerPool(self.folder, db, self.id)
+        self._boot = heartbeat.boot_id()
+        self._send_event = send_event
         self._changed = threading.Condition()
-        self._deck: deque[Message] = deque()
-        self._sitting = 0
-        self._busy: dict[str, RunnerClient | None] = {}
-        self._ending: dict[str, float] = {}
-        """Attempts that are to end, with their grace: said again and again, since a guard may not hear it."""
-        self._lasting: dict[str, tuple[int, float]] = {}
-        self._ended: dict[str, Message] = {}
+        self._slots = 0
+        self._backlog: deque[Lease] = deque()
+        self._active: dict[str, RunnerClient | None] = {}
+        """The runner of each attempt that a slot has taken; None until it is known."""
+        self._running: dict[str, tuple[int | None, float]] = {}
+        """Pid and start, on the boot clock, of the attempts reported as running."""
+        self._terminations: dict[str, float] = {}
+        """Grace of the attempts to terminate. Repeated, since a runner may miss a message."""
+        self._ended: dict[str, Ended | Unstarted] = {}
         self._folders: dict[str, str] = {}
-        self._order: Message = {"what": "heed", "until": 0.0, "settings": {}}
-        self._seq = 0
-        self._number = 0
+        """Where the output of each attempt can be read."""
+        self._renewal = LeaseRenewal(0.0, {})
+        self._request_number = 0
+        self._sequence = 0
 
-    # ------------------------------------------------------------------ seats
+    # ------------------------------------------------------------------ slots
 
-    def sit(self, seat: str) -> None:
-        """Run jobs on the calling thread until none has come for a while."""
+    def run_slot(self, slot: str) -> None:
+        """Run jobs on the calling thread until none has arrived for a while."""
         with self._changed:
-            self._sitting += 1
-            self._say("seat", seat=seat, boot=self.boot, host=heartbeat.host_name())
-        until = boot_clock() + SITTING
-        while (order := self._next(until)) is not None:
-            self._run(order)
+            self._slots += 1
+            self._emit(SlotOpened(slot))
+        deadline = boot_clock() + SLOT_LIFETIME_S
+        while (lease := self._next_job(deadline)) is not None:
+            self._run(lease)
 
-    def _next(self, until: float) -> Message | None:
-        """Wait for a job and return it; None when it is time to leave, and the seat is gone then."""
+    def _next_job(self, deadline: float) -> Lease | None:
+        """Wait for a job and return it; close the slot and return None if it is time to leave."""
         with self._changed:
-            wait_until = boot_clock() + LINGER
+            idle_until = boot_clock() + SLOT_IDLE_S
             while True:
                 now = boot_clock()
-                if now >= self._order["until"]:
-                    self._hand_back("its dispatcher was not heard of")
-                if now >= until or (not self._deck and now >= wait_until):
+                if now >= self._renewal.until:
+                    self._return_backlog("the lease of its dispatcher has expired")
+                if now >= deadline or (not self._backlog and now >= idle_until):
                     break
-                if self._deck:
-                    order = self._deck.popleft()
-                    self._busy[order["lease"]["token"]] = None
-                    return order
-                self._changed.wait(wait_until - now)
-            self._sitting -= 1
-            last = not self._sitting
+                if self._backlog:
+                    lease = self._backlog.popleft()
+                    self._active[lease.token] = None
+                    return lease
+                self._changed.wait(idle_until - now)
+            self._slots -= 1
+            last = not self._slots
             if last:
-                self._hand_back("nobody sat there any more")
-            self._say("left")
+                self._return_backlog("no slot was left")
+            self._emit(SlotClosed())
             needed = set(self._folders.values())
         if last:
-            self.guards.close_idle(needed)
+            self.runners.close_idle(needed)
         return None
 
-    def _run(self, order: Message) -> None:
-        """Have one job run, and tell what becomes of it."""
-        token = order["lease"]["token"]
+    def _run(self, lease: Lease) -> None:
+        """Run one job and report how it ended."""
+        token = lease.token
         try:
-            guard = self.guards.take()
+            runner = self.runners.take()
         except OSError as error:
-            with self._changed:
-                self._busy.pop(token)
-                self._ending.pop(token, None)
-                self._over(token, _unstarted(token, f"no process could be started there: {error.strerror}"))
+            self._finish(Unstarted(token, f"no process could be started there: {error.strerror}"))
             return
         with self._changed:
-            self._busy[token] = guard
-            unwanted = token in self._ending
-        end: Message | None = None
-        if unwanted:
-            end = _unstarted(token, "it was wanted back")
-        else:
-            end = self._attend(token, guard, {**self._order, **order, "what": "run"})
+            self._active[token] = runner
+            unwanted = token in self._terminations
+        end = Unstarted(token, "it was stopped before it started") if unwanted else self._monitor(lease, runner)
         if end is None:
-            guard.close()
-            gone = process_tree.kill_until_gone(lambda: process_tree.holders([token], []), PATIENCE, lambda: None)
-            end = {"what": "ended", "token": token, "outcome": ["Lost", ["its guard", "died", not gone]]}
+            runner.close()
+            gone = kill_leftovers([token], CLEANUP_TIMEOUT_S)
+            end = Ended(token, Lost("its runner", "died", not gone))
         else:
-            self.guards.give_back(guard)
-        with self._changed:
-            self._busy.pop(token)
-            self._ending.pop(token, None)
-            self._lasting.pop(token, None)
-            if end.pop("kept", False):
-                self._folders[token] = guard.folder
-            else:
-                self._folders.pop(token, None)
-            self._over(token, end)
+            self.runners.give_back(runner)
+        self._finish(end, runner.folder if isinstance(end, Ended) and end.has_files else None)
 
-    def _attend(self, token: str, guard: RunnerClient, order: Message) -> Message | None:
-        """Have the guard run a job, pass on what it tells, and return the end; None where the guard died."""
-        for message in guard.run(order):
-            if message["what"] == "ended":
+    def _monitor(self, lease: Lease, runner: RunnerClient) -> Ended | Unstarted | None:
+        """Have the runner run a job, forward its messages and return the last one; None if the runner died."""
+        for message in runner.run(RunJob(lease, self._renewal)):
+            if isinstance(message, Ended | Unstarted):
                 return message
             with self._changed:
-                if message["what"] == "lasts":
-                    self._lasting[token] = (message["pid"], boot_clock() - message["age"])
-                    self._folders[token] = guard.folder
-                    if self._sitting == len(self._busy):
-                        self._hand_back("the one before it lasts")
-                self._say(**message)
+                if isinstance(message, Running):
+                    self._running[lease.token] = (message.pid, boot_clock() - message.age_s)
+                    self._folders[lease.token] = runner.folder
+                    if self._slots == len(self._active):
+                        self._return_backlog("the job before it takes long")
+                self._emit(message)
         return None
 
-    def _hand_back(self, why: str) -> None:
-        """Send back what waits on the deck: none of it was started."""
-        while self._deck:
-            token = self._deck.popleft()["lease"]["token"]
-            self._over(token, _unstarted(token, why))
+    def _finish(self, end: Ended | Unstarted, folder: str | None = None) -> None:
+        """Forget an attempt and report its end; ``folder`` holds output that is still to be read."""
+        token = end.token
+        with self._changed:
+            for known in (self._active, self._terminations, self._running, self._folders):
+                known.pop(token, None)
+            if folder is not None:
+                self._folders[token] = folder
+            self._report(end)
 
-    def _over(self, token: str, end: Message) -> None:
-        """Keep the end of an attempt until the dispatcher has it, and tell it."""
-        self._ended[token] = end
-        size = len(end.get("result") or "") + sum(len(data) for _, data in end.get("rest", {}).values())
-        if size > EVENT:
-            self._say("look")
-        else:
-            self._say(**end)
+    def _return_backlog(self, reason: str) -> None:
+        """Return all jobs of the backlog unstarted."""
+        while self._backlog:
+            self._report(Unstarted(self._backlog.popleft().token, reason))
 
-    def _say(self, what: str, **facts: Any) -> None:
-        """Tell an event; the number lets the dispatcher know which of two came later."""
-        self._number += 1
-        self._tell(
-            {
-                "what": what,
-                "desk": self.desk,
-                "agent": self.id,
-                "address": self.address,
-                "number": self._number,
-                "sitting": self._sitting,
-                "clock": boot_clock(),
-                **facts,
-            }
-        )
+    def _report(self, end: Ended | Unstarted) -> None:
+        """Emit the end of an attempt and keep it until the dispatcher acknowledges it."""
+        self._ended[end.token] = end
+        size = 0
+        if isinstance(end, Ended):
+            size = len(end.result or "") + sum(len(data) for _, data in end.output.values())
+        self._emit(end if size <= MAX_EVENT_BYTES else ResultsReady())
+
+    def _emit(self, body: Any) -> None:
+        self._send_event(Event(self.dispatcher_id, self._status(), body))
+
+    def _status(self) -> AgentStatus:
+        self._sequence += 1
+        host = heartbeat.host_name()
+        return AgentStatus(self.id, self.address, self._boot, host, self._sequence, self._slots, boot_clock())
 
     @property
-    def forgotten(self) -> bool:
-        """Whether nobody sits here and the dispatcher has not been heard of for long."""
-        return not self._sitting and boot_clock() >= self._order["until"] + FORGOTTEN
+    def abandoned(self) -> bool:
+        """Whether no slot is open and the dispatcher has been silent for long."""
+        return not self._slots and boot_clock() >= self._renewal.until + ABANDONED_AFTER_S
 
-    def dismiss(self) -> None:
-        """Remove what it still keeps for a dispatcher that will not ask any more; only where it is forgotten."""
+    def remove_files(self) -> None:
+        """Remove the output kept for an agent that is abandoned."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    # ------------------------------------------------------------------ letters
+    # ------------------------------------------------------------------ requests
 
-    def take(self, letter: Message) -> Message:
-        """Do what a letter says and answer with all that the dispatcher must know. Never waits.
+    def handle_request(self, request: Request) -> Response:
+        """Carry out a request without blocking and return the response.
 
-        A letter that comes after a later one counts for nothing, so that what was sent with it can be taken for lost.
+        A request that arrives after a later one is ignored, so that its jobs can be considered lost.
         """
-        words: list[tuple[RunnerClient | None, Message]] = []
+        messages: list[tuple[RunnerClient | None, Any]] = []
         with self._changed:
-            if letter["seq"] > self._seq:
-                self._seq = letter["seq"]
-                self._order = {"what": "heed", **letter["heed"]}
-                for token in letter["have"]:
+            if request.number > self._request_number:
+                self._request_number = request.number
+                self._renewal = request.renewal
+                for token in request.acknowledged:
                     self._forget(token)
-                self._accept(letter["jobs"], letter["ahead"])
-                again = dict(self._ending) if letter["pass_on"] else {}
-                if letter["pass_on"]:
-                    words += [(guard, self._order) for guard in self._busy.values()]
-                for token, grace in {**again, **dict(letter["ends"])}.items():
-                    words.append((self._end(token, grace), {"what": "end", "token": token, "grace": grace}))
+                self._accept(request.jobs, request.prefetch)
+                terminations = dict(request.terminations)
+                if request.forward:
+                    terminations = {**self._terminations, **terminations}
+                    messages += [(runner, self._renewal) for runner in self._active.values()]
+                for token, grace in terminations.items():
+                    messages.append((self._terminate(token, grace), Terminate(token, grace)))
                 self._changed.notify_all()
-        for guard, message in words:
-            if guard is not None:
-                guard.tell(message)
-        return self._answer(letter["reads"])
+        for runner, message in messages:
+            if runner is not None:
+                runner.send(message)
+        return self._respond(request.reads)
 
-    def _end(self, token: str, grace: float) -> RunnerClient | None:
-        """Return the guard that must end a job; one that was not started goes back."""
-        if token in self._busy:
-            self._ending[token] = grace
-            return self._busy[token]
-        self._take_back(token, "it was wanted back")
+    def _terminate(self, token: str, grace: float) -> RunnerClient | None:
+        """Return the runner that must end an attempt; one in the backlog is returned unstarted."""
+        if token in self._active:
+            self._terminations[token] = grace
+            return self._active[token]
+        self._return_job(token, "it was stopped before it started")
         return None
 
-    def _accept(self, jobs: list[Message], ahead: int) -> None:
-        """Put jobs on the deck, as many as there are idle seats and ``ahead`` more; the others go back."""
-        room = self._sitting - len(self._busy) - len(self._deck) + (ahead if self._sitting else 0)
-        for job in jobs:
-            self._deck.append(job)
-            room -= 1
-            if room < 0:
-                self._take_back(job["lease"]["token"], "no seat was free")
+    def _accept(self, jobs: list[Lease], prefetch: int) -> None:
+        """Queue as many jobs as there are free slots, plus ``prefetch``; return the others."""
+        capacity = self._slots - len(self._active) - len(self._backlog) + (prefetch if self._slots else 0)
+        for number, lease in enumerate(jobs):
+            self._backlog.append(lease)
+            if number >= capacity:
+                self._return_job(lease.token, "no slot was free")
 
-    def _take_back(self, token: str, why: str) -> None:
-        """Take one job off the deck, if it is there."""
-        for job in self._deck:
-            if job["lease"]["token"] == token:
-                self._deck.remove(job)
-                self._over(token, _unstarted(token, why))
+    def _return_job(self, token: str, reason: str) -> None:
+        """Return a job unstarted if it is in the backlog."""
+        for lease in self._backlog:
+            if lease.token == token:
+                self._backlog.remove(lease)
+                self._report(Unstarted(token, reason))
                 return
 
     def _forget(self, token: str) -> None:
-        """Drop what is kept of an attempt that the dispatcher has whole."""
+        """Drop what is kept of an attempt that the dispatcher has acknowledged."""
         self._ended.pop(token, None)
         if (folder := self._folders.pop(token, None)) is not None:
             Spool(Path(folder)).remove(token)
 
-    def _answer(self, reads: list[list[Any]]) -> Message:
-        pieces = []
-        for token, stream, offset, count in reads:
-            folder = self._folders.get(token)
-            found = None if folder is None else Spool(Path(folder)).read(token, stream, offset, count)
-            pieces.append([token, stream, *(found or (offset, None))])
+    def _respond(self, reads: list[OutputRead]) -> Response:
+        chunks = []
+        for read in reads:
+            folder = self._folders.get(read.token)
+            found = None
+            if folder is not None:
+                found = Spool(Path(folder)).read(read.token, read.stream, read.offset, read.size)
+            chunks.append(OutputChunk(read.token, read.stream, *(found or (read.offset, None))))
         with self._changed:
             now = boot_clock()
-            there: dict[str, Any] = {job["lease"]["token"]: None for job in self._deck} | dict.fromkeys(self._busy)
-            there |= {token: [pid, now - began] for token, (pid, began) in self._lasting.items()}
-            self._number += 1
-            return {
-                "agent": self.id,
-                "address": self.address,
-                "boot": self.boot,
-                "host": heartbeat.host_name(),
-                "clock": now,
-                "number": self._number,
-                "sitting": self._sitting,
-                "there": there,
-                "ended": list(self._ended.values()),
-                "pieces": pieces,
-            }
-
-
-def _unstarted(token: str, why: str) -> Message:
-    """Return the end of an attempt that never began here and never will."""
-    return {"what": "ended", "token": token, "outcome": None, "why": why}
+            return Response(
+                self._status(),
+                attempts=[*(lease.token for lease in self._backlog), *self._active],
+                running=[Running(token, pid, now - started) for token, (pid, started) in self._running.items()],
+                ended=list(self._ended.values()),
+                chunks=chunks,
+            )

@@ -1,4 +1,4 @@
-"""Messages between an agent and its guard, two processes of one host and one Python, over a socket pair."""
+"""Message channel between an agent and a runner: one socket pair, both ends on one host with the same Python."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ import socket
 import threading
 from typing import Any
 
-__all__ = ["Channel", "Message"]
+from queuectl_nb.engine.dask.messages import from_wire, to_wire
 
-FORMAT = 2
-"""Of :mod:`marshal`, as in the journal."""
-_HEAD = 4
-_PIECE = 256 * 1024
-Message = dict[str, Any]
+__all__ = ["Channel"]
+
+MARSHAL_VERSION = 2
+HEADER_BYTES = 4
+READ_BYTES = 256 * 1024
 
 
 class Channel:
-    """One end of the socket. Any thread may send; one at a time receives."""
+    """One end of the socket pair. Any thread may send; one thread at a time may receive."""
 
     def __init__(self, end: socket.socket) -> None:
-        """Talk over ``end``, which closes with this."""
         self.socket = end
         self._lock = threading.Lock()
         self._unsent = b""
         self._buffer = bytearray()
 
-    def send(self, message: Message) -> None:
-        """Send a message; raises OSError where nobody is at the other end."""
+    def send(self, message: Any) -> None:
+        """Send a message; raise OSError if the other end is closed."""
         with self._lock:
-            self.socket.sendall(self._unsent + _whole(message))
+            self.socket.sendall(self._unsent + _frame(message))
             self._unsent = b""
 
-    def offer(self, message: Message) -> bool:
-        """Send a message unless the other end has stopped reading; tell whether it goes. Never waits.
+    def offer(self, message: Any) -> bool:
+        """Send a message without blocking; return False if the other end is not reading.
 
-        What did not fit between the two goes with the next message.
+        A message that fits in part counts as sent; the rest goes out before the next one.
         """
         with self._lock:
             try:
@@ -43,41 +42,42 @@ class Channel:
                     self._unsent = self._unsent[self.socket.send(self._unsent, socket.MSG_DONTWAIT) :]
                 if self._unsent:
                     return False
-                whole = _whole(message)
-                self._unsent = whole[self.socket.send(whole, socket.MSG_DONTWAIT) :]
+                frame = _frame(message)
+                self._unsent = frame[self.socket.send(frame, socket.MSG_DONTWAIT) :]
             except BlockingIOError:
                 return False
             return True
 
-    def receive(self) -> list[Message] | None:
-        """Wait for the next messages and return them; None where the other end is closed."""
+    def receive(self) -> list[Any] | None:
+        """Wait for the next messages; return None once the other end is closed."""
         while True:
             try:
-                piece = self.socket.recv(_PIECE)
+                data = self.socket.recv(READ_BYTES)
             except ConnectionError:
                 return None
-            if not piece:
+            if not data:
                 return None
-            self._buffer += piece
-            if found := self._come():
-                return found
+            self._buffer += data
+            if messages := self._parse():
+                return messages
 
-    def _come(self) -> list[Message]:
-        """Take the whole messages out of the buffer."""
-        found = []
-        while len(self._buffer) >= _HEAD:
-            end = _HEAD + int.from_bytes(self._buffer[:_HEAD], "little")
+    def _parse(self) -> list[Any]:
+        """Remove the complete messages from the buffer and return them."""
+        messages = []
+        while len(self._buffer) >= HEADER_BYTES:
+            end = HEADER_BYTES + int.from_bytes(self._buffer[:HEADER_BYTES], "little")
             if len(self._buffer) < end:
                 break
-            found.append(marshal.loads(bytes(self._buffer[_HEAD:end])))  # noqa: S302 - our own parent or child
+            raw = marshal.loads(bytes(self._buffer[HEADER_BYTES:end]))  # noqa: S302 - our own parent or child
+            messages.append(from_wire(raw))
             del self._buffer[:end]
-        return found
+        return messages
 
     def close(self) -> None:
-        """Hang up."""
+        """Close this end."""
         self.socket.close()
 
 
-def _whole(message: Message) -> bytes:
-    raw = marshal.dumps(message, FORMAT)
-    return len(raw).to_bytes(_HEAD, "little") + raw
+def _frame(message: Any) -> bytes:
+    raw = marshal.dumps(to_wire(message), MARSHAL_VERSION)
+    return len(raw).to_bytes(HEADER_BYTES, "little") + raw

@@ -1,8 +1,9 @@
-"""Which dask cluster a dispatcher talks to: an address and its TLS settings, or a cluster of its own."""
+"""Which dask cluster a dispatcher uses: an address with TLS settings, or a local cluster of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 from types import MappingProxyType
@@ -15,41 +16,39 @@ if TYPE_CHECKING:
 
     from distributed import Client, Security
 
-__all__ = ["SECURITY", "Cluster", "connector", "describe", "need_dask", "security_of"]
+__all__ = ["SECURITY_VARIABLE", "Cluster", "address_of", "make_connect", "require_dask"]
 
-SECURITY = "QUEUECTL_DASK_SECURITY"
-"""The environment variable that hands TLS settings to the dispatcher: a command line could be read by anybody."""
-TIMEOUT = 10.0
-"""Seconds in which a scheduler must answer, where dask's configuration does not ask for fewer."""
+SECURITY_VARIABLE = "QUEUECTL_DASK_SECURITY"
+"""The environment variable that passes TLS settings to the dispatcher, since anybody can read a command line."""
+CONNECT_TIMEOUT_S = 10.0
+"""How long a scheduler may take to answer, unless dask's configuration says less."""
 
 
 class Cluster(NamedTuple):
     """Where the jobs of a dispatcher run."""
 
     scheduler: str | None = None
-    """Its address; None for a cluster of the dispatcher's own, on its host."""
+    """The scheduler's address; None for a local cluster of the dispatcher's own."""
     security: str | None = None
-    """TLS settings as text, see :func:`describe`; None leaves them to dask's configuration."""
+    """TLS settings as JSON, see :func:`address_of`; None to use dask's configuration."""
     resources: Mapping[str, float] = MappingProxyType({})
-    """Of dask, which each running job takes."""
+    """The dask resources that each running job needs."""
 
 
-def need_dask() -> None:
-    """Raise :class:`BadEnvironment` where dask's distributed is not installed."""
-    import importlib.util
-
+def require_dask() -> None:
+    """Raise :class:`BadEnvironment` if dask's distributed is not installed."""
     if importlib.util.find_spec("distributed") is None:
         msg = "dask is not installed here: pip install 'queuectl-nb[dask]'"
         raise BadEnvironment(msg)
 
 
-def describe(client: Any) -> tuple[str, str | None]:
-    """Return a client's scheduler address and its TLS settings as text, for a dispatcher of its own to use.
+def address_of(client: Any) -> tuple[str, str | None]:
+    """Return a client's scheduler address and its TLS settings as JSON.
 
     Raises
     ------
     BadInput
-        The client's scheduler, or its TLS settings, cannot be reached from another process.
+        Another process cannot use the client's scheduler or its TLS settings.
     """
     if client.scheduler is None:
         msg = "the dask client is closed"
@@ -60,34 +59,34 @@ def describe(client: Any) -> tuple[str, str | None]:
         raise BadInput(msg)
     security = client.security
     names = type(security).__slots__
-    facts = {name: getattr(security, name) for name in names if getattr(security, name, None) not in (None, {})}
+    settings = {name: getattr(security, name) for name in names if getattr(security, name, None) not in (None, {})}
     for name in ("tls_min_version", "tls_max_version"):
-        if name in facts:
-            facts[name] = int(facts[name])
+        if name in settings:
+            settings[name] = int(settings[name])
     try:
-        return address, json.dumps(facts)
+        return address, json.dumps(settings)
     except TypeError:
-        msg = "the dask client's security holds what cannot be told to another process; set it in dask's configuration"
+        msg = "the dask client's security cannot be passed to another process; set it in dask's configuration"
         raise BadInput(msg) from None
 
 
-def security_of(text: str | None) -> Security | None:
-    """Return what :func:`describe` told; None leaves it to dask's own configuration."""
+def _parse_security(text: str | None) -> Security | None:
+    """Return the TLS settings from :func:`address_of`; None to use dask's configuration."""
     if not text:
         return None
     import ssl
 
     from distributed import Security
 
-    facts = json.loads(text)
+    settings = json.loads(text)
     for name in ("tls_min_version", "tls_max_version"):
-        if name in facts:
-            facts[name] = ssl.TLSVersion(facts[name])
-    return Security(**facts)
+        if name in settings:
+            settings[name] = ssl.TLSVersion(settings[name])
+    return Security(**settings)
 
 
-def connector(scheduler: str | None, security: str | None, count: int) -> Callable[[], Any]:
-    """Return what makes a connected client; without ``scheduler``, of a cluster on this host for ``count`` jobs."""
+def make_connect(scheduler: str | None, security: str | None, count: int) -> Callable[[], Any]:
+    """Return a function that connects a client; without ``scheduler``, to a new local cluster for ``count`` jobs."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Client]:
@@ -95,10 +94,10 @@ def connector(scheduler: str | None, security: str | None, count: int) -> Callab
         from dask.utils import parse_timedelta
         from distributed import Client, LocalCluster
 
-        timeout = min(TIMEOUT, parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
+        timeout = min(CONNECT_TIMEOUT_S, parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
         common: Mapping[str, Any] = {"asynchronous": True, "timeout": timeout, "set_as_default": False}
         if scheduler is not None:
-            async with Client(scheduler, security=security_of(security), **common) as client:
+            async with Client(scheduler, security=_parse_security(security), **common) as client:
                 yield client
             return
         processes = max(1, min(count, os.cpu_count() or 1))

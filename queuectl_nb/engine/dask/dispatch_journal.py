@@ -1,7 +1,7 @@
-"""Which attempts a dispatcher has sent away, kept where kill -9 cannot reach it.
+"""Write-ahead log of the attempts that a dispatcher sends to dask workers.
 
-Whoever settles in a dead dispatcher's place must know which of its attempts may have begun, on a host that it cannot
-look at. Each token is written to a file (a system call; the kernel keeps it) before the attempt leaves.
+Whoever settles for a dead dispatcher must know which of its attempts may run on a host that it cannot inspect. So each
+token is written to a file, which survives kill -9, before the attempt is sent.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["DispatchJournal", "read_dispatched"]
 
-LONG = 4096
-"""Tokens after which the file is written anew with those that still count."""
+COMPACT_TOKENS = 4096
+"""Tokens after which the file is rewritten without those that are settled."""
 
 
 def _path(worker_dir: Path, name: str) -> Path:
-    return worker_dir / f"{name}.sent"
+    return worker_dir / f"{name}.dispatched"
 
 
 class DispatchJournal:
     """The writing side, in the dispatcher ``name``."""
 
     def __init__(self, worker_dir: Path, name: str) -> None:
-        """Begin with an empty list: what the name's last owner held is settled."""
-        self._name = _path(worker_dir, name)
-        self._handle = self._open(self._name)
+        """Start empty: the attempts of the name's previous owner are settled."""
+        self._path = _path(worker_dir, name)
+        self._fd = self._open(self._path)
         self._count = 0
 
     @staticmethod
@@ -40,43 +40,43 @@ class DispatchJournal:
         return open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
 
     def add(self, token: str) -> None:
-        """Write down that an attempt is about to leave; raises OSError where that cannot be written."""
-        _write(self._handle, f"{token}\n")
+        """Record that an attempt is about to be sent; raise OSError if that cannot be written."""
+        _write(self._fd, f"{token}\n")
         self._count += 1
 
     def compact(self, open_tokens: Collection[str]) -> None:
-        """Forget all but ``open_tokens``, once in a while; where there is no room for that, the list stays as it is."""
-        if self._count < LONG + 2 * len(open_tokens):
+        """Rewrite the file with only ``open_tokens`` once it is long; keep it as it is if the disk is full."""
+        if self._count < COMPACT_TOKENS + 2 * len(open_tokens):
             return
-        fresh = self._name.with_suffix(".new")
+        new_path = self._path.with_suffix(".new")
         try:
-            handle = self._open(fresh)
+            fd = self._open(new_path)
         except OSError:
             return
         try:
-            _write(handle, "".join(f"{token}\n" for token in open_tokens))
-            fresh.rename(self._name)
+            _write(fd, "".join(f"{token}\n" for token in open_tokens))
+            new_path.rename(self._path)
         except OSError:
-            os.close(handle)
-            fresh.unlink(missing_ok=True)
+            os.close(fd)
+            new_path.unlink(missing_ok=True)
             return
-        os.close(self._handle)
-        self._handle, self._count = handle, len(open_tokens)
+        os.close(self._fd)
+        self._fd, self._count = fd, len(open_tokens)
 
 
-def _write(handle: int, text: str) -> None:
-    """Write all of it or nothing, and raise OSError then: a part would be taken for another token."""
+def _write(fd: int, text: str) -> None:
+    """Write all of it, or nothing and raise OSError: a part of a token would corrupt the next one."""
     raw = text.encode("ascii")
-    done = os.write(handle, raw)
+    done = os.write(fd, raw)
     if done < len(raw):
-        os.ftruncate(handle, os.fstat(handle).st_size - done)
+        os.ftruncate(fd, os.fstat(fd).st_size - done)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_dispatched(worker_dir: Path, name: str) -> frozenset[str]:
-    """Return the tokens of the attempts that the dispatcher ``name`` sent away; empty for a worker of this host.
+    """Return the tokens of the attempts that a dispatcher has sent; empty for a local worker.
 
-    Raises OSError where the list is there and cannot be read: what it names may run elsewhere.
+    Raises OSError if the file exists but cannot be read: its attempts may run elsewhere.
     """
     try:
         return frozenset(_path(worker_dir, name).read_text("ascii", "replace").split())

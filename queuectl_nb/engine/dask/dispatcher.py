@@ -10,6 +10,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
@@ -36,37 +37,37 @@ MAX_CLAIMS = 256
 class RemoteExecutor(Protocol):
     """Runs commands elsewhere, many at a time."""
 
-    handle: int
-    """Becomes readable when there is news."""
-    most: int
+    fd: int
+    """Becomes readable when :meth:`poll` has something."""
+    max_in_flight: int
 
     @property
     def in_flight(self) -> int:
-        """How many attempts are away."""
+        """How many attempts are in flight."""
 
-    def room(self) -> int:
-        """Return how many may be started now."""
+    def capacity(self) -> int:
+        """Return how many jobs may be started now."""
 
     def request_slots(self, jobs: int) -> None:
-        """Make room for as many as ``jobs``, those in flight included, as far as there can be."""
+        """Request slots for ``jobs``, those in flight included."""
 
     def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
-        """Send an attempt away; ``ours`` is asked at the last moment. Raises ``NoRoom`` or ``LeaseLost``."""
+        """Send an attempt if ``ours`` returns True. Raises ``NoResources`` or ``LeaseLost``."""
 
-    def end(self, errand: RemoteRun, grace: float) -> None:
-        """Have an attempt ended, with ``grace`` seconds from TERM to KILL."""
+    def terminate(self, run: RemoteRun, grace_s: float) -> None:
+        """Have an attempt killed, with ``grace_s`` seconds between SIGTERM and SIGKILL."""
 
     def poll(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
-        """Return the attempts that are over since the last call, and those found to last."""
+        """Return the attempts finished since the last call, and those newly reported as running."""
 
     def maintain(self, settings: Settings) -> float:
-        """Do what is due; return the seconds until it wants to be called again."""
+        """Do what is due; return the seconds until the next call is due."""
 
     def acknowledge(self, open_tokens: Collection[str]) -> None:
-        """Drop what is remembered of all attempts but these: they are recorded."""
+        """Forget all attempts but these: they are settled."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
 
 
 class Dispatcher:
@@ -79,7 +80,7 @@ class Dispatcher:
         self.control = core.control
         self.executor = executor
         self.in_flight: dict[str, RemoteRun] = {}
-        """Attempts sent away and not collected yet, by token."""
+        """Attempts sent and not collected yet, by token."""
         self.unrecorded_starts: list[RemoteRun] = []
         """Long-running attempts whose pid and host are not in the database yet."""
         self.may_have_work = True
@@ -112,8 +113,8 @@ class Dispatcher:
         if self.control.stop == "now" and self._stopped_as != stop:
             self._stopped_as = stop
             for run in self.in_flight.values():
-                run.verdict = run.verdict or Returned()
-                self.executor.end(run, self.control.kill_grace_s)
+                run.forced_outcome = run.forced_outcome or Returned()
+                self.executor.terminate(run, self.control.kill_grace_s)
 
     def _refresh(self) -> None:
         """Reload settings and requests, and limit the output of running jobs."""
@@ -121,13 +122,13 @@ class Dispatcher:
         self.control.refresh()
         limit = self.control.settings.spool_limit
         for run in self.in_flight.values():
-            if sum(run.have.values()) > limit:
+            if sum(run.received.values()) > limit:
                 punch_middle(run.paths.values(), limit)
         for token in self.core.claims.cancel_requests():
             cancelled = self.in_flight.get(token)
-            if cancelled is not None and cancelled.verdict is None:
-                cancelled.verdict = Cancelled()
-                self.executor.end(cancelled, self.control.kill_grace_s)
+            if cancelled is not None and cancelled.forced_outcome is None:
+                cancelled.forced_outcome = Cancelled()
+                self.executor.terminate(cancelled, self.control.kill_grace_s)
 
     def _request_slots(self) -> None:
         """Request as many slots as there are jobs in flight and ready."""
@@ -140,16 +141,16 @@ class Dispatcher:
             if now >= self.count_at:
                 self.count_at = now + COUNT_INTERVAL_S
                 with contextlib.suppress(Busy):  # counted again at the next interval
-                    self.ready_jobs = self.core.claims.count_ready(self.executor.most, time.time())
+                    self.ready_jobs = self.core.claims.count_ready(self.executor.max_in_flight, time.time())
             ready = self.ready_jobs
         self.executor.request_slots(len(self.in_flight) + ready)
 
     # ------------------------------------------------------------------ start
 
     def _start_claimed(self) -> None:
-        """Send away claimed jobs while there is room, and release the rest."""
+        """Send claimed jobs while there is capacity, and release the rest."""
         claimed = self.buffer.claimed
-        while claimed and self.executor.room():
+        while claimed and self.executor.capacity():
             self._start(claimed.popleft())
         if claimed:
             self.buffer.release_claimed()
@@ -165,7 +166,7 @@ class Dispatcher:
     def _collect(self, run: RemoteRun) -> None:
         """Collect outcome, usage, output and result of an ended attempt."""
         self.in_flight.pop(run.token, None)
-        if run.unstarted:
+        if not isinstance(run.end, Ended):
             self.buffer.release_claimed([run.lease])
             self.buffer.pause(UNSTARTED_PAUSE_S)
             self.may_have_work = True
@@ -175,9 +176,9 @@ class Dispatcher:
             run.token,
             run.paths,
             finished_at=now,
-            started_at=run.started_at if run.ran is None else now - run.ran,
+            started_at=run.started_at if run.end.duration_s is None else now - run.end.duration_s,
             pid=run.pid,
-            usage=None if run.exit is None else run.exit.usage,
+            usage=run.end.usage,
         )
         ending = ending._replace(host=run.host, note=ending.note or run.note)
         if keep_files:
@@ -191,11 +192,11 @@ class Dispatcher:
             return False
         if not self.buffer.flushed or self.unrecorded_starts:
             return True
-        return self.may_have_work and not self.control.stop and self.executor.room() > 0
+        return self.may_have_work and not self.control.stop and self.executor.capacity() > 0
 
     def _flush(self) -> None:
         """Record results and starts, release leases and claim what can start now."""
-        want = 0 if self.control.stop or not self.may_have_work else min(MAX_CLAIMS, self.executor.room())
+        want = 0 if self.control.stop or not self.may_have_work else min(MAX_CLAIMS, self.executor.capacity())
         runs = [run for run in self.unrecorded_starts if run.token in self.in_flight]
         started = [StartedAttempt(run.lease, run.pid, run.started_at or 0.0, run.host) for run in runs]
         if not self.buffer.flush(self.control.settings, want, started):
@@ -217,4 +218,4 @@ class Dispatcher:
             wake_at = min(wake_at, buffer.retry_at)
         elif not buffer.flushed or self.unrecorded_starts:
             wake_at = now
-        self.core.wait(wake_at, now, idle=self.executor.in_flight < self.executor.most)
+        self.core.wait(wake_at, now, idle=self.executor.in_flight < self.executor.max_in_flight)

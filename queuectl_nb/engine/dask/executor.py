@@ -1,19 +1,29 @@
-"""Runs commands on dask's workers: many at a time, each sent to one agent, once.
+"""Runs commands on dask workers, many at a time, each sent to one agent, once.
 
-A dask *task* is a seat and not a job: dask decides where seats are and how many, its priorities and resources count,
-and a seat that it runs twice is only one seat more. A job goes to an agent in a letter when a seat is free. What became
-of it is told by the agent. An agent that is not heard of ends its jobs when the lease has run out; so an attempt is
-given up for lost when its end is proven, or that time is over.
+A dask *task* is a slot and not a job: dask decides where slots are and how many, its priorities and resources apply,
+and a slot that it runs twice is just one more slot. A job is sent in a request to an agent with a free slot, and that
+agent reports what becomes of it. An agent that hears nothing kills its jobs when the lease expires, so an attempt is
+lost once its end is proven or that time is over.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.in_flight import InFlight
+from queuectl_nb.engine.dask.messages import Ended, Event, OutputGrew, ResultsReady, Running, SlotOpened, Unstarted
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 from queuectl_nb.engine.dask.slots import Slots
+from queuectl_nb.engine.dask.transport import (
+    Answered,
+    Connected,
+    Disconnected,
+    LeftoversKilled,
+    RequestFailed,
+    SlotEnded,
+    WorkersChanged,
+)
 from queuectl_nb.engine.executor import LeaseLost, NoResources
 from queuectl_nb.engine.remote_lease import boot_clock
 
@@ -21,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from queuectl_nb.engine.dask.agent_state import AgentState
-    from queuectl_nb.engine.dask.channel import Message
     from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
-    from queuectl_nb.engine.dask.transport import ClusterTransport
+    from queuectl_nb.engine.dask.messages import Request, Response
+    from queuectl_nb.engine.dask.transport import ClusterTransport, Incoming
     from queuectl_nb.engine.events import WorkerEvents
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
@@ -31,230 +41,240 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskExecutor"]
 
-PAUSE = 0.5
-"""Seconds until a letter that failed is followed by another."""
-SCAN = 0.25
-"""Seconds between looks at all agents; those of which something is heard or told are looked at at once."""
-SLOW = 1.0
-"""Seconds after which an agent that has not answered gets no more jobs until it does."""
-PROVE = 1.0
-"""Seconds between attempts to prove that what a lost agent ran is gone."""
-PATIENCE = 1.0
-"""Seconds that one such attempt takes at most."""
+RETRY_DELAY_S = 0.5
+"""How long after a failed request the next one is sent."""
+SCAN_INTERVAL_S = 0.25
+"""How often all agents are checked; those with news are checked at once."""
+SLOW_RESPONSE_S = 1.0
+"""An agent that takes longer to respond gets no more jobs until it does."""
+CHECK_INTERVAL_S = 1.0
+"""How often to try to kill what a lost agent left."""
+CHECK_TIMEOUT_S = 1.0
 
 
 class DaskExecutor:
-    """The executor of a dispatcher. Only the dispatcher's thread calls it."""
+    """The executor of a dispatcher. All methods are called from the dispatcher's thread."""
 
     def __init__(
-        self, wire: ClusterTransport, spool: Spool, sent: DispatchJournal, events: WorkerEvents, *, most: int
+        self,
+        transport: ClusterTransport,
+        spool: Spool,
+        journal: DispatchJournal,
+        events: WorkerEvents,
+        *,
+        max_in_flight: int,
     ) -> None:
-        """Send at most ``most`` jobs at a time over ``wire``; ``sent`` keeps which left."""
-        self.wire = wire
-        self.spool = spool
-        self.sent = sent
-        self.events = events
-        self.most = most
-        self.handle = wire.handle
-        self.field = InFlight()
-        self.seats = Slots(wire)
+        self.fd = transport.fd
+        self.max_in_flight = max_in_flight
+        self.runs = InFlight()
+        self.slots = Slots(transport)
+        self._transport = transport
+        self._spool = spool
+        self._journal = journal
+        self._events = events
         self._boot = heartbeat.boot_id()
         self._workers: set[str] = set()
-        self._said: Settings | None = None
+        self._last_settings: Settings | None = None
         self._connected = True
         self._scan_at = 0.0
 
-    # ------------------------------------------------------------------ what the dispatcher asks
+    # ------------------------------------------------------------------ called by the dispatcher
 
     @property
     def in_flight(self) -> int:
-        """How many attempts are away."""
-        return len(self.field.away)
+        """How many attempts are in flight."""
+        return len(self.runs)
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Return how many jobs may be started now."""
-        return min(self.most - self.in_flight, self.field.room())
+        return min(self.max_in_flight - self.in_flight, self.runs.capacity())
 
     def request_slots(self, jobs: int) -> None:
-        """Let dask have as many seats for us as ``jobs``, those that run included, can use."""
+        """Request slots from dask for ``jobs``, those in flight included."""
         if self._connected:
-            self.seats.want(min(jobs, self.most))
+            self.slots.request(min(jobs, self.max_in_flight))
 
     def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
-        """Send a job to an agent with an idle seat, else to one whose jobs are short; call it while there is room.
+        """Assign a job to an agent; call this only while there is capacity.
 
         Raises
         ------
-        LeaseLost, NoRoom
-            Somebody else settled the attempt; it could not be written down that it leaves.
+        LeaseLost, NoResources
+            A rescuer has settled the attempt; the dispatch journal could not be written.
         """
-        post = self.field.best()
-        if post is None:
-            raise NoResources("no seat is free")  # noqa: EM101
+        del settings  # sent with the request
+        agent = self.runs.best_agent()
+        if agent is None:
+            raise NoResources("no slot is free")  # noqa: EM101
         if not ours():
             raise LeaseLost
         try:
-            self.sent.add(lease.token)
+            self._journal.add(lease.token)
         except OSError as error:
             raise NoResources(str(error)) from error
-        errand = RemoteRun(lease, self.spool)
-        facts = {**lease._asdict(), "env": dict(lease.env), "recorded_env": dict(lease.recorded_env)}
-        self.field.put(post, {"lease": facts, "max_retries": settings.max_retries}, errand)
-        return errand
+        lease = lease._replace(env=dict(lease.env), recorded_env=dict(lease.recorded_env))
+        run = RemoteRun(lease, self._spool, agent)
+        self.runs.add(agent, run)
+        return run
 
-    def end(self, errand: RemoteRun, grace: float) -> None:
-        """Have an attempt ended: TERM to the whole tree, KILL after ``grace`` seconds."""
-        post = self.field.away.get(errand.token)
-        if post is not None:
-            known = post.ends.get(errand.token)
-            post.ends[errand.token] = grace if known is None else min(grace, known)
-            self.field.touch(post)
+    def terminate(self, run: RemoteRun, grace_s: float) -> None:
+        """Have an attempt killed: SIGTERM to its whole tree, SIGKILL after ``grace_s`` seconds."""
+        agent = run.agent
+        if agent is not None and run.token in agent.runs:
+            agent.terminations[run.token] = min(grace_s, agent.terminations.get(run.token, grace_s))
+            self.runs.mark_changed(agent)
 
     def poll(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
-        """Take in what was told and return the attempts that are over, and those found to last."""
-        for kind, *facts in self.wire.take():
-            getattr(self, f"_hear_{kind}")(*facts)
-        return self.field.news()
+        """Handle what has arrived; return the finished attempts and those newly reported as running."""
+        for message in self._transport.receive():
+            self._handle(message)
+        return self.runs.take_changes()
 
     def maintain(self, settings: Settings) -> float:
-        """Send what is due, give up what is lost; return the seconds until it wants to be called again."""
+        """Send the requests that are due and give up lost agents; return the seconds until the next call is due."""
         now = boot_clock()
-        changed = settings != self._said
-        self._said = settings
+        changed = settings != self._last_settings
+        self._last_settings = settings
         if changed or now >= self._scan_at:
-            self._scan_at = now + SCAN
-            posts = list(self.field.posts.values())
+            self._scan_at = now + SCAN_INTERVAL_S
+            agents = list(self.runs.agents.values())
         else:
-            posts = list(self.field.touched)
-        self.field.touched.clear()
-        for post in posts:
-            self._tend(post, settings, now, changed=changed)
-        times = [at for post in posts if (at := post.due_at(settings.lease)) is not None]
-        return max(0.0, min(times, default=60.0) - now) if posts else SCAN
-
-    def _tend(self, post: AgentState, settings: Settings, now: float, *, changed: bool) -> None:
-        if self._connected and (post.due(now, settings.lease) or (changed and post.may_say)):
-            letter = post.letter(settings, now=now, changed=changed)
-            self.wire.send(post.address, post.agent, letter)
-        elif changed:
-            post.pass_on_at = 0.0
-        silent = (post.out is not None or post.doubt or not self._connected) and now >= post.lapse_at
-        if post.out is not None and not post.slow and now - post.sent_at >= SLOW:
-            post.slow = True
-            self.field.take_back(post, "its dask worker is slow to answer")
-        if post.gone or silent:
-            self.seats.leave(post.agent)
-            if post.runs:
-                self._give_up(post, now)
-        if post.gone and not post.runs:
-            self.field.drop(post)
+            agents = list(self.runs.changed)
+        self.runs.changed.clear()
+        for agent in agents:
+            self._maintain_agent(agent, settings, now, changed=changed)
+        times = [at for agent in agents if (at := agent.next_due_at(settings.lease)) is not None]
+        return max(0.0, min(times, default=60.0) - now) if agents else SCAN_INTERVAL_S
 
     def acknowledge(self, open_tokens: Collection[str]) -> None:
-        """Drop what is remembered of all attempts but these: they are recorded."""
-        self.sent.compact(open_tokens)
+        """Remove all tokens but these from the dispatch journal: their attempts are settled."""
+        self._journal.compact(open_tokens)
 
     def close(self) -> None:
-        """Hang up."""
-        self.wire.close()
+        """Disconnect."""
+        self._transport.close()
 
-    # ------------------------------------------------------------------ what comes in
+    # ------------------------------------------------------------------ agents
 
-    def _hear_up(self, workers: set[str]) -> None:
-        self._connected = True
-        self._hear_workers(workers)
-        for post in self.field.posts.values():
-            post.again_at = 0.0
-            self.field.touch(post)
+    def _maintain_agent(self, agent: AgentState, settings: Settings, now: float, *, changed: bool) -> None:
+        if self._connected and agent.request_due(now, settings.lease, changed=changed):
+            self._transport.send(agent.address, agent.id, agent.make_request(settings, now=now, changed=changed))
+        elif changed:
+            agent.forward_at = 0.0
+        if agent.pending is not None and not agent.slow and now - agent.sent_at >= SLOW_RESPONSE_S:
+            agent.slow = True
+            self.runs.return_unsent(agent, "its dask worker is slow to respond")
+        silent = agent.pending is not None or agent.unconfirmed or not self._connected
+        if agent.gone or (silent and now >= agent.lost_at):
+            self.slots.remove_agent(agent.id)
+            if agent.runs:
+                self._give_up(agent, now)
+        if agent.gone and not agent.runs:
+            self.runs.remove_agent(agent)
 
-    def _hear_down(self, why: str) -> None:
-        self.events.warn(f"no connection to the dask scheduler ({why}); calling it again")
-        self._connected = False
-        self.seats.clear()
-        for post in self.field.posts.values():
-            self.field.take_back(post, "the scheduler is gone")
-            if post.out is not None:
-                post.failed(post.out, boot_clock(), 0.0)
-            post.doubt = True
-            self.field.touch(post)
-
-    def _hear_workers(self, workers: set[str]) -> None:
-        self._workers = workers
-        for post in self.field.posts.values():
-            if not post.gone and post.address not in workers:
-                post.gone = True
-                self.field.touch(post)
-
-    def _hear_seat(self, name: str, error: str | None) -> None:
-        if (why := self.seats.over(name, error)) is not None:
-            self.events.warn(f"dask could not run a seat: {why}")
-
-    def _hear_event(self, message: Message) -> None:
-        if message["desk"] != self.wire.desk:
-            return  # to one that had our name before
-        post = self.field.post(message)
-        if post is None:
-            return
-        post.hear(message)
-        what = message["what"]
-        if what == "seat":
-            self.seats.took(message["seat"], post.agent)
-        elif what == "lasts":
-            self.field.lasts(post, message["token"], message["pid"], message["age"])
-        elif what == "grew":
-            self.field.grew(post, message)
-        elif what == "ended":
-            self.field.ended(post, message)
-        elif what == "look":
-            post.sent_at = float("-inf")
-        self.field.touch(post)
-
-    def _hear_answer(self, agent: str, letter: Message, answer: Message | Exception | None) -> None:
-        post = self.field.posts.get(agent)
-        if post is None:
-            return
-        self._take_answer(post, letter, answer)
-        self.field.touch(post)
-
-    def _take_answer(self, post: AgentState, letter: Message, answer: Message | Exception | None) -> None:
-        if isinstance(answer, Exception):
-            post.failed(letter, boot_clock(), PAUSE)
-            return
-        post.answered(letter)
-        if answer is None:
-            post.gone = True  # another process has its address now, and what the letter brought never began
-            for token in [token for token, seq in post.sent_with.items() if seq == letter["seq"]]:
-                self.field.finish(post, token, {"outcome": None, "why": "its dask worker had gone"})
-            return
-        post.hear(answer)
-        for message in answer["ended"]:
-            self.field.ended(post, message)
-        for token, stream, offset, data in answer["pieces"]:
-            if (errand := post.runs.get(token)) is not None:
-                errand.piece(stream, offset, data)
-                self.field.ask_for_more(post, errand)
-        self.field.compare(post, letter, answer["there"])
-
-    def _hear_swept(self, agent: str, gone: bool) -> None:
-        post = self.field.posts.get(agent)
-        if post is not None and gone:
-            self.field.lose(post, proven=True)
-
-    def _give_up(self, post: AgentState, now: float) -> None:
-        """Prove that what a lost agent ran is gone, or wait until it must be; then its attempts are lost."""
-        tokens = [*post.runs, post.agent]
-        if now >= post.prove_at:
-            post.prove_at = now + PROVE
-            if post.boot == self._boot:
-                find = lambda: process_tree.holders(tokens, [])  # noqa: E731
-                if process_tree.kill_until_gone(find, PATIENCE, lambda: None):
-                    self.field.lose(post, proven=True)
+    def _give_up(self, agent: AgentState, now: float) -> None:
+        """Lose the attempts of an agent once their processes are gone, or at the latest when the lease is over."""
+        tokens = [*agent.runs, agent.id]
+        if now >= agent.check_at:
+            agent.check_at = now + CHECK_INTERVAL_S
+            if agent.boot == self._boot:
+                if kill_leftovers(tokens, CHECK_TIMEOUT_S):
+                    self.runs.lose_agent(agent, proven=True)
                     return
-            elif peers := [other for other in self._workers if other != post.address and _near(other, post.address)]:
-                self.wire.sweep(peers, post.agent, post.boot, tokens)
-        if now >= post.lapse_at:
-            self.field.lose(post, proven=False)
+            elif peers := [each for each in self._workers if each != agent.address and _same_host(each, agent.address)]:
+                self._transport.kill_leftovers(peers, agent.id, agent.boot, tokens)
+        if now >= agent.lost_at:
+            self.runs.lose_agent(agent, proven=False)
+
+    # ------------------------------------------------------------------ incoming messages
+
+    def _handle(self, message: Incoming) -> None:
+        match message:
+            case Event():
+                self._on_event(message)
+            case Answered() | RequestFailed() | LeftoversKilled():
+                if (agent := self.runs.agents.get(message.agent)) is not None:
+                    self._on_reply(agent, message)
+                    self.runs.mark_changed(agent)
+            case SlotEnded(slot, error):
+                if (why := self.slots.on_end(slot, error)) is not None:
+                    self._events.warn(f"dask could not run a slot: {why}")
+            case WorkersChanged(workers):
+                self._set_workers(workers)
+            case Connected(workers):
+                self._on_connect(workers)
+            case Disconnected(reason):
+                self._on_disconnect(reason)
+
+    def _on_reply(self, agent: AgentState, reply: Answered | RequestFailed | LeftoversKilled) -> None:
+        match reply:
+            case Answered(_, request, response):
+                self._on_response(agent, request, response)
+            case RequestFailed(_, request):
+                agent.on_failure(request, boot_clock(), RETRY_DELAY_S)
+            case LeftoversKilled():
+                self.runs.lose_agent(agent, proven=True)
+
+    def _on_connect(self, workers: set[str]) -> None:
+        self._connected = True
+        self._set_workers(workers)
+        for agent in self.runs.agents.values():
+            agent.retry_at = 0.0
+            self.runs.mark_changed(agent)
+
+    def _set_workers(self, workers: set[str]) -> None:
+        self._workers = workers
+        for agent in self.runs.agents.values():
+            if not agent.gone and agent.address not in workers:
+                agent.gone = True
+                self.runs.mark_changed(agent)
+
+    def _on_disconnect(self, reason: str) -> None:
+        self._events.warn(f"lost the connection to the dask scheduler ({reason}); reconnecting")
+        self._connected = False
+        self.slots.clear()
+        for agent in self.runs.agents.values():
+            self.runs.return_unsent(agent, "the scheduler is gone")
+            if agent.pending is not None:
+                agent.on_failure(agent.pending, boot_clock(), 0.0)
+            agent.unconfirmed = True
+            self.runs.mark_changed(agent)
+
+    def _on_event(self, event: Event) -> None:
+        if event.dispatcher_id != self._transport.dispatcher_id:
+            return  # meant for a previous dispatcher of the same name
+        agent = self.runs.agent_of(event)
+        if agent is None:
+            return
+        agent.update(event.status)
+        match event.body:
+            case SlotOpened(slot):
+                self.slots.on_open(slot, agent.id)
+            case Running() as report:
+                self.runs.on_running(agent, report)
+            case OutputGrew() as report:
+                self.runs.on_output(agent, report)
+            case Ended() | Unstarted() as end:
+                self.runs.on_end(agent, end)
+            case ResultsReady():
+                agent.sent_at = float("-inf")
+        self.runs.mark_changed(agent)
+
+    def _on_response(self, agent: AgentState, request: Request, response: Response | None) -> None:
+        agent.on_response(request)
+        if response is None:
+            agent.gone = True  # another process has its address now, so the jobs of this request never started
+            for run in list(agent.runs.values()):
+                if run.request_number == request.number and run.end is None:
+                    self.runs.finish(agent, Unstarted(run.token, "its dask worker had gone"))
+            return
+        agent.update(response.status)
+        for end in response.ended:
+            self.runs.on_end(agent, end)
+        for chunk in response.chunks:
+            self.runs.on_chunk(agent, chunk)
+        self.runs.reconcile(agent, request, response)
 
 
-def _near(one: str, other: str) -> bool:
-    """Tell whether two addresses are of one host."""
+def _same_host(one: str, other: str) -> bool:
     return one.rpartition(":")[0] == other.rpartition(":")[0]

@@ -1,159 +1,162 @@
-"""The attempts that are away and the agents that have them: what each word from an agent means for them."""
+"""The attempts in flight and the agents that have them: what each report of an agent means for them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.agent_state import AHEAD, AgentState
-from queuectl_nb.engine.dask.runner import LASTS
+from queuectl_nb.engine.dask.agent_state import MAX_PREFETCH, AgentState
+from queuectl_nb.engine.dask.messages import Ended, OutputRead, SlotClosed, SlotOpened, Unstarted
+from queuectl_nb.engine.dask.runner import SHORT_RUN_S
 from queuectl_nb.model.outcome import Lost
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.messages import Event, OutputChunk, OutputGrew, Request, Response, Running
     from queuectl_nb.engine.dask.remote_run import RemoteRun
 
 __all__ = ["InFlight"]
 
-READ = 1024 * 1024
-"""Bytes of output asked for at once."""
+READ_BYTES = 1024 * 1024
+"""Most output that is requested at once."""
 
 
 class InFlight:
-    """Posts and errands of one dispatcher."""
+    """Agents and attempts of one dispatcher."""
 
     def __init__(self) -> None:
-        self.posts: dict[str, AgentState] = {}
-        """The agents that are known, by id."""
-        self.away: dict[str, AgentState] = {}
-        """Where each attempt is, by token."""
-        self.open: set[AgentState] = set()
-        """The posts with room."""
-        self.touched: set[AgentState] = set()
-        """The posts to be looked at soon."""
-        self._over: list[RemoteRun] = []
-        self._lasting: list[RemoteRun] = []
+        self.agents: dict[str, AgentState] = {}
+        self.available: set[AgentState] = set()
+        """The agents with capacity."""
+        self.changed: set[AgentState] = set()
+        """The agents to be checked by the next ``maintain``."""
+        self._finished: list[RemoteRun] = []
+        self._long_running: list[RemoteRun] = []
 
-    def news(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
-        """Return the attempts that are over since the last call, and those found to last."""
-        over, self._over = self._over, []
-        lasting, self._lasting = self._lasting, []
-        return over, lasting
+    def __len__(self) -> int:
+        """Return the number of attempts in flight."""
+        return sum(len(agent.runs) for agent in self.agents.values())
 
-    # ------------------------------------------------------------------ posts
+    def take_changes(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
+        """Return the attempts that have finished since the last call, and those newly reported as running."""
+        finished, self._finished = self._finished, []
+        long_running, self._long_running = self._long_running, []
+        return finished, long_running
 
-    def post(self, message: Message) -> AgentState | None:
-        """Return the post that a word comes from; the first word of a new one is that somebody sits there."""
-        found = self.posts.get(message["agent"])
-        if found is None and message["what"] in ("seat", "left"):
-            found = self.posts[message["agent"]] = AgentState(message["agent"], message["address"])
+    # ------------------------------------------------------------------ agents
+
+    def agent_of(self, event: Event) -> AgentState | None:
+        """Return the sender of an event. An agent becomes known when one of its slots opens or closes."""
+        status = event.status
+        found = self.agents.get(status.agent)
+        if found is None and isinstance(event.body, SlotOpened | SlotClosed):
+            found = self.agents[status.agent] = AgentState(status.agent, status.address)
         return found
 
-    def room(self) -> int:
-        """Return how many jobs the agents can take."""
-        return sum(post.room for post in self.open)
+    def capacity(self) -> int:
+        """Return how many more jobs the agents can take."""
+        return sum(agent.capacity for agent in self.available)
 
-    def best(self) -> AgentState | None:
-        """Return a post with an idle seat, else one whose jobs are short; None where none has room."""
-        return next((each for each in self.open if each.idle > 0), None) or next(iter(self.open), None)
+    def best_agent(self) -> AgentState | None:
+        """Return an agent with a free slot, or else one that accepts jobs ahead; None if none has capacity."""
+        return next((each for each in self.available if each.free_slots > 0), None) or next(iter(self.available), None)
 
-    def drop(self, post: AgentState) -> None:
-        """Forget an agent that is gone and has nothing."""
-        self.posts.pop(post.agent, None)
-        self.open.discard(post)
+    def add(self, agent: AgentState, run: RemoteRun) -> None:
+        """Send a job with the next request to ``agent``."""
+        agent.unsent.append(run)
+        agent.runs[run.token] = run
+        self.mark_changed(agent)
 
-    def put(self, post: AgentState, job: Message, errand: RemoteRun) -> None:
-        """Let a job leave with the next letter there."""
-        post.jobs.append(job)
-        post.runs[errand.token] = errand
-        self.away[errand.token] = post
-        self.touch(post)
-
-    def touch(self, post: AgentState) -> None:
-        """Have the post looked at soon, and know whether it has room."""
-        self.touched.add(post)
-        if post.room and post.agent in self.posts:
-            self.open.add(post)
+    def mark_changed(self, agent: AgentState) -> None:
+        """Have the next ``maintain`` check an agent, and update whether it has capacity."""
+        self.changed.add(agent)
+        if agent.capacity and agent.id in self.agents:
+            self.available.add(agent)
         else:
-            self.open.discard(post)
+            self.available.discard(agent)
+
+    def remove_agent(self, agent: AgentState) -> None:
+        """Forget an agent that is gone and has no attempts."""
+        self.agents.pop(agent.id, None)
+        self.available.discard(agent)
 
     # ------------------------------------------------------------------ attempts
 
-    def lasts(self, post: AgentState, token: str, pid: int, age: float) -> None:
-        """Take in that an attempt has been running for ``age`` seconds."""
-        errand = post.runs.get(token)
-        if errand is not None and errand.started_at is None:
-            errand.lasts(pid, age, post.host)
-            post.ahead = 0
-            self._lasting.append(errand)
+    def on_running(self, agent: AgentState, report: Running) -> None:
+        """Record that an attempt runs, and send no more jobs ahead to its agent for now."""
+        run = agent.runs.get(report.token)
+        if run is not None and run.started_at is None:
+            run.mark_running(report.pid, report.age_s, agent.host)
+            agent.prefetch = 0
+            self._long_running.append(run)
 
-    def grew(self, post: AgentState, message: Message) -> None:
-        """Take in what an attempt printed, or how much there is of it."""
-        errand = post.runs.get(message["token"])
-        if errand is not None and errand.exit is None:
-            errand.take(message["stream"], message.get("offset", 0), message.get("data"), message["size"])
-            self.ask_for_more(post, errand)
+    def on_output(self, agent: AgentState, report: OutputGrew) -> None:
+        """Store reported output, and request what the report does not include."""
+        run = agent.runs.get(report.token)
+        if run is not None and run.end is None:
+            run.add_output(report.stream, report.offset, report.data, report.size)
+            self.request_output(agent, run)
 
-    def ended(self, post: AgentState, message: Message) -> None:
-        """Take in the end of an attempt; what is not known any more was settled before."""
-        token = message["token"]
-        errand = post.runs.get(token)
-        if errand is None:
-            post.have.append(token)
-        elif errand.exit is None:
-            self.finish(post, token, message)
-            if (errand.ran or LASTS) < LASTS:
-                post.ahead = min(AHEAD, 2 * post.sitting, max(1, 2 * post.ahead))
+    def on_chunk(self, agent: AgentState, chunk: OutputChunk) -> None:
+        """Store requested output, and request the next."""
+        run = agent.runs.get(chunk.token)
+        if run is not None:
+            run.add_chunk(chunk.stream, chunk.offset, chunk.data)
+            self.request_output(agent, run)
 
-    def finish(self, post: AgentState, token: str, message: Message) -> None:
-        """End an attempt as the message says; it is over once all of its output is here."""
-        errand = post.runs[token]
-        errand.end(message)
-        errand.host = post.host
-        if errand.whole:
-            self._close(post, errand)
-        else:
-            self.ask_for_more(post, errand)
+    def on_end(self, agent: AgentState, end: Ended | Unstarted) -> None:
+        """Record the end of an attempt; one that is unknown here was settled before."""
+        run = agent.runs.get(end.token)
+        if run is None:
+            agent.acknowledged.append(end.token)
+        elif run.end is None:
+            self.finish(agent, end)
+            if isinstance(end, Ended) and end.duration_s and end.duration_s < SHORT_RUN_S:
+                agent.prefetch = min(MAX_PREFETCH, 2 * agent.slots, max(1, 2 * agent.prefetch))
 
-    def ask_for_more(self, post: AgentState, errand: RemoteRun) -> None:
-        """Ask for the next piece of output that is known to be there; an attempt that ended is over with its last."""
-        for stream, have in errand.have.items():
-            if have < errand.size[stream]:
-                post.reads[errand.token, stream] = [have, READ]
-        if errand.exit is not None and errand.whole:
-            self._close(post, errand)
+    def finish(self, agent: AgentState, end: Ended | Unstarted) -> None:
+        """End an attempt. It counts as finished once all of its output has been received."""
+        run = agent.runs[end.token]
+        run.finish(end, agent.host)
+        self.request_output(agent, run)
 
-    def _close(self, post: AgentState, errand: RemoteRun) -> None:
-        post.forget(errand.token)
-        post.have.append(errand.token)
-        self.away.pop(errand.token, None)
-        self._over.append(errand)
-        self.touch(post)
+    def request_output(self, agent: AgentState, run: RemoteRun) -> None:
+        """Request the next output that is known to exist, or close an attempt that has ended and is complete."""
+        for stream, received in run.received.items():
+            if received < run.sizes[stream]:
+                agent.reads[run.token, stream] = OutputRead(run.token, stream, received, READ_BYTES)
+        if run.end is not None and run.complete:
+            self._close(agent, run)
 
-    def take_back(self, post: AgentState, why: str) -> None:
-        """Let jobs that have not left yet start elsewhere."""
-        jobs, post.jobs = post.jobs, []
-        for job in jobs:
-            self.finish(post, job["lease"]["token"], {"outcome": None, "why": why})
-        self.touch(post)
+    def _close(self, agent: AgentState, run: RemoteRun) -> None:
+        agent.remove_run(run.token)
+        agent.acknowledged.append(run.token)
+        self._finished.append(run)
+        self.mark_changed(agent)
 
-    def compare(self, post: AgentState, letter: Message, there: Message) -> None:
-        """Compare what an agent has with what was sent there up to the letter that it answers."""
-        for token, facts in there.items():
-            if facts is not None:
-                self.lasts(post, token, *facts)
-        for token in [token for token, seq in post.sent_with.items() if seq <= letter["seq"]]:
-            if token not in there and token in post.runs and post.runs[token].exit is None:
-                # it never arrived there, and would be refused now
-                self.finish(post, token, {"outcome": None, "why": "it did not arrive"})
+    def return_unsent(self, agent: AgentState, reason: str) -> None:
+        """Return the jobs that have not been sent yet, so that they can start elsewhere."""
+        runs, agent.unsent = agent.unsent, []
+        for run in runs:
+            self.finish(agent, Unstarted(run.token, reason))
+        self.mark_changed(agent)
 
-    def lose(self, post: AgentState, *, proven: bool) -> None:
-        """Give up what an agent had; ``proven`` tells that somebody saw that nothing of it is left."""
-        why = "died" if post.gone else "was not heard of"
-        self.take_back(post, f"its dask worker {why}")
-        post.doubt = True
-        for errand in list(post.runs.values()):
-            if errand.exit is None:
-                errand.lose(Lost(f"dask worker {post.address}", why, not proven))
+    def reconcile(self, agent: AgentState, request: Request, response: Response) -> None:
+        """Compare the attempts that an agent has with those that were sent up to ``request``."""
+        for report in response.running:
+            self.on_running(agent, report)
+        there = set(response.attempts)
+        for token, run in list(agent.runs.items()):
+            if 0 < run.request_number <= request.number and token not in there and run.end is None:
+                # it never arrived, and the agent would ignore it now
+                self.finish(agent, Unstarted(token, "it did not arrive"))
+
+    def lose_agent(self, agent: AgentState, *, proven: bool) -> None:
+        """Give up the attempts of an agent; ``proven`` means that none of their processes is left."""
+        why = "died" if agent.gone else "did not respond"
+        self.return_unsent(agent, f"its dask worker {why}")
+        agent.unconfirmed = True
+        for run in list(agent.runs.values()):
+            if run.end is None:
+                run.lose(Lost(f"dask worker {agent.address}", why, not proven))
             else:
-                errand.note = "the rest of its output was lost with its dask worker"
-            self._close(post, errand)
+                run.note = "the rest of its output was lost with its dask worker"
+            self._close(agent, run)

@@ -1,21 +1,19 @@
-"""One attempt that runs elsewhere, as its dispatcher sees it: what came back of its output, and how it ended."""
+"""One attempt that runs on a dask worker, as its dispatcher sees it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.executor import Exit
-from queuectl_nb.engine.outcome_journal import make_outcome
-from queuectl_nb.model.attempt import Usage
+from queuectl_nb.engine.dask.messages import Ended, Unstarted
 from queuectl_nb.model.outcome import Outcome, Returned
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.agent_state import AgentState
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.store.spool import Spool
 
@@ -23,113 +21,100 @@ __all__ = ["RemoteRun"]
 
 
 class RemoteRun:
-    """An attempt in flight; its output lies in files named by its token as far as it has come."""
+    """An attempt in flight. The output received so far is in spool files named by its token."""
 
-    def __init__(self, lease: Lease, spool: Spool) -> None:
-        """Wait for the attempt of ``lease``."""
+    def __init__(self, lease: Lease, spool: Spool, agent: AgentState | None = None) -> None:
         self.lease = lease
         self.token = lease.token
-        self.exit: Exit | None = None
-        """How it ended; ``None`` while it runs."""
-        self.unstarted = False
-        """Whether it came back without having begun, and never will begin."""
-        self.why = ""
+        self.agent = agent
+        self.request_number = 0
+        """The request that the job was sent with; 0 until then."""
+        self.end: Ended | Unstarted | None = None
         self.pid: int | None = None
         self.host: str | None = None
         self.started_at: float | None = None
-        """Epoch seconds on this host's clock, once it is known to run."""
-        self.recorded = False
-        """Whether pid, host and start are in the database."""
-        self.verdict: Outcome | None = None
-        """Why we want it ended."""
-        self.ran: float | None = None
+        """Epoch seconds on this host's clock; None until the attempt is reported as running."""
+        self.forced_outcome: Outcome | None = None
+        """Why the dispatcher terminated it."""
         self.note: str | None = None
         self.paths = {stream: f"{spool.folder}/{lease.token}.{stream}" for stream in STREAMS}
-        self.have = dict.fromkeys(STREAMS, 0)
-        """Bytes of each stream that are here, without a gap from its beginning."""
-        self.size = dict.fromkeys(STREAMS, 0)
-        """Bytes of each stream that there are, as far as known."""
-        self._result = f"{spool.folder}/{lease.token}.result"
+        self.received = dict.fromkeys(STREAMS, 0)
+        """Bytes of each stream received, without a gap from its beginning."""
+        self.sizes = dict.fromkeys(STREAMS, 0)
+        """Bytes of each stream that are known to exist."""
+        self._result_path = f"{spool.folder}/{lease.token}.result"
 
     @property
     def outcome(self) -> Outcome:
-        """What it came to: our verdict goes before how it took it, where it was we who ended it."""
-        if self.exit is None:
+        """How the attempt ended; :attr:`forced_outcome` if it ended because the dispatcher terminated it."""
+        if not isinstance(self.end, Ended):
             msg = f"the attempt of job {self.lease.job_id} has not ended"
-            raise RuntimeError(msg)
-        by_us = isinstance(self.exit.outcome, Returned) and self.verdict is not None
-        return self.verdict if by_us and self.verdict is not None else self.exit.outcome
+            raise TypeError(msg)
+        outcome = self.end.outcome
+        return (self.forced_outcome or outcome) if isinstance(outcome, Returned) else outcome
 
     @property
-    def whole(self) -> bool:
-        """Whether all of its output is here."""
-        return self.have == self.size
+    def complete(self) -> bool:
+        """Whether all known output has been received."""
+        return self.received == self.sizes
 
-    def lasts(self, pid: int, age: float, host: str) -> None:
-        """Take in that it has been running for ``age`` seconds."""
+    def mark_running(self, pid: int | None, age_s: float, host: str) -> None:
+        """Record that the attempt has been running for ``age_s`` seconds."""
         self.pid, self.host = pid, host
         if self.started_at is None:
-            self.started_at = time.time() - age
+            self.started_at = time.time() - age_s
 
-    def take(self, stream: str, offset: int, data: bytes | None, size: int | None = None) -> None:
-        """Take in a piece of output that begins at ``offset``; one that leaves a gap is not taken.
+    def add_output(self, stream: str, offset: int, data: bytes | None, size: int = 0) -> None:
+        """Store reported output, unless data before ``offset`` is missing; ``size`` is that of the stream."""
+        self.sizes[stream] = max(size, self.sizes[stream])
+        if data and offset <= self.received[stream]:
+            self._store(stream, offset, data)
 
-        Where ``data`` is None there is nothing more to be had.
-        """
-        if size is not None:
-            self.size[stream] = max(size, self.size[stream])
-        if data and offset <= self.have[stream]:
-            self._keep(stream, offset, data)
+    def add_chunk(self, stream: str, offset: int, data: bytes | None) -> None:
+        """Store requested output. It may begin later than requested; without data the stream is complete."""
+        if data:
+            self._store(stream, offset, data)
+            self.sizes[stream] = max(self.sizes[stream], self.received[stream])
+        else:
+            self.sizes[stream] = self.received[stream]
 
-    def piece(self, stream: str, offset: int, data: bytes | None) -> None:
-        """Take in what was asked for; it begins later where the middle of the stream was given back."""
-        if not data:
-            self.size[stream] = self.have[stream]
-            return
-        self._keep(stream, offset, data)
-        self.size[stream] = max(self.size[stream], self.have[stream])
-
-    def _keep(self, stream: str, offset: int, data: bytes) -> None:
-        """Write a piece; where the disk takes no more, the job is no worse for it."""
+    def _store(self, stream: str, offset: int, data: bytes) -> None:
+        """Write output to its file. A full disk costs output, not the attempt."""
         try:
-            self._write(self.paths[stream], offset, data)
+            _write(self.paths[stream], offset, data)
         except OSError as error:
-            self.note = f"its output was not kept whole: {error.strerror}"
-        self.have[stream] = max(self.have[stream], offset + len(data))
+            self.note = f"its output is incomplete: {error.strerror}"
+        self.received[stream] = max(self.received[stream], offset + len(data))
 
-    @staticmethod
-    def _write(path: str, offset: int, data: bytes) -> None:
-        handle = open_regular(path, os.O_WRONLY | os.O_CREAT)
-        try:
-            done = 0
-            while done < len(data):
-                done += os.pwrite(handle, data[done:], offset + done)
-        finally:
-            os.close(handle)
-
-    def end(self, message: Message) -> None:
-        """Take in how it ended, with the output that came along."""
-        if message["outcome"] is None:
-            self.unstarted, self.why = True, message.get("why") or ""
+    def finish(self, end: Ended | Unstarted, host: str | None) -> None:
+        """Record how the attempt ended, with the output and result that the message carries."""
+        self.end, self.host = end, host
+        if isinstance(end, Unstarted):
             return
-        usage: Any = message.get("usage") or ()
-        self.exit = Exit(make_outcome(*message["outcome"]), Usage(*usage))
-        self.pid = message.get("pid") or self.pid
-        self.ran = message.get("ran")
-        self.note = message.get("note") or self.note
-        for stream, size in message.get("sizes", {}).items():
-            self.size[stream] = size
-        for stream, (offset, data) in message.get("rest", {}).items():
-            self.take(stream, offset, data)
-        if message.get("result") is not None:
+        self.pid = end.pid or self.pid
+        self.note = end.note or self.note
+        self.sizes.update(end.sizes)
+        for stream, (offset, data) in end.output.items():
+            self.add_output(stream, offset, data)
+        if end.result is not None:
             try:
-                self._write(self._result, 0, message["result"].encode())
+                _write(self._result_path, 0, end.result.encode())
             except OSError as error:
                 self.note = f"its result was not stored: {error.strerror}"
                 with contextlib.suppress(OSError):
-                    os.unlink(self._result)
+                    os.unlink(self._result_path)
 
     def lose(self, outcome: Outcome) -> None:
-        """End it without having heard how it ended; what came of its output stays."""
-        self.exit = Exit(outcome, Usage())
-        self.size = dict(self.have)
+        """End the attempt without a report from its agent. The output received so far is kept."""
+        self.end = Ended(self.token, outcome)
+        self.sizes = dict(self.received)
+
+
+def _write(path: str, offset: int, data: bytes) -> None:
+    handle = open_regular(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        done = 0
+        while done < len(data):
+            done += os.pwrite(handle, data[done:], offset + done)
+    finally:
+        os.close(handle)

@@ -1,8 +1,8 @@
-"""A guard: a small process beside a dask worker that runs one command at a time for it, and outlives its death.
+"""A runner: a small process beside a dask worker that runs one command at a time and survives the dask worker's death.
 
-It is to a dask worker what a worker of ours is to a pool: a subreaper, so that "no children at all" proves that nothing
-of a command is left. It ends what it runs when the dask worker dies (the socket closes) and when the dispatcher has not
-been heard of until the lease ran out. It knows nothing of the queue's file.
+Like a local worker it is a subreaper, so "no children at all" proves that nothing of a command is left. It kills its
+command when the dask worker dies (the channel closes) or when the lease expires because the dispatcher is silent. It
+never opens the queue's database.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.channel import Channel
+from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, OutputGrew, RunJob, Running, Terminate, Unstarted
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.engine.run_monitor import RunMonitor
-from queuectl_nb.model.attempt import Lease
+from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import NotStarted, Returned
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.output import punch_middle
@@ -33,230 +34,214 @@ from queuectl_nb.store.spool import STREAMS, Spool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.engine.dask.channel import Message
     from queuectl_nb.engine.local_executor import LocalRun
-    from queuectl_nb.model.attempt import Usage
-    from queuectl_nb.model.outcome import Outcome
+    from queuectl_nb.model.attempt import Lease
 
-__all__ = ["INLINE", "LASTS", "PIECE", "Runner", "run_runner"]
+__all__ = ["MAX_END_OUTPUT_BYTES", "SHORT_RUN_S", "Runner", "run_runner"]
 
-LASTS = 0.05
-"""Seconds after which a command is told to be running."""
-LOOK = 0.1
-"""Seconds between looks at what a command has printed."""
-TRIM = 1.0
-PIECE = 8 * 1024
-"""Most bytes of output that are told without being asked for."""
-INLINE = 16 * 1024
-"""Most bytes of output that come with the end of a command; more is left in files."""
+SHORT_RUN_S = 0.05
+"""A command that runs longer is reported as running."""
+REPORT_INTERVAL_S = 0.1
+"""How often the output of a running command is checked."""
+TRIM_INTERVAL_S = 1.0
+MAX_REPORT_BYTES = 8 * 1024
+"""Most new output that is sent without a request."""
+MAX_END_OUTPUT_BYTES = 16 * 1024
+"""Most output that is sent with the end of a command; more stays in files until it is read."""
 
 
 class Runner:
-    """The process's whole life: :meth:`work` returns when the dask worker is gone or needs it no more."""
+    """The main loop: :meth:`work` returns when the dask worker has died or closed the channel."""
 
-    def __init__(self, link: Channel, spool: Spool, executor: LocalExecutor) -> None:
-        """Run what ``link`` brings, its output in ``spool``."""
-        self.link = link
+    def __init__(self, channel: Channel, spool: Spool, executor: LocalExecutor) -> None:
+        self.channel = channel
         self.spool = spool
         self.executor = executor
         self.settings = Settings.from_stored({})
-        self.until = 0.0
-        self.unwanted = ""
-        """An attempt that must not start any more."""
-        self.alone = False
+        self.lease_until = 0.0
+        self.terminated = ""
+        """Token of an attempt that must not start any more."""
+        self.orphaned = False
         """Whether the dask worker is gone."""
-        self.waiter = Poller()
-        self.waiter.catch_signals((signal.SIGCHLD, signal.SIGTERM))
-        self.waiter.add("link", link.socket.fileno())
+        self.poller = Poller()
+        self.poller.catch_signals((signal.SIGCHLD, signal.SIGTERM))
+        self.poller.add("channel", channel.socket.fileno())
 
     def work(self) -> None:
         """Run one command after another."""
-        while not self.alone:
-            names = self.waiter.wait(None)
-            self._hear_signals()
-            order: Message | None = None
-            for message in self._messages() if "link" in names else ():
-                if message["what"] == "end":  # right behind the job that it is about, or even before it
-                    self.unwanted = message["token"]
-                else:
-                    self._heed(message)
-                    order = message if message["what"] == "run" else order
-            if order is not None:
-                self._run(order)
+        while not self.orphaned:
+            names = self.poller.wait(None)
+            self._read_signals()
+            job: RunJob | None = None
+            for message in self._receive() if "channel" in names else ():
+                match message:
+                    case Terminate(token=token):  # right behind its job, or even before it
+                        self.terminated = token
+                    case LeaseRenewal():
+                        self._renew(message)
+                    case RunJob(renewal=renewal):
+                        self._renew(renewal)
+                        job = message
+            if job is not None:
+                self._run(job.lease)
 
-    def _messages(self) -> list[Message]:
-        found = self.link.receive()
-        self.alone = self.alone or found is None
-        return found or []
+    def _receive(self) -> list[Any]:
+        messages = self.channel.receive()
+        self.orphaned = self.orphaned or messages is None
+        return messages or []
 
-    def _say(self, message: Message) -> None:
-        """Tell the agent, and wait until it goes: only where no command runs any more."""
+    def _send(self, message: Ended | Unstarted) -> None:
+        """Send a message and wait until it is written; only between two commands."""
         try:
-            self.link.send(message)
+            self.channel.send(message)
         except OSError:
-            self.alone = True
+            self.orphaned = True
 
-    def _mention(self, message: Message) -> bool:
-        """Tell the agent what can wait; tell whether it goes. An agent that is gone has the command ended."""
+    def _offer(self, message: Running | OutputGrew) -> bool:
+        """Send a message that can wait; return False if it was not sent."""
         try:
-            return self.link.offer(message)
+            return self.channel.offer(message)
         except OSError:
-            self.alone = True
+            self.orphaned = True
             return False
 
-    def _hear_signals(self) -> None:
-        """Take TERM for the dask worker's end: a batch system sends it to every process."""
-        self.alone = self.alone or signal.SIGTERM in self.waiter.signals
-        self.waiter.signals.clear()
+    def _read_signals(self) -> None:
+        """Treat SIGTERM like the death of the dask worker: a batch system sends it to every process."""
+        self.orphaned = self.orphaned or signal.SIGTERM in self.poller.signals
+        self.poller.signals.clear()
 
-    def _heed(self, message: Message) -> None:
-        """Take in how long the dispatcher's word holds, and the settings of the moment."""
-        self.until = message["until"]
-        self.settings = self.settings._replace(**message["settings"])
+    def _renew(self, renewal: LeaseRenewal) -> None:
+        self.lease_until = renewal.until
+        self.settings = self.settings._replace(**renewal.settings)
+
+    @property
+    def _expired(self) -> bool:
+        return boot_clock() >= self.lease_until
+
+    @property
+    def _kill_grace_s(self) -> float:
+        """Seconds between SIGTERM and SIGKILL; short if nobody waits for the command any more."""
+        grace = self.settings.kill_grace
+        return min(grace, ORPHAN_GRACE_S) if self.orphaned or self._expired else grace
 
     # ------------------------------------------------------------------ one command
 
-    def _run(self, message: Message) -> None:
-        lease = Lease(**message["lease"])
-        if boot_clock() >= self.until or lease.token == self.unwanted:
-            why = "it was wanted back" if lease.token == self.unwanted else "its dispatcher was not heard of"
-            self._tell_end(lease.token, None, why=why)
+    def _run(self, lease: Lease) -> None:
+        token = lease.token
+        if self._expired:
+            self._send(Unstarted(token, "the lease of its dispatcher has expired"))
+            return
+        if token == self.terminated:
+            self._send(Unstarted(token, "it was stopped before it started"))
             return
         try:
-            run = self.executor.start(lease, message["max_retries"], lambda: True)
-        except CannotStart as why:
-            self._tell_end(lease.token, NotStarted(str(why)))
-        except (NoResources, LeaseLost) as why:
-            self._tell_end(lease.token, None, why=str(why) or "the last command still holds its output")
+            run = self.executor.start(lease, self.settings.max_retries, lambda: True)
+        except CannotStart as error:
+            self._send(Ended(token, NotStarted(str(error))))
+        except (NoResources, LeaseLost) as error:
+            self._send(Unstarted(token, str(error) or "the previous command still holds its output file"))
         else:
-            self._attend(run)
+            self._monitor(run)
 
-    def _attend(self, run: LocalRun) -> None:
-        """Watch over a command until nothing of it is left, and tell what becomes of it."""
-        attended, telling = RunMonitor(run), _Telling(self._mention, run)
-        while not attended.step(self.settings, self._grace()):
-            if attended.is_long(time.monotonic()):
-                telling.look(self.settings.spool_limit)
-            if self.alone or boot_clock() >= self.until:
-                attended.end(Returned("its dispatcher was not heard of"), self._grace())
-            self._sleep(attended, telling)
-        if self.alone:
-            return  # nobody to tell
-        usage = None if attended.exit is None else attended.exit.usage
-        self._tell_end(run.lease.token, attended.outcome, run=run, usage=usage, told=telling.told)
+    def _monitor(self, run: LocalRun) -> None:
+        """Watch a command until none of its processes is left, and report its end."""
+        monitor, reporter = RunMonitor(run), _OutputReporter(self._offer, run)
+        while not monitor.step(self.settings, self._kill_grace_s):
+            if monitor.is_long(time.monotonic()):
+                reporter.report(self.settings.spool_limit)
+            if self.orphaned or self._expired:
+                monitor.end(Returned("the lease of its dispatcher has expired"), self._kill_grace_s)
+            self._wait(monitor, reporter)
+        if not self.orphaned:
+            self._send(self._end_of(monitor, run, reporter.reported))
 
-    def _grace(self) -> float:
-        """Return the seconds from TERM to KILL: few where nobody waits for the command any more."""
-        lapsed = self.alone or boot_clock() >= self.until
-        return min(self.settings.kill_grace, ORPHAN_GRACE_S) if lapsed else self.settings.kill_grace
-
-    def _sleep(self, attended: RunMonitor, telling: _Telling) -> None:
-        """Wait until the command ends, somebody speaks, or something is due."""
+    def _wait(self, monitor: RunMonitor, reporter: _OutputReporter) -> None:
+        """Wait until the command ends, a message arrives or something is due."""
         now = time.monotonic()
-        if brief := attended.fast_wait_s(now):
-            self.waiter.wait_for_child(brief)
+        if seconds := monitor.fast_wait_s(now):
+            self.poller.wait_for_child(seconds)
             return
-        wake = telling.look_at
-        left = self.until - boot_clock()
-        if not self.alone and left > 0:
+        wake = reporter.next_report_at
+        left = self.lease_until - boot_clock()
+        if not self.orphaned and left > 0:
             wake = min(wake, now + left)
-        at = attended.wake_at(self.settings)
-        if at is not None:
+        if (at := monitor.wake_at(self.settings)) is not None:
             wake = min(wake, at)
-        names = self.waiter.wait(max(0.0, wake - now))
-        self._hear_signals()
-        if "link" not in names:
+        names = self.poller.wait(max(0.0, wake - now))
+        self._read_signals()
+        if "channel" not in names:
             return
-        for message in self._messages():
-            if message["what"] == "heed":
-                self._heed(message)
-            elif message["what"] == "end":
-                attended.end(Returned(), min(message["grace"], self._grace()))
-        if self.alone:
-            self.waiter.remove(self.link.socket.fileno())
+        for message in self._receive():
+            match message:
+                case LeaseRenewal():
+                    self._renew(message)
+                case Terminate(grace_s=grace):
+                    monitor.end(Returned(), min(grace, self._kill_grace_s))
+        if self.orphaned:
+            self.poller.remove(self.channel.socket.fileno())
 
-    def _tell_end(  # noqa: PLR0913 - the facts of an end
-        self,
-        token: str,
-        outcome: Outcome | None,
-        *,
-        why: str | None = None,
-        run: LocalRun | None = None,
-        usage: Usage | None = None,
-        told: dict[str, int] | None = None,
-    ) -> None:
-        """Tell how it ended; ``outcome`` None means that it never started."""
-        message: Message = {"what": "ended", "token": token, "why": why, "outcome": None, "sizes": {}, "rest": {}}
-        if outcome is not None:
-            message["outcome"] = [type(outcome).__name__, [getattr(outcome, slot) for slot in type(outcome).__slots__]]
-        if run is not None:
-            message |= {"pid": run.pid, "ran": time.monotonic() - run.started}
-            message |= self._left_behind(run, told or {})
-        if usage is not None:
-            message["usage"] = [usage.user_cpu_s, usage.system_cpu_s, usage.max_rss_bytes]
-        self._say(message)
-
-    def _left_behind(self, run: LocalRun, told: dict[str, int]) -> Message:
-        """Return what the command printed and left as its result, as far as it is not told; the rest stays in files."""
+    def _end_of(self, monitor: RunMonitor, run: LocalRun, reported: dict[str, int]) -> Ended:
+        """Return the end of a command, with its result and as much output as fits."""
         token = run.lease.token
+        usage = Usage() if monitor.exit is None else monitor.exit.usage
         result, note = self.spool.read_result(token)
-        found: Message = {"result": result, "note": note, "rest": {}, "sizes": {}}
-        found["sizes"] = sizes = {stream: _size(path) for stream, path in run.paths.items()}
-        rest = {stream: size - told.get(stream, 0) for stream, size in sizes.items()}
-        if sum(rest.values()) > INLINE:
+        sizes = {stream: _size(path) for stream, path in run.paths.items()}
+        has_files = sum(size - reported[stream] for stream, size in sizes.items()) > MAX_END_OUTPUT_BYTES
+        output: dict[str, tuple[int, bytes]] = {}
+        if has_files:
             run.move_to_own_files()
-            found["kept"] = True
-            return found
-        for stream, count in rest.items():
-            if count > 0:
-                found["rest"][stream] = [told.get(stream, 0), _read(run.paths[stream], told.get(stream, 0), count)]
-        if not run.has_own_files:
-            run.clear_files()
-        self.spool.remove(token)
-        return found
+        else:
+            for stream, size in sizes.items():
+                if (offset := reported[stream]) < size:
+                    output[stream] = (offset, _read(run.paths[stream], offset, size - offset))
+            if not run.has_own_files:
+                run.clear_files()
+            self.spool.remove(token)
+        duration_s = time.monotonic() - run.started
+        return Ended(token, monitor.outcome, usage, run.pid, duration_s, result, note, sizes, output, has_files)
 
 
-class _Telling:
-    """Tells that a command lasts, and what it prints meanwhile; what does not go is told at a later look."""
+class _OutputReporter:
+    """Reports that a command is running and what it prints; what cannot be sent is reported the next time."""
 
-    def __init__(self, mention: Callable[[Message], bool], run: LocalRun) -> None:
-        self.mention = mention
-        self.run = run
-        self.told: dict[str, int] = dict.fromkeys(STREAMS, 0)
-        """Bytes of each stream that were sent along, without a gap from its beginning."""
-        self.look_at = run.started + LASTS
-        self._known = dict.fromkeys(STREAMS, 0)
-        self._said = False
-        self._trim_at = run.started + TRIM
+    def __init__(self, offer: Callable[[Running | OutputGrew], bool], run: LocalRun) -> None:
+        self.reported: dict[str, int] = dict.fromkeys(STREAMS, 0)
+        """Bytes of each stream sent so far, without a gap from its beginning."""
+        self.next_report_at = run.started + SHORT_RUN_S
+        self._offer = offer
+        self._run = run
+        self._known_sizes = dict.fromkeys(STREAMS, 0)
+        self._running_reported = False
+        self._trim_at = run.started + TRIM_INTERVAL_S
 
-    def look(self, limit: int) -> None:
-        """Tell what is new, once in a while."""
+    def report(self, spool_limit: int) -> None:
+        """Report what is new, if a report is due, and discard the middle of output over ``spool_limit``."""
         now = time.monotonic()
-        if now < self.look_at:
+        if now < self.next_report_at:
             return
-        self.look_at = now + LOOK
-        token = self.run.lease.token
-        if not self._said:
-            age = now - self.run.started
-            self._said = self.mention({"what": "lasts", "token": token, "pid": self.run.pid, "age": age})
-        for stream, path in self.run.paths.items():
-            size = _size(path)
-            if size == self._known[stream]:
+        self.next_report_at = now + REPORT_INTERVAL_S
+        token = self._run.lease.token
+        if not self._running_reported:
+            self._running_reported = self._offer(Running(token, self._run.pid, now - self._run.started))
+        for stream, path in self._run.paths.items():
+            size, known, reported = _size(path), self._known_sizes[stream], self.reported[stream]
+            if size == known:
                 continue
-            message: Message = {"what": "grew", "token": token, "stream": stream, "size": size}
-            told = self.told[stream]
-            if told == self._known[stream] and size - told <= PIECE:
-                message |= {"offset": told, "data": _read(path, told, PIECE)}
-                size = message["size"] = told = told + len(message["data"])
-            if self.mention(message):
-                self._known[stream], self.told[stream] = size, told
+            data = None
+            if reported == known and size - reported <= MAX_REPORT_BYTES:
+                data = _read(path, reported, MAX_REPORT_BYTES)
+                size = reported + len(data)
+            if self._offer(OutputGrew(token, stream, size, reported, data)):
+                self._known_sizes[stream] = size
+                if data is not None:
+                    self.reported[stream] = size
         if now >= self._trim_at:
-            self._trim_at = now + TRIM
-            punch_middle(self.run.paths.values(), limit)
+            self._trim_at = now + TRIM_INTERVAL_S
+            punch_middle(self._run.paths.values(), spool_limit)
 
 
 def _size(path: str) -> int:
-    """Return the size of an output file; 0 where the job has removed it, or put something else there."""
+    """Return the size of an output file; 0 if the job removed or replaced it."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -273,17 +258,19 @@ def _read(path: str, offset: int, count: int) -> bytes:
 
 
 def run_runner(config: dict[str, Any]) -> int:
-    """Be a guard until the agent hangs up; ``config`` names its socket, its folder and the queue."""
+    """Run as a runner until the agent closes the channel."""
     become_subreaper()
     if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     spool = Spool(Path(config["folder"]))
-    executor = LocalExecutor(spool, spool.slot("guard"), lambda _token: None, db=Path(config["db"]), environ=os.environ)
-    link = Channel(socket.socket(fileno=config["link"]))
-    os.set_inheritable(config["link"], False)
+    executor = LocalExecutor(
+        spool, spool.slot("runner"), lambda _token: None, db=Path(config["db"]), environ=os.environ
+    )
+    channel = Channel(socket.socket(fileno=config["channel"]))
+    os.set_inheritable(config["channel"], False)
     try:
-        Runner(link, spool, executor).work()
+        Runner(channel, spool, executor).work()
     except BaseException:
-        kill_tree(lambda: descendants(os.getpid()))  # nothing may stay without anybody who watches over it
+        kill_tree(lambda: descendants(os.getpid()))  # leave no process unsupervised
         raise
     return 0

@@ -1,4 +1,4 @@
-"""Guards in the hands of an agent: started when needed, used again, let go when nobody sits."""
+"""The runner processes of an agent: started on demand, reused, and closed when no slot is left."""
 
 from __future__ import annotations
 
@@ -10,115 +10,121 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask.channel import Channel
-from queuectl_nb.engine.process_tree import TOKEN_VARIABLE
+from queuectl_nb.engine.dask.messages import Ended, Unstarted
+from queuectl_nb.engine.process_tree import TOKEN_VARIABLE, holders, kill_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.messages import LeaseRenewal, RunJob, Terminate
 
-__all__ = ["RunnerClient", "RunnerPool"]
+__all__ = ["RunnerClient", "RunnerPool", "kill_leftovers"]
 
-PATIENCE = 5.0
-"""Seconds that a guard may take to leave before nobody waits for it any more."""
+EXIT_TIMEOUT_S = 5.0
+"""How long to wait for a runner to exit."""
 
 
 class RunnerClient:
-    """A guard process and the link to it."""
+    """A runner process and the channel to it."""
 
     def __init__(self, folder: str, db: str, mark: str) -> None:
-        """Start a guard with ``folder`` for its files; ``mark`` stands in its environment, so that it can be found.
+        """Start a runner that keeps its files in ``folder``; ``mark`` in its environment identifies it.
 
-        Raises OSError where there is no room for one more process.
+        Raises OSError if no process can be started.
         """
         self.folder = folder
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        ours, its = socket.socketpair()
+        ours, theirs = socket.socketpair()
         config = {
             "folder": folder,
             "db": db,
-            "link": its.fileno(),
+            "channel": theirs.fileno(),
             "path": [entry for entry in sys.path if entry and os.path.isdir(entry)],
         }
         entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")
-        self.link = Channel(ours)
+        self.channel = Channel(ours)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", entry, "guard", json.dumps(config)],
+                [sys.executable, "-I", "-S", entry, "runner", json.dumps(config)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(its.fileno(),),
+                pass_fds=(theirs.fileno(),),
                 env={**os.environ, TOKEN_VARIABLE: mark},
                 start_new_session=True,
             )
         except BaseException:
-            self.link.close()
+            self.channel.close()
             raise
         finally:
-            its.close()
+            theirs.close()
 
-    def run(self, order: Message) -> Iterator[Message]:
-        """Have a command run and yield what the guard tells, its end last; without that end, the guard died."""
+    def run(self, job: RunJob) -> Iterator[Any]:
+        """Run a command and yield the runner's messages, its end last; the end is missing if the runner died."""
         try:
-            self.link.send(order)
+            self.channel.send(job)
         except OSError:
             return
-        while (messages := self.link.receive()) is not None:
+        while (messages := self.channel.receive()) is not None:
             for message in messages:
                 yield message
-                if message["what"] == "ended":
+                if isinstance(message, Ended | Unstarted):
                     return
 
-    def tell(self, message: Message) -> None:
-        """Send a word while the command runs; a guard that is gone will be noticed elsewhere."""
+    def send(self, message: LeaseRenewal | Terminate) -> None:
+        """Send a message while a command runs. The death of the runner is noticed by :meth:`run`."""
         with contextlib.suppress(OSError):
-            self.link.offer(message)
+            self.channel.offer(message)
 
     def close(self) -> None:
-        """Let it go: it ends what it runs, and itself, which is waited for."""
-        self.link.close()
+        """Close the channel, upon which the runner kills its command and exits, and wait for that."""
+        self.channel.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE)
+            self.process.wait(EXIT_TIMEOUT_S)
 
 
 class RunnerPool:
-    """The guards of one agent."""
+    """The runners of one agent."""
 
     def __init__(self, folder: str, db: str, mark: str) -> None:
-        """Give each guard a folder of its own in ``folder``."""
+        """Give each runner its own folder inside ``folder``."""
         self.folder = folder
         self._db = db
         self._mark = mark
         self._lock = threading.Lock()
         self._idle: list[RunnerClient] = []
-        self._made = 0
+        self._started = 0
 
     def take(self) -> RunnerClient:
-        """Return a guard that is free, a new one where none is."""
+        """Return an idle runner, or start one."""
         while True:
             with self._lock:
-                guard = self._idle.pop() if self._idle else None
-                if guard is None:
-                    self._made += 1
-                    number = self._made
-            if guard is None:
+                runner = self._idle.pop() if self._idle else None
+                if runner is None:
+                    self._started += 1
+                    number = self._started
+            if runner is None:
                 return RunnerClient(f"{self.folder}/{number}", self._db, self._mark)
-            if guard.process.poll() is None:
-                return guard
-            guard.close()
+            if runner.process.poll() is None:
+                return runner
+            runner.close()
 
-    def give_back(self, guard: RunnerClient) -> None:
-        """Keep a guard for the next command."""
+    def give_back(self, runner: RunnerClient) -> None:
+        """Keep a runner for the next command."""
         with self._lock:
-            self._idle.append(guard)
+            self._idle.append(runner)
 
     def close_idle(self, needed: Collection[str] = ()) -> None:
-        """Let all go that run nothing, with their folders but those that are still ``needed``."""
+        """Close all idle runners and remove their folders, except the ``needed`` ones."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for guard in idle:
-            guard.close()
-            if guard.folder not in needed:
-                shutil.rmtree(guard.folder, ignore_errors=True)
+        for runner in idle:
+            runner.close()
+            if runner.folder not in needed:
+                shutil.rmtree(runner.folder, ignore_errors=True)
+
+
+def kill_leftovers(tokens: Collection[str], timeout_s: float) -> bool:
+    """Kill the processes that carry one of ``tokens`` in their environment; return whether none is left."""
+    return kill_until_gone(lambda: holders(tokens, []), timeout_s, lambda: None)

@@ -1,4 +1,4 @@
-"""The seats that dask was asked for: as many as there is work, and not those of agents that are lost."""
+"""The slots requested from dask: as many as there is work for, not counting those of lost agents."""
 
 from __future__ import annotations
 
@@ -11,51 +11,49 @@ if TYPE_CHECKING:
 
 __all__ = ["Slots"]
 
-PAUSE = 1.0
-"""Seconds until dask is asked again after it could not run a seat."""
+RETRY_DELAY_S = 1.0
+"""How long to request no slots after dask could not run one."""
 
 
 class Slots:
-    """What a dispatcher has of dask: tasks that wait for a thread, and threads."""
+    """The slot tasks of one dispatcher, whether they wait for a thread or have one."""
 
-    def __init__(self, wire: ClusterTransport) -> None:
-        """Ask over ``wire``."""
-        self.wire = wire
-        self.given: dict[str, str] = {}
-        """Each seat, and the agent whose it is; empty while dask has given it no thread."""
-        self._rest_until = 0.0
+    def __init__(self, transport: ClusterTransport) -> None:
+        self.agents: dict[str, str] = {}
+        """The agent of each slot; empty while its task waits for a thread."""
+        self._transport = transport
+        self._retry_at = 0.0
 
-    def want(self, count: int) -> None:
-        """Ask for seats until there are ``count``, or take back those without a thread that are too many."""
-        missing = count - len(self.given)
-        if missing > 0 and boot_clock() >= self._rest_until:
-            self.given.update(dict.fromkeys(self.wire.seat(missing), ""))
+    def request(self, count: int) -> None:
+        """Submit tasks until there are ``count``, or cancel surplus ones that wait for a thread."""
+        missing = count - len(self.agents)
+        if missing > 0 and boot_clock() >= self._retry_at:
+            self.agents.update(dict.fromkeys(self._transport.submit_slots(missing), ""))
         elif missing < 0:
-            unseated = [name for name, agent in self.given.items() if not agent]
-            if spare := unseated[:-missing]:
-                self.wire.unseat(spare)
-                for name in spare:
-                    del self.given[name]
+            waiting = [slot for slot, agent in self.agents.items() if not agent]
+            if surplus := waiting[:-missing]:
+                self._transport.cancel_slots(surplus)
+                for slot in surplus:
+                    del self.agents[slot]
 
-    def took(self, name: str, agent: str) -> None:
-        """Take note that dask gave a seat to an agent."""
-        if name in self.given:
-            self.given[name] = agent
+    def on_open(self, slot: str, agent: str) -> None:
+        """Record that dask has started the task of a slot in the dask worker of ``agent``."""
+        if slot in self.agents:
+            self.agents[slot] = agent
 
-    def over(self, name: str, error: str | None) -> str | None:
-        """Take note that a seat has left; return what kept it from ever being one."""
-        agent = self.given.pop(name, "?")
+    def on_end(self, slot: str, error: str | None) -> str | None:
+        """Forget a slot whose task has ended; return the error if it could not be started."""
+        agent = self.agents.pop(slot, "?")
         if error is None or error == "cancelled" or agent:
             return None
-        self._rest_until = boot_clock() + PAUSE
+        self._retry_at = boot_clock() + RETRY_DELAY_S
         return error
 
-    def leave(self, agent: str) -> None:
-        """Count the seats of a lost agent no more, so that others are asked for."""
-        for name in [name for name, whose in self.given.items() if whose == agent]:
-            del self.given[name]
+    def remove_agent(self, agent: str) -> None:
+        """Forget the slots of a lost agent, so that others are requested."""
+        self.agents = {slot: each for slot, each in self.agents.items() if each != agent}
 
     def clear(self) -> None:
-        """Forget all: the scheduler that had them is gone."""
-        self.given.clear()
-        self._rest_until = 0.0
+        """Forget all slots, since their scheduler is gone."""
+        self.agents.clear()
+        self._retry_at = 0.0

@@ -1,7 +1,7 @@
-"""The wire to a dask cluster: a thread with a client's event loop, in which words go out and come in.
+"""The connection to a dask cluster: a thread that runs the event loop of a dask client.
 
-It decides nothing. What came in is taken with :meth:`Wire.take`, by the one thread that decides; a descriptor becomes
-readable when there is something. A lost scheduler is called again until it answers.
+It makes no decisions. What arrives is queued for :meth:`ClusterTransport.receive`, and a descriptor becomes readable.
+After the loss of the scheduler it reconnects until one answers.
 """
 
 from __future__ import annotations
@@ -13,243 +13,300 @@ import os
 import threading
 import uuid
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask import worker_tasks
+from queuectl_nb.engine.dask.messages import PROTOCOL, Event, Request, Response, from_wire, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from distributed import Client, Future
 
-    from queuectl_nb.engine.dask.channel import Message
+__all__ = [
+    "Answered",
+    "ClusterTransport",
+    "Connected",
+    "Disconnected",
+    "Incoming",
+    "LeftoversKilled",
+    "RequestFailed",
+    "SlotEnded",
+    "WorkersChanged",
+]
 
-__all__ = ["ClusterTransport", "News"]
+WORKERS_INTERVAL_S = 1.0
+"""How often the list of dask workers is read."""
+VERSION_CHECK_TIMEOUT_S = 10.0
+SCHEDULER_TIMEOUT_S = 5.0
+RECONNECT_DELAY_S = 1.0
 
-WATCH = 1.0
-"""Seconds between looks at which dask workers there are."""
-GREETING = 10.0
-"""Seconds in which the dask workers should answer the first call."""
-SILENCE = 5.0
-"""Seconds in which a scheduler must answer while it is connected."""
-AGAIN = 1.0
-"""Seconds between calls to a scheduler that is gone."""
-News = tuple[Any, ...]
-"""``("up", workers)``, ``("down", why)``, ``("workers", addresses)``, ``("event", message)``,
-``("answer", agent, letter, answer or error)``, ``("seat", name, error or None)``, ``("swept", agent, gone)``."""
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A scheduler has answered; ``workers`` are the addresses of its dask workers."""
+
+    workers: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection to the scheduler was lost."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersChanged:
+    """The scheduler has these dask workers now."""
+
+    workers: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An agent answered; without a response there is no such agent any more."""
+
+    agent: str
+    request: Request
+    response: Response | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """A request was not answered, and may or may not have arrived."""
+
+    agent: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class SlotEnded:
+    """The task of a slot has ended."""
+
+    slot: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoversKilled:
+    """No process of a lost agent is left."""
+
+    agent: str
+
+
+Incoming = Connected | Disconnected | WorkersChanged | Event | Answered | RequestFailed | SlotEnded | LeftoversKilled
 
 
 class ClusterTransport:
-    """Talks to the cluster behind a client that ``connect`` makes, for the dispatcher that calls itself ``desk``."""
+    """Connects a dispatcher to the dask cluster behind the client that ``connect`` makes."""
 
     def __init__(self, connect: Callable[[], Any], topic: str, db: str, resources: Mapping[str, float]) -> None:
-        """Prepare; :meth:`start` calls the scheduler.
+        """Prepare the connection; :meth:`start` makes it.
 
         Parameters
         ----------
         connect
-            Returns an async context manager that gives a connected client.
+            Returns an async context manager that yields a connected client.
         topic
-            Under which agents tell their events.
+            The dask topic of the agents' events.
         db
-            The queue's file, as its jobs are told.
+            The path of the queue's database, passed to jobs.
         resources
-            Of dask, which each seat takes.
+            The dask resources that each slot needs.
         """
-        self.desk = uuid.uuid4().hex
-        self.topic = topic
+        self.dispatcher_id = uuid.uuid4().hex
         self.failure: str | None = None
+        self.retry_first = False
+        """Whether to retry the first connection, too, instead of setting :attr:`failure`."""
         self._connect = connect
+        self._topic = topic
         self._db = db
         self._resources = dict(resources)
-        self.patient = False
-        """Whether the first call, too, is made again until it succeeds."""
-        self._inbox: deque[News] = deque()
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
+        self._inbox: deque[Incoming] = deque()
+        self.fd, self._write_fd = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write_fd, False)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
-        self._seats: dict[str, Future[None]] = {}
+        self._slots: dict[str, Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="queuectl-wire", daemon=True)
-
-    @property
-    def handle(self) -> int:
-        """Readable when something came in."""
-        return self._read
+        self._thread = threading.Thread(target=self._run, name="queuectl-transport", daemon=True)
 
     def start(self) -> None:
-        """Call the scheduler and wait until it answers, or ``failure`` says why it does not."""
+        """Connect, and wait until the scheduler answers or :attr:`failure` is set."""
         self._thread.start()
         self._ready.wait()
 
     def close(self) -> None:
-        """Hang up and wait until that is done: seats that hold no job are not waited for."""
+        """Disconnect and wait for the thread. Slots without a job are not waited for."""
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join()
 
-    def take(self) -> list[News]:
-        """Return what came in since the last call."""
+    def receive(self) -> list[Incoming]:
+        """Return what has arrived since the last call."""
         with contextlib.suppress(BlockingIOError):
-            os.read(self._read, 4096)
-        found = []
+            os.read(self.fd, 4096)
+        messages = []
         while self._inbox:
-            found.append(self._inbox.popleft())
-        return found
+            messages.append(self._inbox.popleft())
+        return messages
 
-    def _put(self, *news: Any) -> None:
-        self._inbox.append(news)
+    def _put(self, message: Incoming) -> None:
+        self._inbox.append(message)
         with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"!")
+            os.write(self._write_fd, b"!")
 
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._live())
+            asyncio.run(self._stay_connected())
         finally:
             self._ready.set()
 
-    async def _live(self) -> None:
+    async def _stay_connected(self) -> None:
         self._loop = asyncio.get_running_loop()
         while not self._closing.is_set():
             try:
                 async with self._connect() as client:
                     self._client = client
-                    await self._talk(client)
-            except Exception as error:  # noqa: BLE001 - whatever a foreign cluster makes of it
-                why = " ".join(f"{error}".split()) or type(error).__name__
-                if not self._ready.is_set() and not self.patient:
-                    self.failure = why
+                    await self._serve(client)
+            except Exception as error:  # noqa: BLE001 - a foreign cluster may raise anything
+                reason = " ".join(f"{error}".split()) or type(error).__name__
+                if not self._ready.is_set() and not self.retry_first:
+                    self.failure = reason
                     return
-                self._put("down", why)
+                self._put(Disconnected(reason))
             finally:
                 self._client = None
-                self._seats.clear()
+                self._slots.clear()
             self._ready.set()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), AGAIN)
+                await asyncio.wait_for(self._closing.wait(), RECONNECT_DELAY_S)
 
-    async def _talk(self, client: Client) -> None:
-        """Be connected, until told to hang up or the scheduler is gone."""
-        client.subscribe_topic(self.topic, lambda event: self._put("event", event[1]))
+    async def _serve(self, client: Client) -> None:
+        """Watch the connection until it is closed or lost."""
+        client.subscribe_topic(self._topic, lambda event: self._put(from_wire(event[1])))
         if not self._ready.is_set():
-            await _greet(client)
-        self._put("up", set(await client.nthreads()))
+            await _check_versions(client)
+        self._put(Connected(set(await client.nthreads())))
         self._ready.set()
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), WATCH)
+                await asyncio.wait_for(self._closing.wait(), WORKERS_INTERVAL_S)
                 break
             if client.status != "running":
                 msg = "the connection was lost"
                 raise ConnectionError(msg)
-            self._put("workers", set(await asyncio.wait_for(client.nthreads(), SILENCE)))
-        for future in self._seats.values():
+            self._put(WorkersChanged(set(await asyncio.wait_for(client.nthreads(), SCHEDULER_TIMEOUT_S))))
+        for future in self._slots.values():
             future.release()
 
-    def _soon(self, act: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
-        """Do something with the client, in its thread; nothing while there is none."""
+    def _call(self, use: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine with the client in the thread; do nothing while there is no connection."""
 
         def begin() -> None:
             if self._client is not None:
-                task = asyncio.ensure_future(act(self._client))
+                task = asyncio.ensure_future(use(self._client))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
         if self._loop is not None:
             self._loop.call_soon_threadsafe(begin)
 
-    # ------------------------------------------------------------------ words out
+    # ------------------------------------------------------------------ outgoing
 
-    def seat(self, count: int) -> list[str]:
-        """Ask dask for ``count`` more seats and return their names."""
-        names = [f"queuectl-seat-{uuid.uuid4().hex}" for _ in range(count)]
+    def submit_slots(self, count: int) -> list[str]:
+        """Submit ``count`` slot tasks and return their names."""
+        slots = [f"queuectl-slot-{uuid.uuid4().hex}" for _ in range(count)]
 
-        async def ask(client: Client) -> None:
+        async def submit(client: Client) -> None:
             futures = client.map(
                 worker_tasks.run_slot,
-                *zip(*[(self.desk, self.topic, self._db, name) for name in names], strict=True),
-                key=names,
+                *zip(*[(self.dispatcher_id, self._topic, self._db, slot) for slot in slots], strict=True),
+                key=slots,
                 retries=0,
                 pure=False,
                 resources=self._resources or None,
             )
-            for name, future in zip(names, futures, strict=True):
-                self._seats[name] = future
-                future.add_done_callback(lambda future, name=name: self._seat_over(name, future))
+            for slot, future in zip(slots, futures, strict=True):
+                self._slots[slot] = future
+                future.add_done_callback(lambda future, slot=slot: self._on_done(slot, future))
 
-        self._soon(ask)
-        return names
+        self._call(submit)
+        return slots
 
-    def _seat_over(self, name: str, future: Future[None]) -> None:
-        """Take note that a seat left; called in a thread of dask's."""
+    def _on_done(self, slot: str, future: Future[None]) -> None:
+        """Handle the end of a slot's task; called in a thread of dask."""
         error = None if future.status == "finished" else future.status
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._drop_seat, name, error)
+            self._loop.call_soon_threadsafe(self._release_slot, slot, error)
 
-    def _drop_seat(self, name: str, error: str | None) -> None:
-        future = self._seats.pop(name, None)
+    def _release_slot(self, slot: str, error: str | None) -> None:
+        future = self._slots.pop(slot, None)
         if future is None:
             return
 
-        async def ask(_client: Client) -> None:
-            why = error
-            if error == "error":
-                why = str(await future.exception())
+        async def release(_client: Client) -> None:
+            reason = str(await future.exception()) if error == "error" else error
             future.release()
-            self._put("seat", name, why)
+            self._put(SlotEnded(slot, reason))
 
-        self._soon(ask)
+        self._call(release)
 
-    def unseat(self, names: list[str]) -> None:
-        """Take back seats that dask has given no thread yet."""
+    def cancel_slots(self, slots: list[str]) -> None:
+        """Cancel slot tasks that wait for a thread."""
 
-        async def ask(client: Client) -> None:
-            futures = [self._seats[name] for name in names if name in self._seats]
-            if futures:
+        async def cancel(client: Client) -> None:
+            if futures := [self._slots[slot] for slot in slots if slot in self._slots]:
                 await client.cancel(futures)
 
-        self._soon(ask)
+        self._call(cancel)
 
-    def send(self, address: str, agent: str, letter: Message) -> None:
-        """Send a letter to an agent; the answer, or what went wrong, comes in."""
+    def send(self, address: str, agent: str, request: Request) -> None:
+        """Send a request to an agent; :class:`Answered` or :class:`RequestFailed` follows."""
 
         async def ask(client: Client) -> None:
             try:
-                answers = await client.run(worker_tasks.handle_request, self.desk, agent, letter, workers=[address])
-            except Exception as error:  # noqa: BLE001 - all of them mean that nobody answered
-                self._put("answer", agent, letter, error)
+                answers = await client.run(
+                    worker_tasks.handle_request, self.dispatcher_id, agent, to_wire(request), workers=[address]
+                )
+            except Exception:  # noqa: BLE001 - whatever it is, there is no response
+                self._put(RequestFailed(agent, request))
             else:
-                self._put("answer", agent, letter, answers[address])
+                self._put(Answered(agent, request, from_wire(answers[address])))
 
-        self._soon(ask)
+        self._call(ask)
 
-    def sweep(self, addresses: list[str], agent: str, boot: str, tokens: list[str]) -> None:
-        """Have what a lost agent left ended by a dask worker that sees its processes, if one of these does."""
+    def kill_leftovers(self, addresses: list[str], agent: str, boot: str, tokens: list[str]) -> None:
+        """Have the processes of a lost agent killed by a dask worker on the same host, if one of these is."""
 
         async def ask(client: Client) -> None:
-            with contextlib.suppress(Exception):  # nobody there could look; who asked asks again
+            with contextlib.suppress(Exception):  # the executor tries again
                 answers = await client.run(
                     worker_tasks.kill_leftovers, boot, tokens, workers=addresses, on_error="ignore"
                 )
-                self._put("swept", agent, any(answers.values()))
+                if any(answers.values()):
+                    self._put(LeftoversKilled(agent))
 
-        self._soon(ask)
+        self._call(ask)
 
 
-async def _greet(client: Client) -> None:
-    """Make sure that the dask workers know this package, as far as they are there and answer soon."""
+async def _check_versions(client: Client) -> None:
+    """Raise RuntimeError if a dask worker lacks this package or has another version of it."""
     with contextlib.suppress(TimeoutError):
         answers = await asyncio.wait_for(
-            client.run(worker_tasks.check_version, worker_tasks.PROTOCOL, on_error="return"), GREETING
+            client.run(worker_tasks.check_version, PROTOCOL, on_error="return"), VERSION_CHECK_TIMEOUT_S
         )
-        wrong = {f"{answer}" for answer in answers.values() if isinstance(answer, str | ImportError | AttributeError)}
-        if wrong - {""}:
-            here = importlib.metadata.version("queuectl-nb")
-            msg = f"{', '.join(sorted(wrong - {''}))}; install queuectl-nb=={here} where the dask workers run"
+        problems = {
+            f"{answer}" for answer in answers.values() if isinstance(answer, str | ImportError | AttributeError)
+        }
+        if problems := problems - {""}:
+            version = importlib.metadata.version("queuectl-nb")
+            msg = f"{', '.join(sorted(problems))}; install queuectl-nb=={version} where the dask workers run"
             raise RuntimeError(msg)

@@ -1,81 +1,74 @@
-"""The functions that a dispatcher has dask's workers run: a seat, a letter, a look for agents, a sweep.
+"""The functions that a dispatcher has dask workers run.
 
-They go over the wire by name, so a dask worker needs this package beside dask, but none of its heavy parts: nothing
-here opens a queue.
+They are sent by name, so a dask worker needs this package, but none of its heavy parts: nothing here opens a queue.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.dask.agent import Agent
+from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.dask import runner_pool
+from queuectl_nb.engine.dask.agent import CLEANUP_TIMEOUT_S, Agent
+from queuectl_nb.engine.dask.messages import PROTOCOL, from_wire, to_wire
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.dask.channel import Message
+    from queuectl_nb.engine.dask.messages import Event
 
-__all__ = ["PROTOCOL", "check_version", "find_agent", "handle_request", "kill_leftovers", "run_slot"]
+__all__ = ["check_version", "handle_request", "kill_leftovers", "run_slot"]
 
-PROTOCOL = 1
-"""Raised with each change of what dispatcher and agent tell each other."""
-PATIENCE = 3.0
 _LOCK = threading.Lock()
-_HOLD = "_queuectl_agents"
+_ATTRIBUTE = "_queuectl_agents"
 
 
 def _agents(worker: Any) -> dict[str, Agent]:
-    found: dict[str, Agent] = worker.__dict__.setdefault(_HOLD, {})
-    return found
+    """Return the agents in this dask worker by dispatcher id."""
+    agents: dict[str, Agent] = worker.__dict__.setdefault(_ATTRIBUTE, {})
+    return agents
 
 
 def check_version(protocol: int) -> str:
-    """Tell whether this package speaks the dispatcher's language: an empty text, or what is wrong."""
+    """Return what is wrong with the version of this package, or an empty string."""
     if protocol == PROTOCOL:
         return ""
-    import importlib.metadata
-
     return f"another version of queuectl-nb ({importlib.metadata.version('queuectl-nb')}) runs there"
 
 
-def run_slot(desk: str, topic: str, db: str, seat: str) -> None:
-    """Be a seat of the dispatcher ``desk``: run its jobs on this thread for as long as they come."""
+def run_slot(dispatcher_id: str, topic: str, db: str, slot: str) -> None:
+    """Run jobs of a dispatcher on this thread until none arrives for a while."""
     from distributed import get_worker
 
     worker = get_worker()
+
+    def send_event(event: Event) -> None:
+        worker.log_event(topic, to_wire(event))
+
     with _LOCK:
         agents = _agents(worker)
-        agent = agents.get(desk)
+        agent = agents.get(dispatcher_id)
         if agent is None:
-            for other in [other for other, each in agents.items() if each.forgotten]:
-                agents.pop(other).dismiss()
-            tell = partial(worker.log_event, topic)
-            agent = agents[desk] = Agent(desk, tell, worker.local_directory, db, worker.address)
-    agent.sit(seat)
+            for other in [other for other, each in agents.items() if each.abandoned]:
+                agents.pop(other).remove_files()
+            agent = Agent(dispatcher_id, send_event, worker.local_directory, db, worker.address)
+            agents[dispatcher_id] = agent
+    agent.run_slot(slot)
 
 
-def handle_request(desk: str, agent: str, letter: Message, dask_worker: Any = None) -> Message | None:
-    """Hand a letter to an agent and return its answer; None where that agent is not here any more."""
-    found = _agents(dask_worker).get(desk)
-    return None if found is None or found.id != agent else found.take(letter)
-
-
-def find_agent(desk: str, dask_worker: Any = None) -> str:
-    """Return the id of the dispatcher's agent here; empty where it has none."""
-    found = _agents(dask_worker).get(desk)
-    return "" if found is None else found.id
+def handle_request(dispatcher_id: str, agent_id: str, request: Any, dask_worker: Any = None) -> Any:
+    """Pass a request to an agent and return its response; None if that agent is gone."""
+    agent = _agents(dask_worker).get(dispatcher_id)
+    return None if agent is None or agent.id != agent_id else to_wire(agent.handle_request(from_wire(request)))
 
 
 async def kill_leftovers(boot: str, tokens: list[str], dask_worker: Any = None) -> bool:
-    """End what is left of another dask worker's attempts; tell whether nothing is.
+    """Kill the processes of another dask worker's attempts; return whether none is left.
 
-    Only where a process can be seen from here at all: ``boot`` must be this boot and pid namespace.
+    ``boot`` identifies the boot and pid namespace in which they can be seen.
     """
     del dask_worker
     if boot != heartbeat.boot_id():
         return False
-    return await asyncio.to_thread(
-        process_tree.kill_until_gone, lambda: process_tree.holders(tokens, []), PATIENCE, lambda: None
-    )
+    return await asyncio.to_thread(runner_pool.kill_leftovers, tokens, CLEANUP_TIMEOUT_S)

@@ -1,0 +1,244 @@
+"""Messages between dispatcher, agents and runners, and their wire format.
+
+Dispatcher and agents run on different hosts and exchange messages through dask (msgpack). An agent and its runners
+are parent and children and use a socket pair (:mod:`marshal`). Neither format knows our classes, so :func:`to_wire`
+turns a message into nested lists of plain values, and :func:`from_wire` restores it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from queuectl_nb.model.attempt import Lease, Usage
+from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Outcome, Returned, Signalled, TimedOut
+
+__all__ = [
+    "PROTOCOL",
+    "AgentStatus",
+    "Ended",
+    "Event",
+    "LeaseRenewal",
+    "OutputChunk",
+    "OutputGrew",
+    "OutputRead",
+    "Request",
+    "Response",
+    "ResultsReady",
+    "RunJob",
+    "Running",
+    "SlotClosed",
+    "SlotOpened",
+    "Terminate",
+    "Unstarted",
+    "from_wire",
+    "to_wire",
+]
+
+PROTOCOL = 2
+"""Version of these messages; increase it with every change."""
+
+
+# ---------------------------------------------------------------------- dispatcher to agent, agent to runner
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRenewal:
+    """Extends the lease of everything the dispatcher has sent, and carries the current settings."""
+
+    until: float
+    """On the clock of the agent's host."""
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRead:
+    """Asks for ``size`` bytes of output from ``offset``."""
+
+    token: str
+    stream: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything a dispatcher has for one agent. Later requests have higher numbers."""
+
+    number: int
+    renewal: LeaseRenewal
+    forward: bool = False
+    """Whether the agent must forward the renewal to its runners."""
+    jobs: list[Lease] = field(default_factory=list)
+    prefetch: int = 0
+    """How many jobs the agent may queue in addition to those that a free slot takes at once."""
+    terminations: dict[str, float] = field(default_factory=dict)
+    """Seconds between SIGTERM and SIGKILL, by token."""
+    reads: list[OutputRead] = field(default_factory=list)
+    acknowledged: list[str] = field(default_factory=list)
+    """Tokens of attempts whose end the dispatcher has received completely."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """Has a runner start a command."""
+
+    lease: Lease
+    renewal: LeaseRenewal
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Has a runner end its command."""
+
+    token: str
+    grace_s: float
+
+
+# ---------------------------------------------------------------------- runner to agent, agent to dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An attempt has been running for ``age_s`` seconds."""
+
+    token: str
+    pid: int | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputGrew:
+    """A stream has grown to ``size`` bytes; ``data`` holds the new ones where they are few."""
+
+    token: str
+    stream: str
+    size: int
+    offset: int = 0
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt has ended and none of its processes is left."""
+
+    token: str
+    outcome: Outcome
+    usage: Usage = field(default_factory=Usage)
+    pid: int | None = None
+    duration_s: float | None = None
+    result: str | None = None
+    note: str | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of each stream."""
+    output: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """Offset and bytes of the output that was not reported before, by stream."""
+    has_files: bool = False
+    """Whether that output is too large for a message and must be read from the runner's files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unstarted:
+    """An attempt never started on this agent and never will."""
+
+    token: str
+    reason: str
+
+
+# ---------------------------------------------------------------------- agent to dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOpened:
+    """Dask has started the task of a slot."""
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotClosed:
+    """The task of a slot has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsReady:
+    """An attempt has ended whose result is too large for an event; the next response carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """What every event and response of an agent says about it."""
+
+    agent: str
+    address: str
+    boot: str
+    host: str
+    sequence: int
+    """Tells which of two messages was sent later."""
+    slots: int
+    clock: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Sent by an agent at any time. Events are fast but may be lost; responses repeat what matters."""
+
+    dispatcher_id: str
+    status: AgentStatus
+    body: SlotOpened | SlotClosed | ResultsReady | Running | OutputGrew | Ended | Unstarted
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChunk:
+    """Answers an :class:`OutputRead`. The offset is larger where the middle was discarded; None means no more data."""
+
+    token: str
+    stream: str
+    offset: int
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Answers a :class:`Request` with everything that the dispatcher has not acknowledged yet."""
+
+    status: AgentStatus
+    attempts: list[str]
+    """Tokens of the attempts that wait or run here."""
+    running: list[Running]
+    ended: list[Ended | Unstarted]
+    chunks: list[OutputChunk]
+
+
+_CLASSES: dict[str, type] = {
+    each.__name__: each
+    for each in (
+        *(LeaseRenewal, OutputRead, Request, RunJob, Terminate, Running, OutputGrew, Ended, Unstarted),
+        *(SlotOpened, SlotClosed, ResultsReady, AgentStatus, Event, OutputChunk, Response, Lease, Usage),
+        *(Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost),
+    )
+}
+
+
+def to_wire(value: Any) -> Any:
+    """Return a message as ``[class name, *fields]``, with the messages inside it treated alike."""
+    kind = type(value)
+    if kind in (Lease, Usage):
+        return [kind.__name__, *value]
+    if kind.__name__ in _CLASSES:
+        return [kind.__name__, *[to_wire(getattr(value, name)) for name in kind.__slots__]]
+    return [to_wire(each) for each in value] if kind is list else value
+
+
+def from_wire(raw: Any) -> Any:
+    """Return the message that :func:`to_wire` encoded.
+
+    A list that begins with a class name is a message. Other lists hold tokens or messages only, so text of users
+    cannot be taken for one: it is in dictionaries and plain fields.
+    """
+    match raw:
+        case [str(name), *fields] if name in _CLASSES:
+            return _CLASSES[name](*map(from_wire, fields))
+        case [*items]:
+            return [from_wire(item) for item in items]
+    return raw
