@@ -14,6 +14,7 @@ from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.in_flight import InFlight
 from queuectl_nb.engine.dask.messages import Ended, Event, OutputGrew, ResultsReady, Running, SlotOpened, Unstarted
 from queuectl_nb.engine.dask.remote_run import RemoteRun
+from queuectl_nb.engine.dask.runner_pool import kill_leftovers
 from queuectl_nb.engine.dask.slots import Slots
 from queuectl_nb.engine.dask.transport import (
     Answered,
