@@ -1,4 +1,4 @@
-"""The command tree: its verbs and nouns by name, each loaded from its own file at its first use."""
+"""The command tree; each command is loaded from its own module when it is first used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 PROGRAM = "queuectl"
 COMPLETE_VAR = "_QUEUECTL_COMPLETE"
-"""The environment variable by which a shell's completion script asks us."""
+"""Environment variable that the shell completion scripts set."""
 
 COMMAND_MODULES: Mapping[str, str] = {
     "enqueue": "enqueue",
@@ -58,7 +58,7 @@ COMMAND_MODULES: Mapping[str, str] = {
     "demo": "demo",
     "help": "help",
 }
-"""Verb or noun, and the module of this package whose ``command`` it is."""
+"""Command name to module of this package, whose ``command`` it is unless another attribute is named."""
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
@@ -68,14 +68,14 @@ SETTINGS: dict[str, Any] = {
 
 
 class CommandGroup(click.Group):
-    """A command with verbs of its own; an unknown or missing one is refused with the known ones listed."""
+    """A group of commands; an unknown or missing subcommand raises ``BadInput`` with the valid ones."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which people meet them."""
+        """Return the names in the order of definition."""
         return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse a noun without a verb."""
+        """Refuse a group without a subcommand."""
         if not args and not ctx.resilient_parsing and not self.invoke_without_command:
             msg = f"{ctx.info_name} needs one of: {', '.join(self.list_commands(ctx))}"
             raise BadInput(msg)
@@ -84,17 +84,17 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb."""
+        """Return the subcommand; raise ``BadInput`` if there is none of this name."""
         if not ctx.resilient_parsing:
             validation.parse_choice("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 
 class RootGroup(CommandGroup):
-    """The root, whose commands are loaded one by one: an enqueue must not pay for a dashboard."""
+    """The root group. It loads one command at a time, so that ``enqueue`` does not import the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all, loaded or not."""
+        """Return the names of all commands, loaded or not."""
         return list(COMMAND_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -113,9 +113,9 @@ def queuectl_command(
     db_options: bool = True,
     **attrs: Any,
 ) -> Callable[[Callable[..., Result]], click.Command]:
-    """Make a command of a function that returns a :data:`Result`.
+    """Turn a function that returns a :data:`Result` into a command.
 
-    ``where`` gives it ``--db``, ``shape`` gives it ``--format`` and ``--json``.
+    ``db_options`` adds ``--db``, ``format_options`` adds ``--format`` and ``--json``.
     """
 
     def make(function: Callable[..., Result]) -> click.Command:
@@ -132,7 +132,7 @@ def queuectl_command(
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def root(ctx: click.Context) -> Result | None:
-    """Run commands in the background: nothing lost, nothing run twice, everything visible."""
+    """Run commands in the background and keep track of them."""
     if ctx.invoked_subcommand is not None:
         return None
     from queuectl_nb.commands.ack import done
@@ -144,16 +144,16 @@ add_db_options(root, hide_network=False)
 
 
 def run_command_line(args: Sequence[str], context: Context) -> Result:
-    """Carry out one command line and return what it gives.
+    """Run one command line and return its result.
 
     Raises
     ------
     QueuectlError
-        What the command meets; nothing was changed.
+        The command failed; nothing was changed.
     click.UsageError
-        Words that click cannot take.
+        Click cannot parse the arguments.
     click.exceptions.Exit
-        After ``--help`` or ``--version``, which click prints itself.
+        After ``--help`` or ``--version``, which click prints.
     """
     with root.make_context(PROGRAM, list(args), obj=context) as ctx:
         result: Result = root.invoke(ctx)
@@ -161,22 +161,24 @@ def run_command_line(args: Sequence[str], context: Context) -> Result:
 
 
 def describe_usage_error(error: click.ClickException) -> str:
-    """Return one line for an error that click raised, with where it was and what would be valid."""
+    """Return a click error as one line that names the command and the valid choices."""
     text = error.format_message().rstrip(".")
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     if ctx is None:
         return text[:1].lower() + text[1:]
     _, _, verb = ctx.command_path.partition(" ")
     at = f"{verb}: " if verb else ""
-    if isinstance(ctx.command, click.Group) and text == "Missing command":  # after options: without, a noun says it
+    if (
+        isinstance(ctx.command, click.Group) and text == "Missing command"
+    ):  # only after options; CommandGroup handles the rest
         return f"{verb} needs one of: {', '.join(ctx.command.list_commands(ctx))}"
     if isinstance(error, click.NoSuchOption):
         return f"{at}no such option {error.option_name}; valid: {', '.join(_options(ctx))}"
-    return f"{at}{text[:1].lower()}{text[1:]}; '{ctx.command_path} --help' shows how"
+    return f"{at}{text[:1].lower()}{text[1:]}; see '{ctx.command_path} --help'"
 
 
 def _options(ctx: click.Context) -> list[str]:
-    """Return the options of the command at hand, as they are written."""
+    """Return the names of the command's options."""
     return [
         max(param.opts, key=len)
         for param in ctx.command.get_params(ctx)

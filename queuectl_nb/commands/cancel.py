@@ -1,4 +1,4 @@
-"""``cancel``: end jobs, also those that run."""
+"""``cancel``: cancel jobs, also running ones."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["command"]
 @queuectl_command("cancel")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(ALLOWED_STATES["cancel"]))
 @click.pass_obj
-def command(session: Context, ids: Sequence[str]) -> Done:
-    """Cancel jobs, ending those that run.
+def command(context: Context, ids: Sequence[str]) -> Done:
+    """Cancel jobs, also running ones.
 
-    Waits until they have ended; several: all or none.
+    Waits until running jobs have stopped. Several ids: all or none.
     """
-    queue = session.queue()
+    queue = context.queue()
     ids = list(dict.fromkeys(ids))
     queue.cancel(*ids)
     return jobs_done(queue, ids, "Job {id} cancelled.")

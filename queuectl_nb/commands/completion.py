@@ -1,4 +1,4 @@
-"""``completion``: the script that makes a shell complete commands, options, states, settings and job ids."""
+"""``completion``: print a shell completion script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHELLS = ("bash", "zsh", "fish")
 @queuectl_command("completion", format_options=False, db_options=False)
 @click.argument("shell", metavar="|".join(SHELLS), type=Choice("shell", SHELLS))
 def command(shell: str) -> Done:
-    r"""Print the completion script of a shell.
+    r"""Print the completion script for a shell.
 
     \b
     bash:  eval "$(queuectl completion bash)"        in ~/.bashrc
@@ -26,7 +26,7 @@ def command(shell: str) -> Done:
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
-    assert kind is not None, "click knows these three"  # noqa: S101
+    assert kind is not None, "click supports these shells"  # noqa: S101
     script = kind(root, {}, PROGRAM, COMPLETE_VAR)
-    # not source(): that of bash starts a bash to look at its version, and prints
+    # not source(): for bash it runs bash to check its version, and prints
     return done(script.source_template % script.source_vars())

@@ -1,4 +1,4 @@
-"""``config``: the live settings."""
+"""``config``: show and change settings."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FIELDS = ("key", "value", "default", "meaning")
 
 @queuectl_command("list")
 @click.pass_obj
-def list_(session: Context) -> Listing:
-    """List every setting with its value, default and meaning."""
-    queue = session.queue()
+def list_(context: Context) -> Listing:
+    """List all settings with value, default and meaning."""
+    queue = context.queue()
     now = queue.settings
     values: Mapping[str, Value] = {key: getattr(now, key) for key in SETTINGS}
     rows = [
@@ -57,10 +57,10 @@ def _meaning(key: str) -> str:
 @queuectl_command("get")
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.pass_obj
-def get(session: Context, key: str) -> Done:
-    """Print a setting's bare value."""
+def get(context: Context, key: str) -> Done:
+    """Print the value of a setting."""
     name = get_setting(key).key
-    found: Value = getattr(session.queue().settings, name)
+    found: Value = getattr(context.queue().settings, name)
     return Done([str(found)], lambda: found, lambda: found)
 
 
@@ -68,17 +68,20 @@ def get(session: Context, key: str) -> Done:
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.argument("value", metavar="VALUE", type=TextParam())
 @click.pass_obj
-def set_(session: Context, key: str, value: str) -> Done:
-    """Change a setting; every worker uses it for its next decision."""
-    return _updated(*session.queue().set(key, value))
+def set_(context: Context, key: str, value: str) -> Done:
+    """Change a setting.
+
+    Running workers use the new value without a restart.
+    """
+    return _updated(*context.queue().set(key, value))
 
 
 @queuectl_command("unset")
 @click.argument("key", metavar="KEY", type=SETTING)
 @click.pass_obj
-def unset(session: Context, key: str) -> Done:
-    """Put a setting back to its default."""
-    return _updated(*session.queue().unset(key))
+def unset(context: Context, key: str) -> Done:
+    """Reset a setting to its default."""
+    return _updated(*context.queue().unset(key))
 
 
 def _updated(key: str, value: Any) -> Done:
@@ -87,7 +90,7 @@ def _updated(key: str, value: Any) -> Done:
 
 @click.group("config", cls=CommandGroup)
 def command() -> None:
-    """Show and change the live settings."""
+    """Show and change settings."""
 
 
 add_db_options(command)

@@ -1,4 +1,4 @@
-"""What a command line is about besides its own words: which queue, and how the answer should look."""
+"""The context of one command line: which queue, and which output format."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ FORMATS = ("table", "json", "jsonl", "csv")
 
 
 class Context:
-    """One command line, given to the commands as click's ``ctx.obj``.
+    """The context of one command line; commands receive it as click's ``ctx.obj``.
 
     Attributes
     ----------
     db
-        What ``--db`` named, or None.
+        The value of ``--db``, or None.
     format
-        How the answer is to be shown, one of :data:`FORMATS`.
-    holds
-        Whether the face hands values on to a user who keeps them: what is about to be removed is read before.
-    tell
-        Says something to a person while a command is at work; None where nobody sits.
+        The output format, one of :data:`FORMATS`.
+    wants_value
+        Whether the caller uses ``value()`` of the result, so that jobs must be read before they are deleted.
+    notify
+        Shows a message while a command runs; None if there is no terminal.
     """
 
-    def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
-        """Open the queue, when a command first needs it, by ``opener(path or None, allow_network_fs)``."""
+    def __init__(self, open_queue: Callable[[str | None, bool], Queue]) -> None:
+        """Open the queue, when a command first needs it, by ``open_queue(path or None, allow_network_fs)``."""
         self.db: str | None = None
         self.allow_network_fs = False
         self.format = "table"
         self.wants_value = False
         self.notify: Callable[[str], None] | None = None
-        self.open_queue = opener
+        self.open_queue = open_queue
         self._format_option: str | None = None
         self._queue: Queue | None = None
 
     def queue(self) -> Queue:
-        """Return the queue, opened once."""
+        """Return the queue; open it at the first call."""
         if self._queue is None:
             self._queue = self.open_queue(self.db, self.allow_network_fs)
         return self._queue
 
     def close(self) -> None:
-        """Close the queue, if a command opened it: SQLite tidies up behind the last one."""
+        """Close the queue if it was opened."""
         if self._queue is not None:
             self._queue.close()
 
     def existing_queue(self) -> Queue | None:
-        """Return the queue if its file is there: looking (for completion) must not make one."""
+        """Return the queue if its file exists; completion must not create one."""
         from queuectl_nb.store.paths import find_queue
 
         return self.queue() if find_queue(self.db).is_file() else None
 
     def choose_format(self, name: str) -> None:
-        """Take a format; refuse a second, different one (``--json --format csv``)."""
+        """Set the format; raise ``BadInput`` for a second, different one (``--json --format csv``)."""
         if self._format_option not in (None, name):
-            msg = f"--format {name} contradicts --format {self._format_option} (--json is short for --format json)"
+            msg = f"--format {name} conflicts with --format {self._format_option} (--json is the same as --format json)"
             raise BadInput(msg)
         self.format = self._format_option = name

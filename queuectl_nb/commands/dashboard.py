@@ -1,4 +1,4 @@
-"""``dashboard``: the queue, live: a page from the console, a widget in a notebook."""
+"""``dashboard``: show the queue live, as a web page or a notebook widget."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ MAX_PORT = 65535
 
 
 @queuectl_command("dashboard", format_options=False)
-@click.option("--port", type=TextParam(), metavar="P", help="Listen here; 0 for any. Left out: 8642 or the next free.")
 @click.option(
-    "--host", type=TextParam(), metavar="ADDRESS", help=f"Listen at this address of the machine ({LOOPBACK})."
+    "--port", type=TextParam(), metavar="P", help="Port to listen on (default: 8642 or the next free one); 0 for any."
 )
-@click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
+@click.option("--host", type=TextParam(), metavar="ADDRESS", help=f"Address to listen on (default: {LOOPBACK}).")
+@click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
 @click.pass_obj
-def command(session: Context, *, port: str | None, host: str | None, browse: bool) -> Dashboard:
+def command(context: Context, *, port: str | None, host: str | None, browse: bool) -> Dashboard:
     """Serve the read-only web page until Ctrl+C.
 
-    Prints its address, which ends with the token that logs a browser in. In a notebook it is a live widget.
+    Prints its address, which includes the login token. In a notebook a widget is shown instead.
     """
     number = None if port is None else validation.parse_int("--port", port, 0, MAX_PORT)
     address = LOOPBACK if host is None else _parse_address(host)
-    return Dashboard(session.queue(), number, address, browse)
+    return Dashboard(context.queue(), number, address, browse)
 
 
 def _parse_address(text: str) -> str:
-    """Return an IP address to listen at; names may mean several."""
+    """Return the IP address; other host names are refused, since they can have several addresses."""
     try:
         return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""``delete``: remove jobs with their history."""
+"""``delete``: delete jobs with their history."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["command"]
 @queuectl_command("delete")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(ALLOWED_STATES["delete"]))
 @click.pass_obj
-def command(session: Context, ids: Sequence[str]) -> Done:
-    """Remove jobs with their history.
+def command(context: Context, ids: Sequence[str]) -> Done:
+    """Delete jobs with their history.
 
-    Takes jobs that no worker holds; several: all or none.
+    Running jobs cannot be deleted. Several ids: all or none.
     """
-    queue = session.queue()
+    queue = context.queue()
     ids = list(dict.fromkeys(ids))
-    frame = frame_before_removal(queue, ids, wanted=session.wants_value)
+    frame = frame_before_removal(queue, ids, wanted=context.wants_value)
     queue.delete(*ids)
     return Done([f"Job {job_id} deleted." for job_id in ids], lambda: ids, frame)

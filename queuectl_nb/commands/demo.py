@@ -65,9 +65,9 @@ class DemoRunner:
 
     def run_command(self, line: str) -> tuple[str, Result]:
         """Carry out a command line; return how it is shown, and what it gave."""
-        session = Context(self._opener)
-        session.db = str(self._path)
-        result = run_command_line(shlex.split(line), session)
+        context = Context(self._opener)
+        context.db = str(self._path)
+        result = run_command_line(shlex.split(line), context)
         if isinstance(result, StartedPool):
             self.pools.append(result.pool)
         return f"  $ queuectl {line}", result
@@ -106,12 +106,12 @@ class DemoRunner:
 
 @queuectl_command("demo", format_options=False, db_options=False)
 @click.pass_obj
-def command(session: Context) -> Stream:
-    """Play five test flows on a throw-away queue.
+def command(context: Context) -> Stream:
+    """Run five test flows on a temporary queue.
 
-    Takes less than 40 seconds; the exit code is 1 if one of them fails.
+    Takes less than 40 seconds. The exit code is 1 if one of them fails.
     """
     from queuectl_nb.commands.demo import DemoRunner
 
-    stage = DemoRunner(session.open_queue)
+    stage = DemoRunner(context.open_queue)
     return Stream(stage.run_flows(), lambda: JobFailed.exit_code if stage.failures else 0)

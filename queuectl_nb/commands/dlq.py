@@ -1,4 +1,4 @@
-"""``dlq``: the dead letter queue, the jobs whose attempts are used up."""
+"""``dlq``: manage the dead letter queue, the jobs that used up their attempts."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ DEAD = JobId([State.DEAD])
 
 @queuectl_command("list")
 @click.pass_obj
-def list_(session: Context) -> Listing:
-    """List the dead jobs, the last to die first."""
-    queue = session.queue()
+def list_(context: Context) -> Listing:
+    """List dead jobs, most recent first."""
+    queue = context.queue()
     wanted = Filter.from_options(state=State.DEAD)
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
@@ -52,31 +52,31 @@ def list_(session: Context) -> Listing:
 
 @queuectl_command("retry")
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
-@click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
+@click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 @click.pass_obj
-def retry(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
-    """Queue dead jobs again with a fresh budget.
+def retry(context: Context, *, ids: Sequence[str], everything: bool) -> Done:
+    """Move dead jobs back to the queue with a fresh retry budget.
 
     Several ids: all or none.
     """
-    queue = session.queue()
+    queue = context.queue()
     return jobs_done(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
 
 
 @queuectl_command("purge")
 @click.argument("ids", metavar="ID...", nargs=-1, type=DEAD)
-@click.option("--all", "everything", is_flag=True, help="Every dead job, a thousand at a time.")
+@click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 @click.pass_obj
-def purge(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
-    """Remove dead jobs for good.
+def purge(context: Context, *, ids: Sequence[str], everything: bool) -> Done:
+    """Delete dead jobs.
 
     Several ids: all or none.
     """
-    queue = session.queue()
-    if everything and not ids and session.wants_value:
+    queue = context.queue()
+    if everything and not ids and context.wants_value:
         ids = [job_id for job_id, _ in queue.store.reader.changed_since([State.DEAD], -1)]
         everything = not ids
-    frame = frame_before_removal(queue, ids, wanted=session.wants_value)
+    frame = frame_before_removal(queue, ids, wanted=context.wants_value)
     gone = queue.purge_dead(*ids, all=everything)
     lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
     return Done(lines, lambda: gone, frame)
@@ -84,7 +84,7 @@ def purge(session: Context, *, ids: Sequence[str], everything: bool) -> Done:
 
 @click.group("dlq", cls=CommandGroup)
 def command() -> None:
-    """Look after the dead letter queue."""
+    """Manage the dead letter queue."""
 
 
 add_db_options(command)

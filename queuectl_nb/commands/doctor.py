@@ -1,4 +1,4 @@
-"""``doctor``: what is wrong with the queue or around it, and what helps."""
+"""``doctor``: check for problems and suggest fixes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", 
 
 @queuectl_command("doctor")
 @click.pass_obj
-def command(session: Context) -> Listing:
-    """Look for what is wrong, and name the remedy.
+def command(context: Context) -> Listing:
+    """Check for problems and suggest fixes.
 
-    Checks file system, modes, SQLite, interpreter, schema, counts, settings, workers and spool. The exit code is 3
-    when something is wrong.
+    Checks file system, file modes, SQLite, interpreter, schema, counts, settings, workers and spool. The exit code
+    is 3 if there is a problem.
     """
     from queuectl_nb.client.doctor import run_checks
 
-    found = run_checks(find_queue(session.db), session.queue, allow_network_fs=session.allow_network_fs)
+    found = run_checks(find_queue(context.db), context.queue, allow_network_fs=context.allow_network_fs)
     rows = [asdict(finding) for finding in found]
     for row in rows:
         row["mark"] = "ok" if row["ok"] else "wrong"

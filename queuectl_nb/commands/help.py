@@ -1,4 +1,4 @@
-"""``help``: what lies behind the commands, topic by topic; of a command its options."""
+"""``help``: explain a topic, or show the options of a command."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ TOPIC_NAMES = (
     "cluster",
     "limits",
 )
-"""In the order in which people meet them."""
+"""Help topics, in the order in which they are listed."""
 _MARK = re.compile(r"<!--.*?-->\n*", re.DOTALL)
 
 
 def topic_text(name: str) -> str:
-    """Return a topic as Markdown; the generator's marks are left out."""
+    """Return a topic as Markdown, without the markers of the docs generator."""
     return _MARK.sub("", (FOLDER / f"{name}.md").read_text("utf-8"))
 
 
 def topic_summary(name: str) -> str:
-    """Return what a topic is about: the first line below its title."""
+    """Return the summary of a topic: the first line below its title."""
     return topic_text(name).split("\n", 3)[2]
 
 
 class TopicOrCommand(TextParam):
-    """A topic or a command; completes both."""
+    """A topic or a command."""
 
-    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
         """Return topics, then commands."""
         return [*TOPIC_NAMES, *root.list_commands(click.Context(root))]
 
@@ -67,7 +67,7 @@ class TopicOrCommand(TextParam):
 def command(about: Sequence[str]) -> Text | Done:
     """Explain a topic, or show the options of a command.
 
-    Without a word the topics are listed.
+    Without arguments, list the topics.
     """
     if not about:
         rows = "\n".join(f"| `{name}` | {topic_summary(name)} |" for name in TOPIC_NAMES)
@@ -79,7 +79,7 @@ def command(about: Sequence[str]) -> Text | Done:
 
 
 def _help_of(about: Sequence[str]) -> str:
-    """Return the help of a command."""
+    """Return the help text of a command."""
     found: click.Command = root
     context = click.Context(root, info_name=PROGRAM, **_settings())
     for word in about:
@@ -87,12 +87,10 @@ def _help_of(about: Sequence[str]) -> str:
         if below is None:
             if found is root:
                 valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(root.list_commands(context))}"
-                msg = f"nothing is told about {validation.quoted(word)}; {valid}"
+                msg = f"no help for {validation.quoted(word)}; {valid}"
                 raise BadInput(msg)
             known = found.list_commands(context) if isinstance(found, click.Group) else []
-            msg = (
-                f"{context.command_path} has no {validation.quoted(word)}; {', '.join(known) or 'no commands below it'}"
-            )
+            msg = f"{context.command_path} has no {validation.quoted(word)}; {', '.join(known) or 'no subcommands'}"
             raise BadInput(msg)
         found, context = below, click.Context(below, info_name=word, parent=context, **_settings())
     return found.get_help(context)

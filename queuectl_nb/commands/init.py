@@ -1,4 +1,4 @@
-"""``init``: make a queue for this directory and all below it."""
+"""``init``: create a queue for this directory."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ __all__ = ["command"]
 
 @queuectl_command("init", db_options=False)
 @click.pass_obj
-def command(session: Context) -> Done:
-    """Make a queue in .queuectl/ here.
+def command(context: Context) -> Done:
+    """Create a queue in .queuectl/ in this directory.
 
-    This directory and those below it use it from then on.
+    Commands in this directory and below use it from then on.
     """
-    if session.db is not None:
-        msg = "init makes .queuectl/ here; a queue named with --db is made at its first use"
+    if context.db is not None:
+        msg = "init creates .queuectl/ in this directory; a queue named with --db is created when it is first used"
         raise BadInput(msg)
     folder = Path(current_dir()) / PROJECT_DIR
     path = folder / FILE_NAME
-    there = path.exists()
+    existed = path.exists()
     make_private_dir(folder)
     ignore = folder / ".gitignore"
     if not ignore.exists():
         try:
-            ignore.write_text("*\n", "utf-8")  # a queue belongs to a machine, not to a repository
+            ignore.write_text("*\n", "utf-8")  # a queue does not belong in version control
         except OSError as error:
             msg = f"cannot write {ignore}: {error.strerror}"
             raise BadEnvironment(msg) from error
-    session.db = str(path)
-    session.queue()
-    line = f"Queue is there already: {path}" if there else f"Queue made: {path}"
+    context.db = str(path)
+    context.queue()
+    line = f"Queue already exists: {path}" if existed else f"Queue created: {path}"
     return Done([line], lambda: {"path": str(path)}, no_value)

@@ -1,4 +1,4 @@
-"""``list``: jobs, the last changed first."""
+"""``list``: list jobs, most recently updated first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 DEFAULT_ROWS = 50
-"""Rows of a table when no ``--limit`` is given."""
+"""Rows of a table without ``--limit``."""
 COLUMNS = (
     ("ID", "id"),
     ("State", "state"),
@@ -34,19 +34,19 @@ COLUMNS = (
 
 
 @queuectl_command("list")
-@click.option("--state", type=STATE, help="Only jobs in this state.")
-@click.option("--queue", type=QUEUE, help="Only jobs of this queue.")
-@click.option("--tag", type=TAG, help="Only jobs with this tag.")
+@click.option("--state", type=STATE, help="Show only jobs in this state.")
+@click.option("--queue", type=QUEUE, help="Show only jobs of this queue.")
+@click.option("--tag", type=TAG, help="Show only jobs with this tag.")
 @click.option(
     "--limit", type=TextParam(), metavar="N", help=f"At most so many; a table shows {DEFAULT_ROWS} when left out."
 )
-@click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="By a field of the JSON, going up.")
-@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="Sort by this JSON field, ascending.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
 @click.pass_obj
-def command(session: Context, /, **options: Any) -> Listing:
-    """List jobs, the last changed first."""
+def command(context: Context, /, **options: Any) -> Listing:
+    """List jobs, most recently updated first."""
     wanted = Filter.from_options(**options)
-    queue = session.queue()
+    queue = context.queue()
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
         return map(

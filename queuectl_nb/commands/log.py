@@ -32,15 +32,15 @@ __all__ = ["command"]
 @click.option("--tail", type=TextParam(), metavar="N", help="Show only the last N lines of each stream.")
 @click.option("--follow", is_flag=True, help="Follow the output until the job finishes.")
 @click.pass_obj
-def command(session: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:
+def command(context: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:
     """Show the output of a job."""
     number = None if options["attempt"] is None else validation.parse_int("--attempt", options["attempt"], 1)
     tail = None if options["tail"] is None else validation.parse_int("--tail", options["tail"], 0)
     chosen = [stream for stream in STREAMS if options[stream]]
-    if follow and session.format != "table":
-        msg = f"--follow prints raw output; it cannot be combined with --format {session.format}"
+    if follow and context.format != "table":
+        msg = f"--follow prints raw output; it cannot be combined with --format {context.format}"
         raise BadInput(msg)
-    queue = session.queue()
+    queue = context.queue()
     logs = Logs(queue.store)
     state, error = _state_and_error(queue, job_id)
     attempt = logs.attempt(job_id, number)

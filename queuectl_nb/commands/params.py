@@ -1,4 +1,4 @@
-"""Parameter types and options that commands share. Words are checked strictly, and complete with Tab."""
+"""Parameter types and options that commands share, with their shell completion."""
 
 from __future__ import annotations
 
@@ -44,37 +44,37 @@ __all__ = [
 ]
 
 MAX_CANDIDATES = 200
-"""Most job ids that one Tab offers."""
+"""Maximum number of job ids that are completed."""
 
 
 class TextParam(StringParamType):
-    """A word; what is no valid text (raw bytes that are no UTF-8) is refused."""
+    """Text; bytes that are not valid UTF-8 are refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the word as it is."""
+        """Return the text unchanged."""
         return validation.parse_text(_display_name(param), decode_word(super().convert(value, param, ctx)))
 
-    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
-        """Return what could stand here."""
+    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
+        """Return the completion candidates."""
         return ()
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer what begins as typed; a queue that cannot be read offers nothing."""
+        """Return the candidates with this prefix; none if the queue cannot be read."""
         from click.shell_completion import CompletionItem
 
-        session = ctx.find_object(Context)
-        if session is None:
+        context = ctx.find_object(Context)
+        if context is None:
             return []
         try:
             return [
-                CompletionItem(word) for word in self.candidates(session, incomplete) if word.startswith(incomplete)
+                CompletionItem(word) for word in self.candidates(context, incomplete) if word.startswith(incomplete)
             ]
         except QueuectlError:
             return []
 
 
 def decode_word(word: Any) -> Any:
-    """Return a word of which Python, in a locale without UTF-8, has made bytes or other letters."""
+    """Decode an argument again as UTF-8 if the locale has another encoding."""
     if not isinstance(word, str) or word.isascii() or sys.getfilesystemencoding() == "utf-8":
         return word
     try:
@@ -84,71 +84,71 @@ def decode_word(word: Any) -> Any:
 
 
 def _display_name(param: click.Parameter | None) -> str:
-    """Return what the user calls a parameter."""
+    """Return the name of a parameter for messages."""
     if param is None:
-        return "a word"
+        return "argument"
     return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.lower()
 
 
 class Choice(TextParam):
-    """One of a few known words; hyphens count as underscores where the words have those."""
+    """One of a fixed set of words; hyphens are accepted for underscores."""
 
     def __init__(self, what: str, valid: Iterable[str]) -> None:
         self.what = what
         self.valid = tuple(valid)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the word; refuse another one with the valid ones listed."""
+        """Return the word; raise ``BadInput`` with the valid ones if it is not among them."""
         word = super().convert(value, param, ctx)
         known = word if word in self.valid else word.replace("-", "_")
         return known if known in self.valid else validation.parse_choice(self.what, word, self.valid)
 
-    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
         """Return the valid words."""
         return self.valid
 
 
 class QueueParam(TextParam):
-    """A word of the queue itself; asked for only when something is completed."""
+    """Text that completes to values read from the queue."""
 
     def __init__(self, ask: Callable[[Queue], Iterable[str]]) -> None:
         self.ask = ask
 
-    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
-        """Return what the queue has."""
-        queue = session.existing_queue()
+    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
+        """Return the values in the queue."""
+        queue = context.existing_queue()
         return self.ask(queue) if queue else ()
 
 
 class JobId(TextParam):
-    """A job's id; completes those of jobs in the given states (all, where none is given)."""
+    """A job id; completes the ids of jobs in the given states (default: all)."""
 
     def __init__(self, states: Iterable[State] = State) -> None:
         self.states = tuple(states)
 
-    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
-        """Return ids that begin as typed."""
-        queue = session.existing_queue()
+    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
+        """Return the ids with this prefix."""
+        queue = context.existing_queue()
         return queue.store.reader.complete_ids(incomplete, self.states, MAX_CANDIDATES) if queue else ()
 
 
 class Path(StringParamType):
-    """A path, completed by the shell; any bytes are a path."""
+    """A path, completed by the shell; any bytes are accepted."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Leave it to the shell."""
+        """Let the shell complete it."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type=self.kind)]
 
 
 class SettingKey(TextParam):
-    """A setting's key; what it means is found out by whoever takes it."""
+    """A setting key; validated where it is used."""
 
-    def candidates(self, session: Context, incomplete: str) -> Iterable[str]:
+    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
         """Return all keys."""
         from queuectl_nb.model.settings import SETTINGS
 
@@ -168,14 +168,14 @@ DIRECTORY = Path("dir")
 
 def _context(ctx: click.Context) -> Context:
     found = ctx.find_object(Context)
-    assert found is not None, "a face puts the session into ctx.obj"  # noqa: S101
+    assert found is not None, "the caller sets ctx.obj"  # noqa: S101
     return found
 
 
 def _set_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
         if not value or "\0" in value:
-            msg = "--db needs the path of a queue's file"
+            msg = "--db needs a path"
             raise BadInput(msg)
         _context(ctx).db = value
 
@@ -196,7 +196,7 @@ def _set_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 
 
 def add_db_options(command: click.Command, *, hide_network: bool = True) -> click.Command:
-    """Give a command ``--db`` and ``--allow-network-fs``."""
+    """Add ``--db`` and ``--allow-network-fs`` to a command."""
     command.params += [
         click.Option(
             ["--db"],
@@ -204,7 +204,7 @@ def add_db_options(command: click.Command, *, hide_network: bool = True) -> clic
             metavar="PATH",
             expose_value=False,
             callback=_set_db,
-            help="The queue's file ($QUEUECTL_DB, the nearest .queuectl/queue.db, or the user's when left out).",
+            help="Queue file (default: $QUEUECTL_DB, the nearest .queuectl/queue.db, or the user's queue).",
         ),
         click.Option(
             ["--allow-network-fs"],
@@ -212,14 +212,14 @@ def add_db_options(command: click.Command, *, hide_network: bool = True) -> clic
             expose_value=False,
             callback=_set_network,
             hidden=hide_network,
-            help="Take a file on a network file system, for use from one host only.",
+            help="Accept a file on a network file system; use it from one host only.",
         ),
     ]
     return command
 
 
 def add_format_options(command: click.Command) -> click.Command:
-    """Give a command ``--format`` and ``--json``."""
+    """Add ``--format`` and ``--json`` to a command."""
     command.params += [
         click.Option(
             ["--format"],
@@ -227,8 +227,8 @@ def add_format_options(command: click.Command) -> click.Command:
             metavar="|".join(FORMATS),
             expose_value=False,
             callback=_set_format,
-            help="How the answer is shown.",
+            help="Output format (default: table).",
         ),
-        click.Option(["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Short for --format json."),
+        click.Option(["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Same as --format json."),
     ]
     return command

@@ -1,4 +1,4 @@
-"""``prune``: remove jobs that have been at rest for long."""
+"""``prune``: delete old finished jobs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-FINISHED_STATE = Choice("state at rest", [state for state in State if state in FINISHED_STATES])
+FINISHED_STATE = Choice("finished state", [state for state in State if state in FINISHED_STATES])
 
 
 @queuectl_command("prune")
 @click.option(
-    "--older-than", required=True, type=TextParam(), metavar="D", help="At rest for so long: 7d, 12h, 90m, 30s, 0."
+    "--older-than",
+    required=True,
+    type=TextParam(),
+    metavar="D",
+    help="Minimum age since the job finished: 7d, 12h, 90m, 30s or 0.",
 )
-@click.option("--state", type=FINISHED_STATE, help="Only jobs in this state.")
+@click.option("--state", type=FINISHED_STATE, help="Delete only jobs in this state.")
 @click.pass_obj
-def command(session: Context, older_than: str, state: str | None) -> Done:
-    """Remove jobs that came to rest long ago, with their history."""
-    removed = session.queue().prune(validation.parse_age("--older-than", older_than), state)
+def command(context: Context, older_than: str, state: str | None) -> Done:
+    """Delete finished jobs older than a given age, with their history."""
+    removed = context.queue().prune(validation.parse_age("--older-than", older_than), state)
     return Done([f"{removed} job(s) removed."], lambda: {"removed": removed}, no_value)

@@ -22,12 +22,13 @@ __all__ = ["command"]
 @queuectl_command("retry")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=JobId(ALLOWED_STATES["retry"]))
 @click.pass_obj
-def command(session: Context, ids: Sequence[str]) -> Done:
+def command(context: Context, ids: Sequence[str]) -> Done:
     """Run jobs again now.
 
-    Takes failed, dead, cancelled and completed jobs; several: all or none. Those at rest get a fresh budget.
+    Accepts failed, dead, cancelled and completed jobs. Finished jobs get a fresh retry budget. Several ids: all or
+    none.
     """
-    queue = session.queue()
+    queue = context.queue()
     ids = list(dict.fromkeys(ids))
     queue.retry(*ids)
     return jobs_done(queue, ids, "Job {id} moved back to queue for retry.")

@@ -1,4 +1,4 @@
-"""``show``: one job with every field and every attempt."""
+"""``show``: show one job with all fields and attempts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 MAX_OUTPUT_CHARS = 200
-"""Characters of a stream that are shown here; longer ones are left to ``log``."""
+"""Maximum length of a stream that is shown; longer ones are shown by ``log``."""
 
 
 @queuectl_command("show")
 @click.argument("job_id", metavar="ID", type=JOB)
 @click.pass_obj
-def command(session: Context, job_id: str) -> Detail:
-    """Show every field of a job, and every attempt."""
-    queue = session.queue()
+def command(context: Context, job_id: str) -> Detail:
+    """Show all fields and attempts of a job."""
+    queue = context.queue()
     found = queue.job(job_id)
     job = job_json(found.record)
     history = [attempt_json(attempt) for attempt in found.history]
@@ -49,7 +49,7 @@ def command(session: Context, job_id: str) -> Detail:
 
 
 def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what people read of an attempt: a long stream becomes its size and the way to it."""
+    """Return the fields of an attempt for a table; a long stream is replaced by its size."""
     facts = {key: value for key, value in attempt.items() if key not in ("job_id", "number")}
     for stream in STREAMS:
         text = attempt[stream]
@@ -64,9 +64,9 @@ def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _format_value(key: str, value: Any) -> Any:
-    """Return a field as people read it."""
+    """Return a field as text for a table."""
     if value is None:
-        return {"timeout": "(the setting's)", "max_retries": "(the setting's)"}.get(key, "-")
+        return {"timeout": "(from the setting)", "max_retries": "(from the setting)"}.get(key, "-")
     if key == "max_rss_bytes":
         import humanize
 

@@ -1,4 +1,4 @@
-"""``stats``: how long jobs wait and run, how often they are tried, what they use."""
+"""``stats``: show metrics of jobs."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ GROUP_COLUMNS = (
 
 
 @queuectl_command("stats")
-@click.option("--by", type=Choice("group", GROUPS), metavar="|".join(GROUPS), help="A row for each.")
 @click.option(
-    "--since", type=TextParam(), metavar="T", help="Only what ended since: 7d, 12h, 90m, 30s, or an ISO time."
+    "--by", type=Choice("group", GROUPS), metavar="|".join(GROUPS), help="Show one row per command, queue or tag."
+)
+@click.option(
+    "--since",
+    type=TextParam(),
+    metavar="T",
+    help="Count only attempts that ended since: 7d, 12h, 90m, 30s, or an ISO time.",
 )
 @click.option(
     "--plot",
@@ -44,15 +49,15 @@ GROUP_COLUMNS = (
     flag_value="",
     type=FILE,
     metavar="[FILE]",
-    help="Draw it too: below a notebook's cell, or into a file (.png, .svg, .pdf).",
+    help="Also plot it: below the notebook cell, or into a file (.png, .svg, .pdf).",
 )
 @click.pass_obj
-def command(session: Context, by: str | None, since: str | None, plot: str | None) -> Detail | Listing | Plotted:
-    """Show metrics: durations, attempts, throughput, CPU, memory."""
+def command(context: Context, by: str | None, since: str | None, plot: str | None) -> Detail | Listing | Plotted:
+    """Show metrics: run times, attempts, throughput, CPU, memory."""
     from queuectl_nb.client import arguments
 
     start = None if since is None else arguments.parse_since("--since", since)
-    queue = session.queue()
+    queue = context.queue()
     answer = _result(queue, by, start)
     if plot is None:
         return answer
@@ -86,12 +91,12 @@ def _first(groups: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _text_blocks(stats: Mapping[str, Any]) -> Iterator[str | Table]:
-    """Yield the seed's frame, with our own lines after its own."""
+    """Yield the report as text."""
     yield "--- QueueCTL Metrics ---\n\nJob Counts:"
     counts = [f"  - {state}: {n}" for state, n in stats["counts"].items() if n] or ["  (no jobs)"]
     yield "\n".join(counts)
     yield "\nExecution Stats:"
-    per_minute = "-" if stats["per_minute"] is None else f"{stats['per_minute']:.2f} completed a minute"
+    per_minute = "-" if stats["per_minute"] is None else f"{stats['per_minute']:.2f} completed per minute"
     per_job = "-" if stats["attempts_per_job"] is None else f"{stats['attempts_per_job']:.2f}"
     lines = {
         "Avg. Job Duration (Completed)": _seconds(stats["avg_duration_s"]),

@@ -1,4 +1,4 @@
-"""``status``: the number of jobs by state, and the workers."""
+"""``status``: show the number of jobs by state, and the workers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["command"]
 
 @queuectl_command("status")
 @click.pass_obj
-def command(session: Context) -> Detail:
+def command(context: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""
-    queue = session.queue()
+    queue = context.queue()
     status = status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list())
 
     def blocks() -> Iterator[str | Table]:
         yield "Job Status Summary:"
         yield Table(("state", "count"), list(status["counts"].items()))
         if status["paused"]:
-            names = "everything" if status["paused"] == ["*"] else ", ".join(status["paused"])
-            yield f"Paused: {names} ('queuectl resume' lifts it)"
+            names = "all queues" if status["paused"] == ["*"] else ", ".join(status["paused"])
+            yield f"Paused: {names} (use 'queuectl resume')"
         yield "\nWorkers:"
         if not status["workers"]:
-            yield "none; 'queuectl worker start' starts some"
+            yield "none; start some with 'queuectl worker start'"
             return
         keys = ("name", "pid", "host", "state", "job_id")
         yield Table((*keys[:-1], "job"), [[worker[key] for key in keys] for worker in status["workers"]])

@@ -1,4 +1,4 @@
-"""``wait``: until jobs are at rest."""
+"""``wait``: wait until jobs have finished."""
 
 from __future__ import annotations
 
@@ -24,27 +24,30 @@ __all__ = ["command"]
 @queuectl_command("wait")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=JobId(UNFINISHED_STATES))
 @click.option(
-    "--timeout", type=TextParam(), metavar="SECONDS", help="Give up after so long (exit code 4); the jobs go on."
+    "--timeout",
+    type=TextParam(),
+    metavar="SECONDS",
+    help="Stop waiting after this time (exit code 4); the jobs continue.",
 )
 @click.pass_obj
-def command(session: Context, ids: Sequence[str], timeout: str | None) -> PendingWait:
-    """Wait until jobs are at rest.
+def command(context: Context, ids: Sequence[str], timeout: str | None) -> PendingWait:
+    """Wait until jobs have finished.
 
-    All jobs, when none is named. The exit code is 1 if one of them did not complete.
+    Without ids, wait for all jobs. The exit code is 1 if one of them did not complete.
     """
     limit = None if timeout is None else validation.parse_number("--timeout", timeout)
-    queue = session.queue()
+    queue = context.queue()
     waiting = queue.start_wait(list(ids) or None, limit)
     notes = []
     if waiting.read_progress().remaining and not any(worker["state"] != "lost" for worker in queue.worker_list()):
-        notes.append("no workers run on this queue; 'queuectl worker start' starts some")
+        notes.append("no workers are running on this queue; start some with 'queuectl worker start'")
     return PendingWait(waiting, notes, _lines, _data)
 
 
 def _lines(progress: Progress) -> Sequence[str]:
-    """Return how the wait ended."""
+    """Return the result of the wait as text."""
     counts = [f"{n} {state}" for state, n in progress.finished.items() if n]
-    return [f"{progress.finished_count} job(s) at rest" + (f": {', '.join(counts)}." if counts else ".")]
+    return [f"{progress.finished_count} job(s) finished" + (f": {', '.join(counts)}." if counts else ".")]
 
 
 def _data(progress: Progress) -> dict[str, Any]:

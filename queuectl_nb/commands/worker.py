@@ -1,4 +1,4 @@
-"""``worker``: start workers, stop those that run anywhere on the queue, list them."""
+"""``worker``: start, stop and list workers."""
 
 from __future__ import annotations
 
@@ -37,20 +37,36 @@ COLUMNS = (
 
 
 @queuectl_command("start", format_options=False)
-@click.option("--count", type=TextParam(), default="1", metavar="N", help="How many (1); with dask, jobs at a time.")
-@click.option("--queue", "queues", type=QUEUE, multiple=True, help="Only jobs of this queue; repeatable.")
-@click.option("--drain", is_flag=True, help="End when every job is at rest, delayed ones and retries waited for.")
-@click.option("--detach", is_flag=True, help="Return at once; they outlive this terminal.")
 @click.option(
-    "--executor", type=EXECUTOR, default="local", metavar="NAME", help="Where jobs run: local or dask (local)."
+    "--count",
+    type=TextParam(),
+    default="1",
+    metavar="N",
+    help="Number of workers (default 1); with dask, concurrent jobs.",
 )
-@click.option("--scheduler", type=TextParam(), metavar="ADDRESS", help="dask's; without it a cluster on this host.")
+@click.option("--queue", "queues", type=QUEUE, multiple=True, help="Run only jobs of this queue; repeatable.")
+@click.option("--drain", is_flag=True, help="Stop when all jobs have finished, including delayed jobs and retries.")
+@click.option("--detach", is_flag=True, help="Return at once; the workers outlive this terminal.")
 @click.option(
-    "--resource", "resources", type=TextParam(), metavar="K=N", multiple=True, help="Of dask, a job; repeatable."
+    "--executor", type=EXECUTOR, default="local", metavar="NAME", help="Where jobs run: local or dask (default local)."
+)
+@click.option(
+    "--scheduler",
+    type=TextParam(),
+    metavar="ADDRESS",
+    help="Address of the dask scheduler (default: a cluster on this host).",
+)
+@click.option(
+    "--resource",
+    "resources",
+    type=TextParam(),
+    metavar="K=N",
+    multiple=True,
+    help="Dask resource that each job needs; repeatable.",
 )
 @click.pass_obj
 def start(  # noqa: PLR0913 - one parameter an option
-    session: Context,
+    context: Context,
     *,
     count: str,
     queues: Sequence[str],
@@ -62,12 +78,12 @@ def start(  # noqa: PLR0913 - one parameter an option
 ) -> StartedPool:
     """Run workers until Ctrl+C.
 
-    The first Ctrl+C lets running jobs finish, the second gives them back. With --executor dask one worker, a
-    dispatcher, has up to N jobs at a time running on a dask cluster.
+    The first Ctrl+C waits for running jobs, the second returns them to the queue. With --executor dask one worker,
+    the dispatcher, runs up to N jobs at a time on a dask cluster.
     """
     number = validation.parse_int("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
     takes = dict(_parse_resource(word) for word in resources)
-    pool = session.queue().start_workers(
+    pool = context.queue().start_workers(
         number,
         queues=queues,
         drain=drain,
@@ -89,35 +105,38 @@ def _parse_resource(word: str) -> tuple[str, str]:
 
 @queuectl_command("stop")
 @click.argument("names", metavar="[NAME]...", nargs=-1, type=WORKER)
-@click.option("--now", is_flag=True, help="Give their jobs back instead of finishing them.")
+@click.option("--now", is_flag=True, help="Return running jobs to the queue instead of waiting for them.")
 @click.pass_obj
-def stop(session: Context, *, names: Sequence[str], now: bool) -> Done:
-    """Ask workers to finish their job and end.
+def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
+    """Stop workers after their current job.
 
-    All workers on this queue, when none is named. Waits until they have ended.
+    Without names, stop all workers of this queue. Waits until they have stopped.
     """
-    queue = session.queue()
+    queue = context.queue()
 
-    def lasts(left: Sequence[str]) -> None:
-        if session.notify is not None:
-            session.notify(f"waiting for {', '.join(left)} to end" + ("" if now else "; --now gives their jobs back"))
+    def on_wait(left: Sequence[str]) -> None:
+        if context.notify is not None:
+            context.notify(
+                f"waiting for {', '.join(left)} to stop"
+                + ("" if now else "; use --now to return their jobs to the queue")
+            )
 
-    stopped = workers.stop_workers(queue.store, names, now=now, timeout=None, on_wait=lasts)
+    stopped = workers.stop_workers(queue.store, names, now=now, timeout=None, on_wait=on_wait)
     return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, no_value)
 
 
 @queuectl_command("list")
 @click.pass_obj
-def list_(session: Context) -> Listing:
-    """List the workers that live, and those lost and not yet cleaned up."""
-    queue = session.queue()
+def list_(context: Context) -> Listing:
+    """List live workers, and lost ones that were not cleaned up yet."""
+    queue = context.queue()
     found = queue.worker_list()
     return Listing(
         WORKER_FIELDS,
         COLUMNS,
         lambda limit: found[:limit],
         value=queue.workers,
-        empty_text="No workers; 'queuectl worker start' starts some.",
+        empty_text="No workers; start some with 'queuectl worker start'.",
     )
 
 

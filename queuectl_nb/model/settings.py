@@ -64,18 +64,18 @@ def _patterns(key: str, value: object) -> str:
 SETTINGS: Mapping[str, Setting] = {
     row.key: row
     for row in (
-        Setting("max_retries", "whole", 3, 1, 1000, "attempts", "attempts in all before a job is dead"),
-        Setting("backoff_base", "decimal", 2, 1, 1000, "", "the wait after attempt n is backoff_base ** n seconds"),
-        Setting("backoff_max", "decimal", 3600, 0, 30 * DAY, "seconds", "the longest wait between attempts"),
-        Setting("backoff_jitter", "decimal", 0, 0, 1, "", "share of the wait that chance may take off"),
-        Setting("timeout", "decimal", 30, 0, 365 * DAY, "seconds", "longest run of an attempt; 0 for no limit"),
-        Setting("lease", "decimal", 10, 2, 3600, "seconds", "silence after which a frozen worker's job is rescued"),
-        Setting("kill_grace", "decimal", 5, 0, 600, "seconds", "from TERM to KILL when a job is ended"),
+        Setting("max_retries", "whole", 3, 1, 1000, "attempts", "number of attempts before a job is dead"),
+        Setting("backoff_base", "decimal", 2, 1, 1000, "", "the delay after attempt n is backoff_base ** n seconds"),
+        Setting("backoff_max", "decimal", 3600, 0, 30 * DAY, "seconds", "maximum delay between attempts"),
+        Setting("backoff_jitter", "decimal", 0, 0, 1, "", "up to this fraction of the delay is subtracted at random"),
+        Setting("timeout", "decimal", 30, 0, 365 * DAY, "seconds", "maximum run time per attempt; 0 for no limit"),
+        Setting("lease", "decimal", 10, 2, 3600, "seconds", "time without a heartbeat after which a worker is lost"),
+        Setting("kill_grace", "decimal", 5, 0, 600, "seconds", "time between SIGTERM and SIGKILL"),
         Setting(
-            "output_limit", "whole", MIB, 0, 64 * MIB, "bytes", "kept of each stream in the database, head and tail"
+            "output_limit", "whole", MIB, 0, 64 * MIB, "bytes", "output per stream kept in the database, head and tail"
         ),
-        Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "kept of each stream on disk"),
-        Setting("retention", "decimal", 0, 0, 36_500, "days", "jobs at rest for longer are removed; 0 keeps them"),
+        Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "output per stream kept on disk"),
+        Setting("retention", "decimal", 0, 0, 36_500, "days", "age at which finished jobs are deleted; 0 keeps them"),
         Setting(
             "keep_env",
             "names",
@@ -83,7 +83,7 @@ SETTINGS: Mapping[str, Setting] = {
             0,
             0,
             "",
-            "environment variables recorded with a job at its enqueue",
+            "environment variables recorded with each job",
         ),
     )
 }
