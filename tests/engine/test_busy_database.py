@@ -1,4 +1,4 @@
-"""A file that cannot even be read for a moment (a rollback journal being committed, a checkpoint) ends no worker."""
+"""A database that cannot be read for a moment does not end a worker."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def unreadable(store: Store, what: str) -> Iterator[list[str]]:
-    """Let looks of a kind at the file meet somebody who keeps readers out; give the list of those that did."""
-    met: list[str] = []
+def unreadable(store: Store, method: str) -> Iterator[list[str]]:
+    """Let one method of the database raise Busy; yield a list with an entry for each call."""
+    calls: list[str] = []
 
     def refuse(*_: object, **__: object) -> Any:
-        met.append(what)
-        msg = "another program keeps readers out"
+        calls.append(method)
+        msg = "another program blocks readers"
         raise Busy(msg)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.db, what, refuse)
-        yield met
+        patch.setattr(store.db, method, refuse)
+        yield calls
 
 
-@pytest.mark.parametrize("what", ["data_version", "read"])
-def test_a_dispatcher_works_on_when_the_file_can_be_read_again(queue: Queue, what: str) -> None:
-    """What is away stays away, what ends is recorded later, and new jobs are found."""
+@pytest.mark.parametrize("method", ["data_version", "read"])
+def test_dispatcher_continues_after_the_database_was_busy(queue: Queue, method: str) -> None:
+    """Running jobs continue, results are recorded later and new jobs are simulated."""
     queue.enqueue_specs([JobSpec("sleep 0.2") for _ in range(5)])
-    found = Simulated(queue.path, most=3, drain=True)
-    until(lambda: found.crew.in_flight == 3)
-    with unreadable(found.store, what) as met:
-        until(lambda: len(met) > 3)
-        assert found.thread.is_alive()
-    found.join()
+    simulated = Simulated(queue.path, most=3, drain=True)
+    until(lambda: simulated.crew.in_flight == 3)
+    with unreadable(simulated.store, method) as calls:
+        until(lambda: len(calls) > 3)
+        assert simulated.thread.is_alive()
+    simulated.join()
     assert queue.store.reader.counts()[State.COMPLETED] == 5
 
 
-@pytest.mark.parametrize("what", ["data_version", "read"])
-def test_a_worker_starts_nothing_that_it_cannot_look_up(harness: WorkerHarness, what: str) -> None:
-    """A claim that is old enough to have been taken over waits until the worker can see that it was not."""
+@pytest.mark.parametrize("method", ["data_version", "read"])
+def test_worker_does_not_start_claims_that_it_cannot_check(harness: WorkerHarness, method: str) -> None:
+    """An old claim is not started until the worker can check that it still owns it."""
     store = harness.queue.store
     harness.add("true")
     executor = Recorder()
@@ -67,7 +67,7 @@ def test_a_worker_starts_nothing_that_it_cannot_look_up(harness: WorkerHarness, 
     worker._flush()
     assert len(worker.buffer.claimed) == 1
     worker.buffer.claimed_at -= 60
-    with unreadable(store, what) as met:
+    with unreadable(store, method) as calls:
         worker._start_next()
-        assert met
+        assert calls
     assert (executor.started, len(worker.buffer.to_release)) == ([], 1)

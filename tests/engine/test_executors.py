@@ -1,4 +1,4 @@
-"""The contract of whatever runs commands, held by each executor: this machine's workers, dask's, simulated ones."""
+"""Contract of executors, checked for local workers, dask and a simulation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from queuectl_nb.model.state import State
 from tests.engine.dask_processes import start_cluster
 from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
 from tests.engine.simulated import SimulatedDispatcher
-from tests.engine.test_ending_jobs import NASTY
+from tests.engine.test_termination import NASTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,14 +27,14 @@ GRACE = 0.3
 KINDS = ("local", "dask")
 
 
-def simulated_too(test: Callable[..., None]) -> Callable[..., None]:
-    """Let a test that needs no processes hold for the simulated executor, too."""
+def also_simulated(test: Callable[..., None]) -> Callable[..., None]:
+    """Also run the test with the simulated executor."""
     test.kinds = (*KINDS, "simulated")  # type: ignore[attr-defined]
     return test
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test over the executors that it is about; module scope groups them by executor."""
+    """Run each test on its executors, grouped by module scope."""
     if "harness" in metafunc.fixturenames:
         kinds = getattr(metafunc.function, "kinds", KINDS)
         metafunc.parametrize("harness", kinds, indirect=True, scope="module")
@@ -73,7 +73,7 @@ def harness(
             cluster.close()
 
 
-def ran(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
+def run_once(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
     """Run a command once and return its job and attempt."""
     (job_id,) = harness.queue.enqueue_specs([JobSpec.from_fields({"command": command, "max_retries": 1, **fields})])
     job = Job(harness.queue, job_id)
@@ -92,24 +92,24 @@ def ran(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, Attem
         ("(exit 3", "failed", 2, None, State.DEAD),
     ],
 )
-def test_how_a_command_ends(  # noqa: PLR0917
+def test_exit_codes_and_signals(  # noqa: PLR0917
     harness: WorkerHarness, command: str, outcome: str, code: int | None, signal: str | None, state: State
 ) -> None:
-    """Exit codes and signals are told apart and decide the job's state."""
-    job, attempt = ran(harness, command)
+    """Exit codes and signals decide outcome and state."""
+    job, attempt = run_once(harness, command)
     assert (attempt.outcome, attempt.exit_code, attempt.signal) == (outcome, code, signal)
     assert (job.state, job.exit_code) == (state, code)
 
 
-@simulated_too
-def test_budget_timeout_and_cancel(harness: WorkerHarness) -> None:
-    """A command succeeds or fails by its exit code, ends at its timeout, and by a cancel, whoever runs it."""
-    well, ill = ran(harness, "true"), ran(harness, "exit 7")
-    assert [(job.state, attempt.outcome, attempt.exit_code) for job, attempt in (well, ill)] == [
+@also_simulated
+def test_exit_timeout_and_cancel(harness: WorkerHarness) -> None:
+    """A command ends by its exit code, its timeout or a cancel on every executor."""
+    good, bad = run_once(harness, "true"), run_once(harness, "exit 7")
+    assert [(job.state, attempt.outcome, attempt.exit_code) for job, attempt in (good, bad)] == [
         (State.COMPLETED, "succeeded", 0),
         (State.DEAD, "failed", 7),
     ]
-    job, attempt = ran(harness, "sleep 60", timeout=0.2)
+    job, attempt = run_once(harness, "sleep 60", timeout=0.2)
     assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
     job = harness.add("sleep 60")
     until(lambda: job.refresh().state is State.PROCESSING)
@@ -118,9 +118,9 @@ def test_budget_timeout_and_cancel(harness: WorkerHarness) -> None:
     assert set(harness.outcomes(job)) <= {"cancelled"}
 
 
-@simulated_too
-def test_delayed_jobs_and_retries_wait(harness: WorkerHarness) -> None:
-    """No attempt starts before its time, and there are exactly ``max_retries``."""
+@also_simulated
+def test_delays_and_retries(harness: WorkerHarness) -> None:
+    """No attempt starts before its time, and there are exactly ``max_retries`` attempts."""
     harness.queue.set("backoff_base", 1)
     try:
         job = harness.add("exit 1", max_retries=2, delay=0.3)
@@ -134,9 +134,9 @@ def test_delayed_jobs_and_retries_wait(harness: WorkerHarness) -> None:
     assert second.started_at - first.finished_at >= 0.99
 
 
-@simulated_too
-def test_many_jobs_each_once(harness: WorkerHarness) -> None:
-    """A hundred short jobs all end as they should, each started once."""
+@also_simulated
+def test_each_of_many_jobs_runs_once(harness: WorkerHarness) -> None:
+    """A hundred short jobs have the expected state and one attempt each."""
     specs = [JobSpec.from_fields({"command": f"exit {n % 2}", "max_retries": 1}) for n in range(100)]
     ids = harness.queue.enqueue_specs(specs)
     harness.queue.wait(*ids, timeout=60)
@@ -145,30 +145,30 @@ def test_many_jobs_each_once(harness: WorkerHarness) -> None:
     assert {len(job.history) for job in jobs} == {1}
 
 
-def test_streams_are_kept_apart_and_whole(harness: WorkerHarness) -> None:
-    """What a command prints comes back byte for byte, each stream by itself: NUL, no UTF-8, no last newline."""
-    _, attempt = ran(harness, r"printf 'a\000b\377'; printf 'err\n' >&2; printf 'end'")
+def test_streams_are_separate_and_complete(harness: WorkerHarness) -> None:
+    """Output is stored byte for byte and by stream, including NUL and invalid UTF-8."""
+    _, attempt = run_once(harness, r"printf 'a\000b\377'; printf 'err\n' >&2; printf 'end'")
     assert (attempt.stdout, attempt.stderr) == (b"a\0b\xffend", "err\n")
 
 
-def test_large_output_comes_back_whole(harness: WorkerHarness) -> None:
-    """Three megabytes on one stream: head and tail in the database, every byte in the log."""
-    job, attempt = ran(harness, "seq 1 450000; echo done >&2")
+def test_large_output_is_complete(harness: WorkerHarness) -> None:
+    """Three megabytes on one stream are complete in the log."""
+    job, attempt = run_once(harness, "seq 1 450000; echo done >&2")
     whole = "".join(f"{number}\n" for number in range(1, 450_001))
     assert attempt.outcome == "succeeded"
     assert job.log("stdout") == whole
     assert job.log("stderr") == "done\n"
 
 
-def test_output_in_between_is_whole_too(harness: WorkerHarness) -> None:
-    """Output around the sizes at which the way changes comes back whole."""
+def test_output_around_the_size_limits_is_complete(harness: WorkerHarness) -> None:
+    """Output of sizes at which the storage changes is complete."""
     for size in (1, 8 * 1024, 16 * 1024, 16 * 1024 + 1, 70_000):
-        job, _ = ran(harness, f"head -c {size} /dev/zero | tr '\\0' x")
+        job, _ = run_once(harness, f"head -c {size} /dev/zero | tr '\\0' x")
         assert job.log("stdout") == "x" * size
 
 
-def test_output_is_seen_while_the_command_runs(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A log is live: what was printed is there before the command ends, in pieces small and large."""
+def test_output_is_readable_while_the_command_runs(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Output is in the log before the command exits."""
     go = tmp_path / "go"
     job = harness.add(f"echo first; seq 1 20000; until [ -e {go} ]; do sleep 0.02; done; echo last", max_retries=1)
     until(lambda: job.log("stdout").endswith("20000\n"))
@@ -180,8 +180,8 @@ def test_output_is_seen_while_the_command_runs(harness: WorkerHarness, tmp_path:
 
 
 def test_environment_and_directory(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A command sees the facts of its attempt, what ``--env`` gave, and its directory; its stdin is empty."""
-    job, attempt = ran(harness, "cat; pwd; env", cwd=str(tmp_path), env={"FLAVOUR": "sweet sour"}, id="who-am-i")
+    """A command gets the variables of its attempt, ``--env``, its directory and an empty stdin."""
+    job, attempt = run_once(harness, "cat; pwd; env", cwd=str(tmp_path), env={"FLAVOUR": "sweet sour"}, id="who-am-i")
     lines = job.log("stdout").splitlines()
     seen = dict(line.split("=", 1) for line in lines if "=" in line)
     assert lines[0] == str(tmp_path)
@@ -194,8 +194,8 @@ def test_environment_and_directory(harness: WorkerHarness, tmp_path: Path) -> No
     assert seen["PYTHONUNBUFFERED"] == "1"
 
 
-def test_missing_directory_is_not_started(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A working directory that is not there ends the attempt as not started, named in the error."""
+def test_missing_directory(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A missing working directory ends the attempt as not started and is named in the error."""
     gone = tmp_path / "gone"
     gone.mkdir()
     (job_id,) = harness.queue.enqueue_specs(
@@ -209,23 +209,23 @@ def test_missing_directory_is_not_started(harness: WorkerHarness, tmp_path: Path
 
 
 def test_result(harness: WorkerHarness) -> None:
-    """JSON in QUEUECTL_RESULT becomes the job's result; what is none is told and harms nothing."""
-    job, _ = ran(harness, """echo '{"loss": 0.25}' > $QUEUECTL_RESULT""")
+    """JSON in QUEUECTL_RESULT becomes the job's result; invalid JSON is reported and does not fail the job."""
+    job, _ = run_once(harness, """echo '{"loss": 0.25}' > $QUEUECTL_RESULT""")
     assert job.result == {"loss": 0.25}
-    job, _ = ran(harness, "echo nonsense > $QUEUECTL_RESULT")
+    job, _ = run_once(harness, "echo nonsense > $QUEUECTL_RESULT")
     assert (job.state, job.result) == (State.COMPLETED, None)
     assert "result" in job.error
     big = "x" * 200_000
-    job, _ = ran(
+    job, _ = run_once(
         harness,
         f'python3 -c \'import json, os; json.dump("x" * {len(big)}, open(os.environ["QUEUECTL_RESULT"], "w"))\'',
     )
     assert job.result == big
 
 
-def test_usage_is_that_of_the_command(harness: WorkerHarness) -> None:
-    """CPU seconds and peak memory are the command's own, as the kernel accounts them."""
-    _, attempt = ran(
+def test_resource_usage(harness: WorkerHarness) -> None:
+    """CPU seconds and peak memory are those of the command."""
+    _, attempt = run_once(
         harness, "python3 -c 'import time; x = bytearray(60_000_000)\nwhile time.process_time() < 0.4: pass'"
     )
     assert attempt.user_cpu_s is not None
@@ -235,18 +235,18 @@ def test_usage_is_that_of_the_command(harness: WorkerHarness) -> None:
     assert 60_000_000 < attempt.max_rss_bytes < 400_000_000
 
 
-def test_times_and_process_of_the_attempt(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A running attempt shows the pid of its shell; its times are those of the command, not of its wait."""
+def test_attempt_has_times_and_pid_of_the_command(harness: WorkerHarness, tmp_path: Path) -> None:
+    """The attempt has the pid of the shell and the times of the command, without the wait."""
     first = tmp_path / "pid"
-    job, attempt = ran(harness, f"echo $$ > {first}; sleep 0.5")
+    job, attempt = run_once(harness, f"echo $$ > {first}; sleep 0.5")
     assert attempt.pid == read_pid(first)
     assert attempt.finished_at is not None
     assert 0.5 <= attempt.finished_at - attempt.started_at < 5
     assert attempt.started_at >= job.created_at
 
 
-def test_running_attempt_shows_its_pid(harness: WorkerHarness, tmp_path: Path) -> None:
-    """While it runs, the history has the pid of the shell already."""
+def test_running_attempt_has_its_pid(harness: WorkerHarness, tmp_path: Path) -> None:
+    """The history has the pid of the shell while the command runs."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done", max_retries=1)
     pid = read_pid(first)
@@ -256,18 +256,18 @@ def test_running_attempt_shows_its_pid(harness: WorkerHarness, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["ignores TERM", "daemon of a daemon", "closed its output", "forks in a loop"])
-def test_timeout_ends_all_of_it(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
-    """At its timeout a command gets TERM, the grace, and KILL; nothing of it is left, whatever it did to hide."""
+def test_timeout_kills_all_processes(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
+    """After the timeout no process of the command is left, however it hides."""
     first = tmp_path / "pid"
-    job, attempt = ran(harness, f"echo $$ > {first}; {NASTY[name]}", timeout=0.5)
+    job, attempt = run_once(harness, f"echo $$ > {first}; {NASTY[name]}", timeout=0.5)
     assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
     assert "--timeout" in job.error
     assert not alive(read_pid(first))
     assert job_processes(harness.path) == []
 
 
-def test_timeout_follows_the_setting_live(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A job without a timeout of its own takes a changed setting while it runs."""
+def test_timeout_follows_the_setting(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A changed timeout setting applies to a running job without its own timeout."""
     first = tmp_path / "pid"
     harness.queue.set("timeout", 0)
     job = harness.add(f"echo $$ > {first}; sleep 60", max_retries=1)
@@ -280,8 +280,8 @@ def test_timeout_follows_the_setting_live(harness: WorkerHarness, tmp_path: Path
     assert harness.outcomes(job) == ["timed_out"]
 
 
-def test_cancel_ends_all_of_it(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A cancelled command is ended with all that it started, and its output up to then is kept."""
+def test_cancel_kills_all_processes(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A cancelled command is killed with all its processes; its output so far is kept."""
     first = tmp_path / "pid"
     job = harness.add(f"echo before; echo $$ > {first}; setsid sleep 60 & sleep 60")
     shell = read_pid(first)
@@ -292,25 +292,25 @@ def test_cancel_ends_all_of_it(harness: WorkerHarness, tmp_path: Path) -> None:
     assert job_processes(harness.path) == []
 
 
-def test_what_is_left_in_the_background_ends_with_the_shell(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A command is over when its shell is; what it left is ended, and the outcome stays the shell's."""
+def test_background_processes_end_with_the_shell(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Background processes are killed when the shell exits; the outcome is that of the shell."""
     left = tmp_path / "left"
-    job, attempt = ran(harness, f"(setsid sleep 60 & echo $! > {left}); echo done")
+    job, attempt = run_once(harness, f"(setsid sleep 60 & echo $! > {left}); echo done")
     assert (job.state, attempt.outcome) == (State.COMPLETED, "succeeded")
     assert not alive(read_pid(left))
 
 
-def test_command_that_kills_what_started_it(harness: WorkerHarness) -> None:
-    """A command that kills its own starter costs its own attempts only; they end as lost, and others go on."""
-    job, attempt = ran(harness, "kill -9 $PPID; sleep 60")
+def test_command_that_kills_its_parent(harness: WorkerHarness) -> None:
+    """A command that kills its parent loses its own attempts only; other jobs run."""
+    job, attempt = run_once(harness, "kill -9 $PPID; sleep 60")
     assert (job.state, attempt.outcome) == (State.DEAD, "lost")
     assert job_processes(harness.path) == []
-    job, _ = ran(harness, "true")
+    job, _ = run_once(harness, "true")
     assert job.state is State.COMPLETED
 
 
-def test_many_short_jobs(harness: WorkerHarness) -> None:
-    """What each of a hundred short jobs prints comes back with it and not with another."""
+def test_output_of_many_short_jobs_is_not_mixed_up(harness: WorkerHarness) -> None:
+    """Each of a hundred short jobs gets its own output."""
     ids = harness.queue.enqueue_specs(
         [JobSpec.from_fields({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)]
     )

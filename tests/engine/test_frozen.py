@@ -1,4 +1,4 @@
-"""P8 and P9: frozen workers lose their jobs safely; suspended machines and moved clocks lose nobody's."""
+"""P8 and P9: jobs of frozen workers are rescued; suspended machines and clock changes lose no jobs."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
 
 
-def test_late_finisher_cannot_overwrite(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A worker frozen past the lease: its job is ended and finished elsewhere; awake again, it changes no row."""
+def test_late_result_is_dropped(harness: WorkerHarness, tmp_path: Path) -> None:
+    """The job of a worker frozen for longer than the lease runs elsewhere; the worker's late result changes no row."""
     pids = tmp_path / "pids"
     harness.queue.set("lease", 2)
     harness.queue.set("backoff_max", 0)
@@ -60,14 +60,14 @@ def test_late_finisher_cannot_overwrite(harness: WorkerHarness, tmp_path: Path) 
     assert done.state is State.COMPLETED
 
 
-def test_a_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Who asks a worker to stop that does not move any more waits for a lease, not for ever; nobody replaces it."""
+def test_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Stopping a frozen worker takes at most a lease; it is not restarted."""
     pids = tmp_path / "pids"
     harness.queue.set("lease", 2)
     job = harness.add(f"echo $$ >> {pids}; sleep 60")
     pool = harness.start()
     shell = read_pid(pids)
-    until(lambda: job.history[0].pid)  # it writes no more: one that stands still within a write keeps all others out
+    until(lambda: job.history[0].pid)  # it does not hold the write lock
     worker = harness.worker_pid()
     os.kill(worker, signal.SIGSTOP)
     assert harness.queue.stop_workers(timeout=30) == ["worker-1"]
@@ -78,8 +78,8 @@ def test_a_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) 
     assert harness.queue.worker_list() == []
 
 
-def test_freezing_everything_rescues_nothing(harness: WorkerHarness, tmp_path: Path) -> None:
-    """All processes stopped for longer than the lease and woken again, as by a closed lid: no attempt is lost."""
+def test_suspending_everything_rescues_nothing(harness: WorkerHarness, tmp_path: Path) -> None:
+    """If all processes are suspended for longer than the lease, no attempt is lost."""
     pids = tmp_path / "pids"
     harness.queue.set("lease", 2)
     jobs = [harness.add(f"echo $$ >> {pids}; sleep 4") for _ in range(2)]
@@ -98,7 +98,7 @@ def test_freezing_everything_rescues_nothing(harness: WorkerHarness, tmp_path: P
 
 
 def test_job_longer_than_the_lease_runs_once(harness: WorkerHarness, tmp_path: Path) -> None:
-    """The lease is renewed by a living worker, however long the job; other pools watch in vain."""
+    """A live worker renews its lease, however long the job."""
     pids = tmp_path / "pids"
     harness.queue.set("lease", 2)
     job = harness.add(f"echo $$ >> {pids}; sleep 4")
@@ -110,8 +110,8 @@ def test_job_longer_than_the_lease_runs_once(harness: WorkerHarness, tmp_path: P
     assert len(pids.read_text().split()) == 1
 
 
-class Beats:
-    """Heartbeat files written by hand."""
+class HeartbeatFiles:
+    """Writes heartbeat files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -122,62 +122,62 @@ class Beats:
 
 
 @pytest.fixture
-def beats(tmp_path: Path) -> Beats:
-    """Return a folder of heartbeats."""
-    return Beats(tmp_path)
+def heartbeats(tmp_path: Path) -> HeartbeatFiles:
+    """Return a folder of heartbeat files."""
+    return HeartbeatFiles(tmp_path)
 
 
-def test_watch_tells_who_stood_still_for_longer_than_the_lease(beats: Beats) -> None:
-    """Only a counter that did not move for more than the lease, on the watcher's own clock, is frozen."""
-    watch = FreezeDetector(beats.folder)
+def test_detects_counters_unchanged_for_longer_than_the_lease(heartbeats: HeartbeatFiles) -> None:
+    """A worker is frozen if its counter has not changed for more than the lease on the observer's clock."""
+    detector = FreezeDetector(heartbeats.folder)
     for second in range(15):
-        beats.beat("moves", second)
-        beats.beat("stands", 7)
-        found = watch.find_frozen(["moves", "stands"], float(second), 10, 1)
-        assert found == (["stands"] if second > 10 else [])
+        heartbeats.beat("moves", second)
+        heartbeats.beat("still", 7)
+        found = detector.find_frozen(["moves", "still"], float(second), 10, 1)
+        assert found == (["still"] if second > 10 else [])
 
 
-def test_watch_forgets_after_a_gap_of_its_own(beats: Beats) -> None:
-    """A watcher that itself was asleep begins to count anew: nobody is frozen because of its nap."""
-    watch = FreezeDetector(beats.folder)
-    beats.beat("a", 1)
-    assert watch.find_frozen(["a"], 0.0, 10, 1) == []
-    assert watch.find_frozen(["a"], 500.0, 10, 1) == []
-    assert watch.find_frozen(["a"], 501.0, 10, 1) == []
+def test_starts_over_after_a_gap(heartbeats: HeartbeatFiles) -> None:
+    """After the observer itself was suspended, timing starts over."""
+    detector = FreezeDetector(heartbeats.folder)
+    heartbeats.beat("a", 1)
+    assert detector.find_frozen(["a"], 0.0, 10, 1) == []
+    assert detector.find_frozen(["a"], 500.0, 10, 1) == []
+    assert detector.find_frozen(["a"], 501.0, 10, 1) == []
 
 
-def test_watch_takes_nobody_for_frozen_whom_it_cannot_see(beats: Beats) -> None:
-    """A heartbeat that cannot be read (too many open files, say) is not one that stands still."""
-    watch = FreezeDetector(beats.folder)
-    (beats.folder / "a.lock").mkdir()
-    assert [watch.find_frozen(["a"], float(second), 10, 1) for second in range(15)] == [[]] * 15
+def test_unreadable_heartbeat_is_not_frozen(heartbeats: HeartbeatFiles) -> None:
+    """A worker whose heartbeat cannot be read is not considered frozen."""
+    detector = FreezeDetector(heartbeats.folder)
+    (heartbeats.folder / "a.lock").mkdir()
+    assert [detector.find_frozen(["a"], float(second), 10, 1) for second in range(15)] == [[]] * 15
 
 
-def test_watch_is_not_moved_by_the_wall_clock(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock set a day on or back plays no part: the watch is given monotonic time alone."""
-    watch = FreezeDetector(beats.folder)
-    beats.beat("a", 1)
+def test_wall_clock_has_no_effect(heartbeats: HeartbeatFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes of the wall clock have no effect."""
+    detector = FreezeDetector(heartbeats.folder)
+    heartbeats.beat("a", 1)
     for now, wall in [(0.0, 0.0), (1.0, 86_400.0), (2.0, -86_400.0)]:
         monkeypatch.setattr(time, "time", lambda wall=wall: wall)
-        assert watch.find_frozen(["a"], now, 10, 1) == []
+        assert detector.find_frozen(["a"], now, 10, 1) == []
 
 
-def test_an_attempt_that_was_rescued_before_its_start_is_not_started(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A worker that froze between claim and start asks, with its files locked, whether the attempt is still its own."""
+def test_rescued_attempt_is_not_started(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A worker frozen between claim and start checks that it still owns the attempt, with its files locked."""
     store, ran = harness.queue.store, tmp_path / "ran"
     harness.add(f"touch {ran}")
     claims = Claims(store.db, "worker-7", "here")
     (lease,) = claims.settle_and_claim(limit=1, settings=harness.queue.settings, now=time.time(), rand=0).leases
     assert claims.owns(lease)
     assert Rescuer(store).rescue_dead() == [(lease.job_id, "worker-7")]
-    marked: list[str] = []
+    recorded: list[str] = []
     slot = store.spool.slot("worker-7")
-    executor = LocalExecutor(store.spool, slot, marked.append, db=store.path, environ={})
+    executor = LocalExecutor(store.spool, slot, recorded.append, db=store.path, environ={})
     with pytest.raises(LeaseLost):
         executor.start(lease, 3, lambda: claims.owns(lease))
-    assert marked == []
+    assert recorded == []
     assert not ran.exists()
-    assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are let go"
+    assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are released"
 
 
 class QuietControl(WorkerControl):
@@ -193,20 +193,20 @@ class QuietControl(WorkerControl):
 
 
 class Recorder:
-    """An executor that starts nothing, and notes what it would have started."""
+    """An executor that only records what it would start."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
 
-    def start(self, lease: Lease, max_retries: int, ours: Callable[[], bool]) -> Any:
-        """Note the job if the attempt is still the worker's."""
-        if ours():
+    def start(self, lease: Lease, max_retries: int, owned: Callable[[], bool]) -> Any:
+        """Record the job if the worker still owns the attempt."""
+        if owned():
             self.started.append(lease.job_id)
         raise LeaseLost
 
 
-def test_recording_a_result_does_not_make_an_older_claim_fresh(harness: WorkerHarness) -> None:
-    """What was claimed before a freeze is looked at anew, although the worker has recorded something since."""
+def test_recording_a_result_does_not_refresh_older_claims(harness: WorkerHarness) -> None:
+    """Jobs claimed before a freeze are checked again, even if a result was recorded since."""
     store = harness.queue.store
     for _ in range(4):
         harness.add("true")

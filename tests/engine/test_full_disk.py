@@ -1,4 +1,4 @@
-"""What a dispatcher keeps in files, on a disk that takes no more: nothing is forgotten, and it lives on."""
+"""Files of a dispatcher on a full disk: nothing is lost, and it continues."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TOKENS = [f"{n:032x}" for n in range(COMPACT_TOKENS + 10)]
 
 
 class FullDisk:
-    """Lets a write take so many bytes, and the next ones none."""
+    """Accepts a number of bytes, then fails with ENOSPC."""
 
     def __init__(self, room: int) -> None:
         self.room = room
         self._write = os.write
 
     def write(self, handle: int, raw: bytes) -> int:
-        """Write as far as there is room."""
+        """Write as many bytes as there is room for."""
         if not self.room:
             raise OSError(errno.ENOSPC, "No space left on device")
         done = self._write(handle, raw[: self.room])
@@ -37,38 +37,36 @@ class FullDisk:
         return done
 
 
-def test_a_token_that_was_written_in_part_has_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a token did not fit on the disk its job must not leave, and those noted later are whole."""
-    sent = DispatchJournal(tmp_path, "worker-1")
-    sent.add(TOKENS[0])
+def test_partially_written_token_is_not_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that did not fit is not in the journal; tokens written later are complete."""
+    journal = DispatchJournal(tmp_path, "worker-1")
+    journal.add(TOKENS[0])
     monkeypatch.setattr(os, "write", FullDisk(10).write)
     for _ in range(2):
         with pytest.raises(OSError, match="No space left"):
-            sent.add(TOKENS[1])
+            journal.add(TOKENS[1])
     monkeypatch.undo()
-    sent.add(TOKENS[2])
+    journal.add(TOKENS[2])
     assert read_dispatched(tmp_path, "worker-1") == {TOKENS[0], TOKENS[2]}
 
 
 @pytest.mark.parametrize("room", [0, 50])
-def test_a_list_that_cannot_be_tidied_stays_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
-) -> None:
-    """Where there is no room for a shorter list the long one stays, whole, and is tidied another time."""
-    sent = DispatchJournal(tmp_path, "worker-1")
+def test_failed_compaction_keeps_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """If there is no room for a compacted journal, the long one stays and is compacted later."""
+    journal = DispatchJournal(tmp_path, "worker-1")
     for token in TOKENS:
-        sent.add(token)
+        journal.add(token)
     monkeypatch.setattr(os, "write", FullDisk(room).write)
-    sent.compact(TOKENS[:5])
+    journal.compact(TOKENS[:5])
     monkeypatch.undo()
     assert read_dispatched(tmp_path, "worker-1") == set(TOKENS)
-    sent.compact(TOKENS[:5])
+    journal.compact(TOKENS[:5])
     assert read_dispatched(tmp_path, "worker-1") == set(TOKENS[:5])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["worker-1.dispatched"]
 
 
-def test_a_result_that_does_not_fit_is_told_and_ends_nobody(tmp_path: Path) -> None:
-    """A job's end counts although its result cannot be written; the user reads why there is none."""
+def test_result_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
+    """The outcome counts even if the result cannot be written, and the note gives the reason."""
     lease = Lease(1, "job-1", 1, TOKENS[0], "true", "/", "default", 0, 1, None, None)
     run = RemoteRun(lease, Spool(tmp_path / "missing"))
     run.finish(Ended(lease.token, Exited(0), result="[1]"), None)

@@ -1,4 +1,4 @@
-"""The engine's small parts, each on its own: bells, events, journal, locks."""
+"""Small parts of the engine: notifier, events, journal, locks, poller."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_ring_without_listener_or_bell_does_nothing(tmp_path: Path) -> None:
-    """Ringing where nobody listens neither waits nor fails nor leaves a file."""
-    bell = tmp_path / "bell"
-    notifier.notify(bell)
-    assert not bell.exists()
-    os.close(notifier.open_fifo(bell))
-    notifier.notify(bell)
+def test_notify_without_reader_does_nothing(tmp_path: Path) -> None:
+    """Without a FIFO or reader, notifying neither blocks nor fails nor creates a file."""
+    fifo = tmp_path / "fifo"
+    notifier.notify(fifo)
+    assert not fifo.exists()
+    os.close(notifier.open_fifo(fifo))
+    notifier.notify(fifo)
 
 
-def test_ring_of_a_planted_file_writes_nothing(tmp_path: Path) -> None:
-    """Where the bell is no FIFO, or a link, nothing is written."""
+def test_notify_writes_only_to_a_fifo(tmp_path: Path) -> None:
+    """Nothing is written to a regular file or through a link."""
     plain, link = tmp_path / "plain", tmp_path / "link"
     plain.touch()
     link.symlink_to(plain)
@@ -43,21 +43,21 @@ def test_ring_of_a_planted_file_writes_nothing(tmp_path: Path) -> None:
     assert plain.read_bytes() == b""
 
 
-def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
-    """Of many idle waiters a ring wakes one, and what was rung before is heard by who waits later."""
-    bell = tmp_path / "bell"
+def test_one_notification_wakes_one_idle_poller(tmp_path: Path) -> None:
+    """A notification wakes one of many idle pollers, and is not lost if it comes before the wait."""
+    fifo = tmp_path / "fifo"
     woken: list[int] = []
     ready = threading.Semaphore(0)
     stop_read, stop_write = os.pipe()
 
     def wait(number: int) -> None:
-        handle = notifier.open_fifo(bell)
-        waiter = Poller()
-        waiter.add("stop", stop_read)
-        waiter.add_exclusive("bell", handle)
+        handle = notifier.open_fifo(fifo)
+        poller = Poller()
+        poller.add("stop", stop_read)
+        poller.add_exclusive("fifo", handle)
         ready.release()
-        while "stop" not in (names := waiter.wait(10, idle=True)):
-            if "bell" in names:
+        while "stop" not in (names := poller.wait(10, idle=True)):
+            if "fifo" in names:
                 notifier.drain(handle)
                 woken.append(number)
 
@@ -66,17 +66,17 @@ def test_one_ring_wakes_one_idle_waiter(tmp_path: Path) -> None:
         thread.start()
     for _ in threads:
         ready.acquire()
-    for rings in range(1, 4):
-        notifier.notify(bell)
-        until(lambda rings=rings: len(woken) >= rings)
+    for count in range(1, 4):
+        notifier.notify(fifo)
+        until(lambda count=count: len(woken) >= count)
     os.write(stop_write, b"x")
     for thread in threads:
         thread.join(10)
     assert len(woken) < 3 * 8
 
 
-def test_events_come_whole_and_a_slow_reader_costs_no_time() -> None:
-    """Lines arrive whole; a full pipe drops events, tells how many, and never blocks."""
+def test_events_never_block_and_report_drops() -> None:
+    """Lines arrive complete; a full pipe drops events, reports their number and never blocks."""
     read, write = os.pipe()
     events = Events(write)
     for number in range(5000):
@@ -92,8 +92,8 @@ def test_events_come_whole_and_a_slow_reader_costs_no_time() -> None:
     assert lines[0]["count"] > 0
 
 
-def test_events_without_a_reader_are_nobodys_trouble() -> None:
-    """When whoever listened is gone, telling goes on without an error."""
+def test_events_without_a_reader_are_discarded() -> None:
+    """Emitting events does not fail when the reader is gone."""
     read, write = os.pipe()
     events = Events(write)
     os.close(read)
@@ -102,8 +102,8 @@ def test_events_without_a_reader_are_nobodys_trouble() -> None:
     assert not events.enabled
 
 
-def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
-    """Every kind of outcome comes back with its ending; a line that a crash cut off is left out."""
+def test_journal_round_trip(tmp_path: Path) -> None:
+    """All kinds of outcomes are read back; a truncated last entry is ignored."""
     endings = {
         "a": (Exited(3), Ending(2.0, 1.0, 77, usage=Usage(0.1, 0.2, 3), stdout="ü", stdout_size=2, stderr=b"\xff\0")),
         "b": (Signalled(11), Ending(2.0)),
@@ -125,8 +125,8 @@ def test_journal_gives_back_what_was_noted(tmp_path: Path) -> None:
     assert read_journal(tmp_path, "nobody") == {}
 
 
-def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
-    """A held lock is life; released it is death; the token of the last start outlives its writer."""
+def test_lock_shows_liveness_and_keeps_the_last_token(tmp_path: Path) -> None:
+    """A worker is dead if its lock is free; the token of its last start stays readable."""
     handle = heartbeat.take_lock(tmp_path, "w")
     assert handle is not None
     assert heartbeat.take_lock(tmp_path, "w") is None
@@ -142,10 +142,10 @@ def test_lock_tells_life_and_keeps_the_last_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("call", "error"), [("open", errno.EMFILE), ("pwrite", errno.ENOSPC)])
-def test_a_lock_that_cannot_be_made_or_looked_at_is_named(
+def test_unusable_lock_file_is_reported_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int
 ) -> None:
-    """A full disk, or too many open files, is an error of ours that names the file: it ends no pool."""
+    """A full disk or too many open files raise BadEnvironment with the file name."""
 
     def fail(*_: object, **__: object) -> int:
         raise OSError(error, os.strerror(error))
@@ -162,29 +162,29 @@ def test_a_lock_that_cannot_be_made_or_looked_at_is_named(
     os.close(handle)
 
 
-def test_waiter_hears_signals_between_look_and_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal that comes before the wait ends the wait at once."""
+def test_poller_receives_signals_sent_before_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal sent before the wait ends it at once."""
     old = {number: signal.getsignal(number) for number in (signal.SIGUSR1,)}
     old_fd = signal.set_wakeup_fd(-1)
     try:
-        waiter = Poller()
-        waiter.catch_signals([signal.SIGUSR1])
+        poller = Poller()
+        poller.catch_signals([signal.SIGUSR1])
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert waiter.wait(10) == {"signal"}
-        assert waiter.signals == {signal.SIGUSR1}
+        assert poller.wait(10) == {"signal"}
+        assert poller.signals == {signal.SIGUSR1}
     finally:
         signal.set_wakeup_fd(old_fd)
         for number, handler in old.items():
             signal.signal(number, handler)
 
 
-def test_waiter_without_sigtimedwait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system lacks the short way (macOS) a short wait is an ordinary one, and what it hears is not lost."""
+def test_poller_without_sigtimedwait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without sigtimedwait (macOS), waiting for a child loses no other input."""
     monkeypatch.setattr("queuectl_nb.engine.poller.HAS_SIGTIMEDWAIT", False)
     monkeypatch.delattr(signal, "sigtimedwait")
     read, write = os.pipe()
-    waiter = Poller()
-    waiter.add("word", read)
+    poller = Poller()
+    poller.add("word", read)
     os.write(write, b"x")
-    waiter.wait_for_child(10)
-    assert waiter.wait(10) == {"word"}
+    poller.wait_for_child(10)
+    assert poller.wait(10) == {"word"}

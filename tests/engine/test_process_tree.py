@@ -1,4 +1,4 @@
-"""Finding what a process has started."""
+"""Finding the descendants of a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLEEP = "61.25"
 
 @pytest.fixture
 def shell() -> Iterator[subprocess.Popen[bytes]]:
-    """Return a shell that has a shell as its child, which has a sleep in a session of its own."""
+    """Return a shell whose child shell has a ``sleep`` in a session of its own."""
     process = subprocess.Popen(["sh", "-c", f"sh -c 'setsid sleep {SLEEP} & wait' & wait"])
     yield process
     process_tree.kill_tree(lambda: process_tree.descendants(process.pid, scan=True))
@@ -28,32 +28,32 @@ def shell() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def names(found: list[psutil.Process]) -> list[list[str]]:
+def command_lines(found: list[psutil.Process]) -> list[list[str]]:
     """Return the command lines of processes."""
     lines = []
     for process in found:
         try:
             lines.append(process.cmdline())
-        except psutil.Error:  # it ended this very moment
+        except psutil.Error:  # it has just exited
             continue
     return lines
 
 
 @pytest.mark.parametrize("scan", [False, True])
-def test_descendants_are_found_whatever_session_they_are_in(shell: subprocess.Popen[bytes], *, scan: bool) -> None:
-    """Children and grandchildren are found, in sessions of their own too; we ourselves and spared subtrees are not."""
-    until(lambda: ["sleep", SLEEP] in names(process_tree.descendants(os.getpid(), scan=scan)))
+def test_descendants_in_other_sessions_are_found(shell: subprocess.Popen[bytes], *, scan: bool) -> None:
+    """Descendants in any session are found, except this process and excluded subtrees."""
+    until(lambda: ["sleep", SLEEP] in command_lines(process_tree.descendants(os.getpid(), scan=scan)))
     found = {process.pid for process in process_tree.descendants(os.getpid(), scan=scan)}
     assert shell.pid in found
     assert os.getpid() not in found
-    spared = process_tree.descendants(os.getpid(), exclude=[shell.pid], scan=scan)
-    assert shell.pid not in {process.pid for process in spared}
-    assert ["sleep", SLEEP] not in names(spared)
+    others = process_tree.descendants(os.getpid(), exclude=[shell.pid], scan=scan)
+    assert shell.pid not in {process.pid for process in others}
+    assert ["sleep", SLEEP] not in command_lines(others)
 
 
 @pytest.mark.parametrize("scan", [False, True])
-def test_the_dead_are_no_descendants(*, scan: bool) -> None:
-    """One that ended and was not reaped yet is not found."""
+def test_zombies_are_not_descendants(*, scan: bool) -> None:
+    """A zombie is not found."""
     process = subprocess.Popen(["true"])
     try:
         until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)

@@ -1,4 +1,4 @@
-"""A rescuer on its own: what it must not be stopped by, whom it must not kill, what it must not settle yet."""
+"""Rescuer: which attempts it settles, and which processes it kills."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOST = "worker-7"
 
 
 def claim(harness: WorkerHarness, count: int = 1) -> list[Lease]:
-    """Let the worker LOST, which nobody is, claim jobs; the first of them it has started."""
+    """Claim jobs as the nonexistent worker LOST, which has started the first of them."""
     store = harness.queue.store
     for _ in range(count):
         harness.add("true")
@@ -49,18 +49,18 @@ def claim(harness: WorkerHarness, count: int = 1) -> list[Lease]:
     return leases
 
 
-def test_a_spoilt_journal_stops_no_rescue(harness: WorkerHarness) -> None:
-    """What a crash or a full disk left of a journal is read as far as it makes sense; the rest is lost, not fatal."""
+def test_corrupt_journal_does_not_prevent_a_rescue(harness: WorkerHarness) -> None:
+    """A corrupt journal is read up to the first invalid entry."""
     (lease,) = claim(harness)
-    for spoilt in (bytes(64), b"\x05\0\0\0hello", b"\x01\0\0\0N", os.urandom(4096)):
-        journal_path(harness.queue.store.worker_dir, LOST).write_bytes(spoilt)
+    for corrupt in (bytes(64), b"\x05\0\0\0hello", b"\x01\0\0\0N", os.urandom(4096)):
+        journal_path(harness.queue.store.worker_dir, LOST).write_bytes(corrupt)
         assert read_journal(harness.queue.store.worker_dir, LOST) == {}
     assert Rescuer(harness.queue.store).rescue_dead() == [(lease.job_id, LOST)]
     assert harness.queue.job(lease.job_id).state is State.FAILED
 
 
-def test_a_half_written_entry_spoils_none_that_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the disk takes only a part of an entry it is left out, and what is noted later is found."""
+def test_partial_entry_does_not_affect_later_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that the disk took only in part is dropped; later entries are readable."""
     journal, write = OutcomeJournal(tmp_path, "w"), os.write
     journal.record("before", Exited(0), Ending(1.0))
     monkeypatch.setattr(os, "write", lambda handle, raw: write(handle, raw[:10]))
@@ -71,8 +71,8 @@ def test_a_half_written_entry_spoils_none_that_follows(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("kind", ["lock", "sent", "outcomes"])
-def test_nothing_is_settled_where_what_is_known_cannot_be_read(harness: WorkerHarness, kind: str) -> None:
-    """A file of the lost worker that is there and cannot be read is named, and its jobs wait for another look."""
+def test_nothing_is_settled_if_a_file_is_unreadable(harness: WorkerHarness, kind: str) -> None:
+    """An unreadable file of the lost worker is reported by name, and its jobs wait for the next run."""
     (lease,) = claim(harness)
     path = harness.queue.store.worker_dir / f"{LOST}.{kind}"
     path.unlink(missing_ok=True)
@@ -84,10 +84,8 @@ def test_nothing_is_settled_where_what_is_known_cannot_be_read(harness: WorkerHa
     assert Rescuer(harness.queue.store).rescue_dead() == [(lease.job_id, LOST)]
 
 
-def test_nothing_is_settled_while_a_process_of_the_attempt_lives(
-    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that does not end, although it was killed, keeps its job from running again until a later look."""
+def test_nothing_is_settled_while_a_process_is_running(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that survives SIGKILL delays the rescue of its job."""
     (lease,) = claim(harness)
     monkeypatch.setattr(process_tree, "kill_until_gone", lambda *_: False)
     assert Rescuer(harness.queue.store).rescue_dead() == []
@@ -97,12 +95,12 @@ def test_nothing_is_settled_while_a_process_of_the_attempt_lives(
 
 
 PLANT = {"link": "ln -s $victim $f", "hard link": "ln $victim $f", "folder": "mkdir $f", "pipe": "mkfifo $f"}
-"""What a job may put in the place of its output; ``victim`` is a file outside the spool."""
+"""Ways to replace an output file; ``victim`` is a file outside the spool."""
 
 
 @pytest.fixture
 def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make a file that the job knows as ``$victim``, and check that it is unchanged afterwards."""
+    """Create a file known to the job as ``$victim``, and check that it is unchanged afterwards."""
     path = tmp_path / "victim"
     path.write_text("precious\n")
     before = path.stat()
@@ -115,14 +113,14 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("victim")
 @pytest.mark.parametrize("planted", PLANT)
-def test_output_that_cannot_be_read_costs_no_more_than_that(harness: WorkerHarness, planted: str) -> None:
-    """A job that put something else in the place of its output ends by itself; its worker and others go on."""
-    own = "until [ -e $f ]; do sleep 0.01; done"  # once it has lasted
+def test_job_that_replaces_its_output_file(harness: WorkerHarness, planted: str) -> None:
+    """A job that replaces its output file completes with a note; its worker continues."""
+    own = "until [ -e $f ]; do sleep 0.01; done"  # after it has files of its own
     odd = harness.add(f"f=${{QUEUECTL_RESULT%result}}stdout; {own}; rm $f; {PLANT[planted]}", max_retries=1)
     harness.start()
     harness.queue.wait(odd, timeout=20)
     assert odd.refresh().state is State.COMPLETED
-    if planted != "hard link":  # which is a file like any other to whoever reads it
+    if planted != "hard link":  # a hard link is read like any file
         assert "its output could not be read" in (odd.error or "")
     assert harness.add("true").wait(timeout=20).state is State.COMPLETED
     assert harness.events("worker_died") == []
@@ -130,8 +128,8 @@ def test_output_that_cannot_be_read_costs_no_more_than_that(harness: WorkerHarne
 
 @pytest.mark.usefixtures("victim")
 @pytest.mark.parametrize("planted", PLANT)
-def test_what_lies_in_the_place_of_the_next_output_is_removed(harness: WorkerHarness, planted: str) -> None:
-    """A job that puts something where its worker's next job will write keeps nobody from starting."""
+def test_anything_in_place_of_the_next_output_file_is_removed(harness: WorkerHarness, planted: str) -> None:
+    """A job that puts something in place of the next output file does not prevent the next start."""
     harness.start()
     name = f"{harness.path}-spool/output/worker-1.stdout"
     odd = harness.add(f"f={name}; sleep 0.1; rm -f $f; {PLANT[planted]}", max_retries=1)
@@ -141,8 +139,8 @@ def test_what_lies_in_the_place_of_the_next_output_is_removed(harness: WorkerHar
 
 @pytest.mark.usefixtures("victim")
 @pytest.mark.parametrize("planted", PLANT)
-def test_a_job_that_spoils_its_output_and_kills_its_worker(harness: WorkerHarness, planted: str) -> None:
-    """What such a job leaves stops neither pool nor queue: it is dead in the end, and others run."""
+def test_job_that_replaces_its_output_file_and_kills_its_worker(harness: WorkerHarness, planted: str) -> None:
+    """Such a job ends dead, and other jobs run."""
     harness.queue.set("backoff_max", 0)
     odd = harness.add(f"f=$(readlink /proc/$$/fd/1); rm $f; {PLANT[planted]}; kill -9 $PPID", max_retries=2)
     pool = harness.start()
@@ -152,16 +150,16 @@ def test_a_job_that_spoils_its_output_and_kills_its_worker(harness: WorkerHarnes
     assert pool.alive
 
 
-def test_output_removed_under_a_job_costs_nothing_else(harness: WorkerHarness) -> None:
-    """Whoever removes the files of a running job loses what it printed, not the job."""
+def test_removed_output_files_lose_only_the_output(harness: WorkerHarness) -> None:
+    """Removing the files of a running job loses its output but not the job."""
     job = harness.add("rm $(readlink /proc/$$/fd/1) $(readlink /proc/$$/fd/2); sleep 0.1", max_retries=1)
     harness.start()
     assert job.wait(timeout=20).state is State.COMPLETED
     assert harness.events("worker_died") == []
 
 
-def test_who_only_reads_a_jobs_output_is_not_killed(harness: WorkerHarness) -> None:
-    """A person who looks at the spool file of a lost job is no process of it."""
+def test_readers_of_the_output_are_not_killed(harness: WorkerHarness) -> None:
+    """A process that only reads the spool file of a lost job is not killed."""
     (lease,) = claim(harness)
     path = harness.queue.store.spool.path(lease.token, "stdout")
     path.write_text("hello")
@@ -178,10 +176,10 @@ import sys, time
 from queuectl_nb.engine import rescuer
 from queuectl_nb.client import Queue
 
-def slow(*args, **facts):
-    print("sealed", flush=True)
+def slow(*args, **fields):
+    print("locked", flush=True)
     sys.stdin.readline()
-    return capture(*args, **facts)
+    return capture(*args, **fields)
 
 capture, rescuer.capture_ending = rescuer.capture_ending, slow
 print(rescuer.Rescuer(Queue(sys.argv[1]).store).rescue_frozen([sys.argv[2]]), flush=True)
@@ -189,8 +187,8 @@ print(rescuer.Rescuer(Queue(sys.argv[1]).store).rescue_frozen([sys.argv[2]]), fl
 
 
 @pytest.fixture
-def rescuing(harness: WorkerHarness) -> Iterator[subprocess.Popen[str]]:
-    """Return another process that settles for LOST and waits in the middle of it for a line."""
+def slow_rescuer(harness: WorkerHarness) -> Iterator[subprocess.Popen[str]]:
+    """Return another process that settles for LOST and waits for a line while it does."""
     claim(harness)
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_RESCUER, str(harness.path), LOST],
@@ -200,23 +198,23 @@ def rescuing(harness: WorkerHarness) -> Iterator[subprocess.Popen[str]]:
         env={**os.environ, "PYTHONPATH": str(Path(queuectl_nb.__file__).parents[1])},
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "sealed\n"
+    assert process.stdout.readline() == "locked\n"
     yield process
     process.kill()
     process.communicate()
 
 
-def test_rescuers_leave_each_other_alone(harness: WorkerHarness, rescuing: subprocess.Popen[str]) -> None:
-    """Of two pools that settle for the same frozen worker the second waits, and does not take the first for a job."""
+def test_rescuers_do_not_kill_each_other(harness: WorkerHarness, slow_rescuer: subprocess.Popen[str]) -> None:
+    """A second rescuer of the same worker waits and does not take the first one for a process of the job."""
     assert Rescuer(harness.queue.store).rescue_frozen([LOST]) == []
-    assert alive(rescuing.pid)
-    found, _ = rescuing.communicate("\n", timeout=20)
+    assert alive(slow_rescuer.pid)
+    found, _ = slow_rescuer.communicate("\n", timeout=20)
     assert found.strip() == str([("job-1", LOST)])
     assert harness.queue.job("job-1").state is State.FAILED
 
 
-def test_what_a_lost_dispatcher_knew_of_much_output_is_kept(harness: WorkerHarness) -> None:
-    """An end in the journal brings its host and its note, also where the output lies in files."""
+def test_journal_entry_with_large_output_keeps_host_and_note(harness: WorkerHarness) -> None:
+    """Host and note come from the journal even if the output is in files."""
     (lease,) = claim(harness)
     store = harness.queue.store
     size = MAX_STREAM_BYTES + 1
@@ -230,17 +228,17 @@ def test_what_a_lost_dispatcher_knew_of_much_output_is_kept(harness: WorkerHarne
     assert len(attempt.stdout or "") == size
 
 
-STANDS_STILL = """
+FREEZE_SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.store.store import Store
 store = Store(Path(sys.argv[1]))
 locks = []
-def hold(name):
+def take_lock(name):
     locks.append(heartbeat.take_lock(store.worker_dir, name))
     return True
-name = store.workers.register(hold, pool=os.getppid(), host=heartbeat.host_name(), queues=[], now=time.time())
+name = store.workers.register(take_lock, pool=os.getppid(), host=heartbeat.host_name(), queues=[], now=time.time())
 store.workers.mark_running({name: os.getpid()}, time.time())
 if sys.argv[2] == "writing":
     with store.db.write():
@@ -252,11 +250,11 @@ else:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="who holds a file is told by /proc")
-@pytest.mark.parametrize("where", ["writing", "at rest"])
-def test_a_worker_that_stands_still_within_a_write_is_ended(harness: WorkerHarness, where: str) -> None:
-    """While it lives nobody else would ever get in; one that stands still elsewhere is left to go on some day."""
-    script = [sys.executable, "-c", STANDS_STILL, str(harness.path), where]
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("where", ["writing", "idle"])
+def test_worker_frozen_during_a_write_is_killed(harness: WorkerHarness, where: str) -> None:
+    """A worker frozen while holding the write lock is killed; one frozen elsewhere is not."""
+    script = [sys.executable, "-c", FREEZE_SCRIPT, str(harness.path), where]
     worker = subprocess.Popen(
         script,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Attending one run: when it is over, and which outcome counts."""
+"""Run monitor: when a run is over, and which outcome counts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Work:
-    """The part of a lease that counts here."""
+class FakeLease:
+    """The part of a lease that the monitor uses."""
 
     job_id: str = "job-1"
     timeout: float | None = None
 
 
 @dataclass
-class Fake:
-    """A run that ends when the test says so."""
+class FakeRun:
+    """A run controlled by the test."""
 
-    lease: Lease = field(default_factory=lambda: cast("Any", Work()))
+    lease: Lease = field(default_factory=lambda: cast("Any", FakeLease()))
     started: float = field(default_factory=time.monotonic)
     has_own_files: bool = True
     exit: Exit | None = None
@@ -53,82 +53,82 @@ class Fake:
         self.sent.append("KILL")
 
 
-def attend(run: Fake) -> RunMonitor:
-    """Attend a fake run."""
+def monitor(run: FakeRun) -> RunMonitor:
+    """Return a monitor of a fake run."""
     return RunMonitor(cast("Any", run))
 
 
-def ended(outcome: Outcome) -> Exit:
-    """Return how a shell ended."""
+def exit_as(outcome: Outcome) -> Exit:
+    """Return an exit with this outcome."""
     return Exit(outcome, Usage())
 
 
-def test_over_when_nothing_is_left() -> None:
-    """A run is over when its shell ended and left nothing; its outcome is the shell's."""
-    run = Fake()
-    watched = attend(run)
-    assert not watched.step(Settings.from_stored({}), 5)
-    run.exit = ended(Exited(3))
-    assert watched.step(Settings.from_stored({}), 5)
-    assert watched.outcome == Exited(3)
-    assert watched.was_short
+def test_run_is_over_when_no_process_is_left() -> None:
+    """A run is over when its shell has exited and left no process; the exit is its outcome."""
+    run = FakeRun()
+    monitored = monitor(run)
+    assert not monitored.step(Settings.from_stored({}), 5)
+    run.exit = exit_as(Exited(3))
+    assert monitored.step(Settings.from_stored({}), 5)
+    assert monitored.outcome == Exited(3)
+    assert monitored.was_short
     assert run.sent == []
 
 
-def test_what_is_left_is_ended_first() -> None:
-    """What a shell leaves gets TERM, then KILL after the grace; only then is the run over, with the shell's outcome."""
-    run = Fake(exit=ended(Exited(0)), left=True)
-    watched = attend(run)
-    assert not watched.step(Settings.from_stored({}), 0)
+def test_leftover_processes_are_killed_first() -> None:
+    """Leftover processes get SIGTERM, then SIGKILL; the run is over afterwards, with the outcome of the shell."""
+    run = FakeRun(exit=exit_as(Exited(0)), left=True)
+    monitored = monitor(run)
+    assert not monitored.step(Settings.from_stored({}), 0)
     assert run.sent[0] == "TERM"
-    watched.step(Settings.from_stored({}), 0)
+    monitored.step(Settings.from_stored({}), 0)
     assert "KILL" in run.sent
     run.left = False
-    assert watched.step(Settings.from_stored({}), 0)
-    assert watched.outcome == Exited(0)
+    assert monitored.step(Settings.from_stored({}), 0)
+    assert monitored.outcome == Exited(0)
 
 
-def test_a_stop_does_not_undo_a_success() -> None:
-    """A stop or cancel while leftovers are swept hurries the sweep, and what the shell achieved stays its outcome."""
-    run = Fake(exit=ended(Exited(0)), left=True)
-    watched = attend(run)
-    assert not watched.step(Settings.from_stored({}), 600)
-    watched.end(Returned(), 0)
-    watched.step(Settings.from_stored({}), 600)
+def test_stop_does_not_change_the_outcome_of_an_exited_shell() -> None:
+    """A stop while leftovers are being killed speeds that up; the outcome of the shell stays."""
+    run = FakeRun(exit=exit_as(Exited(0)), left=True)
+    monitored = monitor(run)
+    assert not monitored.step(Settings.from_stored({}), 600)
+    monitored.end(Returned(), 0)
+    monitored.step(Settings.from_stored({}), 600)
     assert run.sent == ["TERM", "KILL"]
     run.left = False
-    assert watched.step(Settings.from_stored({}), 600)
-    assert watched.outcome == Exited(0)
+    assert monitored.step(Settings.from_stored({}), 600)
+    assert monitored.outcome == Exited(0)
 
 
-def test_the_first_verdict_counts() -> None:
-    """What was cancelled stays cancelled when a stop follows, however its shell takes the TERM."""
-    run = Fake()
-    watched = attend(run)
-    watched.end(Cancelled(), 600)
-    watched.end(Returned(), 600)
+def test_first_forced_outcome_wins() -> None:
+    """A cancelled run stays cancelled if a stop follows, whatever its exit code."""
+    run = FakeRun()
+    monitored = monitor(run)
+    monitored.end(Cancelled(), 600)
+    monitored.end(Returned(), 600)
     assert run.sent == ["TERM"]
-    run.exit = ended(Exited(0))
-    assert watched.step(Settings.from_stored({}), 600)
-    assert watched.outcome == Cancelled()
+    run.exit = exit_as(Exited(0))
+    assert monitored.step(Settings.from_stored({}), 600)
+    assert monitored.outcome == Cancelled()
 
 
-def test_time_runs_out() -> None:
-    """Past its own timeout, or the setting's, a run is ended as timed out; one with timeout 0 never is."""
+def test_timeout() -> None:
+    """A run ends after its own timeout or that of the settings; 0 means no timeout."""
     late = time.monotonic() - 100
     for own, limit in ((None, 30.0), (50.0, 50.0)):
-        run = Fake(lease=cast("Any", Work(timeout=own)), started=late)
-        watched = attend(run)
-        assert watched.wake_at(Settings.from_stored({})) == late + limit
-        watched.step(Settings.from_stored({}), 600)
-        assert watched.forced_outcome == TimedOut(limit)
-    for_ever = attend(Fake(lease=cast("Any", Work(timeout=0)), started=late))
-    assert not for_ever.step(Settings.from_stored({}), 600)
-    assert for_ever.forced_outcome is None
-    assert for_ever.wake_at(Settings.from_stored({})) is None
+        run = FakeRun(lease=cast("Any", FakeLease(timeout=own)), started=late)
+        monitored = monitor(run)
+        assert monitored.wake_at(Settings.from_stored({})) == late + limit
+        monitored.step(Settings.from_stored({}), 600)
+        assert monitored.forced_outcome == TimedOut(limit)
+    unlimited = monitor(FakeRun(lease=cast("Any", FakeLease(timeout=0)), started=late))
+    assert not unlimited.step(Settings.from_stored({}), 600)
+    assert unlimited.forced_outcome is None
+    assert unlimited.wake_at(Settings.from_stored({})) is None
 
 
-def test_no_outcome_before_the_end() -> None:
-    """To ask for the outcome of what still runs is a mistake."""
+def test_no_outcome_before_the_exit() -> None:
+    """Reading the outcome of a running attempt is an error."""
     with pytest.raises(RuntimeError, match="job-1 is still running"):
-        attend(Fake()).outcome  # noqa: B018 - asking is the point
+        monitor(FakeRun()).outcome  # noqa: B018 - the property raises

@@ -1,4 +1,4 @@
-"""The pool: it replaces workers that die, ends with whoever started it, and can be stopped from anywhere."""
+"""Supervisor: restarts dead workers, ends with its starter and can be stopped from anywhere."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
 
 
-def test_a_dead_worker_is_replaced_and_its_job_runs_again(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Kill -9 of a worker: its job's processes are ended first, the crash costs one attempt, a new worker takes it."""
+def test_dead_worker_is_restarted_and_its_job_retried(harness: WorkerHarness, tmp_path: Path) -> None:
+    """After SIGKILL of a worker its job's processes are killed, and a new worker retries the job."""
     pids = tmp_path / "pids"
     harness.queue.set("backoff_max", 0)
     job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || {{ setsid sleep 60 & sleep 60; }}")
@@ -41,7 +41,7 @@ def test_a_dead_worker_is_replaced_and_its_job_runs_again(harness: WorkerHarness
 
 
 def test_death_is_noticed_within_two_seconds(harness: WorkerHarness, tmp_path: Path) -> None:
-    """P7: whether worker, or pool and worker together die, another pool has settled the job within 2 seconds."""
+    """P7: if a worker and its supervisor die, another supervisor settles the job within 2 seconds."""
     pids = tmp_path / "pids"
     job = harness.add(f"echo $$ >> {pids}; sleep 60", max_retries=1)
     first = harness.start()
@@ -59,8 +59,8 @@ def test_death_is_noticed_within_two_seconds(harness: WorkerHarness, tmp_path: P
     assert job_processes(harness.path) == []
 
 
-def test_a_job_that_kills_its_worker_ends_in_the_dead_letter_queue(harness: WorkerHarness) -> None:
-    """A poison job uses up its own budget, and only its own: the jobs beside it are done."""
+def test_job_that_kills_its_worker_goes_to_the_dead_letter_queue(harness: WorkerHarness) -> None:
+    """A job that kills its worker uses up its own attempts only; jobs before and after it complete."""
     harness.queue.set("backoff_max", 0)
     before = [harness.add("true") for _ in range(20)]
     poison = harness.add("kill -9 $PPID", max_retries=2)
@@ -72,8 +72,8 @@ def test_a_job_that_kills_its_worker_ends_in_the_dead_letter_queue(harness: Work
     assert [harness.outcomes(job) for job in before + after] == [["succeeded"]] * 40
 
 
-def test_a_large_result_survives_the_death_of_its_worker(harness: WorkerHarness) -> None:
-    """What a job left as its result is kept whole, however large, when the next job kills the worker at once."""
+def test_large_result_survives_the_death_of_its_worker(harness: WorkerHarness) -> None:
+    """A large result is complete even if the next job kills the worker at once."""
     harness.queue.set("backoff_max", 0)
     for _ in range(20):
         harness.add("true")
@@ -87,8 +87,8 @@ def test_a_large_result_survives_the_death_of_its_worker(harness: WorkerHarness)
 
 
 @pytest.mark.parametrize("command", ["kill 0", "kill -TERM 0; sleep 5", "kill -SEGV $$"])
-def test_a_job_that_signals_itself_hurts_only_itself(harness: WorkerHarness, command: str) -> None:
-    """Signals to its own group end the job's attempt, not the worker."""
+def test_job_that_signals_its_own_group_fails_alone(harness: WorkerHarness, command: str) -> None:
+    """A signal to its own process group ends the attempt but not the worker."""
     job = harness.add(command, max_retries=1)
     harness.start()
     worker = harness.worker_pid()
@@ -98,8 +98,8 @@ def test_a_job_that_signals_itself_hurts_only_itself(harness: WorkerHarness, com
     assert harness.worker_pid() == worker
 
 
-def test_exactly_max_retries_starts_none_before_its_time(harness: WorkerHarness, tmp_path: Path) -> None:
-    """P15: failing jobs start as often as they may, and never before their run_at."""
+def test_exactly_max_retries_attempts_none_before_run_at(harness: WorkerHarness, tmp_path: Path) -> None:
+    """P15: failing jobs get exactly ``max_retries`` attempts, none of them before ``run_at``."""
     harness.queue.set("backoff_base", 1)
     harness.queue.set("backoff_max", 0.2)
     jobs = [
@@ -119,8 +119,8 @@ def test_exactly_max_retries_starts_none_before_its_time(harness: WorkerHarness,
             earliest = attempt.finished_at + 0.2 - 0.001
 
 
-def test_priority_then_age(harness: WorkerHarness, tmp_path: Path) -> None:
-    """One worker takes the higher priority first, and of equals the older."""
+def test_order_is_priority_then_age(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A worker runs the highest priority first and the oldest among equals."""
     order = tmp_path / "order"
     for name, priority in [("a", 0), ("b", 5), ("c", 0), ("d", 5), ("e", -1)]:
         harness.add(f"echo {name} >> {order}", priority=priority)
@@ -129,8 +129,8 @@ def test_priority_then_age(harness: WorkerHarness, tmp_path: Path) -> None:
     assert order.read_text().split() == ["b", "d", "a", "c", "e"]
 
 
-def test_a_better_job_does_not_wait_behind_those_claimed_ahead(harness: WorkerHarness, tmp_path: Path) -> None:
-    """While short jobs run in groups, one of higher priority starts after at most the running one and its like."""
+def test_higher_priority_preempts_prefetched_jobs(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A job of higher priority starts before jobs that are already prefetched."""
     order = tmp_path / "order"
     for number in range(400):
         harness.add(f"echo {number} >> {order}")
@@ -145,8 +145,8 @@ def test_a_better_job_does_not_wait_behind_those_claimed_ahead(harness: WorkerHa
     assert lines.index("high") < 400
 
 
-def test_a_long_job_holds_no_others_back(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Jobs claimed behind one that turns out long go to the other worker at once."""
+def test_long_job_does_not_delay_prefetched_jobs(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Jobs prefetched behind a long job are released to the other worker at once."""
     go = tmp_path / "go"
     for _ in range(40):
         harness.add("true")
@@ -159,8 +159,8 @@ def test_a_long_job_holds_no_others_back(harness: WorkerHarness, tmp_path: Path)
     assert long.wait(timeout=20).state is State.COMPLETED
 
 
-def test_pause_stops_new_starts_and_resume_lifts_it(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Nothing of a paused queue starts; a running job goes on."""
+def test_pause_and_resume(harness: WorkerHarness, tmp_path: Path) -> None:
+    """No job of a paused queue starts; running jobs continue."""
     first, go = tmp_path / "pid", tmp_path / "go"
     running = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
     harness.start()
@@ -176,8 +176,8 @@ def test_pause_stops_new_starts_and_resume_lifts_it(harness: WorkerHarness, tmp_
     assert waiting.wait(timeout=20).state is State.COMPLETED
 
 
-def test_workers_of_a_queue_take_only_its_jobs(harness: WorkerHarness) -> None:
-    """``--queue`` limits a worker to those queues."""
+def test_workers_run_only_jobs_of_their_queues(harness: WorkerHarness) -> None:
+    """``--queue`` limits a worker to these queues."""
     mine, other = harness.add("true", queue="gpu"), harness.add("true", priority=9)
     pool = harness.start(queues=["gpu"], drain=True)
     assert pool.wait(20) == 0
@@ -185,7 +185,7 @@ def test_workers_of_a_queue_take_only_its_jobs(harness: WorkerHarness) -> None:
 
 
 def test_drain_waits_for_delayed_jobs_and_retries_but_not_for_paused_queues(harness: WorkerHarness) -> None:
-    """``--drain`` ends when every job is at rest, those of paused queues aside."""
+    """``--drain`` ends when all jobs are finished, except those of paused queues."""
     harness.queue.set("backoff_max", 0.2)
     delayed, failing = harness.add("true", delay=0.5), harness.add("exit 1")
     child = harness.add("true", after=[delayed.id])
@@ -201,8 +201,8 @@ def test_drain_waits_for_delayed_jobs_and_retries_but_not_for_paused_queues(harn
     ]
 
 
-def test_blocked_jobs_run_after_what_they_wait_for(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A job with ``after`` starts when all of those are completed; one that waits for a dead job is cancelled."""
+def test_dependencies(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A job with ``after`` starts when these jobs are completed and is cancelled if one of them is dead."""
     order = tmp_path / "order"
     first = harness.add(f"sleep 0.2; echo first >> {order}")
     dead = harness.add("exit 1", max_retries=1)
@@ -215,16 +215,16 @@ def test_blocked_jobs_run_after_what_they_wait_for(harness: WorkerHarness, tmp_p
     assert dead.id in never.error
 
 
-def test_names_are_unique_over_pools(harness: WorkerHarness) -> None:
-    """Two terminals never both have a worker-1; a name is free again when its worker has ended."""
+def test_worker_names_are_unique_across_pools(harness: WorkerHarness) -> None:
+    """Two pools never share a worker name; the name of a stopped worker is free again."""
     first, second = harness.start(2), harness.start(1)
     assert sorted(first.names + second.names) == ["worker-1", "worker-2", "worker-3"]
     first.stop()
     assert harness.start(1).names == ["worker-1"]
 
 
-def test_stop_from_another_process_and_nobody_replaces_them(harness: WorkerHarness) -> None:
-    """``worker stop`` ends the named workers, wherever they were started, and waits for it."""
+def test_stop_workers_of_another_process(harness: WorkerHarness) -> None:
+    """``worker stop`` stops the named workers of any pool, waits for them, and they are not restarted."""
     pool = harness.start(2)
     assert harness.queue.stop_workers("worker-2") == ["worker-2"]
     assert [worker["name"] for worker in harness.queue.worker_list()] == ["worker-1"]
@@ -244,8 +244,8 @@ time.sleep(600)
 """
 
 
-def start_elsewhere(harness: WorkerHarness, how: str) -> tuple[subprocess.Popen[str], int]:
-    """Start workers from another Python process; return it and the pool's pid."""
+def start_in_another_process(harness: WorkerHarness, how: str) -> tuple[subprocess.Popen[str], int]:
+    """Start workers from another Python process; return it and the pid of the supervisor."""
     process = subprocess.Popen(
         [sys.executable, "-c", STARTER, str(harness.path), how], stdout=subprocess.PIPE, text=True
     )
@@ -254,12 +254,12 @@ def start_elsewhere(harness: WorkerHarness, how: str) -> tuple[subprocess.Popen[
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_pool_ends_with_whoever_started_it(harness: WorkerHarness, tmp_path: Path, number: signal.Signals) -> None:
-    """However the starting process ends, within 5 s nothing is left and the job is given back at no cost."""
+def test_pool_ends_with_its_starter(harness: WorkerHarness, tmp_path: Path, number: signal.Signals) -> None:
+    """However the starter ends, nothing is left after 5 s and the job is released at no cost."""
     harness.queue.set("kill_grace", 60)
     first = tmp_path / "pid"
     job = harness.add(f"echo $$ > {first}; trap '' TERM; setsid sleep 600 & while :; do sleep 0.1; done")
-    process, pool = start_elsewhere(harness, "with")
+    process, pool = start_in_another_process(harness, "with")
     shell = read_pid(first)
     process.send_signal(number)
     process.wait(10)
@@ -271,11 +271,11 @@ def test_pool_ends_with_whoever_started_it(harness: WorkerHarness, tmp_path: Pat
     assert (job.state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
 
 
-def test_detached_pool_outlives_whoever_started_it(harness: WorkerHarness, tmp_path: Path) -> None:
-    """``--detach`` goes on after the starter's death, is found by others, and can be stopped by them."""
+def test_detached_pool_outlives_its_starter(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A pool with ``--detach`` outlives its starter and can be stopped by others."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
-    process, pool = start_elsewhere(harness, "detach")
+    process, pool = start_in_another_process(harness, "detach")
     read_pid(first)
     process.kill()
     process.wait(10)
@@ -286,15 +286,15 @@ def test_detached_pool_outlives_whoever_started_it(harness: WorkerHarness, tmp_p
     until(lambda: not alive(pool))
 
 
-def test_a_pool_that_cannot_make_its_files_says_which(harness: WorkerHarness) -> None:
-    """Where a lock file cannot be made (a full disk, something in its place) the starter is told, in one line."""
+def test_lock_file_that_cannot_be_created_is_reported(harness: WorkerHarness) -> None:
+    """If a lock file cannot be created, the starter gets an error with its name."""
     (harness.queue.store.worker_dir / "worker-1.lock").mkdir()
     with pytest.raises(BadEnvironment, match=r"worker-1\.lock: Is a directory"):
         harness.start()
 
 
-def test_spoilt_setting_is_told_before_anything_is_started(harness: WorkerHarness) -> None:
-    """A setting edited into nonsense keeps workers from starting, by name."""
+def test_invalid_setting_prevents_a_start(harness: WorkerHarness) -> None:
+    """An invalid stored setting is reported by name before any worker starts."""
     with harness.queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('lease', 'banana')")
     with pytest.raises(InvalidSetting, match="lease"):
@@ -302,8 +302,8 @@ def test_spoilt_setting_is_told_before_anything_is_started(harness: WorkerHarnes
     assert harness.queue.worker_list() == []
 
 
-def test_setting_spoilt_under_running_workers_stops_nobody(harness: WorkerHarness) -> None:
-    """Workers go on with the last good value, and say so."""
+def test_invalid_setting_does_not_stop_running_workers(harness: WorkerHarness) -> None:
+    """Running workers keep the last valid value and emit a warning."""
     harness.start()
     harness.add("true").wait(timeout=20)  # the worker is awake: it has read its settings
     with harness.queue.store.db.write() as connection:

@@ -1,11 +1,11 @@
-"""Kill -9 at random while jobs run: no job may be lost, none run beside an older copy of itself.
+"""Chaos test: random SIGKILLs while jobs run. No job may be lost or overlap with an earlier attempt of itself.
 
-Run it with sizes of your own::
+Run it with other sizes::
 
     python tests/journeys/chaos.py --jobs 10000 --kills 1000 --seconds 3600 --seed 7
 
-Every job takes a lock that all of its processes inherit, a child in a session of its own included. An attempt that
-starts while any process of an older one lives finds the lock taken, and says so in a file.
+Every job takes a lock that all its processes inherit, including children in other sessions. An attempt that starts
+while a process of an earlier attempt is running finds the lock taken and records that in a file.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ NASTY = (
     "trap '' TERM; ",
     "(setsid sleep 0.4 &) ; ",
     "(setsid sh -c 'trap \"\" TERM; sleep 0.4' &) ; ",
-    # holds nothing of ours but the token in its environment
+    # identifiable only by the token in its environment
     "exec >/dev/null 2>&1; sleep 0.3; ",
     "(setsid sh -c 'exec >/dev/null 2>&1; sleep 0.4' &) ; exec >/dev/null 2>&1; ",
 )
 
 
 def command(folder: Path, number: int, rng: random.Random) -> str:
-    """Return a job that tells of overlaps: some end at once, some leave children, some ignore TERM."""
+    """Return a command that records overlaps; some exit at once, some leave children, some ignore SIGTERM."""
     lock = shlex.quote(str(folder / f"{number}.lock"))
     seen = shlex.quote(str(folder / "overlaps"))
     done = shlex.quote(str(folder / f"{number}.done"))
@@ -56,11 +56,11 @@ def command(folder: Path, number: int, rng: random.Random) -> str:
 
 
 class Chaos:
-    """One run: a queue, a few pools, and a hand that kills."""
+    """One run: a queue, several pools and random kills."""
 
     def __init__(self, folder: Path, jobs: int, seed: int) -> None:
         self.folder = folder
-        self.rng = random.Random(seed)  # noqa: S311 - chance, not secrets
+        self.rng = random.Random(seed)  # noqa: S311 - not for secrets
         self.queue = Queue(folder / "chaos.db")
         self.queue.set("max_retries", 1000)
         self.queue.set("backoff_max", 0)
@@ -70,14 +70,14 @@ class Chaos:
         self.pools: list[WorkerPool] = []
         self.killed: Counter[str] = Counter()
 
-    def tend(self) -> None:
-        """Keep the number of pools up."""
+    def start_pools(self) -> None:
+        """Start pools until there are :data:`POOLS`."""
         self.pools = [pool for pool in self.pools if pool.alive]
         while len(self.pools) < POOLS:
             self.pools.append(self.queue.start_workers(WORKERS, on_event=lambda _: None))
 
-    def strike(self) -> None:
-        """Kill a worker, a pool, or a pool with all of its workers."""
+    def kill_something(self) -> None:
+        """Kill a worker, a supervisor, or a supervisor with all its workers."""
         pool = self.rng.choice(self.pools)
         pids = {worker["name"]: worker["pid"] for worker in self.queue.worker_list()}
         workers = [pids[name] for name in pool.names if pids.get(name)]
@@ -93,26 +93,26 @@ class Chaos:
             pool.wait(10)
 
     def run(self, kills: int, seconds: float) -> dict[str, Any]:
-        """Kill ``kills`` times while there is work, then wait for the rest; return what was seen."""
+        """Kill ``kills`` times while there are unfinished jobs, wait for the rest, and return the findings."""
         deadline = time.monotonic() + seconds
         while sum(self.killed.values()) < kills and time.monotonic() < deadline:
-            self.tend()
-            self.strike()
+            self.start_pools()
+            self.kill_something()
             time.sleep(self.rng.uniform(0.02, 0.25))
             if not sum(n for state, n in self.queue.store.reader.counts().items() if state is not State.COMPLETED):
                 break
-        self.tend()
+        self.start_pools()
         try:
             self.queue.wait(timeout=max(30.0, deadline - time.monotonic()))
         except WaitTimeout:
-            pass  # the findings name what is unfinished
+            pass  # reported in the findings
         finally:
             for pool in self.pools:
                 pool.stop(now=True)
         return self.findings()
 
     def findings(self) -> dict[str, Any]:
-        """Return counts of everything that must not be, and of what happened."""
+        """Return counts of violations and of attempts and kills."""
         overlaps = self.folder / "overlaps"
         attempts = self.queue.store.reader.attempt_rows("jobs.id, attempts.outcome, attempts.number")
         outcomes = Counter(outcome for _, outcome, _ in attempts)
@@ -123,7 +123,7 @@ class Chaos:
             "unfinished": sum(counts.values()) - counts[State.COMPLETED],
             "overlaps": len(overlaps.read_text().splitlines()) if overlaps.exists() else 0,
             "succeeded_twice": sum(n > 1 for n in succeeded.values()),
-            "without_trace": sum(
+            "not_executed": sum(
                 not (self.folder / f"{number}.done").exists() for number in range(sum(counts.values()))
             ),
             "attempts": len(attempts),
@@ -132,22 +132,22 @@ class Chaos:
         }
 
 
-BROKEN = ("unfinished", "overlaps", "succeeded_twice", "without_trace")
+VIOLATIONS = ("unfinished", "overlaps", "succeeded_twice", "not_executed")
 
 
 def main() -> int:
-    """Run with the sizes of the command line; exit 1 when a promise was broken."""
+    """Run with the sizes given on the command line; return 1 if there were violations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=300)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="an empty folder to keep the queue in, for a look afterwards")
+    parser.add_argument("--folder", type=Path, help="empty folder for the queue, kept for inspection")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = Chaos(args.folder or Path(folder), args.jobs, args.seed).run(args.kills, args.seconds)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
-    return int(any(found[key] for key in BROKEN))
+    return int(any(found[key] for key in VIOLATIONS))
 
 
 if __name__ == "__main__":

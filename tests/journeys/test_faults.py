@@ -1,4 +1,4 @@
-"""P13 and the faults around the file: what a running pool does when the ground moves."""
+"""P13: running pools when the database file is locked, removed, replaced or on a full disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
-from tests.engine.test_supervisor import start_elsewhere
+from tests.engine.test_supervisor import start_in_another_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def harness(harness: WorkerHarness) -> WorkerHarness:
-    """Return the harness, quick to give up on jobs that do not end."""
+    """Return the harness with a short kill grace."""
     harness.queue.set("kill_grace", "0.3")
     return harness
 
 
-def test_jobs_live_on_while_another_program_holds_the_file(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A lock held from outside for longer than the lease costs nobody a job: results are kept and recorded later."""
+def test_jobs_continue_while_another_program_locks_the_file(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A foreign lock held for longer than the lease loses no job; results are recorded later."""
     first, go = tmp_path / "pid", tmp_path / "go"
     harness.queue.set("lease", 2)
     job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done; echo done")
@@ -53,8 +53,8 @@ def test_jobs_live_on_while_another_program_holds_the_file(harness: WorkerHarnes
 
 
 @pytest.fixture
-def locked(harness: WorkerHarness) -> Iterator[Callable[[bool], None]]:
-    """Return a switch for a lock that another program holds on the file."""
+def lock_file(harness: WorkerHarness) -> Iterator[Callable[[bool], None]]:
+    """Return a function that takes or releases a foreign lock on the file."""
     holder = sqlite3.connect(harness.path, isolation_level=None)
 
     def switch(on: bool) -> None:
@@ -64,10 +64,10 @@ def locked(harness: WorkerHarness) -> Iterator[Callable[[bool], None]]:
     holder.close()
 
 
-def test_worker_that_dies_while_the_file_is_held_is_replaced_afterwards(
-    harness: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
+def test_worker_that_dies_while_the_file_is_locked(
+    harness: WorkerHarness, tmp_path: Path, lock_file: Callable[[bool], None]
 ) -> None:
-    """The pool outlives a death that it cannot record yet: the job's processes end at once, the record follows."""
+    """The job's processes are killed at once; the lost attempt is recorded and the worker restarted later."""
     pids = tmp_path / "pids"
     harness.queue.set("backoff_max", 0)
     job = harness.add(f"echo $$ >> {pids}; [ $(wc -l < {pids}) -gt 1 ] || sleep 60")
@@ -75,42 +75,42 @@ def test_worker_that_dies_while_the_file_is_held_is_replaced_afterwards(
     shell = read_pid(pids)
     until(lambda: job.history[0].pid)
     worker = harness.worker_pid()
-    locked(True)
+    lock_file(True)
     os.kill(worker, signal.SIGKILL)
     until(lambda: [each for each in harness.events("warning") if "busy" in each["text"]])
     assert pool.alive
     assert not alive(shell)
     assert job.state is State.PROCESSING
-    locked(False)
+    lock_file(False)
     job.wait(timeout=20)
     assert harness.outcomes(job) == ["lost", "succeeded"]
 
 
-def test_pool_ends_with_its_starter_also_while_the_file_is_held(
-    harness: WorkerHarness, tmp_path: Path, locked: Callable[[bool], None]
+def test_pool_ends_with_its_starter_while_the_file_is_locked(
+    harness: WorkerHarness, tmp_path: Path, lock_file: Callable[[bool], None]
 ) -> None:
-    """Within 5 s nothing is left; what could not be recorded is found in the journal, and the job costs nothing."""
+    """Nothing is left after 5 s; the next supervisor releases the job from the journal at no cost."""
     first = tmp_path / "pid"
     job = harness.add(f"echo $$ > {first}; sleep 600", timeout=0)
-    starter, pool = start_elsewhere(harness, "with")
+    starter, pool = start_in_another_process(harness, "with")
     shell = read_pid(first)
     until(lambda: job.history[0].pid)
-    locked(True)
+    lock_file(True)
     starter.kill()
     starter.wait(10)
     ended = time.monotonic()
     until(lambda: not alive(pool), 20)
     assert time.monotonic() - ended < 5
     assert not alive(shell)
-    locked(False)
+    lock_file(False)
     harness.queue.pause()
     harness.start()
     until(lambda: job.state is State.PENDING)
     assert (job.attempts, harness.outcomes(job)) == (0, ["returned"])
 
 
-def test_workers_start_on_a_queue_named_by_a_link(queue_path: Path, tmp_path: Path) -> None:
-    """A link to the file is the same queue, its workers' files included."""
+def test_workers_start_on_a_symlink_to_the_queue(queue_path: Path, tmp_path: Path) -> None:
+    """A symlink to the file is the same queue, with the same worker files."""
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(queue_path)
@@ -123,7 +123,7 @@ def test_workers_start_on_a_queue_named_by_a_link(queue_path: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
 def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path, template_path: Path, how: str) -> None:
-    """A file that goes under a running pool ends it with the named error, told once by each; no process is left."""
+    """A removed or replaced file ends the pool with an error, reported once by each worker; no process is left."""
     first = tmp_path / "pid"
     harness.add(f"echo $$ > {first}; sleep 60")
     pool = harness.start(2)
@@ -133,21 +133,21 @@ def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path,
     if how == "replaced":
         shutil.copyfile(template_path, harness.path)
     assert pool.wait(30) == 3
-    tellers = [each["worker"] for each in harness.events("warning") if "deleted or replaced" in each["text"]]
-    assert tellers
-    assert len(tellers) == len(set(tellers))
+    reporters = [each["worker"] for each in harness.events("warning") if "deleted or replaced" in each["text"]]
+    assert reporters
+    assert len(reporters) == len(set(reporters))
     assert job_processes(harness.path) == []
     if how == "replaced":
         assert sum(Queue(harness.path).counts().values()) == 0
 
 
 def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
-    """On a full disk results are kept and recorded once there is room; an enqueue says what is wrong, exit code 3."""
+    """On a full disk an enqueue fails with an error, and results are recorded once there is room."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False)
     if mounted.returncode:
-        pytest.skip("needs the right to mount a small file system")
+        pytest.skip("needs permission to mount a file system")
     try:
         shutil.copyfile(template_path, disk / "queue.db")
         (disk / "queue.db").chmod(0o600)
@@ -162,7 +162,7 @@ def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
 
 
 def full_disk(harness: WorkerHarness, tmp_path: Path, disk: Path) -> None:
-    """Fill the disk while a job runs, and make room again."""
+    """Fill the disk while a job runs, then make room again."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
     harness.start()
@@ -182,12 +182,12 @@ def full_disk(harness: WorkerHarness, tmp_path: Path, disk: Path) -> None:
 
 
 def fill(file: BinaryIO) -> None:
-    """Write until it fails."""
+    """Write until the disk is full."""
     while True:
         file.write(b"x" * 4096)
 
 
 def enqueue_much(harness: WorkerHarness) -> None:
-    """Enqueue more than the file has pages for."""
+    """Enqueue more than fits into the free pages of the file."""
     for _ in range(200):
         harness.add("echo " + "x" * 50_000)

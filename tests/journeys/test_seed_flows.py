@@ -1,4 +1,4 @@
-"""The five test flows of the original's README, typed as written there, ``sleep N`` in place of ``ping -n N``."""
+"""The five flows of the original README, with ``sleep N`` instead of ``ping -n N``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def test_flow_1_the_happy_path(terminals: Terminals) -> None:
-    """A job is enqueued, run, listed as completed, and its output is in the log."""
+    """A job runs, is listed as completed and has its output in the log."""
     terminal = terminals.open("worker", "start")
     assert terminal.wait_for_line("1 worker(s) started.")
-    said = terminals.run("enqueue", "--id", "job-success", "--command", "echo 'This job worked'")
-    assert said == "Job enqueued: job-success (priority: 0)\n"
+    output = terminals.run("enqueue", "--id", "job-success", "--command", "echo 'This job worked'")
+    assert output == "Job enqueued: job-success (priority: 0)\n"
     terminal.wait_for_line("[worker-1] --- STARTING Job: job-success (Attempt 1 of 3) ---")
     terminal.wait_for_line("[worker-1]   -> Command: echo 'This job worked'")
     terminal.wait_for_line("[worker-1]   -> Status: SUCCESS")
@@ -31,7 +31,7 @@ def test_flow_1_the_happy_path(terminals: Terminals) -> None:
 
 
 def test_flow_2_failure_retry_backoff_and_dead_letter_queue(terminals: Terminals) -> None:
-    """A job fails three times with growing waits, is dead, and can be sent round again."""
+    """A job fails three times with growing delays, is dead, and can be retried."""
     terminal = terminals.open("worker", "start")
     terminals.run("enqueue", "--id", "job-fail", "--command", "this-command-does-not-exist")
     terminal.wait_for_line("--- STARTING Job: job-fail (Attempt 1 of 3) ---")
@@ -50,7 +50,7 @@ def test_flow_2_failure_retry_backoff_and_dead_letter_queue(terminals: Terminals
 
 
 def test_flow_3_concurrency_and_priority(terminals: Terminals) -> None:
-    """Two terminals work at the same time; the high priority runs as soon as one of them is free."""
+    """Two terminals run jobs concurrently; a job of high priority runs as soon as a worker is free."""
     first, second = terminals.open("worker", "start"), terminals.open("worker", "start")
     first.wait_for_line("started")
     second.wait_for_line("started")
@@ -67,12 +67,12 @@ def test_flow_3_concurrency_and_priority(terminals: Terminals) -> None:
 
 
 def test_flow_4_config_scheduling_and_timeout(terminals: Terminals) -> None:
-    """Settings are live, a delay is kept, and a job that runs too long is ended."""
+    """Settings apply at once, a delayed job waits, and a job that runs too long times out."""
     terminal = terminals.open("worker", "start")
     terminal.wait_for_line("started")
     assert terminals.run("config", "set", "backoff_base", "10") == "Config updated: backoff_base = 10\n"
-    said = terminals.run("enqueue", "--id", "job-delayed", "--command", "echo 'I am late'", "--delay", "2")
-    assert said == "Job enqueued: job-delayed (priority: 0). Will run after 2 seconds.\n"
+    output = terminals.run("enqueue", "--id", "job-delayed", "--command", "echo 'I am late'", "--delay", "2")
+    assert output == "Job enqueued: job-delayed (priority: 0). Will run after 2 seconds.\n"
     terminals.run("config", "set", "timeout", "1")
     terminals.run("enqueue", "--id", "job-timeout", "--command", "sleep 40")
     terminal.wait_for_line("--- STARTING Job: job-timeout")
@@ -88,7 +88,7 @@ def test_flow_4_config_scheduling_and_timeout(terminals: Terminals) -> None:
 
 
 def test_flow_5_persistence_and_stale_job_recovery(terminals: Terminals) -> None:
-    """A worker that crashes with its pool leaves a stuck job; the next one rescues it, and its processes are gone."""
+    """The job of a worker that crashes with its supervisor is rescued by the next one."""
     terminal = terminals.open("worker", "start")
     terminals.run("enqueue", "--id", "job-long", "--command", "sleep 40")
     terminal.wait_for_line("[worker-1] --- STARTING Job: job-long")
@@ -111,14 +111,14 @@ def test_flow_5_persistence_and_stale_job_recovery(terminals: Terminals) -> None
 
 
 def parent_of(pid: int) -> int:
-    """Return the parent of a process."""
+    """Return the parent pid of a process."""
     import psutil
 
     return int(psutil.Process(pid).ppid())
 
 
-def test_ctrl_c_once_lets_the_job_finish_twice_gives_it_back(terminals: Terminals) -> None:
-    """The first Ctrl+C waits for the running job, the second gives it back at no cost; the exit is in good order."""
+def test_ctrl_c_once_drains_twice_releases_the_job(terminals: Terminals) -> None:
+    """The first Ctrl+C waits for the running job, the second releases it at no cost; both exit with code 0."""
     terminal = terminals.open("worker", "start")
     terminals.run("enqueue", "--id", "slow", "--command", "sleep 2")
     terminal.wait_for_line("STARTING Job: slow")

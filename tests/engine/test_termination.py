@@ -1,4 +1,4 @@
-"""P5 and P11: a timeout, a cancel and a stop end everything that a job started, in time, whatever it does."""
+"""P5 and P11: timeout, cancel and stop end all processes of a job in time."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ NASTY = {
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_timeout_ends_all_of_it_in_time(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
-    """A job is over by timeout + grace + 1 second, and none of its processes is left."""
+def test_timeout_kills_all_processes_in_time(harness: WorkerHarness, name: str, tmp_path: Path) -> None:
+    """A job is over after timeout + grace + 1 second, and none of its processes is left."""
     first = tmp_path / "pid"
     job = harness.add(f"echo $$ > {first}; {NASTY[name]}", timeout=0.5, max_retries=1)
     pool = harness.start()
     shell = read_pid(first)
-    begun = job.refresh().started_at
-    with SchedulingDelay() as stolen:
+    started_at = job.refresh().started_at
+    with SchedulingDelay() as delay:
         job.wait(timeout=60)
     attempt = job.history[0]
     assert (job.state, attempt.outcome) == (State.DEAD, "timed_out")
     assert attempt.finished_at is not None
-    assert attempt.finished_at - begun < 0.5 + 0.3 + 1 + stolen.seconds
+    assert attempt.finished_at - started_at < 0.5 + 0.3 + 1 + delay.seconds
     assert "--timeout" in job.error
     assert not alive(shell)
     assert job_processes(harness.path) == []
@@ -59,8 +59,8 @@ def children(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
-def test_job_that_cleans_up_on_term_is_given_the_time(harness: WorkerHarness, tmp_path: Path) -> None:
-    """TERM comes first: a job that ends by it within the grace has done its cleaning up."""
+def test_job_can_clean_up_on_sigterm(harness: WorkerHarness, tmp_path: Path) -> None:
+    """SIGTERM comes first: a job that exits within the grace has time to clean up."""
     harness.queue.set("kill_grace", 10)
     done = tmp_path / "cleaned"
     job = harness.add(
@@ -73,7 +73,7 @@ def test_job_that_cleans_up_on_term_is_given_the_time(harness: WorkerHarness, tm
 
 
 def test_cancel_kills_a_running_job(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Cancel returns when the job is cancelled and nothing of it is left."""
+    """Cancel returns when the job is cancelled and none of its processes is left."""
     first = tmp_path / "pid"
     job = harness.add(f"echo $$ > {first}; setsid sleep 60 & sleep 60")
     harness.start()
@@ -85,7 +85,7 @@ def test_cancel_kills_a_running_job(harness: WorkerHarness, tmp_path: Path) -> N
 
 
 def test_cancel_of_a_job_whose_worker_is_dead(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Where worker and pool died, cancel itself ends what is left."""
+    """If worker and supervisor are dead, cancel itself kills the leftover processes."""
     first = tmp_path / "pid"
     job = harness.add(f"echo $$ > {first}; sleep 60")
     pool = harness.start()
@@ -101,8 +101,8 @@ def test_cancel_of_a_job_whose_worker_is_dead(harness: WorkerHarness, tmp_path: 
     assert not alive(shell)
 
 
-def test_what_a_job_leaves_behind_ends_with_it(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A job is over when its shell is: processes left in the background are ended, and its outcome stays."""
+def test_background_processes_end_with_the_shell(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Background processes are killed when the shell exits; the outcome is that of the shell."""
     left = tmp_path / "left"
     job = harness.add(f"(sleep 60 & echo $! > {left}) ; echo done")
     harness.start()
@@ -111,22 +111,22 @@ def test_what_a_job_leaves_behind_ends_with_it(harness: WorkerHarness, tmp_path:
     assert not alive(read_pid(left))
 
 
-def test_timeout_follows_the_setting_live(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A job without a timeout of its own takes a changed setting at once, while it runs."""
+def test_timeout_follows_the_setting(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A changed timeout setting applies to a running job without its own timeout."""
     first = tmp_path / "pid"
     harness.queue.set("timeout", 0)
     job = harness.add(f"echo $$ > {first}; sleep 60", max_retries=1)
     harness.start()
     read_pid(first)
     harness.queue.set("timeout", 0.2)
-    begun = time.monotonic()
+    started_at = time.monotonic()
     job.wait(timeout=20)
     assert harness.outcomes(job) == ["timed_out"]
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started_at < 5
 
 
-def test_stop_now_gives_the_job_back_at_no_cost(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Stopped now, a worker ends its job, which is pending again with nothing used, and leaves no process."""
+def test_stop_now_releases_the_job(harness: WorkerHarness, tmp_path: Path) -> None:
+    """``stop(now=True)`` kills the job and returns it to pending with no attempt used."""
     first = tmp_path / "pid"
     job = harness.add(f"echo $$ > {first}; trap '' TERM; setsid sleep 60 & while :; do sleep 0.1; done")
     pool = harness.start()
@@ -139,7 +139,7 @@ def test_stop_now_gives_the_job_back_at_no_cost(harness: WorkerHarness, tmp_path
 
 
 def test_drain_lets_the_running_job_finish(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A stop in good order waits for the running job and starts no other."""
+    """A draining worker finishes its job and starts no other."""
     first, go = tmp_path / "pid", tmp_path / "go"
     running = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
     waiting = harness.add("true")

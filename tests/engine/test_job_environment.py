@@ -1,4 +1,4 @@
-"""Contract §4: the shell, its directory, its environment, its streams, its result."""
+"""Contract §4: shell, directory, environment, streams and result of a job."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
 
 
-def test_facts_of_the_attempt_are_in_the_environment(harness: WorkerHarness) -> None:
-    """A job knows its id, its attempt's number and token, the budget, the queue and where to leave its result."""
+def test_attempt_variables(harness: WorkerHarness) -> None:
+    """The environment has id, attempt number, token, maximum attempts, queue and result path."""
     job = harness.add("env", id="who", max_retries=7)
     harness.start()
     job.wait(timeout=20)
@@ -33,10 +33,8 @@ def test_facts_of_the_attempt_are_in_the_environment(harness: WorkerHarness) -> 
     assert seen["PYTHONUNBUFFERED"] == "1"
 
 
-def test_explicit_environment_wins_over_recorded_over_the_workers(
-    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``--env`` lies on top of what was recorded at the enqueue, which lies on top of the worker's own."""
+def test_precedence_of_environments(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--env`` overrides the environment recorded at enqueue, which overrides that of the worker."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "at-enqueue")
     monkeypatch.setenv("CONDA_PREFIX", "at-enqueue")
     monkeypatch.setenv("PYTHONUNBUFFERED", "")
@@ -51,14 +49,14 @@ def test_explicit_environment_wins_over_recorded_over_the_workers(
 
 
 def test_secrets_are_not_stored(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the environment but what ``keep_env`` names is written to the file."""
+    """Only variables listed in ``keep_env`` are stored."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-hunter2")
     harness.add("true")
     assert not any(b"hunter2" in path.read_bytes() for path in harness.path.parent.glob("queue.db*") if path.is_file())
 
 
-def test_interpreter_leads_the_path(harness: WorkerHarness) -> None:
-    """From Python, ``python`` in a job is the interpreter that enqueued it."""
+def test_python_is_the_enqueuing_interpreter(harness: WorkerHarness) -> None:
+    """When enqueued from Python, ``python`` is the same interpreter."""
     import sys
 
     job = harness.add("command -v python")
@@ -67,7 +65,7 @@ def test_interpreter_leads_the_path(harness: WorkerHarness) -> None:
 
 
 def test_directory_stdin_and_session(harness: WorkerHarness, tmp_path: Path) -> None:
-    """The shell runs in the given directory, reads an empty stdin, and leads a session of its own."""
+    """The shell runs in the given directory with an empty stdin, as a session leader."""
     job = harness.add("pwd; cat; ps -o sid= -p $$ | tr -d ' '; echo $$", cwd=str(tmp_path))
     harness.start()
     directory, session, pid = job.wait(timeout=20).log().split()
@@ -76,7 +74,7 @@ def test_directory_stdin_and_session(harness: WorkerHarness, tmp_path: Path) -> 
 
 
 def test_removed_directory_ends_the_attempt_as_not_started(harness: WorkerHarness, tmp_path: Path) -> None:
-    """A directory that is gone by then is told as such; the attempts count, and the job ends dead."""
+    """A removed directory is reported; attempts count, and the job ends dead."""
     gone = tmp_path / "gone"
     gone.mkdir()
     job = harness.add("true", cwd=str(gone), max_retries=1)
@@ -88,15 +86,15 @@ def test_removed_directory_ends_the_attempt_as_not_started(harness: WorkerHarnes
     assert "No such file" in job.error
 
 
-def test_command_arrives_verbatim(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Quotes, newlines, substitutions and emoji reach the shell as they were typed."""
+def test_command_is_passed_verbatim(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Quotes, newlines, substitutions and emoji reach the shell unchanged."""
     job = harness.add("printf '%s|' \"a'b\" 'c\"d' '$(x)' \"$((1+1))\" '\n' 'ü🎉'\ntrue")
     harness.start()
     assert job.wait(timeout=20).log() == "a'b|c\"d|$(x)|2|\n|ü🎉|"
 
 
-def test_largest_command_runs(harness: WorkerHarness) -> None:
-    """A command of 100,000 bytes is started."""
+def test_largest_command(harness: WorkerHarness) -> None:
+    """A command of 100,000 bytes runs."""
     job = harness.add(": " + "x" * 99_990 + "; echo a")
     harness.start()
     job.wait(timeout=20)
@@ -105,7 +103,7 @@ def test_largest_command_runs(harness: WorkerHarness) -> None:
 
 
 def test_signal_is_named_and_exit_code_is_null(harness: WorkerHarness) -> None:
-    """An attempt that died of a signal has its name, and no exit code."""
+    """An attempt killed by a signal has its name and no exit code."""
     job = harness.add("kill -SEGV $$", max_retries=1)
     harness.start()
     attempt = job.wait(timeout=20).history[0]
@@ -113,8 +111,8 @@ def test_signal_is_named_and_exit_code_is_null(harness: WorkerHarness) -> None:
     assert job.exit_code is None
 
 
-def test_result_is_kept_and_only_of_a_completed_attempt(harness: WorkerHarness) -> None:
-    """JSON written to $QUEUECTL_RESULT is the job's result; of an attempt that failed nothing is."""
+def test_result_is_stored_for_completed_attempts_only(harness: WorkerHarness) -> None:
+    """The result is stored if the attempt completes, and not if it fails."""
     good = harness.add('echo \'{"loss": 0.5, "bad": NaN}\' > $QUEUECTL_RESULT')
     bad = harness.add("echo 1 > $QUEUECTL_RESULT; exit 1", max_retries=1)
     odd = harness.add("echo 'no json' > $QUEUECTL_RESULT")
@@ -126,7 +124,7 @@ def test_result_is_kept_and_only_of_a_completed_attempt(harness: WorkerHarness) 
     assert "not valid JSON" in odd.refresh().error
 
 
-def test_usage_comes_from_the_kernel(harness: WorkerHarness) -> None:
+def test_resource_usage(harness: WorkerHarness) -> None:
     """CPU seconds and peak memory are those of the command."""
     job = harness.add("python3 -c 'x = bytearray(80_000_000); sum(range(20_000_000))'")
     harness.start()
@@ -135,13 +133,13 @@ def test_usage_comes_from_the_kernel(harness: WorkerHarness) -> None:
     assert 80_000_000 < attempt.max_rss_bytes < 400_000_000
     assert attempt.user_cpu_s is not None
     assert attempt.system_cpu_s is not None
-    # a tenth of what the sum takes here; how a short burst is split between the two is the kernel's sampling
+    # a tenth of the expected time; the kernel samples the split between user and system
     assert attempt.user_cpu_s + attempt.system_cpu_s > 0.03
     assert all(len(f"{used!r}".partition(".")[2]) <= 6 for used in (attempt.user_cpu_s, attempt.system_cpu_s))
 
 
-def test_small_output_is_in_the_database_alone(harness: WorkerHarness) -> None:
-    """What fits is kept whole in the database, and nothing stays in the spool."""
+def test_small_output_is_in_the_database_only(harness: WorkerHarness) -> None:
+    """Output within the limit is stored in the database, and no file stays in the spool."""
     job = harness.add("printf 'one\\n'; printf 'zwei' >&2")
     harness.start()
     job.wait(timeout=20)
@@ -149,8 +147,8 @@ def test_small_output_is_in_the_database_alone(harness: WorkerHarness) -> None:
     assert harness.queue.store.spool.tokens() == set()
 
 
-def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(harness: WorkerHarness) -> None:
-    """Past the limit the database has both ends, the spool has all, and the log shows all."""
+def test_large_output_is_complete_in_the_spool(harness: WorkerHarness) -> None:
+    """Beyond the limit the database has head and tail; spool and log are complete."""
     harness.queue.set("output_limit", 1000)
     job = harness.add("yes 0123456789 | head -n 20000; echo end")
     harness.start()
@@ -162,8 +160,8 @@ def test_large_output_is_kept_head_and_tail_and_whole_in_the_spool(harness: Work
     assert len(job.log("stdout")) == 20000 * 11 + 4
 
 
-def test_a_low_limit_loses_nothing_of_short_jobs(harness: WorkerHarness) -> None:
-    """What the database does not keep is whole in the spool, however short the job and its output are."""
+def test_low_output_limit_loses_no_output(harness: WorkerHarness) -> None:
+    """Output that the database does not keep is complete in the spool, also for short jobs."""
     harness.queue.set("output_limit", 100)
     jobs = harness.queue.enqueue_many([{"command": f"seq 1 {number}"} for number in (10, 200, 3000)] * 3)
     harness.start()
@@ -177,8 +175,8 @@ def test_a_low_limit_loses_nothing_of_short_jobs(harness: WorkerHarness) -> None
     assert len(harness.queue.store.spool.tokens()) == 6
 
 
-def test_output_that_is_no_text_comes_back_as_it_was(harness: WorkerHarness) -> None:
-    """NUL, invalid UTF-8 and escapes are kept byte by byte."""
+def test_binary_output_is_unchanged(harness: WorkerHarness) -> None:
+    """NUL, invalid UTF-8 and escapes are stored byte for byte."""
     raw = bytes(range(256))
     octal = "".join(f"\\{byte:03o}" for byte in raw)
     job = harness.add(f"printf '{octal}'")
@@ -188,8 +186,8 @@ def test_output_that_is_no_text_comes_back_as_it_was(harness: WorkerHarness) -> 
     json.dumps(job.to_dict())
 
 
-def test_log_of_a_running_job_is_live(harness: WorkerHarness, tmp_path: Path) -> None:
-    """What a job has printed so far can be read while it runs, and following it ends with the job."""
+def test_log_of_a_running_job(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Output can be read while the job runs; following ends with the job."""
     go = tmp_path / "go"
     job = harness.add(f"echo first; until [ -e {go} ]; do sleep 0.02; done; echo second")
     harness.start()
