@@ -1,1 +1,1 @@
-"""How things look as data: JSON shapes and DataFrames. Reads the store, decides nothing, prints nothing."""
+"""Renders records as JSON, CSV, DataFrames, text, HTML and plots. Reads the store; prints nothing."""

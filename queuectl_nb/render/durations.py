@@ -1,19 +1,18 @@
-"""Durations as people say them, from milliseconds to days."""
+"""Formats durations, from milliseconds to days."""
 
 from __future__ import annotations
 
 __all__ = ["format_duration"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_SHORT = 10
 
 
 def format_duration(seconds: float, *, running: bool = False) -> str:
-    """Return a duration with the two units that matter; nothing is below nothing.
+    """Return a duration in its two largest units.
 
-    Of one that is ``running`` only whole seconds are told, so that it changes once a second.
+    Below a minute, a ``running`` duration has whole seconds, so that it changes once a second.
 
-    >>> [span(each) for each in (0.0123, 0.25, 4.25, 59.6, 200, 3725, 2 * 86400 + 3 * 3600)]
+    >>> [format_duration(each) for each in (0.0123, 0.25, 4.25, 59.6, 200, 3725, 2 * 86400 + 3 * 3600)]
     ['12 ms', '0.2 s', '4.2 s', '1 min 00 s', '3 min 20 s', '1 h 02 min', '2 d 03 h']
     """
     seconds = max(0.0, seconds)
@@ -21,7 +20,7 @@ def format_duration(seconds: float, *, running: bool = False) -> str:
         return f"{int(seconds)} s"
     if seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
-    if round(seconds, 1) < _SHORT:
+    if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
     return _long(round(seconds))
 

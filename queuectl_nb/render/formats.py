@@ -1,4 +1,4 @@
-"""Answers as data: JSON, JSON lines and CSV. ASCII throughout, so that no locale can break them."""
+"""Writes JSON, JSON lines and CSV. JSON is ASCII, so that it does not depend on the locale."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["iter_records", "write_csv", "write_json", "write_jsonl"]
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings at which a spreadsheet takes a text for a formula."""
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet would evaluate a text that starts with one of these."""
 
 
 def write_json(out: TextIO, value: Any) -> None:
-    """Write a value; of an array one element a line, written as they come."""
+    """Write a value as JSON; an iterable as an array with one element per line, while it is consumed."""
     if isinstance(value, dict | str | int | float | None):
         out.write(json.dumps(value, indent=2) + "\n")
         return
@@ -29,39 +29,39 @@ def write_json(out: TextIO, value: Any) -> None:
 
 
 def write_jsonl(out: TextIO, value: Any) -> None:
-    """Write a value as JSON lines: an element of an array a line, anything else on one line."""
+    """Write each element of an iterable, or any other value, on one line."""
     elements = [value] if isinstance(value, dict | str | int | float | None) else value
     out.writelines(json.dumps(element) + "\n" for element in elements)
 
 
 def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows with a header; what is inside a field comes as JSON, and no text can be taken for a formula."""
-    # csv quotes a field for what the line ends with: only so is a bare CR in a command quoted too
+    """Write rows with a header; nested values become JSON, and a quote disarms formulas."""
+    # csv quotes fields that contain a character of lineterminator: this way also a bare CR
     writer = csv.writer(_UnixLines(out), lineterminator="\r\n")
     writer.writerow(fields)
-    writer.writerows([_field(row.get(key)) for key in fields] for row in rows)
+    writer.writerows([_csv_value(row.get(key)) for key in fields] for row in rows)
 
 
 class _UnixLines:
-    """Writes csv's lines with a plain newline, as shell tools expect them."""
+    """Replaces the line ends of the csv module by newlines, which shell tools expect."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def write(self, line: str) -> None:
-        """Write one line of the table."""
+        """Write one line."""
         self._out.write(line.removesuffix("\r\n") + "\n")
 
 
-def _field(value: Any) -> Any:
+def _csv_value(value: Any) -> Any:
     if isinstance(value, dict | list | tuple | bool):
         return json.dumps(value)
     if isinstance(value, str):
-        return "'" + value if value.startswith(FORMULA) else value
+        return "'" + value if value.startswith(FORMULA_PREFIXES) else value
     return value
 
 
 def iter_records(data: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield rows for an answer that has no table of its own."""
-    for each in data if isinstance(data, list) else [data]:
-        yield each if isinstance(each, dict) else {"value": each}
+    """Yield a mapping for each element of ``data``, for CSV output of results that have no table."""
+    for element in data if isinstance(data, list) else [data]:
+        yield element if isinstance(element, dict) else {"value": element}

@@ -1,4 +1,4 @@
-"""The JSON shapes of the contract: one function a thing, field by field in their order."""
+"""The JSON objects of the contract: jobs, attempts, status, metrics."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _TIMES = frozenset({"run_at", "created_at", "updated_at", "started_at", "finishe
 
 
 def decode_stream(stream: str | bytes | None) -> str | None:
-    """Return a stream as text; bytes that are no UTF-8 become U+FFFD."""
+    """Return a stream as text; invalid UTF-8 becomes U+FFFD."""
     return stream.decode("utf-8", "replace") if isinstance(stream, bytes) else stream
 
 
 def json_number(value: float | None) -> float | int | None:
-    """Return a number as JSON shows it best: without ``.0`` where it is whole."""
+    """Return an integer if the number is whole."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def job_json(job: JobRecord) -> dict[str, Any]:
-    """Return a job as the contract's JSON object."""
+    """Return a job as JSON object."""
     shape = {key: getattr(job, key) for key in JOB_FIELDS}
     for key in _TIMES:
         shape[key] = format_time(shape[key])
@@ -56,7 +56,7 @@ def job_json(job: JobRecord) -> dict[str, Any]:
 
 
 def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
-    """Return an attempt as the contract's JSON object."""
+    """Return an attempt as JSON object."""
     shape = {key: getattr(attempt, key) for key in ATTEMPT_FIELDS}
     shape["started_at"] = format_time(attempt.started_at)
     shape["finished_at"] = format_time(attempt.finished_at)
@@ -68,7 +68,7 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
 def status_json(
     counts: Mapping[State, int], paused: Sequence[str], workers: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the status: every state with its count, the paused queues, the workers."""
+    """Return counts by state, paused queues and workers as JSON object."""
     return {
         "counts": {str(state): n for state, n in counts.items()},
         "paused": list(paused),
@@ -77,7 +77,7 @@ def status_json(
 
 
 def stats_json(stats: Stats) -> dict[str, Any]:
-    """Return metrics as the contract's JSON object."""
+    """Return metrics as JSON object."""
     return {
         "counts": {str(state): n for state, n in stats.counts.items()},
         "attempts": stats.attempts,
@@ -92,12 +92,12 @@ def stats_json(stats: Stats) -> dict[str, Any]:
 
 
 def flatten(shape: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object's fields in one row, the names of what is inside a field joined to its own.
+    """Return a nested object as one row, with names joined by ``_``.
 
-    >>> flat({"attempts": 3, "run_s": {"p50": 0.1, "p95": 2.0}})
+    >>> flatten({"attempts": 3, "run_s": {"p50": 0.1, "p95": 2.0}})
     {'attempts': 3, 'run_s_p50': 0.1, 'run_s_p95': 2.0}
     """
-    found: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, value in shape.items():
-        found |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-    return found
+        row |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return row

@@ -1,4 +1,4 @@
-"""The frame in which people know a job's log: the seed's words, the same on a console and as text in a cell."""
+"""The header lines of a log, the same on the console and as text in a notebook."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ EMPTY = "(empty)"
 
 
 def header_lines(job_id: str, state: str, number: int | None = None, error: str | None = None) -> list[str]:
-    """Return the lines between the first two rules; of an attempt its ``number``, where one was asked for.
+    """Return the lines between the first two rules; ``number`` is the attempt, if one was requested.
 
-    >>> opening("a", "dead", error="exit code 3")
+    >>> header_lines("a", "dead", error="exit code 3")
     ['Logs for Job: a', 'State: dead', 'Error: exit code 3']
     """
     state_line, *error_line = status_lines(state, error)
@@ -21,10 +21,10 @@ def header_lines(job_id: str, state: str, number: int | None = None, error: str 
 
 
 def status_lines(state: str, error: str | None) -> list[str]:
-    """Return the lines that say how a job stands."""
+    """Return state and error."""
     return [f"State: {state}", *([] if error is None else [f"Error: {visible(error)}"])]
 
 
 def stream_heading(name: str) -> str:
-    """Return the heading of a stream, with the empty line above it."""
+    """Return the heading of a stream, after an empty line."""
     return f"\n--- {name.upper()} ---"

@@ -1,4 +1,4 @@
-"""Plain text for pipes and plain terminals: what is invisible made visible, and aligned tables."""
+"""Plain text for pipes and terminals: escaped hidden characters, and aligned tables."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 __all__ = ["format_cell", "table_lines", "visible", "width"]
 
 MAX_COLUMN_WIDTH = 60
-"""Columns up to which a table is aligned; longer cells are shown whole and push their row out."""
+"""Longer cells are not truncated, but break the alignment of their row."""
 
 _HIDDEN = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escapes, CR, newlines
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of writing
-    "\u2028\u2029\ufeff\u200b\u2060"  # line separators and what has no width
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls
+    "\u2028\u2029\ufeff\u200b\u2060"  # line separators and zero-width characters
     "\U000e0000-\U000e007f"  # tags
-    "\ud800-\udfff"  # halves of pairs: raw bytes that were no UTF-8
+    "\ud800-\udfff"  # surrogates: bytes that were not valid UTF-8
     "]"
 )
 
 
 def visible(text: str) -> str:
-    r"""Return ``text`` with everything that could move, hide or recolour what is around it shown as an escape.
+    r"""Return ``text`` with control and invisible characters shown as escapes.
 
     >>> visible("a\x1b[31mb")
     'a\\x1b[31mb'
     """
-    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _HIDDEN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def format_cell(value: object) -> str:
-    """Return a value as it stands in a table: one line, nothing invisible."""
+    """Return the text of a value, on one line without hidden characters."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -46,20 +46,20 @@ def format_cell(value: object) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many columns a terminal gives to ``text``."""
+    """Return the width of ``text`` in terminal columns."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
 def table_lines(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield the lines of an aligned table; without titles only its rows."""
+    """Yield the lines of an aligned table; ``titles`` may be empty."""
     cells = [[format_cell(value) for value in row] for row in rows]
     if titles:
         cells.insert(0, list(titles))
     if not cells:
         return
-    widths = [min(MAX_COLUMN_WIDTH, max(width(row[place]) for row in cells)) for place in range(len(cells[0]))]
+    widths = [min(MAX_COLUMN_WIDTH, max(width(row[column]) for row in cells)) for column in range(len(cells[0]))]
     for row in cells:
-        padded = [text + " " * (wide - width(text)) for text, wide in zip(row, widths, strict=True)]
+        padded = [text + " " * (column_width - width(text)) for text, column_width in zip(row, widths, strict=True)]
         yield "  ".join(padded).rstrip()

@@ -238,7 +238,7 @@ def test_what_is_no_frame_is_refused_in_a_line(queue: Queue) -> None:
     """Rows and jobs given in the frame's place are told what goes there; jobs are taken singly, too."""
     batch = queue.enqueue_many("run {a}", [{"a": 1}, {"a": 2}])
     for wrong in ([{"a": 1}], batch, "x", pd.Series([1])):
-        with pytest.raises(BadInput, match="takes the DataFrame"):
+        with pytest.raises(BadInput, match="takes a DataFrame"):
             queue.results(wrong)
     assert list(queue.results(jobs=batch).index) == batch.ids
     assert list(queue.results(jobs=batch[0]).index) == list(queue.results(jobs=batch.ids[0]).index) == batch.ids[:1]

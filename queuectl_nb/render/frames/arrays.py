@@ -1,4 +1,4 @@
-"""Plain values as arrays with real types; empty ones have them too."""
+"""Converts Python values to typed pandas and NumPy arrays, also empty ones."""
 
 from __future__ import annotations
 
@@ -28,27 +28,26 @@ __all__ = [
 ]
 
 _NO_TIME = np.iinfo("int64").min
-"""How NumPy writes "not a time"."""
+"""NaT."""
 _EPOCH_MS = 210_866_760_000_000.0
-"""The Julian day of 1970, in the milliseconds in which SQLite counts."""
-_EXACT = 2.0**53
-"""Whole numbers below are floats exactly."""
+"""Julian day of the Unix epoch in milliseconds, the time scale of SQLite."""
+_MAX_EXACT_FLOAT = 2.0**53
 
 
 def floats(values: Sequence[Any] | NDArray[Any]) -> Floats:
-    """Return numbers, and NaN for None."""
+    """Return numbers as float64, None as NaN."""
     return np.array(values, dtype="float64")
 
 
 def timestamps(seconds: Floats) -> pd.DatetimeIndex:
-    """Return epoch seconds (NaN: unknown) as UTC datetimes, to the millisecond that the JSON shows."""
-    # rounded as format_time and SQLite's strftime do it
+    """Return epoch seconds (NaN: unknown) as UTC datetimes in milliseconds."""
+    # rounds like format_time and SQLite's strftime
     stamps = _scaled_integers(seconds, lambda known: np.floor(known * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS)
     return pd.DatetimeIndex(stamps.view("datetime64[ms]")).tz_localize("UTC")
 
 
 def timedeltas(seconds: Floats) -> pd.TimedeltaIndex:
-    """Return seconds (NaN: unknown) as timedeltas, to the microsecond; below nothing there is nothing."""
+    """Return seconds (NaN: unknown) as timedeltas in microseconds; negative ones become 0."""
     return pd.TimedeltaIndex(
         _scaled_integers(seconds, lambda known: np.rint(np.maximum(known, 0) * 1e6)).view("timedelta64[us]")
     )
@@ -62,44 +61,44 @@ def _scaled_integers(seconds: Floats, scaled: Any) -> NDArray[np.int64]:
 
 
 def integers(values: Sequence[Any] | NDArray[Any]) -> pd.arrays.IntegerArray:
-    """Return whole numbers of 64 bits, or None or NaN, as ``Int64``."""
+    """Return integers, None or NaN as ``Int64``."""
     numbers = np.asarray(values, dtype=None if len(values) else "float64")
-    if numbers.dtype.kind == "O":  # with a None in it
+    if numbers.dtype.kind == "O":  # contains None
         numbers = floats(values)
     unknown = np.isnan(numbers)
     counts = np.where(unknown, 0, numbers).astype("int64")
-    if numbers.dtype.kind == "f" and len(values) and np.abs(np.where(unknown, 0, numbers)).max() >= _EXACT:
+    if numbers.dtype.kind == "f" and len(values) and np.abs(np.where(unknown, 0, numbers)).max() >= _MAX_EXACT_FLOAT:
         counts = np.array(
-            [0 if gone else int(value) for value, gone in zip(values, unknown, strict=True)], dtype="int64"
+            [0 if missing else int(value) for value, missing in zip(values, unknown, strict=True)], dtype="int64"
         )
     return pd.arrays.IntegerArray(counts, unknown)
 
 
 def nullable_floats(values: Sequence[Any] | Floats) -> pd.arrays.FloatingArray:
-    """Return numbers, or None or NaN, as ``Float64``."""
+    """Return numbers, None or NaN as ``Float64``."""
     numbers = floats(values)
     return pd.arrays.FloatingArray(np.nan_to_num(numbers, nan=0.0), np.isnan(numbers))
 
 
 def strings(values: Sequence[str | None]) -> pd.arrays.StringArray:
-    """Return texts, or None, as ``string``."""
+    """Return strings or None as ``string``."""
     return pd.arrays.StringArray(objects(values))
 
 
 def categories(codes: Sequence[int] | NDArray[Any], names: Sequence[str]) -> pd.Categorical:
-    """Return the categories ``names`` from their places; -1 is unknown."""
+    """Return categories from indices into ``names``; -1 is missing."""
     return pd.Categorical.from_codes(np.asarray(codes, dtype="int8"), categories=pd.Index(list(names), dtype="str"))
 
 
 def objects(values: Iterable[Any]) -> NDArray[np.object_]:
-    """Return any Python values, also lists, as they are."""
+    """Return an object array of any Python values, including lists."""
     return np.fromiter(values, dtype=object)
 
 
 def parse_json(values: Sequence[str | None]) -> NDArray[np.object_]:
-    """Return JSON texts parsed, each row's an object of its own; None stays None."""
-    found = np.full(len(values), None, dtype=object)
-    for place, text in enumerate(values):
+    """Return parsed JSON, a separate object for each row; None stays None."""
+    parsed = np.full(len(values), None, dtype=object)
+    for row, text in enumerate(values):
         if text is not None:
-            found[place] = json.loads(text)
-    return found
+            parsed[row] = json.loads(text)
+    return parsed

@@ -1,7 +1,6 @@
-"""DataFrames with real types, built column by column; with its neighbours here the only place that knows pandas.
+"""Typed DataFrames, built by column. Only this package imports pandas.
 
-A million jobs take less time than ``pandas.read_sql`` takes for the same columns without their types
-(``benchmarks/frames.py``).
+For a million jobs this is faster than ``pandas.read_sql``, which does not even set types (``benchmarks/frames.py``).
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["attempts", "check_frame", "job_id_column", "jobs", "results", "settings", "stats", "status", "workers"]
 
-_NO_FIGURE = {"p50": None, "p95": None}
-_NO_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_FIGURE, _NO_FIGURE, None, None, None, None)
-_WHOLE_STATS = ("attempts", "max_rss_bytes")
+_NO_VALUES = {"p50": None, "p95": None}
+_EMPTY_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_VALUES, _NO_VALUES, None, None, None, None)
+_INTEGER_STATS = ("attempts", "max_rss_bytes")
 
 
 def _outcomes(values: Sequence[str | None]) -> pd.Categorical:
@@ -53,16 +52,15 @@ _ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
     "system_cpu_s": arrays.nullable_floats,
     "max_rss_bytes": arrays.integers,
 }
-"""The columns of an attempt that are no texts."""
+"""Columns of an attempt that are not strings."""
 
 
 def attempts(reader: Reader) -> pd.DataFrame:
-    """Return every attempt: index (``job_id``, ``number``), the contract's fields, ``waited`` and ``ran``."""
-    facts = [name for name in ATTEMPT_FIELDS if name not in STREAMS]
-    sizes = [f"{each}{part}" for each in STREAMS for part in ("", "_tail", "_size")]
-    places = ["jobs.id" if name == "job_id" else f"attempts.{name}" for name in (*facts, "due_at", *sizes)]
-    names = [*facts, "due_at", *sizes]
-    rows = reader.attempt_rows(", ".join(places))
+    """Return all attempts: index (``job_id``, ``number``), the contract's fields, ``waited`` and ``ran``."""
+    fields = [name for name in ATTEMPT_FIELDS if name not in STREAMS]
+    stream_columns = [f"{each}{part}" for each in STREAMS for part in ("", "_tail", "_size")]
+    names = [*fields, "due_at", *stream_columns]
+    rows = reader.attempt_rows(", ".join("jobs.id" if name == "job_id" else f"attempts.{name}" for name in names))
     raw: dict[str, Sequence[Any]] = dict(
         zip(names, zip(*rows, strict=True) if rows else ((),) * len(names), strict=True)
     )
@@ -83,18 +81,18 @@ def status(counts: Mapping[State, int]) -> pd.DataFrame:
 
 
 def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
-    """Return metrics: one row, or one a group with the index ``by``; nested names are joined with ``_``."""
+    """Return metrics in one row, or in one row per group with the index ``by``; nested names are joined with ``_``."""
     rows = [flatten(stats_json(each)) for each in groups.values()]
     columns = {}
-    for name in flatten(stats_json(_NO_STATS)):
-        whole = name in _WHOLE_STATS or name.startswith("counts_")
-        columns[name] = (arrays.integers if whole else arrays.nullable_floats)([row[name] for row in rows])
+    for name in flatten(stats_json(_EMPTY_STATS)):
+        is_integer = name in _INTEGER_STATS or name.startswith("counts_")
+        columns[name] = (arrays.integers if is_integer else arrays.nullable_floats)([row[name] for row in rows])
     index = None if by is None else pd.Index(arrays.strings(list(groups)), name=by)
     return pd.DataFrame(columns, index=index)
 
 
 def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the workers: index ``name``, the contract's fields."""
+    """Return workers: index ``name``, the contract's fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
     columns: dict[str, Any] = {
         "name": arrays.strings(raw["name"]),
@@ -109,7 +107,7 @@ def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def settings(values: Settings) -> pd.DataFrame:
-    """Return the settings: index ``key``, columns ``value``, ``default``, ``meaning``."""
+    """Return settings: index ``key``, columns ``value``, ``default``, ``meaning``."""
     columns = {
         "value": arrays.objects([getattr(values, key) for key in SETTINGS]),
         "default": arrays.objects([row.default for row in SETTINGS.values()]),

@@ -35,7 +35,7 @@ _COARSE_STEPS_S = (
 def choose_step(duration_s: float, max_steps: int) -> float:
     """Return the shortest round step that divides ``duration_s`` into at most ``max_steps`` parts.
 
-    >>> step(60, 6), step(3600, 6), step(0, 6)
+    >>> choose_step(60, 6), choose_step(3600, 6), choose_step(0, 6)
     (10.0, 600.0, 0.001)
     """
     for each in STEPS_S:
@@ -53,7 +53,7 @@ def linear_ticks(max_s: float) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """Return the round durations from ``low`` to ``high`` seconds, for a logarithmic axis.
 
-    >>> logarithmic(0.5, 30), logarithmic(0.005, 90000)
+    >>> log_ticks(0.5, 30), log_ticks(0.005, 90000)
     ([0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0], [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0])
     """
     few = [each for each in _COARSE_STEPS_S if low <= each <= high]
@@ -63,7 +63,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 def tick_label(seconds: float) -> str:
     """Return the text of a tick.
 
-    >>> [label(each) for each in (0, 0.005, 0.2, 1.5, 30, 90, 600, 5400, 86400, 7 * 86400)]
+    >>> [tick_label(each) for each in (0, 0.005, 0.2, 1.5, 30, 90, 600, 5400, 86400, 7 * 86400)]
     ['0', '5 ms', '0.2 s', '1.5 s', '30 s', '1:30 min', '10 min', '1:30 h', '1 d', '7 d']
     """
     if seconds == 0:
