@@ -1,9 +1,8 @@
-"""Short jobs a second on a dask cluster: ours, every one durable, against ``client.map`` of ``subprocess.run``.
+"""Short jobs per second on a dask cluster, compared with ``client.map`` of ``subprocess.run``.
 
-The same cluster, the same `true`, in turn. Ours is the whole way: claimed, sent, started in a session of its own,
-output and attempt recorded with synchronous=FULL; the clock runs from ``resume`` of a paused queue, with a waiting
-dispatcher, until the last job is seen as completed. Theirs runs from ``client.map`` to the end of ``client.gather``,
-and keeps nothing.
+Both run `true` in turn on the same cluster. Our jobs are claimed, sent, started in a session each, and recorded with
+synchronous=FULL; the time is from ``resume`` of a paused queue with a waiting dispatcher until the last job is
+completed. The other time is from ``client.map`` to the end of ``client.gather``, which stores nothing.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ COMMAND = "true"
 BAR = 0.8
 
 
-def one(_number: int) -> tuple[int, bytes, bytes]:
-    """Run the command as people do on dask, and return what they want to know of it."""
+def run_command(_number: int) -> tuple[int, bytes, bytes]:
+    """Run the command as is usual on dask, and return its exit code and output."""
     done = subprocess.run(COMMAND, shell=True, capture_output=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
 @contextmanager
 def cluster(workers: int, threads: int) -> Iterator[Client]:
-    """Give a client of a cluster of ``workers`` processes with ``threads`` each."""
+    """Yield a client of a cluster of ``workers`` processes with ``threads`` each."""
     try:
         from distributed import Client, LocalCluster
     except ImportError:
@@ -49,13 +48,13 @@ def cluster(workers: int, threads: int) -> Iterator[Client]:
         ) as local,
         Client(local) as client,
     ):
-        client.gather(client.map(one, range(4 * workers * threads), pure=False))  # everything is loaded
+        client.gather(client.map(run_command, range(4 * workers * threads), pure=False))  # loads everything
         yield client
 
 
 @contextmanager
 def waiting(client: Client, count: int) -> Iterator[Queue]:
-    """Give a queue with a dispatcher on the client's cluster that has run a few jobs."""
+    """Yield a queue with a dispatcher on the client's cluster that has run a few jobs."""
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         with queue.start_workers(count, executor="dask", client=client, on_event=lambda _: None) as pool:
@@ -67,7 +66,7 @@ def waiting(client: Client, count: int) -> Iterator[Queue]:
 
 
 def ours(queue: Queue, jobs: int) -> float:
-    """Return our jobs a second."""
+    """Return the jobs per second of the queue."""
     queue.pause()
     before = queue.store.reader.counts()[measure.State.COMPLETED]
     queue.enqueue_specs([measure.JobSpec(COMMAND) for _ in range(jobs)])
@@ -79,9 +78,9 @@ def ours(queue: Queue, jobs: int) -> float:
 
 
 def theirs(client: Client, jobs: int) -> float:
-    """Return dask's."""
+    """Return the jobs per second of ``client.map``."""
     began = time.perf_counter()
-    client.gather(client.map(one, range(jobs), pure=False))
+    client.gather(client.map(run_command, range(jobs), pure=False))
     return jobs / (time.perf_counter() - began)
 
 

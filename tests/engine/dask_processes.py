@@ -1,4 +1,4 @@
-"""A dask cluster of real processes on loopback: a scheduler, workers that can be killed, stopped and started again."""
+"""A dask cluster of real processes on loopback, which tests can kill, stop and restart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @dataclass
 class DaskCluster:
-    """Processes of dask, started by hand as on a real cluster; ended by pid."""
+    """A scheduler and workers, started as on a real cluster and killed by pid."""
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -41,7 +41,7 @@ class DaskCluster:
 
     @property
     def address(self) -> str:
-        """The scheduler's."""
+        """The address of the scheduler."""
         return f"tcp://127.0.0.1:{self.port}"
 
     def _dask(self, *words: str) -> subprocess.Popen[bytes]:
@@ -52,7 +52,7 @@ class DaskCluster:
                 env={
                     **os.environ,
                     "PYTHONPATH": str(ROOT),
-                    # a scheduler that came back is called again soon, and one that is gone is left soon
+                    # reconnect to a restarted scheduler soon
                     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
                 },
                 stdout=out,
@@ -62,23 +62,23 @@ class DaskCluster:
             )
 
     def start_scheduler(self) -> None:
-        """Start the scheduler, on the same port each time."""
+        """Start the scheduler on the same port each time."""
         self.scheduler = self._dask("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
 
     def start_worker(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a worker without a nanny, so that the process is the worker; it has two threads unless told."""
+        """Start a worker without a nanny; it has two threads unless ``words`` say otherwise."""
         worker = self._dask(
             "worker", self.address, "--no-nanny", "--nthreads", "2", "--local-directory", str(self.folder), *words
         )
         self.workers.append(worker)
         return worker
 
-    def until_there(self, count: int) -> None:
-        """Wait until the scheduler knows ``count`` workers or more; those that died it forgets at once."""
-        until(lambda: len(self.known()) >= count, timeout=30)
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until the scheduler knows at least ``count`` workers; it forgets dead ones at once."""
+        until(lambda: len(self.worker_threads()) >= count, timeout=30)
 
-    def known(self) -> dict[str, int]:
-        """Return the workers that the scheduler knows, address to threads; nothing where it does not answer."""
+    def worker_threads(self) -> dict[str, int]:
+        """Return the threads of each worker by address; empty if the scheduler does not answer."""
         from distributed import rpc
 
         async def ask() -> dict[str, int]:
@@ -91,7 +91,7 @@ class DaskCluster:
         return {}
 
     def close(self) -> None:
-        """End what was started, and what that started."""
+        """Kill all processes and their descendants."""
         processes = [each for each in (*self.workers, self.scheduler) if each is not None]
         for each in processes:
             with contextlib.suppress(psutil.Error):

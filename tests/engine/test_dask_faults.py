@@ -1,4 +1,4 @@
-"""Dask's processes die, stop and come back under running jobs: none is lost, none runs twice at a time."""
+"""Dask processes die, freeze and restart while jobs run: no job is lost, none runs twice at the same time."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 pytest.importorskip("distributed")
 
 LEASE, GRACE = 2.0, 0.3
-PATIENT = 10.0
-"""A lease that a loaded machine does not break by being slow."""
+LONG_LEASE = 10.0
+"""A lease that does not expire on a loaded machine."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    """Return a scheduler with three workers on loopback; each test leaves as many behind."""
+    """Return a scheduler with three workers on loopback; each test leaves as many running."""
     found = start_cluster(tmp_path_factory.mktemp("cluster"))
     yield found
     found.close()
 
 
-def _hasty(queue: Queue) -> WorkerHarness:
+def _fast_harness(queue: Queue) -> WorkerHarness:
     """Return a harness on a queue with a short lease, a short grace and no wait before a retry."""
     for key, value in {"kill_grace": GRACE, "lease": LEASE, "backoff_max": 0}.items():
         queue.set(key, value)
@@ -47,9 +47,9 @@ def _hasty(queue: Queue) -> WorkerHarness:
 
 @pytest.fixture
 def harness(queue: Queue, cluster: DaskCluster) -> Iterator[WorkerHarness]:
-    """Return a harness on a queue of its own, for what is done to dispatchers."""
-    cluster.until_there(3)
-    found = _hasty(queue)
+    """Return a harness on a queue of its own, for faults of dispatchers."""
+    cluster.wait_for_workers(3)
+    found = _fast_harness(queue)
     yield found
     found.close()
 
@@ -58,14 +58,14 @@ def harness(queue: Queue, cluster: DaskCluster) -> Iterator[WorkerHarness]:
 def served(
     template_path: Path, tmp_path_factory: pytest.TempPathFactory, cluster: DaskCluster
 ) -> Iterator[WorkerHarness]:
-    """Return a harness whose dispatcher serves the whole module, for what is done to dask's workers."""
+    """Return a harness whose dispatcher serves the whole module, for faults of dask workers."""
     path = tmp_path_factory.mktemp("served") / "queue.db"
     shutil.copyfile(template_path, path)
     path.chmod(0o600)
     queue = Queue(path)
-    cluster.until_there(3)
-    found = _hasty(queue)
-    queue.set("lease", PATIENT)
+    cluster.wait_for_workers(3)
+    found = _fast_harness(queue)
+    queue.set("lease", LONG_LEASE)
     found.start(6, executor="dask", scheduler=cluster.address)
     yield found
     found.close()
@@ -73,7 +73,7 @@ def served(
 
 
 def restarting(harness: WorkerHarness, folder: Path, *, max_retries: int = 3) -> tuple[Job, Path]:
-    """Add a job that hangs in its first attempt, and in a later one tells whether the first is still there."""
+    """Add a job that hangs in its first attempt; a later one reports whether the first still runs."""
     starts = folder / "starts"
     job = harness.add(
         f"for p in $(cat {starts} 2>/dev/null); do ps -o stat= -p $p | grep -v Z && echo OVERLAP; done; "
@@ -86,12 +86,12 @@ def restarting(harness: WorkerHarness, folder: Path, *, max_retries: int = 3) ->
 
 
 def dask_worker_of(pid: int) -> int:
-    """Return the dask worker above a job's shell: its guard's parent."""
+    """Return the dask worker of a job's shell: the parent of its runner."""
     return psutil.Process(psutil.Process(pid).ppid()).ppid()
 
 
-def settled_well(job: Job, starts: Path, first: int) -> None:
-    """Hold that the job completed in its second attempt, after the first was gone."""
+def assert_retried(job: Job, starts: Path, first: int) -> None:
+    """Check that the job completed in its second attempt, after the first was gone."""
     job.wait(timeout=40)
     assert (job.state, [each.outcome for each in job.history]) == (State.COMPLETED, ["lost", "succeeded"])
     assert len(starts.read_text().split()) == 2
@@ -101,23 +101,23 @@ def settled_well(job: Job, starts: Path, first: int) -> None:
 
 
 def test_dask_worker_killed_mid_job(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """A dask worker dies: its command is ended, the attempt is lost and says where, the job runs elsewhere soon."""
+    """A dask worker dies: its command is killed, the attempt is lost and names it, the job soon runs elsewhere."""
     job, starts = restarting(served, tmp_path)
     first = read_pid(starts)
     victim = dask_worker_of(first)
     begun = time.monotonic()
     os.kill(victim, signal.SIGKILL)
-    settled_well(job, starts, first)
+    assert_retried(job, starts, first)
     lost = job.history[0]
     assert lost.error is not None
     assert lost.error.startswith("lost: dask worker tcp://127.0.0.1:")
-    assert "may_overlap" not in lost.error, "a look at the host proved that it was gone"
+    assert "may_overlap" not in lost.error, "its processes were proven gone"
     assert time.monotonic() - begun < 15
     cluster.start_worker()
 
 
 def test_short_jobs_while_dask_workers_die(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """Of a hundred short jobs none is lost and none starts more often than its attempts say, whoever dies meanwhile."""
+    """While dask workers die, none of a hundred short jobs is lost or starts more often than its attempts say."""
     ran = tmp_path / "ran"
     jobs = [served.add(f"echo {n} $QUEUECTL_ATTEMPT >> {ran}; sleep 0.05", max_retries=9) for n in range(100)]
     for enough in (10, 40):
@@ -131,31 +131,31 @@ def test_short_jobs_while_dask_workers_die(served: WorkerHarness, cluster: DaskC
     assert {job.state for job in jobs} == {State.COMPLETED}
     assert len(lines) == len(set(lines)), "one attempt started twice"
     assert {line.split()[0] for line in lines} == {str(n) for n in range(100)}
-    cluster.until_there(3)
+    cluster.wait_for_workers(3)
 
 
-def test_stopped_dask_worker_past_its_lease(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """A dask worker freezes past its lease and wakes: its attempt is lost, its late words count for nothing."""
+def test_frozen_dask_worker_past_its_lease(served: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+    """A dask worker freezes past its lease and continues: its attempt is lost, its late reports are ignored."""
     served.queue.set("lease", LEASE)
     job, starts = restarting(served, tmp_path)
     first = read_pid(starts)
     victim = dask_worker_of(first)
     os.kill(victim, signal.SIGSTOP)
     try:
-        settled_well(job, starts, first)
+        assert_retried(job, starts, first)
     finally:
         os.kill(victim, signal.SIGCONT)
-        served.queue.set("lease", PATIENT)
+        served.queue.set("lease", LONG_LEASE)
     before = job.refresh().updated_at
     other = served.add("true")
     other.wait(timeout=20)
-    cluster.until_there(3)
+    cluster.wait_for_workers(3)
     assert (job.refresh().state, job.updated_at) == (State.COMPLETED, before)
     assert len(job.history) == 2
 
 
 def test_short_freeze_harms_nothing(served: WorkerHarness, tmp_path: Path) -> None:
-    """A dask worker that stands still for less than the lease keeps its job, which ends as it would have."""
+    """A dask worker that freezes for less than the lease keeps its job."""
     first, go = tmp_path / "pid", tmp_path / "go"
     job = served.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done; echo fine", timeout=0)
     victim = dask_worker_of(read_pid(first))
@@ -168,7 +168,7 @@ def test_short_freeze_harms_nothing(served: WorkerHarness, tmp_path: Path) -> No
 
 
 def test_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """A dispatcher dies: another takes its place at once; what was away is lost when its lease is over, and says so."""
+    """A dispatcher dies: another replaces it at once; attempts in flight are lost when their lease is over."""
     job, starts = restarting(harness, tmp_path)
     harness.start(4, executor="dask", scheduler=cluster.address)
     first = read_pid(starts)
@@ -176,14 +176,14 @@ def test_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster, tmp_pat
     other = harness.add("true")
     other.wait(timeout=20)
     assert (other.state, other.history[0].worker) == (State.COMPLETED, "worker-2")
-    settled_well(job, starts, first)
+    assert_retried(job, starts, first)
     assert job.history[0].error is not None
     assert "may_overlap" in job.history[0].error
     assert job_processes(harness.path) == []
 
 
-def test_pool_and_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """Pool and dispatcher die together: what waited is untouched, and the next pool recovers what ran."""
+def test_supervisor_and_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Supervisor and dispatcher die together: the next pool recovers their jobs."""
     job, starts = restarting(harness, tmp_path)
     pool = harness.start(1, executor="dask", scheduler=cluster.address)
     first = read_pid(starts)
@@ -193,11 +193,11 @@ def test_pool_and_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster
     os.kill(pool.pid, signal.SIGKILL)
     pool.wait(10)
     harness.start(2, executor="dask", scheduler=cluster.address)
-    settled_well(job, starts, first)
+    assert_retried(job, starts, first)
 
 
 def test_scheduler_killed_and_restarted(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """The scheduler dies with its workers and comes back: the dispatcher finds it by itself, and no job is lost."""
+    """The scheduler dies with its workers and restarts: the dispatcher reconnects, and no job is lost."""
     job, starts = restarting(harness, tmp_path)
     pool = harness.start(4, executor="dask", scheduler=cluster.address)
     first = read_pid(starts)
@@ -206,20 +206,20 @@ def test_scheduler_killed_and_restarted(harness: WorkerHarness, cluster: DaskClu
     cluster.scheduler.wait(10)
     waiting = harness.add("echo later")
     for worker in cluster.workers:
-        worker.wait(30)  # dask's workers leave with their scheduler
+        worker.wait(30)  # dask workers exit with their scheduler
     cluster.workers.clear()
     cluster.start_scheduler()
     for _ in range(3):
         cluster.start_worker()
-    settled_well(job, starts, first)
+    assert_retried(job, starts, first)
     waiting.wait(timeout=20)
     assert (waiting.state, len(waiting.history)) == (State.COMPLETED, 1)
     assert pool.alive
     assert any("scheduler" in trouble for trouble in map(str, harness.events("warning")))
 
 
-def test_client_given_and_closed(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """Of a client only the address is used: closed while jobs run, it takes none along."""
+def test_client_is_closed_while_jobs_run(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Only the address of a client is used, so jobs continue after it is closed."""
     from distributed import Client
 
     first, go = tmp_path / "pid", tmp_path / "go"
@@ -232,10 +232,10 @@ def test_client_given_and_closed(harness: WorkerHarness, cluster: DaskCluster, t
     assert [each.wait(timeout=20).state for each in (job, later)] == [State.COMPLETED] * 2
 
 
-def test_stop_now_gives_back(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """Stopped now, a dispatcher ends what runs, gives all of it back at no cost, and leaves no process."""
+def test_stop_now_releases_all_jobs(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+    """A stop now kills and releases running jobs without using up an attempt, and leaves no process."""
     first = tmp_path / "pid"
-    harness.queue.set("kill_grace", 5)  # enough for a loaded machine to hear that they ended
+    harness.queue.set("kill_grace", 5)  # long enough for a loaded machine to report their ends
     jobs = [harness.add(f"echo $$ >> {first}; setsid sleep 60 & sleep 60", timeout=0) for _ in range(8)]
     pool = harness.start(4, executor="dask", scheduler=cluster.address)
     until(lambda: first.exists() and len(first.read_text().split()) == 4)
@@ -246,24 +246,24 @@ def test_stop_now_gives_back(harness: WorkerHarness, cluster: DaskCluster, tmp_p
     assert harness.queue.worker_list() == []
 
 
-def test_seats_go_back_to_dask(served: WorkerHarness, cluster: DaskCluster) -> None:
-    """An idle queue holds no thread of the cluster, and no guard process."""
+def test_idle_slots_are_returned_to_dask(served: WorkerHarness, cluster: DaskCluster) -> None:
+    """An idle queue uses no thread of the cluster and no runner process."""
     from distributed import Client
 
     served.add("true").wait(timeout=20)
     with Client(cluster.address, set_as_default=False) as client:
         until(lambda: not any(client.processing().values()))
 
-        def guards() -> int:
+        def runners() -> int:
             pids = [worker.pid for worker in cluster.workers if worker.poll() is None]
             children = [child for pid in pids for child in psutil.Process(pid).children()]
             return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
 
-        until(lambda: guards() == 0)
+        until(lambda: runners() == 0)
 
 
-def test_resources_are_dasks(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
-    """Jobs run only where dask has the resources, and as many at a time as those allow."""
+def test_dask_resources_apply(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
+    """Jobs run only where dask has the resources, and only as many at a time."""
     running = tmp_path / "running"
     running.mkdir()
     jobs = [harness.add(f"touch {running}/$$; ls {running} | wc -l; sleep 0.2; rm {running}/$$") for _ in range(4)]
@@ -271,21 +271,21 @@ def test_resources_are_dasks(harness: WorkerHarness, cluster: DaskCluster, tmp_p
     harness.start(4, executor="dask", scheduler=cluster.address, resources={"GPU": 1})
     for job in jobs:
         job.wait(timeout=30)
-        assert job.log("stdout").split()[0] == "1", "two took the one GPU"
+        assert job.log("stdout").split()[0] == "1", "two jobs used the one GPU"
 
 
-def test_unreachable_scheduler_is_told_at_the_start(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody answers, starting says so in one line and leaves no worker; dask's own timeout is respected."""
+def test_unreachable_scheduler_fails_the_start(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start fails with one line and leaves no worker; dask's own timeout applies."""
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "500ms")
-    with pytest.raises(BadEnvironment, match="dask") as told:
+    with pytest.raises(BadEnvironment, match="dask") as raised:
         queue.start_workers(2, executor="dask", scheduler=f"tcp://127.0.0.1:{free_port()}")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     until(lambda: queue.worker_list() == [])
 
 
-def test_cluster_of_its_own(queue: Queue, tmp_path: Path) -> None:
-    """Without an address a dispatcher has a cluster of its own, of which nothing is left whatever ends the pool."""
-    harness = _hasty(queue)
+def test_local_cluster(queue: Queue, tmp_path: Path) -> None:
+    """Without an address a dispatcher starts a local cluster, of which nothing survives the pool."""
+    harness = _fast_harness(queue)
     try:
         first = tmp_path / "pid"
         harness.add(f"echo $$ > {first}; sleep 60", timeout=0)

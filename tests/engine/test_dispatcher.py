@@ -1,4 +1,4 @@
-"""A dispatcher alone, on simulated workers: what it claims, records and gives back, with many jobs in flight."""
+"""A dispatcher with a simulated executor: what it claims, settles and releases with many jobs in flight."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
 
 
-def test_drains_a_queue_never_more_than_allowed_in_flight(queue: Queue) -> None:
-    """All jobs end, no more than allowed were away at a time, and each was started once."""
+def test_drains_a_queue_within_the_in_flight_limit(queue: Queue) -> None:
+    """All jobs finish, the limit of jobs in flight holds, and each starts once."""
     ids = queue.enqueue_specs([JobSpec(f"exit {n % 3}", max_retries=1) for n in range(600)])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=50, mean=0.005, drain=True)
     dispatcher.join()
@@ -29,8 +29,8 @@ def test_drains_a_queue_never_more_than_allowed_in_flight(queue: Queue) -> None:
     assert queue.job(ids[0]).history[0].host == "here"
 
 
-def test_what_waits_stays_pending(queue: Queue) -> None:
-    """Only what runs is ``processing``: the rest keeps its place in the queue, for whoever is free first."""
+def test_waiting_jobs_stay_pending(queue: Queue) -> None:
+    """Only running jobs are ``processing``; the others keep their place for the first worker that is free."""
     queue.enqueue_specs([JobSpec("sleep 60") for _ in range(20)])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5)
     until(lambda: dispatcher.executor.in_flight == 5)
@@ -40,8 +40,8 @@ def test_what_waits_stays_pending(queue: Queue) -> None:
     assert queue.store.reader.counts()[State.PENDING] == 20
 
 
-def test_better_jobs_that_come_later_go_first(queue: Queue) -> None:
-    """When a place gets free, the best job of that moment takes it."""
+def test_later_jobs_of_higher_priority_start_first(queue: Queue) -> None:
+    """A free slot takes the job that comes first at that moment."""
     queue.enqueue_specs([JobSpec("sleep 0.2", id="first"), JobSpec("sleep 0.01", id="old")])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=1)
     until(lambda: dispatcher.executor.in_flight == 1)
@@ -52,13 +52,13 @@ def test_better_jobs_that_come_later_go_first(queue: Queue) -> None:
     assert urgent.started_at <= old.started_at
 
 
-def test_paused_queue_starts_nothing_and_retries_are_waited_for(queue: Queue) -> None:
-    """A pause holds for the next start; a draining dispatcher waits for what is due later."""
+def test_a_paused_queue_starts_nothing_and_drain_awaits_retries(queue: Queue) -> None:
+    """A pause prevents the next start; a draining dispatcher waits for delayed retries."""
     queue.pause()
     queue.enqueue_specs([JobSpec("exit 1", id="twice", max_retries=2)])
     queue.set("backoff_base", 1)
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5, drain=True)
-    until(lambda: not dispatcher.dispatcher.may_have_work)  # it has looked
+    until(lambda: not dispatcher.dispatcher.may_have_work)  # it has checked for work
     assert queue.job("twice").history == []
     dispatcher.stop()
     queue.resume()
@@ -67,8 +67,8 @@ def test_paused_queue_starts_nothing_and_retries_are_waited_for(queue: Queue) ->
     assert (queue.job("twice").state, len(queue.job("twice").history)) == (State.DEAD, 2)
 
 
-def test_cancel_and_stop_in_good_order(queue: Queue) -> None:
-    """Of many in flight one is cancelled; a stop in good order waits for the others and starts no more."""
+def test_cancel_and_drain(queue: Queue) -> None:
+    """One of several jobs in flight is cancelled; a drain waits for the others and starts no more."""
     ids = queue.enqueue_specs([JobSpec("sleep 0.5") for _ in range(4)] + [JobSpec("sleep 60"), JobSpec("true")])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5)
     until(lambda: dispatcher.executor.in_flight == 5)
@@ -79,8 +79,8 @@ def test_cancel_and_stop_in_good_order(queue: Queue) -> None:
     assert states[:5] == [State.COMPLETED] * 4 + [State.CANCELLED]
 
 
-def test_lasting_jobs_show_where_they_run(queue: Queue) -> None:
-    """A job that lasts has the pid and the host of its process in the history while it runs."""
+def test_long_jobs_show_where_they_run(queue: Queue) -> None:
+    """The history shows pid and host of a long job while it runs."""
     (job_id,) = queue.enqueue_specs([JobSpec("sleep 60")])
     dispatcher = SimulatedDispatcher(queue.path)
     until(lambda: queue.job(job_id).history and queue.job(job_id).history[0].pid)
@@ -90,13 +90,13 @@ def test_lasting_jobs_show_where_they_run(queue: Queue) -> None:
     assert queue.job(job_id).history[0].outcome == "returned"
 
 
-def test_list_of_what_was_sent_stays_short(tmp_path: Path) -> None:
-    """However many attempts leave, the list keeps those that are still away, and soon nothing else."""
-    sent = DispatchJournal(tmp_path, "worker-1")
+def test_the_dispatch_journal_stays_short(tmp_path: Path) -> None:
+    """The journal keeps the tokens in flight and soon drops all others."""
+    journal = DispatchJournal(tmp_path, "worker-1")
     tokens = [f"{n:032x}" for n in range(COMPACT_TOKENS + 100)]
     for token in tokens:
-        sent.add(token)
-        sent.compact(tokens[:3])
+        journal.add(token)
+        journal.compact(tokens[:3])
     kept = read_dispatched(tmp_path, "worker-1")
     assert set(tokens[:3]) | {tokens[-1]} <= kept
     assert len(kept) < 200
