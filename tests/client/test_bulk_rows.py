@@ -145,7 +145,7 @@ def test_dicts_are_taken_strictly(queue: Queue, row: dict[str, object], why: str
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([{"command": "a"}, {"command": "b", "id": "x"}, {"command": "c", "id": "x"}], "row 3: job x stands twice"),
+        ([{"command": "a"}, {"command": "b", "id": "x"}, {"command": "c", "id": "x"}], "row 3: job x occurs twice"),
         ([{"command": "a"}, {"command": "b", "id": "there"}], "row 2: job there is already in the queue"),
         ([{"command": "a", "id": "y"}, {"command": "b", "after": ["z"]}], "row 2: no job z to wait for"),
         (pd.DataFrame({"command": ["a", "b"], "id": ["y", "there"]}, index=[7, 8]), "row 2: job there is already"),
@@ -165,7 +165,7 @@ def test_a_row_is_named_beside_jobs_that_are_there(queue: Queue) -> None:
     """With ``if_absent`` the rows that are there already count, too."""
     queue.enqueue("true", id="there")
     there, new = {"command": "true", "id": "there"}, {"command": "true", "id": "new"}
-    with pytest.raises(BadInput, match=r"^row 3: job new stands twice"):
+    with pytest.raises(BadInput, match=r"^row 3: job new occurs twice"):
         queue.enqueue_many([there, new, new], if_absent=True)
     with pytest.raises(BadInput, match=r"^row 2: job there is already in the queue with another command"):
         queue.enqueue_many([new, {**there, "command": "false"}], if_absent=True)

@@ -96,7 +96,7 @@ def test_lines_are_enqueued_together(run: Callable[..., Ran], queue: Queue, tmp_
 @pytest.mark.parametrize(
     ("last", "code", "why"),
     [
-        (b'{"command": "b", "id": "a"}', 2, "line 4: job a stands twice in the list; ids are unique"),
+        (b'{"command": "b", "id": "a"}', 2, "line 4: job a occurs twice in the list; ids are unique"),
         (b'{"command": "b", "after": ["z"]}', 5, "line 4: no job z to wait for"),
         (b'{"command": "b", "id": "there"}', 2, "line 4: job there is already in the queue"),
     ],

@@ -94,14 +94,14 @@ def test_generated_ids_step_aside(harness: Any) -> None:
 
 
 def test_ids_are_unique(harness: Any) -> None:
-    """An id that is taken, or stands twice in the list, refuses the whole list and is the one that is named."""
+    """An id that is taken, or occurs twice in the list, refuses the whole list and is the one that is named."""
     harness.add("there")
     new = [{"command": "x", "id": each} for each in ("a", "b")]
     there = {"command": "x", "id": "there"}
     assert "job there is already in the queue" in _is_refused(harness, BadInput, there)
     assert "job there is already in the queue" in _is_refused(harness, BadInput, *new, there)
     assert "job there is already in the queue" in _is_refused(harness, BadInput, *new, {"command": "y"}, there)
-    assert "job a stands twice in the list" in _is_refused(harness, BadInput, *new, {"command": "y", "id": "a"})
+    assert "job a occurs twice in the list" in _is_refused(harness, BadInput, *new, {"command": "y", "id": "a"})
     assert harness.enqueue(*new) == ["a", "b"]
 
 
