@@ -1,4 +1,4 @@
-"""The history of attempts as columns, for pictures: of a million the facts that are drawn, not the rows."""
+"""The history of attempts as columns, for plots."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["RUNNING", "Durations", "Spans", "attempt_durations", "attempt_spans", "count_outcomes", "finish_time_range"]
 
 RUNNING = "running"
-"""What stands for the outcome of an attempt that has none yet."""
+"""The outcome of attempts that have not ended."""
 FETCH_ROWS = 10_000
 
 
 class Spans(NamedTuple):
-    """When attempts began and ended, in epoch seconds; names and outcomes are places in the lists beside them."""
+    """Start and end of attempts in epoch seconds; ``worker`` and ``outcome`` are indexes of the lists."""
 
     workers: list[str]
     outcomes: list[str]
@@ -31,11 +31,11 @@ class Spans(NamedTuple):
     outcome: array[int]
     started_at: array[float]
     finished_at: array[float]
-    """Of one that runs: the moment of the look."""
+    """The time of the query for running attempts."""
 
 
 class Durations(NamedTuple):
-    """How long attempts ran, in seconds, those that ended by themselves; groups and outcomes are places in lists."""
+    """Run times in seconds of attempts that ran to an end; ``group`` and ``outcome`` are indexes of the lists."""
 
     groups: list[str]
     outcomes: list[str]
@@ -45,39 +45,39 @@ class Durations(NamedTuple):
 
 
 class _Codes(dict[str, int]):
-    """Numbers texts in the order in which they are first asked for."""
+    """Assigns consecutive numbers to strings."""
 
     def __missing__(self, text: str) -> int:
-        self[text] = place = len(self)
-        return place
+        self[text] = code = len(self)
+        return code
 
 
 def _read_columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:
-    """Read rows of some texts and then some numbers, the texts as places in lists of the distinct ones."""
+    """Read rows of ``texts`` strings and ``numbers`` numbers; strings as indexes of lists of the distinct ones."""
     known = [_Codes() for _ in range(texts)]
-    places: list[array[int]] = [array("q") for _ in range(texts)]
+    codes: list[array[int]] = [array("q") for _ in range(texts)]
     values: list[array[float]] = [array("d") for _ in range(numbers)]
     while some := rows.fetchmany(FETCH_ROWS):
         columns: list[Iterable[Any]] = list(zip(*some, strict=True))
         for at, column in enumerate(columns[:texts]):
-            places[at].extend(map(known[at].__getitem__, column))
+            codes[at].extend(map(known[at].__getitem__, column))
         for at, column in enumerate(columns[texts:]):
             values[at].extend(column)
-    return [list(each) for each in known], places, values
+    return [list(each) for each in known], codes, values
 
 
 def attempt_spans(db: Database, *, since: float | None, now: float, limit: int | None = None) -> Spans:
-    """Return the attempts that ended since a moment (all: None), the newest ``limit`` of them, and those that run."""
-    wanted = {"since": since, "now": now, "limit": -1 if limit is None else limit, "running": RUNNING}
+    """Return the newest ``limit`` attempts that ended since a time (None: ever), and the running ones."""
+    values = {"since": since, "now": now, "limit": -1 if limit is None else limit, "running": RUNNING}
     with db.read() as connection:
         texts, (worker, outcome), (started, finished) = _read_columns(
-            connection.execute(Q.spans_of_attempts, wanted), 2, 2
+            connection.execute(Q.spans_of_attempts, values), 2, 2
         )
     return Spans(texts[0], texts[1], worker, outcome, started, finished)
 
 
 def attempt_durations(db: Database, *, by: str, since: float | None) -> Durations:
-    """Return how long the attempts that ended since a moment (all: None) ran, by a key of ``GROUPS``."""
+    """Return the run times of attempts that ended since a time (None: ever), grouped by a key of ``GROUPS``."""
     key, extra = GROUPS[parse_choice("group", by, GROUPS)]
     sql = f"""
         SELECT {key}, outcome, max(0, attempts.finished_at - attempts.started_at)
@@ -90,13 +90,13 @@ def attempt_durations(db: Database, *, by: str, since: float | None) -> Duration
 
 
 def finish_time_range(db: Database, *, since: float | None) -> tuple[float, float] | None:
-    """Return when the first and the last attempt ended, since a moment or ever; None where none did."""
+    """Return when the first and the last attempt ended, since a time or ever; None without attempts."""
     with db.read() as connection:
         first, last = connection.execute(Q.first_and_last_end, {"since": since or 0}).fetchone()
     return None if first is None else (first, last)
 
 
 def count_outcomes(db: Database, *, start: float, end: float, slice_s: float) -> list[tuple[int, str, int]]:
-    """Return (slice, outcome, how many) of the attempts that ended from ``start`` to ``end``, both included."""
+    """Return (slice, outcome, count) of the attempts that ended from ``start`` to ``end`` inclusive."""
     with db.read() as connection:
         return connection.execute(Q.ends_by_outcome, {"start": start, "end": end, "slice": slice_s}).fetchall()

@@ -1,7 +1,7 @@
-"""A worker's turn at the database: record what ended, give back what will not start, claim what comes next.
+"""A worker's access to the queue: settle ended attempts, release unstarted ones, claim the next jobs.
 
-All in one transaction, since a commit costs more than all of its statements. Every write is fenced by the
-attempt's token: a result that comes too late changes no row.
+All in one transaction, because a commit costs more than its statements. Every write is fenced by the attempt's token:
+a late result changes no row.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ __all__ = ["ClaimResult", "Claims", "EndedAttempt", "HeldLease", "StartedAttempt
 
 
 class ClaimResult(NamedTuple):
-    """What a turn brought: a transition for each ended attempt (None: too late), and the leases claimed."""
+    """The transition of each ended attempt (None: its result came too late), and the leases claimed."""
 
     settled: list[Transition | None]
     leases: list[Lease]
     waiting: int
-    """Jobs that still wait in the queues looked at, an upper bound."""
+    """Upper bound of the jobs that still wait in the worker's queues."""
     unblocked: int
-    """Jobs that wait for nothing any more now that others completed."""
+    """Jobs that became pending because the jobs they depend on completed."""
 
 
 class Claims:
-    """The claiming and settling side of a queue, for the worker ``worker`` on ``host``."""
+    """Claims and settles jobs for the worker ``worker`` on ``host``."""
 
     def __init__(self, db: Database, worker: str, host: str, queues: Sequence[str] = ()) -> None:
-        """Work on ``db`` for the given worker; ``queues`` empty means all."""
+        """Work on ``db``; empty ``queues`` means all."""
         self.db = db
         self.worker = worker
         self.host = host
         self.queues = frozenset(queues)
 
-    def settle_and_claim(  # noqa: PLR0913 - one transaction's whole input
+    def settle_and_claim(  # noqa: PLR0913 - the input of one transaction
         self,
         *,
         ended: Sequence[EndedAttempt] = (),
@@ -59,9 +59,9 @@ class Claims:
         now: float,
         rand: float,
     ) -> ClaimResult:
-        """Record ``ended``, give ``back``, and claim up to ``want`` jobs, in one transaction.
+        """Record ``ended`` attempts, undo ``released`` claims, and claim up to ``limit`` jobs, in one transaction.
 
-        ``started`` are attempts that run on, recorded once they have lasted a while.
+        ``started`` are running attempts; they are recorded once they have run for a few milliseconds.
         """
         with self.db.write() as connection:
             settled, woken = record_ended(connection, ended, settings, now, rand)
@@ -75,31 +75,31 @@ class Claims:
             leases, waiting = self._claim(connection, limit, now) if limit else ([], 0)
         return ClaimResult(settled, leases, waiting, woken)
 
-    def _claim(self, connection: sqlite3.Connection, want: int, now: float) -> tuple[list[Lease], int]:
+    def _claim(self, connection: sqlite3.Connection, limit: int, now: float) -> tuple[list[Lease], int]:
         connection.execute(Q.promote_due, {"now": now})
         queues = [(queue, n) for queue, n in connection.execute(Q.queues_with_work).fetchall() if self._serves(queue)]
         waiting = sum(n for _, n in queues)
-        # the last jobs are shared out: nobody claims ahead what another worker could start now
-        want = min(want, max(1, waiting // max(1, connection.execute(Q.count_workers).fetchone()[0])))
+        # no prefetching of the last jobs, which another worker could start now
+        limit = min(limit, max(1, waiting // max(1, connection.execute(Q.count_workers).fetchone()[0])))
         found: list[tuple[object, ...]] = []
         for queue, _ in queues:
-            found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": want}).fetchall()
+            found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": limit}).fetchall()
         if len(queues) > 1:
             found.sort(key=lambda row: (-row[6], row[0]))  # type: ignore[operator]  # priority down, then the older
-        found = found[:want]
+        found = found[:limit]
         ids = json.dumps(list({row[-1] for row in found}))
         recorded = rows.parse_environments(connection.execute(Q.environments_of_claimed, {"ids": ids}))
         leases = [rows.lease_from_row(row, os.urandom(16).hex(), recorded) for row in found]
         claimed = [(lease.token, self.worker, self.host, now, lease.seq) for lease in leases]
         run_for_rows(connection, Q.open_attempt, claimed)
-        run_for_rows(connection, Q.take_job, claimed)
+        run_for_rows(connection, Q.claim_job, claimed)
         return leases, waiting - len(leases)
 
     def _serves(self, queue: str) -> bool:
         return not self.queues or queue in self.queues
 
     def has_ready_jobs(self, now: float) -> bool:
-        """Tell, without writing, whether a claim would find something."""
+        """Return True if a claim would find a job; does not write."""
         with self.db.read() as connection:
             due = connection.execute(Q.next_due).fetchone()
             if due is not None and due[0] <= now:
@@ -111,7 +111,7 @@ class Claims:
             )
 
     def count_ready(self, limit: int, now: float) -> int:
-        """Return, without writing, how many jobs could start now, counted up to ``limit``."""
+        """Return how many jobs could start now, counted up to ``limit``; does not write."""
         with self.db.read() as connection:
             found = 0
             for queue, _ in connection.execute(Q.queues_with_work).fetchall():
@@ -121,7 +121,7 @@ class Claims:
             return found + due
 
     def next_due(self) -> float | None:
-        """Return the epoch second at which the next scheduled job is due; None where none is."""
+        """Return when the next scheduled job is due (epoch seconds), or None."""
         with self.db.read() as connection:
             row = connection.execute(Q.next_due).fetchone()
         return row[0] if row else None
@@ -129,7 +129,7 @@ class Claims:
     def preempted(self, leases: Sequence[Lease]) -> list[Lease]:
         """Return those of the unstarted ``leases`` that must not start any more.
 
-        Cancelled or lost ones, those of a queue paused since, and all of them when a better job is ready now.
+        They were cancelled or lost, or their queue was paused; all of them if a job of higher priority is ready.
         """
         with self.db.read() as connection:
             for queue, _ in connection.execute(Q.queues_with_work).fetchall():
@@ -138,27 +138,27 @@ class Claims:
                     if best and best[0] > leases[0].priority:
                         return list(leases)
             seqs = json.dumps([lease.seq for lease in leases])
-            wanted = {token for (token,) in connection.execute(Q.still_wanted, {"seqs": seqs})}
-        return [lease for lease in leases if lease.token not in wanted]
+            valid = {token for (token,) in connection.execute(Q.still_valid, {"seqs": seqs})}
+        return [lease for lease in leases if lease.token not in valid]
 
     def owns(self, lease: Lease) -> bool:
-        """Tell whether the attempt is still this worker's."""
+        """Return True if the worker still holds the attempt."""
         with self.db.read() as connection:
             return connection.execute(Q.held_job, (lease.seq, lease.token)).fetchone() is not None
 
     def cancel_requests(self) -> set[str]:
-        """Return the tokens of this worker's attempts that a person wants ended."""
+        """Return the tokens of this worker's attempts for which a cancel was requested."""
         with self.db.read() as connection:
             return {token for _, token in connection.execute(Q.cancels_of_worker, {"worker": self.worker})}
 
     def count_unfinished(self) -> int:
-        """Return how many jobs of this worker's queues are not at rest, waiting ones of paused queues aside."""
+        """Return how many jobs of the worker's queues are unfinished, except those waiting in paused queues."""
         with self.db.read() as connection:
             queues = json.dumps(sorted(self.queues))
-            found: int = connection.execute(Q.open_elsewhere_unpaused, {"queues": queues}).fetchone()[0]
+            found: int = connection.execute(Q.count_unfinished, {"queues": queues}).fetchone()[0]
             return found
 
     def held_leases(self) -> list[HeldLease]:
-        """Return what the worker holds; whoever settles in a lost worker's place asks with that one's name."""
+        """Return the leases that the worker holds; a rescuer calls this for a lost worker."""
         with self.db.read() as connection:
             return [HeldLease(*row) for row in connection.execute(Q.held_by_worker, {"worker": self.worker})]

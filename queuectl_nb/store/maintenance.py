@@ -1,4 +1,4 @@
-"""Looking after the file itself: is it whole, and does what is counted agree with what is there. On sqlite-utils."""
+"""Checks of the database file: integrity, schema, and whether the job counts are right. Uses sqlite-utils."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 __all__ = ["MIN_SQLITE_VERSION", "Maintenance", "sqlite_version"]
 
 MIN_SQLITE_VERSION = (3, 38, 0)
-"""The first with JSON functions built in, which the schema's checks use."""
+"""The first version with built-in JSON functions, which the schema uses."""
 
 
 def sqlite_version() -> tuple[int, ...]:
-    """Return the version of the SQLite library that this interpreter has."""
+    """Return the version of the SQLite library in use."""
     return sqlite3.sqlite_version_info
 
 
 class Maintenance:
-    """Questions about a queue's file."""
+    """Checks of a queue's file."""
 
     def __init__(self, db: Database) -> None:
-        """Ask ``db``, on this thread's connection."""
+        """Check ``db``, on this thread's connection."""
         self._db = db
         self._tables = Tables(db.connection())
 
     def integrity_errors(self) -> list[str]:
-        """Return what ``PRAGMA quick_check`` finds; nothing for a file that is whole."""
+        """Return the errors that ``PRAGMA quick_check`` finds."""
         with self._db.translate_errors():
             found = [line for (line,) in self._tables.execute("PRAGMA quick_check")]
         return [] if found == ["ok"] else found
 
     def missing_objects(self) -> list[str]:
-        """Return tables, views and indexes that the present schema has and the file has not."""
+        """Return tables, views and indexes of the current schema that the file lacks."""
         fresh = Tables(memory=True)
         from queuectl_nb.store.migrations import migrations
 
@@ -49,13 +49,13 @@ class Maintenance:
         return sorted({name for (name,) in fresh.execute(sql)} - there)
 
     def schema_versions(self) -> tuple[int, int]:
-        """Return the file's schema version, and the one that this code knows."""
+        """Return the file's schema version, and that of this code."""
         with self._db.translate_errors():
             (version,) = self._tables.execute("PRAGMA user_version").fetchone()
         return version, SCHEMA_VERSION
 
     def tally_mismatches(self) -> list[str]:
-        """Return the queues and states whose number in ``tally`` is not that of the jobs; reads all jobs."""
+        """Return the queues and states whose count in ``tally`` is wrong; reads all jobs."""
         sql = """
             SELECT queue || ' ' || state FROM (
                 SELECT queue, state, n FROM tally WHERE n > 0

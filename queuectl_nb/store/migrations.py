@@ -1,8 +1,8 @@
-"""The steps from any older schema to the present one, as sqlite-utils migrations.
+"""Schema migrations, as sqlite-utils migrations.
 
-Imported only when a file is behind: sqlite-utils brings pandas along where that is installed, which takes a second.
-The whole way is one transaction, so eight processes that start together migrate once, and a kill in the middle
-leaves the old schema. A released step is frozen; ``PRAGMA user_version`` counts the steps.
+Imported only if a file is out of date: sqlite-utils imports pandas if it is installed, which takes a second. All steps
+run in one transaction: processes that start together migrate once, and a kill leaves the old schema. Released steps
+are never changed; ``PRAGMA user_version`` counts them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ migrations = Migrations("queuectl")
 
 @migrations()
 def step_0001_the_queue(db: Database) -> None:
-    """Make the first schema: jobs, attempts, workers, settings, queues, tally, views."""
+    """Create the first schema: jobs, attempts, workers, settings, queues, tally, views."""
     for statement in _statements("0001_the_queue.sql"):
         db.execute(statement)
 
 
 def migrate(connection: sqlite3.Connection, application_id: int, version: int) -> None:
-    """Bring the file behind ``connection`` to ``version``; the caller holds the write gate."""
+    """Migrate the file to ``version``; the caller holds the write lock."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         migrations.apply(Database(connection))
@@ -43,7 +43,7 @@ def migrate(connection: sqlite3.Connection, application_id: int, version: int) -
 
 
 def _statements(name: str) -> Iterator[str]:
-    """Yield the statements of a step's file, one at a time (``executescript`` would commit our transaction)."""
+    """Yield the statements of a step's file (``executescript`` would commit our transaction)."""
     lines: list[str] = []
     for line in resources.files(__package__).joinpath("steps", name).read_text("utf-8").splitlines():
         lines.append(line)

@@ -1,4 +1,4 @@
-"""Where a queue's files lie, with which modes, and on which file systems they may."""
+"""Paths of a queue's files, their permissions, and the file systems they may be on."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ NETWORK_FS_TYPES = frozenset(
         *("fuse.davfs2", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
     )
 )
-"""Types on which flock or shared memory is not the same for two hosts, or not there at all."""
-_SQLITE_HEADER_BYTES = 100  # bytes with which every SQLite file begins
-_MOUNT_POINT_FIELD = 4  # the mount point's place in a line of mountinfo
+"""File system types on which flock or shared memory does not work between hosts, or not at all."""
+_SQLITE_HEADER_BYTES = 100
+_MOUNT_POINT_FIELD = 4  # index of the mount point in a line of mountinfo
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def user_queue() -> Path:
-    """Return the queue of the user's data directory, used where nothing nearer is named."""
+    """Return the queue in the user's data directory, the default."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("queuectl")) / FILE_NAME
 
 
 def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None = None) -> Path:
-    """Return the absolute path of the queue: given, ``$QUEUECTL_DB``, nearest ``.queuectl/`` upwards, the user's.
+    """Return the absolute path of the queue to use.
 
-    Upwards from ``start``, or from the working directory. A ``.queuectl/`` of another user is passed over: its jobs
-    would run as us.
+    In this order: ``path``, ``$QUEUECTL_DB``, the nearest ``.queuectl/`` in ``start`` (default: the working directory)
+    or its parents, the user's queue. A ``.queuectl/`` of another user is skipped, because its jobs would run as us.
     """
     named = path or os.environ.get("QUEUECTL_DB")
     if named:
@@ -55,7 +55,7 @@ def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None
         try:
             return Path(os.path.abspath(path))
         except FileNotFoundError:
-            msg = f"the working directory is gone, so {path} leads nowhere; name the queue by its absolute path"
+            msg = f"the working directory was removed, so {path} cannot be resolved; give an absolute path"
             raise BadEnvironment(msg) from None
     try:
         here = start or Path.cwd()
@@ -76,12 +76,12 @@ def _is_our_dir(path: Path) -> bool:
 
 
 def spool_dir(path: Path) -> Path:
-    """Return the directory beside a queue's file that holds output, locks and bells."""
+    """Return the directory beside a queue's file that holds output, locks and FIFOs."""
     return path.with_name(path.name + "-spool")
 
 
 def real_path(path: Path) -> Path:
-    """Return the path without links: all names of a file must lead to one spool, whose locks tell who lives."""
+    """Return the path with links resolved, so that all names of a file lead to the same spool."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError) as error:
@@ -90,7 +90,7 @@ def real_path(path: Path) -> Path:
 
 
 def check_location(path: Path, *, allow_network_fs: bool) -> bool:
-    """Tell whether a queue at ``path`` lies on a local disk; raise :class:`BadEnvironment` where none can lie."""
+    """Return True if ``path`` is on a local disk; raise :class:`BadEnvironment` if no queue can be there."""
     real = real_path(path)
     try:
         found = real.stat()
@@ -101,35 +101,35 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
         raise BadEnvironment(msg) from error
     if found is None:
         if not os.path.isdir(real.parent):
-            msg = f"there is no folder {real.parent} for the queue; make it first, or name another with --db"
+            msg = f"there is no directory {real.parent} for the queue; create it, or choose another file with --db"
             raise BadEnvironment(msg)
     elif stat.S_ISDIR(found.st_mode):
-        msg = f"{path} is a folder; --db names the queue's file, such as {path / FILE_NAME}"
+        msg = f"{path} is a directory; --db takes the queue's file, such as {path / FILE_NAME}"
         raise BadEnvironment(msg)
     elif not stat.S_ISREG(found.st_mode):
-        msg = f"{path} is no regular file; name another with --db"
+        msg = f"{path} is not a regular file; choose another with --db"
         raise BadEnvironment(msg)
-    elif 0 < found.st_size < _SQLITE_HEADER_BYTES:  # SQLite would write over a file of one byte
-        msg = f"{path} is not a queue (not a SQLite file); name another with --db"
+    elif 0 < found.st_size < _SQLITE_HEADER_BYTES:  # SQLite would overwrite a file of one byte
+        msg = f"{path} is not a queue (not a SQLite file); choose another file with --db"
         raise BadEnvironment(msg)
     elif found.st_uid != os.geteuid():
-        msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; name another queue with --db"
+        msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; choose another queue with --db"
         raise BadEnvironment(msg)
     kind = network_fs_type(real)
     if kind is not None and not allow_network_fs:
         msg = (
-            f"{path} is on a network file system ({kind}), where locks cannot be trusted;"
-            " name a local file with --db or QUEUECTL_DB, or take --allow-network-fs for use from one host only"
+            f"{path} is on a network file system ({kind}), where locks are unreliable;"
+            " choose a local file with --db or QUEUECTL_DB, or use --allow-network-fs from one host only"
         )
         raise BadEnvironment(msg)
     return kind is None
 
 
 def make_private_dir(path: Path, *, parents: bool = False) -> None:
-    """Make ``path`` a directory of ours that nobody else can enter (0700); refuse a link or another's.
+    """Create ``path`` as a private directory (0700); refuse a link or another user's directory.
 
-    With ``parents`` those that are missing above it are made, as private: in one that others may write to, it could
-    be taken away.
+    With ``parents`` missing parents are created, private too: if others could write to one, they could replace
+    ``path``.
     """
     try:
         for folder in reversed(path.parents) if parents else ():
@@ -138,22 +138,22 @@ def make_private_dir(path: Path, *, parents: bool = False) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode):
-            msg = f"{path} is not a directory; move it away, queuectl makes its own"
+            msg = f"{path} is not a directory; move it away, queuectl creates its own"
             raise BadEnvironment(msg)
         if found.st_uid != os.geteuid():
-            msg = f"{path} belongs to user {found.st_uid}; name another queue with --db"
+            msg = f"{path} belongs to user {found.st_uid}; choose another queue with --db"
             raise BadEnvironment(msg)
         if stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
             path.chmod(0o700)
     except OSError as error:
-        msg = f"cannot make {path}: {error.strerror}"
+        msg = f"cannot create {path}: {error.strerror}"
         raise BadEnvironment(msg) from error
 
 
 def make_private_file(path: Path) -> bool:
-    """Make an empty file with mode 0600 whatever the umask; tell whether it was not there before.
+    """Create an empty file with mode 0600 whatever the umask; return False if it exists already.
 
-    One of 0 bytes that is there gets this mode, too: it becomes a queue now.
+    An existing empty file gets the same mode, because it becomes a queue.
     """
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -164,7 +164,7 @@ def make_private_file(path: Path) -> bool:
                 path.chmod(0o600)
         return False
     except OSError as error:
-        msg = f"cannot make the queue {path}: {error.strerror}"
+        msg = f"cannot create the queue {path}: {error.strerror}"
         raise BadEnvironment(msg) from error
     os.fchmod(handle, 0o600)
     os.close(handle)
@@ -174,7 +174,7 @@ def make_private_file(path: Path) -> bool:
 def network_fs_type(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None:
     """Return the type of the network file system that holds ``path``, or None for a local one.
 
-    Reads ``mounts`` in the format of proc(5) mountinfo; None too where that file does not exist (macOS).
+    Reads ``mounts`` in the format of mountinfo in proc(5); None if it does not exist (macOS).
     """
     try:
         lines = Path(mounts).read_text("utf-8", "surrogateescape").splitlines()

@@ -1,4 +1,4 @@
-"""The loader of ``queries.sql``: each statement under its name, as an attribute of :data:`Q`."""
+"""Loads the statements of ``queries.sql`` as attributes of :data:`Q`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MARK = "-- name: "
 
 
 def load() -> dict[str, str]:
-    """Return the statements of ``queries.sql`` by name; comments after the name line say why each exists."""
+    """Return the statements by name."""
     statements: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in Path(__file__).with_name("queries.sql").read_text("utf-8").splitlines():

@@ -1,11 +1,11 @@
--- Every hot statement by name. The plan of each is held by tests/store/test_query_plans.py: none may scan.
--- `rev` is always the present transaction's: (SELECT rev FROM clock).
--- (VALUES :rows) stands for as many rows as there are: see sets.py.
+-- Every statement on a hot path, by name. Plans are checked by tests/store/test_query_plans.py: none may scan a large table.
+-- `rev` is the revision of the current transaction: (SELECT rev FROM clock).
+-- (VALUES :rows) is replaced by as many rows as there are: see batch_sql.py.
 
 -- ---------------------------------------------------------------- enqueue
 
 -- name: last_seq
--- The highest place ever given; AUTOINCREMENT never gives one twice, so generated ids do not come back either.
+-- The highest seq ever used. AUTOINCREMENT never reuses one, so generated ids are not reused either.
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0);
 
 -- name: keep_environment
@@ -23,19 +23,19 @@ FROM jobs WHERE id = :id;
 -- ---------------------------------------------------------------- claim
 
 -- name: promote_due
--- Scheduled becomes ready when due. At most 1000 a transaction: a million due at once must not hold the gate.
+-- Scheduled jobs become ready when due. At most 1000 per transaction, so that the write lock is not held long.
 UPDATE jobs SET ready = 1 WHERE seq IN (
     SELECT seq FROM jobs INDEXED BY jobs_scheduled
     WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at <= :now ORDER BY run_at LIMIT 1000
 );
 
 -- name: next_due
--- When an idle worker must look again.
+-- When an idle worker must wake up.
 SELECT run_at FROM jobs INDEXED BY jobs_scheduled
 WHERE ready = 0 AND state IN ('pending', 'failed') ORDER BY run_at LIMIT 1;
 
 -- name: queues_with_work
--- Queues that may have something ready and are not paused; a handful of rows, whatever the number of jobs.
+-- Unpaused queues that may have ready jobs; few rows, whatever the number of jobs.
 SELECT queue, sum(n) FROM tally
 WHERE state IN ('pending', 'failed') AND n > 0
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '*')
@@ -43,32 +43,32 @@ WHERE state IN ('pending', 'failed') AND n > 0
 GROUP BY queue;
 
 -- name: ready_in_queue
--- The best ready jobs of one queue: the first entries of jobs_ready, whatever else lies in the table.
+-- The next ready jobs of one queue: the first entries of the index jobs_ready.
 SELECT
     seq, id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, env, environment
 FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit;
 
 -- name: environments_of_claimed
--- What the jobs of a claim have recorded of an environment; most share one, which is read once.
+-- The recorded environments of claimed jobs; most jobs share one, which is read once.
 SELECT id, body FROM environments WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: ready_count
--- How many could start now, counted up to a limit: what a dispatcher wants room for.
+-- How many jobs could start now, counted up to a limit, for a dispatcher that requests slots.
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE ready = 1 AND queue = :queue LIMIT :limit);
 
 -- name: due_count
--- How many are due and not promoted yet, counted up to a limit.
+-- How many due jobs are not promoted yet, counted up to a limit.
 SELECT count(*) FROM (
     SELECT 1 FROM jobs INDEXED BY jobs_scheduled
     WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at <= :now LIMIT :limit
 );
 
 -- name: best_ready_priority
--- Whether something better than what a worker holds unstarted has come in.
+-- To detect jobs of a higher priority than those a worker has prefetched.
 SELECT priority FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT 1;
 
 -- name: open_attempt
--- Before take_job, which forgets what the job was.
+-- Before claim_job, which overwrites the state of the job.
 WITH v (token, worker, host, started_at, seq) AS (VALUES :rows)
 INSERT INTO attempts (job, number, token, worker, host, due_at, started_at, undo)
 SELECT
@@ -76,7 +76,7 @@ SELECT
     CASE WHEN jobs.state = 'failed' THEN 2 WHEN jobs.worker IS NOT NULL THEN 1 ELSE 0 END
 FROM v CROSS JOIN jobs ON jobs.seq = v.seq;
 
--- name: take_job
+-- name: claim_job
 WITH v (token, worker, host, started_at, seq) AS (VALUES :rows)
 UPDATE jobs SET
     state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = v.token,
@@ -85,16 +85,15 @@ UPDATE jobs SET
 FROM v WHERE jobs.seq = v.seq;
 
 -- name: attempt_is_running
--- A job that outlasts a few milliseconds is recorded as really started, with its pid and the host where that means
--- something.
+-- Recorded for attempts longer than a few milliseconds: pid, start time, and the host if it is not the worker's.
 UPDATE attempts SET pid = :pid, started_at = :started_at, host = coalesce(:host, host)
 WHERE job = :seq AND number = :number AND token = :token AND outcome IS NULL;
 
 -- name: job_is_running
 UPDATE jobs SET started_at = :started_at, rev = (SELECT rev FROM clock) WHERE seq = :seq AND token = :token;
 
--- name: still_wanted
--- Of what this worker holds: neither cancelled by a person, nor lost, nor of a queue that was paused since.
+-- name: still_valid
+-- Prefetched leases that may start: not cancelled, not lost, and their queue is not paused.
 SELECT token FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs)) AND cancel = 0 AND token IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '*')
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = jobs.queue);
@@ -105,11 +104,11 @@ SELECT seq, token FROM jobs WHERE cancel = 1 AND worker = :worker;
 -- ---------------------------------------------------------------- settle
 
 -- name: held_job
--- The facts that decide, fenced: no row means that the lease was lost and the result comes too late.
+-- Facts for the transition of a job; no row means that the lease was lost and the result comes too late.
 SELECT attempts, max_retries, cancel FROM jobs WHERE seq = ? AND state = 'processing' AND token = ?;
 
 -- name: held_jobs
--- The same of many at once, to be matched by token.
+-- The same for many jobs, to be matched by token.
 SELECT token, attempts, max_retries, cancel FROM jobs
 WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 
@@ -142,17 +141,17 @@ FROM v
 WHERE attempts.job = v.seq AND attempts.number = v.number AND attempts.token = v.token AND attempts.outcome IS NULL;
 
 -- name: store_streams
--- Of an attempt with much output, after close_attempt: a set's rows are copied before they are written.
+-- Large output of an attempt, after close_attempt, whose rows SQLite copies before it writes them.
 UPDATE attempts SET stdout = :stdout, stdout_tail = :stdout_tail, stderr = :stderr, stderr_tail = :stderr_tail
 WHERE job = :seq AND number = :number AND token = :token;
 
 -- name: held_claim
--- As held_job, with what the job was before the claim.
+-- As held_job, with the state of the job before the claim.
 SELECT jobs.attempts, cancel, undo FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
 WHERE jobs.seq = :seq AND state = 'processing' AND jobs.token = :token;
 
 -- name: release_job
--- Claimed ahead and never started: as if it had not been claimed, the facts of the attempt before included.
+-- Claimed and never started: restores the job as it was, including the facts of its previous attempt.
 UPDATE jobs SET
     state = :state, ready = 1, attempts = :attempts, starts = starts - 1, token = NULL, cancel = 0, updated_at = :now,
     (started_at, finished_at, exit_code, error, worker) = (
@@ -168,10 +167,10 @@ DELETE FROM attempts WHERE job = :seq AND number = :number AND token = :token;
 -- name: count_done
 UPDATE workers SET jobs_done = jobs_done + :n WHERE name = :worker;
 
--- ---------------------------------------------------------------- dependents
+-- ---------------------------------------------------------------- dependencies
 
 -- name: any_dependents
--- Most queues have none, and need not ask for each job.
+-- Most queues have none: one query then replaces one per job.
 SELECT 1 FROM dependents LIMIT 1;
 
 -- name: blocked_dependents
@@ -186,7 +185,7 @@ WHERE dependents.job = :seq AND other.state <> 'completed';
 SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
 
 -- name: unblock_dependents
--- Those that waited for a job that completed, and wait for no other any more.
+-- Dependents of a completed job that wait for no other job.
 UPDATE jobs SET
     state = 'pending', ready = (max(run_at, :now) <= :now), run_at = max(run_at, :now), updated_at = :now,
     rev = (SELECT rev FROM clock)
@@ -196,7 +195,7 @@ WHERE seq IN (SELECT job FROM dependents WHERE other = :seq) AND state = 'blocke
 );
 
 -- name: cancel_waiting
--- Jobs that no worker holds are cancelled on the spot.
+-- Jobs that no worker holds are cancelled at once.
 UPDATE jobs SET
     state = 'cancelled', ready = 0, error = :error, updated_at = :now, finished_at = :now, rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ('pending', 'failed', 'blocked');
@@ -205,7 +204,7 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ('pending', 'fail
 UPDATE jobs SET cancel = 1, updated_at = :now, rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 
--- ---------------------------------------------------------------- verbs
+-- ---------------------------------------------------------------- operations on jobs
 
 -- name: jobs_by_id
 SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
@@ -214,7 +213,7 @@ SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value
 SELECT id, state, seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: retry_jobs
--- A fresh budget for what was at rest; a failed job keeps what it has used and skips the wait.
+-- Finished jobs get a full retry budget; a failed job keeps its used attempts and skips the backoff.
 UPDATE jobs SET
     state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
     run_at = :now, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
@@ -222,14 +221,14 @@ UPDATE jobs SET
 WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: blocked_by
--- What is blocked by jobs that did not complete and are about to be removed.
+-- Jobs blocked by uncompleted jobs that are about to be deleted.
 SELECT other.id, waiting.seq, waiting.id FROM dependents
 JOIN jobs AS other ON other.seq = dependents.other AND other.state <> 'completed'
 JOIN jobs AS waiting ON waiting.seq = dependents.job AND waiting.state = 'blocked'
 WHERE dependents.other IN (SELECT value FROM json_each(:seqs));
 
 -- name: dead_jobs
--- The whole dead letter queue, the longest dead first, and which of them once waited for others.
+-- The whole dead letter queue, the longest dead first; the last column: whether the job has dependencies.
 SELECT seq, id, after <> '[]' FROM jobs WHERE state = 'dead' ORDER BY rev;
 
 -- name: delete_jobs
@@ -239,20 +238,20 @@ DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
 SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:seqs));
 
 -- name: oldest_finished
--- Retention walks from the longest unchanged, until a batch holds none that is old enough.
+-- Pruning starts with the longest unchanged jobs, until a batch contains none that is old enough.
 SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT :limit;
 
--- ---------------------------------------------------------------- look
+-- ---------------------------------------------------------------- read
 
 -- name: counts
 SELECT state, sum(n) FROM tally GROUP BY state;
 
 -- name: counts_of_queue
--- How many jobs of a queue a look through a state can find at most: it may stop there.
+-- Upper bound of the jobs that a search through a state can find in a queue.
 SELECT state, n FROM tally WHERE queue = :queue AND n > 0;
 
--- name: open_elsewhere_unpaused
--- What a draining worker still waits for: open jobs, paused queues aside.
+-- name: count_unfinished
+-- What a draining worker still waits for: unfinished jobs, except those waiting in paused queues.
 SELECT coalesce(sum(n), 0) FROM tally
 WHERE state IN ('pending', 'processing', 'failed', 'blocked') AND n > 0
     AND (state = 'processing' OR NOT EXISTS (SELECT 1 FROM queues WHERE name = '*'))
@@ -266,18 +265,18 @@ SELECT name FROM queues ORDER BY name;
 SELECT rev, removed FROM clock;
 
 -- name: finished_since
--- Throughput: attempts that ended, by slice of time and by whether they succeeded; through attempts_finished.
+-- Throughput: ended attempts by time slice and success; through the index attempts_finished.
 SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome = 'succeeded', count(*)
 FROM attempts WHERE finished_at >= :start AND finished_at < :end GROUP BY 1, 2;
 
 -- name: first_and_last_end
--- Each through the index by itself: together they would walk through it.
+-- Two subqueries, each one index lookup; min() and max() in one query would scan the index.
 SELECT
     (SELECT finished_at FROM attempts WHERE finished_at >= :since ORDER BY finished_at LIMIT 1),
     (SELECT finished_at FROM attempts WHERE finished_at >= :since ORDER BY finished_at DESC LIMIT 1);
 
 -- name: spans_of_attempts
--- For the timeline: what ended, newest first, and what runs and has begun.
+-- For the timeline: ended attempts, newest first, and running ones.
 SELECT * FROM (
     SELECT worker, outcome, started_at, finished_at FROM attempts
     WHERE finished_at >= coalesce(:since, 0) ORDER BY finished_at DESC LIMIT :limit
@@ -288,7 +287,7 @@ FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.st
 WHERE jobs.state = 'processing' AND attempts.pid IS NOT NULL;
 
 -- name: ends_by_outcome
--- For the picture of throughput: slices of time by outcome.
+-- For the throughput plot: ended attempts by time slice and outcome.
 SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome, count(*)
 FROM attempts WHERE finished_at >= :start AND finished_at <= :end GROUP BY 1, 2;
 
@@ -336,31 +335,31 @@ SELECT name, pid, host, pool, queues, started_at, jobs_done, stop FROM workers;
 -- name: count_workers
 SELECT count(*) FROM workers;
 
--- name: ask_to_stop
+-- name: request_stop
 UPDATE workers SET stop = CASE WHEN stop = 'now' THEN stop ELSE :how END WHERE name = :name;
 
 -- name: stop_of_worker
 SELECT stop FROM workers WHERE name = :name;
 
 -- name: held_by_worker
--- What a worker holds; few rows are 'processing', whatever the number of jobs.
+-- The leases of a worker; few rows are 'processing', whatever the number of jobs.
 SELECT seq, id, starts, token FROM jobs WHERE state = 'processing' AND worker = :worker ORDER BY started_at, seq;
 
 -- name: current_jobs
--- What each worker runs; of several claimed ahead the last row is the one that runs, or will run next.
+-- The current job of each worker: of several claimed, the last row is the one that runs or runs next.
 SELECT jobs.worker, jobs.id FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
 WHERE jobs.state = 'processing'
 ORDER BY attempts.pid IS NULL DESC, jobs.started_at DESC, priority, seq DESC;
 
 -- name: orphaned_jobs
--- Held by a worker that is no longer registered.
+-- Workers that hold jobs and are no longer registered.
 SELECT DISTINCT worker FROM jobs
 WHERE state = 'processing' AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.name = jobs.worker);
 
 -- ---------------------------------------------------------------- settings
 
 -- name: all_settings
--- As bytes: a value that is no UTF-8 must be told like any other spoilt one.
+-- As bytes, so that a value that is not UTF-8 is reported like any other invalid value.
 SELECT key, CAST(value AS BLOB) FROM settings;
 
 -- name: put_setting

@@ -1,4 +1,4 @@
-"""Looking at the queue: lists, counts, history, statistics. Never writes."""
+"""Read-only queries: lists, counts, history."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Filter", "Reader"]
 
 MAX_SORTED_IDS = 10_000
-"""Jobs that can be looked through and sorted without anybody noticing."""
+"""Number of jobs that are searched and sorted in no noticeable time."""
 CONTAINS = r"(id LIKE :pattern ESCAPE '\' OR command LIKE :pattern ESCAPE '\')"
-"""Three times as fast as :data:`CONTAINS_LONG`; both take ASCII letters in any case. SQLite bounds its patterns."""
+"""Three times as fast as :data:`CONTAINS_LONG`, but SQLite limits the length of patterns. Both ignore ASCII case."""
 CONTAINS_LONG = "(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))"
 MAX_PATTERN_LENGTH = 10_000
 _ESCAPED = re.compile(r"[%_\\]")
@@ -35,9 +35,9 @@ CURSOR = "(rev, seq) < (:rev, :seq)"
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs to show, and in which order; built with :meth:`of`, which checks the words.
+    """Which jobs to list, and in which order; :meth:`from_options` validates user input.
 
-    Without ``sort`` the last changed come first. ``after`` is the cursor (rev, seq) of the last job already seen.
+    Without ``sort`` the last changed come first. ``after`` is a cursor: (rev, seq) of the last job of the page before.
     """
 
     state: str | None = None
@@ -63,7 +63,7 @@ class Filter:
         limit: int | None = None,
         after: tuple[int, int] | None = None,
     ) -> Filter:
-        """Check each part; raise ``BadInput`` with the valid names."""
+        """Return a validated filter; raise ``BadInput`` with the valid values."""
         return cls(
             None if state is None else validation.parse_choice("state", state, State),
             None if queue is None else validation.parse_name("queue", queue),
@@ -117,22 +117,23 @@ class Filter:
 
 
 class Reader:
-    """Questions about jobs and attempts."""
+    """Queries about jobs and attempts."""
 
     def __init__(self, db: Database) -> None:
-        """Ask ``db``."""
+        """Read from ``db``."""
         self.db = db
 
     # ------------------------------------------------------------------ jobs
 
     def jobs(self, job_filter: Filter) -> list[JobRecord]:
-        """Return the jobs of a filter as records."""
+        """Return the jobs of a filter."""
         return [rows.job_from_row(row) for row in self.job_rows(job_filter, rows.JOB_COLUMNS)]
 
     def job_rows(self, job_filter: Filter, columns: str) -> list[tuple[Any, ...]]:
-        """Return the given columns of a filter's jobs as raw rows.
+        """Return columns of a filter's jobs as raw rows.
 
-        The newest few come from ``jobs_state`` state by state, so that a page costs the same with a million jobs.
+        A page of the newest jobs is read from the index ``jobs_state`` state by state: its cost does not depend on the
+        number of jobs.
         """
         if job_filter.sort is None and not job_filter.reverse and job_filter.limit is not None:
             return self._newest(job_filter, columns, job_filter.limit)
@@ -163,7 +164,7 @@ class Reader:
             ).fetchall()
 
     def count(self, job_filter: Filter) -> int:
-        """Return how many jobs a filter has, its limit aside."""
+        """Return the number of jobs of a filter, ignoring its limit."""
         condition, values = job_filter.condition()
         if condition in ("", "WHERE state = :state"):
             counts = self.counts()
@@ -173,13 +174,13 @@ class Reader:
             return found
 
     def counts(self) -> dict[State, int]:
-        """Return the number of jobs in every state, from the tally: it never scans."""
+        """Return the number of jobs in every state, from the table ``tally``."""
         with self.db.read() as connection:
             found = dict(connection.execute(Q.counts).fetchall())
         return {state: found.get(state.value, 0) for state in State}
 
     def count_enqueued(self) -> int:
-        """Return how many jobs were ever enqueued, those removed since included."""
+        """Return how many jobs were ever enqueued, including deleted ones."""
         with self.db.read() as connection:
             found: int = connection.execute(Q.last_seq).fetchone()[0]
             return found
@@ -191,7 +192,7 @@ class Reader:
         return ["*"] if "*" in names else names
 
     def queue_names(self) -> list[str]:
-        """Return the names of the queues that have jobs or are paused, for completion."""
+        """Return the names of queues that have jobs or are paused, for completion."""
         sql = "SELECT queue FROM tally WHERE n > 0 UNION SELECT name FROM queues WHERE name <> '*' ORDER BY 1"
         with self.db.read() as connection:
             return [name for (name,) in connection.execute(sql)]
@@ -201,13 +202,13 @@ class Reader:
         return self.db.revision()
 
     def complete_ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
-        """Return up to ``limit`` job ids that begin with ``prefix``, for completion; in their order."""
+        """Return up to ``limit`` job ids that begin with ``prefix``, sorted, for completion."""
         try:
             prefix.encode()
         except UnicodeEncodeError:
             return []
         counts = self.counts()
-        # where most jobs will do, walk the ids until there are enough; the plus keeps the index on states out of it
+        # if many jobs match, walk the index on ids until there are enough; the plus rules out the index on states
         state = "state" if sum(counts[each] for each in states) < MAX_SORTED_IDS else "+state"
         marks = ", ".join("?" * len(states))
         sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND {state} IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608
@@ -226,7 +227,7 @@ class Reader:
             ]
 
     def states_of(self, ids: Sequence[str]) -> dict[str, State]:
-        """Return the states of the given jobs; those that are not there are left out."""
+        """Return the states of the given jobs; unknown ids are left out."""
         with self.db.read() as connection:
             found = connection.execute(Q.states_of_jobs, {"ids": json.dumps(list(ids))})
             return {job_id: State(state) for job_id, state, _ in found}
@@ -234,32 +235,32 @@ class Reader:
     # ------------------------------------------------------------------ attempts
 
     def attempts(self, job_id: str) -> list[AttemptRecord]:
-        """Return a job's attempts with what is kept of their output, oldest first."""
+        """Return a job's attempts with their stored output, oldest first."""
         with self.db.read() as connection:
             return [rows.attempt_from_row(row) for row in connection.execute(Q.attempts_of_job, {"id": job_id})]
 
     def attempt(self, job_id: str, number: int) -> AttemptRecord | None:
-        """Return one attempt with what is kept of its output; None where there is none of that number."""
+        """Return one attempt with its stored output, or None."""
         with self.db.read() as connection:
             row = connection.execute(Q.attempt_of_job, {"id": job_id, "number": number}).fetchone()
         return None if row is None else rows.attempt_from_row(row)
 
     def attempts_without_output(self, job_id: str) -> list[AttemptRecord]:
-        """Return a job's attempts, oldest first, without their output: ``stdout`` and ``stderr`` are None."""
+        """Return a job's attempts, oldest first; ``stdout`` and ``stderr`` are None."""
         with self.db.read() as connection:
             return [rows.attempt_from_row(row) for row in connection.execute(Q.attempt_facts_of_job, {"id": job_id})]
 
     def count_finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
-        """Return (slice, whether they succeeded, how many) of the attempts that ended from ``start`` up to ``end``.
+        """Return (slice, succeeded, count) of the attempts that ended from ``start`` up to ``end`` (epoch seconds).
 
-        Times are epoch seconds; slice 0 begins at ``start`` and each lasts ``slice_s`` seconds.
+        Slice 0 begins at ``start``; each lasts ``slice_s`` seconds.
         """
         with self.db.read() as connection:
             found = connection.execute(Q.finished_since, {"start": start, "end": end, "slice": slice_s})
             return [(place, bool(ok), count) for place, ok, count in found]
 
     def attempt_rows(self, columns: str) -> list[tuple[Any, ...]]:
-        """Return the given columns of all attempts (and of their jobs) as raw rows, in the order of enqueue."""
+        """Return columns of all attempts and their jobs as raw rows, in enqueue order."""
         sql = (
             f"SELECT {columns} FROM attempts JOIN jobs ON jobs.seq = attempts.job"  # noqa: S608
             " ORDER BY attempts.job, attempts.number"
@@ -268,7 +269,10 @@ class Reader:
             return connection.execute(sql).fetchall()
 
     def result_rows(self, ids: Sequence[str] | None) -> list[tuple[Any, ...]]:
-        """Return id, command, state, start, end, peak memory and result (JSON) of given jobs, or of all, by enqueue."""
+        """Return rows for results of jobs (None: all) in enqueue order.
+
+        Columns: id, command, state, start, end, peak memory, result (JSON).
+        """
         which = "" if ids is None else "WHERE id IN (SELECT value FROM json_each(:ids))"
         sql = (
             "SELECT id, command, state, started_at, finished_at, (SELECT max_rss_bytes FROM attempts"  # noqa: S608
@@ -281,10 +285,10 @@ class Reader:
 def _newest_of_state(
     connection: sqlite3.Connection, terms: Sequence[str], values: Mapping[str, object], limit: int
 ) -> list[tuple[int, int]]:
-    """Return the places (rev, seq) of the newest jobs of a state.
+    """Return (rev, seq) of the newest jobs of a state.
 
-    Behind a cursor the rest of its own revision is asked for first: a million jobs of one enqueue share theirs, and
-    the index finds the place among them only where the revision is given.
+    With a cursor, the rest of its own revision is read first: a million jobs of one enqueue have the same revision,
+    and the index finds the position among them only if the revision is given.
     """
     spans = [["rev = :rev", "seq < :seq"], ["rev < :rev"]] if CURSOR in terms else [[]]
     others = [term for term in terms if term != CURSOR]
@@ -297,5 +301,5 @@ def _newest_of_state(
 
 
 def _pattern(text: str) -> str:
-    """Return the pattern of what contains ``text``, taken as it stands."""
+    """Return the LIKE pattern for strings that contain ``text`` literally."""
     return "%" + _ESCAPED.sub(r"\\\g<0>", text) + "%"

@@ -1,4 +1,4 @@
-"""Opening files that a job may have replaced: by a link, a FIFO, a directory or a second name of another file."""
+"""Opens files that a job may have replaced by a link, a FIFO, a directory or a hard link."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import stat
 __all__ = ["REPLACED_ERRNOS", "open_regular"]
 
 REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
-"""Error numbers of :func:`open_regular` for a path that holds something other than a file of its own."""
+"""Error numbers of :func:`open_regular` for a path that is not a regular file of its own."""
 
 
 def open_regular(path: str | os.PathLike[str], flags: int) -> int:
-    """Return a descriptor of the regular file ``path``; never follow a link and never wait.
+    """Open the regular file ``path`` without following links and without blocking; return the descriptor.
 
-    A file that is opened for writing must have no other name (hard link). It is truncated only after these checks.
+    A file opened for writing must not have another hard link. It is truncated only after these checks.
 
     Raises
     ------
     OSError
-        With an ``errno`` in :data:`REPLACED` where something else is in its place.
+        With an ``errno`` in :data:`REPLACED_ERRNOS` if the path is something else.
     """
     handle = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
@@ -37,4 +37,4 @@ def _check(found: os.stat_result, path: str | os.PathLike[str], *, writing: bool
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     if writing and found.st_nlink > 1:
-        raise OSError(errno.EINVAL, "the file has another name (hard link)", os.fspath(path))
+        raise OSError(errno.EINVAL, "the file has another hard link", os.fspath(path))

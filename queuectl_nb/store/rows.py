@@ -1,4 +1,4 @@
-"""From SQL's tuples to the model's records; the column orders are those of ``queries.sql``."""
+"""Converts rows to records of the model; column orders are those of ``queries.sql``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOB_COLUMNS = (
     "seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,"
     " updated_at, started_at, finished_at, exit_code, error, worker, result, rev"
 )
-"""The columns from which :func:`job` builds a record."""
+"""The columns of a row for :func:`job_from_row`."""
 
 
 def _parse_names(text: str) -> tuple[str, ...]:
@@ -31,13 +31,13 @@ _EMPTY: Mapping[str, str] = {}
 
 @lru_cache(maxsize=256)
 def _parse_environment(text: str) -> Mapping[str, str]:
-    """Parse an environment; jobs of one notebook share theirs, so the parsed one is kept."""
+    """Parse an environment; cached, because the jobs of a notebook share one."""
     found: dict[str, str] = json.loads(text)
     return found
 
 
 def job_from_row(row: tuple[Any, ...]) -> JobRecord:
-    """Build a record from :data:`JOB_COLUMNS`."""
+    """Return the record of a row of :data:`JOB_COLUMNS`."""
     values = list(row)
     values[3] = State(values[3])
     values[9] = _parse_names(values[9])
@@ -48,12 +48,12 @@ def job_from_row(row: tuple[Any, ...]) -> JobRecord:
 
 
 def parse_environments(found: Iterable[tuple[int, str]]) -> dict[int, Mapping[str, str]]:
-    """Return recorded environments by their ids."""
+    """Return recorded environments by id."""
     return {number: _parse_environment(body) for number, body in found}
 
 
 def lease_from_row(row: tuple[Any, ...], token: str, environments: Mapping[int, Mapping[str, str]]) -> Lease:
-    """Build a lease from ``ready_in_queue`` and the environments that its jobs have ``recorded``."""
+    """Return the lease of a row of ``ready_in_queue``."""
     seq, job_id, number, command, cwd, queue, priority, attempts, max_retries, timeout, env, environment = row
     return Lease(
         seq,
@@ -73,7 +73,7 @@ def lease_from_row(row: tuple[Any, ...], token: str, environments: Mapping[int, 
 
 
 def join_stream(head: str | bytes | None, tail: str | bytes | None, size: int) -> str | bytes | None:
-    """Join the kept head and tail of a stream with a line that says how much is missing between them."""
+    """Join the stored head and tail of a stream with a line that says how many bytes are missing."""
     if head is None or tail is None:
         return head
     kept = _size(head) + _size(tail)
@@ -92,6 +92,6 @@ def _size(part: str | bytes) -> int:
 
 
 def attempt_from_row(row: tuple[Any, ...]) -> AttemptRecord:
-    """Build a record from ``attempts_of_job``."""
+    """Return the record of a row of ``attempts_of_job``."""
     facts, (out, out_tail, out_size, err, err_tail, err_size) = row[:15], row[15:]
     return AttemptRecord(*(*facts, join_stream(out, out_tail, out_size), join_stream(err, err_tail, err_size)))

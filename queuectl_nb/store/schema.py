@@ -1,4 +1,4 @@
-"""Whose file it is and which schema it has: made where it is missing, refused where it is not for us."""
+"""The schema version of a file: created or migrated if needed, refused if the file is not a queue."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "check_application", "ensure_schema", "is_current"]
 
 APPLICATION_ID = 0x51637462
-"""Marks a SQLite file as a queue of ours (``Qctb``), so that nobody's other database is written to."""
+"""Marks a SQLite file as a queue (``Qctb``), so that no other database is written to."""
 SCHEMA_VERSION = 1
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
-    """Tell whether there is nothing to do: a queue with the present schema."""
+    """Return True for a queue with the current schema."""
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return application == APPLICATION_ID and version == SCHEMA_VERSION
 
 
 def check_application(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise :class:`BadEnvironment` for a newer queue, and for a database that is no queue."""
-    connection.execute("BEGIN")  # one moment: somebody may be making the schema right now
+    """Raise :class:`BadEnvironment` for a queue of a newer version, or a database that is not a queue."""
+    connection.execute("BEGIN")  # one snapshot: another process may be creating the schema
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -37,19 +37,19 @@ def check_application(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("COMMIT")
     if application == APPLICATION_ID and version > SCHEMA_VERSION:
         msg = (
-            f"{path} was made by a newer queuectl (schema {version}, this one knows {SCHEMA_VERSION});"
+            f"{path} was created by a newer queuectl (schema {version}, this one supports {SCHEMA_VERSION});"
             " upgrade with 'pip install -U queuectl-nb'"
         )
         raise BadEnvironment(msg)
     if application != APPLICATION_ID and (application or version or tables):
-        msg = f"{path} is a SQLite database but no queue of queuectl; name another file with --db"
+        msg = f"{path} is a SQLite database but not a queue; choose another file with --db"
         raise BadEnvironment(msg)
 
 
 def ensure_schema(
     connection: sqlite3.Connection, path: Path, journal: str, write_lock: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    """Bring the file to the present schema and ``journal`` mode; ``alone`` gives the write gate."""
+    """Create or migrate the schema and set the ``journal`` mode; ``write_lock`` returns the write lock."""
     if is_current(connection) and _journal_mode(connection) == journal:
         return
     with write_lock():

@@ -1,4 +1,4 @@
-"""The stored settings; what they mean and may be is :mod:`queuectl_nb.model.settings`."""
+"""Stored settings; their meanings and bounds are in :mod:`queuectl_nb.model.settings`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["SettingsTable"]
 
 
 class SettingsTable:
-    """The ``settings`` table: only what differs from the defaults has a row."""
+    """The ``settings`` table, with a row for each setting that was set."""
 
     def __init__(self, db: Database) -> None:
         """Work on ``db``."""
         self.db = db
 
     def read(self) -> Settings:
-        """Return all settings as they are now; raise ``InvalidSetting`` for one edited into nonsense."""
+        """Return all settings; raise ``InvalidSetting`` for an invalid stored value."""
         with self.db.read() as connection:
             return Settings.from_stored({key: _text(value) for key, value in connection.execute(Q.all_settings)})
 
     def set(self, key: str, value: object) -> tuple[str, Value]:
-        """Store a checked value; return the key and the value as they are kept."""
+        """Validate and store a value; return the key and the value as stored."""
         row = get_setting(key)
         parsed = row.parse(value)
         with self.db.write() as connection:
@@ -34,7 +34,7 @@ class SettingsTable:
         return row.key, parsed
 
     def unset(self, key: str) -> tuple[str, Value]:
-        """Go back to the default; return the key and that default."""
+        """Reset a setting; return the key and its default."""
         row = get_setting(key)
         with self.db.write() as connection:
             connection.execute(Q.drop_setting, {"key": row.key})

@@ -1,9 +1,9 @@
-"""The spool: files beside the database into which jobs write.
+"""The spool: files beside the database that jobs write their output and result to.
 
-An attempt begins in its worker's own pair of files, the slot, which is used again and again: making two files for a
-command that lives a millisecond would cost as much as the command. One that lives longer, or prints more, gets files
-named by its token. All are flock'ed through the very descriptor that the job inherits, so a lock that is held says
-that some process of the job is alive, whatever its session, parent, environment or pid namespace.
+An attempt starts in its worker's pair of files, the slot, which is reused: creating two files costs as much as a
+command of a millisecond. A longer attempt, or one with more output, gets files named by its token. All files are
+locked (flock) through the descriptor that the job inherits: a held lock means that some process of the job is alive,
+whatever its session, parent, environment or pid namespace.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OPEN_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
 
 class Slot:
-    """A worker's pair of files, in which each of its attempts begins."""
+    """The pair of files in which each attempt of a worker starts."""
 
     def __init__(self, folder: Path, name: str) -> None:
         """Use ``NAME.stdout`` and ``NAME.stderr`` in ``folder``."""
@@ -37,12 +37,12 @@ class Slot:
         self.paths = {stream: f"{folder}/{name}.{stream}" for stream in STREAMS}
 
     def open(self) -> tuple[int, int]:
-        """Return the two files' descriptors (stdout, stderr), empty and locked, for a job to inherit.
+        """Return descriptors of both files (stdout, stderr), empty and locked, for a job to inherit.
 
         Raises
         ------
         BlockingIOError
-            Somebody holds one: a process of an earlier attempt, or a rescuer who settles in this worker's place.
+            A process of an earlier attempt, or a rescuer, holds a lock.
         """
         out = _open_locked(self.paths["stdout"])
         try:
@@ -52,16 +52,16 @@ class Slot:
             raise
 
     def rename(self, token: str) -> None:
-        """Give the attempt that runs in the slot files of its own; the next one gets fresh ones."""
+        """Rename the files to those of attempt ``token``; the next attempt gets new ones."""
         for stream, path in self.paths.items():
-            with contextlib.suppress(FileNotFoundError):  # a job, or somebody who tidies up, has removed it
+            with contextlib.suppress(FileNotFoundError):  # removed, by the job for example
                 os.rename(path, f"{self.folder}/{token}.{stream}")
 
     def clear(self) -> None:
-        """Empty the files of an attempt that is over; remove what its job has put in their place."""
+        """Empty the files after an attempt; remove anything the job has put in their place."""
         for path in self.paths.values():
             try:
-                if os.lstat(path).st_size:  # on the hot path: mostly there is nothing
+                if os.lstat(path).st_size:  # the hot path: most streams are empty
                     os.close(open_regular(path, os.O_WRONLY | os.O_TRUNC))
             except FileNotFoundError:
                 continue
@@ -72,42 +72,42 @@ class Slot:
 
 
 class AttemptLock:
-    """The locks on an attempt of a lost worker, taken while none of its processes lives.
+    """The locks of an attempt of a lost worker; they prove that none of its processes is alive.
 
-    While they are held nothing can be started in the worker's slot. ``started`` tells whether the attempt had begun.
+    While they are held nothing can be started in the worker's slot. ``started`` says whether the attempt had started.
     """
 
     def __init__(self, handles: list[int], slot: Slot, paths: dict[str, str], *, started: bool) -> None:
-        """Hold the descriptors; ``paths`` are where the attempt's streams lie."""
+        """Hold the descriptors; ``paths`` are the files of the attempt's streams."""
         self._handles = handles
         self._slot = slot
         self.paths = paths
         self.started = started
 
     def __enter__(self) -> Self:
-        """Keep the locks until the end of the block, by which the attempt is settled."""
+        """Hold the locks until the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the locks go."""
+        """Release the locks."""
         for handle in self._handles:
             os.close(handle)
 
     def clear(self) -> None:
-        """Empty the slot after the attempt that had begun in it was settled."""
+        """Empty the slot after the attempt was settled."""
         self._slot.clear()
 
 
 class Spool:
-    """The files of attempts in one directory."""
+    """The directory with the files of attempts."""
 
     def __init__(self, folder: Path) -> None:
-        """Use ``folder``, which is made private by the caller."""
+        """Use ``folder``, which the caller has made private."""
         self.folder = folder
-        self._folder = os.fspath(folder)  # as text, which is what the hot path wants
+        self._folder = os.fspath(folder)  # a string, for the hot path
 
     def path(self, token: str, stream: str) -> Path:
-        """Return the file of a stream (``stdout``, ``stderr``) or of the ``result``."""
+        """Return the path of a stream (``stdout``, ``stderr``) or of the ``result``."""
         return self.folder / f"{token}.{stream}"
 
     def slot(self, worker: str) -> Slot:
@@ -115,9 +115,9 @@ class Spool:
         return Slot(self.folder, worker)
 
     def lock_attempt(self, token: str, worker: str, *, current: bool) -> AttemptLock | None:
-        """Take an attempt's locks in the place of its lost ``worker``; None while any process of it may live.
+        """Lock an attempt of a lost ``worker``; return None while a process of it may be alive.
 
-        ``current`` tells whether the attempt is the last that the worker started.
+        ``current`` says whether the attempt is the last one that the worker started.
         """
         slot = self.slot(worker)
         named = {stream: f"{self._folder}/{token}.{stream}" for stream in STREAMS}
@@ -125,7 +125,7 @@ class Spool:
         handles: list[int] = []
         try:
             for path in (*named.values(), *slot.paths.values()):
-                handles.append(_open_locked(path))  # noqa: PERF401 - what is open must be closed on failure
+                handles.append(_open_locked(path))  # noqa: PERF401 - opened descriptors must be closed on failure
         except BaseException as error:
             for handle in handles:
                 os.close(handle)
@@ -136,11 +136,11 @@ class Spool:
         return AttemptLock(handles, slot, paths, started=bool(named) or current)
 
     def size(self, token: str, stream: str) -> int:
-        """Return how many bytes the stream has so far; 0 where there is no file."""
+        """Return the size of a stream in bytes; 0 without a file."""
         return self.last_write(token, stream)[1]
 
     def last_write(self, token: str, stream: str) -> tuple[int, int]:
-        """Return when the stream was written to last (nanoseconds), and its size; zeros where there is no file."""
+        """Return the modification time (nanoseconds) and size of a stream; zeros without a file."""
         try:
             found = os.lstat(f"{self._folder}/{token}.{stream}")
         except FileNotFoundError:
@@ -148,9 +148,9 @@ class Spool:
         return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else (0, 0)
 
     def read(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
-        """Return where the next bytes of a spooled stream begin, at ``offset`` or later, and up to ``count`` of them.
+        """Return up to ``count`` bytes of a stream from ``offset``, and the offset at which they start.
 
-        They begin later where the middle of the stream was given back. None where the spool has no file of the stream.
+        That is greater than ``offset`` inside a hole (see ``punch_middle``). None if there is no file of the stream.
         """
         try:
             handle = open_regular(f"{self._folder}/{token}.{stream}", os.O_RDONLY)
@@ -165,44 +165,44 @@ class Spool:
             os.close(handle)
 
     def read_result(self, token: str) -> tuple[str | None, str | None]:
-        """Return the JSON that the job left, tidied, and what is wrong with it (None: nothing)."""
+        """Return the job's result as normalized JSON and an error message; either may be None."""
         return read_result(f"{self._folder}/{token}.result")
 
     def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
-        """Remove an attempt's files, those of the streams in ``spare`` aside."""
+        """Remove the files of an attempt, except those of the streams in ``keep``."""
         for stream in (*STREAMS, "result"):
             if stream not in keep:
                 _remove(f"{self._folder}/{token}.{stream}")
 
     def tokens(self) -> set[str]:
-        """Return the tokens of which something is spooled."""
+        """Return the tokens that have files in the spool."""
         names = {name.partition(".")[0] for name in os.listdir(self._folder)}
         return {name for name in names if len(name) == TOKEN_LENGTH and "-" not in name}
 
     def disk_usage(self) -> int:
-        """Return the bytes on disk."""
+        """Return the disk space used, in bytes."""
         found = 0
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # removed this very moment
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     found += entry.stat(follow_symlinks=False).st_blocks * 512
         return found
 
 
 def _remove(path: str) -> None:
-    """Remove a file of an attempt, or what its job has put in its place."""
+    """Remove a file, or anything a job has put in its place."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
-    except OSError:  # a folder
+    except OSError:  # a directory
         import shutil
 
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _open_locked(path: str) -> int:
-    """Open a file for appending and lock it; raise BlockingIOError where somebody holds it."""
+    """Open a file for appending and lock it; raise BlockingIOError if it is locked."""
     try:
         handle = open_regular(path, _OPEN_FLAGS)
     except OSError as error:
@@ -211,7 +211,7 @@ def _open_locked(path: str) -> int:
         _remove(path)
         handle = open_regular(path, _OPEN_FLAGS)
     try:
-        os.set_blocking(handle, True)  # as a job expects it: only the opening must not wait
+        os.set_blocking(handle, True)  # as jobs expect; only opening must not block
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
         os.close(handle)

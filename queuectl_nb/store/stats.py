@@ -1,4 +1,4 @@
-"""Metrics over the history of attempts, computed by SQLite as far as it can."""
+"""Statistics of attempts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
     "queue": ("jobs.queue", ""),
     "tag": ("tag.value", ", json_each(jobs.tags) AS tag"),
 }
-"""What ``--by`` takes: the SQL of the group, and the table it needs."""
+"""Values of ``--by``: the SQL expression of the group, and the table it needs."""
 
 _RAN = "max(0, attempts.finished_at - attempts.started_at)"
 _WAITED = "max(0, attempts.started_at - due_at)"
@@ -35,16 +35,16 @@ _RECENT = """
         WHERE jobs.state = 'processing'
     )
 """
-"""Attempts that ended since a moment, and those that run: both through an index, whatever the number of attempts."""
+"""Attempts that ended since a time, and running ones; both are found through an index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Metrics of a set of attempts; durations in seconds, memory in bytes, None where there is no data.
+    """Statistics of a set of attempts; durations in seconds, memory in bytes, None without data.
 
-    ``run_s`` and ``wait_s`` hold ``p50`` and ``p95``: of the attempts that ran to an end of their own (given back
-    and lost ones aside), and of the time from when an attempt was due to its start. ``per_minute`` counts completed
-    attempts over the span from the first start to the last end.
+    ``run_s`` and ``wait_s`` hold ``p50`` and ``p95`` of the run time of attempts (except returned and lost ones) and
+    of the time from when an attempt was due until it started. ``per_minute`` is the number of successful attempts per
+    minute from the first start to the last end.
     """
 
     counts: Mapping[State, int]
@@ -59,7 +59,7 @@ class Stats:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the value below which ``share`` of the sorted values lie (nearest rank); None for none.
+    """Return the percentile ``share`` (0 to 1) of sorted values by nearest rank; None without values.
 
     >>> percentile([1.0, 2.0, 3.0, 4.0], 0.5)
     2.0
@@ -71,9 +71,9 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def stats(db: Database, *, by: str | None = None, since: float | None = None) -> dict[str, Stats]:
-    """Return the metrics of each group, by its name; the only group is ``""`` without ``by`` (a key of GROUPS).
+    """Return the statistics of each group by name; without ``by`` (a key of GROUPS) the only group is ``""``.
 
-    ``since`` (epoch seconds) leaves out what ended earlier; counts by state are of jobs that changed since then.
+    ``since`` (epoch seconds) excludes attempts that ended earlier, and jobs that have not changed since then.
     """
     key, extra = GROUPS[parse_choice("group", by, GROUPS)] if by is not None else ("''", "")
     source = f"attempts JOIN jobs ON jobs.seq = attempts.job{extra}" if by is not None else "attempts"
@@ -96,7 +96,7 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
             run_s=_percentiles(ran[group]),
             wait_s=_percentiles(waited[group]),
             attempts_per_job=attempts / jobs if jobs else None,
-            per_minute=succeeded / minutes if minutes > 0 else None,  # below 0 when the clock was set back
+            per_minute=succeeded / minutes if minutes > 0 else None,  # negative if the clock was set back
             cpu_s=cpu,
             max_rss_bytes=memory,
         )
@@ -120,7 +120,7 @@ def _counts(connection: sqlite3.Connection, key: str, extra: str, since: float |
 
 
 def _facts(connection: sqlite3.Connection, key: str, source: str, since: float | None) -> dict[str, tuple[Any, ...]]:
-    # every job that ever began has an attempt 1, so that counting those needs no list of the jobs seen
+    # every started job has an attempt 1: counting those is faster than counting distinct jobs
     jobs = "sum(number = 1)" if since is None else "count(DISTINCT job)"
     sql = f"""
         SELECT {key}, count(*), {jobs}, sum(outcome = 'succeeded'),
@@ -135,7 +135,7 @@ def _facts(connection: sqlite3.Connection, key: str, source: str, since: float |
 def _durations(
     connection: sqlite3.Connection, key: str, source: str, since: float | None
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return how long attempts ran, and how long they had waited, by group."""
+    """Return the run times and wait times of attempts, by group."""
     sql = f"""
         SELECT {key}, CASE WHEN {_OWN_END} THEN {_RAN} END,
             CASE WHEN pid IS NOT NULL AND attempts.finished_at IS NOT NULL THEN {_WAITED} END

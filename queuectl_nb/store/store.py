@@ -1,4 +1,4 @@
-"""The store as one thing: the file's tables and the spool beside it."""
+"""Access to everything that a queue stores: the tables of its database and its spool."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Store"]
 
 
 class Store:
-    """A queue's file and spool, opened. Made once a process; threads and forks share it safely."""
+    """An open queue: database and spool. One per process; threads and forks can share it."""
 
     def __init__(self, path: Path, *, allow_network_fs: bool = False) -> None:
         """Open the queue at ``path``; raises what :class:`Database` raises."""
@@ -37,28 +37,28 @@ class Store:
 
     @cached_property
     def jobs(self) -> Jobs:
-        """What people do to jobs that are there; an enqueue never loads it."""
+        """Operations on existing jobs; not loaded by an enqueue."""
         from queuectl_nb.store.jobs import Jobs
 
         return Jobs(self.db)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
-        """The dead letter queue as a whole."""
+        """Operations on the whole dead letter queue."""
         from queuectl_nb.store.dead_letters import DeadLetters
 
         return DeadLetters(self.db)
 
     @cached_property
     def workers(self) -> Workers:
-        """The register of workers; an enqueue never loads it."""
+        """The registered workers; not loaded by an enqueue."""
         from queuectl_nb.store.workers import Workers
 
         return Workers(self.db)
 
     @cached_property
     def reader(self) -> Reader:
-        """The looking side; a worker never loads it."""
+        """Read-only queries; not loaded by a worker."""
         from queuectl_nb.store.reader import Reader
 
         return Reader(self.db)

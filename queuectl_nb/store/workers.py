@@ -1,4 +1,4 @@
-"""The register of workers: who runs, under which name, and who was asked to stop."""
+"""Registered workers, and the stop requests for them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Workers:
     ) -> str:
         """Register a worker under the lowest free ``worker-N`` and return that name.
 
-        ``hold(name)`` must take the name's lock, and tell whether it did: the lock is held before the row can be
-        seen, so that nobody takes the new worker for a dead one.
+        ``acquire_lock(name)`` must lock the name and return whether it could. The lock is held before the row is
+        visible, so that the new worker is never taken for a dead one.
         """
         with self.db.write() as connection:
             taken = {row[0] for row in connection.execute(Q.worker_rows)}
-            # a name whose jobs are still to be rescued is not free
+            # a name with jobs that a rescuer has yet to settle is not free
             taken |= {name for (name,) in connection.execute(Q.orphaned_jobs)}
             number = 1
             while (name := f"worker-{number}") in taken or not acquire_lock(name):
@@ -66,14 +66,14 @@ class Workers:
         return name
 
     def mark_running(self, pids: Mapping[str, int], now: float) -> None:
-        """Record that workers run from now on, by name the pids of their processes."""
+        """Record that workers have started; ``pids`` are their process ids by name."""
         with self.db.write() as connection:
             connection.executemany(
                 Q.worker_is_running, [{"name": name, "pid": pid, "now": now} for name, pid in pids.items()]
             )
 
     def remove(self, name: str) -> None:
-        """Take the worker off the register."""
+        """Unregister a worker."""
         with self.db.write() as connection:
             connection.execute(Q.remove_worker, {"name": name})
 
@@ -86,22 +86,22 @@ class Workers:
         return sorted(found, key=lambda row: (len(row.name), row.name))
 
     def current_jobs(self) -> dict[str, str]:
-        """Return the job id that each worker runs, by worker name: of several claimed, the one claimed first."""
+        """Return the id of each worker's current job, by worker name; of several claimed, the first."""
         with self.db.read() as connection:
             return dict(connection.execute(Q.current_jobs).fetchall())
 
     def orphaned_workers(self) -> list[str]:
-        """Return names that hold jobs and are on no register."""
+        """Return the names of unregistered workers that hold jobs."""
         with self.db.read() as connection:
             return [name for (name,) in connection.execute(Q.orphaned_jobs)]
 
     def request_stop(self, names: Sequence[str], how: str) -> None:
-        """Ask the workers to stop: ``drain`` finishes the running job, ``now`` gives it back."""
+        """Request workers to stop: ``drain`` finishes the running job, ``now`` releases it."""
         with self.db.write() as connection:
-            connection.executemany(Q.ask_to_stop, [{"name": name, "how": how} for name in names])
+            connection.executemany(Q.request_stop, [{"name": name, "how": how} for name in names])
 
     def stop_request(self, name: str) -> str | None:
-        """Return how the worker was asked to stop; ``now`` too when its row is gone, None when it was not asked."""
+        """Return how the worker was asked to stop, or None; ``now`` if it is not registered."""
         with self.db.read() as connection:
             row = connection.execute(Q.stop_of_worker, {"name": name}).fetchone()
         return row[0] if row else "now"

@@ -1,7 +1,7 @@
-"""The write gate: writers queue up in the kernel for one lock file instead of racing in SQLite's busy handler.
+"""The write lock: writers wait in the kernel for a lock file instead of racing in SQLite's busy handler.
 
-Measured with 16 writers in a tight loop: SQLite's own handler made one wait 4 s and others fail with
-"database is locked"; with the gate the longest wait was 21 ms and none failed.
+Measured with 16 writers in a tight loop: with SQLite's handler one waited 4 s and others failed with "database is
+locked"; with this lock the longest wait was 21 ms and none failed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["LockRequest", "LockWaiter", "WriteLock"]
 
 _open_descriptors: set[_Descriptor] = set()
-"""This process's handles on lock files, so that a fork's child can drop the copies that it was born with: a copy
-would keep the lock after the parent's death."""
+"""Open descriptors of lock files. A forked child closes its copies, which would keep the lock if the parent died."""
 
 
 class _Descriptor:
-    """A descriptor that is closed once, however often it is asked to."""
+    """A file descriptor whose ``close`` can be called repeatedly."""
 
     __slots__ = ("number",)
 
@@ -44,14 +43,14 @@ class _Descriptor:
 
 
 _holders: dict[LockRequest, int] = {}
-"""Who is inside a gate, by the thread. A fork waits for the other threads among them: SQLite would have the child
-believe for ever that their transactions go on, and nothing that it writes would get in."""
+"""Requests that hold a lock, with their thread. A fork waits for those of other threads: the child's SQLite would
+believe forever that their transactions are open, and could never write."""
 _holders_changed = threading.Condition()
 FORK_TIMEOUT_S = 30.0
 
 
 def _before_fork() -> None:
-    _holders_changed.acquire()  # until after the fork: nobody goes in meanwhile
+    _holders_changed.acquire()  # until after the fork, so that no thread acquires a lock meanwhile
     me, deadline = threading.get_ident(), time.monotonic() + FORK_TIMEOUT_S
     while any(thread != me for thread in _holders.values()) and time.monotonic() < deadline:
         _holders_changed.wait(deadline - time.monotonic())
@@ -62,7 +61,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _holders_changed  # noqa: PLW0603 - the parent's threads, whom the old one knows, are not here
+    global _holders_changed  # noqa: PLW0603 - the old one refers to threads that exist in the parent only
     _holders_changed = threading.Condition()
     _holders.clear()
     _abandoned.clear()
@@ -74,7 +73,7 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, 
 
 
 class LockRequest:
-    """One use of the gate: :meth:`take` it, and :meth:`drop` it whatever happened, also when it was never taken."""
+    """One acquisition of the lock. Always call :meth:`release`, even if :meth:`acquire` failed."""
 
     def __init__(self, path: Path) -> None:
         """Use the lock file ``path``."""
@@ -82,9 +81,9 @@ class LockRequest:
         self._descriptor: _Descriptor | None = None
 
     def acquire(self, timeout_s: float) -> None:
-        """Wait until the gate is ours; raise :class:`Busy` when it does not open within ``patience`` seconds."""
-        place = self._adopt_waiter()
-        if place is None:
+        """Acquire the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
+        waiter = self._adopt_waiter()
+        if waiter is None:
             try:
                 handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 self._descriptor = _Descriptor(handle)
@@ -94,39 +93,39 @@ class LockRequest:
             try:
                 fcntl.flock(self._descriptor.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                place = LockWaiter(self._descriptor.number)
+                waiter = LockWaiter(self._descriptor.number)
             except OSError as error:
                 msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
                 raise BadEnvironment(msg) from error
-        if place is not None and not place.locked.wait(timeout_s):
-            self._abandon(place)
+        if waiter is not None and not waiter.locked.wait(timeout_s):
+            self._abandon(waiter)
             msg = f"the queue is busy: another process has held its write lock for {timeout_s:g} seconds; try again"
             raise Busy(msg)
         with _holders_changed:
             _holders[self] = threading.get_ident()
 
     def _adopt_waiter(self) -> LockWaiter | None:
-        """Take over a place in the queue that somebody of this process has left, if there is one."""
-        places = _abandoned.get(self._path, [])
-        while places:
+        """Return a waiter that an earlier request of this process has abandoned, or None."""
+        waiters = _abandoned.get(self._path, [])
+        while waiters:
             with contextlib.suppress(IndexError):  # another thread was faster
-                place = places.pop()
-                number = place.adopt()
+                waiter = waiters.pop()
+                number = waiter.adopt()
                 if number is not None:
                     self._descriptor = _Descriptor(number)
-                    return place
+                    return waiter
         return None
 
     def _abandon(self, waiter: LockWaiter) -> None:
-        """Leave a place to the next who wants in: first close the handle, since to unlock it would unlock theirs."""
+        """Leave the waiter to a later request; close our descriptor first, because unlocking it would unlock theirs."""
         if self._descriptor is not None:
             self._descriptor.close()
         _abandoned.setdefault(self._path, []).append(waiter)
 
     def release(self) -> None:
-        """Open the gate for the others."""
+        """Release the lock."""
         if self._descriptor is not None and self._descriptor.number >= 0:
-            # before closing, since a child that was forked meanwhile may have a copy of the handle
+            # unlock before closing, because a child forked meanwhile may have a copy of the descriptor
             fcntl.flock(self._descriptor.number, fcntl.LOCK_UN)
             self._descriptor.close()
         with _holders_changed:
@@ -135,23 +134,23 @@ class LockRequest:
 
 
 class LockWaiter:
-    """A place in the kernel's queue for a lock: a thread waits there, since flock itself knows no deadline.
+    """A thread that waits for the lock, because flock has no timeout.
 
-    It waits on a duplicate, which shares its lock with the owner's handle, and closes it as soon as it is locked: when
-    the owner has given up meanwhile and closed its own, the lock goes with the last of the two. The thread cannot be
-    called back; so who gives up leaves the place, and who wants in later takes it over.
+    It waits on a duplicate, which shares its lock with the owner's descriptor, and closes it once locked: if the owner
+    has given up and closed its own, the lock is released with the last of the two. The thread cannot be stopped, so a
+    request that times out abandons it and a later request adopts it.
     """
 
     def __init__(self, number: int) -> None:
-        """Queue up for the lock behind the descriptor ``number``."""
+        """Wait for the lock of descriptor ``number``."""
         self._copy = _Descriptor(os.dup(number))
         self._closing = threading.Lock()
         self.locked = threading.Event()
         try:
-            threading.Thread(target=self._wait, name="queuectl-write-gate", daemon=True).start()
-        except RuntimeError as error:  # after an interrupt there may be a thread, which uses and closes the copy
+            threading.Thread(target=self._wait, name="queuectl-write-lock", daemon=True).start()
+        except RuntimeError as error:  # after an interrupt the thread may exist; then it closes the copy itself
             self._copy.close()
-            msg = f"the queue is busy, and there is no thread to wait in ({error}); try again"
+            msg = f"the queue is busy, and no thread can be started to wait ({error}); try again"
             raise Busy(msg) from error
 
     def _wait(self) -> None:
@@ -163,28 +162,28 @@ class LockWaiter:
                 self._copy.close()
 
     def adopt(self) -> int | None:
-        """Return another descriptor on the place; None where its turn has come and gone."""
+        """Return a new descriptor of the lock; None if the thread has already had it and finished."""
         with self._closing:
             return None if self._copy.number < 0 else os.dup(self._copy.number)
 
 
 _abandoned: dict[Path, list[LockWaiter]] = {}
-"""Places that were left, by the lock file."""
+"""Abandoned waiters by lock file."""
 
 
 class WriteLock:
     """An exclusive lock for all writers of a queue, in any process and any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Use the lock file ``path``; it is made when first needed."""
+        """Use the lock file ``path``, which is created on first use."""
         self.path = path
 
     @contextmanager
     def request(self, timeout_s: float) -> Iterator[None]:
-        """Hold the gate; raise :class:`Busy` when it does not open within ``patience`` seconds."""
-        hold = LockRequest(self.path)
+        """Hold the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
+        request = LockRequest(self.path)
         try:
-            hold.acquire(timeout_s)
+            request.acquire(timeout_s)
             yield
         finally:
-            hold.release()
+            request.release()

@@ -188,7 +188,7 @@ def test_a_wait_sees_what_its_own_thread_commits(store: Store) -> None:
     assert waiting.read_progress().remaining == 0
 
 
-def test_an_interrupt_in_a_write_leaves_neither_transaction_nor_gate(store: Store) -> None:
+def test_an_interrupt_in_a_write_leaves_neither_transaction_nor_lock(store: Store) -> None:
     """Ctrl+C in the middle of a write rolls it back and lets other writers in."""
     with pytest.raises(KeyboardInterrupt), store.db.write() as connection:  # noqa: PT012
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")

@@ -56,7 +56,7 @@ def test_a_working_directory_that_is_gone_is_no_traceback(tmp_path: Path, monkey
     gone.rmdir()
     assert find_queue() == user_queue()
     assert find_queue("/x/q.db") == Path("/x/q.db")
-    with pytest.raises(BadEnvironment, match="working directory is gone"):
+    with pytest.raises(BadEnvironment, match="working directory was removed"):
         find_queue("q.db")
     monkeypatch.chdir(tmp_path)
 
@@ -153,11 +153,11 @@ def test_another_users_queue_is_refused(queue_path: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda path: path.mkdir(), r"is a folder; --db names the queue's file, such as .*/queue\.db"),
-        (os.mkfifo, "is no regular file"),
-        (lambda path: path.symlink_to("/dev/null"), "is no regular file"),
+        (lambda path: path.mkdir(), r"is a directory; --db takes the queue's file, such as .*/queue\.db"),
+        (os.mkfifo, "is not a regular file"),
+        (lambda path: path.symlink_to("/dev/null"), "is not a regular file"),
         (lambda path: path.symlink_to(path), "cannot be opened"),
-        (lambda path: path.symlink_to("/nowhere/at/all"), "there is no folder /nowhere/at for the queue"),
+        (lambda path: path.symlink_to("/nowhere/at/all"), "there is no directory /nowhere/at for the queue"),
     ],
     ids=["folder", "fifo", "device", "loop", "dangling"],
 )

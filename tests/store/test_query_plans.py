@@ -72,7 +72,7 @@ def test_what_is_wanted_in_order_is_not_sorted(harness: Any, name: str) -> None:
         assert not [step for step in _plan(connection, QUERIES[name]) if "TEMP B-TREE" in step]
 
 
-@pytest.mark.parametrize("name", ["open_attempt", "take_job", "settle_job", "close_attempt"])
+@pytest.mark.parametrize("name", ["open_attempt", "claim_job", "settle_job", "close_attempt"])
 def test_no_constraint_makes_a_table_for_each_row(harness: Any, name: str) -> None:
     """A CHECK with a list after IN would have SQLite fill a table with the list for every row that is written."""
     sql = expand(QUERIES[name], 2, _width(QUERIES[name]))

@@ -180,7 +180,7 @@ def test_somebody_elses_database_is_refused_untouched(tmp_path: Path, make: Call
     path = tmp_path / "mine.db"
     make(path)
     before = path.read_bytes()
-    with pytest.raises(BadEnvironment, match="is a SQLite database but no queue of queuectl") as caught:
+    with pytest.raises(BadEnvironment, match="is a SQLite database but not a queue") as caught:
         Store(path)
     assert caught.value.exit_code == 3
     assert path.read_bytes() == before

@@ -48,7 +48,7 @@ def test_another_programs_lock_makes_busy_after_the_patience(store: Store) -> No
     assert _ids(store) == ["a", "b"]
 
 
-def test_the_patience_is_for_gate_and_lock_together(store: Store) -> None:
+def test_the_timeout_is_for_gate_and_lock_together(store: Store) -> None:
     """Who waited at the gate for most of its patience does not begin anew at SQLite's lock."""
     other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
