@@ -13,7 +13,7 @@ from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
-from tests.engine.simulated import Simulated
+from tests.engine.simulated import SimulatedDispatcher
 from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def unreadable(store: Store, method: str) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("method", ["data_version", "read"])
 def test_dispatcher_continues_after_the_database_was_busy(queue: Queue, method: str) -> None:
-    """Running jobs continue, results are recorded later and new jobs are simulated."""
+    """Running jobs continue, results are recorded later and new jobs are started."""
     queue.enqueue_specs([JobSpec("sleep 0.2") for _ in range(5)])
-    simulated = Simulated(queue.path, most=3, drain=True)
-    until(lambda: simulated.crew.in_flight == 3)
+    simulated = SimulatedDispatcher(queue.path, max_in_flight=3, drain=True)
+    until(lambda: simulated.executor.in_flight == 3)
     with unreadable(simulated.store, method) as calls:
         until(lambda: len(calls) > 3)
         assert simulated.thread.is_alive()

@@ -59,7 +59,7 @@ def harness(
         elif request.param == "dask":
             pytest.importorskip("distributed")
             cluster = start_cluster(folder, 2)
-            cluster.until_there(2)
+            cluster.wait_for_workers(2)
             found.start(8, executor="dask", scheduler=cluster.address)
         else:
             found.start(2)
