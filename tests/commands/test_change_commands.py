@@ -91,7 +91,7 @@ def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], manual_worker: Man
     manual_worker.run("a")
     manual_worker.kill("b")
     ran = run("wait", "a")
-    assert (ran.exit_code, ran.stdout) == (0, "1 job(s) at rest: 1 completed.\n")
+    assert (ran.exit_code, ran.stdout) == (0, "1 job(s) finished: 1 completed.\n")
     ran = run("wait", "a", "b", "--json")
     assert ran.exit_code == 1
     assert json.loads(ran.stdout) == {"counts": {"completed": 1, "dead": 1, "cancelled": 0}}
@@ -100,7 +100,7 @@ def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], manual_worker: Man
     ran = run("wait", "--timeout", "0.1")
     assert ran.exit_code == 4
     (line,) = ran.stderr.splitlines()
-    assert line.startswith("queuectl: 1 job(s) not at rest after 0.1 seconds; they go on (no workers run on this queue")
+    assert line.startswith("queuectl: 1 job(s) not finished after 0.1 seconds; they continue (no workers run on this queue")
     assert states(manual_worker.queue)["c"] == "pending"
 
 
@@ -109,7 +109,7 @@ def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran],
     manual_worker.add("b", max_retries=1)
     manual_worker.kill("b")
     ran = run("wait")
-    assert (ran.exit_code, ran.stdout) == (0, "0 job(s) at rest.\n")
+    assert (ran.exit_code, ran.stdout) == (0, "0 job(s) finished.\n")
 
 
 def test_init_makes_a_private_queue_here(
@@ -122,10 +122,10 @@ def test_init_makes_a_private_queue_here(
     monkeypatch.chdir(here)
     ran = run("init")
     path = here / ".queuectl" / "queue.db"
-    assert ran.stdout == f"Queue made: {path}\n"
+    assert ran.stdout == f"Queue created: {path}\n"
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert run("init").stdout == f"Queue is there already: {path}\n"
+    assert run("init").stdout == f"Queue already exists: {path}\n"
     monkeypatch.chdir(below)
     monkeypatch.delenv("QUEUECTL_DB")
     assert Queue().path == path

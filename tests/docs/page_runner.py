@@ -31,7 +31,7 @@ HOST = "laptop"
 _VARIABLE_PARTS = [
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
     (re.compile(r"\d+(\.\d+)? [KMG]?i?B\b"), "SIZE"),
-    (re.compile(r"\d+\.\d+( seconds| completed a minute)"), "N"),
+    (re.compile(r"\d+\.\d+( seconds| completed per minute)"), "N"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "TOKEN"),
     (re.compile(r"\bworker-\d+\b"), "WORKER"),
     (re.compile(r"\b\d{3,7}\b"), "N"),

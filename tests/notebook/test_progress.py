@@ -76,7 +76,7 @@ def test_a_short_wait_shows_no_bar(kernel: Kernel) -> None:
     """Where all are at rest at once nothing is shown but the line of the magic, or the value."""
     kernel.good("q = __import__('queuectl_nb').Queue()\nq.wait()")
     assert texts(kernel.sent) == ["{}"]
-    assert written(kernel.good("%queuectl wait"), "stdout") == "0 job(s) at rest.\n"
+    assert written(kernel.good("%queuectl wait"), "stdout") == "0 job(s) finished.\n"
 
 
 def test_a_log_is_followed_with_its_colours_and_left_by_an_interrupt(kernel: Kernel, queue: Queue) -> None:
@@ -149,7 +149,7 @@ def test_a_saved_notebook_keeps_the_end(queue_path: Path) -> None:
     assert card.output_type == "display_data"
     assert 'qc-state qc-is-completed">completed' in card.data["text/html"]
     assert "attempt 1: succeeded" in card.data["text/plain"]
-    assert notebook.cells[2].outputs[-1].text.endswith("1 job(s) at rest: 1 completed.\n")
+    assert notebook.cells[2].outputs[-1].text.endswith("1 job(s) finished: 1 completed.\n")
 
 
 def test_in_a_terminal_a_job_is_text(shell: Any, cell: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,4 +159,4 @@ def test_in_a_terminal_a_job_is_text(shell: Any, cell: Any, capsys: pytest.Captu
     cell("pool = %queuectl worker start\n%queuectl wait\npool.stop()")
     out = capsys.readouterr().out
     assert "\r░" in out
-    assert out.endswith("1 job(s) at rest: 1 completed.\n")
+    assert out.endswith("1 job(s) finished: 1 completed.\n")
