@@ -1,4 +1,4 @@
-"""What Python users hand over where a job or a time is asked for, as ids and seconds."""
+"""Convert the arguments of the Python API: jobs to ids, times to seconds, values to plain Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
 
 
 def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
-    """Return the ids of jobs, of ids, and of several of either (a batch, a list, a column of a frame)."""
+    """Return the ids of jobs and ids, and of collections of these (a batch, a list, a column of a frame)."""
     found: list[str] = []
     for each in jobs:
         if isinstance(each, str):
@@ -32,13 +32,13 @@ def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
         elif isinstance(each, Iterable) and not isinstance(each, bytes):
             found += parse_ids(each)
         else:
-            msg = f"a job is named by its id, or is itself given; not {validation.quoted(each)}"
+            msg = f"expected a job or its id, not {validation.quoted(each)}"
             raise BadInput(msg)
     return found
 
 
 def parse_timeout(timeout: object) -> float | None:
-    """Return how many seconds to wait (None: as long as it takes); a deadline that has passed leaves none."""
+    """Return a timeout in seconds (None: no limit); a negative one is 0."""
     if timeout is None:
         return None
     value = _to_seconds(timeout)
@@ -79,9 +79,9 @@ def _to_seconds(value: object) -> object:
 
 
 def to_python(value: Any) -> Any:
-    """Return a value of NumPy or pandas as Python's own; a missing time (NaT) and ``pd.NA`` become None.
+    """Convert a NumPy or pandas value to a Python value; NaT and ``pd.NA`` become None.
 
-    Times without a zone are local times, as in text (pandas would take them for UTC); time spans become seconds.
+    Times without a zone are local times, as in text; timedeltas become seconds.
     """
     kind = type(value)
     if kind in PLAIN_TYPES:
@@ -105,4 +105,4 @@ def _from_numpy(value: Any) -> Any:
     if value.dtype.kind not in "mM" or hasattr(value, "__len__"):
         return value.tolist()
     unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"
-    return to_python(value.astype(unit).item())  # None for NumPy's NaT
+    return to_python(value.astype(unit).item())  # None for NaT of NumPy

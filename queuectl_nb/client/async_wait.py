@@ -1,4 +1,4 @@
-"""Awaiting jobs in an event loop: one look at the queue for all that are awaited there, however many they are."""
+"""Await jobs in an event loop; one poll serves all jobs of a queue that are awaited there."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["wait_finished"]
 
 POLL_INTERVAL_S = 0.02
-"""Seconds between two looks at whether anything was committed."""
+"""Interval at which the queue is checked for commits."""
 POLL_COST_FACTOR = 5
-"""A look that takes long is taken less often: so many times its length lie between two."""
+"""The interval is at least this many times the duration of a poll."""
 
 
 async def wait_finished(store: Store, job_id: str) -> None:
-    """Return when the job is at rest; raise :class:`NotFound` where it is not there, or was removed meanwhile."""
+    """Return when the job has finished; raise :class:`NotFound` if it does not exist or is deleted meanwhile."""
     state = store.jobs.get(job_id).state
     if state not in FINISHED_STATES:
         await _LoopWaiter.for_store(store).wait(job_id)
 
 
 class _LoopWaiter:
-    """The jobs of one queue that tasks of one event loop wait for."""
+    """The jobs of one queue that are awaited in one event loop."""
 
     _by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, _LoopWaiter]]] = WeakKeyDictionary()
 
@@ -45,7 +45,7 @@ class _LoopWaiter:
 
     @classmethod
     def for_store(cls, store: Store) -> _LoopWaiter:
-        """Return what looks after ``store`` in the running loop."""
+        """Return the instance for ``store`` and the running loop."""
         loop = asyncio.get_running_loop()
         queues = cls._by_loop.setdefault(loop, {})
         if store.path not in queues:
@@ -55,8 +55,8 @@ class _LoopWaiter:
     async def wait(self, job_id: str) -> None:
         future = self._loop.create_future()
         self._futures.setdefault(job_id, set()).add(future)
-        self._seen = None  # it may have come to rest since it was looked at
-        if self._timer is None or self._timer.when() <= self._loop.time():  # due, or cut off by an interrupt
+        self._seen = None  # it may have finished since the last poll
+        if self._timer is None or self._timer.when() <= self._loop.time():  # due, or lost in an interrupt
             self._schedule(POLL_INTERVAL_S)
         try:
             await future
@@ -72,21 +72,21 @@ class _LoopWaiter:
             self._schedule(POLL_INTERVAL_S)
 
     def _poll(self) -> None:
-        """Let go on who waits for what has come to rest; look again soon while anybody waits."""
+        """Resolve the futures of finished jobs, and schedule the next poll."""
         began = time.monotonic()
         try:
             seen = self._store.db.change_counters()
             if seen != self._seen:
                 self._resolve(self._store.reader.states_of(list(self._futures)))
                 self._seen = seen
-        except Exception as error:  # noqa: BLE001 - who waits is told, whatever it is
+        except Exception as error:  # noqa: BLE001 - passed on to the waiting tasks
             for job_id in [*self._futures]:
                 _resolve_futures(self._futures.pop(job_id), error)
-        finally:  # an interrupt strikes anywhere; who waits goes on
+        finally:  # also after an interrupt, so that the tasks are not left waiting
             self._schedule(max(POLL_INTERVAL_S, (time.monotonic() - began) * POLL_COST_FACTOR))
 
     def _schedule(self, pause: float) -> None:
-        """Look again after so many seconds, if anybody waits."""
+        """Poll again after this delay if any task is waiting."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(pause, self._poll) if self._futures else None
@@ -95,7 +95,7 @@ class _LoopWaiter:
         for job_id in [*self._futures]:
             state = states.get(job_id)
             if state is None:
-                gone = NotFound(f"job {job_id} was removed while it was waited for")
+                gone = NotFound(f"job {job_id} was deleted during the wait")
                 _resolve_futures(self._futures.pop(job_id), gone)
             elif state in FINISHED_STATES:
                 _resolve_futures(self._futures.pop(job_id), None)

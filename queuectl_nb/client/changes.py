@@ -1,6 +1,6 @@
-"""What a live view shows of a queue, and whether it has changed: the core under the notebook's widget and the web page.
+"""Detect changes of a queue and read the overview that live views show.
 
-It knows no framework, and any number of threads may ask at once: each reads on a connection of its own.
+Used by the notebook widget and the web page. Any number of threads may call it; each has its own connection.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["ChangeWatcher", "Throughput", "Version"]
 
 RECOUNTED_SLICES = 2
-"""Slices before the present one that are counted anew: results are recorded a moment after the end, in groups."""
+"""Recent slices that are counted again, since results are recorded in groups shortly after the end."""
 
 
 class Throughput:
-    """The last slices of time with the number of attempts that ended well, and otherwise, in each.
+    """Counts succeeded and other attempts in slices of time; complete slices are counted once.
 
-    What was counted stays when jobs are removed: it did happen.
+    Deleted jobs stay counted.
     """
 
     def __init__(self, reading: Reader, slice_s: float, slices: int) -> None:
@@ -36,11 +36,11 @@ class Throughput:
         self._newest: int | None = None
 
     def read(self, now: float) -> dict[str, Any]:
-        """Return the slices up to epoch second ``now``: ``start``, ``slice_s``, ``ok`` and ``not_ok``, oldest first."""
+        """Return the slices up to ``now``, oldest first: ``start``, ``slice_s``, ``ok`` and ``not_ok``."""
         newest = int(now // self._slice_s)
         oldest = newest - self._slices + 1
         if self._newest is None or not oldest <= self._newest <= newest:
-            self._counted.clear()  # the first look, or one after the clock was set
+            self._counted.clear()  # first call, or the clock was changed
             since = oldest
         else:
             since = max(oldest, self._newest - RECOUNTED_SLICES)
@@ -64,28 +64,28 @@ class Throughput:
 
 
 Version = tuple[int, int]
-"""The queue's revision and its number of deletions: equal stamps mean that nothing was written in between."""
+"""Revision of the queue and number of deletions; they are equal if and only if nothing was written in between."""
 
 OVERVIEW_MAX_AGE_S = 1.0
-"""Seconds for which an unchanged queue's overview is kept: workers die and time passes without a write."""
+"""An overview older than this is read again even without a write: a worker may have died."""
 
 
 class _ThreadVersion(threading.local):
-    """What a thread's connection saw last, and the stamp that went with it."""
+    """The version that the connection of a thread saw last."""
 
     changes: tuple[int, int] | None = None
     stamp: Version = (-1, -1)
 
 
 class ChangeWatcher:
-    """Looks at one queue for everybody who shows it.
+    """Watches one queue for any number of views.
 
-    Raises what the queue raises: :class:`BadEnvironment` when its file was deleted or replaced, ``Busy`` when it
-    cannot be read for long.
+    Its methods raise :class:`BadEnvironment` if the file was deleted or replaced, and ``Busy`` if it cannot be read
+    in time.
     """
 
     def __init__(self, queue: Queue, *, minutes: float = 15, slices: int = 180) -> None:
-        """Watch ``queue``; throughput covers the last ``minutes`` in so many ``slices``."""
+        """Watch ``queue``; the throughput covers the last ``minutes`` in ``slices`` parts."""
         self.queue = queue
         self._throughput = Throughput(queue.store.reader, minutes * 60 / slices, slices)
         self._seen = _ThreadVersion()
@@ -94,7 +94,7 @@ class ChangeWatcher:
         self._made: tuple[Version, float] | None = None
 
     def version(self) -> Version:
-        """Return what identifies the queue's content now; microseconds where nothing was written since."""
+        """Return the version of the content; takes microseconds if nothing was written."""
         changes = self.queue.store.db.change_counters()
         if changes != self._seen.changes:
             self._seen.stamp = self.queue.store.reader.revision()
@@ -102,11 +102,11 @@ class ChangeWatcher:
         return self._seen.stamp
 
     def changed(self, since: Version | None) -> bool:
-        """Tell whether anything was written since the stamp ``since``; None for one who has seen nothing."""
+        """Return True if anything was written since the version ``since``, or if that is None."""
         return self.version() != since
 
     def overview(self) -> dict[str, Any]:
-        """Return the queue at a glance, as JSON has it; do not change it, others are given the same object.
+        """Return the overview of the queue in JSON types. The object is shared: do not change it.
 
         ``stamp`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
         ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, ``ok`` and ``not_ok``
@@ -131,5 +131,5 @@ class ChangeWatcher:
         }
 
     def close(self) -> None:
-        """Close this thread's connection; call it in each thread that has asked and ends."""
+        """Close the connection of this thread; call it at the end of each thread that used the watcher."""
         self.queue.close()

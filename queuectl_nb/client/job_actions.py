@@ -1,4 +1,4 @@
-"""What a person does to jobs that are there: retry, cancel, delete, prune. Several ids: all or none."""
+"""Retry, cancel, delete and prune jobs, and notify workers. Several ids: all or none."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["cancel", "delete", "notify_idle_worker", "notify_workers", "prune", 
 
 
 def notify_idle_worker(store: Store) -> None:
-    """Wake one idle worker: there may be work."""
+    """Wake one idle worker, since there may be work."""
     notifier.notify(notifier.work_fifo(store.db.spool))
 
 
 def notify_workers(store: Store, names: Iterable[str]) -> None:
-    """Wake certain workers: a stop, a cancel or another setting concerns them."""
+    """Wake these workers, since a stop or cancel request or a setting concerns them."""
     for each in names:
         notifier.notify(notifier.worker_fifo(store.db.spool, each))
 
 
 _CANCEL_MARGIN_S = 3.0
-"""Seconds beyond ``kill_grace`` that a cancel waits to see its jobs ended."""
+"""A cancel waits for ``kill_grace`` and this long for its jobs to stop."""
 _CANCEL_POLL_S = 0.02
 SPOOL_LISTING_THRESHOLD = 100
-"""Attempts of which it pays to list the spool before their files are looked for."""
+"""From this many attempts on, the spool is listed once instead of trying to delete each file."""
 
 
 def retry(store: Store, ids: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ def retry(store: Store, ids: Sequence[str]) -> None:
 
 
 def retry_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]:
-    """Give dead jobs a fresh budget and queue them again; return their ids."""
+    """Move dead jobs back to the queue with a fresh retry budget; return their ids."""
     _require_ids_or_all(ids, all_dead=all_dead)
     if all_dead:
         chosen = store.dead_letters.retry(time.time())
@@ -54,7 +54,7 @@ def retry_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]
 
 
 def purge_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]:
-    """Remove dead jobs for good; return their ids."""
+    """Delete dead jobs; return their ids."""
     _require_ids_or_all(ids, all_dead=all_dead)
     if all_dead:
         chosen, tokens = store.dead_letters.purge(time.time())
@@ -72,10 +72,10 @@ def _require_ids_or_all(ids: Sequence[str], *, all_dead: bool) -> None:
 
 
 def cancel(store: Store, ids: Sequence[str]) -> None:
-    """Cancel jobs: waiting ones at once; running ones are ended first, which is waited for.
+    """Cancel jobs and wait until running ones have stopped.
 
-    Raises ``WrongState`` when a job is at rest, or came to rest by itself before it could be ended, and
-    ``WaitTimeout`` when one does not end within ``kill_grace`` and a little.
+    Raises ``WrongState`` if a job has finished, or finishes before it could be stopped, and ``WaitTimeout`` if one
+    does not stop in time.
     """
     running = store.jobs.cancel(ids, time.time())
     if running:
@@ -86,35 +86,35 @@ def cancel(store: Store, ids: Sequence[str]) -> None:
 def _await_cancel(store: Store, ids: list[str]) -> None:
     from queuectl_nb.engine.rescuer import Rescuer
 
-    patience = store.settings.read().kill_grace + _CANCEL_MARGIN_S
-    deadline = time.monotonic() + patience
+    timeout_s = store.settings.read().kill_grace + _CANCEL_MARGIN_S
+    deadline = time.monotonic() + timeout_s
     rescuer = Rescuer(store)
     while State.PROCESSING in store.reader.states_of(ids).values():
-        rescuer.rescue_dead()  # whoever held it may be gone
+        rescuer.rescue_dead()  # its worker may be dead
         if time.monotonic() > deadline:
-            msg = f"cancel is under way: {', '.join(ids)} not ended after {patience:g} seconds; see 'queuectl show'"
+            msg = f"{', '.join(ids)} still running after {timeout_s:g} seconds; the cancel request remains"
             raise WaitTimeout(msg)
         time.sleep(_CANCEL_POLL_S)
     for job_id in ids:
         state = store.jobs.get(job_id).state
         if state is not State.CANCELLED:
-            msg = f"job {job_id} came to rest by itself ({state}) before it could be cancelled"
+            msg = f"job {job_id} finished ({state}) before it could be cancelled"
             raise WrongState(msg)
 
 
 def delete(store: Store, ids: Sequence[str]) -> None:
-    """Remove jobs that no worker holds, with their history and their files."""
+    """Delete jobs that are not running, with their history and files."""
     _remove_output(store, store.jobs.delete(ids, time.time()))
 
 
 def prune(store: Store, older_than: float, state: str | None) -> int:
-    """Remove jobs at rest that did not change for ``older_than`` seconds; return how many."""
+    """Delete finished jobs that did not change for ``older_than`` seconds; return how many."""
     removed, tokens = store.jobs.prune(older_than, time.time(), state)
     _remove_output(store, tokens)
     return removed
 
 
 def _remove_output(store: Store, tokens: Collection[str]) -> None:
-    """Remove what is spooled of the attempts; of many most have nothing there, which one look tells."""
+    """Delete the spool files of these attempts."""
     for token in tokens if len(tokens) < SPOOL_LISTING_THRESHOLD else store.spool.tokens().intersection(tokens):
         store.spool.remove(token)

@@ -404,7 +404,7 @@ class Queue:
     # ------------------------------------------------------------------ wait
 
     def start_wait(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Wait:
-        """Begin a wait that the caller runs or shows."""
+        """Return a wait that the caller runs; see :meth:`wait`."""
         from queuectl_nb.client.wait import Wait
 
         return Wait(self.store, ids, arguments.parse_timeout(timeout), self._unreported)
@@ -416,16 +416,15 @@ class Queue:
         check: bool = False,
         show: Callable[[Progress], object] | None = None,
     ) -> dict[State, int]:
-        """Wait until the given jobs, or all, are at rest; return their number by state, as they came to rest.
+        """Wait until the given jobs, or all jobs, have finished; return the number of finished jobs by state.
 
-        A batch or a list is taken as well as single jobs and ids; an empty one is at rest at once. Of all jobs those
-        count that come to rest meanwhile, and those that did so since this process, after its last wait for all, began
-        to enqueue or started workers: they may have been faster than the wait. What was waited for by name, or
-        cancelled here, is not told again.
+        Without jobs, the result counts the jobs that finish during the wait, and those that finished since this
+        process first enqueued or started workers after its previous wait for all jobs. Jobs that were waited for by
+        name, or cancelled here, are not counted again.
 
-        A notebook's page shows the progress meanwhile; ``show`` is called instead, whenever it has changed.
+        A notebook shows the progress; with ``show`` this function is called instead, whenever the progress changes.
 
-        Raises ``WaitTimeout`` at ``timeout`` seconds and, with ``check``, ``JobFailed`` where one did not complete.
+        Raises ``WaitTimeout`` after ``timeout`` seconds and, with ``check``, ``JobFailed`` if a job did not complete.
         """
         from queuectl_nb.client import display
 

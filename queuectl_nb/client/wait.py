@@ -1,4 +1,4 @@
-"""Waiting for jobs to come to rest: one look at a time, so that it can be slept or shown as a bar."""
+"""Wait until jobs have finished, as a loop that can sleep or report its progress."""
 
 from __future__ import annotations
 
@@ -19,67 +19,72 @@ __all__ = ["Progress", "UnreportedJobs", "Wait"]
 
 
 class UnreportedJobs:
-    """What one process remembers of one queue; all handles of the same file share it."""
+    """The jobs this process started that finished before anyone waited for them.
+
+    A job may finish before the line, or the notebook cell, that waits for all jobs. It must still be counted, and its
+    failure reported. So a wait for all jobs counts from the moment at which this process first enqueued, retried or
+    started workers after its previous wait for all jobs. All handles of the same file share one instance.
+    """
 
     _by_file: ClassVar[dict[tuple[str, tuple[int, int]], UnreportedJobs]] = {}
 
     def __init__(self, *, enabled: bool = True) -> None:
-        """Begin with nothing set going; without ``keeps`` it stays so, as for the console, whose lines are apart."""
+        """Start empty; not ``enabled`` (on the console, where each command is a process) it stays empty."""
         self._enabled = enabled
         self._since: int | None = None
         self._reported: set[str] = set()
 
     @classmethod
     def for_store(cls, store: Store) -> UnreportedJobs:
-        """Return the memory for the queue of ``store``."""
+        """Return the instance for the file of ``store``."""
         return cls._by_file.setdefault((os.path.realpath(store.path), store.db.identity), cls())
 
     def start(self, store: Store, retried: Iterable[str] = ()) -> None:
-        """Take note that jobs may run from now on; those that are ``retried`` will have another end to be told."""
+        """Record that jobs may run from now on, and that ``retried`` jobs will finish again."""
         if self._since is None and self._enabled:
             self._since = store.db.revision()[0]
         self._reported.difference_update(retried)
 
     def since(self, store: Store) -> int:
-        """Return the revision after which a wait for all counts what came to rest."""
+        """Return the revision from which a wait for all jobs counts finished jobs."""
         now = store.db.revision()[0]
         return now if self._since is None else min(self._since, now)
 
     def mark_reported(self, ids: Iterable[str]) -> None:
-        """Take note that the end of these jobs was told by name."""
+        """Record that the end of these jobs was reported."""
         if self._since is not None:
             self._reported.update(ids)
 
     def is_reported(self, job_id: str) -> bool:
-        """Tell whether the job's end was told by name."""
+        """Return True if the end of this job was reported."""
         return job_id in self._reported
 
     def reset(self) -> None:
-        """Take note that all was told."""
+        """Record that everything was reported."""
         self._since = None
         self._reported.clear()
 
 
 POLL_INTERVAL_S = 0.02
-"""Seconds between two looks at whether anything was committed (a look costs 10 µs)."""
+"""Interval at which the queue is checked for commits; a check takes 10 µs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a wait has come: jobs at rest by state, and those still open."""
+    """Progress of a wait: finished jobs by state, and the number of unfinished ones."""
 
     finished: Mapping[State, int]
     remaining: int
     failed_ids: tuple[str, ...]
-    """Ids of those that ended dead or cancelled."""
+    """Ids of the jobs that are dead or cancelled."""
 
     @property
     def finished_count(self) -> int:
-        """Number of jobs at rest."""
+        """Number of finished jobs."""
         return sum(self.finished.values())
 
     def check(self) -> None:
-        """Raise :class:`JobFailed` where a waited-for job ended dead or cancelled."""
+        """Raise :class:`JobFailed` if a job is dead or cancelled."""
         if self.failed_ids:
             names = ", ".join(self.failed_ids[:5]) + (", …" if len(self.failed_ids) > 5 else "")
             msg = f"{len(self.failed_ids)} job(s) did not complete: {names}"
@@ -87,7 +92,7 @@ class Progress:
 
 
 class Wait:
-    """A wait for the given jobs, or for all: then those count that came to rest meanwhile, or are still untold."""
+    """A wait for the given jobs, or for all; then the jobs that finish meanwhile and the unreported ones count."""
 
     def __init__(
         self,
@@ -96,7 +101,7 @@ class Wait:
         timeout: float | None = None,
         unreported: UnreportedJobs | None = None,
     ) -> None:
-        """Begin to wait; raise :class:`NotFound` for an id that is not there."""
+        """Prepare the wait; raise :class:`NotFound` for an unknown id."""
         self.store = store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
@@ -110,7 +115,7 @@ class Wait:
                 store.jobs.get(job_id)  # raises
 
     def read_progress(self) -> Progress:
-        """Return the progress; cheap when nothing was committed since the last look."""
+        """Return the progress; the previous one if nothing was committed since."""
         seen = self.store.db.change_counters()
         if self._progress is None or seen != self._version:
             self._version = seen
@@ -121,26 +126,26 @@ class Wait:
         states = self.store.reader.states_of(ids)
         missing = [job_id for job_id in ids if job_id not in states]
         if missing:
-            msg = f"job {missing[0]} was removed while it was waited for"
+            msg = f"job {missing[0]} was deleted during the wait"
             raise NotFound(msg)
-        rested = {
+        finished = {
             state: sum(found is state for found in states.values()) for state in State if state in FINISHED_STATES
         }
         bad = tuple(job_id for job_id in ids if states[job_id] in (State.DEAD, State.CANCELLED))
-        return Progress(rested, len(ids) - sum(rested.values()), bad)
+        return Progress(finished, len(ids) - sum(finished.values()), bad)
 
     def _read_all(self) -> Progress:
         counts = self.store.reader.counts()
         since = self.store.reader.changed_since(sorted(FINISHED_STATES), self._since)
         changed = [(job_id, state) for job_id, state in since if not self._unreported.is_reported(job_id)]
-        rested = {state: sum(found is state for _, found in changed) for state in State if state in FINISHED_STATES}
+        finished = {state: sum(found is state for _, found in changed) for state in State if state in FINISHED_STATES}
         bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
-        return Progress(rested, sum(counts[state] for state in UNFINISHED_STATES), bad)
+        return Progress(finished, sum(counts[state] for state in UNFINISHED_STATES), bad)
 
     def run(self, show: Callable[[Progress], object] | None = None) -> Progress:
-        """Wait until all are at rest; ``show`` is called whenever the progress changed.
+        """Wait until the jobs have finished; call ``show`` whenever the progress changes.
 
-        Raises :class:`WaitTimeout` at the timeout; the jobs go on.
+        Raises :class:`WaitTimeout` at the timeout; the jobs continue.
         """
         last = None
         for progress in self.poll():
@@ -150,9 +155,9 @@ class Wait:
         return progress
 
     def poll(self) -> Iterator[Progress]:
-        """Yield the progress at every look, the same object while nothing changed; the last has nothing left.
+        """Yield the progress at every check (the same object if it did not change) until nothing remains.
 
-        Raises :class:`WaitTimeout` at the timeout; the jobs go on.
+        Raises :class:`WaitTimeout` at the timeout; the jobs continue.
         """
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while True:
@@ -174,6 +179,6 @@ class Wait:
             return POLL_INTERVAL_S
         left = deadline - time.monotonic()
         if left <= 0:
-            msg = f"{progress.remaining} job(s) not at rest after {self.timeout:g} seconds; they go on"
+            msg = f"{progress.remaining} job(s) not finished after {self.timeout:g} seconds; they continue"
             raise WaitTimeout(msg)
         return min(POLL_INTERVAL_S, left)

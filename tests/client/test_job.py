@@ -77,7 +77,7 @@ def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, manual_worke
 def test_a_wait_gives_the_job_or_runs_out_of_time(queue: Queue, pool: WorkerPool) -> None:
     """The job comes back at rest; a timeout is Python's TimeoutError, and the job goes on."""
     job = queue.enqueue("sleep 0.3")
-    with pytest.raises(TimeoutError, match="they go on"):
+    with pytest.raises(TimeoutError, match="they continue"):
         job.wait(timeout=0.05)
     assert job.wait(timeout=30) is job
     assert job.state == "completed"

@@ -63,7 +63,7 @@ def test_a_wait_shows_itself_and_an_interrupt_ends_only_that(kernel: Kernel, que
     )
     kernel.manager.interrupt_kernel()
     reply = kernel.reply(request)
-    assert reply["traceback"] == ["KeyboardInterrupt: no longer waiting; the jobs go on"]
+    assert reply["traceback"] == ["KeyboardInterrupt: no longer waiting; the jobs continue"]
     assert any("the jobs go on" in text for text in texts(kernel.rest(request)))
     assert queue.job("a").state == "processing"
     request = kernel.begin("q.wait()", lambda sent: "0 of 1 finished" in str(sent["content"].get("data")))
