@@ -38,7 +38,7 @@ IDLE_DIVISOR = 60.0
 def poll_delay(since: float, maximum: float) -> float:
     """Return seconds until the next look at what has been as it is for ``since`` seconds.
 
-    >>> pause(0, 2), pause(60, 2), pause(86400, 2)
+    >>> poll_delay(0, 2), poll_delay(60, 2), poll_delay(86400, 2)
     (0.25, 1.0, 2)
     """
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))

@@ -45,7 +45,7 @@ class CommandTemplate:
         where the shell would not take it as one word: inside quotes, backticks, a comment and the like. The message
         names the remedy.
 
-    >>> Template("echo {word} {{}}").fill({"word": "it's"})
+    >>> CommandTemplate("echo {word} {{}}").fill({"word": "it's"})
     'echo \'it\'"\'"\'s\' {}'
     """
 
