@@ -50,7 +50,7 @@ pytest() {
 step "Static checks: ruff, mypy, import layers, generated pages ..."
 ruff check .
 ruff format --check .
-mypy
+mypy queuectl_nb tests
 lint-imports
 python -m docs.generate --check
 

@@ -25,15 +25,21 @@ DATA = f"queuectl_nb-{VERSION}.data/data"
 pytestmark = pytest.mark.timeout(300)
 
 
+def run(*arguments: str | Path, cwd: Path | None = None) -> str:
+    """Run a module with our interpreter, check that it succeeds, and return its output."""
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=cwd)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build sdist and wheel from a copy of the repository; return their folder."""
     folder = tmp_path_factory.mktemp("build")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "_build", "artifacts", "dist")
     source = shutil.copytree(ROOT, folder / "source", ignore=ignored)
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run("build", "--no-isolation", "--outdir", folder / "dist", source)
     return folder / "dist"
 
 
@@ -50,8 +56,7 @@ def user_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user") / "venv"
     venv.create(folder, with_pip=False)
     (packages,) = folder.glob("lib/python*/site-packages")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", packages, wheel]
-    subprocess.run(pip, check=True, capture_output=True)
+    run("pip", "install", "--quiet", "--no-index", "--no-deps", "--target", packages, wheel)
     # a folder named in a .pth file is searched, but its own .pth files are not: the editable install stays hidden
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
     return folder / "bin/python"
@@ -61,9 +66,7 @@ def test_an_index_accepts_the_distributions(distributions: Path) -> None:
     """``twine check --strict`` has no complaint about the metadata."""
     files = sorted(distributions.iterdir())
     assert [path.name for path in files] == [f"queuectl_nb-{VERSION}-py3-none-any.whl", f"queuectl_nb-{VERSION}.tar.gz"]
-    command = [sys.executable, "-m", "twine", "check", "--strict", *files]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run("twine", "check", "--strict", *files)
 
 
 def test_the_wheel_has_the_whole_package_and_nothing_else(wheel: Path) -> None:
@@ -104,7 +107,7 @@ def test_the_installed_wheel_runs(user_python: Path, tmp_path: Path) -> None:
     code = "import queuectl_nb; print(queuectl_nb.__file__)"
     done = subprocess.run([user_python, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert Path(done.stdout.strip()).is_relative_to(user_python.parents[1])
-    command = [user_python, "-m", "queuectl_nb", "--version"]
+    command: list[str | Path] = [user_python, "-m", "queuectl_nb", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert VERSION in done.stdout
 
@@ -112,7 +115,14 @@ def test_the_installed_wheel_runs(user_python: Path, tmp_path: Path) -> None:
 def test_a_users_script_passes_mypy(user_python: Path, tmp_path: Path) -> None:
     """``mypy --strict`` finds the types of the installed package."""
     script = shutil.copy(SCRIPT, tmp_path)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}/cache"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        f"--cache-dir={tmp_path}/cache",
+    ]
     command += ["--python-executable", user_python, script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -123,6 +133,14 @@ def test_a_users_script_passes_pyright(user_python: Path, tmp_path: Path) -> Non
     shutil.copy(SCRIPT, tmp_path)
     settings = {"include": [SCRIPT.name], "typeCheckingMode": "strict", "pythonVersion": "3.11"}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), "utf-8")
-    command = [sys.executable, "-m", "basedpyright", "--pythonpath", user_python, "--project", tmp_path]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "basedpyright",
+        "--pythonpath",
+        user_python,
+        "--project",
+        tmp_path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -68,13 +68,13 @@ class IllegalTransition(AssertionError):
 
 
 def check_transition(job_id: str, old: State, new: State) -> None:
-    """Raise :class:`IllegalMove` with the job's story unless ``old`` may become ``new``.
+    """Raise :class:`IllegalTransition` with the job's story unless ``old`` may become ``new``.
 
     >>> check_transition("a", State.PENDING, State.PROCESSING)
-    >>> check_transition("a", State.COMPLETED, State.FAILED)
+    >>> check_transition("a", State.DEAD, State.FAILED)
     Traceback (most recent call last):
     ...
-    queuectl_nb.model.state.IllegalTransition: job a is completed and cannot become failed; from there only pending, blocked
+    queuectl_nb.model.state.IllegalTransition: job a is dead and cannot become failed; from there only pending, blocked
     """
     allowed = TRANSITIONS[old]
     if new not in allowed:

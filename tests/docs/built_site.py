@@ -24,23 +24,11 @@ IGNORED_RELS = {"prev", "next", "index", "search", "canonical"}
 
 def build(folder: Path) -> str:
     """Build the site with warnings as errors; return what Sphinx printed."""
-    arguments = [
-        "-c",
-        "docs",
-        ".",
-        folder / "html",
-        "-d",
-        folder / "doctrees",
-        "-W",
-        "--keep-going",
-        "-n",
-        "-q",
-        "-j",
-        "2",
-    ]
+    paths = ["-c", "docs", ".", str(folder / "html"), "-d", str(folder / "doctrees")]
+    options = ["-W", "--keep-going", "-n", "-q", "-j", "2"]
     closed_port = "http://127.0.0.1:9"  # makes network access fail
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *arguments],
+        [sys.executable, "-m", "sphinx", *paths, *options],
         env={**os.environ, "http_proxy": closed_port, "https_proxy": closed_port, "no_proxy": ""},
         cwd=ROOT,
         capture_output=True,
@@ -48,7 +36,7 @@ def build(folder: Path) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-8000:]
-    return done.stderr
+    return str(done.stderr)
 
 
 class Link(NamedTuple):

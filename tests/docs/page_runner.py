@@ -209,10 +209,10 @@ class PageRunner:
     def close(self) -> None:
         """Kill all processes whose ``HOME`` is the home directory of this page."""
         self._shell.kill()
-        for process in psutil.process_iter():
+        for each in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("HOME") == str(self.home):
-                    process.kill()
+                if each.environ().get("HOME") == str(self.home):
+                    each.kill()
         for process in (self._shell, self._notebook, *self.terminals):
             if process is not None:
                 process.wait(30)

@@ -20,8 +20,9 @@ def emitted_events() -> dict[str, set[str]]:
     for path in (PACKAGE / "engine").rglob("*.py"):
         source = path.read_text("utf-8")
         for node in ast.walk(ast.parse(source)):
-            emits = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit"
-            if emits and isinstance(node.args[0], ast.Constant):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit"):
+                continue
+            if isinstance(node.args[0], ast.Constant):
                 name = str(node.args[0].value)
                 found.setdefault(name, set()).update(keyword.arg or "" for keyword in node.keywords)
         for name in re.findall(r'\{"event": "(\w+)", "count"', source):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from docs.generate.pages import ROOT
-from docs.images import FOLDER, difference_of, screenshot_path
+from docs.update_images import FOLDER, difference_of, screenshot_path
 
 IMAGES = sorted(path.name for path in FOLDER.glob("*.png"))
 MAX_DIFFERENCE = 7.0
@@ -30,4 +30,4 @@ def test_image_is_current(name: str) -> None:
     if not taken.exists() or time.time() - taken.stat().st_mtime > MAX_AGE_S:
         pytest.skip("no browser test of this run has taken it")
     difference = difference_of(FOLDER / name, taken)
-    assert difference < MAX_DIFFERENCE, f"{name} has changed ({difference:.1f}); check {taken}, run docs.images"
+    assert difference < MAX_DIFFERENCE, f"{name} has changed ({difference:.1f}); check {taken}, run docs.update_images"

@@ -19,6 +19,7 @@ from queuectl_nb.model.state import State
 from tests.docs.built_site import LOADS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.docs.built_site import Page
@@ -60,7 +61,7 @@ def test_every_page_can_be_reached(site: Path, pages: dict[str, Page]) -> None:
         path = queue.pop()
         if path in by_path and path not in found:
             found.add(path)
-            queue += [target for _, target, _ in by_path[path].inside()]
+            queue += [target for _, target, _ in by_path[path].internal_links()]
     unreachable = {name for name, page in pages.items() if page.path.resolve() not in found}
     assert unreachable <= {"index.html", "search.html"}, unreachable
 
@@ -104,13 +105,14 @@ def test_every_command_and_option_is_documented(pages: dict[str, Page]) -> None:
 
 def test_every_setting_state_outcome_event_and_error_is_documented(pages: dict[str, Page]) -> None:
     """Every one is on its reference page."""
-    for page, names in {
+    expected: dict[str, Iterable[str]] = {
         "settings": SETTINGS,
         "states": State,
         "fields": OUTCOME_NAMES,
         "events": EVENTS,
         "exit-codes": errors.__all__,
-    }.items():
+    }
+    for page, names in expected.items():
         words = set(re.findall(r"[\w-]+", pages[f"docs/reference/{page}.html"].text))
         assert {str(name) for name in names} <= words, page
 

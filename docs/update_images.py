@@ -1,7 +1,7 @@
-"""Copy screenshots of the browser tests to ``docs/images``, compressed: ``python -m docs.images``.
+"""Copy screenshots of the browser tests to ``docs/images``, compressed: ``python -m docs.update_images``.
 
 The tests save them in ``$QUEUECTL_ARTIFACTS`` or ``artifacts/`` under the same names:
-``pytest tests/browser -m pictures && python -m docs.images``.
+``pytest tests/browser -m pictures && python -m docs.update_images``.
 """
 
 from __future__ import annotations
