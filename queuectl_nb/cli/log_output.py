@@ -16,8 +16,8 @@ __all__ = ["show_output"]
 
 
 def show_output(output: Output) -> int:
-    """Write the output as it arrives: unchanged bytes to a pipe, text and colours to a terminal."""
-    writer = _TerminalWriter() if sys.stdout.isatty() else _PipeWriter()
+    """Write the output as it arrives."""
+    writer = _Writer()
     try:
         if output.with_header:
             _write_framed(output, writer)
@@ -29,71 +29,48 @@ def show_output(output: Output) -> int:
     return 0
 
 
-class _PipeWriter:
-    """Writes raw bytes."""
+class _Writer:
+    """Writes the unchanged bytes to a pipe; text and colours, without other escape sequences, to a terminal."""
 
     def __init__(self) -> None:
-        sys.stdout.flush()
-        self.out = sys.stdout.buffer
-        self.at_line_start = True
-
-    def write_line(self, text: str) -> None:
-        """Write a line of the frame."""
-        self.out.write(text.encode() + b"\n")
-        self.out.flush()
-        self.at_line_start = True
-
-    def write_data(self, stream: str, data: bytes) -> None:
-        """Write a piece of a stream."""
-        self.out.write(data)
-        self.out.flush()
-        self.at_line_start = data.endswith(b"\n")
-
-    def end_line(self) -> None:
-        """Start a new line if the job left one unfinished."""
-        if not self.at_line_start:
-            self.write_line("")
-
-    def close(self) -> None:
-        """Write buffered data."""
-
-
-class _TerminalWriter(_PipeWriter):
-    """Writes text and colours; drops all other escape sequences."""
-
-    def __init__(self) -> None:
-        super().__init__()
+        self.is_terminal = sys.stdout.isatty()
         self.filters: dict[str, AnsiFilter] = {}
+        self.at_line_start = True
+        sys.stdout.flush()
 
     def write_line(self, text: str) -> None:
         """Write a line of the frame."""
-        self._write(text + "\n")
+        self._write(f"{text}\n" if self.is_terminal else f"{text}\n".encode())
 
     def write_data(self, stream: str, data: bytes) -> None:
         """Write a piece of a stream."""
-        if stream not in self.filters:
+        if self.is_terminal and stream not in self.filters:
             self.filters[stream] = AnsiFilter(keep_colours=not os.environ.get("NO_COLOR"))
-        self._write(self.filters[stream].feed(data))
+        self._write(self.filters[stream].feed(data) if self.is_terminal else data)
 
     def end_line(self) -> None:
         """Reset the colours and start a new line if the job left one unfinished."""
         self.close()
-        super().end_line()
+        if not self.at_line_start:
+            self.write_line("")
 
     def close(self) -> None:
         """Write buffered data and reset the colours."""
         for each in self.filters.values():
             self._write(each.close())
 
-    def _write(self, text: str) -> None:
-        if text:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            # a colour reset does not move the cursor
-            self.at_line_start = text.endswith("\n") if text != RESET else self.at_line_start
+    def _write(self, output: str | bytes) -> None:
+        if isinstance(output, bytes):
+            sys.stdout.buffer.write(output)
+            self.at_line_start = output.endswith(b"\n")
+        elif output:
+            sys.stdout.write(output)
+            if output != RESET:  # which does not move the cursor
+                self.at_line_start = output.endswith("\n")
+        sys.stdout.flush()
 
 
-def _write_framed(output: Output, writer: _PipeWriter) -> None:
+def _write_framed(output: Output, writer: _Writer) -> None:
     writer.write_line(RULE)
     for line in header_lines(output.job_id, output.state, output.number, output.error):
         writer.write_line(line)
@@ -106,7 +83,7 @@ def _write_framed(output: Output, writer: _PipeWriter) -> None:
     writer.write_line(RULE)
 
 
-def _write_pieces(output: Output, writer: _PipeWriter) -> list[str]:
+def _write_pieces(output: Output, writer: _Writer) -> list[str]:
     """Write the pieces with a heading at each change of stream or attempt; return the streams without output."""
     empty = list(output.streams)
     current: tuple[int | None, str] | None = None
@@ -128,7 +105,7 @@ def _write_pieces(output: Output, writer: _PipeWriter) -> list[str]:
     return empty
 
 
-def _write_empty(writer: _PipeWriter, stream: str) -> None:
+def _write_empty(writer: _Writer, stream: str) -> None:
     writer.write_line(stream_heading(stream))
     writer.write_line(EMPTY)
 

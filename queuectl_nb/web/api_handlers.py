@@ -41,8 +41,6 @@ class Snapshot(JsonHandler):
         self.set_header("Content-Type", JSON)
         self.finish(await self.reader.read(lambda watcher: json.dumps(self._serialize(watcher))))
 
-    head = get
-
 
 class Jobs(JsonHandler):
     """``/api/jobs``."""
@@ -55,8 +53,6 @@ class Jobs(JsonHandler):
         query = self.parse_query()
         slow = query["q"] is not None or query["queue"] is not None
         await self.send_by_revision(lambda watcher: serializers.jobs(watcher.queue, query), slow=slow)
-
-    head = get
 
 
 class OneJob(JsonHandler):
@@ -92,8 +88,6 @@ class OneJob(JsonHandler):
             await self.flush()
         self.finish("]}")
 
-    head = get
-
 
 class JobLog(JsonHandler):
     """``/api/jobs/ID/log``."""
@@ -108,8 +102,6 @@ class JobLog(JsonHandler):
         self.set_header("Content-Type", JSON)
         self.set_header("Log-Size", str(size))
         self.finish(json.dumps(piece))
-
-    head = get
 
 
 class Stats(JsonHandler):
@@ -127,8 +119,6 @@ class Stats(JsonHandler):
 
         self.send_json(*await self.reader.read(read, slow=True))
 
-    head = get
-
 
 class Metrics(JsonHandler):
     """``/metrics``."""
@@ -143,8 +133,6 @@ class Metrics(JsonHandler):
         self.set_header("Content-Type", content_type)
         self.finish(body)
 
-    head = get
-
 
 class OpenApi(JsonHandler):
     """``/api/openapi.json``."""
@@ -156,8 +144,6 @@ class OpenApi(JsonHandler):
         self.set_header("Content-Type", JSON)
         self.finish(Path(__file__).with_name("openapi.json").read_bytes())
 
-    head = get
-
 
 class NotFoundHandler(JsonHandler):
     """Every other path."""
@@ -166,5 +152,3 @@ class NotFoundHandler(JsonHandler):
     def get(self, *_: str) -> None:
         """Respond 404."""
         raise HTTPError(HTTPStatus.NOT_FOUND, "no such address; /api/openapi.json lists the valid ones")
-
-    head = get

@@ -15,7 +15,7 @@ from queuectl_nb.web.query_params import parse_query
 from queuectl_nb.web.queue_reader import revision_etag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from queuectl_nb.client.changes import ChangeWatcher
     from queuectl_nb.web.query_params import QueryParam
@@ -55,6 +55,10 @@ class BaseHandler(RequestHandler):
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         self.set_header("Cache-Control", "private, no-cache")
+
+    def head(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
+        """Handle HEAD like GET; tornado drops the body."""
+        return self.get(*args, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Send the error as JSON, never as a traceback."""

@@ -49,8 +49,6 @@ class Events(JsonHandler):
         else:
             self.finish()
 
-    head = get
-
     def _reject(self) -> None:
         """Respond 503 and name the route to poll instead."""
         self.clear()

@@ -31,8 +31,6 @@ class Page(BaseHandler):
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish((FRONTEND / "web" / "page.html").read_bytes())
 
-    head = get
-
 
 class Static(BaseHandler, StaticFileHandler):
     """Scripts, styles and images; folders are not listed."""

@@ -52,7 +52,7 @@ def test_filters_survive_a_reload(reader: Reader, queue: Queue) -> None:
     until(lambda: reader.row_count() == 1)
     page.click("#tiles a:has(.qc-is-pending)")
     until(lambda: reader.row_count() == 0)
-    reader.wait_for(".qc-table-empty", "No matching jobs.")
+    reader.wait_for(".qc-table-empty", "No job matches the filter.")
     page.reload()
     reader.wait_for("#tiles a[aria-current]:has(.qc-is-pending)")
     assert (page.input_value("#search"), page.input_value("#queue")) == ("TRAIN", "gpu")

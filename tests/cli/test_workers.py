@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 def enqueue_held_job(terminals: Terminals, tmp_path: Path, job_id: str = "held") -> Path:
     """Enqueue a job that runs until the returned file exists, and wait until it has started."""
-    gate, began = tmp_path / "gate", tmp_path / "began"
-    terminals.run("enqueue", "--id", job_id, "--command", f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done")
-    until(began.exists)
-    return gate
+    release, started = tmp_path / "release", tmp_path / "started"
+    terminals.run(
+        "enqueue", "--id", job_id, "--command", f"touch {started}; until [ -e {release} ]; do sleep 0.02; done"
+    )
+    until(started.exists)
+    return release
 
 
 def test_start_lines(terminals: Terminals) -> None:
@@ -37,18 +39,18 @@ def test_start_lines(terminals: Terminals) -> None:
     terminal = terminals.open("worker", "start", "--count", "3", "--drain")
     assert terminal.wait() == 0
     assert terminal.lines[:2] == ["Starting 3 worker(s)...", "3 worker(s) started."]
-    begun = [line for line in terminal.lines if line.endswith("Starting...")]
-    assert sorted(begun) == [f"[worker-{number}] Starting..." for number in (1, 2, 3)]
+    start_lines = [line for line in terminal.lines if line.endswith("Starting...")]
+    assert sorted(start_lines) == [f"[worker-{number}] Starting..." for number in (1, 2, 3)]
 
 
 def test_first_interrupt_is_graceful(terminals: Terminals, tmp_path: Path) -> None:
     """After Ctrl+C the running job completes and no other is started; stderr explains the second Ctrl+C."""
     terminal = terminals.open("worker", "start")
-    gate = enqueue_held_job(terminals, tmp_path)
+    release = enqueue_held_job(terminals, tmp_path)
     terminals.run("enqueue", "--id", "next", "--command", "true")
     terminal.interrupt()
     terminal.wait_for_line("press Ctrl+C again")
-    gate.touch()
+    release.touch()
     assert terminal.wait() == 0
     states = {job["id"]: job["state"] for job in terminals.run_json("list")}
     assert states == {"held": "completed", "next": "pending"}
@@ -111,16 +113,16 @@ def test_stop_now_gives_jobs_back(terminals: Terminals, tmp_path: Path) -> None:
 def test_stop_shows_what_it_waits_for(terminals: Terminals, tmp_path: Path, run: Callable[..., Ran]) -> None:
     """On a terminal ``worker stop`` names the workers that it waits for; stdout has the result only."""
     terminal = terminals.open("worker", "start")
-    gate = enqueue_held_job(terminals, tmp_path)
+    release = enqueue_held_job(terminals, tmp_path)
     notify = console._notify
 
-    def heard(text: str) -> None:
+    def release_job(text: str) -> None:
         """Let the job end once its end was waited for aloud."""
         notify(text)
-        gate.touch()
+        release.touch()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console, "_notify", heard)
+        patch.setattr(console, "_notify", release_job)
         ran = run("worker", "stop", terminal=True)
     assert ran.stdout == "1 worker(s) stopped.\n"
     assert ran.stderr == "queuectl: waiting for worker-1 to end; --now gives their jobs back\n"
@@ -144,8 +146,8 @@ def test_no_lines_are_lost(terminals: Terminals) -> None:
     )
     terminal = terminals.open("worker", "start", "--count", "2", "--drain")
     assert terminal.wait(60) == 0
-    told = {found[1] for line in terminal.lines if (found := re.search(r"-> stdout: (\d+)$", line))}
-    assert len(told) == 1000
+    numbers = {found[1] for line in terminal.lines if (found := re.search(r"-> stdout: (\d+)$", line))}
+    assert len(numbers) == 1000
     assert sum("Status: SUCCESS" in line for line in terminal.lines) == 1000
 
 

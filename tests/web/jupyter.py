@@ -72,11 +72,11 @@ class JupyterProcess:
     def _answers(self) -> tuple[str, int] | None:
         """Return the server's address and port once it answers there."""
         assert self.process.poll() is None
-        for info in self._runtime.glob("jpserver-*.json"):
+        for path in self._runtime.glob("jpserver-*.json"):
             with suppress(OSError, ValueError, KeyError):
-                told = json.loads(info.read_text("utf-8"))
-                with urlopen(f"{told['url']}api?token={self.token}", timeout=5):  # noqa: S310 - our own server
-                    return str(told["url"]), int(told["port"])
+                info = json.loads(path.read_text("utf-8"))
+                with urlopen(f"{info['url']}api?token={self.token}", timeout=5):  # noqa: S310 - our own server
+                    return str(info["url"]), int(info["port"])
         return None
 
     def close(self) -> None:

@@ -150,11 +150,11 @@ def test_conditional_requests(server: WebServer, queue: Queue, target: str) -> N
         return
     queue.cancel("a")
 
-    def anew() -> Any:
-        got = server.ask(target, If_None_Match=first.headers["Etag"])
-        return got if got.status == 200 else None
+    def changed() -> Any:
+        response = server.ask(target, If_None_Match=first.headers["Etag"])
+        return response if response.status == 200 else None
 
-    assert until(anew).body != first.body  # statistics rest for a moment
+    assert until(changed).body != first.body  # statistics rest for a moment
 
 
 def test_search_of_a_disconnected_client_is_dropped(
@@ -162,19 +162,19 @@ def test_search_of_a_disconnected_client_is_dropped(
 ) -> None:
     """A queued search is cancelled when its client disconnects."""
     queue.enqueue("true", id="a")
-    begun, release = threading.Semaphore(0), threading.Event()
+    started, release = threading.Semaphore(0), threading.Event()
 
     def long(_: object) -> None:
-        begun.release()
+        started.release()
         release.wait(30)
 
     reader = server.reader
     assert reader is not None
-    looks = [
+    reads = [
         server.run_on_loop(lambda: asyncio.ensure_future(reader.read(long, slow=True))) for _ in range(SLOW_THREADS)
     ]
-    for _ in looks:
-        assert begun.acquire(timeout=30)
+    for _ in reads:
+        assert started.acquire(timeout=30)
     submitted: list[Future[Any]] = []
     submit = reader._slow.submit
 
@@ -210,9 +210,9 @@ def test_deleted_queue(server: WebServer, queue: Queue) -> None:
     queue.close()
     for path in queue.path.parent.glob("queue.db*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    got = server.ask("/api/status")
-    assert got.status == 503
-    assert "deleted" in got.json["error"]
+    response = server.ask("/api/status")
+    assert response.status == 503
+    assert "deleted" in response.json["error"]
     assert not queue.path.exists()
     type(queue)(queue.path).enqueue("true", id="b")
     assert server.ask("/api/jobs/b").status == 200

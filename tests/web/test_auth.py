@@ -55,23 +55,23 @@ def test_every_route_requires_the_token(server: WebServer, queue: Queue, target:
         {"Cookie": f"queuectl={server.auth.cookie_value}"},
     ]
     for headers in wrong:
-        got = server.ask(target, method=method, login=False, **headers)
-        assert got.status == 403, headers
-        assert b"secret" not in got.body
-        assert "Set-Cookie" not in got.headers
+        response = server.ask(target, method=method, login=False, **headers)
+        assert response.status == 403, headers
+        assert b"secret" not in response.body
+        assert "Set-Cookie" not in response.headers
     for query in ("token=wrong", "token=", f"token={TOKEN[:-1]}", f"Token={TOKEN}", "token=%FF"):
-        got = server.ask(f"{target}?{query}", method=method, login=False)
-        assert got.status in (400, 403), query
-        assert "Set-Cookie" not in got.headers
+        response = server.ask(f"{target}?{query}", method=method, login=False)
+        assert response.status in (400, 403), query
+        assert "Set-Cookie" not in response.headers
 
 
 def test_the_token_becomes_a_cookie(server: WebServer) -> None:
     """The page's address with the token sets a strict cookie and redirects to the address without the token."""
-    got = server.ask(f"/?token={TOKEN}&x=1", login=False)
-    assert got.status == 302
-    assert got.headers["Location"] == "./?x=1"
-    assert TOKEN not in str(got.headers)
-    cookie, *attributes = got.headers["Set-Cookie"].split("; ")
+    response = server.ask(f"/?token={TOKEN}&x=1", login=False)
+    assert response.status == 302
+    assert response.headers["Location"] == "./?x=1"
+    assert TOKEN not in str(response.headers)
+    cookie, *attributes = response.headers["Set-Cookie"].split("; ")
     # no Path: that of the page, also behind a prefix
     assert sorted(attributes) == ["HttpOnly", "Max-Age=2592000", "SameSite=Strict"]
     for target in ("/", "/api/jobs", "/metrics", "/static/shared/table.js"):
@@ -87,9 +87,9 @@ def test_the_token_becomes_a_cookie(server: WebServer) -> None:
 )  # fmt: skip
 def test_foreign_hosts_are_refused(server: WebServer, host: str) -> None:
     """Host headers other than loopback are refused, even with the token."""
-    got = server.ask("/api/status", Host=host)
-    assert got.status in (400, 403), got.body
-    assert b"counts" not in got.body
+    response = server.ask("/api/status", Host=host)
+    assert response.status in (400, 403), response.body
+    assert b"counts" not in response.body
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9000", "[::1]:8642"])
@@ -104,9 +104,9 @@ def test_own_hosts_are_allowed_at_any_port(server: WebServer, host: str) -> None
 def test_foreign_origins_are_refused(server: WebServer, origin: str) -> None:
     """Another origin, including another port, is 403 even with the token; there are no CORS headers."""
     for target in ("/", "/api/status", "/api/events", "/metrics", "/static/shared/table.js"):
-        got = server.ask(target, Origin=origin)
-        assert got.status == 403
-        assert not [name for name in got.headers if name.lower().startswith("access-control-")]
+        response = server.ask(target, Origin=origin)
+        assert response.status == 403
+        assert not [name for name in response.headers if name.lower().startswith("access-control-")]
 
 
 def test_own_origin_is_allowed(server: WebServer) -> None:
@@ -149,10 +149,10 @@ def test_security_headers(server: WebServer, queue: Queue, target: str) -> None:
 
 def test_login_page(server: WebServer) -> None:
     """Without a login the page explains how to log in; a cross-site visit reloads once."""
-    got = server.ask("/", login=False)
-    assert got.status == 403
-    assert b"queuectl dashboard" in got.body
-    assert "Refresh" not in got.headers
+    response = server.ask("/", login=False)
+    assert response.status == 403
+    assert b"queuectl dashboard" in response.body
+    assert "Refresh" not in response.headers
     # a strict cookie does not come along when another site leads here: the browser must ask by itself once more
     again = server.ask("/", login=False, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")
     assert (again.status, again.headers["Refresh"]) == (403, "0; url=./")

@@ -118,16 +118,16 @@ def test_invalid_options(run: Callable[..., Ran], words: tuple[str, ...]) -> Non
 
 def test_open_option(terminals: Terminals, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--open`` starts a browser with a one-time token, because command lines are visible to all users."""
-    seen = terminals.queue.with_name("browser")
+    opened = terminals.queue.with_name("browser")
     script = terminals.queue.with_name("browser.sh")
-    script.write_text(f'#!/bin/sh\necho "$1" > {seen}.new && mv {seen}.new {seen}\n')
+    script.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
     script.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(script))
     _, port, token = start_dashboard(terminals, "--port", "0", "--open")
     from tests.engine.harness import until
 
-    until(seen.exists)
-    address = seen.read_text().strip()
+    until(opened.exists)
+    address = opened.read_text().strip()
     assert token not in address
     word = address.partition("?token=")[2]
     with urlopen(f"http://127.0.0.1:{port}/api/status?token={word}", timeout=30) as answer:

@@ -79,9 +79,9 @@ def test_current_state_then_changes(server: WebServer, queue: Queue) -> None:
     assert "frame-ancestors 'none'" in client.headers["content-security-policy"]
     assert client.block() == {"retry": "2000"}
     first, overview = client.event()
-    told = server.ask("/api/overview").json
+    expected = server.ask("/api/overview").json
     assert {key: value for key, value in overview.items() if key not in ("at", "throughput")} == {
-        key: value for key, value in told.items() if key not in ("at", "throughput")
+        key: value for key, value in expected.items() if key not in ("at", "throughput")
     }
     assert overview["counts"]["pending"] == 1
     queue.cancel("a")
@@ -160,10 +160,10 @@ def test_full_feed(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_feed, "MAX_CLIENTS", 1)
     first = FeedClient(server)
     first.event()
-    got = server.ask("/api/events")
-    assert got.status == 503
-    assert "/api/overview" in got.json["error"]
-    assert got.headers["Retry-After"] == "30"
+    response = server.ask("/api/events")
+    assert response.status == 503
+    assert "/api/overview" in response.json["error"]
+    assert response.headers["Retry-After"] == "30"
     first.close()
     until(lambda: server.run_on_loop(lambda: server.reader.feed.clients) == 0)  # type: ignore[union-attr]
     second = FeedClient(server)

@@ -49,11 +49,11 @@ if TYPE_CHECKING:
 def test_invalid_queries(server: WebServer, queue: Queue, target: str, names: str) -> None:
     """An invalid query is 400 and one line that names the parameter and the valid values."""
     queue.enqueue("true", id="a")
-    got = server.ask(target)
-    assert got.status == 400
-    assert list(got.json) == ["error"]
-    assert names in got.json["error"]
-    assert "\n" not in got.json["error"]
+    response = server.ask(target)
+    assert response.status == 400
+    assert list(response.json) == ["error"]
+    assert names in response.json["error"]
+    assert "\n" not in response.json["error"]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_invalid_queries(server: WebServer, queue: Queue, target: str, names: st
 def test_unknown_addresses(server: WebServer, queue: Queue, target: str) -> None:
     """Unknown jobs, attempts, addresses and files are errors in JSON; folders are not listed."""
     queue.enqueue("true", id="a")
-    got = server.ask(target)
-    assert got.status in (400, 403, 404)
-    assert list(got.json) == ["error"]
+    response = server.ask(target)
+    assert response.status in (400, 403, 404)
+    assert list(response.json) == ["error"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -98,9 +98,9 @@ def test_it_only_reads(server: WebServer, queue: Queue, method: str, target: str
     """Other methods than GET and HEAD are 405, as JSON with ``Allow``, and change nothing."""
     queue.enqueue("true", id="a")
     before = queue.store.reader.revision()
-    got = server.ask(target, method=method)
-    assert (got.status, got.headers["Allow"]) == (405, "GET, HEAD")
-    assert method in got.json["error"]
+    response = server.ask(target, method=method)
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+    assert method in response.json["error"]
     assert queue.store.reader.revision() == before
 
 

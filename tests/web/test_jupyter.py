@@ -73,14 +73,14 @@ def test_extension_point() -> None:
 def test_every_route_requires_the_login(jupyter: JupyterServer, target: str) -> None:
     """Without a login every route is 403, except the page, which redirects to the login."""
     for headers in ({}, {"Authorization": "token wrong"}, {"Cookie": "queuectl-8642=x"}):
-        got = jupyter.ask(HERE + target, login=False, **headers)
-        assert b"secret" not in got.body
+        response = jupyter.ask(HERE + target, login=False, **headers)
+        assert b"secret" not in response.body
         if target == "/":
-            assert got.status == 302
-            assert got.headers["Location"].startswith(f"{BASE}login?next=")
+            assert response.status == 302
+            assert response.headers["Location"].startswith(f"{BASE}login?next=")
         else:
-            assert got.status == 403
-            assert got.json["error"]
+            assert response.status == 403
+            assert response.json["error"]
     assert jupyter.ask(HERE + target, method="POST", login=False).status == 403
     assert jupyter.ask(HERE + target).status == (404 if target == "/nothing" else 200)
 
@@ -88,20 +88,20 @@ def test_every_route_requires_the_login(jupyter: JupyterServer, target: str) -> 
 def test_queue_of_the_server_root(jupyter: JupyterServer) -> None:
     """The queue is that of the server's folder; the address without a slash redirects."""
     assert jupyter.ask(f"{HERE}/api/jobs/a").json["command"] == "echo secret"
-    got = jupyter.ask(HERE)
-    assert got.status == 302
-    assert got.headers["Location"].endswith("/queuectl/")
+    response = jupyter.ask(HERE)
+    assert response.status == 302
+    assert response.headers["Location"].endswith("/queuectl/")
 
 
 def test_foreign_pages_are_refused(jupyter: JupyterServer) -> None:
     """Another origin is 403 without CORS headers, even with Jupyter's token."""
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{jupyter.port + 1}"):
-        got = jupyter.ask(f"{HERE}/api/status", Origin=origin)
-        assert got.status == 403
-        assert not [name for name in got.headers if name.lower().startswith("access-control-")]
-    got = jupyter.ask(f"{HERE}/api/status", Origin=f"http://127.0.0.1:{jupyter.port}")
-    assert got.status == 200
-    assert not [name for name in got.headers if name.lower().startswith("access-control-")]
+        response = jupyter.ask(f"{HERE}/api/status", Origin=origin)
+        assert response.status == 403
+        assert not [name for name in response.headers if name.lower().startswith("access-control-")]
+    response = jupyter.ask(f"{HERE}/api/status", Origin=f"http://127.0.0.1:{jupyter.port}")
+    assert response.status == 200
+    assert not [name for name in response.headers if name.lower().startswith("access-control-")]
     assert jupyter.ask(f"{HERE}/api/status", Host="evil.example").status == 403
 
 
@@ -125,6 +125,6 @@ def test_errors_are_json(jupyter: JupyterServer) -> None:
 
 def test_event_feed(jupyter: JupyterServer) -> None:
     """The current state is sent at once."""
-    got = jupyter.ask(f"{HERE}/api/events")
-    assert got.status == 200
-    assert b"event: overview" in got.body
+    response = jupyter.ask(f"{HERE}/api/events")
+    assert response.status == 200
+    assert b"event: overview" in response.body

@@ -48,27 +48,27 @@ def test_both_streams_of_each_attempt(server: WebServer, harness: WorkerHarness)
 
 def test_follow_a_running_attempt(server: WebServer, harness: WorkerHarness) -> None:
     """A running attempt's log grows and has no end; afterwards the rest and the end follow."""
-    gate = harness.path.with_name("gate")
-    harness.add(f"echo first; while [ ! -e {gate} ]; do sleep 0.02; done; echo last", id="a")
+    release = harness.path.with_name("release")
+    harness.add(f"echo first; while [ ! -e {release} ]; do sleep 0.02; done; echo last", id="a")
     assert server.ask("/api/jobs/a/log").json == {"text": "", "offset": 0, "end": False}
     harness.start()
-    piece = until(lambda: (got := server.ask("/api/jobs/a/log").json)["text"] and got)
+    piece = until(lambda: (response := server.ask("/api/jobs/a/log").json)["text"] and response)
     assert piece == {"text": "first\n", "offset": 6, "end": False}
     assert server.ask("/api/jobs/a/log?offset=6").json == {"text": "", "offset": 6, "end": False}
-    gate.touch()
+    release.touch()
     assert read_log(server, "/api/jobs/a/log", 6) == ("last\n", 11)
 
 
 def test_incomplete_characters(server: WebServer, harness: WorkerHarness) -> None:
     """A partly written character waits for the rest, and offsets remain bytes."""
-    gate = harness.path.with_name("gate")
-    wait = f"while [ ! -e {gate} ]; do sleep 0.02; done"
+    release = harness.path.with_name("release")
+    wait = f"while [ ! -e {release} ]; do sleep 0.02; done"
     harness.add(f"printf 'a\\360\\237'; {wait}; printf '\\220\\215z'", id="snake")
     harness.start()
-    piece = until(lambda: (got := server.ask("/api/jobs/snake/log").json)["text"] and got)
+    piece = until(lambda: (response := server.ask("/api/jobs/snake/log").json)["text"] and response)
     assert piece == {"text": "a", "offset": 1, "end": False}
     assert server.ask("/api/jobs/snake/log?offset=1").json == {"text": "", "offset": 1, "end": False}
-    gate.touch()
+    release.touch()
     assert read_log(server, "/api/jobs/snake/log", 1) == ("🐍z", 6)
 
 

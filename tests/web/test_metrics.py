@@ -29,12 +29,12 @@ def test_the_figures_are_those_of_the_queue(server: WebServer, harness: WorkerHa
     )
     harness.queue.delete("j0")
     harness.queue.pause("gpu")
-    got = server.ask("/metrics")
-    assert got.headers["Content-Type"].startswith("text/plain")
-    assert 'queuectl_jobs{state="dead"} 1.0\n' in got.body.decode()
+    response = server.ask("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert 'queuectl_jobs{state="dead"} 1.0\n' in response.body.decode()
     samples = {
         (sample.name, *sample.labels.values()): sample.value
-        for family in parse(got.body.decode())
+        for family in parse(response.body.decode())
         for sample in family.samples
     }
     assert {name[1] for name in samples if name[0] == "queuectl_jobs"} == {str(state) for state in State}
@@ -50,7 +50,7 @@ def test_the_figures_are_those_of_the_queue(server: WebServer, harness: WorkerHa
 
 def test_an_empty_queue_has_figures_too(server: WebServer) -> None:
     """Every family is there, and openmetrics is spoken to who asks for it."""
-    got = server.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
-    assert got.headers["Content-Type"].startswith("application/openmetrics-text")
-    families = {family.name for family in parse_open(got.body.decode())}
+    response = server.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+    families = {family.name for family in parse_open(response.body.decode())}
     assert {"queuectl", "queuectl_jobs", "queuectl_workers", "queuectl_recent_wait_seconds"} <= families

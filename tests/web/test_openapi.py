@@ -65,9 +65,9 @@ def test_parameters_are_the_accepted_ones(description: dict[str, Any], path: str
     """The described parameters, defaults and bounds are the accepted ones."""
     params = ROUTES[path].params
     parameters = description["paths"][path]["get"].get("parameters", [])
-    told = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
-    assert list(told) == list(params)
-    for name, schema in told.items():
+    schemas = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
+    assert list(schemas) == list(params)
+    for name, schema in schemas.items():
         assert parse_query(params, {})[name] == schema.get("default")
         for value in (*schema.get("enum", ()), *(schema[key] for key in ("minimum", "maximum") if key in schema)):
             assert parse_query(params, {name: [str(value).encode()]})[name] == value
@@ -98,12 +98,14 @@ def test_responses_match_their_schemas(description: dict[str, Any], server: WebS
             continue
         content = description["paths"][path]["get"]["responses"]["200"]["content"]
         for job_id in ("a", "b", "c") if "{job_id}" in path else ("",):
-            got = server.ask(path.replace("{job_id}", job_id) + queries.get(path, ""))
-            assert got.status == 200
+            response = server.ask(path.replace("{job_id}", job_id) + queries.get(path, ""))
+            assert response.status == 200
             (kind,) = content
-            assert got.headers["Content-Type"].startswith(kind)
+            assert response.headers["Content-Type"].startswith(kind)
             validate(
-                description, content[kind]["schema"], got.json if kind == "application/json" else got.body.decode()
+                description,
+                content[kind]["schema"],
+                response.json if kind == "application/json" else response.body.decode(),
             )
     for target, code in (("/api/jobs?x=1", "400"), ("/api/jobs/nobody", "404")):
         (shape,) = description["components"]["responses"][code]["content"].values()

@@ -155,7 +155,7 @@ export class JobList {
       keys: page.jobs.map((job) => job.id),
       rows,
       top: filtersChanged,
-      empty: filtered ? "No matching jobs." : (EMPTY_TEXTS.get(location.state) ?? `No ${location.state} jobs.`),
+      empty: filtered ? "No job matches the filter." : (EMPTY_TEXTS.get(location.state) ?? `No ${location.state} jobs.`),
     });
     this.table.root.style.setProperty("--qp-rows", Math.max(3, page.jobs.length));
     this.parts.newest.disabled = !location.after;
