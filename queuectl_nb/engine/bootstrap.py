@@ -97,7 +97,7 @@ def run_dispatcher(config: WorkerConfig) -> int:
     transport = None
     try:
         store = _open_store(config)
-        # locked to the end: while this process lives nobody settles its attempts, and who finds it frozen kills it
+        # kept locked: while this process lives no rescuer settles its attempts without killing it first
         store.spool.slot(name).open()
         core = _make_core(config, store, events)
         connect = make_connect(cluster.scheduler, os.environ.pop(SECURITY_VARIABLE, None), config.count)

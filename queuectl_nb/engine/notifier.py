@@ -21,12 +21,12 @@ __all__ = ["drain", "notify", "open_fifo", "work_fifo", "worker_fifo"]
 
 def work_fifo(spool: Path) -> Path:
     """Return the FIFO for new work."""
-    return spool / "doorbell"
+    return spool / "work.fifo"
 
 
 def worker_fifo(spool: Path, name: str) -> Path:
     """Return the FIFO of one worker, for changes of its row, its jobs or the settings."""
-    return spool / "worker" / f"{name}.bell"
+    return spool / "worker" / f"{name}.fifo"
 
 
 def notify(fifo: Path) -> None:

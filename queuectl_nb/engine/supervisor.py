@@ -252,7 +252,7 @@ class Supervisor:
         self.events.emit("worker_stopped", worker=worker.name)
 
     def _warn(self, worker: WorkerProcess, error: QueuectlError) -> None:
-        """Emit a warning, unless the file is gone: that has been reported by whoever noticed."""
+        """Emit a warning, unless the file is gone: the first to notice it reports that."""
         if not self.store.db.is_replaced():
             self.events.emit("warning", worker=worker.name, text=str(error))
 

@@ -70,7 +70,7 @@ def test_partial_entry_does_not_affect_later_entries(tmp_path: Path, monkeypatch
     assert list(read_journal(tmp_path, "w")) == ["before", "after"]
 
 
-@pytest.mark.parametrize("kind", ["lock", "sent", "outcomes"])
+@pytest.mark.parametrize("kind", ["lock", "dispatched", "outcomes"])
 def test_nothing_is_settled_if_a_file_is_unreadable(harness: WorkerHarness, kind: str) -> None:
     """An unreadable file of the lost worker is reported by name, and its jobs wait for the next run."""
     (lease,) = claim(harness)

@@ -138,7 +138,7 @@ def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path,
     assert len(reporters) == len(set(reporters))
     assert job_processes(harness.path) == []
     if how == "replaced":
-        assert sum(Queue(harness.path).counts().values()) == 0
+        assert sum(Queue(harness.path).store.reader.counts().values()) == 0
 
 
 def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
