@@ -1,8 +1,8 @@
-"""Which job each row of a frame became, as far as this process has enqueued it.
+"""Remember which jobs the rows of a DataFrame became in this process.
 
-Nothing is written into the user's frame (pandas copies ``attrs`` at every step, and carries them over to frames with
-other rows or another order). A row is known again by the command that it makes: so a frame that was sorted, filtered,
-copied or made anew finds its jobs too, and one whose parameters were changed does not find wrong ones.
+Rows are recognized by the commands they make, so that sorted, filtered or copied frames find their jobs, and frames
+with changed parameters do not find wrong ones. Nothing is stored in the frame itself: pandas copies ``attrs`` to frames
+with other rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_JOBS = 1_000_000
 
 
 class _Enqueued(NamedTuple):
-    """One enqueue: its template (None: by the column ``command``), and for each row the command's hash and the id."""
+    """One enqueue: its template (None: the column ``command``), and the command hash and job id of each row."""
 
     template: str | None
     hashes: array[int]
@@ -36,27 +36,27 @@ class _Enqueued(NamedTuple):
 
 
 class FrameIndex:
-    """What this process has lately enqueued into one queue; all handles of the same file share it."""
+    """The frames that this process enqueued recently; all handles of the same file share one instance."""
 
     _by_file: ClassVar[dict[str, FrameIndex]] = {}
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start empty."""
         self._enqueued: deque[_Enqueued] = deque(maxlen=_MAX_BATCHES)
 
     @classmethod
     def for_path(cls, path: os.PathLike[str]) -> FrameIndex:
-        """Return the memory for the queue at ``path``."""
+        """Return the instance for the queue at ``path``."""
         return cls._by_file.setdefault(os.path.realpath(path), cls())
 
     def add(self, template: str | None, made: Sequence[str], ids: Sequence[str]) -> None:
-        """Keep that rows made these commands and became these jobs; what is older than a million jobs is forgotten."""
+        """Remember an enqueue; only the last million jobs are kept."""
         self._enqueued.appendleft(_Enqueued(template, array("q", map(hash, made)), ids))
         while len(self._enqueued) > 1 and sum(len(each.ids) for each in self._enqueued) > _MAX_JOBS:
             self._enqueued.pop()
 
     def find(self, frame: pd.DataFrame) -> list[str] | None:
-        """Return the ids of the rows' jobs, from the last enqueue that had all these rows; None where there is none."""
+        """Return the job ids of the rows, from the latest enqueue that had all of them; None if there is none."""
         if not len(frame):
             return []
         for each in self._enqueued:
@@ -74,7 +74,7 @@ def _match(enqueued: _Enqueued, frame: pd.DataFrame) -> list[str] | None:
         if hashes[0] not in enqueued.hashes:
             return None
         hashes.extend(map(hash, made))
-    except BadInput:  # a value that no command can be made of
+    except BadInput:  # a value that cannot be in a command
         return None
     if hashes == enqueued.hashes:
         return list(enqueued.ids)
@@ -85,5 +85,5 @@ def _match(enqueued: _Enqueued, frame: pd.DataFrame) -> list[str] | None:
     for each in hashes:
         if not places.get(each):
             return None
-        found.append(enqueued.ids[places[each].pop()])  # rows that make the same command: in their order
+        found.append(enqueued.ids[places[each].pop()])  # rows with the same command match in order
     return found

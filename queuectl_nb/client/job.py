@@ -1,4 +1,4 @@
-"""A job in a user's hands."""
+"""A job of a queue, and the jobs of one enqueue as a batch."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ERROR_LINES = 10
 class Job:
     """One job of a queue; awaitable.
 
-    The fields of the contract (``state``, ``attempts``, ``exit_code`` …) are attributes, as they are now, times in
-    epoch seconds. A job at rest that was removed, or whose file is gone, keeps what it was.
+    The JSON fields (``state``, ``attempts``, ``exit_code`` …) are attributes with their current values; times are epoch
+    seconds. A finished job keeps its last values when it, or its file, is deleted.
     """
 
     def __init__(self, queue: Queue, job_id: str, record: JobRecord | None = None) -> None:
-        """Hold the job ``job_id`` of ``queue``; its record is read when it is first needed."""
+        """Refer to the job ``job_id`` of ``queue``; its record is read when first needed."""
         self._queue = queue
         self._record = record
         self._version: tuple[int, int, int] | None = None
@@ -42,22 +42,22 @@ class Job:
 
     @property
     def record(self) -> JobRecord:
-        """The job's record at the last look; times in epoch seconds."""
+        """The record that was read last; times in epoch seconds."""
         if self._record is None:
             self.refresh()
         assert self._record is not None  # noqa: S101 - refresh sets it or raises
         return self._record
 
     def refresh(self) -> Job:
-        """Look again and return the job itself; raises ``NotFound`` when it was removed."""
+        """Read the job again and return it; raise ``NotFound`` if it was deleted."""
         self._record = self._queue.store.jobs.get(self.id)
         return self
 
     def _current(self) -> JobRecord:
-        """Return the record as it is now: read anew where anything was committed since (10 µs to ask)."""
+        """Return the current record; it is read again if anything was committed (a check takes 10 µs)."""
         record = self._record
         try:
-            # each thread counts the commits of others by its own connection
+            # the version belongs to the connection, and so to the thread
             changes = (threading.get_ident(), *self._queue.store.db.change_counters())
             if record is None or changes != self._version:
                 record = self.refresh().record
@@ -69,17 +69,17 @@ class Job:
 
     @property
     def state(self) -> State:
-        """The job's state now."""
+        """The current state."""
         return self._current().state
 
     @property
     def result(self) -> Any:
-        """What the completed attempt wrote to ``$QUEUECTL_RESULT``, parsed; None where there is nothing (yet)."""
+        """The JSON that the completed attempt wrote to ``$QUEUECTL_RESULT``; None if there is none."""
         now = self._current()
         return now.result if now.state is State.COMPLETED else None
 
     def __getattr__(self, name: str) -> Any:
-        """Give the record's fields as attributes."""
+        """Return a field of the current record."""
         if name.startswith("_"):
             raise AttributeError(name)
         try:
@@ -89,11 +89,11 @@ class Job:
             raise AttributeError(msg) from None
 
     def __dir__(self) -> list[str]:
-        """Show the record's fields to completion."""
+        """List the fields of the record for completion."""
         return sorted({*super().__dir__(), *JOB_FIELDS})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the job as the contract's JSON object."""
+        """Return the job as a JSON object."""
         from queuectl_nb.render.json_shapes import job_json
 
         return job_json(self._current())
@@ -104,19 +104,19 @@ class Job:
         return self._queue.store.reader.attempts(self.id)
 
     def log(self, stream: str | None = None, *, attempt: int | None = None, tail: int | None = None) -> str:
-        """Return the output of an attempt (the newest unless given) as text.
+        """Return the output of an attempt (default: the latest) as text.
 
         Parameters
         ----------
         stream
-            ``"stdout"`` or ``"stderr"``; both, one after the other, when left out.
+            ``"stdout"`` or ``"stderr"``; default: both, one after the other.
         attempt, tail
-            The attempt's number, and how many last lines of each stream to keep.
+            Number of the attempt, and number of last lines of each stream to return.
 
         Raises
         ------
         BadInput
-            No stream is called so, or a number cannot be one.
+            There is no such stream, or a number is invalid.
         NotFound
             The job has no such attempt.
         """
@@ -129,7 +129,7 @@ class Job:
         return b"".join(chosen).decode("utf-8", "replace")
 
     def cancel(self) -> Job:
-        """Cancel the job, ending its processes if it runs; return it."""
+        """Cancel the job, stopping its processes if it is running; return it."""
         self._queue.cancel(self.id)
         return self.refresh()
 
@@ -139,18 +139,18 @@ class Job:
         return self.refresh()
 
     def delete(self) -> None:
-        """Remove the job and its history."""
+        """Delete the job and its history."""
         self._queue.delete(self.id)
 
     def wait(self, timeout: float | None = None, *, check: bool = False) -> Job:
-        """Wait until the job is at rest and return it; a notebook's page shows meanwhile what it does.
+        """Wait until the job has finished and return it; a notebook shows its progress.
 
         Parameters
         ----------
         timeout
-            Seconds; raises ``WaitTimeout`` (a ``TimeoutError``) when they are over, the job goes on.
+            Seconds after which ``WaitTimeout`` (a ``TimeoutError``) is raised; the job continues.
         check
-            Raise ``JobFailed`` with the log's last lines unless the job completed.
+            Raise ``JobFailed`` with the last lines of the log unless the job completed.
         """
         from queuectl_nb.client import display
 
@@ -161,14 +161,14 @@ class Job:
         return self
 
     def check(self) -> None:
-        """Raise :class:`JobFailed` with the reason and the log's last lines if the job ended dead or cancelled."""
+        """Raise :class:`JobFailed` with the error and the last lines of the log if the job is dead or cancelled."""
         if self.state in (State.DEAD, State.CANCELLED):
             lines = self.log("stderr", tail=ERROR_LINES) or self.log("stdout", tail=ERROR_LINES)
             msg = f"job {self.id} is {self.state}: {self.record.error}" + (f"\n{lines.rstrip()}" if lines else "")
             raise JobFailed(msg)
 
     def __await__(self) -> Generator[Any, None, Job]:
-        """Wait without blocking the event loop; gives the job, at rest."""
+        """Wait without blocking the event loop; the result is the finished job."""
         from queuectl_nb.client import async_wait
         from queuectl_nb.client.wait import UnreportedJobs
 
@@ -177,11 +177,11 @@ class Job:
         return self.refresh()
 
     def __eq__(self, other: object) -> bool:
-        """Two handles are equal when they name the same job of the same file."""
+        """Compare as equal if both refer to the same job of the same file."""
         return isinstance(other, Job) and (self.id, self._queue.path) == (other.id, other._queue.path)
 
     def __hash__(self) -> int:
-        """Hash as :meth:`__eq__` compares."""
+        """Return a hash that agrees with :meth:`__eq__`."""
         return hash((self.id, self._queue.path))
 
     def __repr__(self) -> str:
@@ -192,15 +192,15 @@ class Job:
         return f"<Job {record.id}: {record.state}, {record.command[:60]!r}>"
 
     def _ipython_display_(self) -> None:
-        """Show a card that keeps itself current, where there is a page for it; IPython shows the rest as ever."""
+        """Display a card that updates until the job finishes; IPython shows a static one where that is not possible."""
         from queuectl_nb.client.display import new_output_cell
 
-        spot = None if self._is_removed() or self.record.is_finished else new_output_cell()
-        if spot is None:
+        cell = None if self._is_removed() or self.record.is_finished else new_output_cell()
+        if cell is None:
             raise NotImplementedError
         from queuectl_nb.client.live_cards import LiveCard, card_updater
 
-        card_updater.add(LiveCard(self._queue, self.id, spot))
+        card_updater.add(LiveCard(self._queue, self.id, cell))
 
     def _repr_html_(self) -> str | None:
         return None if self._is_removed() else self._cards().job_html(self.record, self._attempts())
@@ -212,7 +212,7 @@ class Job:
         return self._queue.store.reader.attempts_without_output(self.id)
 
     def _is_removed(self) -> bool:
-        """Look again; tell whether the job was removed."""
+        """Read the job again; return True if it was deleted."""
         try:
             self.refresh()
         except NotFound:
@@ -226,7 +226,7 @@ class Job:
         return cards
 
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
-        """Pickle as the queue and the id."""
+        """Pickle the queue and the id."""
         return Job, (self._queue, self.id)
 
 
@@ -234,14 +234,13 @@ _MAX_IDS_SHOWN = 3
 
 
 class Batch(Sequence[Job]):
-    """Jobs in the order of their rows; used like a list, it makes each :class:`Job` when it is asked for.
+    """The jobs of one enqueue in the order of their rows, as a sequence.
 
-    ``ids`` are their ids: put them into the frame (``frame["job_id"] = batch.ids``) and ``Queue.results`` knows the
-    jobs of its rows for ever.
+    Store ``ids`` in the frame (``frame["job_id"] = batch.ids``) to let ``Queue.results`` find the jobs of its rows.
     """
 
     def __init__(self, queue: Queue, ids: Sequence[str]) -> None:
-        """Hold the jobs ``ids`` of ``queue``."""
+        """Refer to the jobs ``ids`` of ``queue``."""
         self._queue = queue
         self.ids = list(ids)
 
@@ -252,7 +251,7 @@ class Batch(Sequence[Job]):
     def __getitem__(self, place: slice) -> Batch: ...
 
     def __getitem__(self, place: int | slice) -> Job | Batch:
-        """Return a job, or some of them as a batch."""
+        """Return a job, or a slice as a batch."""
         if isinstance(place, slice):
             return Batch(self._queue, self.ids[place])
         return Job(self._queue, self.ids[place])
@@ -271,10 +270,10 @@ class Batch(Sequence[Job]):
         return [*others, *self]
 
     def __eq__(self, other: object) -> bool:
-        """Compare as a list of jobs does, with a list too."""
+        """Compare like a list, also with a list."""
         return list(self) == list(other) if isinstance(other, Batch | list) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # as a list
+    __hash__ = None  # type: ignore[assignment]  # like a list
 
     def __repr__(self) -> str:
         names = self.ids if len(self.ids) <= _MAX_IDS_SHOWN else [self.ids[0], "…", self.ids[-1]]

@@ -1,7 +1,6 @@
-"""Jobs that are shown on a page and keep themselves current, from a thread of their own, until they rest.
+"""Cards of jobs that a background thread updates until the jobs finish.
 
-How often one looks: at the database up to four times a second, which costs 10 µs while nothing is written, less often
-the longer nothing happens; what a job prints goes to the page less often the longer it runs.
+The database is polled up to four times a second, and less often the longer a job does not change.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_live"]
 
 MIN_POLL_S, MAX_POLL_S = 0.25, 2.0
-"""Seconds between two looks at the database."""
+"""Minimum and maximum interval between two polls."""
 MAX_REDRAW_S = 10.0
-"""Seconds between two states of a card of which only time and output have changed, at most."""
+"""Maximum interval between two updates if only time and output have changed."""
 IDLE_DIVISOR = 60.0
-"""A thing is looked at sixty times in the time that has gone by since it last changed."""
+"""The interval is the time since the last change, divided by this."""
 
 
 def poll_delay(since: float, maximum: float) -> float:
-    """Return seconds until the next look at what has been as it is for ``since`` seconds.
+    """Return the seconds until the next poll if the last change was ``since`` seconds ago.
 
     >>> poll_delay(0, 2), poll_delay(60, 2), poll_delay(86400, 2)
     (0.25, 1.0, 2)
@@ -45,7 +44,7 @@ def poll_delay(since: float, maximum: float) -> float:
 
 
 def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> RunStatus:
-    """Return what moves of a job: nothing, where it does not run."""
+    """Return run time and last output of a running job; empty if it is not running."""
     attempt = history[-1] if history else None
     if record.state is not State.PROCESSING or attempt is None or attempt.outcome is not None:
         return RunStatus()
@@ -53,7 +52,7 @@ def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> 
 
 
 class LiveCard:
-    """One job in one place."""
+    """The card of one job in one output."""
 
     def __init__(self, queue: Queue, job_id: str, cell: OutputCell) -> None:
         """Show the job ``job_id`` of ``queue`` in ``place``."""
@@ -70,7 +69,7 @@ class LiveCard:
         self._history: list[AttemptRecord] = []
 
     def update(self, *, now: bool = False) -> None:
-        """Look, write what has changed, and set when to look again; ``now`` writes what could wait a little."""
+        """Poll, write what has changed, and schedule the next poll; ``now`` writes pending changes at once."""
         with self._lock:
             if self.finished:
                 return
@@ -80,8 +79,8 @@ class LiveCard:
                 self._finish(f"<Job {self.job_id}: removed>")
             except QueuectlError as error:  # the file is gone, or nobody can read it
                 self._finish(f"<Job {self.job_id}: {error}>")
-            except Exception as error:  # noqa: BLE001 - a mistake of ours ends this card, told where it stands, no other
-                self._finish(f"<Job {self.job_id}: no longer followed ({type(error).__name__}: {error})>")
+            except Exception as error:  # noqa: BLE001 - a bug ends only this card
+                self._finish(f"<Job {self.job_id}: no longer updated ({type(error).__name__}: {error})>")
 
     def _update(self, *, now: bool) -> None:
         clock = time.monotonic()
@@ -101,8 +100,8 @@ class LiveCard:
         self.due = clock + poll_delay(since, MAX_POLL_S)
 
     def _read(self) -> bool:
-        """Read the job where anything was committed; tell whether the job itself has changed."""
-        # each thread counts the commits of others by its own connection
+        """Read the job if anything was committed; return True if it has changed."""
+        # the version belongs to the connection, and so to the thread
         changes = (threading.get_ident(), *self.queue.store.db.change_counters())
         if changes == self._version:
             return False
@@ -124,7 +123,7 @@ class LiveCard:
 
 
 class LiveCardUpdater:
-    """All live cards of this process, and the one thread that keeps them current while there are any."""
+    """The live cards of this process, and the thread that updates them while there are any."""
 
     def __init__(self) -> None:
         self._cards: list[LiveCard] = []
@@ -133,32 +132,32 @@ class LiveCardUpdater:
         self._thread: threading.Thread | None = None
 
     def add(self, card: LiveCard) -> None:
-        """Show a card at once, and keep it current."""
+        """Show a card and keep updating it."""
         card.update()
         if card.finished:
             return
         with self._lock:
             self._cards.append(card)
             if self._thread is None or not self._thread.is_alive():
-                # a context of its own: then the cell that runs is the parent of what is sent, as nbclient wants it
+                # a new context, so that messages have the running cell as their parent, as nbclient expects
                 run = Context().run
                 self._thread = threading.Thread(target=run, args=(self._run,), name="queuectl-live", daemon=True)
                 self._thread.start()
         self._wakeup.set()
 
     def refresh(self) -> None:
-        """Bring all cards up to the moment, in the calling thread: after a wait the page must not lag behind."""
+        """Update all cards now, in the calling thread; called after a wait."""
         for card in self._active_cards():
             card.update(now=True)
 
     def stop(self) -> None:
-        """Keep none of them current any longer; the page keeps what it shows."""
+        """Stop updating all cards; they keep their content."""
         with self._lock:
             self._cards.clear()
         self._wakeup.set()
 
     def __len__(self) -> int:
-        """Return how many are kept current."""
+        """Return the number of cards that are being updated."""
         return len(self._active_cards())
 
     def _active_cards(self) -> list[LiveCard]:
@@ -167,7 +166,7 @@ class LiveCardUpdater:
             return list(self._cards)
 
     def _run(self) -> None:
-        """Step each card when it is due; end with the last."""
+        """Update each card when it is due; return when there are none left."""
         queues: dict[int, Queue] = {}
         try:
             while True:
@@ -189,4 +188,4 @@ class LiveCardUpdater:
 
 
 card_updater = LiveCardUpdater()
-"""Those of this process."""
+"""The cards of this process."""

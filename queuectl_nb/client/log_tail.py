@@ -1,4 +1,4 @@
-"""A job's output for somebody who looks at it now: its end first, then what is written, attempt after attempt."""
+"""Read the end of a job's output, then what is appended, attempt after attempt."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["LogTail", "NewOutput"]
 
 INITIAL_BYTES = 128 * 1024
-"""Bytes of a stream's end that a look begins with."""
+"""Maximum bytes of a stream in the first read."""
 MAX_BYTES = 32 * 1024
-"""Bytes of a stream that one look takes; what comes faster than it is looked at is skipped."""
+"""Maximum bytes of a stream in each later read; excess output is skipped."""
 
 
 @dataclass
 class NewOutput:
-    """What is new since the last look.
+    """The output since the previous read.
 
-    ``number`` is the attempt that is looked at (None: the job has not started), ``attempts`` how many there are,
+    ``number`` is the attempt (None: the job has not started), ``attempts`` the number of attempts,
     ``began`` that it is another one than before, ``pieces`` are (stream, text), ``skipped`` counts bytes that are
     left out before them, and ``end`` tells that nothing more comes from this attempt.
     """
@@ -40,10 +40,10 @@ class NewOutput:
 
 
 class LogTail:
-    """Follows the output of one job: of the attempt ``number``, or of the newest one as they come."""
+    """Follows the output of one job: of attempt ``number``, or always of the latest."""
 
     def __init__(self, queue: Queue, job_id: str, number: int | None = None) -> None:
-        """Look at the job ``job_id`` of ``queue``."""
+        """Follow the job ``job_id`` of ``queue``."""
         self.job_id = job_id
         self.number = number
         self._logs = Logs(queue.store)
@@ -53,7 +53,7 @@ class LogTail:
         self._ended: set[str] = set()
 
     def read_new(self) -> NewOutput:
-        """Return what is new; raise ``NotFound`` when the job or its attempt was removed."""
+        """Return new output; raise ``NotFound`` if the job or attempt was deleted."""
         newest = self._logs.attempt(self.job_id)
         attempt = newest if self.number is None else self._logs.attempt(self.job_id, self.number)
         if attempt is None or newest is None:

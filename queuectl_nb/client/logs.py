@@ -1,4 +1,4 @@
-"""The output of attempts: from the spool while it is written or too large, from the database afterwards."""
+"""Read the output of attempts, from the spool while it is written or too large, else from the database."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "Log", "Logs"]
 
 CHUNK_BYTES = 256 * 1024
-"""Bytes read at once."""
+"""Size of a chunk."""
 FOLLOW_POLL_S = 0.1
-"""Seconds between looks at a file that may have grown."""
+"""Interval at which a followed file is checked."""
 
 
 class Chunk(NamedTuple):
-    """A part of a stream: its bytes, the offset after them, and whether the stream is complete there."""
+    """A part of a stream: its bytes, the offset after them, and whether the stream ends there."""
 
     data: bytes
     next: int
@@ -35,7 +35,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The output of one attempt of a job; ``number`` is None for a job that never started."""
+    """The output of one attempt; ``number`` is None if the job has not started."""
 
     job: JobRecord
     number: int | None
@@ -44,16 +44,16 @@ class Log:
 
 
 class Logs:
-    """Reads the output of a queue's jobs."""
+    """Reads the output of jobs."""
 
     def __init__(self, store: Store) -> None:
         """Read from ``store``."""
         self.store = store
 
     def attempt(self, job_id: str, number: int | None = None) -> AttemptRecord | None:
-        """Return the attempt (the newest unless ``number`` is given); None for a job without one.
+        """Return an attempt (default: the latest), or None if the job has none.
 
-        Raises :class:`NotFound` for a job or an attempt that is not there.
+        Raises :class:`NotFound` for an unknown job or attempt.
         """
         self.store.jobs.get(job_id)
         known_facts = self.store.reader.attempts_without_output(job_id)
@@ -67,7 +67,7 @@ class Logs:
         raise NotFound(msg)
 
     def read(self, job_id: str, number: int | None = None, tail: int | None = None) -> Log:
-        """Return both streams of an attempt as bytes; ``tail`` keeps that many last lines of each."""
+        """Return both streams of an attempt as bytes, or the last ``tail`` lines of each."""
         attempt = self.attempt(job_id, number)
         job = self.store.jobs.get(job_id)
         if attempt is None:
@@ -79,10 +79,7 @@ class Logs:
         return Log(job, attempt.number, **streams)
 
     def last_lines(self, attempt: AttemptRecord, stream: str, count: int) -> tuple[bytes, int]:
-        """Return the last ``count`` lines of what there is of a stream, and the offset behind them.
-
-        Only the end of a long stream is read: as much as these lines take.
-        """
+        """Return the last ``count`` lines of a stream, and the offset after them; reads only the end of the stream."""
         window, size = CHUNK_BYTES, self.size(attempt, stream)
         while True:
             start = offset = max(0, size - window)
@@ -98,7 +95,7 @@ class Logs:
             window *= 4
 
     def iter_chunks(self, attempt: AttemptRecord, stream: str) -> Iterator[bytes]:
-        """Yield a stream piece by piece, so that a large one is never held whole."""
+        """Yield a stream in chunks."""
         offset = 0
         while True:
             piece = self.read_chunk(attempt, stream, offset)
@@ -111,8 +108,7 @@ class Logs:
     def read_chunk(self, attempt: AttemptRecord, stream: str, offset: int, count: int = CHUNK_BYTES) -> Chunk:
         """Return up to ``count`` bytes of a stream from byte ``offset``.
 
-        Offsets are those of the whole stream, also where only its head and tail were kept after the spool was
-        removed: then the kept text is what there is.
+        Offsets refer to the stored output: the whole stream in the spool, or the head and tail in the database.
         """
         over = attempt.outcome is not None
         found = self.store.spool.read(attempt.token, stream, offset, count)
@@ -129,13 +125,13 @@ class Logs:
         return Chunk(part, offset + len(part), end=offset + len(part) >= len(raw))
 
     def size(self, attempt: AttemptRecord, stream: str) -> int:
-        """Return how many bytes of a stream there are to read now."""
+        """Return the number of bytes of a stream that can be read now."""
         spooled = self.store.spool.size(attempt.token, stream)
         kept = getattr(attempt, stream) or b""
         return spooled or len(kept.encode() if isinstance(kept, str) else kept)
 
     def read_last_bytes(self, attempt: AttemptRecord, count: int) -> bytes:
-        """Return up to ``count`` last bytes of the stream to which a running attempt wrote last."""
+        """Return up to ``count`` last bytes of the stream that was written most recently."""
         _, size, stream = max((*self.store.spool.last_write(attempt.token, stream), stream) for stream in STREAMS)
         found = self.store.spool.read(attempt.token, stream, max(0, size - count), count) if size else None
         return b"" if found is None else found[1]
@@ -147,11 +143,11 @@ class Logs:
         tail: int | None = None,
         on_attempt: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield (stream, bytes) as they are written, until the job (or the given attempt) is over.
+        """Yield (stream, bytes) as they are written, until the job (or the given attempt) has finished.
 
-        Without ``number`` the attempts follow one another until the job is at rest; a job that has not started is
-        waited for. ``tail`` begins with that many last lines of what is there. ``begins`` is told the number of each
-        attempt before its first piece.
+        Without ``number``, follow the attempts one after the other until the job finishes; wait for a job that has
+        not started. ``tail`` starts with that many last lines of the existing output. ``on_attempt`` is called with
+        the number of each attempt before its first chunk.
         """
         self.attempt(job_id, number)
         seen = (
@@ -160,14 +156,14 @@ class Logs:
             else set()
         )
         while True:
-            # the job first: what it did until it came to rest is in the history that is read after it
+            # read the state before the history, so that no attempt of a finished job is missed
             over = self.store.jobs.get(job_id).state in FINISHED_STATES or number is not None
             history = self.store.reader.attempts_without_output(job_id)
             fresh = [each for each in history if each.token not in seen and number in (None, each.number)]
             for facts in fresh:
                 seen.add(facts.token)
                 attempt = self.store.reader.attempt(job_id, facts.number)
-                if attempt is not None:  # else given back meanwhile
+                if attempt is not None:  # else it was returned to the queue meanwhile
                     if on_attempt is not None:
                         on_attempt(attempt.number)
                     yield from self._follow_attempt(attempt, tail)
@@ -204,11 +200,11 @@ class Logs:
             try:
                 attempt = self.attempt(attempt.job_id, attempt.number) or attempt
             except NotFound:
-                return  # given back before it had started, or removed
+                return  # returned to the queue before it started, or deleted
 
 
 def _last_lines(data: bytes, count: int) -> bytes:
-    """Return the last ``count`` lines of ``data``; a progress bar, drawn again and again behind a CR, is one line."""
+    """Return the last ``count`` lines of ``data``; text overwritten with CR (a progress bar) counts as one line."""
     at = len(data)
     for _ in range(count):
         at = data.rfind(b"\n", 0, max(0, at - 1)) + 1

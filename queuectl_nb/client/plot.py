@@ -1,4 +1,4 @@
-"""Pictures of a queue's history: ``q.plot.timeline()``, ``durations()``, ``throughput()``, all of them in one."""
+"""Plots of the history of a queue: ``q.plot.timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 __all__ = ["Plot"]
 
 MAX_GROUPS = 12
-"""Rows of durations, when no limit is given."""
+"""Default number of groups in ``durations``."""
 
 
 class Plot:
     """Draws a queue's history with matplotlib (``pip install 'queuectl-nb[plot]'``).
 
-    Every picture takes ``ax``, the axes to draw on, makes a figure of its own without, and returns the axes. ``since``
-    leaves out what ended earlier: epoch seconds, a datetime, an ISO text, a timedelta, or an age such as ``"12h"``.
-    A queue with nothing in it gives a picture that says so; a million attempts are summed up.
+    Each method draws on ``ax`` (default: a new figure) and returns the axes. ``since`` omits attempts that ended
+    earlier: epoch seconds, a datetime, ISO text, a timedelta, or an age such as ``"12h"``. The plot of an empty queue
+    says so; large histories are aggregated.
 
     Raises
     ------
     BadEnvironment
-        matplotlib is not installed; the message says how to.
+        matplotlib is not installed.
     BadInput
-        ``since``, ``by`` or ``limit`` cannot be taken; the message names the valid ones.
+        ``since``, ``by`` or ``limit`` is invalid; the message names the valid values.
     """
 
     def __init__(self, store: Store) -> None:
-        """Draw what ``store`` holds."""
+        """Plot the history in ``store``."""
         self._store = store
 
     def __repr__(self) -> str:
-        return "<pictures: timeline(), durations(), throughput(), overview()>"
+        return "<plots: timeline(), durations(), throughput(), overview()>"
 
     def timeline(self, *, since: object = None, limit: int | None = None, ax: Axes | None = None) -> Axes:
-        """Draw attempts as bars, a row for each worker, coloured by how they ended; running ones are open.
+        """Draw attempts as bars, one row per worker, coloured by outcome; running attempts have an open end.
 
-        ``limit`` takes the newest attempts only. The x axis is local time.
+        ``limit`` selects the latest attempts. The x axis is local time.
         """
         from queuectl_nb.render.plots.timeline import timeline
         from queuectl_nb.store.attempt_history import attempt_spans
@@ -56,11 +56,11 @@ class Plot:
     def durations(
         self, *, by: str = "command", since: object = None, limit: int = MAX_GROUPS, ax: Axes | None = None
     ) -> Axes:
-        """Draw how long attempts ran (seconds to days), a row for each command, queue or tag.
+        """Draw the run times of attempts, one row per command, queue or tag.
 
-        Attempts that were cancelled, given back or lost say nothing of it and stay out. The ``limit`` groups that took
-        most time have a row each, with their number of attempts at the right; the others share one. Few attempts are
-        dots, from five on a box tells where the middle half is.
+        Cancelled, returned and lost attempts are omitted. The ``limit`` groups with the longest total run time get a
+        row each, with the number of attempts at the right; the others share one row. Fewer than five attempts are
+        drawn as dots, more as a box from the 25th to the 75th percentile.
         """
         from queuectl_nb.render.plots.durations import durations
         from queuectl_nb.store.attempt_history import attempt_durations
@@ -69,7 +69,7 @@ class Plot:
         return durations(attempt_durations(self._store.db, by=by, since=_since(since)), by, most, ax)
 
     def throughput(self, *, since: object = None, ax: Axes | None = None) -> Axes:
-        """Draw how many attempts ended a minute, over local time, by how they ended."""
+        """Draw finished attempts per minute by outcome, over local time."""
         from queuectl_nb.render.plots.throughput import choose_slices, throughput
         from queuectl_nb.store.attempt_history import count_outcomes, finish_time_range
 
@@ -81,7 +81,7 @@ class Plot:
         return throughput(cut, found[1], rows, ax)
 
     def overview(self, *, by: str = "command", since: object = None) -> Figure:
-        """Draw all three below one another, and return the figure; it belongs to no window or cell."""
+        """Draw all three plots into one figure and return it; it is not shown."""
         from queuectl_nb.render.plots.overview import overview
 
         start = _since(since)
@@ -95,5 +95,5 @@ class Plot:
 
 
 def _since(value: object) -> float | None:
-    """Return epoch seconds."""
+    """Return epoch seconds, or None."""
     return None if value is None else arguments.parse_since("since", value)

@@ -1,4 +1,4 @@
-"""The file as a ``sqlite_utils.Database``, for a user's own questions: one a thread, none across a fork."""
+"""The queue as a ``sqlite_utils.Database`` for user queries; one connection per thread and process."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["UserDatabase"]
 
 
 class UserDatabase(threading.local):
-    """What one thread asks by."""
+    """The connection of one thread."""
 
     def __init__(self, store: Store) -> None:
-        """Ask the file of ``store``."""
+        """Connect to the file of ``store``."""
         self._store = store
         self._pid = 0
         self._connections: list[sqlite_utils.Database] = []
-        """The connection; what came along through a fork before it: closing that would drop the parent's locks."""
+        """The last one is in use; those inherited by a fork stay open, since closing them drops locks of the parent."""
 
     def database(self) -> sqlite_utils.Database:
-        """Return this thread's connection, opened at its first use."""
+        """Return the connection of this thread; open it at the first call."""
         if self._pid != os.getpid():
             self._store.db.check_identity()
-            there = f"{self._store.path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew
+            there = f"{self._store.path.absolute().as_uri()}?mode=rw"  # do not create a deleted file again
             connection = sqlite3.connect(there, uri=True, isolation_level=None, timeout=self._store.db.lock_timeout_s)
             self._connections.append(sqlite_utils.Database(connection))
             self._pid = os.getpid()
         return self._connections[-1]
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close the connection of this thread."""
         if self._pid == os.getpid():
             self._connections.pop().close()
             self._pid = 0
