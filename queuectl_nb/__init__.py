@@ -1,10 +1,10 @@
-"""A background job queue for people who live in notebooks.
+"""A background job queue for Jupyter notebooks.
 
 >>> from queuectl_nb import Queue                              # doctest: +SKIP
 >>> q = Queue()                                                # doctest: +SKIP
 >>> job = q.enqueue("python train.py --lr 0.1", priority=5)    # doctest: +SKIP
 
-Names are loaded at their first use, so that ``import queuectl_nb`` costs next to nothing.
+Names are loaded when first used, so that ``import queuectl_nb`` is fast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Queue": "queuectl_nb.client",
     "Job": "queuectl_nb.client",
     "State": "queuectl_nb.model.state",
@@ -63,32 +63,32 @@ __all__ = [
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Give a shell ``%queuectl`` and ``%%queuectl`` (``%load_ext queuectl_nb``)."""
+    """Register ``%queuectl`` and ``%%queuectl`` (``%load_ext queuectl_nb``)."""
     from queuectl_nb.notebook.extension import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take the magics back; workers and jobs go on."""
+    """Remove the magics; workers and jobs continue."""
     from queuectl_nb.notebook.extension import unload
 
     unload(shell)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    """Tell Jupyter Server where our page is; it loads it by this name."""
+    """Return the Jupyter Server extension; the server calls this function by name."""
     return [{"module": "queuectl_nb.web.jupyter"}]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from where it lives."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    """Import a public name when it is first used."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 
 
 def __dir__() -> list[str]:
-    """Show the public names to completion without loading them."""
+    """List the public names without importing them."""
     return [*__all__, "__version__"]

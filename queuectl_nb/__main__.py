@@ -1,4 +1,4 @@
-"""``queuectl`` and ``python -m queuectl_nb``: the console and the web page put together."""
+"""Entry point of ``queuectl`` and ``python -m queuectl_nb``; connects the console with the web page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command that this process is."""
+    """Run the console command of this process."""
     console(_serve)
 
 

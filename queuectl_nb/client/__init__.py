@@ -1,4 +1,4 @@
-"""The façade: what a Python user holds, and what every face works with."""
+"""The Python API: ``Queue`` and ``Job``."""
 
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.queue import Queue

@@ -1,6 +1,6 @@
-"""Many jobs at once: dicts, a DataFrame, or a template with rows to fill it, turned into wishes one by one.
+"""Turn dicts, a DataFrame, or a template with rows into the fields of jobs.
 
-pandas is looked for and never loaded: who passes a DataFrame has loaded it.
+Does not import pandas: a caller that passes a DataFrame has imported it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAME_FIELDS = frozenset({"id", "queue"})
 
 
 def is_frame(rows: object) -> bool:
-    """Tell whether ``rows`` is a DataFrame."""
+    """Return True if ``rows`` is a DataFrame."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(rows, pandas.DataFrame)
 
@@ -38,27 +38,27 @@ def is_frame(rows: object) -> bool:
 def iter_fields(
     rows: Rows, frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None, common: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    """Return an iterator of the fields of each job: its own, and for the rest those that are ``common`` to all.
+    """Return an iterator of the fields of each job: its own, completed by those that are ``common`` to all.
 
     Parameters
     ----------
     rows
-        Dicts with fields of a job; or a DataFrame with a column ``command``; or a template, which is filled once
-        for each row of ``frame``.
+        Dicts with job fields; or a DataFrame with a column ``command``; or a template, filled once for each row of
+        ``frame``.
     frame
         The rows for a template: a DataFrame (named levels of its index count as columns), or dicts.
     common
-        Fields for all jobs; a row's own value goes before, a missing one (None, NaN, NaT) does not.
+        Fields for all jobs; the values of a row take precedence unless they are missing (None, NaN, NaT).
 
     Notes
     -----
-    What is no field of a job is a parameter in a DataFrame and stays out of the job; in a dict it is a mistake,
-    unless the template names it. A field that the template names is its parameter and sets nothing of the job.
+    Columns of a DataFrame that are not job fields are ignored unless the template names them; in a dict they are an
+    error. A job field that the template names is only a parameter.
 
     Raises
     ------
     BadInput
-        At once for what concerns all rows, while iterating for what concerns the row that is due.
+        Immediately for errors that concern all rows, while iterating for errors in a row.
     """
     for key in common:
         parse_choice("job field", key, SPEC_FIELDS)
@@ -68,11 +68,11 @@ def iter_fields(
             msg = "a template needs rows to fill it: enqueue_many('python train.py --lr {lr}', frame)"
             raise BadInput(msg)
         if "command" in shared:
-            msg = "the template is the command; give no other"
+            msg = "a template cannot be combined with command="
             raise BadInput(msg)
         return _fill_template(CommandTemplate(rows), frame, shared)
     if frame is not None:
-        msg = "rows to fill in need a template before them: enqueue_many('python train.py --lr {lr}', frame)"
+        msg = "frame= needs a template: enqueue_many('python train.py --lr {lr}', frame)"
         raise BadInput(msg)
     if not is_frame(rows):
         return _iter_dicts(_require_rows("jobs", rows), shared)
@@ -84,7 +84,7 @@ def iter_fields(
 
 
 def render_commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
-    """Return the commands that the frame's rows make, with a template or by a column; None where they make none."""
+    """Return the commands of the rows, from a template or the column ``command``; None without these columns."""
     try:
         if template is None:
             return iter(_columns(frame, ["command"])["command"])
@@ -96,7 +96,7 @@ def render_commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] 
 
 
 def _require_rows(what: str, rows: Any) -> Iterable[Any]:
-    """Return rows that can be gone through; refuse what holds none, and a single one."""
+    """Return ``rows`` if they can be iterated; refuse a single dict."""
     if isinstance(rows, Iterable) and not isinstance(rows, Mapping):
         return rows
     msg = f"the {what} must be a list of dicts, or a DataFrame; this is "
@@ -104,14 +104,14 @@ def _require_rows(what: str, rows: Any) -> Iterable[Any]:
 
 
 def _iter_dicts(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield dicts as they are, their values made plain."""
+    """Yield dicts with plain Python values."""
     for row in rows:
         own = _normalize_row(row)
         yield {**shared, **{key: value for key, value in own.items() if value is not None}} if shared else own
 
 
 def _normalize_row(row: object) -> Mapping[str, Any]:
-    """Return a dict with plain values; most have them already."""
+    """Return a dict with plain Python values; the same dict if it has them already."""
     if not isinstance(row, Mapping):
         msg = f"a job must be a dict such as {{'command': 'true'}}, not {quoted(row)}"
         raise BadInput(msg)
@@ -152,7 +152,7 @@ def _fill_from_dicts(
 
 
 def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return an iterator of the fields of a job that a frame's rows have; ``taken`` are a template's parameters."""
+    """Return an iterator of the job fields in the rows of a frame; ``taken`` are parameters of the template."""
     used = [
         name for name in SPEC_FIELDS if name not in taken and any(_is_label(name, label) for label in frame.columns)
     ]
@@ -166,7 +166,7 @@ def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -
 
 
 def _convert_field(name: str, value: Any) -> Any:
-    """Return a frame's value as the field takes it: a gap in a column of whole numbers has made them decimals."""
+    """Convert a value of a frame for a field; integers in a column with missing values became floats."""
     if name in _INTEGER_FIELDS and isinstance(value, float) and value.is_integer():
         return int(value)
     if name in _NAME_FIELDS and (type(value) is int or (isinstance(value, float) and value.is_integer())):
@@ -175,7 +175,7 @@ def _convert_field(name: str, value: Any) -> Any:
 
 
 def _parameter_names(frame: Any) -> list[str]:
-    """Return the names that a template can name: columns, and named levels of the index."""
+    """Return the valid parameter names: columns, and named levels of the index."""
     return [name for name in (*frame.columns, *frame.index.names) if isinstance(name, str)]
 
 
@@ -187,22 +187,22 @@ def _require_columns(frame: Any, names: Iterable[str], remedy: str) -> None:
 
 
 def _is_label(name: str, label: object) -> bool:
-    """Tell whether a column's label is the name; one of several levels, or a number, is no name."""
+    """Return True if the column label is this name; labels that are not strings never match."""
     return isinstance(label, str) and label == name
 
 
 def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
-    """Return the named columns (or levels of the index) as lists of scalars, None where a value is missing."""
+    """Return columns (or levels of the index) as lists of scalars, with None for missing values."""
     found = {}
     for name in names:
         places = [place for place, label in enumerate(frame.columns) if _is_label(name, label)]
         if len(places) > 1:
-            msg = f"the DataFrame has {len(places)} columns {name!r}; name them apart"
+            msg = f"the DataFrame has {len(places)} columns {name!r}; rename one"
             raise BadInput(msg)
         if not places and name not in frame.index.names:
             _require_columns(frame, [name], "it is needed for the command")
         values = frame.iloc[:, places[0]] if places else frame.index.get_level_values(name)
-        # a float32's Python value has digits that nobody wrote: NumPy's own scalar is shown as it was written
+        # converted to a Python float, a float32 gets extra digits; the NumPy scalar prints as it was written
         exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8
         scalars = values.tolist() if exact else list(values.array)
         gone = values.isna()
@@ -213,5 +213,5 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
 
 
 def _iter_rows(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Return an iterator of the rows of some columns; also of none, as often as the frame has rows."""
+    """Return an iterator of the rows of some columns; without columns, of empty rows."""
     return zip(*columns.values(), strict=True) if columns else iter([()] * len(frame))

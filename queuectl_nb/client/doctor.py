@@ -1,4 +1,4 @@
-"""Examining a queue and what is around it: one small check a thing that can be wrong, each with its remedy."""
+"""Checks of a queue and its environment, each with a suggested fix."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "run_checks"]
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
-"""Free bytes below which a disk is as good as full for a queue."""
+"""Less free space than this is a problem."""
 MIN_PYTHON = (3, 11)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; ``remedy`` is empty where nothing is wrong."""
+    """The result of one check; ``remedy`` is empty if it passed."""
 
     check: str
     ok: bool
@@ -40,13 +40,13 @@ class Finding:
 def run_checks(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool = False) -> Iterator[Finding]:
     """Yield the findings about the queue at ``path``.
 
-    ``opener`` opens it, which is tried only if it is there. A network file system is wrong unless it was allowed.
-    What cannot be looked at because something before it is wrong is left out.
+    ``opener`` opens it and is called only if the file exists. A network file system is a problem unless allowed.
+    Checks that depend on a failed one are skipped.
     """
     yield _interpreter()
     yield _sqlite()
     if not path.exists():
-        yield Finding("file", ok=True, finding=f"{path} is not there yet; the first enqueue makes it")
+        yield Finding("file", ok=True, finding=f"{path} does not exist yet; the first enqueue creates it")
         return
     yield Finding("file", ok=True, finding=str(path))
     yield _file_system(path, allowed=allow_network_fs)
@@ -72,11 +72,11 @@ def run_checks(path: Path, opener: Callable[[], Queue], *, allow_network_fs: boo
 
 def _interpreter() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    text = f"Python {version} at {sys.executable or 'an unknown place'}"
+    text = f"Python {version} at {sys.executable or 'an unknown path'}"
     if sys.version_info[:2] < MIN_PYTHON:
         return Finding("interpreter", ok=False, finding=text, remedy="use Python 3.11 or newer")
     if not sys.executable or not os.access(sys.executable, os.X_OK):
-        remedy = "start queuectl with an interpreter that is still installed: workers are started with it"
+        remedy = "use an interpreter that is still installed; workers are started with it"
         return Finding("interpreter", ok=False, finding=text, remedy=remedy)
     return Finding("interpreter", ok=True, finding=text)
 
@@ -94,7 +94,7 @@ def _file_system(path: Path, *, allowed: bool) -> Finding:
     if kind is None or allowed:
         return Finding("file system", ok=True, finding="local" if kind is None else f"network ({kind}), allowed")
     remedy = "move the queue to a local disk; or use it from one host only, with --allow-network-fs"
-    return Finding("file system", ok=False, finding=f"network ({kind}): locks cannot be trusted", remedy=remedy)
+    return Finding("file system", ok=False, finding=f"network ({kind}): locks are not reliable", remedy=remedy)
 
 
 def _disk_space(path: Path) -> Finding:
@@ -103,12 +103,14 @@ def _disk_space(path: Path) -> Finding:
     free = shutil.disk_usage(path.parent).free
     text = f"{humanize.naturalsize(free, binary=True)} free"
     if free < MIN_FREE_BYTES:
-        return Finding("room", ok=False, finding=text, remedy="make room: without it nothing can be recorded")
-    return Finding("room", ok=True, finding=text)
+        return Finding(
+            "disk space", ok=False, finding=text, remedy="free some disk space; without it results cannot be recorded"
+        )
+    return Finding("disk space", ok=True, finding=text)
 
 
 def _modes(path: Path) -> Finding:
-    """Look whether anybody else could read commands and output."""
+    """Check that other users cannot read commands and output."""
     real = Path(os.path.realpath(path))
     places = [real, *(real.with_name(real.name + suffix) for suffix in ("-wal", "-shm")), spool_dir(real)]
     for place in places:
@@ -120,15 +122,15 @@ def _modes(path: Path) -> Finding:
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid != os.geteuid():
             text = f"{place} belongs to user {found.st_uid}"
-            return Finding("modes", ok=False, finding=text, remedy="chown it, or use a queue of your own")
+            return Finding("modes", ok=False, finding=text, remedy="chown it, or use another queue")
         if mode & ~right:
             return Finding("modes", ok=False, finding=f"{place} has mode {mode:04o}", remedy=f"chmod {right:o} {place}")
-    return Finding("modes", ok=True, finding="nobody else can read it")
+    return Finding("modes", ok=True, finding="private")
 
 
 def _integrity(damage: list[str]) -> Finding:
     if damage:
-        remedy = "stop the workers, then save what can be read: sqlite3 FILE .recover | sqlite3 NEW"
+        remedy = "stop the workers, then recover the readable data: sqlite3 FILE .recover | sqlite3 NEW"
         return Finding("integrity", ok=False, finding="; ".join(damage[:3]), remedy=remedy)
     return Finding("integrity", ok=True, finding="quick_check: ok")
 
@@ -138,7 +140,7 @@ def _schema(maintenance: Maintenance) -> Finding:
     missing = maintenance.missing_objects()
     text = f"version {version} of {known}, journal {maintenance.journal_mode()}"
     if missing:
-        remedy = "somebody changed the schema by hand; restore a backup, or move the jobs to a new queue"
+        remedy = "the schema was changed by hand; restore a backup, or move the jobs to a new queue"
         return Finding("schema", ok=False, finding=f"{text}; missing: {', '.join(missing)}", remedy=remedy)
     return Finding("schema", ok=True, finding=text)
 
@@ -146,9 +148,9 @@ def _schema(maintenance: Maintenance) -> Finding:
 def _counts(maintenance: Maintenance) -> Finding:
     wrong = maintenance.tally_mismatches()
     if wrong:
-        remedy = "somebody changed jobs with the triggers off; move the jobs to a new queue"
-        return Finding("counts", ok=False, finding=f"not those of the jobs: {', '.join(wrong[:5])}", remedy=remedy)
-    return Finding("counts", ok=True, finding="agree with the jobs")
+        remedy = "jobs were changed without the triggers; move the jobs to a new queue"
+        return Finding("counts", ok=False, finding=f"differ from the jobs: {', '.join(wrong[:5])}", remedy=remedy)
+    return Finding("counts", ok=True, finding="correct")
 
 
 def _settings(queue: Queue) -> Finding:
@@ -161,19 +163,19 @@ def _settings(queue: Queue) -> Finding:
 
 
 def _workers(queue: Queue) -> Finding:
-    """Look for workers that are dead and hold something: any running worker would have cleaned up behind them."""
+    """Check for dead workers that still hold jobs; any running worker would have cleaned up after them."""
     rows = queue.store.workers.list_all()
     lost = [row.name for row in rows if heartbeat.is_dead(queue.store.worker_dir, row.name)]
     lost += queue.store.workers.orphaned_workers()
     if lost:
-        text = f"lost and not cleaned up: {', '.join(dict.fromkeys(lost))}"
-        remedy = "start a worker ('queuectl worker start'): it takes over what they held"
+        text = f"lost, not cleaned up: {', '.join(dict.fromkeys(lost))}"
+        remedy = "start a worker ('queuectl worker start') to recover their jobs"
         return Finding("workers", ok=False, finding=text, remedy=remedy)
     return Finding("workers", ok=True, finding=f"{len(rows)} live")
 
 
 def _spool(queue: Queue, maintenance: Maintenance) -> Finding:
-    """Look how large the spool is, and for output that belongs to no job any more."""
+    """Check the size of the spool, and for output of deleted jobs."""
     import humanize
 
     tokens = queue.store.spool.tokens()
@@ -182,5 +184,7 @@ def _spool(queue: Queue, maintenance: Maintenance) -> Finding:
     text = f"{size}, {len(tokens)} attempt(s)"
     if orphans:
         some = " ".join(f"{queue.store.spool.folder / token}.*" for token in sorted(orphans)[:3])
-        return Finding("spool", ok=False, finding=f"{text}, {len(orphans)} of no job: {some}", remedy=f"rm {some}")
+        return Finding(
+            "spool", ok=False, finding=f"{text}, {len(orphans)} of deleted jobs: {some}", remedy=f"rm {some}"
+        )
     return Finding("spool", ok=True, finding=text)

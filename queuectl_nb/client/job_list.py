@@ -1,7 +1,7 @@
-"""The jobs of a filter as a live list: any window of a million of them, in an order that stands still while one reads.
+"""A live, filtered list of jobs, read in windows.
 
-At its beginning the list is live. Further down the order stands still, so that nobody loses the line that they read,
-and what a row shows goes on changing. An order that takes long to find is found in a thread of its own.
+At the top the list is live. Further down the order is frozen, so that rows do not move while they are read; the values
+in the rows still change. Orders without an index are computed in a background thread.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["JobList", "Window"]
 
 HEAD_ROWS = 500
-"""Rows at the beginning that are read anew at each look: their order comes from an index."""
+"""Rows at the top that are read again each time, since their order comes from an index."""
 REORDER_COST_FACTOR = 8
-"""An order is found anew after this many times the time that finding it took, if jobs have changed."""
+"""A changed list is sorted again at most after this many times the duration of the last sort."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the list: the jobs from place ``first`` on, and how many there are in all.
+    """A part of the list: the jobs from index ``first`` on, and the total number.
 
-    ``searching`` tells that the order asked for is still being found; then ``jobs`` and ``total`` may be None, not
-    known yet. ``still`` is when (epoch seconds) an order that stands still was found, None while it is live.
+    While ``searching``, the order is still being computed, and ``jobs`` and ``total`` may be None. ``frozen_at`` is the
+    time (epoch seconds) at which a frozen order was computed, None while the list is live.
     """
 
     total: int | None
@@ -45,10 +45,10 @@ class Window:
 
 
 class JobList:
-    """One view's list. All methods are for one thread; what it starts itself is its own business."""
+    """The list of one view; use it from one thread."""
 
     def __init__(self, watch: ChangeWatcher, on_ready: Callable[[], object]) -> None:
-        """List the jobs that ``watch`` watches; ``found()`` is called, from a thread, when an order was found."""
+        """List the jobs of ``watch``; ``on_ready()`` is called from another thread when an order was computed."""
         self._watch = watch
         self._reader = watch.queue.store.reader
         self._ordering = JobOrder(watch.queue.store.db)
@@ -57,19 +57,19 @@ class JobList:
         self._order: _Order | None = None
         self.filter = Filter()
         self.outdated = False
-        """Whether jobs have changed since the order was found, which is found anew when it is time: look again."""
+        """Whether the order is outdated and not yet due to be computed again; the caller should ask again later."""
 
     def set_filter(self, wanted: Filter) -> None:
-        """Change what is listed, and in which order."""
+        """Change filter and order."""
         if wanted != self.filter:
             self.filter = wanted
             self._order = None
             self._cancel_search()
 
     def window(self, first: int, count: int, *, top: bool) -> Window:
-        """Return the rows from ``first`` on; ``top`` tells that the reader is at the list's beginning.
+        """Return ``count`` rows from ``first`` on; ``top`` means that the view shows the top of the list.
 
-        Raises what reading raises, and what the last search for an order met.
+        Also raises the error of the last background search.
         """
         stamp = self._watch.version()
         self._collect_search()
@@ -87,7 +87,7 @@ class JobList:
 
     @property
     def _plain(self) -> bool:
-        """Whether the order is the index's own."""
+        """Whether the order comes from an index."""
         wanted = self.filter
         return not (wanted.sort or wanted.reverse or wanted.text or wanted.tag or wanted.queue)
 
@@ -112,7 +112,7 @@ class JobList:
     # ------------------------------------------------------------------ orders that take long
 
     def _search_if_outdated(self, stamp: Version, *, top: bool) -> None:
-        """Begin to find the order where there is none, where rows were removed, or where it is old enough."""
+        """Start a search if there is no order, rows were deleted, or the order is old enough."""
         order = self._order
         self.outdated = False
         if self._search is not None:
@@ -142,18 +142,18 @@ class JobList:
             self._search = None
 
     def jobs_at(self, places: Sequence[int]) -> list[JobRecord]:
-        """Return the jobs of these places (``seq``) as they are now; any thread may ask."""
+        """Return the current jobs with these ``seq`` values; thread-safe."""
         return self._ordering.jobs_at(places)
 
     def close(self) -> None:
-        """End what is still being searched for, and forget the order; a list that is used again finds it anew."""
+        """Cancel the search and discard the order; the list may be used again."""
         self._cancel_search()
         self._order = None
 
 
 @dataclass(frozen=True)
 class _Order:
-    """The places of all jobs, or of the first of ``total``; found at ``stamp``, in ``cost`` seconds."""
+    """The ``seq`` values of all jobs, or of the first of ``total``, computed in ``cost`` seconds for one version."""
 
     places: array[int]
     total: int
@@ -163,7 +163,7 @@ class _Order:
 
 
 class _Search:
-    """Finds an order in a thread of its own, on a connection of its own."""
+    """Computes an order in a background thread."""
 
     def __init__(
         self, ordering: JobOrder, watch: ChangeWatcher, wanted: Filter, on_ready: Callable[[], object]
@@ -186,7 +186,7 @@ class _Search:
             self.order = _Order(places, len(places), stamp, time.time(), time.monotonic() - began)
         except QueryStopped:
             return
-        except Exception as error:  # noqa: BLE001 - whoever looks next is told
+        except Exception as error:  # noqa: BLE001 - raised by the next call of window
             self.error = error
         finally:
             self._watch.close()

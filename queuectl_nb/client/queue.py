@@ -468,21 +468,20 @@ class Queue:
         resources: Mapping[str, float | str] | None = None,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> WorkerPool:
-        """Start ``count`` worker processes under a supervising pool and return it once they run.
+        """Start ``count`` worker processes and return their pool once they run.
 
-        They end with this process unless ``detach``; as a context manager the pool lets running jobs finish at the
-        end of the block. With ``drain`` they end when every job is at rest. ``on_event`` is called from a thread
-        with what they tell.
+        The workers stop when this process ends, unless ``detach``. As a context manager the pool waits for running
+        jobs at the end of the block. With ``drain`` the workers stop when all jobs have finished. ``on_event`` is
+        called from another thread with each event.
 
-        With ``executor="dask"`` one process, a dispatcher, has up to ``count`` jobs running at a time on the cluster
-        of ``client`` or behind the address ``scheduler``; without either, on a cluster of its own on this host. Of a
-        client only its address and TLS settings are used, so it may be closed. ``resources`` are dask's, taken by
-        each running job.
+        With ``executor="dask"`` one process, the dispatcher, runs up to ``count`` jobs at a time on the cluster of
+        ``client`` or at the address ``scheduler``; without either, on a new cluster on this host. Only the address and
+        the TLS settings of ``client`` are used, so it may be closed. Each running job takes ``resources`` of dask.
 
         Raises
         ------
         BadInput
-            A count outside of 1 to 256 (dask: 5,000), or words that do not go together.
+            ``count`` is not from 1 to 256 (dask: 5,000), or the options conflict.
         BadEnvironment
             dask is not installed, or its scheduler cannot be reached.
         """
@@ -492,7 +491,7 @@ class Queue:
 
         cluster = parse_cluster(executor, scheduler=scheduler, client=client, resources=resources)
         count = parse_int("count", count, 1, MAX_IN_FLIGHT if cluster else MAX_WORKERS)
-        self.store.settings.read()  # a spoilt setting is told here, not by a worker that dies of it
+        self.store.settings.read()  # raise for an invalid stored setting here, before a worker fails
         config = WorkerConfig(
             db=self.path,
             count=count,
@@ -508,17 +507,17 @@ class Queue:
         return pool
 
     def stop_workers(self, *names: str, now: bool = False, timeout: float | None = None) -> list[str]:
-        """Ask workers anywhere on this queue (all, without names) to stop, wait, and return those that ended.
+        """Stop workers of this queue (default: all), wherever they run, and return their names.
 
-        They finish their job first unless ``now``, which gives it back. Raises ``NotFound`` for a name that is no
-        live worker, ``WaitTimeout`` at ``timeout`` seconds.
+        They finish their job first; with ``now`` they return it to the queue. Raises ``NotFound`` for a name that is
+        not a live worker, and ``WaitTimeout`` after ``timeout`` seconds.
         """
         from queuectl_nb.client import workers
 
         return workers.stop_workers(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
 
     def close(self) -> None:
-        """Close this thread's connections; the queue opens again at its next use."""
+        """Close the connections of this thread; they are opened again when needed."""
         if "_questions" in vars(self):
             self._user_database.close()
         self.store.db.close()

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["EXECUTORS", "MAX_IN_FLIGHT", "list_workers", "parse_cluster", "stop_workers"]
 
 _POLL_INTERVAL_S = 0.05
-"""Seconds between looks at workers that are ending."""
+"""Interval at which stopping workers are checked."""
 _NOTICE_AFTER_S = 1.0
-"""Seconds of a wait after which a person wants to know what for."""
+"""``on_wait`` is called if the wait takes longer than this."""
 
 
 def list_workers(store: Store) -> list[dict[str, Any]]:
-    """Return the workers that live, and those lost and not yet cleaned up, in the contract's shape."""
+    """Return the live workers, and lost ones that were not cleaned up yet, as JSON objects."""
     jobs = store.workers.current_jobs()
     found = []
     for row in store.workers.list_all():
@@ -51,9 +51,9 @@ def stop_workers(
     timeout: float | None,
     on_wait: Callable[[Sequence[str]], None] | None = None,
 ) -> list[str]:
-    """Ask workers (all, without names) to stop, wait, and return those that ended; see ``Queue.stop_workers``.
+    """Stop workers (default: all) and return their names; see ``Queue.stop_workers``.
 
-    ``lasts`` is told once whom the wait is for, where it takes longer than a moment.
+    ``on_wait`` is called once with the remaining names if this takes longer than a second.
     """
     live = [worker["name"] for worker in list_workers(store) if worker["state"] != "lost"]
     for each in names:
@@ -70,7 +70,7 @@ def stop_workers(
         left &= {row.name for row in store.workers.list_all()}
         left = {each for each in left if not heartbeat.is_dead(store.worker_dir, each)}
         if left and deadline is not None and time.monotonic() > deadline:
-            msg = f"{', '.join(sorted(left))} not ended after {timeout:g} seconds; they end with their job"
+            msg = f"{', '.join(sorted(left))} not stopped after {timeout:g} seconds; they will stop after their job"
             raise WaitTimeout(msg)
         if left and on_wait is not None and time.monotonic() > began + _NOTICE_AFTER_S:
             on_wait(sorted(left))
@@ -82,7 +82,7 @@ def stop_workers(
 
 EXECUTORS = ("local", "dask")
 MAX_IN_FLIGHT = 5000
-"""Most jobs that one dispatcher has running at a time."""
+"""Maximum number of concurrent jobs of one dispatcher."""
 MAX_RESOURCE = 1e9
 _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
 
@@ -94,25 +94,25 @@ def parse_cluster(
     client: Any = None,
     resources: Mapping[str, Any] | None = None,
 ) -> Cluster | None:
-    """Return the cluster that is meant; None for this machine.
+    """Return the dask cluster that the options name; None for the local executor.
 
     Raises
     ------
     BadInput
-        The words do not go together, or an address or a resource is none.
+        The options conflict, or an address or a resource is invalid.
     BadEnvironment
         dask is not installed.
     """
     if parse_choice("executor", executor, EXECUTORS) == "local":
         for what, value in (("scheduler", scheduler), ("client", client), ("resource", resources)):
             if value:
-                msg = f"{what} goes with the executor dask only"
+                msg = f"{what} needs --executor dask"
                 raise BadInput(msg)
         return None
     takes = dict(_parse_resource(key, value) for key, value in (resources or {}).items())
     require_dask()
     if client is not None and scheduler is not None:
-        msg = "give a client or a scheduler's address, not both"
+        msg = "give a client or a scheduler address, not both"
         raise BadInput(msg)
     if client is not None:
         address, security = address_of(client)

@@ -1,4 +1,4 @@
-"""``demo``: the five test flows that every release must pass, on a throw-away queue with real workers."""
+"""``demo``: run five test flows on a temporary queue with real workers."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 __all__ = ["DemoRunner", "command"]
 
 STEP_TIMEOUT_S = 15.0
-"""Seconds after which something that was to happen has failed to."""
+"""Maximum duration of a step."""
 POLL_INTERVAL_S = 0.02
 
 
 class DemoRunner:
-    """Carries out command lines as a user would type them; :attr:`failures` counts the checks that failed."""
+    """Runs command lines as a user would type them; :attr:`failures` counts the failed checks."""
 
-    def __init__(self, opener: Callable[[str | None, bool], Queue]) -> None:
-        """Prepare nothing yet; ``opener`` opens the throw-away queue."""
+    def __init__(self, open_queue: Callable[[str | None, bool], Queue]) -> None:
+        """Use ``open_queue`` to open the temporary queue."""
         self.failures = 0
         self.pools: list[WorkerPool] = []
-        self._opener = opener
+        self._open_queue = open_queue
         self._path = Path()
 
     def run_flows(self) -> Iterator[str]:
-        """Play all flows and yield what is to be shown, line by line."""
+        """Run all flows and yield the output line by line."""
         from queuectl_nb.commands.demo_flows import FLOWS
 
         folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
         self._path = folder / "queue.db"
         began = time.monotonic()
         try:
-            yield f"A throw-away queue: {self._path}"
+            yield f"Temporary queue: {self._path}"
             for number, (title, flow) in enumerate(FLOWS, 1):
                 yield f"\nFlow {number}: {title}"
                 try:
@@ -64,8 +64,8 @@ class DemoRunner:
             shutil.rmtree(folder, ignore_errors=True)
 
     def run_command(self, line: str) -> tuple[str, Result]:
-        """Carry out a command line; return how it is shown, and what it gave."""
-        context = Context(self._opener)
+        """Run a command line; return the line to show, and the result."""
+        context = Context(self._open_queue)
         context.db = str(self._path)
         result = run_command_line(shlex.split(line), context)
         if isinstance(result, StartedPool):
@@ -73,25 +73,25 @@ class DemoRunner:
         return f"  $ queuectl {line}", result
 
     def do(self, line: str) -> str:
-        """Carry out a command line of which only the effect matters; return how it is shown."""
+        """Run a command line and return the line to show."""
         return self.run_command(line)[0]
 
     def check(self, text: str, *, ok: bool) -> str:
-        """Return the line of a check, and count it where it failed."""
+        """Return the line of a check; count it if it failed."""
         self.failures += not ok
         return f"  {'✓' if ok else '✗'} {text}"
 
     @property
     def queue(self) -> Queue:
-        """The queue, for looking."""
-        return self._opener(str(self._path), False)
+        """The temporary queue."""
+        return self._open_queue(str(self._path), False)
 
     def job(self, job_id: str) -> JobRecord:
-        """Return a job as it is now."""
+        """Return the current record of a job."""
         return self.queue.store.jobs.get(job_id)
 
     def wait_until(self, what: str, condition: Callable[[], bool]) -> None:
-        """Wait until something has happened; raise ``WaitTimeout`` where it does not."""
+        """Wait until the condition holds; raise ``WaitTimeout`` if it does not in time."""
         deadline = time.monotonic() + STEP_TIMEOUT_S
         while not condition():
             if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ class DemoRunner:
             time.sleep(POLL_INTERVAL_S)
 
     def wait_finished(self, *ids: str) -> None:
-        """Wait until the jobs are at rest."""
+        """Wait until the jobs have finished."""
         self.queue.start_wait(ids, STEP_TIMEOUT_S).run()
 
 
@@ -113,5 +113,5 @@ def command(context: Context) -> Stream:
     """
     from queuectl_nb.commands.demo import DemoRunner
 
-    stage = DemoRunner(context.open_queue)
-    return Stream(stage.run_flows(), lambda: JobFailed.exit_code if stage.failures else 0)
+    runner = DemoRunner(context.open_queue)
+    return Stream(runner.run_flows(), lambda: JobFailed.exit_code if runner.failures else 0)

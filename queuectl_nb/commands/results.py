@@ -1,7 +1,7 @@
-"""What commands return: values that a face shows in its own way.
+"""Results of commands; the console and the notebook each present them in their own way.
 
-Most have ``value``, a function that gives what a notebook's user holds (a DataFrame, a ``Job``), and ``data``, one that
-gives what ``--format json`` shows. A face pays only for what it uses.
+Most have ``value``, a function that returns what the magic returns (a DataFrame, a ``Job``), and ``data``, a function that
+returns what ``--format json`` prints. Only what is used is computed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.wait import Progress, Wait
 
     Serve = Callable[["Dashboard", Callable[[str], object]], None]
-    """Opens a dashboard's page until it is interrupted; the second argument is told its address."""
+    """Serves a dashboard until it is interrupted; calls the second argument with its address."""
 
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people: titles, and rows of as many values."""
+    """A table: titles, and rows of as many values."""
 
     titles: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -50,10 +50,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Detail:
-    """Something to look at as a whole: blocks of text and tables for people, one object as data.
-
-    ``records`` are its rows where a flat table is asked for (CSV).
-    """
+    """One object: blocks of text and tables for people, JSON as data, and ``records`` as rows for CSV."""
 
     blocks: Callable[[], Iterable[str | Table]]
     data: Callable[[], Any]
@@ -64,11 +61,10 @@ class Detail:
 
 @dataclass(frozen=True)
 class Listing:
-    """Many rows of one kind.
+    """A list of rows.
 
-    ``rows(limit)`` gives them as JSON objects with the keys ``fields``; ``columns`` are title and key for the table
-    that people see, which shows the first ``short`` rows unless the user gave a limit; ``count()`` tells how many
-    there are, and ``empty`` is said where there are none.
+    ``rows(limit)`` returns JSON objects with the keys ``fields``. The table shows ``columns`` (title and key) of the
+    first ``default_limit`` rows, or ``empty_text``. ``count()`` returns the number of all rows.
     """
 
     fields: Sequence[str]
@@ -79,13 +75,13 @@ class Listing:
     default_limit: int | None = None
     empty_text: str = ""
     data: Callable[[], Any] | None = None
-    """Where the JSON is no array of the rows."""
+    """Set if the JSON is not the array of rows."""
     exit_code: int = 0
 
 
 @dataclass(frozen=True)
 class Plotted:
-    """An answer with a picture, drawn when ``figure`` is called: into the file ``path``, or (empty) to be seen."""
+    """A result with a plot, drawn by ``figure()`` into the file ``path``, or to be shown if that is empty."""
 
     answer: Detail | Listing
     figure: Callable[[], Figure]
@@ -94,9 +90,9 @@ class Plotted:
 
 @dataclass(frozen=True)
 class Output:
-    """What a job wrote: pieces of raw bytes with the stream's name, in order; ``frame`` puts the headings around.
+    """The output of a job: chunks of raw bytes with the name of their stream, with a header if ``with_header``.
 
-    ``live`` pieces come as they are written and change between the streams.
+    ``live`` chunks come as they are written, from both streams.
     """
 
     job_id: str
@@ -108,18 +104,18 @@ class Output:
     with_header: bool
     live: bool
     number: int | None = None
-    """The attempt, where one was asked for."""
+    """The requested attempt, or None."""
     error: str | None = None
-    """Why the job, or the attempt that was asked for, did not end well."""
+    """The error of the job, or of the requested attempt."""
     final_state: Callable[[], tuple[str, str | None]] | None = None
-    """State and error of the job once the live pieces are all."""
+    """Returns state and error of the job after the last live chunk."""
     attempts: Sequence[int] = ()
-    """The attempts that live pieces have come from so far, the present one last."""
+    """The attempts of the live chunks so far, the current one last."""
 
 
 @dataclass(frozen=True)
 class StartedPool:
-    """A pool of workers that was started."""
+    """A worker pool that was started."""
 
     pool: WorkerPool
     count: int
@@ -128,7 +124,7 @@ class StartedPool:
 
 @dataclass(frozen=True)
 class PendingWait:
-    """A wait that the face carries out, showing the progress as it can; :meth:`Progress.check` ends it."""
+    """A wait that the caller runs and shows; afterwards it calls :meth:`Progress.check`."""
 
     wait: Wait
     notes: Sequence[str]
@@ -138,7 +134,7 @@ class PendingWait:
 
 @dataclass(frozen=True)
 class Stream:
-    """Lines that come as things happen; the exit code is known when they have ended."""
+    """Lines that are produced over time; the exit code is known after the last one."""
 
     lines: Iterator[str]
     exit_code: Callable[[], int]
@@ -146,16 +142,16 @@ class Stream:
 
 @dataclass(frozen=True)
 class Text:
-    """A text to read, in Markdown."""
+    """Markdown text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A live view of a queue, which the face opens: a page at ``host`` and ``port``, or a widget.
+    """A live view of a queue: a page at ``host`` and ``port``, or a widget.
 
-    ``port`` None is the usual one or the next free, 0 any; ``browse`` opens the page in a browser.
+    ``port`` None means the default port or the next free one, 0 any; ``open_browser`` opens the page in a browser.
     """
 
     queue: Queue

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from queuectl_nb.model.retry import RetryPolicy
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["EndedAttempt", "HeldLease", "StartedAttempt", "record_ended", "record_start", "release_claim"]
+__all__ = [
+    "AttemptUpdate",
+    "EndedAttempt",
+    "HeldLease",
+    "JobUpdate",
+    "StartedAttempt",
+    "record_ended",
+    "record_start",
+    "release_claim",
+]
 
 LARGE_OUTPUT_BYTES = 64 * 1024
 """Larger output is written by a statement of its own, so that it is not copied once more."""

@@ -240,7 +240,7 @@ def test_a_named_index_counts_as_columns(queue: Queue) -> None:
             {},
             "no col",
         ),
-        ([{"command": "a"}], [{"n": 1}], {}, "need a template before them"),
+        ([{"command": "a"}], [{"n": 1}], {}, "frame= needs a template"),
         ({"command": "a"}, None, {}, "a list of dicts"),
         (["a"], None, {}, "a job must be a dict such as {'command': 'true'}, not 'a'"),
         (pd.DataFrame({"n": [1]}), None, {}, "no column 'command'"),

@@ -130,7 +130,7 @@ def test_output_of_no_job_is_found(wrong: Callable[..., Any], queue: Queue) -> N
     orphan = queue.store.spool.path("0" * 32, "stdout")
     orphan.write_text("left")
     finding = wrong()["spool"]
-    assert "1 of no job" in finding["finding"]
+    assert "1 of deleted jobs" in finding["finding"]
     assert finding["remedy"] == f"rm {orphan.with_suffix('.*')}"
 
 
@@ -144,7 +144,7 @@ def test_a_network_file_system_and_a_full_disk_are_found(
     bad = wrong()
     assert "nfs4" in bad["file system"]["finding"]
     assert "--allow-network-fs" in bad["file system"]["remedy"]
-    assert "1000 Bytes free" in bad["room"]["finding"]
+    assert "1000 Bytes free" in bad["disk space"]["finding"]
     assert "file system" not in wrong("--allow-network-fs")
 
 
