@@ -116,6 +116,7 @@ class WorkerHarness:
                 for process in alive:
                     with contextlib.suppress(psutil.Error):
                         process.kill()
+            pool.stop(wait=False)  # closes the control pipe once the supervisor has exited
         for process in job_processes(self.path):
             with contextlib.suppress(psutil.Error):
                 process.kill()
