@@ -37,7 +37,7 @@ class FeedClient:
             self.headers[name.lower()] = value
 
     def block(self) -> dict[str, str]:
-        """Return the fields of the next block of the feed; a comment is the field ``""``."""
+        """Return the fields of the next block; a comment is the field ``""``."""
         found: dict[str, str] = {}
         while True:
             line = self._line()
@@ -47,7 +47,7 @@ class FeedClient:
             found[name.rstrip(":")] = value
 
     def _line(self) -> str:
-        """Return a line of the body, whose chunks end with lines of ours."""
+        """Return a line of the body without the frame of the chunks."""
         while True:
             line = self.file.readline()
             if not line:
@@ -57,7 +57,7 @@ class FeedClient:
                 return text  # else the frame of a chunk
 
     def event(self, kind: str = "overview") -> tuple[str, Any]:
-        """Wait for the next event of a kind; return its id and data."""
+        """Wait for the next event of this kind; return its id and data."""
         while True:
             block = self.block()
             if block.get("event") == kind:

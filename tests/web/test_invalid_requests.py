@@ -94,8 +94,8 @@ def test_unknown_addresses(server: WebServer, queue: Queue, target: str) -> None
 @pytest.mark.parametrize(
     "target", ["/", "/api/jobs", "/api/jobs/a", "/api/events", "/metrics", "/static/page.js", "/x"]
 )
-def test_it_only_reads(server: WebServer, queue: Queue, method: str, target: str) -> None:
-    """Other methods than GET and HEAD are 405, as JSON with ``Allow``, and change nothing."""
+def test_other_methods_are_refused(server: WebServer, queue: Queue, method: str, target: str) -> None:
+    """Methods other than GET and HEAD are 405 with ``Allow`` and change nothing."""
     queue.enqueue("true", id="a")
     before = queue.store.reader.revision()
     response = server.ask(target, method=method)
@@ -105,7 +105,7 @@ def test_it_only_reads(server: WebServer, queue: Queue, method: str, target: str
 
 
 @pytest.mark.parametrize("text", ["", "x", "====", "MS4", "MS4tMQ", "Ni4", "é", "MS4yLjM", "\ud800"])
-def test_what_is_no_cursor_is_refused(text: str) -> None:
-    """Nothing but our own cursors is taken."""
+def test_invalid_cursors(text: str) -> None:
+    """Only cursors that the API issued are accepted."""
     with pytest.raises(BadInput, match="next"):
         decode_cursor(text)

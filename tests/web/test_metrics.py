@@ -1,4 +1,4 @@
-"""What Prometheus scrapes is what the queue holds."""
+"""Prometheus metrics match the queue."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tests.web.server import WebServer
 
 
-def test_the_figures_are_those_of_the_queue(server: WebServer, harness: WorkerHarness) -> None:
-    """Jobs and workers by state, every state there; what was enqueued ever; paused queues; recent durations."""
+def test_metrics_match_the_queue(server: WebServer, harness: WorkerHarness) -> None:
+    """Jobs and workers by state, including zero counts; jobs ever enqueued; paused queues; recent run times."""
     for number in range(3):
         harness.add("sleep 0.05", id=f"j{number}")
     harness.add("exit 1", max_retries=1)
@@ -48,8 +48,8 @@ def test_the_figures_are_those_of_the_queue(server: WebServer, harness: WorkerHa
     assert samples["queuectl_web_clients",] == 0
 
 
-def test_an_empty_queue_has_figures_too(server: WebServer) -> None:
-    """Every family is there, and openmetrics is spoken to who asks for it."""
+def test_metrics_of_an_empty_queue(server: WebServer) -> None:
+    """Every family is present, and OpenMetrics is served on request."""
     response = server.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert response.headers["Content-Type"].startswith("application/openmetrics-text")
     families = {family.name for family in parse_open(response.body.decode())}
