@@ -56,7 +56,7 @@ class Page:
         self.dashboard = dashboard
         self.sent = 0
         self.rows: list[dict[str, Any]] = []
-        dashboard.audience._cell_began = None  # noqa: SLF001 - no cell runs
+        dashboard.viewers._cell_started_at = None  # noqa: SLF001 - no cell runs
         ipywidgets.Widget._send = lambda _, message, buffers=None: self.take(message)  # noqa: ARG005, SLF001
 
     def take(self, message: dict[str, Any]) -> None:
@@ -68,10 +68,10 @@ class Page:
 
     def look(self, first: int = 0) -> None:
         """Give a sign of life."""
-        self.dashboard._from_table(  # noqa: SLF001
+        self.dashboard._on_table_message(  # noqa: SLF001
             None,
-            {"kind": "beat", "view": "page", "at": time.monotonic(), "visible": True, "first": first, "count": 40,
-             "top": not first, "anew": False},
+            {"kind": "heartbeat", "view": "page", "sequence": time.monotonic(), "visible": True, "first": first, "count": 40,
+             "top": not first, "reload": False},
             [],
         )  # fmt: skip
 
@@ -109,7 +109,7 @@ def opened(queue: Queue) -> tuple[Dashboard, Page, float]:
     dashboard._repr_mimebundle_()  # as a cell shows it
     page = Page(dashboard)
     page.look()
-    page.until(lambda: bool(page.rows) and "0" in dashboard.chips.buttons["completed"].description)
+    page.until(lambda: bool(page.rows) and "0" in dashboard.state_filter.buttons["completed"].description)
     return dashboard, page, time.perf_counter() - began
 
 
@@ -117,7 +117,7 @@ def refreshes(queue: Queue, dashboard: Dashboard, page: Page, jobs: int, rounds:
     """Change 2 % of the jobs and have it shown, again and again; yield bytes sent and CPU seconds of the thread."""
     feed = dashboard.feed
     cost: list[float] = []
-    turn = feed._turn  # noqa: SLF001
+    turn = feed._step  # noqa: SLF001
 
     def timed(looking: list[str]) -> float:
         began = time.thread_time()
@@ -125,7 +125,7 @@ def refreshes(queue: Queue, dashboard: Dashboard, page: Page, jobs: int, rounds:
         cost.append(time.thread_time() - began)
         return pace
 
-    feed._turn = timed  # type: ignore[method-assign]  # noqa: SLF001
+    feed._step = timed  # type: ignore[method-assign]  # noqa: SLF001
     for number in range(rounds):
         page.sent, before = 0, len(page.rows)
         cost.clear()
@@ -136,7 +136,7 @@ def refreshes(queue: Queue, dashboard: Dashboard, page: Page, jobs: int, rounds:
         page.until(lambda before=before: len(page.rows) > before)  # type: ignore[misc]
         time.sleep(1.2)  # what follows the rows: counts, throughput
         yield page.sent, max(cost)
-    feed._turn = turn  # type: ignore[method-assign]  # noqa: SLF001
+    feed._step = turn  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def meanwhile(page: Page, dashboard: Dashboard, wanted: Filter) -> tuple[float, float]:
@@ -145,7 +145,7 @@ def meanwhile(page: Page, dashboard: Dashboard, wanted: Filter) -> tuple[float, 
     longest, last = 0.0, time.perf_counter()
     began = last
     facts = {name: getattr(wanted, name) for name in ("text", "sort", "reverse")}
-    dashboard._want(**facts)  # noqa: SLF001
+    dashboard._set_filter(**facts)  # noqa: SLF001
     looked = began
     while not any(not message["searching"] and message["keys"] is not None for message in page.rows[before:]):
         time.sleep(0.001)  # as the kernel's main thread would like to go on
@@ -186,7 +186,7 @@ def report(arguments: argparse.Namespace) -> Iterator[measure.Row]:
             told = f"others held up {longest * 1000:.0f} ms at most"
             yield measure.Row(f"{what}: {name}", f"{seconds:.2f} s", "", None, told)
         page.sent = 0
-        dashboard.audience.left("page")
+        dashboard.viewers.remove("page")
         with queue.store.db.write() as connection:
             connection.execute(CHANGE, {"now": time.time(), "first": 0, "last": 1000})
         time.sleep(3)
