@@ -70,8 +70,8 @@ class Page:
         """Give a sign of life."""
         self.dashboard._on_table_message(  # noqa: SLF001
             None,
-            {"kind": "heartbeat", "view": "page", "sequence": time.monotonic(), "visible": True, "first": first, "count": 40,
-             "top": not first, "reload": False},
+            {"kind": "heartbeat", "view": "page", "sequence": time.monotonic(), "visible": True,
+             "first": first, "count": 40, "top": not first, "reload": False},
             [],
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The front end's modules by themselves, in a real browser: logs with escapes, a million rows, the chart."""
+"""The front end's modules in a browser: logs, tables of a million rows, the chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An IPython shell in this process, with the extension loaded on a fresh queue; a kernel; a dashboard and its page."""
+"""Fixtures: an IPython shell with the extension, a kernel, a dashboard and its page."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return a shell whose lines are about the fresh queue."""
+    """Return a shell with the extension loaded, using the test's queue."""
     monkeypatch.setenv("QUEUECTL_DB", str(queue_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # which a shell puts its own in the place of
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # a shell replaces it
     InteractiveShell.clear_instance()
     found = InteractiveShell.instance()
     found.history_manager.enabled = False
@@ -35,16 +35,16 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found.run_line_magic("load_ext", "queuectl_nb")
     yield found
     found.run_line_magic("unload_ext", "queuectl_nb")
-    atexit.unregister(found.atexit_operations)  # its history's folder is gone by then
+    atexit.unregister(found.atexit_operations)  # the folder of its history will be gone
     InteractiveShell.clear_instance()
-    # what it does at the end of the process it does now, while its folder is there
+    # run its exit handler now, while its folder exists
     atexit.unregister(found.atexit_operations)
     found.atexit_operations()
 
 
 @pytest.fixture
 def kernel(queue_path: Path) -> Iterator[Kernel]:
-    """Return a kernel on the fresh queue."""
+    """Return a kernel that uses the test's queue."""
     found = Kernel(queue_path)
     yield found
     found.close()
@@ -52,7 +52,7 @@ def kernel(queue_path: Path) -> Iterator[Kernel]:
 
 @pytest.fixture
 def cell(shell: Any) -> Any:
-    """Return a function that runs a cell and gives its value, or raises what it raised."""
+    """Return a function that runs a cell and returns its value or raises its error."""
 
     def run(source: str) -> Any:
         ran = shell.run_cell(source)
@@ -64,7 +64,7 @@ def cell(shell: Any) -> Any:
 
 @pytest.fixture
 def dashboard(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
-    """Return a dashboard of a queue with three jobs; its pages need not say again and again that they are there."""
+    """Return a dashboard of a queue with three jobs; heartbeats never time out."""
     monkeypatch.setattr(viewers, "HEARTBEAT_TIMEOUT_S", NEVER_S)
     for each in "abc":
         queue.enqueue(f"echo {each}", id=each, queue="gpu" if each == "c" else None)
@@ -76,7 +76,7 @@ def dashboard(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboa
 
 @pytest.fixture
 def page(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> Page:
-    """Return a page that was just loaded, and has its rows."""
+    """Return a loaded page that has received its rows."""
     found = Page(dashboard, monkeypatch)
     found.open()
     until(lambda: found.shown() == ["c", "b", "a"])

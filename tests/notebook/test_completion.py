@@ -1,4 +1,4 @@
-"""Tab behind the magic."""
+"""Tab completion of the magic."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
 
 
-def offers(shell: Any, line: str) -> list[str]:
-    """Return what Tab offers at the end of a line."""
+def complete(shell: Any, line: str) -> list[str]:
+    """Return the completions at the end of a line."""
     from IPython.core.completer import provisionalcompleter
 
     with provisionalcompleter():
@@ -20,7 +20,7 @@ def offers(shell: Any, line: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("line", "whole"),
+    ("line", "completed"),
     [
         ("%queuectl sta", "%queuectl status"),
         ("%%queuectl enq", "%%queuectl enqueue"),
@@ -35,21 +35,21 @@ def offers(shell: Any, line: str) -> list[str]:
         ("%queuectl enqueue --var my_", "%queuectl enqueue --var my_rate"),
     ],
 )
-def test_tab_offers(shell: Any, line: str, whole: str) -> None:
-    """Commands, options, states, settings, ids, queues and variables complete, wherever the word's characters break."""
+def test_completion(shell: Any, line: str, completed: str) -> None:
+    """Commands, options, states, settings, ids, queues and variables are completed."""
     shell.user_ns["my_rate"] = 1
     shell.run_line_magic("queuectl", "enqueue --id job=a:1 --queue slow --command true")
-    assert whole in offers(shell, line)
+    assert completed in complete(shell, line)
 
 
-def test_tab_offers_workers(shell: Any, queue: Queue) -> None:
-    """Names of workers complete behind worker stop."""
+def test_completion_of_workers(shell: Any, queue: Queue) -> None:
+    """``worker stop`` completes names of workers."""
     with queue.start_workers(1) as pool:
         (name,) = pool.names
-        assert offers(shell, "%queuectl worker stop ") == [f"%queuectl worker stop {name}"]
-        assert offers(shell, f"%queuectl worker stop --now {name[:3]}") == [f"%queuectl worker stop --now {name}"]
+        assert complete(shell, "%queuectl worker stop ") == [f"%queuectl worker stop {name}"]
+        assert complete(shell, f"%queuectl worker stop --now {name[:3]}") == [f"%queuectl worker stop --now {name}"]
 
 
-def test_tab_elsewhere_is_not_ours(shell: Any) -> None:
-    """Other lines are left to IPython."""
-    assert offers(shell, "queuectl sta") == []
+def test_other_lines_are_not_completed(shell: Any) -> None:
+    """Lines without the magic are left to IPython."""
+    assert complete(shell, "queuectl sta") == []

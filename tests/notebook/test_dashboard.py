@@ -1,4 +1,4 @@
-"""The dashboard's kernel side: what pages are sent and when nobody is sent anything, what is saved, how it ends."""
+"""The kernel side of the dashboard: messages to pages, static rendering, closing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
 
 
-def test_a_page_gets_everything_when_it_is_loaded(page: Page, dashboard: Dashboard) -> None:
-    """Rows, counts, queues and the log's first words are there; loaded again, the page gets them again."""
+def test_loaded_page_receives_everything(page: Page, dashboard: Dashboard) -> None:
+    """A page receives rows, counts, queues and log when it is loaded, and again when reloaded."""
     until(lambda: dashboard.state_filter.buttons["all"].description == "all 3")
     until(lambda: list(dashboard.toolbar.queue.options) == ["all queues", "default", "gpu"])
     until(lambda: page.log)
@@ -31,34 +31,34 @@ def test_a_page_gets_everything_when_it_is_loaded(page: Page, dashboard: Dashboa
     assert page.rows()[0]["sequence"] == 1
 
 
-def test_only_what_changed_is_sent(page: Page, queue: Queue) -> None:
-    """Of a window of rows only those go to the page that it has not got."""
+def test_only_changed_rows_are_sent(page: Page, queue: Queue) -> None:
+    """A page receives only rows that it does not have."""
     queue.cancel("b")
     until(lambda: page.shown() == ["b", "c", "a"])
     assert [[row[1] for row in message["rows"]] for message in page.rows()[1:]] == [["b"]]
     json.dumps(page.table)
 
 
-def test_nothing_is_sent_while_nobody_looks(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """A hidden page gets nothing, whatever happens; when it is seen again it gets all at once."""
+def test_hidden_pages_receive_nothing(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """A hidden page receives nothing until it is visible again."""
     page.heartbeat(visible=False)
     until(lambda: not dashboard.viewers.visible_views())
-    turned = threading.Event()
-    dashboard.feed.submit(turned.set)
-    assert turned.wait(20)
+    processed = threading.Event()
+    dashboard.feed.submit(processed.set)
+    assert processed.wait(20)
     before = len(page.table)
     queue.enqueue("true", id="unseen")
     for _ in range(3):
-        turned.clear()
-        dashboard.feed.submit(turned.set)
-        assert turned.wait(20)
+        processed.clear()
+        dashboard.feed.submit(processed.set)
+        assert processed.wait(20)
     assert len(page.table) == before
     page.heartbeat()
     until(lambda: page.shown()[:1] == ["unseen"])
 
 
-def test_a_page_that_was_closed_is_forgotten(page: Page, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who falls silent is not sent anything any more, and the thread ends; a page that comes starts it again."""
+def test_closed_page_is_forgotten(page: Page, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without heartbeats the thread ends; another page starts it again."""
     monkeypatch.setattr(feed_module, "IDLE_TIMEOUT_S", 0.05)
     monkeypatch.setattr(viewers_module, "HEARTBEAT_TIMEOUT_S", 0.05)
     until(lambda: not dashboard.feed.running)
@@ -70,10 +70,10 @@ def test_a_page_that_was_closed_is_forgotten(page: Page, dashboard: Dashboard, m
     assert dashboard.feed.running
 
 
-def test_a_page_that_cannot_be_heard_yet_is_shown_something(
+def test_page_without_heartbeat_receives_rows(
     dashboard: Dashboard, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shown in a cell with more cells to come, the dashboard is alive before its page was ever heard."""
+    """While cells are running, the dashboard updates before the first heartbeat arrives."""
     page = Page(dashboard, monkeypatch, "")
     dashboard._repr_mimebundle_()
     dashboard.viewers.cell_started()
@@ -85,7 +85,7 @@ def test_a_page_that_cannot_be_heard_yet_is_shown_something(
 
 
 def test_each_page_has_its_own_window(page: Page, dashboard: Dashboard) -> None:
-    """Two pages of one dashboard scroll apart."""
+    """Two pages of one dashboard scroll independently."""
     page.view = "other"
     page.heartbeat(first=2, top=False)
     page.view = "page"
@@ -93,8 +93,8 @@ def test_each_page_has_its_own_window(page: Page, dashboard: Dashboard) -> None:
     assert page.shown() == ["c", "b", "a"]
 
 
-def test_a_long_path_is_short_in_the_title(dashboard: Dashboard, queue: Queue) -> None:
-    """The file and its folder are seen; the whole path is there for who asks."""
+def test_long_path_is_shortened(dashboard: Dashboard, queue: Queue) -> None:
+    """A long path is shortened to file and folder; the tooltip has all of it."""
     from queuectl_nb.notebook.dashboard.widgets import Header
 
     assert f'title="{queue.path}"' in dashboard.header.title.value
@@ -102,8 +102,8 @@ def test_a_long_path_is_short_in_the_title(dashboard: Dashboard, queue: Queue) -
     assert ">/home/me/queue.db<" in Header("/home/me/queue.db").title.value
 
 
-def test_hostile_names_stay_text(queue: Queue, dashboard: Dashboard) -> None:
-    """What jobs are called and do is escaped wherever it becomes HTML."""
+def test_names_are_escaped(queue: Queue, dashboard: Dashboard) -> None:
+    """Ids and commands are escaped in HTML."""
     queue.enqueue("<script>alert(1)</script>\x1b[31m\u202e", id="evil")
     html = dashboard._repr_mimebundle_()["text/html"]
     assert "&lt;script&gt;" in html
@@ -112,36 +112,36 @@ def test_hostile_names_stay_text(queue: Queue, dashboard: Dashboard) -> None:
     assert "\x1b" not in html
 
 
-def test_a_replaced_file_is_said_once(page: Page, queue_path: Path) -> None:
-    """A queue whose file is gone is one line in the dashboard, once, and no traceback."""
+def test_replaced_file_is_reported_once(page: Page, queue_path: Path) -> None:
+    """A missing queue file is reported in one line, once, without traceback."""
     queue_path.unlink()
     until(lambda: any(error and "deleted or replaced" in text for text, error in page.messages()))
     for _ in range(3):
         page.dashboard.feed.wake()
-    turned = threading.Event()
-    page.dashboard.feed.submit(turned.set)
-    assert turned.wait(20)
+    processed = threading.Event()
+    page.dashboard.feed.submit(processed.set)
+    assert processed.wait(20)
     assert sum("deleted or replaced" in text for text, _ in page.messages()) == 1
 
 
-def test_a_bug_is_said_in_a_line(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that nobody thought of ends no thread and prints nothing."""
+def test_unexpected_error_is_shown(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is shown; the thread continues and prints nothing."""
     monkeypatch.setattr(page.dashboard.feed.table, "messages", lambda: 1 / 0)
     page.dashboard.feed.wake()
     until(lambda: any("ZeroDivisionError" in text for text, _ in page.messages()))
     assert page.dashboard.feed.running
 
 
-def test_what_is_saved_can_be_read(queue: Queue, dashboard: Dashboard) -> None:
-    """Beside the widget stand a table of the moment, and lines of text."""
+def test_static_rendering(queue: Queue, dashboard: Dashboard) -> None:
+    """The output also contains a static table as HTML and as text."""
     bundle = dashboard._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     for kind in ("text/html", "text/plain"):
         assert all(word in bundle[kind] for word in ("3 pending", "echo b", str(queue.path)))
 
 
-def test_a_website_shows_the_table(dashboard: Dashboard) -> None:
-    """A notebook that JupyterLab saved, made HTML by nbconvert, shows the jobs of the moment."""
+def test_nbconvert_shows_the_static_table(dashboard: Dashboard) -> None:
+    """Nbconvert shows the static table."""
     from nbconvert import HTMLExporter
     from nbformat import v4
 
@@ -152,7 +152,7 @@ def test_a_website_shows_the_table(dashboard: Dashboard) -> None:
 
 
 def test_closing_ends_the_thread(page: Page, dashboard: Dashboard) -> None:
-    """close() and the extension's unload end the threads of all dashboards; closed twice is closed."""
+    """close() ends the thread, also when called twice."""
     assert dashboard.feed.running
     close_all()
     assert not dashboard.feed.running
@@ -176,8 +176,8 @@ def test_two_dashboards_on_two_queues(page: Page, tmp_path: Path, monkeypatch: p
     other.close()
 
 
-def test_the_magic_gives_the_dashboard(cell: Any) -> None:
-    """``%queuectl dashboard`` is the widget; unloading the extension closes it."""
+def test_magic_returns_the_dashboard(cell: Any) -> None:
+    """``%queuectl dashboard`` returns the widget; unloading the extension closes it."""
     found = cell("%queuectl dashboard")
     assert isinstance(found, Dashboard)
     found.feed.submit(lambda: None)

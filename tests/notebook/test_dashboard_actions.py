@@ -1,4 +1,4 @@
-"""What is chosen, pressed and filled in on a dashboard, and what comes of it in the queue."""
+"""Filters, buttons and form of the dashboard, and their effect on the queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_filters_and_orders(page: Page, dashboard: Dashboard) -> None:
-    """Chips, search, queue, the list of fields and a click on a header change what is listed."""
+    """State buttons, search, queue, sort field and header clicks change the list."""
     dashboard.toolbar.sort.value = "id"
     until(lambda: page.shown() == ["a", "b", "c"])
     page.send("sort", field="id", reverse=True)
@@ -36,10 +36,10 @@ def test_filters_and_orders(page: Page, dashboard: Dashboard) -> None:
     assert dashboard.state_filter.buttons["all"].value
 
 
-def test_a_list_that_is_behind_catches_up(
+def test_outdated_order_is_refreshed_later(
     page: Page, queue: Queue, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change that comes while it is too early to sort again is shown later, though nothing more changes."""
+    """A change that arrives too early for a new sort is shown later, even without further changes."""
     monkeypatch.setattr("queuectl_nb.client.job_list.REORDER_COST_FACTOR", 1e9)
     dashboard.toolbar.sort.value = "id"
     until(lambda: page.shown() == ["a", "b", "c"])
@@ -50,23 +50,23 @@ def test_a_list_that_is_behind_catches_up(
     until(lambda: page.shown() == ["A", "a", "b", "c"])
 
 
-def test_what_comes_late_is_left_out(page: Page, dashboard: Dashboard) -> None:
-    """A message that waited behind a cell does not undo what its page has said since."""
+def test_delayed_messages_are_ignored(page: Page, dashboard: Dashboard) -> None:
+    """A message delayed by a cell does not override later ones."""
     page.select("a", "b")
     page.dashboard._on_table_message(
         None, {"kind": "select", "view": page.view, "sequence": 1, "keys": [], "active": None}, []
     )
-    turned = threading.Event()
-    dashboard.feed.submit(turned.set)
-    assert turned.wait(20)
+    processed = threading.Event()
+    dashboard.feed.submit(processed.set)
+    assert processed.wait(20)
     assert len(dashboard._selected) == 2
     page.send("select", keys=[], active=None)
     until(lambda: dashboard._selected == [])
     assert dashboard.toolbar.retry.disabled
 
 
-def test_buttons_act_on_what_is_selected(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Cancel and retry take the chosen jobs, all or none; a mistake is one line."""
+def test_buttons_act_on_selected_jobs(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """Cancel and Retry apply to all selected jobs or none; an error is one line."""
     assert dashboard.toolbar.retry.disabled
     page.select("a", "b")
     assert dashboard.toolbar.cancel.description == "Cancel 2"
@@ -81,7 +81,7 @@ def test_buttons_act_on_what_is_selected(page: Page, queue: Queue, dashboard: Da
 
 
 def test_pause_and_resume(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """They are for the queue that is shown, or for all."""
+    """They apply to the selected queue, or to all."""
     dashboard.toolbar.pause.click()
     until(lambda: queue.store.reader.paused_queues() == ["*"])
     until(lambda: not dashboard.toolbar.resume.disabled)
@@ -95,8 +95,8 @@ def test_pause_and_resume(page: Page, queue: Queue, dashboard: Dashboard) -> Non
     until(lambda: ("Queue gpu is paused.", False) in page.messages())
 
 
-def test_workers_come_and_go(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Workers are started and stopped by the buttons, and the log of a job that runs is followed to its end."""
+def test_start_and_stop_workers(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """Buttons start and stop workers; the log of a running job is followed."""
     page.select("a")
     dashboard.worker_panel.count.value = 2
     dashboard.worker_panel.start.click()
@@ -112,8 +112,8 @@ def test_workers_come_and_go(page: Page, queue: Queue, dashboard: Dashboard) -> 
     until(lambda: "No worker is running" in dashboard.worker_panel.list.value)
 
 
-def test_the_form_adds_a_job(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Empty fields are not given; a mistake is said below the form, which keeps what was typed."""
+def test_form_adds_a_job(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """Empty fields are omitted; an error is shown below the form, which keeps its values."""
     fields = dashboard.form.fields
     fields["command"].value = "true"
     fields["priority"].value = "x"

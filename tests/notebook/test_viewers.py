@@ -1,4 +1,4 @@
-"""Who is taken to look at a dashboard, and for how long."""
+"""Which pages count as visible."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_who_looked_when_a_cell_began_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pages cannot be heard during a cell they are taken to look on; where they can, silence means gone."""
+def test_visible_views_during_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without heartbeats during a cell, pages stay visible until it ends; with them, the timeout applies."""
     now = [100.0]
     monkeypatch.setattr(viewers_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     viewers = Viewers()

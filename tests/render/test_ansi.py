@@ -1,4 +1,4 @@
-"""What a job wrote as HTML: escaped whatever it is, its colours as classes."""
+"""Conversion of job output to HTML."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_that_a_job_wrote_is_markup(text: str) -> None:
-    """Tags, quotes and entities come out as the text that they are."""
+def test_output_is_escaped(text: str) -> None:
+    """Tags, quotes and entities are shown as text."""
     html = to_html(text)
     assert not re.search("[<>\"']", html)
     assert unescape(html) == text
@@ -51,15 +51,15 @@ def test_nothing_that_a_job_wrote_is_markup(text: str) -> None:
     ],
 )
 def test_colours_become_classes(text: str, html: str) -> None:
-    """The sixteen colours and the marks have classes, other colours none; numbers of any length do no harm."""
+    """The 16 basic colours and the attributes have classes, other colours do not; numbers of any length are handled."""
     assert to_html(text) == html
 
 
 @given(st.binary(max_size=300))
-def test_any_output_makes_balanced_html(raw: bytes) -> None:
-    """After the filter for terminals whatever bytes a job writes become text between balanced spans of ours."""
-    colours = AnsiFilter()
-    html = to_html(colours.feed(raw) + colours.close())
+def test_html_is_balanced(raw: bytes) -> None:
+    """Any bytes, after the filter, become text in balanced spans."""
+    ansi = AnsiFilter()
+    html = to_html(ansi.feed(raw) + ansi.close())
     rest = re.sub(r'<span class="(qc-[a-z0-9]+ ?)+">|</span>', "", html)
     assert not re.search("[<>\x1b]", rest)
     assert html.count("<span") == html.count("</span>")
@@ -80,7 +80,7 @@ def test_any_output_makes_balanced_html(raw: bytes) -> None:
         "\x08",
     ],
 )
-def test_what_commands_or_hides_is_gone_before(sequence: str) -> None:
-    """Titles, links, clipboards, moves, other directions of writing and control characters never reach the HTML."""
-    colours = AnsiFilter()
-    assert to_html(colours.feed(f"a{sequence}b".encode()) + colours.close()) == "ab"
+def test_filter_removes_other_sequences(sequence: str) -> None:
+    """Titles, links, clipboard, cursor movement, bidirectional controls and control characters never reach the HTML."""
+    ansi = AnsiFilter()
+    assert to_html(ansi.feed(f"a{sequence}b".encode()) + ansi.close()) == "ab"

@@ -1,4 +1,4 @@
-"""What may reach a terminal of a job's output: text and colours, however the output is cut into pieces."""
+"""The filter for job output: text and colours pass, however the output is split into chunks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ UNICODE = (b"\xc2\x9b1A", b"\xc2\x9d8;;x", b"\xc2\x9c", b"\xe2\x80\xae", "é🐍
 PARTS = st.sampled_from(WHOLE + TORN + UNICODE)
 
 
-def filtered(*pieces: bytes, keep: bool = True) -> str:
-    """Return what reaches a terminal of these pieces."""
-    colours = AnsiFilter(keep_colours=keep)
-    return "".join(colours.feed(piece) for piece in pieces) + colours.close()
+def filtered(*chunks: bytes, keep_colours: bool = True) -> str:
+    """Return the filtered chunks."""
+    ansi = AnsiFilter(keep_colours=keep_colours)
+    return "".join(ansi.feed(chunk) for chunk in chunks) + ansi.close()
 
 
 @pytest.mark.parametrize(
@@ -45,31 +45,31 @@ def filtered(*pieces: bytes, keep: bool = True) -> str:
     ],
 )
 def test_escapes_are_dropped_and_colours_kept(raw: bytes, shown: str) -> None:
-    """Moves, erases, titles, links and the clipboard never pass; text and colours do, and colours are ended."""
+    """Only text and colours pass; colours are reset at the end."""
     assert filtered(raw) == shown
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(PARTS, max_size=12), st.lists(st.integers(0, 60), max_size=6))
-def test_no_cut_changes_what_is_shown(parts: list[bytes], cuts: list[int]) -> None:
-    """Pieces may end anywhere, inside a character or a sequence: what is shown is the same."""
+def test_split_does_not_change_the_result(parts: list[bytes], cuts: list[int]) -> None:
+    """Chunks may end anywhere, even inside a character or an escape sequence."""
     raw = b"".join(parts)
     places = sorted({0, len(raw), *(min(cut, len(raw)) for cut in cuts)})
-    pieces = [raw[start:end] for start, end in pairwise(places)]
-    assert filtered(*pieces) == filtered(raw)
+    chunks = [raw[start:end] for start, end in pairwise(places)]
+    assert filtered(*chunks) == filtered(raw)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(PARTS, st.binary(max_size=6)), max_size=12))
-def test_nothing_but_colours_passes(parts: list[bytes]) -> None:
-    """Whatever a job writes, no control but tab and newline is left beside the colours."""
+def test_only_colours_pass(parts: list[bytes]) -> None:
+    """Apart from colours, the only control characters left are tab and newline."""
     left = SGR.sub("", filtered(*parts))
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", left)
-    assert "\x1b" not in filtered(*parts, keep=False)
+    assert "\x1b" not in filtered(*parts, keep_colours=False)
 
 
-def test_a_string_that_never_ends_holds_nothing_back() -> None:
-    """A title of a megabyte is shown as the text that it is, not kept in memory."""
-    colours = AnsiFilter()
-    shown = colours.feed(b"\x1b]0;" + b"x" * 1_000_000)
+def test_unterminated_string_is_not_held_back() -> None:
+    """A title of a megabyte is shown as text, not kept in memory."""
+    ansi = AnsiFilter()
+    shown = ansi.feed(b"\x1b]0;" + b"x" * 1_000_000)
     assert len(shown) >= 1_000_000

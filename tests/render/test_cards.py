@@ -1,4 +1,4 @@
-"""Cards of jobs, pools, logs and waits: hostile text is text, plain text stands beside, each stands alone."""
+"""Cards of jobs, pools, logs and waits as HTML and as text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class _Balance(HTMLParser):
-    """Collects the tags of a piece of HTML and whether they are closed in order."""
+    """Collects the tags of HTML and checks that they are balanced."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class _Balance(HTMLParser):
 ALLOWED = ("class", "tabindex", "role", "style")
 
 
-def checked(html: str) -> str:
-    """Return the HTML if it is well made of tags and attributes of ours, and nothing in it is invisible."""
+def check_html(html: str) -> str:
+    """Check that HTML is well-formed, has only known tags and attributes, and no hidden characters; return it."""
     parser = _Balance()
     parser.feed(html)
     parser.close()
@@ -60,7 +60,7 @@ def checked(html: str) -> str:
 
 @pytest.fixture
 def job(queue: Queue) -> JobRecord:
-    """Return a job whose every text is hostile, as far as a record can hold it."""
+    """Return a job with hostile text in all fields."""
     manual_worker = ManualWorker(queue)
     manual_worker.add("a", command=f"echo {EVIL}", max_retries=1)
     manual_worker.run("a")
@@ -68,13 +68,13 @@ def job(queue: Queue) -> JobRecord:
     return record._replace(error=EVIL, worker=EVIL, result={EVIL: [EVIL]}, state=State.DEAD)
 
 
-def test_a_jobs_card_shows_hostile_text_as_text(job: JobRecord, queue: Queue) -> None:
-    """Command, error, result, worker and attempts come escaped, their invisible characters visible."""
+def test_job_card_escapes_text(job: JobRecord, queue: Queue) -> None:
+    """Command, error, result, worker and attempts are escaped; hidden characters are visible."""
     attempt = queue.job("a").history[0]._replace(error=EVIL)
     live = run_html(
         RunStatus(3.0, OutputProgress(EVIL.replace("\x1b", "").replace("\x07", "").replace("\u202e", ""), 0.5))
     )
-    html = checked(cards.job_html(job, [attempt], live))
+    html = check_html(cards.job_html(job, [attempt], live))
     assert not PAGE.search(html.replace("&lt;script", ""))
     assert html.count("&lt;script&gt;") >= 5
     text = cards.job_text(job, [attempt])
@@ -82,11 +82,11 @@ def test_a_jobs_card_shows_hostile_text_as_text(job: JobRecord, queue: Queue) ->
     assert len(text.splitlines()) == 2
 
 
-def test_a_cell_of_python_is_shown_as_it_was_written(job: JobRecord) -> None:
-    """Of the command that carries a cell only its source and values are shown, no path of the machine."""
+def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
+    """Of a command that runs a cell, only source and variables are shown, no path of the machine."""
     source = "print('<b>')\nCELL"
     cell = job._replace(command=python_command(source, {"lr": 0.1, "name": "it's"}))
-    html = checked(cards.job_html(cell, []))
+    html = check_html(cards.job_html(cell, []))
     assert sys.executable not in html
     assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
     assert "Python cell lr=0.1" in html
@@ -95,47 +95,47 @@ def test_a_cell_of_python_is_shown_as_it_was_written(job: JobRecord) -> None:
     assert "rm -r /" in cards.job_html(job._replace(command=odd), [])
 
 
-def test_a_pool_and_a_log_show_hostile_text_as_text() -> None:
-    """Names, paths, notices and streams come escaped."""
+def test_pool_and_log_cards_escape_text() -> None:
+    """Names, paths, warnings and streams are escaped."""
     worker = {"name": EVIL, "pid": None, "state": EVIL, "job_id": EVIL, "jobs_done": 3}
-    checked(cards.pool_html(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL]))
-    # streams come through the filter for terminals, which leaves colours only
-    checked(cards.log_html(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
+    check_html(cards.pool_html(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL]))
+    # AnsiFilter leaves only colours in streams
+    check_html(cards.log_html(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
 
 
-def test_paths_are_told_from_here_or_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue below the working directory, or below home, is called as people call it there."""
+def test_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are relative to the working or the home directory."""
     home, here = tmp_path / "home", tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(home))
-    named = {here / "q.db": "q.db", home / "a/q.db": "~/a/q.db", Path("/elsewhere/q.db"): "/elsewhere/q.db"}
-    assert {path: cards.short_path(path) for path in named} == named
+    expected = {here / "q.db": "q.db", home / "a/q.db": "~/a/q.db", Path("/elsewhere/q.db"): "/elsewhere/q.db"}
+    assert {path: cards.short_path(path) for path in expected} == expected
 
 
-def test_a_wait_shows_hostile_ids_as_text(job: JobRecord) -> None:
-    """Also where a job's id were hostile, and however it ended."""
-    checked(wait_html(job._replace(id=EVIL), RunStatus(1.0, OutputProgress("x<b>", None)), {}, 1))
-    html = checked(wait_html(None, RunStatus(), {"completed": 3, "dead": 1}, 4, "after 3 s"))
+def test_wait_escapes_text(job: JobRecord) -> None:
+    """A wait for one job and for many is escaped and shows the progress."""
+    check_html(wait_html(job._replace(id=EVIL), RunStatus(1.0, OutputProgress("x<b>", None)), {}, 1))
+    html = check_html(wait_html(None, RunStatus(), {"completed": 3, "dead": 1}, 4, "after 3 s"))
     assert 'style="width: 37.5%"' in html
     assert wait_text({"completed": 3, "dead": 1}, 4) == "4 of 8 finished: 3 completed, 1 dead"
-    checked(wait_html(None, RunStatus(), {}, 0))
+    check_html(wait_html(None, RunStatus(), {}, 0))
 
 
-def test_plain_text_says_the_same() -> None:
-    """Beside the HTML of what moves stands a line with time, share and last line."""
+def test_run_text() -> None:
+    """The text of a running attempt has run time, progress and last line."""
     assert run_text(RunStatus(200.4, OutputProgress("epoch 3", 0.455))) == "running for 3 min 20 s, 46%, epoch 3"
     assert (run_text(RunStatus()), run_html(RunStatus())) == ("", "")
 
 
-@pytest.mark.parametrize(("used", "most", "said"), [(0, None, "0 attempts"), (1, None, "1 attempt"), (1, 3, "1 of 3")])
-def test_attempts_are_counted_in_words(job: JobRecord, used: int, most: int | None, said: str) -> None:
-    """A card counts as people do."""
-    assert said in cards.job_html(job._replace(attempts=used, max_retries=most), [])
+@pytest.mark.parametrize(("used", "limit", "text"), [(0, None, "0 attempts"), (1, None, "1 attempt"), (1, 3, "1 of 3")])
+def test_attempt_count(job: JobRecord, used: int, limit: int | None, text: str) -> None:
+    """Singular, plural and limit are worded correctly."""
+    assert text in cards.job_html(job._replace(attempts=used, max_retries=limit), [])
 
 
-def test_every_state_and_outcome_has_its_look() -> None:
-    """A state is told by its word first; colours are there for all that are good, bad or under way."""
+def test_every_state_and_outcome_has_a_colour() -> None:
+    """All states and outcomes but the neutral ones have a colour, in every theme."""
     sheet = cards.style()
     plain = {"pending", "blocked"}
     assert {name for name in (*map(str, State), *OUTCOME_NAMES) if f".qc-is-{name}" not in sheet} == plain
@@ -143,8 +143,8 @@ def test_every_state_and_outcome_has_its_look() -> None:
         assert f"[{marker}" in sheet
 
 
-def test_a_card_stands_alone() -> None:
-    """It has every colour that it uses, and says nothing of how live views look, which may be of another version."""
+def test_card_is_self_contained() -> None:
+    """The style sheet defines every colour it uses, and does not affect live views, possibly of another version."""
     sheet = cards.style()
     assert set(re.findall(r"var\((--qc-[\w-]+)", sheet)) <= set(re.findall(r"(--qc-[\w-]+):", sheet))
     assert "queuectl-ui" not in sheet

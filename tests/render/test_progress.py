@@ -1,4 +1,4 @@
-"""The last line of an output, and the share that it tells of."""
+"""Progress read from output, and formatted durations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TQDM = " 45%|████▌     | 45/100 [00:01<00:01, 44.1it/s, acc=98%]"
 
 
 @pytest.mark.parametrize(
-    ("tail", "line", "share"),
+    ("tail", "line", "fraction"),
     [
         (b"", "", None),
         (b"\n\r\n \t\n", "", None),
@@ -32,18 +32,18 @@ TQDM = " 45%|████▌     | 45/100 [00:01<00:01, 44.1it/s, acc=98%]"
         (b"\x1b]0;title\x07\x1b[2Kdone", "done", None),
     ],
 )
-def test_the_last_line_and_its_share(tail: bytes, line: str, share: float | None) -> None:
-    """The last line that is not blank counts, as the last return left it; of several percentages none is believed."""
-    assert read_progress(tail) == (line, share)
+def test_last_line_and_fraction(tail: bytes, line: str, fraction: float | None) -> None:
+    """The last non-blank line is used; several percentages are ambiguous and ignored."""
+    assert read_progress(tail) == (line, fraction)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_any_bytes_make_one_harmless_line(tail: bytes) -> None:
-    """Whatever a job writes, the line has nothing invisible in it, and the share is between nothing and all."""
-    line, share = read_progress(tail)
+def test_any_output_gives_a_clean_line(tail: bytes) -> None:
+    """The line has no hidden characters, and the fraction is between 0 and 1."""
+    line, fraction = read_progress(tail)
     assert visible(line) == line
     assert len(line) <= MAX_LINE_CHARS
-    assert share is None or 0 <= share <= 1
+    assert fraction is None or 0 <= fraction <= 1
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_any_bytes_make_one_harmless_line(tail: bytes) -> None:
     ],
 )
 def test_durations_have_two_units(seconds: float, text: str) -> None:
-    """From milliseconds to days, with the two units that matter."""
+    """Durations have their two largest units."""
     assert format_duration(seconds) == text
 
 
-def test_what_runs_changes_once_a_second() -> None:
-    """Below a minute a running duration has whole seconds."""
+def test_running_durations_change_once_a_second() -> None:
+    """Below a minute, a running duration has whole seconds."""
     assert [format_duration(each, running=True) for each in (0.9, 1.0, 59.9, 60.0)] == [
         "0 s",
         "1 s",

@@ -1,4 +1,4 @@
-"""The palette: what is read has a contrast of 4.5 to 1, edges and bars of 3 to 1, in both schemes."""
+"""Contrast of the palette in both schemes: 4.5 to 1 for text, 3 to 1 for edges and bars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAB = {"light": ("#ffffff", "#f3f3f3"), "dark": ("#111111", "#212121")}
-"""What JupyterLab's own themes paint below us."""
+"""Backgrounds of JupyterLab's themes."""
 
 
 def colours(scheme: str) -> dict[str, str]:
@@ -43,8 +43,8 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_is_read_can_be_read(scheme: str) -> None:
-    """Text on each surface that it may lie on; the colours of states and logs on their own paper and on a card's."""
+def test_text_contrast(scheme: str) -> None:
+    """Text is readable on every background it may have."""
     has = colours(scheme)
     plain = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
     surfaces = [*plain, *(has[f"qc-{name}"] for name in ("stripe", "hover", "chosen"))]
@@ -57,8 +57,8 @@ def test_what_is_read_can_be_read(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_is_seen_can_be_seen(scheme: str) -> None:
-    """The mark of focus, the edge of a field and the bars stand out from what is below them."""
+def test_graphics_contrast(scheme: str) -> None:
+    """Focus rings, field edges and bars stand out from their background."""
     has = colours(scheme)
     surfaces = [has["qc-paper"], has["qc-field"], *LAB[scheme]]
     names = ("focus", "edge", "bar-ok", "bar-bad", "accent-paper")
@@ -69,8 +69,8 @@ def test_what_is_seen_can_be_seen(scheme: str) -> None:
 @pytest.mark.parametrize(
     "sheet", [SHARED / "theme.css", FRONTEND / "web/page.css", FRONTEND / "notebook/dashboard.css"]
 )
-def test_every_colour_that_is_used_is_in_the_palette(sheet: Path) -> None:
-    """No live view names a colour that nobody gives it."""
+def test_every_used_colour_is_defined(sheet: Path) -> None:
+    """Style sheets of live views use only colours of the palette."""
     used = set(re.findall(r"var\((--qc-[\w-]+)", sheet.read_text("utf-8"))) - {"--qc-columns"}  # a table's own
     assert used
     assert used <= set(re.findall(r"(--qc-[\w-]+):", read_styles("palette.css")))
