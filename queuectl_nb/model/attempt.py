@@ -1,4 +1,4 @@
-"""One run of a job: the lease under which a worker holds it, its usage, and its row of history."""
+"""One attempt to run a job: its lease, its end, and its history record."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ ATTEMPT_FIELDS = (
 
 
 class Lease(NamedTuple):
-    """A worker's claim on one attempt: what it must run, and the token that fences its result.
+    """A worker's claim on one attempt: what to run, and the token that fences its result.
 
-    ``number`` counts all attempts of the job ever, ``attempts`` those used of the present budget, this one
-    included. The result is taken only while the job is ``processing`` under ``token``.
+    ``number`` counts all attempts of the job; ``attempts`` those used of the retry budget, including this one. The
+    result is only recorded while the job is ``processing`` with this ``token``.
     """
 
     seq: int
@@ -55,7 +55,7 @@ class Lease(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What an attempt used, as the kernel accounts it (wait4): CPU seconds and the peak resident set in bytes."""
+    """Resource usage of an attempt (wait4): CPU time in seconds and peak resident set size in bytes."""
 
     user_cpu_s: float | None = None
     system_cpu_s: float | None = None
@@ -65,8 +65,8 @@ class Usage(NamedTuple):
 class Ending(NamedTuple):
     """The facts that are recorded with an attempt's outcome.
 
-    A stream is text where it is clean UTF-8 and bytes otherwise; ``*_tail`` is set only where the stream was
-    longer than the output limit, and then ``*_size`` says how long it was in bytes.
+    A stream is text if it is valid UTF-8, otherwise bytes. ``*_tail`` is only set if the stream exceeded the output
+    limit; ``*_size`` is the size of the whole stream in bytes.
     """
 
     finished_at: float
@@ -80,14 +80,14 @@ class Ending(NamedTuple):
     stderr_size: int = 0
     result: str | None = None
     host: str | None = None
-    """Where it ran, if that was not on its worker's host."""
+    """The host it ran on, if not its worker's."""
     note: str | None = None
-    """What the user should know although the command succeeded (its result was no JSON, say)."""
+    """A warning for a command that succeeded, for example that its result was not valid JSON."""
     usage: Usage = Usage()
 
 
 class AttemptRecord(NamedTuple):
-    """A row of a job's history; times are epoch seconds, None where nothing is known yet."""
+    """An attempt in a job's history; times are epoch seconds, None if not known yet."""
 
     job_id: str
     number: int

@@ -1,16 +1,16 @@
-"""Every error a user can meet, with the exit code that the console gives for it.
+"""Errors raised on purpose, with their exit codes in the console.
 
     QueuectlError
-    ├── JobFailed            1   a waited-for job did not complete
-    ├── BadInput             2   the words given cannot be taken; nothing was changed
-    ├── BadEnvironment       3   disk, file, schema or file system; nothing was lost
-    │   └── InvalidSetting    3   a stored setting was edited by hand into nonsense
-    ├── Busy                 4   somebody else held the queue for too long
-    ├── WaitTimeout            4   a wait ended before its jobs did (also a TimeoutError)
+    ├── JobFailed            1   a job did not complete
+    ├── BadInput             2   an argument is invalid; nothing was changed
+    ├── BadEnvironment       3   a problem with disk, file, schema or file system; nothing was lost
+    │   └── InvalidSetting   3   a stored setting has an invalid value
+    ├── Busy                 4   another process held the queue for too long
+    ├── WaitTimeout          4   a wait timed out (also a TimeoutError)
     ├── NotFound             5   no such job, attempt or worker
-    └── WrongState           5   the job exists but is not in a state for that
+    └── WrongState           5   the job is not in a state that allows the action
 
-The message is one line that names the thing and, where there is a choice, the valid ones.
+A message is one line that names the object and, if there is a choice, the valid values.
 """
 
 from __future__ import annotations
@@ -31,68 +31,68 @@ __all__ = [
 
 
 class QueuectlError(Exception):
-    """Base of all errors that queuectl raises on purpose."""
+    """Base class of all errors of queuectl."""
 
     exit_code: ClassVar[int] = 3
     index: int | None = None
-    """Of several jobs that were given at once, which one is meant, from 0; None where it is not one of them."""
+    """Which of several jobs the error is about, from 0; None if it is not about one of them."""
 
     def with_index(self, index: int) -> Self:
-        """Return the error, as being about the job at ``place``."""
+        """Set ``index`` and return the error."""
         self.index = index
         return self
 
 
 class JobFailed(QueuectlError):
-    """A job that was waited for ended ``dead`` or ``cancelled``."""
+    """A job is ``dead`` or ``cancelled``."""
 
     exit_code = 1
 
 
 class BadInput(QueuectlError):
-    """An argument cannot be taken; nothing was changed."""
+    """An argument is invalid; nothing was changed."""
 
     exit_code = 2
 
 
 class BadEnvironment(QueuectlError):
-    """The file, disk or file system does not let the queue work; the message names the remedy."""
+    """The file, disk or file system prevents the queue from working; the message names a remedy."""
 
     exit_code = 3
 
 
 class InvalidSetting(BadEnvironment):
-    """A stored setting is not valid any more, most likely edited by hand."""
+    """The stored value of a setting is invalid, for example after an edit by hand."""
 
     def __init__(self, key: str, value: object, why: str) -> None:
-        """Name the ``key``, the stored ``value`` and ``why`` that cannot be used (which quotes it)."""
+        """Report the stored ``value`` of ``key``; ``why`` is the reason and quotes the value."""
         super().__init__(
-            f"setting {key} is spoilt: {why};"
-            f" mend it with 'queuectl config set {key} VALUE' or 'queuectl config unset {key}'"
+            f"invalid stored value for setting {key}: {why};"
+            f" fix it with 'queuectl config set {key} VALUE' or 'queuectl config unset {key}'"
         )
         self.key = key
         self.value = value
 
 
 class Busy(QueuectlError):
-    """Another process held the queue's write lock past the deadline; nothing was changed."""
+    """Another process held the write lock of the queue for too long; nothing was changed."""
 
     exit_code = 4
 
 
 class WaitTimeout(QueuectlError, TimeoutError):
-    """A wait reached its timeout; the jobs go on."""
+    """A wait timed out; the jobs keep running."""
 
     exit_code = 4
 
 
 class NotFound(QueuectlError):
-    """No job, attempt or worker of that name."""
+    """There is no such job, attempt or worker."""
 
     exit_code = 5
 
 
 class WrongState(QueuectlError):
-    """The job is not in a state in which this can be done."""
+    """The job is not in a state that allows the action."""
 
     exit_code = 5

@@ -1,4 +1,4 @@
-"""A job as it is asked for (:class:`JobSpec`) and as it stands in the queue (:class:`JobRecord`)."""
+"""A job to enqueue (:class:`JobSpec`) and a job in the queue (:class:`JobRecord`)."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ JOB_FIELDS = (
 
 
 class JobSpec(NamedTuple):
-    """A checked wish: everything that is needed to write a job, times relative or in epoch seconds.
+    """The validated fields of a new job; times are relative or in epoch seconds.
 
-    A tuple, since a hundred thousand are made at once, and ``zip`` turns them into columns.
-    ``id`` None lets the store choose; ``timeout`` and ``max_retries`` None follow the settings, live;
-    ``cwd`` None is the working directory of the enqueue.
+    A tuple, because a hundred thousand may be created at once, and ``zip`` turns them into columns. ``id`` None: the
+    store generates one. ``timeout`` and ``max_retries`` None: the current settings. ``cwd`` None: the working
+    directory at the enqueue.
     """
 
     command: str
@@ -80,9 +80,9 @@ class JobSpec(NamedTuple):
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> JobSpec:
-        """Return the spec for a mapping with any of :data:`SPEC_FIELDS`; a None counts as not given.
+        """Return the spec for a mapping of :data:`SPEC_FIELDS`; None values are ignored.
 
-        Raises :class:`BadInput` with one line for an unknown key or a value that cannot be taken.
+        Raises :class:`BadInput` for an unknown key or an invalid value.
         """
         fields: dict[str, Any] = {}
         for key, value in raw.items():
@@ -103,12 +103,12 @@ class JobSpec(NamedTuple):
         return cls(**fields)
 
     def due_at(self, now: float) -> float:
-        """Return the epoch second before which the job does not start."""
+        """Return the earliest start time in epoch seconds."""
         return now + self.delay if self.run_at is None else self.run_at
 
 
 def _names(what: str, value: object) -> tuple[str, ...]:
-    """Return a list of names (one as plain text is taken too), each once, in the order given."""
+    """Return a list of distinct names in the given order; a string counts as a list of one."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
@@ -118,7 +118,7 @@ def _names(what: str, value: object) -> tuple[str, ...]:
 
 
 def _env(value: object) -> dict[str, str]:
-    """Return an environment from a mapping, or from ``K=V`` texts."""
+    """Return an environment from a mapping or from ``K=V`` strings."""
     pairs: Iterable[tuple[object, object]]
     if isinstance(value, dict):
         pairs = value.items()
@@ -147,10 +147,10 @@ _PARSERS: Mapping[str, Any] = {
 
 
 class JobRecord(NamedTuple):
-    """A job as it stands in the queue; times are epoch seconds, None where nothing is known yet.
+    """A job in the queue; times are epoch seconds, None if not known yet.
 
-    ``seq`` is its place in the order of enqueue, ``rev`` the queue's revision at its last change;
-    ``started_at``, ``finished_at``, ``exit_code``, ``error`` and ``worker`` are those of its newest attempt.
+    ``seq`` is its position in enqueue order, ``rev`` the queue's revision at its last change. ``started_at``,
+    ``finished_at``, ``exit_code``, ``error`` and ``worker`` are those of its latest attempt.
     """
 
     seq: int
@@ -178,5 +178,5 @@ class JobRecord(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more happens to it by itself."""
+        """Whether the job is completed, dead or cancelled."""
         return self.state in FINISHED_STATES

@@ -1,4 +1,4 @@
-"""What follows when an attempt ends: one pure function from outcome to transition."""
+"""The transition of a job when its attempt ends, as a pure function of the outcome."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["Transition", "revert_claim", "settle"]
 
 
 class Transition(NamedTuple):
-    """Where a job goes: its new state, the budget used, and when it may run again (epoch seconds or None)."""
+    """A job's new state, the attempts used, and when it may run again (epoch seconds or None)."""
 
     state: State
     attempts: int
     run_at: float | None = None
     error: str | None = None
     reason: str | None = None
-    """Why it went to the dead letter queue or will be retried; for the worker's line."""
+    """Why the job is dead, for the worker's output."""
 
 
 def revert_claim(attempts: int, previous: State) -> Transition:
-    """Return the transition of an attempt that never ran: as if it had not been claimed, ``before`` being its state."""
+    """Return the transition for an attempt that never ran: back to the ``previous`` state, at no cost."""
     return Transition(previous, attempts - 1)
 
 
-def settle(  # noqa: PLR0913 - every fact that decides, by name, so that nothing is read from anywhere else
+def settle(  # noqa: PLR0913 - a pure function: every input is an argument
     outcome: Outcome,
     *,
     attempts: int,
@@ -38,24 +38,24 @@ def settle(  # noqa: PLR0913 - every fact that decides, by name, so that nothing
     now: float,
     rand: float,
 ) -> Transition:
-    """Decide what becomes of a job whose attempt ended with ``outcome``.
+    """Return the transition of a job whose attempt ended with ``outcome``.
 
     Parameters
     ----------
     attempts
-        Used of the budget, the ended one included.
+        Attempts used, including this one.
     policy
-        The job's retry policy at this moment.
+        The job's current retry policy.
     cancel_requested
-        A person asked for its end while it ran. A command that finished well before that is ``completed``.
+        A cancel was requested while it ran. A command that exited with 0 all the same is ``completed``.
     now, rand
         Epoch seconds, and a number in [0, 1) for the jitter.
 
     Returns
     -------
     Transition
-        ``completed``; ``cancelled``; ``pending`` at once and at no cost (given back);
-        ``dead`` when the budget is used up; else ``failed`` with the next ``run_at``.
+        ``completed``; ``cancelled``; ``pending`` at no cost (returned); ``dead`` if no attempts are left;
+        otherwise ``failed`` with the next ``run_at``.
     """
     if isinstance(outcome, Exited) and not outcome.code:
         return Transition(State.COMPLETED, attempts)

@@ -1,7 +1,6 @@
-"""How an attempt ended: a sum type, each case with its own facts and its own words.
+"""Outcomes of attempts: a sum type in which each case has its own facts and error message.
 
-The outcome is named first and recorded afterwards; what follows for the job is
-:func:`queuectl_nb.model.lifecycle.settle`.
+:func:`queuectl_nb.model.lifecycle.settle` derives the job's transition from it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The shell ended by itself with ``code``."""
+    """The shell exited with ``code``."""
 
     code: int
 
@@ -38,20 +37,20 @@ class Exited:
 
     @property
     def error(self) -> str | None:
-        """What the user reads; None where nothing is wrong."""
+        """The error message; None for exit code 0."""
         return f"exit code {self.code}" if self.code else None
 
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
-    """The shell was ended by a signal that we did not send."""
+    """The shell was killed by a signal that queuectl did not send."""
 
     number: int
     name: ClassVar[str] = "failed"
 
     @property
     def signal(self) -> str:
-        """The signal's name (``SIGSEGV``); ``SIG64`` and the like for one without a name."""
+        """The name of the signal (``SIGSEGV``), or ``SIG64`` for one without a name."""
         try:
             return _signal.Signals(self.number).name
         except ValueError:
@@ -59,39 +58,39 @@ class Signalled:
 
     @property
     def error(self) -> str:
-        """What the user reads."""
+        """The error message."""
         return f"killed by {self.signal}"
 
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The attempt ran longer than ``after`` seconds and was ended."""
+    """The attempt ran longer than ``after`` seconds and was killed."""
 
     after: float
     name: ClassVar[str] = "timed_out"
 
     @property
     def error(self) -> str:
-        """What the user reads; names the option that raises the limit."""
+        """The error message; names the option that raises the limit."""
         return f"timed out after {self.after:g} seconds (raise it with --timeout, or 'queuectl config set timeout')"
 
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The command could not be started at all (its directory is gone, say)."""
+    """The command could not be started, for example because its directory was removed."""
 
     why: str
     name: ClassVar[str] = "not_started"
 
     @property
     def error(self) -> str:
-        """What the user reads."""
+        """The error message."""
         return f"could not be started: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """A person cancelled the job while it ran."""
+    """The job was cancelled while it ran."""
 
     name: ClassVar[str] = "cancelled"
     error: ClassVar[str] = "cancelled by a person"
@@ -99,20 +98,20 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The worker gave the attempt back in good order; it costs nothing."""
+    """The worker returned the attempt to the queue at no cost."""
 
     why: str = "its worker was stopped"
     name: ClassVar[str] = "returned"
 
     @property
     def error(self) -> str:
-        """What the user reads in the attempt's history."""
-        return f"given back: {self.why}"
+        """The error message in the attempt's history."""
+        return f"returned: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The worker died or froze with the attempt in its hands."""
+    """The worker died or froze during the attempt."""
 
     worker: str
     why: str = "died"
@@ -121,13 +120,13 @@ class Lost:
 
     @property
     def error(self) -> str:
-        """What the user reads; says so where the old processes could not be proven gone."""
+        """The error message; says so if old processes may still be running."""
         doubt = "; its processes on another host may still run (may_overlap)" if self.may_overlap else ""
         return f"lost: {self.worker} {self.why}{doubt}"
 
 
 exited = cache(Exited)
-"""An :class:`Exited` that is made once for each code: most attempts end with the same few."""
+"""Return a shared :class:`Exited` for a code: most attempts exit with the same few."""
 
 Outcome = Exited | Signalled | TimedOut | NotStarted | Cancelled | Returned | Lost
 

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""Retry policy: how many attempts, and the delay between them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ __all__ = ["RetryPolicy"]
 
 
 class RetryPolicy(NamedTuple):
-    """Exponential backoff: ``base ** attempt`` seconds, at most ``cap``, shortened by a random share ``jitter``.
+    """Exponential backoff: ``base ** attempt`` seconds, at most ``cap``, reduced at random by up to ``jitter``.
 
     Parameters
     ----------
     max_retries
-        Attempts in all, the first one included.
+        Maximum number of attempts, including the first.
     base, cap
-        Base of the power, and the longest wait in seconds.
+        Base of the power, and the maximum delay in seconds.
     jitter
-        0 to 1: the share of the wait that chance may take off, so that jobs which failed together
-        do not come back together ("full jitter" at 1; M. Brooker, *Exponential Backoff And Jitter*, AWS 2015).
+        0 to 1: up to this fraction of the delay is subtracted at random, so that jobs that failed together are not
+        retried together ("full jitter" at 1; M. Brooker, *Exponential Backoff And Jitter*, AWS 2015).
     """
 
     max_retries: int = 3
@@ -27,9 +27,9 @@ class RetryPolicy(NamedTuple):
     jitter: float = 0.0
 
     def delay(self, attempt: int, rand: float = 0.0) -> float:
-        """Return the seconds to wait after attempt number ``attempt`` (from 1); ``rand`` is in [0, 1).
+        """Return the delay in seconds after attempt number ``attempt`` (from 1); ``rand`` is in [0, 1).
 
-        Never overflows: a power too large for a float is the cap.
+        A power too large for a float gives the cap.
 
         >>> [RetryPolicy().delay(n) for n in (1, 2, 3)]
         [2.0, 4.0, 8.0]
@@ -43,5 +43,5 @@ class RetryPolicy(NamedTuple):
         return min(wait, self.cap) * (1.0 - self.jitter * rand)
 
     def exhausted(self, attempts: int) -> bool:
-        """Tell whether ``attempts`` used ones leave no further attempt."""
+        """Return True if no attempts are left."""
         return attempts >= self.max_retries

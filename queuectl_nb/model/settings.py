@@ -1,4 +1,4 @@
-"""The live settings as one table: key, default, bounds, meaning. Everything that lists settings reads it."""
+"""The table of settings: key, default, bounds and meaning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PATTERN = re.compile(r"[A-Za-z_*?\[][A-Za-z0-9_*?\[\]!-]*\Z")
 
 
 class Setting(NamedTuple):
-    """One row of the table: ``kind`` is ``whole``, ``decimal`` or ``names``; bounds are inclusive."""
+    """A row of the table; ``kind`` is ``whole``, ``decimal`` or ``names``; bounds are inclusive."""
 
     key: str
     kind: str
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
     meaning: str
 
     def parse(self, value: object) -> Value:
-        """Return ``value`` (text or number) as this setting's type; refuse it with the bounds named."""
+        """Return ``value`` (string or number) as the setting's type; the error names the bounds."""
         if self.kind == "whole":
             return parse_int(self.key, value, int(self.low), int(self.high))
         if self.kind == "decimal":
@@ -42,21 +42,21 @@ class Setting(NamedTuple):
 
     @property
     def bounds(self) -> str:
-        """The valid values, for people."""
+        """The valid values, for display."""
         if self.kind == "names":
-            return "names and globs, comma between"
+            return "names and globs, separated by commas"
         unit = f" {self.unit}" if self.unit else ""
         return f"{self.low:.15g} to {self.high:.15g}{unit}"
 
 
 def _patterns(key: str, value: object) -> str:
-    """Return a comma-separated list of environment names and globs, tidied."""
+    """Return a normalized comma-separated list of environment names and globs."""
     words = [word.strip() for word in value.split(",")] if isinstance(value, str) else [""]
     if words == [""] and value == "":
         return ""
     for word in words:
         if not _PATTERN.match(word):
-            msg = f"{key} takes names and globs with a comma between (PATH,CONDA_*), not {quoted(value)}"
+            msg = f"{key} must be names and globs separated by commas (PATH,CONDA_*), not {quoted(value)}"
             raise BadInput(msg)
     return ",".join(words)
 
@@ -90,12 +90,12 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 def get_setting(key: str) -> Setting:
-    """Return the table's row for ``key``; hyphens count as underscores; unknown ones are refused with the list."""
+    """Return the row for ``key``, in which hyphens count as underscores; the error lists the valid keys."""
     return SETTINGS[parse_choice("setting", key, SETTINGS, hyphens=True)]
 
 
 class Settings(NamedTuple):
-    """All settings at one moment, typed. Build it with :meth:`of` from what is stored."""
+    """The values of all settings; :meth:`from_stored` reads what is stored."""
 
     max_retries: int
     backoff_base: float
@@ -111,7 +111,7 @@ class Settings(NamedTuple):
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, object]) -> Settings:
-        """Return defaults overlaid by ``stored`` texts; raise :class:`InvalidSetting` for one that is no value."""
+        """Return the ``stored`` values over the defaults; raise :class:`InvalidSetting` for an invalid one."""
         values: dict[str, Value] = {}
         for key, row in SETTINGS.items():
             if key not in stored:
@@ -124,7 +124,7 @@ class Settings(NamedTuple):
         return cls(**values)  # type: ignore[arg-type]  # the table's kinds are these fields' types, held by a test
 
     def retry_policy(self, max_retries: int | None) -> RetryPolicy:
-        """Return the backoff for a job whose own ``max_retries`` is given, or None to follow the setting."""
+        """Return the retry policy for a job's own ``max_retries`` (None: the setting)."""
         return RetryPolicy(
             max_retries=self.max_retries if max_retries is None else max_retries,
             base=self.backoff_base,
@@ -133,5 +133,5 @@ class Settings(NamedTuple):
         )
 
     def timeout_for(self, timeout: float | None) -> float | None:
-        """Return the limit in seconds for a job's own ``timeout`` (None: follow the setting); None means no limit."""
+        """Return the limit in seconds for a job's own ``timeout`` (None: the setting), or None for no limit."""
         return (self.timeout if timeout is None else timeout) or None

@@ -1,4 +1,4 @@
-"""The seven states of a job, the moves between them as data, and which states each verb takes."""
+"""The seven states of a job, the transitions between them, and the states in which each action is allowed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class State(StrEnum):
-    """Where a job stands. The order is the order in which people read a summary."""
+    """The state of a job, in the order of the status summary."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -35,7 +35,7 @@ class State(StrEnum):
     BLOCKED = "blocked"
 
     def __repr__(self) -> str:
-        """Look like the text that it is: counts by state are read by people."""
+        """Return the plain string's repr, for readable counts by state."""
         return repr(self.value)
 
 
@@ -45,7 +45,7 @@ WAITING_STATES = frozenset({State.PENDING, State.FAILED})
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.PROCESSING, State.CANCELLED}),
-    # back to pending or failed: the attempt was given back and costs nothing
+    # back to pending or failed: the attempt was returned or its claim undone, at no cost
     State.PROCESSING: frozenset({State.COMPLETED, State.FAILED, State.DEAD, State.CANCELLED, State.PENDING}),
     State.FAILED: frozenset({State.PROCESSING, State.PENDING, State.CANCELLED}),
     State.COMPLETED: frozenset({State.PENDING, State.BLOCKED}),
@@ -64,29 +64,29 @@ ALLOWED_STATES: Mapping[str, frozenset[State]] = {
 
 
 class IllegalTransition(AssertionError):
-    """The code tried a move that :data:`TRANSITIONS` does not have. A bug, never a user's mistake."""
+    """A transition that is not in :data:`TRANSITIONS`: a bug, never a user's mistake."""
 
 
 def check_transition(job_id: str, old: State, new: State) -> None:
-    """Raise :class:`IllegalTransition` with the job's story unless ``old`` may become ``new``.
+    """Raise :class:`IllegalTransition` unless a job in state ``old`` may become ``new``.
 
     >>> check_transition("a", State.PENDING, State.PROCESSING)
-    >>> check_transition("a", State.DEAD, State.FAILED)
+    >>> check_transition("a", State.COMPLETED, State.FAILED)
     Traceback (most recent call last):
     ...
-    queuectl_nb.model.state.IllegalTransition: job a is dead and cannot become failed; from there only pending, blocked
+    queuectl_nb.model.state.IllegalTransition: job a is completed and cannot become failed; allowed: pending, blocked
     """
     allowed = TRANSITIONS[old]
     if new not in allowed:
         names = ", ".join(state for state in State if state in allowed)
-        msg = f"job {job_id} is {old} and cannot become {new}; from there only {names}"
+        msg = f"job {job_id} is {old} and cannot become {new}; allowed: {names}"
         raise IllegalTransition(msg)
 
 
 def check_action(action: str, job_id: str, state: State) -> None:
-    """Raise :class:`WrongState` unless ``verb`` (a key of :data:`TAKES`) takes a job in ``state``."""
-    takes = ALLOWED_STATES[action]
-    if state not in takes:
-        names = ", ".join(known for known in State if known in takes)
+    """Raise :class:`WrongState` unless ``action`` (a key of :data:`ALLOWED_STATES`) is allowed in ``state``."""
+    allowed = ALLOWED_STATES[action]
+    if state not in allowed:
+        names = ", ".join(each for each in State if each in allowed)
         msg = f"job {job_id} is {state}; '{action}' takes jobs that are {names}"
         raise WrongState(msg)

@@ -66,7 +66,7 @@ def test_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: Pat
     assert terminal.wait() == 0
     job = terminals.run_json("show", "held")
     assert (job["state"], job["attempts"], job["history"][0]["outcome"]) == ("pending", 0, "returned")
-    assert terminal.wait_for_line("-> Error: given back: its worker was stopped")
+    assert terminal.wait_for_line("-> Error: returned: its worker was stopped")
     assert "[worker-1]   -> Status: GIVEN BACK" in terminal.lines
 
 

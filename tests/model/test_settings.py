@@ -91,14 +91,14 @@ def test_a_value_survives_being_stored(key: str, data: st.DataObject) -> None:
     [("", ""), ("PATH", "PATH"), (" PATH , CONDA_* ,X?", "PATH,CONDA_*,X?"), ("*", "*"), ("[A-Z]*", "[A-Z]*")],
 )
 def test_names_and_globs_are_tidied(value: str, kept: str) -> None:
-    """``keep_env`` takes names and globs with commas between, or nothing."""
+    """``keep_env`` must be names and globs with commas between, or nothing."""
     assert SETTINGS["keep_env"].parse(value) == kept
 
 
 @pytest.mark.parametrize("value", ["PATH;X", "A B", ",", "PATH,", "A=1", "\u00c4", "A\nB", "A\0", 5, None, ["PATH"]])
 def test_what_is_no_name_or_glob_is_refused(value: object) -> None:
     """Anything else is refused with an example."""
-    with pytest.raises(BadInput, match=r"keep_env takes names and globs .*PATH,CONDA_\*"):
+    with pytest.raises(BadInput, match=r"keep_env must be names and globs .*PATH,CONDA_\*"):
         SETTINGS["keep_env"].parse(value)
 
 
@@ -135,7 +135,7 @@ def test_a_spoilt_setting_names_itself_and_its_remedy(key: str, value: object) -
     message = str(caught.value)
     assert caught.value.exit_code == 3
     assert caught.value.key == key
-    assert message.startswith(f"setting {key} is spoilt: {key} ")
+    assert message.startswith(f"invalid stored value for setting {key}: {key} ")
     assert f"'queuectl config set {key} VALUE' or 'queuectl config unset {key}'" in message
     assert message.isprintable()
     assert len(message) < 300

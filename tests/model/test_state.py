@@ -85,7 +85,7 @@ def test_an_illegal_move_raises_with_the_jobs_story(old: State, new: State) -> N
         return
     with pytest.raises(IllegalTransition) as caught:
         check_transition("a", old, new)
-    assert str(caught.value).startswith(f"job a is {old} and cannot become {new}; from there only ")
+    assert str(caught.value).startswith(f"job a is {old} and cannot become {new}; allowed: ")
 
 
 TAKEN = {

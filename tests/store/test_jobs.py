@@ -33,7 +33,7 @@ def _do(harness: Any, verb: str, *ids: str) -> Any:
     return calls[verb]()
 
 
-TAKES = {
+ALLOWED = {
     "retry": {"failed", "dead", "cancelled", "completed"},
     "dlq retry": {"dead"},
     "cancel": {"pending", "processing", "failed", "blocked"},
@@ -44,35 +44,35 @@ STATES = ["pending", "processing", "failed", "completed", "dead", "cancelled", "
 ODD_IDS = ["nobody", "", "a\udcff", "' OR 1=1--", "x" * 1000, "a\0", "\u202e"]
 
 
-@pytest.mark.parametrize("verb", TAKES)
+@pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("state", STATES)
 def test_a_verb_takes_its_states_and_no_other(harness: Any, verb: str, state: str) -> None:
     """Each verb does its work on a job of the states it takes; on another it changes nothing: exit code 5."""
     harness.add_one_per_state()
-    if state in TAKES[verb]:
+    if state in ALLOWED[verb]:
         _do(harness, verb, state)
         assert harness.states().get(state) != state or state == "processing"
     else:
         assert f"job {state} is {state}; '{verb}' takes" in _refused(harness, WrongState, verb, state)
 
 
-@pytest.mark.parametrize("verb", TAKES)
+@pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: ascii(odd)[:20])
 def test_an_unknown_job_is_named_and_nothing_is_done(harness: Any, verb: str, odd: str) -> None:
     """An id that is not there, whatever its characters: exit code 5 in one short line, nothing done to the others."""
     harness.add_one_per_state()
-    good = next(iter(TAKES[verb]))
+    good = next(iter(ALLOWED[verb]))
     message = _refused(harness, NotFound, verb, good, odd)
     assert message.startswith("no job ")
     assert len(message) < 200
 
 
-@pytest.mark.parametrize("verb", TAKES)
+@pytest.mark.parametrize("verb", ALLOWED)
 def test_several_ids_are_all_or_none(harness: Any, verb: str) -> None:
     """One job that the verb does not take, and none of the others is touched; one named twice counts once."""
     harness.add_one_per_state()
-    good = [each for each in STATES if each in TAKES[verb]]
-    bad = [each for each in STATES if each not in TAKES[verb]]
+    good = [each for each in STATES if each in ALLOWED[verb]]
+    bad = [each for each in STATES if each not in ALLOWED[verb]]
     for each in bad:
         _refused(harness, WrongState, verb, *good, each)
     _do(harness, verb, *good, *good)

@@ -83,7 +83,7 @@ def test_an_attempt_that_is_returned_costs_nothing(harness: Any) -> None:
         job = harness.store.jobs.get("a")
         assert (job.state, job.attempts, job.run_at, job.error) == ("pending", 0, harness.now, None)
         assert [each.outcome for each in harness.store.reader.attempts("a")] == ["returned"] * number
-    assert harness.store.reader.attempts("a")[-1].error == "given back: its worker was stopped"
+    assert harness.store.reader.attempts("a")[-1].error == "returned: its worker was stopped"
 
 
 def test_numbers_go_on_over_budgets(harness: Any) -> None:

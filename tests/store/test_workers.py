@@ -182,7 +182,7 @@ def test_a_setting_spoilt_by_hand_is_named_and_can_be_mended(harness: Any, value
                 "INSERT OR REPLACE INTO settings (key, value) VALUES ('max_retries', coalesce(?, CAST(x'ff' AS TEXT)))"
             )
             connection.execute(sql, (value,))  # None stands for text that is no UTF-8
-        with pytest.raises(InvalidSetting, match=r"^setting max_retries is spoilt") as caught:
+        with pytest.raises(InvalidSetting, match=r"^invalid stored value for setting max_retries") as caught:
             harness.store.settings.read()
         assert caught.value.exit_code == 3
         mend()
