@@ -1,6 +1,6 @@
 """Results of commands; the console and the notebook each present them in their own way.
 
-Most have ``value``, a function that returns what the magic returns (a DataFrame, a ``Job``), and ``data``, a function that
+Most have ``value``, a function that returns what the magic returns (a DataFrame, a ``Job``), and ``data``, one that
 returns what ``--format json`` prints. Only what is used is computed.
 """
 

@@ -1,4 +1,4 @@
-"""The dashboard as the documentation shows it: these pictures go into ``docs/images`` (``python -m docs.update_images``)."""
+"""The dashboard as the documentation shows it; ``python -m docs.update_images`` copies the pictures."""
 
 from __future__ import annotations
 
