@@ -129,8 +129,8 @@ def _fill_template(template: CommandTemplate, rows: Any, shared: Mapping[str, An
     parameters = _columns(rows, template.names)
     fields = _frame_fields(rows, template.names, shared)
     return (
-        {**wish, "command": template.fill(dict(zip(parameters, values, strict=True)))}
-        for values, wish in zip(_iter_rows(rows, parameters), fields, strict=True)
+        {**own, "command": template.fill(dict(zip(parameters, values, strict=True)))}
+        for values, own in zip(_iter_rows(rows, parameters), fields, strict=True)
     )
 
 

@@ -156,9 +156,9 @@ def _counts(maintenance: Maintenance) -> Finding:
 def _settings(queue: Queue) -> Finding:
     try:
         queue.store.settings.read()
-    except InvalidSetting as spoilt:
-        remedy = f"queuectl config unset {spoilt.key}"
-        return Finding("settings", ok=False, finding=str(spoilt).partition(";")[0], remedy=remedy)
+    except InvalidSetting as error:
+        remedy = f"queuectl config unset {error.key}"
+        return Finding("settings", ok=False, finding=str(error).partition(";")[0], remedy=remedy)
     return Finding("settings", ok=True, finding="valid")
 
 

@@ -77,7 +77,7 @@ class LiveCard:
                 self._update(now=now)
             except NotFound:
                 self._finish(f"<Job {self.job_id}: removed>")
-            except QueuectlError as error:  # the file is gone, or nobody can read it
+            except QueuectlError as error:  # the file was deleted or cannot be read
                 self._finish(f"<Job {self.job_id}: {error}>")
             except Exception as error:  # noqa: BLE001 - a bug ends only this card
                 self._finish(f"<Job {self.job_id}: no longer updated ({type(error).__name__}: {error})>")

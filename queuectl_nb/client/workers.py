@@ -1,4 +1,4 @@
-"""The workers on a queue, whoever started them: who is there, and asking them to stop."""
+"""List and stop the workers of a queue, and parse the executor options."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One click tree for every face: commands take words, act through the façade, return values and print nothing."""
+"""The click command tree of console and magic: commands parse arguments and return results; they print nothing."""

@@ -99,8 +99,8 @@ def crash(runner: DemoRunner) -> Iterator[str]:
     yield runner.do("worker start")
     runner.wait_finished("job-long")
     job = runner.job("job-long")
-    told = f"job-long is {job.state}; the crash cost it one attempt of {job.attempts}"
-    yield runner.check(told, ok=(job.state, job.attempts) == (State.COMPLETED, 2))
+    text = f"job-long is {job.state}; the crash cost it one attempt of {job.attempts}"
+    yield runner.check(text, ok=(job.state, job.attempts) == (State.COMPLETED, 2))
     yield runner.do("worker stop")
     yield runner.check("no worker is left", ok=not runner.queue.worker_list())
     rescued = [event for event in runner.pools[-1].events() if event["event"] == "rescued"]
