@@ -65,9 +65,9 @@ class SimulatedExecutor:
     def request_slots(self, jobs: int) -> None:
         """Do nothing: all slots are there."""
 
-    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
+    def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> RemoteRun:
         """Choose how long the job takes."""
-        assert ours()
+        assert owned()
         run = RemoteRun(lease, self.spool)
         self._runs[lease.token] = run
         self.peak = max(self.peak, len(self._runs))

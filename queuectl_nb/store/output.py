@@ -23,6 +23,7 @@ __all__ = [
     "StoredStream",
     "next_data_offset",
     "punch_middle",
+    "read_range",
     "read_result",
     "read_truncated",
 ]
@@ -67,16 +68,17 @@ def read_truncated(path: str, limit: int) -> StoredStream:
         if not size:
             return EMPTY_STREAM
         if size <= limit:
-            return StoredStream(_decode(_read(path, 0, size)), None, size, spooled=False)
+            return StoredStream(_decode(read_range(path, 0, size)), None, size, spooled=False)
         half = limit // 2
-        head = _drop_partial_end(_read(path, 0, half))
-        tail = _drop_partial_start(_read(path, size - half, half))
+        head = _drop_partial_end(read_range(path, 0, half))
+        tail = _drop_partial_start(read_range(path, size - half, half))
     except FileNotFoundError:
         return EMPTY_STREAM
     return StoredStream(_decode(head), _decode(tail), size, spooled=True)
 
 
-def _read(path: str, offset: int, count: int) -> bytes:
+def read_range(path: str, offset: int, count: int) -> bytes:
+    """Read up to ``count`` bytes of a regular file from ``offset``."""
     handle = open_regular(path, os.O_RDONLY)
     try:
         return os.pread(handle, count, offset)

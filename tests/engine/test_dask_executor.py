@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask import agent_state, executor, slots
 from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal, read_dispatched
 from queuectl_nb.engine.dask.executor import DaskExecutor
-from queuectl_nb.engine.dask.messages import AgentStatus, Ended, Event, Response, SlotOpened, Unstarted
+from queuectl_nb.engine.dask.messages import AgentStatus, Ended, Event, Response, ResultsReady, SlotOpened, Unstarted
 from queuectl_nb.engine.dask.transport import (
     Answered,
     Connected,
@@ -244,6 +246,17 @@ def test_a_peer_kills_what_a_dead_dask_worker_left(harness: ExecutorHarness) -> 
     assert harness.transport.checks == [([peer], "a")]
     assert harness.step(0.5) == []
     harness.deliver(LeftoversKilled("a"))
+    assert harness.step() == [run]
+    assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
+
+
+def test_the_dispatcher_kills_what_a_dead_dask_worker_left_on_its_own_host(harness: ExecutorHarness) -> None:
+    """On the same host the dispatcher itself proves that nothing is left: the attempt is lost at once."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.emit(ResultsReady(), dataclasses.replace(harness.status(), boot=heartbeat.boot_id()))
+    harness.deliver(WorkersChanged({THERE}))
     assert harness.step() == [run]
     assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
 

@@ -51,8 +51,8 @@ class RemoteExecutor(Protocol):
     def request_slots(self, jobs: int) -> None:
         """Request slots for ``jobs``, those in flight included."""
 
-    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
-        """Send an attempt if ``ours`` returns True. Raises ``NoResources`` or ``LeaseLost``."""
+    def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> RemoteRun:
+        """Send an attempt if ``owned`` returns True. Raises ``NoResources`` or ``LeaseLost``."""
 
     def terminate(self, run: RemoteRun, grace_s: float) -> None:
         """Have an attempt killed, with ``grace_s`` seconds between SIGTERM and SIGKILL."""

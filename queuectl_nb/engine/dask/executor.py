@@ -95,7 +95,7 @@ class DaskExecutor:
         if self._connected:
             self.slots.request(min(jobs, self.max_in_flight))
 
-    def start(self, lease: Lease, settings: Settings, ours: Callable[[], bool]) -> RemoteRun:
+    def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> RemoteRun:
         """Assign a job to an agent; call this only while there is capacity.
 
         Raises
@@ -107,7 +107,7 @@ class DaskExecutor:
         agent = self.runs.best_agent()
         if agent is None:
             raise NoResources("no slot is free")  # noqa: EM101
-        if not ours():
+        if not owned():
             raise LeaseLost
         try:
             self._journal.add(lease.token)

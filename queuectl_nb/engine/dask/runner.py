@@ -27,8 +27,7 @@ from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import NotStarted, Returned
 from queuectl_nb.model.settings import Settings
-from queuectl_nb.store.output import punch_middle
-from queuectl_nb.store.regular_file import open_regular
+from queuectl_nb.store.output import punch_middle, read_range
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ class Runner:
         else:
             for stream, size in sizes.items():
                 if (offset := reported[stream]) < size:
-                    output[stream] = (offset, _read(run.paths[stream], offset, size - offset))
+                    output[stream] = (offset, read_range(run.paths[stream], offset, size - offset))
             if not run.has_own_files:
                 run.clear_files()
             self.spool.remove(token)
@@ -229,7 +228,7 @@ class _OutputReporter:
                 continue
             data = None
             if reported == known and size - reported <= MAX_REPORT_BYTES:
-                data = _read(path, reported, MAX_REPORT_BYTES)
+                data = read_range(path, reported, MAX_REPORT_BYTES)
                 size = reported + len(data)
             if self._offer(OutputGrew(token, stream, size, reported, data)):
                 self._known_sizes[stream] = size
@@ -247,14 +246,6 @@ def _size(path: str) -> int:
     except FileNotFoundError:
         return 0
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
-
-
-def _read(path: str, offset: int, count: int) -> bytes:
-    handle = open_regular(path, os.O_RDONLY)
-    try:
-        return os.pread(handle, count, offset)
-    finally:
-        os.close(handle)
 
 
 def run_runner(config: dict[str, Any]) -> int:
