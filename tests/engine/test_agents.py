@@ -80,7 +80,8 @@ class FakeDispatcher:
         self.request_number = self.request_number + 1 if number is None else number
         renewal = LeaseRenewal(boot_clock() + lease_s, settings)
         request = Request(self.request_number, renewal, forward=True, jobs=list(jobs), **fields)
-        return over_the_wire(self.agent.handle_request(over_the_wire(request)))
+        response: Response = over_the_wire(self.agent.handle_request(over_the_wire(request)))
+        return response
 
     def events(self, *kinds: type, job: Lease | None = None) -> list[Any]:
         """Return the events of these kinds, of one job if given."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
@@ -120,8 +121,12 @@ def test_short_jobs_while_dask_workers_die(served: WorkerHarness, cluster: DaskC
     """While dask workers die, none of a hundred short jobs is lost or starts more often than its attempts say."""
     ran = tmp_path / "ran"
     jobs = [served.add(f"echo {n} $QUEUECTL_ATTEMPT >> {ran}; sleep 0.05", max_retries=9) for n in range(100)]
-    for enough in (10, 40):
-        until(lambda enough=enough: ran.exists() and len(ran.read_text().splitlines()) > enough)
+
+    def have_run(count: int) -> bool:
+        return ran.exists() and len(ran.read_text().splitlines()) > count
+
+    for count in (10, 40):
+        until(partial(have_run, count))
         victim = next(worker for worker in cluster.workers if worker.poll() is None)
         victim.kill()
         victim.wait(10)
