@@ -179,18 +179,18 @@ class FreezeDetector:
         if self.last_check is not None and now - self.last_check > 3 * interval:
             self.seen.clear()
         self.last_check = now
-        found = []
-        kept = {}
+        frozen = []
+        seen = {}
         for name in names:
-            beat = _read_counter(self.worker_dir, name)
-            if beat is None:
+            count = _read_counter(self.worker_dir, name)
+            if count is None:
                 continue
-            known = self.seen.get(name)
-            if known is None or known[0] != beat:
-                kept[name] = (beat, now)
+            previous = self.seen.get(name)
+            if previous is None or previous[0] != count:
+                seen[name] = (count, now)
             else:
-                kept[name] = known
-                if now - known[1] > lease:
-                    found.append(name)
-        self.seen = kept
-        return found
+                seen[name] = previous
+                if now - previous[1] > lease:
+                    frozen.append(name)
+        self.seen = seen
+        return frozen

@@ -51,7 +51,7 @@ class _LostWorker(NamedTuple):
     journal: Mapping[str, tuple[Outcome, Ending]]
     lost: Lost
     settings: Settings
-    sent: frozenset[str]
+    dispatched: frozenset[str]
     """Tokens of attempts sent to other hosts, where processes cannot be checked."""
 
 
@@ -69,19 +69,19 @@ class Rescuer:
         rows = self.store.workers.list_all()
         names = [row.name for row in rows if heartbeat.is_dead(self.store.worker_dir, row.name)]
         names += self.store.workers.orphaned_workers()
-        found: list[Rescued] = []
+        rescued: list[Rescued] = []
         for name in dict.fromkeys(names):
             # the name cannot be reused meanwhile
             handle = heartbeat.take_lock(self.store.worker_dir, name)
             if handle is None:
                 continue
             try:
-                found += self.settle_for(name, "died")
+                rescued += self.settle_for(name, "died")
                 if not self.held_leases(name):
                     self.store.workers.remove(name)
             finally:
                 os.close(handle)
-        return found
+        return rescued
 
     def held_leases(self, name: str) -> list[HeldLease]:
         """Return the unsettled attempts of the worker ``name``."""
@@ -112,25 +112,25 @@ class Rescuer:
         claims = Claims(self.store.db, name, "")
         held = claims.held_leases()
         current = heartbeat.read_current_attempt(self.store.worker_dir, name)
-        if not self._kill_leftovers(name, [each.token for each in held]):
+        if not self._kill_leftovers(name, [lease.token for lease in held]):
             return []
-        sent = read_dispatched(self.store.worker_dir, name)
+        dispatched = read_dispatched(self.store.worker_dir, name)
         lost = Lost(name, why)
-        case = _LostWorker(claims, read_journal(self.store.worker_dir, name), lost, self._read_settings(), sent)
-        lapsed = self._remote_lease_expired(name, case.settings)
-        found = []
-        for each in held:
-            if each.token in sent and each.token not in case.journal and not lapsed:
+        worker = _LostWorker(claims, read_journal(self.store.worker_dir, name), lost, self._read_settings(), dispatched)
+        expired = self._remote_lease_expired(name, worker.settings)
+        rescued = []
+        for lease in held:
+            if lease.token in dispatched and lease.token not in worker.journal and not expired:
                 continue  # may be running on another host, which ends it when the lease expires
-            seal = self.store.spool.lock_attempt(each.token, name, current=each.token == current)
-            if seal is None:
+            attempt_lock = self.store.spool.lock_attempt(lease.token, name, current=lease.token == current)
+            if attempt_lock is None:
                 continue  # a process still holds the files: retried by the next run
-            with seal:
-                self._settle(case, each, seal)
-            found.append((each.job_id, name))
-        if found:
+            with attempt_lock:
+                self._settle(worker, lease, attempt_lock)
+            rescued.append((lease.job_id, name))
+        if rescued:
             notifier.notify(notifier.work_fifo(self.store.db.spool))
-        return found
+        return rescued
 
     def _remote_lease_expired(self, name: str, settings: Settings) -> bool:
         """Return True if leases of remote attempts have expired, counted from when the worker was found lost."""
@@ -153,34 +153,34 @@ class Rescuer:
         ]
         return process_tree.kill_until_gone(lambda: process_tree.holders(tokens, paths), KILL_TIMEOUT_S, self.reap)
 
-    def _settle(self, case: _LostWorker, held: HeldLease, seal: AttemptLock) -> None:
+    def _settle(self, worker: _LostWorker, lease: HeldLease, attempt_lock: AttemptLock) -> None:
         """Record the attempt as finished, unstarted or lost."""
-        claims, settings, now = case.claims, case.settings, time.time()
+        claims, settings, now = worker.claims, worker.settings, time.time()
         rand = random.random()  # noqa: S311 - jitter
-        noted = case.journal.get(held.token)
-        away = held.token in case.sent
-        if noted is None and not seal.started and not away:
-            claims.settle_and_claim(released=[held], settings=settings, now=now, rand=rand)
+        journaled = worker.journal.get(lease.token)
+        dispatched = lease.token in worker.dispatched
+        if journaled is None and not attempt_lock.started and not dispatched:
+            claims.settle_and_claim(released=[lease], settings=settings, now=now, rand=rand)
             return
         ending, spooled = capture_ending(
-            self.store.spool, held.token, seal.paths, limit=settings.output_limit, finished_at=now
+            self.store.spool, lease.token, attempt_lock.paths, limit=settings.output_limit, finished_at=now
         )
-        outcome: Outcome = replace(case.lost, may_overlap=away)
-        if noted is not None:
-            outcome, known = noted
-            ending = ending if max(known.stdout_size, known.stderr_size) > MAX_STREAM_BYTES else known
+        outcome: Outcome = replace(worker.lost, may_overlap=dispatched)
+        if journaled is not None:
+            outcome, recorded = journaled
+            ending = ending if max(recorded.stdout_size, recorded.stderr_size) > MAX_STREAM_BYTES else recorded
             ending = ending._replace(
-                finished_at=known.finished_at,
-                started_at=known.started_at,
-                pid=known.pid,
-                host=known.host,
-                note=known.note or ending.note,
-                usage=known.usage,
+                finished_at=recorded.finished_at,
+                started_at=recorded.started_at,
+                pid=recorded.pid,
+                host=recorded.host,
+                note=recorded.note or ending.note,
+                usage=recorded.usage,
             )
-        claims.settle_and_claim(ended=[EndedAttempt(held, outcome, ending)], settings=settings, now=now, rand=rand)
-        self.store.spool.remove(held.token, keep=spooled)
-        if seal.started:
-            seal.clear()
+        claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], settings=settings, now=now, rand=rand)
+        self.store.spool.remove(lease.token, keep=spooled)
+        if attempt_lock.started:
+            attempt_lock.clear()
 
     def rescue_frozen(self, names: Iterable[str]) -> list[Rescued]:
         """Settle for frozen workers: their jobs are killed and requeued."""
