@@ -64,7 +64,7 @@ class FeedClient:
                 return block.get("id", ""), json.loads(block["data"])
 
     def close(self) -> None:
-        """Go."""
+        """Disconnect."""
         self.file.close()
         self.socket.close()
 
