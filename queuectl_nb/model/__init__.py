@@ -1,1 +1,1 @@
-"""Ground floor: what a job is and what may follow. No I/O, no clock, no logging."""
+"""Pure data and decisions: no I/O, no clock, no logging."""

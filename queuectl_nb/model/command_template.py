@@ -1,4 +1,4 @@
-"""Commands with ``{NAME}`` in them, filled so that the shell gets each value verbatim."""
+"""Command templates: ``{NAME}`` placeholders are filled so that the shell receives each value verbatim."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _RESERVED = frozenset(
     ["case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then"]
 ).union(["time", "until", "while"])
-"""Words that the shell reads otherwise where a command may begin, unless they are quoted."""
+"""Reserved words, which the shell interprets at the start of a command unless they are quoted."""
 
 
 class _Value(NamedTuple):
-    """A placeholder: which value, whether as it stands, and whether to quote even what looks harmless."""
+    """A placeholder: the value's name, whether it is inserted unquoted, and whether it must always be quoted."""
 
     name: str
     raw: bool
@@ -36,33 +36,32 @@ class _Value(NamedTuple):
 class CommandTemplate:
     r"""A command with placeholders.
 
-    ``{NAME}`` is the value quoted for the shell, ``{NAME:raw}`` the value as it stands, ``{{`` and ``}}`` are braces.
+    ``{NAME}`` is the value quoted for the shell, ``{NAME:raw}`` the unquoted value; ``{{`` and ``}}`` are braces.
 
     Raises
     ------
     BadInput
-        A brace without its partner, something else than a plain name between braces, or a quoted value at a place
-        where the shell would not take it as one word: inside quotes, backticks, a comment and the like. The message
-        names the remedy.
+        Unbalanced braces, something other than a name between braces, or a quoted value where the shell would not
+        read it as one word: inside quotes, backticks, a comment and so on. The message names a remedy.
 
     >>> CommandTemplate("echo {word} {{}}").fill({"word": "it's"})
     'echo \'it\'"\'"\'s\' {}'
     """
 
     def __init__(self, text: str) -> None:
-        """Read ``text`` and refuse what cannot be filled safely."""
+        """Parse ``text``; refuse a template that cannot be filled safely."""
         self.text = text
         self._parts = _parts(text)
         self.names: tuple[str, ...] = tuple(
             dict.fromkeys(part.name for part in self._parts if isinstance(part, _Value))
         )
-        """The names to be filled, each once, in their order."""
+        """The distinct names of the placeholders, in order."""
         raws = [part for part in self._parts if isinstance(part, _Value) and part.raw]
         self._watched = bool(raws)
         self._check(dict.fromkeys((part.name for part in raws), ""))
 
     def check(self, valid: Iterable[str]) -> None:
-        """Refuse a name that is not one of ``valid``; the message lists those."""
+        """Raise unless all names are in ``valid``; the message lists the valid ones."""
         known = list(valid)
         for name in self.names:
             if name not in known:
@@ -71,13 +70,13 @@ class CommandTemplate:
                 raise BadInput(msg)
 
     def fill(self, values: Mapping[str, object]) -> str:
-        """Return the command with ``values`` in it.
+        """Return the command filled with ``values``.
 
         Raises
         ------
         BadInput
-            A name has no value, or a value is no single text or number; a value put in as it stands opens quotes
-            around another one.
+            A value is missing or is not a single string or number, or an unquoted value opens quotes around another
+            one.
         """
         texts = {name: _text(name, values[name]) for name in self.names if name in values}
         if len(texts) < len(self.names):
@@ -87,7 +86,7 @@ class CommandTemplate:
         return "".join([part if isinstance(part, str) else _shell(part, texts[part.name]) for part in self._parts])
 
     def _check(self, raw: Mapping[str, str]) -> None:
-        """Refuse a quoted value where the shell would not take it as one word, ``raw`` being what stands around it."""
+        """Raise if the shell would not read a quoted value as one word; ``raw`` are the unquoted values."""
         reader = ShellReader()
         for part in self._parts:
             if isinstance(part, str):
@@ -101,7 +100,7 @@ class CommandTemplate:
 
 
 def _parts(text: str) -> list[str | _Value]:
-    """Split a template into literal texts and placeholders."""
+    """Split a template into literal text and placeholders."""
     parts: list[str | _Value] = []
     literal = ""
     end = 0
@@ -136,7 +135,7 @@ def _placeholder(inside: str, after: str) -> _Value:
 
 
 def _text(name: str, value: object) -> str:
-    """Return a value as the text that the shell gets; refuse what has no one text."""
+    """Return a value as text; raise if it is missing or a collection."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -149,7 +148,7 @@ def _text(name: str, value: object) -> str:
 
 
 def _shell(part: _Value, text: str) -> str:
-    """Return a value for its place: one word to the shell, whatever is in it."""
+    """Return a value quoted as one shell word, or as it is if raw."""
     if part.raw:
         return text
     quoted = shlex.quote(text)
@@ -159,7 +158,7 @@ def _shell(part: _Value, text: str) -> str:
 
 
 def _refusal(part: _Value, trouble: str) -> str:
-    """Return the line for a quoted value at a bad place, with the remedy."""
+    """Return the error message for a quoted value in a bad position."""
     remedies = {
         "stands inside quotes": "take the quotes away, the value is quoted by itself",
         "follows a $": f"write ${{{part}}} for the shell's own, or take the $ away",

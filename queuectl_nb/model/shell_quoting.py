@@ -1,7 +1,7 @@
-"""Where a reader of shell text stands: in plain words, where a quoted value is one word, or somewhere else.
+"""Tracks shell quoting, to tell whether a quoted value at some position of a command is read as one word.
 
-Follows quotes, escapes, comments and substitutions through the text as ``/bin/sh`` does, for dash and bash alike.
-Where the two differ, or where only a whole parser could tell, it says so and never guesses.
+Follows quotes, escapes, comments and substitutions as ``/bin/sh`` does, in dash and bash. Where the two differ, or
+only a complete parser could tell, it reports that instead of guessing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["ShellReader"]
 _SEPARATORS = frozenset(" \t\n;&|()<>")
 _SUBSTITUTION = frozenset({"$(", "<(", ">("})
 _PLAIN = _SUBSTITUTION | {"("}
-"""What opens a place in which words are plain again."""
+"""What opens a context of plain words."""
 _GLUE = {"$": "follows a $", "\\": "follows a backslash"}
 _INSIDE = {
     "'": "stands inside quotes",
@@ -26,7 +26,7 @@ _INSIDE = {
 
 
 class ShellReader:
-    """Reads a text piece by piece and tells what a quoted value put in at that point would meet.
+    """Reads shell text piece by piece and reports whether a quoted value can be inserted at that point.
 
     >>> reader = ShellReader()
     >>> reader.read("python train.py --lr ")
@@ -38,17 +38,17 @@ class ShellReader:
     """
 
     def __init__(self) -> None:
-        """Begin before the first character."""
+        """Start before the first character."""
         self._open: list[str] = []
         self._before = ""  # the last character, where it matters to the next one: an unescaped \ $ ( < >
-        self._word = ""  # the present plain word, NUL standing for what is quoted in it
-        self._depth = 0  # of parentheses, in arithmetic
-        self._here = 0  # here-documents whose text begins at the next line
+        self._word = ""  # the current plain word, with NUL in place of quoted parts
+        self._depth = 0  # of parentheses in arithmetic
+        self._here = 0  # here-documents that start on the next line
         self._lost: str | None = None
 
     @property
     def trouble(self) -> str | None:
-        """Why a quoted value would not arrive as it is at this point; None where it would."""
+        """Why a quoted value cannot be inserted at this point; None if it can."""
         if self._lost:
             return self._lost
         if self._before in _GLUE:
@@ -56,12 +56,12 @@ class ShellReader:
         return _INSIDE.get(self._open[-1]) if self._open else None
 
     def value(self) -> None:
-        """Pass over a value that was put in, quoted: part of a word, nothing more."""
+        """Skip an inserted quoted value: part of a word."""
         self._word += "\0"
         self._before = ""
 
     def read(self, text: str) -> None:
-        """Go on through ``text``."""
+        """Read ``text``."""
         for char in text:
             if self._lost:
                 return
@@ -126,7 +126,7 @@ class ShellReader:
             self._before = "("
 
     def _special(self, char: str, before: str) -> bool:
-        """Take what means the same in plain words, double quotes and expansions; tell whether it was that."""
+        """Handle what is the same in plain words, double quotes and expansions; return False for anything else."""
         self._word += "\0" if char in "$`" else ""
         if before == "$" and char == "$":  # the shell's own number
             return True
@@ -176,7 +176,7 @@ class ShellReader:
             self._word = "\0" if top == "$((" else ""
 
     def _quiet(self, char: str, top: str) -> None:
-        """Wait for the end of a comment, of single quotes or of backticks."""
+        """Read up to the end of a comment, single quotes or backticks."""
         if top == "#":
             if char == "\n":
                 self._open.pop()

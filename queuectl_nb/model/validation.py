@@ -1,4 +1,4 @@
-"""Words and numbers as people type them, turned into values or refused with one line.
+"""Parsing and validation of user input; invalid values raise ``BadInput`` with a one-line message.
 
 Strict on purpose: no ``1_000``, no full-width digits, no ``true`` for 1, no ``nan``.
 """
@@ -38,7 +38,7 @@ MAX_NAME_LENGTH = 128
 MAX_COMMAND_BYTES = 100_000
 MAX_INT = 2**63 - 1
 MAX_TIME = 253_402_300_799.0
-"""9999-12-31T23:59:59Z in epoch seconds: the last moment that a readable time can name."""
+"""9999-12-31T23:59:59Z in epoch seconds: the last time that ISO 8601 text can express."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=,@+-]*\Z")
 _WHOLE = re.compile(r"[+-]?[0-9]+\Z")
@@ -49,22 +49,22 @@ _UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _MAX_AGE_S = 36_500 * 86_400.0
 _MAX_QUOTED = 60
 _EPOCH_MS = 210_866_760_000_000
-"""The Julian day of 1970, in the milliseconds in which SQLite counts."""
+"""The Julian day of 1970-01-01 in milliseconds, as SQLite counts."""
 
 
 def quoted(value: object) -> str:
-    """Quote a value for an error line: one line, ASCII, not too long."""
+    """Quote a value for an error message: one line, ASCII, shortened."""
     try:
         text = ascii(value)
-    except ValueError:  # an int of more digits than Python writes out
+    except ValueError:  # an int with more digits than Python converts
         text = "a number of thousands of digits"
     return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."
 
 
 def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: bool = False) -> str:
-    """Return ``value`` if it is one of ``valid``; refuse it with the valid ones listed.
+    """Return ``value`` if it is one of ``valid``; the error lists them.
 
-    With ``hyphens`` they count as underscores.
+    With ``hyphens``, hyphens count as underscores.
     """
     known = list(valid)
     if isinstance(value, str):
@@ -76,7 +76,7 @@ def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: boo
 
 
 def parse_text(what: str, value: object) -> str:
-    """Return a string that can be stored: valid Unicode without NUL."""
+    """Return a string of valid Unicode without NUL characters."""
     if not isinstance(value, str):
         msg = f"{what} must be text, not {quoted(value)}"
         raise BadInput(msg)
@@ -92,7 +92,7 @@ def parse_text(what: str, value: object) -> str:
 
 
 def parse_name(what: str, value: object) -> str:
-    """Return an id, tag or queue name: a letter or digit, then those and ``. _ : = , @ + -``, 128 at most."""
+    """Return an id, tag or queue name: letters, digits and ``. _ : = , @ + -``, at most 128 characters."""
     if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH and _NAME.match(value):
         return value
     if isinstance(value, str) and len(value) > MAX_NAME_LENGTH:
@@ -105,7 +105,7 @@ def parse_name(what: str, value: object) -> str:
 def parse_command(value: object) -> str:
     """Return a shell command of 1 to 100,000 bytes, verbatim."""
     if isinstance(value, str) and value.isascii() and "\0" not in value and value.strip():
-        text = value  # nearly all commands: said fast
+        text = value  # fast path for nearly all commands
     else:
         text = parse_text("command", value)
     if not text.strip():
@@ -120,7 +120,7 @@ def parse_command(value: object) -> str:
 
 
 def parse_int(what: str, value: object, low: int = -(2**63), high: int = MAX_INT) -> int:
-    """Return a whole number within ``low`` and ``high`` from an int or its ASCII digits."""
+    """Return an int from ``low`` to ``high``, given as a number or as ASCII digits."""
     typed = isinstance(value, str) and len(value) <= _MAX_QUOTED and _WHOLE.match(value)
     if typed or (isinstance(value, Integral) and not isinstance(value, bool)):
         number: int = int(value)  # type: ignore[call-overload]  # text or a number, by the line above
@@ -134,7 +134,7 @@ def parse_int(what: str, value: object, low: int = -(2**63), high: int = MAX_INT
 
 
 def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0) -> float:
-    """Return a finite decimal number within ``low`` and ``high`` (a hundred years in seconds unless told)."""
+    """Return a finite number from ``low`` to ``high`` (default: a hundred years in seconds)."""
     if isinstance(value, str) and len(value) <= _MAX_QUOTED and _DECIMAL.match(value):
         number = float(value)
     elif isinstance(value, Real) and not isinstance(value, bool):
@@ -152,7 +152,7 @@ def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153
 
 
 def parse_time(what: str, value: object) -> float:
-    """Return epoch seconds from ISO 8601 text (without an offset: local time) or a datetime."""
+    """Return epoch seconds for ISO 8601 text or a datetime; without an offset it is local time."""
     at = value
     if isinstance(value, str) and value.isascii() and len(value) <= _MAX_QUOTED:
         with contextlib.suppress(ValueError):
@@ -171,7 +171,7 @@ def parse_time(what: str, value: object) -> float:
 
 
 def parse_age(what: str, value: object) -> float:
-    """Return seconds from ``7d``, ``12h``, ``90m``, ``30s`` or ``0``.
+    """Return the seconds of an age such as ``7d``, ``12h``, ``90m``, ``30s`` or ``0``.
 
     >>> parse_age("--older-than", "90m")
     5400.0
@@ -190,7 +190,7 @@ def parse_age(what: str, value: object) -> float:
 
 
 def parse_env_pair(key: object, value: object) -> tuple[str, str]:
-    """Return one environment variable for a job; names of ours cannot be set."""
+    """Return an environment variable of a job; ``QUEUECTL_*`` cannot be set."""
     if not isinstance(key, str) or not _ENV_NAME.match(key):
         msg = f"environment name {quoted(key)} is not valid: letters, digits and _, no digit first"
         raise BadInput(msg)
@@ -212,12 +212,12 @@ def format_time(stamp: float | None) -> str | None:
     """
     if stamp is None:
         return None
-    # rounded exactly as SQLite's strftime does, so that the file's views show the same millisecond
+    # rounded exactly as SQLite's strftime, so that the views show the same millisecond
     whole_ms = int(stamp * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS
     return f"{_second(whole_ms // 1000)}.{whole_ms % 1000:03d}Z"
 
 
 @lru_cache(maxsize=4096)
 def _second(stamp: int) -> str:
-    """Return a whole second in words: a million jobs have five times each, and most are of the same few hours."""
+    """Format a whole second; cached, because most times of many jobs are in the same few hours."""
     return f"{datetime.fromtimestamp(stamp, UTC):%Y-%m-%dT%H:%M:%S}"
