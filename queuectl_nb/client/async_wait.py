@@ -40,7 +40,7 @@ class _LoopWaiter:
         self._store = store
         self._loop = loop
         self._futures: dict[str, set[asyncio.Future[None]]] = {}
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod

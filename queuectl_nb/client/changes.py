@@ -73,7 +73,7 @@ OVERVIEW_MAX_AGE_S = 1.0
 class _ThreadVersion(threading.local):
     """The version that the connection of a thread saw last."""
 
-    changes: tuple[int, int] | None = None
+    changes: tuple[int, ...] | None = None
     stamp: Version = (-1, -1)
 
 

@@ -37,7 +37,7 @@ class Job:
         """Refer to the job ``job_id`` of ``queue``; its record is read when first needed."""
         self._queue = queue
         self._record = record
-        self._version: tuple[int, int, int] | None = None
+        self._version: tuple[int, ...] | None = None
         self.id = job_id
 
     @property

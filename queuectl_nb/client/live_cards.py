@@ -62,7 +62,7 @@ class LiveCard:
         self.finished = False
         self._cell = cell
         self._lock = threading.Lock()
-        self._version: tuple[int, int, int] | None = None
+        self._version: tuple[int, ...] | None = None
         self._shown = ""
         self._changed_at = self._written_at = 0.0
         self._record: JobRecord | None = None

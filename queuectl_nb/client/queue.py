@@ -518,7 +518,7 @@ class Queue:
 
     def close(self) -> None:
         """Close the connections of this thread; they are opened again when needed."""
-        if "_questions" in vars(self):
+        if "_user_database" in vars(self):
             self._user_database.close()
         self.store.db.close()
 

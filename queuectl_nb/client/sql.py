@@ -1,8 +1,7 @@
-"""The queue as a ``sqlite_utils.Database`` for user queries; one connection per thread and process."""
+"""The queue's file as a ``sqlite_utils.Database`` for a user's own queries, with a connection per thread."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING
@@ -10,33 +9,51 @@ from typing import TYPE_CHECKING
 import sqlite_utils
 
 if TYPE_CHECKING:
+    from queuectl_nb.store.connection_pool import ConnectionPool
     from queuectl_nb.store.store import Store
 
 __all__ = ["UserDatabase"]
 
 
 class UserDatabase(threading.local):
-    """The connection of one thread."""
+    """Opens and closes the databases of each thread."""
 
     def __init__(self, store: Store) -> None:
-        """Connect to the file of ``store``."""
+        """Query the file of ``store``."""
         self._store = store
-        self._pid = 0
-        self._connections: list[sqlite_utils.Database] = []
-        """The last one is in use; those inherited by a fork stay open, since closing them drops locks of the parent."""
+        self._pool = store.db.new_pool(self._connect)
+        self._database: _PooledDatabase | None = None
+
+    def _connect(self) -> sqlite3.Connection:
+        db = self._store.db
+        db.check_identity()
+        uri = f"{self._store.path.absolute().as_uri()}?mode=rw"  # do not create a file in place of a deleted one
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=db.lock_timeout_s, check_same_thread=False)
 
     def database(self) -> sqlite_utils.Database:
-        """Return the connection of this thread; open it at the first call."""
-        if self._pid != os.getpid():
-            self._store.db.check_identity()
-            there = f"{self._store.path.absolute().as_uri()}?mode=rw"  # do not create a deleted file again
-            connection = sqlite3.connect(there, uri=True, isolation_level=None, timeout=self._store.db.lock_timeout_s)
-            self._connections.append(sqlite_utils.Database(connection))
-            self._pid = os.getpid()
-        return self._connections[-1]
+        """Return this thread's database, opened on first use."""
+        if self._database is None:
+            self._database = _PooledDatabase(self._pool)
+        return self._database
 
     def close(self) -> None:
-        """Close the connection of this thread."""
-        if self._pid == os.getpid():
-            self._connections.pop().close()
-            self._pid = 0
+        """Close this thread's database."""
+        self._database = None
+        self._pool.close()
+
+
+class _PooledDatabase(sqlite_utils.Database):
+    """A database that takes its connection from a pool at each use: a fork closes the one that was open before."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        super().__init__(pool.get())
+
+    @property
+    def conn(self) -> sqlite3.Connection:
+        """The connection of the current thread."""
+        return self._pool.get()
+
+    @conn.setter
+    def conn(self, connection: sqlite3.Connection) -> None:
+        """Ignore the connection: it is the pool's."""

@@ -107,7 +107,7 @@ class Wait:
         self.timeout = timeout
         self._unreported = unreported or UnreportedJobs(enabled=False)
         self._since = self._unreported.since(store)
-        self._version: tuple[int, int] | None = None
+        self._version: tuple[int, ...] | None = None
         self._progress: Progress | None = None
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():

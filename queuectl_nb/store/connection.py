@@ -6,18 +6,21 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
+from queuectl_nb.store.connection_pool import ConnectionPool, in_use
+from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
 from queuectl_nb.store.paths import check_location, make_private_dir, make_private_file, real_path, spool_dir
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
 from queuectl_nb.store.write_lock import LockRequest, WriteLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -27,15 +30,11 @@ LOCK_TIMEOUT_S = 30.0
 NEGLIGIBLE_WAIT_S = 0.1
 """A shorter wait for the write lock is not subtracted from the time to wait for SQLite's own lock."""
 
-_inherited: list[object] = []
-"""Connections inherited through a fork. Never closed: that would drop the parent's locks."""
-
 
 class _ThreadState(threading.local):
-    """The connection of each thread, and its open write transaction."""
+    """The open transaction of each thread; a strong reference would keep alive what an exception has left open."""
 
-    connection: sqlite3.Connection | None = None
-    writing: _WriteTransaction | None = None
+    transaction: weakref.ref[_Transaction] | None = None
 
 
 class Database:
@@ -49,50 +48,61 @@ class Database:
         """
         self.path = path
         self.lock_timeout_s = LOCK_TIMEOUT_S
+        self._cache_kib = 2000
         self._file = real_path(path)
         self.spool = spool_dir(self._file)
         self.write_lock = WriteLock(self.spool / "write.lock")
         self._local = _ThreadState()
-        self._pid = os.getpid()
         local_disk = check_location(path, allow_network_fs=allow_network_fs)
-        with self.translate_errors():
+        with in_use, self.translate_errors():
             try:
-                self._open("wal" if local_disk else "delete")
+                self._open(wal=local_disk)
             except BaseException:
                 self.close()  # also removes the files that SQLite has created beside a file that is not a queue
                 raise
 
-    def _open(self, journal_mode: str) -> None:
+    def _open(self, *, wal: bool) -> None:
         make_private_file(self._file)
         found = os.stat(self._file)
         self._identity = found.st_dev, found.st_ino
+        self._pool = ConnectionPool(str(self._file), self._identity, self._connect)
         connection = self.connection()
         if not schema.is_current(connection):
             schema.check_application(connection, self.path)
         make_private_dir(self.spool)
-        schema.ensure_schema(connection, self.path, journal_mode, lambda: self.write_lock.request(self.lock_timeout_s))
+        schema.ensure_schema(
+            connection, self.path, "wal" if wal else "delete", lambda: self.write_lock.request(self.lock_timeout_s)
+        )
+        self._is_wal = wal
+        if wal:
+            self._pool.protect()
 
     # ------------------------------------------------------------------ connections
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened on first use in this process."""
-        if self._pid != os.getpid():
-            _inherited.append(self._local)
-            self._local = _ThreadState()
-            self._pid = os.getpid()
-        found = self._local.connection
-        if found is None:
-            self.check_identity()  # SQLite would create an empty file in place of a deleted one
-            found = self._local.connection = self._connect()
-        return found
+        return self._pool.get()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._file, isolation_level=None, timeout=self.lock_timeout_s)
+        self.check_identity()  # SQLite would create an empty file in place of a deleted one
+        connection = sqlite3.connect(
+            self._file,
+            isolation_level=None,
+            timeout=self.lock_timeout_s,
+            check_same_thread=False,  # a fork closes the connections of all threads
+        )
         # FULL: an acknowledged enqueue survives power loss (NORMAL lost up to 831 rows in a crash image)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -2000")
+        connection.execute(f"PRAGMA cache_size = -{self._cache_kib}")
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
+
+    def new_pool(self, connect: Callable[[], sqlite3.Connection]) -> ConnectionPool:
+        """Return a pool of further connections to the file, which are opened by ``connect``."""
+        pool = ConnectionPool(str(self._file), self._identity, connect)
+        if self._is_wal:
+            pool.protect()
+        return pool
 
     def set_lock_timeout(self, seconds: float) -> None:
         """Wait at most this long for other writers."""
@@ -106,15 +116,13 @@ class Database:
         that maps None to itself: without it, sqlite3 looks for one twice for each None that is bound, which costs as
         much as writing a short row.
         """
-        self.connection().execute("PRAGMA cache_size = -1000")
+        self._cache_kib = 1000
+        self.connection().execute(f"PRAGMA cache_size = -{self._cache_kib}")
         sqlite3.register_adapter(type(None), {None: None}.get)
 
     def close(self) -> None:
         """Close this thread's connection."""
-        found = self._local.connection
-        if found is not None and self._pid == os.getpid():
-            found.close()
-            self._local.connection = None
+        self._pool.close()
 
     # ------------------------------------------------------------------ file identity
 
@@ -143,45 +151,32 @@ class Database:
 
     # ------------------------------------------------------------------ transactions
 
-    def write(self) -> _WriteTransaction:
+    def write(self) -> _Transaction:
         """Return a write transaction as a context manager: commits at the end, rolls back on any error.
 
         It holds the write lock and has a revision of its own, which statements read from ``clock``. It does not nest.
         """
-        return _WriteTransaction(self, self._local)
+        return _Transaction(self, self._local, LockRequest(self.write_lock.path))
 
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
-        """Yield this thread's connection in a read transaction: all statements see one snapshot."""
-        with self.translate_errors():
-            connection = self.connection()
-            if connection.in_transaction:
-                if self._local.writing is not None:
-                    yield connection
-                    return
-                connection.execute("COMMIT")  # left by an interrupt: it would keep an old snapshot
-            self.check_identity()
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
+    def read(self) -> _Transaction:
+        """Return a read transaction as a context manager: all statements see one snapshot.
+
+        Within a write transaction of this thread it is part of that.
+        """
+        return _Transaction(self, self._local, None)
 
     # ------------------------------------------------------------------ changes
 
     def data_version(self) -> int:
         """Return a number that changes whenever another connection commits (3 µs)."""
         self.check_identity()
-        try:
+        with in_use, self.translate_errors():
             version: int = self.connection().execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error as error:
-            raise translate(error, self.path, self.lock_timeout_s) from error
-        return version
+            return version
 
-    def change_counters(self) -> tuple[int, int]:
-        """Return two numbers of which one changes with every commit, also of this thread's own connection."""
-        return self.data_version(), self.connection().total_changes
+    def change_counters(self) -> tuple[int, ...]:
+        """Return numbers of which one changes with every commit, also of this thread's own connection."""
+        return self._pool.number, self.data_version(), self.connection().total_changes
 
     def revision(self) -> tuple[int, int]:
         """Return the revision of the queue and its number of deletions; both unchanged: no job has changed."""
@@ -200,68 +195,98 @@ class Database:
             raise translate(error, self.path, self.lock_timeout_s) from error
 
 
-class _WriteTransaction:
-    """A write transaction; an interrupt at any point leaves neither an open transaction nor the lock behind."""
+class _Transaction:
+    """A transaction of one thread; an interrupt at any point leaves neither it nor the write lock open."""
 
-    def __init__(self, db: Database, local: _ThreadState) -> None:
+    _is_open = False
+
+    def __init__(self, db: Database, local: _ThreadState, lock: LockRequest | None) -> None:
+        """Begin with ``with``; ``lock`` is the write lock of a write transaction."""
         self._db = db
         self._local = local
-        self._lock = LockRequest(db.write_lock.path)
-        self._connection: sqlite3.Connection | None = None
+        self.lock = lock
+        self._interrupts = DelayedInterrupts()
+        self.connection: sqlite3.Connection | None = None
 
+    @uninterrupted
     def __enter__(self) -> sqlite3.Connection:
-        db = self._db
+        local = self._local
+        outer = None if local.transaction is None else local.transaction()
+        if outer is not None:
+            if self.lock is None and outer.lock is not None and outer.connection is not None:
+                return outer.connection
+            outer.end(commit=False)  # a read that is not over, or a transaction that an interrupt has left open
         try:
-            connection = db.connection()
-            self._local = db._local  # noqa: SLF001 - a fork replaces it
-            self._clear_interrupted(connection)
-            self._local.writing = self
-            began = time.monotonic()
-            self._lock.acquire(db.lock_timeout_s)
-            self._connection = connection
-            db.check_identity()
-            waited = time.monotonic() - began
-            if waited > NEGLIGIBLE_WAIT_S:  # the timeout covers both locks
-                connection.execute(f"PRAGMA busy_timeout = {max(0, round((db.lock_timeout_s - waited) * 1000))}")
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            finally:
-                if waited > NEGLIGIBLE_WAIT_S:
-                    connection.execute(f"PRAGMA busy_timeout = {round(db.lock_timeout_s * 1000)}")
-            connection.execute("UPDATE clock SET rev = rev + 1")
+            self._interrupts.install()
+            local.transaction = weakref.ref(self)
+            self._is_open = True
+            in_use.__enter__()
+            connection = self._db.connection()
+            if self.lock is None:
+                self._db.check_identity()
+                self.connection = connection
+                connection.execute("BEGIN")
+            else:
+                self._begin_write(connection, self.lock)
         except BaseException as error:
-            self._end(commit=False)
+            self.end(commit=False)
             if isinstance(error, sqlite3.Error) and not isinstance(error, PROGRAMMING_ERRORS):
-                raise translate(error, db.path, db.lock_timeout_s) from error
+                raise translate(error, self._db.path, self._db.lock_timeout_s) from error
             raise
         return connection
 
+    def _begin_write(self, connection: sqlite3.Connection, lock: LockRequest) -> None:
+        db = self._db
+        began = time.monotonic()
+        lock.acquire(db.lock_timeout_s)
+        db.check_identity()
+        self.connection = connection
+        waited = time.monotonic() - began
+        if waited > NEGLIGIBLE_WAIT_S:  # the timeout covers both locks
+            connection.execute(f"PRAGMA busy_timeout = {max(0, round((db.lock_timeout_s - waited) * 1000))}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            if waited > NEGLIGIBLE_WAIT_S:
+                connection.execute(f"PRAGMA busy_timeout = {round(db.lock_timeout_s * 1000)}")
+        connection.execute("UPDATE clock SET rev = rev + 1")
+
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._is_open:  # part of an outer transaction
+            return
         with self._db.translate_errors():
-            self._end(commit=error is None)
+            self.end(commit=error is None)
         if isinstance(error, sqlite3.Error) and not isinstance(error, PROGRAMMING_ERRORS):
             raise translate(error, self._db.path, self._db.lock_timeout_s) from error
 
-    def _clear_interrupted(self, connection: sqlite3.Connection) -> None:
-        """End a transaction of this thread that an interrupt has left open."""
-        if self._local.writing is not None:
-            self._local.writing._end(commit=False)  # noqa: SLF001 - the same class
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+    @uninterrupted
+    def __del__(self) -> None:
+        """End a transaction that an exception between two instructions has left open."""
+        if self._is_open:
+            self.end(commit=False)
 
-    def _end(self, *, commit: bool) -> None:
-        connection = self._connection
+    def end(self, *, commit: bool) -> None:
+        """Commit or roll back, and release everything; do nothing if that was done."""
         try:
-            if connection is not None:
-                try:
-                    if commit:
-                        connection.execute("COMMIT")
-                finally:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
+            if commit and self.connection is not None:
+                self.connection.execute("COMMIT")
         finally:
-            self._lock.release()
-            if self._local.writing is self:
-                self._local.writing = None
+            self._release()
+
+    def _release(self) -> None:
+        """Release what is held, in an order in which an exception between two steps lets ``__del__`` do it again."""
+        if self.connection is not None and self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._db.close()  # the next use opens another connection
+        if self.lock is not None:
+            self.lock.release()
+        if self._is_open:
+            in_use.__exit__()
+            self._local.transaction = None
+            self._is_open = False
+        self._interrupts.remove()

@@ -10,11 +10,11 @@ import contextlib
 import fcntl
 import os
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment, Busy
+from queuectl_nb.store.interrupts import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,34 +42,13 @@ class _Descriptor:
             os.close(number)
 
 
-_holders: dict[LockRequest, int] = {}
-"""Requests that hold a lock, with their thread. A fork waits for those of other threads: the child's SQLite would
-believe forever that their transactions are open, and could never write."""
-_holders_changed = threading.Condition()
-FORK_TIMEOUT_S = 30.0
-
-
-def _before_fork() -> None:
-    _holders_changed.acquire()  # until after the fork, so that no thread acquires a lock meanwhile
-    me, deadline = threading.get_ident(), time.monotonic() + FORK_TIMEOUT_S
-    while any(thread != me for thread in _holders.values()) and time.monotonic() < deadline:
-        _holders_changed.wait(deadline - time.monotonic())
-
-
-def _after_fork_in_parent() -> None:
-    _holders_changed.release()
-
-
 def _after_fork_in_child() -> None:
-    global _holders_changed  # noqa: PLW0603 - the old one refers to threads that exist in the parent only
-    _holders_changed = threading.Condition()
-    _holders.clear()
     _abandoned.clear()
-    for handle in tuple(_open_descriptors):
-        handle.close()
+    for descriptor in tuple(_open_descriptors):
+        descriptor.close()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class LockRequest:
@@ -97,12 +76,15 @@ class LockRequest:
             except OSError as error:
                 msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
                 raise BadEnvironment(msg) from error
-        if waiter is not None and not waiter.locked.wait(timeout_s):
+        if waiter is not None and not self._wait(waiter, timeout_s):
             self._abandon(waiter)
             msg = f"the queue is busy: another process has held its write lock for {timeout_s:g} seconds; try again"
             raise Busy(msg)
-        with _holders_changed:
-            _holders[self] = threading.get_ident()
+
+    @staticmethod
+    @interruptible
+    def _wait(waiter: LockWaiter, timeout_s: float) -> bool:
+        return waiter.locked.wait(timeout_s)
 
     def _adopt_waiter(self) -> LockWaiter | None:
         """Return a waiter that an earlier request of this process has abandoned, or None."""
@@ -128,9 +110,6 @@ class LockRequest:
             # unlock before closing, because a child forked meanwhile may have a copy of the descriptor
             fcntl.flock(self._descriptor.number, fcntl.LOCK_UN)
             self._descriptor.close()
-        with _holders_changed:
-            if _holders.pop(self, None) is not None:
-                _holders_changed.notify_all()
 
 
 class LockWaiter:

@@ -1,0 +1,185 @@
+"""The SQLite connections of this process: one per thread, closed before a fork and opened again after it.
+
+SQLite keeps the locks that it believes to hold in the memory of the process. A child inherits that memory, but not
+the locks: whatever it wrote would be lost when the last other connection closes and deletes the write-ahead log.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.shared_locks import SharedLocks
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from queuectl_nb.store.shared_locks import FileId
+
+__all__ = ["ConnectionPool", "in_use"]
+
+FORK_TIMEOUT_S = 30.0
+"""How long a fork waits for the transactions of other threads."""
+
+
+class _InUse:
+    """Counts the threads that use a connection. A fork waits for them; they wait for a fork."""
+
+    def __init__(self) -> None:
+        self.threads: dict[int, int] = {}
+        self.changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        with self.changed:
+            self.threads[me] = self.threads.get(me, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        me = threading.get_ident()
+        with self.changed:
+            count = self.threads.get(me, 1) - 1
+            if count:
+                self.threads[me] = count
+            else:
+                self.threads.pop(me, None)
+                self.changed.notify_all()
+
+    def reset(self) -> None:
+        """Forget the other threads, which a fork has not copied."""
+        me = threading.get_ident()
+        self.threads = {thread: count for thread, count in self.threads.items() if thread == me}
+        self.changed = threading.Condition()
+
+    def wait_for_others(self) -> None:
+        """Acquire the condition, once no other thread uses a connection or :data:`FORK_TIMEOUT_S` is over."""
+        self.changed.acquire()
+        me, deadline = threading.get_ident(), time.monotonic() + FORK_TIMEOUT_S
+        while any(thread != me for thread in self.threads) and time.monotonic() < deadline:
+            self.changed.wait(deadline - time.monotonic())
+
+
+class _ThreadState(threading.local):
+    connection: sqlite3.Connection | None = None
+    number = 0
+
+
+class ConnectionPool:
+    """The connections of one database object. :meth:`get` must be called within :data:`in_use`."""
+
+    def __init__(self, path: str, file_id: FileId, connect: Callable[[], sqlite3.Connection]) -> None:
+        """Open connections to ``path`` with ``connect``; they must allow use by several threads."""
+        self._path = path
+        self._file_id = file_id
+        self._connect = connect
+        self._local = _ThreadState()
+        self._protected = False
+        self._open: dict[sqlite3.Connection, threading.Thread] = {}
+        _pools.add(self)
+        weakref.finalize(self, _close_all, self._open)
+
+    def get(self) -> sqlite3.Connection:
+        """Return this thread's connection, opened on first use in this process.
+
+        Raises
+        ------
+        BadEnvironment
+            The process was forked during a transaction.
+        """
+        found = self._local.connection
+        return self._add() if found is None else found
+
+    def _add(self) -> sqlite3.Connection:
+        if self._file_id in _unusable:
+            msg = f"this process was forked during a transaction on {self._path}; fork after the transaction has ended"
+            raise BadEnvironment(msg)
+        for connection, thread in list(self._open.items()):
+            if not thread.is_alive():
+                self._close(connection)
+        found = self._local.connection = self._connect()
+        self._open[found] = threading.current_thread()
+        self._local.number = next(_numbers)
+        if self._protected:
+            SharedLocks.acquire(found, self._path, self._file_id)
+        return found
+
+    @property
+    def number(self) -> int:
+        """A number of this thread's connection, which no other connection of this process has."""
+        return self._local.number
+
+    def protect(self) -> None:
+        """Hold the locks on the files of a write-ahead log for all connections, from now on."""
+        self._protected = True
+        for connection in self._open:
+            SharedLocks.acquire(connection, self._path, self._file_id)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        found = self._local.connection
+        if found is not None:
+            self._close(found)
+            self._local.connection = None
+
+    def _close(self, connection: sqlite3.Connection) -> None:
+        if self._open.pop(connection, None) is not None:
+            SharedLocks.close(connection)
+
+    def close_idle(self) -> bool:
+        """Close the connections of all threads but those in a transaction; return True if none is left."""
+        for connection in list(self._open):
+            if not connection.in_transaction:
+                self._close(connection)
+        if self._open:
+            return False
+        self._local = _ThreadState()
+        return True
+
+    def abandon(self) -> None:
+        """Forget the connections that a fork has copied into this process, without closing them."""
+        _inherited.append((self._local, dict(self._open)))
+        self._open.clear()
+        self._local = _ThreadState()
+        _unusable.add(self._file_id)
+
+
+def _close_all(connections: dict[sqlite3.Connection, threading.Thread]) -> None:
+    while connections:
+        SharedLocks.close(connections.popitem()[0])
+
+
+in_use = _InUse()
+_numbers = itertools.count(1)
+_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_inherited: list[object] = []
+"""What a fork has copied: closing it would delete the write-ahead log under the parent."""
+_unusable: set[FileId] = set()
+"""The files of those."""
+
+
+def _before_fork() -> None:
+    in_use.wait_for_others()
+    SharedLocks.mutex.acquire()
+    for pool in list(_pools):
+        pool.close_idle()
+
+
+def _after_fork_in_parent() -> None:
+    SharedLocks.mutex.release()
+    in_use.changed.release()
+
+
+def _after_fork_in_child() -> None:
+    SharedLocks.mutex.release()
+    in_use.reset()
+    for pool in list(_pools):
+        if not pool.close_idle():
+            pool.abandon()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,68 @@
+"""Delays Ctrl+C while a transaction begins or ends, so that it leaves neither a lock nor a snapshot open."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+__all__ = ["DelayedInterrupts", "interruptible", "uninterrupted"]
+
+_F = TypeVar("_F", bound="Callable[..., object]")
+_uninterrupted: set[CodeType] = set()
+_interruptible: set[CodeType] = set()
+
+
+def uninterrupted(function: _F) -> _F:
+    """Mark a function that an interrupt must not cut short, with all that it calls."""
+    _uninterrupted.add(function.__code__)
+    return function
+
+
+def interruptible(function: _F) -> _F:
+    """Mark a function that an uninterrupted one calls and that an interrupt may end, such as a long wait."""
+    _interruptible.add(function.__code__)
+    return function
+
+
+class DelayedInterrupts:
+    """A SIGINT handler that delays the previous one while a function marked as uninterrupted runs."""
+
+    __slots__ = ("_pending", "_previous")
+
+    def __init__(self) -> None:
+        """Do nothing yet: :meth:`install` replaces the handler."""
+        self._previous: Callable[[int, FrameType | None], object] | None = None
+        self._pending = False
+
+    def install(self) -> None:
+        """Replace the handler, if this is the main thread and the handler is Python code."""
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            if callable(previous):
+                self._previous = previous
+                signal.signal(signal.SIGINT, self._handle)
+
+    def remove(self) -> None:
+        """Restore the handler; call it if an interrupt was delayed."""
+        if self._previous is None or threading.current_thread() is not threading.main_thread():
+            return
+        previous, self._previous = self._previous, None
+        signal.signal(signal.SIGINT, previous)
+        if self._pending:
+            self._pending = False
+            previous(signal.SIGINT, None)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        place = frame
+        while place is not None and place.f_code not in _interruptible:
+            if place.f_code in _uninterrupted:
+                self._pending = True
+                return
+            place = place.f_back
+        if self._previous is not None:
+            self._previous(signum, frame)
