@@ -1,0 +1,251 @@
+"""Forks and copies of the queue's files lose no acknowledged write (promises P16 and P16b)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import queuectl_nb
+from queuectl_nb import BadEnvironment, Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(queuectl_nb.__file__).parents[1]
+
+
+def other_process(path: Path, code: str = "") -> str:
+    """Open the queue in another process, run ``code`` with it as ``q``, and let it close its connections."""
+    source = f"""
+from queuectl_nb import Queue
+q = Queue({str(path)!r})
+{code}
+with q.store.db.read() as connection:
+    print(*(job_id for (job_id,) in connection.execute("SELECT id FROM jobs")))
+q.close()
+"""  # noqa: S608 - a test's own queries
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def copy_everything(path: Path) -> None:
+    """Copy the folder, ``-wal`` and ``-shm`` included."""
+    shutil.copytree(path.parent, path.parent.with_name("copy"), ignore=shutil.ignore_patterns("*.fifo"))
+
+
+def zip_everything(path: Path) -> None:
+    """Pack the database and its sidecar files."""
+    with zipfile.ZipFile(path.parent.with_name("queue.zip"), "w") as archive:
+        for each in path.parent.glob("queue.db*"):
+            if each.is_file():
+                archive.write(each)
+
+
+COPIES: dict[str, Callable[[Path], object]] = {
+    "copy": lambda path: shutil.copy(path, path.with_name("backup")),
+    "read": lambda path: path.read_bytes(),
+    "copy of the folder": copy_everything,
+    "zip": zip_everything,
+}
+
+
+@pytest.fixture
+def own_folder(template_path: Path, tmp_path: Path) -> Path:
+    """Return a fresh queue in a folder of its own."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    path = folder / "queue.db"
+    shutil.copyfile(template_path, path)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_loses_no_later_write(own_folder: Path, copy: str) -> None:
+    """Reading the files drops SQLite's locks; jobs that are enqueued afterwards are still there for everybody."""
+    queue = Queue(own_folder)
+    queue.enqueue("true", id="before")
+    for number in range(3):
+        shutil.rmtree(own_folder.parent.with_name("copy"), ignore_errors=True)
+        COPIES[copy](own_folder)
+        other_process(own_folder, "q.enqueue('true')")
+        queue.enqueue("true", id=f"after-{number}")
+        assert f"after-{number}" in other_process(own_folder)
+    assert len(queue.jobs()) == 7
+    queue.close()
+
+
+def test_the_last_connection_still_removes_the_log(own_folder: Path) -> None:
+    """The locks do not outlive the connections: after the last close the database is one whole file again."""
+    first, second = Queue(own_folder), Queue(own_folder)
+    first.enqueue("true", id="a")
+    _ = second.db["job_view"].count
+    first.close()
+    assert own_folder.with_name("queue.db-wal").exists()
+    second.close()
+    assert not own_folder.with_name("queue.db-wal").exists()
+    assert not own_folder.with_name("queue.db-shm").exists()
+
+
+def test_connections_of_ended_threads_are_closed(own_folder: Path) -> None:
+    """A connection of a thread that has ended does not stay open."""
+    queue = Queue(own_folder)
+    thread = threading.Thread(target=queue.enqueue, args=("true",))
+    thread.start()
+    thread.join()
+    queue.close()
+    queue.enqueue("true")
+    queue.close()
+    assert not own_folder.with_name("queue.db-wal").exists()
+
+
+def enqueue_in_child(queue: Queue) -> None:
+    """Enqueue through the parent's object."""
+    for _ in range(20):
+        queue.enqueue("true")
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_children_of_every_start_method_enqueue(queue: Queue, method: str) -> None:
+    """Children of multiprocessing and their parent enqueue side by side; nothing is lost when either ends first."""
+    queue.enqueue("true")
+    _ = queue.db["job_view"].count  # another connection that a fork must not copy
+    context = multiprocessing.get_context(method)
+    children = [context.Process(target=enqueue_in_child, args=(queue,)) for _ in range(3)]
+    for child in children:
+        child.start()
+    for _ in range(20):
+        queue.enqueue("true")
+    for child in children:
+        child.join(100)
+        assert child.exitcode == 0
+    queue.enqueue("true")
+    assert queue.db["job_view"].count == 82
+    assert len(other_process(queue.path).split()) == 82
+
+
+DAEMON = """
+import os, sys
+from queuectl_nb import Queue
+q = Queue(sys.argv[1])
+q.enqueue("true", id="parent")
+parent = os.getpid()
+read, write = os.pipe()
+if os.fork():
+    os.read(read, 1)  # until the child has a connection
+    PARENT_ENDS
+q.enqueue("true", id="child-0")
+os.write(write, b"x")
+os.setsid()
+while os.getppid() == parent:
+    os.sched_yield()
+for number in range(1, 21):
+    q.enqueue("true", id=f"child-{number}")
+print("acknowledged", flush=True)
+CHILD_ENDS
+"""
+
+
+@pytest.mark.parametrize("parent_ends", ["sys.exit()", "os._exit(0)", "q.close(); sys.exit()"])
+@pytest.mark.parametrize("child_ends", ["sys.exit()", "os._exit(0)"])
+def test_a_daemonized_child_loses_nothing(queue_path: Path, parent_ends: str, child_ends: str) -> None:
+    """A script that forks and ends leaves a child whose enqueues are all there."""
+    script = DAEMON.replace("PARENT_ENDS", parent_ends).replace("CHILD_ENDS", child_ends)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(queue_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == b"acknowledged\n"  # read to its end, which is the child's
+    assert len(other_process(queue_path).split()) == 22
+
+
+def test_a_fork_within_a_transaction_is_refused_in_the_child(queue: Queue) -> None:
+    """A child that was forked in the middle of a transaction is told so; the parent's transaction commits."""
+    read, write = os.pipe()
+    with queue.store.db.write():
+        pid = os.fork()
+        if not pid:
+            try:
+                queue.enqueue("true")
+            except BadEnvironment as error:
+                os.write(write, str(error).encode())
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        assert b"forked during a transaction" in answer.read()
+    os.waitpid(pid, 0)
+    queue.enqueue("true", id="later")
+    assert other_process(queue.path).split() == ["later"]
+
+
+INTERRUPTED = """
+import os, sys, threading
+from queuectl_nb import Queue
+q = Queue(sys.argv[1])
+q.enqueue("true", id="first")
+stop = threading.Event()
+acknowledged = 1
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+print("ready", flush=True)
+while True:
+    try:
+        while not stop.is_set():
+            q.enqueue("true")
+            acknowledged += 1
+            q.store.reader.counts()
+        break
+    except KeyboardInterrupt:
+        continue
+print(acknowledged, flush=True)
+os.read(0, 1)
+import time
+time.sleep(1000)  # idle, with whatever is left held, until it is killed
+"""
+
+
+@pytest.mark.parametrize("interrupts", [300, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_interrupts_leave_no_lock(queue: Queue, interrupts: int) -> None:
+    """A process that was interrupted at any moments holds neither the write lock nor a transaction while it idles."""
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(queue.path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            for number in range(interrupts):
+                process.send_signal(signal.SIGINT)
+                if number % 3 == 0:
+                    queue.enqueue("true")  # it gets its turn: nothing is held
+            process.stdin.close()
+            acknowledged = int(process.stdout.readline())
+            before = len(queue.jobs())
+            queue.enqueue("true")
+            assert before >= acknowledged
+            assert queue.store.db.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        finally:
+            process.kill()
