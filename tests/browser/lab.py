@@ -1,4 +1,4 @@
-"""JupyterLab as its user has it: a server of its own, and notebooks open in pages of a real browser."""
+"""A JupyterLab server, and notebooks open in a browser."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 HERE = Path(__file__).parent
-PATIENCE = 120_000
-"""Milliseconds that a page may take for anything, on a busy machine."""
+PAGE_TIMEOUT_MS = 120_000
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 FLAGS = (
     "--LabApp.expose_app_in_browser=True",
@@ -32,10 +31,10 @@ ERRORS = (HERE / "errors.js").read_text("utf-8")
 
 
 class LabServer(JupyterProcess):
-    """A JupyterLab that asks nobody for news; its notebooks' queue is ``queue``."""
+    """A JupyterLab without news and update checks; its notebooks use the queue file ``queue``."""
 
     def __init__(self, home: Path, *flags: str) -> None:
-        """Start it, with more ``flags``, and wait until it answers."""
+        """Start the server and wait until it answers."""
         self.queue = home / "queue.db"
         quiet = home / "settings" / "@jupyterlab" / "apputils-extension"
         quiet.mkdir(parents=True)
@@ -63,58 +62,58 @@ class Notebook:
 
     @classmethod
     def open(cls, page: Page, server: LabServer, source: Path | list[str], pictures: Path, name: str = "") -> Notebook:
-        """Open a copy of a notebook file, or one with these cells, and wait until its kernel is ready."""
+        """Open a copy of a notebook file, or a notebook with these cells, and wait for its kernel."""
         name = name or f"{secrets.token_hex(4)}.ipynb"
         (server.root / name).write_text(_text(source), "utf-8")
         found = cls(page, server, pictures)
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
+        page.set_default_timeout(PAGE_TIMEOUT_MS)
+        expect.set_options(timeout=PAGE_TIMEOUT_MS)
         page.goto(f"{server.url}doc/tree/{quote(name)}?token={server.token}&reset")
         found.ready()
         return found
 
     def ready(self) -> None:
-        """Wait until cells can be run; earlier a dialog would open and nothing run."""
+        """Wait until cells can be run; before that, JupyterLab would open a dialog."""
         self.page.wait_for_function(READY)
 
     def command(self, name: str, **arguments: Any) -> None:
-        """Carry out one of JupyterLab's commands and wait for its end."""
+        """Run a JupyterLab command and wait for it."""
         self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)",
                            [name, arguments])  # fmt: skip
 
     def run_all(self) -> None:
-        """Run all cells to the end; a cell that fails, fails the test."""
+        """Run all cells; fail if a cell fails."""
         self.command("notebook:run-all-cells")
         assert self.errors() == []
 
     def start_all(self) -> None:
-        """Begin to run all cells, and return at once."""
+        """Start to run all cells."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
     def done(self) -> None:
-        """Wait until no cell is running or waiting any more."""
+        """Wait until all cells have run."""
         self.page.wait_for_function(DONE)
 
     def errors(self) -> list[str]:
-        """Return what went wrong in cells."""
+        """Return the errors of cells."""
         found: list[str] = self.page.evaluate(ERRORS)
         return found
 
     def theme(self, scheme: str) -> None:
-        """Change to the light or the dark theme."""
+        """Switch to the light or the dark theme."""
         self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         self.command("apputils:change-theme", theme=THEMES[scheme])
         light = "true" if scheme == "light" else "false"
         self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
 
     def reload(self) -> None:
-        """Save the notebook and load the page anew; the kernel goes on."""
+        """Save the notebook and reload the page; the kernel keeps running."""
         self.command("docmanager:save")
         self.page.reload()
         self.ready()
 
     def picture(self, name: str, part: Locator | None = None) -> Path:
-        """Keep a screenshot, of the page or of a part of it."""
+        """Save a screenshot of the page or of a part."""
         path = self.pictures / f"{name}.png"
         (part or self.page).screenshot(path=path, animations="disabled")
         return path

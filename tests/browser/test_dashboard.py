@@ -1,4 +1,4 @@
-"""The dashboard in a real JupyterLab: every button, sorting, filters, logs, reload, restart, and a cell that runs."""
+"""The dashboard in JupyterLab: buttons, sorting, filters, logs, reload, restart, and running cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from tests.browser.dashboard_page import DashboardPage, cells
-from tests.browser.lab import PATIENCE
+from tests.browser.lab import PAGE_TIMEOUT_MS
 from tests.engine import harness
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait until the queue is as it should be, as long as a page may take on a busy machine."""
-    harness.until(condition, PATIENCE / 1000)
+    """Wait for a condition of the queue, as long as a page may take on a busy machine."""
+    harness.until(condition, PAGE_TIMEOUT_MS / 1000)
 
 
-def test_the_notebook_of_the_dashboard(notebook: Callable[..., Notebook]) -> None:
-    """Notebook 03 runs; its dashboard is live meanwhile, and again after a reload; without its kernel it says so."""
+def test_dashboard_notebook(notebook: Callable[..., Notebook]) -> None:
+    """The dashboard of notebook 03 is live while cells run and after a reload; without its kernel it shows an error."""
     page = notebook(NOTEBOOKS / "03-live-dashboard.ipynb")
     page.page.set_viewport_size({"width": 1180, "height": 1240})
     page.start_all()
@@ -64,7 +64,7 @@ def test_the_notebook_of_the_dashboard(notebook: Callable[..., Notebook]) -> Non
 
 
 def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None:  # noqa: PLR0915 - there are many
-    """Each button and field of the dashboard does what stands on it, and the queue shows that it did."""
+    """Each button and field has its effect on the queue."""
     queue.set("backoff_base", 1)
     queue.enqueue_many([{"command": f"echo out {n}; echo err {n} >&2", "id": f"job-{n}"} for n in range(4)])
     queue.enqueue("exit 3", id="fails", max_retries=1, queue="gpu", priority=5)
@@ -129,8 +129,8 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     expect(dashboard.button("Enqueue")).to_be_disabled()
 
 
-def test_sorting_filters_and_a_long_way_down(notebook: Callable[..., Notebook], queue: Queue) -> None:
-    """Headers sort up, down and back; chips, search and queue filter; the far end of a long table is a key away."""
+def test_sorting_filters_and_scrolling(notebook: Callable[..., Notebook], queue: Queue) -> None:
+    """Headers sort; state buttons, search and queue filter; the End key reaches the end of a long table."""
     queue.enqueue_many(
         [{"command": f"echo {n}", "id": f"n{n:05}", "queue": "gpu" if n % 4 else "cpu"} for n in range(20_000)]
     )
@@ -166,7 +166,7 @@ def test_sorting_filters_and_a_long_way_down(notebook: Callable[..., Notebook], 
     expect(dashboard.state_button("all")).to_have_attribute("aria-pressed", "false")
     expect(dashboard.root.locator(".qc-status")).to_have_text("1 job")
     dashboard.state_button("all").click()
-    dashboard.expect_first("n00007", "n19999")  # the first alone begins the cancelled ones as well
+    dashboard.expect_first("n00007", "n19999")  # the first row alone would also match the cancelled jobs
 
     dashboard.table.focus()
     page.page.keyboard.press("End")
@@ -182,8 +182,8 @@ def test_sorting_filters_and_a_long_way_down(notebook: Callable[..., Notebook], 
     dashboard.row("n19000").wait_for()
 
 
-def test_alive_while_a_cell_runs(notebook: Callable[..., Notebook], queue: Queue, tmp_path: Path) -> None:
-    """During a cell that holds the kernel, what others do is seen, logs are followed, and buttons work."""
+def test_live_while_a_cell_runs(notebook: Callable[..., Notebook], queue: Queue, tmp_path: Path) -> None:
+    """While a cell blocks the kernel, the dashboard updates, logs are followed, and buttons work."""
     end = tmp_path / "end"
     queue.enqueue("true", id="first")
     busy = f"import time, pathlib\nwhile not pathlib.Path({str(end)!r}).exists():\n    time.sleep(0.05)"

@@ -1,4 +1,4 @@
-"""The dashboard for whoever has no mouse or pale eyes; and text that would like to be more than text."""
+"""Accessibility of the dashboard, and hostile text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 EVIL = "echo '<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>\u202egpj\x1b]0;title\x07'"
 
 
-def test_by_keyboard_alone(notebook: Callable[..., Notebook], queue: Queue) -> None:
-    """Everything can be reached and done with the keyboard; what has the focus is seen to have it."""
+def test_keyboard(notebook: Callable[..., Notebook], queue: Queue) -> None:
+    """Everything can be reached and used with the keyboard, and the focus is visible."""
     queue.enqueue_many([{"command": f"echo {n}", "id": f"k{n}"} for n in range(30)])
     page = notebook(cells(queue))
     page.run_all()
@@ -64,10 +64,10 @@ def test_by_keyboard_alone(notebook: Callable[..., Notebook], queue: Queue) -> N
     assert page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length") == 1
 
 
-def test_how_it_looks(notebook: Callable[..., Notebook], queue: Queue) -> None:
-    """Markup, escapes and marks that turn the writing, in commands and logs, are shown and do nothing.
+def test_contrast_and_hostile_text(notebook: Callable[..., Notebook], queue: Queue) -> None:
+    """Markup, escapes and bidirectional controls in commands and logs are shown as text.
 
-    As the browser paints it, every text stands out 4.5 to 1, and what can be clicked is 24 pixels large.
+    As rendered, every text has a contrast of 4.5 to 1, and controls are at least 24 pixels large.
     """
     queue.enqueue(EVIL, id="evil")
     with queue.start_workers(1, drain=True):
@@ -88,9 +88,9 @@ def test_how_it_looks(notebook: Callable[..., Notebook], queue: Queue) -> None:
     assert "title" not in dashboard.log.inner_text()
     assert page.page.evaluate("() => window.pwned === undefined")
     assert dashboard.root.locator("img, script").count() == 0
-    look = (Path(__file__).parent / "look.js").read_text("utf-8")
+    contrast = (Path(__file__).parent / "contrast.js").read_text("utf-8")
     for scheme in ("light", "dark"):
         page.theme(scheme)
-        found = dashboard.root.evaluate(look)
+        found = dashboard.root.evaluate(contrast)
         assert found["texts"] > 40
-        assert (found["pale"], found["small"]) == ([], [])
+        assert (found["lowContrast"], found["small"]) == ([], [])

@@ -10,7 +10,7 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.client import Queue
-from tests.browser.lab import PATIENCE, THEMES, LabServer
+from tests.browser.lab import PAGE_TIMEOUT_MS, THEMES, LabServer
 from tests.browser.screenshots import busy_queue
 from tests.engine.harness import WorkerHarness, until
 
@@ -67,7 +67,7 @@ def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, harness:
     """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
     browser_errors: list[str] = []
     page.on("pageerror", lambda error: browser_errors.append(str(error)))
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(PAGE_TIMEOUT_MS)
     queue = harness.queue
     busy_queue(harness)
     queue.enqueue("echo hello", id="from-the-notebook", delay=600)

@@ -1,5 +1,5 @@
-// How what is in an element looks: its texts that are too pale for their ground (WCAG 2.2, 4.5 to 1), and its controls
-// that are smaller than 24 pixels. What cannot be used at the moment, and what is hidden, is left out.
+// Returns the texts in an element with a contrast below 4.5 to 1 (WCAG 2.2), and its controls smaller than 24 pixels.
+// Disabled and hidden elements are ignored.
 (root) => {
     const numbers = (colour) => {
         const canvas = document.createElement("canvas");
@@ -11,7 +11,7 @@
         return [red, green, blue, alpha / 255];
     };
     const over = (front, back) => [0, 1, 2].map((at) => front[at] * front[3] + back[at] * (1 - front[3])).concat(1);
-    const ground = (node) => {
+    const background = (node) => {
         const layers = [];
         for (let each = node; each; each = each.parentElement) {
             const layer = numbers(getComputedStyle(each).backgroundColor);
@@ -31,23 +31,23 @@
         const [high, low] = [luminance(one), luminance(other)].sort((left, right) => right - left);
         return (high + 0.05) / (low + 0.05);
     };
-    const seen = (node) => node.checkVisibility({ visibilityProperty: true, opacityProperty: true });
-    const pale = [];
+    const isVisible = (node) => node.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+    const lowContrast = [];
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     let texts = 0;
     while (walker.nextNode()) {
         const node = walker.currentNode.parentElement;
         const text = walker.currentNode.textContent.trim();
-        if (!text || !seen(node) || node.closest("title, option, :disabled")) continue;
+        if (!text || !isVisible(node) || node.closest("title, option, :disabled")) continue;
         texts += 1;
-        const back = ground(node);
+        const back = background(node);
         const ratio = contrast(over(numbers(getComputedStyle(node).color), back), back);
-        if (ratio < 4.5) pale.push(`${text.slice(0, 30)}: ${ratio.toFixed(2)}`);
+        if (ratio < 4.5) lowContrast.push(`${text.slice(0, 30)}: ${ratio.toFixed(2)}`);
     }
     const small = [...root.querySelectorAll("button, select, input:not([type=checkbox])")]
-        .filter(seen)
+        .filter(isVisible)
         .map((node) => [node, node.getBoundingClientRect()])
         .filter(([, box]) => box.width < 24 || box.height < 24)
         .map(([node, box]) => `${node.textContent || node.placeholder}: ${box.width} by ${box.height}`);
-    return { texts, pale, small };
+    return { texts, lowContrast, small };
 };
