@@ -36,7 +36,7 @@ def test_keyboard(notebook: Callable[..., Notebook], queue: Queue) -> None:
         seen.append(name)
         assert outlined, f"{name} does not show that it has the focus"
         keyboard.press("Tab")
-    order = [next((at for at, each in enumerate(seen) if part in each), None) for part in (
+    order = [next((at for at, each in enumerate(seen) if each.startswith(part)), None) for part in (
         "all", "blocked", "Start workers", "Search", "Pause", "Jobs;", "ID", "Attempt", "Log of", "python", "Enqueue"
     )]  # fmt: skip
     assert None not in order, seen
