@@ -160,9 +160,9 @@ def _shell(part: _Value, text: str) -> str:
 def _refusal(part: _Value, trouble: str) -> str:
     """Return the error message for a quoted value in a bad position."""
     remedies = {
-        "stands inside quotes": "take the quotes away, the value is quoted by itself",
-        "follows a $": f"write ${{{part}}} for the shell's own, or take the $ away",
-        "follows a backslash": "take the backslash away",
+        "is inside quotes": "remove the quotes, the value is quoted automatically",
+        "follows a $": f"write ${{{part}}} for the shell's own, or remove the $",
+        "follows a backslash": "remove the backslash",
     }
     remedy = remedies.get(trouble, "put it elsewhere")
-    return f"{part} in the command {trouble}: {remedy}; or write {{{part.name}:raw}} to put it in as it stands"
+    return f"{part} in the command {trouble}: {remedy}; or write {{{part.name}:raw}} to insert it unquoted"

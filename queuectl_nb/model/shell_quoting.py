@@ -14,14 +14,14 @@ _PLAIN = _SUBSTITUTION | {"("}
 """What opens a context of plain words."""
 _GLUE = {"$": "follows a $", "\\": "follows a backslash"}
 _INSIDE = {
-    "'": "stands inside quotes",
-    '"': "stands inside quotes",
-    "$'": "stands inside quotes",
-    "`": "stands inside backticks, which quotes do not protect",
-    "((": "stands inside ((...)), which quotes do not protect",
-    "$((": "stands inside $((...)), which quotes do not protect",
-    "${": "stands inside ${...}",
-    "#": "stands in a comment",
+    "'": "is inside quotes",
+    '"': "is inside quotes",
+    "$'": "is inside quotes",
+    "`": "is inside backticks, which quotes do not protect",
+    "((": "is inside ((...)), which quotes do not protect",
+    "$((": "is inside $((...)), which quotes do not protect",
+    "${": "is inside ${...}",
+    "#": "is in a comment",
 }
 
 
@@ -34,7 +34,7 @@ class ShellReader:
     True
     >>> reader.read("--name 'a ")
     >>> reader.trouble
-    'stands inside quotes'
+    'is inside quotes'
     """
 
     def __init__(self) -> None:

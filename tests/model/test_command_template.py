@@ -137,13 +137,13 @@ def test_a_template_is_filled(text: str, filled: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("echo '{x}'", "{x} in the command stands inside quotes: take the quotes away"),
+        ("echo '{x}'", "{x} in the command is inside quotes: remove the quotes"),
         ('echo "{x}"', "inside quotes"),
         ('echo "a\\"{x}"', "inside quotes"),
         ("echo $'{x}'", "inside quotes"),
         ('echo "$(echo "{x}")"', "inside quotes"),
         ("echo `ls {x}`", "inside backticks"),
-        ("echo \\{x}", "follows a backslash: take the backslash away"),
+        ("echo \\{x}", "follows a backslash: remove the backslash"),
         ("echo ${x}", "write ${{x}} for the shell's own"),
         ('cd "${HOME}/a"', "write ${{HOME}} for the shell's own"),
         ("echo ${{a:-{x}}}", "inside ${...}"),
@@ -181,7 +181,7 @@ def test_a_raw_value_cannot_open_quotes_around_another() -> None:
     """``:raw`` is the user's own risk, but it does not make a quoted value unsafe: that is refused at the filling."""
     template = CommandTemplate("{how:raw} {x}")
     assert template.fill({"how": "env A='b c' nice", "x": "$(id)"}) == "env A='b c' nice '$(id)'"
-    with pytest.raises(BadInput, match="stands inside quotes"):
+    with pytest.raises(BadInput, match="is inside quotes"):
         template.fill({"how": "don't", "x": "$(id)"})
 
 

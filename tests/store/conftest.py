@@ -1,4 +1,4 @@
-"""A store to work on, a clock that stands still, and processes that start at the same moment."""
+"""Fixtures: a store with a fixed clock, and processes that start at the same time."""
 
 from __future__ import annotations
 
@@ -33,27 +33,26 @@ NOON = 1_800_000_000.0
 
 
 class StoreHarness:
-    """A store with a clock of its own: what a person and workers do to it, a line each."""
+    """A store with a manual clock, and shortcuts for what users and workers do with it."""
 
     def __init__(self, store: Store) -> None:
-        """Work on ``store``, beginning at NOON."""
+        """Use ``store``; the clock starts at NOON."""
         self.store = store
         self.now = NOON
 
     def add(self, *ids: str, **fields: Any) -> list[str]:
-        """Enqueue a job for each id (one with a generated id without any), all with these fields."""
-        wishes = [{"command": "true", **fields, "id": each} for each in ids or [None]]
-        return self.enqueue(*wishes)
+        """Enqueue a job with these fields for each id, or one with a generated id."""
+        return self.enqueue(*({"command": "true", **fields, "id": each} for each in ids or [None]))
 
-    def enqueue(self, *wishes: dict[str, Any], if_absent: bool = False) -> list[str]:
-        """Enqueue a list in one go."""
-        specs = [JobSpec.from_fields(wish) for wish in wishes]
+    def enqueue(self, *jobs: dict[str, Any], if_absent: bool = False) -> list[str]:
+        """Enqueue jobs in one transaction."""
+        specs = [JobSpec.from_fields(fields) for fields in jobs]
         return insert_jobs(
             self.store.db, specs, cwd="/", recorded_env={"PATH": "/bin"}, now=self.now, if_absent=if_absent
         )
 
     def settle_and_claim(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> ClaimResult:
-        """Take a worker's turn at the database."""
+        """Settle and claim as a worker does."""
         facts = {"settings": self.store.settings.read(), "now": self.now, "rand": 0.0}
         return Claims(self.store.db, worker, "here", queues).settle_and_claim(**what, **facts)
 
@@ -68,7 +67,7 @@ class StoreHarness:
         return lease
 
     def settle(self, lease: Lease, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
-        """Settle an attempt, with exit code 0 unless told."""
+        """Settle an attempt, by default with exit code 0."""
         facts = {"finished_at": self.now, "started_at": self.now, "pid": 42, **facts}
         return self.settle_and_claim(ended=[EndedAttempt(lease, outcome or Exited(0), Ending(**facts))]).settled[0]
 
@@ -77,13 +76,13 @@ class StoreHarness:
         return self.settle(self.claim_job(job_id), outcome, **facts)
 
     def exhaust(self, job_id: str) -> None:
-        """Let a job fail until it is dead."""
+        """Fail a job until it is dead."""
         while self.state(job_id) != "dead":
             self.now += 4000
             self.run(job_id, Exited(1))
 
     def add_one_per_state(self) -> None:
-        """Make a job of each state, its id being the state; ``blocked`` waits for ``processing``."""
+        """Add a job in each state, with the state as its id; ``blocked`` waits for ``processing``."""
         self.add("dead", max_retries=1)
         self.run("dead", Exited(9))
         self.add("completed")
@@ -103,27 +102,27 @@ class StoreHarness:
         return str(self.store.jobs.get(job_id).state)
 
     def states(self) -> dict[str, str]:
-        """Return the state of every job by its id, in the order of enqueue."""
+        """Return the state of every job by id, in enqueue order."""
         return dict(self.query("SELECT id, state FROM jobs ORDER BY seq"))
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask the database."""
+        """Return the rows of a query."""
         with self.store.db.read() as connection:
             return connection.execute(sql, values).fetchall()
 
     def row(self, job_id: str) -> dict[str, Any]:
-        """Return a job's row as it is stored."""
+        """Return the stored row of a job."""
         with self.store.db.read() as connection:
             found = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,))
             return dict(zip([column[0] for column in found.description], found.fetchone(), strict=True))
 
     def dump(self) -> list[str]:
-        """Return everything that the file holds, the clock's count of transactions aside."""
+        """Return the content of the database except the revision."""
         with self.store.db.read() as connection:
             return [line for line in connection.iterdump() if 'INTO "clock"' not in line]
 
     def check_invariants(self) -> None:
-        """Assert what must be true of the file at any moment."""
+        """Assert the invariants of the database."""
         assert self.query("PRAGMA integrity_check") == [("ok",)]
         assert self.query("PRAGMA foreign_key_check") == []
         counted = self.query("SELECT queue, state, count(*) FROM jobs GROUP BY 1, 2 ORDER BY 1, 2")
@@ -153,10 +152,10 @@ def harness(queue_path: Path) -> Iterator[StoreHarness]:
 
 
 class ProcessGroup:
-    """Python processes that all begin at the same moment."""
+    """Python processes that start at the same time."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start without processes."""
         self.processes: list[subprocess.Popen[str]] = []
 
     def add(self, script: str, *words: object) -> subprocess.Popen[str]:

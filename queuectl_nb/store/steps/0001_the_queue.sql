@@ -1,8 +1,8 @@
 -- The first schema. Once released, a step is never edited: write the next one.
 
 CREATE TABLE clock (
-    -- One row. rev counts write transactions that changed jobs: whoever remembers a rev can ask what changed since;
-    -- removed counts deletions, which leave no row to ask for.
+    -- One row. rev counts write transactions that changed jobs: a reader that knows a rev can query later changes;
+    -- removed counts deletions, which leave no row.
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     rev INTEGER NOT NULL DEFAULT 0,
     removed INTEGER NOT NULL DEFAULT 0
@@ -121,7 +121,7 @@ CREATE TABLE settings (
 ) WITHOUT ROWID;
 
 CREATE TABLE queues (
-    -- Rows are the paused ones; '*' stands for all (no queue can have that name).
+    -- Paused queues; '*' means all (no queue can have that name).
     name TEXT PRIMARY KEY,
     paused_at REAL NOT NULL
 ) WITHOUT ROWID;
