@@ -125,7 +125,7 @@ def test_stop_shows_what_it_waits_for(terminals: Terminals, tmp_path: Path, run:
         patch.setattr(console, "_notify", release_job)
         ran = run("worker", "stop", terminal=True)
     assert ran.stdout == "1 worker(s) stopped.\n"
-    assert ran.stderr == "queuectl: waiting for worker-1 to end; --now gives their jobs back\n"
+    assert ran.stderr == "queuectl: waiting for worker-1 to stop; use --now to return their jobs to the queue\n"
     assert terminal.wait() == 0
 
 
