@@ -52,11 +52,11 @@ def exit_codes() -> str:
 
 
 def takes() -> str:
-    """Return which states each verb takes."""
-    lines = ["| verb | takes jobs that are |", "| --- | --- |"]
+    """Return the states in which each command can be used."""
+    lines = ["| command | job must be |", "| --- | --- |"]
     for verb, states in ALLOWED_STATES.items():
         lines.append(f"| `{verb}` | {', '.join(state for state in State if state in states)} |")
-    lines.append(f"\nAt rest: {', '.join(state for state in State if state in FINISHED_STATES)}.")
+    lines.append(f"\nFinished: {', '.join(state for state in State if state in FINISHED_STATES)}.")
     return "\n".join(lines)
 
 
