@@ -142,7 +142,7 @@ def test_a_card_that_fails_ends_alone(
     monkeypatch.setattr(pages[0], "write", _broken(pages[0]))
     manual_worker.run("a")
     until(lambda: len(cards) == 1)
-    assert pages[0].texts[-1] == "<Job a: no longer followed (ValueError: broken)>"
+    assert pages[0].texts[-1] == "<Job a: no longer updated (ValueError: broken)>"
     manual_worker.run("b")
     until(lambda: "completed" in pages[1].texts[-1])
 

@@ -101,7 +101,7 @@ def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], manual_worker: Man
     assert ran.exit_code == 4
     (line,) = ran.stderr.splitlines()
     assert line.startswith(
-        "queuectl: 1 job(s) not finished after 0.1 seconds; they continue (no workers run on this queue"
+        "queuectl: 1 job(s) not finished after 0.1 seconds; they continue (no workers are running on this queue"
     )
     assert states(manual_worker.queue)["c"] == "pending"
 

@@ -45,7 +45,7 @@ def test_a_sound_queue_is_told_so(run: Callable[..., Ran]) -> None:
     ran = run("doctor")
     assert ran.exit_code == 0
     checks = [line.split()[0] for line in ran.stdout.splitlines()[1:]]
-    expected = "interpreter SQLite file file room modes opens integrity schema counts settings workers spool".split()  # noqa: SIM905
+    expected = "interpreter SQLite file file disk modes opens integrity schema counts settings workers spool".split()  # noqa: SIM905
     assert checks == [check for check in expected if check != "opens"]
     assert "wrong" not in ran.stdout
 
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_queue_is_found(wrong: Callable[..., Any], tmp_path: P
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE mine (x)")
-    assert "no queue" in wrong("--db", str(other))["opens"]["finding"]
+    assert "not a queue" in wrong("--db", str(other))["opens"]["finding"]
 
 
 def test_a_damaged_file_is_found(wrong: Callable[..., Any], queue: Queue) -> None:
