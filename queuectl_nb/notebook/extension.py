@@ -13,7 +13,7 @@ from queuectl_nb.notebook.magics import QueuectlMagics
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["load", "unload"]
+__all__ = ["EmptyCellTransformer", "load", "unload"]
 
 MAGIC = "queuectl"
 _MAGIC_LINE = re.compile(r"%%queuectl(?:\s|$)")
