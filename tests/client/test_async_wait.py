@@ -63,7 +63,7 @@ def test_what_rests_is_not_waited_for(queue: Queue) -> None:
         going = asyncio.ensure_future(b)
         await turns()
         queue.delete("b")
-        with pytest.raises(NotFound, match="b was removed"):
+        with pytest.raises(NotFound, match="b was deleted"):
             await going
         with pytest.raises(NotFound, match="no job b"):
             await b

@@ -98,7 +98,7 @@ def test_the_timeline_has_a_row_a_worker_and_open_bars(queue: Queue) -> None:
 
 
 def test_attempts_side_by_side_stay_apart_while_they_can_be_told_apart(queue: Queue) -> None:
-    """A hundred attempts without a pause are a hundred bars; ten thousand are shares of time."""
+    """A hundred attempts without a pause are a hundred bars; ten thousand are fractions of time."""
     live_through(queue, [Was("worker-1", NOW - 200 + 2 * n, NOW - 198 + 2 * n) for n in range(100)])
     assert boxes(drawn(queue.plot.timeline())) == {"succeeded": 100}
 
@@ -108,7 +108,7 @@ def test_many_attempts_become_shares_of_time(queue: Queue) -> None:
     past = [Was("w", NOW - 1000 + n / 4, NOW - 999.8 + n / 4, ("succeeded", "failed")[n % 2]) for n in range(4000)]
     live_through(queue, past)
     ax = drawn(queue.plot.timeline())
-    assert "shares of time" in ax.get_title(loc="right")
+    assert "fractions of time" in ax.get_title(loc="right")
     assert set(boxes(ax)) == {"succeeded", "failed"}
     assert max(boxes(ax).values()) <= 200
     assert "100 attempts" in queue.plot.timeline(limit=100).get_title(loc="right")
@@ -198,7 +198,7 @@ def test_an_overview_has_all(queue: Queue) -> None:
     figure = queue.plot.overview(by="queue", since="1h")
     figure.canvas.draw()
     assert [ax.get_title(loc="left") for ax in figure.axes] == [
-        "Attempts that ended per minute",
+        "Finished attempts per minute",
         "Attempts by worker",
         "Running time by queue",
     ]

@@ -36,8 +36,8 @@ def test_a_picture_is_written_beside_the_answer(
 REFUSED = {
     ("--plot",): (2, "--plot needs a file name"),
     ("--plot", "--by", "queue"): (2, "--plot needs a file name"),
-    ("--plot", "x.doc"): (2, "valid endings: "),
-    ("--plot", "x"): (2, "valid endings: "),
+    ("--plot", "x.doc"): (2, "valid extensions: "),
+    ("--plot", "x"): (2, "valid extensions: "),
     ("--plot", "/nowhere/x.png"): (3, "/nowhere/x.png: No such file"),
 }
 

@@ -46,7 +46,7 @@ def test_status_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) ->
     assert status["paused"] == ["gpu"]
     run("pause")
     assert json.loads(run("status", "--json").stdout)["paused"] == ["*"]
-    assert "everything" in run("status").stdout
+    assert "all queues" in run("status").stdout
 
 
 def test_list_has_the_seeds_columns(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
