@@ -200,7 +200,7 @@ def test_an_overview_has_all(queue: Queue) -> None:
     assert [ax.get_title(loc="left") for ax in figure.axes] == [
         "Finished attempts per minute",
         "Attempts by worker",
-        "Running time by queue",
+        "Run time by queue",
     ]
     assert plt.get_fignums() == []
 
