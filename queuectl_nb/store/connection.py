@@ -55,17 +55,20 @@ class Database:
         self._local = _ThreadState()
         local_disk = check_location(path, allow_network_fs=allow_network_fs)
         with in_use, self.translate_errors():
-            try:
-                self._open(wal=local_disk)
-            except BaseException:
-                self.close()  # also removes the files that SQLite has created beside a file that is not a queue
-                raise
+            self._open(wal=local_disk)
 
     def _open(self, *, wal: bool) -> None:
         make_private_file(self._file)
         found = os.stat(self._file)
         self._identity = found.st_dev, found.st_ino
         self._pool = ConnectionPool(str(self._file), self._identity, self._connect)
+        try:
+            self._open_schema(wal=wal)
+        except BaseException:
+            self.close()  # also removes the files that SQLite has created beside a file that is not a queue
+            raise
+
+    def _open_schema(self, *, wal: bool) -> None:
         connection = self.connection()
         if not schema.is_current(connection):
             schema.check_application(connection, self.path)
