@@ -143,7 +143,7 @@ def store(queue_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def harness(queue_path: Path) -> Iterator[StoreHarness]:
-    """Return a harness over a fresh store; what must always be true is checked at the end."""
+    """Return a harness over a fresh store; the invariants of the database are checked at the end."""
     found = StoreHarness(Store(queue_path))
     found.store.db.connection().execute("PRAGMA synchronous = OFF")  # no test here pulls the plug
     yield found
@@ -159,7 +159,7 @@ class ProcessGroup:
         self.processes: list[subprocess.Popen[str]] = []
 
     def add(self, script: str, *words: object) -> subprocess.Popen[str]:
-        """Start a process that runs ``script`` once :meth:`go` is called; what it imports is imported before that."""
+        """Add a process that runs ``script`` after :meth:`go`; its imports are done before that."""
         imports, _, rest = script.partition("# go\n")
         code = f"import sys, time\n{imports}\nprint('ready', flush=True)\nsys.stdin.readline()\n{rest}"
         root = str(Path(queuectl_nb.__file__).parents[1])
@@ -174,7 +174,7 @@ class ProcessGroup:
         return process
 
     def start_all(self) -> list[str]:
-        """Let all begin, wait for all, and return what each printed; none may fail."""
+        """Start all processes, wait for them, and return what each printed; none may fail."""
         for process in self.processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
@@ -189,7 +189,7 @@ class ProcessGroup:
 
 @pytest.fixture
 def processes() -> Iterator[ProcessGroup]:
-    """Return processes to start together; none outlives the test."""
+    """Return a group of processes to start together; none outlives the test."""
     found = ProcessGroup()
     yield found
     for process in found.processes:
@@ -200,7 +200,7 @@ def processes() -> Iterator[ProcessGroup]:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Return a function that mounts a small file system (``size=1m``, ``ro``) and gives its folder."""
+    """Return a function that mounts a small file system (``size=1m``, ``ro``) and returns its folder."""
     if os.geteuid() != 0 or sys.platform != "linux" or shutil.which("mount") is None:
         pytest.skip("mounting a small file system needs root on Linux")
     folders: list[Path] = []
@@ -233,5 +233,5 @@ def _umask(mask: int) -> Iterator[None]:
 
 @pytest.fixture
 def umask() -> Callable[[int], Any]:
-    """Return a context manager under which a umask holds."""
+    """Return a context manager that sets a umask."""
     return _umask

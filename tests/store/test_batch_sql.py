@@ -1,4 +1,4 @@
-"""Statements over a set of rows: as many as there are, each with its own values."""
+"""Statements over several rows: any number of rows, each with its own values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SIZE = BATCH_ROWS[0]
 
 
 @pytest.mark.parametrize("many", [1, BATCH_ROWS[-1], SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 5])
-def test_each_of_many_gets_what_is_its_own(harness: Any, many: int) -> None:
-    """Claimed and settled in one turn each, every job has its own token, code, output and usage, and none another's."""
+def test_each_row_gets_its_own_values(harness: Any, many: int) -> None:
+    """Jobs claimed and settled in one batch have their own token, exit code, output and usage."""
     for number in range(many):
         harness.add(f"job-{number}")
     leases: list[Lease] = harness.settle_and_claim(limit=many).leases
@@ -58,8 +58,8 @@ def test_each_of_many_gets_what_is_its_own(harness: Any, many: int) -> None:
     harness.check_invariants()
 
 
-def test_much_output_is_kept_among_little(harness: Any) -> None:
-    """An attempt with much output, text or bytes, has all of it; its neighbours in the group have their own."""
+def test_long_output_in_a_batch(harness: Any) -> None:
+    """Long output, text or bytes, is stored whole; the other attempts of the batch keep their own."""
     for number in range(SIZE + 1):
         harness.add(f"job-{number}")
     leases = harness.settle_and_claim(limit=SIZE + 1).leases
@@ -77,8 +77,8 @@ def test_much_output_is_kept_among_little(harness: Any) -> None:
     assert stored == streams
 
 
-def test_one_late_result_among_many_changes_nothing(harness: Any) -> None:
-    """Where one of a group was taken by a rescuer meanwhile, the others are recorded and that one is not."""
+def test_one_late_result_in_a_batch(harness: Any) -> None:
+    """A result whose attempt a rescuer has settled is dropped; the others of the batch are recorded."""
     for number in range(SIZE + 3):
         harness.add(f"job-{number}")
     leases = harness.settle_and_claim(limit=SIZE + 3).leases
@@ -91,6 +91,6 @@ def test_one_late_result_among_many_changes_nothing(harness: Any) -> None:
     harness.check_invariants()
 
 
-def test_a_statement_is_made_once_for_a_number_of_rows() -> None:
-    """The long form has a place for every value of every row."""
+def test_statements_are_cached_by_row_count() -> None:
+    """The long form has a placeholder for each value of each row."""
     assert expand("SELECT * FROM (VALUES :rows)", 2, 3) == "SELECT * FROM (VALUES (?, ?, ?), (?, ?, ?))"

@@ -1,4 +1,4 @@
-"""A worker's turn: the order of work, and the looks that save it a turn."""
+"""Claims: their order, and the cheap checks that avoid a write transaction."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from queuectl_nb.store.claims import Claims, HeldLease
 # ---------------------------------------------------------------------- order
 
 
-def test_priority_goes_first_then_age(harness: Any) -> None:
-    """Higher priority first, whatever the queue; among equals the older first."""
+def test_claim_order(harness: Any) -> None:
+    """Higher priorities come first, in any queue; among equals the oldest job."""
     harness.add("a")
     harness.add("b", priority=1, queue="x")
     harness.add("c", priority=-1)
@@ -24,8 +24,8 @@ def test_priority_goes_first_then_age(harness: Any) -> None:
     assert [lease.job_id for lease in harness.claim(9)] == ["b", "d", "a", "e", "c"]
 
 
-def test_age_is_the_order_of_enqueue_also_after_a_wait(harness: Any) -> None:
-    """A job that came back from a retry or a delay stands where its age puts it, not at the end."""
+def test_age_is_the_enqueue_order(harness: Any) -> None:
+    """A job that was retried or delayed keeps its place in the enqueue order."""
     harness.add("old")
     harness.add("slow", delay=1)
     harness.run("old", Exited(1))
@@ -34,8 +34,8 @@ def test_age_is_the_order_of_enqueue_also_after_a_wait(harness: Any) -> None:
     assert [lease.job_id for lease in harness.claim(9)] == ["old", "slow", "new"]
 
 
-def test_a_worker_takes_from_its_queues_only(harness: Any) -> None:
-    """A worker for some queues leaves the others alone; one for all takes from all."""
+def test_worker_queues(harness: Any) -> None:
+    """A worker with queues claims from these only; one without claims from all."""
     harness.add("a", queue="x")
     harness.add("b", queue="y", priority=9)
     harness.add("c", queue="z")
@@ -43,8 +43,8 @@ def test_a_worker_takes_from_its_queues_only(harness: Any) -> None:
     assert [lease.job_id for lease in harness.claim(9)] == ["b"]
 
 
-def test_a_paused_queue_starts_nothing(harness: Any) -> None:
-    """What is paused is passed over, the rest goes on; pausing everything stops all; resuming lifts it."""
+def test_paused_queues_are_skipped(harness: Any) -> None:
+    """Jobs of paused queues are skipped; pausing all stops everything; resuming lifts it."""
     harness.add("a", queue="x", priority=9)
     harness.add("b")
     jobs = harness.store.jobs
@@ -58,7 +58,7 @@ def test_a_paused_queue_starts_nothing(harness: Any) -> None:
     harness.claim_job("a")
 
 
-def test_a_job_goes_to_one_worker(harness: Any) -> None:
+def test_concurrent_claims(harness: Any) -> None:
     """Eight threads that claim at once get each job once."""
     harness.enqueue(*({"command": "x"} for _ in range(200)))
     got: list[str] = []
@@ -77,16 +77,16 @@ def test_a_job_goes_to_one_worker(harness: Any) -> None:
     assert len(got) == len(set(got)) == 200
 
 
-def test_the_last_jobs_are_shared_out(harness: Any) -> None:
-    """With four workers registered nobody claims ahead what another could start: of eight waiting two at most."""
+def test_last_jobs_are_shared(harness: Any) -> None:
+    """With four workers nobody claims ahead what others could start: of eight jobs at most two each."""
     for number in range(4):
         harness.store.workers.register(lambda _: True, pool=number, host="h", queues=(), now=harness.now)
     harness.enqueue(*({"command": "x"} for _ in range(8)))
     assert [len(harness.claim(16)) for _ in range(9)] == [2, 1, 1, 1, 1, 1, 1, 0, 0]
 
 
-def test_a_claim_is_an_attempt(harness: Any) -> None:
-    """A claim is written before anything is started: state, attempts, worker, token, and a row of history."""
+def test_claim_records_an_attempt(harness: Any) -> None:
+    """A claim commits state, attempts, worker, token and a history row before the job starts."""
     harness.add("a", delay=10)
     harness.now += 15
     lease = harness.claim_job("a")
@@ -100,8 +100,8 @@ def test_a_claim_is_an_attempt(harness: Any) -> None:
     assert harness.query("SELECT due_at FROM attempts") == [(harness.now - 5,)]
 
 
-def test_a_claim_forgets_the_attempt_before(harness: Any) -> None:
-    """While a job runs, nothing of how its last attempt ended shows on it; the history has it."""
+def test_claim_clears_the_last_outcome(harness: Any) -> None:
+    """A running job shows nothing of its previous attempt; the history does."""
     harness.add("a")
     harness.run("a", Exited(3))
     harness.now += 5
@@ -114,8 +114,8 @@ def test_a_claim_forgets_the_attempt_before(harness: Any) -> None:
 # ---------------------------------------------------------------------- looks
 
 
-def test_what_must_not_start_any_more_is_told(harness: Any) -> None:
-    """Of what is unstarted: the cancelled, the lost, those of a queue paused since; all where a better job came in."""
+def test_revoked_claims(harness: Any) -> None:
+    """Cancelled, lost and paused claims are revoked before they start; all of them if a higher priority came in."""
     harness.add("a", "b", "c")
     harness.add("d", queue="x")
     leases = harness.claim(4)
@@ -131,8 +131,8 @@ def test_what_must_not_start_any_more_is_told(harness: Any) -> None:
     harness.settle_and_claim(released=[leases[0], leases[2], leases[3]])
 
 
-def test_whether_a_claim_would_find_anything(harness: Any) -> None:
-    """The look that saves an idle worker a write: ready or due now, in its queues, not paused."""
+def test_has_claimable_jobs(harness: Any) -> None:
+    """The check before a claim finds jobs that are ready or due, in the worker's queues and not paused."""
     claims = Claims(harness.store.db, "worker-1", "here", ["x"])
     assert not claims.has_ready_jobs(harness.now)
     harness.add("other")
@@ -149,8 +149,8 @@ def test_whether_a_claim_would_find_anything(harness: Any) -> None:
     assert not claims.has_ready_jobs(harness.now)
 
 
-def test_what_a_draining_worker_waits_for(harness: Any) -> None:
-    """Every open job of its queues counts, delayed, blocked and failed ones too; of paused queues only running ones."""
+def test_open_jobs_for_a_drain(harness: Any) -> None:
+    """All open jobs of its queues count, delayed, blocked and failed ones too; of paused queues running ones only."""
     claims = Claims(harness.store.db, "worker-1", "here", ["x", "y"])
     harness.add("a", "b", queue="x")
     harness.add("c", queue="x", delay=1000)
@@ -167,8 +167,8 @@ def test_what_a_draining_worker_waits_for(harness: Any) -> None:
     assert claims.count_unfinished() == 0
 
 
-def test_what_a_worker_holds(harness: Any) -> None:
-    """Whoever settles in a lost worker's place learns what it held, and nothing of others'."""
+def test_claims_of_a_worker(harness: Any) -> None:
+    """The claims of a lost worker are listed, and no others."""
     harness.add("a", "b")
     mine, theirs = harness.claim_job("a", "worker-1"), harness.claim_job("b", "worker-2")
     assert Claims(harness.store.db, "worker-1", "").held_leases() == [HeldLease(mine.seq, "a", 1, mine.token)]

@@ -1,4 +1,4 @@
-"""Many writers at once: nobody is locked out, nobody waits long, nothing is lost (P10, short form)."""
+"""Concurrent writers: no "locked" error, no long wait, no lost write (P10, short form)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ print(longest, writes, done)
 def test_writers_in_a_tight_loop_never_wait_long(
     harness: Any, processes: Any, record_property: Any, seconds: int
 ) -> None:
-    """Sixteen processes that write all the time: none is told "locked", none waits a second, and all is there."""
+    """Sixteen processes write in a loop: none gets "locked" or waits a second, and every write is there."""
     for number in range(WRITERS):
         processes.add(WRITER, harness.store.path, f"writer-{number}", seconds)
     found = [line.split() for line in processes.start_all()]

@@ -1,4 +1,4 @@
-"""The file in use: threads, forks, transactions and interrupts."""
+"""Connections: threads, forks, transactions and interrupts."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _ids(store: Store) -> list[str]:
         return [job_id for (job_id,) in connection.execute("SELECT id FROM jobs ORDER BY seq")]
 
 
-def test_every_commit_reaches_the_disk(store: Store) -> None:
-    """Connections of every thread sync at each commit (FULL), in write-ahead mode."""
+def test_synchronous_full(store: Store) -> None:
+    """Connections of every thread use write-ahead mode and sync at each commit (FULL)."""
     found = []
 
     def look() -> None:
@@ -49,8 +49,8 @@ def test_every_commit_reaches_the_disk(store: Store) -> None:
 # ---------------------------------------------------------------------- threads and forks
 
 
-def test_each_thread_has_a_connection_of_its_own(store: Store) -> None:
-    """Eight threads write and read one store at once: each through its own connection, and nothing is lost."""
+def test_one_connection_per_thread(store: Store) -> None:
+    """Eight threads read and write one store at once, each through its own connection; nothing is lost."""
     connections: list[object] = []
     together = threading.Barrier(8)
 
@@ -76,8 +76,8 @@ def _child(store: Store, queue: Any) -> None:
     queue.put((id(store.db.connection()), _ids(store)))
 
 
-def test_a_new_thread_makes_no_file_where_the_queue_was_deleted(store: Store) -> None:
-    """A thread that comes when the file is gone is told so, and leaves nothing that looks like an empty queue."""
+def test_new_thread_does_not_recreate_a_deleted_queue(store: Store) -> None:
+    """A thread that connects after the file was deleted gets an error and creates no file."""
     for path in store.path.parent.glob(f"{store.path.name}*"):
         if path.is_file():
             path.unlink()
@@ -96,8 +96,8 @@ def test_a_new_thread_makes_no_file_where_the_queue_was_deleted(store: Store) ->
     assert not store.path.exists()
 
 
-def test_a_fork_gets_a_connection_of_its_own(store: Store) -> None:
-    """A fork closes the connections; parent and child read and write through new ones."""
+def test_connections_after_a_fork(store: Store) -> None:
+    """Parent and child read and write through new connections after a fork."""
     _add(store, "before")
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
@@ -115,8 +115,8 @@ def test_a_fork_gets_a_connection_of_its_own(store: Store) -> None:
     assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_fork_while_another_thread_writes_gets_a_queue_that_works(store: Store) -> None:
-    """A child forked while another thread was writing can write: it was not born with that transaction half done."""
+def test_fork_during_a_write_of_another_thread(store: Store) -> None:
+    """A child forked while another thread writes does not inherit the open transaction."""
     inside, leave = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -145,8 +145,8 @@ def test_a_fork_while_another_thread_writes_gets_a_queue_that_works(store: Store
 # ---------------------------------------------------------------------- transactions
 
 
-def test_a_transaction_is_whole_or_absent(store: Store) -> None:
-    """An error in the middle of a write leaves nothing of it, its revision included, and the next write works."""
+def test_transactions_are_atomic(store: Store) -> None:
+    """An error during a write rolls back everything, the revision too, and the next write works."""
     before = store.reader.revision()
     with pytest.raises(ZeroDivisionError), store.db.write() as connection:  # noqa: PT012
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
@@ -157,8 +157,8 @@ def test_a_transaction_is_whole_or_absent(store: Store) -> None:
     assert store.reader.revision() == (before[0] + 1, 0)
 
 
-def test_a_look_sees_one_moment(store: Store) -> None:
-    """What another connection commits in the middle of a look shows in the next one only."""
+def test_read_snapshot(store: Store) -> None:
+    """A commit by another connection during a read is visible only in the next read."""
     with store.db.read() as connection:
         connection.execute("SELECT * FROM jobs").fetchall()
         other = threading.Thread(target=_add, args=(store, "a"))
@@ -168,8 +168,8 @@ def test_a_look_sees_one_moment(store: Store) -> None:
     assert _ids(store) == ["a"]
 
 
-def test_the_version_tells_of_others_commits(store: Store) -> None:
-    """The cheap number changes when another connection has committed, and stays while nobody does."""
+def test_data_version(store: Store) -> None:
+    """The version changes when another connection commits, and only then."""
     version = store.db.data_version()
     assert store.db.data_version() == version
     other = threading.Thread(target=_add, args=(store, "a"))
@@ -178,8 +178,8 @@ def test_the_version_tells_of_others_commits(store: Store) -> None:
     assert store.db.data_version() != version
 
 
-def test_a_wait_sees_what_its_own_thread_commits(store: Store) -> None:
-    """Who waits in an event loop sees the commits of other coroutines there, which share the thread's connection."""
+def test_change_stamp_includes_own_commits(store: Store) -> None:
+    """Commits on the thread's own connection, as by other coroutines, are noticed."""
     _add(store, "a")
     waiting = Wait(store, ["a"])
     assert waiting.read_progress().remaining == 1
@@ -188,8 +188,8 @@ def test_a_wait_sees_what_its_own_thread_commits(store: Store) -> None:
     assert waiting.read_progress().remaining == 0
 
 
-def test_an_interrupt_in_a_write_leaves_neither_transaction_nor_lock(store: Store) -> None:
-    """Ctrl+C in the middle of a write rolls it back and lets other writers in."""
+def test_interrupted_write(store: Store) -> None:
+    """Ctrl+C during a write rolls it back and releases the lock."""
     with pytest.raises(KeyboardInterrupt), store.db.write() as connection:  # noqa: PT012
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
         signal.raise_signal(signal.SIGINT)
@@ -199,8 +199,8 @@ def test_an_interrupt_in_a_write_leaves_neither_transaction_nor_lock(store: Stor
     assert store.settings.read().timeout == 30
 
 
-def test_what_an_interrupt_cut_off_heals_itself(store: Store) -> None:
-    """Blocks that were entered and never left (an interrupt between two instructions) do not stop the next ones."""
+def test_unfinished_blocks_are_cleaned_up(store: Store) -> None:
+    """Blocks that an interrupt left without their exit do not affect the next ones."""
     reading = store.db.read()
     reading.__enter__()
     _add(store, "a")
@@ -218,8 +218,8 @@ def test_what_an_interrupt_cut_off_heals_itself(store: Store) -> None:
     assert store.settings.read().timeout == 30
 
 
-def test_interrupts_at_any_moment_lose_nothing_and_lock_nobody_out(queue_path: Path) -> None:
-    """A process that is interrupted at random moments of its writes goes on; another one can always write."""
+def test_interrupts_at_random_moments(queue_path: Path) -> None:
+    """A process interrupted at random moments of its writes continues, and others can always write."""
     script = """
 import signal, sys, time
 from pathlib import Path

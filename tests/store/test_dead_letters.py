@@ -1,4 +1,4 @@
-"""The whole dead letter queue at once: in small transactions, and nothing but what is dead."""
+"""Operations on the whole dead letter queue: small transactions, dead jobs only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANY = [f"d{number}" for number in range(7)]
 
 
 def _all_dead(harness: Any, *ids: str) -> None:
-    """Add jobs and let each use up its only attempt."""
+    """Add jobs that use up their only attempt."""
     harness.add(*ids, max_retries=1)
     for job_id in ids:
         harness.run(job_id, Exited(9))
@@ -22,13 +22,13 @@ def _all_dead(harness: Any, *ids: str) -> None:
 
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let three jobs fill a transaction."""
+    """Limit a transaction to three jobs."""
     monkeypatch.setattr(dead_letters, "BATCH_JOBS", 3)
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_all_dead_jobs_get_a_fresh_budget_in_small_transactions(harness: Any) -> None:
-    """Every dead job is ready again as if it had been retried by its name; others' writes come in between."""
+def test_retry_all(harness: Any) -> None:
+    """All dead jobs are ready with a fresh budget; other writers get their turn in between."""
     _all_dead(harness, *MANY)
     harness.add("done")
     harness.run("done")
@@ -46,8 +46,8 @@ def test_all_dead_jobs_get_a_fresh_budget_in_small_transactions(harness: Any) ->
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_all_dead_jobs_are_removed_with_their_history(harness: Any) -> None:
-    """Every dead job goes with its attempts, whose tokens are given back; nothing else goes."""
+def test_purge_all(harness: Any) -> None:
+    """All dead jobs are deleted with their attempts, whose tokens are returned; nothing else is."""
     _all_dead(harness, *MANY)
     harness.add("failed")
     harness.run("failed", Exited(1))
@@ -59,8 +59,8 @@ def test_all_dead_jobs_are_removed_with_their_history(harness: Any) -> None:
     assert harness.query("SELECT count(*) FROM attempts") == [(1,)]
 
 
-def test_a_dead_job_whose_others_run_again_waits_for_them(harness: Any) -> None:
-    """A job that died after what it waited for, and is retried with it, is blocked until that one completes again."""
+def test_retried_with_its_dependency(harness: Any) -> None:
+    """A dead job that is retried together with its dependency is blocked until that completes."""
     harness.add("first")
     harness.add("second", after=["first"], max_retries=1)
     harness.run("first")
@@ -73,8 +73,8 @@ def test_a_dead_job_whose_others_run_again_waits_for_them(harness: Any) -> None:
     assert harness.state("second") == "pending"
 
 
-def test_a_dead_job_that_waits_for_a_cancelled_one_refuses_all(harness: Any) -> None:
-    """Where one cannot be retried, none is, and the line names it and the one to retry first."""
+def test_retry_refused_by_a_cancelled_dependency(harness: Any) -> None:
+    """If one job cannot be retried, none is; the error names it and its dependency."""
     _all_dead(harness, *MANY)
     harness.add("first")
     harness.add("second", after=["first"], max_retries=1)
@@ -88,8 +88,8 @@ def test_a_dead_job_that_waits_for_a_cancelled_one_refuses_all(harness: Any) -> 
     assert harness.dump() == before
 
 
-def test_what_waits_for_a_purged_job_is_cancelled(harness: Any) -> None:
-    """A blocked job does not wait for ever for one that was removed: it is cancelled, and told why."""
+def test_dependents_of_a_purged_job(harness: Any) -> None:
+    """A job blocked by a purged job is cancelled, with the reason."""
     harness.add("first", max_retries=1)
     harness.add("second", after=["first"])
     with harness.store.db.write() as connection:  # no verb leads there: as a hand-edited file may be
@@ -101,10 +101,8 @@ def test_what_waits_for_a_purged_job_is_cancelled(harness: Any) -> None:
 
 @pytest.mark.usefixtures("few_at_once")
 @pytest.mark.parametrize("what", ["retry", "purge"])
-def test_what_somebody_else_moved_meanwhile_is_left_alone(
-    harness: Any, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    """A job that is not dead any more when its turn comes is not touched, and not told of."""
+def test_jobs_changed_meanwhile_are_skipped(harness: Any, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """A job that is no longer dead when its turn comes is neither changed nor returned."""
     _all_dead(harness, *MANY)
     write, taken = harness.store.db.write, []
 

@@ -1,4 +1,4 @@
-"""What is removed goes wholly: deletion and retention."""
+"""Deletion and retention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATES = ["pending", "processing", "failed", "completed", "dead", "cancelled", "
 
 
 def test_delete_removes_the_job_with_its_history(harness: Any) -> None:
-    """A deleted job leaves no row anywhere, and the tokens of its attempts are given back, whose files may go."""
+    """A deleted job leaves no row, and the tokens of its attempts are returned so that their files can be deleted."""
     harness.add("a")
     harness.exhaust("a")
     tokens = [each.token for each in harness.store.reader.attempts("a")]
@@ -24,8 +24,8 @@ def test_delete_removes_the_job_with_its_history(harness: Any) -> None:
     assert harness.store.reader.counts() == dict.fromkeys(STATES, 0)
 
 
-def test_prune_takes_what_is_at_rest_for_long_enough(harness: Any) -> None:
-    """Jobs at rest that did not change for the given time go, of one state if named; open ones never."""
+def test_prune(harness: Any) -> None:
+    """Finished jobs (of one state, if given) that did not change for this long are deleted; open ones never."""
     harness.add_one_per_state()
     harness.now += 100
     harness.add("late")
@@ -41,13 +41,13 @@ def test_prune_takes_what_is_at_rest_for_long_enough(harness: Any) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "failed", "processing", "banana", ""])
 def test_prune_of_open_jobs_is_refused(harness: Any, state: str) -> None:
-    """Only states at rest can be named: exit code 2 with the valid ones."""
+    """Only finished states can be given; others are exit code 2 with the valid ones."""
     with pytest.raises(BadInput, match="prune removes finished jobs: completed, dead, cancelled"):
         harness.store.jobs.prune(0, harness.now, state)
 
 
-def test_prune_goes_in_small_steps_and_past_what_is_young(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand old jobs go in many short transactions, though younger ones stand among them."""
+def test_prune_uses_short_transactions(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand old jobs are deleted in short transactions, younger ones in between are kept."""
     monkeypatch.setattr(jobs_module, "PRUNE_BATCH_JOBS", 10)
     harness.enqueue(*({"id": f"job-{n}", "command": "x"} for n in range(100)))
     with harness.store.db.write() as connection:

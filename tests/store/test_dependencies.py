@@ -1,4 +1,4 @@
-"""What waits for a job (--after) follows what becomes of it."""
+"""Dependencies (``--after``) follow the outcome of the job they wait for."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from queuectl_nb.store.claims import EndedAttempt
 
 
 def _chain(harness: Any) -> None:
-    """Make a <- b <- c, and d which waits for a and e."""
+    """Create a <- b <- c, and d, which waits for a and e."""
     harness.add("a", "e")
     harness.add("b", after=["a"])
     harness.add("c", after=["b"])
     harness.add("d", after=["a", "e"])
 
 
-def test_what_completes_lets_those_go_that_wait_for_nothing_else(harness: Any) -> None:
-    """A completed job frees its dependents one by one; who waits for another too goes on waiting."""
+def test_completed_job_releases_dependents(harness: Any) -> None:
+    """A completed job releases its dependents, except those that wait for another job too."""
     _chain(harness)
     harness.now += 5
     harness.run("a")
@@ -32,8 +32,8 @@ def test_what_completes_lets_those_go_that_wait_for_nothing_else(harness: Any) -
     assert harness.state("c") == "pending"
 
 
-def test_a_turn_tells_how_many_it_woke(harness: Any) -> None:
-    """The worker learns how many jobs became ready by what it recorded, so that it can ring for them."""
+def test_settle_returns_the_number_released(harness: Any) -> None:
+    """The worker learns how many jobs became ready, so that it can notify others."""
     _chain(harness)
     for job_id in ("a", "e"):
         ended = EndedAttempt(harness.claim_job(job_id), Exited(0), Ending(harness.now))
@@ -41,8 +41,8 @@ def test_a_turn_tells_how_many_it_woke(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["dies", "is cancelled", "is cancelled while it runs", "is deleted"])
-def test_what_ends_badly_takes_all_that_wait_for_it_along(harness: Any, how: str) -> None:
-    """Dead, cancelled or deleted: everything that waits for it, directly or not, is cancelled with the reason."""
+def test_failure_cancels_dependents(harness: Any, how: str) -> None:
+    """Direct and indirect dependents of a dead, cancelled or deleted job are cancelled with the reason."""
     _chain(harness)
     word = "cancelled"
     if how == "dies":
@@ -66,8 +66,8 @@ def test_what_ends_badly_takes_all_that_wait_for_it_along(harness: Any, how: str
     assert harness.state("e") == "pending"
 
 
-def test_a_completed_job_may_go_while_others_wait_on(harness: Any) -> None:
-    """Deleting a completed job does not hold up who waits for it and another."""
+def test_delete_a_completed_dependency(harness: Any) -> None:
+    """Deleting a completed job does not block those that wait for it and another one."""
     _chain(harness)
     harness.run("a")
     harness.store.jobs.delete(["a"], harness.now)
@@ -76,8 +76,8 @@ def test_a_completed_job_may_go_while_others_wait_on(harness: Any) -> None:
     assert harness.query("SELECT count(*) FROM dependents WHERE other = 1") == [(0,)]
 
 
-def test_a_wide_fan_is_released_in_one_go(harness: Any) -> None:
-    """A thousand jobs that wait for one are all freed by its end; one that waits for a thousand by the last."""
+def test_many_dependents(harness: Any) -> None:
+    """A thousand jobs that wait for one are released at once; one that waits for a thousand by the last of them."""
     harness.add("root")
     harness.enqueue(*({"id": f"leaf-{n}", "command": "x", "after": "root"} for n in range(1000)))
     harness.enqueue({"id": "join", "command": "x", "after": [f"leaf-{n}" for n in range(1000)]})

@@ -25,7 +25,7 @@ ROOT = Path(queuectl_nb.__file__).parents[1]
 
 
 def other_process(path: Path, code: str = "") -> str:
-    """Open the queue in another process, run ``code`` with it as ``q``, and let it close its connections."""
+    """Open the queue as ``q`` in another process, run ``code``, and close its connections."""
     source = f"""
 from queuectl_nb import Queue
 q = Queue({str(path)!r})
@@ -46,7 +46,7 @@ q.close()
 
 
 def copy_everything(path: Path) -> None:
-    """Copy the folder, ``-wal`` and ``-shm`` included."""
+    """Copy the folder, including ``-wal`` and ``-shm``."""
     shutil.copytree(path.parent, path.parent.with_name("copy"), ignore=shutil.ignore_patterns("*.fifo"))
 
 
@@ -68,7 +68,7 @@ COPIES: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def own_folder(template_path: Path, tmp_path: Path) -> Path:
-    """Return a fresh queue in a folder of its own."""
+    """Return a new queue in its own folder."""
     folder = tmp_path / "project"
     folder.mkdir()
     path = folder / "queue.db"
@@ -79,7 +79,7 @@ def own_folder(template_path: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("copy", COPIES)
 def test_a_copy_loses_no_later_write(own_folder: Path, copy: str) -> None:
-    """Reading the files drops SQLite's locks; jobs that are enqueued afterwards are still there for everybody."""
+    """Reading the files drops SQLite's locks; jobs enqueued afterwards are still visible to all."""
     queue = Queue(own_folder)
     queue.enqueue("true", id="before")
     for number in range(3):
@@ -93,7 +93,7 @@ def test_a_copy_loses_no_later_write(own_folder: Path, copy: str) -> None:
 
 
 def test_the_last_connection_still_removes_the_log(own_folder: Path) -> None:
-    """The locks do not outlive the connections: after the last close the database is one whole file again."""
+    """The locks end with the connections: after the last close the database is a single file again."""
     first, second = Queue(own_folder), Queue(own_folder)
     first.enqueue("true", id="a")
     _ = second.db["job_view"].count
@@ -105,7 +105,7 @@ def test_the_last_connection_still_removes_the_log(own_folder: Path) -> None:
 
 
 def test_connections_of_ended_threads_are_closed(own_folder: Path) -> None:
-    """A connection of a thread that has ended does not stay open."""
+    """The connection of a thread that has ended is closed."""
     queue = Queue(own_folder)
     thread = threading.Thread(target=queue.enqueue, args=("true",))
     thread.start()
@@ -117,14 +117,14 @@ def test_connections_of_ended_threads_are_closed(own_folder: Path) -> None:
 
 
 def enqueue_in_child(queue: Queue) -> None:
-    """Enqueue through the parent's object."""
+    """Enqueue through the object of the parent."""
     for _ in range(20):
         queue.enqueue("true")
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_children_of_every_start_method_enqueue(queue: Queue, method: str) -> None:
-    """Children of multiprocessing and their parent enqueue side by side; nothing is lost when either ends first."""
+    """Children of multiprocessing and their parent enqueue concurrently; nothing is lost when either ends first."""
     queue.enqueue("true")
     _ = queue.db["job_view"].count  # another connection that a fork must not copy
     context = multiprocessing.get_context(method)
@@ -166,7 +166,7 @@ CHILD_ENDS
 @pytest.mark.parametrize("parent_ends", ["sys.exit()", "os._exit(0)", "q.close(); sys.exit()"])
 @pytest.mark.parametrize("child_ends", ["sys.exit()", "os._exit(0)"])
 def test_a_daemonized_child_loses_nothing(queue_path: Path, parent_ends: str, child_ends: str) -> None:
-    """A script that forks and ends leaves a child whose enqueues are all there."""
+    """A forked child that outlives its parent loses no enqueue."""
     script = DAEMON.replace("PARENT_ENDS", parent_ends).replace("CHILD_ENDS", child_ends)
     done = subprocess.run(
         [sys.executable, "-c", script, str(queue_path)],
@@ -180,7 +180,7 @@ def test_a_daemonized_child_loses_nothing(queue_path: Path, parent_ends: str, ch
 
 
 def test_a_fork_within_a_transaction_is_refused_in_the_child(queue: Queue) -> None:
-    """A child that was forked in the middle of a transaction is told so; the parent's transaction commits."""
+    """A child forked within a transaction gets an error; the parent's transaction commits."""
     read, write = os.pipe()
     with queue.store.db.write():
         pid = os.fork()
@@ -235,7 +235,7 @@ threading.Event().wait()  # idle, with whatever is left held, until it is killed
 
 @pytest.mark.parametrize("interrupts", [300, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_interrupts_leave_no_lock(queue: Queue, interrupts: int) -> None:
-    """A process that was interrupted at any moments holds neither the write lock nor a transaction while it idles."""
+    """A process that was interrupted at any moment holds neither the write lock nor a transaction while idle."""
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(queue.path)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -1,4 +1,4 @@
-"""Writing new jobs: one or many, all or none."""
+"""Inserting jobs: one or many, all or none."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
 
 
-def _is_refused(harness: Any, kind: type[Exception], *wishes: dict[str, Any], **how: Any) -> str:
-    """Enqueue a list that must be refused as a whole, and return the one line that says why."""
+def refusal(harness: Any, kind: type[Exception], *wishes: dict[str, Any], **how: Any) -> str:
+    """Enqueue a list that must be refused as a whole, and return the error."""
     before = harness.dump()
     with pytest.raises(kind) as caught:
         harness.enqueue(*wishes, **how)
@@ -22,8 +22,8 @@ def _is_refused(harness: Any, kind: type[Exception], *wishes: dict[str, Any], **
     return str(caught.value)
 
 
-def test_a_job_is_there_as_it_was_wished(harness: Any) -> None:
-    """Every field of a wish is in the record, times in epoch seconds, and nothing has happened to it yet."""
+def test_all_fields_are_stored(harness: Any) -> None:
+    """Every field is in the record, times in epoch seconds, and no attempt has been made."""
     harness.enqueue(
         {
             "id": "a",
@@ -62,22 +62,22 @@ def test_a_job_is_there_as_it_was_wished(harness: Any) -> None:
     assert (lease.env, lease.recorded_env, lease.number, lease.attempts) == ({"A": "ü"}, {"PATH": "/bin"}, 1, 1)
 
 
-def test_a_job_without_a_place_gets_the_enqueues(harness: Any) -> None:
-    """Without ``cwd`` the working directory of the enqueue is recorded; timeout and retries stay null."""
+def test_default_working_directory(harness: Any) -> None:
+    """Without ``cwd`` the directory of the enqueue is recorded; timeout and retries stay null."""
     harness.add("a")
     job = harness.store.jobs.get("a")
     assert (job.cwd, job.timeout, job.max_retries, job.queue) == ("/", None, None, "default")
 
 
-def test_generated_ids_follow_the_order_and_never_come_back(harness: Any) -> None:
-    """Jobs without an id are ``job-N``; after a deletion no number is given twice."""
+def test_generated_ids(harness: Any) -> None:
+    """Jobs without an id are ``job-N``; numbers are not reused after a deletion."""
     assert harness.enqueue({"command": "a"}, {"command": "b"}) == ["job-1", "job-2"]
     harness.store.jobs.delete(["job-2"], harness.now)
     assert harness.add() == ["job-3"]
 
 
-def test_generated_ids_step_aside(harness: Any) -> None:
-    """Where people have named jobs like generated ones, those get a suffix; the ids come back in the list's order."""
+def test_generated_id_collisions(harness: Any) -> None:
+    """Generated ids that are in use get a suffix; ids are returned in the order of the list."""
     harness.add("job-3", "job-4.1")
     assert harness.enqueue({"command": "a"}, {"command": "b", "id": "job-4"}, {"command": "c"}, {"command": "d"}) == [
         "job-3.1",
@@ -94,24 +94,24 @@ def test_generated_ids_step_aside(harness: Any) -> None:
 
 
 def test_ids_are_unique(harness: Any) -> None:
-    """An id that is taken, or occurs twice in the list, refuses the whole list and is the one that is named."""
+    """An id that is in use, or occurs twice in the list, refuses the whole list and is named."""
     harness.add("there")
     new = [{"command": "x", "id": each} for each in ("a", "b")]
     there = {"command": "x", "id": "there"}
-    assert "job there is already in the queue" in _is_refused(harness, BadInput, there)
-    assert "job there is already in the queue" in _is_refused(harness, BadInput, *new, there)
-    assert "job there is already in the queue" in _is_refused(harness, BadInput, *new, {"command": "y"}, there)
-    assert "job a occurs twice in the list" in _is_refused(harness, BadInput, *new, {"command": "y", "id": "a"})
+    assert "job there is already in the queue" in refusal(harness, BadInput, there)
+    assert "job there is already in the queue" in refusal(harness, BadInput, *new, there)
+    assert "job there is already in the queue" in refusal(harness, BadInput, *new, {"command": "y"}, there)
+    assert "job a occurs twice in the list" in refusal(harness, BadInput, *new, {"command": "y", "id": "a"})
     assert harness.enqueue(*new) == ["a", "b"]
 
 
-def test_ids_differ_by_case(harness: Any) -> None:
+def test_ids_are_case_sensitive(harness: Any) -> None:
     """``A`` and ``a`` are two jobs."""
     assert harness.add("A", "a") == ["A", "a"]
 
 
-def test_if_absent_takes_what_is_there_with_the_same_command(harness: Any) -> None:
-    """With ``if_absent`` the same id and command change nothing; the ids come back in the list's order."""
+def test_if_absent(harness: Any) -> None:
+    """An existing job with the same id and command is returned unchanged, in the order of the list."""
     harness.add("a", priority=5)
     before = harness.row("a")
     wishes = [{"id": "new", "command": "x"}, {"id": "a", "command": "true"}, {"id": "last", "command": "y"}]
@@ -121,16 +121,16 @@ def test_if_absent_takes_what_is_there_with_the_same_command(harness: Any) -> No
     assert harness.states() == dict.fromkeys(["a", "new", "last"], "pending")
 
 
-def test_if_absent_refuses_another_command(harness: Any) -> None:
-    """An id that is there with a different command is refused, and the new ones beside it are not written."""
+def test_if_absent_with_another_command(harness: Any) -> None:
+    """An existing id with a different command is refused, together with the new jobs beside it."""
     harness.add("a")
-    assert "job a is already in the queue with another command" in _is_refused(
+    assert "job a is already in the queue with another command" in refusal(
         harness, BadInput, {"id": "b", "command": "x"}, {"id": "a", "command": "false"}, if_absent=True
     )
 
 
-def test_a_delay_is_scheduled_and_promoted_when_due(harness: Any) -> None:
-    """A delayed job is pending and not claimable before its time, whatever its priority; then it is."""
+def test_delay(harness: Any) -> None:
+    """A delayed job is pending and not claimable before its time, whatever its priority."""
     harness.add("later", delay=30, priority=100)
     harness.add("now")
     assert harness.row("later")["ready"] == 0
@@ -141,15 +141,15 @@ def test_a_delay_is_scheduled_and_promoted_when_due(harness: Any) -> None:
     assert harness.claim_job("later").priority == 100
 
 
-def test_a_run_at_in_the_past_is_ready_at_once(harness: Any) -> None:
-    """A moment that has gone by is no wait."""
+def test_run_at_in_the_past(harness: Any) -> None:
+    """A time that has passed means no delay."""
     harness.add("a", run_at="2020-01-01T00:00:00Z")
     assert harness.row("a")["ready"] == 1
     harness.claim_job("a")
 
 
 def test_the_environment_is_stored_once(harness: Any) -> None:
-    """A thousand jobs that share a recorded environment share its row; one with another gets its own."""
+    """A thousand jobs with the same recorded environment share its row; another environment gets its own."""
     harness.enqueue(*({"command": "x"} for _ in range(1000)))
     harness.enqueue({"command": "x"})
     insert_jobs(harness.store.db, [JobSpec("x")], cwd="/", recorded_env={"PATH": "/other"}, now=harness.now)
@@ -159,8 +159,8 @@ def test_the_environment_is_stored_once(harness: Any) -> None:
     ]
 
 
-def test_many_jobs_are_one_moment(harness: Any) -> None:
-    """Ten thousand jobs get their places in order and one revision, and the tally counts them."""
+def test_many_jobs_in_one_revision(harness: Any) -> None:
+    """Ten thousand jobs get consecutive positions and one revision, and the counts are right."""
     ids = harness.enqueue(*({"command": f"echo {n}", "queue": "ab"[n % 2], "priority": n} for n in range(10_000)))
     assert ids == [f"job-{n}" for n in range(1, 10_001)]
     assert harness.query("SELECT count(DISTINCT rev), min(seq), max(seq), count(*) FROM jobs") == [
@@ -173,8 +173,8 @@ def test_many_jobs_are_one_moment(harness: Any) -> None:
 # ---------------------------------------------------------------------- after
 
 
-def test_a_job_waits_for_those_named(harness: Any) -> None:
-    """``after`` an open job is blocked, after a completed one pending; a list may name its own earlier jobs."""
+def test_after(harness: Any) -> None:
+    """``after`` an open job means blocked, after a completed one pending; a list may name its own earlier jobs."""
     harness.add("done", "open")
     harness.run("done")
     harness.enqueue(
@@ -187,8 +187,8 @@ def test_a_job_waits_for_those_named(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("end", ["dead", "cancelled"])
-def test_a_job_after_a_hopeless_one_is_cancelled_with_the_reason(harness: Any, end: str) -> None:
-    """``after`` a dead or cancelled job is cancelled on the spot, and so is what waits for that one in its turn."""
+def test_after_a_dead_job(harness: Any, end: str) -> None:
+    """``after`` a dead or cancelled job means cancelled at once, and so are the dependents of that job."""
     harness.add("open", "gone")
     harness.store.jobs.cancel(["open"], harness.now)
     harness.exhaust("gone") if end == "dead" else harness.store.jobs.cancel(["gone"], harness.now)
@@ -206,16 +206,16 @@ def test_a_job_after_a_hopeless_one_is_cancelled_with_the_reason(harness: Any, e
     ]
 
 
-def test_an_unknown_after_refuses_the_whole_list(harness: Any) -> None:
-    """Exit code 5 for a job to wait for that is not there, or stands later in the list; nothing is written."""
+def test_after_an_unknown_job(harness: Any) -> None:
+    """An unknown dependency, or one later in the list, is exit code 5; nothing is written."""
     for after in ("nobody", "later"):
         wishes = [{"id": "first", "command": "x"}, {"id": "a", "command": "x", "after": after}]
-        message = _is_refused(harness, NotFound, *wishes, {"id": "later", "command": "x"})
+        message = refusal(harness, NotFound, *wishes, {"id": "later", "command": "x"})
         assert f"no job {after} to wait for" in message
 
 
-def test_a_delayed_job_that_was_blocked_keeps_its_time(harness: Any) -> None:
-    """Once what it waited for is done, a job still does not start before its ``run_at``."""
+def test_after_and_run_at(harness: Any) -> None:
+    """A job released by its dependencies still does not start before its ``run_at``."""
     harness.add("a")
     harness.add("b", after=["a"], delay=100)
     harness.run("a")

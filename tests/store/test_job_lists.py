@@ -1,4 +1,4 @@
-"""All jobs of a filter a piece at a time: what a list of a million is made of."""
+"""All jobs of a filter, read in pieces: the basis of lists of a million jobs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from queuectl_nb.store.reader import Filter
 
 @pytest.fixture(autouse=True)
 def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let three jobs be a piece."""
+    """Limit a piece to three jobs."""
     monkeypatch.setattr(job_lists, "CHUNK_ROWS", 3)
 
 
 def _several(harness: Any) -> None:
-    """Make ten jobs of two queues, some with a tag, some ended, last changed in an order that is not theirs."""
+    """Create ten jobs in two queues, some with a tag, some finished, changed in another order than enqueued."""
     for number in range(10):
         harness.add(f"j{number}", queue="odd" if number % 2 else "even", tags=["t"] if number > 3 else [])
     for job_id in ("j0", "j1", "j2"):
@@ -43,15 +43,15 @@ def _several(harness: Any) -> None:
         {"state": "dead"},
     ],
 )
-def test_the_pieces_are_the_whole(harness: Any, wanted: dict[str, Any]) -> None:
-    """Piece by piece come the same jobs in the same order as at once."""
+def test_pieces_equal_the_whole_list(harness: Any, wanted: dict[str, Any]) -> None:
+    """The pieces contain the same jobs in the same order as a single read."""
     _several(harness)
     every = Filter.from_options(**wanted)
     assert list(iter_jobs(harness.store.db, harness.store.reader, every)) == harness.store.reader.jobs(every)
 
 
-def test_each_job_is_as_it_is_when_its_turn_comes(harness: Any) -> None:
-    """What was removed, or does not fit any more, between two pieces is left out; nothing comes twice."""
+def test_changes_between_pieces(harness: Any) -> None:
+    """A job that was deleted or no longer matches between two pieces is left out; none comes twice."""
     _several(harness)
     found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options(state="pending", sort="id"))
     ids = [next(found).id]
@@ -62,8 +62,8 @@ def test_each_job_is_as_it_is_when_its_turn_comes(harness: Any) -> None:
     assert ids == ["j3", "j4", "j5", "j6", "j9"]
 
 
-def test_nothing_is_held_open_between_pieces(harness: Any) -> None:
-    """While a slow reader takes its time, the connection is in no transaction: the WAL can be written back."""
+def test_no_transaction_between_pieces(harness: Any) -> None:
+    """A slow reader holds no transaction open between pieces, so the WAL can be checkpointed."""
     _several(harness)
     found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options())
     next(found)

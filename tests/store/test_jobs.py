@@ -1,4 +1,4 @@
-"""What people do to jobs: several ids are all or none."""
+"""Verbs on jobs: several ids are all or none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from queuectl_nb.model.errors import NotFound, WrongState
 from queuectl_nb.model.outcome import Cancelled, Exited
 
 
-def _refused(harness: Any, kind: type[Exception], verb: str, *ids: str) -> str:
-    """Try a verb that must be refused, and return its line; nothing may have changed."""
+def refusal(harness: Any, kind: type[Exception], verb: str, *ids: str) -> str:
+    """Call a verb that must be refused without a change, and return the error."""
     before = harness.dump()
     with pytest.raises(kind) as caught:
         _do(harness, verb, *ids)
@@ -46,35 +46,35 @@ ODD_IDS = ["nobody", "", "a\udcff", "' OR 1=1--", "x" * 1000, "a\0", "\u202e"]
 
 @pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("state", STATES)
-def test_a_verb_takes_its_states_and_no_other(harness: Any, verb: str, state: str) -> None:
-    """Each verb does its work on a job of the states it takes; on another it changes nothing: exit code 5."""
+def test_states_of_each_verb(harness: Any, verb: str, state: str) -> None:
+    """Each verb works in the states it accepts; in others it changes nothing and is exit code 5."""
     harness.add_one_per_state()
     if state in ALLOWED[verb]:
         _do(harness, verb, state)
         assert harness.states().get(state) != state or state == "processing"
     else:
-        assert f"job {state} is {state}; '{verb}' takes" in _refused(harness, WrongState, verb, state)
+        assert f"job {state} is {state}; '{verb}' takes" in refusal(harness, WrongState, verb, state)
 
 
 @pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: ascii(odd)[:20])
-def test_an_unknown_job_is_named_and_nothing_is_done(harness: Any, verb: str, odd: str) -> None:
-    """An id that is not there, whatever its characters: exit code 5 in one short line, nothing done to the others."""
+def test_unknown_job(harness: Any, verb: str, odd: str) -> None:
+    """An unknown id, whatever its characters, is exit code 5 and one short line; the other jobs are unchanged."""
     harness.add_one_per_state()
     good = next(iter(ALLOWED[verb]))
-    message = _refused(harness, NotFound, verb, good, odd)
+    message = refusal(harness, NotFound, verb, good, odd)
     assert message.startswith("no job ")
     assert len(message) < 200
 
 
 @pytest.mark.parametrize("verb", ALLOWED)
 def test_several_ids_are_all_or_none(harness: Any, verb: str) -> None:
-    """One job that the verb does not take, and none of the others is touched; one named twice counts once."""
+    """If one job is refused, none is changed; an id given twice counts once."""
     harness.add_one_per_state()
     good = [each for each in STATES if each in ALLOWED[verb]]
     bad = [each for each in STATES if each not in ALLOWED[verb]]
     for each in bad:
-        _refused(harness, WrongState, verb, *good, each)
+        refusal(harness, WrongState, verb, *good, each)
     _do(harness, verb, *good, *good)
 
 
@@ -82,8 +82,8 @@ def test_several_ids_are_all_or_none(harness: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])
-def test_retry_of_a_job_at_rest_is_a_fresh_budget(harness: Any, state: str) -> None:
-    """At rest: pending and ready now, attempts 0, nothing left of the last end; the history stays."""
+def test_retry_of_a_finished_job(harness: Any, state: str) -> None:
+    """The job is ready with 0 attempts and no trace of its last outcome; the history stays."""
     harness.add_one_per_state()
     history = harness.store.reader.attempts(state)
     harness.now += 50
@@ -95,8 +95,8 @@ def test_retry_of_a_job_at_rest_is_a_fresh_budget(harness: Any, state: str) -> N
     assert harness.store.reader.attempts(state) == history
 
 
-def test_retry_of_a_failed_job_skips_its_wait_only(harness: Any) -> None:
-    """Failed: pending now, with what is used of its budget; one more failure and it is where it would have been."""
+def test_retry_of_a_failed_job(harness: Any) -> None:
+    """A failed job is pending at once with the attempts it has used; the retry budget is unchanged."""
     harness.add("a", max_retries=2)
     harness.run("a", Exited(1))
     harness.store.jobs.retry(["a"], harness.now)
@@ -105,16 +105,16 @@ def test_retry_of_a_failed_job_skips_its_wait_only(harness: Any) -> None:
     assert harness.state("a") == "dead"
 
 
-def test_two_retries_at_once_one_wins(harness: Any) -> None:
-    """The second of two ``dlq retry`` of one job finds it pending: exit code 5."""
+def test_concurrent_retries(harness: Any) -> None:
+    """The second of two ``dlq retry`` finds the job pending: exit code 5."""
     harness.add("a")
     harness.exhaust("a")
     _do(harness, "dlq retry", "a")
-    _refused(harness, WrongState, "dlq retry", "a")
+    refusal(harness, WrongState, "dlq retry", "a")
 
 
-def test_retry_waits_again_for_what_is_open_again(harness: Any) -> None:
-    """Where the predecessor runs again: blocked again; where it is hopeless: refused, unless both are named."""
+def test_retry_with_dependencies(harness: Any) -> None:
+    """With an open dependency the job is blocked; with a dead one refused, unless both are named."""
     harness.add("a")
     harness.add("b", after=["a"])
     harness.run("a")
@@ -124,15 +124,15 @@ def test_retry_waits_again_for_what_is_open_again(harness: Any) -> None:
     assert harness.states() == {"a": "pending", "b": "blocked"}
     harness.exhaust("a")
     assert harness.states() == {"a": "dead", "b": "cancelled"}
-    assert "job b waits for a, which is dead; retry that one first" in _refused(harness, WrongState, "retry", "b")
+    assert "job b waits for a, which is dead; retry that one first" in refusal(harness, WrongState, "retry", "b")
     harness.store.jobs.retry(["b", "a"], harness.now)
     assert harness.states() == {"a": "pending", "b": "blocked"}
     harness.run("a")
     harness.run("b")
 
 
-def test_a_failed_job_is_not_held_up_by_its_predecessors_rerun(harness: Any) -> None:
-    """A failed job has been released already: its retry starts now, though what it once waited for runs again."""
+def test_retry_of_a_failed_job_ignores_dependencies(harness: Any) -> None:
+    """A failed job was released before: its retry starts now, even if its dependency runs again."""
     harness.add("a")
     harness.add("b", after=["a"])
     harness.run("a")
@@ -145,8 +145,8 @@ def test_a_failed_job_is_not_held_up_by_its_predecessors_rerun(harness: Any) -> 
 # ---------------------------------------------------------------------- cancel
 
 
-def test_cancel_is_at_once_for_what_nobody_runs(harness: Any) -> None:
-    """Waiting jobs are cancelled on the spot, by a person; a running one is marked and its worker named."""
+def test_cancel(harness: Any) -> None:
+    """Waiting jobs are cancelled at once; for a running one a request is stored and its worker returned."""
     harness.add_one_per_state()
     assert harness.store.jobs.cancel(["pending", "failed", "blocked", "processing"], harness.now) == [
         ("processing", "worker-1")
@@ -158,8 +158,8 @@ def test_cancel_is_at_once_for_what_nobody_runs(harness: Any) -> None:
     assert harness.claim(9) == []
 
 
-def test_a_running_job_that_was_cancelled_ends_cancelled(harness: Any) -> None:
-    """However the attempt ends after the mark, the job is cancelled; only success before the kill stands."""
+def test_cancel_of_a_running_job(harness: Any) -> None:
+    """The job is cancelled whatever the outcome of the attempt, unless it succeeded before it was killed."""
     harness.add("a", "b", "c")
     leases = {each: harness.claim_job(each) for each in "abc"}
     harness.store.jobs.cancel(["a", "b", "c"], harness.now)
@@ -174,8 +174,8 @@ def test_a_running_job_that_was_cancelled_ends_cancelled(harness: Any) -> None:
 # ---------------------------------------------------------------------- pause
 
 
-def test_pauses_are_by_name_or_for_all(harness: Any) -> None:
-    """A pause of all is ``*``; a name lifts that one, no name lifts all; pausing twice is one pause."""
+def test_pause_and_resume(harness: Any) -> None:
+    """Pausing all is ``*``; a name resumes that queue, no name resumes all; pausing twice is pausing once."""
     jobs, paused = harness.store.jobs, harness.store.reader.paused_queues
     jobs.pause("b", harness.now)
     jobs.pause("a", harness.now)
@@ -190,8 +190,8 @@ def test_pauses_are_by_name_or_for_all(harness: Any) -> None:
     jobs.resume("never-paused")
 
 
-def test_a_resume_that_would_change_nothing_says_so(harness: Any) -> None:
-    """While everything is paused, resuming a queue that is not paused by its name is refused: it would not start."""
+def test_resume_while_all_are_paused(harness: Any) -> None:
+    """While all queues are paused, resuming a single one is refused, as it would not start."""
     harness.store.jobs.pause(None, harness.now)
     with pytest.raises(WrongState, match="all queues are paused, not a by name"):
         harness.store.jobs.resume("a")

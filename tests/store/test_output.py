@@ -1,4 +1,4 @@
-"""What is kept of a stream: all of it, or its two ends."""
+"""The stored part of a stream: all of it, or its head and tail."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def _kept(spool: Spool, data: bytes, limit: int) -> StoredStream:
         (b"\x1b[31mr\r\n", 10, StoredStream("\x1b[31mr\r\n", None, 8, spooled=False)),
     ],
 )
-def test_a_stream_is_kept_whole_or_from_both_ends(spool: Spool, data: bytes, limit: int, kept: StoredStream) -> None:
-    """Up to the limit all of it, else half from either end; clean UTF-8 is text, anything else stays bytes."""
+def test_head_and_tail(spool: Spool, data: bytes, limit: int, kept: StoredStream) -> None:
+    """Up to the limit everything is kept, else half from each end; valid UTF-8 is text, the rest bytes."""
     assert _kept(spool, data, limit) == kept
 
 
 @given(st.text(min_size=20, max_size=60, alphabet="a\u00e9\u20ac\U0001f680"), st.integers(8, 30))
-def test_a_cut_never_halves_a_character(tmp_path_factory: Any, text: str, limit: int) -> None:
-    """Text that is cut stays text: a beginning and an end of it, each short by less than a character."""
+def test_cut_at_character_boundaries(tmp_path_factory: Any, text: str, limit: int) -> None:
+    """Text stays text: head and tail are shortened by less than a character each."""
     raw = text.encode()
     kept = _kept(Spool(tmp_path_factory.mktemp("spool")), raw, limit)
     if len(raw) <= limit:
@@ -68,8 +68,8 @@ def test_a_cut_never_halves_a_character(tmp_path_factory: Any, text: str, limit:
 
 
 @given(st.binary(max_size=80), st.integers(0, 40))
-def test_bytes_that_are_cut_are_a_beginning_and_an_end(tmp_path_factory: Any, data: bytes, limit: int) -> None:
-    """Whatever a job wrote, what is kept is a prefix and a suffix of it, and never more than the limit."""
+def test_cut_bytes(tmp_path_factory: Any, data: bytes, limit: int) -> None:
+    """Of any output, a prefix and a suffix are kept, never more than the limit."""
     kept = _kept(Spool(tmp_path_factory.mktemp("spool")), data, limit)
     head, tail = (part.encode() if isinstance(part, str) else part for part in (kept.head, kept.tail or ""))
     assert data.startswith(head)
@@ -78,23 +78,23 @@ def test_bytes_that_are_cut_are_a_beginning_and_an_end(tmp_path_factory: Any, da
     assert kept.size == len(data)
 
 
-def test_a_stream_that_vanished_is_empty(spool: Spool) -> None:
-    """A file that is not there is no output, not an error."""
+def test_missing_stream(spool: Spool) -> None:
+    """A missing file is empty output, not an error."""
     assert read_truncated(str(spool.path(TOKEN, "stdout")), 10) == EMPTY_STREAM
     assert spool.size(TOKEN, "stdout") == 0
     assert spool.read(TOKEN, "stdout", 0, 10) is None
 
 
-def test_what_is_missing_is_said_between_head_and_tail() -> None:
-    """Joined again, head and tail have a line between them that counts the bytes that are not there."""
+def test_omission_line() -> None:
+    """A line between head and tail counts the missing bytes."""
     assert join_stream("ab", None, 2) == "ab"
     assert join_stream(None, None, 0) is None
     assert join_stream("a\u00e9", "yz", 100) == "a\u00e9\n... 95 bytes not kept here ...\nyz"
     assert join_stream(b"\xff", "yz", 100) == b"\xff\n... 97 bytes not kept here ...\nyz"
 
 
-def test_pieces_are_read_from_any_byte(spool: Spool) -> None:
-    """A live stream is read from where the reader stands; at its end there is nothing yet."""
+def test_read_from_an_offset(spool: Spool) -> None:
+    """A live stream is read from the reader's offset; at its end there is nothing yet."""
     spool.path(TOKEN, "stdout").write_bytes(b"0123456789")
     assert spool.read(TOKEN, "stdout", 0, 4) == (0, b"0123")
     assert spool.read(TOKEN, "stdout", 8, 4) == (8, b"89")
@@ -102,8 +102,8 @@ def test_pieces_are_read_from_any_byte(spool: Spool) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives the middle of a file back")
-def test_a_talkative_job_does_not_fill_the_disk(spool: Spool) -> None:
-    """The middle of too large a stream is given back: its two ends stay, offsets stay true, readers skip the hole."""
+def test_hole_in_a_large_stream(spool: Spool) -> None:
+    """The middle of a large stream is freed: head and tail stay, offsets stay valid, readers skip the hole."""
     path = spool.path(TOKEN, "stdout")
     data = b"".join(b"line %010d of many\n" % n for n in range(170_000))[:4_000_000]
     path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Where a queue may lie, with which modes, and what is refused."""
+"""Location and modes of a queue, and what is refused."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _mode(path: Path) -> int:
 # ---------------------------------------------------------------------- found
 
 
-def test_the_first_name_that_applies_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path given, then ``$QUEUECTL_DB``, then the nearest ``.queuectl/`` upwards, then the user's data directory."""
+def test_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An explicit path, then ``$QUEUECTL_DB``, the nearest ``.queuectl/`` above, then the user's data directory."""
     project, deep = tmp_path / "project", tmp_path / "project" / "a" / "b"
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
@@ -48,8 +48,8 @@ def test_the_first_name_that_applies_wins(tmp_path: Path, monkeypatch: pytest.Mo
     assert find_queue("~nobody-of-that-name/x.db") == deep / "~nobody-of-that-name" / "x.db"
 
 
-def test_a_working_directory_that_is_gone_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the working directory was removed, an absolute path and the user's queue are found, a relative one not."""
+def test_removed_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a removed directory absolute paths and the user's queue work, relative paths do not."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -62,8 +62,8 @@ def test_a_working_directory_that_is_gone_is_no_traceback(tmp_path: Path, monkey
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user needs root")
-def test_another_users_project_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ``.queuectl/`` that another local user planted upwards (in /tmp, say) is not ours to take."""
+def test_other_users_project_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``.queuectl/`` of another local user in a parent directory (such as /tmp) is ignored."""
     planted, here = tmp_path / ".queuectl", tmp_path / "here"
     planted.mkdir()
     here.mkdir()
@@ -77,8 +77,8 @@ def test_another_users_project_is_passed_over(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
-def test_modes_do_not_follow_the_umask(tmp_path: Path, template_path: Path, umask: Any, mask: int) -> None:
-    """Whatever the umask: files 0600 and folders 0700, those that SQLite makes beside them included."""
+def test_modes(tmp_path: Path, template_path: Path, umask: Any, mask: int) -> None:
+    """With any umask files are 0600 and folders 0700, the sidecar files of SQLite included."""
     path = tmp_path / "q.db"
     with umask(mask):
         store = Store(path)
@@ -92,10 +92,8 @@ def test_modes_do_not_follow_the_umask(tmp_path: Path, template_path: Path, umas
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022])
-def test_folders_above_the_users_queue_are_as_private(
-    tmp_path: Path, umask: Any, mask: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the umask: nobody else can write to a folder that is made for the user's queue, nor take it away."""
+def test_modes_of_parent_folders(tmp_path: Path, umask: Any, mask: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With any umask no other user can write to the folders created for the user's queue."""
     monkeypatch.delenv("QUEUECTL_DB", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "local" / "share"))
     monkeypatch.chdir(tmp_path)
@@ -107,7 +105,7 @@ def test_folders_above_the_users_queue_are_as_private(
         assert _mode(folder) == 0o700, folder
 
 
-def test_a_folder_that_others_may_enter_is_closed(tmp_path: Path) -> None:
+def test_spool_mode_is_corrected(tmp_path: Path) -> None:
     """A spool folder with too wide a mode gets 0700 at the next opening."""
     folder = tmp_path / "spool"
     folder.mkdir(mode=0o755)
@@ -117,8 +115,8 @@ def test_a_folder_that_others_may_enter_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", ["link to a folder", "dangling link", "file"])
-def test_a_planted_spool_is_refused(queue_path: Path, tmp_path: Path, plant: str) -> None:
-    """A link or a file where the spool should be: exit code 3, and what the link leads to is not touched."""
+def test_spool_that_is_no_folder(queue_path: Path, tmp_path: Path, plant: str) -> None:
+    """A link or a file in place of the spool is exit code 3, and the target of the link is unchanged."""
     target = tmp_path / "target"
     spool = Path(f"{queue_path}-spool")
     if plant == "link to a folder":
@@ -139,8 +137,8 @@ def test_a_planted_spool_is_refused(queue_path: Path, tmp_path: Path, plant: str
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user needs root")
 @pytest.mark.parametrize("what", ["queue.db", "queue.db-spool"])
-def test_another_users_queue_is_refused(queue_path: Path, what: str) -> None:
-    """A queue of which file or spool belongs to somebody else is refused: its jobs would run as us."""
+def test_other_users_queue(queue_path: Path, what: str) -> None:
+    """A queue whose file or spool belongs to another user is refused: its jobs would run with our rights."""
     Path(f"{queue_path}-spool").mkdir()
     os.chown(queue_path.with_name(what), OTHER, OTHER)
     with pytest.raises(BadEnvironment, match=f"{what} belongs to user {OTHER}"):
@@ -161,8 +159,8 @@ def test_another_users_queue_is_refused(queue_path: Path, what: str) -> None:
     ],
     ids=["folder", "fifo", "device", "loop", "dangling"],
 )
-def test_what_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
-    """A folder, a FIFO, a device, a link that leads nowhere: exit code 3 in one line, at once, and nothing is made."""
+def test_path_that_is_no_file(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
+    """A folder, FIFO, device or broken link is exit code 3 in one line, and nothing is created."""
     path = tmp_path / "q.db"
     make(path)
     with pytest.raises(BadEnvironment, match=why) as caught:
@@ -173,8 +171,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None]
 
 
 @pytest.mark.parametrize("name", ["gone/q.db", "file/q.db", "x" * 300, "a\0b"], ids=["gone", "file", "long", "nul"])
-def test_a_place_without_a_folder_is_refused(tmp_path: Path, name: str) -> None:
-    """A missing folder, a file in its place, too long a name, a NUL: exit code 3 in one line, and nothing is made."""
+def test_parent_that_is_no_folder(tmp_path: Path, name: str) -> None:
+    """A missing folder, a file in its place, a long name or a NUL is exit code 3; nothing is created."""
     (tmp_path / "file").touch()
     with pytest.raises(BadEnvironment) as caught:
         Store(tmp_path / name)
@@ -182,16 +180,16 @@ def test_a_place_without_a_folder_is_refused(tmp_path: Path, name: str) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-def test_all_names_of_a_file_share_one_spool(queue_path: Path, tmp_path: Path) -> None:
-    """Through a link to the file, or a link to its folder, the same spool is used: its locks tell who is alive."""
+def test_links_share_the_spool(queue_path: Path, tmp_path: Path) -> None:
+    """A link to the file or to its folder leads to the same spool and its locks."""
     (tmp_path / "link.db").symlink_to(queue_path)
     (tmp_path / "elsewhere").symlink_to(queue_path.parent)
     spools = {Store(path).db.spool for path in (queue_path, tmp_path / "link.db", tmp_path / "elsewhere" / "queue.db")}
     assert spools == {Path(f"{queue_path}-spool")}
 
 
-def test_a_link_to_a_file_that_is_not_there_makes_the_file(tmp_path: Path, template_path: Path) -> None:
-    """A link whose target is still to be made: the target becomes the queue, with mode 0600."""
+def test_link_to_a_missing_file(tmp_path: Path, template_path: Path) -> None:
+    """The missing target of a link becomes the queue, with mode 0600."""
     path, target = tmp_path / "link.db", tmp_path / "target.db"
     path.symlink_to(target)
     Store(path)
@@ -229,18 +227,16 @@ broken line
         ("/lap/top/q.db", "9p"),
     ],
 )
-def test_a_network_file_system_is_known_by_its_mount(tmp_path: Path, path: str, kind: str | None) -> None:
-    """The innermost, newest mount that holds the path decides, whatever characters its name has."""
+def test_file_system_of_a_path(tmp_path: Path, path: str, kind: str | None) -> None:
+    """The innermost and newest mount of the path decides, whatever characters its name has."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS, "utf-8")
     assert network_fs_type(Path(path), str(mounts)) == kind
     assert network_fs_type(Path(path), str(tmp_path / "not there")) is None
 
 
-def test_a_network_file_system_is_refused_unless_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Exit code 3, type and remedy named, nothing made; with the option a journal without shared memory."""
+def test_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is exit code 3 with type and remedy; with the option, a journal without shared memory is used."""
     monkeypatch.setattr(paths, "network_fs_type", lambda _: "nfs4")
     path = tmp_path / "q.db"
     with pytest.raises(BadEnvironment, match=r"network file system \(nfs4\).*--allow-network-fs") as caught:

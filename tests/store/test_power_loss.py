@@ -1,4 +1,4 @@
-"""Power loss (P2): whatever of the unsynced writes reached the disk, no acknowledged job is missing or half there.
+"""Power loss (P2): whatever part of the unsynced writes is on the disk, no acknowledged job is missing or partial.
 
 A run of enqueues is recorded system call by system call. At chosen moments the disk is made as it could be found then:
 all that was synced, and of what was written since none, some, or some with the last of it torn.
@@ -42,7 +42,7 @@ CALL = re.compile(
 
 
 class Event(NamedTuple):
-    """A call on a file: bytes written at an offset, a truncation to an offset, a sync; or an acknowledgement."""
+    """A call on a file (write, truncate or sync), or an acknowledgement."""
 
     kind: str
     name: str
@@ -51,15 +51,15 @@ class Event(NamedTuple):
 
 
 class Disk:
-    """Two files, as they are in memory and as they are for sure on the disk."""
+    """Two files: their content in memory, and the part that is certainly on the disk."""
 
     def __init__(self, first: bytes) -> None:
-        """Begin with the database's bytes and an empty log."""
+        """Start with the database's bytes and an empty log."""
         self.synced = {"q.db": first, "q.db-wal": b""}
         self.pending: dict[str, list[Event]] = {"q.db": [], "q.db-wal": []}
 
-    def take(self, event: Event) -> None:
-        """Let a call happen."""
+    def apply(self, event: Event) -> None:
+        """Apply a call."""
         if event.kind == "sync":
             for each in self.pending[event.name]:
                 self.synced[event.name] = _apply(self.synced[event.name], each)
@@ -67,8 +67,8 @@ class Disk:
         else:
             self.pending[event.name].append(event)
 
-    def found(self, chance: random.Random) -> dict[str, bytes]:
-        """Return what may be found after the power went: one of the ways in which it may have gone."""
+    def image(self, chance: random.Random) -> dict[str, bytes]:
+        """Return a possible content of the disk after power loss."""
         files = dict(self.synced)
         share = chance.choice([0.0, 0.3, 0.7, 1.0])
         for name, events in self.pending.items():
@@ -89,7 +89,7 @@ def _apply(content: bytes, event: Event) -> bytes:
 
 
 def _record(path: Path, synchronous: str) -> list[Event]:
-    """Run the enqueues under strace and return what they did to the two files, with the acknowledgements between."""
+    """Run the enqueues under strace and return the calls on the two files and the acknowledgements in order."""
     log = path.with_name("log")
     calls = "trace=pwrite64,write,fdatasync,fsync,ftruncate"
     env = {**os.environ, "PYTHONPATH": str(Path(queuectl_nb.__file__).parents[1])}
@@ -122,7 +122,7 @@ def _record(path: Path, synchronous: str) -> list[Event]:
 
 
 def _lost(files: dict[str, bytes], folder: Path, acknowledged: int) -> int:
-    """Open what was found; return how many acknowledged jobs are missing, having checked that nothing is half there."""
+    """Open an image and return the number of acknowledged jobs that are missing; no job may be partial."""
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -143,7 +143,7 @@ def _lost(files: dict[str, bytes], folder: Path, acknowledged: int) -> int:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="recording the system calls needs strace")
 @pytest.mark.parametrize("synchronous", ["FULL", "NORMAL"])
 def test_what_was_acknowledged_survives_power_loss(queue_path: Path, tmp_path: Path, synchronous: str) -> None:
-    """With FULL, as we use it, no image lacks an acknowledged job; with NORMAL some do, so the test would notice."""
+    """With FULL, as we use it, no image lacks an acknowledged job; with NORMAL some do, so the test is sensitive."""
     path = queue_path.rename(tmp_path / "q.db")
     disk, acknowledged = Disk(path.read_bytes()), 0
     events = _record(path, synchronous)
@@ -156,9 +156,9 @@ def test_what_was_acknowledged_survives_power_loss(queue_path: Path, tmp_path: P
         if event.kind == "ack":
             acknowledged = int(event.data) + 1
         else:
-            disk.take(event)
+            disk.apply(event)
         if moment in moments:
-            lost.append(_lost(disk.found(chance), tmp_path / "image", acknowledged))
+            lost.append(_lost(disk.image(chance), tmp_path / "image", acknowledged))
     assert len(lost) == len(moments)
     if synchronous == "FULL":
         assert set(lost) == {0}

@@ -1,4 +1,4 @@
-"""What the planner makes of our statements: none may walk through all jobs, however many there are."""
+"""Query plans: no statement scans all jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WALK = re.compile(rf"SCAN ({'|'.join(MANY)})\b")
 
 
 def _columns(sql: str) -> list[str]:
-    """Return the columns of the rows that a statement takes."""
+    """Return the columns of a statement's rows."""
     return re.split(r",\s*", re.match(r"WITH v \(\s*(.*?)\s*\) AS", sql)[1])  # type: ignore[index]
 
 
@@ -40,13 +40,13 @@ def _width(sql: str) -> int:
 
 
 @pytest.mark.parametrize(("name", "row"), [("settle_job", JobUpdate), ("close_attempt", AttemptUpdate)])
-def test_rows_have_the_columns_of_their_statement(name: str, row: Any) -> None:
-    """The fields of a row are those that its statement names, in the same order."""
+def test_row_fields_match_the_columns(name: str, row: Any) -> None:
+    """The fields of each row type are the columns of its statement, in order."""
     assert _columns(QUERIES[name]) == list(row._fields)
 
 
 def _plan(connection: sqlite3.Connection, sql: str) -> list[str]:
-    """Return the planner's steps for a statement, its parameters bound to anything."""
+    """Return the query plan of a statement."""
     sql = expand(sql, 3, _width(sql)) if PLACEHOLDER in sql else sql
     names = re.findall(r"(?<!\w):([a-z_]+)", sql)
     values: Any = dict.fromkeys(names, 1) if names else (1,) * sql.count("?")
@@ -54,8 +54,8 @@ def _plan(connection: sqlite3.Connection, sql: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_no_statement_walks_through_all_jobs(harness: Any, name: str) -> None:
-    """Each named statement finds its rows through an index, without the help of ANALYZE."""
+def test_no_scan(harness: Any, name: str) -> None:
+    """Each named statement finds its rows through an index, without ANALYZE."""
     with harness.store.db.read() as connection:
         assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchall()
         plan = _plan(connection, QUERIES[name])
@@ -66,15 +66,15 @@ def test_no_statement_walks_through_all_jobs(harness: Any, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["ready_in_queue", "best_ready_priority", "next_due", "promote_due", "oldest_finished", "attempts_of_job"]
 )
-def test_what_is_wanted_in_order_is_not_sorted(harness: Any, name: str) -> None:
-    """Where the first few of many are wanted, the index gives them in order; nothing is sorted."""
+def test_no_sort(harness: Any, name: str) -> None:
+    """Where the first few of many are read, an index gives their order."""
     with harness.store.db.read() as connection:
         assert not [step for step in _plan(connection, QUERIES[name]) if "TEMP B-TREE" in step]
 
 
 @pytest.mark.parametrize("name", ["open_attempt", "claim_job", "settle_job", "close_attempt"])
-def test_no_constraint_makes_a_table_for_each_row(harness: Any, name: str) -> None:
-    """A CHECK with a list after IN would have SQLite fill a table with the list for every row that is written."""
+def test_constraints_without_in_lists(harness: Any, name: str) -> None:
+    """A CHECK with an IN list would have SQLite build a table for every written row."""
     sql = expand(QUERIES[name], 2, _width(QUERIES[name]))
     with harness.store.db.read() as connection:
         steps = connection.execute(f"EXPLAIN {sql}", (1,) * sql.count("?")).fetchall()
@@ -82,8 +82,8 @@ def test_no_constraint_makes_a_table_for_each_row(harness: Any, name: str) -> No
     assert makes == []
 
 
-def test_the_newest_spans_are_read_off_the_index(harness: Any) -> None:
-    """A timeline of the newest few among a million takes them from the end of the index, sorting nothing."""
+def test_newest_spans_use_the_index(harness: Any) -> None:
+    """The newest few spans among a million come from the end of the index, without a sort."""
     with harness.store.db.read() as connection:
         plan = _plan(connection, QUERIES["spans_of_attempts"])
     assert "SEARCH attempts USING INDEX attempts_finished (finished_at>?)" in plan
@@ -98,8 +98,8 @@ def test_the_newest_spans_are_read_off_the_index(harness: Any) -> None:
         "UPDATE tally SET n = n - 1 WHERE queue = 'q' AND state = 's'",
     ],
 )
-def test_what_triggers_do_walks_through_nothing(harness: Any, sql: str) -> None:
-    """The statements of the triggers, which no plan shows, are found in the schema and use indexes."""
+def test_triggers_without_scan(harness: Any, sql: str) -> None:
+    """The statements of triggers, which no plan shows, use indexes."""
     with harness.store.db.read() as connection:
         triggers = " ".join(
             row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'trigger'")
@@ -109,7 +109,7 @@ def test_what_triggers_do_walks_through_nothing(harness: Any, sql: str) -> None:
 
 
 def _traced(harness: Any, action: Callable[[], object]) -> set[str]:
-    """Run ``action`` and return the statements that it ran."""
+    """Run ``action`` and return the statements it executed."""
     connection = harness.store.db.connection()
     seen: set[str] = set()
     connection.set_trace_callback(seen.add)
@@ -120,8 +120,8 @@ def _traced(harness: Any, action: Callable[[], object]) -> set[str]:
     return {sql for sql in seen if sql.lstrip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))}
 
 
-def _a_busy_day(harness: Any) -> None:
-    """Use every verb and every look that must not cost more with more jobs."""
+def _use_every_verb(harness: Any) -> None:
+    """Use every verb and every read whose cost must not grow with the number of jobs."""
     harness.add("a", "b", "c", "d", "e", "f", tags=["x"], queue="gpu", delay=5)
     harness.add()
     harness.enqueue({"id": "g", "command": "true", "after": ["a", "b"]}, {"id": "h", "command": "true", "after": "g"})
@@ -164,9 +164,9 @@ def _a_busy_day(harness: Any) -> None:
     reader.attempts("a"), store.workers.current_jobs(), store.workers.orphaned_workers(), store.workers.list_all()
 
 
-def test_nothing_on_a_busy_day_walks_through_all_jobs(harness: Any) -> None:
-    """Of all statements that the verbs, a worker's turns and a page of the list run, none scans jobs or attempts."""
-    seen = _traced(harness, lambda: _a_busy_day(harness))
+def test_no_scan_in_use(harness: Any) -> None:
+    """No statement of the verbs, the workers or a page of the list scans jobs or attempts."""
+    seen = _traced(harness, lambda: _use_every_verb(harness))
     assert len(seen) > 60
     with harness.store.db.read() as connection:
         # a constant 0 in the place of :facts makes a plan that is never carried out
@@ -176,8 +176,8 @@ def test_nothing_on_a_busy_day_walks_through_all_jobs(harness: Any) -> None:
     assert {sql: step for sql, step in walks.items() if step not in allowed} == {}
 
 
-def test_a_page_of_the_newest_is_not_sorted(harness: Any) -> None:
-    """The page of those changed last comes from the index, state by state, in order."""
+def test_newest_page_is_not_sorted(harness: Any) -> None:
+    """The newest page is read from the index in order, state by state."""
     harness.add("a", "b")
     seen = _traced(harness, lambda: harness.store.reader.jobs(Filter.from_options(limit=5)))
     with harness.store.db.read() as connection:
@@ -185,8 +185,8 @@ def test_a_page_of_the_newest_is_not_sorted(harness: Any) -> None:
         assert _plan(connection, page) == ["SEARCH jobs USING COVERING INDEX jobs_state (state=?)"]
 
 
-def test_a_page_in_the_middle_of_one_enqueue_is_found_at_once(harness: Any) -> None:
-    """A cursor among jobs that share a revision, as a million of one enqueue do, is a place in the index."""
+def test_cursor_within_one_revision(harness: Any) -> None:
+    """A cursor among a million jobs with the same revision is a position in the index."""
     harness.add(*[f"j{number}" for number in range(20)])
     (_, *rest) = harness.store.reader.jobs(Filter.from_options(limit=10))
     cursor = (rest[-1].rev, rest[-1].seq)
@@ -196,8 +196,8 @@ def test_a_page_in_the_middle_of_one_enqueue_is_found_at_once(harness: Any) -> N
     assert plans == [["SEARCH jobs USING COVERING INDEX jobs_state (state=? AND rev=? AND rowid<?)"]]
 
 
-def test_a_queues_few_jobs_are_not_looked_for_further_than_they_go(harness: Any) -> None:
-    """Among thousands of jobs of other queues the newest few of a queue, or none, cost as little as among few."""
+def test_few_jobs_of_a_queue(harness: Any) -> None:
+    """Among thousands of jobs of other queues, the newest few of a queue are found as cheaply as among few."""
     harness.enqueue(*({"command": "true"} for _ in range(3000)))
     harness.add("mine-1", "mine-2", queue="mine")
     reader = harness.store.reader
@@ -207,7 +207,7 @@ def test_a_queues_few_jobs_are_not_looked_for_further_than_they_go(harness: Any)
 
 
 def _steps(harness: Any, action: Callable[[], object]) -> int:
-    """Return how many instructions SQLite's machine took for ``action``."""
+    """Return the number of SQLite virtual machine instructions of ``action``."""
     steps = 0
 
     def count() -> int:
@@ -224,8 +224,8 @@ def _steps(harness: Any, action: Callable[[], object]) -> int:
     return steps
 
 
-def test_a_hundred_times_the_jobs_cost_no_more(harness: Any) -> None:
-    """A claim, a settlement, a page, a count and a look at who holds what cost the same among 100 and 10,000 jobs."""
+def test_cost_does_not_grow(harness: Any) -> None:
+    """Claim, settle, page, counts and claims of a worker cost the same with 100 and 10,000 jobs."""
 
     def fill(jobs: int) -> None:
         harness.enqueue(*({"command": "true", "priority": 9, "delay": 10**6} for _ in range(jobs)))

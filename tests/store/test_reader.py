@@ -1,4 +1,4 @@
-"""The reader that the faces take: lists, pages, counts, completion."""
+"""The reader: lists, pages, counts, completion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _listed(harness: Any, **how: Any) -> list[str]:
 
 @pytest.fixture
 def listed(harness: Any) -> Any:
-    """Return a harness with a dozen jobs in several states; those changed last are c2, c1, then the rest."""
+    """Return a harness with a dozen jobs in several states, changed in a known order: c2, c1, then the rest."""
     for number in range(4):
         harness.now += 1
         harness.add(f"a{number}", tags=["x"] if number % 2 else ["y", "xx"], priority=number % 2)
@@ -33,8 +33,8 @@ def listed(harness: Any) -> Any:
     return harness
 
 
-def test_the_last_changed_come_first(listed: Any) -> None:
-    """Without a sort the newest change leads, later places first among equals; reversed it is the other way round."""
+def test_default_order(listed: Any) -> None:
+    """Without a sort the most recently changed come first, then the most recently enqueued; or reversed."""
     order = ["c2", "c1", "c3", "b3", "a3", "b2", "a2", "b1", "a1", "b0", "a0"]
     assert _listed(listed) == order
     assert _listed(listed, reverse=True) == order[::-1]
@@ -44,7 +44,7 @@ def test_the_last_changed_come_first(listed: Any) -> None:
 
 
 def test_filters_combine(listed: Any) -> None:
-    """State, queue, tag and text narrow the list together; a tag is a whole word, text is taken as it stands."""
+    """State, queue, tag and text are combined; a tag is matched as a whole, text literally."""
     assert _listed(listed, state="cancelled") == ["c2", "c1"]
     assert _listed(listed, queue="q", limit=2) == ["b3", "b2"]
     assert _listed(listed, tag="x") == ["a3", "a1"]
@@ -58,8 +58,8 @@ def test_filters_combine(listed: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["%", "_", "\\", "\\%", "a_b", "100%", "\\n", "'", "Ä", "ß", "x" * 20_000])
-def test_a_search_takes_every_character_as_it_stands(harness: Any, text: str) -> None:
-    """Wildcards and escapes of SQL mean themselves, ASCII letters go in any case, and a text may be long."""
+def test_search_is_literal(harness: Any, text: str) -> None:
+    """SQL wildcards and escapes are literal, ASCII case is ignored, and a text may be long."""
     harness.enqueue({"id": "with", "command": f"echo {text} end"}, {"id": "without", "command": "echo q"})
     assert _listed(harness, text=text) == ["with"]
     assert _listed(harness, text=f"ECHO {text}") == ["with"]
@@ -68,7 +68,7 @@ def test_a_search_takes_every_character_as_it_stands(harness: Any, text: str) ->
 
 @pytest.mark.parametrize("field", JOB_FIELDS)
 def test_every_json_field_sorts(listed: Any, field: str) -> None:
-    """A sort goes up by its field and in the order of enqueue among equals; reversed it is exactly the other way."""
+    """Sorted ascending by any field, then by enqueue order; reversed exactly the opposite."""
     up = listed.store.reader.jobs(Filter.from_options(sort=field))
     keys = [
         (value is not None, value if value is not None else 0, job.seq) for job in up for value in [_key(job, field)]
@@ -85,8 +85,8 @@ def _key(job: Any, field: str) -> Any:
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 @pytest.mark.parametrize("how", [{}, {"queue": "q"}, {"state": "pending"}])
-def test_pages_join_without_gap_or_repetition(listed: Any, size: int, how: dict[str, str]) -> None:
-    """Page after page by the cursor of the last job seen gives the whole list, each job once."""
+def test_pages_join(listed: Any, size: int, how: dict[str, str]) -> None:
+    """Pages fetched with the cursor of the last job give the whole list, each job once."""
     pages: list[str] = []
     after = None
     while page := listed.store.reader.jobs(Filter.from_options(**how, limit=size, after=after)):
@@ -110,15 +110,15 @@ def test_pages_join_without_gap_or_repetition(listed: Any, size: int, how: dict[
         ({"text": "\udcff"}, "UTF-8"),
     ],
 )
-def test_a_bad_filter_is_refused_with_the_valid_words(how: dict[str, Any], why: str) -> None:
-    """Unknown states, fields and the like: exit code 2, the valid ones named."""
+def test_invalid_filters(how: dict[str, Any], why: str) -> None:
+    """Unknown states, fields and the like are exit code 2 with the valid ones."""
     with pytest.raises(BadInput, match=re.escape(why)):
         Filter.from_options(**how)
 
 
 @pytest.mark.parametrize("few", [0, 10_000])
-def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
-    """Ids that begin with what was typed, of the wanted states, in order, no more than wanted; odd input finds none."""
+def test_id_completion(listed: Any, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """Ids with a prefix, of the given states, in order and up to a limit; odd input matches none."""
     monkeypatch.setattr(reader, "MAX_SORTED_IDS", few)  # among many jobs, and among a few
     ids = listed.store.reader.complete_ids
     assert ids("a", list(State), 3) == ["a0", "a1", "a2"]
@@ -128,8 +128,8 @@ def test_ids_complete_by_their_beginning(listed: Any, monkeypatch: pytest.Monkey
         assert ids(odd, list(State), 9) == []
 
 
-def test_what_changed_since_a_revision(listed: Any) -> None:
-    """A wait sees the jobs that came to a state after the revision at which it began, and no others."""
+def test_changes_since_a_revision(listed: Any) -> None:
+    """Only jobs that entered a state after the revision are returned."""
     reader = listed.store.reader
     since = reader.revision()[0]
     assert reader.changed_since([State.CANCELLED], since) == []
@@ -139,7 +139,7 @@ def test_what_changed_since_a_revision(listed: Any) -> None:
 
 
 def test_counts_have_every_state(listed: Any) -> None:
-    """The counts come from the tally and have every state, in the order in which people read them."""
+    """The counts have every state, in display order."""
     assert list(listed.store.reader.counts()) == list(State)
     assert listed.store.reader.counts()["pending"] == 9
     assert listed.store.reader.counts()["cancelled"] == 2

@@ -1,4 +1,4 @@
-"""Claims that are given back, and attempts that cost nothing."""
+"""Released claims, and attempts that cost nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from queuectl_nb.model.outcome import (
 
 
 def _story(harness: Any, story: str) -> None:
-    """Bring job ``a`` to a moment in which it can be claimed."""
+    """Bring job ``a`` to a claimable state in one of several ways."""
     harness.add("a", max_retries=5)
     if story == "new":
         return
@@ -46,8 +46,8 @@ STORIES = [
 
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_claim_given_back_was_never_made(harness: Any, story: str, times: int) -> None:
-    """Whatever happened before, a claim given back unstarted leaves the very row and history that were there."""
+def test_release_restores_the_row(harness: Any, story: str, times: int) -> None:
+    """Releasing a claim that was not started restores the row and the history exactly."""
     _story(harness, story)
     with harness.store.db.write() as connection:
         connection.execute("UPDATE jobs SET ready = 1")  # as a promotion, which is no part of the claim, would
@@ -63,8 +63,8 @@ def test_a_claim_given_back_was_never_made(harness: Any, story: str, times: int)
     assert harness.claim_job("a").number == len(history) + 1
 
 
-def test_a_claim_that_was_cancelled_meanwhile_is_cancelled_when_it_comes_back(harness: Any) -> None:
-    """A person cancelled what was claimed and not started: given back it is cancelled, and so is what waits for it."""
+def test_release_of_a_cancelled_claim(harness: Any) -> None:
+    """A claim that was cancelled before its start is cancelled on release, with its dependents."""
     harness.add("a")
     harness.add("b", after=["a"])
     lease = harness.claim_job("a")
@@ -75,8 +75,8 @@ def test_a_claim_that_was_cancelled_meanwhile_is_cancelled_when_it_comes_back(ha
     assert harness.state("b") == "cancelled"
 
 
-def test_an_attempt_that_is_returned_costs_nothing(harness: Any) -> None:
-    """An orderly stop in the middle of a run: pending at once, the budget as before, the attempt in the history."""
+def test_returned_attempt(harness: Any) -> None:
+    """After an orderly stop during a run the job is pending with the same budget; the attempt is in the history."""
     harness.add("a", max_retries=1)
     for number in (1, 2, 3):
         harness.run("a", Returned())
@@ -86,8 +86,8 @@ def test_an_attempt_that_is_returned_costs_nothing(harness: Any) -> None:
     assert harness.store.reader.attempts("a")[-1].error == "returned: its worker was stopped"
 
 
-def test_numbers_go_on_over_budgets(harness: Any) -> None:
-    """A fresh budget begins at attempt 1 of 3, while the history is numbered on."""
+def test_attempt_numbers_continue(harness: Any) -> None:
+    """A fresh budget starts at attempt 1 of 3, while the numbers in the history continue."""
     harness.add("a")
     harness.exhaust("a")
     harness.store.jobs.retry(["a"], harness.now, "dlq retry")

@@ -1,4 +1,4 @@
-"""The JSON that a job leaves as its result, whatever it made of the file."""
+"""The JSON result of a job, whatever it wrote into the file."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def _result(spool: Spool, raw: bytes) -> tuple[Any, str | None]:
         (b'{"\xed\xa0\x80": "\xf0\x9f\x90\x8d"}', {"\ufffd": "\U0001f40d"}),
     ],
 )
-def test_json_is_taken_and_what_json_does_not_have_becomes_null(spool: Spool, raw: bytes, value: object) -> None:
-    """A result is any JSON; NaN and infinities are null, halves of characters U+FFFD: Python's writers leave both."""
+def test_valid_results(spool: Spool, raw: bytes, value: object) -> None:
+    """Any JSON is accepted; NaN and infinities become null, lone surrogates U+FFFD, as Python's writers emit both."""
     assert _result(spool, raw) == (value, None)
 
 
@@ -66,8 +66,8 @@ def test_json_is_taken_and_what_json_does_not_have_becomes_null(spool: Spool, ra
     ],
     ids=lambda raw: f"{raw[:8]!r} {len(raw)}",
 )
-def test_what_is_no_json_is_no_result_and_said_in_one_line(spool: Spool, raw: bytes) -> None:
-    """Broken, endless or too deeply nested: no result, and a note of one line that says so."""
+def test_invalid_results(spool: Spool, raw: bytes) -> None:
+    """Invalid, endless or deeply nested JSON is no result, and a note of one line says so."""
     value, wrong = _result(spool, raw)
     assert value is None
     assert wrong is not None
@@ -76,29 +76,29 @@ def test_what_is_no_json_is_no_result_and_said_in_one_line(spool: Spool, raw: by
     assert len(wrong) < 200
 
 
-def test_nesting_that_everybody_can_read_is_taken(store: Any) -> None:
-    """The deepest result that is taken can be stored under the schema's check, and read back."""
+def test_deepest_accepted_nesting(store: Any) -> None:
+    """The deepest accepted result passes the CHECK of the schema and can be read back."""
     value, wrong = _result(store.spool, b"[" * 500 + b"]" * 500)
     assert wrong is None
     with store.db.read() as connection:
         assert connection.execute("SELECT json_valid(?)", (json.dumps(value),)).fetchone() == (1,)
 
 
-def test_a_result_that_is_too_large_is_not_read(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit the note gives both sizes."""
+def test_large_result(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the limit the result is not read; the note gives both sizes."""
     monkeypatch.setattr(output, "MAX_RESULT_BYTES", 10)
     assert _result(spool, b"[1,2,3,45]") == ([1, 2, 3, 45], None)
     assert _result(spool, b"[1,2,3,456]") == (None, "its result was not stored: 11 bytes, at most 10 are allowed")
 
 
-def test_no_result_is_no_note(spool: Spool) -> None:
-    """A job that left nothing has no result and nothing to be told."""
+def test_no_result(spool: Spool) -> None:
+    """A job that wrote no result has neither result nor note."""
     assert spool.read_result(TOKEN) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link", "endless link", "unreadable"])
-def test_a_result_that_is_no_file_stops_nobody(spool: Spool, kind: str) -> None:
-    """A FIFO, a folder, a link to something endless: a note at once, and it can all be removed."""
+def test_result_that_is_no_file(spool: Spool, kind: str) -> None:
+    """A FIFO, a folder or a link to an endless file gives a note at once, and can be removed."""
     path = spool.path(TOKEN, "result")
     (spool.folder / "secret").write_text("[1]")
     if kind == "fifo":

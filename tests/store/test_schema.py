@@ -1,4 +1,4 @@
-"""The file: made, migrated, recognised, and left alone when it is not for us."""
+"""The database file: created, migrated, recognised, and left unchanged if it is not a queue."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _count_files(folder: Path) -> set[str]:
 # ---------------------------------------------------------------------- made and migrated
 
 
-def test_the_migrated_schema_is_the_steps_one_after_the_other(template_path: Path) -> None:
-    """What the migrations make of an empty file is exactly what the steps' SQL says, marks included."""
+def test_migrations_equal_their_sql(template_path: Path) -> None:
+    """Migrating an empty file gives exactly the schema of the steps' SQL, including their marks."""
     plain = sqlite3.connect(":memory:")
     for step in _steps():
         plain.executescript(step)
@@ -56,7 +56,7 @@ def test_the_migrated_schema_is_the_steps_one_after_the_other(template_path: Pat
 
 
 def test_an_empty_file_becomes_a_queue(tmp_path: Path, template_path: Path) -> None:
-    """A file of 0 bytes, as ``touch`` makes it, is a new queue, and as private as one."""
+    """An empty file, as created by ``touch``, becomes a new private queue."""
     path = tmp_path / "q.db"
     path.touch()
     path.chmod(0o644)
@@ -66,8 +66,8 @@ def test_an_empty_file_becomes_a_queue(tmp_path: Path, template_path: Path) -> N
     assert _shape(store.db.connection()) == _shape(sqlite3.connect(template_path))
 
 
-def test_an_older_file_is_migrated_with_its_jobs(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the release before keeps its jobs and gets the new step, once."""
+def test_older_file_is_migrated(queue_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the previous release keeps its jobs and gets the new step once."""
     old = Store(queue_path)
     with old.db.write() as connection:
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
@@ -103,8 +103,8 @@ print("migrated" if "sqlite_utils" in sys.modules else "found")
 """
 
 
-def test_eight_processes_that_start_together_migrate_once(tmp_path: Path, processes: Any) -> None:
-    """On a file that is not there yet, one of eight makes the schema, none fails, and each enqueues its job."""
+def test_concurrent_creation(tmp_path: Path, processes: Any) -> None:
+    """Of eight processes that open a missing file one creates the schema, none fails, and each enqueues its job."""
     for number in range(8):
         processes.add(OPENER, tmp_path / "q.db", f"job-{number}")
     assert sorted(processes.start_all()) == ["found\n"] * 7 + ["migrated\n"]
@@ -132,8 +132,8 @@ Store(Path(sys.argv[1]))
 
 
 @pytest.mark.parametrize("after", [0, 9])
-def test_a_kill_in_the_middle_of_a_migration_leaves_a_usable_file(tmp_path: Path, after: int) -> None:
-    """After kill -9 between two statements of a migration the file opens, whole, at the next try."""
+def test_kill_during_a_migration(tmp_path: Path, after: int) -> None:
+    """After kill -9 between two statements of a migration the file opens at the next attempt."""
     path = tmp_path / "q.db"
     env = {**os.environ, "PYTHONPATH": str(Path(queuectl_nb.__file__).parents[1])}
     process = subprocess.Popen(
@@ -175,8 +175,8 @@ def _versioned(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_foreign, _foreign_wal, _of_another_program, _versioned])
-def test_somebody_elses_database_is_refused_untouched(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """A SQLite database that is no queue: exit code 3, not a byte changed, nothing made beside it."""
+def test_foreign_database(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A SQLite database that is no queue is exit code 3; nothing is changed or created beside it."""
     path = tmp_path / "mine.db"
     make(path)
     before = path.read_bytes()
@@ -187,8 +187,8 @@ def test_somebody_elses_database_is_refused_untouched(tmp_path: Path, make: Call
     assert _count_files(tmp_path) == {"mine.db"}
 
 
-def test_a_newer_queue_is_refused_untouched(queue_path: Path) -> None:
-    """A file that a newer release made: exit code 3, the remedy named, not a byte changed."""
+def test_newer_queue(queue_path: Path) -> None:
+    """The file of a newer release is exit code 3 with the remedy, and unchanged."""
     with sqlite3.connect(queue_path) as connection:
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     connection.close()
@@ -217,8 +217,8 @@ def _random(size: int) -> bytes:
     ],
     ids=lambda raw: f"{len(raw)} bytes",
 )
-def test_bytes_that_are_no_queue_are_refused_untouched(tmp_path: Path, raw: bytes) -> None:
-    """Random bytes, zeros and texts of any length: exit code 3, the file named, not a byte changed."""
+def test_other_files(tmp_path: Path, raw: bytes) -> None:
+    """Random bytes, zeros and text of any length are exit code 3 with the file's name, and unchanged."""
     path = tmp_path / "q.db"
     path.write_bytes(raw)
     with pytest.raises(BadEnvironment, match=r"q\.db is (not a queue|damaged)") as caught:
@@ -229,8 +229,8 @@ def test_bytes_that_are_no_queue_are_refused_untouched(tmp_path: Path, raw: byte
 
 
 @pytest.mark.parametrize("size", [50, 512, 4096, 5000, 40_960])
-def test_a_truncated_queue_is_refused_untouched(queue_path: Path, size: int) -> None:
-    """A queue of which the end is missing: exit code 3 at its first use, not a byte changed."""
+def test_truncated_queue(queue_path: Path, size: int) -> None:
+    """A truncated queue is exit code 3 at its first use, and unchanged."""
     os.truncate(queue_path, size)
     before = queue_path.read_bytes()
     with pytest.raises(BadEnvironment, match=r"queue\.db is (not a queue|damaged)") as caught:

@@ -1,4 +1,4 @@
-"""What a worker brings is recorded once, and only while the attempt is its own."""
+"""Results are recorded once, and only while the worker holds the attempt."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ ENDINGS: list[tuple[Outcome, str, str, int | None, str | None, str | None]] = [
 
 
 @pytest.mark.parametrize(("outcome", "state", "name", "code", "signal", "error"), ENDINGS)
-def test_an_ending_is_recorded(  # noqa: PLR0917 - a row of the table
+def test_outcomes_are_recorded(  # noqa: PLR0917 - a row of the table
     harness: Any, outcome: Outcome, state: str, name: str, code: int | None, signal: str | None, error: str | None
 ) -> None:
-    """Each outcome leaves its state on the job, and its facts on the job and in the history."""
+    """Each outcome determines the state of the job; its details are on the job and in the history."""
     harness.add("a")
     lease = harness.claim_job("a")
     harness.now += 3
@@ -50,7 +50,7 @@ def test_an_ending_is_recorded(  # noqa: PLR0917 - a row of the table
     assert harness.row("a")["token"] is None
 
 
-def test_failures_wait_longer_and_longer_then_it_is_dead(harness: Any) -> None:
+def test_default_backoff(harness: Any) -> None:
     """With the defaults a failing job starts three times, 2 and 4 seconds apart, and is dead with its last error."""
     harness.add("a")
     waits = []
@@ -68,8 +68,8 @@ def test_failures_wait_longer_and_longer_then_it_is_dead(harness: Any) -> None:
     assert harness.claim() == []
 
 
-def test_a_jobs_own_retries_win_and_settings_are_live(harness: Any) -> None:
-    """A job's own ``max_retries`` counts; one without follows the setting of the moment in which it ends."""
+def test_max_retries(harness: Any) -> None:
+    """The job's own ``max_retries`` counts; without it the setting at the time the attempt ends."""
     harness.add("own", max_retries=1)
     harness.add("live")
     harness.run("own", Exited(1))
@@ -79,8 +79,8 @@ def test_a_jobs_own_retries_win_and_settings_are_live(harness: Any) -> None:
     assert harness.states() == {"own": "dead", "live": "dead"}
 
 
-def test_a_result_and_a_note_stay_with_success_only(harness: Any) -> None:
-    """The JSON that a job left is its result when it completed; a note about it is its error then."""
+def test_result_and_note(harness: Any) -> None:
+    """JSON is stored as the result of a completed job only; a note about it is then its error."""
     harness.add("a", "b", "c")
     harness.run("a", result='{"x": 1}')
     harness.run("b", note="its result was not stored")
@@ -91,8 +91,8 @@ def test_a_result_and_a_note_stay_with_success_only(harness: Any) -> None:
     assert (found["c"].result, found["c"].error) == (None, "exit code 1")
 
 
-def test_what_is_settled_and_what_is_claimed_is_one_commit(harness: Any) -> None:
-    """A turn that records one and claims the next is one revision: nobody sees it half done."""
+def test_settle_and_claim_in_one_commit(harness: Any) -> None:
+    """Settling one job and claiming the next is one revision, visible as a whole."""
     harness.add("a", "b")
     lease = harness.claim_job("a")
     before = harness.store.reader.revision()[0]
@@ -101,8 +101,8 @@ def test_what_is_settled_and_what_is_claimed_is_one_commit(harness: Any) -> None
     assert harness.store.reader.revision()[0] == before + 1
 
 
-def test_a_long_attempts_start_and_pid_are_recorded(harness: Any) -> None:
-    """An attempt that runs on has its pid in the history, and its true start there and on the job."""
+def test_start_of_a_long_attempt(harness: Any) -> None:
+    """A long attempt's pid is in the history, its exact start there and on the job."""
     harness.add("a")
     lease = harness.claim_job("a")
     harness.settle_and_claim(started=[StartedAttempt(lease, 77, harness.now + 0.5)])
@@ -115,8 +115,8 @@ def test_a_long_attempts_start_and_pid_are_recorded(harness: Any) -> None:
     assert harness.store.jobs.get("a").started_at == harness.now + 0.5
 
 
-def test_a_worker_counts_what_it_has_done(harness: Any) -> None:
-    """``jobs_done`` counts recorded endings; what came too late does not count."""
+def test_jobs_done(harness: Any) -> None:
+    """``jobs_done`` counts recorded results; late ones do not count."""
     harness.store.workers.register(lambda _: True, pool=1, host="h", queues=(), now=harness.now)
     harness.add("a", "b")
     first, second = harness.claim(1) + harness.claim(1)
@@ -127,7 +127,7 @@ def test_a_worker_counts_what_it_has_done(harness: Any) -> None:
 
 
 def _lose(harness: Any) -> tuple[Any, str]:
-    """Claim a job, lose it to a rescuer and let another worker claim it; return the first lease and what is stored."""
+    """Claim a job, lose it to a rescuer and another worker; return the first lease and the stored rows."""
     harness.add("a")
     lease = harness.claim_job("a")
     harness.settle(lease, Lost("worker-1"))
@@ -137,15 +137,15 @@ def _lose(harness: Any) -> tuple[Any, str]:
 
 
 @pytest.mark.parametrize("outcome", [row[0] for row in ENDINGS] + [Returned()])
-def test_a_late_result_changes_nothing(harness: Any, outcome: Outcome) -> None:
-    """Whatever a worker brings after its lease was lost, not a row changes, and it is told so."""
+def test_late_result(harness: Any, outcome: Outcome) -> None:
+    """A result after the lease was lost changes no row, and the caller is informed."""
     lease, before = _lose(harness)
     assert harness.settle(lease, outcome, stdout="late", result="1") is None
     assert "\n".join(harness.dump()) == before
 
 
-def test_a_late_result_after_the_end_changes_nothing(harness: Any) -> None:
-    """A result for an attempt that somebody else has settled, the job being at rest, changes nothing."""
+def test_late_result_of_a_finished_job(harness: Any) -> None:
+    """A result for an attempt that was settled by another process changes nothing, also if the job has finished."""
     harness.add("a")
     lease = harness.claim_job("a")
     harness.settle(lease)
@@ -155,8 +155,8 @@ def test_a_late_result_after_the_end_changes_nothing(harness: Any) -> None:
     assert harness.dump() == before
 
 
-def test_a_late_give_back_or_start_changes_nothing(harness: Any) -> None:
-    """Neither giving back nor recording the start of an attempt that is not ours any more changes a row."""
+def test_late_release_or_start(harness: Any) -> None:
+    """Releasing or starting an attempt that the worker no longer holds changes no row."""
     lease, before = _lose(harness)
     harness.settle_and_claim(released=[lease], started=[StartedAttempt(lease, 1, 1.0)])
     harness.settle_and_claim(released=[HeldLease(lease.seq, lease.job_id, lease.number, lease.token)])

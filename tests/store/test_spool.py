@@ -1,4 +1,4 @@
-"""The files into which jobs write: who holds them, and when they go."""
+"""Spool files: who holds them, and when they are deleted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.fixture
 def job(spool: Spool) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a job's process in the slot of worker-1; it lives until its stdin ends."""
+    """Run the process of a job in the slot of worker-1; it lives until its stdin is closed."""
     out, err = spool.slot("worker-1").open()
     process = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=out, stderr=err)
     os.close(out)
@@ -45,8 +45,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 # ---------------------------------------------------------------------- slots and seals
 
 
-def test_a_slot_is_a_pair_of_empty_private_files(spool: Spool) -> None:
-    """A slot's two files are empty, locked, appended to, not inherited by accident, and for nobody else's eyes."""
+def test_slot_files(spool: Spool) -> None:
+    """A slot has two empty files: locked, in append mode, not inherited by accident, with mode 0600."""
     out, err = spool.slot("worker-1").open()
     assert [entry.name for entry in sorted(spool.folder.iterdir())] == ["worker-1.stderr", "worker-1.stdout"]
     for handle in (out, err):
@@ -61,8 +61,8 @@ def test_a_slot_is_a_pair_of_empty_private_files(spool: Spool) -> None:
     assert spool.path("worker-1", "stdout").read_bytes() == b"ab"
 
 
-def test_a_slot_is_not_used_while_a_process_of_its_job_lives(spool: Spool, job: subprocess.Popen[bytes]) -> None:
-    """As long as any process has the files that a job inherited, the next attempt cannot begin in them."""
+def test_slot_in_use(spool: Spool, job: subprocess.Popen[bytes]) -> None:
+    """While a process holds the files of a job, no attempt can start in that slot."""
     with pytest.raises(BlockingIOError):
         spool.slot("worker-1").open()
     _end(job)
@@ -71,7 +71,7 @@ def test_a_slot_is_not_used_while_a_process_of_its_job_lives(spool: Spool, job: 
 
 
 @pytest.mark.parametrize("held", STREAMS)
-def test_one_open_file_is_enough_to_hold_a_slot(spool: Spool, held: str) -> None:
+def test_one_stream_holds_the_slot(spool: Spool, held: str) -> None:
     """A process that closed one of its streams still holds the attempt by the other."""
     out, err = spool.slot("worker-1").open()
     os.close(err if held == "stdout" else out)
@@ -81,8 +81,8 @@ def test_one_open_file_is_enough_to_hold_a_slot(spool: Spool, held: str) -> None
     os.close(out if held == "stdout" else err)
 
 
-def test_an_attempt_is_sealed_only_when_its_processes_are_gone(spool: Spool, job: subprocess.Popen[bytes]) -> None:
-    """No seal while a process of the attempt lives, whatever its parent or session; afterwards it is to be had."""
+def test_seal(spool: Spool, job: subprocess.Popen[bytes]) -> None:
+    """There is no seal while a process of the attempt lives, whatever its parent or session."""
     assert spool.lock_attempt(TOKEN, "worker-1", current=True) is None
     _end(job)
     seal = spool.lock_attempt(TOKEN, "worker-1", current=True)
@@ -91,8 +91,8 @@ def test_an_attempt_is_sealed_only_when_its_processes_are_gone(spool: Spool, job
         assert seal.started
 
 
-def test_nothing_starts_in_a_sealed_slot(spool: Spool) -> None:
-    """While a rescuer settles in a worker's place, the worker cannot begin an attempt; afterwards the slot is free."""
+def test_sealed_slot(spool: Spool) -> None:
+    """While a rescuer settles for a worker, no attempt starts in the slot; afterwards it is free."""
     seal = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert seal is not None
     with seal:
@@ -122,8 +122,8 @@ except BlockingIOError:
 """
 
 
-def test_a_worker_stopped_in_the_middle_of_a_start_finds_the_seal(spool: Spool) -> None:
-    """A worker that was frozen between opening its slot and locking it cannot start once a rescuer holds the seal."""
+def test_seal_during_a_start(spool: Spool) -> None:
+    """A worker frozen between opening and locking its slot cannot start once a rescuer holds the seal."""
     root = str(Path(output.__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPED, str(spool.folder)],
@@ -140,8 +140,8 @@ def test_a_worker_stopped_in_the_middle_of_a_start_finds_the_seal(spool: Spool) 
         assert process.communicate("\n", timeout=30)[0] == "lost\n"
 
 
-def test_a_long_attempt_has_files_of_its_own(spool: Spool, job: subprocess.Popen[bytes]) -> None:
-    """Renamed, the running attempt keeps its files and its lock, and the slot is free for the next one."""
+def test_rename_of_a_long_attempt(spool: Spool, job: subprocess.Popen[bytes]) -> None:
+    """Renamed, a running attempt keeps its files and its lock, and the slot is free for the next one."""
     assert job.stdin is not None
     spool.slot("worker-1").rename(TOKEN)
     job.stdin.write(b"hello")
@@ -160,8 +160,8 @@ def test_a_long_attempt_has_files_of_its_own(spool: Spool, job: subprocess.Popen
     assert spool.tokens() == set()
 
 
-def test_a_kill_in_the_middle_of_a_rename_loses_no_stream(spool: Spool) -> None:
-    """Where only one of the two files was renamed, the seal finds each stream where it lies."""
+def test_kill_during_a_rename(spool: Spool) -> None:
+    """If only one of the two files was renamed, the seal finds each stream under its name."""
     for handle in spool.slot("worker-1").open():
         os.write(handle, b"x")
         os.close(handle)
@@ -173,8 +173,8 @@ def test_a_kill_in_the_middle_of_a_rename_loses_no_stream(spool: Spool) -> None:
         seal.clear()
 
 
-def test_a_slot_is_emptied_behind_an_attempt(spool: Spool) -> None:
-    """What the last attempt wrote is not the next one's."""
+def test_slot_is_emptied(spool: Spool) -> None:
+    """Output of the last attempt is not part of the next one."""
     slot = spool.slot("worker-1")
     for handle in slot.open():
         os.write(handle, b"old")
@@ -187,8 +187,8 @@ def test_a_slot_is_emptied_behind_an_attempt(spool: Spool) -> None:
 # ---------------------------------------------------------------------- housekeeping
 
 
-def test_files_are_removed_by_token_and_spared_by_stream(spool: Spool) -> None:
-    """An attempt's files go together, those aside that stay as the rest of its output; others' are not touched."""
+def test_remove_files(spool: Spool) -> None:
+    """The files of an attempt are deleted together, except those that hold the rest of its output."""
     for token in (TOKEN, TOKEN[::-1]):
         for each in (*STREAMS, "result"):
             spool.path(token, each).write_text("x" * 5000)

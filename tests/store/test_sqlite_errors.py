@@ -1,4 +1,4 @@
-"""Files that are locked, vanish, fill up or cannot be written: the named error, and nothing lost."""
+"""Files that are locked, missing, full or read-only: the named error, and nothing lost."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _ids(store: Store) -> list[str]:
         return [job_id for (job_id,) in connection.execute("SELECT id FROM jobs ORDER BY seq")]
 
 
-def test_another_programs_lock_makes_busy_after_the_patience(store: Store) -> None:
-    """A SQLite tool that holds the write lock: exit code 4 after the patience, nothing changed, reading goes on."""
+def test_locked_by_another_program(store: Store) -> None:
+    """A program that holds SQLite's write lock is exit code 4 after the timeout; reading still works."""
     _add(store, "a")
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -48,8 +48,8 @@ def test_another_programs_lock_makes_busy_after_the_patience(store: Store) -> No
     assert _ids(store) == ["a", "b"]
 
 
-def test_the_timeout_is_for_gate_and_lock_together(store: Store) -> None:
-    """Who waited at the gate for most of its patience does not begin anew at SQLite's lock."""
+def test_total_lock_timeout(store: Store) -> None:
+    """Time spent waiting for the write lock counts towards the timeout for SQLite's lock."""
     other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     inside = threading.Event()
@@ -88,8 +88,8 @@ def _remake(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [_delete, _replace, _remake])
 @pytest.mark.parametrize("use", ["write", "read", "version"])
-def test_a_file_that_was_replaced_is_told(store: Store, harm: Callable[[Path], None], use: str) -> None:
-    """Deleted or replaced under an open store: exit code 3 at the next use, instead of writing where nobody reads."""
+def test_replaced_file(store: Store, harm: Callable[[Path], None], use: str) -> None:
+    """A file deleted or replaced under an open store is exit code 3 at the next use."""
     _add(store, "a")
     harm(store.path)
     before = store.path.read_bytes() if store.path.exists() else None
@@ -100,15 +100,15 @@ def test_a_file_that_was_replaced_is_told(store: Store, harm: Callable[[Path], N
     assert (store.path.read_bytes() if store.path.exists() else None) == before
 
 
-def test_the_spool_gone_is_told(store: Store) -> None:
-    """A spool folder that was removed under an open store: exit code 3, the file named."""
+def test_removed_spool(store: Store) -> None:
+    """A spool folder removed under an open store is exit code 3 with its name."""
     shutil.rmtree(store.db.spool)
     with pytest.raises(BadEnvironment, match=r"cannot open the write lock .*write\.lock"):
         _add(store, "a")
 
 
-def test_a_full_disk_loses_nothing(mounted: Callable[[str], Path], template_path: Path) -> None:
-    """Enqueue until the disk is full: exit code 3, what was acknowledged stays, and with room again all goes on."""
+def test_full_disk(mounted: Callable[[str], Path], template_path: Path) -> None:
+    """On a full disk enqueues are exit code 3, acknowledged jobs stay, and with space again enqueues work."""
     folder = mounted("size=1m")
     path = folder / "q.db"
     shutil.copyfile(template_path, path)
@@ -133,8 +133,8 @@ def test_a_full_disk_loses_nothing(mounted: Callable[[str], Path], template_path
     assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_full_disk_makes_no_half_queue(mounted: Callable[[str], Path]) -> None:
-    """A queue that cannot be made for want of room: exit code 3, and with room it is made."""
+def test_creation_on_a_full_disk(mounted: Callable[[str], Path]) -> None:
+    """A queue that cannot be created for lack of space is exit code 3; with space it is created."""
     folder = mounted("size=600k")
     ballast = folder / "ballast"
     with suppress(OSError), ballast.open("wb") as file:
@@ -148,8 +148,8 @@ def test_a_full_disk_makes_no_half_queue(mounted: Callable[[str], Path]) -> None
     assert Store(folder / "q.db").reader.counts()["pending"] == 0
 
 
-def test_a_read_only_mount_is_named(mounted: Callable[..., Path], queue_path: Path, tmp_path: Path) -> None:
-    """On a read-only mount a queue cannot be used or made: exit code 3, the file named, nothing lost."""
+def test_read_only_mount(mounted: Callable[..., Path], queue_path: Path, tmp_path: Path) -> None:
+    """On a read-only mount a queue is exit code 3 with its name, and nothing is lost."""
     store = Store(queue_path)
     _add(store, "a")
     store.db.close()
@@ -162,8 +162,8 @@ def test_a_read_only_mount_is_named(mounted: Callable[..., Path], queue_path: Pa
     assert _ids(Store(queue_path)) == ["a"]
 
 
-def test_a_mount_that_turns_read_only_is_named(mounted: Callable[..., Path], template_path: Path) -> None:
-    """A mount that turns read-only under an open store (as ext4 does on errors): exit code 3 at the next write."""
+def test_mount_that_turns_read_only(mounted: Callable[..., Path], template_path: Path) -> None:
+    """A mount that turns read-only under an open store is exit code 3 at the next write."""
     folder = mounted("size=1m")
     path = folder / "q.db"
     shutil.copyfile(template_path, path)
@@ -180,8 +180,8 @@ def test_a_mount_that_turns_read_only_is_named(mounted: Callable[..., Path], tem
     assert _ids(store) == ["a", "b"]
 
 
-def test_a_damaged_page_is_named(queue_path: Path) -> None:
-    """A page overwritten with noise: exit code 3 at the first use that meets it, the damage named."""
+def test_damaged_page(queue_path: Path) -> None:
+    """A page overwritten with noise is exit code 3 at the first use that reads it."""
     store = Store(queue_path)
     _add(store, "a")
     with store.db.read() as connection:
@@ -196,8 +196,8 @@ def test_a_damaged_page_is_named(queue_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
-def test_a_bug_is_not_called_a_bad_file(store: Store) -> None:
-    """A wrong statement of ours stays what it is, so that it is seen as a bug."""
+def test_own_sql_errors(store: Store) -> None:
+    """An invalid statement of ours raises the original error, so that it is recognised as a bug."""
     with pytest.raises(sqlite3.ProgrammingError), store.db.read() as connection:
         connection.execute("SELECT ?")
     with pytest.raises(sqlite3.IntegrityError), store.db.write() as connection:

@@ -1,4 +1,4 @@
-"""A queue against a model of it: whatever order people and workers act in, both say the same."""
+"""A queue against its reference model: both agree after any sequence of actions of people and workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from queuectl_nb.store.store import Store
 from .conftest import StoreHarness
 from .reference_model import Model
 
-REST = {"completed", "dead", "cancelled"}
+FINISHED = {"completed", "dead", "cancelled"}
 QUEUES = ["default", "gpu"]
 OUTCOMES = st.sampled_from([Exited(0), Exited(0), Exited(1), Exited(1), Lost("w"), Returned(), Cancelled()])
 WISHES = st.fixed_dictionaries(
@@ -35,14 +35,14 @@ WISHES = st.fixed_dictionaries(
 
 
 class Machine(RuleBasedStateMachine):
-    """People and workers at one queue."""
+    """People and workers using one queue."""
 
     template: Path
     ids = Bundle("ids")
     leases = Bundle("leases")
 
     def __init__(self) -> None:
-        """Begin with an empty queue."""
+        """Create an empty queue."""
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         shutil.copyfile(self.template, self.folder / "q.db")
@@ -52,14 +52,14 @@ class Machine(RuleBasedStateMachine):
         self.made = 0
 
     def teardown(self) -> None:
-        """Check the file, and remove it."""
+        """Check the invariants, and delete the file."""
         self.harness.check_invariants()
         self.harness.store.db.close()
         shutil.rmtree(self.folder)
 
     @initialize(target=ids, wishes=st.lists(WISHES, min_size=4, max_size=8))
     def begin(self, wishes: list[dict[str, Any]]) -> stateful.MultipleResults[str]:
-        """Begin with some jobs, so that there is something to happen to."""
+        """Add some jobs to act on."""
         return multiple(*map(self._enqueue, wishes))
 
     @rule(target=ids, wish=WISHES)
@@ -68,7 +68,7 @@ class Machine(RuleBasedStateMachine):
         return self._enqueue(wish)
 
     def _enqueue(self, wish: dict[str, Any]) -> str:
-        """Add a job that waits for some of those before it; one that is not there any more refuses it."""
+        """Add a job after some earlier ones; a deleted dependency refuses it."""
         self.made += 1
         job_id = f"j{self.made}"
         after = list(dict.fromkeys(f"j{self.made - back}" for back in wish["after"] if back < self.made))
@@ -84,7 +84,7 @@ class Machine(RuleBasedStateMachine):
         return job_id
 
     def _verb(self, call: Any, job_id: str, takes: set[str]) -> bool:
-        """Call a verb; return whether it must have worked, having checked that it did or did not."""
+        """Call a verb in a state that it does not accept and check the error; return True if the state is accepted."""
         job = self.model.jobs.get(job_id)
         if job is None:
             with pytest.raises(NotFound):
@@ -99,10 +99,10 @@ class Machine(RuleBasedStateMachine):
     @rule(job_id=ids)
     def retry(self, job_id: str) -> None:
         """Retry a job."""
-        if not self._verb(self.harness.store.jobs.retry, job_id, REST | {"failed"}):
+        if not self._verb(self.harness.store.jobs.retry, job_id, FINISHED | {"failed"}):
             return
         job = self.model.jobs[job_id]
-        state = "pending" if job.state == "failed" else self.model.standing(job)
+        state = "pending" if job.state == "failed" else self.model.initial_state(job)
         if state == "cancelled":
             with pytest.raises(WrongState):
                 self.harness.store.jobs.retry([job_id], self.harness.now)
@@ -119,26 +119,26 @@ class Machine(RuleBasedStateMachine):
             if self.model.jobs[job_id].state == "processing":
                 self.model.jobs[job_id].cancel = True
             else:
-                self.model.rest(job_id, self.harness.now, "cancelled")
+                self.model.finish(job_id, self.harness.now, "cancelled")
 
     @precondition(lambda self: len(self.model.jobs) > 4)
     @rule(job_id=ids)
     def delete(self, job_id: str) -> None:
         """Delete a job."""
-        if self._verb(self.harness.store.jobs.delete, job_id, REST | {"pending", "failed", "blocked"}):
+        if self._verb(self.harness.store.jobs.delete, job_id, FINISHED | {"pending", "failed", "blocked"}):
             self.harness.store.jobs.delete([job_id], self.harness.now)
             if self.model.jobs[job_id].state != "completed":
-                self.model.rest(job_id, self.harness.now)
+                self.model.finish(job_id, self.harness.now)
             del self.model.jobs[job_id]
 
     @precondition(lambda self: len(self.model.jobs) > 8)
     @rule(age=st.sampled_from([5, 20]))
     def prune(self, age: int) -> None:
-        """Prune what is at rest; with an age, what the file says is old enough."""
+        """Prune finished jobs of the given age."""
         old = {
             job_id
             for job_id, updated in self.harness.query("SELECT id, updated_at FROM jobs")
-            if self.model.jobs[job_id].state in REST and updated <= self.harness.now - age
+            if self.model.jobs[job_id].state in FINISHED and updated <= self.harness.now - age
         }
         assert self.harness.store.jobs.prune(age, self.harness.now)[0] == len(old)
         for job_id in old:
@@ -166,7 +166,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=leases, worker=st.sampled_from(["worker-1", "worker-2"]), limit=st.integers(1, 3))
     def claim(self, worker: str, limit: int) -> list[Lease]:
-        """Claim: exactly the first of those that are ready, in the order of work."""
+        """Claim the first of the claimable jobs, in claim order."""
         wanted = self.model.claimable(self.harness.now)[:limit]
         leases = self.harness.claim(limit, worker)
         assert [lease.job_id for lease in leases] == wanted
@@ -187,17 +187,17 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(job.lease for job in self.model.jobs.values()))
     @rule(leases=leases, outcome=OUTCOMES)
     def settle(self, leases: list[Lease], outcome: Outcome) -> None:
-        """Bring results, late ones among them: only who still holds the job is heard."""
+        """Settle attempts, also late: only the current lease is accepted."""
         for lease in leases:
             job = self.model.jobs.get(lease.job_id)
-            heard = job is not None and job.lease is not None and job.lease.token == lease.token
-            assert (self.harness.settle(lease, outcome) is not None) == heard
-            if heard:
+            accepted = job is not None and job.lease is not None and job.lease.token == lease.token
+            assert (self.harness.settle(lease, outcome) is not None) == accepted
+            if accepted:
                 self.model.settle(lease.job_id, outcome, self.harness.now)
 
     @rule(leases=leases)
     def give_back(self, leases: list[Lease]) -> None:
-        """Give claims back that never started."""
+        """Release claims that were not started."""
         self.harness.settle_and_claim(released=leases)
         for lease in leases:
             job = self.model.jobs.get(lease.job_id)
@@ -205,11 +205,11 @@ class Machine(RuleBasedStateMachine):
                 job.state, job.used, job.lease = job.before, job.used - 1, None
                 if job.cancel:
                     job.cancel = False
-                    self.model.rest(lease.job_id, self.harness.now, "cancelled")
+                    self.model.finish(lease.job_id, self.harness.now, "cancelled")
 
     @rule(limit=st.integers(1, 4), cancel=st.sampled_from([False, True]), first=st.sampled_from(["retry", "fail", ""]))
-    def stumble(self, limit: int, cancel: object, first: str) -> None:
-        """Give claims back at once, cancelled meanwhile or not, of jobs that had just failed or been retried."""
+    def claim_and_give_back(self, limit: int, cancel: object, first: str) -> None:
+        """Release claims at once, cancelled or not, of jobs that have just failed or been retried."""
         if first:
             for lease in self.claim("worker-4", 1):
                 self.settle([lease], Exited(1))
@@ -223,8 +223,8 @@ class Machine(RuleBasedStateMachine):
         self.give_back(leases)
 
     @invariant()
-    def both_say_the_same(self) -> None:
-        """States, budgets and histories are the model's; the tally is what is counted; held is what is open."""
+    def queue_equals_model(self) -> None:
+        """States, budgets, histories and counts are those of the model; claims are of open jobs."""
         found = {job_id: facts for job_id, *facts in self.harness.query("SELECT id, state, attempts, cancel FROM jobs")}
         assert found == {job_id: [job.state, job.used, int(job.cancel)] for job_id, job in self.model.jobs.items()}
         history: dict[str, list[str]] = {job_id: [] for job_id in self.model.jobs}
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
         assert {job_id for job_id in ready if self.model.jobs[job_id].due > self.harness.now} == set()
 
 
-def test_a_queue_is_what_its_model_is(template_path: Path) -> None:
-    """In random stories of people and workers, every answer and every state is that of the plain model."""
+def test_queue_equals_model(template_path: Path) -> None:
+    """In random sequences of actions, every answer and every state equals that of the model."""
     machine = type("ThisMachine", (Machine,), {"template": template_path})
     stateful.run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=50))

@@ -1,4 +1,4 @@
-"""The statistics, against days that were worked out by hand."""
+"""Statistics, compared with numbers calculated by hand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from queuectl_nb.model.state import State
 from queuectl_nb.store.stats import percentile, stats
 
 
-def _a_counted_day(harness: Any) -> float:
-    """Make a day whose numbers can be worked out by hand; return its beginning.
+def _known_day(harness: Any) -> float:
+    """Create a day whose numbers are known; return its start.
 
     job   tags  attempts: due, started, finished (seconds from the beginning), outcome
     a     x     (0, 0, 4) failed   (6, 7, 10) succeeded
@@ -53,16 +53,16 @@ def _a_counted_day(harness: Any) -> float:
     return start
 
 
-def test_cpu_seconds_have_no_tails(harness: Any) -> None:
+def test_cpu_seconds_are_rounded(harness: Any) -> None:
     """Sums of microseconds are whole microseconds: 0.3, not 0.30000000000000004."""
     harness.add("a")
     harness.settle(harness.claim_job("a"), Exited(0), started_at=harness.now, usage=Usage(0.1, 0.2, 1))
     assert stats(harness.store.db)[""].cpu_s == 0.3
 
 
-def test_the_numbers_of_a_counted_day(harness: Any) -> None:
-    """Every metric is what the table in the helper above gives by hand."""
-    _a_counted_day(harness)
+def test_all_metrics(harness: Any) -> None:
+    """Every metric equals the one calculated by hand from the table above."""
+    _known_day(harness)
     found = stats(harness.store.db)[""]
     assert {state: n for state, n in found.counts.items() if n} == {
         "completed": 2,
@@ -89,9 +89,9 @@ def test_the_numbers_of_a_counted_day(harness: Any) -> None:
         ("command", {"true": (7, 5, 2)}),
     ],
 )
-def test_groups_have_the_numbers_of_their_jobs(harness: Any, by: str, groups: dict[str, tuple[int, int, int]]) -> None:
-    """By queue, tag or command each group counts its own attempts, jobs and completed ones."""
-    _a_counted_day(harness)
+def test_groups(harness: Any, by: str, groups: dict[str, tuple[int, int, int]]) -> None:
+    """By queue, tag or command, each group counts its own attempts, jobs and completed jobs."""
+    _known_day(harness)
     harness.now += 1
     found = stats(harness.store.db, by=by)
     assert {
@@ -99,17 +99,17 @@ def test_groups_have_the_numbers_of_their_jobs(harness: Any, by: str, groups: di
     } == groups
 
 
-def test_since_leaves_out_what_ended_earlier(harness: Any) -> None:
-    """From a moment on: attempts that ended at or after it, and the running ones; jobs that changed since."""
-    start = _a_counted_day(harness)
+def test_since(harness: Any) -> None:
+    """Attempts that ended at or after the time and running ones are counted, and jobs that changed since."""
+    start = _known_day(harness)
     found = stats(harness.store.db, since=start + 11)[""]
     assert found.attempts == 4  # b, c's second, d, e
     assert sum(found.counts.values()) == 4
     assert found.run_s == {"p50": 10, "p95": 55}
 
 
-def test_an_empty_queue_has_no_numbers(harness: Any) -> None:
-    """Where nothing ran, counts are 0 and every metric is null; grouped, there are no groups."""
+def test_empty_queue(harness: Any) -> None:
+    """Without attempts counts are 0 and metrics null; grouped, there are no groups."""
     found = stats(harness.store.db)[""]
     assert set(found.counts.values()) == {0}
     assert found.attempts == 0
@@ -119,8 +119,8 @@ def test_an_empty_queue_has_no_numbers(harness: Any) -> None:
     assert stats(harness.store.db, by="queue") == {}
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_numbers(harness: Any) -> None:
-    """An attempt that seems to have ended before it began, or started before it was due, took no time."""
+def test_clock_set_back(harness: Any) -> None:
+    """An attempt that ended before it started, or started before it was due, has duration 0."""
     harness.add("a")
     lease = harness.claim_job("a")
     harness.now -= 500
@@ -130,15 +130,15 @@ def test_a_clock_that_was_set_back_makes_no_negative_numbers(harness: Any) -> No
     assert found.per_minute is None
 
 
-def test_an_unknown_group_is_refused(harness: Any) -> None:
-    """``--by`` takes command, queue and tag, and says so."""
+def test_unknown_group(harness: Any) -> None:
+    """``--by`` accepts command, queue and tag, and the error says so."""
     with pytest.raises(BadInput, match="valid: command, queue, tag"):
         stats(harness.store.db, by="id; DROP TABLE jobs")
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.5, 0.95, 0.01, 1.0]))
-def test_a_percentile_is_the_nearest_rank(values: list[float], share: float) -> None:
-    """The percentile is one of the values; at least that share of them is no larger, and no smaller one is enough."""
+def test_nearest_rank(values: list[float], share: float) -> None:
+    """A percentile is one of the values: the smallest with at least that share at or below it."""
     ordered = sorted(values)
     found = percentile(ordered, share)
     assert found in ordered

@@ -1,4 +1,4 @@
-"""The file as a public thing: its views show what the JSON shows."""
+"""The views of the file show what the JSON shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from queuectl_nb.render.json_shapes import attempt_json, job_json
 
 
 def _view(harness: Any, name: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return a view's columns and rows, as any tool that opens the file sees them."""
+    """Return the columns and rows of a view, as any SQLite tool shows them."""
     with sqlite3.connect(harness.store.path) as connection:
         found = connection.execute(f"SELECT * FROM {name}")  # noqa: S608
         columns = [column[0] for column in found.description]
@@ -40,14 +40,14 @@ def _some_jobs(harness: Any) -> None:
     harness.claim_job("d")
 
 
-def test_the_views_have_the_json_fields_in_their_order(harness: Any) -> None:
-    """``job_view`` and ``attempt_view`` have exactly the columns that the JSON has."""
+def test_view_columns(harness: Any) -> None:
+    """``job_view`` and ``attempt_view`` have exactly the fields of the JSON, in order."""
     assert _view(harness, "job_view") == (list(JOB_FIELDS), [])
     assert _view(harness, "attempt_view") == (list(ATTEMPT_FIELDS), [])
 
 
-def test_the_views_show_what_the_json_shows(harness: Any) -> None:
-    """Row by row and field by field, lists and results being JSON text, the view is the record."""
+def test_view_rows(harness: Any) -> None:
+    """Each row equals the record, with lists and results as JSON text."""
     _some_jobs(harness)
     for row in _view(harness, "job_view")[1]:
         shown = {**row, **{key: json.loads(row[key]) for key in ("tags", "after")}}
@@ -65,15 +65,15 @@ def test_the_views_show_what_the_json_shows(harness: Any) -> None:
 
 
 @given(st.one_of(st.floats(0, 4e9), st.floats(1.7e9, 1.9e9), st.integers(0, 2**40).map(lambda n: n / 2048)))
-def test_readable_times_are_those_of_the_json(stamp: float) -> None:
-    """To the millisecond, also where a time lies halfway between two, SQLite and Python write the same."""
+def test_times_in_views(stamp: float) -> None:
+    """SQLite and Python write the same time to the millisecond, also halfway between two."""
     with sqlite3.connect(":memory:") as connection:
         shown = connection.execute("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', ?, 'unixepoch')", (stamp,)).fetchone()[0]
     assert shown == format_time(stamp)
 
 
-def test_no_time_in_the_views_is_formatted_otherwise(harness: Any) -> None:
-    """Every time in the views is written by the format that the test above is about."""
+def test_all_times_use_one_format(harness: Any) -> None:
+    """Every time in the views has the format of the test above."""
     for (sql,) in harness.query("SELECT sql FROM sqlite_schema WHERE type = 'view'"):
         formats = set(re.findall(r"strftime\('([^']*)'", sql))
         assert formats == {"%Y-%m-%dT%H:%M:%fZ"}

@@ -1,4 +1,4 @@
-"""The register of workers, and the settings that all of them follow."""
+"""Registration of workers, and the settings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def _register(harness: Any, hold: Any = lambda _: True, **facts: Any) -> str:
 # ---------------------------------------------------------------------- register
 
 
-def test_names_are_the_lowest_that_are_free(harness: Any) -> None:
-    """Workers are ``worker-1``, ``worker-2`` …; a name that went is given again, in the order of numbers."""
+def test_lowest_free_names(harness: Any) -> None:
+    """Workers are ``worker-1``, ``worker-2`` …; the lowest free number is reused."""
     assert [_register(harness) for _ in range(11)] == [f"worker-{n}" for n in range(1, 12)]
     assert [row.name for row in harness.store.workers.list_all()][-3:] == ["worker-9", "worker-10", "worker-11"]
     harness.store.workers.remove("worker-3")
     assert _register(harness) == "worker-3"
 
 
-def test_a_name_that_somebody_holds_is_passed_over(harness: Any) -> None:
-    """A name whose lock cannot be had, and one whose jobs are still to be rescued, are not given."""
+def test_names_in_use_are_skipped(harness: Any) -> None:
+    """A name whose lock is held, or whose jobs are still to be rescued, is skipped."""
     harness.add("a")
     harness.claim_job("a", "worker-2")
     assert harness.store.workers.orphaned_workers() == ["worker-2"]
@@ -39,8 +39,8 @@ def test_a_name_that_somebody_holds_is_passed_over(harness: Any) -> None:
     assert asked == ["worker-1", "worker-3"]
 
 
-def test_the_lock_is_held_before_the_row_is_seen(harness: Any) -> None:
-    """While the lock is taken nobody sees the worker: nobody can take the new one for a dead one."""
+def test_lock_before_row(harness: Any) -> None:
+    """The worker's row is visible only once its lock is held, so that it never looks dead."""
     seen: list[int] = []
 
     def hold(_: str) -> bool:
@@ -54,8 +54,8 @@ def test_the_lock_is_held_before_the_row_is_seen(harness: Any) -> None:
     assert len(harness.store.workers.list_all()) == 1
 
 
-def test_a_lock_that_fails_leaves_no_worker(harness: Any) -> None:
-    """An error while the lock is taken registers nobody."""
+def test_lock_error(harness: Any) -> None:
+    """An error while the lock is taken registers no worker."""
 
     def hold(_: str) -> bool:
         raise FileNotFoundError
@@ -86,15 +86,15 @@ print(*names)
 
 
 def test_names_are_unique_among_processes(harness: Any, processes: Any) -> None:
-    """Eight processes that register five workers each, at once, get forty names, and no two the same."""
+    """Eight processes that register five workers each at once get forty different names."""
     for _ in range(8):
         processes.add(REGISTER, harness.store.path)
     names = " ".join(processes.start_all()).split()
     assert sorted(names) == sorted(f"worker-{n}" for n in range(1, 41))
 
 
-def test_a_workers_row(harness: Any) -> None:
-    """What a worker is, from registration over its start to the request to stop."""
+def test_worker_row(harness: Any) -> None:
+    """The row of a worker from registration to the stop request."""
     name = _register(harness, queues=["x", "y"])
     workers = harness.store.workers
     (row,) = workers.list_all()
@@ -112,8 +112,8 @@ def test_a_workers_row(harness: Any) -> None:
     assert workers.stop_request(name) == "now"
 
 
-def test_the_current_job_is_the_one_that_runs(harness: Any) -> None:
-    """Of several claimed ahead, the one whose start is recorded is shown; before that the one that starts first."""
+def test_current_job(harness: Any) -> None:
+    """Of several claims the started one is shown, or before that the first."""
     harness.add("old", "older", priority=0)
     harness.add("urgent", priority=1)
     first, second, third = harness.claim(3)
@@ -127,8 +127,8 @@ def test_the_current_job_is_the_one_that_runs(harness: Any) -> None:
 # ---------------------------------------------------------------------- settings
 
 
-def test_a_setting_is_kept_until_it_is_unset(harness: Any) -> None:
-    """A value is checked, kept as it was meant, and read by everybody at once; unset, the default is back."""
+def test_set_and_unset(harness: Any) -> None:
+    """A value is validated, stored and visible to all at once; unset restores the default."""
     table = harness.store.settings
     assert table.read() == Settings.from_stored({})
     assert table.set("max-retries", "5") == ("max_retries", 5)
@@ -160,8 +160,8 @@ def test_a_setting_is_kept_until_it_is_unset(harness: Any) -> None:
         ("' OR 1=1--", "1"),
     ],
 )
-def test_a_bad_setting_changes_nothing(harness: Any, key: str, value: object) -> None:
-    """An unknown key or a value out of bounds: exit code 2, nothing stored."""
+def test_invalid_setting(harness: Any, key: str, value: object) -> None:
+    """An unknown key or a value out of bounds is exit code 2, and nothing is stored."""
     before = harness.dump()
     with pytest.raises(BadInput):
         harness.store.settings.set(key, value)
@@ -171,8 +171,8 @@ def test_a_bad_setting_changes_nothing(harness: Any, key: str, value: object) ->
 
 
 @pytest.mark.parametrize("value", ["banana", "", "-1", "1e400", b"\xff\x00", 7.5, "\u0663", None])
-def test_a_setting_spoilt_by_hand_is_named_and_can_be_mended(harness: Any, value: object) -> None:
-    """A stored value that is none: reading ends with exit code 3 and the key; ``set`` and ``unset`` mend it."""
+def test_invalid_stored_setting(harness: Any, value: object) -> None:
+    """An invalid stored value is exit code 3 with the key; ``set`` and ``unset`` repair it."""
     for mend in (
         lambda: harness.store.settings.set("max_retries", 4),
         lambda: harness.store.settings.unset("max_retries"),

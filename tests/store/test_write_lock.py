@@ -1,4 +1,4 @@
-"""The write lock: one writer at a time, whatever its process or thread, and nobody waits for the dead."""
+"""The write lock: one writer at a time among processes and threads, and no wait for a dead process."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _holder(lock: WriteLock) -> subprocess.Popen[str]:
     return process
 
 
-def test_processes_take_turns(tmp_path: Path, processes: Any) -> None:
+def test_processes_exclude_each_other(tmp_path: Path, processes: Any) -> None:
     """Four processes that count in one file, 200 times each, lose no count."""
     count = tmp_path / "count"
     count.write_text("0")
@@ -79,8 +79,8 @@ def test_processes_take_turns(tmp_path: Path, processes: Any) -> None:
     assert count.read_text() == "800"
 
 
-def test_threads_take_turns(lock: WriteLock) -> None:
-    """Eight threads of one process are never inside together."""
+def test_threads_exclude_each_other(lock: WriteLock) -> None:
+    """Eight threads of one process never hold the lock together."""
     inside, most = 0, 0
 
     def work() -> None:
@@ -100,8 +100,8 @@ def test_threads_take_turns(lock: WriteLock) -> None:
     assert (inside, most) == (0, 1)
 
 
-def test_timeout_ends(lock: WriteLock) -> None:
-    """Who waits longer than its patience is told that the queue is busy, exit code 4, and holds nothing."""
+def test_timeout(lock: WriteLock) -> None:
+    """A wait longer than the timeout is exit code 4, and nothing is held."""
     holder = _holder(lock)
     began = time.monotonic()
     with pytest.raises(Busy, match=r"held its write lock for 0\.2 seconds") as caught, lock.request(0.2):
@@ -113,7 +113,7 @@ def test_timeout_ends(lock: WriteLock) -> None:
 
 
 def test_an_abandoned_waiter_never_keeps_the_lock(lock: WriteLock) -> None:
-    """Ten who gave up while another process held the lock do not hold it when that one lets go."""
+    """Ten waiters that timed out do not hold the lock when its owner releases it."""
     holder = _holder(lock)
     for _ in range(10):
         assert not _is_free(lock)
@@ -123,8 +123,8 @@ def test_an_abandoned_waiter_never_keeps_the_lock(lock: WriteLock) -> None:
     assert not _open_descriptors
 
 
-def test_without_a_thread_to_wait_in_the_lock_is_busy(lock: WriteLock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the machine has no room for one more thread nobody waits, and that is told in a line."""
+def test_no_thread_available(lock: WriteLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can be started to wait in, the error is one line, at once."""
 
     def full(_: object) -> None:
         msg = "can't start new thread"
@@ -140,8 +140,8 @@ def test_without_a_thread_to_wait_in_the_lock_is_busy(lock: WriteLock, monkeypat
     assert _is_free(lock)
 
 
-def test_who_waits_again_takes_the_place_that_it_left(lock: WriteLock) -> None:
-    """A worker that tries for an hour, while somebody stands still inside, keeps one place in the queue, not thousands.
+def test_repeated_waits_reuse_one_thread(lock: WriteLock) -> None:
+    """A worker that waits again and again for a lock keeps one waiting thread, not thousands.
 
     Each costs a thread and a descriptor: after a thousand the process could open nothing any more.
     """
@@ -158,8 +158,8 @@ def test_who_waits_again_takes_the_place_that_it_left(lock: WriteLock) -> None:
     assert not _open_descriptors
 
 
-def test_threads_that_wait_again_each_get_the_lock_alone(lock: WriteLock) -> None:
-    """Of many threads that gave up and wait again no two ever share a place."""
+def test_repeated_waits_of_threads(lock: WriteLock) -> None:
+    """Threads that timed out and wait again never hold the lock together."""
     holder = _holder(lock)
     inside = most = entered = 0
 
@@ -189,8 +189,8 @@ def test_threads_that_wait_again_each_get_the_lock_alone(lock: WriteLock) -> Non
     assert not _open_descriptors
 
 
-def test_a_waiter_gets_the_lock_when_it_opens(lock: WriteLock) -> None:
-    """Who waits is woken by the release, and holds the lock alone then."""
+def test_waiter_is_woken(lock: WriteLock) -> None:
+    """A waiter is woken by the release and then holds the lock alone."""
     holder = _holder(lock)
     threading.Timer(0.1, holder.communicate, ["\n"]).start()
     with lock.request(30):
@@ -198,24 +198,24 @@ def test_a_waiter_gets_the_lock_when_it_opens(lock: WriteLock) -> None:
     assert _is_free(lock)
 
 
-def test_the_death_of_the_holder_opens_the_gate(lock: WriteLock) -> None:
-    """After kill -9 of the process that held it the lock is free."""
+def test_death_of_the_holder(lock: WriteLock) -> None:
+    """After kill -9 of the process that held it, the lock is free."""
     holder = _holder(lock)
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert _is_free(lock)
 
 
-def test_an_interrupt_inside_leaves_the_lock_open(lock: WriteLock) -> None:
-    """Ctrl+C while inside gives the lock up."""
+def test_interrupt_while_holding(lock: WriteLock) -> None:
+    """Ctrl+C while holding the lock releases it."""
     with pytest.raises(KeyboardInterrupt), lock.request(5):
         signal.raise_signal(signal.SIGINT)
     assert _is_free(lock)
     assert not _open_descriptors
 
 
-def test_an_interrupt_while_waiting_leaves_the_lock_open(lock: WriteLock) -> None:
-    """Ctrl+C ends a wait at once, and what was waited for is not taken later."""
+def test_interrupt_while_waiting(lock: WriteLock) -> None:
+    """Ctrl+C ends a wait at once, and the lock is not taken later."""
     holder = _holder(lock)
     main = threading.main_thread().ident or 0
     began = time.monotonic()
@@ -230,7 +230,7 @@ def test_an_interrupt_while_waiting_leaves_the_lock_open(lock: WriteLock) -> Non
 
 
 def _in_child(action: Any) -> int:
-    """Fork, let the child act, and return its pid; it lives until it is killed."""
+    """Fork, run the action in the child, and return its pid; it lives until it is killed."""
     readable, writable = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -250,8 +250,8 @@ def _end(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def test_a_child_forked_inside_does_not_keep_the_gate(lock: WriteLock) -> None:
-    """A process that was forked while its parent was inside holds nothing once the parent has left."""
+def test_fork_while_holding(lock: WriteLock) -> None:
+    """A process forked while its parent held the lock holds nothing after the parent's release."""
     with lock.request(5):
         pid = _in_child(lambda: None)
     try:
@@ -260,8 +260,8 @@ def test_a_child_forked_inside_does_not_keep_the_gate(lock: WriteLock) -> None:
         _end(pid)
 
 
-def test_a_forked_child_waits_its_turn(lock: WriteLock) -> None:
-    """A child forked inside is no owner: it finds the lock held, and its own end of the block frees nothing."""
+def test_forked_child_is_no_owner(lock: WriteLock) -> None:
+    """A child forked inside the block finds the lock held, and its own exit releases nothing."""
 
     def act() -> None:
         assert not _is_free(lock)
@@ -278,8 +278,8 @@ def test_a_forked_child_waits_its_turn(lock: WriteLock) -> None:
     assert _is_free(lock)
 
 
-def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """Without its folder, and with a planted link in its place, the lock is refused with exit code 3."""
+def test_invalid_lock_file(tmp_path: Path) -> None:
+    """Without its folder, or with a link in its place, the lock is exit code 3."""
     planted = tmp_path / "planted"
     planted.symlink_to(tmp_path / "elsewhere")
     for path in (tmp_path / "gone" / "write.lock", planted):
@@ -288,8 +288,8 @@ def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_childs_child_finds_the_lock_usable(lock: WriteLock) -> None:
-    """Forks of forks, three deep, each take the lock before and after they fork."""
+def test_nested_forks(lock: WriteLock) -> None:
+    """Processes forked three levels deep each take the lock before and after they fork."""
 
     def generation(left: int) -> None:
         assert _is_free(lock)
