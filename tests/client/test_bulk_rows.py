@@ -224,7 +224,7 @@ def test_a_named_index_counts_as_columns(queue: Queue) -> None:
         ("run {n}", pd.DataFrame({"n": [1, np.nan]}), {}, "row 2: {n} has no value"),
         ("run {n}", pd.DataFrame({"m": [1], 0: [2]}), {}, "{n} in the command is unknown; valid: m (and"),
         ("run {n}", pd.DataFrame([[1, 2]], columns=["n", "n"]), {}, "2 columns 'n'"),
-        ("run {n}", [{"n": 1}], {"command": "x"}, "the template is the command"),
+        ("run {n}", [{"n": 1}], {"command": "x"}, "a template cannot be combined"),
         ("run {n}", [5], {}, "a row for the template must be a dict, not 5"),
         ("run {n}", [{"n": [1]}], {}, "{n} is list, no single text or number"),
         ("run {n}", [{"n": 1}, {"n": pd.NaT}], {}, "row 2: {n} has no value"),
