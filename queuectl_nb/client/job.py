@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 from queuectl_nb.client.logs import Logs
-from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound
-from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound, QueuectlError
+from queuectl_nb.model.job import JOB_FIELDS, JobRecord
 from queuectl_nb.model.state import State
 from queuectl_nb.model.validation import parse_choice, parse_int
 from queuectl_nb.store.spool import STREAMS
@@ -19,11 +20,29 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
-    from queuectl_nb.model.job import JobRecord
 
-__all__ = ["Batch", "Job"]
+__all__ = ["Batch", "Job", "JobRemoved", "QueueRemoved"]
 
 ERROR_LINES = 10
+
+
+class JobRemoved(NotFound, AttributeError):
+    """The job was deleted. An ``AttributeError``, so that ``hasattr`` and tools that inspect objects work."""
+
+
+class QueueRemoved(BadEnvironment, AttributeError):
+    """The file of the queue cannot be read. An ``AttributeError`` for the same reason."""
+
+
+@contextmanager
+def _attribute_errors() -> Iterator[None]:
+    """Raise :class:`NotFound` and :class:`BadEnvironment` as errors that are also an ``AttributeError``."""
+    try:
+        yield
+    except NotFound as error:
+        raise JobRemoved(*error.args) from None
+    except BadEnvironment as error:
+        raise QueueRemoved(*error.args) from None
 
 
 class Job:
@@ -50,15 +69,17 @@ class Job:
 
     def refresh(self) -> Job:
         """Read the job again and return it; raise ``NotFound`` if it was deleted."""
-        self._record = self._queue.store.jobs.get(self.id)
+        with _attribute_errors():
+            self._record = self._queue.store.jobs.get(self.id)
         return self
 
     def _current(self) -> JobRecord:
         """Return the current record; it is read again if anything was committed (a check takes 10 µs)."""
         record = self._record
         try:
-            # the version belongs to the connection, and so to the thread
-            changes = (threading.get_ident(), *self._queue.store.db.change_counters())
+            with _attribute_errors():
+                # the version belongs to the connection, and so to the thread
+                changes = (threading.get_ident(), *self._queue.store.db.change_counters())
             if record is None or changes != self._version:
                 record = self.refresh().record
                 self._version = changes
@@ -82,11 +103,10 @@ class Job:
         """Return a field of the current record."""
         if name.startswith("_"):
             raise AttributeError(name)
-        try:
-            return getattr(self._current(), name)
-        except AttributeError:
+        if not hasattr(JobRecord, name):  # before the job is read: it may be gone
             msg = f"a job has no attribute {name!r}; 'to_dict()' shows its fields"
-            raise AttributeError(msg) from None
+            raise AttributeError(msg)
+        return getattr(self._current(), name)
 
     def __dir__(self) -> list[str]:
         """List the fields of the record for completion."""
@@ -101,7 +121,8 @@ class Job:
     @property
     def history(self) -> list[AttemptRecord]:
         """All attempts, oldest first."""
-        return self._queue.store.reader.attempts(self.id)
+        with _attribute_errors():
+            return self._queue.store.reader.attempts(self.id)
 
     def log(self, stream: str | None = None, *, attempt: int | None = None, tail: int | None = None) -> str:
         """Return the output of an attempt (default: the latest) as text.
@@ -189,13 +210,15 @@ class Job:
             record = self.refresh().record
         except NotFound:
             return f"<Job {self.id}: removed>"
+        except QueuectlError as error:
+            return f"<Job {self.id}: {error}>"
         return f"<Job {record.id}: {record.state}, {record.command[:60]!r}>"
 
     def _ipython_display_(self) -> None:
         """Display a card that updates until the job finishes; IPython shows a static one where that is not possible."""
         from queuectl_nb.client.display import new_output_cell
 
-        cell = None if self._is_removed() or self.record.is_finished else new_output_cell()
+        cell = None if self._is_gone() or self.record.is_finished else new_output_cell()
         if cell is None:
             raise NotImplementedError
         from queuectl_nb.client.live_cards import LiveCard, card_updater
@@ -203,19 +226,19 @@ class Job:
         card_updater.add(LiveCard(self._queue, self.id, cell))
 
     def _repr_html_(self) -> str | None:
-        return None if self._is_removed() else self._cards().job_html(self.record, self._attempts())
+        return None if self._is_gone() else self._cards().job_html(self.record, self._attempts())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if self._is_removed() else self._cards().job_text(self.record, self._attempts()))
+        printer.text(repr(self) if self._is_gone() else self._cards().job_text(self.record, self._attempts()))
 
     def _attempts(self) -> list[AttemptRecord]:
         return self._queue.store.reader.attempts_without_output(self.id)
 
-    def _is_removed(self) -> bool:
-        """Read the job again; return True if it was deleted."""
+    def _is_gone(self) -> bool:
+        """Read the job again; return True if it was deleted or cannot be read."""
         try:
             self.refresh()
-        except NotFound:
+        except QueuectlError:
             return True
         return False
 

@@ -232,7 +232,10 @@ class WorkerPool:
 
         state = "running" if self.alive else "ended"
         title = f"{'Detached w' if self.detach else 'W'}orkers on {short_path(self.path)}"
-        return pool_html(title, state, self.workers, self.troubles)
+        workers = []
+        with contextlib.suppress(QueuectlError):  # the file of the queue was deleted
+            workers = self.workers
+        return pool_html(title, state, workers, self.troubles)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from queuectl_nb.render.cards import short_path

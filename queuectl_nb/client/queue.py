@@ -14,7 +14,7 @@ from queuectl_nb.client.enqueue import insert_specs, locate_errors, make_spec, m
 from queuectl_nb.client.job import Batch, Job
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
 from queuectl_nb.client.wait import UnreportedJobs
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int, parse_name
 from queuectl_nb.store.paths import find_queue, make_private_dir
 from queuectl_nb.store.store import Store
@@ -79,7 +79,10 @@ class Queue:
         return _open, (str(self.path), self._options)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{n} {state}" for state, n in self.store.reader.counts().items() if n) or "empty"
+        try:
+            counts = ", ".join(f"{n} {state}" for state, n in self.store.reader.counts().items() if n) or "empty"
+        except QueuectlError as error:
+            return f"<Queue {self.path}: {error}>"
         return f"<Queue {self.path}: {counts}>"
 
     # ------------------------------------------------------------------ enqueue

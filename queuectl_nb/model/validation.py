@@ -53,11 +53,15 @@ _EPOCH_MS = 210_866_760_000_000
 
 
 def quoted(value: object) -> str:
-    """Quote a value for an error message: one line, ASCII, shortened."""
+    """Quote a value for an error message: one line, ASCII, shortened; whatever the value's ``repr`` does."""
     try:
         text = ascii(value)
     except ValueError:  # an int with more digits than Python converts
         text = "a number of thousands of digits"
+    except Exception:  # noqa: BLE001 - a repr of somebody else
+        text = f"an object of type {type(value).__name__}"
+    if len(text.splitlines()) > 1:  # a Series or DataFrame
+        text = " ".join(text.split())
     return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import multiprocessing
 import pickle
+import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psutil
@@ -72,6 +75,26 @@ def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, manual_worke
     assert rested.state == "completed"
     with pytest.raises(BadEnvironment):
         _ = waiting.state
+
+
+def test_showing_and_inspecting_never_raises(queue: Queue) -> None:
+    """Frames, debuggers and loggers call repr() and hasattr(): a deleted job, or file, must not break them."""
+    job, removed = queue.enqueue("true"), queue.enqueue("true")
+    removed.delete()
+    assert repr(removed) == f"<Job {removed.id}: removed>"
+    inspect.getmembers(removed)
+    queue.path.unlink()
+    gone = "the queue .* was deleted or replaced while in use"
+    shown = [*ThreadPoolExecutor(1).map(repr, [queue, job]), repr(queue), repr(job), f"{[queue, job]}"]
+    for text in shown:
+        assert re.search(gone, text)
+        assert "\n" not in text
+    assert job._repr_html_() is None
+    for each in (job, removed):
+        inspect.getmembers(each)
+        assert not any(hasattr(each, name) for name in ("shape", "state", "exit_code", "history", "record"))
+    with pytest.raises(BadEnvironment, match=gone):
+        _ = job.exit_code
 
 
 def test_a_wait_gives_the_job_or_runs_out_of_time(queue: Queue, pool: WorkerPool) -> None:

@@ -156,3 +156,19 @@ def test_what_is_quoted_in_an_error_is_short() -> None:
     """A value of a megabyte makes a line of sixty characters, not of a million."""
     assert len(validation.quoted("x" * 1_000_000)) == 60
     assert validation.quoted("a\nb") == r"'a\nb'"
+
+
+def test_what_is_quoted_in_an_error_is_one_line_whatever_its_repr() -> None:
+    """The repr of a foreign object may have several lines, or raise: an error is one line all the same."""
+
+    class Table:
+        def __repr__(self) -> str:
+            return "lr      0.1\nseed    3.0\n\x0cName: 0"
+
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert validation.quoted(Table()) == "lr 0.1 seed 3.0 Name: 0"
+    assert validation.quoted(Broken()) == "an object of type Broken"
+    assert validation.quoted("two  spaces") == "'two  spaces'"
