@@ -90,23 +90,20 @@ class LocalExecutor:
         """Start the command; see :class:`~queuectl_nb.engine.executor.Executor`.
 
         ``posix_spawn`` is as fast as in C, also from a large process, unlike Popen. It has no option for the working
-        directory, so the worker changes its own, which it does not need.
+        directory, so the worker changes its own, and leaves it again: a directory in use cannot be unmounted.
         """
         try:
-            os.chdir(lease.cwd)
-        except OSError as error:
-            msg = f"working directory {lease.cwd}: {error.strerror}"
-            raise CannotStart(msg) from error
-        try:
             out, err = self.slot.open()
-        except BlockingIOError:
-            raise LeaseLost from None
+        except BlockingIOError as error:
+            msg = "another process holds the output files of this worker"
+            raise NoResources(msg) from error
         except OSError as error:
             raise NoResources(str(error)) from error
         started_at, started = time.time(), time.monotonic()
         try:
             if not owned():
                 raise LeaseLost
+            _change_directory(lease.cwd)
             self._record_attempt(lease.token)
             pid = os.posix_spawn(
                 SHELL,
@@ -129,7 +126,17 @@ class LocalExecutor:
         finally:
             os.close(out)
             os.close(err)
+            os.chdir("/")
         return LocalRun(lease, self.slot, pid, started_at, started)
+
+
+def _change_directory(path: str) -> None:
+    """Change the working directory; raise CannotStart if that is impossible."""
+    try:
+        os.chdir(path)
+    except OSError as error:
+        msg = f"working directory {path}: {error.strerror}"
+        raise CannotStart(msg) from error
 
 
 class LocalRun:

@@ -69,6 +69,7 @@ class WorkerCore:
             self.buffer.pause(POLL_INTERVAL_S)
         except LeaseLost:
             self.events.warn(f"job {lease.job_id} was settled by a rescuer before it started")
+            self.buffer.release_claimed([lease])  # changes nothing if it was; the token fences it
         else:
             self.events.started(lease, self.control.settings)
             return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
@@ -178,6 +179,18 @@ def test_rescued_attempt_is_not_started(harness: WorkerHarness, tmp_path: Path) 
     assert recorded == []
     assert not ran.exists()
     assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are released"
+
+
+def test_job_whose_output_files_are_locked_is_released(harness: WorkerHarness) -> None:
+    """A job that finds the worker's output files locked by another process is returned and runs later."""
+    harness.start()
+    harness.add("true").wait(timeout=20)
+    with open(harness.queue.store.spool.slot("worker-1").paths["stdout"], "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        job = harness.add("echo hello")
+        until(lambda: [each for each in harness.events("warning") if "holds the output files" in each["text"]])
+    assert job.wait(timeout=20).log() == "hello\n"
+    assert harness.outcomes(job) == ["succeeded"]
 
 
 class QuietControl(WorkerControl):

@@ -196,3 +196,13 @@ def test_log_of_a_running_job(harness: WorkerHarness, tmp_path: Path) -> None:
     assert job.state is State.PROCESSING
     go.touch()
     assert b"".join(data for _, data in follow) == b"second\n"
+
+
+def test_worker_leaves_the_directory_of_its_job(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A worker keeps no job's directory busy, neither while the job runs nor afterwards."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    job = harness.add("until [ $(readlink /proc/$PPID/cwd) = / ]; do sleep 0.01; done; pwd", cwd=str(folder))
+    harness.start()
+    assert job.wait(timeout=20).log() == f"{folder}\n"
+    assert os.readlink(f"/proc/{harness.worker_pid()}/cwd") == "/"
