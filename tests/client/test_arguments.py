@@ -35,7 +35,7 @@ def test_jobs_are_taken_as_ids_as_themselves_and_together(queue: Queue) -> None:
     manual_worker = ManualWorker(queue)
     for name in ("x", "y"):
         manual_worker.add(name, max_retries=1)
-        manual_worker.kill(name)
+        manual_worker.exhaust(name)
     assert queue.retry_dead(queue.job("x")) == ["x"]
     assert queue.purge_dead([queue.job("y")]) == ["y"]
 

@@ -41,7 +41,7 @@ def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, manua
     manual_worker.add("a", max_retries=1)
     mine, other = queue.job("a"), Queue(queue.path).job("a")
     assert (mine.state, other.state) == ("pending", "pending")
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     assert (mine.state, mine.exit_code, mine.attempts, other.state) == ("dead", 1, 1, "dead")
     queue.retry_dead("a")
     assert (mine.state, mine.exit_code, mine.attempts, other.state) == ("pending", None, 0, "pending")

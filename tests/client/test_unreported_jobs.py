@@ -24,7 +24,7 @@ def test_jobs_that_were_faster_than_the_wait_are_told_once(queue: Queue, manual_
     """What was enqueued here and rested before the wait counts in it, and not in the next one."""
     manual_worker.add("a", "b", max_retries=1)
     manual_worker.run("a")
-    manual_worker.kill("b")
+    manual_worker.exhaust("b")
     with pytest.raises(JobFailed, match="1 job\\(s\\) did not complete: b"):
         Queue(queue.path).wait(timeout=0, check=True)
     assert queue.wait(timeout=0, check=True) == {}
@@ -45,7 +45,7 @@ def test_what_was_told_by_name_is_not_told_again(queue: Queue, manual_worker: Ma
     """Waited for by name, awaited or cancelled here: told. Run again, its new end is to be told again."""
     manual_worker.add("a", "b", "c", max_retries=1)
     for each in ("a", "b"):
-        manual_worker.kill(each)
+        manual_worker.exhaust(each)
     assert queue.job("a").wait(0).state == "dead"
 
     async def main() -> None:

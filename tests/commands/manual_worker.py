@@ -1,4 +1,4 @@
-"""Jobs that are run by hand, without workers: what a command shows needs outcomes, not processes."""
+"""A worker operated by the test: jobs get outcomes without processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ManualWorker"]
 
 @dataclass
 class ManualWorker:
-    """Does by hand what workers do."""
+    """Does a worker's steps when the test calls them."""
 
     queue: Queue
 
@@ -29,14 +29,14 @@ class ManualWorker:
         self.queue.enqueue_specs([JobSpec.from_fields({"command": "true", **fields, "id": each}) for each in ids])
 
     def claim(self, job_id: str) -> Lease:
-        """Claim as ``worker-1`` does; it must be this job's turn."""
+        """Claim as ``worker-1``; this job must be the next."""
         claims = Claims(self.queue.store.db, "worker-1", "here")
         (lease,) = claims.settle_and_claim(limit=1, settings=self.queue.settings, now=time.time(), rand=0.0).leases
         assert lease.job_id == job_id
         return lease
 
     def run(self, job_id: str, outcome: Outcome | None = None, **facts: Any) -> None:
-        """Claim this job and record how it ended, with exit code 0 unless told."""
+        """Claim this job and record its outcome, by default exit code 0."""
         now = time.time()
         usage = Usage(0.25, 0.125, 1024 * 1024)
         ending = Ending(finished_at=now + 0.5, started_at=now, pid=42, usage=usage, **facts)
@@ -44,6 +44,6 @@ class ManualWorker:
         ended = EndedAttempt(self.claim(job_id), outcome or Exited(0), ending)
         claims.settle_and_claim(ended=[ended], settings=self.queue.settings, now=now, rand=0.0)
 
-    def kill(self, job_id: str) -> None:
-        """Let a job with one attempt fail."""
+    def exhaust(self, job_id: str) -> None:
+        """Let a job with one attempt fail, so that it is dead."""
         self.run(job_id, Exited(1), stderr="it broke\n", stderr_size=9)

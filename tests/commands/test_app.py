@@ -1,4 +1,4 @@
-"""The command tree: what is in it, that it is lazy, that commands print nothing, and that it completes."""
+"""The command tree: complete, lazily loaded, without printing, and with completion."""
 
 from __future__ import annotations
 
@@ -53,15 +53,17 @@ NOUNS = {
 DATA = ("status", "list", "show", "log", "stats", "enqueue", "retry", "cancel", "delete", "prune", "wait", "doctor")
 
 
-def every(command: click.Command = root, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield every command of the tree with its path, the root aside."""
+def all_commands(
+    command: click.Command = root, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command of the tree except the root, with its path."""
     if isinstance(command, click.Group):
         ctx = click.Context(command)
         for name in command.list_commands(ctx):
             found = command.get_command(ctx, name)
             assert found is not None
             yield (*path, name), found
-            yield from every(found, (*path, name))
+            yield from all_commands(found, (*path, name))
 
 
 def session(queue: Queue) -> Context:
@@ -69,17 +71,17 @@ def session(queue: Queue) -> Context:
     return Context(lambda _path, _network: queue)
 
 
-def test_the_contracts_commands_are_there() -> None:
-    """The tree has every verb and noun of the contract; nouns their verbs."""
+def test_commands_of_the_contract() -> None:
+    """The tree has every verb and noun of the contract."""
     assert [name for name in COMMAND_MODULES if name in CONTRACT] == CONTRACT
-    paths = {path for path, _ in every()}
+    paths = {path for path, _ in all_commands()}
     for noun, verbs in NOUNS.items():
         assert {path[1] for path in paths if path[0] == noun and len(path) > 1} == set(verbs)
 
 
-def test_every_command_says_what_it_does() -> None:
-    """Help has a sentence for every command and every option."""
-    for path, command in every():
+def test_every_command_has_help() -> None:
+    """Every command and every option has a help text."""
+    for path, command in all_commands():
         assert command.help, path
         first = command.help.splitlines()[0]
         assert first.endswith("."), path
@@ -89,18 +91,18 @@ def test_every_command_says_what_it_does() -> None:
                 assert param.help, (path, param.name)
 
 
-def test_data_has_db_and_formats() -> None:
-    """``--db``, ``--format`` and ``--json`` go on every command that shows data."""
-    for path, command in every():
+def test_common_options() -> None:
+    """Every command that shows data has ``--db``, ``--format`` and ``--json``."""
+    for path, command in all_commands():
         if path in [(name,) for name in DATA] or (path[0] in NOUNS and path[1:] not in ((), ("start",))):
             options = {option for param in command.params for option in param.opts}
             assert {"--db", "--format", "--json"} <= options, path
 
 
 def test_commands_print_nothing(manual_worker: ManualWorker, capsys: pytest.CaptureFixture[str]) -> None:
-    """Commands return values, of which a face decides how they look."""
+    """Commands return values; the front end decides how they are displayed."""
     manual_worker.add("a", "b", max_retries=1)
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     lines = """
         status; list; list --json; show a; log a; stats; stats --by queue; worker list; worker stop; dlq list;
         dlq retry a; cancel b; delete b; prune --older-than 1h; pause; resume; config list; config get lease;
@@ -112,8 +114,8 @@ def test_commands_print_nothing(manual_worker: ManualWorker, capsys: pytest.Capt
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_values_are_what_a_notebook_holds(manual_worker: ManualWorker) -> None:
-    """An enqueue gives the job, verbs the frame of the jobs that they changed."""
+def test_return_values(manual_worker: ManualWorker) -> None:
+    """An enqueue returns the job, verbs a frame of the jobs they changed."""
     made = run_command_line(["enqueue", "--id", "a", "--command", "true"], session(manual_worker.queue))
     assert isinstance(made, Done)
     assert made.value() == Job(manual_worker.queue, "a")
@@ -125,8 +127,8 @@ def test_values_are_what_a_notebook_holds(manual_worker: ManualWorker) -> None:
 @pytest.mark.parametrize(
     "words", [["enqueue", "--command", "true"], ["status"], ["list"], ["show", "job-1"], ["--help"]]
 )
-def test_light_commands_load_nothing_heavy(words: list[str], queue: Queue) -> None:
-    """What people call by the thousand loads neither pandas nor rich, and an enqueue not even asyncio."""
+def test_imports_of_light_commands(words: list[str], queue: Queue) -> None:
+    """Frequent commands load neither pandas nor rich, and enqueue not even asyncio."""
     queue.enqueue_specs([])
     run = "import sys\nfrom queuectl_nb.cli.main import main\nmain(sys.argv[1:])\nprint(*sys.modules, sep='\\n')"
     heavy = {
@@ -166,8 +168,8 @@ def test_light_commands_load_nothing_heavy(words: list[str], queue: Queue) -> No
 
 
 @pytest.fixture
-def offered(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Return a function that presses Tab in a bash at the end of the given words."""
+def completions(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Return a function that presses Tab in bash after the given words."""
 
     def press(*words: str) -> list[str]:
         monkeypatch.setenv("_QUEUECTL_COMPLETE", "bash_complete")
@@ -181,64 +183,64 @@ def offered(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> Callabl
     return press
 
 
-def test_words_complete(offered: Callable[..., list[str]], manual_worker: ManualWorker) -> None:
-    """Commands, options, states, settings, fields, queues, tags' jobs: whatever could be typed next."""
+def test_completion(completions: Callable[..., list[str]], manual_worker: ManualWorker) -> None:
+    """Commands, options, states, settings, fields, queues, tags and ids are completed."""
     manual_worker.add("train-1", "train-2", "other", queue="gpu")
-    assert "enqueue" in offered("enq")
-    assert offered("wor") == ["worker"]
-    assert offered("worker", "st") == ["start", "stop"]
-    assert offered("list", "--state", "comp") == ["completed"]
-    assert offered("list", "--rev") == ["--reverse"]
-    assert offered("list", "--format", "js") == ["json", "jsonl"]
-    assert offered("list", "--queue", "") == ["gpu"]
-    assert offered("list", "--sort", "upd") == ["updated_at"]
-    assert offered("config", "set", "backoff_b") == ["backoff_base"]
-    assert offered("show", "train") == ["train-1", "train-2"]
-    assert offered("enqueue", "--after", "oth") == ["other"]
-    assert offered("completion", "") == ["bash", "zsh", "fish"]
-    assert offered("stats", "--by", "") == ["command", "queue", "tag"]
+    assert "enqueue" in completions("enq")
+    assert completions("wor") == ["worker"]
+    assert completions("worker", "st") == ["start", "stop"]
+    assert completions("list", "--state", "comp") == ["completed"]
+    assert completions("list", "--rev") == ["--reverse"]
+    assert completions("list", "--format", "js") == ["json", "jsonl"]
+    assert completions("list", "--queue", "") == ["gpu"]
+    assert completions("list", "--sort", "upd") == ["updated_at"]
+    assert completions("config", "set", "backoff_b") == ["backoff_base"]
+    assert completions("show", "train") == ["train-1", "train-2"]
+    assert completions("enqueue", "--after", "oth") == ["other"]
+    assert completions("completion", "") == ["bash", "zsh", "fish"]
+    assert completions("stats", "--by", "") == ["command", "queue", "tag"]
 
 
-def test_only_fitting_jobs_complete(offered: Callable[..., list[str]], manual_worker: ManualWorker) -> None:
-    """A verb offers the jobs that it takes."""
+def test_completion_by_state(completions: Callable[..., list[str]], manual_worker: ManualWorker) -> None:
+    """A verb offers the jobs in the states it accepts."""
     manual_worker.add("job-dead", max_retries=1)
-    manual_worker.kill("job-dead")
+    manual_worker.exhaust("job-dead")
     manual_worker.add("job-open")
-    assert offered("dlq", "retry", "job") == ["job-dead"]
-    assert offered("cancel", "job") == ["job-open"]
-    assert offered("wait", "job") == ["job-open"]
-    assert offered("retry", "job") == ["job-dead"]
+    assert completions("dlq", "retry", "job") == ["job-dead"]
+    assert completions("cancel", "job") == ["job-open"]
+    assert completions("wait", "job") == ["job-open"]
+    assert completions("retry", "job") == ["job-dead"]
 
 
-def test_completion_makes_no_queue(offered: Callable[..., list[str]], tmp_path: Path) -> None:
-    """Tab on a queue that is not there, or is none, offers nothing that only a queue knows, and leaves no trace."""
+def test_completion_without_a_queue(completions: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Tab without a usable queue offers only static words, and creates nothing."""
     nowhere = tmp_path / "new" / "queue.db"
-    assert offered("--db", str(nowhere), "show", "") == []
-    assert offered("--db", str(nowhere), "config", "get", "backoff_b") == ["backoff_base"]
+    assert completions("--db", str(nowhere), "show", "") == []
+    assert completions("--db", str(nowhere), "config", "get", "backoff_b") == ["backoff_base"]
     assert not nowhere.parent.exists()
     other = tmp_path / "text"
     other.write_text("this is no queue, only a text of some length\n" * 9)
-    assert offered("show", "--db", str(other), "") == []
+    assert completions("show", "--db", str(other), "") == []
 
 
 @pytest.mark.parametrize("options", [[], ["--db", "queue.db"]])
-def test_a_noun_without_a_verb_names_its_verbs(run: Callable[..., Ran], options: list[str]) -> None:
-    """What a noun lacks is told with the choices, also behind options."""
+def test_noun_without_verb(run: Callable[..., Ran], options: list[str]) -> None:
+    """The error lists the verbs, also after options."""
     ran = run("worker", *options)
     assert (ran.exit_code, ran.err.decode()) == (2, "queuectl: worker needs one of: start, stop, list\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str, run: Callable[..., Ran]) -> None:
-    """Each shell has its script, which asks us by the variable that we answer to."""
+    """Each shell has a script, which calls us with the variable that we react to."""
     ran = run("completion", shell)
     assert ran.exit_code == 0
     assert f"_QUEUECTL_COMPLETE={shell}_complete" in ran.stdout
     assert "queuectl" in ran.stdout
 
 
-def test_the_bash_script_is_a_bash_script(run: Callable[..., Ran], tmp_path: Path) -> None:
-    """Bash takes the script without a complaint."""
+def test_bash_script_is_valid(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """Bash accepts the script."""
     script = tmp_path / "completion"
     script.write_text(run("completion", "bash").stdout)
     done = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, check=False)

@@ -26,33 +26,33 @@ def states(queue: Queue) -> dict[str, str]:
         return dict(connection.execute("SELECT id, state FROM jobs").fetchall())
 
 
-def test_a_dead_job_is_retried_with_a_fresh_budget(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """``dlq retry`` says the seed's words, and the job begins at attempt 0 with its history kept."""
+def test_dlq_retry(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """``dlq retry`` prints the seed's line, and the job has 0 attempts and its history."""
     manual_worker.add("a", max_retries=1)
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     assert run("dlq", "retry", "a").stdout == "Job a moved back to queue for retry.\n"
     job = json.loads(run("show", "a", "--json").stdout)
     assert (job["state"], job["attempts"], len(job["history"])) == ("pending", 0, 1)
 
 
-def test_all_dead_jobs_are_retried_or_purged(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """``--all`` takes every dead job and no other; with none it says that the queue is empty."""
+def test_dlq_all(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """``--all`` applies to dead jobs only; without any it says that the queue is empty."""
     assert run("dlq", "retry", "--all").stdout == "DLQ is empty.\n"
     manual_worker.add("a", "b", max_retries=1)
-    manual_worker.kill("a")
-    manual_worker.kill("b")
+    manual_worker.exhaust("a")
+    manual_worker.exhaust("b")
     manual_worker.add("c")
     ran = run("dlq", "retry", "--all", "--json")
     assert {job["id"] for job in json.loads(ran.stdout)} == {"a", "b"}
     assert states(manual_worker.queue) == dict.fromkeys("abc", "pending")
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     assert run("dlq", "purge", "--all").stdout == "Job a removed from the DLQ.\n"
     assert set(states(manual_worker.queue)) == {"b", "c"}
     assert run("dlq", "purge", "--all").stdout == "DLQ is empty.\n"
 
 
-def test_verbs_take_several_jobs(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """Each job has its line, in the order given; one named twice counts once."""
+def test_several_ids(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """Each job has its line, in the given order; one given twice counts once."""
     manual_worker.add("a", "b")
     assert run("cancel", "b", "a", "b").stdout == "Job b cancelled.\nJob a cancelled.\n"
     assert states(manual_worker.queue) == {"a": "cancelled", "b": "cancelled"}
@@ -63,19 +63,19 @@ def test_verbs_take_several_jobs(run: Callable[..., Ran], manual_worker: ManualW
     assert states(manual_worker.queue) == {}
 
 
-def test_old_jobs_are_pruned(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """Only jobs at rest for long enough are removed, and only those of the state where one is named."""
+def test_prune(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """Only jobs that finished long enough ago are deleted, and only those of the given state."""
     manual_worker.add("a", "b", "c", max_retries=1)
     manual_worker.run("a")
-    manual_worker.kill("b")
+    manual_worker.exhaust("b")
     assert run("prune", "--older-than", "1h").stdout == "0 job(s) removed.\n"
     assert run("prune", "--older-than", "0", "--state", "dead").stdout == "1 job(s) removed.\n"
     assert json.loads(run("prune", "--older-than", "0s", "--json").stdout) == {"removed": 1}
     assert states(manual_worker.queue) == {"c": "pending"}
 
 
-def test_queues_are_paused_and_resumed(run: Callable[..., Ran], queue: Queue) -> None:
-    """A name pauses one queue, none pauses everything; resuming works alike."""
+def test_pause_and_resume(run: Callable[..., Ran], queue: Queue) -> None:
+    """A name pauses or resumes one queue, no name all."""
     assert run("pause", "gpu").stdout == "Queue gpu paused.\n"
     assert queue.store.reader.paused_queues() == ["gpu"]
     assert run("resume", "gpu").stdout == "Queue gpu resumed.\n"
@@ -85,11 +85,11 @@ def test_queues_are_paused_and_resumed(run: Callable[..., Ran], queue: Queue) ->
     assert queue.store.reader.paused_queues() == []
 
 
-def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """0 when all completed; 1 and the names when one did not; 4 when the time is over, the jobs going on."""
+def test_wait_exit_codes(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """0 if all completed, 1 with the names if not, 4 after the timeout, while the jobs continue."""
     manual_worker.add("a", "b", max_retries=1)
     manual_worker.run("a")
-    manual_worker.kill("b")
+    manual_worker.exhaust("b")
     ran = run("wait", "a")
     assert (ran.exit_code, ran.stdout) == (0, "1 job(s) finished: 1 completed.\n")
     ran = run("wait", "a", "b", "--json")
@@ -106,18 +106,16 @@ def test_a_wait_ends_as_the_jobs_did(run: Callable[..., Ran], manual_worker: Man
     assert states(manual_worker.queue)["c"] == "pending"
 
 
-def test_a_wait_without_names_counts_what_comes_to_rest(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """What was dead before a wait for everything is not its business."""
+def test_wait_for_all(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """Jobs that were dead before the wait are not counted."""
     manual_worker.add("b", max_retries=1)
-    manual_worker.kill("b")
+    manual_worker.exhaust("b")
     ran = run("wait")
     assert (ran.exit_code, ran.stdout) == (0, "0 job(s) finished.\n")
 
 
-def test_init_makes_a_private_queue_here(
-    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``.queuectl/`` is made with mode 0700, found from below, and left alone the second time."""
+def test_init(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``.queuectl/`` is created with mode 0700, found from subfolders, and unchanged the second time."""
     here = tmp_path / "project"
     below = here / "a" / "b"
     below.mkdir(parents=True)
@@ -135,10 +133,8 @@ def test_init_makes_a_private_queue_here(
     assert states(Queue(path)) == {"a": "pending"}
 
 
-def test_init_on_a_full_disk_says_what_it_could_not_write(
-    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is no answer that could not be written, and nothing is done: the file is named."""
+def test_init_on_a_full_disk(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the file that could not be written."""
 
     def full(path: Path, *_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -151,7 +147,7 @@ def test_init_on_a_full_disk_says_what_it_could_not_write(
     assert not (tmp_path / ".queuectl" / "queue.db").exists()
 
 
-def test_init_elsewhere_is_refused(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_with_db(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--db`` and ``init`` name two places."""
     monkeypatch.chdir(tmp_path)
     assert run("--db", "x.db", "init").exit_code == 2

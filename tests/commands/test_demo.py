@@ -1,4 +1,4 @@
-"""``demo``: five flows, real workers, under 40 seconds."""
+"""``demo``: five flows with real workers in under 40 seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Ran
 
 
-def test_the_demo_passes_in_time(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All flows pass within 40 seconds, each command and its outcome is shown, and nothing is left behind."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     began = time.monotonic()
@@ -33,8 +33,8 @@ def test_the_demo_passes_in_time(run: Callable[..., Ran], tmp_path: Path, monkey
     assert not list(tmp_path.glob("queuectl-demo-*"))
 
 
-def test_a_flow_that_fails_is_1(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that fails, and a command that is refused, are crosses; the other flows are played all the same."""
+def test_failing_flow(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed check or command is marked, the other flows run, and the exit code is 1."""
 
     def failing(stage: DemoRunner) -> Iterator[str]:
         yield stage.check("one and one are three", ok=False)

@@ -1,4 +1,4 @@
-"""``doctor``: what is wrong is found, named and given its remedy."""
+"""``doctor``: each problem is found, named and has a remedy."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def wrong(run: Callable[..., Ran]) -> Callable[..., dict[str, dict[str, Any]]]:
-    """Return a function that gives what ``doctor`` finds wrong, by check; exit code and remedies are checked."""
+def find_problems(run: Callable[..., Ran]) -> Callable[..., dict[str, dict[str, Any]]]:
+    """Return a function that runs ``doctor`` and returns the problems by check."""
 
     def examine(*words: str) -> dict[str, dict[str, Any]]:
         ran = run(*words, "doctor", "--json")
@@ -40,7 +40,7 @@ def wrong(run: Callable[..., Ran]) -> Callable[..., dict[str, dict[str, Any]]]:
 
 
 @pytest.mark.usefixtures("queue")
-def test_a_sound_queue_is_told_so(run: Callable[..., Ran]) -> None:
+def test_healthy_queue(run: Callable[..., Ran]) -> None:
     """Every check is listed, and the exit code is 0."""
     ran = run("doctor")
     assert ran.exit_code == 0
@@ -50,37 +50,37 @@ def test_a_sound_queue_is_told_so(run: Callable[..., Ran]) -> None:
     assert "wrong" not in ran.stdout
 
 
-def test_a_queue_that_is_not_there_is_not_made(wrong: Callable[..., Any], tmp_path: Path) -> None:
-    """Looking leaves no trace."""
-    assert wrong("--db", str(tmp_path / "new.db")) == {}
+def test_missing_queue(find_problems: Callable[..., Any], tmp_path: Path) -> None:
+    """A missing queue is reported and not created."""
+    assert find_problems("--db", str(tmp_path / "new.db")) == {}
     assert not (tmp_path / "new.db").exists()
 
 
-def test_what_others_can_read_is_found(wrong: Callable[..., Any], queue: Queue) -> None:
-    """A file or folder that is open to others is named with the command that closes it."""
+def test_modes(find_problems: Callable[..., Any], queue: Queue) -> None:
+    """A file or folder that others can access is reported with the command that fixes it."""
     spool = spool_dir(queue.path)
     spool.chmod(0o755)
-    assert wrong()["modes"]["remedy"] == f"chmod 700 {spool}"
-    assert wrong() == {}, "opening the queue has closed the folder"
+    assert find_problems()["modes"]["remedy"] == f"chmod 700 {spool}"
+    assert find_problems() == {}, "opening the queue has closed the folder"
     queue.path.chmod(0o644)
-    assert wrong()["modes"]["remedy"] == f"chmod 600 {queue.path}"
+    assert find_problems()["modes"]["remedy"] == f"chmod 600 {queue.path}"
 
 
-def test_a_file_that_is_no_queue_is_found(wrong: Callable[..., Any], tmp_path: Path) -> None:
-    """Random bytes and somebody else's database are named, and left as they are."""
+def test_other_files(find_problems: Callable[..., Any], tmp_path: Path) -> None:
+    """Random bytes and foreign databases are reported and left unchanged."""
     junk = tmp_path / "junk.db"
     junk.write_bytes(os.urandom(8192))
     before = junk.read_bytes()
-    assert "not a queue" in wrong("--db", str(junk))["opens"]["finding"]
+    assert "not a queue" in find_problems("--db", str(junk))["opens"]["finding"]
     assert junk.read_bytes() == before
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE mine (x)")
-    assert "not a queue" in wrong("--db", str(other))["opens"]["finding"]
+    assert "not a queue" in find_problems("--db", str(other))["opens"]["finding"]
 
 
-def test_a_damaged_file_is_found(wrong: Callable[..., Any], queue: Queue) -> None:
-    """A page of the file that was written over is found before a job meets it."""
+def test_damaged_file(find_problems: Callable[..., Any], queue: Queue) -> None:
+    """An overwritten page of the file is reported."""
     with queue.store.db.write() as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs_ready'").fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -88,29 +88,29 @@ def test_a_damaged_file_is_found(wrong: Callable[..., Any], queue: Queue) -> Non
     with queue.path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
-    assert {"integrity", "opens"} & set(wrong())
+    assert {"integrity", "opens"} & set(find_problems())
 
 
-def test_a_schema_changed_by_hand_is_found(wrong: Callable[..., Any], queue: Queue) -> None:
-    """A trigger that somebody dropped is missed, and so are the counts that it kept."""
+def test_changed_schema(find_problems: Callable[..., Any], queue: Queue) -> None:
+    """A dropped trigger and the counts that it maintained are reported."""
     queue.enqueue_specs([])
     with queue.store.db.write() as connection:
         connection.execute("DROP TRIGGER jobs_added")
         connection.execute("INSERT INTO tally VALUES ('ghost', 'pending', 5)")
-    bad = wrong()
+    bad = find_problems()
     assert "jobs_added" in bad["schema"]["finding"]
     assert "ghost pending" in bad["counts"]["finding"]
 
 
-def test_a_spoilt_setting_is_found(wrong: Callable[..., Any], queue: Queue) -> None:
-    """The remedy is the very command that mends it."""
+def test_invalid_stored_setting(find_problems: Callable[..., Any], queue: Queue) -> None:
+    """The remedy is the command that fixes it."""
     with queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('lease', 'long')")
-    assert wrong()["settings"]["remedy"] == "queuectl config unset lease"
+    assert find_problems()["settings"]["remedy"] == "queuectl config unset lease"
 
 
-def test_a_lost_worker_is_found(wrong: Callable[..., Any], queue: Queue) -> None:
-    """A registered worker whose lock nobody holds is lost; one whose lock is held is not."""
+def test_lost_worker(find_problems: Callable[..., Any], queue: Queue) -> None:
+    """A registered worker without its lock is reported, one with it is not."""
     handles: list[int] = []
 
     def hold(name: str) -> bool:
@@ -120,41 +120,37 @@ def test_a_lost_worker_is_found(wrong: Callable[..., Any], queue: Queue) -> None
         return True
 
     queue.store.workers.register(hold, pool=1, host="here", queues=[], now=0.0)
-    assert wrong() == {}
+    assert find_problems() == {}
     os.close(handles[0])
-    assert "worker-1" in wrong()["workers"]["finding"]
+    assert "worker-1" in find_problems()["workers"]["finding"]
 
 
-def test_output_of_no_job_is_found(wrong: Callable[..., Any], queue: Queue) -> None:
-    """A spool file without its attempt is named with the command that removes it."""
+def test_orphaned_output(find_problems: Callable[..., Any], queue: Queue) -> None:
+    """A spool file without an attempt is reported with the command that deletes it."""
     orphan = queue.store.spool.path("0" * 32, "stdout")
     orphan.write_text("left")
-    finding = wrong()["spool"]
+    finding = find_problems()["spool"]
     assert "1 of deleted jobs" in finding["finding"]
     assert finding["remedy"] == f"rm {orphan.with_suffix('.*')}"
 
 
 @pytest.mark.usefixtures("queue")
-def test_a_network_file_system_and_a_full_disk_are_found(
-    wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where locks cannot be trusted and where there is no room left, the queue's place is at fault."""
+def test_file_system(find_problems: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system and a full disk are reported."""
     monkeypatch.setattr(doctor, "network_fs_type", lambda _path: "nfs4")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
-    bad = wrong()
+    bad = find_problems()
     assert "nfs4" in bad["file system"]["finding"]
     assert "--allow-network-fs" in bad["file system"]["remedy"]
     assert "1000 Bytes free" in bad["disk space"]["finding"]
-    assert "file system" not in wrong("--allow-network-fs")
+    assert "file system" not in find_problems("--allow-network-fs")
 
 
 @pytest.mark.usefixtures("queue")
-def test_an_interpreter_and_a_library_that_are_too_old_are_found(
-    wrong: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What queuectl itself stands on is looked at first."""
+def test_old_versions(find_problems: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old Python and an old SQLite are reported first."""
     monkeypatch.setattr(doctor, "sqlite_version", lambda: (3, 7, 0))
     monkeypatch.setattr("sys.executable", "/gone/python")
-    bad = wrong()
+    bad = find_problems()
     assert bad["SQLite"]["finding"] == "SQLite 3.7.0"
     assert "installed" in bad["interpreter"]["remedy"]

@@ -1,4 +1,4 @@
-"""``enqueue`` in its five forms."""
+"""The five forms of ``enqueue``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 HARD = "echo 'a \"b\" $HOME' $(date)\n\temoji 🐍 \\ back"
 
 
-def test_a_command_is_said_in_the_seeds_words(run: Callable[..., Ran]) -> None:
-    """The line names the id and the priority, and with a delay when it will run."""
+def test_seed_line(run: Callable[..., Ran]) -> None:
+    """The line has the id and the priority and, with a delay, the time."""
     assert run("enqueue", "--id", "job-1", "--command", "echo hi").stdout == "Job enqueued: job-1 (priority: 0)\n"
     ran = run("enqueue", "--id", "job-3", "--command", "echo 'I am important'", "--priority", "10", "--delay", "30")
     assert ran.stdout == "Job enqueued: job-3 (priority: 10). Will run after 30 seconds.\n"
@@ -28,8 +28,8 @@ def test_a_command_is_said_in_the_seeds_words(run: Callable[..., Ran]) -> None:
     assert ran.stdout == "Job enqueued: half (priority: 0). Will run after 0.5 seconds.\n"
 
 
-def test_a_moment_and_other_jobs_are_said_too(run: Callable[..., Ran]) -> None:
-    """A job that waits for a time or for others says so."""
+def test_waiting_job(run: Callable[..., Ran]) -> None:
+    """The line has the time or the jobs that a job waits for."""
     run("enqueue", "--id", "a", "--command", "true")
     assert run("enqueue", "--id", "b", "--command", "true", "--after", "a").stdout.endswith(". Will run after a.\n")
     ran = run("enqueue", "--id", "c", "--command", "true", "--run-at", "2030-01-02T03:04:05Z")
@@ -38,21 +38,21 @@ def test_a_moment_and_other_jobs_are_said_too(run: Callable[..., Ran]) -> None:
     assert ran.stdout == "Job enqueued: past (priority: 0)\n"
 
 
-def test_a_command_arrives_verbatim(run: Callable[..., Ran], queue: Queue) -> None:
-    """Quotes, newlines, ``$()`` and emoji are the job's business."""
+def test_command_is_verbatim(run: Callable[..., Ran], queue: Queue) -> None:
+    """Quotes, newlines, ``$()`` and emoji are stored unchanged."""
     assert run("enqueue", "--id", "a", "--command", HARD).exit_code == 0
     assert queue.job("a").command == HARD
 
 
-def test_words_are_quoted_for_the_shell(run: Callable[..., Ran], queue: Queue) -> None:
-    """What stands after ``--`` reaches the program word for word, options of ours included."""
+def test_words_are_quoted(run: Callable[..., Ran], queue: Queue) -> None:
+    """Words after ``--`` reach the program as they are, even if they look like our options."""
     run("enqueue", "--id", "a", "--", "python", "-c", "print('x')", "--priority", "a b", "$HOME", "--")
     assert queue.job("a").command == "python -c 'print('\"'\"'x'\"'\"')' --priority 'a b' '$HOME' --"
     assert queue.job("a").priority == 0
 
 
-def test_json_takes_every_field(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
-    """One object may have any field of a job; a null counts as not given."""
+def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
+    """A JSON object may have any field of a job; null means the default."""
     run("enqueue", "--id", "before", "--command", "true")
     wish = {
         "id": "a",
@@ -76,14 +76,14 @@ def test_json_takes_every_field(run: Callable[..., Ran], queue: Queue, tmp_path:
     assert job["run_at"] == "2030-01-01T00:00:00.000Z"
 
 
-def test_options_stand_beside_json(run: Callable[..., Ran], queue: Queue) -> None:
-    """What the object leaves open, options may say."""
+def test_json_with_options(run: Callable[..., Ran], queue: Queue) -> None:
+    """Options complete the object."""
     run("enqueue", '{"command": "true", "id": "a"}', "--priority", "3", "--tag", "x")
     assert (queue.job("a").priority, queue.job("a").tags) == (3, ("x",))
 
 
-def test_lines_are_enqueued_together(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
-    """Each line of a file or of standard input is a job; options stand for what a line leaves open."""
+def test_json_lines(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
+    """Each line of a file or of standard input is a job; options complete the lines."""
     lines = b'\xef\xbb\xbf{"command": "true", "id": "a"}\r\n\n{"command": "true", "id": "b", "queue": "cpu"}'
     file = tmp_path / "jobs.jsonl"
     file.write_bytes(lines)
@@ -101,10 +101,8 @@ def test_lines_are_enqueued_together(run: Callable[..., Ran], queue: Queue, tmp_
         (b'{"command": "b", "id": "there"}', 2, "line 4: job there is already in the queue"),
     ],
 )
-def test_a_line_that_does_not_fit_the_others_is_named(
-    run: Callable[..., Ran], queue: Queue, last: bytes, code: int, why: str
-) -> None:
-    """Its number is told, blank lines counted, whatever is wrong with it; nothing is enqueued."""
+def test_invalid_line(run: Callable[..., Ran], queue: Queue, last: bytes, code: int, why: str) -> None:
+    """The error names the number of the line, counting blank ones, and nothing is enqueued."""
     queue.enqueue("true", id="there")
     ran = run("enqueue", "--from", "-", stdin=b'\n{"command": "a", "id": "a"}\n\n' + last + b"\n")
     assert ran.exit_code == code
@@ -113,8 +111,8 @@ def test_a_line_that_does_not_fit_the_others_is_named(
     assert sum(queue.store.reader.counts().values()) == 1
 
 
-def test_json_answers(run: Callable[..., Ran]) -> None:
-    """``--json`` gives the job as it stands in the queue; with lines, an array."""
+def test_json_output(run: Callable[..., Ran]) -> None:
+    """``--json`` prints the job as stored; with lines, an array."""
     job = json.loads(run("enqueue", "--command", "true", "--json").stdout)
     assert list(job) == list(JOB_FIELDS)
     assert (job["state"], job["attempts"], job["max_retries"], job["timeout"]) == ("pending", 0, None, None)
@@ -124,8 +122,8 @@ def test_json_answers(run: Callable[..., Ran]) -> None:
     assert [each["command"] for each in jobs] == ["true", "false"]
 
 
-def test_if_absent_leaves_the_job_as_it_is(run: Callable[..., Ran], queue: Queue) -> None:
-    """The same id with the same command is no mistake, and no second job."""
+def test_if_absent(run: Callable[..., Ran], queue: Queue) -> None:
+    """The same id with the same command is no error and adds no job."""
     words = ("enqueue", "--id", "a", "--command", "true", "--if-absent")
     assert run(*words).stdout == "Job enqueued: a (priority: 0)\n"
     ran = run(*words)
@@ -136,13 +134,13 @@ def test_if_absent_leaves_the_job_as_it_is(run: Callable[..., Ran], queue: Queue
 
 @pytest.mark.parametrize("option", ["--max-retries", "--max_retries"])
 def test_hyphens_and_underscores_are_the_same(option: str, run: Callable[..., Ran], queue: Queue) -> None:
-    """An option may be written either way."""
+    """Options are accepted with either."""
     run("enqueue", "--id", "a", "--command", "true", option, "5")
     assert queue.job("a").max_retries == 5
 
 
-def test_repeated_options_add_up(run: Callable[..., Ran], queue: Queue) -> None:
-    """``--tag`` and ``--after`` may stand several times."""
+def test_repeated_options(run: Callable[..., Ran], queue: Queue) -> None:
+    """``--tag`` and ``--after`` can be repeated."""
     run("enqueue", "--id", "a", "--command", "true")
     run("enqueue", "--id", "b", "--command", "true")
     run("enqueue", "--id", "c", "--command", "true", "--tag", "x", "--tag", "y", "--after", "a", "--after", "b")
@@ -150,10 +148,8 @@ def test_repeated_options_add_up(run: Callable[..., Ran], queue: Queue) -> None:
     assert (job.tags, job.after, str(job.state)) == (("x", "y"), ("a", "b"), "blocked")
 
 
-def test_the_environment_keeps_the_users_path(
-    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From the console a job has the PATH of its owner, with no interpreter put in front."""
+def test_path_is_unchanged(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the console the ``PATH`` of the user is recorded unchanged."""
     monkeypatch.setenv("PATH", "/one:/two")
     run("enqueue", "--id", "a", "--command", "true")
     with queue.store.db.read() as connection:

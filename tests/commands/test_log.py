@@ -1,4 +1,4 @@
-"""``log``: the seed's frame, the bare streams, and what is still being written."""
+"""``log``: the seed's frame, bare streams, and following."""
 
 from __future__ import annotations
 
@@ -24,38 +24,36 @@ if TYPE_CHECKING:
 RULE = "---------------------------------"
 
 
-def written(out: str | bytes, err: str | bytes = "") -> dict[str, object]:
-    """Return the facts of an attempt that wrote this."""
+def finished_attempt(out: str | bytes, err: str | bytes = "") -> dict[str, object]:
+    """Return the record of an attempt with this output."""
     return {"stdout": out, "stdout_size": len(out), "stderr": err, "stderr_size": len(err)}
 
 
-def test_the_log_is_framed_as_the_seeds(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The whole page is the seed's, letter by letter."""
+def test_seed_frame(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """The output is exactly the seed's."""
     manual_worker.add("job-4")
-    manual_worker.run("job-4", **written("'I am important'\n"))
+    manual_worker.run("job-4", **finished_attempt("'I am important'\n"))
     assert run("log", "job-4").stdout == (
         f"{RULE}\nLogs for Job: job-4\nState: completed\n{RULE}\n\n"
         f"--- STDOUT ---\n'I am important'\n\n--- STDERR ---\n(empty)\n\n{RULE}\n"
     )
 
 
-def test_a_job_without_output_has_empty_streams(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """A job that never ran, and one that wrote only errors, show both headings."""
+def test_no_output(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """A job that never ran, or wrote to stderr only, has both headings."""
     manual_worker.add("a", "b")
     frame = "--- STDOUT ---\n(empty)\n\n--- STDERR ---\n(empty)\n"
     assert f"State: pending\n{RULE}\n\n{frame}\n{RULE}\n" in run("log", "b").stdout
-    manual_worker.run("a", **written("", "oh no"))
+    manual_worker.run("a", **finished_attempt("", "oh no"))
     assert "--- STDOUT ---\n(empty)\n\n--- STDERR ---\noh no\n\n" in run("log", "a").stdout
 
 
-def test_the_frame_says_why_a_job_did_not_complete(
-    run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue
-) -> None:
-    """A time limit leaves no word in the streams; the reason, with the way to raise it, stands below the state."""
+def test_error_line(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """The reason of a failure, such as a timeout, is below the state."""
     queue.set("max_retries", 1)
     manual_worker.add("slow", "bad")
     manual_worker.run("slow", TimedOut(30))
-    manual_worker.run("bad", Exited(3), **written("", "oh no\n"))
+    manual_worker.run("bad", Exited(3), **finished_attempt("", "oh no\n"))
     limit = "timed out after 30 seconds (raise it with --timeout, or 'queuectl config set timeout')"
     assert f"State: dead\nError: {limit}\n{RULE}\n\n--- STDOUT ---\n(empty)\n" in run("log", "slow").stdout
     assert f"State: dead\nError: exit code 3\n{RULE}\n" in run("log", "bad").stdout
@@ -65,31 +63,31 @@ def test_the_frame_says_why_a_job_did_not_complete(
     assert f"State: pending\nAttempt: 1\nError: exit code 3\n{RULE}\n" in run("log", "bad", "--attempt", "1").stdout
 
 
-def test_a_bar_is_one_line(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """``--tail`` counts lines as a terminal shows them: what a progress bar drew behind a CR is part of one."""
+def test_progress_bar_is_one_line(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """``--tail`` counts lines as a terminal does: text after a CR is part of the line."""
     manual_worker.add("a")
     bar = b"".join(b"\r%d%%" % done for done in range(100))
-    manual_worker.run("a", **written(b"begin\n" + bar + b"\nend"))
+    manual_worker.run("a", **finished_attempt(b"begin\n" + bar + b"\nend"))
     assert run("log", "a", "--stdout", "--tail", "1").out == b"end"
     assert run("log", "a", "--stdout", "--tail", "2").out == bar + b"\nend"
     assert run("log", "a", "--stdout", "--tail", "9").out == b"begin\n" + bar + b"\nend"
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_of_a_long_stream_the_end_is_read(
+def test_tail_of_a_long_stream(
     live: bool,
     run: Callable[..., Ran],
     manual_worker: ManualWorker,
     queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """``--tail`` of a stream in the spool reads what its lines take, however long the stream, and is exact."""
+    """``--tail`` reads only the end of a long stream, and is exact."""
     manual_worker.add("a")
     lease = manual_worker.claim("a")
     lines = b"".join(b"line %d\n" % number for number in range(400_000)) + b"x" * 600_000 + b"\nend\n"
     queue.store.spool.path(lease.token, "stdout").write_bytes(lines)
     if not live:
-        end(manual_worker, lease)
+        settle(manual_worker, lease)
     taken: list[int] = []
     piece = Spool.read
 
@@ -106,22 +104,22 @@ def test_of_a_long_stream_the_end_is_read(
         assert sum(taken) < most
 
 
-def test_a_bare_stream_is_what_the_job_wrote(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """In a pipe, ``--stdout`` gives the bytes and nothing else."""
+def test_bare_stream(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """In a pipe ``--stdout`` prints the exact bytes."""
     manual_worker.add("a")
     raw = b"\x1b[31mred\x00\xff\r\n no end"
-    manual_worker.run("a", **written(raw, "err\n"))
+    manual_worker.run("a", **finished_attempt(raw, "err\n"))
     assert run("log", "a", "--stdout").out == raw
     assert run("log", "a", "--stderr").out == b"err\n"
     assert run("log", "a", "--stdout", "--stderr").out == raw + b"err\n"
 
 
-def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
-    """``--attempt`` names one of several, the newest otherwise; ``--tail`` keeps the last lines of each stream."""
+def test_attempt_and_tail(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """``--attempt`` selects an attempt, by default the latest; ``--tail`` applies to each stream."""
     queue.set("backoff_max", 0)
     manual_worker.add("a")
-    manual_worker.run("a", Exited(1), **written("1\n2\n3\n", "x\ny\n"))
-    manual_worker.run("a", **written("second\n"))
+    manual_worker.run("a", Exited(1), **finished_attempt("1\n2\n3\n", "x\ny\n"))
+    manual_worker.run("a", **finished_attempt("second\n"))
     assert run("log", "a", "--stdout").out == b"second\n"
     assert run("log", "a", "--stdout", "--attempt", "1").out == b"1\n2\n3\n"
     assert run("log", "a", "--stdout", "--stderr", "--attempt", "1", "--tail", "1").out == b"3\ny\n"
@@ -130,20 +128,20 @@ def test_attempts_and_tails_are_chosen(run: Callable[..., Ran], manual_worker: M
     assert "\nAttempt: 1\n" in run("log", "a", "--attempt", "1").stdout
 
 
-def test_the_log_as_data_is_the_attempt(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """JSON gives the attempt with its streams as text; null for a job that never ran."""
+def test_log_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """JSON is the attempt with its streams as text; null for a job that never ran."""
     manual_worker.add("a", "b")
-    manual_worker.run("a", **written(b"1\n\xff\n"))
+    manual_worker.run("a", **finished_attempt(b"1\n\xff\n"))
     attempt = json.loads(run("log", "a", "--json", "--tail", "1").stdout)
     assert (attempt["number"], attempt["outcome"], attempt["stdout"]) == (1, "succeeded", "\ufffd\n")
     assert run("log", "b", "--json").stdout == "null\n"
 
 
-def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """Titles, links, the clipboard, cursor moves and bidi marks never reach a terminal; colours do, and are ended."""
+def test_escapes_on_a_terminal(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """Only colours reach a terminal, and they are reset."""
     manual_worker.add("a")
     evil = "\x1b[31mred \x1b]0;title\x07\x1b]52;c;eA==\x1b\\\x1b[2J\x9b1A\u202e1\r2\n"
-    manual_worker.run("a", **written(evil))
+    manual_worker.run("a", **finished_attempt(evil))
     shown = run("log", "a", terminal=True).stdout
     assert "--- STDOUT ---\n\x1b[31mred 1\n2\n" in shown
     assert shown.count("\x1b") == 2
@@ -151,35 +149,31 @@ def test_a_terminal_gets_colours_and_no_other_escape(run: Callable[..., Ran], ma
 
 
 @pytest.mark.parametrize("left_open", ["0", "m", "[0", "\x1b[31mred"])
-def test_a_line_that_a_job_left_open_is_ended(
-    left_open: str, run: Callable[..., Ran], manual_worker: ManualWorker
-) -> None:
-    """On a terminal the next heading stands where it does in a pipe, whatever the last characters are."""
+def test_unterminated_line(left_open: str, run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """On a terminal the next heading starts on a line of its own."""
     manual_worker.add("a")
-    manual_worker.run("a", **written(left_open))
+    manual_worker.run("a", **finished_attempt(left_open))
     shown = run("log", "a", terminal=True).stdout.replace("\x1b[0m", "")
     assert f"{left_open}\n\n--- STDERR ---\n" in shown
 
 
-def test_no_color_takes_the_colours_too(
-    run: Callable[..., Ran], manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_color(run: Callable[..., Ran], manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NO_COLOR a terminal gets plain text."""
     monkeypatch.setenv("NO_COLOR", "1")
     manual_worker.add("a")
-    manual_worker.run("a", **written("\x1b[31mred\x1b[0m\n"))
+    manual_worker.run("a", **finished_attempt("\x1b[31mred\x1b[0m\n"))
     assert "\x1b" not in run("log", "a", terminal=True).stdout
 
 
 @pytest.mark.parametrize("framed", [True, False])
-def test_a_log_is_followed_to_the_end(
+def test_follow(
     framed: bool,
     run: Callable[..., Ran],
     manual_worker: ManualWorker,
     queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """``--follow`` waits for the job, gives what is written as it is written, and ends with the job."""
+    """``--follow`` prints output as it is written and ends with the job."""
     manual_worker.add("a")
     given = threading.Event()
     early: list[bool] = []
@@ -193,14 +187,14 @@ def test_a_log_is_followed_to_the_end(
 
     def job() -> None:
         """Run as a worker would: open the spool, write, and again when that was read, end."""
-        hands_here = type(manual_worker)(queue)
-        lease = hands_here.claim("a")
+        worker_here = type(manual_worker)(queue)
+        lease = worker_here.claim("a")
         path = queue.store.spool.path(lease.token, "stdout")
         path.write_bytes(b"one\n")
         early.append(given.wait(20))
         with path.open("ab") as file:
             file.write(b"two\n")
-        end(hands_here, lease)
+        settle(worker_here, lease)
 
     monkeypatch.setattr(Logs, "read_chunk", piece)
     thread = threading.Thread(target=job)
@@ -217,15 +211,15 @@ def test_a_log_is_followed_to_the_end(
         assert ran.out == b"one\ntwo\n"
 
 
-def test_attempts_follow_one_another(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
-    """Without ``--attempt`` no attempt is missed, however fast they come, until the job is at rest."""
+def test_follow_all_attempts(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """Without ``--attempt`` no attempt is missed until the job has finished."""
     queue.set("backoff_max", 0)
     manual_worker.add("a", max_retries=9)
 
     def job() -> None:
         for number in range(1, 9):
-            manual_worker.run("a", Exited(1), **written(f"try {number}\n"))
-        manual_worker.run("a", **written("done\n"))
+            manual_worker.run("a", Exited(1), **finished_attempt(f"try {number}\n"))
+        manual_worker.run("a", **finished_attempt("done\n"))
 
     thread = threading.Thread(target=job)
     thread.start()
@@ -236,10 +230,8 @@ def test_attempts_follow_one_another(run: Callable[..., Ran], manual_worker: Man
     assert lines[:-1] == [f"try {number}" for number in range(10 - len(lines), 9)]
 
 
-def test_a_followed_log_tells_its_attempts_apart(
-    run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue
-) -> None:
-    """In the frame of ``--follow`` each further attempt that wrote something has a heading of its own."""
+def test_follow_headings(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """Each further attempt with output has its own heading."""
     queue.set("backoff_max", 0)
     manual_worker.add("a")
     first = manual_worker.claim("a")
@@ -248,20 +240,20 @@ def test_a_followed_log_tells_its_attempts_apart(
         """Let the first attempt be seen, then fail it, and succeed in the second."""
         queue.store.spool.path(first.token, "stdout").write_bytes(b"one\ntwo\n")
         until(lambda: told)
-        end(manual_worker, first, Exited(1))
-        manual_worker.run("a", **written("three\n"))
+        settle(manual_worker, first, Exited(1))
+        manual_worker.run("a", **finished_attempt("three\n"))
 
     told: list[int] = []
     follow = Logs.follow
 
-    def heard(self: Logs, *args: Any) -> Any:
-        """Note that the follower has begun with the first attempt."""
+    def note_start(self: Logs, *args: Any) -> Any:
+        """Record that the first attempt is being followed."""
         for piece in follow(self, *args):
             told.append(1)
             yield piece
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Logs, "follow", heard)
+        patch.setattr(Logs, "follow", note_start)
         thread = threading.Thread(target=job)
         thread.start()
         ran = run("log", "a", "--follow")
@@ -270,8 +262,8 @@ def test_a_followed_log_tells_its_attempts_apart(
     assert ran.stdout.count("ATTEMPT") == 1
 
 
-def end(manual_worker: ManualWorker, lease: object, outcome: Exited | None = None) -> None:
-    """Record the attempt's end, its output staying in the spool."""
+def settle(manual_worker: ManualWorker, lease: object, outcome: Exited | None = None) -> None:
+    """Settle the attempt, with its output in the spool."""
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.store.claims import Claims, EndedAttempt
 

@@ -1,4 +1,4 @@
-"""``stats --plot``: into a file on the console, below the cell in a notebook; one line where it cannot be."""
+"""``stats --plot``: to a file on the console, below the cell in a notebook; otherwise one line."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 
 @pytest.mark.parametrize("ending", BEGINNINGS)
-def test_a_picture_is_written_beside_the_answer(
-    run: Callable[..., Ran], manual_worker: ManualWorker, tmp_path: Path, ending: str
-) -> None:
-    """The file has the format that its name tells; stdout has the answer as ever, stderr the place."""
+def test_plot_file(run: Callable[..., Ran], manual_worker: ManualWorker, tmp_path: Path, ending: str) -> None:
+    """The file name determines the format; stdout has the metrics, stderr the path."""
     manual_worker.add("a")
     manual_worker.run("a")
     path = tmp_path / f"stats{ending.upper()}"
@@ -43,10 +41,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_cannot_be_written_is_one_line(
+def test_unusable_file(
     run: Callable[..., Ran], words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No file, no known ending, no such folder: the line names the remedy, and nothing is written."""
+    """No file, an unknown extension or a missing folder: one line with the remedy."""
     monkeypatch.chdir(tmp_path)
     before = {path for path in tmp_path.iterdir() if "queue.db" not in path.name}
     ran = run("stats", *words)
@@ -56,9 +54,7 @@ def test_what_cannot_be_written_is_one_line(
     assert {path for path in tmp_path.iterdir() if "queue.db" not in path.name} == before
 
 
-def test_without_matplotlib_the_console_names_the_remedy(
-    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_matplotlib(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 3 and one line."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ran = run("stats", "--plot", str(tmp_path / "x.png"))

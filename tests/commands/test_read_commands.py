@@ -1,4 +1,4 @@
-"""Commands that look: status, list, show, stats, config, worker list, dlq list."""
+"""Read-only commands: status, list, show, stats, config, worker list, dlq list."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tests.conftest import Ran
 
 
-def test_status_counts_every_state(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The summary has every state; without workers it says how to get some."""
+def test_status(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """The summary has every state, and without workers a hint how to start some."""
     manual_worker.add("a", "b")
     lines = run("status").stdout.splitlines()
     assert lines[0] == "Job Status Summary:"
@@ -37,7 +37,7 @@ def test_status_counts_every_state(run: Callable[..., Ran], manual_worker: Manua
 
 
 def test_status_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """Every state is present, pauses and workers are arrays."""
+    """Every state is present; pauses and workers are arrays."""
     manual_worker.add("a")
     run("pause", "gpu")
     status = json.loads(run("status", "--json").stdout)
@@ -49,8 +49,8 @@ def test_status_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) ->
     assert "all queues" in run("status").stdout
 
 
-def test_list_has_the_seeds_columns(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The table is plain text in a pipe, the last changed first, and "Updated At" is the time of the last change."""
+def test_list(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """A pipe gets a plain table, most recently changed first."""
     manual_worker.add("old", "new", command="echo 'Hello World'")
     manual_worker.run("old")
     lines = run("list").stdout.splitlines()
@@ -61,8 +61,8 @@ def test_list_has_the_seeds_columns(run: Callable[..., Ran], manual_worker: Manu
     assert old["updated_at"] > new["updated_at"]
 
 
-def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """A table shows 50 jobs and says on stderr how many there are besides; JSON gives all unless limited."""
+def test_list_limit(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """A table shows 50 jobs, and stderr the number of others; JSON has all unless limited."""
     manual_worker.add(*(f"j{number}" for number in range(60)))
     ran = run("list")
     assert len(ran.stdout.splitlines()) == 51
@@ -75,7 +75,7 @@ def test_a_table_is_short_and_json_is_whole(run: Callable[..., Ran], manual_work
 
 
 def test_list_filters_and_sorts(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """State, queue and tag narrow; a field sorts up, ``--reverse`` down."""
+    """State, queue and tag filter; a field sorts ascending, ``--reverse`` descending."""
     manual_worker.add("a", priority=1, queue="gpu", tags=["x"])
     manual_worker.add("b", priority=3, queue="gpu")
     manual_worker.add("c", priority=2, tags=["x"])
@@ -94,7 +94,7 @@ def test_list_filters_and_sorts(run: Callable[..., Ran], manual_worker: ManualWo
 
 
 def test_list_as_lines_and_csv(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """JSON lines are one job a line; CSV has every field, and no text that a spreadsheet would run."""
+    """JSON lines have one job per line; CSV has every field and no formulas."""
     manual_worker.add("a", command="=1+1", tags=["x", "y"])
     manual_worker.add("b", command='-rf, "quoted"\nnext')
     (first, second) = run("list", "--format", "jsonl").stdout.splitlines()
@@ -106,21 +106,19 @@ def test_list_as_lines_and_csv(run: Callable[..., Ran], manual_worker: ManualWor
     assert (rows[1]["command"], rows[1]["tags"], rows[1]["timeout"]) == ("'=1+1", '["x", "y"]', "")
 
 
-def test_an_empty_list_says_so(run: Callable[..., Ran]) -> None:
-    """No jobs is an answer, in every format."""
+def test_empty_list(run: Callable[..., Ran]) -> None:
+    """An empty list is valid in every format."""
     assert run("list").stdout == "No jobs.\n"
     assert run("list", "--json").stdout == "[]\n"
     assert run("list", "--format", "jsonl").stdout == ""
     assert run("list", "--format", "csv").stdout == ",".join(JOB_FIELDS) + "\n"
 
 
-def test_show_has_every_field_and_every_attempt(
-    run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue
-) -> None:
-    """People see all fields and all attempts; JSON has the attempts as ``history``, oldest first."""
+def test_show(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """The text has all fields and attempts; JSON has the attempts as ``history``, oldest first."""
     queue.set("backoff_max", 0)
     manual_worker.add("a", max_retries=3)
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     manual_worker.run("a", stdout="done\n", stdout_size=5)
     job = json.loads(run("show", "a", "--json").stdout)
     assert list(job) == [*JOB_FIELDS, "history"]
@@ -136,18 +134,18 @@ def test_show_has_every_field_and_every_attempt(
         assert len(re.findall(rf"^{field}\b", shown, re.MULTILINE)) >= 2, field
 
 
-def test_show_leaves_long_output_to_log(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """A stream longer than a few lines is named with its size and the way to it."""
+def test_show_long_output(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """A stream of more than a few lines is replaced by its size and the command that shows it."""
     manual_worker.add("a")
     manual_worker.run("a", stdout="x" * 5000, stdout_size=5000)
     assert "4.9 KiB; 'queuectl log a --attempt 1 --stdout' shows it" in run("show", "a").stdout
 
 
-def test_stats_in_the_seeds_frame(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The seed's lines stand first, ours follow."""
+def test_stats(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """The seed's lines come first."""
     manual_worker.add("a", "b", max_retries=1)
     manual_worker.run("a")
-    manual_worker.kill("b")
+    manual_worker.exhaust("b")
     shown = run("stats").stdout
     frame = "--- QueueCTL Metrics ---\n\nJob Counts:\n  - completed: 1\n  - dead: 1\n\nExecution Stats:\n"
     assert shown.startswith(frame + "  - Avg. Job Duration (Completed): 0.50 seconds\n")
@@ -157,7 +155,7 @@ def test_stats_in_the_seeds_frame(run: Callable[..., Ran], manual_worker: Manual
 
 
 def test_stats_as_data(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """JSON has the contract's fields; by group there is a row for each, and an age leaves out what is older."""
+    """JSON has the contract's fields; grouped it has a row per group, and an age excludes older attempts."""
     manual_worker.add("a", "b", command="true")
     manual_worker.run("a")
     stats = json.loads(run("stats", "--json").stdout)
@@ -175,8 +173,8 @@ def test_stats_as_data(run: Callable[..., Ran], manual_worker: ManualWorker) -> 
     assert json.loads(run("stats", "--since", "2999-01-01", "--json").stdout)["attempts"] == 0
 
 
-def test_config_is_shown_and_changed(run: Callable[..., Ran]) -> None:
-    """The table has key, value, default and meaning; ``get`` gives the bare value; keys may have hyphens."""
+def test_config(run: Callable[..., Ran]) -> None:
+    """The table has key, value, default and meaning; ``get`` prints the value; keys may have hyphens."""
     lines = run("config", "list").stdout.splitlines()
     assert lines[0].split() == ["key", "value", "default", "meaning"]
     assert [line.split()[0] for line in lines[1:]] == list(SETTINGS)
@@ -189,12 +187,12 @@ def test_config_is_shown_and_changed(run: Callable[..., Ran]) -> None:
     assert run("config", "set", "timeout", "0.5").stdout == "Config updated: timeout = 0.5\n"
 
 
-def test_the_dead_letter_queue_is_listed(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The table has the seed's columns; an empty queue says so, as data too."""
+def test_dlq_list(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """The table has the seed's columns; an empty queue says so, also as data."""
     assert run("dlq", "list").stdout == "DLQ is empty.\n"
     assert run("dlq", "list", "--json").stdout == "[]\n"
     manual_worker.add("a", max_retries=1)
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     lines = run("dlq", "list").stdout.splitlines()
     assert lines[0].split() == ["id", "command", "state", "attempts", "updated_at"]
     assert lines[1].split()[:4] == ["a", "true", "dead", "1"]
@@ -202,8 +200,8 @@ def test_the_dead_letter_queue_is_listed(run: Callable[..., Ran], manual_worker:
     assert (job["id"], job["error"]) == ("a", "exit code 1")
 
 
-def test_no_workers_is_an_answer(run: Callable[..., Ran]) -> None:
-    """Without workers ``worker list`` says how to get some, and as data is empty; ``worker stop`` has nothing to do."""
+def test_no_workers(run: Callable[..., Ran]) -> None:
+    """Without workers ``worker list`` says how to start some, and ``worker stop`` does nothing."""
     assert "queuectl worker start" in run("worker", "list").stdout
     assert run("worker", "list", "--json").stdout == "[]\n"
     ran = run("worker", "stop")
@@ -213,18 +211,16 @@ def test_no_workers_is_an_answer(run: Callable[..., Ran]) -> None:
 @pytest.mark.parametrize(
     "words", [["--db", "{}", "list"], ["list", "--db", "{}"], ["--db", "/nowhere/x", "list", "--db", "{}"]]
 )
-def test_db_may_stand_before_and_after_the_verb(
-    words: list[str], run: Callable[..., Ran], manual_worker: ManualWorker
-) -> None:
-    """``--db`` names the queue at either place; the one after the verb wins."""
+def test_position_of_db(words: list[str], run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """``--db`` is accepted before and after the verb; the latter takes precedence."""
     manual_worker.add("a")
     ran = run(*[word.format(manual_worker.queue.path) for word in words], "--json")
     assert [job["id"] for job in json.loads(ran.stdout)] == ["a"]
 
 
 @pytest.mark.parametrize("noun", ["worker", "dlq", "config"])
-def test_db_may_stand_between_noun_and_verb(noun: str, run: Callable[..., Ran], tmp_path: Path) -> None:
-    """``queuectl worker --db PATH list`` reads that queue, too."""
+def test_db_after_a_noun(noun: str, run: Callable[..., Ran], tmp_path: Path) -> None:
+    """``queuectl worker --db PATH list`` reads that queue."""
     other = tmp_path / "other.db"
     assert run(noun, "--db", str(other), "list").exit_code == 0
     assert other.exists()

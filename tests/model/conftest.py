@@ -1,4 +1,4 @@
-"""How the property tests run: the same examples every time, and no clock that could fail them on a busy machine."""
+"""Property tests use fixed examples and no deadline, so that they pass on a busy machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates: whatever a value is, the shell gets it as one word, verbatim, or the template is refused."""
+"""Command templates: the shell receives each value as one word, verbatim, or the template is refused."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ GRAMMAR = [
 ]
 
 
-def shell_says(command: str, shell: str = "/bin/sh") -> str:
-    """Return what the command prints, byte for byte."""
+def run_in_shells(command: str, shell: str = "/bin/sh") -> str:
+    """Return the bytes that the command prints."""
     done = subprocess.run([shell, "-c", command], capture_output=True, check=True, timeout=20)
     return done.stdout.decode()
 
@@ -61,19 +61,19 @@ def shell_says(command: str, shell: str = "/bin/sh") -> str:
 @example("-n")
 @example("a=b")
 @example("2")
-def test_the_shell_gets_the_value_verbatim(value: str) -> None:
-    """Any text at all arrives as one word, in every shell that ``/bin/sh`` may be."""
+def test_value_arrives_verbatim(value: str) -> None:
+    """Any text arrives as one word in every shell that ``/bin/sh`` may be."""
     command = CommandTemplate("printf %s {x}").fill({"x": value})
     for shell in SHELLS:
-        assert shell_says(command, shell) == value
+        assert run_in_shells(command, shell) == value
 
 
 @settings(max_examples=60, deadline=None)
 @given(texts | nasty, nasty)
-def test_values_side_by_side_and_inside_words_stay_apart(one: str, two: str) -> None:
-    """Placeholders may touch other text and each other, and stand in a substitution; nothing leaks over."""
+def test_adjacent_placeholders(one: str, two: str) -> None:
+    """Placeholders next to each other, within words or in a substitution do not affect each other."""
     command = CommandTemplate('printf "%s|" --x={a}{b}.txt {b} "$(printf %s. {a})"').fill({"a": one, "b": two})
-    assert shell_says(command) == f"--x={one}{two}.txt|{two}|{one}.|"
+    assert run_in_shells(command) == f"--x={one}{two}.txt|{two}|{one}.|"
 
 
 @settings(max_examples=120, deadline=None)
@@ -81,8 +81,8 @@ def test_values_side_by_side_and_inside_words_stay_apart(one: str, two: str) -> 
     st.lists(st.sampled_from([*QUOTING, *NESTING, *GRAMMAR]) | st.just("{x}"), min_size=2, max_size=12),
     st.sampled_from(ATTACKS),
 )
-def test_no_value_is_ever_run(pieces: list[str], attack: str) -> None:
-    """However odd the template: it is refused, or the value in it stays a value and is not executed."""
+def test_values_are_never_executed(pieces: list[str], attack: str) -> None:
+    """Any template is refused, or its value is not executed."""
     text = "".join(pieces)
     if "()" in text.replace(" ", "").replace("\n", ""):
         return  # would define functions that call themselves
@@ -129,8 +129,8 @@ def test_no_value_is_ever_run(pieces: list[str], attack: str) -> None:
         ("näme {é}", "näme 'ü'"),
     ],
 )
-def test_a_template_is_filled(text: str, filled: str) -> None:
-    """Names become quoted values, ``:raw`` leaves them as they stand, doubled braces are braces."""
+def test_fill(text: str, filled: str) -> None:
+    """Names become quoted values, ``:raw`` leaves values unquoted, doubled braces are braces."""
     assert CommandTemplate(text).fill({"x": "a b", "é": "ü"}) == filled
 
 
@@ -169,32 +169,32 @@ def test_a_template_is_filled(text: str, filled: str) -> None:
         ("{\x1b]52;x}", "no plain name"),
     ],
 )
-def test_what_cannot_be_filled_safely_is_refused_with_the_remedy(text: str, why: str) -> None:
-    """A template is refused before anything is filled, in one printable line that says what to write instead."""
+def test_unsafe_templates(text: str, why: str) -> None:
+    """An unsafe template is refused before it is filled, in one printable line with the remedy."""
     with pytest.raises(BadInput) as caught:
         CommandTemplate(text)
     assert why in str(caught.value)
     assert str(caught.value).isprintable()
 
 
-def test_a_raw_value_cannot_open_quotes_around_another() -> None:
-    """``:raw`` is the user's own risk, but it does not make a quoted value unsafe: that is refused at the filling."""
+def test_raw_value_with_quotes() -> None:
+    """A ``:raw`` value that would open quotes around another value is refused."""
     template = CommandTemplate("{how:raw} {x}")
     assert template.fill({"how": "env A='b c' nice", "x": "$(id)"}) == "env A='b c' nice '$(id)'"
     with pytest.raises(BadInput, match="is inside quotes"):
         template.fill({"how": "don't", "x": "$(id)"})
 
 
-def test_unknown_names_list_the_valid_ones() -> None:
-    """A name without a value is told together with the names there are."""
+def test_unknown_name() -> None:
+    """The error for a missing name lists the valid ones."""
     with pytest.raises(BadInput, match=r"^\{lrr\} in the command is unknown; valid: lr, seed"):
         CommandTemplate("train {lrr}").fill({"lr": 1, "seed": 2})
     with pytest.raises(BadInput, match="valid: none"):
         CommandTemplate("train {lr}").check([])
 
 
-def test_names_come_once_each_in_order() -> None:
-    """A template tells which names it needs."""
+def test_names() -> None:
+    """Each name is listed once, in order."""
     assert CommandTemplate("{b} {a:raw} {b}").names == ("b", "a")
 
 
@@ -211,27 +211,27 @@ def test_names_come_once_each_in_order() -> None:
         (np.str_("a b"), "'a b'"),
     ],
 )
-def test_single_values_are_written_as_python_writes_them(value: object, filled: str) -> None:
-    """Numbers, paths and NumPy's scalars are put in as ``str`` shows them."""
+def test_scalars(value: object, filled: str) -> None:
+    """Numbers, paths and NumPy scalars are inserted as ``str`` shows them."""
     assert CommandTemplate("{x}").fill({"x": value}) == filled
 
 
 @pytest.mark.parametrize("value", [None, b"a", [1], (1,), {"a": 1}, {1}, np.array([1, 2])], ids=repr)
-def test_what_is_no_single_value_is_refused(value: object) -> None:
-    """Nothing, bytes and containers have no one text: the user must say which."""
+def test_invalid_values(value: object) -> None:
+    """None, bytes and containers have no unambiguous text and are refused."""
     with pytest.raises(BadInput, match=r"^\{x\} (has no value|is \w+, no single text or number)"):
         CommandTemplate("{x}").fill({"x": value})
 
 
-def test_a_number_stays_a_word_before_a_redirection() -> None:
-    """``echo {n}>file`` writes the number into the file, and does not redirect that descriptor."""
+def test_number_before_a_redirection() -> None:
+    """``echo {n}>file`` writes the number into the file instead of redirecting that descriptor."""
     with TemporaryDirectory() as folder:
         subprocess.run(["/bin/sh", "-c", CommandTemplate("echo {n}>out").fill({"n": 2})], cwd=folder, check=True)
         assert Path(folder, "out").read_text() == "2\n"
 
 
-def test_a_value_in_the_place_of_the_command_is_the_command() -> None:
-    """A value such as ``A=1`` or ``if`` is looked for as a program, not taken for shell syntax."""
+def test_value_as_the_command() -> None:
+    """A value such as ``A=1`` or ``if`` is a program's name, not shell syntax."""
     for word in ("A=1", "if", "done"):
         done = subprocess.run(
             ["/bin/sh", "-c", CommandTemplate("{x}").fill({"x": word})],

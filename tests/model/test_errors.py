@@ -1,4 +1,4 @@
-"""The errors that users meet: one tree, each with its exit code."""
+"""Public errors: one hierarchy, each with an exit code."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CODES = {
 }
 
 
-def test_every_error_has_the_contracts_exit_code() -> None:
-    """Each public error is a ``QueuectlError`` with its exit code, and the list of public ones is complete."""
+def test_exit_codes() -> None:
+    """Each public error is a ``QueuectlError`` with its exit code, and the list is complete."""
     found = {
         name: kind
         for name, kind in vars(errors).items()
@@ -29,8 +29,8 @@ def test_every_error_has_the_contracts_exit_code() -> None:
     assert {name: kind.exit_code for name, kind in found.items() if name != "QueuectlError"} == CODES
 
 
-def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    """The tree that the module draws names each error with its exit code, so that it can be trusted."""
+def test_tree_in_the_docstring() -> None:
+    """The tree in the module's docstring lists each error with its exit code."""
     drawn = {
         words[0]: int(words[1])
         for line in (errors.__doc__ or "").splitlines()
@@ -39,6 +39,6 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
     assert drawn == CODES
 
 
-def test_running_out_of_time_is_a_timeout_error() -> None:
-    """Who waits with plain Python's ``except TimeoutError`` catches ours."""
+def test_wait_timeout_is_a_timeout_error() -> None:
+    """``except TimeoutError`` catches ``WaitTimeout``."""
     assert issubclass(errors.WaitTimeout, TimeoutError)

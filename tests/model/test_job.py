@@ -1,4 +1,4 @@
-"""A job as it is asked for: what may be wished, and what is refused before anything is written."""
+"""Job specs: their fields, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CONTRACT_FIELDS = (  # as the contract writes them
 )
 
 
-def test_the_fields_are_the_contracts() -> None:
-    """A job's JSON fields, and those of a wish, are the contract's, in their order."""
+def test_fields() -> None:
+    """The JSON fields of a job and those of a spec are the contract's, in order."""
     assert " ".join(JOB_FIELDS) == CONTRACT_FIELDS
     assert " ".join(SPEC_FIELDS) == "id command priority delay run_at timeout max_retries queue tags after cwd env"
 
 
-def test_a_wish_with_everything_is_taken() -> None:
-    """Every field of a wish arrives, typed."""
+def test_all_fields() -> None:
+    """Every field of a spec is stored with its type."""
     spec = JobSpec.from_fields(
         {
             "id": "a",
@@ -45,8 +45,8 @@ def test_a_wish_with_everything_is_taken() -> None:
     )
 
 
-def test_what_is_null_is_not_given() -> None:
-    """A None, as JSON's null, leaves the default."""
+def test_null_is_the_default() -> None:
+    """None, as JSON's null, leaves the default."""
     assert JobSpec.from_fields(dict.fromkeys(SPEC_FIELDS) | {"command": "true"}) == JobSpec("true")
 
 
@@ -87,8 +87,8 @@ def test_what_is_null_is_not_given() -> None:
     ],
     ids=ascii,
 )
-def test_a_bad_wish_is_refused_with_the_reason(wish: dict[str, object], why: str) -> None:
-    """Each row of the catalogue of bad input is refused in one line that says what is wrong."""
+def test_invalid_specs(wish: dict[str, object], why: str) -> None:
+    """Each invalid input is refused in one line with the reason."""
     whole = wish if why == "needs a command" or "command" in wish else {"command": "true", **wish}
     with pytest.raises(BadInput) as caught:
         JobSpec.from_fields(whole)
@@ -99,13 +99,13 @@ def test_a_bad_wish_is_refused_with_the_reason(wish: dict[str, object], why: str
 @given(
     st.dictionaries(st.sampled_from(SPEC_FIELDS), st.none() | st.text() | st.integers() | st.floats() | st.booleans())
 )
-def test_a_wish_is_taken_or_refused_and_nothing_else(wish: dict[str, object]) -> None:
-    """Whatever JSON holds, there is a spec or one line of refusal; never another error."""
+def test_any_json(wish: dict[str, object]) -> None:
+    """Any JSON gives a spec or ``BadInput`` in one line, never another error."""
     with contextlib.suppress(BadInput):
         assert 1 <= len(JobSpec.from_fields(wish).command.encode()) <= 100_000
 
 
-def test_a_job_is_due_after_its_delay_or_at_its_time() -> None:
+def test_due_time() -> None:
     """A delay counts from the enqueue, ``run_at`` is absolute; without either the job is due at once."""
     assert JobSpec("true").due_at(100.0) == 100.0
     assert JobSpec("true", delay=5).due_at(100.0) == 105.0

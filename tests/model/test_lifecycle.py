@@ -1,4 +1,4 @@
-"""What follows when an attempt ends."""
+"""The state that follows an attempt."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _rand = st.floats(0, 1, exclude_max=True)
 
 
 @given(st.sampled_from(OUTCOMES), _policies, st.integers(1, 1200), st.sampled_from([False, True]), _moments, _rand)
-def test_every_settlement_is_a_legal_move_that_conserves_attempts(  # noqa: PLR0917 - what Hypothesis draws
+def test_settlements_are_legal(  # noqa: PLR0917 - what Hypothesis draws
     outcome: Outcome, policy: RetryPolicy, attempts: int, cancel: object, now: float, rand: float
 ) -> None:
-    """Whatever ends an attempt, the move is in the table, and only an attempt that is given back costs nothing."""
+    """Each settlement is a legal transition, and only returned attempts are not counted."""
     went = settle(outcome, attempts=attempts, policy=policy, cancel_requested=bool(cancel), now=now, rand=rand)
     check_transition("a", State.PROCESSING, went.state)
     given_back = isinstance(outcome, Returned) and not cancel
@@ -57,10 +57,8 @@ def test_every_settlement_is_a_legal_move_that_conserves_attempts(  # noqa: PLR0
 
 
 @given(st.sampled_from(FAILURES), _policies, _moments, _rand)
-def test_a_job_that_always_fails_starts_max_retries_times(
-    outcome: Outcome, policy: RetryPolicy, now: float, rand: float
-) -> None:
-    """From a fresh budget exactly ``max_retries`` failures lead to dead, and none of them a step earlier or later."""
+def test_max_retries(outcome: Outcome, policy: RetryPolicy, now: float, rand: float) -> None:
+    """Exactly ``max_retries`` failures of a fresh budget lead to dead."""
     attempts, state, starts = 0, State.PENDING, 0
     while state not in FINISHED_STATES:
         attempts, starts = attempts + 1, starts + 1
@@ -73,8 +71,8 @@ def test_a_job_that_always_fails_starts_max_retries_times(
 
 
 @given(st.lists(st.sampled_from([Returned(), Exited(1)]), max_size=30), st.integers(1, 12))
-def test_orderly_stops_cost_nothing_however_many(endings: list[Outcome], max_retries: int) -> None:
-    """Among any number of attempts given back, a job is dead exactly when it has failed ``max_retries`` times."""
+def test_returned_attempts_cost_nothing(endings: list[Outcome], max_retries: int) -> None:
+    """A job is dead after ``max_retries`` failures, however many attempts were returned."""
     attempts, failures = 0, 0
     for outcome in endings:
         if failures == max_retries:
@@ -89,8 +87,8 @@ def test_orderly_stops_cost_nothing_however_many(endings: list[Outcome], max_ret
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_a_cancel_takes_effect_unless_the_command_was_faster(outcome: Outcome) -> None:
-    """A job that a person cancelled is ``cancelled`` however its attempt ended; only success before that stands."""
+def test_cancel(outcome: Outcome) -> None:
+    """A job with a cancel request is ``cancelled`` after any outcome but success."""
     went = settle(outcome, attempts=1, policy=RetryPolicy(), cancel_requested=True, now=1e9, rand=0)
     if outcome == Exited(0):
         assert went == Transition(State.COMPLETED, 1)
@@ -98,22 +96,22 @@ def test_a_cancel_takes_effect_unless_the_command_was_faster(outcome: Outcome) -
         assert went == Transition(State.CANCELLED, 1, error="cancelled by a person")
 
 
-def test_the_next_attempt_is_due_after_the_backoff() -> None:
-    """A first failure at 1000 s is due again at 1002 s; what was given back is due at once."""
+def test_backoff() -> None:
+    """A first failure at 1000 s is due again at 1002 s; a returned attempt at once."""
     facts = {"policy": RetryPolicy(), "cancel_requested": False, "now": 1000.0, "rand": 0.0}
     assert settle(Exited(3), attempts=1, **facts) == Transition(State.FAILED, 1, 1002.0, "exit code 3")
     assert settle(Returned(), attempts=2, **facts) == Transition(State.PENDING, 1, 1000.0)
 
 
 @given(st.sampled_from([State.PENDING, State.FAILED]), st.integers(1, 1000))
-def test_a_claim_given_back_was_never_made(before: State, attempts: int) -> None:
-    """An attempt that never started leaves the state that the job had before, and its budget."""
+def test_released_claim(before: State, attempts: int) -> None:
+    """Releasing a claim that was not started restores the state and the budget."""
     check_transition("a", State.PROCESSING, before)
     assert revert_claim(attempts, before) == Transition(before, attempts - 1)
 
 
-def test_outcomes_say_what_happened_in_one_line() -> None:
-    """Each outcome has one of the contract's names and, where something is wrong, one line that says what."""
+def test_outcomes() -> None:
+    """Each outcome has a name of the contract and, if something is wrong, a reason of one line."""
     assert {outcome.name for outcome in OUTCOMES} == set(OUTCOME_NAMES)
     for outcome in OUTCOMES:
         assert (outcome.error is None) == (outcome == Exited(0))

@@ -1,4 +1,4 @@
-"""Numbers, ages and moments as people type them: every row of the catalogue of bad input."""
+"""Numbers, ages and times as users type them, with every invalid one of the contract."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 
-def _refused(call: object, *args: object) -> str:
-    """Call, expect a refusal, and return its message, which must be one printable ASCII line of bearable length."""
+def _refusal(call: object, *args: object) -> str:
+    """Expect a refusal and return its message: one short printable ASCII line."""
     with pytest.raises(BadInput) as caught:
         call(*args)  # type: ignore[operator]
     message = str(caught.value)
@@ -26,8 +26,8 @@ def _refused(call: object, *args: object) -> str:
     return message
 
 
-def _make(value: int | str) -> str:
-    """Name a number that is too long to be written."""
+def _name(value: int | str) -> str:
+    """Return a name for a number that is too long to print."""
     return f"text-{len(value)}" if isinstance(value, str) else f"int-{value.bit_length()}"
 
 
@@ -57,32 +57,32 @@ NO_NUMBERS = [
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "1.5", 1.5, 1.0, "1e3", "nan", "inf", math.nan, math.inf], ids=ascii)
-def test_what_is_no_whole_number_is_refused(value: object) -> None:
-    """A whole number is ASCII digits with a sign, or an int; nothing that Python or a person might also read as one."""
-    assert "must be a whole number" in _refused(validation.parse_int, "priority", value)
+def test_invalid_integers(value: object) -> None:
+    """An integer is ASCII digits with a sign, or an int, and no other notation."""
+    assert "must be a whole number" in _refusal(validation.parse_int, "priority", value)
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "5s", "1h", "nan", "inf", "Infinity", "1e", ".", "1.2.3"], ids=ascii)
-def test_what_is_no_decimal_number_is_refused(value: object) -> None:
-    """Seconds are a plain decimal number: no unit, no nan, no infinity, no grouping."""
-    assert "must be a plain number" in _refused(validation.parse_number, "delay", value)
+def test_invalid_numbers(value: object) -> None:
+    """Seconds are a plain decimal number: no unit, nan, infinity or grouping."""
+    assert "must be a plain number" in _refusal(validation.parse_number, "delay", value)
 
 
 @pytest.mark.parametrize("value", [-1, "-1", -1e-9, math.nan, math.inf, -math.inf, "1e999", 10**400, 3_153_600_001])
-def test_seconds_out_of_bounds_are_refused(value: object) -> None:
-    """Negative, infinite and endless delays are refused with the bounds named."""
-    assert "from 0 to 3153600000" in _refused(validation.parse_number, "delay", value)
+def test_delays_out_of_bounds(value: object) -> None:
+    """Negative, infinite and huge delays are refused with the bounds."""
+    assert "from 0 to 3153600000" in _refusal(validation.parse_number, "delay", value)
 
 
-@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, str(2**63), 10**5000, -(10**5000), "9" * 60], ids=_make)
-def test_whole_numbers_beyond_the_databases_are_refused(value: object) -> None:
-    """What SQLite cannot store is refused, also numbers of so many digits that Python will not write them out."""
-    assert "must be from" in _refused(validation.parse_int, "priority", value)
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, str(2**63), 10**5000, -(10**5000), "9" * 60], ids=_name)
+def test_integers_out_of_bounds(value: object) -> None:
+    """Integers that SQLite cannot store are refused, even those too long for Python to print."""
+    assert "must be from" in _refusal(validation.parse_int, "priority", value)
 
 
 @pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 0, -7, np.int64(-7), np.uint8(3)])
-def test_whole_numbers_of_any_make_are_taken(value: object) -> None:
-    """Ints of Python and numpy are taken, up to the last that SQLite stores, and come back as plain ints."""
+def test_valid_integers(value: object) -> None:
+    """Ints of Python and NumPy within SQLite's range are returned as plain ints."""
     found = validation.parse_int("priority", value)
     assert type(found) is int
     assert found == value
@@ -90,19 +90,19 @@ def test_whole_numbers_of_any_make_are_taken(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 0.5, "0.5", ".5", "5.", "1e3", np.float32(0.5), np.float64(0.5), np.int16(2)])
-def test_seconds_of_any_make_are_taken(value: object) -> None:
-    """Decimals of Python and numpy, and their texts, are taken and come back as plain floats."""
+def test_valid_numbers(value: object) -> None:
+    """Numbers of Python and NumPy, and their texts, are returned as plain floats."""
     found = validation.parse_number("delay", value)
     assert type(found) is float
     assert found == float(value)  # type: ignore[arg-type]
 
 
-def test_bounds_are_inclusive_and_named() -> None:
-    """``max_retries`` goes from 1 to 1000: the bounds pass, their neighbours are refused with both in the line."""
+def test_bounds_are_inclusive() -> None:
+    """``max_retries`` is from 1 to 1000 inclusive; other values are refused with both bounds."""
     assert [validation.parse_int("max_retries", n, 1, 1000) for n in (1, 1000)] == [1, 1000]
     for value in (0, -1, 1001, 10**6):
         assert (
-            _refused(validation.parse_int, "max_retries", value, 1, 1000)
+            _refusal(validation.parse_int, "max_retries", value, 1, 1000)
             == f"max_retries must be from 1 to 1000, not {value}"
         )
 
@@ -111,7 +111,7 @@ def test_bounds_are_inclusive_and_named() -> None:
     ("value", "seconds"),
     [("7d", 604_800), ("12h", 43_200), ("90m", 5400), ("30s", 30), ("1.5h", 5400), ("0", 0), (0, 0), ("0d", 0)],
 )
-def test_an_age_is_a_number_with_a_unit(value: object, seconds: float) -> None:
+def test_ages(value: object, seconds: float) -> None:
     """``7d``, ``12h``, ``90m``, ``30s`` and 0 are ages."""
     assert validation.parse_age("--older-than", value) == seconds
 
@@ -119,14 +119,14 @@ def test_an_age_is_a_number_with_a_unit(value: object, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value", ["", "7", "d", "-7d", "7 d", "7D", "1_0d", "\uff17d", "7d\n", "7w", "nand", 7, False, None, "1" * 60 + "d"]
 )
-def test_what_is_no_age_is_refused(value: object) -> None:
-    """Anything else is refused, and the line shows what an age looks like."""
-    assert "such as 7d, 12h, 90m, 30s or 0" in _refused(validation.parse_age, "--older-than", value)
+def test_invalid_ages(value: object) -> None:
+    """Anything else is refused with an example of an age."""
+    assert "such as 7d, 12h, 90m, 30s or 0" in _refusal(validation.parse_age, "--older-than", value)
 
 
-def test_an_age_beyond_a_hundred_years_is_refused() -> None:
-    """A number of days that no clock could subtract is refused."""
-    _refused(validation.parse_age, "--older-than", "99999999999d")
+def test_age_out_of_bounds() -> None:
+    """An age of more than a hundred years is refused."""
+    _refusal(validation.parse_age, "--older-than", "99999999999d")
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def test_an_age_beyond_a_hundred_years_is_refused() -> None:
         ("9999-12-31T23:59:59Z", 253_402_300_799),
     ],
 )
-def test_a_moment_is_iso_text_or_a_datetime(value: object, stamp: float) -> None:
-    """ISO 8601 with an offset and aware datetimes, pandas' among them, give their epoch second."""
+def test_times(value: object, stamp: float) -> None:
+    """ISO 8601 with an offset and aware datetimes, also of pandas, give the epoch seconds."""
     assert validation.parse_time("run_at", value) == stamp
 
 
-def test_a_moment_without_an_offset_is_local_time() -> None:
-    """A naive text and a naive datetime mean the wall clock here, as a person would."""
+def test_naive_times_are_local() -> None:
+    """Naive texts and datetimes are local time."""
     local = datetime(2027, 3, 1, 8)  # noqa: DTZ001 - naive on purpose
     assert validation.parse_time("run_at", "2027-03-01T08:00:00") == local.timestamp()
     assert validation.parse_time("run_at", local) == local.timestamp()
@@ -164,14 +164,14 @@ def test_a_moment_without_an_offset_is_local_time() -> None:
     ],
     ids=ascii,
 )
-def test_what_is_no_moment_is_refused(value: object) -> None:
-    """Other texts, bare numbers and moments before 1970 are refused in one line."""
-    assert _refused(validation.parse_time, "run_at", value).startswith("run_at must ")
+def test_invalid_times(value: object) -> None:
+    """Other texts, bare numbers and times before 1970 are refused in one line."""
+    assert _refusal(validation.parse_time, "run_at", value).startswith("run_at must ")
 
 
 @given(st.integers(0, 253_402_300_799_000))
-def test_a_written_time_reads_back_the_same(ms: int) -> None:
-    """Every millisecond from 1970 to 9999, written as the JSON time and read again, is the same millisecond."""
+def test_times_round_trip(ms: int) -> None:
+    """Every millisecond from 1970 to 9999 survives formatting and parsing."""
     text = validation.format_time(ms / 1000)
     assert text is not None
     assert text.endswith("Z")
@@ -179,6 +179,6 @@ def test_a_written_time_reads_back_the_same(ms: int) -> None:
     assert round(validation.parse_time("run_at", text) * 1000) == ms
 
 
-def test_no_time_is_null() -> None:
+def test_missing_time_is_null() -> None:
     """What has not happened yet has no time."""
     assert validation.format_time(None) is None

@@ -1,4 +1,4 @@
-"""The wait before the next attempt."""
+"""The delay before the next attempt."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ _rand = st.floats(0, 1, exclude_max=True)
 
 
 @given(_policies, _attempts, _rand)
-def test_a_wait_is_a_number_between_nothing_and_the_cap(policy: RetryPolicy, attempt: int, rand: float) -> None:
-    """Whatever the settings allow, no wait overflows, is negative, or is longer than ``backoff_max``."""
+def test_delay_bounds(policy: RetryPolicy, attempt: int, rand: float) -> None:
+    """For all valid settings the delay is finite, not negative and at most ``backoff_max``."""
     wait = policy.delay(attempt, rand)
     assert math.isfinite(wait)
     assert 0 <= wait <= policy.cap
 
 
 @given(st.floats(1, 1000), _within("backoff_max"), st.integers(1, 10**6))
-def test_waits_never_shrink_without_jitter(base: float, cap: float, attempt: int) -> None:
-    """Without jitter a later attempt waits at least as long as the one before it."""
+def test_delays_do_not_decrease(base: float, cap: float, attempt: int) -> None:
+    """Without jitter each delay is at least as long as the previous one."""
     policy = RetryPolicy(base=base, cap=cap)
     assert policy.delay(attempt) <= policy.delay(attempt + 1)
 
 
 @given(_policies, _attempts, _rand)
-def test_jitter_only_takes_off_its_share(policy: RetryPolicy, attempt: int, rand: float) -> None:
-    """Jitter shortens a wait by no more than its share, and never makes it longer."""
+def test_jitter(policy: RetryPolicy, attempt: int, rand: float) -> None:
+    """Jitter shortens a delay by at most its fraction and never lengthens it."""
     whole = RetryPolicy(policy.max_retries, policy.base, policy.cap).delay(attempt)
     wait = policy.delay(attempt, rand)
     assert whole * (1 - policy.jitter) - 1e-9 * whole <= wait <= whole
 
 
-def test_the_wait_after_attempt_n_is_base_to_the_n() -> None:
-    """With the default settings the waits are 2, 4 and 8 seconds; the tenth is still the power, the 12th the cap."""
+def test_default_delays() -> None:
+    """With the defaults the delays are 2, 4 and 8 seconds; the 10th is still the power, the 12th the maximum."""
     policy = RetryPolicy()
     assert [policy.delay(n) for n in (1, 2, 3, 10, 12)] == [2, 4, 8, 1024, 3600]
 
 
 @given(st.integers(1, 1000), st.integers(0, 2000))
-def test_a_budget_is_used_up_at_max_retries(max_retries: int, attempts: int) -> None:
+def test_exhausted(max_retries: int, attempts: int) -> None:
     """A budget of n attempts is exhausted by the n-th, not before."""
     assert RetryPolicy(max_retries).exhausted(attempts) == (attempts >= max_retries)

@@ -1,4 +1,4 @@
-"""The settings table: defaults, bounds, and what becomes of a value that somebody edited by hand."""
+"""Settings: defaults, bounds, and invalid stored values."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NUMBERS = sorted(CONTRACT)
 WHOLE = ("max_retries", "output_limit", "spool_limit")
 
 
-def test_the_table_is_the_contracts() -> None:
-    """Every key, default and bound of the contract's table is here, and no other key."""
+def test_settings_table() -> None:
+    """Keys, defaults and bounds are exactly those of the contract."""
     assert {key: (row.default, row.low, row.high) for key, row in SETTINGS.items() if key != "keep_env"} == CONTRACT
     assert SETTINGS["keep_env"].default == (
         "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES"
@@ -38,8 +38,8 @@ def test_the_table_is_the_contracts() -> None:
     assert list(SETTINGS) == [*CONTRACT, "keep_env"]
 
 
-def test_a_moments_settings_have_a_field_a_row_of_its_type() -> None:
-    """``Settings`` has exactly the table's keys, and each default is of the type that its field promises."""
+def test_settings_fields() -> None:
+    """``Settings`` has the keys of the table, and each default has the type of its field."""
     types = {"int": int, "float": int | float, "str": str}
     assert list(Settings._fields) == list(SETTINGS)
     for name, kind in Settings.__annotations__.items():
@@ -47,8 +47,8 @@ def test_a_moments_settings_have_a_field_a_row_of_its_type() -> None:
 
 
 @pytest.mark.parametrize("key", NUMBERS)
-def test_bounds_are_taken_and_their_neighbours_refused(key: str) -> None:
-    """Both bounds are valid values, what lies just beyond is refused, and the line names key and bounds."""
+def test_bounds(key: str) -> None:
+    """Both bounds are valid; values beyond them are refused with key and bounds."""
     row = SETTINGS[key]
     for value in (row.low, row.high, row.default):
         assert row.parse(value) == value
@@ -62,22 +62,22 @@ def test_bounds_are_taken_and_their_neighbours_refused(key: str) -> None:
 @pytest.mark.parametrize(
     "value", ["banana", "", " 3", "1_0", "true", "\uff13", "nan", "inf", "3s", "3\n", True, None, [3]], ids=ascii
 )
-def test_what_is_no_number_is_refused(key: str, value: object) -> None:
-    """``backoff_base banana`` and its kin are refused, whatever the setting."""
+def test_invalid_numbers(key: str, value: object) -> None:
+    """Values such as ``banana`` are refused for every setting."""
     with pytest.raises(BadInput, match=f"^{key} must be "):
         SETTINGS[key].parse(value)
 
 
 @pytest.mark.parametrize("key", WHOLE)
-def test_counts_and_bytes_take_no_decimals(key: str) -> None:
-    """A number of attempts or bytes is whole."""
+def test_integers(key: str) -> None:
+    """Numbers of attempts and bytes are integers."""
     with pytest.raises(BadInput):
         SETTINGS[key].parse("100.5")
 
 
 @given(st.sampled_from(NUMBERS), st.data())
-def test_a_value_survives_being_stored(key: str, data: st.DataObject) -> None:
-    """Every valid value, stored as text and read again, is the same value."""
+def test_values_round_trip(key: str, data: st.DataObject) -> None:
+    """Every valid value is the same after it was stored as text."""
     row = SETTINGS[key]
     if row.kind == "whole":
         value = row.parse(data.draw(st.integers(int(row.low), int(row.high))))
@@ -90,28 +90,28 @@ def test_a_value_survives_being_stored(key: str, data: st.DataObject) -> None:
     ("value", "kept"),
     [("", ""), ("PATH", "PATH"), (" PATH , CONDA_* ,X?", "PATH,CONDA_*,X?"), ("*", "*"), ("[A-Z]*", "[A-Z]*")],
 )
-def test_names_and_globs_are_tidied(value: str, kept: str) -> None:
-    """``keep_env`` must be names and globs with commas between, or nothing."""
+def test_keep_env(value: str, kept: str) -> None:
+    """``keep_env`` is a comma-separated list of names and globs, or empty."""
     assert SETTINGS["keep_env"].parse(value) == kept
 
 
 @pytest.mark.parametrize("value", ["PATH;X", "A B", ",", "PATH,", "A=1", "\u00c4", "A\nB", "A\0", 5, None, ["PATH"]])
-def test_what_is_no_name_or_glob_is_refused(value: object) -> None:
+def test_invalid_keep_env(value: object) -> None:
     """Anything else is refused with an example."""
     with pytest.raises(BadInput, match=r"keep_env must be names and globs .*PATH,CONDA_\*"):
         SETTINGS["keep_env"].parse(value)
 
 
-def test_keys_take_hyphens_and_unknown_ones_list_the_valid() -> None:
-    """``max-retries`` is ``max_retries``; an unknown key is refused with all keys."""
+def test_keys() -> None:
+    """``max-retries`` is ``max_retries``; the error for an unknown key lists all keys."""
     assert get_setting("max-retries") is SETTINGS["max_retries"]
     for key in ("max retries", "MAX_RETRIES", "", "' OR 1=1--"):
         with pytest.raises(BadInput, match=f"valid: {', '.join(SETTINGS)}$"):
             get_setting(key)
 
 
-def test_nothing_stored_means_the_defaults() -> None:
-    """Of an empty table all settings are their defaults; one that is stored is that alone."""
+def test_defaults() -> None:
+    """Settings that are not stored have their defaults."""
     defaults = {key: row.default for key, row in SETTINGS.items()}
     assert Settings.from_stored({}) == Settings(**defaults)  # type: ignore[arg-type]
     assert Settings.from_stored({"timeout": "5", "of_a_newer_version": "x"}) == Settings(**{**defaults, "timeout": 5})  # type: ignore[arg-type]
@@ -128,8 +128,8 @@ def test_nothing_stored_means_the_defaults() -> None:
         ("retention", "9" * 999),
     ],
 )
-def test_a_spoilt_setting_names_itself_and_its_remedy(key: str, value: object) -> None:
-    """A stored value that is none raises, exit code 3, in one line with the key and how to mend it."""
+def test_invalid_stored_value(key: str, value: object) -> None:
+    """An invalid stored value is exit code 3, in one line with the key and the remedy."""
     with pytest.raises(InvalidSetting) as caught:
         Settings.from_stored({key: value})
     message = str(caught.value)
@@ -141,8 +141,8 @@ def test_a_spoilt_setting_names_itself_and_its_remedy(key: str, value: object) -
     assert len(message) < 300
 
 
-def test_a_job_without_values_of_its_own_follows_the_settings() -> None:
-    """A job's own ``max_retries`` and ``timeout`` win; without them the setting holds, and a timeout of 0 is none."""
+def test_job_values_take_precedence() -> None:
+    """A job's own ``max_retries`` and ``timeout`` take precedence; a timeout of 0 means none."""
     now = Settings.from_stored({"max_retries": "5", "backoff_jitter": "0.5", "timeout": "7"})
     assert now.retry_policy(None) == RetryPolicy(5, 2, 3600, 0.5)
     assert now.retry_policy(1).max_retries == 1
@@ -151,7 +151,7 @@ def test_a_job_without_values_of_its_own_follows_the_settings() -> None:
 
 
 @pytest.mark.parametrize("key", SETTINGS)
-def test_each_setting_explains_itself(key: str) -> None:
-    """Bounds and meaning are there for ``config list`` and the docs."""
+def test_descriptions(key: str) -> None:
+    """Each setting has bounds and a description for ``config list`` and the docs."""
     assert SETTINGS[key].bounds
     assert SETTINGS[key].meaning

@@ -1,4 +1,4 @@
-"""The states and the moves between them, as data."""
+"""The states and their transitions, as data."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ BY_ITSELF = {
 """The moves that happen without a person."""
 
 
-def test_the_table_knows_every_state_and_no_other() -> None:
-    """Each of the seven states has a row, and moves lead to states only."""
+def test_table_is_complete() -> None:
+    """Each of the seven states has a row, and transitions lead to states only."""
     assert set(TRANSITIONS) == set(State)
     assert len(State) == 7
     assert frozenset.union(*TRANSITIONS.values()) <= set(State)
 
 
-def test_every_state_can_be_reached_from_an_enqueue() -> None:
-    """No state is dead code: each is reached from those that an enqueue writes."""
+def test_every_state_is_reachable() -> None:
+    """Each state is reached from those that an enqueue writes."""
     reached, found = set[State](), set(BORN)
     while found:
         reached |= found
@@ -44,16 +44,16 @@ def test_every_state_can_be_reached_from_an_enqueue() -> None:
     assert reached == set(State)
 
 
-def test_what_is_at_rest_is_moved_by_a_verb_only() -> None:
-    """From completed, dead and cancelled the only way is ``retry``, to pending or blocked; nothing else moves them."""
+def test_finished_states() -> None:
+    """Completed, dead and cancelled are left by ``retry`` only, to pending or blocked."""
     for state in FINISHED_STATES:
         assert TRANSITIONS[state] == {State.PENDING, State.BLOCKED}
         assert state in ALLOWED_STATES["retry"]
         assert state not in BY_ITSELF
 
 
-def test_what_is_open_comes_to_rest_by_itself() -> None:
-    """From every open state a way without a person leads to rest, so that nothing waits for ever."""
+def test_open_states_end() -> None:
+    """Every open state can reach a finished one without a user's action."""
     for start in UNFINISHED_STATES:
         reached, found = set[State](), {start}
         while found:
@@ -62,14 +62,14 @@ def test_what_is_open_comes_to_rest_by_itself() -> None:
         assert reached & FINISHED_STATES, start
 
 
-def test_moves_that_happen_are_moves_that_are_allowed() -> None:
-    """The list above is part of the table: a change of the table that breaks the engine is seen here."""
+def test_actual_transitions_are_allowed() -> None:
+    """The transitions that the engine makes are part of the table."""
     for old, news in BY_ITSELF.items():
         assert news <= TRANSITIONS[old]
 
 
-def test_the_groups_of_states_are_those_of_the_contract() -> None:
-    """At rest, open and waiting are what the contract says, and every state is either open or at rest."""
+def test_state_groups() -> None:
+    """Finished, open and waiting are those of the contract, and every state is either open or finished."""
     assert {State.COMPLETED, State.DEAD, State.CANCELLED} == FINISHED_STATES
     assert set(State) == UNFINISHED_STATES | FINISHED_STATES
     assert not UNFINISHED_STATES & FINISHED_STATES
@@ -78,8 +78,8 @@ def test_the_groups_of_states_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("old", State)
 @pytest.mark.parametrize("new", State)
-def test_an_illegal_move_raises_with_the_jobs_story(old: State, new: State) -> None:
-    """A move that the table has passes; any other raises and names the job, both states and the ways that are open."""
+def test_illegal_transition(old: State, new: State) -> None:
+    """A transition that is not in the table raises with the job, both states and the legal ones."""
     if new in TRANSITIONS[old]:
         check_transition("a", old, new)
         return
@@ -99,8 +99,8 @@ TAKEN = {
 
 @pytest.mark.parametrize("verb", TAKEN)
 @pytest.mark.parametrize("state", State)
-def test_a_verb_takes_the_states_of_the_contract_and_names_them_to_others(verb: str, state: State) -> None:
-    """Each verb takes exactly its states; for another the error names job, state, verb and the states that do."""
+def test_states_of_verbs(verb: str, state: State) -> None:
+    """Each verb accepts its states; for others the error names job, state, verb and the accepted states."""
     if state in TAKEN[verb]:
         check_action(verb, "a", state)
         return
@@ -111,6 +111,6 @@ def test_a_verb_takes_the_states_of_the_contract_and_names_them_to_others(verb: 
     )
 
 
-def test_a_state_looks_like_its_word() -> None:
-    """Counts by state are read as they are printed."""
+def test_state_is_a_string() -> None:
+    """Counts by state are printed with the names of the states."""
     assert repr({State.DEAD: 3}) == "{'dead': 3}"

@@ -1,4 +1,4 @@
-"""Names, commands and other words as people type them: every row of the catalogue of bad input."""
+"""Names, commands and other texts as users type them, with every invalid one of the contract."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 
-def _refused(call: object, *args: object) -> str:
-    """Call, expect a refusal, and return its message, which must be one printable ASCII line of bearable length."""
+def _refusal(call: object, *args: object) -> str:
+    """Expect a refusal and return its message: one short printable ASCII line."""
     with pytest.raises(BadInput) as caught:
         call(*args)  # type: ignore[operator]
     message = str(caught.value)
@@ -21,8 +21,8 @@ def _refused(call: object, *args: object) -> str:
     return message
 
 
-def _make(value: int | str) -> str:
-    """Name a number that is too long to be written."""
+def _name(value: int | str) -> str:
+    """Return a name for a number that is too long to print."""
     return f"text-{len(value)}" if isinstance(value, str) else f"int-{value.bit_length()}"
 
 
@@ -57,20 +57,20 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("value", BAD_NAMES, ids=ascii)
-def test_a_bad_name_is_refused_in_one_line(value: object) -> None:
-    """An id, tag or queue name that the fine print does not allow is refused, and the line names what it is for."""
-    assert _refused(validation.parse_name, "id", value).startswith("id ")
+def test_invalid_names(value: object) -> None:
+    """An invalid id, tag or queue name is refused, and the line names its kind."""
+    assert _refusal(validation.parse_name, "id", value).startswith("id ")
 
 
 @pytest.mark.parametrize("value", ["a", "0", "A" * 128, "job-1", "a.b_c:d=e,f@g+h-i", "2026-01-01"])
-def test_a_good_name_stays_as_it_is(value: str) -> None:
-    """Letters, digits and ``. _ : = , @ + -`` after a letter or digit, 128 at most, are taken as they are."""
+def test_valid_names(value: str) -> None:
+    """Letters, digits and ``. _ : = , @ + -`` after a letter or digit, at most 128 characters, are unchanged."""
     assert validation.parse_name("id", value) == value
 
 
 @given(st.text(max_size=140))
-def test_no_text_passes_as_a_name_that_could_hurt(value: str) -> None:
-    """Whatever is typed: what passes is ASCII without slash, space, quote or control, and no path component ``..``."""
+def test_names_are_harmless(value: str) -> None:
+    """Accepted names are ASCII without slash, space, quote or control character, and not ``..``."""
     try:
         found = validation.parse_name("id", value)
     except BadInput:
@@ -96,8 +96,8 @@ def test_no_text_passes_as_a_name_that_could_hurt(value: str) -> None:
     ],
     ids=lambda command: ascii(command[:30]),
 )
-def test_a_command_arrives_verbatim(command: str) -> None:
-    """Quotes, newlines, substitutions, emoji and up to 100,000 bytes are kept to the letter."""
+def test_valid_commands(command: str) -> None:
+    """Quotes, newlines, substitutions, emoji and up to 100,000 bytes are unchanged."""
     assert validation.parse_command(command) == command
 
 
@@ -119,9 +119,9 @@ def test_a_command_arrives_verbatim(command: str) -> None:
     ],
     ids=lambda value: ascii(value)[:30],
 )
-def test_a_bad_command_is_refused_with_the_reason(command: object, why: str) -> None:
-    """Empty, longer than 100,000 bytes (not characters), with NUL or no valid UTF-8: refused, and the line says why."""
-    assert why in _refused(validation.parse_command, command)
+def test_invalid_commands(command: object, why: str) -> None:
+    """Empty, over 100,000 bytes, with NUL or invalid UTF-8: refused with the reason."""
+    assert why in _refusal(validation.parse_command, command)
 
 
 @pytest.mark.parametrize(
@@ -133,27 +133,27 @@ def test_a_bad_command_is_refused_with_the_reason(command: object, why: str) -> 
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_a_bad_environment_variable_is_refused(key: object, value: object) -> None:
-    """A name that no shell takes or that is ours, and a value that no process could get, are refused in one line."""
-    assert "environment" in _refused(validation.parse_env_pair, key, value)
+def test_invalid_environment(key: object, value: object) -> None:
+    """Names that are invalid or reserved, and values that no process can receive, are refused."""
+    assert "environment" in _refusal(validation.parse_env_pair, key, value)
 
 
-def test_an_environment_variable_may_hold_anything_printable_or_not() -> None:
+def test_valid_environment() -> None:
     """An empty value, newlines and equal signs are values."""
     assert validation.parse_env_pair("_a1", "x=y\nz") == ("_a1", "x=y\nz")
     assert validation.parse_env_pair("A", "") == ("A", "")
 
 
-def test_a_choice_lists_what_there_is() -> None:
-    """An unknown word is refused with the valid ones in their order."""
+def test_invalid_choice() -> None:
+    """An unknown word is refused with the valid ones in order."""
     assert validation.parse_choice("state", "dead", ["dead", "completed"]) == "dead"
-    assert _refused(validation.parse_choice, "state", "' OR 1=1--", ["dead", "completed"]) == (
+    assert _refusal(validation.parse_choice, "state", "' OR 1=1--", ["dead", "completed"]) == (
         'state "\' OR 1=1--" is unknown; valid: dead, completed'
     )
 
 
-def test_what_is_quoted_in_an_error_is_short() -> None:
-    """A value of a megabyte makes a line of sixty characters, not of a million."""
+def test_quoted_values_are_short() -> None:
+    """A value of a megabyte is quoted in about sixty characters."""
     assert len(validation.quoted("x" * 1_000_000)) == 60
     assert validation.quoted("a\nb") == r"'a\nb'"
 

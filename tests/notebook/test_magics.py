@@ -55,7 +55,7 @@ def test_what_is_removed_is_given_as_it_was(cell: Cell, queue: Queue, manual_wor
     queue.set("max-retries", 1)
     for each in ("a", "b", "c", "d"):
         manual_worker.add(each)
-        manual_worker.kill(each)
+        manual_worker.exhaust(each)
     gone = cell("%queuectl delete b a")
     assert list(gone.index) == ["b", "a"]
     assert set(gone.state) == {"dead"}
@@ -154,7 +154,7 @@ def test_a_mistake_is_one_line(shell: Any, source: str, part: str, capsys: pytes
 def test_a_wait_fails_for_a_job_that_was_faster_than_its_cell(cell: Cell, manual_worker: ManualWorker) -> None:
     """Whatever time lies between two cells: what the notebook enqueued and did not complete fails its wait, once."""
     cell("%queuectl enqueue --id a --max-retries 1 --command false")
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     with pytest.raises(JobFailed, match="a"):
         cell("%queuectl wait")
     cell("%queuectl wait")
@@ -210,7 +210,7 @@ def test_a_log_says_the_same_as_the_consoles(
 ) -> None:
     """As text it is the console's to the letter, reason and attempt included; the card has both, too."""
     manual_worker.add("a", max_retries=1)
-    manual_worker.kill("a")
+    manual_worker.exhaust("a")
     shown: list[Any] = []
     monkeypatch.setattr(shell.display_pub, "publish", lambda data, *_, **__: shown.append(data))
     for line in ("log a", "log a --attempt 1"):
