@@ -6,6 +6,8 @@ only a complete parser could tell, it reports that instead of guessing.
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["ShellReader"]
 
 _SEPARATORS = frozenset(" \t\n;&|()<>")
@@ -23,6 +25,7 @@ _INSIDE = {
     "${": "is inside ${...}",
     "#": "is in a comment",
 }
+_SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[[^]]*\Z")
 
 
 class ShellReader:
@@ -44,6 +47,7 @@ class ShellReader:
         self._word = ""  # the current plain word, with NUL in place of quoted parts
         self._depth = 0  # of parentheses in arithmetic
         self._here = 0  # here-documents that start on the next line
+        self._copied: int | None = None  # how many contexts were open at >& or <&, until the word after it ends
         self._lost: str | None = None
 
     @property
@@ -53,6 +57,10 @@ class ShellReader:
             return self._lost
         if self._before in _GLUE:
             return _GLUE[self._before]
+        if self._copied is not None:
+            return "follows >& or <&, where bash expands it again"
+        if _SUBSCRIPT.match(self._word):
+            return "is inside [...], which bash may evaluate as a subscript"
         return _INSIDE.get(self._open[-1]) if self._open else None
 
     def value(self) -> None:
@@ -83,6 +91,8 @@ class ShellReader:
     def _plain(self, char: str, before: str) -> None:
         if before == "\\":
             self._word += "" if char == "\n" else "\0"
+        elif char in "'\"$`" and _SUBSCRIPT.match(self._word):
+            self._lost = "follows an expansion inside [...], which bash may evaluate as a subscript"
         elif char == "#" and not self._word:
             self._open.append("#")
         elif char in "'\"":
@@ -95,9 +105,18 @@ class ShellReader:
 
     def _separator(self, char: str, before: str) -> None:
         word, self._word = self._word, ""
+        if (
+            self._copied is not None
+            and len(self._open) <= self._copied
+            and before != "$"
+            and (word or char not in " \t")
+        ):
+            self._copied = None
         if before == "$" and char == "(":
             self._open.append("$(")
             self._before = "("
+        elif word == "[[":
+            self._lost = "follows a [[, which evaluates its operands"
         elif word == "case" and "$(" in self._open:
             self._lost = "follows a 'case' inside $(...), where only a whole parser can tell quotes"
         elif char == "(" and word.endswith("="):
@@ -111,6 +130,8 @@ class ShellReader:
             self._lost = "follows the beginning of a here-document, which quotes do not protect"
         elif char in "<>":
             self._redirection(char, before)
+        elif char == "&" and before[-1:] in ("<", ">"):
+            self._copied = len(self._open)
 
     def _redirection(self, char: str, before: str) -> None:
         run = before + char if char == "<" and before.startswith("<") else char

@@ -7,6 +7,7 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,7 +17,11 @@ from hypothesis import strategies as st
 from queuectl_nb.model.command_template import CommandTemplate
 from queuectl_nb.model.errors import BadInput
 
-SHELLS = [shell for shell in ("/bin/sh", "/bin/dash", "/bin/bash") if Path(shell).exists()]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHELLS = [[shell] for shell in ("/bin/sh", "/bin/dash", "/bin/bash") if Path(shell).exists()]
+SHELLS += [["/bin/bash", "--posix"]] if Path("/bin/bash").exists() else []  # as bash is where it is /bin/sh
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 nasty = st.text(st.sampled_from("'\"`$\\(){}[]<>|&;#~*?!=%\n\t -aé🐍"), max_size=20)
@@ -27,6 +32,8 @@ ATTACKS = (
     "'$(echo >pwned)'",
     '"$(echo >pwned)"',
     "'\"$(echo >pwned);echo >pwned#\\",
+    "$(echo >pwned)",
+    "a[$(echo >pwned)]",
 )
 QUOTING = ["'", "'", '"', '"', "\\", "`", "$'", '"$(', '"$(echo "', '))"', ')"', "$", "$$", "$#", "#", "<<E\n", "\nE\n"]
 NESTING = ["$(", ")", "(", "${{a:-", "${{#a}}", "}}", "$((", "))", "((", "$[", "]", "<(", "=(", "{{", "<", "<<<", "="]
@@ -46,11 +53,13 @@ GRAMMAR = [
     "fi",
     "for i in",
 ]
+REDIRECTIONS = [">&", "<&", "2>&", ">& ", "&>", ">|", "<>", "1", "-"]
+BASH_EVALUATES = ["[[ 1 -eq ", "[[ -v ", " ]]", "[ 1 -eq ", " ]", "a[", "]=1", "]+=1"]
 
 
-def run_in_shells(command: str, shell: str = "/bin/sh") -> str:
+def run_in_shells(command: str, shell: Sequence[str] = ("/bin/sh",)) -> str:
     """Return the bytes that the command prints."""
-    done = subprocess.run([shell, "-c", command], capture_output=True, check=True, timeout=20)
+    done = subprocess.run([*shell, "-c", command], capture_output=True, check=True, timeout=20)
     return done.stdout.decode()
 
 
@@ -78,9 +87,17 @@ def test_adjacent_placeholders(one: str, two: str) -> None:
 
 @settings(max_examples=120, deadline=None)
 @given(
-    st.lists(st.sampled_from([*QUOTING, *NESTING, *GRAMMAR]) | st.just("{x}"), min_size=2, max_size=12),
+    st.lists(
+        st.sampled_from([*QUOTING, *NESTING, *GRAMMAR, *REDIRECTIONS, *BASH_EVALUATES]) | st.just("{x}"),
+        min_size=2,
+        max_size=12,
+    ),
     st.sampled_from(ATTACKS),
 )
+@example(["echo", ">&", "{x}"], "$(echo >pwned)")
+@example(["echo", ">& ", "$(", "echo", " ", "{x}", ")"], "$(echo >pwned)")
+@example(["a[", "{x}", "]=1"], "a[$(echo >pwned)]")
+@example(["[[ 1 -eq ", "{x}", " ]]"], "a[$(echo >pwned)]")
 def test_values_are_never_executed(pieces: list[str], attack: str) -> None:
     """Any template is refused, or its value is not executed."""
     text = "".join(pieces)
@@ -94,7 +111,7 @@ def test_values_are_never_executed(pieces: list[str], attack: str) -> None:
         for shell in SHELLS[1:]:
             with suppress(subprocess.TimeoutExpired):
                 subprocess.run(
-                    [shell, "-c", command],
+                    [*shell, "-c", command],
                     cwd=folder,
                     env={"PATH": "/nonexistent"},
                     stdin=subprocess.DEVNULL,
@@ -126,6 +143,10 @@ def test_values_are_never_executed(pieces: list[str], attack: str) -> None:
         ("# a comment\nrun {x}", "# a comment\nrun 'a b'"),
         ("(cd {x}; ls) | sort", "(cd 'a b'; ls) | sort"),
         ("run $$ $# {x}", "run $$ $# 'a b'"),
+        ("run >&2 {x} 2>&1 {x}", "run >&2 'a b' 2>&1 'a b'"),
+        ("run 2>&1>{x}", "run 2>&1>'a b'"),
+        ("run &>{x} >|{x} <>{x}", "run &>'a b' >|'a b' <>'a b'"),
+        ("ls [a]{x}", "ls [a]'a b'"),
         ("näme {é}", "näme 'ü'"),
     ],
 )
@@ -155,6 +176,13 @@ def test_fill(text: str, filled: str) -> None:
         ("echo \"${{a:-'}}'}}\" {x}", "where shells differ"),
         ("echo $(case a in a) echo;; esac) {x}", "only a whole parser"),
         ("a=({x})", "array"),
+        ("run >&{x}", "follows >& or <&, where bash expands it again"),
+        ("run 2>& a{x}", "follows >& or <&"),
+        ("run >&$(echo {x})", "follows >& or <&"),
+        ("run <&{x}", "follows >& or <&"),
+        ("a[{x}]=1", "is inside [...], which bash may evaluate"),
+        ("a[$(echo {x})]=1", "follows an expansion inside [...]"),
+        ("[[ 1 -eq {x} ]]", "follows a [["),
         ("{x", "{ without its partner at character 1; a brace itself is {{"),
         ("a } b", "} without its partner at character 3"),
         ("{}", "{} in the command is no plain name; write {{ and }} for braces themselves"),
