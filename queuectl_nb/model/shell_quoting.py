@@ -47,7 +47,7 @@ class ShellReader:
         self._word = ""  # the current plain word, with NUL in place of quoted parts
         self._depth = 0  # of parentheses in arithmetic
         self._here = 0  # here-documents that start on the next line
-        self._copied: int | None = None  # how many contexts were open at >& or <&, until the word after it ends
+        self._copied: int | None = None  # how many contexts were open at >& or <&, until its word ends
         self._lost: str | None = None
 
     @property
@@ -105,33 +105,39 @@ class ShellReader:
 
     def _separator(self, char: str, before: str) -> None:
         word, self._word = self._word, ""
-        if (
-            self._copied is not None
-            and len(self._open) <= self._copied
-            and before != "$"
-            and (word or char not in " \t")
-        ):
-            self._copied = None
+        self._end_copied(word, char, before)
         if before == "$" and char == "(":
             self._open.append("$(")
             self._before = "("
-        elif word == "[[":
-            self._lost = "follows a [[, which evaluates its operands"
-        elif word == "case" and "$(" in self._open:
-            self._lost = "follows a 'case' inside $(...), where only a whole parser can tell quotes"
-        elif char == "(" and word.endswith("="):
-            self._lost = "follows an array, where shells differ"
+        elif lost := self._unreadable(word, char):
+            self._lost = lost
         elif char == "(":
             self._parenthesis(before)
         elif char == ")":
             if self._open and self._open.pop() in _SUBSTITUTION:
                 self._word = "\0"
-        elif char == "\n" and self._here:
-            self._lost = "follows the beginning of a here-document, which quotes do not protect"
         elif char in "<>":
             self._redirection(char, before)
         elif char == "&" and before[-1:] in ("<", ">"):
             self._copied = len(self._open)
+
+    def _unreadable(self, word: str, char: str) -> str | None:
+        """Return why nothing after ``word`` can be told, if so."""
+        if word == "[[":
+            return "follows a [[, which evaluates its operands"
+        if word == "case" and "$(" in self._open:
+            return "follows a 'case' inside $(...), where only a whole parser can tell quotes"
+        if char == "(" and word.endswith("="):
+            return "follows an array, where shells differ"
+        if char == "\n" and self._here:
+            return "follows the beginning of a here-document, which quotes do not protect"
+        return None
+
+    def _end_copied(self, word: str, char: str, before: str) -> None:
+        """Stop refusing values where the word after >& or <& ends: not at blanks before it, nor inside $(...)."""
+        ends = before != "$" and (word or char not in " \t")
+        if ends and self._copied is not None and len(self._open) <= self._copied:
+            self._copied = None
 
     def _redirection(self, char: str, before: str) -> None:
         run = before + char if char == "<" and before.startswith("<") else char

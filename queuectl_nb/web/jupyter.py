@@ -48,6 +48,10 @@ class JupyterAuth(JupyterHandler):
             return True
         return bool(self.allow_origin or self.allow_origin_pat) and self.check_origin()
 
+    def skip_check_origin(self) -> bool:
+        """Check the origin before the user is known, where Jupyter would ask who that is and fail."""
+        return False
+
     def set_cors_headers(self) -> None:
         """Send no CORS headers, unlike Jupyter's own routes."""
 

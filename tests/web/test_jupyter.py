@@ -25,11 +25,20 @@ HERE = f"{BASE}queuectl"
 class JupyterServer(JupyterProcess):
     """A Jupyter server with a base URL, as JupyterHub starts it, and our extension."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *flags: str) -> None:
         extensions = '{"queuectl_nb": True}'
         super().__init__(
-            "jupyter_server", home, f"--ServerApp.base_url={BASE}", f"--ServerApp.jpserver_extensions={extensions}"
+            "jupyter_server",
+            home,
+            f"--ServerApp.base_url={BASE}",
+            f"--ServerApp.jpserver_extensions={extensions}",
+            *flags,
         )
+        folder = self.root / ".queuectl"
+        folder.mkdir(mode=0o700)
+        queue = Queue(folder / "queue.db")
+        queue.enqueue("echo secret", id="a")
+        queue.close()
 
     def ask(self, target: str, *, method: str = "GET", login: bool = True, **headers: str) -> Response:
         """Send one request; with ``login`` Jupyter's token goes along."""
@@ -50,11 +59,6 @@ class JupyterServer(JupyterProcess):
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     """Return a server with a queue in ``.queuectl/`` of its root, which holds the job ``a``."""
     found = JupyterServer(tmp_path_factory.mktemp("jupyter"))
-    folder = found.root / ".queuectl"
-    folder.mkdir(mode=0o700)
-    queue = Queue(folder / "queue.db")
-    queue.enqueue("echo secret", id="a")
-    queue.close()
     yield found
     found.close()
 
@@ -103,6 +107,24 @@ def test_foreign_pages_are_refused(jupyter: JupyterServer) -> None:
     assert response.status == 200
     assert not [name for name in response.headers if name.lower().startswith("access-control-")]
     assert jupyter.ask(f"{HERE}/api/status", Host="evil.example").status == 403
+
+
+@pytest.mark.parametrize("allowed", ["allow_origin=https://lab.example", r"allow_origin_pat=https://lab\.example\Z"])
+def test_origins_allowed_by_jupyter(tmp_path: Path, allowed: str) -> None:
+    """An origin allowed in Jupyter's settings is served after the login, any other is 403; neither gets CORS."""
+    jupyter = JupyterServer(tmp_path, f"--ServerApp.{allowed}")
+    try:
+        for target in ("/", "/api/status", "/static/page.js"):
+            assert jupyter.ask(HERE + target, Origin="https://lab.example").status == 200
+            assert jupyter.ask(HERE + target, Origin=f"http://127.0.0.1:{jupyter.port}").status == 200
+            assert jupyter.ask(HERE + target, login=False, Origin="https://lab.example").status in (302, 403)
+            for origin in ("https://evil.example", "https://lab.example.evil", "null"):
+                for login in (True, False):
+                    response = jupyter.ask(HERE + target, login=login, Origin=origin)
+                    assert response.status == 403, (origin, login)
+                    assert not [name for name in response.headers if name.lower().startswith("access-control-")]
+    finally:
+        jupyter.close()
 
 
 def test_security_headers(jupyter: JupyterServer) -> None:
