@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["WorkerPool"]
 
 START_TIMEOUT_S = 60.0
+ABORT_TIMEOUT_S = 8.0
+"""How long a supervisor whose start failed may take to end; it needs five seconds at most."""
 PIPE_SIZE_BYTES = 1024 * 1024
 MAX_UNREAD_EVENTS = 10_000
 """Events kept for :meth:`WorkerPool.events`; the oldest are dropped first."""
@@ -94,9 +96,24 @@ class WorkerPool:
         finally:
             os.close(write)
             os.close(errors)
-        threading.Thread(target=self._read, args=(read,), name="queuectl-events", daemon=True).start()
-        self._await_ready()
+        try:
+            threading.Thread(target=self._read, args=(read,), name="queuectl-events", daemon=True).start()
+            self._await_ready()
+        except BaseException:
+            self._abort()
+            raise
         return self
+
+    def _abort(self) -> None:
+        """End a pool that did not start: nobody would stop it later."""
+        if self.process.stdin is None:
+            self.process.terminate()
+        self._close_pipe()  # the supervisor takes that for the death of its starter
+        try:
+            self.process.wait(ABORT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # upon which its workers end by themselves
+            self.process.wait()
 
     def _await_ready(self) -> None:
         self._ready.wait(START_TIMEOUT_S)
@@ -135,6 +152,7 @@ class WorkerPool:
             self.names.append(event["worker"])
         elif event["event"] == "failed":
             self._failure = event
+            self._ready.set()
         elif event["event"] == "worker_died":
             self.troubles.append(f"{event['worker']} died ({event['why']}) and is replaced")
         elif event["event"] == "warning":

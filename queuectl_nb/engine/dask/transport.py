@@ -143,9 +143,15 @@ class ClusterTransport:
 
     def close(self) -> None:
         """Disconnect and wait for the thread. Slots without a job are not waited for."""
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._closing.set)
+        if self._loop is not None:
+            self._post(self._closing.set)
             self._thread.join()
+
+    def _post(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function in the thread; do nothing once its event loop is closed."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(function, *arguments)
 
     def receive(self) -> list[Incoming]:
         """Return what has arrived since the last call."""
@@ -176,7 +182,7 @@ class ClusterTransport:
                 async with self._connect() as client:
                     self._client = client
                     await self._serve(client)
-            except Exception as error:  # noqa: BLE001 - a foreign cluster may raise anything
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - dask may raise anything
                 reason = " ".join(f"{error}".split()) or type(error).__name__
                 if not self._ready.is_set() and not self.retry_first:
                     self.failure = reason
@@ -216,8 +222,7 @@ class ClusterTransport:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(begin)
+        self._post(begin)
 
     # ------------------------------------------------------------------ outgoing
 
@@ -244,8 +249,7 @@ class ClusterTransport:
     def _on_done(self, slot: str, future: Future[None]) -> None:
         """Handle the end of a slot's task; called in a thread of dask."""
         error = None if future.status == "finished" else future.status
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._release_slot, slot, error)
+        self._post(self._release_slot, slot, error)
 
     def _release_slot(self, slot: str, error: str | None) -> None:
         future = self._slots.pop(slot, None)
