@@ -1,4 +1,4 @@
-"""A past for a queue, written straight into its tables: what no worker needs to live through for a picture."""
+"""Writes a history into a queue's tables, for plots of attempts that no worker ran."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client import Queue
 
-__all__ = ["Was", "live_through"]
+__all__ = ["Attempt", "insert_history"]
 
 
-class Was(NamedTuple):
-    """An attempt that was: seconds since the epoch; one without an end runs."""
+class Attempt(NamedTuple):
+    """An attempt in epoch seconds; without an end it is running."""
 
     worker: str
     started: float
@@ -35,12 +35,14 @@ _ATTEMPT = """
 """
 
 
-def live_through(queue: Queue, past: Iterable[Was]) -> None:
-    """Give the queue's history these attempts, each of a job of its own."""
+def insert_history(queue: Queue, past: Iterable[Attempt]) -> None:
+    """Insert these attempts, each of its own job."""
     with queue.store.db.write() as connection:
-        for place, was in enumerate(past):
-            name, begun, ended = f"past-{place}", was.started, was.finished
+        for place, attempt in enumerate(past):
+            name, begun, ended = f"past-{place}", attempt.started, attempt.finished
             state, token = ("processing", name) if ended is None else ("completed", None)
             moments = (begun, begun, ended or begun, begun, ended)
-            connection.execute(_JOB, (name, was.command, state, was.queue, was.tags, *moments, was.worker, token))
-            connection.execute(_ATTEMPT, (name, name, was.worker, begun, begun, ended, was.outcome))
+            connection.execute(
+                _JOB, (name, attempt.command, state, attempt.queue, attempt.tags, *moments, attempt.worker, token)
+            )
+            connection.execute(_ATTEMPT, (name, name, attempt.worker, begun, begun, ended, attempt.outcome))

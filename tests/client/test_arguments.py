@@ -1,4 +1,4 @@
-"""What is handed over in Python where a job, a wait or an age is asked for."""
+"""Values that the Python API accepts for jobs, timeouts and ages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from queuectl_nb import Queue
 
 
-def test_jobs_are_taken_as_ids_as_themselves_and_together(queue: Queue) -> None:
-    """Every verb takes ids, jobs, batches and lists of them; an empty batch is nothing, and not everything."""
+def test_job_arguments(queue: Queue) -> None:
+    """Every verb accepts ids, jobs, batches and lists of them; an empty batch is no job, not all jobs."""
     first, batch = queue.enqueue("true", id="a"), queue.enqueue_many([{"command": "true"}] * 3)
     queue.cancel(first, batch[:2], [batch.ids[2]])
     assert {job.state for job in (first, *batch)} == {"cancelled"}
@@ -40,10 +40,8 @@ def test_jobs_are_taken_as_ids_as_themselves_and_together(queue: Queue) -> None:
     assert queue.purge_dead([queue.job("y")]) == ["y"]
 
 
-def test_thousands_are_waited_for_and_cancelled_with_few_statements(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A batch is looked up as a whole: no statement for each of its jobs."""
+def test_statements_for_a_batch(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is read as a whole, without a statement per job."""
     batch = queue.enqueue_many([{"command": "true"}] * 300)
     asked: list[str] = []
     monkeypatch.setattr(type(queue.store.jobs), "get", lambda _, job_id: asked.append(job_id))
@@ -53,8 +51,8 @@ def test_thousands_are_waited_for_and_cancelled_with_few_statements(
 
 
 @pytest.mark.parametrize("verb", ["retry", "retry_dead", "purge_dead", "cancel", "delete", "wait"])
-def test_what_names_no_job_is_refused_in_a_line(queue: Queue, verb: str) -> None:
-    """A number, None or bytes is bad input, an unknown id is not found, and nothing is changed."""
+def test_invalid_jobs(queue: Queue, verb: str) -> None:
+    """A number, None or bytes is ``BadInput``, an unknown id ``NotFound``; nothing is changed."""
     queue.enqueue("true", id="a")
     for wrong in (3, None, b"a", ["a", 3]):
         with pytest.raises(BadInput, match="expected a job or its id"):
@@ -65,8 +63,8 @@ def test_what_names_no_job_is_refused_in_a_line(queue: Queue, verb: str) -> None
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, "soon", [1], True])
-def test_a_wait_takes_seconds_only(queue: Queue, wrong: Any) -> None:
-    """What is no number of seconds is refused at once: a wait for NaN seconds would have no end."""
+def test_invalid_timeouts(queue: Queue, wrong: Any) -> None:
+    """What is no number of seconds is refused at once: a wait for NaN seconds would never end."""
     job = queue.enqueue("true")
     with pytest.raises(BadInput, match="timeout must be"):
         queue.wait(timeout=wrong)
@@ -76,8 +74,8 @@ def test_a_wait_takes_seconds_only(queue: Queue, wrong: Any) -> None:
         queue.stop_workers(timeout=wrong)
 
 
-def test_a_wait_takes_spans_and_deadlines_that_passed(queue: Queue) -> None:
-    """A timedelta is a number of seconds; what is left of a deadline that has passed is nothing."""
+def test_valid_timeouts(queue: Queue) -> None:
+    """A timedelta is a number of seconds; a negative timeout has passed already."""
     assert arguments.parse_timeout(dt.timedelta(minutes=1)) == 60
     assert arguments.parse_timeout(None) is None
     for over in (-1, -0.5, dt.timedelta(seconds=-1)):
@@ -87,8 +85,8 @@ def test_a_wait_takes_spans_and_deadlines_that_passed(queue: Queue) -> None:
         job.wait(-3)
 
 
-def test_an_age_is_the_consoles_or_a_number(queue: Queue) -> None:
-    """``prune`` takes seconds, a timedelta and ``7d``; what is none of these removes nothing."""
+def test_ages(queue: Queue) -> None:
+    """``prune`` accepts seconds, a timedelta and ``7d``; anything else deletes nothing."""
     queue.enqueue("true", id="a")
     queue.cancel("a")
     wrong: list[Any] = [-1, math.nan, "7", "7 days", None, True]
@@ -109,22 +107,22 @@ def test_an_age_is_the_consoles_or_a_number(queue: Queue) -> None:
         (lambda: dt.datetime.now(dt.UTC).isoformat(), 0.0),
     ],
 )
-def test_since_is_a_time_or_an_age(value: Any, ago: float) -> None:
-    """Metrics begin at a time, or so long ago."""
+def test_since(value: Any, ago: float) -> None:
+    """Metrics start at a time, or an age ago."""
     made: Callable[[], Any] = value if callable(value) else lambda: value
     assert time.time() - arguments.parse_since("since", made()) == pytest.approx(ago, abs=5)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, True, -1, "tomorrow", "5 h", b"1h"])
-def test_since_refuses_what_is_neither(queue: Queue, wrong: Any) -> None:
-    """One line, not figures of everything."""
+def test_invalid_since(queue: Queue, wrong: Any) -> None:
+    """Anything else is refused in one line."""
     with pytest.raises(BadInput, match="since must be"):
         queue.stats(since=wrong)
 
 
 @pytest.mark.parametrize("odd", [3, None, 1.5, True, b"a", ["a"], {}, object(), math.nan, 10**400])
-def test_what_is_no_word_is_refused_as_an_unknown_word(queue: Queue, odd: Any) -> None:
-    """States, fields, settings, groups, streams and ids that are not even text are told as others are."""
+def test_values_that_are_no_text(queue: Queue, odd: Any) -> None:
+    """States, fields, settings, groups, streams and ids that are no text are refused like unknown ones."""
     job = queue.enqueue("true", id="a")
     with pytest.raises(NotFound, match="no job"):
         queue.job(odd)

@@ -1,4 +1,4 @@
-"""Jobs that are awaited together share their looks at the queue, and each await ends as its own job does."""
+"""Awaited jobs share their reads of the queue, and each await ends with its own job."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 async def turns(count: int = 5) -> None:
-    """Let a few looks pass."""
+    """Let several polls pass."""
     for _ in range(count):
         await asyncio.sleep(async_wait.POLL_INTERVAL_S)
 
 
-def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are awaited, a commit costs one look, and no commit none; each goes on when its own job rests."""
+def test_awaits_share_reads(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For any number of awaits there is one read per commit; each returns when its own job has finished."""
     manual_worker, looks = ManualWorker(queue), []
     batch = queue.enqueue_many([{"command": "true"}] * 200)
     ask = queue.store.reader.states_of
@@ -51,8 +51,8 @@ def test_many_awaits_are_one_look(queue: Queue, monkeypatch: pytest.MonkeyPatch)
     asyncio.run(main())
 
 
-def test_what_rests_is_not_waited_for(queue: Queue) -> None:
-    """A job at rest is there at once; one that is not there is told at once; one that goes meanwhile is told, too."""
+def test_finished_and_missing_jobs(queue: Queue) -> None:
+    """A finished job is returned at once; a missing one raises at once, a deleted one when it is deleted."""
     manual_worker = ManualWorker(queue)
     manual_worker.add("a", "b")
     manual_worker.run("a")
@@ -71,8 +71,8 @@ def test_what_rests_is_not_waited_for(queue: Queue) -> None:
     asyncio.run(main())
 
 
-def test_a_cancelled_await_leaves_nothing_behind(queue: Queue) -> None:
-    """One gives up and the other goes on; when nobody waits, nothing looks any more, and a loop can be closed."""
+def test_cancelled_await(queue: Queue) -> None:
+    """A cancelled await does not affect others; without awaits polling stops, and the loop can be closed."""
     job = queue.enqueue("true", id="a")
     loop = asyncio.new_event_loop()
 
@@ -95,8 +95,8 @@ def test_a_cancelled_await_leaves_nothing_behind(queue: Queue) -> None:
     loop.close()
 
 
-def test_an_interrupt_in_a_look_leaves_no_await_behind(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl+C may strike while the queue is looked at; the loop run again, awaits old and new end with their jobs."""
+def test_interrupted_read(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl+C during a read, awaits in the restarted loop end with their jobs."""
     job = queue.enqueue("true", id="a")
     loop = asyncio.new_event_loop()
     old = loop.create_task(_state(job))
@@ -123,7 +123,7 @@ async def _state(job: Job) -> str:
     return (await job).state
 
 
-def test_each_loop_has_its_own(queue: Queue) -> None:
+def test_several_loops(queue: Queue) -> None:
     """Loops in several threads await the same job, each with its own connection."""
     job = queue.enqueue("true", id="a")
     found: list[str] = []
@@ -147,8 +147,8 @@ def test_each_loop_has_its_own(queue: Queue) -> None:
     assert found == ["cancelled"] * 3
 
 
-def test_a_queue_that_goes_is_told_to_all_who_wait(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a look meets ends every await with that error, and none is left waiting for ever."""
+def test_errors_end_all_awaits(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error during a read is raised by every await."""
     batch = queue.enqueue_many([{"command": "true"}] * 3)
 
     async def main() -> None:

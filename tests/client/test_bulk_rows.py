@@ -1,4 +1,4 @@
-"""Many jobs at once: dicts, DataFrames, templates; all or none."""
+"""Enqueueing many jobs from dicts, DataFrames and templates: all or none."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
 
 
-def test_dicts_become_jobs_in_their_order(queue: Queue) -> None:
-    """Each dict has the fields of a job; fields in common lie below its own."""
+def test_dicts(queue: Queue) -> None:
+    """Each dict has the fields of a job, and takes precedence over common fields."""
     jobs = queue.enqueue_many([{"command": "a"}, {"command": "b", "priority": 9}], priority=2, tags=["t"])
     assert [(job.command, job.priority, job.tags) for job in jobs] == [("a", 2, ("t",)), ("b", 9, ("t",))]
 
 
-def test_a_bad_row_is_named_and_none_is_enqueued(queue: Queue) -> None:
-    """All or none, with the row's number."""
+def test_invalid_row(queue: Queue) -> None:
+    """The error names the row, and nothing is enqueued."""
     with pytest.raises(BadInput, match=r"row 2.*priority"):
         queue.enqueue_many([{"command": "a"}, {"command": "b", "priority": "high"}])
     assert sum(queue.store.reader.counts().values()) == 0
 
 
-def test_a_frame_with_commands(queue: Queue) -> None:
-    """Columns that are fields are taken, others are parameters; a missing value is not given."""
+def test_frame(queue: Queue) -> None:
+    """Columns that are fields are used, others ignored; missing values count as not given."""
     frame = pd.DataFrame({"command": ["a", "b"], "timeout": [np.nan, 5.0], "priority": [1, 2], "seed": [7, 8]})
     jobs = queue.enqueue_many(frame)
     assert [(job.command, job.timeout, job.priority) for job in jobs] == [("a", None, 1), ("b", 5.0, 2)]
 
 
-def test_a_template_is_filled_and_quoted_row_by_row(queue: Queue) -> None:
-    """Values reach the shell as one word, whatever is in them; braces are doubled."""
+def test_template(queue: Queue) -> None:
+    """Each value reaches the shell as one word; braces are doubled."""
     frame = pd.DataFrame({"name": ["it's", "$(rm -rf /)"], "n": np.array([1, 2], dtype="int64")})
     jobs = queue.enqueue_many("run {name} -n {n} {{}}", frame, queue="gpu")
     assert [job.command for job in jobs] == ["run 'it'\"'\"'s' -n 1 {}", "run '$(rm -rf /)' -n 2 {}"]
     assert {job.queue for job in jobs} == {"gpu"}
 
 
-def test_an_unknown_placeholder_lists_the_columns(queue: Queue) -> None:
-    """A name that is no column is refused with those there are."""
+def test_unknown_placeholder(queue: Queue) -> None:
+    """The error lists the columns."""
     with pytest.raises(BadInput, match="lr"):
         queue.enqueue_many("run {rl}", pd.DataFrame({"lr": [1]}))
     assert sum(queue.store.reader.counts().values()) == 0
 
 
 def records(queue: Queue) -> list[Any]:
-    """Return the jobs in the order of enqueue."""
+    """Return the jobs in enqueue order."""
     return sorted(queue.store.reader.jobs(Filter.from_options()), key=lambda job: job.seq)
 
 
 # ---------------------------------------------------------------------- values
 
 
-def test_values_of_numpy_and_pandas_become_pythons(queue: Queue) -> None:
-    """Scalars, times, spans, arrays and paths are taken in dicts, frames and in common."""
+def test_numpy_and_pandas_values(queue: Queue) -> None:
+    """Scalars, times, timedeltas, arrays and paths are accepted in dicts, frames and common fields."""
     queue.enqueue_many(
         [
             {
@@ -92,16 +92,16 @@ def test_values_of_numpy_and_pandas_become_pythons(queue: Queue) -> None:
     assert {job.cwd for job in records(queue)} == {"/"}
 
 
-def test_times_without_a_zone_are_local_in_frames_too(queue: Queue) -> None:
-    """Where pandas would take them for UTC, they mean what the same text means."""
+def test_naive_times_are_local(queue: Queue) -> None:
+    """Naive times in frames are local times, as in text, although pandas takes them as UTC."""
     frame = pd.DataFrame({"command": ["a"], "run_at": pd.to_datetime(["2100-06-01 12:00"])})
     queue.enqueue_many(frame)
     queue.enqueue("b", run_at="2100-06-01 12:00")
     assert len({job.run_at for job in records(queue)}) == 1
 
 
-def test_gaps_in_a_frame_are_not_given(queue: Queue) -> None:
-    """A gap makes whole numbers decimals, and missing values NaN: neither is the user's doing, so both are taken."""
+def test_missing_values(queue: Queue) -> None:
+    """Integers that pandas turned into floats, and NaN for missing values, are accepted in frames."""
     frame = pd.DataFrame(
         {
             "command": ["a", "b"],
@@ -135,8 +135,8 @@ def test_gaps_in_a_frame_are_not_given(queue: Queue) -> None:
     ],
     ids=str,
 )
-def test_dicts_are_taken_strictly(queue: Queue, row: dict[str, object], why: str) -> None:
-    """What a person has written is not guessed at."""
+def test_dicts_are_strict(queue: Queue, row: dict[str, object], why: str) -> None:
+    """Values in dicts are not converted by guessing."""
     with pytest.raises(QueuectlError, match=re.escape(why)):
         queue.enqueue_many([{"command": "a"}, {"command": "b", **row}])
     assert records(queue) == []
@@ -153,16 +153,16 @@ def test_dicts_are_taken_strictly(queue: Queue, row: dict[str, object], why: str
     ],
     ids=["twice", "taken", "after", "frame", "single"],
 )
-def test_a_row_that_does_not_fit_the_others_or_the_queue_is_named(queue: Queue, rows: Any, why: str) -> None:
-    """What only shows in the file tells its row as well; one row alone needs no number; nothing is enqueued."""
+def test_row_that_the_queue_refuses(queue: Queue, rows: Any, why: str) -> None:
+    """Errors found during the insert name the row too, unless it is the only one."""
     queue.enqueue("true", id="there")
     with pytest.raises((BadInput, NotFound), match=f"^{why}"):
         queue.enqueue_many(rows)
     assert [job.id for job in records(queue)] == ["there"]
 
 
-def test_a_row_is_named_beside_jobs_that_are_there(queue: Queue) -> None:
-    """With ``if_absent`` the rows that are there already count, too."""
+def test_row_number_with_if_absent(queue: Queue) -> None:
+    """With ``if_absent`` existing jobs count as rows too."""
     queue.enqueue("true", id="there")
     there, new = {"command": "true", "id": "there"}, {"command": "true", "id": "new"}
     with pytest.raises(BadInput, match=r"^row 3: job new occurs twice"):
@@ -177,22 +177,22 @@ def test_a_row_is_named_beside_jobs_that_are_there(queue: Queue) -> None:
 # ---------------------------------------------------------------------- templates
 
 
-def test_a_template_takes_dicts(queue: Queue) -> None:
-    """Keys are parameters or fields of a job; any iterable will do."""
+def test_template_with_dicts(queue: Queue) -> None:
+    """Keys are parameters or job fields; any iterable is accepted."""
     queue.enqueue_many("run {n}", ({"n": n, "priority": n} for n in range(2)), timeout=9)
     assert [(job.command, job.priority, job.timeout) for job in records(queue)] == [("run 0", 0, 9), ("run 1", 1, 9)]
 
 
-def test_a_template_leaves_a_frames_other_columns_alone(queue: Queue) -> None:
-    """Fields of a job are used; a field that the template names is its parameter and nothing else."""
+def test_template_with_job_fields(queue: Queue) -> None:
+    """Job fields are used, unless the template names them as parameters."""
     frame = pd.DataFrame({"timeout": [5], "id": ["x"], "seed": [7], "priority": [3], "command": ["no"]})
     queue.enqueue_many("run {timeout} {id}", frame)
     (job,) = records(queue)
     assert (job.command, job.timeout, job.id, job.priority) == ("run 5 x", None, "job-1", 3)
 
 
-def test_numbers_are_written_as_the_frame_shows_them(queue: Queue) -> None:
-    """No digits that nobody wrote: narrow floats, whole numbers with a gap elsewhere, truth values, categories."""
+def test_number_format(queue: Queue) -> None:
+    """Values have no extra digits: narrow floats, integers with gaps elsewhere, booleans, categories."""
     frame = pd.DataFrame(
         {
             "f": np.array([0.1, 0.7], dtype="float32"),
@@ -206,8 +206,8 @@ def test_numbers_are_written_as_the_frame_shows_them(queue: Queue) -> None:
     assert [job.command for job in records(queue)] == ["0.1 1e-05 1 True 'x y'", f"0.7 {1 / 3} 2 False z"]
 
 
-def test_a_named_index_counts_as_columns(queue: Queue) -> None:
-    """What ``groupby`` and ``set_index`` leave can be used as it is."""
+def test_named_index(queue: Queue) -> None:
+    """Named index levels, as of ``groupby`` and ``set_index``, are columns."""
     frame = pd.DataFrame({"n": [1]}, index=pd.MultiIndex.from_tuples([("a", 2)], names=["x", "y"]))
     queue.enqueue_many("{x} {y} {n}", frame)
     assert records(queue)[0].command == "a 2 1"
@@ -248,15 +248,15 @@ def test_a_named_index_counts_as_columns(queue: Queue) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_call_says_what_to_do(queue: Queue, rows: Any, frame: Any, common: dict[str, Any], why: str) -> None:
-    """One line, the row where it is one row's fault, and nothing is enqueued."""
+def test_invalid_calls(queue: Queue, rows: Any, frame: Any, common: dict[str, Any], why: str) -> None:
+    """The error is one line, names the row if one is at fault, and nothing is enqueued."""
     with pytest.raises(BadInput, match=re.escape(why)):
         queue.enqueue_many(rows, frame, **common)
     assert records(queue) == []
 
 
-def test_no_rows_are_no_jobs(queue: Queue) -> None:
-    """An empty list or frame adds nothing and is no mistake."""
+def test_no_rows(queue: Queue) -> None:
+    """An empty list or frame adds nothing and is no error."""
     assert len(queue.enqueue_many([])) == 0
     assert queue.enqueue_many("run {n}", pd.DataFrame({"n": []})) == []
     assert queue.results(pd.DataFrame({"n": []})).empty
@@ -265,8 +265,8 @@ def test_no_rows_are_no_jobs(queue: Queue) -> None:
 # ---------------------------------------------------------------------- what comes back
 
 
-def test_a_batch_is_like_a_list(queue: Queue) -> None:
-    """Index, slice, length, order, comparison, sum, membership."""
+def test_batch_is_a_sequence(queue: Queue) -> None:
+    """Index, slice, length, order, comparison, sum and membership work."""
     jobs = queue.enqueue_many([{"command": text} for text in "abcd"])
     as_list = list(jobs)
     assert [job.id for job in as_list] == jobs.ids == ["job-1", "job-2", "job-3", "job-4"]
@@ -285,16 +285,16 @@ def test_a_batch_is_like_a_list(queue: Queue) -> None:
         jobs[4]
 
 
-def test_jobs_wait_for_a_batch(queue: Queue) -> None:
-    """``after`` takes jobs, ids, and all jobs of an enqueue."""
+def test_after_a_batch(queue: Queue) -> None:
+    """``after`` accepts jobs, ids and all jobs of an enqueue."""
     first = queue.enqueue_many([{"command": "a"}, {"command": "b"}])
     last = queue.enqueue("c", after=first)
     queue.enqueue_many([{"command": "d", "after": [first[0], last.id]}, {"command": "e"}], if_absent=False)
     assert [job.after for job in records(queue)[2:]] == [("job-1", "job-2"), ("job-1", "job-3"), ()]
 
 
-def test_an_id_somebody_took_is_stepped_around(queue: Queue) -> None:
-    """A name that we would have made up may be there already: all rows get one, and the tally is exact."""
+def test_generated_id_in_use(queue: Queue) -> None:
+    """If a generated id is in use, all rows still get an id, and the counts are exact."""
     queue.enqueue("x", id="job-4")
     jobs = queue.enqueue_many([{"command": "y"}, {"command": "z", "id": "job-2"}, {"command": "y"}])
     assert jobs.ids == ["job-2.1", "job-2", "job-4.1"]
@@ -302,8 +302,8 @@ def test_an_id_somebody_took_is_stepped_around(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 99, 300, 449, 450, 451, 1000])
-def test_however_many_rows_there_are_each_arrives(queue: Queue, count: int) -> None:
-    """Rows go in statements of many: none is lost or doubled at their ends, whatever differs between the rows."""
+def test_any_number_of_rows(queue: Queue, count: int) -> None:
+    """Rows are inserted in multi-row statements without losing or doubling any."""
     wished = [
         {"command": f"run {place}", "priority": place % 3, "tags": [f"t{place % 2}"], "timeout": place or None}
         for place in range(count)

@@ -1,4 +1,4 @@
-"""The core of every live view: what changed, and the queue at a glance."""
+"""The basis of live views: the change stamp and the overview."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Ends:
-    """Stands for the reading side: attempts that ended at given moments."""
+class FakeReader:
+    """A reader with attempts that ended at given times."""
 
     def __init__(self, *ends: tuple[float, bool]) -> None:
         self.ends = list(ends)
@@ -30,8 +30,8 @@ class Ends:
         return [(int((at - start) // slice_s), ok, 1) for at, ok in self.ends if start <= at < end]
 
 
-def test_every_write_changes_the_stamp_and_a_look_does_not(queue: Queue, queue_path: Path) -> None:
-    """Whoever writes, this thread, another connection or process: the stamp is another one; looking keeps it."""
+def test_stamp(queue: Queue, queue_path: Path) -> None:
+    """A write by this thread, another connection or process changes the stamp; reading does not."""
     watch = ChangeWatcher(queue)
     stamps = [watch.version()]
     other = Queue(queue_path)
@@ -51,8 +51,8 @@ def test_every_write_changes_the_stamp_and_a_look_does_not(queue: Queue, queue_p
     other.close()
 
 
-def test_the_overview_is_json_and_whole(queue: Queue) -> None:
-    """Counts of every state, paused queues, workers and throughput, as JSON has them."""
+def test_overview(queue: Queue) -> None:
+    """Counts of every state, paused queues, workers and throughput, as in the JSON."""
     queue.enqueue("true")
     queue.pause("slow")
     found = json.loads(json.dumps(ChangeWatcher(queue).overview()))
@@ -65,8 +65,8 @@ def test_the_overview_is_json_and_whole(queue: Queue) -> None:
     assert throughput["start"] <= found["at"] < throughput["start"] + 180 * throughput["slice_s"] + 1
 
 
-def test_an_unchanged_overview_is_made_once_for_all(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks twice in a moment gets the same object; a write gives a new one."""
+def test_overview_is_cached(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a write the same object is returned; a write gives a new one."""
     monkeypatch.setattr("queuectl_nb.client.changes.OVERVIEW_MAX_AGE_S", 1000.0)
     watch = ChangeWatcher(queue)
     first = watch.overview()
@@ -75,8 +75,8 @@ def test_an_unchanged_overview_is_made_once_for_all(queue: Queue, monkeypatch: p
     assert watch.overview()["counts"]["pending"] == 1
 
 
-def test_many_threads_may_ask(queue: Queue) -> None:
-    """Threads that ask while another writes all see the end of it, and none fails."""
+def test_overview_from_many_threads(queue: Queue) -> None:
+    """Threads that read during writes all see the last one, and none fails."""
     watch = ChangeWatcher(queue)
     seen: list[int] = []
     failed: list[BaseException] = []
@@ -107,8 +107,8 @@ def test_many_threads_may_ask(queue: Queue) -> None:
     assert (seen, failed) == ([30] * 4, [])
 
 
-def test_a_replaced_file_is_told(queue: Queue, queue_path: Path) -> None:
-    """A watch on a file that is gone raises the named error, each time."""
+def test_replaced_file(queue: Queue, queue_path: Path) -> None:
+    """A missing file raises the named error at each read."""
     watch = ChangeWatcher(queue)
     watch.overview()
     queue_path.unlink()
@@ -117,9 +117,9 @@ def test_a_replaced_file_is_told(queue: Queue, queue_path: Path) -> None:
             look()
 
 
-def test_throughput_counts_by_slices() -> None:
-    """Each end is in its slice, told apart by success; what is over is not counted again, what is late is."""
-    ends = Ends((101.0, True), (109.9, False), (110.0, True), (145.0, True))
+def test_throughput() -> None:
+    """Each attempt is counted in its slice by success; past slices are not counted again, late results are."""
+    ends = FakeReader((101.0, True), (109.9, False), (110.0, True), (145.0, True))
     through = Throughput(ends, 10.0, 5)  # type: ignore[arg-type]
     assert through.read(149.0) == {"start": 100.0, "slice_s": 10.0, "ok": [1, 1, 0, 0, 1], "not_ok": [1, 0, 0, 0, 0]}
     ends.ends += [(131.0, True), (152.0, False)]
@@ -128,9 +128,9 @@ def test_throughput_counts_by_slices() -> None:
     assert through.read(155.0)["not_ok"] == [0, 0, 0, 0, 1]
 
 
-def test_throughput_begins_anew_when_the_clock_was_set() -> None:
-    """A clock that was moved, either way, counts all slices again."""
-    ends = Ends((101.0, True), (1001.0, True))
+def test_throughput_after_a_clock_change() -> None:
+    """If the clock is changed in either direction, all slices are counted again."""
+    ends = FakeReader((101.0, True), (1001.0, True))
     through = Throughput(ends, 10.0, 5)  # type: ignore[arg-type]
     through.read(1005.0)
     assert through.read(105.0)["ok"] == [0, 0, 0, 0, 1]

@@ -1,4 +1,4 @@
-"""Where a job was enqueued: what of that cannot be stored is told in a line."""
+"""The recorded directory and environment: what cannot be stored is refused in one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file system has no such names")
-def test_a_directory_whose_name_is_no_text_is_refused(
-    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here or below here no job can be told to run; one that names another directory can; nothing else is enqueued."""
+def test_directory_with_invalid_utf8(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job cannot be enqueued from such a directory, unless it names another one."""
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
     os.mkdir(odd)
     monkeypatch.chdir(odd)

@@ -1,4 +1,4 @@
-"""A job in hand: its fields are those of now, and waiting, awaiting, checking and sending it elsewhere work."""
+"""The ``Job`` class: current fields, waiting, awaiting, checking, pickling."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def pool(queue: Queue) -> Iterator[WorkerPool]:
-    """Return two workers on the queue."""
+    """Return a pool of two workers."""
     found = queue.start_workers(2)
     yield found
     found.stop(now=True)
 
 
-def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, manual_worker: ManualWorker) -> None:
-    """A job that rested and was retried is waiting again, in every handle, whoever did it."""
+def test_fields_are_current(queue: Queue, manual_worker: ManualWorker) -> None:
+    """After a retry by anybody, every handle shows the job as waiting again."""
     manual_worker.add("a", max_retries=1)
     mine, other = queue.job("a"), Queue(queue.path).job("a")
     assert (mine.state, other.state) == ("pending", "pending")
@@ -51,8 +51,8 @@ def test_fields_are_those_of_now_whatever_happens_to_the_job(queue: Queue, manua
     assert (mine.result, mine.to_dict()["state"]) == (None, "pending")
 
 
-def test_every_field_is_an_attribute_and_completes(queue: Queue) -> None:
-    """All fields of the contract can be read and are offered by Tab; another name is told in a line."""
+def test_fields_are_attributes(queue: Queue) -> None:
+    """All fields of the contract can be read and completed; the error for another name is one line."""
     job = queue.enqueue("true")
     assert set(JOB_FIELDS) <= set(dir(job))
     assert [getattr(job, name) for name in JOB_FIELDS]
@@ -60,8 +60,8 @@ def test_every_field_is_an_attribute_and_completes(queue: Queue) -> None:
         _ = job.nope
 
 
-def test_a_removed_job_keeps_what_it_was_if_it_rested(queue: Queue, manual_worker: ManualWorker) -> None:
-    """One that was at rest still tells its end; one that was not is told to be gone, and its text says so."""
+def test_deleted_job(queue: Queue, manual_worker: ManualWorker) -> None:
+    """A job seen as finished keeps its fields; another one raises, and its text says that it was removed."""
     manual_worker.add("rested", "waiting")
     manual_worker.run("rested")
     rested, waiting = queue.job("rested"), queue.job("waiting")
@@ -97,8 +97,8 @@ def test_showing_and_inspecting_never_raises(queue: Queue) -> None:
         _ = job.exit_code
 
 
-def test_a_wait_gives_the_job_or_runs_out_of_time(queue: Queue, pool: WorkerPool) -> None:
-    """The job comes back at rest; a timeout is Python's TimeoutError, and the job goes on."""
+def test_wait(queue: Queue, pool: WorkerPool) -> None:
+    """The finished job is returned; the timeout is Python's TimeoutError, and the job continues."""
     job = queue.enqueue("sleep 0.3")
     with pytest.raises(TimeoutError, match="they continue"):
         job.wait(timeout=0.05)
@@ -107,8 +107,8 @@ def test_a_wait_gives_the_job_or_runs_out_of_time(queue: Queue, pool: WorkerPool
     assert queue.wait(job, timeout=5) == {"completed": 1}
 
 
-def test_a_check_tells_the_logs_last_lines(queue: Queue, pool: WorkerPool) -> None:
-    """What failed raises JobFailed with the reason and ten last lines, of stderr if there are any, else of stdout."""
+def test_check(queue: Queue, pool: WorkerPool) -> None:
+    """A failed job raises JobFailed with the reason and the last ten lines of stderr, or else of stdout."""
     loud = queue.enqueue("seq 100; seq 101 130 >&2; exit 3", max_retries=1)
     quiet = queue.enqueue("echo only here; exit 4", max_retries=1)
     with pytest.raises(JobFailed) as caught:
@@ -120,8 +120,8 @@ def test_a_check_tells_the_logs_last_lines(queue: Queue, pool: WorkerPool) -> No
     assert queue.enqueue("true").wait(30, check=True).state == "completed"
 
 
-def test_a_log_is_asked_for_in_valid_words(queue: Queue, manual_worker: ManualWorker) -> None:
-    """An unknown stream, or what is no number of an attempt or of lines, is refused with what is valid."""
+def test_invalid_log_arguments(queue: Queue, manual_worker: ManualWorker) -> None:
+    """An unknown stream or an invalid number is refused with what is valid."""
     manual_worker.add("a")
     manual_worker.run("a")
     job = queue.job("a")
@@ -135,8 +135,8 @@ def test_a_log_is_asked_for_in_valid_words(queue: Queue, manual_worker: ManualWo
     assert job.log("stderr", attempt=1, tail=0) == ""
 
 
-def test_jobs_are_awaited_together(queue: Queue, pool: WorkerPool) -> None:
-    """Many jobs are awaited in one event loop, which goes on meanwhile; a cancelled await touches no job."""
+def test_await(queue: Queue, pool: WorkerPool) -> None:
+    """Many jobs are awaited in a loop that keeps running; cancelling an await does not affect the job."""
 
     async def main() -> tuple[list[Job], int]:
         beats = 0
@@ -164,8 +164,8 @@ async def _await(job: Job) -> Job:
     return await job
 
 
-def test_one_handle_serves_many_threads(queue: Queue, manual_worker: ManualWorker) -> None:
-    """Each thread reads the job as it is, while others commit."""
+def test_threads(queue: Queue, manual_worker: ManualWorker) -> None:
+    """Each thread reads the current job while others commit."""
     manual_worker.add("a")
     job = queue.job("a")
     wrong: list[object] = []
@@ -195,8 +195,8 @@ def _in_a_child(job: Job, ids: multiprocessing.Queue[str]) -> None:
     ids.put(f"{job.state} {job._queue.enqueue('true', id='of-the-child').id}")
 
 
-def test_a_job_goes_along_through_a_fork(queue: Queue) -> None:
-    """After a fork the child's job and queue work on connections of their own; the parent's go on."""
+def test_fork(queue: Queue) -> None:
+    """After a fork, job and queue work in parent and child on their own connections."""
     context = multiprocessing.get_context("fork")
     job = queue.enqueue("true")
     assert job.state == "pending"
@@ -209,8 +209,8 @@ def test_a_job_goes_along_through_a_fork(queue: Queue) -> None:
     assert queue.job("of-the-child").state == job.state == "pending"
 
 
-def test_a_job_goes_along_into_another_interpreter(queue: Queue) -> None:
-    """Pickled, job and queue work in a process that has never seen them."""
+def test_pickle_to_another_process(queue: Queue) -> None:
+    """Unpickled in a new process, job and queue work."""
     job = queue.enqueue("true")
     code = "import pickle, sys; job = pickle.load(sys.stdin.buffer); print(job.state, job.cancel().state)"
     ran = subprocess.run(
@@ -223,8 +223,8 @@ def test_a_job_goes_along_into_another_interpreter(queue: Queue) -> None:
     assert (ran.stdout, job.state) == (b"pending cancelled\n", "cancelled")
 
 
-def test_a_job_is_pickled_copied_compared_and_hashed(queue: Queue) -> None:
-    """A pickle holds the path and the id; what comes back is equal, and a key like the first."""
+def test_pickle_copy_equality(queue: Queue) -> None:
+    """A pickle holds path and id; the copy is equal and has the same hash."""
     job = queue.enqueue("true")
     batch = queue.enqueue_many([{"command": "true"}, {"command": "false"}])
     for twin in (pickle.loads(pickle.dumps(job)), copy.copy(job), copy.deepcopy(job)):  # noqa: S301 - our own
@@ -233,8 +233,8 @@ def test_a_job_is_pickled_copied_compared_and_hashed(queue: Queue) -> None:
     assert job != batch[0]
 
 
-def test_workers_are_known_by_their_pids_once_they_were_started(queue: Queue) -> None:
-    """The pool in hand, each worker's pid is that of a living process, whether or not it is awake already."""
+def test_worker_pids(queue: Queue) -> None:
+    """Once the pool is returned, each worker's pid is that of a living process."""
     with queue.start_workers(3) as pool:
         pids = [worker["pid"] for worker in pool.workers]
         assert len({psutil.Process(pid).pid for pid in pids}) == 3

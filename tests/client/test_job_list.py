@@ -1,4 +1,4 @@
-"""The live list under every table: windows, orders that stand still, searches that hold nobody up."""
+"""The list under all tables: windows, stable orders, searches in the background."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Somebody who looks at a list."""
+    """A reader of a list."""
 
     def __init__(self, queue: Queue) -> None:
         self.found = threading.Event()
@@ -55,16 +55,16 @@ def reader(queue: Queue) -> Iterator[Reader]:
     found.list.close()
 
 
-def test_the_beginning_is_live(queue: Queue, reader: Reader) -> None:
-    """At the top the last changed comes first, at each look, and is never searched for."""
+def test_head_is_live(queue: Queue, reader: Reader) -> None:
+    """The head shows the most recently changed first, and needs no background search."""
     assert reader.ids() == ["j9", "j8", "j7", "j6", "j5"]
     queue.cancel("j3")
     window = reader.list.window(0, 3, top=True)
     assert ([job.id for job in window.jobs], window.frozen_at, window.total) == (["j3", "j9", "j8"], None, 10)
 
 
-def test_further_down_the_order_stands_still(queue: Queue, reader: Reader) -> None:
-    """Who reads further down keeps their rows, whose facts go on; back at the top the list is live again."""
+def test_order_is_stable_below_the_head(queue: Queue, reader: Reader) -> None:
+    """Further down the rows stay, with current fields; back at the head the list is live again."""
     assert reader.ids(first=3, top=False) == ["j6", "j5", "j4", "j3", "j2"]
     queue.cancel("j5")
     queue.enqueue("true", id="new")
@@ -87,7 +87,7 @@ def test_further_down_the_order_stands_still(queue: Queue, reader: Reader) -> No
     ],
 )
 def test_filters_and_orders(queue: Queue, reader: Reader, wanted: Filter, ids: list[str]) -> None:
-    """Each state, text and field, up and down, gives what `list` gives."""
+    """Each state, text and field, in both directions, gives the result of ``list``."""
     queue.cancel("j1")
     reader.list.set_filter(wanted)
     assert reader.ids(count=3) == ids
@@ -95,7 +95,7 @@ def test_filters_and_orders(queue: Queue, reader: Reader, wanted: Filter, ids: l
 
 
 def test_every_field_sorts(queue: Queue, reader: Reader) -> None:
-    """Each field of the JSON can be sorted by, up and down, as `list` does."""
+    """Each JSON field can be sorted by in both directions, as ``list`` does."""
     for field in JOB_FIELDS:
         for reverse in (False, True):
             reader.list.set_filter(Filter(sort=field, reverse=reverse))
@@ -104,8 +104,8 @@ def test_every_field_sorts(queue: Queue, reader: Reader) -> None:
             ]
 
 
-def test_what_changes_is_found_anew(queue: Queue, reader: Reader) -> None:
-    """A sorted list takes in new jobs, and drops those that were removed."""
+def test_changes_in_a_sorted_list(queue: Queue, reader: Reader) -> None:
+    """New jobs appear in a sorted list, and deleted ones disappear."""
     reader.list.set_filter(Filter(sort="id"))
     assert reader.ids(count=2) == ["j0", "j1"]
     queue.enqueue("true", id="a")
@@ -114,10 +114,8 @@ def test_what_changes_is_found_anew(queue: Queue, reader: Reader) -> None:
     until(lambda: reader.ids(count=2) == ["j0", "j1"])
 
 
-def test_an_order_that_took_long_is_not_found_at_once_again(
-    queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is as it was for some time, and the list says that it is behind, until it is found anew."""
+def test_slow_orders_are_refreshed_less_often(queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow order is kept for some time, marked as outdated."""
     monkeypatch.setattr("queuectl_nb.client.job_list.REORDER_COST_FACTOR", 1e9)
     reader.list.set_filter(Filter(sort="id"))
     assert reader.ids(count=1) == ["j0"]
@@ -129,8 +127,8 @@ def test_an_order_that_took_long_is_not_found_at_once_again(
     assert not reader.list.outdated
 
 
-def test_a_window_far_down_is_searched_for(queue: Queue) -> None:
-    """Beyond the head the whole order is found once, in a thread, and any window is then at hand."""
+def test_distant_window(queue: Queue) -> None:
+    """Beyond the head the order is determined once, in a thread, and then any window is available."""
     queue.enqueue_many([{"command": "true", "id": f"n{number:04}"} for number in range(HEAD_ROWS + 300)])
     reader = Reader(queue)
     assert reader.ids(first=HEAD_ROWS + 100, count=2, top=False) == ["n0199", "n0198"]
@@ -138,8 +136,8 @@ def test_a_window_far_down_is_searched_for(queue: Queue) -> None:
     assert ([job.id for job in window.jobs], window.searching) == (["n0001", "n0000"], False)
 
 
-def test_a_search_holds_nobody_up(queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While an order is found, looks answer at once; another wish ends the search."""
+def test_search_does_not_block(queue: Queue, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads return at once during a search; another request ends it."""
     ended = threading.Event()
 
     def slow(self: JobOrder, wanted: Filter, stop: Callable[[], bool]) -> Any:
@@ -158,16 +156,16 @@ def test_a_search_holds_nobody_up(queue: Queue, reader: Reader, monkeypatch: pyt
         assert ended.wait(20)
 
 
-def test_a_statement_that_is_not_wanted_any_more_ends(queue: Queue) -> None:
-    """SQLite itself is stopped in the middle of finding an order."""
+def test_obsolete_search_is_interrupted(queue: Queue) -> None:
+    """SQLite is interrupted while it determines an obsolete order."""
     queue.enqueue_many([{"command": f"echo {number}"} for number in range(5000)])
     with pytest.raises(QueryStopped):
         JobOrder(queue.store.db).read_order(Filter(sort="command"), lambda: True)
     assert len(JobOrder(queue.store.db).read_order(Filter(sort="command"), lambda: False)) == 5000
 
 
-def test_what_a_search_meets_is_told_to_who_looks(queue: Queue, queue_path: Path, reader: Reader) -> None:
-    """A file that is gone while an order is found is the named error of the next look."""
+def test_search_error(queue: Queue, queue_path: Path, reader: Reader) -> None:
+    """An error during a search is raised by the next read."""
     reader.list.set_filter(Filter(sort="command"))
     queue_path.unlink()
     with pytest.raises(BadEnvironment, match="deleted or replaced"):

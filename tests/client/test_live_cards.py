@@ -1,4 +1,4 @@
-"""Cards that keep themselves current: they write what changed, cost little, and end."""
+"""Live cards: they write changes only, cost little, and end."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 @dataclass
 class Page:
-    """A place on a page that remembers what was written."""
+    """An output cell that records what was written."""
 
     texts: list[str] = field(default_factory=list)
     htmls: list[str] = field(default_factory=list)
     shown = True
 
     def write(self, html: str, text: str) -> None:
-        """Take what is shown."""
+        """Record the HTML."""
         self.htmls.append(html)
         self.texts.append(text)
 
 
 @pytest.fixture
 def page() -> Page:
-    """Return a page."""
+    """Return an output cell."""
     return Page()
 
 
-def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
-    """It writes at the first look, at each change of the job, and the last at rest; looks without a change are mute."""
+def test_writes(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
+    """A card writes first, at each change of the job, and when it finishes, not otherwise."""
     manual_worker.add("a", "b")
     card = LiveCard(queue, "a", page)
     for _ in range(5):
@@ -59,10 +59,8 @@ def test_a_card_writes_what_changed_and_nothing_else(queue: Queue, manual_worker
     assert len(page.texts) == 2
 
 
-def test_a_running_job_shows_its_last_line_and_how_far_it_is(
-    queue: Queue, manual_worker: ManualWorker, page: Page
-) -> None:
-    """Of what a job has printed the last line stands there, and a percentage as a bar."""
+def test_progress(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
+    """A running job's card has its last line of output, and a bar for a percentage."""
     manual_worker.add("a")
     lease = manual_worker.claim("a")
     spool = queue.store.spool
@@ -78,8 +76,8 @@ def test_a_running_job_shows_its_last_line_and_how_far_it_is(
     assert "<script>" not in page.htmls[-1]
 
 
-def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
-    """Both are said in the card's place, and it is over."""
+def test_deleted_job_and_missing_file(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
+    """Either is reported in the card, which ends."""
     manual_worker.add("a", "b")
     card, other = LiveCard(queue, "a", page), LiveCard(queue, "b", page)
     card.update()
@@ -93,10 +91,10 @@ def test_a_removed_job_and_a_lost_file_end_a_card(queue: Queue, manual_worker: M
     assert "deleted or replaced" in page.texts[-1]
 
 
-def test_looks_become_rare(
+def test_refresh_interval(
     queue: Queue, manual_worker: ManualWorker, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that waits for days is looked at every two seconds at most, and written never."""
+    """A job that waits for days is read every two seconds at most, and not written."""
     manual_worker.add("a", delay=10**6)
     card = LiveCard(queue, "a", page)
     card.update()
@@ -111,8 +109,8 @@ def test_looks_become_rare(
     )
 
 
-def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, manual_worker: ManualWorker) -> None:
-    """The cards follow in the background; when all rest the thread ends, and a new card starts another."""
+def test_one_thread(queue: Queue, manual_worker: ManualWorker) -> None:
+    """All cards are updated by one thread, which ends with the last; a new card starts another."""
     cards, pages = LiveCardUpdater(), [Page(), Page()]
     manual_worker.add("a", "b")
     for name, page in zip("ab", pages, strict=True):
@@ -131,10 +129,8 @@ def test_one_thread_keeps_all_and_ends_with_the_last(queue: Queue, manual_worker
     until(lambda: "completed" in page.texts[-1])
 
 
-def test_a_card_that_fails_ends_alone(
-    queue: Queue, manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What goes wrong in one card is told in its place; the others go on."""
+def test_failing_card(queue: Queue, manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in one card is reported there; the others continue."""
     cards, pages = LiveCardUpdater(), [Page(), Page()]
     manual_worker.add("a", "b")
     for name, page in zip("ab", pages, strict=True):
@@ -148,7 +144,7 @@ def test_a_card_that_fails_ends_alone(
 
 
 def _broken(page: Page) -> Callable[[str, str], None]:
-    """Return a way to write that takes no HTML."""
+    """Return a display that raises."""
 
     def write(html: str, text: str) -> None:
         if html:
@@ -159,8 +155,8 @@ def _broken(page: Page) -> Callable[[str, str], None]:
     return write
 
 
-def test_stopped_cards_keep_what_they_show(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
-    """After a stop nothing is written any more, and the thread ends."""
+def test_stop(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
+    """After a stop nothing more is written, and the thread ends."""
     cards = LiveCardUpdater()
     manual_worker.add("a")
     cards.add(LiveCard(queue, "a", page))
@@ -171,8 +167,8 @@ def test_stopped_cards_keep_what_they_show(queue: Queue, manual_worker: ManualWo
     assert len(page.texts) == 1
 
 
-def test_a_refresh_brings_all_up_to_the_moment(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
-    """After a refresh in the calling thread the card shows what is, whenever the thread would have looked."""
+def test_refresh(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
+    """A refresh by the calling thread updates all cards at once."""
     cards = LiveCardUpdater()
     manual_worker.add("a")
     cards.add(LiveCard(queue, "a", page))
@@ -182,8 +178,8 @@ def test_a_refresh_brings_all_up_to_the_moment(queue: Queue, manual_worker: Manu
     assert len(cards) == 0
 
 
-def test_without_a_page_nothing_is_live(queue: Queue, manual_worker: ManualWorker) -> None:
-    """In a script a job refuses to show itself, and IPython falls back to its text."""
+def test_without_a_notebook(queue: Queue, manual_worker: ManualWorker) -> None:
+    """In a script a job is displayed as text."""
     manual_worker.add("a")
     with pytest.raises(NotImplementedError):
         queue.job("a")._ipython_display_()

@@ -1,4 +1,4 @@
-"""What somebody sees who looks at a log while it is written."""
+"""Following a log while it is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def collect(tail: LogTail, enough: str | None = None) -> list[NewOutput]:
-    """Look until the attempt is over, or ``enough`` was seen."""
+    """Read until the attempt has ended or ``enough`` was read."""
     seen: list[NewOutput] = []
 
     def over() -> bool:
@@ -29,33 +29,33 @@ def collect(tail: LogTail, enough: str | None = None) -> list[NewOutput]:
 
 
 def text(seen: list[NewOutput]) -> str:
-    """Return all that was seen."""
+    """Return all text that was read."""
     return "".join(piece for fresh in seen for _, piece in fresh.chunks)
 
 
-def test_a_job_that_has_not_started(queue: Queue) -> None:
-    """There is nothing to see yet, and no error."""
+def test_job_that_has_not_started(queue: Queue) -> None:
+    """There is nothing to read, and no error."""
     queue.enqueue("true", id="a")
     assert LogTail(queue, "a").read_new() == NewOutput()
 
 
-def test_live_output_comes_as_it_is_written(harness: WorkerHarness, tmp_path: Path) -> None:
-    """Both streams come piece by piece; characters that are cut in two come whole."""
-    gate = tmp_path / "gate"
-    harness.add(f"printf 'a\\303'; echo err >&2; while [ ! -e {gate} ]; do sleep 0.02; done; printf '\\244b'", id="a")
+def test_live_output(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Both streams are read in pieces; characters cut in two are complete."""
+    stop = tmp_path / "stop"
+    harness.add(f"printf 'a\\303'; echo err >&2; while [ ! -e {stop} ]; do sleep 0.02; done; printf '\\244b'", id="a")
     harness.start()
     tail = LogTail(harness.queue, "a")
     seen = collect(tail, "err\n")
     assert (seen[-1].number, seen[-1].end) == (1, False)
     seen += [] if "a" in text(seen) else collect(tail, "a")
-    gate.touch()
+    stop.touch()
     seen += collect(tail)
     assert sorted(text(seen)) == sorted("aäberr\n")
     assert sum(fresh.new_attempt for fresh in seen) == 1
 
 
-def test_attempts_follow_one_another(harness: WorkerHarness) -> None:
-    """A retry is another attempt: the look begins anew there; an attempt that was asked for stays."""
+def test_next_attempt(harness: WorkerHarness) -> None:
+    """A retry starts a new attempt from its beginning; a selected attempt stays selected."""
     harness.queue.set("backoff_base", 1)
     harness.add("echo attempt $QUEUECTL_ATTEMPT; exit 1", id="a", max_retries=2)
     first = LogTail(harness.queue, "a", 1)
@@ -67,8 +67,8 @@ def test_attempts_follow_one_another(harness: WorkerHarness) -> None:
     assert tail.read_new().attempts == 2
 
 
-def test_what_is_too_much_is_skipped(harness: WorkerHarness) -> None:
-    """Of a large output the end is shown, and how much is left out before it; each piece is bounded."""
+def test_large_output(harness: WorkerHarness) -> None:
+    """Of a large output the end is read, with the number of skipped bytes; each piece is bounded."""
     harness.add("yes 0123456789 | head -c 2000000; echo; echo the end", id="a")
     harness.start(drain=True).wait(60)
     seen = collect(LogTail(harness.queue, "a"))
@@ -77,8 +77,8 @@ def test_what_is_too_much_is_skipped(harness: WorkerHarness) -> None:
     assert all(len(piece) <= max(INITIAL_BYTES, MAX_BYTES) for fresh in seen for _, piece in fresh.chunks)
 
 
-def test_a_removed_job_is_told(queue: Queue) -> None:
-    """Who follows a job that is deleted gets the named error."""
+def test_deleted_job(queue: Queue) -> None:
+    """Following a job that is deleted raises the named error."""
     queue.enqueue("true", id="a")
     tail = LogTail(queue, "a")
     tail.read_new()

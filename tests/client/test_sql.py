@@ -1,4 +1,4 @@
-"""``Queue.db``: the file for a user's own questions, from any thread and through a fork."""
+"""``Queue.db``: the file for a user's own queries, from any thread and after a fork."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from queuectl_nb import Queue
 
 
-def test_each_thread_asks_by_a_connection_of_its_own(queue: Queue) -> None:
-    """What one thread has opened serves that thread; another gets its own; after a close it is opened again."""
+def test_connection_per_thread(queue: Queue) -> None:
+    """Each thread keeps its own connection, which is opened again after a close."""
     queue.enqueue("true", id="a")
     found: list[object] = []
 
@@ -40,7 +40,7 @@ def _ask(queue: Queue, answers: multiprocessing.Queue[int]) -> None:
     answers.put(queue.db["job_view"].count)
 
 
-def test_a_forked_child_asks_by_a_connection_of_its_own(queue: Queue) -> None:
+def test_connection_after_a_fork(queue: Queue) -> None:
     """The parent's connection is neither used nor closed by the child."""
     queue.enqueue("true")
     mine = queue.db
@@ -55,8 +55,8 @@ def test_a_forked_child_asks_by_a_connection_of_its_own(queue: Queue) -> None:
     assert (queue.db, mine["job_view"].count) == (mine, 2)
 
 
-def test_a_queue_that_is_gone_is_not_made_anew(queue: Queue) -> None:
-    """A question about a removed file is told so, and leaves no empty file behind."""
+def test_missing_file(queue: Queue) -> None:
+    """A query of a deleted file raises and creates no file."""
     queue.path.unlink()
     with pytest.raises(BadEnvironment):
         _ = queue.db

@@ -26,8 +26,8 @@ def test_a_temporary_queue_is_empty_private_and_deleted() -> None:
     assert not second.path.parent.exists()
 
 
-def test_pending_jobs_run_in_order_as_a_worker_runs_them(queue: Queue, tmp_path: Path) -> None:
-    """Priority decides, dependents follow, and output, environment, directory, result and exit code are recorded."""
+def test_run_pending(queue: Queue, tmp_path: Path) -> None:
+    """Jobs run by priority and dependencies; output, environment, directory, result and exit code are recorded."""
     queue.enqueue("pwd; echo $GREETING; echo $QUEUECTL_JOB_ID >&2", id="low", cwd=tmp_path, env={"GREETING": "hello"})
     queue.enqueue('echo "{\\"loss\\": 1}" > $QUEUECTL_RESULT', id="high", priority=5)
     queue.enqueue("exit 3", id="next", after="low", max_retries=1)
@@ -40,7 +40,7 @@ def test_pending_jobs_run_in_order_as_a_worker_runs_them(queue: Queue, tmp_path:
     assert list(queue.store.spool.tokens()) == []
 
 
-def test_what_is_not_due_is_left_alone(queue: Queue) -> None:
+def test_run_pending_skips_what_is_not_due(queue: Queue) -> None:
     """Delayed jobs, retries in their backoff and paused queues wait; an unfinished job is not returned."""
     queue.enqueue("true", id="delayed", delay=1000)
     queue.enqueue("true", id="paused", queue="gpu")

@@ -1,4 +1,4 @@
-"""A wait for all tells of every job that this process set going, however fast it was, and of each once."""
+"""A wait for all counts every job of this process, however fast it was, and each once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def manual_worker(queue: Queue) -> ManualWorker:
-    """Return a manual worker on the queue."""
+    """Return a manual worker of the queue."""
     return ManualWorker(queue)
 
 
-def test_jobs_that_were_faster_than_the_wait_are_told_once(queue: Queue, manual_worker: ManualWorker) -> None:
-    """What was enqueued here and rested before the wait counts in it, and not in the next one."""
+def test_jobs_finished_before_the_wait(queue: Queue, manual_worker: ManualWorker) -> None:
+    """Jobs that were enqueued here and finished before the wait count once."""
     manual_worker.add("a", "b", max_retries=1)
     manual_worker.run("a")
     manual_worker.exhaust("b")
@@ -30,8 +30,8 @@ def test_jobs_that_were_faster_than_the_wait_are_told_once(queue: Queue, manual_
     assert queue.wait(timeout=0, check=True) == {}
 
 
-def test_what_was_there_before_is_not_told(queue: Queue, manual_worker: ManualWorker, tmp_path: Path) -> None:
-    """Only what rested since the first enqueue after the last wait counts; another file's jobs never do."""
+def test_earlier_jobs_do_not_count(queue: Queue, manual_worker: ManualWorker, tmp_path: Path) -> None:
+    """Only jobs that finished since the first enqueue after the last wait count, and none of other files."""
     manual_worker.add("a")
     manual_worker.run("a")
     assert queue.wait(timeout=0) == {"completed": 1}
@@ -41,8 +41,8 @@ def test_what_was_there_before_is_not_told(queue: Queue, manual_worker: ManualWo
     assert queue.wait(timeout=0) == {"completed": 1}
 
 
-def test_what_was_told_by_name_is_not_told_again(queue: Queue, manual_worker: ManualWorker) -> None:
-    """Waited for by name, awaited or cancelled here: told. Run again, its new end is to be told again."""
+def test_jobs_waited_for_by_name(queue: Queue, manual_worker: ManualWorker) -> None:
+    """Jobs waited for by name, awaited or cancelled here do not count again, unless they are run again."""
     manual_worker.add("a", "b", "c", max_retries=1)
     for each in ("a", "b"):
         manual_worker.exhaust(each)
@@ -68,8 +68,8 @@ def test_what_was_told_by_name_is_not_told_again(queue: Queue, manual_worker: Ma
     assert queue.wait(timeout=0, check=True) == {"completed": 2}
 
 
-def test_a_wait_that_was_given_up_has_told_nothing(queue: Queue, manual_worker: ManualWorker) -> None:
-    """Out of time: what rested until then is told by the next one."""
+def test_wait_after_a_timeout(queue: Queue, manual_worker: ManualWorker) -> None:
+    """Jobs finished before a timeout count in the next wait."""
     manual_worker.add("a", "b")
     manual_worker.run("a")
     with pytest.raises(WaitTimeout):

@@ -1,4 +1,4 @@
-"""A real kernel with the extension loaded, what its cells send, and keys that are pressed meanwhile."""
+"""A kernel with the extension loaded, the messages of its cells, and interrupts."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Kernel:
         self.run("%load_ext queuectl_nb")
 
     def run(self, source: str) -> Message:
-        """Run a cell to its end and return the reply; what it sent is in ``sent``."""
+        """Run a cell and return the reply; its messages are in ``sent``."""
         self.sent = []
         reply: Message = self.client.execute_interactive(source, timeout=60, output_hook=self.sent.append)["content"]
         return reply
 
-    def good(self, source: str) -> list[Message]:
-        """Run a cell that must end well; return what it sent."""
+    def run_ok(self, source: str) -> list[Message]:
+        """Run a cell that must succeed; return its messages."""
         reply = self.run(source)
         assert reply["status"] == "ok", reply
         return self.sent
 
-    def begin(self, source: str, seen: Callable[[Message], bool]) -> str:
-        """Send a cell and wait until it has sent what is looked for; return the request's id."""
+    def start(self, source: str, seen: Callable[[Message], bool]) -> str:
+        """Send a cell and wait for a message; return the id of the request."""
         request: str = self.client.execute(source)
         self.sent = []
         until(lambda: self._take(request) and seen(self.sent[-1]))
@@ -50,15 +50,15 @@ class Kernel:
         return bool(message["parent_header"].get("msg_id") == request)
 
     def reply(self, request: str) -> Message:
-        """Wait for the answer to a request."""
+        """Wait for the reply to a request."""
         found = self.client.get_shell_msg(timeout=20)
         while found["parent_header"].get("msg_id") != request:
             found = self.client.get_shell_msg(timeout=20)
         content: Message = found["content"]
         return content
 
-    def rest(self, request: str) -> list[Message]:
-        """Return what a request sends until the kernel is idle again."""
+    def drain(self, request: str) -> list[Message]:
+        """Return the messages of a request until the kernel is idle."""
         found: list[Message] = []
         deadline = time.monotonic() + 20
         idle = False
@@ -70,18 +70,18 @@ class Kernel:
         return found
 
     def close(self) -> None:
-        """End the kernel, if it is still there."""
+        """Shut down the kernel if it is running."""
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
 
 
 def texts(messages: list[Message], *kinds: str) -> list[str]:
-    """Return the plain texts of the displays (or of the given kinds of message) that were sent."""
+    """Return the plain texts of displays, or of the given message types."""
     wanted = kinds or ("display_data", "update_display_data", "execute_result")
     return [each["content"]["data"]["text/plain"] for each in messages if each["msg_type"] in wanted]
 
 
-def written(messages: list[Message], stream: str) -> str:
-    """Return what was written to a stream."""
+def stream_text(messages: list[Message], stream: str) -> str:
+    """Return the text written to a stream."""
     parts = [each["content"] for each in messages if each["msg_type"] == "stream"]
     return "".join(part["text"] for part in parts if part["name"] == stream)

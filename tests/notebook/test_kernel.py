@@ -25,7 +25,7 @@ ENDS = 5.0
 
 
 def running_job(kernel: Kernel, queue: Queue) -> Job:
-    """Return a job that the kernel's pool runs."""
+    """Return a job that is running in the kernel's pool."""
     assert (
         kernel.run("pool = %queuectl worker start\njob = %queuectl enqueue --id a --command 'sleep 60'")["status"]
         == "ok"
@@ -40,7 +40,7 @@ def interrupt(kernel: Kernel, *, twice: bool) -> None:
 
     The second may strike ipykernel between the cell and its answer, which is lost then: only one is asked for it.
     """
-    request = kernel.begin("print('here')\n%queuectl wait", lambda sent: sent["msg_type"] == "stream")
+    request = kernel.start("print('here')\n%queuectl wait", lambda sent: sent["msg_type"] == "stream")
     kernel.manager.interrupt_kernel()
     if twice:
         kernel.manager.interrupt_kernel()
@@ -51,8 +51,8 @@ def interrupt(kernel: Kernel, *, twice: bool) -> None:
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["interrupt", "interrupt twice"])
-def test_interrupts_never_touch_a_job(kernel: Kernel, queue: Queue, *, twice: bool, p6_round: int) -> None:
-    """Interrupting a wait, once or twice, ends the cell; the job and its worker go on, and the kernel answers."""
+def test_interrupts_do_not_affect_jobs(kernel: Kernel, queue: Queue, *, twice: bool, p6_round: int) -> None:
+    """Interrupting a wait once or twice ends the cell; job and worker continue, and the kernel answers."""
     job = running_job(kernel, queue)
     (worker,) = queue.worker_list()
     interrupt(kernel, twice=twice)
@@ -70,8 +70,8 @@ WAYS: dict[str, Callable[[Kernel], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, p6_round: int) -> None:
-    """Within five seconds nothing runs any more, and the job is given back without cost."""
+def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, p6_round: int) -> None:
+    """Within five seconds no process is left, and the job is returned without using an attempt."""
     job = running_job(kernel, queue)
     worker = queue.worker_list()[0]["pid"]
     died = kernel.manager.provisioner.pid
@@ -86,8 +86,8 @@ def test_the_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, p
     print(f"{way}, round {p6_round}: all gone after {gone:.2f} s")  # noqa: T201 - the figure that a soak is for
 
 
-def test_a_detached_pool_is_found_again(kernel: Kernel, queue: Queue) -> None:
-    """--detach outlives the kernel's kill; a new kernel lists it and stops it."""
+def test_detached_pool(kernel: Kernel, queue: Queue) -> None:
+    """A detached pool survives the kernel; a new kernel lists and stops it."""
     kernel.run("%queuectl worker start --detach")
     os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
     until(lambda: not alive(kernel.manager.provisioner.pid))
@@ -100,31 +100,31 @@ def test_a_detached_pool_is_found_again(kernel: Kernel, queue: Queue) -> None:
         second.close()
 
 
-def test_mistakes_and_tab_over_the_wire(kernel: Kernel) -> None:
-    """A mistake is an error reply of one line; complete_request gets the magic's offers."""
+def test_error_and_completion_messages(kernel: Kernel) -> None:
+    """An error is an error reply of one line; complete_request gets the magic's completions."""
     reply = kernel.run("%queuectl show nope")
     assert (reply["status"], reply["ename"], len(reply["traceback"])) == ("error", "NotFound", 1)
-    assert "dead" in tab(kernel, "%queuectl list --state de")
+    assert "dead" in complete(kernel, "%queuectl list --state de")
 
 
-def tab(kernel: Kernel, line: str) -> list[str]:
-    """Return what the kernel answers to Tab at the end of a line."""
+def complete(kernel: Kernel, line: str) -> list[str]:
+    """Return the kernel's completions at the end of a line."""
     found: list[str] = kernel.reply(kernel.client.complete(line, len(line)))["matches"]
     return found
 
 
-def test_tab_over_the_wire_offers_what_the_queue_has(kernel: Kernel, queue: Queue) -> None:
-    """Ids, worker names and settings reach JupyterLab's Tab, whatever else the kernel would offer."""
+def test_completion_of_ids(kernel: Kernel, queue: Queue) -> None:
+    """Ids, worker names and settings are completed in JupyterLab."""
     running_job(kernel, queue)
     (worker,) = queue.worker_list()
-    assert tab(kernel, "%queuectl worker stop ") == [worker["name"]]
-    assert tab(kernel, "%queuectl cancel ") == ["a"]
-    assert "max_retries" in tab(kernel, "x = %queuectl config get max")
-    assert tab(kernel, "%%queuectl enqueue --pri") == ["--priority"]
+    assert complete(kernel, "%queuectl worker stop ") == [worker["name"]]
+    assert complete(kernel, "%queuectl cancel ") == ["a"]
+    assert "max_retries" in complete(kernel, "x = %queuectl config get max")
+    assert complete(kernel, "%%queuectl enqueue --pri") == ["--priority"]
 
 
-def test_a_worker_killed_by_hand_is_replaced_and_shown(kernel: Kernel, queue: Queue) -> None:
-    """The pool's card tells of the death and lists the replacement; the job runs again at the cost of an attempt."""
+def test_killed_worker(kernel: Kernel, queue: Queue) -> None:
+    """The pool's card reports the death and the replacement; the job runs again, with one attempt used."""
     job = running_job(kernel, queue)
     first = queue.worker_list()[0]["pid"]
     os.kill(first, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The magics: the console's tree in a cell, answers to hold, one-line mistakes that stop the notebook."""
+"""Magics: the console's commands in a cell, return values, and one-line errors that stop the notebook."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def pool(cell: Cell) -> Iterator[WorkerPool]:
-    """Return two workers that the line started."""
+    """Start two workers with the magic and return their pool."""
     found = cell("%queuectl worker start --count 2")
     yield found
     found.stop(now=True)
@@ -31,14 +31,14 @@ def pool(cell: Cell) -> Iterator[WorkerPool]:
 @pytest.mark.parametrize(
     "line", ["list", "status", "stats", "stats --by queue", "dlq list", "worker list", "config list"]
 )
-def test_what_is_many_is_a_frame(cell: Cell, line: str) -> None:
-    """Lists, counts and metrics are DataFrames, with names to work on."""
+def test_frames(cell: Cell, line: str) -> None:
+    """Lists, counts and metrics are DataFrames."""
     cell("%queuectl enqueue --id a --command true")
     assert isinstance(cell(f"df = %queuectl {line}\ndf"), pd.DataFrame)
 
 
-def test_an_enqueue_gives_the_job(cell: Cell) -> None:
-    """The job is in hand; show gives it with its history; verbs give the frame of what they changed."""
+def test_enqueue_returns_the_job(cell: Cell) -> None:
+    """Enqueue returns the job, show the job with its history, verbs the frame of changed jobs."""
     job = cell("%queuectl enqueue --id a --priority 5 --command 'echo $HOME {x}'")
     assert isinstance(job, Job)
     assert (job.command, job.priority) == ("echo $HOME {x}", 5)
@@ -50,8 +50,8 @@ def test_an_enqueue_gives_the_job(cell: Cell) -> None:
     assert changed.state["a"] == "cancelled"
 
 
-def test_what_is_removed_is_given_as_it_was(cell: Cell, queue: Queue, manual_worker: ManualWorker) -> None:
-    """Delete and dlq purge give the frame of what they removed, in the order of the ids; unknown ids are told."""
+def test_deleted_jobs_are_returned(cell: Cell, queue: Queue, manual_worker: ManualWorker) -> None:
+    """Delete and dlq purge return the frame of deleted jobs in the order of the ids; unknown ids are errors."""
     queue.set("max-retries", 1)
     for each in ("a", "b", "c", "d"):
         manual_worker.add(each)
@@ -69,21 +69,21 @@ def test_what_is_removed_is_given_as_it_was(cell: Cell, queue: Queue, manual_wor
     assert len(cell("%queuectl list")) == 0
 
 
-def test_json_lines_give_a_list_of_jobs(cell: Cell, tmp_path: Path) -> None:
-    """--from gives the jobs in their order."""
+def test_enqueue_from_a_file(cell: Cell, tmp_path: Path) -> None:
+    """``--from`` returns the jobs in order."""
     path = tmp_path / "jobs"
     path.write_text('{"id": "a", "command": "true"}\n{"id": "b", "command": "true"}\n')
     assert [job.id for job in cell(f"%queuectl enqueue --from {path}")] == ["a", "b"]
 
 
-def test_a_bare_value_and_json(cell: Cell) -> None:
-    """Config get gives the value itself; --json the value that the console's JSON stands for."""
+def test_values_and_json(cell: Cell) -> None:
+    """Config get returns the value; --json the object that the console prints."""
     assert cell("%queuectl config get max-retries") == 3
     assert cell("%queuectl status --json")["counts"]["pending"] == 0
 
 
-def test_what_only_says_says(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
-    """Verbs with nothing to hold say what was done; help is readable and tells of the cell's own options."""
+def test_printed_text(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    """Verbs without a value print what was done; help is readable and lists the cell's own options."""
     assert cell("%queuectl pause") is None
     assert cell("%queuectl config set lease 5") is None
     assert cell("%queuectl dlq retry --all").empty
@@ -95,14 +95,14 @@ def test_what_only_says_says(cell: Cell, capsys: pytest.CaptureFixture[str]) -> 
         assert part in out
 
 
-def test_a_cell_is_the_command(cell: Cell) -> None:
-    """The cell is taken verbatim: dollars, braces, quotes and newlines."""
+def test_cell_is_the_command(cell: Cell) -> None:
+    """The cell is used verbatim: dollars, braces, quotes and newlines."""
     text = "for i in 1 2; do\n  echo \"$i\" '{x}' $(date)\ndone"
     assert cell(f"%%queuectl enqueue --tag t\n{text}\n").command == text
 
 
-def test_variables_fill_what_is_named(cell: Cell, shell: Any) -> None:
-    """--var fills placeholders quoted for the shell, or as they stand; without it braces are nobody's."""
+def test_var(cell: Cell, shell: Any) -> None:
+    """--var fills placeholders, quoted unless raw; without it braces are literal."""
     shell.user_ns.update(name="it's", flags="-a -b", ident="a-1")
     assert cell("%queuectl enqueue --var name --command 'echo {name} {{x}}'").command == "echo 'it'\"'\"'s' {x}"
     assert cell("%%queuectl enqueue --var flags\nls {flags:raw}").command == "ls -a -b"
@@ -110,8 +110,8 @@ def test_variables_fill_what_is_named(cell: Cell, shell: Any) -> None:
     assert cell("%queuectl enqueue --var ident --id {ident} --command true").id == "a-1"
 
 
-def test_variables_of_a_function_fill_its_lines(cell: Cell, shell: Any) -> None:
-    """In a function --var means the function's variable where it has one, else the notebook's."""
+def test_var_in_a_function(cell: Cell, shell: Any) -> None:
+    """In a function --var uses local variables first, then those of the notebook."""
     shell.user_ns.update(name="outer", flag="-x")
     lines = (
         "def f(name):\n    job = %queuectl enqueue --var name --var flag --command 'echo {flag} {name}'\n    return job"
@@ -141,8 +141,8 @@ def test_variables_of_a_function_fill_its_lines(cell: Cell, shell: Any) -> None:
         ("%%queuectl enqueue --python\n!ls", "line 1"),
     ],
 )
-def test_a_mistake_is_one_line(shell: Any, source: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistake fails the cell with a real exception, shown as one line that names the remedy; nothing is enqueued."""
+def test_errors_are_one_line(shell: Any, source: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error fails the cell with an exception shown as one line with the remedy; nothing is enqueued."""
     ran = shell.run_cell(source)
     assert isinstance(ran.error_in_exec, BadInput)
     assert part in str(ran.error_in_exec)
@@ -151,8 +151,8 @@ def test_a_mistake_is_one_line(shell: Any, source: str, part: str, capsys: pytes
     assert shell.run_cell("x = %queuectl list\nlen(x)").result == 0
 
 
-def test_a_wait_fails_for_a_job_that_was_faster_than_its_cell(cell: Cell, manual_worker: ManualWorker) -> None:
-    """Whatever time lies between two cells: what the notebook enqueued and did not complete fails its wait, once."""
+def test_wait_after_a_fast_failure(cell: Cell, manual_worker: ManualWorker) -> None:
+    """A job that failed before the cell with the wait started fails the wait, once."""
     cell("%queuectl enqueue --id a --max-retries 1 --command false")
     manual_worker.exhaust("a")
     with pytest.raises(JobFailed, match="a"):
@@ -160,8 +160,8 @@ def test_a_wait_fails_for_a_job_that_was_faster_than_its_cell(cell: Cell, manual
     cell("%queuectl wait")
 
 
-def test_what_a_cell_of_python_cannot_be_is_told(cell: Cell, shell: Any) -> None:
-    """A value that no literal gives back, and a character that no source has, are named without riddles."""
+def test_invalid_python_cells(cell: Cell, shell: Any) -> None:
+    """A variable without a literal and an invalid character are named in the error."""
     shell.user_ns.update(rate=float("nan"), frame=pd.DataFrame())
     for var, why in {"rate": "--var rate is nan, .* finite numbers", "frame": "--var frame is DataFrame"}.items():
         with pytest.raises(BadInput, match=why):
@@ -170,14 +170,14 @@ def test_what_a_cell_of_python_cannot_be_is_told(cell: Cell, shell: Any) -> None
         cell("%%queuectl enqueue --python\nprint('a\0b')")
 
 
-def test_no_such_job_keeps_its_kind(cell: Cell) -> None:
-    """The exception's class is the one that the Python interface raises."""
+def test_error_class(cell: Cell) -> None:
+    """The exception has the class that the Python API raises."""
     with pytest.raises(NotFound):
         cell("%queuectl show nope")
 
 
-def test_workers_run_a_cell_of_python(cell: Cell, pool: WorkerPool, shell: Any, tmp_path: Path) -> None:
-    """The kernel's interpreter runs the cell in its own process, here; tracebacks have the cell's lines and source."""
+def test_python_cell(cell: Cell, pool: WorkerPool, shell: Any, tmp_path: Path) -> None:
+    """The cell runs in its own process with the kernel's interpreter; tracebacks have its lines."""
     import sys
 
     assert isinstance(pool, WorkerPool)
@@ -194,8 +194,8 @@ def test_workers_run_a_cell_of_python(cell: Cell, pool: WorkerPool, shell: Any, 
     assert "attempt 1: failed, exit 1" in shell.display_formatter.format(bad)[0]["text/plain"]
 
 
-def test_a_log_is_shown_or_followed(cell: Cell, pool: WorkerPool, capsys: pytest.CaptureFixture[str]) -> None:
-    """A log shows in the seed's frame; --follow writes each stream to its own as it comes."""
+def test_log(cell: Cell, pool: WorkerPool, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log is shown in the seed's frame; --follow writes each stream as it comes."""
     job = cell("%queuectl enqueue --id a --command 'echo out; echo err >&2'")
     assert cell("%queuectl log a --follow") is None
     captured = capsys.readouterr()
@@ -205,10 +205,10 @@ def test_a_log_is_shown_or_followed(cell: Cell, pool: WorkerPool, capsys: pytest
     assert "--- STDOUT ---\nout" in capsys.readouterr().out
 
 
-def test_a_log_says_the_same_as_the_consoles(
+def test_log_equals_the_console(
     cell: Cell, shell: Any, manual_worker: ManualWorker, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As text it is the console's to the letter, reason and attempt included; the card has both, too."""
+    """The text equals the console's, with reason and attempt; the card has both too."""
     manual_worker.add("a", max_retries=1)
     manual_worker.exhaust("a")
     shown: list[Any] = []
@@ -220,8 +220,8 @@ def test_a_log_says_the_same_as_the_consoles(
     assert "attempt 1" in shown[-1]["text/html"]
 
 
-def test_an_empty_cell_is_not_run_while_it_is_typed(shell: Any) -> None:
-    """In a terminal the line %%queuectl alone is still incomplete; other magics' empty cells stay IPython's."""
+def test_incomplete_cell(shell: Any) -> None:
+    """In a terminal a lone ``%%queuectl`` line is incomplete; other magics are unaffected."""
     check = shell.input_transformer_manager.check_complete
     assert check("%%queuectl enqueue")[0] == "incomplete"
     assert check("%%queuectl enqueue\necho\n\n")[0] == "complete"
@@ -232,8 +232,8 @@ def test_an_empty_cell_is_not_run_while_it_is_typed(shell: Any) -> None:
     shell.run_line_magic("load_ext", "queuectl_nb")
 
 
-def test_unloading_leaves_the_workers_alone(shell: Any, cell: Cell, pool: WorkerPool) -> None:
-    """Unload and reload: the magic goes and comes, the workers stay and work."""
+def test_unload_and_reload(shell: Any, cell: Cell, pool: WorkerPool) -> None:
+    """The magic is removed and comes back; the workers keep working."""
     cell("%unload_ext queuectl_nb")
     assert shell.find_line_magic("queuectl") is None
     cell("%load_ext queuectl_nb")
@@ -243,8 +243,8 @@ def test_unloading_leaves_the_workers_alone(shell: Any, cell: Cell, pool: Worker
     assert len(cell("%queuectl worker list")) == 2
 
 
-def test_the_configured_queue_and_db(cell: Cell, tmp_path: Path) -> None:
-    """The configuration names the queue, --db another; a queue is opened once a shell."""
+def test_configured_queue(cell: Cell, tmp_path: Path) -> None:
+    """The configuration names the queue, --db another; each is opened once per shell."""
     cell(f"%config QueuectlMagics.db = '{tmp_path / 'other.db'}'")
     job = cell("%queuectl enqueue --command true")
     assert job._queue.path == tmp_path / "other.db"
@@ -252,8 +252,8 @@ def test_the_configured_queue_and_db(cell: Cell, tmp_path: Path) -> None:
     assert len(cell(f"%queuectl list --db {tmp_path / 'queue.db'}")) == 0
 
 
-def test_the_configuration_file_names_the_queue(shell: Any, cell: Cell, tmp_path: Path) -> None:
-    """c.QueuectlMagics.db, set before the extension is loaded, names the queue; --db goes before it."""
+def test_configuration_file(shell: Any, cell: Cell, tmp_path: Path) -> None:
+    """c.QueuectlMagics.db, set before loading, names the queue; --db takes precedence."""
     shell.run_line_magic("unload_ext", "queuectl_nb")
     shell.config.QueuectlMagics.db = str(tmp_path / "configured.db")
     shell.run_line_magic("load_ext", "queuectl_nb")
@@ -262,8 +262,8 @@ def test_the_configuration_file_names_the_queue(shell: Any, cell: Cell, tmp_path
     del shell.config.QueuectlMagics["db"]
 
 
-def test_doctor_is_a_frame_and_fails_where_something_is_wrong(cell: Cell, queue: Queue) -> None:
-    """All well: the findings; a spoilt setting: they are shown and the cell fails with the exit code's error."""
+def test_doctor(cell: Cell, queue: Queue) -> None:
+    """A healthy queue returns the findings; with an invalid setting the cell fails after showing them."""
     assert cell("%queuectl doctor").ok.all()
     with queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('lease', 'banana')")

@@ -1,4 +1,4 @@
-"""The notebooks that we give away are tested by nbval: every cell, from a fresh queue.
+"""The published notebooks are tested with nbval: every cell, with a new queue.
 
 Lax: a cell's own asserts hold; strict, its output as it is saved, where it says ``# NBVAL_CHECK_OUTPUT``. The site's
 build (tests/docs) runs them once more, for their pictures.
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(600)  # six kernels, on a busy machine
-def test_nbval_takes_the_notebooks(queue_path: Path) -> None:
-    """Every cell of every notebook runs, its asserts hold, and what is deterministic is as it was saved."""
+def test_nbval(queue_path: Path) -> None:
+    """Every cell runs, its asserts hold, and deterministic output equals the saved one."""
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     assert {path.name[:2] for path in notebooks} >= {"01", "02", "03", "04", "05"}
     ran = subprocess.run(
@@ -33,8 +33,8 @@ def test_nbval_takes_the_notebooks(queue_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout[-3000:]
 
 
-def test_saved_outputs_tell_nothing_of_a_machine() -> None:
-    """What is saved with a notebook has no path of whoever saved it, and no error."""
+def test_saved_outputs() -> None:
+    """Saved outputs contain no local path and no error."""
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         text = path.read_text("utf-8")
         found = [part for part in ("/tmp/", "/home/", "/root/", "/Users/", "site-packages") if part in text]
