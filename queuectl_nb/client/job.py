@@ -63,14 +63,14 @@ class Job:
     def record(self) -> JobRecord:
         """The record that was read last; times in epoch seconds."""
         if self._record is None:
-            self.refresh()
+            with _attribute_errors():
+                self.refresh()
         assert self._record is not None  # noqa: S101 - refresh sets it or raises
         return self._record
 
     def refresh(self) -> Job:
         """Read the job again and return it; raise ``NotFound`` if it was deleted."""
-        with _attribute_errors():
-            self._record = self._queue.store.jobs.get(self.id)
+        self._record = self._queue.store.jobs.get(self.id)
         return self
 
     def _current(self) -> JobRecord:
@@ -80,9 +80,9 @@ class Job:
             with _attribute_errors():
                 # the version belongs to the connection, and so to the thread
                 changes = (threading.get_ident(), *self._queue.store.db.change_counters())
-            if record is None or changes != self._version:
-                record = self.refresh().record
-                self._version = changes
+                if record is None or changes != self._version:
+                    record = self.refresh().record
+                    self._version = changes
         except (NotFound, BadEnvironment):
             if record is None or not record.is_finished:
                 raise

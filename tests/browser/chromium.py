@@ -1,4 +1,4 @@
-"""The browser that the tests drive: the system's Chromium, started with nothing of the user's."""
+"""Chromium for the tests, with a profile of its own."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ WINDOW = {"width": 1180, "height": 980}
 
 
 def find_chromium() -> str | None:
-    """Return the browser: what ``QUEUECTL_CHROMIUM`` names, or Debian's."""
+    """Return the path in ``QUEUECTL_CHROMIUM``, or the system's Chromium."""
     named = os.environ.get("QUEUECTL_CHROMIUM")
     return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @contextmanager
 def launched(path: str, profile: str) -> Iterator[Browser]:
-    """Run the browser at ``path`` for the block; whatever it writes goes into the folder ``profile``."""
+    """Run the browser at ``path`` for the block, with its files in the folder ``profile``."""
     homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), profile)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

@@ -1,4 +1,4 @@
-"""A real browser and a real JupyterLab: what their users see, clicked and photographed.
+"""Fixtures: a browser and a JupyterLab server.
 
 Screenshots go to ``$QUEUECTL_ARTIFACTS`` (``artifacts/`` at the top of the repository when it is not set).
 """
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give these tests the time that starting a browser and a server takes on a busy machine."""
+    """Give browser tests a longer timeout, since starting browser and server takes time on a busy machine."""
     here = str(Path(__file__).parent)
     for item in items:
         if str(item.path).startswith(here):
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Return the browser's path; without one the test is left out, but in CI it fails."""
+    """Return the browser's path; without a browser the test is skipped, but fails in CI."""
     found = find_chromium()
     if found is None:
         why = "no Chromium here: install the package chromium, or name one in QUEUECTL_CHROMIUM"
@@ -48,7 +48,7 @@ def chromium_path() -> str:
 
 @pytest.fixture(scope="session")
 def pictures() -> Path:
-    """Return the folder of the run's screenshots."""
+    """Return the folder for screenshots."""
     path = Path(os.environ.get("QUEUECTL_ARTIFACTS") or ROOT / "artifacts").absolute()
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -56,27 +56,27 @@ def pictures() -> Path:
 
 @pytest.fixture
 def browser(chromium_path: str, tmp_path: Path) -> Iterator[Browser]:
-    """Return a browser with a profile of its own, for this test alone."""
+    """Return a browser with its own profile for this test."""
     with tempfile.TemporaryDirectory(dir=tmp_path) as profile, launched(chromium_path, profile) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def shared_browser(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Return one browser for all tests of a file; each has a profile of its own in it."""
+    """Return one browser for all tests of a file."""
     with launched(chromium_path, str(tmp_path_factory.mktemp("browser"))) as started:
         yield started
 
 
 @pytest.fixture
 def page(browser: Browser) -> Page:
-    """Return a page in a fresh profile."""
+    """Return a page in a new profile."""
     return browser.new_context(viewport=WINDOW, reduced_motion="reduce").new_page()  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
 def lab(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    """Return a JupyterLab that all tests share; each opens notebooks, and kernels, of its own."""
+    """Return a JupyterLab that all tests share; each opens its own notebooks and kernels."""
     server = LabServer(tmp_path_factory.mktemp("lab"))
     yield server
     server.close()
@@ -84,7 +84,7 @@ def lab(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def notebook(page: Page, lab: LabServer, pictures: Path) -> Callable[..., Notebook]:
-    """Return a function that opens a notebook from a file or from the texts of its cells."""
+    """Return a function that opens a notebook from a file or from the sources of its cells."""
 
     def open_notebook(source: Path | list[str], name: str = "") -> Notebook:
         return Notebook.open(page, lab, source, pictures, name)
@@ -94,7 +94,7 @@ def notebook(page: Page, lab: LabServer, pictures: Path) -> Callable[..., Notebo
 
 @pytest.fixture
 def reader(shared_browser: Browser, server: WebServer) -> Iterator[Reader]:
-    """Return a reader of the web page; at the end the browser must have had nothing to complain of."""
+    """Return a reader of the web page; at the end the page must have logged no error."""
     context = shared_browser.new_context(viewport=WINDOW, reduced_motion="reduce")  # type: ignore[arg-type]
     found = Reader(context, server)
     yield found

@@ -1,4 +1,4 @@
-"""A proxy as simple as they come: takes a prefix away, names loopback as the host, and hands on what is answered."""
+"""A minimal reverse proxy: removes a prefix and sends Host as loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOP_BY_HOP = ("connection", "transfer-encoding", "keep-alive", "host")
 
 
 class PrefixProxy:
-    """Serves what lies at ``port`` of loopback below ``prefix`` of a port of its own."""
+    """Serves the loopback server at ``port`` below ``prefix``, on its own port."""
 
     def __init__(self, port: int, prefix: str) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -30,13 +30,13 @@ class PrefixProxy:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the proxy."""
         self.server.shutdown()
         self.server.server_close()
 
 
 def forward(request: BaseHTTPRequestHandler, port: int, prefix: str) -> None:
-    """Ask in a client's place and hand the answer on as it comes."""
+    """Forward a request, and the response as it arrives."""
     if not request.path.startswith(prefix):
         request.send_error(404)
         return

@@ -1,4 +1,4 @@
-"""Queues worth a picture."""
+"""Queues for the screenshots of the documentation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ THEIR_ATTEMPTS = """
 
 
 def history(queue: Queue) -> None:
-    """Give a queue the traces of some busy minutes, which a test has not the time to wait for."""
+    """Give a queue the history of some busy minutes."""
     trials = [{"command": f"python tune.py --trial {n}", "id": f"tune-{n:03}"} for n in range(190)]
     queue.enqueue_many(trials, delay=3600)  # not due: a worker that is free must not take one before its end is written
     with queue.store.db.write() as connection:
@@ -42,7 +42,7 @@ def history(queue: Queue) -> None:
 
 
 def busy_queue(harness: WorkerHarness) -> None:
-    """Fill a queue with jobs in every state, two of them running, and wait until all are where they belong."""
+    """Fill a queue with jobs in every state, two of them running, and wait until all have their state."""
     queue = harness.queue
     queue.set("backoff_base", "900")
     for seed in range(8):

@@ -21,7 +21,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition of the queue, as long as a page may take on a busy machine."""
+    """Wait for a condition with a timeout for a busy machine."""
     harness.until(condition, PAGE_TIMEOUT_MS / 1000)
 
 

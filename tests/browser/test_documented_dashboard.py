@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
-    """Return a harness, with a name that readers may see, whose pools end with the test."""
+    """Return a harness whose path can be shown in a picture; its pools end with the test."""
     (tmp_path / "experiments").mkdir()
     found = WorkerHarness(Queue(tmp_path / "experiments" / "queue.db"))
     yield found
@@ -30,8 +30,8 @@ def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
 
 
 @pytest.mark.pictures
-def test_the_dashboard_as_the_documentation_shows_it(notebook: Callable[..., Notebook], harness: WorkerHarness) -> None:
-    """A queue with jobs of all states is drawn as a whole, in both themes, with the log of a job that runs."""
+def test_dashboard_screenshots(notebook: Callable[..., Notebook], harness: WorkerHarness) -> None:
+    """A queue with jobs in all states, in both themes, with the log of a running job."""
     page = notebook(cells(harness.queue))
     page.page.set_viewport_size({"width": 1180, "height": 1240})
     busy_queue(harness)

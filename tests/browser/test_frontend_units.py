@@ -1,4 +1,4 @@
-"""The front end's modules in a browser: logs, tables of a million rows, the chart."""
+"""The modules of the front end in a browser: logs, tables of a million rows, the chart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NASTY = (
 
 @pytest.fixture
 def front(shared_browser: Browser) -> Iterator[Page]:
-    """Return an empty page with the modules in ``window.front`` and the theme's styles."""
+    """Return an empty page with the modules in ``window.front`` and the styles."""
     context = shared_browser.new_context(viewport=WINDOW)  # type: ignore[arg-type]
     page = context.new_page()
     page.set_content((HERE / "probe.html").read_text("utf-8"))
@@ -40,17 +40,17 @@ def front(shared_browser: Browser) -> Iterator[Page]:
 
 
 def texts(found: list[Any]) -> list[str]:
-    """Return the lines' texts."""
+    """Return the texts of the lines."""
     return ["".join(piece[0] for piece in pieces) for _, pieces in found]
 
 
 def lines(front: Page, *pieces: tuple[str, str]) -> Any:
-    """Return what a log makes of pieces of its streams."""
+    """Return the lines that a log makes of chunks of its streams."""
     return front.evaluate("(pieces) => front.lines(pieces)", pieces)
 
 
-def test_a_log_is_text_with_colours(front: Page) -> None:
-    """Colours stay, progress bars show their last state, every other escape is gone, wherever a piece was cut."""
+def test_log_escapes(front: Page) -> None:
+    """Colours stay, progress bars show their last state, other escapes are removed, wherever a chunk ends."""
     whole = lines(front, ("stdout", NASTY))
     assert texts(whole) == ["plain red bold", "link up", "100 %", "AB", "otzend"]
     assert whole[0][1] == [["plain "], ["red", "qc-bold qc-fg1", None, None], [" bold", "qc-bold", None, None]]
@@ -62,14 +62,14 @@ def test_a_log_is_text_with_colours(front: Page) -> None:
     assert texts(lines(front, *(("stdout", char) for char in NASTY))) == texts(whole)
 
 
-def test_two_streams_keep_their_lines_apart(front: Page) -> None:
-    """What one stream has begun is finished on its own line, whatever the other wrote meanwhile."""
+def test_two_streams(front: Page) -> None:
+    """A line of one stream is finished on its own line, whatever the other stream writes."""
     found = lines(front, ("stdout", "one"), ("stderr", "warn\n"), ("stdout", " two\n"))
     assert [(stream, pieces[0][0]) for stream, pieces in found] == [("stdout", "one two"), ("stderr", "warn")]
 
 
-def test_logs_without_end(front: Page) -> None:
-    """An escape that never ends, a line without end and too many lines are bounded, and said."""
+def test_log_limits(front: Page) -> None:
+    """Endless escapes, endless lines and too many lines are limited, and a note says so."""
     assert texts(lines(front, ("stdout", "\x1b]" + "x" * 9000)))[0].endswith("x" * 4000)
     assert front.evaluate("() => front.longLine(50000)") == [20000, "x … 30000 more characters"]
     kept, dropped = front.evaluate("() => front.manyLines(1000)")
@@ -77,8 +77,8 @@ def test_logs_without_end(front: Page) -> None:
     assert kept + dropped == 1000
 
 
-def test_a_log_is_followed_until_its_reader_scrolls_up(front: Page) -> None:
-    """The end stays in view; who scrolls up stays there, and follows again at the end. Few lines are elements."""
+def test_follow_until_scrolled_up(front: Page) -> None:
+    """The end stays in view unless the user scrolls up; only few lines are elements."""
     front.evaluate("() => front.showLog(50000)")
     root = front.locator("#root")
     expect(root).to_contain_text("line 49999")
@@ -98,7 +98,7 @@ def test_a_log_is_followed_until_its_reader_scrolls_up(front: Page) -> None:
 
 
 def test_a_million_rows(front: Page) -> None:
-    """Any row of a million is a key or a wheel's turn away, and a few dozen are elements."""
+    """Any of a million rows is reached by a key or the wheel with a few dozen elements."""
     front.evaluate("() => front.showTable(1000000)")
     grid = front.locator("#root")
     expect(grid).to_contain_text("job-0")
@@ -119,28 +119,28 @@ def test_a_million_rows(front: Page) -> None:
     assert front.locator(".qc-row").count() < 60
 
 
-def test_rows_lie_where_they_can_be_scrolled_to(front: Page) -> None:
-    """Of few rows and of many, each can be brought into view, and lies within the space that is scrolled."""
+def test_scroll_range(front: Page) -> None:
+    """With few and many rows, each can be scrolled into view."""
     totals = [0, 1, 11, 12, 1000, 285_714, 285_715, 1_000_000, 50_000_000]
     assert front.evaluate("(totals) => front.misplaced(totals, 310)", totals) == []
 
 
-def test_hidden_characters_are_shown_as_the_console_shows_them(front: Page) -> None:
-    """What could move, hide or turn other text is an escape, the same as on the console."""
+def test_hidden_characters(front: Page) -> None:
+    """Characters that could hide or reorder text are shown as escapes, as on the console."""
     every = [chr(code) for code in (*range(0x100), *range(0x2000, 0x2070), 0x061C, 0xFEFF, 0xE0001, 0x1F600)]
     assert front.evaluate("(all) => all.map(front.visible)", every) == [visible(char) for char in every]
 
 
 def test_durations_and_sizes(front: Page) -> None:
-    """Numbers are short and have their unit."""
+    """Numbers are short and have a unit."""
     spans = ["0.26 s", "12.3 s", "4 m 05 s", "3 h 20 m", "2 d 4 h", ""]
     assert front.evaluate("() => [0.256, 12.34, 245, 12000, 187200, NaN].map(front.duration)") == spans
     sizes = ["0 B", "999 B", "1.5 KiB", "4.8 MiB", "2.8 GiB"]
     assert front.evaluate("() => [0, 999, 1536, 5e6, 3e9].map(front.size)") == sizes
 
 
-def test_the_chart_says_what_it_shows(front: Page) -> None:
-    """The picture has words for who does not see it, and begins with the first slice that has something."""
+def test_chart_description(front: Page) -> None:
+    """The chart has a text alternative, and begins with the first slice that is not empty."""
     front.evaluate("() => front.showChart([[150, 3, 0], [179, 12, 2]])")
     said = front.locator("svg > title").text_content()
     assert said is not None

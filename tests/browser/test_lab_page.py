@@ -1,4 +1,4 @@
-"""The page inside JupyterLab, below a hub's prefix: from launcher and palette, in a tab, in Jupyter's colours."""
+"""The page inside JupyterLab, below a hub's prefix: launcher, palette, tab, and theme."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREFIX = "/user/ada/"
 
 @pytest.fixture(scope="module")
 def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    """Return a JupyterLab as a hub starts one, with this checkout's extensions however the package is installed."""
+    """Return a JupyterLab started as a hub does, with the extensions of this checkout."""
     home = tmp_path_factory.mktemp("hub")
     folder = home / "share/labextensions"
     folder.mkdir(parents=True)
@@ -40,7 +40,7 @@ def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def harness(hub: LabServer) -> Iterator[WorkerHarness]:
-    """Return a harness on the server's queue, whose pools end with the test."""
+    """Return a harness of the server's queue; its pools end with the test."""
     queue = Queue(hub.queue)
     found = WorkerHarness(queue)
     yield found
@@ -49,22 +49,22 @@ def harness(hub: LabServer) -> Iterator[WorkerHarness]:
 
 
 def queue_page(page: Page) -> FrameLocator:
-    """Return what the tab shows, once it is live."""
+    """Return the content of the tab once it is live."""
     frame = page.frame_locator("#queuectl-page iframe")
     frame.locator("#live[data-kind=live]").wait_for()
     return frame
 
 
 def saved_layout(hub: LabServer) -> str:
-    """Return the layout as JupyterLab has saved it; it does so a while after it changed."""
+    """Return the layout that JupyterLab has saved after a change."""
     with urlopen(f"{hub.url}lab/api/workspaces/default?token={hub.token}", timeout=30) as answer:  # noqa: S310 - ours
         text: str = answer.read().decode()
         return text
 
 
 @pytest.mark.pictures
-def test_launcher_and_palette_open_the_page(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
-    """A tile of the launcher opens the page in one tab; it is live, wears Jupyter's colours, and survives a reload."""
+def test_launcher_and_palette(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
+    """The launcher opens the page in one tab; it is live, uses Jupyter's colours, and survives a reload."""
     browser_errors: list[str] = []
     page.on("pageerror", lambda error: browser_errors.append(str(error)))
     page.set_default_timeout(PAGE_TIMEOUT_MS)

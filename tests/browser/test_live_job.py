@@ -32,10 +32,10 @@ CELLS = [
 
 
 @pytest.mark.pictures
-def test_a_job_moves_while_another_cell_runs(notebook: Callable[..., Notebook]) -> None:
-    """The bar stands at 45 % during a synchronous cell; after the wait the card says completed; both themes show it."""
+def test_live_job(notebook: Callable[..., Notebook]) -> None:
+    """The bar is at 45 % during a synchronous cell; after the wait the card says completed, in both themes."""
     found = notebook(CELLS)
-    # what is inside is made anew with each change, its place stays
+    # the content is replaced with each change, its container stays
     place: Locator = found.page.locator(".jp-OutputArea-output").filter(has_text="Job training").first
     card = place.locator(".queuectl")
     found.start_all()

@@ -89,10 +89,10 @@ def test_pagination(reader: Reader, queue: Queue) -> None:
 
 def test_log_of_a_running_job(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
     """The log of a running job grows with colours and progress bars, up to its end."""
-    gate = harness.path.with_name("gate")
+    release = harness.path.with_name("gate")
     harness.add(
         "printf '\\033[31mred\\033[0m plain\\n'; printf '10%%\\r20%%'; echo oops >&2;"
-        f" while [ ! -e {gate} ]; do sleep 0.05; done; printf '\\r100%%\\nthe end\\n'",
+        f" while [ ! -e {release} ]; do sleep 0.05; done; printf '\\r100%%\\nthe end\\n'",
         id="a",
     )
     harness.start()
@@ -103,7 +103,7 @@ def test_log_of_a_running_job(reader: Reader, harness: WorkerHarness, pictures: 
     reader.wait_for("#log-note", "still running")
     reader.wait_for("#job-attempts", "running")
     page.locator("#job").screenshot(path=pictures / "page-log.png", animations="disabled")
-    gate.touch()
+    release.touch()
     reader.wait_for("#log .qc-line", re.compile("^100%$"))
     reader.wait_for("#log .qc-line", "the end")
     reader.wait_for("#job-state", "completed")

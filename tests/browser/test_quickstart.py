@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
-def test_the_quickstart_runs(notebook: Callable[..., Notebook]) -> None:
-    """Notebook 01 runs from top to bottom; its cards are seen, in light and in dark."""
+def test_quickstart(notebook: Callable[..., Notebook]) -> None:
+    """Notebook 01 runs from top to bottom; its cards are shown in light and dark."""
     found = notebook(NOTEBOOKS / "01-quickstart.ipynb")
     found.run_all()
     cards = found.page.locator(".jp-OutputArea-output .queuectl")

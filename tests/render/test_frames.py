@@ -1,4 +1,4 @@
-"""Frames have the contract's columns in their order, and real types, also where they are empty."""
+"""DataFrames have the contract's columns in order, with real types, also when they are empty."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_one(queue: Queue, *, code: int = 0, result: str | None = None) -> None:
 
 
 def test_job_columns_are_the_fields_in_order(queue: Queue) -> None:
-    """``id`` is the index, the other fields follow in the contract's order, then ``waited`` and ``ran``."""
+    """``id`` is the index; the other fields follow in order, then ``waited`` and ``ran``."""
     frame = queue.jobs()
     assert frame.index.name == "id"
     assert list(frame.columns) == [*JOB_FIELDS[1:], "waited", "ran"]
@@ -46,7 +46,7 @@ def test_attempt_columns_are_the_fields_in_order(queue: Queue) -> None:
 
 
 def test_types_are_the_same_empty_and_filled(queue: Queue) -> None:
-    """An empty queue's frames have the types of a full one's."""
+    """The frames of an empty queue have the types of a full one."""
     empty = (queue.jobs().dtypes, queue.attempts().dtypes)
     queue.enqueue("a", tags=["t"], timeout=2.5)
     run_one(queue, result='{"loss": 0.5}')
@@ -56,7 +56,7 @@ def test_types_are_the_same_empty_and_filled(queue: Queue) -> None:
 
 
 def test_values_are_python_and_time_types(queue: Queue) -> None:
-    """Times are UTC, spans timedeltas, states a category, missing numbers NA, tags lists, results parsed."""
+    """Times are UTC, durations timedeltas, states categorical, missing numbers NA, tags lists, results parsed."""
     queue.enqueue("a", id="one", tags=["t"])
     run_one(queue, result='{"loss": 0.5}')
     row = queue.jobs().loc["one"]
@@ -71,7 +71,7 @@ def test_values_are_python_and_time_types(queue: Queue) -> None:
 
 
 def test_status_has_every_state(queue: Queue) -> None:
-    """The index is the state, in the usual order, and the column the count."""
+    """The index is the state in the usual order, the column the count."""
     queue.enqueue("a")
     frame = queue.status()
     assert frame.index.name == "state"
@@ -102,7 +102,7 @@ JOB_TYPES = (
 
 @pytest.mark.parametrize("filled", [False, True])
 def test_each_column_of_jobs_has_its_type(queue: Queue, *, filled: bool) -> None:
-    """Every column's type is the documented one, whether or not there is a job; a category knows all states."""
+    """Every column has its documented type with or without jobs; the category has all states."""
     if filled:
         queue.enqueue("a")
     frame = queue.jobs()
@@ -112,7 +112,7 @@ def test_each_column_of_jobs_has_its_type(queue: Queue, *, filled: bool) -> None
 
 
 def test_other_frames_have_types_when_empty(queue: Queue) -> None:
-    """Attempts, workers and groups of metrics have their types without a row."""
+    """Attempts, workers and grouped metrics have their types without rows."""
     attempts = queue.attempts().dtypes.astype(str)
     assert attempts["outcome"] == "category"
     assert (attempts["pid"], attempts["user_cpu_s"]) == ("Int64", "Float64")
@@ -126,7 +126,7 @@ def test_other_frames_have_types_when_empty(queue: Queue) -> None:
 
 
 def as_json(name: str, value: Any) -> Any:
-    """Return a frame's value as the JSON has it."""
+    """Return a frame's value as in the JSON."""
     if name in ("tags", "after", "result"):
         return value
     if value is None or value is pd.NA or value is pd.NaT:
@@ -134,8 +134,8 @@ def as_json(name: str, value: Any) -> Any:
     return format_time(value.timestamp()) if isinstance(value, pd.Timestamp) else value
 
 
-def test_jobs_say_what_the_json_says(queue: Queue) -> None:
-    """Row by row and field by field the frame holds the JSON's values, and in the order of the list."""
+def test_frame_equals_json(queue: Queue) -> None:
+    """The frame has the values of the JSON in the order of the list."""
     queue.enqueue("a", id="one", tags=["t", "u"], timeout=1 / 3, max_retries=9, cwd="/", priority=2**62)
     queue.enqueue("b", id="two", after="one", queue="gpu")
     queue.enqueue("it's {}\n'é🐍", id="three", max_retries=1, priority=2**62)
@@ -169,8 +169,8 @@ def test_jobs_say_what_the_json_says(queue: Queue) -> None:
     ],
     ids=str,
 )
-def test_filters_and_order_are_those_of_the_list(queue: Queue, options: dict[str, Any]) -> None:
-    """However jobs are chosen and sorted, a frame has the rows of the list, in its order."""
+def test_filters_and_order(queue: Queue, options: dict[str, Any]) -> None:
+    """With any filter and sort, a frame has the rows of the list in order."""
     queue.enqueue_many(
         {
             "command": f"run {place}",
@@ -187,8 +187,8 @@ def test_filters_and_order_are_those_of_the_list(queue: Queue, options: dict[str
     ]
 
 
-def test_many_pieces_are_one_frame(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are read in pieces; where a piece ends cannot be seen, and each row has lists of its own."""
+def test_frame_from_many_pieces(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are read in pieces without visible boundaries, and each row has its own lists."""
     monkeypatch.setattr(job_columns, "CHUNK_ROWS", 4)
     queue.enqueue_many([{"command": f"run {place}", "tags": ["a"]} for place in range(10)])
     for options in ({}, {"sort": "id"}):
@@ -200,8 +200,8 @@ def test_many_pieces_are_one_frame(queue: Queue, monkeypatch: pytest.MonkeyPatch
         assert sum(len(each) for each in frame["after"]) == 1
 
 
-def test_spans_are_those_of_the_newest_attempt(queue: Queue) -> None:
-    """A retry to come does not change how long its last attempt had waited; what still runs, ran until now."""
+def test_waited_and_ran(queue: Queue) -> None:
+    """A pending retry does not change the wait of the last attempt; a running one ran until now."""
     queue.enqueue("false", id="again", max_retries=2)
     run_one(queue, code=1)
     row = queue.jobs().loc["again"]
@@ -216,14 +216,14 @@ def test_spans_are_those_of_the_newest_attempt(queue: Queue) -> None:
     assert queue.attempts().loc[("runs", 1), "ran"] >= pd.Timedelta(seconds=5)
 
 
-def test_a_job_that_never_started_has_no_spans(queue: Queue) -> None:
-    """Unknown is NaT."""
+def test_job_without_attempts(queue: Queue) -> None:
+    """Unknown durations are NaT."""
     queue.enqueue("true", id="new")
     assert queue.jobs().loc["new", ["waited", "ran"]].isna().all()
 
 
-def test_settings_are_a_frame_by_key(queue: Queue) -> None:
-    """Index ``key``; the value in force, the default, the meaning."""
+def test_settings(queue: Queue) -> None:
+    """The index is ``key``; the columns are value, default and meaning."""
     queue.set("timeout", 5)
     from queuectl_nb.render.frames import frames
 
@@ -232,8 +232,8 @@ def test_settings_are_a_frame_by_key(queue: Queue) -> None:
     assert list(frame.loc["timeout", ["value", "default"]]) == [5, 30]
 
 
-def test_group_metrics_keep_their_types(queue: Queue) -> None:
-    """Counts are whole numbers, times and rates decimals, unknown ones NA."""
+def test_types_of_group_metrics(queue: Queue) -> None:
+    """Counts are integers, times and rates floats, unknown ones NA."""
     queue.enqueue("a", tags=["x"])
     frame = queue.stats(by="tag")
     assert (frame.loc["x", "counts_pending"], frame.loc["x", "attempts"]) == (1, 0)

@@ -1,4 +1,4 @@
-"""What pictures are made of: colours that everybody can tell apart, bars and shares that add up, round marks."""
+"""Data of plots: distinguishable colours, bars and shares that add up, round ticks."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ BLIND = {
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
-def seen(colour: str, eyes: str) -> np.ndarray:
-    """Return a colour in CIE Lab as these eyes see it."""
+def lab(colour: str, eyes: str) -> np.ndarray:
+    """Return a colour in CIE Lab as perceived with this colour vision."""
     part = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
     linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
     xyz = XYZ @ np.clip(BLIND[eyes] @ linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
@@ -43,18 +43,18 @@ def seen(colour: str, eyes: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("eyes", BLIND)
-def test_outcomes_are_told_apart(eyes: str) -> None:
-    """Good and bad differ strongly for all eyes; where two others come close, a hatch differs."""
+def test_outcomes_are_distinguishable(eyes: str) -> None:
+    """Success and failure differ strongly for all colour visions; similar outcomes have different hatches."""
     for bad in ("failed", "timed_out", "lost"):
         assert (
-            np.linalg.norm(seen(OUTCOME_STYLES["succeeded"].colour, eyes) - seen(OUTCOME_STYLES[bad].colour, eyes)) > 20
+            np.linalg.norm(lab(OUTCOME_STYLES["succeeded"].colour, eyes) - lab(OUTCOME_STYLES[bad].colour, eyes)) > 20
         ), bad
     for one, other in combinations(OUTCOME_STYLES.values(), 2):
-        assert one.hatch != other.hatch or np.linalg.norm(seen(one.colour, eyes) - seen(other.colour, eyes)) > 10
+        assert one.hatch != other.hatch or np.linalg.norm(lab(one.colour, eyes) - lab(other.colour, eyes)) > 10
 
 
-def test_outcomes_stand_out_from_any_paper() -> None:
-    """On white and on dark paper each colour has a contrast of 3 to 1; every outcome has its look."""
+def test_contrast() -> None:
+    """On light and dark backgrounds each colour has a contrast of 3 to 1; every outcome has its own style."""
     assert set(OUTCOME_STYLES) == {*OUTCOME_NAMES, RUNNING}
     assert [
         look.name
@@ -67,14 +67,14 @@ SPANS = st.lists(st.tuples(st.integers(0, 3), st.floats(0, 100), st.floats(0, 10
 
 
 def bars_of(spans: list[tuple[int, float, float]]) -> Bars:
-    """Return spans (row, start, length) as bars."""
+    """Return (row, start, length) tuples as bars."""
     rows, starts, lengths = (np.array([span[place] for span in spans], dtype="float64") for place in range(3))
     return Bars(rows.astype("int64"), starts, starts + lengths)
 
 
 @given(SPANS, st.floats(0.01, 5))
-def test_joined_bars_cover_what_the_bars_covered(spans: list[tuple[int, float, float]], gap: float) -> None:
-    """No more bars than before; first start and last end of each row stay; every attempt lies in a bar of its row."""
+def test_joined_bars(spans: list[tuple[int, float, float]], gap: float) -> None:
+    """Joining reduces the number of bars, keeps each row's start and end, and covers every attempt."""
     bars = bars_of(spans)
     joined = merge_bars(bars, gap)
     assert len(joined.rows) <= len(bars.rows)
@@ -86,8 +86,8 @@ def test_joined_bars_cover_what_the_bars_covered(spans: list[tuple[int, float, f
         assert joined.finished[joined.rows == row].max() == bars.finished[bars.rows == row].max()
 
 
-def test_bars_are_joined_where_they_cannot_be_told_apart() -> None:
-    """Ten thousand attempts of a millisecond are a bar each where there is a pause between them, else one."""
+def test_only_adjacent_bars_are_joined() -> None:
+    """Ten thousand short attempts keep their bars if there are gaps between them, else they become one."""
     starts = np.arange(10_000) / 1000
     row = np.zeros(10_000, dtype="int64")
     assert len(merge_bars(Bars(row, starts, starts + 0.001), 0.01).rows) == 1
@@ -96,8 +96,8 @@ def test_bars_are_joined_where_they_cannot_be_told_apart() -> None:
 
 
 @given(SPANS)
-def test_shares_add_up_to_the_time_that_was_taken(spans: list[tuple[int, float, float]]) -> None:
-    """Over all slices the shares of a row are the sum of its attempts' times; none is negative."""
+def test_shares(spans: list[tuple[int, float, float]]) -> None:
+    """The shares of a row sum up to the duration of its attempts; none is negative."""
     bars = bars_of(spans)
     edges = np.linspace(0, 110, 23)
     share = busy_fractions(bars, 4, edges)
@@ -109,24 +109,24 @@ def test_shares_add_up_to_the_time_that_was_taken(spans: list[tuple[int, float, 
 
 
 @given(st.floats(1e-4, 1e9))
-def test_marks_are_few_and_round(wide: float) -> None:
-    """Whatever the length of an axis, it has one to seven marks, and each says something short."""
+def test_time_ticks(wide: float) -> None:
+    """Any axis has one to seven ticks with short labels."""
     marks = ticks.linear_ticks(wide)
     assert 1 <= len(marks) <= 7
     assert all(len(ticks.tick_label(mark)) <= 8 for mark in marks)
 
 
 @given(st.floats(1e-3, 1e8), st.floats(31, 1e6))
-def test_marks_of_multiples_are_enough(low: float, times: float) -> None:
-    """From thirty times the shortest on there are two marks at least, thirteen at most."""
+def test_duration_ticks(low: float, times: float) -> None:
+    """From a ratio of thirty on, there are two to thirteen ticks."""
     marks = ticks.log_ticks(low, low * times)
     assert len(marks) <= 13
     assert len(marks) >= 2 or low * times > 1e8 or low < 0.002
 
 
 @given(st.floats(0, 2e9), st.floats(0, 1e8))
-def test_slices_fit_a_picture(first: float, wide: float) -> None:
-    """The bars of throughput begin at or before the first end, and are a hundred at most."""
+def test_throughput_slices(first: float, wide: float) -> None:
+    """The slices begin at or before the first end, and are at most a hundred."""
     start, each = choose_slices(first, first + wide)
     assert start <= first
     assert wide / each <= 100

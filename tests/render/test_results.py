@@ -1,4 +1,4 @@
-"""``Queue.results``: each row's parameters beside what its own job gave, never another's."""
+"""``Queue.results``: the parameters of each row beside the results of its own job."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TEMPLATE = "train --lr {lr} --seed {seed}"
 
 
 def grid() -> pd.DataFrame:
-    """Return six parameter rows, with labels that are no places."""
+    """Return six rows of parameters with non-consecutive labels."""
     rows = [{"lr": lr, "seed": seed, "note": "x"} for lr in (0.1, 0.2, 0.3) for seed in (1, 2)]
     return pd.DataFrame(rows, index=[f"row {place}" for place in range(6)])
 
 
 def run_all(queue: Queue, give: Any = None) -> None:
-    """Complete all ready jobs; each one's result is its command, or what ``give`` makes of that."""
+    """Complete all ready jobs with the command as result, or what ``give`` returns for it."""
     claims, settings, now = Claims(queue.store.db, "worker-1", "here"), queue.settings, time.time()
     while leases := claims.settle_and_claim(limit=100, settings=settings, now=now, rand=0).leases:
         ended = []
@@ -41,7 +41,7 @@ def run_all(queue: Queue, give: Any = None) -> None:
 
 
 def wrong_pairs(found: pd.DataFrame) -> list[str]:
-    """Return the commands that stand beside parameters which they were not made of."""
+    """Return the commands beside parameters that they were not made from."""
     return [
         row["command"]
         for _, row in found.iterrows()
@@ -50,7 +50,7 @@ def wrong_pairs(found: pd.DataFrame) -> list[str]:
 
 
 def test_columns_and_types(queue: Queue) -> None:
-    """Parameters come first, then job, state, duration and memory, then what the jobs gave; types are real."""
+    """Parameters come first, then job, state, duration and memory, then results, with real types."""
     frame = grid()
     queue.enqueue_many(TEMPLATE, frame)
     run_all(queue, lambda command: {"loss": len(command), "ok": True, "best": None, "curve": [1, 2], "name": "n"})
@@ -85,7 +85,7 @@ def test_columns_and_types(queue: Queue) -> None:
     ids=["same", "copy", "sorted", "filtered", "shuffled", "narrower", "wider", "empty", "indexed"],
 )
 def test_each_row_gets_its_own_job(queue: Queue, change: Any) -> None:
-    """Whatever was done to the frame since: each row meets the job that its parameters made."""
+    """After any change of the frame, each row has the job that was made from its parameters."""
     frame = grid()
     queue.enqueue_many(TEMPLATE, frame)
     run_all(queue)
@@ -95,8 +95,8 @@ def test_each_row_gets_its_own_job(queue: Queue, change: Any) -> None:
     assert len(found) == 0 or wrong_pairs(found) == []
 
 
-def test_changed_parameters_are_nobodys(queue: Queue) -> None:
-    """A row that no job was made of is told, and not given another's result; the message says what to do."""
+def test_changed_parameters(queue: Queue) -> None:
+    """A row without a job is an error with a remedy, and does not get another's result."""
     frame = grid()
     queue.enqueue_many(TEMPLATE, frame)
     with pytest.raises(BadInput, match=r"jobs=.*job_id"):
@@ -107,16 +107,16 @@ def test_changed_parameters_are_nobodys(queue: Queue) -> None:
         queue.results(pd.concat([frame, frame]))
 
 
-def test_rows_alike_have_a_job_each(queue: Queue) -> None:
-    """Rows that make the same command keep the order of their jobs."""
+def test_equal_rows(queue: Queue) -> None:
+    """Rows that give the same command keep the order of their jobs."""
     frame = pd.DataFrame({"n": [1, 1, 2, 1]})
     queue.enqueue_many("run {n}", frame)
     assert list(queue.results(frame)["job_id"]) == ["job-1", "job-2", "job-3", "job-4"]
     assert list(queue.results(frame[frame.n == 1])["job_id"]) == ["job-1", "job-2", "job-4"]
 
 
-def test_the_last_enqueue_counts(queue: Queue) -> None:
-    """A frame that was enqueued twice shows the later jobs, one with several templates those of the last."""
+def test_last_enqueue_counts(queue: Queue) -> None:
+    """For a frame enqueued twice the later jobs are shown, for several templates those of the last."""
     frame = grid()
     queue.enqueue_many(TEMPLATE, frame)
     queue.enqueue_many("test --lr {lr} --seed {seed}", frame)
@@ -124,8 +124,8 @@ def test_the_last_enqueue_counts(queue: Queue) -> None:
     assert list(queue.results(frame)["job_id"]) == again.ids
 
 
-def test_another_handle_of_the_same_file_knows_it_too(queue: Queue) -> None:
-    """A notebook that runs ``Queue()`` anew has forgotten nothing."""
+def test_new_queue_object(queue: Queue) -> None:
+    """After a second ``Queue()`` the jobs of a frame are still known."""
     frame = grid()
     jobs = queue.enqueue_many(TEMPLATE, frame)
     other = Queue(queue.path)
@@ -133,8 +133,8 @@ def test_another_handle_of_the_same_file_knows_it_too(queue: Queue) -> None:
     other.close()
 
 
-def test_a_column_of_ids_is_known_for_ever(queue: Queue, tmp_path: Path) -> None:
-    """``job_id`` in the frame names the jobs, also after a kernel has forgotten all, and in any order."""
+def test_job_id_column(queue: Queue, tmp_path: Path) -> None:
+    """``job_id`` in the frame names the jobs in any order, also after a kernel restart."""
     frame = grid()
     frame["job_id"] = queue.enqueue_many(TEMPLATE, frame).ids
     run_all(queue)
@@ -146,8 +146,8 @@ def test_a_column_of_ids_is_known_for_ever(queue: Queue, tmp_path: Path) -> None
     assert list(found.columns).count("job_id") == 1
 
 
-def test_jobs_can_be_given(queue: Queue) -> None:
-    """Jobs or ids in the order of the rows; as many as there are rows."""
+def test_jobs_argument(queue: Queue) -> None:
+    """Jobs or ids in the order of the rows, as many as there are rows."""
     frame = pd.DataFrame({"a": [1, 2]})
     jobs = queue.enqueue_many([{"command": "x"}, {"command": "y"}])
     assert list(queue.results(frame, jobs)["job_id"]) == ["job-1", "job-2"]
@@ -156,16 +156,16 @@ def test_jobs_can_be_given(queue: Queue) -> None:
         queue.results(frame, jobs[:1])
 
 
-def test_without_a_frame_all_jobs_are_shown(queue: Queue) -> None:
-    """The command stands in the parameters' place, the id is the index."""
+def test_without_a_frame(queue: Queue) -> None:
+    """The command replaces the parameters, and the id is the index."""
     queue.enqueue_many([{"command": "x"}, {"command": "y"}])
     found = queue.results()
     assert (found.index.name, list(found.index), list(found["command"])) == ("id", ["job-1", "job-2"], ["x", "y"])
     assert list(queue.results(jobs=["job-2"]).index) == ["job-2"]
 
 
-def test_names_that_clash_are_told_apart(queue: Queue) -> None:
-    """Neither a fact of the job nor a result overwrites a parameter."""
+def test_name_collisions(queue: Queue) -> None:
+    """Neither a field of the job nor a result overwrites a parameter."""
     frame = pd.DataFrame({"state": ["CA"], "loss": [1]})
     queue.enqueue_many("run {state} {loss}", frame)
     run_all(queue, lambda _: {"loss": 2.5, "state": "s", "ran": 1})
@@ -186,10 +186,10 @@ def test_names_that_clash_are_told_apart(queue: Queue) -> None:
     ],
     ids=str,
 )
-def test_results_that_are_no_objects_stand_under_result(
+def test_results_that_are_no_objects(
     queue: Queue, values: list[Any], kind: str | None, shown: list[Any] | None
 ) -> None:
-    """A column of the type that fits all of them; none where there is nothing to show."""
+    """They are one column of a fitting type; without results there is none."""
     frame = pd.DataFrame({"n": [0, 1]})
     queue.enqueue_many("{n}", frame)
     run_all(queue, lambda command: values[int(command)])
@@ -200,8 +200,8 @@ def test_results_that_are_no_objects_stand_under_result(
     assert (str(found["result"].dtype), list(found["result"])) == (kind, shown)
 
 
-def test_a_removed_job_leaves_its_row(queue: Queue) -> None:
-    """Its state is unknown, the others stay where they are."""
+def test_deleted_job(queue: Queue) -> None:
+    """Its state is unknown; the other rows are unaffected."""
     frame = pd.DataFrame({"n": [0, 1, 2]})
     queue.enqueue_many("run {n}", frame)
     queue.delete("job-2")
@@ -210,15 +210,15 @@ def test_a_removed_job_leaves_its_row(queue: Queue) -> None:
     assert list(found["job_id"]) == ["job-1", "job-2", "job-3"]
 
 
-def test_a_frame_with_commands_is_known_by_them(queue: Queue) -> None:
-    """As one that filled a template."""
+def test_frame_with_commands(queue: Queue) -> None:
+    """A column of commands identifies the jobs, like a template."""
     frame = pd.DataFrame({"command": ["a", "b"], "lr": [1, 2]})
     queue.enqueue_many(frame)
     assert list(queue.results(frame.iloc[::-1])["job_id"]) == ["job-2", "job-1"]
 
 
-def test_a_frame_keeps_its_columns_whatever_they_are_called(queue: Queue) -> None:
-    """Columns of one name stay two, labels of several levels stay so, and rows of one label stay apart."""
+def test_unusual_labels(queue: Queue) -> None:
+    """Duplicate columns, multi-level labels and duplicate row labels are kept."""
     twice = pd.DataFrame([[1, 2, 3], [4, 5, 6]], columns=["a", "b", "b"], index=[7, 7])
     jobs = queue.enqueue_many("run {a}", twice)
     run_all(queue, lambda command: {"b": command})
@@ -234,8 +234,8 @@ def test_a_frame_keeps_its_columns_whatever_they_are_called(queue: Queue) -> Non
     assert list(found["job_id"]) == jobs.ids
 
 
-def test_what_is_no_frame_is_refused_in_a_line(queue: Queue) -> None:
-    """Rows and jobs given in the frame's place are told what goes there; jobs are taken singly, too."""
+def test_invalid_arguments(queue: Queue) -> None:
+    """Rows and jobs in place of the frame are refused with the correct call; a single job is accepted."""
     batch = queue.enqueue_many("run {a}", [{"a": 1}, {"a": 2}])
     for wrong in ([{"a": 1}], batch, "x", pd.Series([1])):
         with pytest.raises(BadInput, match="takes a DataFrame"):

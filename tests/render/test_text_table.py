@@ -1,4 +1,4 @@
-"""Plain tables and data: nothing invisible, nothing that a spreadsheet would run, nothing that a locale could break."""
+"""Plain tables and data: no hidden characters, no formulas, no dependence on a locale."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from queuectl_nb.render import formats, text_table
 
 
 @given(st.text(st.characters(blacklist_categories=())))
-def test_visible_text_is_one_harmless_line(text: str) -> None:
-    """Whatever is in a text, what is shown of it is one line that can be encoded and moves nothing."""
+def test_visible_text(text: str) -> None:
+    """Any text is shown as one encodable line without control characters."""
     shown = text_table.visible(text)
     assert len(shown.splitlines()) <= 1
     shown.encode()
@@ -23,14 +23,14 @@ def test_visible_text_is_one_harmless_line(text: str) -> None:
 
 
 def test_tables_are_aligned() -> None:
-    """Columns begin at the same place, wide characters counted as the terminal counts them."""
+    """Columns are aligned, with wide characters counted as the terminal does."""
     lines = list(text_table.table_lines(("a", "long title"), [["日本", 1], ["x", None], ["é", [1, 2]]]))
     assert lines == ["a     long title", "日本  1", "x     -", "é     1, 2"]
     assert list(text_table.table_lines((), [])) == []
 
 
-def test_one_long_cell_widens_no_other_row() -> None:
-    """A command of a thousand characters is shown whole, but does not push the other rows out."""
+def test_long_cell() -> None:
+    """A long command is shown whole and does not widen other rows."""
     lines = list(text_table.table_lines(("a", "b"), [["x" * 1000, "end"], ["y", "end"]]))
     assert lines[1] == "x" * 1000 + "  end"
     assert len(lines[2]) < 100
@@ -38,7 +38,7 @@ def test_one_long_cell_widens_no_other_row() -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
 def test_csv_disarms_formulas(text: str) -> None:
-    """A text that a spreadsheet would take for a formula gets a leading quote; a number does not."""
+    """A text that a spreadsheet would run as a formula gets a leading quote; a number does not."""
     out = io.StringIO()
     formats.write_csv(out, ["text", "number"], [{"text": text, "number": -1}])
     (row,) = csv.DictReader(io.StringIO(out.getvalue(), newline=""))
@@ -47,7 +47,7 @@ def test_csv_disarms_formulas(text: str) -> None:
 
 @given(st.lists(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.none()))))
 def test_json_is_faithful_and_ascii(rows: list[dict[str, object]]) -> None:
-    """What is written is read back the same, as an array and line by line."""
+    """Written as an array or as lines, the data is the same when read back."""
     whole, lines = io.StringIO(), io.StringIO()
     formats.write_json(whole, iter(rows))
     formats.write_jsonl(lines, iter(rows))

@@ -18,7 +18,7 @@ LAB = {"light": ("#ffffff", "#f3f3f3"), "dark": ("#111111", "#212121")}
 
 
 def colours(scheme: str) -> dict[str, str]:
-    """Return the palette's colours in a scheme."""
+    """Return the colours of a scheme."""
     found = {}
     for name, value in re.findall(r"--(qc-[\w-]+): ([^;]+);", read_styles("palette.css")):
         pair = re.search(r"light-dark\((#\w{6}), (#\w{6})\)", value)
