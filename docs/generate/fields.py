@@ -18,7 +18,7 @@ OUTCOMES = {
     "succeeded": "exit code 0",
     "failed": "another exit code, or a signal",
     "timed_out": "it exceeded its timeout and was ended",
-    "lost": "the worker died or froze",
+    "lost": "the worker died or froze, or the queue was copied during the attempt",
     "cancelled": "the job was cancelled",
     "returned": "the worker was stopped and returned the job; does not use up an attempt",
     "not_started": "the command could not be started",

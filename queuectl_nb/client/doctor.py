@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import InvalidSetting, QueuectlError
 from queuectl_nb.store.maintenance import MIN_SQLITE_VERSION, Maintenance, sqlite_version
-from queuectl_nb.store.paths import network_fs_type, spool_dir
+from queuectl_nb.store.paths import SIDECAR_SUFFIXES, network_fs_type, spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,7 +112,7 @@ def _disk_space(path: Path) -> Finding:
 def _modes(path: Path) -> Finding:
     """Check that other users cannot read commands and output."""
     real = Path(os.path.realpath(path))
-    places = [real, *(real.with_name(real.name + suffix) for suffix in ("-wal", "-shm")), spool_dir(real)]
+    places = [real, *(real.with_name(real.name + suffix) for suffix in SIDECAR_SUFFIXES), spool_dir(real)]
     for place in places:
         try:
             found = place.lstat()

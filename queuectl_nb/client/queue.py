@@ -394,6 +394,17 @@ class Queue:
         """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many."""
         return job_actions.prune(self.store, arguments.parse_age("older_than", older_than), state)
 
+    def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write a copy of the queue to the file ``path`` and return its absolute path.
+
+        The copy is consistent even while workers run. It does not contain output longer than ``output_limit``.
+        ``force`` replaces an existing file. The copy is a queue of its own: when it is first used, the jobs that were
+        running are failed in it.
+        """
+        from queuectl_nb.store.backup import write_backup
+
+        return write_backup(self.store.db, path, force=force)[0]
+
     def pause(self, queue: str | None = None) -> None:
         """Stop starting jobs of ``queue``, or of all queues; running jobs continue."""
         self.store.jobs.pause(None if queue is None else parse_name("queue", queue), time.time())

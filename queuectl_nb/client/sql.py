@@ -26,7 +26,7 @@ class UserDatabase(threading.local):
 
     def _connect(self) -> sqlite3.Connection:
         db = self._store.db
-        db.check_identity()
+        db.check_files()
         uri = f"{self._store.path.absolute().as_uri()}?mode=rw"  # do not create a file in place of a deleted one
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=db.lock_timeout_s, check_same_thread=False)
 

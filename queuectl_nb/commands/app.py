@@ -47,6 +47,7 @@ COMMAND_MODULES: Mapping[str, str] = {
     "cancel": "cancel",
     "delete": "delete",
     "prune": "prune",
+    "backup": "backup",
     "wait": "wait",
     "pause": "pause",
     "resume": "pause.resume",

@@ -20,10 +20,10 @@ from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.dask.dispatch_journal import read_dispatched
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
-from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.model.outcome import Lost
-from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.claims import Claims, EndedAttempt, HeldLease
+from queuectl_nb.store.identity import detect_copy
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import Outcome
+    from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import AttemptLock
     from queuectl_nb.store.store import Store
 
@@ -60,6 +61,7 @@ class Rescuer:
 
     def __init__(self, store: Store, reap: Callable[[], object] = lambda: None) -> None:
         """Work on ``store``; ``reap`` is called between kills, in case killed processes are our own children."""
+        detect_copy(store.db, compare_birth_time=True)
         self.store = store
         self.reap = reap
         self._lost_at: dict[str, float] = {}
@@ -116,7 +118,9 @@ class Rescuer:
             return []
         dispatched = read_dispatched(self.store.worker_dir, name)
         lost = Lost(name, why)
-        worker = _LostWorker(claims, read_journal(self.store.worker_dir, name), lost, self._read_settings(), dispatched)
+        worker = _LostWorker(
+            claims, read_journal(self.store.worker_dir, name), lost, self.store.settings.read_valid(), dispatched
+        )
         expired = self._remote_lease_expired(name, worker.settings)
         rescued = []
         for lease in held:
@@ -136,13 +140,6 @@ class Rescuer:
         """Return True if leases of remote attempts have expired, counted from when the worker was found lost."""
         since = self._lost_at.setdefault(name, boot_clock())
         return boot_clock() - since >= remote_lease_s(settings)
-
-    def _read_settings(self) -> Settings:
-        """Return the settings, or the defaults if one is invalid: jobs must be rescued anyway."""
-        try:
-            return self.store.settings.read()
-        except InvalidSetting:
-            return Settings.from_stored({})
 
     def _kill_leftovers(self, name: str, tokens: Sequence[str]) -> bool:
         """Kill all processes of the attempts; return True once none is left."""

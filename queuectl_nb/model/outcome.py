@@ -13,6 +13,7 @@ from typing import ClassVar
 __all__ = [
     "OUTCOME_NAMES",
     "Cancelled",
+    "Copied",
     "Exited",
     "Lost",
     "NotStarted",
@@ -125,9 +126,17 @@ class Lost:
         return f"lost: {self.worker} {self.why}{doubt}"
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The file of the queue was copied during the attempt, which goes on in the original only."""
+
+    name: ClassVar[str] = "lost"
+    error: ClassVar[str] = "the queue was copied while it ran"
+
+
 exited = cache(Exited)
 """Return a shared :class:`Exited` for a code: most attempts exit with the same few."""
 
-Outcome = Exited | Signalled | TimedOut | NotStarted | Cancelled | Returned | Lost
+Outcome = Exited | Signalled | TimedOut | NotStarted | Cancelled | Returned | Lost | Copied
 
 OUTCOME_NAMES = ("succeeded", "failed", "timed_out", "lost", "cancelled", "returned", "not_started")

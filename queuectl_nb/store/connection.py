@@ -14,7 +14,15 @@ from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
 from queuectl_nb.store.connection_pool import ConnectionPool, in_use
 from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
-from queuectl_nb.store.paths import check_location, make_private_dir, make_private_file, real_path, spool_dir
+from queuectl_nb.store.paths import (
+    LOCK_NAME,
+    check_location,
+    check_neighbours,
+    make_private_dir,
+    make_private_file,
+    real_path,
+    spool_dir,
+)
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
 from queuectl_nb.store.write_lock import LockRequest, WriteLock
@@ -49,19 +57,19 @@ class Database:
         self.path = path
         self.lock_timeout_s = LOCK_TIMEOUT_S
         self._cache_kib = 2000
-        self._file = real_path(path)
-        self.spool = spool_dir(self._file)
-        self.write_lock = WriteLock(self.spool / "write.lock")
+        self.file = real_path(path)
+        self.spool = spool_dir(self.file)
+        self.write_lock = WriteLock(self.spool / LOCK_NAME)
         self._local = _ThreadState()
         local_disk = check_location(path, allow_network_fs=allow_network_fs)
         with in_use, self.translate_errors():
             self._open(wal=local_disk)
 
     def _open(self, *, wal: bool) -> None:
-        make_private_file(self._file)
-        found = os.stat(self._file)
+        make_private_file(self.file)
+        found = os.stat(self.file)
         self._identity = found.st_dev, found.st_ino
-        self._pool = ConnectionPool(str(self._file), self._identity, self._connect)
+        self._pool = ConnectionPool(str(self.file), self._identity, self._connect)
         try:
             self._open_schema(wal=wal)
         except BaseException:
@@ -70,12 +78,14 @@ class Database:
 
     def _open_schema(self, *, wal: bool) -> None:
         connection = self.connection()
-        if not schema.is_current(connection):
+        journal = "wal" if wal else "delete"
+        is_current = schema.is_current(connection, journal)
+        if not is_current:
             schema.check_application(connection, self.path)
         make_private_dir(self.spool)
-        schema.ensure_schema(
-            connection, self.path, "wal" if wal else "delete", lambda: self.write_lock.request(self.lock_timeout_s)
-        )
+        if not is_current:
+            with self.write_lock.request(self.lock_timeout_s):
+                schema.ensure_schema(connection, self.path, journal)
         self._is_wal = wal
         if wal:
             self._pool.protect()
@@ -87,9 +97,9 @@ class Database:
         return self._pool.get()
 
     def _connect(self) -> sqlite3.Connection:
-        self.check_identity()  # SQLite would create an empty file in place of a deleted one
+        self.check_files()
         connection = sqlite3.connect(
-            self._file,
+            self.file,
             isolation_level=None,
             timeout=self.lock_timeout_s,
             check_same_thread=False,  # a fork closes the connections of all threads
@@ -102,7 +112,7 @@ class Database:
 
     def new_pool(self, connect: Callable[[], sqlite3.Connection]) -> ConnectionPool:
         """Return a pool of further connections to the file, which are opened by ``connect``."""
-        pool = ConnectionPool(str(self._file), self._identity, connect)
+        pool = ConnectionPool(str(self.file), self._identity, connect)
         if self._is_wal:
             pool.protect()
         return pool
@@ -137,12 +147,20 @@ class Database:
     def check_identity(self) -> None:
         """Raise if the file was deleted or replaced: writes to it would be lost. Every transaction begins with this."""
         try:
-            found = os.stat(self._file)
+            found = os.stat(self.file)
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._identity:
             msg = f"the queue {self.path} was deleted or replaced while in use; open it again"
             raise BadEnvironment(msg)
+
+    def check_files(self) -> None:
+        """Raise if SQLite must not open the file: it was replaced, or somebody else has put files beside it.
+
+        SQLite would create an empty file in place of a deleted one.
+        """
+        self.check_identity()
+        check_neighbours(self.file)
 
     def is_replaced(self) -> bool:
         """Return True if the file was deleted or replaced since it was opened."""

@@ -7,11 +7,18 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 __all__ = [
+    "absolute_path",
     "check_location",
+    "check_neighbours",
+    "check_sidecars",
     "find_queue",
     "make_private_dir",
     "make_private_file",
@@ -23,6 +30,10 @@ __all__ = [
 
 PROJECT_DIR = ".queuectl"
 FILE_NAME = "queue.db"
+LOCK_NAME = "write.lock"
+"""The file in the spool that writers lock."""
+SIDECAR_SUFFIXES = ("-wal", "-shm", "-journal")
+"""Suffixes of the files that SQLite uses beside a database."""
 NETWORK_FS_TYPES = frozenset(
     (
         *("9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"),
@@ -40,7 +51,11 @@ def user_queue() -> Path:
     """Return the queue in the user's data directory, the default."""
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("queuectl")) / FILE_NAME
+    folder = Path(platformdirs.user_data_dir("queuectl"))
+    if not folder.is_absolute():  # ~ could not be expanded
+        msg = "this user has no home directory for a default queue; set HOME, or name a queue with --db or QUEUECTL_DB"
+        raise BadEnvironment(msg)
+    return folder / FILE_NAME
 
 
 def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None = None) -> Path:
@@ -51,12 +66,7 @@ def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None
     """
     named = path or os.environ.get("QUEUECTL_DB")
     if named:
-        path = os.path.expanduser(named)
-        try:
-            return Path(os.path.abspath(path))
-        except FileNotFoundError:
-            msg = f"the working directory was removed, so {path} cannot be resolved; give an absolute path"
-            raise BadEnvironment(msg) from None
+        return absolute_path(named)
     try:
         here = start or Path.cwd()
     except FileNotFoundError:
@@ -65,6 +75,19 @@ def find_queue(path: str | os.PathLike[str] | None = None, *, start: Path | None
         if _is_our_dir(folder / PROJECT_DIR):
             return folder / PROJECT_DIR / FILE_NAME
     return user_queue()
+
+
+def absolute_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that a user has given as an absolute one; ``~`` is the home directory."""
+    expanded = os.path.expanduser(path)
+    if expanded.partition("/")[0] == "~":
+        msg = f"this user has no home directory, so {expanded} cannot be resolved; set HOME, or give an absolute path"
+        raise BadEnvironment(msg)
+    try:
+        return Path(os.path.abspath(expanded))
+    except FileNotFoundError:
+        msg = f"the working directory was removed, so {expanded} cannot be resolved; give an absolute path"
+        raise BadEnvironment(msg) from None
 
 
 def _is_our_dir(path: Path) -> bool:
@@ -103,18 +126,8 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
         if not os.path.isdir(real.parent):
             msg = f"there is no directory {real.parent} for the queue; create it, or choose another file with --db"
             raise BadEnvironment(msg)
-    elif stat.S_ISDIR(found.st_mode):
-        msg = f"{path} is a directory; --db takes the queue's file, such as {path / FILE_NAME}"
-        raise BadEnvironment(msg)
-    elif not stat.S_ISREG(found.st_mode):
-        msg = f"{path} is not a regular file; choose another with --db"
-        raise BadEnvironment(msg)
-    elif 0 < found.st_size < _SQLITE_HEADER_BYTES:  # SQLite would overwrite a file of one byte
-        msg = f"{path} is not a queue (not a SQLite file); choose another file with --db"
-        raise BadEnvironment(msg)
-    elif found.st_uid != os.geteuid():
-        msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; choose another queue with --db"
-        raise BadEnvironment(msg)
+    else:
+        _check_queue_file(path, real, found)
     kind = network_fs_type(real)
     if kind is not None and not allow_network_fs:
         msg = (
@@ -123,6 +136,36 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
         )
         raise BadEnvironment(msg)
     return kind is None
+
+
+def _check_queue_file(path: Path, real: Path, found: os.stat_result) -> None:
+    """Raise :class:`BadEnvironment` if an existing file cannot be used as a queue by this user."""
+    if stat.S_ISDIR(found.st_mode):
+        msg = f"{path} is a directory; --db takes the queue's file, such as {path / FILE_NAME}"
+        raise BadEnvironment(msg)
+    if not stat.S_ISREG(found.st_mode):
+        msg = f"{path} is not a regular file; choose another with --db"
+        raise BadEnvironment(msg)
+    if 0 < found.st_size < _SQLITE_HEADER_BYTES:  # SQLite would overwrite a file of one byte
+        msg = f"{path} is not a queue (not a SQLite file); choose another file with --db"
+        raise BadEnvironment(msg)
+    if found.st_uid != os.geteuid():
+        msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; choose another queue with --db"
+        raise BadEnvironment(msg)
+    if found.st_nlink > 1 and not _is_first_name(real):
+        msg = (
+            f"{path} is a second name (a hard link) of a queue, and would be a second queue in the same file;"
+            " use the first name, or remove all names but one"
+        )
+        raise BadEnvironment(msg)
+
+
+def _is_first_name(file: Path) -> bool:
+    """Return True if a hard-linked queue has its spool under this name, and the spool is no tree of links itself."""
+    try:
+        return os.lstat(spool_dir(file) / LOCK_NAME).st_nlink == 1
+    except OSError:
+        return False
 
 
 def make_private_dir(path: Path, *, parents: bool = False) -> None:
@@ -136,18 +179,56 @@ def make_private_dir(path: Path, *, parents: bool = False) -> None:
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode):
-            msg = f"{path} is not a directory; move it away, queuectl creates its own"
-            raise BadEnvironment(msg)
-        if found.st_uid != os.geteuid():
-            msg = f"{path} belongs to user {found.st_uid}; choose another queue with --db"
-            raise BadEnvironment(msg)
+        found = _check_private_dir(path)
         if stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
             path.chmod(0o700)
     except OSError as error:
         msg = f"cannot create {path}: {error.strerror}"
         raise BadEnvironment(msg) from error
+
+
+def _check_private_dir(path: Path) -> os.stat_result:
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        msg = f"{path} is not a directory; move it away, queuectl creates its own"
+        raise BadEnvironment(msg)
+    if found.st_uid != os.geteuid():
+        msg = f"{path} belongs to user {found.st_uid}; choose another queue with --db"
+        raise BadEnvironment(msg)
+    return found
+
+
+def check_neighbours(file: Path) -> None:
+    """Raise :class:`BadEnvironment` if somebody else has put files or a spool directory beside a queue's ``file``."""
+    with contextlib.suppress(FileNotFoundError):
+        _check_private_dir(spool_dir(file))
+    check_sidecars(file)
+
+
+def check_sidecars(file: str | Path, *, required: Collection[str] = ()) -> None:
+    """Raise :class:`BadEnvironment` if SQLite would use files of somebody else as its own, beside ``file``.
+
+    Those with a suffix in ``required`` must exist.
+    """
+    for suffix in SIDECAR_SUFFIXES:
+        name = f"{file}{suffix}"
+        try:
+            found = os.lstat(name)
+        except FileNotFoundError:
+            if suffix in required:
+                msg = f"{name} was deleted while SQLite opened it; try again"
+                raise BadEnvironment(msg) from None
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            fault = "is not a regular file"
+        elif found.st_uid != os.geteuid():
+            fault = f"belongs to user {found.st_uid}"
+        elif found.st_nlink > 1:
+            fault = "has another name (a hard link)"
+        else:
+            continue
+        msg = f"{name} {fault}, so SQLite must not use it; choose a queue in a directory that only you can write to"
+        raise BadEnvironment(msg)
 
 
 def make_private_file(path: Path) -> bool:

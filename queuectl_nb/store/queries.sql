@@ -2,6 +2,21 @@
 -- `rev` is the revision of the current transaction: (SELECT rev FROM clock).
 -- (VALUES :rows) is replaced by as many rows as there are: see batch_sql.py.
 
+-- ---------------------------------------------------------------- identity
+
+-- name: identity
+SELECT inode, born FROM identity;
+
+-- name: set_identity
+INSERT OR REPLACE INTO identity (only_row, id, inode, born) VALUES (1, ?, ?, ?);
+
+-- name: held_leases
+-- The leases of all workers; few rows are 'processing', whatever the number of jobs.
+SELECT seq, id, starts, token FROM jobs WHERE state = 'processing';
+
+-- name: remove_all_workers
+DELETE FROM workers;
+
 -- ---------------------------------------------------------------- enqueue
 
 -- name: last_seq

@@ -8,8 +8,6 @@ from queuectl_nb.model.errors import BadEnvironment
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "check_application", "ensure_schema", "is_current"]
@@ -19,8 +17,12 @@ APPLICATION_ID = 0x51637462
 SCHEMA_VERSION = 1
 
 
-def is_current(connection: sqlite3.Connection) -> bool:
-    """Return True for a queue with the current schema."""
+def is_current(connection: sqlite3.Connection, journal: str) -> bool:
+    """Return True for a queue with the current schema and this ``journal`` mode."""
+    return _is_migrated(connection) and _journal_mode(connection) == journal
+
+
+def _is_migrated(connection: sqlite3.Connection) -> bool:
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return application == APPLICATION_ID and version == SCHEMA_VERSION
@@ -46,20 +48,15 @@ def check_application(connection: sqlite3.Connection, path: Path) -> None:
         raise BadEnvironment(msg)
 
 
-def ensure_schema(
-    connection: sqlite3.Connection, path: Path, journal: str, write_lock: Callable[[], AbstractContextManager[None]]
-) -> None:
-    """Create or migrate the schema and set the ``journal`` mode; ``write_lock`` returns the write lock."""
-    if is_current(connection) and _journal_mode(connection) == journal:
-        return
-    with write_lock():
-        check_application(connection, path)
-        if _journal_mode(connection) != journal:
-            connection.execute(f"PRAGMA journal_mode = {journal}")
-        if not is_current(connection):
-            from queuectl_nb.store.migrations import migrate
+def ensure_schema(connection: sqlite3.Connection, path: Path, journal: str) -> None:
+    """Create or migrate the schema and set the ``journal`` mode; the caller holds the write lock."""
+    check_application(connection, path)
+    if _journal_mode(connection) != journal:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    if not _is_migrated(connection):
+        from queuectl_nb.store.migrations import migrate
 
-            migrate(connection, APPLICATION_ID, SCHEMA_VERSION)
+        migrate(connection, APPLICATION_ID, SCHEMA_VERSION)
 
 
 def _journal_mode(connection: sqlite3.Connection) -> str:

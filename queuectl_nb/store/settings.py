@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.settings import Settings, Value, get_setting
 from queuectl_nb.store.queries import Q
 
@@ -24,6 +25,13 @@ class SettingsTable:
         """Return all settings; raise ``InvalidSetting`` for an invalid stored value."""
         with self.db.read() as connection:
             return Settings.from_stored({key: _text(value) for key, value in connection.execute(Q.all_settings)})
+
+    def read_valid(self) -> Settings:
+        """Return all settings; the defaults if one is invalid, for work that must go on anyway."""
+        try:
+            return self.read()
+        except InvalidSetting:
+            return Settings.from_stored({})
 
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Validate and store a value; return the key and the value as stored."""

@@ -17,6 +17,8 @@ import struct
 import threading
 from typing import TYPE_CHECKING, ClassVar
 
+from queuectl_nb.store.paths import check_sidecars
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -73,6 +75,8 @@ class SharedLocks:
         for name, lock in ((path, _SHARED_BYTES), (f"{path}-shm", _DEADMAN_SWITCH)):
             self._descriptors.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
             _set_lock(self._descriptors[-1], fcntl.F_RDLCK, lock)
+        # another user may have created them since the check before; these locks keep what they hold out of the database
+        check_sidecars(path, required=("-wal", "-shm"))
 
     def release(self, file_id: FileId) -> list[int]:
         """Count a connection that is about to be closed; return descriptors to close after the last one."""

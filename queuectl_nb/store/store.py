@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from queuectl_nb.store.connection import Database
+from queuectl_nb.store.identity import detect_copy
 from queuectl_nb.store.paths import make_private_dir
 from queuectl_nb.store.settings import SettingsTable
 from queuectl_nb.store.spool import Spool
@@ -34,6 +35,7 @@ class Store:
         make_private_dir(output)
         make_private_dir(self.worker_dir)
         self.spool = Spool(output)
+        detect_copy(self.db)
 
     @cached_property
     def jobs(self) -> Jobs:

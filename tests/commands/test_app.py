@@ -35,6 +35,7 @@ CONTRACT = [
     "cancel",
     "delete",
     "prune",
+    "backup",
     "wait",
     "pause",
     "resume",
@@ -50,7 +51,21 @@ NOUNS = {
     "dlq": ["list", "retry", "purge"],
     "config": ["list", "get", "set", "unset"],
 }
-DATA = ("status", "list", "show", "log", "stats", "enqueue", "retry", "cancel", "delete", "prune", "wait", "doctor")
+DATA = (
+    "status",
+    "list",
+    "show",
+    "log",
+    "stats",
+    "enqueue",
+    "retry",
+    "cancel",
+    "delete",
+    "prune",
+    "backup",
+    "wait",
+    "doctor",
+)
 
 
 def all_commands(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
+import shutil
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +148,69 @@ def test_other_users_queue(queue_path: Path, what: str) -> None:
     os.chown(queue_path.with_name(what), OTHER, OTHER)
     with pytest.raises(BadEnvironment, match=f"{what} belongs to user {OTHER}"):
         Store(queue_path)
+
+
+SIDECARS = ("queue.db-wal", "queue.db-shm", "queue.db-journal")
+
+
+@pytest.mark.parametrize("name", SIDECARS)
+@pytest.mark.parametrize("plant", ["link", "dangling link", "hard link", "fifo", "folder"])
+def test_planted_sidecar_file(queue_path: Path, tmp_path: Path, name: str, plant: str) -> None:
+    """A file beside the queue that SQLite would use is refused unless it is a plain file; its target is unchanged."""
+    target, sidecar = tmp_path / "target", queue_path.with_name(name)
+    if plant != "dangling link":
+        target.write_text("mine")
+    if plant.endswith("link") and plant != "hard link":
+        sidecar.symlink_to(target)
+    elif plant == "hard link":
+        sidecar.hardlink_to(target)
+    elif plant == "fifo":
+        os.mkfifo(sidecar)
+    else:
+        sidecar.mkdir()
+    before = queue_path.read_bytes()
+    with pytest.raises(BadEnvironment, match=rf"{name} (is not a regular file|has another name)") as caught:
+        Store(queue_path)
+    assert caught.value.exit_code == 3
+    assert queue_path.read_bytes() == before
+    assert target.read_text() == "mine" if plant != "dangling link" else not target.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user needs root")
+@pytest.mark.parametrize("name", SIDECARS)
+def test_other_users_sidecar_file(queue_path: Path, name: str) -> None:
+    """Another user could read and change what we write through the file, in a folder such as /tmp."""
+    sidecar = queue_path.with_name(name)
+    sidecar.touch(mode=0o666)
+    os.chown(sidecar, OTHER, OTHER)
+    with pytest.raises(BadEnvironment, match=f"{name} belongs to user {OTHER}"):
+        Store(queue_path)
+    assert sidecar.read_bytes() == b""
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="needs open-file-description locks")
+def test_sidecar_file_planted_after_the_check(
+    queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write-ahead log that another user creates at the last moment never gets into the database."""
+    Store(queue_path).db.close()
+    attacker = tmp_path / "attacker.db"
+    shutil.copyfile(queue_path, attacker)
+    with closing(sqlite3.connect(attacker)) as connection:
+        connection.execute("INSERT INTO settings VALUES ('planted', '1')")
+        connection.commit()
+        shutil.copyfile(f"{attacker}-wal", f"{queue_path}-wal")
+    before = queue_path.read_bytes()
+
+    def refuse(*_: object, **__: object) -> None:  # SQLite gives the file to root, so its owner would not show here
+        msg = "queue.db-wal belongs to another user"
+        raise BadEnvironment(msg)
+
+    monkeypatch.setattr("queuectl_nb.store.shared_locks.check_sidecars", refuse)
+    with pytest.raises(BadEnvironment, match="belongs to another user"):
+        Store(queue_path)
+    gc.collect()
+    assert queue_path.read_bytes() == before
 
 
 # ---------------------------------------------------------------------- places

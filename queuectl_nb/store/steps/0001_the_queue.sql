@@ -9,6 +9,14 @@ CREATE TABLE clock (
 );
 INSERT INTO clock (only_row) VALUES (1);
 
+CREATE TABLE identity (
+    -- One row: a random id, and the inode and birth time (nanoseconds) of the file that it was made for.
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    id TEXT NOT NULL,
+    inode TEXT NOT NULL,  -- unsigned, which INTEGER is not
+    born INTEGER
+);
+
 CREATE TABLE environments (
     -- The recorded part of an environment (keep_env), once for all jobs that share it.
     id INTEGER PRIMARY KEY,

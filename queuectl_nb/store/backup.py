@@ -1,0 +1,103 @@
+"""Writes a consistent copy of a queue's database while others use it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import tempfile
+from contextlib import closing
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from queuectl_nb.model.errors import BadEnvironment, BadInput
+from queuectl_nb.store.paths import SIDECAR_SUFFIXES, absolute_path
+from queuectl_nb.store.queries import Q
+from queuectl_nb.store.sqlite_errors import translate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["write_backup"]
+
+STEP_PAGES = 1024
+"""Pages that are copied at once; an interrupt takes effect between two steps."""
+_TARGET_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def write_backup(db: Database, path: str | os.PathLike[str], *, force: bool = False) -> tuple[Path, int]:
+    """Copy the database to ``path`` (mode 0600); return the absolute path and the number of jobs in the copy.
+
+    The copy appears under its name once it is complete. ``force`` replaces an existing file.
+
+    Raises
+    ------
+    BadInput
+        The file exists and ``force`` is not given, or it is not a regular file, or the queue itself.
+    BadEnvironment
+        The file cannot be written, or another program uses it.
+    """
+    target = absolute_path(path)
+    _check_target(db, target, force=force)
+    try:
+        handle, draft = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
+        try:
+            jobs = _copy(db, draft, target)
+            os.fsync(handle)
+            os.replace(draft, target)
+        except BaseException:
+            os.unlink(draft)
+            raise
+        finally:
+            os.close(handle)
+        _sync_dir(target.parent)
+    except OSError as error:
+        msg = f"cannot write the backup {target}: {error.strerror}"
+        raise BadEnvironment(msg) from error
+    return target, jobs
+
+
+def _check_target(db: Database, target: Path, *, force: bool) -> None:
+    try:
+        found = os.lstat(target)
+    except OSError:  # it does not exist, or writing it will say what is wrong
+        found = None
+    if found is not None:
+        if os.path.exists(target) and os.path.samefile(target, db.file):
+            msg = f"{target} is the queue itself; choose another file for the backup"
+            raise BadInput(msg)
+        if not stat.S_ISREG(found.st_mode):
+            msg = f"{target} is not a regular file; choose another file for the backup"
+            raise BadInput(msg)
+        if not force:
+            msg = f"{target} exists; choose another file, or replace it with --force"
+            raise BadInput(msg)
+    for suffix in SIDECAR_SUFFIXES:
+        if os.path.lexists(f"{target}{suffix}"):  # SQLite would take it for a part of the backup
+            msg = f"{target}{suffix} exists, so a program may be using that queue; choose another file for the backup"
+            raise BadEnvironment(msg)
+
+
+def _copy(db: Database, draft: str, target: Path) -> int:
+    """Copy the database to the empty file ``draft``, which becomes ``target``; return the number of jobs."""
+    # nobody else knows the draft: without locks it can be on any file system, and without a journal
+    uri = f"file:{quote(draft)}?nolock=1"
+    with db.read() as connection, closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as copy:
+        jobs: int = sum(n for _, n in connection.execute(Q.counts))
+        try:
+            copy.execute("PRAGMA journal_mode = OFF")
+            connection.backup(copy, pages=STEP_PAGES, progress=lambda *_: None)
+        except sqlite3.Error as error:
+            at_target = getattr(error, "sqlite_errorcode", 0) & 0xFF in _TARGET_ERRORS
+            raise translate(error, target if at_target else db.path, db.lock_timeout_s) from error
+    return jobs
+
+
+def _sync_dir(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
