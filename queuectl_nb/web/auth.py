@@ -1,8 +1,7 @@
-"""Authentication of the stand-alone server: Host and Origin checks, the stored token, one-time tokens."""
+"""Authentication of the stand-alone server: Host and Origin checks, the stored token, one-time tokens, the cookie."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 import os
@@ -14,10 +13,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from tornado.iostream import IOStream
 
 __all__ = ["Auth", "host_name", "is_own_origin", "is_own_page", "load_token"]
 
@@ -61,9 +63,10 @@ def is_own_page(headers: Mapping[str, str], host: str) -> bool:
 
 @dataclass
 class Auth:
-    """The token and the address that the server listens on.
+    """The token, the address that the server listens on, and the cookie of browsers.
 
-    Browsers get a cookie derived from the token, so a leaked cookie does not reveal the token.
+    Browsers send a cookie to every port of a host. So it is limited to a path that nobody else knows, and works only
+    until this server ends.
     """
 
     token: str
@@ -71,22 +74,24 @@ class Auth:
     port: int = 0
     one_time_tokens: dict[str, float] = field(default_factory=dict)
     """Expiry (monotonic clock) by token."""
+    cookie_path: str = field(default_factory=lambda: "/" + secrets.token_urlsafe(16))
+    """The path below which browsers use the page; all routes are also served without it."""
+    cookie_value: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    connections: WeakSet[IOStream] = field(default_factory=WeakSet)
+    """Connections that have sent the token or the cookie."""
 
     def one_time_token(self) -> str:
         """Create a token that works once: the command line of a browser is visible to all users of the machine."""
+        now = time.monotonic()
+        self.one_time_tokens = {token: expires for token, expires in self.one_time_tokens.items() if expires > now}
         token = secrets.token_urlsafe(32)
-        self.one_time_tokens[token] = time.monotonic() + ONE_TIME_TOKEN_TTL_S
+        self.one_time_tokens[token] = now + ONE_TIME_TOKEN_TTL_S
         return token
 
     @property
     def cookie_name(self) -> str:
         """Name of the cookie; includes the port because browsers share cookies between ports."""
         return f"queuectl-{self.port}"
-
-    @property
-    def cookie_value(self) -> str:
-        """Value of the cookie, derived from the token."""
-        return hmac.new(self.token.encode(), b"queuectl web cookie", hashlib.sha256).hexdigest()
 
     def allows_host(self, header: str) -> bool:
         """Return True if a request with this Host header is served.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import errno
+import re
 import signal
 import socket
 import webbrowser
@@ -13,13 +14,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.render.js_bundle import FRONTEND
 from queuectl_nb.web.auth import Auth, is_own_page, load_token
+from queuectl_nb.web.limited_server import LimitedServer, max_connections
 from queuectl_nb.web.page_handlers import Page
 from queuectl_nb.web.queue_reader import QueueReader
 from queuectl_nb.web.routes import routes
@@ -33,8 +34,6 @@ __all__ = ["DEFAULT_PORT", "TokenAuth", "application", "listen", "serve"]
 
 DEFAULT_PORT = 8642
 MAX_PORT_TRIES = 100
-COOKIE_MAX_AGE_S = 30 * 86_400
-MAX_REQUEST_BYTES = 64 * 1024
 
 
 class TokenAuth(RequestHandler):
@@ -56,22 +55,25 @@ class TokenAuth(RequestHandler):
             raise HTTPError(
                 HTTPStatus.FORBIDDEN, "missing or invalid token; 'queuectl dashboard' prints the address with the token"
             )
-        if self.get_query_argument("token", None) is not None:
-            # no Path: browsers then use the path of the page, which is right behind a proxy's prefix too
-            name, value = self.auth.cookie_name, self.auth.cookie_value
-            self.set_cookie(name, value, path="", max_age=COOKIE_MAX_AGE_S, httponly=True, samesite="Strict")
-            if isinstance(self, Page):
-                self._redirect_without_token()
+        if self.request.server_connection is not None:
+            self.auth.connections.add(self.request.server_connection.stream)  # type: ignore[attr-defined]
+        if isinstance(self, Page) and self.get_query_argument("token", None) is not None:
+            self._log_in()
 
-    def _redirect_without_token(self) -> None:
-        """Redirect to the same address without the token, so that the token does not stay in the browser's history."""
-        arguments = [
-            (name, value)
-            for name, values in self.request.query_arguments.items()
-            for value in values
-            if name != "token"
-        ]
-        self.redirect("./" + ("?" + urlencode(arguments) if arguments else ""))
+    def _log_in(self) -> None:
+        """Set the cookie, and redirect to its path without the token, which must not stay in the browser's history.
+
+        Behind a proxy only the browser knows the whole path: it is that of the page if the cookie has none. So the
+        page below the path sets the cookie once more.
+        """
+        path = self.auth.cookie_path
+        inside = self.request.path.startswith(path + "/")
+        name, value = self.auth.cookie_name, self.auth.cookie_value
+        self.set_cookie(name, value, path="" if inside else path, httponly=True, samesite="Strict")
+        query = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
+        if not inside:
+            query["token"] = [self.auth.one_time_token().encode()]
+        self.redirect((("." if inside else f".{path}") + "/?" + urlencode(query, doseq=True)).rstrip("?"))
 
     def get_current_user(self) -> str | None:
         """Return "owner" for a request with the token or the cookie."""
@@ -96,8 +98,9 @@ class TokenAuth(RequestHandler):
 
 
 def application(reader: QueueReader, auth: Auth) -> Application:
-    """Return the tornado application."""
-    return Application(routes(reader, TokenAuth), auth=auth, log_function=lambda _: None)
+    """Return the tornado application: all routes below the path of the cookie, and as they are for programs."""
+    paths = [*routes(reader, TokenAuth, re.escape(auth.cookie_path)), *routes(reader, TokenAuth)]
+    return Application(paths, auth=auth, log_function=lambda _: None)
 
 
 def listen(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:
@@ -126,9 +129,10 @@ def serve(dashboard: Dashboard, sockets: list[socket.socket], on_ready: Callable
 
 async def _serve(dashboard: Dashboard, sockets: list[socket.socket], on_ready: Callable[[str], object]) -> None:
     queue = dashboard.queue
+    limit = max_connections()
     auth = Auth(load_token(queue.store.db.spool), dashboard.host, sockets[0].getsockname()[1])
     reader = QueueReader(lambda: copy.copy(queue))
-    server = HTTPServer(application(reader, auth), max_header_size=MAX_REQUEST_BYTES, max_body_size=MAX_REQUEST_BYTES)
+    server = LimitedServer(application(reader, auth), limit, auth.connections)
     server.add_sockets(sockets)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -46,7 +46,7 @@ class Reader:
 
     def go_to(self, fragment: str) -> None:
         """Open the page at a location, as a bookmark does."""
-        self.page.goto(f"http://127.0.0.1:{self.server.port}/#{fragment}")
+        self.page.goto(f"http://127.0.0.1:{self.server.port}{self.server.auth.cookie_path}/#{fragment}")
 
     def wait_for(self, selector: str, text: str | re.Pattern[str] | None = None) -> Locator:
         """Wait until an element (with this text) is visible."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.state import State
 from tests.browser.chromium import WINDOW
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from tests.web.server import WebServer
 
 
-def test_reconnects_to_a_restarted_server(reader: Reader, queue: Queue) -> None:
-    """The page reports a lost server and reconnects by itself."""
+def test_reconnects_by_itself(reader: Reader, queue: Queue) -> None:
+    """The page reports a lost connection and reconnects."""
     reader.open()
     reader.server.close()
     reader.wait_for("#live[data-kind=lost]")
@@ -51,22 +53,48 @@ def test_proxy_prefix(reader: Reader, queue: Queue) -> None:
     proxy = PrefixProxy(reader.server.port, "/user/ada/queue/")
     page = reader.page
     page.goto(f"{proxy.url}?token={TOKEN}")
-    assert page.url == proxy.url
+    assert page.url == f"{proxy.url}{reader.server.auth.cookie_path[1:]}/"
     reader.wait_for("#live[data-kind=live]")
     queue.enqueue("true", id="a")
     reader.wait_for_count("pending", 1)
     reader.wait_for_ids("a")
-    (cookie,) = page.context.cookies()
-    assert cookie["path"].rstrip("/") == "/user/ada/queue"
+    (cookie,) = page.context.cookies(page.url)
+    assert cookie["path"].rstrip("/") == f"/user/ada/queue{reader.server.auth.cookie_path}"
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.goto("about:blank")
     proxy.close()
 
 
+def test_other_ports_do_not_get_the_cookie(reader: Reader) -> None:
+    """A server on another port of the same host is sent no cookie; the page works, also after a reload."""
+    seen: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Cookie"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    try:
+        page = reader.open().page
+        for path in ("/", "/api/status"):
+            page.context.new_page().request.get(f"http://127.0.0.1:{other.server_port}{path}")
+        assert seen == [None, None]
+        page.reload()
+        reader.wait_for("#live[data-kind=live]")
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
 def test_logged_out(reader: Reader, queue: Queue) -> None:
-    """Without the cookie the page explains how to log in."""
+    """A restart of the server ends the login; the page explains how to log in."""
     reader.open()
-    reader.page.context.clear_cookies()
     reader.server.restart()
     reader.wait_for("#live[data-kind=login]")
     reader.wait_for("#trouble", "queuectl dashboard")

@@ -6,13 +6,12 @@ import asyncio
 import http.client
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from tornado.httpserver import HTTPServer
 
 from queuectl_nb.client import Queue
 from queuectl_nb.web.auth import Auth
+from queuectl_nb.web.limited_server import LimitedServer
 from queuectl_nb.web.queue_reader import QueueReader
 from queuectl_nb.web.server import application, listen
 
@@ -46,18 +45,21 @@ class WebServer:
 
     path: Path
     port: int = 0
+    limit: int = 1000
     reader: QueueReader | None = None
+    auth: Auth = field(default_factory=lambda: Auth(TOKEN))
 
     def __post_init__(self) -> None:
         self.start()
 
     def restart(self) -> None:
-        """Stop the server and start it again on the same port."""
+        """End the server and start a new one on the same port."""
         self.close()
+        self.auth = Auth(TOKEN)
         self.start()
 
     def start(self) -> None:
-        """Start the server, on the previous port if there is one."""
+        """Start the server, on the previous port if there is one, with the same logins."""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -66,10 +68,10 @@ class WebServer:
     async def _serve(self) -> None:
         sockets = listen(self.port)
         self.port = sockets[0].getsockname()[1]
-        self.auth = Auth(TOKEN, "127.0.0.1", self.port)
+        self.auth.port = self.port
         self.reader = QueueReader(lambda: Queue(self.path))
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = HTTPServer(application(self.reader, self.auth))
+        server = LimitedServer(application(self.reader, self.auth), self.limit, self.auth.connections)
         server.add_sockets(sockets)
         self._ready.set()
         await self._stop.wait()

@@ -41,9 +41,13 @@ def route_examples() -> list[str]:
 
 @pytest.mark.parametrize("target", route_examples())
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_every_route_requires_the_token(server: WebServer, queue: Queue, target: str, method: str) -> None:
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_every_route_requires_the_token(
+    server: WebServer, queue: Queue, target: str, method: str, prefixed: bool
+) -> None:
     """A missing or wrong token is 403 on every route and reveals nothing."""
     queue.enqueue("echo secret", id="a")
+    target = server.auth.cookie_path * prefixed + target
     wrong = [
         {},
         {"Authorization": "Bearer wrong"},
@@ -65,19 +69,48 @@ def test_every_route_requires_the_token(server: WebServer, queue: Queue, target:
         assert "Set-Cookie" not in response.headers
 
 
-def test_the_token_becomes_a_cookie(server: WebServer) -> None:
-    """The page's address with the token sets a strict cookie and redirects to the address without the token."""
+def test_login_moves_the_page_to_a_path_of_its_own(server: WebServer) -> None:
+    """The printed address sets a strict cookie for a secret path and redirects there, without the token."""
     response = server.ask(f"/?token={TOKEN}&x=1", login=False)
     assert response.status == 302
-    assert response.headers["Location"] == "./?x=1"
-    assert TOKEN not in str(response.headers)
+    path = server.auth.cookie_path
+    assert re.fullmatch(r"/[A-Za-z0-9_-]{22}", path)
+    target, _, query = response.headers["Location"].partition("?")
+    assert target == f".{path}/"
     cookie, *attributes = response.headers["Set-Cookie"].split("; ")
-    # no Path: that of the page, also behind a prefix
-    assert sorted(attributes) == ["HttpOnly", "Max-Age=2592000", "SameSite=Strict"]
+    assert sorted(attributes) == ["HttpOnly", f"Path={path}", "SameSite=Strict"]  # no Max-Age: until the browser ends
+    again = server.ask(f"{path}/?{query}", login=False)
+    assert (again.status, again.headers["Location"]) == (302, "./?x=1")
+    # behind a proxy only the browser knows the path, and takes that of the page if there is none
+    assert again.headers["Set-Cookie"] == f"{cookie}; HttpOnly; SameSite=Strict"
+    for each in (response, again):
+        assert TOKEN not in str(each.headers)
+    assert server.ask(f"{path}/?{query}", login=False).status == 403  # the token of the redirect works once
     for target in ("/", "/api/jobs", "/metrics", "/static/shared/table.js"):
-        assert server.ask(target, login=False, Cookie=cookie).status == 200
-    assert server.ask(f"/api/status?token={TOKEN}", login=False).status == 200
-    assert server.ask(f"/metrics?token={TOKEN}", login=False).status == 200
+        assert server.ask(path + target, login=False, Cookie=cookie).status == 200
+        assert server.ask(path + target, login=False).status == 403
+        assert server.ask(path + target).status == 200
+
+
+def test_a_cookie_is_worthless_to_other_servers(server: WebServer) -> None:
+    """A browser sends the cookie to no other path of the host, and it ends with the server; the token stays."""
+    path = server.auth.cookie_path
+    cookie = server.ask(f"/?token={TOKEN}", login=False).headers["Set-Cookie"].partition("; ")[0]
+    assert TOKEN not in cookie
+    assert server.ask(f"{path}/api/status", login=False, Cookie=cookie).status == 200
+    server.restart()
+    for target in (f"{path}/api/status", f"{server.auth.cookie_path}/api/status", "/api/status"):
+        assert server.ask(target, login=False, Cookie=cookie).status == 403
+    assert server.auth.cookie_path != path
+    assert cookie not in server.ask(f"/?token={TOKEN}", login=False).headers["Set-Cookie"]
+
+
+def test_programs_use_plain_paths(server: WebServer) -> None:
+    """The token is accepted in the header and in the query of every route, without a cookie."""
+    for target in ("/api/status", "/metrics"):
+        for response in (server.ask(target), server.ask(f"{target}?token={TOKEN}", login=False)):
+            assert response.status == 200
+            assert "Set-Cookie" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -159,7 +192,7 @@ def test_login_page(server: WebServer) -> None:
 
 
 def test_one_time_token() -> None:
-    """A one-time token logs in once, within its lifetime."""
+    """A one-time token logs in once, within its lifetime, and is then forgotten."""
     auth = Auth(TOKEN)
     word = auth.one_time_token()
     assert word != TOKEN
@@ -168,6 +201,8 @@ def test_one_time_token() -> None:
     assert not auth.accepts("", word, None)
     late = auth.one_time_token()
     auth.one_time_tokens[late] = 0
+    unused = auth.one_time_token()
+    assert set(auth.one_time_tokens) == {unused}
     assert not auth.accepts("", late, None)
 
 
