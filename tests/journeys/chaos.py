@@ -1,21 +1,22 @@
-"""Chaos test: random SIGKILLs while jobs run. No job may be lost or overlap with an earlier attempt of itself.
+"""Chaos test: kills, freezes, forks, copies, containers and interrupts while jobs run.
 
 Run it with other sizes::
 
     python tests/journeys/chaos.py --jobs 10000 --kills 1000 --seconds 3600 --seed 7
 
 Every job takes a lock that all its processes inherit, including children in other sessions. An attempt that starts
-while a process of an earlier attempt is running finds the lock taken and records that in a file.
+while a process of an earlier attempt is running finds the lock taken and records that. All jobs exit with code 0, so
+an attempt that failed was ended by somebody who had no right to. ``chaos_findings.py`` lists what must not happen.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
 import random
-import shlex
-import signal
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,52 +24,84 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb import Queue, WaitTimeout
+from queuectl_nb import Queue, QueuectlError, WaitTimeout
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.model.state import State
+from tests.journeys.chaos_acts import Container, Freeze, Kill
+from tests.journeys.chaos_enqueuer import enqueue, job_command
+from tests.journeys.chaos_enqueuer_acts import Fork, Interrupt
+from tests.journeys.chaos_file_acts import CopyFolder, ReadFiles
+from tests.journeys.chaos_findings import VIOLATIONS, Findings
 
 if TYPE_CHECKING:
     from queuectl_nb.client.pool import WorkerPool
+    from tests.journeys.chaos_acts import Act
 
 POOLS, WORKERS = 2, 2
-NASTY = (
-    "",
-    "trap '' TERM; ",
-    "(setsid sleep 0.4 &) ; ",
-    "(setsid sh -c 'trap \"\" TERM; sleep 0.4' &) ; ",
-    # identifiable only by the token in its environment
-    "exec >/dev/null 2>&1; sleep 0.3; ",
-    "(setsid sh -c 'exec >/dev/null 2>&1; sleep 0.4' &) ; exec >/dev/null 2>&1; ",
+LEASE_S = 2.0
+"""Longer than any job, so that a job that nobody can see or end (in a container) is over when its lease is."""
+OTHER_ACTS: tuple[type[Act], ...] = (Freeze, Container, Fork, Interrupt, ReadFiles, CopyFolder)
+
+KILLS_PER_ACT = 2
+"""Kills for each other act."""
+ENQUEUER = Path(__file__).with_name("chaos_enqueuer.py")
+JOB = """\
+# usage: job.sh NUMBER KIND SECONDS
+cd "${QUEUECTL_DB%/*}/marks" || exit 1
+exec 9>>"$1.lock"
+flock -n 9 || echo "$1 attempt $QUEUECTL_ATTEMPT" >>overlaps
+case $2 in
+plain) ;;
+ignores_term) trap '' TERM ;;
+daemon) (setsid sleep 0.4 &) ;;
+stubborn_daemon) (setsid sh -c 'trap "" TERM; sleep 0.4' &) ;;
+quiet) exec >/dev/null 2>&1; sleep 0.3 ;;
+quiet_daemon) (setsid sh -c 'exec >/dev/null 2>&1; sleep 0.4' &) ; exec >/dev/null 2>&1 ;;
+empty_environment)
+    exec env -i PATH="$PATH" sh -c "sleep 0.4; sleep $3; echo $QUEUECTL_ATTEMPT >>$1.done" >/dev/null 2>&1 ;;
+esac
+sleep "$3"
+echo "$QUEUECTL_ATTEMPT" >>"$1.done"
+"""
+KINDS = (
+    "plain",
+    "ignores_term",
+    "daemon",
+    "stubborn_daemon",
+    "quiet",  # identifiable only by the token in its environment
+    "quiet_daemon",
+    "empty_environment",  # identifiable only by its session
 )
 
 
-def command(folder: Path, number: int, rng: random.Random) -> str:
-    """Return a command that records overlaps; some exit at once, some leave children, some ignore SIGTERM."""
-    lock = shlex.quote(str(folder / f"{number}.lock"))
-    seen = shlex.quote(str(folder / "overlaps"))
-    done = shlex.quote(str(folder / f"{number}.done"))
-    nasty = rng.choice(NASTY)
-    nap = rng.choice([0, 0, 0.01, 0.05, 0.2])
-    return (
-        f"exec 9>>{lock}; flock -n 9 || echo {number} attempt $QUEUECTL_ATTEMPT >> {seen}; "
-        f"{nasty}sleep {nap}; echo $QUEUECTL_ATTEMPT >> {done}"
-    )
-
-
 class Chaos:
-    """One run: a queue, several pools and random kills."""
+    """One run: a queue, several pools, and acts that disturb them."""
 
     def __init__(self, folder: Path, jobs: int, seed: int) -> None:
-        self.folder = folder
+        self.folder = folder / "queue"
+        (self.folder / "marks").mkdir(parents=True)
+        (self.folder / "job.sh").write_text(JOB)
+        self.path = self.folder / "chaos.db"
         self.rng = random.Random(seed)  # noqa: S311 - not for secrets
-        self.queue = Queue(folder / "chaos.db")
+        self.queue = Queue(self.path)
         self.queue.set("max_retries", 1000)
         self.queue.set("backoff_max", 0)
         self.queue.set("kill_grace", 0.2)
-        specs = [JobSpec(command(folder, number, self.rng), id=str(number)) for number in range(jobs)]
-        self.queue.enqueue_specs(specs)
+        self.queue.set("lease", LEASE_S)
+        self.queue.enqueue_specs([self._job(number) for number in range(jobs)])
+        (self.folder / "acknowledged").write_text("".join(f"{number}\n" for number in range(jobs)))
         self.pools: list[WorkerPool] = []
-        self.killed: Counter[str] = Counter()
+        self.performed: Counter[str] = Counter()
+        self.violations: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self.kill = Kill(self)
+        self.others: list[Act] = [act(self) for act in OTHER_ACTS if act.is_possible()]
+        self._deck: list[Act] = []
+
+    def _job(self, number: int) -> JobSpec:
+        seconds = self.rng.choice([0, 0, 0.01, 0.05, 0.2, 1])
+        return JobSpec(job_command(str(number), self.rng.choice(KINDS), seconds), id=str(number))
+
+    # ------------------------------------------------------------------ for the acts
 
     def start_pools(self) -> None:
         """Start pools until there are :data:`POOLS`."""
@@ -76,63 +109,55 @@ class Chaos:
         while len(self.pools) < POOLS:
             self.pools.append(self.queue.start_workers(WORKERS, on_event=lambda _: None))
 
-    def kill_something(self) -> None:
-        """Kill a worker, a supervisor, or a supervisor with all its workers."""
-        pool = self.rng.choice(self.pools)
-        pids = {worker["name"]: worker["pid"] for worker in self.queue.worker_list()}
-        workers = [pids[name] for name in pool.names if pids.get(name)]
-        what = self.rng.choice(["worker", "worker", "pool", "both"])
-        self.killed[what] += 1
-        victims = {"worker": workers[:1], "pool": [pool.pid], "both": [pool.pid, *workers]}[what]
-        for pid in victims:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        if what != "worker":
-            pool.wait(10)
+    def report(self, violation: str, note: str) -> None:
+        """Count a violation."""
+        self.violations[violation] += 1
+        self.notes.append(f"{violation}: {note}")
+
+    def enqueue(self, job_id: str) -> None:
+        """Enqueue a short job from this process."""
+        enqueue(self.queue, job_id)
+
+    def start_enqueuer(self, mode: str, prefix: str = "", **options: Any) -> subprocess.Popen[str]:
+        """Start a process of ``chaos_enqueuer.py``."""
+        arguments = [sys.executable, str(ENQUEUER), mode, str(self.path), prefix]
+        return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=self.folder, **options)
+
+    # ------------------------------------------------------------------ the run
 
     def run(self, kills: int, seconds: float) -> dict[str, Any]:
-        """Kill ``kills`` times while there are unfinished jobs, wait for the rest, and return the findings."""
+        """Perform acts, ``kills`` of them SIGKILLs, while there are unfinished jobs; return the findings."""
         deadline = time.monotonic() + seconds
-        while sum(self.killed.values()) < kills and time.monotonic() < deadline:
-            self.start_pools()
-            self.kill_something()
-            time.sleep(self.rng.uniform(0.02, 0.25))
-            if not sum(n for state, n in self.queue.store.reader.counts().items() if state is not State.COMPLETED):
-                break
-        self.start_pools()
         try:
-            self.queue.wait(timeout=max(30.0, deadline - time.monotonic()))
-        except WaitTimeout:
-            pass  # reported in the findings
+            while self.performed[self.kill.name] < kills and time.monotonic() < deadline:
+                self.start_pools()
+                self._perform_one()
+                time.sleep(self.rng.uniform(0.02, 0.25))
+            for act in self.others:
+                act.finish()
+            self.start_pools()
+            with contextlib.suppress(WaitTimeout):  # reported in the findings
+                self.queue.wait(timeout=max(60.0, deadline - time.monotonic()))
         finally:
-            for pool in self.pools:
-                pool.stop(now=True)
-        return self.findings()
+            self._stop()
+        return Findings(self).as_dict()
 
-    def findings(self) -> dict[str, Any]:
-        """Return counts of violations and of attempts and kills."""
-        overlaps = self.folder / "overlaps"
-        attempts = self.queue.store.reader.attempt_rows("jobs.id, attempts.outcome, attempts.number")
-        outcomes = Counter(outcome for _, outcome, _ in attempts)
-        succeeded = Counter(job for job, outcome, _ in attempts if outcome == "succeeded")
-        counts = self.queue.store.reader.counts()
-        return {
-            "jobs": sum(counts.values()),
-            "unfinished": sum(counts.values()) - counts[State.COMPLETED],
-            "overlaps": len(overlaps.read_text().splitlines()) if overlaps.exists() else 0,
-            "succeeded_twice": sum(n > 1 for n in succeeded.values()),
-            "not_executed": sum(
-                not (self.folder / f"{number}.done").exists() for number in range(sum(counts.values()))
-            ),
-            "attempts": len(attempts),
-            "outcomes": {str(key): n for key, n in outcomes.items()},
-            "kills": dict(self.killed),
-        }
+    def _perform_one(self) -> None:
+        if not self._deck:
+            self._deck = [*self.others, *[self.kill] * (len(self.others) * KILLS_PER_ACT or 1)]
+            self.rng.shuffle(self._deck)
+        act = self._deck.pop()
+        act.perform()
+        self.performed[act.name] += 1
+        for each in self.others:
+            each.follow_up()
 
-
-VIOLATIONS = ("unfinished", "overlaps", "succeeded_twice", "not_executed")
+    def _stop(self) -> None:
+        for pool in self.pools:
+            with contextlib.suppress(QueuectlError):
+                pool.stop(now=True, timeout=30)
+        for act in self.others:
+            act.close()
 
 
 def main() -> int:
@@ -144,8 +169,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="empty folder for the queue, kept for inspection")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = Chaos(args.folder or Path(folder), args.jobs, args.seed).run(args.kills, args.seconds)
+    folder = args.folder or Path(tempfile.mkdtemp())
+    try:
+        found = Chaos(folder, args.jobs, args.seed).run(args.kills, args.seconds)
+    finally:
+        if args.folder is None:
+            shutil.rmtree(folder)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return int(any(found[key] for key in VIOLATIONS))
 

@@ -35,6 +35,13 @@ def test_table_is_complete() -> None:
     assert frozenset.union(*TRANSITIONS.values()) <= set(State)
 
 
+def test_names_of_the_states() -> None:
+    """The names are part of the JSON output and of the schema; they come in the order of the status summary."""
+    names = ["pending", "processing", "failed", "completed", "dead", "cancelled", "blocked"]
+    assert [state.value for state in State] == names
+    assert [repr(state) for state in State] == [repr(name) for name in names]
+
+
 def test_every_state_is_reachable() -> None:
     """Each state is reached from those that an enqueue writes."""
     reached, found = set[State](), set(BORN)
@@ -85,7 +92,8 @@ def test_illegal_transition(old: State, new: State) -> None:
         return
     with pytest.raises(IllegalTransition) as caught:
         check_transition("a", old, new)
-    assert str(caught.value).startswith(f"job a is {old} and cannot become {new}; allowed: ")
+    allowed = ", ".join(state for state in State if state in TRANSITIONS[old])
+    assert str(caught.value) == f"job a is {old} and cannot become {new}; allowed: {allowed}"
 
 
 TAKEN = {

@@ -1,0 +1,84 @@
+"""Copies of the queue's files while :mod:`tests.journeys.chaos` runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.journeys.chaos_acts import Act, kill_tree
+
+if TYPE_CHECKING:
+    from tests.journeys.chaos import Chaos
+
+__all__ = ["CopyFolder", "ReadFiles"]
+
+COPY_SECONDS = 3.0
+"""How long workers run in a copy, from their start."""
+
+
+class ReadFiles(Act):
+    """Copies of the queue's files by this process, which uses the queue, while others open and close it."""
+
+    name = "copies of files"
+
+    def perform(self) -> None:
+        """Copy, let another process open and close the queue, and enqueue."""
+        path, number = self.chaos.path, next(self.count)
+        backup = path.parents[1] / "backup"
+        copy = self.rng.choice(["file", "bytes", "folder"])
+        if copy == "file":
+            shutil.copy(path, backup)
+        elif copy == "bytes":
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    path.with_name(path.name + suffix).read_bytes()
+        else:
+            copy_queue(self.chaos, path.parents[1] / "unused")
+            shutil.rmtree(path.parents[1] / "unused")
+        for turn in range(2):
+            self.chaos.enqueue(f"copied-{number}-{turn}")
+            self.chaos.start_enqueuer("states").communicate(timeout=60)
+
+
+class CopyFolder(Act):
+    """A copy of the folder in which workers run; they must not touch the processes of the original."""
+
+    name = "copies with workers"
+
+    def perform(self) -> None:
+        """Copy the folder, run workers in the copy for a while, and remove it."""
+        folder = self.chaos.folder.parent / f"copy-{next(self.count)}"
+        copy_queue(self.chaos, folder)
+        (folder / "marks").mkdir()
+        db = folder / self.chaos.path.name
+        arguments = [sys.executable, "-m", "queuectl_nb", "worker", "start", "--count", "2", "--db", str(db)]
+        with (
+            open(folder / "output", "wb") as output,
+            subprocess.Popen(arguments, stdout=output, stderr=output) as workers,
+        ):
+            with contextlib.suppress(subprocess.TimeoutExpired):  # otherwise: copied in the middle of a write, unusable
+                workers.wait(COPY_SECONDS)
+            workers.send_signal(signal.SIGTERM)
+            try:
+                workers.wait(30)
+            except subprocess.TimeoutExpired:
+                self.chaos.report("orphans", "the workers of a copy do not stop")
+                kill_tree(workers.pid)
+        if (folder / "marks" / "overlaps").exists():
+            self.chaos.report("overlapping", "in a copy: " + (folder / "marks" / "overlaps").read_text())
+        shutil.rmtree(folder)
+
+
+def copy_queue(chaos: Chaos, folder: os.PathLike[str]) -> None:
+    """Copy the queue, its sidecar files, its spool and ``job.sh``, as ``cp -r`` does."""
+    os.mkdir(folder)
+    names = [name for name in os.listdir(chaos.folder) if name.startswith("chaos.db") or name == "job.sh"]
+    # files may disappear meanwhile
+    subprocess.run(
+        ["cp", "-r", "-p", *names, os.fspath(folder)], cwd=chaos.folder, stderr=subprocess.DEVNULL, check=False
+    )

@@ -1,0 +1,108 @@
+"""What :mod:`tests.journeys.chaos` finds after a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from tests.journeys.chaos import Chaos
+
+__all__ = ["VIOLATIONS", "Findings"]
+
+VIOLATIONS = ("lost", "overlapping", "orphans", "stuck", "locked", "failed", "succeeded_twice")
+"""Findings that must be 0.
+
+lost
+    Acknowledged jobs that are not in the queue, not finished or did not run.
+overlapping
+    Attempts that started while a process of an earlier attempt was running.
+orphans
+    Processes that were left after all workers had been stopped.
+stuck
+    Jobs that stayed in the state processing.
+locked
+    Locks of a transaction that an idle process held.
+failed
+    Attempts that did not end by themselves and are not recorded as lost or returned.
+succeeded_twice
+    Jobs with two successful attempts.
+"""
+EXIT_TIMEOUT_S = 5.0
+
+
+class Findings:
+    """Looks for violations once all workers have been stopped."""
+
+    def __init__(self, chaos: Chaos) -> None:
+        self.chaos = chaos
+        self._marks = chaos.folder / "marks"
+        # as another process sees it that has just opened the queue
+        self._states: dict[str, str] = json.loads(chaos.start_enqueuer("states").communicate(timeout=60)[0])
+        self._attempts = chaos.queue.store.reader.attempt_rows(
+            "jobs.id, attempts.number, attempts.outcome, attempts.worker, attempts.signal, attempts.error"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return counts of violations, of attempts and of acts, and a line about each violation."""
+        self._check_jobs()
+        self._check_overlaps()
+        self._check_processes()
+        self._check_attempts()
+        return {
+            **{name: self.chaos.violations[name] for name in VIOLATIONS},
+            "jobs": len(self._states),
+            "attempts": len(self._attempts),
+            "outcomes": dict(Counter(str(outcome) for _, _, outcome, *_ in self._attempts)),
+            "acts": dict(self.chaos.performed),
+            "notes": self.chaos.notes,
+        }
+
+    def _check_jobs(self) -> None:
+        for job_id in sorted((self.chaos.folder / "acknowledged").read_text().split()):
+            state = self._states.get(job_id)
+            if state == "processing":
+                self.chaos.report("stuck", f"job {job_id}")
+            elif state != "completed":
+                self.chaos.report("lost", f"job {job_id} is {state or 'not in the queue'}")
+            elif not (self._marks / f"{job_id}.done").exists():
+                self.chaos.report("lost", f"job {job_id} is completed, but did not run")
+
+    def _check_overlaps(self) -> None:
+        overlaps = self._marks / "overlaps"
+        for line in overlaps.read_text().splitlines() if overlaps.exists() else ():
+            self.chaos.report("overlapping", f"job {line}")
+
+    def _check_processes(self) -> None:
+        deadline = time.monotonic() + EXIT_TIMEOUT_S
+        while (found := self._processes()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for line in found:
+            self.chaos.report("orphans", line)
+
+    def _processes(self) -> list[str]:
+        """Return the pids and commands of all processes that have to do with the queue or its copies."""
+        found, folder = [], f"{self.chaos.folder.parent}/"
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    places = [each.path for each in process.open_files()]
+                    places += [*process.cmdline(), process.environ().get("QUEUECTL_DB", "")]
+                    if any(folder in place for place in places):
+                        found.append(f"{process.pid}: {' '.join(process.cmdline())}")
+        return found
+
+    def _check_attempts(self) -> None:
+        succeeded = Counter(job_id for job_id, _, outcome, *_ in self._attempts if outcome == "succeeded")
+        for job_id, count in succeeded.items():
+            if count > 1:
+                self.chaos.report("succeeded_twice", f"job {job_id}")
+        for job_id, number, outcome, *reason in self._attempts:
+            if outcome not in {"succeeded", "lost", "returned"}:
+                self.chaos.report("failed", f"attempt {number} of job {job_id}: {outcome} {reason}")

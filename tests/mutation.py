@@ -1,0 +1,282 @@
+"""Mutation testing of ``model`` and ``store`` by the tests of their own layers; not part of the normal test run.
+
+    pip install -e '.[mutation,test]'
+    python -m tests.mutation                          # a sample of 25 mutants of every module
+    python -m tests.mutation model/state.py --sample 0    # all mutants of one module
+    python -m tests.mutation store --sample 40 --jobs 2
+
+mutmut's operators change one expression of a module at a time, in a copy of the checkout. A mutant is killed if a test
+fails or takes too long. The tests named after the module run first, then the rest of the layer. Each run is a fork of
+this process, which has imported pytest, so that most mutants take less than a second. mutmut's own runner does not
+change properties, other decorated functions and constants of a module; this one does.
+
+Changes that cannot be observed are left out: annotations, ``__all__``, arguments of decorators, and what is imported
+for type checkers only. The exit code is 1 if fewer than ``--target`` per cent of the mutants are killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import importlib
+import os
+import random
+import select
+import shutil
+import signal
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("model", "store")
+TESTED_BY = {
+    "attempt": ["settle", "claims"],
+    "attempt_history": ["views", "stats"],
+    "connection_pool": ["forks_and_copies", "connection"],
+    "insert": ["insert", "dependencies"],
+    "interrupts": ["connection"],
+    "job": ["job", "validation"],
+    "maintenance": ["delete_jobs", "reader"],
+    "migrations": ["schema"],
+    "outcome": ["lifecycle", "retry"],
+    "output": ["output", "result"],
+    "regular_file": ["spool"],
+    "rows": ["reader"],
+    "shared_locks": ["forks_and_copies"],
+    "shell_quoting": ["command_template"],
+    "job_columns": ["reader", "job_lists"],
+}
+"""Tests that run first, where they are not named after the module."""
+SLOW = ("concurrent_writers", "forks_and_copies", "power_loss", "schema", "state_machine")
+"""Tests of ``store`` that only run for the modules they are named for: they take longer than all others together."""
+TIMEOUT_S = 120.0
+PRELOADED = ("_hypothesis_pytestplugin", "hypothesis", "numpy", "psutil", "pytest", "pytest_timeout", "sqlite_utils")
+"""Imported once for all forks."""
+
+
+class Mutant(NamedTuple):
+    """One changed module."""
+
+    module: Path
+    source: str
+    difference: str
+
+
+class Observable(ast.NodeTransformer):
+    """Removes what has no effect at run time, so that mutants of it compare equal."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        """Remove the annotation of a variable, and its value if that is a string literal of types."""
+        node.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        """Remove the annotation of a parameter."""
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Remove the annotation of the result and the arguments of decorators."""
+        node.returns = None
+        node.decorator_list = [each.func if isinstance(each, ast.Call) else each for each in node.decorator_list]
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        """Remove imports for type checkers."""
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        """Remove ``__all__`` and type variables."""
+        value = ast.unparse(node.value)
+        ignored = ast.unparse(node.targets[0]) == "__all__" or value.startswith(("TypeVar(", "ParamSpec("))
+        return None if ignored else self.generic_visit(node)
+
+
+def observable(source: str) -> str:
+    """Return a form of ``source`` that is equal for modules that behave alike."""
+    return ast.dump(Observable().visit(ast.parse(source)))
+
+
+def mutants(module: Path) -> Iterator[Mutant]:
+    """Yield every mutant of a module, apart from those that change nothing at run time."""
+    import libcst
+    from mutmut.mutation.mutators import mutation_operators
+
+    text = module.read_text("utf-8")
+    tree: Any = libcst.parse_module(text)
+    nodes: list[Any] = []
+
+    class Collector(libcst.CSTVisitor):  # type: ignore[misc,unused-ignore] # untyped where libcst is not installed
+        def on_visit(self, node: Any) -> bool:
+            nodes.append(node)
+            return not isinstance(node, libcst.Annotation)
+
+    tree.visit(Collector())
+    seen = {observable(text)}
+    for node in nodes:
+        for kind, operator in mutation_operators:
+            if not isinstance(node, kind):
+                continue
+            for changed in operator(node):
+                source = tree.deep_replace(node, changed).code
+                try:
+                    form = observable(source)
+                except SyntaxError:
+                    continue
+                if form in seen:
+                    continue
+                seen.add(form)
+                lines = difflib.unified_diff(text.splitlines(), source.splitlines(), lineterm="", n=0)
+                yield Mutant(module, source, "\n".join(list(lines)[2:]))
+
+
+class Runner:
+    """A copy of the checkout in which one mutant at a time is tested."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder
+        for name in ("queuectl_nb", "tests"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+
+    def is_killed(self, mutant: Mutant) -> bool:
+        """Run the tests on a mutant."""
+        place = self.root / mutant.module.relative_to(ROOT)
+        original = place.read_text("utf-8")
+        try:
+            self._write(place, mutant.source)
+            return not self.passes(mutant.module)
+        finally:
+            self._write(place, original)
+
+    @staticmethod
+    def _write(place: Path, source: str) -> None:
+        place.write_text(source, "utf-8")
+        for cached in (place.parent / "__pycache__").glob(f"{place.stem}.*"):  # times of files are too coarse
+            cached.unlink()
+
+    def passes(self, module: Path) -> bool:
+        """Return True if all tests for a module pass."""
+        layer, name = module.parent.name, module.stem
+        names = [f"tests/{layer}/test_{each}.py" for each in TESTED_BY.get(name, [name])]
+        first = [each for each in names if (self.root / each).exists()]
+        rest = [f"--ignore={each}" for each in [*first, *(f"tests/{layer}/test_{slow}.py" for slow in SLOW)]]
+        return (not first or self._pytest(first)) and self._pytest([f"tests/{layer}", *rest])
+
+    def _pytest(self, arguments: list[str]) -> bool:
+        pid = os.fork()
+        if not pid:
+            self._child(arguments)
+        handle = os.pidfd_open(pid)
+        in_time = select.select([handle], [], [], TIMEOUT_S)[0]
+        os.close(handle)
+        os.killpg(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code == 5:
+            msg = f"no tests: {arguments}"
+            raise ValueError(msg)
+        return bool(in_time) and code == 0
+
+    def _child(self, arguments: list[str]) -> None:
+        import hypothesis
+        import pytest
+
+        code = 1
+        try:
+            os.setsid()
+            os.chdir(self.root)
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # nbval alone takes a second
+            sys.path[:] = [str(self.root), *(each for each in sys.path if each not in {"", str(ROOT)})]
+            for name in list(sys.modules):
+                if name.partition(".")[0] in {"tests", "queuectl_nb"}:
+                    del sys.modules[name]
+            with open(self.root / "output", "wb") as output:
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+            hypothesis.settings.register_profile(
+                "mutation",
+                database=None,
+                derandomize=True,
+                phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+            )
+            hypothesis.settings.load_profile("mutation")
+            plugins = ("-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider")
+            code = pytest.main(["-x", "-q", *plugins, f"--basetemp={self.root / 'temp'}", *arguments])
+        finally:
+            os._exit(code)
+
+
+def modules(names: list[str]) -> list[Path]:
+    """Return the modules named on the command line, all by default."""
+    found = []
+    for name in names or LAYERS:
+        place = ROOT / "queuectl_nb" / name
+        found += [place] if place.is_file() else sorted(place.glob("*.py"))
+    return [each for each in found if each.name != "__init__.py"]
+
+
+def _survivor(free: SimpleQueue[Runner], mutant: Mutant) -> Mutant | None:
+    """Test a mutant with a free runner; return it if it survives."""
+    runner = free.get()
+    try:
+        return None if runner.is_killed(mutant) else mutant
+    finally:
+        free.put(runner)
+
+
+def run(chosen: list[Path], sample: int, jobs: int, seed: int) -> tuple[int, int]:
+    """Test the mutants of the modules and print the survivors; return how many were killed, of how many."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    killed = total = 0
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as threads:
+        runners = [Runner(Path(folder) / str(number)) for number in range(jobs)]
+        for layer in dict.fromkeys(each.parent.name for each in chosen):
+            if not runners[0].passes(ROOT / "queuectl_nb" / layer / "unchanged.py"):
+                output = (runners[0].root / "output").read_text("utf-8", "replace")
+                sys.exit(f"the tests of {layer} fail without a mutant:\n{output[-3000:]}")
+        for module in chosen:
+            found = list(mutants(module))
+            random.Random(seed).shuffle(found)  # noqa: S311 - not for secrets
+            found = found[: sample or None]
+            free: SimpleQueue[Runner] = SimpleQueue()
+            for runner in runners:
+                free.put(runner)
+            survived = 0
+            for survivor in threads.map(lambda mutant, free=free: _survivor(free, mutant), found):
+                if survivor is not None:
+                    survived += 1
+                    print(survivor.difference, flush=True)  # noqa: T201
+            killed += len(found) - survived
+            total += len(found)
+            print(f"{module.relative_to(ROOT)}: {len(found) - survived} of {len(found)} killed", flush=True)  # noqa: T201
+    return killed, total
+
+
+def main() -> int:
+    """Run with the options given on the command line; return 1 if too few mutants were killed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "module", nargs="*", help="a module or layer below queuectl_nb, such as model/state.py or store"
+    )
+    parser.add_argument("--sample", type=int, default=25, help="mutants of each module, chosen at random; 0: all")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants tested at a time")
+    parser.add_argument("--seed", type=int, default=1, help="another seed chooses another sample")
+    parser.add_argument("--target", type=float, default=90.0, help="least share of mutants killed, in per cent")
+    args = parser.parse_args()
+    killed, total = run(modules(args.module), args.sample, args.jobs, args.seed)
+    share = 100 * killed / max(1, total)
+    print(f"{killed} of {total} mutants killed: {share:.1f} %")  # noqa: T201
+    return int(share < args.target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
