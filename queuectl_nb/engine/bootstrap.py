@@ -53,6 +53,7 @@ def run_worker(config: WorkerConfig) -> int:
     """Run a worker until it is stopped; return 0, or the exit code of the error that ended it."""
     from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.engine.worker import Worker
+    from queuectl_nb.engine.worker_record import RecordWriter
 
     become_subreaper()
     if hasattr(signal, "sigtimedwait"):
@@ -65,7 +66,7 @@ def run_worker(config: WorkerConfig) -> int:
         executor = LocalExecutor(
             store.spool,
             store.spool.slot(config.name),
-            lambda token: heartbeat.record_current_attempt(config.lock, token),
+            RecordWriter(config.lock, config.name),
             db=store.path,
             environ=os.environ,
         )

@@ -1,11 +1,10 @@
 """Lock files and heartbeats of workers.
 
 A worker and its supervisor hold a flock on the worker's lock file; without it, the worker is dead. The first eight
-bytes are a heartbeat counter, incremented by a thread. It is written in place, which needs neither the database nor
-free disk space, so a busy or full queue never makes a live worker look dead. Observers time the counter on their own
+bytes are the heartbeat, a time written by a thread. It is written in place, which needs neither the database nor
+free disk space, so a busy or full queue never makes a live worker look dead. Observers time its changes on their own
 monotonic clock and start over after a gap in their own time, so that a suspended laptop, a stopped process group or a
-changed clock does not make a worker look frozen. The token of the last started attempt follows, so that a rescuer knows
-what had started.
+changed clock does not make a worker look frozen. The rest of the file is described in ``worker_record.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,18 +29,23 @@ if TYPE_CHECKING:
 __all__ = [
     "FreezeDetector",
     "Heartbeat",
+    "boot_clock_ns",
     "boot_id",
     "host_name",
     "is_dead",
     "lock_path",
-    "read_current_attempt",
-    "record_current_attempt",
     "take_lock",
 ]
 
-_COUNTER = struct.Struct("<Q")
+_HEARTBEAT = struct.Struct("<Q")
 HEARTBEAT_INTERVAL_S = 0.5
 """A quarter of the shortest lease."""
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def boot_clock_ns() -> int:
+    """Return nanoseconds of the clock of process start times in /proc, which includes suspended time."""
+    return time.clock_gettime_ns(_BOOT_CLOCK)
 
 
 def host_name() -> str:
@@ -76,7 +81,8 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
         handle = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.pwrite(handle, _COUNTER.pack(0), 0)
+            if not os.fstat(handle).st_size:  # shows a full disk now; a rescuer reads the content of an old file
+                os.pwrite(handle, _HEARTBEAT.pack(0), 0)
         except BlockingIOError:
             os.close(handle)
             return None
@@ -84,22 +90,6 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
             os.close(handle)
             raise
         return handle
-
-
-def record_current_attempt(handle: int, token: str) -> None:
-    """Record the attempt that is about to start; the record survives the death of this process."""
-    os.pwrite(handle, token.encode("ascii"), _COUNTER.size)
-
-
-def read_current_attempt(worker_dir: Path, name: str) -> str:
-    """Return the token of the attempt that the worker started last, or an empty string.
-
-    Raises OSError if the file exists but cannot be read: a started attempt must not be taken for an unstarted one.
-    """
-    try:
-        return lock_path(worker_dir, name).read_bytes()[_COUNTER.size :].decode("ascii", "replace")
-    except FileNotFoundError:
-        return ""
 
 
 def is_dead(worker_dir: Path, name: str) -> bool:
@@ -130,7 +120,7 @@ def _translate_os_error(path: Path) -> Iterator[None]:
 
 
 class Heartbeat:
-    """Thread that increments the counter in the lock file, whatever the worker is doing."""
+    """Thread that writes the time into the lock file, whatever the worker is doing."""
 
     def __init__(self, handle: int) -> None:
         """Write to the lock file ``handle`` once started."""
@@ -142,24 +132,22 @@ class Heartbeat:
         threading.Thread(target=self._beat, name="queuectl-heartbeat", daemon=True).start()
 
     def _beat(self) -> None:
-        count = 0
         while not self._stop.wait(HEARTBEAT_INTERVAL_S):
-            count += 1
             with contextlib.suppress(OSError):
-                os.pwrite(self._handle, _COUNTER.pack(count), 0)
+                os.pwrite(self._handle, _HEARTBEAT.pack(boot_clock_ns()), 0)
 
     def stop(self) -> None:
         """Stop the thread."""
         self._stop.set()
 
 
-def _read_counter(worker_dir: Path, name: str) -> int | None:
-    """Return a worker's counter, or None if it cannot be read, which says nothing about the worker."""
+def _read_heartbeat(worker_dir: Path, name: str) -> int | None:
+    """Return a worker's heartbeat, or None if it cannot be read, which says nothing about the worker."""
     try:
-        raw = lock_path(worker_dir, name).read_bytes()[: _COUNTER.size]
+        raw = lock_path(worker_dir, name).read_bytes()[: _HEARTBEAT.size]
     except OSError:
         return None
-    return _COUNTER.unpack(raw)[0] if len(raw) == _COUNTER.size else -1
+    return _HEARTBEAT.unpack(raw)[0] if len(raw) == _HEARTBEAT.size else -1
 
 
 @dataclass
@@ -171,7 +159,7 @@ class FreezeDetector:
     last_check: float | None = None
 
     def find_frozen(self, names: Iterable[str], now: float, lease: float, interval: float) -> list[str]:
-        """Return the workers whose counter has not changed for more than ``lease`` seconds.
+        """Return the workers whose heartbeat has not changed for more than ``lease`` seconds.
 
         ``now`` is the observer's monotonic time and ``interval`` its check interval. After a gap of more than three
         intervals the observer itself was suspended, and all timing starts over.
@@ -182,12 +170,12 @@ class FreezeDetector:
         frozen = []
         seen = {}
         for name in names:
-            count = _read_counter(self.worker_dir, name)
-            if count is None:
+            written = _read_heartbeat(self.worker_dir, name)
+            if written is None:
                 continue
             previous = self.seen.get(name)
-            if previous is None or previous[0] != count:
-                seen[name] = (count, now)
+            if previous is None or previous[0] != written:
+                seen[name] = (written, now)
             else:
                 seen[name] = previous
                 if now - previous[1] > lease:

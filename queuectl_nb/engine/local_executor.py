@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import psutil
 
+    from queuectl_nb.engine.worker_record import RecordWriter
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.store.spool import Slot, Spool
 
@@ -43,7 +44,7 @@ class LocalExecutor:
         self,
         spool: Spool,
         slot: Slot,
-        record_attempt: Callable[[str], None],
+        record: RecordWriter | None,
         *,
         db: Path,
         environ: Mapping[str, str],
@@ -52,14 +53,14 @@ class LocalExecutor:
 
         Parameters
         ----------
-        record_attempt
-            Called with the token of an attempt right before it starts. The record must survive this process.
+        record
+            Keeps token and pid of the last attempt for the rescuer of this process; None if there is no such rescuer.
         environ
             Base environment, overridden by the environment recorded with a job.
         """
         self.spool = spool
         self.slot = slot
-        self._record_attempt = record_attempt
+        self._record = record
         self._dev_null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
         self._encoded_cache: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
@@ -104,7 +105,8 @@ class LocalExecutor:
             if not owned():
                 raise LeaseLost
             _change_directory(lease.cwd)
-            self._record_attempt(lease.token)
+            if self._record is not None:
+                self._record.begin(lease.token)
             pid = os.posix_spawn(
                 SHELL,
                 ["sh", "-c", lease.command],
@@ -118,6 +120,8 @@ class LocalExecutor:
                 setsigmask=(),
                 setsigdef=_DEFAULT_SIGNALS,
             )
+            if self._record is not None:
+                self._record.started(pid)
         except OSError as error:
             if error.errno in _TEMPORARY_ERRORS:
                 raise NoResources(str(error)) from error
@@ -127,7 +131,7 @@ class LocalExecutor:
             os.close(out)
             os.close(err)
             os.chdir("/")
-        return LocalRun(lease, self.slot, pid, started_at, started)
+        return LocalRun(lease, self.slot, pid, started_at, started, self._record)
 
 
 def _change_directory(path: str) -> None:
@@ -142,14 +146,23 @@ def _change_directory(path: str) -> None:
 class LocalRun:
     """A command that runs as a child process."""
 
-    def __init__(self, lease: Lease, slot: Slot, pid: int, started_at: float, started: float) -> None:
-        """Monitor the child ``pid``."""
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        lease: Lease,
+        slot: Slot,
+        pid: int,
+        started_at: float,
+        started: float,
+        record: RecordWriter | None = None,
+    ) -> None:
+        """Monitor the child ``pid``; ``record`` says whether a rescuer has killed it."""
         self.lease = lease
         self.slot = slot
         self.has_own_files = False
         self.pid: int | None = pid
         self.started_at = started_at
         self.started = started
+        self._record = record
         self._exit: Exit | None = None
         self._childless = False
 
@@ -172,6 +185,8 @@ class LocalRun:
         """Record the wait status and usage of the command."""
         code = os.waitstatus_to_exitcode(status)
         outcome: Outcome = exited(code) if code >= 0 else Signalled(-code)
+        if self._record is not None:
+            outcome = self._record.outcome_if_killed(self.lease.token, self.started) or outcome
         self._exit = Exit(outcome, usage)
 
     def _processes(self) -> list[psutil.Process]:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -15,10 +15,30 @@ if TYPE_CHECKING:
 
     import psutil
 
-__all__ = ["become_subreaper", "descendants", "holders", "holds_all", "kill_tree", "kill_until_gone", "send_signal"]
+__all__ = [
+    "Session",
+    "become_subreaper",
+    "descendants",
+    "holders",
+    "holds_all",
+    "kill_tree",
+    "kill_until_gone",
+    "send_signal",
+]
 
 _PR_SET_CHILD_SUBREAPER = 36
 TOKEN_VARIABLE = "QUEUECTL_ATTEMPT_TOKEN"  # noqa: S105 - a name, not a secret
+MAX_STOP_ROUNDS = 20
+"""Maximum number of searches for processes that were forked while others were being stopped."""
+_NS_PER_S = 1_000_000_000
+
+
+class Session(NamedTuple):
+    """The session of a process that was started between two times (nanoseconds of the boot clock)."""
+
+    leader: int
+    began_ns: int
+    ended_ns: int
 
 
 def become_subreaper() -> bool:
@@ -82,11 +102,16 @@ def _scan_children() -> Callable[[int], list[psutil.Process]]:
 
 
 def _is_zombie(process: psutil.Process) -> bool:
-    """Return True if the process is dead, reaped or not."""
+    """Return True if the process is dead, reaped or not.
+
+    A process whose first thread has ended looks like a zombie while its other threads run.
+    """
     import psutil
 
     try:
-        return bool(process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD))
+        if process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return not process.is_running()  # the pid was reused
+        return process.num_threads() <= 1
     except psutil.NoSuchProcess:
         return True
     except psutil.Error:
@@ -103,37 +128,72 @@ def send_signal(processes: Iterable[psutil.Process], number: int) -> None:
 
 
 def kill_tree(find: Callable[[], list[psutil.Process]]) -> None:
-    """Kill the processes that ``find`` returns; stop them first, until it finds no new ones, so that none can fork."""
-    stopped: set[int] = set()
-    for _ in range(20):
-        new = [process for process in find() if process.pid not in stopped]
+    """Kill the processes that ``find`` returns.
+
+    They are stopped first, until it finds no new ones, so that none can fork, and all of them stay findable: the
+    descendants of a process cannot be found after its death.
+    """
+    found: dict[int, psutil.Process] = {}
+    for _ in range(MAX_STOP_ROUNDS):
+        new = [process for process in find() if found.get(process.pid) != process]
         if not new:
             break
         send_signal(new, signal.SIGSTOP)
-        stopped.update(process.pid for process in new)
-    send_signal(find(), signal.SIGKILL)
+        found.update((process.pid, process) for process in new)
+    send_signal(found.values(), signal.SIGKILL)
 
 
-def holders(tokens: Collection[str], paths: Iterable[str | Path]) -> list[psutil.Process]:
-    """Return the live processes that belong to one of the attempts ``tokens``.
+def holders(
+    tokens: Collection[str],
+    paths: Iterable[str | Path],
+    session: Session | None = None,
+    worker: int | None = None,
+) -> list[psutil.Process]:
+    """Return the live processes that belong to one of the attempts ``tokens``, and all their descendants.
 
-    A process belongs to an attempt if its environment contains the token or if it has one of the output files
-    ``paths`` open for writing. The latter includes a frozen worker that was about to start an attempt.
+    A process belongs to an attempt if its environment contains the token, if it has one of the output files ``paths``
+    open for writing, if it is in the attempt's ``session``, or if it is a descendant of the frozen ``worker``. The
+    output files include a frozen worker that was about to start an attempt.
     """
     import psutil
 
     files = _file_ids(paths)
     me = os.getpid()
-    found = []
-    for process in psutil.process_iter():
-        if process.pid == me:
-            continue
+    processes = {process.pid: process for process in psutil.process_iter() if process.pid != me}
+    children: dict[int, list[int]] = {}
+    found = _session_members(processes, session) if session is not None else set()
+    for pid, process in processes.items():
         with contextlib.suppress(psutil.Error, OSError):
-            if (process.environ().get(TOKEN_VARIABLE) in tokens or _holds_any(process.pid, files)) and not _is_zombie(
-                process
-            ):
-                found.append(process)
-    return found
+            children.setdefault(process.ppid(), []).append(pid)
+            if process.environ().get(TOKEN_VARIABLE) in tokens or _holds_any(pid, files):
+                found.add(pid)
+    todo = list(found)
+    if worker is not None:
+        todo.append(worker)
+    while todo:
+        new = [pid for pid in children.get(todo.pop(), ()) if pid not in found]
+        found.update(new)
+        todo += new
+    return [processes[pid] for pid in found if not _is_zombie(processes[pid])]
+
+
+def _session_members(pids: Iterable[int], session: Session) -> set[int]:
+    """Return the processes in ``session`` (Linux only), or none if its pid was reused.
+
+    The pid of a session is not reused while a process, dead or alive, is in it. So one member from the known time
+    proves all others, also after the death of the leader.
+    """
+    members: dict[int, int] = {}
+    tick_ns = _NS_PER_S // os.sysconf("SC_CLK_TCK")
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/stat", "rb") as status:
+            # the name in parentheses may contain anything; then state, ppid, pgrp, session; the 20th is the start time
+            fields = status.read().rpartition(b")")[2].split()
+            if int(fields[3]) == session.leader:
+                members[pid] = int(fields[19]) * tick_ns
+    if any(session.began_ns - tick_ns <= start <= session.ended_ns for start in members.values()):
+        return set(members)
+    return set()
 
 
 def holds_all(pid: int, paths: Iterable[str | Path]) -> bool:
@@ -175,12 +235,21 @@ def _is_open_for_writing(pid: int, handle: str) -> bool:
 
 
 def kill_until_gone(find: Callable[[], list[psutil.Process]], timeout_s: float, reap: Callable[[], object]) -> bool:
-    """Kill what ``find`` returns until it returns nothing; return False after ``timeout_s`` seconds."""
+    """Kill what ``find`` returns until it returns nothing; return False after ``timeout_s`` seconds.
+
+    A process that was found once is waited for, even if it cannot be found again after the death of its parent.
+    """
     deadline = time.monotonic() + timeout_s
-    while find():
+    found: dict[int, psutil.Process] = {}
+
+    def find_all() -> list[psutil.Process]:
+        found.update((process.pid, process) for process in find())
+        return [process for process in found.values() if not _is_zombie(process)]
+
+    while find_all():
         if time.monotonic() > deadline:
             return False
-        kill_tree(find)
+        kill_tree(find_all)
         reap()
         time.sleep(0.01)
     return True

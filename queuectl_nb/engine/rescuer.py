@@ -20,6 +20,7 @@ from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.dask.dispatch_journal import read_dispatched
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
+from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.claims import Claims, EndedAttempt, HeldLease
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import psutil
+
+    from queuectl_nb.engine.worker_record import WorkerRecord
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
@@ -53,7 +57,9 @@ class _LostWorker(NamedTuple):
     lost: Lost
     settings: Settings
     dispatched: frozenset[str]
-    """Tokens of attempts sent to other hosts, where processes cannot be checked."""
+    """Tokens of attempts sent to other hosts."""
+    elsewhere: frozenset[str]
+    """Tokens of attempts on other hosts or in other pid namespaces, where processes cannot be checked."""
 
 
 class Rescuer:
@@ -113,20 +119,24 @@ class Rescuer:
     def _settle_all(self, name: str, why: str) -> list[Rescued]:
         claims = Claims(self.store.db, name, "")
         held = claims.held_leases()
-        current = heartbeat.read_current_attempt(self.store.worker_dir, name)
-        if not self._kill_leftovers(name, [lease.token for lease in held]):
+        tokens = [lease.token for lease in held]
+        if os.environ.get(process_tree.TOKEN_VARIABLE) in tokens:
+            return []  # this process belongs to the attempt: another rescuer has to kill it
+        record = read_record(heartbeat.lock_path(self.store.worker_dir, name))
+        if not self._kill_leftovers(name, tokens, record, frozen=why == FROZE):
             return []
+        unseen = record.origin is not None and record.origin.may_run_unseen
         dispatched = read_dispatched(self.store.worker_dir, name)
         lost = Lost(name, why)
-        worker = _LostWorker(
-            claims, read_journal(self.store.worker_dir, name), lost, self.store.settings.read_valid(), dispatched
-        )
+        elsewhere = dispatched | {record.token} if unseen else dispatched
+        settings = self.store.settings.read_valid()
+        worker = _LostWorker(claims, read_journal(self.store.worker_dir, name), lost, settings, dispatched, elsewhere)
         expired = self._remote_lease_expired(name, worker.settings)
         rescued = []
         for lease in held:
-            if lease.token in dispatched and lease.token not in worker.journal and not expired:
-                continue  # may be running on another host, which ends it when the lease expires
-            attempt_lock = self.store.spool.lock_attempt(lease.token, name, current=lease.token == current)
+            if lease.token in elsewhere and lease.token not in worker.journal and not expired:
+                continue  # may be running where only the end of the lease ends it
+            attempt_lock = self.store.spool.lock_attempt(lease.token, name, current=lease.token == record.token)
             if attempt_lock is None:
                 continue  # a process still holds the files: retried by the next run
             with attempt_lock:
@@ -141,14 +151,29 @@ class Rescuer:
         since = self._lost_at.setdefault(name, boot_clock())
         return boot_clock() - since >= remote_lease_s(settings)
 
-    def _kill_leftovers(self, name: str, tokens: Sequence[str]) -> bool:
+    def _kill_leftovers(self, name: str, tokens: Sequence[str], record: WorkerRecord, *, frozen: bool) -> bool:
         """Kill all processes of the attempts; return True once none is left."""
         spool = self.store.spool
         paths: list[str | Path] = [
             *spool.slot(name).paths.values(),
             *(spool.path(token, stream) for token in tokens for stream in STREAMS),
         ]
-        return process_tree.kill_until_gone(lambda: process_tree.holders(tokens, paths), KILL_TIMEOUT_S, self.reap)
+        lock = heartbeat.lock_path(self.store.worker_dir, name)
+        session = worker = None
+        if record.origin is not None and record.origin.shares_pids:
+            if record.pid and record.token in tokens:
+                last = max(record.spawn_ended_ns, record.heartbeat_ns)
+                session = process_tree.Session(record.pid, record.spawn_began_ns, last)
+            if frozen and process_tree.holds_all(record.origin.pid, [lock]):
+                worker = record.origin.pid
+
+        def find() -> list[psutil.Process]:
+            found = process_tree.holders(tokens, paths, session, worker)
+            if found and record.token in tokens:
+                note_kill(lock, record.token)
+            return found
+
+        return process_tree.kill_until_gone(find, KILL_TIMEOUT_S, self.reap)
 
     def _settle(self, worker: _LostWorker, lease: HeldLease, attempt_lock: AttemptLock) -> None:
         """Record the attempt as finished, unstarted or lost."""
@@ -162,7 +187,7 @@ class Rescuer:
         ending, spooled = capture_ending(
             self.store.spool, lease.token, attempt_lock.paths, limit=settings.output_limit, finished_at=now
         )
-        outcome: Outcome = replace(worker.lost, may_overlap=dispatched)
+        outcome: Outcome = replace(worker.lost, may_overlap=lease.token in worker.elsewhere)
         if journaled is not None:
             outcome, recorded = journaled
             ending = ending if max(recorded.stdout_size, recorded.stderr_size) > MAX_STREAM_BYTES else recorded
@@ -184,7 +209,7 @@ class Rescuer:
         frozen = list(names)
         if frozen:
             self._kill_lock_holders(frozen)
-        return [rescued for name in frozen for rescued in self.settle_for(name, "froze")]
+        return [rescued for name in frozen for rescued in self.settle_for(name, FROZE)]
 
     def _kill_lock_holders(self, frozen: Collection[str]) -> None:
         """Kill frozen workers that hold or wait for the write lock, since they would block everybody else forever."""

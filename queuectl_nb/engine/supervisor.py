@@ -229,11 +229,12 @@ class Supervisor:
         """Kill leftover processes of a dead worker and settle its attempts; return True if it holds nothing more."""
         alive = [other.process.pid for other in self.workers if other.process is not None]
         me, descendants = os.getpid(), process_tree.descendants
-        process_tree.kill_until_gone(
+        if not process_tree.kill_until_gone(
             lambda: descendants(me, exclude=alive) or descendants(me, exclude=alive, scan=True),
             KILL_MARGIN_S,
             self._reap,
-        )
+        ):
+            return False
         try:
             self._report_rescued(self.rescuer.settle_for(worker.name, "died"))
             return not self.rescuer.held_leases(worker.name)

@@ -61,13 +61,16 @@ class Worker:
             self.monitor.end(Returned(), self.control.kill_grace_s)
 
     def _refresh(self) -> None:
-        """Reload settings and requests, and limit the output of the running job."""
+        """Reload settings and requests, and limit the output of the running job; end it if its lease is lost."""
         if self.core.store.db.is_replaced():
             self._abort()
         self.control.refresh()
         if self.monitor is not None:
+            lease = self.monitor.run.lease
             punch_middle(self.monitor.run.paths.values(), self.control.settings.spool_limit)
-            if self.monitor.run.lease.token in self.core.claims.cancel_requests():
+            if not self.core.claims.owns(lease):  # a rescuer in another container cannot kill it
+                self.monitor.end(Returned("a rescuer has settled it"), 0.0)
+            elif lease.token in self.core.claims.cancel_requests():
                 self.monitor.end(Cancelled(), self.control.kill_grace_s)
 
     # ------------------------------------------------------------------ start

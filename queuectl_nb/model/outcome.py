@@ -122,7 +122,8 @@ class Lost:
     @property
     def error(self) -> str:
         """The error message; says so if old processes may still be running."""
-        doubt = "; its processes on another host may still run (may_overlap)" if self.may_overlap else ""
+        where = "on another host or in another container"
+        doubt = f"; its processes {where} may still run (may_overlap)" if self.may_overlap else ""
         return f"lost: {self.worker} {self.why}{doubt}"
 
 

@@ -15,6 +15,7 @@ from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.outcome_journal import OutcomeJournal, journal_path, read_journal
 from queuectl_nb.engine.poller import Poller
+from queuectl_nb.engine.worker_record import Origin, RecordWriter, WorkerRecord, read_record
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
@@ -125,20 +126,62 @@ def test_journal_round_trip(tmp_path: Path) -> None:
     assert read_journal(tmp_path, "nobody") == {}
 
 
-def test_lock_shows_liveness_and_keeps_the_last_token(tmp_path: Path) -> None:
-    """A worker is dead if its lock is free; the token of its last start stays readable."""
-    handle = heartbeat.take_lock(tmp_path, "w")
+def test_lock_shows_liveness_and_keeps_the_record(tmp_path: Path) -> None:
+    """A worker is dead if its lock is free; the record of its last start stays readable."""
+    handle, token = heartbeat.take_lock(tmp_path, "w"), "0123456789abcdef" * 2
     assert handle is not None
     assert heartbeat.take_lock(tmp_path, "w") is None
     assert not heartbeat.is_dead(tmp_path, "w")
-    heartbeat.record_current_attempt(handle, "0123456789abcdef" * 2)
+    writer = RecordWriter(handle, "w")
+    writer.begin(token)
+    writer.started(77)
     os.close(handle)
     assert heartbeat.is_dead(tmp_path, "w")
     again = heartbeat.take_lock(tmp_path, "w")
     assert again is not None
-    assert heartbeat.read_current_attempt(tmp_path, "w") == "0123456789abcdef" * 2
+    record = read_record(heartbeat.lock_path(tmp_path, "w"))
+    assert (record.token, record.pid, record.origin) == (token, 77, Origin.here())
+    assert 0 < record.spawn_began_ns <= record.spawn_ended_ns
     os.close(again)
     assert heartbeat.is_dead(tmp_path, "unknown")
+
+
+def test_new_attempt_clears_the_process_of_the_last_one(tmp_path: Path) -> None:
+    """Between the record of an attempt and of its process, the record has no pid."""
+    handle = heartbeat.take_lock(tmp_path, "w")
+    assert handle is not None
+    writer = RecordWriter(handle, "w")
+    for token in ("a" * 32, "b" * 32):
+        writer.begin(token)
+        record = read_record(heartbeat.lock_path(tmp_path, "w"))
+        assert (record.token, record.pid) == (token, 0)
+        writer.started(77)
+    os.close(handle)
+
+
+def test_record_without_origin_is_readable(tmp_path: Path) -> None:
+    """Missing, empty and cut records have no origin."""
+    path = tmp_path / "w.lock"
+    assert read_record(path) == WorkerRecord()
+    for content in (b"", bytes(8), bytes(96) + b"12\nhost\nboot"):
+        path.write_bytes(content)
+        assert read_record(path) == WorkerRecord()
+
+
+@pytest.mark.parametrize(
+    ("fields", "shares_pids", "may_run_unseen"),
+    [
+        ({}, True, False),
+        ({"pid_namespace": "pid:[1]"}, False, True),
+        ({"pid_namespace": "pid:[1]", "host": "container"}, False, True),
+        ({"boot": "earlier"}, False, False),
+        ({"boot": "other", "host": "other"}, False, True),
+    ],
+)
+def test_origin(fields: dict[str, str], *, shares_pids: bool, may_run_unseen: bool) -> None:
+    """Pids mean the same in one boot and pid namespace; after a reboot of the same host nothing runs."""
+    origin = Origin.here()._replace(**fields)
+    assert (origin.shares_pids, origin.may_run_unseen) == (shares_pids, may_run_unseen)
 
 
 @pytest.mark.parametrize(("call", "error"), [("open", errno.EMFILE), ("pwrite", errno.ENOSPC)])

@@ -1,19 +1,24 @@
-"""Finding the descendants of a process."""
+"""Finding and killing the processes of an attempt."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from queuectl_nb.engine import process_tree
-from tests.engine.harness import until
+from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine.process_tree import Session
+from tests.engine.harness import alive, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SLEEP = "61.25"
 
@@ -59,4 +64,110 @@ def test_zombies_are_not_descendants(*, scan: bool) -> None:
         until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
         assert process.pid not in {each.pid for each in process_tree.descendants(os.getpid(), scan=scan)}
     finally:
+        process.wait()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[str], tuple[int, Session]]]:
+    """Return a function that runs a shell command as session leader without any mark of an attempt."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(command: str) -> tuple[int, Session]:
+        began = heartbeat.boot_clock_ns()
+        process = subprocess.Popen(
+            ["sh", "-c", command], env={}, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        started.append(process)
+        return process.pid, Session(process.pid, began, heartbeat.boot_clock_ns())
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def found_pids(session: Session | None = None, tokens: tuple[str, ...] = ()) -> set[int]:
+    """Return the pids of the processes found."""
+    return {process.pid for process in process_tree.holders(tokens, [], session)}
+
+
+def test_processes_of_the_recorded_session_are_found(start: Callable[[str], tuple[int, Session]]) -> None:
+    """Processes without token and output files are found by their session, and their descendants in other sessions."""
+    pid, session = start(f"setsid sleep {SLEEP} & wait")
+    until(lambda: len(found_pids(session)) == 2)
+    assert pid in found_pids(session)
+    assert process_tree.kill_until_gone(lambda: process_tree.holders([], [], session), 10.0, lambda: None)
+    assert found_pids(session) == set()
+
+
+def test_session_is_found_after_the_death_of_its_leader(
+    start: Callable[[str], tuple[int, Session]], tmp_path: Path
+) -> None:
+    """The other processes of a session are found by the time of their start."""
+    pid, session = start(f"sleep {SLEEP} & echo $! > {tmp_path}/pid")
+    os.waitpid(pid, 0)
+    left = int((tmp_path / "pid").read_text())
+    assert found_pids(session._replace(ended_ns=heartbeat.boot_clock_ns())) == {left}
+
+
+def test_session_with_a_reused_pid_is_not_touched(start: Callable[[str], tuple[int, Session]]) -> None:
+    """Nothing is found if no process of the session is from the recorded time."""
+    second = 1_000_000_000
+    pid, session = start(f"sleep {SLEEP}")
+    earlier = Session(pid, session.began_ns - 9 * second, session.began_ns - second)
+    later = Session(pid, session.began_ns + second, session.began_ns + 9 * second)
+    assert found_pids(earlier) == found_pids(later) == set()
+    assert pid in found_pids(session)
+
+
+def test_descendants_of_a_marked_process_are_found(tmp_path: Path) -> None:
+    """A process that cleared its environment is found by its parent, which has the token."""
+    command = f"setsid env -i sleep {SLEEP} & echo $! > {tmp_path}/pid; wait"
+    marked = subprocess.Popen(
+        ["sh", "-c", command], env={**os.environ, process_tree.TOKEN_VARIABLE: "mark"}, start_new_session=True
+    )
+    try:
+        path = tmp_path / "pid"
+        child = int(until(lambda: path.exists() and path.read_text().strip()))
+        until(lambda: "env" not in psutil.Process(child).name() and not psutil.Process(child).environ())
+        assert found_pids(tokens=("mark",)) == {marked.pid, child}
+        assert process_tree.kill_until_gone(lambda: process_tree.holders(("mark",), []), 10.0, marked.poll)
+        assert not alive(child)
+    finally:
+        marked.kill()
+        marked.wait()
+
+
+def test_found_process_is_waited_for(shell: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that survives and is not found again, since its parent is dead, still counts as left."""
+    child = until(lambda: process_tree.descendants(shell.pid))[0]
+    answers = [[child]]
+    monkeypatch.setattr(process_tree, "send_signal", lambda *_: None)
+    assert not process_tree.kill_until_gone(lambda: answers.pop() if answers else [], 0.2, lambda: None)
+    monkeypatch.undo()
+    answers.append([child])
+    assert process_tree.kill_until_gone(lambda: answers.pop() if answers else [], 10.0, lambda: None)
+    assert not alive(child.pid)
+
+
+WITHOUT_FIRST_THREAD = """
+import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(61.25,)).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)  # exit, of this thread only
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_process_without_its_first_thread_is_alive() -> None:
+    """A process whose first thread has ended looks like a zombie, but is found and killed."""
+    process = subprocess.Popen([sys.executable, "-c", WITHOUT_FIRST_THREAD])
+    try:
+        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+        find = lambda: [each for each in process_tree.descendants(os.getpid()) if each.pid == process.pid]  # noqa: E731
+        assert find()
+        assert process_tree.kill_until_gone(find, 10.0, process.poll)
+        assert process.wait() == -signal.SIGKILL
+    finally:
+        process.kill()
         process.wait()

@@ -17,6 +17,7 @@ import queuectl_nb
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, OutcomeJournal, journal_path, read_journal
 from queuectl_nb.engine.rescuer import Rescuer
+from queuectl_nb.engine.worker_record import RecordWriter
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Exited
@@ -44,7 +45,7 @@ def claim(harness: WorkerHarness, count: int = 1) -> list[Lease]:
     )
     handle = heartbeat.take_lock(store.worker_dir, LOST)
     assert handle is not None
-    heartbeat.record_current_attempt(handle, leases[0].token)
+    RecordWriter(handle, LOST).begin(leases[0].token)
     os.close(handle)
     return leases
 

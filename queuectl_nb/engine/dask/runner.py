@@ -254,9 +254,7 @@ def run_runner(config: dict[str, Any]) -> int:
     if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     spool = Spool(Path(config["folder"]))
-    executor = LocalExecutor(
-        spool, spool.slot("runner"), lambda _token: None, db=Path(config["db"]), environ=os.environ
-    )
+    executor = LocalExecutor(spool, spool.slot("runner"), None, db=Path(config["db"]), environ=os.environ)
     channel = Channel(socket.socket(fileno=config["channel"]))
     os.set_inheritable(config["channel"], False)
     try:
