@@ -1,14 +1,24 @@
-"""Await jobs in an event loop; one poll serves all jobs of a queue that are awaited there."""
+"""Await jobs in an event loop; one check serves all jobs of a queue that are awaited there."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
+from queuectl_nb.client.state_changes import StateChanges
+from queuectl_nb.engine.notifier import (
+    FALLBACK_POLL_S,
+    MIN_WAKE_INTERVAL_S,
+    POLL_WITHOUT_FIFO_S,
+    FinishWaiter,
+    drain,
+    waiter_dir,
+)
 from queuectl_nb.model.errors import NotFound
-from queuectl_nb.model.state import FINISHED_STATES, State
+from queuectl_nb.model.state import FINISHED_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["wait_finished"]
 
-POLL_INTERVAL_S = 0.02
-"""Interval at which the queue is checked for commits."""
-POLL_COST_FACTOR = 5
-"""The interval is at least this many times the duration of a poll."""
+POLL_INTERVAL_S = POLL_WITHOUT_FIFO_S
+"""Delay of the first check, and interval of the checks in a loop without readers."""
+CHECK_COST_FACTOR = 5
+"""The interval is at least this many times the duration of a check."""
 
 
 async def wait_finished(store: Store, job_id: str) -> None:
@@ -40,7 +50,14 @@ class _LoopWaiter:
         self._store = store
         self._loop = loop
         self._futures: dict[str, set[asyncio.Future[None]]] = {}
+        self._new: set[str] = set()
+        """Jobs whose state was not checked yet."""
         self._seen: tuple[int, ...] | None = None
+        self._changes = StateChanges(store)
+        self._waiter: FinishWaiter | None = None
+        self._poll_interval_s = POLL_INTERVAL_S
+        self._checked_at = 0.0
+        self._check_cost_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -55,9 +72,10 @@ class _LoopWaiter:
     async def wait(self, job_id: str) -> None:
         future = self._loop.create_future()
         self._futures.setdefault(job_id, set()).add(future)
-        self._seen = None  # it may have finished since the last poll
+        self._new.add(job_id)
         if self._timer is None or self._timer.when() <= self._loop.time():  # due, or lost in an interrupt
-            self._schedule(POLL_INTERVAL_S)
+            self._listen()
+            self._schedule(0.0)
         try:
             await future
         finally:
@@ -69,35 +87,68 @@ class _LoopWaiter:
         if not waiting:
             self._futures.pop(job_id, None)
         if not self._futures:
-            self._schedule(POLL_INTERVAL_S)
+            self._schedule(0.0)
+            self._stop_listening()
 
-    def _poll(self) -> None:
-        """Resolve the futures of finished jobs, and schedule the next poll."""
+    def _listen(self) -> None:
+        """Check when notified; a loop without readers polls."""
+        if self._waiter is None:
+            self._waiter = FinishWaiter(waiter_dir(self._store.db.spool))
+            self._waiter.open()
+            if self._waiter.handle is not None:
+                with contextlib.suppress(NotImplementedError):
+                    self._loop.add_reader(self._waiter.handle, self._on_notification)
+                    self._poll_interval_s = FALLBACK_POLL_S
+
+    def _stop_listening(self) -> None:
+        if self._waiter is not None:
+            if self._waiter.handle is not None and not self._loop.is_closed():
+                with contextlib.suppress(NotImplementedError):
+                    self._loop.remove_reader(self._waiter.handle)
+            self._waiter.close()
+            self._waiter = None
+
+    def _on_notification(self) -> None:
+        if self._waiter is not None and self._waiter.handle is not None:
+            drain(self._waiter.handle)
+        self._schedule(self._checked_at + max(MIN_WAKE_INTERVAL_S, self._check_cost_s) - time.monotonic())
+
+    def _check(self) -> None:
+        """Resolve the futures of finished jobs, and schedule the next check."""
         began = time.monotonic()
         try:
             seen = self._store.db.change_counters()
-            if seen != self._seen:
-                self._resolve(self._store.reader.states_of(list(self._futures)))
+            if seen != self._seen or self._new:
+                self._resolve()
                 self._seen = seen
-        except Exception as error:  # noqa: BLE001 - passed on to the waiting tasks
+        except BaseException as error:
+            self._seen, self._changes = None, StateChanges(self._store)
+            if not isinstance(error, Exception):
+                raise
             for job_id in [*self._futures]:
-                _resolve_futures(self._futures.pop(job_id), error)
+                _resolve_futures(self._futures.pop(job_id), error)  # passed on to the waiting tasks
         finally:  # also after an interrupt, so that the tasks are not left waiting
-            self._schedule(max(POLL_INTERVAL_S, (time.monotonic() - began) * POLL_COST_FACTOR))
+            self._checked_at = time.monotonic()
+            self._check_cost_s = (self._checked_at - began) * CHECK_COST_FACTOR
+            self._schedule(max(self._poll_interval_s, self._check_cost_s))
 
-    def _schedule(self, pause: float) -> None:
-        """Poll again after this delay if any task is waiting."""
+    def _schedule(self, pause_s: float) -> None:
+        """Check again after this delay if any task is waiting."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(pause, self._poll) if self._futures else None
+        self._timer = self._loop.call_later(max(0.0, pause_s), self._check) if self._futures else None
 
-    def _resolve(self, states: dict[str, State]) -> None:
-        for job_id in [*self._futures]:
-            state = states.get(job_id)
-            if state is None:
+    def _resolve(self) -> None:
+        changed = self._changes.read()
+        ids = list(self._futures if changed is None else self._new)
+        states = dict(changed or ()) | self._store.reader.states_of(ids)
+        self._new.clear()
+        for job_id in ids:
+            if job_id not in states and job_id in self._futures:
                 gone = NotFound(f"job {job_id} was deleted during the wait")
                 _resolve_futures(self._futures.pop(job_id), gone)
-            elif state in FINISHED_STATES:
+        for job_id, state in states.items():
+            if state in FINISHED_STATES and job_id in self._futures:
                 _resolve_futures(self._futures.pop(job_id), None)
 
 

@@ -31,6 +31,7 @@ def notify_workers(store: Store, names: Iterable[str]) -> None:
 _CANCEL_MARGIN_S = 3.0
 """A cancel waits for ``kill_grace`` and this long for its jobs to stop."""
 _CANCEL_POLL_S = 0.02
+"""Interval at which the rescuer runs during that wait."""
 SPOOL_LISTING_THRESHOLD = 100
 """From this many attempts on, the spool is listed once instead of trying to delete each file."""
 
@@ -78,6 +79,7 @@ def cancel(store: Store, ids: Sequence[str]) -> None:
     does not stop in time.
     """
     running = store.jobs.cancel(ids, time.time())
+    notifier.notify_finished(notifier.waiter_dir(store.db.spool))
     if running:
         notify_workers(store, {worker for _, worker in running if worker})
         _await_cancel(store, [job_id for job_id, _ in running])
@@ -89,12 +91,13 @@ def _await_cancel(store: Store, ids: list[str]) -> None:
     timeout_s = store.settings.read().kill_grace + _CANCEL_MARGIN_S
     deadline = time.monotonic() + timeout_s
     rescuer = Rescuer(store)
-    while State.PROCESSING in store.reader.states_of(ids).values():
-        rescuer.rescue_dead()  # its worker may be dead
-        if time.monotonic() > deadline:
-            msg = f"{', '.join(ids)} still running after {timeout_s:g} seconds; the cancel request remains"
-            raise WaitTimeout(msg)
-        time.sleep(_CANCEL_POLL_S)
+    with notifier.FinishWaiter(notifier.waiter_dir(store.db.spool)) as waiter:
+        while State.PROCESSING in store.reader.states_of(ids).values():
+            rescuer.rescue_dead()  # its worker may be dead
+            if time.monotonic() > deadline:
+                msg = f"{', '.join(ids)} still running after {timeout_s:g} seconds; the cancel request remains"
+                raise WaitTimeout(msg)
+            waiter.wait(_CANCEL_POLL_S)
     for job_id in ids:
         state = store.jobs.get(job_id).state
         if state is not State.CANCELLED:
@@ -104,7 +107,9 @@ def _await_cancel(store: Store, ids: list[str]) -> None:
 
 def delete(store: Store, ids: Sequence[str]) -> None:
     """Delete jobs that are not running, with their history and files."""
-    _remove_output(store, store.jobs.delete(ids, time.time()))
+    tokens = store.jobs.delete(ids, time.time())
+    notifier.notify_finished(notifier.waiter_dir(store.db.spool))
+    _remove_output(store, tokens)
 
 
 def prune(store: Store, older_than: float, state: str | None) -> int:

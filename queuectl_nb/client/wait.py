@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from queuectl_nb.client.state_changes import StateChanges
+from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
 from queuectl_nb.model.errors import JobFailed, NotFound, WaitTimeout
 from queuectl_nb.model.state import FINISHED_STATES, UNFINISHED_STATES, State
 
@@ -65,10 +68,6 @@ class UnreportedJobs:
         self._reported.clear()
 
 
-POLL_INTERVAL_S = 0.02
-"""Interval at which the queue is checked for commits; a check takes 10 µs."""
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Progress of a wait: finished jobs by state, and the number of unfinished ones."""
@@ -109,6 +108,11 @@ class Wait:
         self._since = self._unreported.since(store)
         self._version: tuple[int, ...] | None = None
         self._progress: Progress | None = None
+        self._named = None if self.ids is None else frozenset(self.ids)
+        self._changes = StateChanges(store)
+        self._finished: dict[str, State] = {}
+        self._failed: dict[str, None] = {}
+        self._counts = {state: 0 for state in State if state in FINISHED_STATES}
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
             if job_id not in states:
@@ -119,28 +123,47 @@ class Wait:
         seen = self.store.db.change_counters()
         if self._progress is None or seen != self._version:
             self._version = seen
-            self._progress = self._read_all() if self.ids is None else self._read_named(self.ids)
+            self._read_changes()
+            finished = sum(self._counts.values())
+            left = self._count_unfinished() if self.ids is None else len(self.ids) - finished
+            self._progress = Progress(dict(self._counts), left, tuple(self._failed))
         return self._progress
 
-    def _read_named(self, ids: Sequence[str]) -> Progress:
-        states = self.store.reader.states_of(ids)
-        missing = [job_id for job_id in ids if job_id not in states]
-        if missing:
-            msg = f"job {missing[0]} was deleted during the wait"
-            raise NotFound(msg)
-        finished = {
-            state: sum(found is state for found in states.values()) for state in State if state in FINISHED_STATES
-        }
-        bad = tuple(job_id for job_id in ids if states[job_id] in (State.DEAD, State.CANCELLED))
-        return Progress(finished, len(ids) - sum(finished.values()), bad)
+    def _read_changes(self) -> None:
+        changed = self._changes.read()
+        if changed is None:
+            for job_id in [*self._finished]:
+                self._record_state(job_id, None)
+            changed = self._read_all() if self.ids is None else self._read_named(self.ids)
+        for job_id, state in changed:
+            if not self._unreported.is_reported(job_id) if self._named is None else job_id in self._named:
+                self._record_state(job_id, state)
 
-    def _read_all(self) -> Progress:
+    def _record_state(self, job_id: str, state: State | None) -> None:
+        """Record the state of a job; None removes it."""
+        if (previous := self._finished.pop(job_id, None)) is not None:
+            self._counts[previous] -= 1
+            self._failed.pop(job_id, None)
+        if state in FINISHED_STATES:
+            self._finished[job_id] = state
+            self._counts[state] += 1
+            if state is not State.COMPLETED:
+                self._failed[job_id] = None
+
+    def _read_named(self, ids: Sequence[str]) -> list[tuple[str, State]]:
+        states = self.store.reader.states_of(ids)
+        for job_id in ids:
+            if job_id not in states:
+                msg = f"job {job_id} was deleted during the wait"
+                raise NotFound(msg)
+        return [(job_id, states[job_id]) for job_id in ids]
+
+    def _read_all(self) -> list[tuple[str, State]]:
+        return self.store.reader.changed_since(sorted(FINISHED_STATES), self._since)
+
+    def _count_unfinished(self) -> int:
         counts = self.store.reader.counts()
-        since = self.store.reader.changed_since(sorted(FINISHED_STATES), self._since)
-        changed = [(job_id, state) for job_id, state in since if not self._unreported.is_reported(job_id)]
-        finished = {state: sum(found is state for _, found in changed) for state in State if state in FINISHED_STATES}
-        bad = tuple(job_id for job_id, state in changed if state is not State.COMPLETED)
-        return Progress(finished, sum(counts[state] for state in UNFINISHED_STATES), bad)
+        return sum(counts[state] for state in UNFINISHED_STATES)
 
     def run(self, show: Callable[[Progress], object] | None = None) -> Progress:
         """Wait until the jobs have finished; call ``show`` whenever the progress changes.
@@ -159,26 +182,22 @@ class Wait:
 
         Raises :class:`WaitTimeout` at the timeout; the jobs continue.
         """
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        while True:
-            progress = self.read_progress()
-            yield progress
-            if not progress.remaining:
-                self._mark_reported()
-                return
-            time.sleep(self._poll_delay(progress, deadline))
+        deadline = math.inf if self.timeout is None else time.monotonic() + self.timeout
+        with FinishWaiter(waiter_dir(self.store.db.spool)) as waiter:
+            while True:
+                progress = self.read_progress()
+                yield progress
+                if not progress.remaining:
+                    self._mark_reported()
+                    return
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    msg = f"{progress.remaining} job(s) not finished after {self.timeout:g} seconds; they continue"
+                    raise WaitTimeout(msg)
+                waiter.wait(left)
 
     def _mark_reported(self) -> None:
         if self.ids is None:
             self._unreported.reset()
         else:
             self._unreported.mark_reported(self.ids)
-
-    def _poll_delay(self, progress: Progress, deadline: float | None) -> float:
-        if deadline is None:
-            return POLL_INTERVAL_S
-        left = deadline - time.monotonic()
-        if left <= 0:
-            msg = f"{progress.remaining} job(s) not finished after {self.timeout:g} seconds; they continue"
-            raise WaitTimeout(msg)
-        return min(POLL_INTERVAL_S, left)

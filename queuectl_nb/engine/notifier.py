@@ -1,6 +1,7 @@
-"""FIFOs that wake waiting workers: one per queue for new work, one per worker for requests and settings.
+"""FIFOs that wake processes: for new work, for requests to a worker, and for jobs that have finished.
 
 A byte in the work FIFO wakes one worker, not all (EPOLLEXCLUSIVE); a woken worker that leaves more work notifies again.
+Each worker has a FIFO for requests and settings. Whoever waits for jobs creates a FIFO for the time of the wait.
 Notifying never blocks and never fails: a full FIFO wakes its readers anyway, and one without readers has nobody to
 wake.
 """
@@ -10,13 +11,28 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import stat
-from typing import TYPE_CHECKING
+import time
+import weakref
+from typing import TYPE_CHECKING, Self
+
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.paths import make_private_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["drain", "notify", "open_fifo", "work_fifo", "worker_fifo"]
+__all__ = ["FinishWaiter", "drain", "notify", "notify_finished", "open_fifo", "waiter_dir", "work_fifo", "worker_fifo"]
+
+FALLBACK_POLL_S = 0.1
+"""Interval of the fallback poll of a :class:`FinishWaiter`, in case a notification was lost."""
+POLL_WITHOUT_FIFO_S = 0.02
+"""Its poll interval where it could not create a FIFO."""
+MIN_WAKE_INTERVAL_S = 0.002
+"""Minimum interval between two wakes of a :class:`FinishWaiter`: workers may record hundreds of results a second."""
+STALE_AFTER_S = 1.0
+"""Age from which a FIFO without a reader is removed; a younger one may be about to be opened."""
 
 
 def work_fifo(spool: Path) -> Path:
@@ -29,12 +45,20 @@ def worker_fifo(spool: Path, name: str) -> Path:
     return spool / "worker" / f"{name}.fifo"
 
 
-def notify(fifo: Path) -> None:
-    """Wake a reader of the FIFO, if there is one."""
+def waiter_dir(spool: Path) -> Path:
+    """Return the directory with the FIFOs of those who wait for jobs."""
+    return spool / "waiting"
+
+
+def notify(fifo: str | Path, folder: int | None = None) -> bool:
+    """Wake a reader of the FIFO, a path relative to the descriptor ``folder`` if given; return False without a reader.
+
+    A missing FIFO counts as read.
+    """
     try:
-        handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return  # no FIFO (ENOENT) or no reader (ENXIO)
+        handle = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        return error.errno != errno.ENXIO
     try:
         if stat.S_ISFIFO(os.fstat(handle).st_mode):
             os.write(handle, b"!")
@@ -42,6 +66,24 @@ def notify(fifo: Path) -> None:
         pass  # full, or the last reader has just closed it
     finally:
         os.close(handle)
+    return True
+
+
+def notify_finished(waiters: Path) -> None:
+    """Wake all who wait for jobs; ``waiters`` is their directory. Takes microseconds if there are none.
+
+    The FIFO of a process that was killed during a wait is removed.
+    """
+    try:
+        folder = os.open(waiters, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return
+    with contextlib.suppress(OSError):  # another process may remove FIFOs meanwhile
+        for name in os.listdir(folder):
+            stale = not notify(name, folder)
+            if stale and os.lstat(name, dir_fd=folder).st_mtime < time.time() - STALE_AFTER_S:
+                os.unlink(name, dir_fd=folder)
+    os.close(folder)
 
 
 def open_fifo(path: Path) -> int:
@@ -61,3 +103,66 @@ def drain(handle: int) -> None:
     with contextlib.suppress(BlockingIOError):
         while len(os.read(handle, 4096)) == 4096:
             pass
+
+
+class FinishWaiter:
+    """Waits until jobs may have finished: on a FIFO of its own, or by polling where there can be none.
+
+    ``handle`` is the descriptor of the FIFO, for event loops; None before :meth:`open` and where there can be none.
+    """
+
+    def __init__(self, waiters: Path) -> None:
+        """Prepare a wait; ``waiters`` is the directory for the FIFO."""
+        self._waiters = waiters
+        self._opened = False
+        self._woken_at = 0.0
+        self._remove: weakref.finalize[..., FinishWaiter] | None = None
+        self.handle: int | None = None
+
+    def open(self) -> None:
+        """Create the FIFO. Check afterwards whether what is waited for has happened already."""
+        self._opened = True
+        path = self._waiters / f"{os.getpid()}-{os.urandom(4).hex()}.fifo"
+        with contextlib.suppress(OSError, BadEnvironment):  # no space, or the spool was removed: poll
+            make_private_dir(self._waiters)
+            self.handle = open_fifo(path)
+            self._remove = weakref.finalize(self, _remove_fifo, self.handle, path, os.getpid())
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a notification, or at most ``timeout_s``; the first call creates the FIFO and returns."""
+        if not self._opened:
+            self.open()
+        elif self.handle is None:
+            time.sleep(min(timeout_s, POLL_WITHOUT_FIFO_S))
+        else:
+            poll = select.poll()
+            poll.register(self.handle, select.POLLIN)
+            if poll.poll(min(timeout_s, FALLBACK_POLL_S) * 1000):
+                time.sleep(max(0.0, self._woken_at + MIN_WAKE_INTERVAL_S - time.monotonic()))
+                drain(self.handle)
+                self._woken_at = time.monotonic()
+
+    def close(self) -> None:
+        """Remove the FIFO."""
+        self.handle = None
+        if self._remove is not None:
+            self._remove()
+
+    def __enter__(self) -> Self:
+        """Return the waiter; it is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the waiter."""
+        self.close()
+
+
+def _remove_fifo(handle: int, path: Path, pid: int) -> None:
+    """Remove a FIFO; not in a fork of the process that created it.
+
+    The directory stays: removing one took milliseconds on a busy disk.
+    """
+    if os.getpid() == pid:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            path.unlink()

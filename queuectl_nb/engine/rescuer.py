@@ -144,6 +144,7 @@ class Rescuer:
             rescued.append((lease.job_id, name))
         if rescued:
             notifier.notify(notifier.work_fifo(self.store.db.spool))
+            notifier.notify_finished(notifier.waiter_dir(self.store.db.spool))
         return rescued
 
     def _remote_lease_expired(self, name: str, settings: Settings) -> bool:

@@ -83,6 +83,7 @@ class WorkBuffer:
         self._spooled: dict[str, frozenset[str]] = {}
         """Streams whose files stay, by token; only attempts that have files."""
         self._work_fifo = notifier.work_fifo(store.db.spool)
+        self._waiters = notifier.waiter_dir(store.db.spool)
         self._version = -1
         """Version of the database at the last check for work."""
         self._preemption_check_at = 0.0
@@ -208,6 +209,8 @@ class WorkBuffer:
                 raise
             self._warn_and_pause(str(error), DISK_FULL_RETRY_S)
             return False
+        if self.results or self.to_release:  # a release may have cancelled the job
+            notifier.notify_finished(self._waiters)
         self.retry_at = self._busy_since = 0.0
         self.blocked = False
         if not self.claimed:
