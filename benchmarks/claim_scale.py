@@ -1,7 +1,7 @@
 """Claim and settle in a queue with a million finished and a million delayed high-priority jobs, and in an empty one.
 
-Both go through the worker's own transactions, one job at a time, on the disk and with synchronous=FULL, in turn: a job
-here, a job there. The finished jobs are written by SQL, since running a million takes an hour.
+Both use the worker's transactions with synchronous=FULL on one job at a time, in alternation. The finished jobs are
+written by SQL, since running a million takes an hour.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from queuectl_nb.store.claims import Claims, EndedAttempt
 if TYPE_CHECKING:
     import argparse
 
-BAR = 1.5
+TARGET = 1.5
 BATCH = 50_000
 WORKER = "worker-1"
 
@@ -46,7 +46,7 @@ FINISHED = (
 
 
 def fill(queue: Queue, finished: int, delayed: int) -> None:
-    """Put the jobs into the queue that should not matter."""
+    """Add the jobs that should not matter."""
     for many, spec in (
         (finished, measure.JobSpec("true", queue="finished")),
         (delayed, measure.JobSpec("true", delay=10**6, priority=1000)),
@@ -56,12 +56,12 @@ def fill(queue: Queue, finished: int, delayed: int) -> None:
     with queue.store.db.write() as connection:
         for statement in FINISHED:
             connection.execute(statement)
-    # what so many writes left behind is not the claim's business
+    # the checkpoint of these writes is not part of the measurement
     queue.store.db.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def once(claims: Claims, queue: Queue) -> float:
-    """Claim a job and settle it, two transactions; return the seconds."""
+def claim_and_settle(claims: Claims, queue: Queue) -> float:
+    """Claim and settle a job in two transactions; return the seconds."""
     settings, now = queue.settings, time.time()
     began = time.perf_counter()
     (lease,) = claims.settle_and_claim(limit=1, settings=settings, now=now, rand=0.0).leases
@@ -71,7 +71,7 @@ def once(claims: Claims, queue: Queue) -> float:
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure on both queues in turn."""
+    """Measure both queues in alternation."""
     with measure.scratch() as folder:
         sides = []
         for name, finished, delayed in (("large", args.finished, args.delayed), ("empty", 0, 0)):
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
             sides.append((Claims(queue.store.db, WORKER, "host"), queue))
         for _ in range(10):  # caches
             for side in sides:
-                once(*side)
-        large, empty = zip(*([once(*side) for side in sides] for _ in range(args.rounds)), strict=True)
+                claim_and_settle(*side)
+        large, empty = zip(*([claim_and_settle(*side) for side in sides] for _ in range(args.rounds)), strict=True)
         for _, queue in sides:
             queue.close()
     ratio = statistics.median(large) / statistics.median(empty)
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
     )
     what = f"claim and settle with {args.finished:,} finished and {args.delayed:,} delayed jobs, against an empty queue"
     detail = f"{statistics.median(large) * 1e6:.0f} µs and {statistics.median(empty) * 1e6:.0f} µs"
-    return [measure.Row(what, words, f"≤ {BAR:g}", ratio <= BAR, detail)]
+    return [measure.Row(what, words, f"≤ {TARGET:g}", ratio <= TARGET, detail)]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,8 +1,8 @@
 """Short jobs per second on a dask cluster, compared with ``client.map`` of ``subprocess.run``.
 
-Both run `true` in turn on the same cluster. Our jobs are claimed, sent, started in a session each, and recorded with
-synchronous=FULL; the time is from ``resume`` of a paused queue with a waiting dispatcher until the last job is
-completed. The other time is from ``client.map`` to the end of ``client.gather``, which stores nothing.
+Both run `true` in alternation on one cluster. Jobs of queuectl are claimed, sent, started in their own sessions, and
+recorded with synchronous=FULL; the time is from ``resume`` of a paused queue with a waiting dispatcher until the last
+job has completed. For the reference it is from ``client.map`` to the end of ``client.gather``, which stores nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 COMMAND = "true"
-BAR = 0.8
+TARGET = 0.8
 
 
 def run_command(_number: int) -> tuple[int, bytes, bytes]:
@@ -65,7 +65,7 @@ def waiting(client: Client, count: int) -> Iterator[Queue]:
         queue.close()
 
 
-def ours(queue: Queue, jobs: int) -> float:
+def run_queuectl(queue: Queue, jobs: int) -> float:
     """Return the jobs per second of the queue."""
     queue.pause()
     before = queue.store.reader.counts()[measure.State.COMPLETED]
@@ -77,7 +77,7 @@ def ours(queue: Queue, jobs: int) -> float:
     return jobs / (time.perf_counter() - began)
 
 
-def theirs(client: Client, jobs: int) -> float:
+def run_reference(client: Client, jobs: int) -> float:
     """Return the jobs per second of ``client.map``."""
     began = time.perf_counter()
     client.gather(client.map(run_command, range(jobs), pure=False))
@@ -85,16 +85,18 @@ def theirs(client: Client, jobs: int) -> float:
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure both sides on one cluster."""
+    """Measure both on one cluster."""
     what = (
         f"{args.jobs} jobs of `{COMMAND}` on {args.workers} dask workers of {args.threads} threads, against client.map"
     )
     try:
         with cluster(args.workers, args.threads) as client, waiting(client, 2 * args.workers * args.threads) as queue:
-            found = measure.in_turn(args.rounds, lambda: ours(queue, args.jobs), lambda: theirs(client, args.jobs))
+            found = measure.alternate(
+                args.rounds, lambda: run_queuectl(queue, args.jobs), lambda: run_reference(client, args.jobs)
+            )
     except measure.Skipped as lacking:
-        return [measure.Row(what, "-", f"≥ {BAR:g}", None, str(lacking))]
-    return [measure.versus(what, "jobs/s", *found, BAR, at_least=True)]
+        return [measure.Row(what, "-", f"≥ {TARGET:g}", None, str(lacking))]
+    return [measure.compare(what, "jobs/s", *found, TARGET, at_least=True)]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
-"""A million jobs as a DataFrame with real types, against ``pandas.read_sql`` of the same columns without them.
+"""A million jobs as a DataFrame with real types, compared with ``pandas.read_sql`` of the same columns without them.
 
-The table is made once: enqueued, then brought to all states by SQL, with times, tags and results on a part of them.
-Both sides read the whole of it in this process, in turn; both are fed from the page cache.
+Jobs are enqueued once and brought to all states by SQL, with times, tags and results on some of them. Both read the
+whole table in this process, in alternation, from the page cache.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-BAR = 1.0
+TARGET = 1.0
 BATCH = 100_000
 SELECT = f"SELECT {', '.join(JOB_FIELDS)} FROM jobs"
 
-LIVED = """
+SET_STATES = """
     UPDATE jobs SET
         state = CASE
             WHEN seq % 10 < 7 THEN 'completed' WHEN seq % 10 = 7 THEN 'dead'
@@ -43,7 +43,7 @@ LIVED = """
 
 
 def fill(queue: Queue, jobs: int) -> None:
-    """Put the jobs into the queue."""
+    """Fill the queue."""
     for first in range(0, jobs, BATCH):
         queue.enqueue_many(
             {
@@ -55,12 +55,12 @@ def fill(queue: Queue, jobs: int) -> None:
             for place in range(first, min(jobs, first + BATCH))
         )
     with queue.store.db.write() as connection:
-        connection.execute(LIVED)
+        connection.execute(SET_STATES)
     queue.store.db.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def seconds(read: Callable[[], pd.DataFrame], jobs: int) -> float:
-    """Return how long ``read`` takes."""
+    """Return the duration of ``read``."""
     gc.collect()
     began = time.perf_counter()
     frame = read()
@@ -70,12 +70,12 @@ def seconds(read: Callable[[], pd.DataFrame], jobs: int) -> float:
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure both sides in turn."""
+    """Measure both in alternation."""
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         fill(queue, args.jobs)
         connection = sqlite3.connect(queue.path)
-        ours, theirs = measure.in_turn(
+        measured, reference = measure.alternate(
             args.rounds,
             lambda: seconds(queue.jobs, args.jobs),
             lambda: seconds(lambda: pd.read_sql(SELECT, connection), args.jobs),
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         connection.close()
         queue.close()
     what = f"{args.jobs:,} jobs as a DataFrame, against pandas.read_sql"
-    return [measure.versus(what, "s", ours, theirs, BAR, at_least=False)]
+    return [measure.compare(what, "s", measured, reference, TARGET, at_least=False)]
 
 
 def parser() -> argparse.ArgumentParser:

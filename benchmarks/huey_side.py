@@ -1,7 +1,7 @@
-"""The other side of ``throughput.py --against huey``: a SqliteHuey whose tasks run a shell command each.
+"""The huey reference of ``throughput.py``: a SqliteHuey whose tasks run a shell command each.
 
 ``python huey_side.py FILE WORKERS`` is its consumer, ``python huey_side.py FILE WORKERS JOBS COMMAND`` fills the queue.
-Both run as ``__main__``, by which huey finds the tasks again.
+Both run as ``__main__``, so that huey finds the tasks.
 """
 
 from __future__ import annotations

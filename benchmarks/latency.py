@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 P50, P99 = 0.005, 0.050
 WAIT_P50 = 0.003
 IDLE = 0.001
-"""Most of a core that a waiting worker may use."""
+"""Maximum share of a core for an idle worker."""
 
 
 def latencies(queue: Queue, samples: int) -> list[float]:
     """Return the seconds from each enqueue to the start of its command."""
-    fifo = queue.path.with_name("breath")
+    fifo = queue.path.with_name("started")
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDWR)
     found = []
     for _ in range(samples):
-        time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - so that the worker waits, and at no fixed beat
+        time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - the worker waits, at irregular intervals
         began = time.perf_counter()
         job = queue.enqueue_specs([measure.JobSpec(f"echo > {shlex.quote(str(fifo))}")])
         os.read(reader, 1)
@@ -82,8 +82,8 @@ def wait_latencies(queue: Queue, samples: int) -> tuple[list[float], list[float]
     return found
 
 
-def used(pid: int) -> float:
-    """Return the CPU seconds of a process; from the scheduler's own books where there are any, to the nanosecond."""
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process, in nanosecond resolution if the kernel has schedstat."""
     threads = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
     if threads:
         return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
@@ -91,11 +91,11 @@ def used(pid: int) -> float:
 
 
 def idle_share(queue: Queue, seconds: float) -> float:
-    """Return the share of a core that the busiest waiting worker uses."""
+    """Return the share of a core that the busiest idle worker uses."""
     pids = [each["pid"] for each in queue.worker_list()]
-    before = [used(pid) for pid in pids]
+    before = [cpu_seconds(pid) for pid in pids]
     time.sleep(seconds)
-    return max(used(pid) - earlier for pid, earlier in zip(pids, before, strict=True)) / seconds
+    return max(cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)) / seconds
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: rounds of both sides in turn, a row for the table, a queue to measure with."""
+"""Shared by the benchmarks: alternating rounds, rows of the table, a queue to measure with."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ __all__ = [
     "Row",
     "Served",
     "Skipped",
+    "alternate",
     "build_c",
+    "compare",
     "idle_queue",
-    "in_turn",
     "main",
     "options",
     "percentile",
@@ -37,59 +38,60 @@ __all__ = [
     "served",
     "table",
     "until_completed",
-    "versus",
 ]
 
 
-LOOK = 0.002
-"""Seconds between looks near the end."""
+POLL_INTERVAL_S = 0.002
+"""Poll interval near the end."""
 
 
 class Skipped(Exception):
-    """The other side needs something that this machine lacks; the text says what."""
+    """The reference cannot run on this machine; the text says why."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what was measured, in words, and whether it reached its bar."""
+    """A line of the table: what was measured, the result, and whether it reached its target."""
 
     what: str
-    figure: str
-    bar: str
+    result: str
+    target: str
     reached: bool | None
-    """None where nothing could be measured."""
+    """None if nothing could be measured."""
     detail: str = ""
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder for one round; ``TMPDIR`` chooses the disk."""
+    """Return a temporary folder; ``TMPDIR`` selects the disk."""
     return tempfile.TemporaryDirectory(prefix="queuectl-bench-")
 
 
-def in_turn(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[list[float], list[float]]:
-    """Run both sides ``rounds`` times, A B A B, so that a noisy minute hits both; return what each returned."""
+def alternate(
+    rounds: int, measured: Callable[[], float], reference: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Run both in alternation, so that noise affects both; return the results of each."""
     pairs = []
     for number in range(rounds):
-        pairs.append((ours(), theirs()))
-        print(f"  round {number + 1}: ours {pairs[-1][0]:.4g}, theirs {pairs[-1][1]:.4g}", file=sys.stderr)
+        pairs.append((measured(), reference()))
+        print(f"  round {number + 1}: queuectl {pairs[-1][0]:.4g}, reference {pairs[-1][1]:.4g}", file=sys.stderr)
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, str]:
-    """Return the median of the pairwise ratios, and it with its extremes in words."""
-    each = [a / b for a, b in zip(ours, theirs, strict=True)]
-    middle = statistics.median(each)
-    return middle, f"{middle:.2f} (min {min(each):.2f}, max {max(each):.2f})"
+def ratios(measured: Sequence[float], reference: Sequence[float]) -> tuple[float, str]:
+    """Return the median of the pairwise ratios, and a text with the extremes."""
+    each = [a / b for a, b in zip(measured, reference, strict=True)]
+    median = statistics.median(each)
+    return median, f"{median:.2f} (min {min(each):.2f}, max {max(each):.2f})"
 
 
-def versus(  # noqa: PLR0913 - the row's facts
-    what: str, unit: str, ours: Sequence[float], theirs: Sequence[float], bar: float, *, at_least: bool
+def compare(  # noqa: PLR0913 - the values of the row
+    what: str, unit: str, measured: Sequence[float], reference: Sequence[float], target: float, *, at_least: bool
 ) -> Row:
-    """Make the row of a comparison: ``bar`` bounds the median ratio of ours to theirs, from below or above."""
-    middle, words = ratios(ours, theirs)
-    detail = f"ours {statistics.median(ours):.4g} {unit}, theirs {statistics.median(theirs):.4g} {unit}"
-    reached = middle >= bar if at_least else middle <= bar
-    return Row(what, words, f"{'≥' if at_least else '≤'} {bar:g}", reached, detail)
+    """Return the row of a comparison: ``target`` is the minimum or maximum of the median ratio."""
+    median, words = ratios(measured, reference)
+    detail = f"queuectl {statistics.median(measured):.4g} {unit}, reference {statistics.median(reference):.4g} {unit}"
+    reached = median >= target if at_least else median <= target
+    return Row(what, words, f"{'≥' if at_least else '≤'} {target:g}", reached, detail)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -111,7 +113,7 @@ def build_c(folder: Path) -> Path:
 
 @contextmanager
 def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Queue]:
-    """Give a queue of ``jobs`` that is paused, with ``workers`` registered, started and asleep."""
+    """Yield a paused queue of ``jobs`` with ``workers`` idle workers."""
     with scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         queue.pause()
@@ -119,7 +121,7 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
         with queue.start_workers(workers, on_event=lambda _: None) as pool:
             while sum(1 for each in queue.worker_list() if each["pid"] and each["state"] == "idle") < workers:
                 time.sleep(0.01)
-            time.sleep(1)  # the pids are on the list before the workers are awake
+            time.sleep(1)  # the pids are listed before the workers are ready
             try:
                 yield queue
             finally:
@@ -129,7 +131,7 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
 
 
 class Served(NamedTuple):
-    """A web page that is served: the pid of its server, its port on loopback, and its token."""
+    """A running web server: its pid, its port on loopback, and its token."""
 
     pid: int
     port: int
@@ -138,7 +140,7 @@ class Served(NamedTuple):
 
 @contextmanager
 def served(path: Path) -> Iterator[Served]:
-    """Serve the web page of the queue at ``path`` from a process of its own."""
+    """Serve the web page of the queue at ``path`` in a separate process."""
     server = subprocess.Popen(
         [sys.executable, "-m", "queuectl_nb", "--db", str(path), "dashboard", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -156,18 +158,18 @@ def served(path: Path) -> Iterator[Served]:
 
 
 def until_completed(queue: Queue, jobs: int) -> None:
-    """Wait until ``jobs`` are recorded as completed; the looks are rare until the end is near, and cost nothing."""
+    """Wait until ``jobs`` are completed, polling rarely until the end is near."""
     began = time.perf_counter()
     while (done := queue.store.reader.counts()[State.COMPLETED]) < jobs:
         spent = time.perf_counter() - began
-        left = spent * (jobs - done) / done if done else LOOK
-        time.sleep(min(max(left / 2, LOOK), 0.5))
+        left = spent * (jobs - done) / done if done else POLL_INTERVAL_S
+        time.sleep(min(max(left / 2, POLL_INTERVAL_S), 0.5))
 
 
 def options(about: str | None, **sizes: int) -> argparse.ArgumentParser:
-    """Make a parser with ``--check`` and a whole-number option for each of ``sizes``."""
+    """Return a parser with ``--check`` and an integer option for each of ``sizes``."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit 1 when a figure misses its bar")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     for name, default in sizes.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=int, default=default, metavar="N", help=f"default {default}"
@@ -178,8 +180,8 @@ def options(about: str | None, **sizes: int) -> argparse.ArgumentParser:
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
     marks = {True: "yes", False: "NO", None: "not measured"}
-    lines = ["| what | measured | must reach | reached | beside it |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {row.what} | {row.figure} | {row.bar} | {marks[row.reached]} | {row.detail} |" for row in rows]
+    lines = ["| what | result | target | reached | details |", "| --- | --- | --- | --- | --- |"]
+    lines += [f"| {row.what} | {row.result} | {row.target} | {marks[row.reached]} | {row.detail} |" for row in rows]
     return "\n".join(lines)
 
 

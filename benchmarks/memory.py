@@ -1,4 +1,4 @@
-"""A worker's resident memory: at rest, over thousands of jobs, and beside a job that prints a gigabyte."""
+"""Resident memory of a worker: idle, over thousands of jobs, and while a job prints a gigabyte."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MIB = 1024 * 1024
-BAR = 25.0
-FLAT = 1.0
-"""MiB that a worker may grow over all those jobs."""
-WARM = 3000
-"""Jobs after which everything has been loaded, and SQLite's page cache is full."""
+TARGET = 25.0
+TARGET_GROWTH = 1.0
+"""MiB that a worker may grow over all these jobs."""
+WARM_UP_JOBS = 3000
+"""Jobs after which everything is loaded, and SQLite's page cache is full."""
 
 
 def peak(process: psutil.Process, work: Callable[[], object]) -> float:
-    """Return the largest resident memory, in MiB, that ``process`` has while ``work`` is done."""
+    """Return the maximum resident memory of ``process`` in MiB during ``work``."""
     done = threading.Event()
     found = [process.memory_info().rss]
 
-    def look() -> None:
+    def sample() -> None:
         while not done.wait(0.02):
             found.append(process.memory_info().rss)
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=sample)
     watcher.start()
     try:
         work()
@@ -41,7 +41,7 @@ def peak(process: psutil.Process, work: Callable[[], object]) -> float:
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure one worker through its day."""
+    """Measure one worker."""
     with measure.idle_queue(1) as queue:
         queue.resume()
         queue.set("timeout", 600)
@@ -51,28 +51,28 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
             queue.enqueue_specs([measure.JobSpec("true")] * many)
             queue.wait()
 
-        atrest = worker.memory_info().rss / MIB
-        jobs(WARM)
+        idle = worker.memory_info().rss / MIB
+        jobs(WARM_UP_JOBS)
         warm = worker.memory_info().rss / MIB
         busy = peak(worker, lambda: jobs(args.jobs))
         after = worker.memory_info().rss / MIB
 
-        def talk() -> None:
+        def print_much() -> None:
             queue.enqueue_specs([measure.JobSpec(f"head -c {args.megabytes}000000 /dev/zero | tr '\\0' x")])
             queue.wait(timeout=600, check=True)
 
-        loud = peak(worker, talk)
-    most, growth = max(atrest, busy, loud), after - warm
-    meanwhile = f"{warm:.1f} after {WARM}, {after:.1f} after all, at most {busy:.1f} meanwhile"
+        loud = peak(worker, print_much)
+    most, growth = max(idle, busy, loud), after - warm
+    meanwhile = f"{warm:.1f} after {WARM_UP_JOBS}, {after:.1f} after all, at most {busy:.1f}"
     return [
-        measure.Row("a worker's resident memory, at most", *_bounded(most, BAR), f"{atrest:.1f} at rest"),
-        measure.Row(f"its growth over {args.jobs:,} jobs", *_bounded(growth, FLAT), meanwhile),
-        measure.Row(f"it, beside a job that prints {args.megabytes:,} MB", *_bounded(loud, BAR), ""),
+        measure.Row("maximum resident memory of a worker", *_bounded(most, TARGET), f"{idle:.1f} idle"),
+        measure.Row(f"growth over {args.jobs:,} jobs", *_bounded(growth, TARGET_GROWTH), meanwhile),
+        measure.Row(f"while a job prints {args.megabytes:,} MB", *_bounded(loud, TARGET), ""),
     ]
 
 
-def _bounded(mebibytes: float, bar: float) -> tuple[str, str, bool]:
-    return f"{mebibytes:.2f} MiB", f"≤ {bar:g} MiB", mebibytes <= bar
+def _bounded(mebibytes: float, target: float) -> tuple[str, str, bool]:
+    return f"{mebibytes:.2f} MiB", f"≤ {target:g} MiB", mebibytes <= target
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Every benchmark, one table. ``--quick`` takes small sizes: a look at whether all of it runs, no figures to quote."""
+"""Run all benchmarks and print one table. ``--quick`` uses small sizes, to check that all of them run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BENCHMARKS = {
 
 
 def main() -> int:
-    """Run all of them and print the table; with ``--check`` the exit status is 1 where a bar was missed."""
+    """Run all benchmarks and print the table; with ``--check`` the exit status is 1 if a target was missed."""
     parser = measure.options(__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""``queuectl enqueue`` as a process, against an interpreter that only imports what every click program needs."""
+"""``queuectl enqueue`` as a process, compared with an interpreter that only imports click and sqlite3."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-BAR = 1.6
-THEIRS = (sys.executable, "-c", "import click, sqlite3")
+TARGET = 1.6
+REFERENCE = (sys.executable, "-c", "import click, sqlite3")
 COMPILED = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-"""Both sides run from bytecode, as pip leaves a package: a checkout writes its own at the first run."""
+"""Both use bytecode, as after an installation with pip; a checkout writes it at the first run."""
 
 
 def console() -> list[str]:
@@ -29,25 +29,25 @@ def console() -> list[str]:
 
 
 def seconds(words: Sequence[str]) -> float:
-    """Return how long a program takes from its start to its end."""
+    """Return the duration of a program."""
     began = time.perf_counter()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=COMPILED)
     return time.perf_counter() - began
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure on a queue that exists; each side runs once beforehand, so that both are in the page cache."""
+    """Measure with an existing queue; both run once before, so that they are in the page cache."""
     with measure.scratch() as folder:
-        ours = [*console(), "enqueue", "--db", f"{folder}/queue.db", "--command", "true"]
-        what = f"`{Path(ours[0]).name}{' -m queuectl_nb' if len(ours) > 6 else ''} enqueue` as a process"
+        command = [*console(), "enqueue", "--db", f"{folder}/queue.db", "--command", "true"]
+        what = f"`{Path(command[0]).name}{' -m queuectl_nb' if len(command) > 6 else ''} enqueue` as a process"
         try:
-            seconds(ours)
+            seconds(command)
         except subprocess.CalledProcessError:
-            return [measure.Row(what, "-", f"≤ {BAR:g}", None, "the console command does not run here")]
-        seconds(THEIRS)
-        found = measure.in_turn(args.rounds, lambda: seconds(ours), lambda: seconds(THEIRS))
+            return [measure.Row(what, "-", f"≤ {TARGET:g}", None, "the console command does not run here")]
+        seconds(REFERENCE)
+        found = measure.alternate(args.rounds, lambda: seconds(command), lambda: seconds(REFERENCE))
     what += ', against `python -c "import click, sqlite3"`'
-    return [measure.versus(what, "s", *found, BAR, at_least=False)]
+    return [measure.compare(what, "s", *found, TARGET, at_least=False)]
 
 
 def parser() -> argparse.ArgumentParser:

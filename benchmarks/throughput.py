@@ -1,8 +1,8 @@
-"""Short jobs a second: 2,000 of `true` through two workers, against a C loop, xargs and huey.
+"""Short jobs per second: 2,000 jobs of `true` with two workers, compared with a C loop, xargs and huey.
 
-Ours is the whole way: claimed, started in a session of its own, output and attempt recorded, synchronous=FULL. The
-clock runs from ``resume`` of a paused queue until the last job is seen as completed by another process, so that the
-start of interpreters is in nobody's time.
+The jobs of queuectl are claimed, started in their own sessions, and recorded with their output, with synchronous=FULL.
+The clock runs from ``resume`` of a paused queue until another process sees the last job as completed, so that the start
+of interpreters is not included.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 COMMAND = "true"
-BARS = {"c": 0.65, "xargs": 1.0, "huey": 1.2}
+TARGETS = {"c": 0.65, "xargs": 1.0, "huey": 1.2}
 NAMES = {"c": "C, posix_spawn and wait", "xargs": "xargs -P 2", "huey": "huey, 2 processes"}
 
 
-def ours(jobs: int) -> float:
-    """Return our jobs a second."""
+def run_queuectl(jobs: int) -> float:
+    """Return the jobs per second of queuectl."""
     with measure.idle_queue(WORKERS, jobs, COMMAND) as queue:
         began = time.perf_counter()
         queue.resume()
@@ -34,22 +34,22 @@ def ours(jobs: int) -> float:
         return jobs / (time.perf_counter() - began)
 
 
-def c_side(jobs: int, program: Path) -> float:
-    """Return the C program's."""
+def run_c(jobs: int, program: Path) -> float:
+    """Return the jobs per second of the C program."""
     done = subprocess.run([program, str(jobs), str(WORKERS), COMMAND], check=True, capture_output=True, text=True)
     return jobs / float(done.stdout)
 
 
-def xargs_side(jobs: int) -> float:
-    """Return those of xargs, one `sh` a job."""
+def run_xargs(jobs: int) -> float:
+    """Return the jobs per second of xargs with one `sh` per job."""
     numbers = "".join(f"{number}\n" for number in range(jobs))
     began = time.perf_counter()
     subprocess.run(["xargs", "-P", str(WORKERS), "-I{}", "sh", "-c", COMMAND], input=numbers, text=True, check=True)
     return jobs / (time.perf_counter() - began)
 
 
-def huey_side(jobs: int) -> float:
-    """Return huey's: its workers are held by a task each until the clock starts, and keep each exit code."""
+def run_huey(jobs: int) -> float:
+    """Return the jobs per second of huey, whose workers are held by a task each until the clock starts."""
     with measure.scratch() as folder:
         file = Path(folder) / "huey.db"
         base = [sys.executable, str(Path(__file__).with_name("huey_side.py")), str(file), str(WORKERS)]
@@ -77,40 +77,42 @@ def _huey_results(file: Path) -> Callable[[], int]:
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure against each opponent asked for."""
+    """Compare with each reference in ``--against``."""
     rows = []
-    for opponent in args.against or list(BARS):
-        what = f"{args.jobs} jobs of `{COMMAND}`, 2 workers, against {NAMES[opponent]}"
+    for reference in args.against or list(TARGETS):
+        what = f"{args.jobs} jobs of `{COMMAND}`, 2 workers, against {NAMES[reference]}"
         with measure.scratch() as folder:
             try:
-                theirs = _side(opponent, args.jobs, Path(folder))
+                run_reference = _prepare(reference, args.jobs, Path(folder))
             except measure.Skipped as lacking:
-                rows.append(measure.Row(what, "-", f"≥ {BARS[opponent]:g}", None, str(lacking)))
+                rows.append(measure.Row(what, "-", f"≥ {TARGETS[reference]:g}", None, str(lacking)))
                 continue
-            found = measure.in_turn(args.rounds, lambda: ours(args.jobs), theirs)
-        rows.append(measure.versus(what, "jobs/s", *found, BARS[opponent], at_least=True))
+            found = measure.alternate(args.rounds, lambda: run_queuectl(args.jobs), run_reference)
+        rows.append(measure.compare(what, "jobs/s", *found, TARGETS[reference], at_least=True))
     return rows
 
 
-def _side(opponent: str, jobs: int, folder: Path) -> Callable[[], float]:
-    """Return the other side, ready to run."""
-    if opponent == "c":
+def _prepare(reference: str, jobs: int, folder: Path) -> Callable[[], float]:
+    """Return a function that runs the reference."""
+    if reference == "c":
         program = measure.build_c(folder)
-        return lambda: c_side(jobs, program)
-    if opponent == "huey":
+        return lambda: run_c(jobs, program)
+    if reference == "huey":
         try:
             import huey as _  # noqa: F401
         except ImportError:
             msg = "huey is not installed (pip install huey)"
             raise measure.Skipped(msg) from None
-        return lambda: huey_side(jobs)
-    return lambda: xargs_side(jobs)
+        return lambda: run_huey(jobs)
+    return lambda: run_xargs(jobs)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = measure.options(__doc__, jobs=2000, rounds=5)
-    made.add_argument("--against", action="append", choices=list(BARS), help="one opponent (repeatable); default: all")
+    made.add_argument(
+        "--against", action="append", choices=list(TARGETS), help="one reference (repeatable); default: all"
+    )
     return made
 
 

@@ -1,7 +1,7 @@
-"""10,000 short jobs while 200 slow clients hold the web page's feed, against the same jobs with no server at all.
+"""10,000 short jobs while 200 slow clients read the event feed, compared with the same jobs without a server.
 
-The clients are one process beside, each a connection that is read a few hundred bytes at a time, far slower than the
-feed could send. The server's largest resident memory is taken meanwhile.
+The clients are connections of one process, read a few hundred bytes at a time, far slower than the feed sends. The
+maximum resident memory of the server is measured too.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from queuectl_nb import Queue
 
 WORKERS = 2
-BAR = 0.95
-MEMORY_BAR = 150.0
+TARGET = 0.95
+TARGET_MEMORY = 150.0
 MIB = 1024 * 1024
 READERS = Path(__file__).with_name("web_readers.py")
 
 
 @contextmanager
 def watched(queue: Queue, clients: int, largest: list[float]) -> Iterator[None]:
-    """Serve ``queue`` to so many slow clients; the server's largest memory in MiB goes into ``largest``."""
+    """Serve ``queue`` to slow clients; samples of the server's memory in MiB are added to ``largest``."""
     with measure.served(queue.path) as server:
         readers = subprocess.Popen(
             [sys.executable, str(READERS), str(server.port), server.token, str(clients)],
@@ -43,15 +43,15 @@ def watched(queue: Queue, clients: int, largest: list[float]) -> Iterator[None]:
         assert readers.stdout.readline().strip() == "all connected"
         process, done = psutil.Process(server.pid), threading.Event()
 
-        def look() -> None:
+        def sample() -> None:
             while not done.wait(0.1):
                 largest.append(process.memory_info().rss / MIB)
 
-        watcher = threading.Thread(target=look)
+        watcher = threading.Thread(target=sample)
         watcher.start()
         try:
             yield
-            assert readers.poll() is None, "the clients were sent away"
+            assert readers.poll() is None, "the clients were disconnected"
         finally:
             done.set()
             watcher.join()
@@ -60,7 +60,7 @@ def watched(queue: Queue, clients: int, largest: list[float]) -> Iterator[None]:
 
 
 def rate(jobs: int, clients: int, largest: list[float]) -> float:
-    """Return jobs a second, with so many clients; 0 for no server either."""
+    """Return jobs per second with this many clients; 0 means no server either."""
     with measure.idle_queue(WORKERS, jobs) as queue:
         if not clients:
             return _run(queue, jobs)
@@ -76,24 +76,22 @@ def _run(queue: Queue, jobs: int) -> float:
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Run both sides in turn."""
+    """Measure both in alternation."""
     largest: list[float] = []
-    with_clients, without = measure.in_turn(
+    with_clients, without = measure.alternate(
         args.rounds, lambda: rate(args.jobs, args.clients, largest), lambda: rate(args.jobs, 0, largest)
     )
     peak = max(largest)
     return [
-        measure.versus(
-            f"jobs a second beside {args.clients} slow clients", "jobs/s", with_clients, without, BAR, at_least=True
+        measure.compare(
+            f"jobs per second with {args.clients} slow clients", "jobs/s", with_clients, without, TARGET, at_least=True
         ),
-        measure.Row(
-            "the web server's memory meanwhile", f"{peak:.0f} MiB", f"≤ {MEMORY_BAR:g} MiB", peak <= MEMORY_BAR
-        ),
+        measure.Row("memory of the web server", f"{peak:.0f} MiB", f"≤ {TARGET_MEMORY:g} MiB", peak <= TARGET_MEMORY),
     ]
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the options."""
+    """Return the command line."""
     return measure.options(__doc__, jobs=10_000, clients=200, rounds=5)
 
 
