@@ -73,30 +73,47 @@ class Logs:
         if attempt is None:
             return Log(job, None, b"", b"")
         if tail is not None:
-            streams = {stream: self.last_lines(attempt, stream, tail)[0] for stream in STREAMS}
+            starts = {stream: self.tail_offset(attempt, stream, tail) for stream in STREAMS}
         else:
-            streams = {stream: b"".join(self.iter_chunks(attempt, stream)) for stream in STREAMS}
+            starts = dict.fromkeys(STREAMS, 0)
+        streams = {stream: b"".join(self.iter_chunks(attempt, stream, start)) for stream, start in starts.items()}
         return Log(job, attempt.number, **streams)
 
-    def last_lines(self, attempt: AttemptRecord, stream: str, count: int) -> tuple[bytes, int]:
-        """Return the last ``count`` lines of a stream, and the offset after them; reads only the end of the stream."""
-        window, size = CHUNK_BYTES, self.size(attempt, stream)
-        while True:
-            start = offset = max(0, size - window)
-            data = bytearray()
-            while offset < size:
-                piece = self.read_chunk(attempt, stream, offset, size - offset)
-                data += piece.data
-                offset = piece.next
-                if piece.end or not piece.data:
-                    break
-            if not start or data.count(b"\n") > count:
-                return _last_lines(bytes(data), count), offset
-            window *= 4
+    def tail_offset(self, attempt: AttemptRecord, stream: str, count: int) -> int:
+        """Return the offset of the last ``count`` lines of a stream, however long they are.
 
-    def iter_chunks(self, attempt: AttemptRecord, stream: str) -> Iterator[bytes]:
-        """Yield a stream in chunks."""
-        offset = 0
+        Text overwritten with CR (a progress bar) counts as one line.
+        """
+        end = self.size(attempt, stream)
+        if not count:
+            return end
+        last = end - 1  # a newline there ends the last line
+        while end > 0:
+            begin = max(0, end - CHUNK_BYTES)
+            for start, data in reversed(list(self._pieces(attempt, stream, begin, end))):
+                at = min(len(data), last - start)
+                lines = data.count(b"\n", 0, max(0, at))
+                if lines < count:
+                    count -= lines
+                    continue
+                for _ in range(count):
+                    at = data.rfind(b"\n", 0, at)
+                return start + at + 1
+            end = begin
+        return 0
+
+    def _pieces(self, attempt: AttemptRecord, stream: str, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the offset and bytes of each piece of a stream between two offsets, without holes."""
+        while begin < end:
+            start, data, _ = self._read(attempt, stream, begin, end - begin)
+            data = data[: max(0, end - start)]
+            if not data:
+                return
+            yield start, data
+            begin = start + len(data)
+
+    def iter_chunks(self, attempt: AttemptRecord, stream: str, offset: int = 0) -> Iterator[bytes]:
+        """Yield a stream from ``offset`` in chunks."""
         while True:
             piece = self.read_chunk(attempt, stream, offset)
             if piece.data:
@@ -110,19 +127,21 @@ class Logs:
 
         Offsets refer to the stored output: the whole stream in the spool, or the head and tail in the database.
         """
-        over = attempt.outcome is not None
+        start, data, size = self._read(attempt, stream, offset, count)
+        gap = f"\n... {start - offset} bytes not kept ...\n".encode() if start > offset else b""
+        end = start + len(data)
+        return Chunk(gap + data, end, end=attempt.outcome is not None and end >= size)
+
+    def _read(self, attempt: AttemptRecord, stream: str, offset: int, count: int) -> tuple[int, bytes, int]:
+        """Return where the next data of a stream starts, up to ``count`` bytes of it, and the size of the stream."""
         found = self.store.spool.read(attempt.token, stream, offset, count)
         if found is not None:
-            start, data = found
-            gap = f"\n... {start - offset} bytes not kept ...\n".encode() if start > offset else b""
-            size = self.store.spool.size(attempt.token, stream)
-            return Chunk(gap + data, start + len(data), end=over and start + len(data) >= size)
-        if not over:
-            return Chunk(b"", offset, end=False)
+            return *found, self.store.spool.size(attempt.token, stream)
+        if attempt.outcome is None:
+            return offset, b"", 0
         kept = getattr(attempt, stream)
         raw = kept.encode() if isinstance(kept, str) else kept or b""
-        part = raw[offset : offset + count]
-        return Chunk(part, offset + len(part), end=offset + len(part) >= len(raw))
+        return offset, raw[offset : offset + count], len(raw)
 
     def size(self, attempt: AttemptRecord, stream: str) -> int:
         """Return the number of bytes of a stream that can be read now."""
@@ -133,8 +152,13 @@ class Logs:
     def read_last_bytes(self, attempt: AttemptRecord, count: int) -> bytes:
         """Return up to ``count`` last bytes of the stream that was written most recently."""
         _, size, stream = max((*self.store.spool.last_write(attempt.token, stream), stream) for stream in STREAMS)
-        found = self.store.spool.read(attempt.token, stream, max(0, size - count), count) if size else None
-        return b"" if found is None else found[1]
+        offset, last = max(0, size - count), b""
+        while offset < size and (found := self.store.spool.read(attempt.token, stream, offset, count)):
+            start, last = found  # a read ends before a hole
+            offset = start + len(last)
+            if not last:
+                break
+        return last
 
     def follow(
         self,
@@ -175,10 +199,8 @@ class Logs:
 
     def _follow_attempt(self, attempt: AttemptRecord, tail: int | None) -> Iterator[tuple[str, bytes]]:
         offsets = dict.fromkeys(STREAMS, 0)
-        for stream in STREAMS if tail is not None else ():
-            last, offsets[stream] = self.last_lines(attempt, stream, tail or 0)
-            if last:
-                yield stream, last
+        if tail is not None:
+            offsets = {stream: self.tail_offset(attempt, stream, tail) for stream in STREAMS}
         open_streams = set(STREAMS)
         while open_streams:
             over = attempt.outcome is not None
@@ -201,13 +223,3 @@ class Logs:
                 attempt = self.attempt(attempt.job_id, attempt.number) or attempt
             except NotFound:
                 return  # returned to the queue before it started, or deleted
-
-
-def _last_lines(data: bytes, count: int) -> bytes:
-    """Return the last ``count`` lines of ``data``; text overwritten with CR (a progress bar) counts as one line."""
-    at = len(data)
-    for _ in range(count):
-        at = data.rfind(b"\n", 0, max(0, at - 1)) + 1
-        if not at:
-            break
-    return data[at:]

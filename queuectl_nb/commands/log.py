@@ -84,11 +84,9 @@ def _stored_chunks(queue: Queue, job_id: str, number: int | None, tail: int | No
     if attempt is None:
         return
     for stream in STREAMS:
-        if tail is None:
-            for piece in logs.iter_chunks(attempt, stream):
-                yield stream, piece
-        elif logs.size(attempt, stream):
-            yield stream, logs.last_lines(attempt, stream, tail)[0]
+        start = 0 if tail is None else logs.tail_offset(attempt, stream, tail)
+        for piece in logs.iter_chunks(attempt, stream, start):
+            yield stream, piece
 
 
 def _attempt_data(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_RESULT_BYTES",
     "StoredStream",
     "next_data_offset",
+    "next_hole_offset",
     "punch_middle",
     "read_range",
     "read_result",
@@ -55,6 +56,8 @@ EMPTY_STREAM = StoredStream("", None, 0, spooled=False)
 def read_truncated(path: str, limit: int) -> StoredStream:
     """Read a stream, or its first and last ``limit // 2`` bytes if it is longer than ``limit``.
 
+    Of a stream whose middle was freed (:func:`punch_middle`), what is before the first hole and after the last is read.
+
     Raises
     ------
     OSError
@@ -67,14 +70,29 @@ def read_truncated(path: str, limit: int) -> StoredStream:
             raise OSError(errno.EINVAL, "not a regular file", path)
         if not size:
             return EMPTY_STREAM
-        if size <= limit:
+        if size <= limit and found.st_blocks * 512 >= size:  # without a hole
             return StoredStream(_decode(read_range(path, 0, size)), None, size, spooled=False)
-        half = limit // 2
-        head = _drop_partial_end(read_range(path, 0, half))
-        tail = _drop_partial_start(read_range(path, size - half, half))
+        head, tail = _read_ends(path, size, size if size <= limit else limit // 2)
     except FileNotFoundError:
         return EMPTY_STREAM
-    return StoredStream(_decode(head), _decode(tail), size, spooled=True)
+    if len(head) == size:
+        return StoredStream(_decode(head), None, size, spooled=False)
+    return StoredStream(
+        _decode(_drop_partial_end(head)), _decode(_drop_partial_start(tail)), size, spooled=size > limit
+    )
+
+
+def _read_ends(path: str, size: int, count: int) -> tuple[bytes, bytes]:
+    """Return up to ``count`` bytes from the start of a file of ``size`` bytes, and from its end, without holes."""
+    handle = open_regular(path, os.O_RDONLY)
+    try:
+        head = os.pread(handle, min(count, next_hole_offset(handle, 0)), 0)
+        start = max(size - count, len(head))
+        while (hole := next_hole_offset(handle, start)) < size:
+            start = next_data_offset(handle, hole)
+        return head, os.pread(handle, size - start, start) if start < size else b""
+    finally:
+        os.close(handle)
 
 
 def read_range(path: str, offset: int, count: int) -> bytes:
@@ -152,8 +170,19 @@ def next_data_offset(handle: int, offset: int) -> int:
     """Return the offset of the next byte that is not in a hole; the end of the file if there is none."""
     if not hasattr(os, "SEEK_DATA"):
         return offset
+    return _seek(handle, offset, os.SEEK_DATA)
+
+
+def next_hole_offset(handle: int, offset: int) -> int:
+    """Return the offset of the next byte that is in a hole; the end of the file if there is none."""
+    if not hasattr(os, "SEEK_HOLE"):
+        return max(offset, os.fstat(handle).st_size)
+    return _seek(handle, offset, os.SEEK_HOLE)
+
+
+def _seek(handle: int, offset: int, whence: int) -> int:
     try:
-        return os.lseek(handle, offset, os.SEEK_DATA)
+        return os.lseek(handle, offset, whence)
     except OSError:
         return max(offset, os.fstat(handle).st_size)
 

@@ -15,7 +15,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Self
 
-from queuectl_nb.store.output import next_data_offset, read_result
+from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_regular
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ class Spool:
     def read(self, token: str, stream: str, offset: int, count: int) -> tuple[int, bytes] | None:
         """Return up to ``count`` bytes of a stream from ``offset``, and the offset at which they start.
 
-        That is greater than ``offset`` inside a hole (see ``punch_middle``). None if there is no file of the stream.
+        That is greater than ``offset`` inside a hole (see ``punch_middle``); a read also ends before a hole. None if
+        there is no file of the stream.
         """
         try:
             handle = open_regular(f"{self._folder}/{token}.{stream}", os.O_RDONLY)
@@ -160,7 +161,7 @@ class Spool:
             raise
         try:
             start = next_data_offset(handle, offset)
-            return start, os.pread(handle, count, start)
+            return start, os.pread(handle, min(count, next_hole_offset(handle, start) - start), start)
         finally:
             os.close(handle)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.client.logs import Chunk, Logs
 from queuectl_nb.model.outcome import Exited, TimedOut
+from queuectl_nb.store.output import punch_middle
 from queuectl_nb.store.spool import Spool
 from tests.engine.harness import until
 
@@ -102,6 +104,45 @@ def test_tail_of_a_long_stream(
         kept = lines.split(b"\n")[-count - 1 :] if count else [b""]
         assert run("log", "a", "--stdout", "--tail", str(count)).out == b"\n".join(kept)
         assert sum(taken) < most
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_log_with_a_hole(live: bool, run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """The freed middle of a stream is a line that says so, never NULs, and ``--tail`` counts what is there."""
+    manual_worker.add("a")
+    lease = manual_worker.claim("a")
+    path = queue.store.spool.path(lease.token, "stdout")
+    path.write_bytes(b"".join(b"line %06d\n" % number for number in range(100_000)))
+    punch_middle([str(path)], 16_384)
+    if path.stat().st_blocks * 512 > 100_000:
+        pytest.skip("this file system gives nothing back")
+    if not live:
+        settle(manual_worker, lease)
+    for tail in ((), ("--tail", "3"), ("--tail", "90000")):
+        out = run("log", "a", "--stdout", *tail).out
+        assert b"\0" not in out
+        assert out.endswith(b"line 099997\nline 099998\nline 099999\n")
+        assert (b"bytes not kept" in out) is (tail != ("--tail", "3"))
+    assert out.startswith(b"line 000")
+    attempt = queue.job("a").history[0]
+    assert Logs(queue.store).read_last_bytes(attempt, 100_000).endswith(b"line 099999\n")
+
+
+def test_memory_for_a_long_line(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
+    """The last line is written in chunks, however long it is."""
+    manual_worker.add("a")
+    lease = manual_worker.claim("a")
+    queue.store.spool.path(lease.token, "stdout").write_bytes(b"first\n" + b"x" * 40_000_000)
+    logs = Logs(queue.store)
+    attempt = queue.job("a").history[0]
+    tracemalloc.start()
+    try:
+        assert logs.tail_offset(attempt, "stdout", 1) == 6
+        assert sum(map(len, logs.iter_chunks(attempt, "stdout", 6))) == 40_000_000
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(run("log", "a", "--stdout", "--tail", "1").out) == 40_000_000
 
 
 def test_bare_stream(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -120,3 +121,41 @@ def test_hole_in_a_large_stream(spool: Spool) -> None:
     assert piece == data[start : start + 1000]
     kept = read_truncated(str(path), 1000)
     assert (kept.head, kept.tail, kept.size) == (data[:500].decode(), data[-500:].decode(), len(data))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives the middle of a file back")
+@pytest.mark.parametrize("output_limit", [1000, 100_000, 10**6])
+def test_hole_is_not_output(spool: Spool, output_limit: int) -> None:
+    """No reader returns the zeros of a hole, which the job never wrote, whichever limit is greater."""
+    path = spool.path(TOKEN, "stdout")
+    data = b"".join(b"line %010d of many\n" % n for n in range(40_000))
+    path.write_bytes(data)
+    punch_middle([str(path)], 16_384)
+    if path.stat().st_blocks * 512 > 400_000:
+        pytest.skip("this file system gives nothing back")
+    kept = read_truncated(str(path), output_limit)
+    assert isinstance(kept.head, str)
+    assert isinstance(kept.tail, str)
+    assert data.startswith(kept.head.encode())
+    assert data.endswith(kept.tail.encode())
+    assert min(len(kept.head), len(kept.tail)) >= min(output_limit // 2, 8192)
+    assert (kept.size, kept.spooled) == (len(data), len(data) > output_limit)
+    offset, pieces = 0, 0
+    while offset < len(data):
+        start, piece = spool.read(TOKEN, "stdout", offset, 10**6) or (0, b"")
+        assert piece
+        assert piece == data[start : start + len(piece)]
+        offset, pieces = start + len(piece), pieces + 1
+    assert pieces == 2
+
+
+def test_end_that_the_job_never_wrote(spool: Spool) -> None:
+    """A job that lengthens its own output file leaves a hole at the end, of which nothing is read."""
+    path = spool.path(TOKEN, "stdout")
+    path.write_bytes(b"x" * 4096)
+    os.truncate(path, 1_000_000)
+    if path.stat().st_blocks * 512 > 4096:
+        pytest.skip("this file system has no holes")
+    assert spool.read(TOKEN, "stdout", 0, 10**6) == (0, b"x" * 4096)
+    assert spool.read(TOKEN, "stdout", 4096, 10**6) == (1_000_000, b"")
+    assert read_truncated(str(path), 10**7) == StoredStream("x" * 4096, "", 1_000_000, spooled=False)
