@@ -42,8 +42,9 @@ _LIVE_SELECTOR, _CARD_SELECTOR = ".queuectl-ui", ":is(.queuectl, #qc)"
 """Scope of the palette in live views and in cards; cards.css explains the second."""
 _COMMENT = re.compile(r"/\*.*?\*/\n*", re.DOTALL)
 _MEBI = 1024 * 1024
-ATTEMPT_COLUMNS = ("attempt", "outcome", "exit", "started", "ran", "memory", "error")
-WORKER_COLUMNS = ("name", "pid", "state", "job_id", "jobs_done")
+ATTEMPT_COLUMNS = ("attempt", "outcome", "exit", "started", "run time", "memory", "error")
+WORKER_COLUMNS = {"name": "name", "pid": "pid", "state": "state", "job_id": "job", "jobs_done": "jobs done"}
+"""Fields of a worker, and the titles of their columns."""
 _CELL_COMMAND = re.compile(
     r"exec (?:'[^\n]*'|\S+) -m queuectl_nb\.child\.cell(?P<values>[^\n]*)"
     r" <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
@@ -109,7 +110,10 @@ def job_text(job: JobRecord, attempts: Sequence[AttemptRecord], run: str = "") -
 def pool_html(title: str, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> Html:
     """Return a pool: its workers and recent warnings."""
     rows = [[worker[key] for key in WORKER_COLUMNS] for worker in workers]
-    body = [table(WORKER_COLUMNS, rows, state_column=2), *(fill("heading", text=warning) for warning in warnings)]
+    body = [
+        table(list(WORKER_COLUMNS.values()), rows, state_column=2),
+        *(fill("heading", text=warning) for warning in warnings),
+    ]
     return card(title, state, [], body)
 
 

@@ -21,7 +21,7 @@ const COMMAND = { field: "command", title: "Command", kind: "mono", width: "minm
 const ERROR = { field: "error", title: "Error", kind: "text", width: "minmax(110px, 2fr)", sort: false };
 const QUEUE = { field: "queue", title: "Queue", kind: "text", width: "96px", sort: false };
 const ATTEMPTS = { field: "attempts", title: "Attempts", kind: "attempts", width: "80px", sort: false };
-const RAN = { field: "ran", title: "Ran", kind: "duration", width: "84px", sort: false };
+const RAN = { field: "ran", title: "Run time", kind: "duration", width: "86px", sort: false };
 const UPDATED = { field: "updated_at", title: "Updated", kind: "time", width: "minmax(78px, 124px)", sort: false };
 const COLUMNS = {
   jobs: { wide: [STATE, ID, COMMAND, QUEUE, ATTEMPTS, RAN, UPDATED], medium: [STATE, ID, COMMAND, RAN, UPDATED], narrow: [STATE, ID, UPDATED] },
