@@ -14,12 +14,12 @@ PLACES = [place for place in os.environ.get("QUEUECTL_TEST_READ_ONLY", "").split
 @pytest.mark.skipif(not PLACES, reason="not run by tests/run_all.sh as root")
 @pytest.mark.parametrize("place", PLACES)
 def test_places_outside_are_read_only(place: str) -> None:
-    """Nothing can be made in ``/etc`` or the home directory of whoever runs the tests."""
+    """Tests cannot create files in ``/etc`` or in the home directory of the user."""
     with pytest.raises(OSError) as refused:  # noqa: PT011 - the number is looked at
         os.open(Path(place) / "queuectl-test", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     assert refused.value.errno == errno.EROFS
 
 
 def test_the_home_directory_is_temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test sees the home directory of whoever runs it."""
+    """Tests do not use the home directory of the user."""
     assert Path.home().is_relative_to(tmp_path_factory.getbasetemp())

@@ -10,7 +10,17 @@ from queuectl_nb.model import errors
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import ALLOWED_STATES, FINISHED_STATES, TRANSITIONS, State
 
-__all__ = ["diagram", "exit_codes", "figures", "label", "settings", "states", "takes", "topics", "verbs"]
+__all__ = [
+    "allowed_states",
+    "commands",
+    "diagram",
+    "exit_codes",
+    "label",
+    "measurements",
+    "settings",
+    "states",
+    "topics",
+]
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 LABELS = {
@@ -51,7 +61,7 @@ def exit_codes() -> str:
     return "\n".join(rows)
 
 
-def takes() -> str:
+def allowed_states() -> str:
     """Return the states in which each command can be used."""
     lines = ["| command | job must be |", "| --- | --- |"]
     for verb, states in ALLOWED_STATES.items():
@@ -70,10 +80,10 @@ def diagram() -> str:
 
 def states() -> str:
     """Return the diagram, and the states in which each command can be used."""
-    return f"{diagram()}\n\n{takes()}"
+    return f"{diagram()}\n\n{allowed_states()}"
 
 
-def verbs() -> str:
+def commands() -> str:
     """Return the commands with the first line of their help."""
     rows = ["| command | description |", "| --- | --- |"]
     for command, context in walk():
@@ -89,11 +99,11 @@ def topics() -> str:
     return "\n".join(rows)
 
 
-def figures() -> str:
-    """Return the table of measured figures from the README of the benchmarks."""
-    text = (BENCHMARKS / "README.md").read_text("utf-8").partition("## Figures")[2]
+def measurements() -> str:
+    """Return the table of measurements from the README of the benchmarks."""
+    text = (BENCHMARKS / "README.md").read_text("utf-8").partition("## Results")[2]
     found = [line for line in text.splitlines() if line.startswith("|")]
     if not found:
-        msg = f"{BENCHMARKS / 'README.md'} has no table of figures"
+        msg = f"{BENCHMARKS / 'README.md'} has no table of measurements"
         raise SystemExit(msg)
     return "\n".join(found)

@@ -109,18 +109,18 @@ def parse_cluster(
                 msg = f"{what} needs --executor dask"
                 raise BadInput(msg)
         return None
-    takes = dict(_parse_resource(key, value) for key, value in (resources or {}).items())
+    parsed = dict(_parse_resource(key, value) for key, value in (resources or {}).items())
     require_dask()
     if client is not None and scheduler is not None:
         msg = "give a client or a scheduler address, not both"
         raise BadInput(msg)
     if client is not None:
         address, security = address_of(client)
-        return Cluster(address, security, takes)
+        return Cluster(address, security, parsed)
     if scheduler is not None and not parse_text("scheduler", scheduler).strip():
         msg = "scheduler is empty; give its address, such as tcp://10.0.0.1:8786"
         raise BadInput(msg)
-    return Cluster(scheduler, None, takes)
+    return Cluster(scheduler, None, parsed)
 
 
 def _parse_resource(key: object, value: object) -> tuple[str, float]:

@@ -82,7 +82,7 @@ def start(  # noqa: PLR0913 - one parameter an option
     the dispatcher, runs up to N jobs at a time on a dask cluster.
     """
     number = validation.parse_int("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
-    takes = dict(_parse_resource(word) for word in resources)
+    parsed = dict(_parse_resource(word) for word in resources)
     pool = context.queue().start_workers(
         number,
         queues=queues,
@@ -90,7 +90,7 @@ def start(  # noqa: PLR0913 - one parameter an option
         detach=detach,
         executor=executor,
         scheduler=scheduler,
-        resources=takes,
+        resources=parsed,
     )
     return StartedPool(pool, number, detach)
 

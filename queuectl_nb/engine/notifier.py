@@ -1,7 +1,7 @@
 """FIFOs that wake processes: for new work, for requests to a worker, and for jobs that have finished.
 
 A byte in the work FIFO wakes one worker, not all (EPOLLEXCLUSIVE); a woken worker that leaves more work notifies again.
-Each worker has a FIFO for requests and settings. Whoever waits for jobs creates a FIFO for the time of the wait.
+Each worker has a FIFO for requests and settings. A process that waits for jobs creates a FIFO while it waits.
 Notifying never blocks and never fails: a full FIFO wakes its readers anyway, and one without readers has nobody to
 wake.
 """

@@ -89,7 +89,7 @@ def test_pagination(reader: Reader, queue: Queue) -> None:
 
 def test_log_of_a_running_job(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
     """The log of a running job grows with colours and progress bars, up to its end."""
-    release = harness.path.with_name("gate")
+    release = harness.path.with_name("release")
     harness.add(
         "printf '\\033[31mred\\033[0m plain\\n'; printf '10%%\\r20%%'; echo oops >&2;"
         f" while [ ! -e {release} ]; do sleep 0.05; done; printf '\\r100%%\\nthe end\\n'",

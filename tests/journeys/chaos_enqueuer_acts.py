@@ -52,7 +52,7 @@ class Interrupt(Act):
     name = "interrupts"
 
     def perform(self) -> None:
-        """Interrupt an enqueuer, let it idle, look at its locks and end it."""
+        """Interrupt an enqueuer, let it idle, inspect its locks and stop it."""
         process = self.chaos.start_enqueuer("interrupted", f"interrupted-{next(self.count)}", stdin=subprocess.PIPE)
         assert process.stdin is not None
         assert process.stdout is not None

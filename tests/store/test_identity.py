@@ -1,4 +1,4 @@
-"""A copy of a queue is told from the original, and leaves the original's processes alone."""
+"""A copy of a queue is recognised, and does not touch the processes of the original."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_birth_time_is_that_of_the_file(tmp_path: Path) -> None:
 
 
 def test_an_invalid_setting_does_not_keep_a_copy_from_being_used(harness: Any, tmp_path: Path) -> None:
-    """A copy with an invalid setting is told from the original all the same."""
+    """A copy with an invalid setting is recognised too."""
     harness.add("running")
     harness.claim()
     with harness.store.db.write() as connection:

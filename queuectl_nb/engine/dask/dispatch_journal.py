@@ -1,7 +1,7 @@
 """Write-ahead log of the attempts that a dispatcher sends to dask workers.
 
-Whoever settles for a dead dispatcher must know which of its attempts may run on a host that it cannot inspect. So each
-token is written to a file, which survives kill -9, before the attempt is sent.
+A process that settles for a dead dispatcher must know which of its attempts may run on a host that it cannot inspect.
+So each token is written to a file, which survives kill -9, before the attempt is sent.
 """
 
 from __future__ import annotations
