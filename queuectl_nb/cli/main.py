@@ -113,12 +113,21 @@ def _show(result: Result, shape: str, serve: Serve | None) -> int:
     """Show a result; the lines of an enqueue are written here, without importing the presentation code."""
     if isinstance(result, Done) and shape == "table":
         if result.notes:
-            sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
-        sys.stdout.write("".join(f"{line}\n" for line in result.lines))
+            sys.stderr.write("".join(f"queuectl: {_visible(note)}\n" for note in result.notes))
+        sys.stdout.write("".join(f"{_visible(line)}\n" for line in result.lines))
         return 0
     from queuectl_nb.cli.present import show
 
     return show(result, shape, serve)
+
+
+def _visible(text: str) -> str:
+    """Escape hidden characters; the module for it is imported only if there are any."""
+    if text.isprintable():
+        return text
+    from queuectl_nb.render.text_table import visible
+
+    return visible(text)
 
 
 def _notify(text: str) -> None:
@@ -130,10 +139,8 @@ def _notify(text: str) -> None:
 
 def _fail(text: str, code: int) -> int:
     """Write an error message on one line and return the exit code."""
-    from queuectl_nb.render.text_table import visible
-
     with suppress(OSError):  # a closed stderr must not change the exit code
-        sys.stderr.write(f"queuectl: {visible(text)}\n")
+        sys.stderr.write(f"queuectl: {_visible(text)}\n")
     return code
 
 

@@ -67,7 +67,8 @@ def _show_dashboard(result: Dashboard, serve: Serve | None) -> int:
     def on_ready(address: str) -> None:
         sys.stdout.write(address + "\n")
         sys.stdout.flush()
-        sys.stderr.write(f"queuectl: serving {result.queue.path} (read-only); press Ctrl+C to stop\n")
+        path = text_table.visible(str(result.queue.path))
+        sys.stderr.write(f"queuectl: serving {path} (read-only); press Ctrl+C to stop\n")
 
     serve(result, on_ready)
     return 0

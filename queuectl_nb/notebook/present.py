@@ -143,7 +143,7 @@ def _wait(result: PendingWait, output_format: str = "table") -> object:
 
 def _as_data(result: Done | Detail | Listing | Output, output_format: str) -> object:
     if output_format == "csv" and isinstance(result, Listing):
-        _write_csv(result.fields, result.rows(None))
+        formats.write_csv(sys.stdout, result.fields, result.rows(None))
         value = None
     elif output_format == "csv" and isinstance(result, Detail):
         value = _convert(list(result.records()), output_format)
@@ -164,18 +164,12 @@ def _convert(value: Any, output_format: str) -> Any:
         return value
     if output_format == "csv":
         rows = list(formats.iter_records(value))
-        _write_csv(list(rows[0]) if rows else ["id"], rows)
+        formats.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
         return None
     buffer = io.StringIO()
     formats.write_jsonl(buffer, value)
     sys.stdout.write(buffer.getvalue())
     return None
-
-
-def _write_csv(fields: Any, rows: Iterable[Any]) -> None:
-    buffer = io.StringIO()
-    formats.write_csv(buffer, fields, rows)
-    sys.stdout.write(buffer.getvalue())
 
 
 def _write(lines: Iterable[str]) -> None:

@@ -6,8 +6,10 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.render.text_table import visible
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
 __all__ = ["iter_records", "write_csv", "write_json", "write_jsonl"]
@@ -35,11 +37,15 @@ def write_jsonl(out: TextIO, value: Any) -> None:
 
 
 def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows with a header; nested values become JSON, and a quote disarms formulas."""
+    """Write rows with a header; nested values become JSON, and a quote disarms formulas.
+
+    A terminal gets hidden characters as escapes; a file or pipe gets texts unchanged.
+    """
+    to_text = visible if out.isatty() else str
     # csv quotes fields that contain a character of lineterminator: this way also a bare CR
     writer = csv.writer(_UnixLines(out), lineterminator="\r\n")
     writer.writerow(fields)
-    writer.writerows([_csv_value(row.get(key)) for key in fields] for row in rows)
+    writer.writerows([_csv_value(row.get(key), to_text) for key in fields] for row in rows)
 
 
 class _UnixLines:
@@ -53,11 +59,11 @@ class _UnixLines:
         self._out.write(line.removesuffix("\r\n") + "\n")
 
 
-def _csv_value(value: Any) -> Any:
+def _csv_value(value: Any, to_text: Callable[[str], str]) -> Any:
     if isinstance(value, dict | list | tuple | bool):
         return json.dumps(value)
     if isinstance(value, str):
-        return "'" + value if value.startswith(FORMULA_PREFIXES) else value
+        return to_text("'" + value if value.startswith(FORMULA_PREFIXES) else value)
     return value
 
 
