@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.model.errors import InvalidSetting, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.store.maintenance import MIN_SQLITE_VERSION, Maintenance, sqlite_version
-from queuectl_nb.store.paths import SIDECAR_SUFFIXES, network_fs_type, spool_dir
+from queuectl_nb.store.paths import SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,10 +45,9 @@ def run_checks(path: Path, opener: Callable[[], Queue], *, allow_network_fs: boo
     """
     yield _interpreter()
     yield _sqlite()
+    yield _file(path)
     if not path.exists():
-        yield Finding("file", ok=True, finding=f"{path} does not exist yet; the first enqueue creates it")
         return
-    yield Finding("file", ok=True, finding=str(path))
     yield _file_system(path, allowed=allow_network_fs)
     yield _disk_space(path)
     yield _modes(path)
@@ -65,6 +64,7 @@ def run_checks(path: Path, opener: Callable[[], Queue], *, allow_network_fs: boo
         return
     yield _schema(maintenance)
     yield _counts(maintenance)
+    yield _times(maintenance)
     yield _settings(queue)
     yield _workers(queue)
     yield _spool(queue, maintenance)
@@ -87,6 +87,30 @@ def _sqlite() -> Finding:
     if version < MIN_SQLITE_VERSION:
         return Finding("SQLite", ok=False, finding=text, remedy=f"use a Python built with SQLite {oldest} or newer")
     return Finding("SQLite", ok=True, finding=text)
+
+
+def _file(path: Path) -> Finding:
+    """Check that the file exists, or can be created, and that SQLite can create files beside it."""
+    exists = path.exists()
+    folder = Path(os.path.realpath(path)).parent
+    if not exists and not folder.exists() and _is_default(path):
+        while not folder.exists():
+            folder = folder.parent  # the first enqueue creates the missing ones
+    if not folder.is_dir():
+        remedy = "create it, or choose another file with --db"
+        return Finding("file", ok=False, finding=f"there is no directory {folder} for the queue", remedy=remedy)
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        remedy = "make it writable, or choose a queue in another directory with --db or QUEUECTL_DB"
+        return Finding("file", ok=False, finding=f"the directory {folder} is not writable", remedy=remedy)
+    text = str(path) if exists else f"{path} does not exist yet; the first enqueue creates it"
+    return Finding("file", ok=True, finding=text)
+
+
+def _is_default(path: Path) -> bool:
+    try:
+        return path == user_queue()
+    except BadEnvironment:
+        return False
 
 
 def _file_system(path: Path, *, allowed: bool) -> Finding:
@@ -151,6 +175,17 @@ def _counts(maintenance: Maintenance) -> Finding:
         remedy = "jobs were changed without the triggers; move the jobs to a new queue"
         return Finding("counts", ok=False, finding=f"differ from the jobs: {', '.join(wrong[:5])}", remedy=remedy)
     return Finding("counts", ok=True, finding="correct")
+
+
+def _times(maintenance: Maintenance) -> Finding:
+    """Check for times that were edited by hand to something that is none; listing the job fails."""
+    wrong = maintenance.invalid_times()
+    if wrong:
+        job_id, column, value = wrong[0]
+        text = f"{len(wrong)} invalid: {column} of job {job_id} is {value!r:.20}"
+        remedy = f"set column {column} of table jobs to epoch seconds with sqlite3, or delete the job"
+        return Finding("times", ok=False, finding=text, remedy=remedy)
+    return Finding("times", ok=True, finding="valid")
 
 
 def _settings(queue: Queue) -> Finding:

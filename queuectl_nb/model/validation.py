@@ -13,7 +13,7 @@ from functools import lru_cache
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadEnvironment, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_COMMAND_BYTES",
     "MAX_NAME_LENGTH",
     "format_time",
+    "invalid_time",
     "parse_age",
     "parse_choice",
     "parse_command",
@@ -211,14 +212,24 @@ def parse_env_pair(key: object, value: object) -> tuple[str, str]:
 def format_time(stamp: float | None) -> str | None:
     """Return epoch seconds as ISO 8601 in UTC with milliseconds and ``Z``; None stays None.
 
+    Raises :class:`BadEnvironment` for a time outside of the years 1 to 9999.
+
     >>> format_time(0.0015)
     '1970-01-01T00:00:00.002Z'
     """
     if stamp is None:
         return None
-    # rounded exactly as SQLite's strftime, so that the views show the same millisecond
-    whole_ms = int(stamp * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS
-    return f"{_second(whole_ms // 1000)}.{whole_ms % 1000:03d}Z"
+    try:
+        # rounded exactly as SQLite's strftime, so that the views show the same millisecond
+        whole_ms = int(stamp * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS
+        return f"{_second(whole_ms // 1000)}.{whole_ms % 1000:03d}Z"
+    except (OSError, OverflowError, TypeError, ValueError) as error:
+        raise invalid_time(stamp) from error
+
+
+def invalid_time(stamp: object) -> BadEnvironment:
+    """Return the error for a stored time that is none, for example because it was edited by hand."""
+    return BadEnvironment(f"invalid stored time {quoted(stamp)}; 'queuectl doctor' names the job")
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 from datetime import datetime
 from functools import cache
@@ -11,6 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.model.validation import invalid_time
 from queuectl_nb.render import js_bundle
 from queuectl_nb.render.ansi import to_html
 from queuectl_nb.render.durations import format_duration
@@ -164,15 +167,18 @@ def cell_source(command: str) -> tuple[str, str] | None:
 
 def short_path(path: Path) -> str:
     """Return a path relative to the working directory or, with ``~``, to the home directory."""
-    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
-        if path.is_relative_to(base):
-            return f"{prefix}{path.relative_to(base)}"
+    for base, prefix in ((".", ""), (os.path.expanduser("~"), "~/")):
+        with contextlib.suppress(FileNotFoundError, ValueError):  # the working directory was removed; another base
+            return f"{prefix}{path.relative_to(os.path.abspath(base))}"
     return str(path)
 
 
 def format_time(epoch_s: float | None) -> str | None:
     """Return local date and time."""
-    return None if epoch_s is None else f"{datetime.fromtimestamp(epoch_s).astimezone():%Y-%m-%d %H:%M:%S}"
+    try:
+        return None if epoch_s is None else f"{datetime.fromtimestamp(epoch_s).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (OSError, OverflowError, TypeError, ValueError) as error:
+        raise invalid_time(epoch_s) from error
 
 
 def _escape_lines(text: str) -> Html:

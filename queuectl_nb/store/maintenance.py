@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database as Tables
 
+from queuectl_nb.model.validation import MAX_TIME
 from queuectl_nb.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ class Maintenance:
         """
         with self._db.translate_errors():
             return [name for (name,) in self._tables.execute(sql)]
+
+    def invalid_times(self) -> list[tuple[str, str, object]]:
+        """Return id, column and value of the times of jobs that cannot be displayed; reads all jobs."""
+        columns = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
+        each = "SELECT id, {0!r}, {0} FROM jobs WHERE NOT {0} BETWEEN 0 AND {1!r}"
+        sql = " UNION ALL ".join(each.format(column, MAX_TIME) for column in columns)
+        with self._db.translate_errors():
+            return self._tables.execute(sql).fetchall()
 
     def known_tokens(self, tokens: set[str]) -> set[str]:
         """Return those of ``tokens`` that belong to an attempt."""

@@ -51,8 +51,11 @@ def user_queue() -> Path:
     """Return the queue in the user's data directory, the default."""
     import platformdirs
 
-    folder = Path(platformdirs.user_data_dir("queuectl"))
-    if not folder.is_absolute():  # ~ could not be expanded
+    try:
+        folder = Path(platformdirs.user_data_dir("queuectl"))
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # older versions of platformdirs do not raise
         msg = "this user has no home directory for a default queue; set HOME, or name a queue with --db or QUEUECTL_DB"
         raise BadEnvironment(msg)
     return folder / FILE_NAME

@@ -45,9 +45,9 @@ UPDATE jobs SET ready = 1 WHERE seq IN (
 );
 
 -- name: next_due
--- When an idle worker must wake up.
+-- When an idle worker must wake up; for a time edited by hand that is none (1e300, text), never.
 SELECT run_at FROM jobs INDEXED BY jobs_scheduled
-WHERE ready = 0 AND state IN ('pending', 'failed') ORDER BY run_at LIMIT 1;
+WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at < 253402300800 ORDER BY run_at LIMIT 1;
 
 -- name: queues_with_work
 -- Unpaused queues that may have ready jobs; few rows, whatever the number of jobs.

@@ -45,8 +45,8 @@ def test_healthy_queue(run: Callable[..., Ran]) -> None:
     ran = run("doctor")
     assert ran.exit_code == 0
     checks = [line.split()[0] for line in ran.stdout.splitlines()[1:]]
-    expected = "interpreter SQLite file file disk modes opens integrity schema counts settings workers spool".split()  # noqa: SIM905
-    assert checks == [check for check in expected if check != "opens"]
+    expected = "interpreter SQLite file file disk modes opens integrity schema counts times settings workers spool"
+    assert checks == [check for check in expected.split() if check != "opens"]
     assert "wrong" not in ran.stdout
 
 
@@ -54,6 +54,40 @@ def test_missing_queue(find_problems: Callable[..., Any], tmp_path: Path) -> Non
     """A missing queue is reported and not created."""
     assert find_problems("--db", str(tmp_path / "new.db")) == {}
     assert not (tmp_path / "new.db").exists()
+
+
+def test_directory_that_cannot_be_written(
+    find_problems: Callable[..., Any], queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory in which no queue can be created, or beside whose queue SQLite can create no files, is named."""
+    access = os.access
+
+    def read_only(path: Any, mode: int, **options: Any) -> bool:
+        return access(path, mode, **options) and not (path == tmp_path and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", read_only)
+    monkeypatch.setattr(os, "supports_effective_ids", set())
+    for path in (tmp_path / "new.db", queue.path):
+        assert find_problems("--db", str(path))["file"]["finding"] == f"the directory {tmp_path} is not writable"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    monkeypatch.delenv("QUEUECTL_DB")
+    monkeypatch.chdir(tmp_path)
+    assert find_problems()["file"]["finding"] == f"the directory {tmp_path} is not writable"
+    assert "no directory" in find_problems("--db", str(tmp_path / "gone" / "new.db"))["file"]["finding"]
+
+
+def test_invalid_time(find_problems: Callable[..., Any], run: Callable[..., Ran], queue: Queue) -> None:
+    """A time that was edited by hand to something that is none ends in one line; doctor names the job."""
+    queue.enqueue("true", id="a")
+    for value in (1e300, float("inf"), -1e300, 1e17, "soon"):
+        with queue.store.db.write() as connection:
+            connection.execute("UPDATE jobs SET run_at = ?", (value,))
+        for words in (["list"], ["list", "--json"], ["show", "a"]):
+            ran = run(*words)
+            assert (ran.exit_code, ran.stdout) == (3, "")
+            assert "invalid stored time" in ran.stderr
+            assert len(ran.stderr.splitlines()) == 1
+        assert "run_at of job a is" in find_problems()["times"]["finding"]
 
 
 def test_modes(find_problems: Callable[..., Any], queue: Queue) -> None:

@@ -66,6 +66,25 @@ def test_removed_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize("home", [None, "~", "relative"])
+def test_user_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
+    """A user id without an account, or a HOME that is no path, is a named error; no folder ``~`` is created."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    if home != "relative":
+        for path in ("~", "~/q.db"):
+            with pytest.raises(BadEnvironment, match="no home directory, so ~"):
+                find_queue(path)
+    with pytest.raises(BadEnvironment, match="no home directory for a default queue; set HOME"):
+        find_queue()
+    assert find_queue("q.db") == tmp_path / "q.db"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user needs root")
 def test_other_users_project_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ``.queuectl/`` of another local user in a parent directory (such as /tmp) is ignored."""

@@ -24,7 +24,6 @@ MANY = ("jobs", "attempts", "dependents", "environments", "other")
 """Tables (and an alias) with as many rows as there are jobs; the others hold a handful."""
 FIRST_ENTRY = {
     "any_dependents": "SCAN dependents USING COVERING INDEX dependents_job",
-    "next_due": "SCAN jobs USING INDEX jobs_scheduled",
 }
 """Scans that stop at the first entry of an index."""
 WALK = re.compile(rf"SCAN ({'|'.join(MANY)})\b")
