@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 import socket
 import subprocess
 import threading
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.agent import ABANDONED_AFTER_S, Agent
 from queuectl_nb.engine.dask.messages import (
     Ended,
     Event,
     LeaseRenewal,
     OutputRead,
+    RecoveryQuery,
     Request,
     Response,
     RunJob,
@@ -28,6 +31,7 @@ from queuectl_nb.engine.dask.messages import (
     from_wire,
     to_wire,
 )
+from queuectl_nb.engine.dask.recovery import create_folder, load_end, recover, remove_old_folders
 from queuectl_nb.engine.dask.runner_pool import RunnerClient
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.attempt import Lease
@@ -35,7 +39,7 @@ from queuectl_nb.model.outcome import Exited, Lost, Returned
 from tests.engine.harness import alive, read_pid, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from queuectl_nb.model.outcome import Outcome
 
@@ -140,11 +144,12 @@ def one_slot(shared_dispatcher: FakeDispatcher) -> FakeDispatcher:
 def test_a_command_is_killed_when_the_lease_expires(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
     """When the dispatcher falls silent, a command ends within lease and grace without a message from anybody."""
     first = tmp_path / "pid"
-    begun = boot_clock()
     job = dispatcher.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
-    dispatcher.send(job, lease_s=0.6)
+    dispatcher.send(job)
     shell = read_pid(first)
-    assert isinstance(dispatcher.outcome_of(job), Returned)
+    begun = boot_clock()
+    dispatcher.send(lease_s=0.6)
+    assert dispatcher.outcome_of(job) == Lost("its dispatcher", "did not renew the lease")
     assert 0.6 <= boot_clock() - begun < 0.6 + 0.2 + 5
     assert not alive(shell)
 
@@ -153,10 +158,11 @@ def test_a_runner_is_idle_during_the_grace_of_a_command(dispatcher: FakeDispatch
     """After the lease a runner waits for the end of the grace without using the CPU."""
     first = tmp_path / "pid"
     job = dispatcher.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
-    dispatcher.send(job, lease_s=0.5, settings={**SETTINGS, "kill_grace": 5.0})  # shortened to two seconds
+    dispatcher.send(job)
     runner = psutil.Process(psutil.Process(read_pid(first)).ppid())
+    dispatcher.send(lease_s=0.5, settings={**SETTINGS, "kill_grace": 5.0})  # shortened to two seconds
     before = sum(runner.cpu_times()[:2])
-    assert isinstance(dispatcher.outcome_of(job), Returned)
+    assert isinstance(dispatcher.outcome_of(job), Lost)
     assert sum(runner.cpu_times()[:2]) - before < 1.0
 
 
@@ -277,6 +283,83 @@ def test_a_command_that_replaces_its_output_harms_nothing(
     one_slot.send(good)
     assert one_slot.end_of(good).output == {"stdout": (0, b"hello\n")}
     assert victim.read_text() == "precious"
+
+
+def query(dispatcher: FakeDispatcher, *jobs: Lease, reads: Sequence[OutputRead] = ()) -> RecoveryQuery:
+    """Return a question for what the agent left of these jobs."""
+    return RecoveryQuery(dispatcher.agent.folder, heartbeat.boot_id(), [job.token for job in jobs], list(reads))
+
+
+def test_an_end_stays_on_disk_until_it_is_acknowledged(tmp_path: Path) -> None:
+    """Another process can recover the end of a command and its output; after the acknowledgement nothing is left."""
+    dispatcher = FakeDispatcher(tmp_path)
+    dispatcher.open_slot()
+    small, large = dispatcher.job("printf 'a\\377\\0'; exit 4"), dispatcher.job("head -c 300000 /dev/zero")
+    dispatcher.send(small, large, prefetch=1)
+    ends = [dispatcher.end_of(small), dispatcher.end_of(large)]
+    dispatcher.slots[0].join(20)
+    reads = [OutputRead(large.token, "stdout", 100_000, 1_000_000)]
+    found = over_the_wire(recover(over_the_wire(query(dispatcher, small, large, reads=reads)), 5.0))
+    assert (found.gone, sorted(found.ended, key=repr)) == (True, sorted(ends, key=repr))
+    assert ends[0].output == {"stdout": (0, b"a\xff\0")}
+    assert [(chunk.offset, len(chunk.data)) for chunk in found.chunks] == [(100_000, 200_000)]
+    dispatcher.send(acknowledged=[small.token, large.token])
+    assert list(Path(dispatcher.agent.folder).iterdir()) == []
+
+
+def test_an_end_survives_its_dask_worker(tmp_path: Path) -> None:
+    """A command that finished although the agent did not hear of it is not lost."""
+    dispatcher = FakeDispatcher(tmp_path)
+    dispatcher.open_slot()
+    first, go = tmp_path / "pid", tmp_path / "go"
+    job = dispatcher.job(f"trap '' TERM; echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done; sleep 60 &")
+    dispatcher.send(job, settings={**SETTINGS, "kill_grace": 5.0})
+    runner = psutil.Process(psutil.Process(read_pid(first)).ppid())
+    client = until(lambda: dispatcher.agent._active.get(job.token))
+    go.touch()
+    until(lambda: not alive(int(first.read_text())))  # the runner now ends what is left in the background
+    client.channel.socket.shutdown(2)
+    assert dispatcher.outcome_of(job) == Exited(0)
+    runner.wait(10)
+    (end,) = recover(query(dispatcher, job), 5.0).ended
+    assert end.outcome == Exited(0)
+
+
+@pytest.mark.parametrize("raw", ["", "{}", "[1, 2", "[null, {}]", '[["Ended", 1], {}]', '[["Exited", 0], 1]'])
+def test_an_incomplete_end_is_ignored(tmp_path: Path, raw: str) -> None:
+    """What is left of an end after a crash of the machine is not read as one."""
+    (tmp_path / "token.end").write_text(raw)
+    assert load_end(f"{tmp_path}", "token") is None
+    (tmp_path / "token.end").unlink()
+    (tmp_path / "token.end").symlink_to("/dev/zero")
+    assert load_end(f"{tmp_path}", "token") is None
+
+
+def test_old_folders_of_dead_agents_are_removed(tmp_path: Path) -> None:
+    """The folder of an agent is removed long after its death, and never while it lives."""
+    folders = {name: create_folder(f"{tmp_path}", name) for name in ("living", "recent", "dead")}
+    for name, (folder, lock) in folders.items():
+        (Path(folder) / "1").mkdir()
+        if name != "living":
+            os.close(lock)
+        if name != "recent":
+            for path in (Path(folder) / "1", Path(folder)):
+                os.utime(path, (0, 0))
+    remove_old_folders(f"{tmp_path}")
+    assert {name for name, (folder, _) in folders.items() if Path(folder).exists()} == {"living", "recent"}
+    os.close(folders["living"][1])
+
+
+def test_a_removed_folder_is_created_again(one_slot: FakeDispatcher) -> None:
+    """A command that removes the folder of its output does not keep later ones from starting."""
+    odd, good = one_slot.job('rm -rf "$(dirname "$QUEUECTL_RESULT")"'), one_slot.job("echo hello")
+    one_slot.send(odd)
+    assert one_slot.outcome_of(odd) == Exited(0)
+    one_slot.send(good)
+    assert isinstance(one_slot.end_of(good), Unstarted)
+    again = one_slot.job("echo hello")
+    one_slot.send(again)
+    assert one_slot.end_of(again).output == {"stdout": (0, b"hello\n")}
 
 
 def test_the_files_of_an_abandoned_agent_are_removed(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +13,24 @@ from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask import agent_state, executor, slots
 from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal, read_dispatched
 from queuectl_nb.engine.dask.executor import DaskExecutor
-from queuectl_nb.engine.dask.messages import AgentStatus, Ended, Event, Response, ResultsReady, SlotOpened, Unstarted
+from queuectl_nb.engine.dask.messages import (
+    AgentStatus,
+    Ended,
+    Event,
+    OutputChunk,
+    Recovery,
+    RecoveryQuery,
+    Response,
+    ResultsReady,
+    SlotOpened,
+    Unstarted,
+)
+from queuectl_nb.engine.dask.recovery import create_folder, save_end
 from queuectl_nb.engine.dask.transport import (
     Answered,
     Connected,
     Disconnected,
-    LeftoversKilled,
+    Recovered,
     RequestFailed,
     WorkersChanged,
 )
@@ -27,8 +41,6 @@ from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from queuectl_nb.engine.dask.messages import Request
     from queuectl_nb.engine.dask.remote_run import RemoteRun
     from queuectl_nb.engine.dask.transport import Incoming
@@ -48,7 +60,7 @@ class FakeTransport:
     def __init__(self) -> None:
         self.inbox: list[Incoming] = []
         self.requests: list[tuple[str, Request]] = []
-        self.checks: list[tuple[list[str], str]] = []
+        self.queries: list[tuple[list[str], RecoveryQuery]] = []
         self.submitted = 0
 
     def receive(self) -> list[Incoming]:
@@ -66,9 +78,9 @@ class FakeTransport:
         del address
         self.requests.append((agent, request))
 
-    def kill_leftovers(self, addresses: list[str], agent: str, boot: str, tokens: list[str]) -> None:
-        del boot, tokens
-        self.checks.append((addresses, agent))
+    def recover(self, addresses: list[str], agent: str, query: RecoveryQuery) -> None:
+        del agent
+        self.queries.append((addresses, query))
 
 
 class ExecutorHarness:
@@ -95,7 +107,7 @@ class ExecutorHarness:
     def status(self, agent: str = "a", address: str = HERE, slots: int = 1) -> AgentStatus:
         """Return the status of an agent whose clock is seven seconds ahead."""
         self.sequence += 1
-        return AgentStatus(agent, address, f"boot of {address}", "far", self.sequence, slots, self.now + 7)
+        return AgentStatus(agent, address, f"boot of {address}", "far", "/nowhere", self.sequence, slots, self.now + 7)
 
     def emit(self, body: Any, status: AgentStatus | None = None, dispatcher_id: str = "dispatcher") -> None:
         """Let an agent send an event."""
@@ -243,9 +255,10 @@ def test_a_peer_kills_what_a_dead_dask_worker_left(harness: ExecutorHarness) -> 
     peer = "tcp://10.0.0.1:2"
     harness.deliver(WorkersChanged({peer, THERE}))
     assert harness.step(1.0) == []
-    assert harness.transport.checks == [([peer], "a")]
+    ((peers, query),) = harness.transport.queries
+    assert (peers, query.boot, query.tokens) == ([peer], f"boot of {HERE}", ["a", run.token])
     assert harness.step(0.5) == []
-    harness.deliver(LeftoversKilled("a"))
+    harness.deliver(Recovered("a", Recovery(gone=True, ended=[], chunks=[])))
     assert harness.step() == [run]
     assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
 
@@ -259,6 +272,67 @@ def test_the_dispatcher_kills_what_a_dead_dask_worker_left_on_its_own_host(harne
     harness.deliver(WorkersChanged({THERE}))
     assert harness.step() == [run]
     assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
+
+
+def test_an_end_that_was_not_delivered_is_recovered_by_a_peer(harness: ExecutorHarness) -> None:
+    """The end of a command and the rest of its output are read from the disk of a dead dask worker's host."""
+    harness.open_slot()
+    harness.emit(SlotOpened("another"), harness.status(slots=2))
+    harness.step()
+    run, other = harness.start(), harness.start()
+    harness.step()
+    harness.deliver(WorkersChanged({"tcp://10.0.0.1:2"}))
+    harness.step()
+    end = Ended(run.token, Exited(0), duration_s=9.0, sizes={"stdout": 6}, has_files=True)
+    harness.deliver(Recovered("a", Recovery(gone=True, ended=[end], chunks=[])))
+    assert harness.step() == []
+    (_, query) = harness.transport.queries[-1]
+    assert query.tokens == ["a", other.token]
+    assert [(read.token, read.stream, read.offset) for read in query.reads] == [(run.token, "stdout", 0)]
+    chunk = OutputChunk(run.token, "stdout", 0, b"hello\n")
+    harness.deliver(Recovered("a", Recovery(gone=True, ended=[], chunks=[chunk])))
+    assert harness.step() == [run]
+    assert run.outcome == Exited(0)
+    assert Path(run.paths["stdout"]).read_bytes() == b"hello\n"
+    harness.deliver(Recovered("a", Recovery(gone=True, ended=[], chunks=[])))
+    assert harness.step() == [other]
+    assert other.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
+
+
+def test_an_end_is_recovered_without_a_scheduler_on_the_same_host(harness: ExecutorHarness, tmp_path: Path) -> None:
+    """While the scheduler is down, the dispatcher itself reads the ends on its own host."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    folder, lock = create_folder(f"{tmp_path}", "a")
+    runner = Path(folder) / "1"
+    runner.mkdir()
+    status = dataclasses.replace(harness.status(), boot=heartbeat.boot_id(), folder=folder)
+    harness.emit(ResultsReady(), status)
+    harness.step()
+    harness.deliver(Disconnected("closed"))
+    end = Ended(run.token, Exited(3), duration_s=9.0, sizes={"stdout": 3}, output={"stdout": (0, b"\xff\0\n")})
+    save_end(f"{runner}", end)
+    assert harness.step(REMOTE_LEASE_S - 0.1) == []
+    assert harness.step(0.3) == [run]
+    assert run.outcome == Exited(3)
+    assert Path(run.paths["stdout"]).read_bytes() == b"\xff\0\n"
+    os.close(lock)
+
+
+def test_output_is_requested_again_after_a_failed_request(harness: ExecutorHarness) -> None:
+    """The end of a command arrived, but not the request for the rest of its output: it is asked for again."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.answer()
+    harness.emit(Ended(run.token, Exited(0), sizes={"stdout": 6}, has_files=True))
+    assert harness.step() == []
+    assert [read.stream for read in harness.transport.requests[-1][1].reads] == ["stdout"]
+    harness.fail()
+    harness.step()
+    harness.step(0.6)
+    assert [read.stream for read in harness.transport.requests[-1][1].reads] == ["stdout"]
 
 
 def test_unsent_jobs_are_returned_when_the_scheduler_is_lost(harness: ExecutorHarness) -> None:

@@ -223,6 +223,35 @@ def test_scheduler_killed_and_restarted(harness: WorkerHarness, cluster: DaskClu
     assert any("scheduler" in trouble for trouble in map(str, harness.events("warning")))
 
 
+def test_a_command_that_finishes_without_a_scheduler_runs_once(
+    harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path
+) -> None:
+    """A command finishes while the scheduler is down: its end is recovered, with its output, and it is not repeated."""
+    first, go, ran = tmp_path / "pid", tmp_path / "go", tmp_path / "ran"
+    harness.queue.set("lease", LONG_LEASE)
+    job = harness.add(
+        f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done; echo once >> {ran}; seq 20000",
+        timeout=0,
+    )
+    harness.start(4, executor="dask", scheduler=cluster.address)
+    shell = read_pid(first)
+    assert cluster.scheduler is not None
+    cluster.scheduler.kill()
+    cluster.scheduler.wait(10)
+    go.touch()
+    until(lambda: ran.exists() and not alive(shell))
+    for worker in cluster.workers:
+        worker.wait(40)  # dask workers exit with their scheduler, after their tasks
+    cluster.workers.clear()
+    cluster.start_scheduler()
+    for _ in range(3):
+        cluster.start_worker()
+    job.wait(timeout=40)
+    assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["succeeded"])
+    assert ran.read_text() == "once\n"
+    assert job.log("stdout").split()[-1] == "20000"
+
+
 def test_client_is_closed_while_jobs_run(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
     """Only the address of a client is used, so jobs continue after it is closed."""
     from distributed import Client

@@ -14,6 +14,8 @@ from queuectl_nb.engine.dask.messages import (
     LeaseRenewal,
     OutputChunk,
     OutputRead,
+    Recovery,
+    RecoveryQuery,
     Request,
     Response,
     Running,
@@ -24,17 +26,17 @@ from queuectl_nb.engine.dask.messages import (
 from queuectl_nb.model.attempt import Lease, Usage
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost
 
-STATUS = AgentStatus("agent", "tcp://here:1", "boot", "host", 3, 2, 1.5)
+STATUS = AgentStatus("agent", "tcp://here:1", "boot", "host", "/folder", 3, 2, 1.5)
 LEASE = Lease(1, "job-1", 1, "f" * 32, "true", "/", "q", 0, 1, None, None, {"Lease": "Usage"}, {"Ended": "x"})
 ENDED = Ended("a" * 32, Lost("worker", "died", may_overlap=True), Usage(0.1, None, 3), result="[1]", has_files=True)
 READ = OutputRead("a" * 32, "stdout", 0, 9)
 MESSAGES = [
-    Request(
-        1, LeaseRenewal(2.0, {"timeout": 1.0}), True, [LEASE], 4, {"a" * 32: 0.5}, [OutputRead("a", "stdout", 0, 9)]
-    ),
+    Request(1, LeaseRenewal(2.0, {"timeout": 1.0}), True, [LEASE], 4, {"a" * 32: 0.5}, [READ]),
     Event("dispatcher", STATUS, Ended("a" * 32, Exited(3), output={"stdout": (0, b"Ended")})),
     Event("dispatcher", STATUS, Unstarted("a" * 32, "Usage")),
     Response(STATUS, ["a" * 32], [Running("a" * 32, None, 1.0)], [ENDED], [OutputChunk("a" * 32, "stdout", 0, None)]),
+    RecoveryQuery("/folder", "boot", ["a" * 32], [READ]),
+    Recovery(True, [ENDED], [OutputChunk("a" * 32, "stdout", 0, b"Lease")]),
     Ended("a" * 32, Cancelled()),
     None,
 ]

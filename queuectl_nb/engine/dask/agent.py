@@ -12,7 +12,6 @@ import os
 import shutil
 import threading
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat
@@ -31,10 +30,10 @@ from queuectl_nb.engine.dask.messages import (
     Terminate,
     Unstarted,
 )
-from queuectl_nb.engine.dask.runner_pool import RunnerPool, kill_leftovers
+from queuectl_nb.engine.dask.recovery import create_folder, kill_leftovers, load_end, read_chunk, remove_attempt
+from queuectl_nb.engine.dask.runner_pool import RunnerPool
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.outcome import Lost
-from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,11 +62,11 @@ class Agent:
     def __init__(
         self, dispatcher_id: str, send_event: Callable[[Event], None], folder: str, db: str, address: str
     ) -> None:
-        """Keep files in ``folder``; ``address`` is that of the dask worker."""
+        """Keep files in a new folder inside ``folder``; ``address`` is that of the dask worker."""
         self.id = os.urandom(16).hex()
         self.dispatcher_id = dispatcher_id
         self.address = address
-        self.folder = f"{folder}/queuectl-{self.id}"
+        self.folder, self._lock = create_folder(folder, self.id)
         self.runners = RunnerPool(self.folder, db, self.id)
         self._boot = heartbeat.boot_id()
         self._send_event = send_event
@@ -82,7 +81,7 @@ class Agent:
         """Grace of the attempts to terminate. Repeated, since a runner may miss a message."""
         self._ended: dict[str, Ended | Unstarted] = {}
         self._folders: dict[str, str] = {}
-        """Where the output of each attempt can be read."""
+        """Where the files of each attempt are that is running or has ended."""
         self._renewal = LeaseRenewal(0.0, {})
         self._request_number = 0
         self._sequence = 0
@@ -118,7 +117,7 @@ class Agent:
             if last:
                 self._return_backlog("no slot was left")
             self._emit(SlotClosed())
-            needed = set(self._folders.values())
+            needed = list(self._folders.values())
         if last:
             self.runners.close_idle(needed)
         return None
@@ -136,12 +135,12 @@ class Agent:
             unwanted = token in self._terminations
         end = Unstarted(token, "it was stopped before it started") if unwanted else self._monitor(lease, runner)
         if end is None:
-            runner.close()
-            gone = kill_leftovers([token], CLEANUP_TIMEOUT_S)
-            end = Ended(token, Lost("its runner", "died", not gone))
+            self.runners.close(runner)
+            gone = kill_leftovers([token], [], CLEANUP_TIMEOUT_S)
+            end = load_end(runner.folder, token) or Ended(token, Lost("its runner", "died", not gone))
         else:
             self.runners.give_back(runner)
-        self._finish(end, runner.folder if isinstance(end, Ended) and end.has_files else None)
+        self._finish(end, runner.folder if isinstance(end, Ended) else None)
 
     def _monitor(self, lease: Lease, runner: RunnerClient) -> Ended | Unstarted | None:
         """Have the runner run a job, forward its messages and return the last one; None if the runner died."""
@@ -158,7 +157,7 @@ class Agent:
         return None
 
     def _finish(self, end: Ended | Unstarted, folder: str | None = None) -> None:
-        """Forget an attempt and report its end; ``folder`` holds output that is still to be read."""
+        """Report the end of an attempt; ``folder`` has its end and the output that is still to be read."""
         token = end.token
         with self._changed:
             for known in (self._active, self._terminations, self._running, self._folders):
@@ -186,7 +185,8 @@ class Agent:
     def _status(self) -> AgentStatus:
         self._sequence += 1
         host = heartbeat.host_name()
-        return AgentStatus(self.id, self.address, self._boot, host, self._sequence, self._slots, boot_clock())
+        identity = (self.id, self.address, self._boot, host, self.folder)
+        return AgentStatus(*identity, self._sequence, self._slots, boot_clock())
 
     @property
     def abandoned(self) -> bool:
@@ -194,8 +194,9 @@ class Agent:
         return not self._slots and boot_clock() >= self._renewal.until + ABANDONED_AFTER_S
 
     def remove_files(self) -> None:
-        """Remove the output kept for an agent that is abandoned."""
+        """Remove the files of an agent that is abandoned."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
 
     # ------------------------------------------------------------------ requests
 
@@ -211,6 +212,7 @@ class Agent:
                 self._renewal = request.renewal
                 for token in request.acknowledged:
                     self._forget(token)
+                self.runners.remove_closed(self._folders.values())
                 self._accept(request.jobs, request.prefetch)
                 terminations = dict(request.terminations)
                 if request.forward:
@@ -252,16 +254,14 @@ class Agent:
         """Drop what is kept of an attempt that the dispatcher has acknowledged."""
         self._ended.pop(token, None)
         if (folder := self._folders.pop(token, None)) is not None:
-            Spool(Path(folder)).remove(token)
+            remove_attempt(folder, token)
 
     def _respond(self, reads: list[OutputRead]) -> Response:
         chunks = []
         for read in reads:
             folder = self._folders.get(read.token)
-            found = None
-            if folder is not None:
-                found = Spool(Path(folder)).read(read.token, read.stream, read.offset, read.size)
-            chunks.append(OutputChunk(read.token, read.stream, *(found or (read.offset, None))))
+            empty = OutputChunk(read.token, read.stream, read.offset, None)
+            chunks.append(empty if folder is None else read_chunk(folder, read))
         with self._changed:
             now = boot_clock()
             return Response(

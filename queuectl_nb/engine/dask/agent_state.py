@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.messages import LeaseRenewal, Request
+from queuectl_nb.engine.dask.messages import LeaseRenewal, RecoveryQuery, Request
 from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class AgentState:
     address: str
     boot: str = ""
     host: str = ""
+    folder: str = ""
     slots: int = 0
     sequence: int = 0
     """Of the latest status."""
@@ -58,7 +59,6 @@ class AgentState:
     # for the next request
     unsent: list[RemoteRun] = field(default_factory=list)
     terminations: dict[str, float] = field(default_factory=dict)
-    reads: dict[tuple[str, str], OutputRead] = field(default_factory=dict)
     acknowledged: list[str] = field(default_factory=list)
 
     @property
@@ -73,10 +73,20 @@ class AgentState:
             return 0
         return max(0, self.free_slots + self.prefetch)
 
+    @property
+    def reads(self) -> list[OutputRead]:
+        """The output to request: what is known to exist and was not received."""
+        return [read for run in self.runs.values() if not run.complete for read in run.missing_output()]
+
+    def recovery_query(self) -> RecoveryQuery:
+        """Ask for what is missing of its attempts, now that it is gone."""
+        tokens = [token for token, run in self.runs.items() if run.end is None]
+        return RecoveryQuery(self.folder, self.boot, [self.id, *tokens], self.reads)
+
     def update(self, status: AgentStatus) -> None:
         """Apply the status that came with an event or response."""
         self.clock_offset = max(self.clock_offset, status.clock - boot_clock())
-        self.boot, self.host = status.boot, status.host
+        self.boot, self.host, self.folder = status.boot, status.host, status.folder
         if status.sequence > self.sequence:
             self.sequence, self.slots = status.sequence, status.slots
 
@@ -88,7 +98,9 @@ class AgentState:
             return True
         if now < self.retry_at:
             return False
-        if self.unsent or self.terminations or self.reads or (self.unconfirmed and self.runs):
+        if self.unsent or self.terminations or (self.unconfirmed and self.runs):
+            return True
+        if not all(run.complete for run in self.runs.values()):
             return True
         return bool(self.runs or self.acknowledged) and now - self.sent_at >= lease_s / 4
 
@@ -122,10 +134,10 @@ class AgentState:
             jobs=[run.lease for run in self.unsent],
             prefetch=self.prefetch,
             terminations=self.terminations,
-            reads=list(self.reads.values()),
+            reads=self.reads,
             acknowledged=self.acknowledged,
         )
-        self.unsent, self.terminations, self.reads, self.acknowledged = [], {}, {}, []
+        self.unsent, self.terminations, self.acknowledged = [], {}, []
         return self.pending
 
     def on_response(self, request: Request) -> None:

@@ -79,6 +79,8 @@ def read_dispatched(worker_dir: Path, name: str) -> frozenset[str]:
     Raises OSError if the file exists but cannot be read: its attempts may run elsewhere.
     """
     try:
-        return frozenset(_path(worker_dir, name).read_text("ascii", "replace").split())
+        handle = open_regular(_path(worker_dir, name), os.O_RDONLY)
     except FileNotFoundError:
         return frozenset()
+    with os.fdopen(handle, encoding="ascii", errors="replace") as file:
+        return frozenset(file.read().split())

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.in_flight import InFlight
 from queuectl_nb.engine.dask.messages import Ended, Event, OutputGrew, ResultsReady, Running, SlotOpened, Unstarted
+from queuectl_nb.engine.dask.recovery import recover
 from queuectl_nb.engine.dask.remote_run import RemoteRun
-from queuectl_nb.engine.dask.runner_pool import kill_leftovers
 from queuectl_nb.engine.dask.slots import Slots
 from queuectl_nb.engine.dask.transport import (
     Answered,
     Connected,
     Disconnected,
-    LeftoversKilled,
+    Recovered,
     RequestFailed,
     SlotEnded,
     WorkersChanged,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.dask.agent_state import AgentState
     from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
-    from queuectl_nb.engine.dask.messages import Request, Response
+    from queuectl_nb.engine.dask.messages import Recovery, Request, Response
     from queuectl_nb.engine.dask.transport import ClusterTransport, Incoming
     from queuectl_nb.engine.events import WorkerEvents
     from queuectl_nb.model.attempt import Lease
@@ -174,18 +174,25 @@ class DaskExecutor:
             self.runs.remove_agent(agent)
 
     def _give_up(self, agent: AgentState, now: float) -> None:
-        """Lose the attempts of an agent once their processes are gone, or at the latest when the lease is over."""
-        tokens = [*agent.runs, agent.id]
+        """Recover what an agent left; lose its other attempts once their processes are gone or the lease is over."""
         if now >= agent.check_at:
             agent.check_at = now + CHECK_INTERVAL_S
             if agent.boot == self._boot:
-                if kill_leftovers(tokens, CHECK_TIMEOUT_S):
-                    self.runs.lose_agent(agent, proven=True)
-                    return
+                self._on_recovery(agent, recover(agent.recovery_query(), CHECK_TIMEOUT_S))
             elif peers := [each for each in self._workers if each != agent.address and _same_host(each, agent.address)]:
-                self._transport.kill_leftovers(peers, agent.id, agent.boot, tokens)
-        if now >= agent.lost_at:
+                self._transport.recover(peers, agent.id, agent.recovery_query())
+        if now >= agent.lost_at and agent.check_at > now:
             self.runs.lose_agent(agent, proven=False)
+
+    def _on_recovery(self, agent: AgentState, found: Recovery) -> None:
+        for end in found.ended:
+            self.runs.on_end(agent, end)
+        for chunk in found.chunks:
+            self.runs.on_chunk(agent, chunk)
+        if found.ended or found.chunks:
+            agent.check_at = 0.0  # there may be more
+        elif found.gone:
+            self.runs.lose_agent(agent, proven=True)
 
     # ------------------------------------------------------------------ incoming messages
 
@@ -193,7 +200,7 @@ class DaskExecutor:
         match message:
             case Event():
                 self._on_event(message)
-            case Answered() | RequestFailed() | LeftoversKilled():
+            case Answered() | RequestFailed() | Recovered():
                 if (agent := self.runs.agents.get(message.agent)) is not None:
                     self._on_reply(agent, message)
                     self.runs.mark_changed(agent)
@@ -207,14 +214,14 @@ class DaskExecutor:
             case Disconnected(reason):
                 self._on_disconnect(reason)
 
-    def _on_reply(self, agent: AgentState, reply: Answered | RequestFailed | LeftoversKilled) -> None:
+    def _on_reply(self, agent: AgentState, reply: Answered | RequestFailed | Recovered) -> None:
         match reply:
             case Answered(_, request, response):
                 self._on_response(agent, request, response)
             case RequestFailed(_, request):
                 agent.on_failure(request, boot_clock(), RETRY_DELAY_S)
-            case LeftoversKilled():
-                self.runs.lose_agent(agent, proven=True)
+            case Recovered(_, recovery):
+                self._on_recovery(agent, recovery)
 
     def _on_connect(self, workers: set[str]) -> None:
         self._connected = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.dask.agent_state import MAX_PREFETCH, AgentState
-from queuectl_nb.engine.dask.messages import Ended, OutputRead, SlotClosed, SlotOpened, Unstarted
+from queuectl_nb.engine.dask.messages import Ended, SlotClosed, SlotOpened, Unstarted
 from queuectl_nb.engine.dask.runner import SHORT_RUN_S
 from queuectl_nb.model.outcome import Lost
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.dask.remote_run import RemoteRun
 
 __all__ = ["InFlight"]
-
-READ_BYTES = 1024 * 1024
-"""Most output that is requested at once."""
 
 
 class InFlight:
@@ -89,18 +86,17 @@ class InFlight:
             self._long_running.append(run)
 
     def on_output(self, agent: AgentState, report: OutputGrew) -> None:
-        """Store reported output, and request what the report does not include."""
+        """Store reported output; what the report does not include is requested."""
         run = agent.runs.get(report.token)
         if run is not None and run.end is None:
             run.add_output(report.stream, report.offset, report.data, report.size)
-            self.request_output(agent, run)
 
     def on_chunk(self, agent: AgentState, chunk: OutputChunk) -> None:
-        """Store requested output, and request the next."""
+        """Store requested output."""
         run = agent.runs.get(chunk.token)
         if run is not None:
             run.add_chunk(chunk.stream, chunk.offset, chunk.data)
-            self.request_output(agent, run)
+            self._close_if_complete(agent, run)
 
     def on_end(self, agent: AgentState, end: Ended | Unstarted) -> None:
         """Record the end of an attempt; one that is unknown here was settled before."""
@@ -116,13 +112,9 @@ class InFlight:
         """End an attempt. It counts as finished once all of its output has been received."""
         run = agent.runs[end.token]
         run.finish(end, agent.host)
-        self.request_output(agent, run)
+        self._close_if_complete(agent, run)
 
-    def request_output(self, agent: AgentState, run: RemoteRun) -> None:
-        """Request the next output that is known to exist, or close an attempt that has ended and is complete."""
-        for stream, received in run.received.items():
-            if received < run.sizes[stream]:
-                agent.reads[run.token, stream] = OutputRead(run.token, stream, received, READ_BYTES)
+    def _close_if_complete(self, agent: AgentState, run: RemoteRun) -> None:
         if run.end is not None and run.complete:
             self._close(agent, run)
 

@@ -22,6 +22,8 @@ __all__ = [
     "OutputChunk",
     "OutputGrew",
     "OutputRead",
+    "Recovery",
+    "RecoveryQuery",
     "Request",
     "Response",
     "ResultsReady",
@@ -35,7 +37,7 @@ __all__ = [
     "to_wire",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of these messages; increase it with every change."""
 
 
@@ -173,6 +175,8 @@ class AgentStatus:
     address: str
     boot: str
     host: str
+    folder: str
+    """Where it keeps files, also beyond its death."""
     sequence: int
     """Tells which of two messages was sent later."""
     slots: int
@@ -210,12 +214,35 @@ class Response:
     chunks: list[OutputChunk]
 
 
+@dataclass(frozen=True, slots=True)
+class RecoveryQuery:
+    """Asks a dask worker on the host of an agent that is gone for what the agent left."""
+
+    folder: str
+    boot: str
+    """The boot and pid namespace in which its processes can be seen."""
+    tokens: list[str]
+    """The attempts whose ends are missing, and the id of the agent."""
+    reads: list[OutputRead]
+    """The missing output of attempts that have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was found of an agent that is gone."""
+
+    gone: bool
+    """Whether none of its processes is left."""
+    ended: list[Ended]
+    chunks: list[OutputChunk]
+
+
 _CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
         *(LeaseRenewal, OutputRead, Request, RunJob, Terminate, Running, OutputGrew, Ended, Unstarted),
-        *(SlotOpened, SlotClosed, ResultsReady, AgentStatus, Event, OutputChunk, Response, Lease, Usage),
-        *(Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost),
+        *(SlotOpened, SlotClosed, ResultsReady, AgentStatus, Event, OutputChunk, Response, RecoveryQuery, Recovery),
+        *(Lease, Usage, Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost),
     )
 }
 

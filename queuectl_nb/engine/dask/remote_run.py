@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.dask.messages import Ended, Unstarted
+from queuectl_nb.engine.dask.messages import Ended, OutputRead, Unstarted
 from queuectl_nb.model.outcome import Outcome, Returned
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from queuectl_nb.store.spool import Spool
 
 __all__ = ["RemoteRun"]
+
+READ_BYTES = 1024 * 1024
+"""Most output of a stream that is requested at once."""
 
 
 class RemoteRun:
@@ -57,6 +60,14 @@ class RemoteRun:
     def complete(self) -> bool:
         """Whether all known output has been received."""
         return self.received == self.sizes
+
+    def missing_output(self) -> list[OutputRead]:
+        """Return requests for the output that is known to exist and was not received."""
+        return [
+            OutputRead(self.token, stream, received, READ_BYTES)
+            for stream, received in self.received.items()
+            if received < self.sizes[stream]
+        ]
 
     def mark_running(self, pid: int | None, age_s: float, host: str) -> None:
         """Record that the attempt has been running for ``age_s`` seconds."""

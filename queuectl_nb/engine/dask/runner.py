@@ -7,6 +7,7 @@ never opens the queue's database.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, OutputGrew, RunJob, Running, Terminate, Unstarted
+from queuectl_nb.engine.dask.recovery import save_end
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller
@@ -25,7 +27,7 @@ from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.attempt import Usage
-from queuectl_nb.model.outcome import NotStarted, Returned
+from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.output import punch_middle, read_range
 from queuectl_nb.store.spool import STREAMS, Spool
@@ -138,7 +140,8 @@ class Runner:
         except CannotStart as error:
             self._send(Ended(token, NotStarted(str(error))))
         except (NoResources, LeaseLost) as error:
-            self._send(Unstarted(token, str(error) or "the previous command still holds its output file"))
+            os.makedirs(self.spool.folder, mode=0o700, exist_ok=True)  # a command may have removed it
+            self._send(Unstarted(token, f"{error}"))
         else:
             self._monitor(run)
 
@@ -148,11 +151,16 @@ class Runner:
         while not monitor.step(self.settings, self._kill_grace_s):
             if monitor.is_long(time.monotonic()):
                 reporter.report(self.settings.spool_limit)
-            if self.orphaned or self._expired:
-                monitor.end(Returned("the lease of its dispatcher has expired"), self._kill_grace_s)
+            if self.orphaned:
+                monitor.end(Lost("its dask worker", "ended"), self._kill_grace_s)
+            elif self._expired:
+                monitor.end(Lost("its dispatcher", "did not renew the lease"), self._kill_grace_s)
             self._wait(monitor, reporter)
+        end = self._end_of(monitor, run, reporter.reported)
+        if not isinstance(end.outcome, Lost):
+            save_end(f"{self.spool.folder}", end)
         if not self.orphaned:
-            self._send(self._end_of(monitor, run, reporter.reported))
+            self._send(end)
 
     def _wait(self, monitor: RunMonitor, reporter: _OutputReporter) -> None:
         """Wait until the command ends, a message arrives or something is due."""
@@ -186,6 +194,7 @@ class Runner:
         result, note = self.spool.read_result(token)
         sizes = {stream: _size(path) for stream, path in run.paths.items()}
         has_files = sum(size - reported[stream] for stream, size in sizes.items()) > MAX_END_OUTPUT_BYTES
+        has_files = has_files or max(sizes.values()) > self.settings.spool_limit
         output: dict[str, tuple[int, bytes]] = {}
         if has_files:
             run.move_to_own_files()
@@ -227,9 +236,11 @@ class _OutputReporter:
             if size == known:
                 continue
             data = None
-            if reported == known and size - reported <= MAX_REPORT_BYTES:
-                data = read_range(path, reported, MAX_REPORT_BYTES)
-                size = reported + len(data)
+            # larger output may have a hole, which only a reader of the file can skip
+            if reported == known and size - reported <= MAX_REPORT_BYTES and size <= spool_limit:
+                with contextlib.suppress(OSError):  # replaced meanwhile
+                    data = read_range(path, reported, MAX_REPORT_BYTES)
+                    size = reported + len(data)
             if self._offer(OutputGrew(token, stream, size, reported, data)):
                 self._known_sizes[stream] = size
                 if data is not None:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, Unstarted
-from queuectl_nb.engine.process_tree import TOKEN_VARIABLE, holders, kill_until_gone
+from queuectl_nb.engine.process_tree import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterable, Iterator
 
     from queuectl_nb.engine.dask.messages import LeaseRenewal, RunJob, Terminate
 
-__all__ = ["RunnerClient", "RunnerPool", "kill_leftovers"]
+__all__ = ["RunnerClient", "RunnerPool"]
 
 EXIT_TIMEOUT_S = 5.0
 """How long to wait for a runner to exit."""
@@ -95,6 +95,8 @@ class RunnerPool:
         self._lock = threading.Lock()
         self._idle: list[RunnerClient] = []
         self._started = 0
+        self._closed: set[str] = set()
+        """Folders of closed runners."""
 
     def take(self) -> RunnerClient:
         """Return an idle runner, or start one."""
@@ -108,23 +110,31 @@ class RunnerPool:
                 return RunnerClient(f"{self.folder}/{number}", self._db, self._mark)
             if runner.process.poll() is None:
                 return runner
-            runner.close()
+            self.close(runner)
+
+    def close(self, runner: RunnerClient) -> None:
+        """Close a runner; its folder is removed once nothing in it is needed."""
+        runner.close()
+        with self._lock:
+            self._closed.add(runner.folder)
 
     def give_back(self, runner: RunnerClient) -> None:
         """Keep a runner for the next command."""
         with self._lock:
             self._idle.append(runner)
 
-    def close_idle(self, needed: Collection[str] = ()) -> None:
+    def close_idle(self, needed: Iterable[str] = ()) -> None:
         """Close all idle runners and remove their folders, except the ``needed`` ones."""
         with self._lock:
             idle, self._idle = self._idle, []
         for runner in idle:
-            runner.close()
-            if runner.folder not in needed:
-                shutil.rmtree(runner.folder, ignore_errors=True)
+            self.close(runner)
+        self.remove_closed(needed)
 
-
-def kill_leftovers(tokens: Collection[str], timeout_s: float) -> bool:
-    """Kill the processes that carry one of ``tokens`` in their environment; return whether none is left."""
-    return kill_until_gone(lambda: holders(tokens, []), timeout_s, lambda: None)
+    def remove_closed(self, needed: Iterable[str]) -> None:
+        """Remove the folders of closed runners, except the ``needed`` ones."""
+        with self._lock:
+            if self._closed:
+                for folder in self._closed.difference(needed):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    self._closed.discard(folder)

@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask import worker_tasks
-from queuectl_nb.engine.dask.messages import PROTOCOL, Event, Request, Response, from_wire, to_wire
+from queuectl_nb.engine.dask.messages import (
+    PROTOCOL,
+    Event,
+    Recovery,
+    RecoveryQuery,
+    Request,
+    Response,
+    from_wire,
+    to_wire,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -30,7 +39,7 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Incoming",
-    "LeftoversKilled",
+    "Recovered",
     "RequestFailed",
     "SlotEnded",
     "WorkersChanged",
@@ -90,13 +99,14 @@ class SlotEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftoversKilled:
-    """No process of a lost agent is left."""
+class Recovered:
+    """What dask workers on the host of a lost agent have found of it."""
 
     agent: str
+    recovery: Recovery
 
 
-Incoming = Connected | Disconnected | WorkersChanged | Event | Answered | RequestFailed | SlotEnded | LeftoversKilled
+Incoming = Connected | Disconnected | WorkersChanged | Event | Answered | RequestFailed | SlotEnded | Recovered
 
 
 class ClusterTransport:
@@ -287,16 +297,19 @@ class ClusterTransport:
 
         self._call(ask)
 
-    def kill_leftovers(self, addresses: list[str], agent: str, boot: str, tokens: list[str]) -> None:
-        """Have the processes of a lost agent killed by a dask worker on the same host, if one of these is."""
+    def recover(self, addresses: list[str], agent: str, query: RecoveryQuery) -> None:
+        """Have dask workers on the host of a lost agent kill its processes and return what it left."""
 
         async def ask(client: Client) -> None:
             with contextlib.suppress(Exception):  # the executor tries again
-                answers = await client.run(
-                    worker_tasks.kill_leftovers, boot, tokens, workers=addresses, on_error="ignore"
+                answers = await client.run(worker_tasks.recover, to_wire(query), workers=addresses, on_error="ignore")
+                found: list[Recovery] = [from_wire(answer) for answer in answers.values()]
+                merged = Recovery(
+                    any(each.gone for each in found),
+                    [end for each in found for end in each.ended],
+                    [chunk for each in found for chunk in each.chunks],
                 )
-                if any(answers.values()):
-                    self._put(LeftoversKilled(agent))
+                self._put(Recovered(agent, merged))
 
         self._call(ask)
 

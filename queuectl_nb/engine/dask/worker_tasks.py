@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.dask import runner_pool
+from queuectl_nb.engine.dask import recovery
 from queuectl_nb.engine.dask.agent import CLEANUP_TIMEOUT_S, Agent
 from queuectl_nb.engine.dask.messages import PROTOCOL, from_wire, to_wire
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.dask.messages import Event
 
-__all__ = ["check_version", "handle_request", "kill_leftovers", "run_slot"]
+__all__ = ["check_version", "handle_request", "recover", "run_slot"]
 
 _LOCK = threading.Lock()
 _ATTRIBUTE = "_queuectl_agents"
@@ -52,7 +52,10 @@ def run_slot(dispatcher_id: str, topic: str, db: str, slot: str) -> None:
         if agent is None:
             for other in [other for other, each in agents.items() if each.abandoned]:
                 agents.pop(other).remove_files()
-            agent = Agent(dispatcher_id, send_event, worker.local_directory, db, worker.address)
+            # the dask worker's own folder is removed when it exits
+            folder = os.path.dirname(worker.local_directory)
+            recovery.remove_old_folders(folder)
+            agent = Agent(dispatcher_id, send_event, folder, db, worker.address)
             agents[dispatcher_id] = agent
     agent.run_slot(slot)
 
@@ -63,12 +66,7 @@ def handle_request(dispatcher_id: str, agent_id: str, request: Any, dask_worker:
     return None if agent is None or agent.id != agent_id else to_wire(agent.handle_request(from_wire(request)))
 
 
-async def kill_leftovers(boot: str, tokens: list[str], dask_worker: Any = None) -> bool:
-    """Kill the processes of another dask worker's attempts; return whether none is left.
-
-    ``boot`` identifies the boot and pid namespace in which they can be seen.
-    """
+async def recover(query: Any, dask_worker: Any = None) -> Any:
+    """Return what another dask worker's agent left; see :func:`queuectl_nb.engine.dask.recovery.recover`."""
     del dask_worker
-    if boot != heartbeat.boot_id():
-        return False
-    return await asyncio.to_thread(runner_pool.kill_leftovers, tokens, CLEANUP_TIMEOUT_S)
+    return to_wire(await asyncio.to_thread(recovery.recover, from_wire(query), CLEANUP_TIMEOUT_S))

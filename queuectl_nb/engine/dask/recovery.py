@@ -1,0 +1,147 @@
+"""What an agent leaves when it is gone: processes, output files, and the ends of attempts that it did not deliver.
+
+A runner writes the end of an attempt to its folder before it reports it, and the agent removes the file once the
+dispatcher has acknowledged the end. The folder is not inside that of the dask worker, which is removed when the dask
+worker exits, for example because its scheduler died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.dask.messages import Ended, OutputChunk, Recovery, from_wire, to_wire
+from queuectl_nb.engine.process_tree import holders, kill_until_gone
+from queuectl_nb.store.regular_file import open_regular
+from queuectl_nb.store.spool import STREAMS, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from queuectl_nb.engine.dask.messages import OutputRead, RecoveryQuery
+
+__all__ = [
+    "create_folder",
+    "kill_leftovers",
+    "load_end",
+    "read_chunk",
+    "recover",
+    "remove_attempt",
+    "remove_old_folders",
+    "save_end",
+]
+
+PREFIX = "queuectl-"
+KEEP_S = 2 * 3600.0
+"""How long the folder of a dead agent is kept; longer than the longest lease."""
+
+
+# ---------------------------------------------------------------------- folders of agents
+
+
+def create_folder(parent: str, agent: str) -> tuple[str, int]:
+    """Create the folder of an agent; return its path and a lock that is held while the agent lives."""
+    path = os.path.join(parent, f"{PREFIX}{agent}")
+    os.mkdir(path, 0o700)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return path, lock
+
+
+def remove_old_folders(parent: str) -> None:
+    """Remove the folders of agents that died long ago."""
+    for path in glob.glob(os.path.join(glob.escape(parent), f"{PREFIX}*")):
+        with contextlib.suppress(OSError):  # it is in use, or somebody else's
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                changed_at = max(os.lstat(each).st_mtime for each in (path, *_runner_folders(path)))
+                if os.fstat(lock).st_uid == os.geteuid() and time.time() - changed_at > KEEP_S:
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _runner_folders(path: str) -> list[str]:
+    return glob.glob(os.path.join(glob.escape(path), "*"))
+
+
+# ---------------------------------------------------------------------- ends
+
+
+def _end_path(folder: str, token: str) -> str:
+    return f"{folder}/{token}.end"
+
+
+def save_end(folder: str, end: Ended) -> None:
+    """Write the end of an attempt to a runner's folder; without disk space it is only reported."""
+    output = {stream: (offset, data.decode("latin-1")) for stream, (offset, data) in end.output.items()}
+    raw = json.dumps([to_wire(replace(end, output={})), output]).encode()
+    with contextlib.suppress(OSError):
+        handle = open_regular(_end_path(folder, end.token), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            file.write(raw)
+
+
+def load_end(folder: str, token: str) -> Ended | None:
+    """Return the end of an attempt from a runner's folder; None if there is no complete one."""
+    try:
+        with os.fdopen(open_regular(_end_path(folder, token), os.O_RDONLY), "rb") as file:
+            raw, output = json.load(file)
+        end = from_wire(raw)
+        if not isinstance(end, Ended) or end.token != token:
+            return None
+        return replace(
+            end, output={stream: (offset, text.encode("latin-1")) for stream, (offset, text) in output.items()}
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def remove_attempt(folder: str, token: str) -> None:
+    """Remove the end and the output of an attempt."""
+    Spool(Path(folder)).remove(token)
+    with contextlib.suppress(OSError):
+        os.unlink(_end_path(folder, token))
+
+
+# ---------------------------------------------------------------------- recovery
+
+
+def kill_leftovers(tokens: Collection[str], paths: Iterable[str], timeout_s: float) -> bool:
+    """Kill the processes that carry one of ``tokens`` or write to one of ``paths``; return whether none is left."""
+    files = list(paths)
+    return kill_until_gone(lambda: holders(tokens, files), timeout_s, lambda: None)
+
+
+def recover(query: RecoveryQuery, timeout_s: float) -> Recovery:
+    """Kill the processes of an agent that is gone, and return what its folder has."""
+    folders = _runner_folders(query.folder)
+    files = [f"{each}/{name}" for each in folders for name in _output_files(each)]
+    gone = query.boot == heartbeat.boot_id() and kill_leftovers(query.tokens, files, timeout_s)
+    ends = [load_end(each, token) for each in folders for token in query.tokens]
+    chunks = [chunk for read in query.reads for each in folders if (chunk := read_chunk(each, read)).data is not None]
+    return Recovery(gone, [end for end in ends if end is not None], chunks)
+
+
+def read_chunk(folder: str, read: OutputRead) -> OutputChunk:
+    """Read output of an attempt from a runner's folder; the chunk has no data if there is no readable file."""
+    found = None
+    with contextlib.suppress(OSError):
+        found = Spool(Path(folder)).read(read.token, read.stream, read.offset, read.size)
+    return OutputChunk(read.token, read.stream, *(found or (read.offset, None)))
+
+
+def _output_files(folder: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [name for name in os.listdir(folder) if name.rpartition(".")[2] in STREAMS]
+    return []
