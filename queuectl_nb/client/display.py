@@ -115,7 +115,7 @@ class _WaitDisplay:
 
     def _finish(self, progress: Progress | None, why: str) -> None:
         from queuectl_nb.client.live_cards import card_updater
-        from queuectl_nb.render.durations import format_duration
+        from queuectl_nb.render.progress import format_duration
 
         with contextlib.suppress(QueuectlError):  # a job that was deleted meanwhile
             if progress is not None and self._cell.shown:

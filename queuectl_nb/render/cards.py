@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.validation import invalid_time
 from queuectl_nb.render import js_bundle
 from queuectl_nb.render.ansi import to_html
-from queuectl_nb.render.durations import format_duration
 from queuectl_nb.render.log_header import EMPTY
+from queuectl_nb.render.progress import format_duration
 from queuectl_nb.render.text_table import format_cell, visible
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.render.cards import Html, card, fill, format_time, style, table
-from queuectl_nb.render.durations import format_duration
-from queuectl_nb.render.progress import OutputProgress
+from queuectl_nb.render.progress import OutputProgress, format_duration
 from queuectl_nb.render.text_table import table_lines, visible
 
 if TYPE_CHECKING:

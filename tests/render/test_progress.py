@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.render.durations import format_duration
-from queuectl_nb.render.progress import MAX_LINE_CHARS, read_progress
+from queuectl_nb.render.progress import MAX_LINE_CHARS, format_duration, read_progress
 from queuectl_nb.render.text_table import visible
 
 TQDM = " 45%|████▌     | 45/100 [00:01<00:01, 44.1it/s, acc=98%]"
