@@ -128,13 +128,17 @@ class Heartbeat:
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Start the daemon thread."""
+        """Write the time at once, so that the time without a process does not count, and start the daemon thread."""
+        self._write()
         threading.Thread(target=self._beat, name="queuectl-heartbeat", daemon=True).start()
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_INTERVAL_S):
-            with contextlib.suppress(OSError):
-                os.pwrite(self._handle, _HEARTBEAT.pack(boot_clock_ns()), 0)
+            self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):
+            os.pwrite(self._handle, _HEARTBEAT.pack(boot_clock_ns()), 0)
 
     def stop(self) -> None:
         """Stop the thread."""

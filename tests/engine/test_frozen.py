@@ -147,6 +147,21 @@ def test_starts_over_after_a_gap(heartbeats: HeartbeatFiles) -> None:
     assert detector.find_frozen(["a"], 501.0, 10, 1) == []
 
 
+def test_a_restarted_worker_is_not_frozen(heartbeats: HeartbeatFiles) -> None:
+    """The time between the death of a worker and its restart, which grows up to 30 s, does not count."""
+    detector = FreezeDetector(heartbeats.folder)
+    handle = heartbeat.take_lock(heartbeats.folder, "a")
+    assert handle is not None
+    assert detector.find_frozen(["a"], 0.0, 10, 15) == []
+    thread = heartbeat.Heartbeat(handle)
+    thread.start()
+    try:
+        assert detector.find_frozen(["a"], 11.0, 10, 15) == []
+    finally:
+        thread.stop()
+        os.close(handle)
+
+
 def test_unreadable_heartbeat_is_not_frozen(heartbeats: HeartbeatFiles) -> None:
     """A worker whose heartbeat cannot be read is not considered frozen."""
     detector = FreezeDetector(heartbeats.folder)

@@ -33,6 +33,8 @@ from tests.journeys.chaos_file_acts import CopyFolder, ReadFiles
 from tests.journeys.chaos_findings import VIOLATIONS, Findings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from queuectl_nb.client.pool import WorkerPool
     from tests.journeys.chaos_acts import Act
 
@@ -76,7 +78,7 @@ KINDS = (
 class Chaos:
     """One run: a queue, several pools, and acts that disturb them."""
 
-    def __init__(self, folder: Path, jobs: int, seed: int) -> None:
+    def __init__(self, folder: Path, jobs: int, seed: int, acts: Sequence[type[Act]] = OTHER_ACTS) -> None:
         self.folder = folder / "queue"
         (self.folder / "marks").mkdir(parents=True)
         (self.folder / "job.sh").write_text(JOB)
@@ -94,7 +96,7 @@ class Chaos:
         self.violations: Counter[str] = Counter()
         self.notes: list[str] = []
         self.kill = Kill(self)
-        self.others: list[Act] = [act(self) for act in OTHER_ACTS if act.is_possible()]
+        self.others: list[Act] = [act(self) for act in acts if act.is_possible()]
         self._deck: list[Act] = []
 
     def _job(self, number: int) -> JobSpec:
@@ -107,7 +109,12 @@ class Chaos:
         """Start pools until there are :data:`POOLS`."""
         self.pools = [pool for pool in self.pools if pool.alive]
         while len(self.pools) < POOLS:
-            self.pools.append(self.queue.start_workers(WORKERS, on_event=lambda _: None))
+            self.pools.append(self.queue.start_workers(WORKERS, on_event=self._log_event))
+
+    def _log_event(self, event: dict[str, Any]) -> None:
+        """Keep what workers say for whoever looks for the cause of a violation."""
+        with open(self.folder / "events.jsonl", "a") as log:
+            log.write(json.dumps({"time": time.time(), **event}) + "\n")
 
     def report(self, violation: str, note: str) -> None:
         """Count a violation."""
@@ -149,6 +156,7 @@ class Chaos:
         act = self._deck.pop()
         act.perform()
         self.performed[act.name] += 1
+        self._log_event({"event": act.name})
         for each in self.others:
             each.follow_up()
 
@@ -167,11 +175,15 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--act", action="append", choices=[act.name for act in OTHER_ACTS], help="repeatable; default: all"
+    )
     parser.add_argument("--folder", type=Path, help="empty folder for the queue, kept for inspection")
     args = parser.parse_args()
+    acts = [act for act in OTHER_ACTS if not args.act or act.name in args.act]
     folder = args.folder or Path(tempfile.mkdtemp())
     try:
-        found = Chaos(folder, args.jobs, args.seed).run(args.kills, args.seconds)
+        found = Chaos(folder, args.jobs, args.seed, acts).run(args.kills, args.seconds)
     finally:
         if args.folder is None:
             shutil.rmtree(folder)
