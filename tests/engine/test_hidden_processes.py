@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client import Queue
 from queuectl_nb.engine import heartbeat, rescuer, worker_record
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_record import RecordWriter, note_kill
@@ -72,18 +73,18 @@ def test_hidden_job_does_not_overlap(harness: WorkerHarness, tmp_path: Path, how
 def test_queue_inside_a_job_leaves_no_process(harness: WorkerHarness, tmp_path: Path) -> None:
     """The jobs of a queue that runs inside a lost job are killed with it."""
     inner, pid = tmp_path / "inner.db", tmp_path / "pid"
-    cli = f"{sys.executable} -m queuectl_nb --db {inner}"
-    command = FIRST.format(pid) + (
-        f"{cli} enqueue --timeout 0 --command 'echo $$ > {pid}; exec sleep 60'; exec {cli} worker start --drain"
-    )
+    queue = Queue(inner)
+    queue.enqueue(f"echo $$ > {pid}; exec sleep 60", timeout=0)
+    queue.close()
+    command = FIRST.format(pid) + f"exec {sys.executable} -m queuectl_nb --db {inner} worker start --drain"
     job = harness.add(command, cwd=str(tmp_path), timeout=0, max_retries=2)
     harness.queue.set("backoff_max", 0)
     harness.start()
-    inner_job = read_pid(pid)
+    inner_job = int(until(lambda: pid.exists() and pid.read_text().strip(), timeout=120))
     started_pid(job)
     kill_pool(harness)
     harness.start()
-    job.wait(timeout=30)
+    job.wait(timeout=60)
     assert harness.outcomes(job) == ["lost", "succeeded"]
     assert not (tmp_path / "seen").exists()
     assert not alive(inner_job)
