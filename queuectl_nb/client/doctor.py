@@ -200,7 +200,7 @@ def _settings(queue: Queue) -> Finding:
 def _workers(queue: Queue) -> Finding:
     """Check for dead workers that still hold jobs; any running worker would have cleaned up after them."""
     rows = queue.store.workers.list_all()
-    lost = [row.name for row in rows if heartbeat.is_dead(queue.store.worker_dir, row.name)]
+    lost = [row.name for row in rows if heartbeat.is_dead(queue.store.worker_dir, row)]
     lost += queue.store.workers.orphaned_workers()
     if lost:
         text = f"lost, not cleaned up: {', '.join(dict.fromkeys(lost))}"

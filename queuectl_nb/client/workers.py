@@ -32,7 +32,7 @@ def list_workers(store: Store) -> list[dict[str, Any]]:
     found = []
     for row in store.workers.list_all():
         job_id = jobs.get(row.name)
-        if heartbeat.is_dead(store.worker_dir, row.name):
+        if heartbeat.is_dead(store.worker_dir, row):
             state = "lost"
         elif row.stop:
             state = "stopping"
@@ -67,8 +67,7 @@ def stop_workers(
     deadline = None if timeout is None else began + timeout
     left = set(chosen)
     while left:
-        left &= {row.name for row in store.workers.list_all()}
-        left = {each for each in left if not heartbeat.is_dead(store.worker_dir, each)}
+        left &= {row.name for row in store.workers.list_all() if not heartbeat.is_dead(store.worker_dir, row)}
         if left and deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not stopped after {timeout:g} seconds; they will stop after their job"
             raise WaitTimeout(msg)

@@ -150,7 +150,9 @@ def _make_core(config: WorkerConfig, store: Store, events: Events) -> WorkerCore
 
     control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
     control.open(CONTROL_PIPE, config.parent)
-    return WorkerCore(store, control, host=heartbeat.host_name(), queues=config.queues, drain=config.drain)
+    return WorkerCore(
+        store, control, host=heartbeat.host_name(), queues=config.queues, drain=config.drain, lock=config.lock
+    )
 
 
 def _register_running(store: Store, name: str, control: WorkerControl) -> bool:

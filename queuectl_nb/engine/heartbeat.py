@@ -26,12 +26,15 @@ from queuectl_nb.store.regular_file import open_regular
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from queuectl_nb.store.workers import WorkerRow
+
 __all__ = [
     "FreezeDetector",
     "Heartbeat",
     "boot_clock_ns",
     "boot_id",
     "host_name",
+    "is_current",
     "is_dead",
     "lock_path",
     "take_lock",
@@ -92,14 +95,25 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
         return handle
 
 
-def is_dead(worker_dir: Path, name: str) -> bool:
-    """Return True if neither the worker nor its supervisor holds the lock; raise BadEnvironment if unknown."""
-    path = lock_path(worker_dir, name)
+def is_current(handle: int, worker_dir: Path, name: str) -> bool:
+    """Return True if ``handle`` is still the worker's lock file; False if that was removed or replaced."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(lock_path(worker_dir, name)))
+    except FileNotFoundError:
+        return False
+
+
+def is_dead(worker_dir: Path, row: WorkerRow) -> bool:
+    """Return True if neither the worker nor its supervisor holds the lock; raise BadEnvironment if unknown.
+
+    If the lock file was removed, a worker or supervisor that has it open is still alive.
+    """
+    path = lock_path(worker_dir, row.name)
     with _translate_os_error(path):
         try:
             handle = open_regular(path, os.O_RDONLY)
         except FileNotFoundError:
-            return True
+            return not any(_has_open(pid, path.name) for pid in (row.pid, row.pool) if pid)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -107,6 +121,22 @@ def is_dead(worker_dir: Path, name: str) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _has_open(pid: int, name: str) -> bool:
+    """Return True if a process has a file ``name`` open that may be removed; without /proc, if it exists."""
+    if not os.path.isdir("/proc/self/fd"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            return True
+        return False
+    with contextlib.suppress(OSError):
+        for handle in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                target = os.readlink(f"/proc/{pid}/fd/{handle}")
+                if os.path.basename(target.removesuffix(" (deleted)")) == name:
+                    return True
+    return False
 
 
 @contextlib.contextmanager

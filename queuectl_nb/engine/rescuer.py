@@ -75,7 +75,7 @@ class Rescuer:
     def rescue_dead(self) -> list[Rescued]:
         """Settle for all workers that are dead and have no live supervisor; return the rescued jobs."""
         rows = self.store.workers.list_all()
-        names = [row.name for row in rows if heartbeat.is_dead(self.store.worker_dir, row.name)]
+        names = [row.name for row in rows if heartbeat.is_dead(self.store.worker_dir, row)]
         names += self.store.workers.orphaned_workers()
         rescued: list[Rescued] = []
         for name in dict.fromkeys(names):
@@ -136,7 +136,8 @@ class Rescuer:
         for lease in held:
             if lease.token in elsewhere and lease.token not in worker.journal and not expired:
                 continue  # may be running where only the end of the lease ends it
-            attempt_lock = self.store.spool.lock_attempt(lease.token, name, current=lease.token == record.token)
+            current = lease.token == record.token or lease.pid is not None
+            attempt_lock = self.store.spool.lock_attempt(lease.token, name, current=current)
             if attempt_lock is None:
                 continue  # a process still holds the files: retried by the next run
             with attempt_lock:

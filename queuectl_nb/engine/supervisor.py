@@ -190,7 +190,7 @@ class Supervisor:
         now = time.monotonic()
         for worker in list(self.workers):
             if worker.process is not None and worker.process.returncode is not None:
-                gone = self.store.db.is_replaced()
+                gone = self.store.db.is_replaced() or self._files_removed(worker)
                 code = worker.on_exit(self.events, stopping=self.stop is not None, gone=gone)
                 if code == BadEnvironment.exit_code and worker.retiring:
                     self.exit_code = code
@@ -240,7 +240,11 @@ class Supervisor:
             return not self.rescuer.held_leases(worker.name)
         except QueuectlError as error:
             self._warn(worker, error)
-            return self.store.db.is_replaced()
+            return self.store.db.is_replaced() or self._files_removed(worker)
+
+    def _files_removed(self, worker: WorkerProcess) -> bool:
+        """Return True if the worker's lock file was removed, so that it cannot work any more."""
+        return not heartbeat.is_current(worker.lock, self.store.worker_dir, worker.name)
 
     def _unregister(self, worker: WorkerProcess) -> None:
         """Remove the worker's row and release its lock."""

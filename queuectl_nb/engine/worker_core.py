@@ -6,14 +6,14 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from queuectl_nb.engine import notifier
+from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.control import POLL_INTERVAL_S
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, OutcomeJournal
 from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.model.attempt import Ending
-from queuectl_nb.model.errors import Busy
+from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.outcome import NotStarted
 from queuectl_nb.store.claims import Claims
 
@@ -32,10 +32,20 @@ _Run = TypeVar("_Run")
 class WorkerCore:
     """Claims, buffer, control inputs and events of one worker name, with the steps between claim and settle."""
 
-    def __init__(
-        self, store: Store, control: WorkerControl, *, host: str, queues: Sequence[str] = (), drain: bool = False
+    def __init__(  # noqa: PLR0913
+        self,
+        store: Store,
+        control: WorkerControl,
+        *,
+        host: str,
+        queues: Sequence[str] = (),
+        drain: bool = False,
+        lock: int | None = None,
     ) -> None:
-        """Serve ``queues`` (all if empty) under the name of ``control``; ``drain`` ends when all jobs are finished."""
+        """Serve ``queues`` (all if empty) under the name of ``control``; ``drain`` ends when all jobs are finished.
+
+        ``lock`` is the descriptor of the worker's lock file.
+        """
         self.store = store
         self.control = control
         self.events = control.events
@@ -43,14 +53,27 @@ class WorkerCore:
         self.buffer = WorkBuffer(store, self.claims, OutcomeJournal(store.worker_dir, control.name), self.events)
         self.drain = drain
         self.drained = False
+        self.spool_removed = False
+        """Whether the worker stops because its files were removed."""
+        self._lock = lock
 
     def poll_control(self, refresh: Callable[[], None]) -> None:
         """Call ``refresh`` if due; release what is claimed if the worker is to stop."""
         if self.control.refresh_due():
             with contextlib.suppress(Busy):  # retried at the next poll
                 refresh()
+            self._check_files()
         if self.control.stop:
             self.buffer.release_claimed()
+
+    def _check_files(self) -> None:
+        """Make missing directories; stop if the lock file was removed: nobody could tell that the worker is alive."""
+        store = self.store
+        if not store.spool.folder.is_dir():
+            store.make_directories()  # without the write lock, jobs could not be returned
+        if self._lock is not None and not heartbeat.is_current(self._lock, store.worker_dir, self.control.name):
+            self.spool_removed = True
+            self.control.request_stop("now")
 
     def start(self, lease: Lease, start: Callable[[Callable[[], bool]], _Run]) -> _Run | None:
         """Start ``lease`` by calling ``start(owned)``; on failure record or release it and return None.
@@ -102,7 +125,16 @@ class WorkerCore:
         self.control.wait(max(0.0, wake_at - now), idle=idle)
 
     def finish(self) -> None:
-        """Wake the other workers if the queue is drained, so that they can exit too; flush the events."""
+        """Wake the other workers if the queue is drained, so that they can exit too; flush the events.
+
+        Raises
+        ------
+        BadEnvironment
+            The worker's files were removed.
+        """
         if self.drained:
             notifier.notify(notifier.work_fifo(self.store.db.spool))
         self.events.flush()
+        if self.spool_removed:
+            msg = f"{self.store.db.spool} or files in it were removed; start the workers again"
+            raise BadEnvironment(msg)

@@ -358,7 +358,9 @@ SELECT stop FROM workers WHERE name = :name;
 
 -- name: held_by_worker
 -- The leases of a worker; few rows are 'processing', whatever the number of jobs.
-SELECT seq, id, starts, token FROM jobs WHERE state = 'processing' AND worker = :worker ORDER BY started_at, seq;
+SELECT jobs.seq, jobs.id, jobs.starts, jobs.token, attempts.pid
+FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+WHERE jobs.state = 'processing' AND jobs.worker = :worker ORDER BY jobs.started_at, jobs.seq;
 
 -- name: current_jobs
 -- The current job of each worker: of several claimed, the last row is the one that runs or runs next.

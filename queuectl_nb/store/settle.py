@@ -47,6 +47,8 @@ class HeldLease(NamedTuple):
     job_id: str
     number: int
     token: str
+    pid: int | None = None
+    """Process of the attempt; recorded once it has run for a few milliseconds."""
 
 
 class EndedAttempt(NamedTuple):

@@ -31,11 +31,14 @@ class Store:
         self.db = Database(path, allow_network_fs=allow_network_fs)
         self.settings = SettingsTable(self.db)
         self.worker_dir = self.db.spool / "worker"
-        output = self.db.spool / "output"
-        make_private_dir(output)
-        make_private_dir(self.worker_dir)
-        self.spool = Spool(output)
+        self.spool = Spool(self.db.spool / "output")
+        self.make_directories()
         detect_copy(self.db)
+
+    def make_directories(self) -> None:
+        """Create the directories of the spool that are missing."""
+        for folder in (self.db.spool, self.spool.folder, self.worker_dir):
+            make_private_dir(folder)
 
     @cached_property
     def jobs(self) -> Jobs:

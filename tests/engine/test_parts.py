@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import signal
+import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +21,7 @@ from queuectl_nb.engine.worker_record import Origin, RecordWriter, WorkerRecord,
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
+from queuectl_nb.store.workers import WorkerRow
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -131,19 +134,27 @@ def test_lock_shows_liveness_and_keeps_the_record(tmp_path: Path) -> None:
     handle, token = heartbeat.take_lock(tmp_path, "w"), "0123456789abcdef" * 2
     assert handle is not None
     assert heartbeat.take_lock(tmp_path, "w") is None
-    assert not heartbeat.is_dead(tmp_path, "w")
+    row = WorkerRow("w", None, "here", 0, (), 0.0, 0, None)
+    assert not heartbeat.is_dead(tmp_path, row)
     writer = RecordWriter(handle, "w")
     writer.begin(token)
     writer.started(77)
     os.close(handle)
-    assert heartbeat.is_dead(tmp_path, "w")
+    assert heartbeat.is_dead(tmp_path, row)
     again = heartbeat.take_lock(tmp_path, "w")
     assert again is not None
     record = read_record(heartbeat.lock_path(tmp_path, "w"))
     assert (record.token, record.pid, record.origin) == (token, 77, Origin.here())
     assert 0 < record.spawn_began_ns <= record.spawn_ended_ns
+    assert heartbeat.is_current(again, tmp_path, "w")
+    os.unlink(heartbeat.lock_path(tmp_path, "w"))
+    assert not heartbeat.is_current(again, tmp_path, "w")
+    assert heartbeat.is_dead(tmp_path, row)
+    if sys.platform == "linux":
+        assert not heartbeat.is_dead(tmp_path, replace(row, pool=os.getpid())), "this process has the removed file open"
     os.close(again)
-    assert heartbeat.is_dead(tmp_path, "unknown")
+    if sys.platform == "linux":
+        assert heartbeat.is_dead(tmp_path, replace(row, pool=os.getpid()))
 
 
 def test_new_attempt_clears_the_process_of_the_last_one(tmp_path: Path) -> None:
@@ -198,7 +209,7 @@ def test_unusable_lock_file_is_reported_by_name(
         heartbeat.take_lock(tmp_path, "w")
     if call == "open":
         with pytest.raises(BadEnvironment, match=rf"w\.lock: {os.strerror(error)}"):
-            heartbeat.is_dead(tmp_path, "w")
+            heartbeat.is_dead(tmp_path, WorkerRow("w", None, "here", 0, (), 0.0, 0, None))
     monkeypatch.undo()
     handle = heartbeat.take_lock(tmp_path, "w")
     assert handle is not None, "a failure keeps no lock"

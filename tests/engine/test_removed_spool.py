@@ -1,0 +1,73 @@
+"""Workers whose files are removed return their jobs and exit; nobody takes them for dead meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.model.state import State
+from queuectl_nb.store.paths import spool_dir
+from tests.engine.harness import alive, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.harness import WorkerHarness
+
+
+def remove(harness: WorkerHarness, name: str) -> None:
+    """Remove a file or directory of the spool."""
+    path = spool_dir(harness.path) / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", [".", "worker", "worker/worker-1.lock"])
+def test_removed_files_cost_no_attempt(harness: WorkerHarness, tmp_path: Path, name: str) -> None:
+    """The running job is returned at no cost, and the pool exits with code 3 and one line."""
+    started, go = tmp_path / "started", tmp_path / "go"
+    job = harness.add(f"touch {started}; until [ -e {go} ]; do sleep 0.05; done", max_retries=1)
+    pool = harness.start()
+    until(started.exists)
+    remove(harness, name)
+    second = harness.start()  # looks for dead workers at once
+    assert pool.wait(30) == 3
+    assert any("removed; start the workers again" in each["text"] for each in harness.events("warning"))
+    go.touch()
+    assert job.wait(timeout=30).state is State.COMPLETED
+    assert harness.outcomes(job) == ["returned", "succeeded"]
+    assert second.alive
+    assert harness.events("rescued") == []
+
+
+def test_removed_output_directory_is_made_again(harness: WorkerHarness) -> None:
+    """Without the directory for output a worker continues; jobs wait until it is made again."""
+    harness.start()
+    harness.add("true").wait(timeout=30)
+    remove(harness, "output")
+    assert harness.add("echo hello").wait(timeout=30).log() == "hello\n"
+    assert harness.events("worker_died") == []
+
+
+def test_worker_killed_after_its_files_were_removed(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Its supervisor kills its job and exits, and the next pool runs the job."""
+    started = tmp_path / "started"
+    job = harness.add(f"[ $QUEUECTL_ATTEMPT = 2 ] || {{ echo $$ > {started}; sleep 60; }}", max_retries=2)
+    harness.queue.set("backoff_max", 0)
+    pool = harness.start()
+    shell = until(lambda: next((attempt.pid for attempt in job.history), None))
+    worker = harness.worker_pid()
+    os.kill(worker, signal.SIGSTOP)
+    remove(harness, ".")
+    os.kill(worker, signal.SIGKILL)
+    assert pool.wait(30) == 3
+    assert not alive(shell)
+    harness.start()
+    assert job.wait(timeout=30).state is State.COMPLETED
+    assert harness.outcomes(job) == ["lost", "succeeded"]
