@@ -94,7 +94,7 @@ def commands() -> str:
 
 def topics() -> str:
     """Return the topics of ``queuectl help`` with their first lines."""
-    rows = ["| `queuectl help` … | tells |", "| --- | --- |"]
+    rows = ["| `queuectl help` … | description |", "| --- | --- |"]
     rows += [f"| [`{name}`](docs/reference/{name}.md) | {topic_summary(name).rstrip('.')} |" for name in TOPIC_NAMES]
     return "\n".join(rows)
 

@@ -27,7 +27,7 @@ class NewOutput:
 
     ``number`` is the attempt (None: the job has not started), ``attempts`` the number of attempts,
     ``began`` that it is another one than before, ``pieces`` are (stream, text), ``skipped`` counts bytes that are
-    left out before them, and ``end`` tells that nothing more comes from this attempt.
+    left out before them, and ``end`` means that nothing more follows from this attempt.
     """
 
     number: int | None = None

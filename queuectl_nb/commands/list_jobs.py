@@ -38,7 +38,10 @@ COLUMNS = (
 @click.option("--queue", type=QUEUE, help="Show only jobs of this queue.")
 @click.option("--tag", type=TAG, help="Show only jobs with this tag.")
 @click.option(
-    "--limit", type=TextParam(), metavar="N", help=f"At most so many; a table shows {DEFAULT_ROWS} when left out."
+    "--limit",
+    type=TextParam(),
+    metavar="N",
+    help=f"Maximum number of jobs (default: {DEFAULT_ROWS} in a table, else all).",
 )
 @click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="Sort by this JSON field, ascending.")
 @click.option("--reverse", is_flag=True, help="Reverse the order.")

@@ -122,11 +122,11 @@ class ShellReader:
             self._copied = len(self._open)
 
     def _unreadable(self, word: str, char: str) -> str | None:
-        """Return why nothing after ``word`` can be told, if so."""
+        """Return why the context after ``word`` is unknown, if it is."""
         if word == "[[":
             return "follows a [[, which evaluates its operands"
         if word == "case" and "$(" in self._open:
-            return "follows a 'case' inside $(...), where only a whole parser can tell quotes"
+            return "follows a 'case' inside $(...), where quotes cannot be recognised"
         if char == "(" and word.endswith("="):
             return "follows an array, where shells differ"
         if char == "\n" and self._here:

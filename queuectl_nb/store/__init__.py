@@ -1,1 +1,1 @@
-"""The only room that speaks SQL: one SQLite file, and the spool of output beside it."""
+"""The only package with SQL: the SQLite file of a queue, and the spool of output beside it."""

@@ -1,4 +1,4 @@
-// The front end's modules at hand for tests, as window.front: each function does one thing in the element #root.
+// The front end's modules for tests, as window.front; each function does one thing in the element #root.
 
 import { LogLines, showLine } from "./ansi.js";
 import { ThroughputChart } from "./chart.js";
@@ -24,7 +24,7 @@ window.front = {
     ]);
   },
 
-  /** Return how long a line of so many characters is kept, and how it ends as it is shown. */
+  /** Return the kept length of a line of this many characters, and its end as shown. */
   longLine(length) {
     const log = new LogLines();
     log.feed("stdout", "x".repeat(length));
@@ -32,21 +32,21 @@ window.front = {
     return [log.lines[0].length, root().textContent.slice(-25)];
   },
 
-  /** Return how many of so many lines are kept where the limit is 100, and how many were dropped. */
+  /** Return how many of these lines are kept with a limit of 100, and how many were dropped. */
   manyLines(count) {
     const log = new LogLines(100);
     log.feed("stdout", "a\n".repeat(count));
     return [log.lines.length, log.dropped];
   },
 
-  /** Show a log of so many lines; what `onFollow` tells is kept in `front.followChanges`. */
+  /** Show a log of this many lines; the calls of `onFollow` are recorded in `front.followChanges`. */
   showLog(count) {
     this.followChanges = [];
     this.log = new LogView(root(), { onFollow: (value) => this.followChanges.push(value) });
     this.log.append("stdout", Array.from({ length: count }, (_, number) => `line ${number}\n`).join(""));
   },
 
-  /** Show a table of so many rows, which come when they are asked for. */
+  /** Show a table of this many rows, which are sent on request. */
   showTable(total) {
     const columns = [
       { field: "id", title: "ID", kind: "mono" },

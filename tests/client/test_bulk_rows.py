@@ -304,14 +304,14 @@ def test_generated_id_in_use(queue: Queue) -> None:
 @pytest.mark.parametrize("count", [1, 2, 99, 300, 449, 450, 451, 1000])
 def test_any_number_of_rows(queue: Queue, count: int) -> None:
     """Rows are inserted in multi-row statements without losing or doubling any."""
-    wished = [
+    expected = [
         {"command": f"run {place}", "priority": place % 3, "tags": [f"t{place % 2}"], "timeout": place or None}
         for place in range(count)
     ]
-    queue.enqueue_many(wished)
+    queue.enqueue_many(expected)
     found = [
         {"command": job.command, "priority": job.priority, "tags": list(job.tags), "timeout": job.timeout}
         for job in records(queue)
     ]
-    assert found == wished
+    assert found == expected
     assert queue.store.reader.counts()[State.PENDING] == count

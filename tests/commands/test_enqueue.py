@@ -54,7 +54,7 @@ def test_words_are_quoted(run: Callable[..., Ran], queue: Queue) -> None:
 def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
     """A JSON object may have any field of a job; null means the default."""
     run("enqueue", "--id", "before", "--command", "true")
-    wish = {
+    fields = {
         "id": "a",
         "command": "true",
         "priority": 5,
@@ -68,11 +68,11 @@ def test_json_object(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> N
         "env": {"A": "b"},
         "delay": None,
     }
-    ran = run("enqueue", json.dumps(wish))
+    ran = run("enqueue", json.dumps(fields))
     assert ran.exit_code == 0, ran.stderr
     job = queue.job("a").to_dict()
     for key in ("priority", "timeout", "max_retries", "queue", "tags", "after", "cwd"):
-        assert job[key] == wish[key]
+        assert job[key] == fields[key]
     assert job["run_at"] == "2030-01-01T00:00:00.000Z"
 
 

@@ -280,17 +280,17 @@ def test_follow_headings(run: Callable[..., Ran], manual_worker: ManualWorker, q
     def job() -> None:
         """Let the first attempt be seen, then fail it, and succeed in the second."""
         queue.store.spool.path(first.token, "stdout").write_bytes(b"one\ntwo\n")
-        until(lambda: told)
+        until(lambda: seen)
         settle(manual_worker, first, Exited(1))
         manual_worker.run("a", **finished_attempt("three\n"))
 
-    told: list[int] = []
+    seen: list[int] = []
     follow = Logs.follow
 
     def note_start(self: Logs, *args: Any) -> Any:
         """Record that the first attempt is being followed."""
         for piece in follow(self, *args):
-            told.append(1)
+            seen.append(1)
             yield piece
 
     with pytest.MonkeyPatch.context() as patch:

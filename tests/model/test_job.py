@@ -51,7 +51,7 @@ def test_null_is_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "why"),
+    ("fields", "why"),
     [
         ({}, "needs a command"),
         ({"id": "a"}, "needs a command"),
@@ -87,9 +87,9 @@ def test_null_is_the_default() -> None:
     ],
     ids=ascii,
 )
-def test_invalid_specs(wish: dict[str, object], why: str) -> None:
+def test_invalid_specs(fields: dict[str, object], why: str) -> None:
     """Each invalid input is refused in one line with the reason."""
-    whole = wish if why == "needs a command" or "command" in wish else {"command": "true", **wish}
+    whole = fields if why == "needs a command" or "command" in fields else {"command": "true", **fields}
     with pytest.raises(BadInput) as caught:
         JobSpec.from_fields(whole)
     assert why in str(caught.value)
@@ -99,10 +99,10 @@ def test_invalid_specs(wish: dict[str, object], why: str) -> None:
 @given(
     st.dictionaries(st.sampled_from(SPEC_FIELDS), st.none() | st.text() | st.integers() | st.floats() | st.booleans())
 )
-def test_any_json(wish: dict[str, object]) -> None:
+def test_any_json(fields: dict[str, object]) -> None:
     """Any JSON gives a spec or ``BadInput`` in one line, never another error."""
     with contextlib.suppress(BadInput):
-        assert 1 <= len(JobSpec.from_fields(wish).command.encode()) <= 100_000
+        assert 1 <= len(JobSpec.from_fields(fields).command.encode()) <= 100_000
 
 
 def test_due_time() -> None:

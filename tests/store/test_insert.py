@@ -12,11 +12,11 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
 
 
-def refusal(harness: Any, kind: type[Exception], *wishes: dict[str, Any], **how: Any) -> str:
+def refusal(harness: Any, kind: type[Exception], *specs: dict[str, Any], **how: Any) -> str:
     """Enqueue a list that must be refused as a whole, and return the error."""
     before = harness.dump()
     with pytest.raises(kind) as caught:
-        harness.enqueue(*wishes, **how)
+        harness.enqueue(*specs, **how)
     assert harness.dump() == before
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -114,10 +114,10 @@ def test_if_absent(harness: Any) -> None:
     """An existing job with the same id and command is returned unchanged, in the order of the list."""
     harness.add("a", priority=5)
     before = harness.row("a")
-    wishes = [{"id": "new", "command": "x"}, {"id": "a", "command": "true"}, {"id": "last", "command": "y"}]
-    assert harness.enqueue(*wishes, if_absent=True) == ["new", "a", "last"]
+    specs = [{"id": "new", "command": "x"}, {"id": "a", "command": "true"}, {"id": "last", "command": "y"}]
+    assert harness.enqueue(*specs, if_absent=True) == ["new", "a", "last"]
     assert harness.row("a") == before
-    assert harness.enqueue(*wishes, if_absent=True) == ["new", "a", "last"]
+    assert harness.enqueue(*specs, if_absent=True) == ["new", "a", "last"]
     assert harness.states() == dict.fromkeys(["a", "new", "last"], "pending")
 
 
@@ -209,8 +209,8 @@ def test_after_a_dead_job(harness: Any, end: str) -> None:
 def test_after_an_unknown_job(harness: Any) -> None:
     """An unknown dependency, or one later in the list, is exit code 5; nothing is written."""
     for after in ("nobody", "later"):
-        wishes = [{"id": "first", "command": "x"}, {"id": "a", "command": "x", "after": after}]
-        message = refusal(harness, NotFound, *wishes, {"id": "later", "command": "x"})
+        specs = [{"id": "first", "command": "x"}, {"id": "a", "command": "x", "after": after}]
+        message = refusal(harness, NotFound, *specs, {"id": "later", "command": "x"})
         assert f"no job {after} to wait for" in message
 
 

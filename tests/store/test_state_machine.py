@@ -23,7 +23,7 @@ from .reference_model import Model
 FINISHED = {"completed", "dead", "cancelled"}
 QUEUES = ["default", "gpu"]
 OUTCOMES = st.sampled_from([Exited(0), Exited(0), Exited(1), Exited(1), Lost("w"), Returned(), Cancelled()])
-WISHES = st.fixed_dictionaries(
+SPECS = st.fixed_dictionaries(
     {
         "priority": st.integers(-1, 1),
         "queue": st.sampled_from(QUEUES),
@@ -57,30 +57,30 @@ class Machine(RuleBasedStateMachine):
         self.harness.store.db.close()
         shutil.rmtree(self.folder)
 
-    @initialize(target=ids, wishes=st.lists(WISHES, min_size=4, max_size=8))
-    def begin(self, wishes: list[dict[str, Any]]) -> stateful.MultipleResults[str]:
+    @initialize(target=ids, specs=st.lists(SPECS, min_size=4, max_size=8))
+    def begin(self, specs: list[dict[str, Any]]) -> stateful.MultipleResults[str]:
         """Add some jobs to act on."""
-        return multiple(*map(self._enqueue, wishes))
+        return multiple(*map(self._enqueue, specs))
 
-    @rule(target=ids, wish=WISHES)
-    def enqueue(self, wish: dict[str, Any]) -> str:
+    @rule(target=ids, spec=SPECS)
+    def enqueue(self, spec: dict[str, Any]) -> str:
         """Add a job."""
-        return self._enqueue(wish)
+        return self._enqueue(spec)
 
-    def _enqueue(self, wish: dict[str, Any]) -> str:
+    def _enqueue(self, spec: dict[str, Any]) -> str:
         """Add a job after some earlier ones; a deleted dependency refuses it."""
         self.made += 1
         job_id = f"j{self.made}"
-        after = list(dict.fromkeys(f"j{self.made - back}" for back in wish["after"] if back < self.made))
-        wish = {**wish, "after": after}
+        after = list(dict.fromkeys(f"j{self.made - back}" for back in spec["after"] if back < self.made))
+        spec = {**spec, "after": after}
         if all(other in self.model.jobs for other in after):
-            self.harness.add(job_id, **wish)
-            due = self.harness.now + wish["delay"]
-            facts = {"priority": wish["priority"], "queue": wish["queue"], "budget": wish["max_retries"]}
+            self.harness.add(job_id, **spec)
+            due = self.harness.now + spec["delay"]
+            facts = {"priority": spec["priority"], "queue": spec["queue"], "budget": spec["max_retries"]}
             self.model.add(job_id, **facts, due=due, after=after)
         else:
             with pytest.raises(NotFound):
-                self.harness.add(job_id, **wish)
+                self.harness.add(job_id, **spec)
         return job_id
 
     def _verb(self, call: Any, job_id: str, takes: set[str]) -> bool:

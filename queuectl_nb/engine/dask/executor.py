@@ -2,7 +2,7 @@
 
 A dask *task* is a slot and not a job: dask decides where slots are and how many, its priorities and resources apply,
 and a slot that it runs twice is just one more slot. A job is sent in a request to an agent with a free slot, and that
-agent reports what becomes of it. An agent that hears nothing kills its jobs when the lease expires, so an attempt is
+agent reports what becomes of it. An agent without messages kills its jobs when the lease expires, so an attempt is
 lost once its end is proven or that time is over.
 """
 

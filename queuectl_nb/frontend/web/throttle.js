@@ -21,7 +21,7 @@ export class Throttle {
     this.pending = false;
   }
 
-  /** Wait for so many milliseconds before the next reload. */
+  /** Wait this many milliseconds before the next reload. */
   pause(wait) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
