@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 LAYERS = ("model", "store")
 TESTED_BY = {
-    "attempt": ["settle", "claims"],
+    "attempt": ["attempt", "settle", "claims"],
     "attempt_history": ["views", "stats"],
     "connection_pool": ["forks_and_copies", "connection"],
     "insert": ["insert", "dependencies"],

@@ -258,6 +258,20 @@ def test_number_before_a_redirection() -> None:
         assert Path(folder, "out").read_text() == "2\n"
 
 
+RESERVED_WORDS = (
+    *("case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then"),
+    *("time", "until", "while"),
+)
+
+
+@pytest.mark.parametrize("word", RESERVED_WORDS)
+def test_reserved_words_are_quoted(word: str) -> None:
+    """A reserved word of any shell is quoted; the same word in capitals, or a longer one, is none."""
+    assert CommandTemplate("{x}").fill({"x": word}) == f"'{word}'"
+    assert CommandTemplate("{x}").fill({"x": word.upper()}) == word.upper()
+    assert CommandTemplate("{x}").fill({"x": f"{word}s"}) == f"{word}s"
+
+
 def test_value_as_the_command() -> None:
     """A value such as ``A=1`` or ``if`` is a program's name, not shell syntax."""
     for word in ("A=1", "if", "done"):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_nb.model.errors import BadInput
-from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS, JobSpec
+from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS, JobRecord, JobSpec
+from queuectl_nb.model.state import FINISHED_STATES, State
 
 CONTRACT_FIELDS = (  # as the contract writes them
     "id command state priority attempts max_retries timeout queue tags after cwd run_at created_at updated_at"
@@ -110,3 +111,12 @@ def test_due_time() -> None:
     assert JobSpec("true").due_at(100.0) == 100.0
     assert JobSpec("true", delay=5).due_at(100.0) == 105.0
     assert JobSpec("true", run_at=90.0).due_at(100.0) == 90.0
+
+
+@pytest.mark.parametrize("state", State)
+def test_finished_records(state: State) -> None:
+    """A job is finished in the states that only a user's action leaves; a record starts at revision 0."""
+    times = (1.0, 2.0, 3.0, None, None)
+    record = JobRecord(1, "a", "true", state, 0, 0, None, None, "default", (), (), "/", *times, None, None, None, None)
+    assert record.is_finished == (state in FINISHED_STATES)
+    assert record.rev == 0
