@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from queuectl_nb.web.query_params import QueryParam
     from queuectl_nb.web.queue_reader import QueueReader
 
-__all__ = ["JSON", "BaseHandler", "JsonHandler"]
+__all__ = ["CONTENT_SECURITY_POLICY", "JSON", "BaseHandler", "JsonHandler"]
 
 JSON = "application/json; charset=utf-8"
 CONTENT_SECURITY_POLICY = (

@@ -9,7 +9,9 @@ import re
 import signal
 import socket
 import webbrowser
+from base64 import b64encode
 from contextlib import suppress
+from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -20,6 +22,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.render.js_bundle import FRONTEND
 from queuectl_nb.web.auth import Auth, is_own_page, load_token
+from queuectl_nb.web.base_handler import CONTENT_SECURITY_POLICY
 from queuectl_nb.web.limited_server import LimitedServer, max_connections
 from queuectl_nb.web.page_handlers import Page
 from queuectl_nb.web.queue_reader import QueueReader
@@ -34,6 +37,11 @@ __all__ = ["DEFAULT_PORT", "TokenAuth", "application", "listen", "serve"]
 
 DEFAULT_PORT = 8642
 MAX_PORT_TRIES = 100
+FORBIDDEN_PAGE = (FRONTEND / "web" / "forbidden.html").read_text("utf-8")
+_STYLE = FORBIDDEN_PAGE.partition("<style>")[2].partition("</style>")[0].encode()
+_STYLE_HASH = f"'sha256-{b64encode(sha256(_STYLE).digest()).decode()}'"
+FORBIDDEN_PAGE_POLICY = CONTENT_SECURITY_POLICY.replace("style-src 'self'", f"style-src {_STYLE_HASH}") + "'none'"
+"""The page contains its style, because other files require the login."""
 
 
 class TokenAuth(RequestHandler):
@@ -92,7 +100,8 @@ class TokenAuth(RequestHandler):
             if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
                 # a link from another site does not carry the strict cookie; a reload by our page does
                 self.set_header("Refresh", "0; url=./")
-            self.finish((FRONTEND / "web" / "forbidden.html").read_bytes())
+            self.set_header("Content-Security-Policy", FORBIDDEN_PAGE_POLICY)
+            self.finish(FORBIDDEN_PAGE)
             return
         super().write_error(status_code, **kwargs)
 
@@ -100,7 +109,14 @@ class TokenAuth(RequestHandler):
 def application(reader: QueueReader, auth: Auth) -> Application:
     """Return the tornado application: all routes below the path of the cookie, and as they are for programs."""
     paths = [*routes(reader, TokenAuth, re.escape(auth.cookie_path)), *routes(reader, TokenAuth)]
-    return Application(paths, auth=auth, log_function=lambda _: None)
+    not_found = paths[-1][1]  # also for targets that are no path, such as those of a proxy
+    return Application(
+        paths,
+        default_handler_class=not_found,
+        default_handler_args={"reader": reader},
+        auth=auth,
+        log_function=lambda _: None,
+    )
 
 
 def listen(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:

@@ -98,6 +98,9 @@ def test_logged_out(reader: Reader, queue: Queue) -> None:
     reader.server.restart()
     reader.wait_for("#live[data-kind=login]")
     reader.wait_for("#trouble", "queuectl dashboard")
+    reader.page.goto(f"http://127.0.0.1:{reader.server.port}/")
+    reader.wait_for("main", "Login required")
+    assert reader.page.evaluate("() => getComputedStyle(document.body).maxWidth") == "640px"  # the style is applied
     reader.browser_errors.clear()  # of the 403
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.render.js_bundle import FRONTEND, SHARED
 from queuectl_nb.web.query_params import decode_cursor
 
 if TYPE_CHECKING:
@@ -56,6 +61,25 @@ def test_invalid_queries(server: WebServer, queue: Queue, target: str, names: st
     assert "\n" not in response.json["error"]
 
 
+OUTSIDE = (
+    "../notebook/table_pane.js",
+    "%2e%2e/notebook/table_pane.js",
+    "..%2fnotebook/table_pane.js",
+    "shared/../notebook/table_pane.js",
+    "shared/%2e%2e%2fnotebook/table_pane.js",
+    "../../web/auth.py",
+    "%2e%2e%2f%2e%2e%2fweb%2fauth.py",
+)
+"""Files outside the static folders."""
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_paths_outside_the_static_folders_exist(path: str) -> None:
+    """The paths that must not be served lead to files."""
+    folder = SHARED if path.startswith("shared/") else FRONTEND / "web"
+    assert (folder / unquote(path.removeprefix("shared/"))).is_file()
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -72,11 +96,7 @@ def test_invalid_queries(server: WebServer, queue: Queue, target: str, names: st
         "/static/",
         "/static/shared",
         "/static/nothing.js",
-        "/static/../handlers.py",
-        "/static/%2e%2e/handlers.py",
-        "/static/..%2fhandlers.py",
-        "/static/shared/../shapes.py",
-        "/static/shared/%2e%2e%2fshapes.py",
+        *(f"/static/{path}" for path in OUTSIDE),
         "/static//etc/passwd",
         "/static/%00",
         "/static/shared/.",
@@ -109,3 +129,43 @@ def test_invalid_cursors(text: str) -> None:
     """Only cursors that the API issued are accepted."""
     with pytest.raises(BadInput, match="next"):
         decode_cursor(text)
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n",
+        b"GET /?token=%FF%00 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"CONNECT evil.example:80 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        HEAD + b"Cookie: " + b"x" * 70_000 + b"\r\n\r\n",
+        HEAD + b'Cookie: "\\377\r\n\r\n',
+        HEAD + b"Authorization: \xff\r\n\r\n",
+        HEAD + b"Content-Length: 99999999\r\n\r\n",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        HEAD + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5\r\n\r\nabcde",
+        HEAD + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ],
+)
+def test_malformed_requests(server: WebServer, caplog: pytest.LogCaptureFixture, request_bytes: bytes) -> None:
+    """A malformed request without the token is refused, and writes nothing to the log."""
+    with socket.create_connection(("127.0.0.1", server.port), 30) as client:
+        client.sendall(request_bytes)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        with suppress(ConnectionResetError):
+            while piece := client.recv(65536):
+                answer += piece
+    assert answer[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 403", b"HTTP/1.1 405"), answer[:200]
+    assert b"Tornado" not in answer
+    assert server.ask("/api/status").status == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

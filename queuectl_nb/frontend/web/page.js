@@ -101,7 +101,7 @@ new EventStream({
   onStatus(status) {
     setAttributes(part("live"), { "data-kind": status });
     setText(part("live-text"), STATUS_TEXTS[status]);
-    if (status === "login") showTrouble("You are logged out. Log in to Jupyter again, or open the address that 'queuectl dashboard' prints.");
+    if (status === "login") showTrouble("You are logged out, or the server was restarted. Log in to Jupyter again, or open the address that 'queuectl dashboard' printed.");
     if (status === "lost") shownVersion = null;
   },
 });
