@@ -41,7 +41,7 @@ COLUMNS = (
     "--limit",
     type=TextParam(),
     metavar="N",
-    help=f"Maximum number of jobs (default: {DEFAULT_ROWS} in a table, else all).",
+    help=f"Maximum number of jobs (default: {DEFAULT_ROWS} in a table).",
 )
 @click.option("--sort", type=SORT_FIELD, metavar="FIELD", help="Sort by this JSON field, ascending.")
 @click.option("--reverse", is_flag=True, help="Reverse the order.")

@@ -195,7 +195,7 @@ class ShellReader:
 
     def _arithmetic(self, char: str, before: str, top: str) -> None:
         if char in "'\"`\\#" or before + char in ("$(", "${", "$["):
-            self._lost = f"follows quotes or a substitution inside {top}...)), where only a whole parser can tell"
+            self._lost = f"follows quotes or a substitution inside {top}...)), where quotes cannot be recognised"
         self._depth += {"(": 1, ")": -1}.get(char, 0)
         self._before = char if char == "$" else ""
         if not self._depth:
