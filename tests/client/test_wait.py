@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb import Job, Queue
+    from queuectl_nb.client.wait import Progress
 
 
 @pytest.fixture
@@ -55,7 +56,12 @@ def test_the_end_of_a_job_ends_the_wait(queue: Queue, wait: Callable[[Job], Job]
         job = queue.enqueue("kill -9 $PPID", max_retries=1)
         assert wait(job).error
     waiting = queue.enqueue("true")
-    timer = threading.Timer(0.1, lambda: (queue.cancel(waiting), queue.close()))
+
+    def cancel() -> None:
+        queue.cancel(waiting)
+        queue.close()
+
+    timer = threading.Timer(0.1, cancel)
     timer.start()
     assert wait(waiting).state == "cancelled"
     timer.join()
@@ -65,7 +71,12 @@ def test_the_end_of_a_job_ends_the_wait(queue: Queue, wait: Callable[[Job], Job]
 def test_all_who_wait_are_notified(queue: Queue, waiters: Path) -> None:
     """Each wait has a FIFO of its own, and one notification reaches all of them."""
     job = queue.enqueue("true")
-    threads = [threading.Thread(target=lambda: (queue.job(job.id).wait(60), queue.close())) for _ in range(5)]
+
+    def wait_and_close() -> None:
+        queue.job(job.id).wait(60)
+        queue.close()
+
+    threads = [threading.Thread(target=wait_and_close) for _ in range(5)]
     for thread in threads:
         thread.start()
     while not waiters.exists() or len(os.listdir(waiters)) < len(threads):
@@ -89,8 +100,13 @@ def test_a_wait_leaves_no_fifo_behind(queue: Queue, waiters: Path, tmp_path: Pat
             raise KeyboardInterrupt
 
     shown = iter([lambda _: None, interrupted])
+
+    def show(progress: Progress) -> None:
+        next(shown, interrupted)(progress)
+        ManualWorker(queue).add("next")
+
     with pytest.raises(KeyboardInterrupt):
-        queue.wait(show=lambda progress: (next(shown, interrupted)(progress), ManualWorker(queue).add("next")))
+        queue.wait(show=show)
     shutil.copytree(queue.path.parent, tmp_path / "copy")
 
 

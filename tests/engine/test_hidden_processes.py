@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.engine import heartbeat, rescuer, worker_record
+from queuectl_nb.engine import heartbeat, process_tree, remote_lease, worker_record
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_record import RecordWriter, note_kill
 from queuectl_nb.model.state import State
@@ -31,7 +31,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 def started_pid(job: Job) -> int:
     """Wait until the start of the job's first attempt is recorded, and return its pid."""
-    return until(lambda: next((attempt.pid for attempt in job.history), None))
+    pid: int = until(lambda: next((attempt.pid for attempt in job.history), None))
+    return pid
 
 
 def kill_pool(harness: WorkerHarness, *, then_kill: Sequence[int] = ()) -> None:
@@ -181,8 +182,8 @@ def test_attempt_in_another_pid_namespace_waits_for_the_lease(
     found = Rescuer(harness.queue.store)
     assert found.rescue_dead() == []
     assert job.refresh().state is State.PROCESSING
-    clock = rescuer.boot_clock
-    monkeypatch.setattr(rescuer, "boot_clock", lambda: clock() + 3600)
+    clock = remote_lease.boot_clock
+    monkeypatch.setattr("queuectl_nb.engine.rescuer.boot_clock", lambda: clock() + 3600)
     assert found.rescue_dead() == [(job.id, LOST)]
     assert "may_overlap" in (job.history[0].error or "")
 
@@ -200,5 +201,5 @@ def test_process_of_the_attempt_does_not_settle_it(harness: WorkerHarness, monke
     monkeypatch.setenv("QUEUECTL_ATTEMPT_TOKEN", lease.token)
     assert Rescuer(harness.queue.store).rescue_dead() == []
     monkeypatch.delenv("QUEUECTL_ATTEMPT_TOKEN")
-    monkeypatch.setattr(rescuer.process_tree, "holders", lambda *_: [])
+    monkeypatch.setattr(process_tree, "holders", lambda *_: [])
     assert Rescuer(harness.queue.store).rescue_dead() == [(job.id, LOST)]

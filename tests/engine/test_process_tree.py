@@ -164,7 +164,10 @@ def test_process_without_its_first_thread_is_alive() -> None:
     process = subprocess.Popen([sys.executable, "-c", WITHOUT_FIRST_THREAD])
     try:
         until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
-        find = lambda: [each for each in process_tree.descendants(os.getpid()) if each.pid == process.pid]  # noqa: E731
+
+        def find() -> list[psutil.Process]:
+            return [each for each in process_tree.descendants(os.getpid()) if each.pid == process.pid]
+
         assert find()
         assert process_tree.kill_until_gone(find, 10.0, process.poll)
         assert process.wait() == -signal.SIGKILL

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy
+from queuectl_nb.model.state import State
 from queuectl_nb.store.backup import write_backup
 from queuectl_nb.store.store import Store
 
@@ -38,7 +39,7 @@ def test_a_backup_holds_what_is_still_in_the_write_ahead_log(harness: Any, tmp_p
     assert list(folder.iterdir()) == [path]
     assert _ids(path) == ["first", "second"]
     copy = Store(path)
-    assert copy.reader.counts()["pending"] == 2
+    assert copy.reader.counts()[State.PENDING] == 2
     copy.db.close()
 
 
