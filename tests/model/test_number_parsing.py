@@ -12,18 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_nb.model import validation
-from queuectl_nb.model.errors import BadInput
-
-
-def _refusal(call: object, *args: object) -> str:
-    """Expect a refusal and return its message: one short printable ASCII line."""
-    with pytest.raises(BadInput) as caught:
-        call(*args)  # type: ignore[operator]
-    message = str(caught.value)
-    assert message.isascii()
-    assert message.isprintable()
-    assert 0 < len(message) < 250
-    return message
+from tests.model.refusal import refusal
 
 
 def _name(value: int | str) -> str:
@@ -59,25 +48,25 @@ NO_NUMBERS = [
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "1.5", 1.5, 1.0, "1e3", "nan", "inf", math.nan, math.inf], ids=ascii)
 def test_invalid_integers(value: object) -> None:
     """An integer is ASCII digits with a sign, or an int, and no other notation."""
-    assert "must be a whole number" in _refusal(validation.parse_int, "priority", value)
+    assert "must be a whole number" in refusal(validation.parse_int, "priority", value)
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "5s", "1h", "nan", "inf", "Infinity", "1e", ".", "1.2.3"], ids=ascii)
 def test_invalid_numbers(value: object) -> None:
     """Seconds are a plain decimal number: no unit, nan, infinity or grouping."""
-    assert "must be a plain number" in _refusal(validation.parse_number, "delay", value)
+    assert "must be a plain number" in refusal(validation.parse_number, "delay", value)
 
 
 @pytest.mark.parametrize("value", [-1, "-1", -1e-9, math.nan, math.inf, -math.inf, "1e999", 10**400, 3_153_600_001])
 def test_delays_out_of_bounds(value: object) -> None:
     """Negative, infinite and huge delays are refused with the bounds."""
-    assert "from 0 to 3153600000" in _refusal(validation.parse_number, "delay", value)
+    assert "from 0 to 3153600000" in refusal(validation.parse_number, "delay", value)
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, str(2**63), 10**5000, -(10**5000), "9" * 60], ids=_name)
 def test_integers_out_of_bounds(value: object) -> None:
     """Integers that SQLite cannot store are refused, even those too long for Python to print."""
-    assert "must be from" in _refusal(validation.parse_int, "priority", value)
+    assert "must be from" in refusal(validation.parse_int, "priority", value)
 
 
 @pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 0, -7, np.int64(-7), np.uint8(3)])
@@ -102,7 +91,7 @@ def test_bounds_are_inclusive() -> None:
     assert [validation.parse_int("max_retries", n, 1, 1000) for n in (1, 1000)] == [1, 1000]
     for value in (0, -1, 1001, 10**6):
         assert (
-            _refusal(validation.parse_int, "max_retries", value, 1, 1000)
+            refusal(validation.parse_int, "max_retries", value, 1, 1000)
             == f"max_retries must be from 1 to 1000, not {value}"
         )
 
@@ -121,12 +110,12 @@ def test_ages(value: object, seconds: float) -> None:
 )
 def test_invalid_ages(value: object) -> None:
     """Anything else is refused with an example of an age."""
-    assert "such as 7d, 12h, 90m, 30s or 0" in _refusal(validation.parse_age, "--older-than", value)
+    assert "such as 7d, 12h, 90m, 30s or 0" in refusal(validation.parse_age, "--older-than", value)
 
 
 def test_age_out_of_bounds() -> None:
     """An age of more than a hundred years is refused."""
-    _refusal(validation.parse_age, "--older-than", "99999999999d")
+    refusal(validation.parse_age, "--older-than", "99999999999d")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +155,7 @@ def test_naive_times_are_local() -> None:
 )
 def test_invalid_times(value: object) -> None:
     """Other texts, bare numbers and times before 1970 are refused in one line."""
-    assert _refusal(validation.parse_time, "run_at", value).startswith("run_at must ")
+    assert refusal(validation.parse_time, "run_at", value).startswith("run_at must ")
 
 
 @given(st.integers(0, 253_402_300_799_000))

@@ -8,23 +8,7 @@ from hypothesis import strategies as st
 
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
-
-
-def _refusal(call: object, *args: object) -> str:
-    """Expect a refusal and return its message: one short printable ASCII line."""
-    with pytest.raises(BadInput) as caught:
-        call(*args)  # type: ignore[operator]
-    message = str(caught.value)
-    assert message.isascii()
-    assert message.isprintable()
-    assert 0 < len(message) < 250
-    return message
-
-
-def _name(value: int | str) -> str:
-    """Return a name for a number that is too long to print."""
-    return f"text-{len(value)}" if isinstance(value, str) else f"int-{value.bit_length()}"
-
+from tests.model.refusal import refusal
 
 # ---------------------------------------------------------------------- names
 
@@ -59,7 +43,7 @@ BAD_NAMES = [
 @pytest.mark.parametrize("value", BAD_NAMES, ids=ascii)
 def test_invalid_names(value: object) -> None:
     """An invalid id, tag or queue name is refused, and the line names its kind."""
-    assert _refusal(validation.parse_name, "id", value).startswith("id ")
+    assert refusal(validation.parse_name, "id", value).startswith("id ")
 
 
 @pytest.mark.parametrize("value", ["a", "0", "A" * 128, "job-1", "a.b_c:d=e,f@g+h-i", "2026-01-01"])
@@ -121,7 +105,7 @@ def test_valid_commands(command: str) -> None:
 )
 def test_invalid_commands(command: object, why: str) -> None:
     """Empty, over 100,000 bytes, with NUL or invalid UTF-8: refused with the reason."""
-    assert why in _refusal(validation.parse_command, command)
+    assert why in refusal(validation.parse_command, command)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +119,7 @@ def test_invalid_commands(command: object, why: str) -> None:
 )
 def test_invalid_environment(key: object, value: object) -> None:
     """Names that are invalid or reserved, and values that no process can receive, are refused."""
-    assert "environment" in _refusal(validation.parse_env_pair, key, value)
+    assert "environment" in refusal(validation.parse_env_pair, key, value)
 
 
 def test_valid_environment() -> None:
@@ -147,7 +131,7 @@ def test_valid_environment() -> None:
 def test_invalid_choice() -> None:
     """An unknown word is refused with the valid ones in order."""
     assert validation.parse_choice("state", "dead", ["dead", "completed"]) == "dead"
-    assert _refusal(validation.parse_choice, "state", "' OR 1=1--", ["dead", "completed"]) == (
+    assert refusal(validation.parse_choice, "state", "' OR 1=1--", ["dead", "completed"]) == (
         'state "\' OR 1=1--" is unknown; valid: dead, completed'
     )
 
