@@ -51,13 +51,15 @@ def run_supervisor(config: WorkerConfig) -> int:
 
 def run_worker(config: WorkerConfig) -> int:
     """Run a worker until it is stopped; return 0, or the exit code of the error that ended it."""
+    from queuectl_nb.engine.control import STOP_SIGNALS
     from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.engine.worker import Worker
     from queuectl_nb.engine.worker_record import RecordWriter
 
     become_subreaper()
     if hasattr(signal, "sigtimedwait"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))  # before any thread: see Poller.wait_for_child
+        # before any thread: see Poller.wait_for_child and Poller.identify_senders
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD, *STOP_SIGNALS))
     events = _start_heartbeat(config.lock)
     try:
         store = _open_store(config)
@@ -149,7 +151,7 @@ def _make_core(config: WorkerConfig, store: Store, events: Events) -> WorkerCore
     from queuectl_nb.engine.worker_core import WorkerCore
 
     control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
-    control.open(CONTROL_PIPE, config.parent)
+    control.open(CONTROL_PIPE, config.parent, identify_senders=config.dask is None)
     return WorkerCore(
         store, control, host=heartbeat.host_name(), queues=config.queues, drain=config.drain, lock=config.lock
     )

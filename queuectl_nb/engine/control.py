@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import notifier
+from queuectl_nb.engine import notifier, process_tree
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.model.errors import InvalidSetting
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 
-__all__ = ["ORPHAN_GRACE_S", "POLL_INTERVAL_S", "Parent", "WorkerControl"]
+__all__ = ["ORPHAN_GRACE_S", "POLL_INTERVAL_S", "STOP_SIGNALS", "Parent", "WorkerControl"]
 
 ORPHAN_GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL after the parent has died: everything must end within five seconds."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POLL_INTERVAL_S = 1.0
 """Interval of the fallback poll, in case a notification was lost."""
 
@@ -58,6 +59,10 @@ class WorkerControl:
         The last valid settings.
     next_poll_at
         Monotonic time of the next fallback poll.
+    job_pid
+        Process of the job that was started last.
+    job_signal
+        Number of a signal that the job has sent to the worker, until it is handled.
     """
 
     def __init__(self, store: Store, name: str, events: WorkerEvents) -> None:
@@ -70,14 +75,21 @@ class WorkerControl:
         self.notified = True
         self.settings: Settings = store.settings.read()
         self.next_poll_at = 0.0
+        self.job_pid: int | None = None
+        self.job_signal: int | None = None
 
-    def open(self, pipe: int, parent: int) -> None:
-        """Listen to the supervisor's ``pipe``, signals, the FIFOs of the queue and the death of ``parent``."""
+    def open(self, pipe: int, parent: int, *, identify_senders: bool = False) -> None:
+        """Listen to the supervisor's ``pipe``, signals, the FIFOs of the queue and the death of ``parent``.
+
+        ``identify_senders`` tells the signals of jobs from those of others; :data:`STOP_SIGNALS` must be blocked.
+        """
         spool = self.store.db.spool
         self._pipe = pipe
         self._parent = Parent(parent)
         self._poller = Poller()
-        self._poller.catch_signals((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
+        self._poller.catch_signals((signal.SIGCHLD, *STOP_SIGNALS))
+        if identify_senders:
+            self._poller.identify_senders(STOP_SIGNALS)
         os.set_blocking(pipe, False)
         self._poller.add("pipe", pipe)
         if self._parent.handle is not None:
@@ -129,6 +141,7 @@ class WorkerControl:
     def wait_for_child(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for a child to end; the next :meth:`wait` handles everything else."""
         self._poller.wait_for_child(timeout)
+        self._handle_signals()
 
     def wait(self, timeout: float, *, idle: bool) -> None:
         """Wait at most ``timeout`` seconds for any input and process it."""
@@ -142,8 +155,21 @@ class WorkerControl:
             self._read_pipe()
         if "parent" in names or (not names and self._parent.gone()):
             self._on_parent_death()
+        self._handle_signals()
+
+    def _handle_signals(self) -> None:
+        """Stop upon SIGTERM or SIGINT, unless a job has sent it."""
         for number in self._poller.signals - {signal.SIGCHLD}:
-            self.request_stop("now" if number == signal.SIGTERM or self.stop else "drain")
+            sender = self._poller.senders.pop(number, 0)
+            chain = process_tree.ancestors(sender)
+            name = signal.Signals(number).name
+            if os.getpid() in chain[1:] or (sender and not chain and sender == self.job_pid):
+                self.events.warn(f"ignored {name} from process {sender} of its own job")
+                self.job_signal = number
+            elif self._parent.pid in chain[1:]:
+                self.events.warn(f"ignored {name} from process {sender} of a job of another worker")
+            else:
+                self.request_stop("now" if number == signal.SIGTERM or self.stop else "drain")
         self._poller.signals.clear()
 
     def _read_pipe(self) -> None:

@@ -21,6 +21,7 @@ from queuectl_nb.model.outcome import (
     Outcome,
     Returned,
     Signalled,
+    SignalledWorker,
     TimedOut,
 )
 from queuectl_nb.store.regular_file import open_regular
@@ -34,7 +35,8 @@ __all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "journal_path", "lock_journal",
 MAX_STREAM_BYTES = 16 * 1024
 """Maximum size of a stream in an entry; a larger one must already have a file of its own."""
 _OUTCOME_CLASSES = {
-    kind.__name__: kind for kind in (Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost)
+    kind.__name__: kind
+    for kind in (Exited, Signalled, SignalledWorker, TimedOut, NotStarted, Cancelled, Returned, Lost)
 }
 MARSHAL_VERSION = 2
 """The newest version that all Python versions read alike."""

@@ -7,6 +7,7 @@ import os
 import select
 import selectors
 import signal
+import struct
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ __all__ = ["Poller"]
 
 HAS_SIGTIMEDWAIT = hasattr(signal, "sigtimedwait")
 """Whether a child can be waited for without signal handlers (not on macOS)."""
+
+_SIGNAL_INFO = struct.Struct("=IiiI112x")
+"""The beginning of ``struct signalfd_siginfo``: number, errno, code, pid of the sender."""
+_SIGSET_BYTES = 128
 
 
 class Poller:
@@ -36,16 +41,37 @@ class Poller:
         self._base.register(self._read)
         self._idle.nest(self._base)
         self.signals: set[int] = set()
+        self.senders: dict[int, int] = {}
+        """Pid of the sender of a signal in ``signals``, if :meth:`identify_senders` was called for it."""
+        self._child_signals: tuple[int, ...] = (signal.SIGCHLD,)
+        self._signal_fd = -1
 
     def wait_for_child(self, timeout: float) -> None:
-        """Wait at most ``timeout`` seconds for a child to exit; the next :meth:`wait` handles everything else.
+        """Wait at most ``timeout`` seconds for a child to exit or an identified signal.
 
-        One system call, where :meth:`wait` needs five, a handler and a pipe. SIGCHLD must be blocked in all threads.
+        The next :meth:`wait` handles everything else. One system call, where :meth:`wait` needs five, a handler and a
+        pipe. SIGCHLD must be blocked in all threads.
         """
         if HAS_SIGTIMEDWAIT:
-            signal.sigtimedwait((signal.SIGCHLD,), timeout)
+            found = signal.sigtimedwait(self._child_signals, timeout)
+            if found is not None and found.si_signo != signal.SIGCHLD:
+                self._add_signal(found.si_signo, found.si_pid)
         else:
             self.wait(timeout)
+
+    def identify_senders(self, numbers: Iterable[int]) -> None:
+        """Also record who sends these signals (Linux); they must be blocked in all threads."""
+        numbers = tuple(numbers)
+        if (handle := _open_signal_fd(numbers)) is None:
+            return
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        self._child_signals += numbers
+        self._signal_fd = handle
+        self.add("signal fd", handle)
+
+    def _add_signal(self, number: int, sender: int) -> None:
+        self.signals.add(number)
+        self.senders[number] = sender
 
     def catch_signals(self, numbers: Iterable[int]) -> None:
         """Let these signals end a wait and be added to ``signals``."""
@@ -81,7 +107,27 @@ class Poller:
         if "signal" in names:
             with contextlib.suppress(BlockingIOError):
                 self.signals.update(os.read(self._read, 4096))
+        if "signal fd" in names:
+            with contextlib.suppress(BlockingIOError):
+                raw = os.read(self._signal_fd, 16 * _SIGNAL_INFO.size)
+                for number, _errno, _code, sender in _SIGNAL_INFO.iter_unpack(raw):
+                    self._add_signal(number, sender)
         return names
+
+
+def _open_signal_fd(numbers: Iterable[int]) -> int | None:
+    """Return a descriptor that delivers blocked signals with their senders (signalfd(2)), or None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    mask = (ctypes.c_ulong * (_SIGSET_BYTES // ctypes.sizeof(ctypes.c_ulong)))()
+    libc.sigemptyset(mask)
+    for number in numbers:
+        libc.sigaddset(mask, number)
+    handle: int = libc.signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
+    return handle if handle >= 0 else None
 
 
 def _ignore(_number: int, _frame: object) -> None:

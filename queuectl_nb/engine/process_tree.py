@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Session",
+    "ancestors",
     "become_subreaper",
     "descendants",
     "holders",
@@ -177,6 +178,26 @@ def holders(
     return [processes[pid] for pid in found if not _is_zombie(processes[pid])]
 
 
+def _read_stat(pid: int) -> list[bytes]:
+    """Return /proc/PID/stat from the state on: state, ppid, pgrp, session; the 20th field is the start time."""
+    with open(f"/proc/{pid}/stat", "rb") as status:
+        return status.read().rpartition(b")")[2].split()  # the name in parentheses may contain anything
+
+
+def ancestors(pid: int) -> list[int]:
+    """Return ``pid`` and its ancestors (Linux only), as far as they exist; a process that waits to be reaped has some.
+
+    Without psutil: the process may be about to disappear.
+    """
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        while pid and pid not in found:
+            parent = int(_read_stat(pid)[1])
+            found.append(pid)
+            pid = parent
+    return found
+
+
 def _session_members(pids: Iterable[int], session: Session) -> set[int]:
     """Return the processes in ``session`` (Linux only), or none if its pid was reused.
 
@@ -186,9 +207,8 @@ def _session_members(pids: Iterable[int], session: Session) -> set[int]:
     members: dict[int, int] = {}
     tick_ns = _NS_PER_S // os.sysconf("SC_CLK_TCK")
     for pid in pids:
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/stat", "rb") as status:
-            # the name in parentheses may contain anything; then state, ppid, pgrp, session; the 20th is the start time
-            fields = status.read().rpartition(b")")[2].split()
+        with contextlib.suppress(OSError):
+            fields = _read_stat(pid)
             if int(fields[3]) == session.leader:
                 members[pid] = int(fields[19]) * tick_ns
     if any(session.began_ns - tick_ns <= start <= session.ended_ns for start in members.values()):

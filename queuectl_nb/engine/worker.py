@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine.run_monitor import SHORT_JOB_S, RunMonitor
 from queuectl_nb.engine.work_buffer import MAX_GROUP
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.model.outcome import Cancelled, Returned
+from queuectl_nb.model.outcome import Cancelled, Returned, SignalledWorker
 from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.output import punch_middle
 
@@ -59,6 +59,10 @@ class Worker:
         self.core.poll_control(self._refresh)
         if self.control.stop == "now" and self.monitor is not None:
             self.monitor.end(Returned(), self.control.kill_grace_s)
+        if self.control.job_signal is not None:
+            number, self.control.job_signal = self.control.job_signal, None
+            if self.monitor is not None:
+                self.monitor.end(SignalledWorker(number), self.control.kill_grace_s)
 
     def _refresh(self) -> None:
         """Reload settings and requests, and limit the output of the running job; end it if its lease is lost."""
@@ -86,6 +90,7 @@ class Worker:
         run = self.core.start(lease, lambda owned: self.executor.start(lease, retries, owned))
         if run is not None:
             self.monitor = RunMonitor(run)
+            self.control.job_pid = run.pid
 
     # ------------------------------------------------------------------ settle and claim
 

@@ -20,6 +20,7 @@ __all__ = [
     "Outcome",
     "Returned",
     "Signalled",
+    "SignalledWorker",
     "TimedOut",
     "exited",
 ]
@@ -61,6 +62,19 @@ class Signalled:
     def error(self) -> str:
         """The error message."""
         return f"killed by {self.signal}"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalledWorker:
+    """The job was killed because it had sent a stop signal to its own worker."""
+
+    number: int
+    name: ClassVar[str] = "failed"
+
+    @property
+    def error(self) -> str:
+        """The error message."""
+        return f"killed because it sent {_signal.Signals(self.number).name} to its worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +152,6 @@ class Copied:
 exited = cache(Exited)
 """Return a shared :class:`Exited` for a code: most attempts exit with the same few."""
 
-Outcome = Exited | Signalled | TimedOut | NotStarted | Cancelled | Returned | Lost | Copied
+Outcome = Exited | Signalled | SignalledWorker | TimedOut | NotStarted | Cancelled | Returned | Lost | Copied
 
 OUTCOME_NAMES = ("succeeded", "failed", "timed_out", "lost", "cancelled", "returned", "not_started")

@@ -20,7 +20,16 @@ from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.worker_record import Origin, RecordWriter, WorkerRecord, read_record
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Returned, Signalled, TimedOut
+from queuectl_nb.model.outcome import (
+    Cancelled,
+    Exited,
+    Lost,
+    NotStarted,
+    Returned,
+    Signalled,
+    SignalledWorker,
+    TimedOut,
+)
 from queuectl_nb.store.workers import WorkerRow
 from tests.engine.harness import until
 
@@ -111,6 +120,7 @@ def test_journal_round_trip(tmp_path: Path) -> None:
     endings = {
         "a": (Exited(3), Ending(2.0, 1.0, 77, usage=Usage(0.1, 0.2, 3), stdout="ü", stdout_size=2, stderr=b"\xff\0")),
         "b": (Signalled(11), Ending(2.0)),
+        "h": (SignalledWorker(15), Ending(2.0)),
         "c": (TimedOut(30.0), Ending(2.0)),
         "d": (NotStarted("gone"), Ending(2.0)),
         "e": (Cancelled(), Ending(2.0)),

@@ -15,6 +15,7 @@ from queuectl_nb.model.outcome import (
     Outcome,
     Returned,
     Signalled,
+    SignalledWorker,
     TimedOut,
 )
 from queuectl_nb.store.claims import EndedAttempt, HeldLease, StartedAttempt
@@ -23,6 +24,7 @@ ENDINGS: list[tuple[Outcome, str, str, int | None, str | None, str | None]] = [
     (Exited(0), "completed", "succeeded", 0, None, None),
     (Exited(7), "failed", "failed", 7, None, "exit code 7"),
     (Signalled(11), "failed", "failed", None, "SIGSEGV", "killed by SIGSEGV"),
+    (SignalledWorker(15), "failed", "failed", None, None, "killed because it sent SIGTERM to its worker"),
     (TimedOut(5), "failed", "timed_out", None, None, TimedOut(5).error),
     (NotStarted("no such folder"), "failed", "not_started", None, None, "could not be started: no such folder"),
     (Lost("worker-1"), "failed", "lost", None, None, "lost: worker-1 died"),

@@ -1,0 +1,78 @@
+"""Jobs that send stop signals to workers: the job's own failure, not a stop of the worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.model.state import State
+from tests.engine.harness import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.harness import WorkerHarness
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs signalfd")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("kill $PPID; sleep 60", "SIGTERM"),
+        ("sleep 0.2; kill -INT $PPID; sleep 60", "SIGINT"),
+        ('worker=$PPID; setsid sh -c "kill $worker; sleep 60"', "SIGTERM"),
+    ],
+)
+def test_job_that_signals_its_worker_fails(harness: WorkerHarness, command: str, name: str) -> None:
+    """Each start counts as a failed attempt, and the worker goes on."""
+    harness.queue.set("backoff_max", 0)
+    job = harness.add(command, max_retries=2)
+    harness.start()
+    worker = harness.worker_pid()
+    job.wait(timeout=30)
+    assert (job.state, harness.outcomes(job)) == (State.DEAD, ["failed", "failed"])
+    assert job.error == f"killed because it sent {name} to its worker"
+    assert harness.add("true").wait(timeout=30).state is State.COMPLETED
+    assert harness.worker_pid() == worker
+
+
+def test_job_that_signals_its_worker_and_exits(harness: WorkerHarness) -> None:
+    """A job that has already exited when its signal is handled does not stop the worker either."""
+    harness.start()
+    worker = harness.worker_pid()
+    jobs = [harness.add("kill $PPID", max_retries=1) for _ in range(10)]
+    for job in jobs:
+        assert job.wait(timeout=30).state in (State.DEAD, State.COMPLETED)
+        assert len(job.history) == 1
+    assert harness.worker_pid() == worker
+
+
+def test_job_that_signals_another_worker(harness: WorkerHarness, tmp_path: Path) -> None:
+    """The other worker ignores the signal, with a warning."""
+    go = tmp_path / "go"
+    harness.start(2)
+    pids = {harness.worker_pid(name) for name in ("worker-1", "worker-2")}
+    others = " ".join(str(pid) for pid in pids)
+    job = harness.add(
+        f"for pid in {others}; do [ $pid = $PPID ] || kill $pid; done; until [ -e {go} ]; do sleep 0.05; done"
+    )
+    until(lambda: [each for each in harness.events("warning") if "of a job of another worker" in each["text"]])
+    go.touch()
+    assert job.wait(timeout=30).state is State.COMPLETED
+    assert {harness.worker_pid(name) for name in ("worker-1", "worker-2")} == pids
+
+
+def test_signal_from_outside_stops_the_worker(harness: WorkerHarness, tmp_path: Path) -> None:
+    """A person's SIGTERM returns the running job at no cost."""
+    started = tmp_path / "started"
+    job = harness.add(f"touch {started}; sleep 60")
+    pool = harness.start()
+    until(started.exists)
+    os.kill(harness.worker_pid(), signal.SIGTERM)
+    assert pool.wait(30) == 0
+    assert (job.refresh().state, harness.outcomes(job)) == (State.PENDING, ["returned"])
