@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client.live_cards import card_updater
 from queuectl_nb.notebook.completion import Matcher
 from queuectl_nb.notebook.magics import QueuectlMagics
+from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+    from IPython.lib.pretty import RepresentationPrinter
 
 __all__ = ["EmptyCellTransformer", "load", "unload"]
 
 MAGIC = "queuectl"
+FRAME_TYPES = (
+    ("pandas", "DataFrame"),
+    ("pandas", "Series"),
+    ("pandas.core.frame", "DataFrame"),
+    ("pandas.core.series", "Series"),
+)
+"""Module and name, by which IPython finds them without importing pandas; the second pair is that of pandas 2."""
 _MAGIC_LINE = re.compile(r"%%queuectl(?:\s|$)")
 
 
@@ -34,8 +43,13 @@ class EmptyCellTransformer:
         return [*lines, "\n"] if len(lines) == 1 and _MAGIC_LINE.match(lines[0]) else lines
 
 
+def print_frame(frame: object, printer: RepresentationPrinter, _cycle: bool) -> None:
+    """Show control characters in a DataFrame as escapes: pandas would send those of a job to the terminal."""
+    printer.text("\n".join(map(visible, repr(frame).split("\n"))))  # type: ignore[no-untyped-call]
+
+
 def load(shell: InteractiveShell) -> None:
-    """Register the magics and their completion."""
+    """Register the magics, their completion, and the text format of DataFrames."""
     unload(shell)
     magics = QueuectlMagics(shell)
     shell.register_magics(magics)
@@ -43,6 +57,9 @@ def load(shell: InteractiveShell) -> None:
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(Matcher(magics))
     shell.input_transformers_cleanup.append(EmptyCellTransformer())
+    if shell.display_formatter is not None:
+        for module, name in FRAME_TYPES:
+            shell.display_formatter.formatters["text/plain"].for_type_by_name(module, name, print_frame)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -61,3 +78,6 @@ def unload(shell: InteractiveShell) -> None:
         matchers[:] = [each for each in matchers if not isinstance(each, Matcher)]
     transformers = shell.input_transformers_cleanup
     transformers[:] = [each for each in transformers if not isinstance(each, EmptyCellTransformer)]
+    if shell.display_formatter is not None:
+        for module, name in FRAME_TYPES:
+            shell.display_formatter.formatters["text/plain"].pop(f"{module}.{name}", None)

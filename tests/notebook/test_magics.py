@@ -270,3 +270,18 @@ def test_doctor(cell: Cell, queue: Queue) -> None:
     with pytest.raises(QueuectlError) as caught:
         cell("%queuectl doctor")
     assert caught.value.exit_code == 3
+
+
+def test_displayed_frames_have_no_control_characters(shell: Any, queue: Queue) -> None:
+    """The text of a DataFrame or Series shows escapes of a job as text, until the extension is unloaded."""
+    queue.enqueue("echo \x1b]0;title\x07 \x9b2J", id="a")
+    frame = queue.jobs()
+    for value in (frame, frame["command"]):
+        assert "\x1b" in repr(value)
+        text = shell.display_formatter.format(value)[0]["text/plain"]
+        assert text.replace("\n", "").isprintable()
+        assert "echo \\x1b]0;title" in text
+        assert text.count("\n") == repr(value).count("\n")
+    shell.run_line_magic("unload_ext", "queuectl_nb")
+    assert "\x1b" in shell.display_formatter.format(frame)[0]["text/plain"]
+    shell.run_line_magic("load_ext", "queuectl_nb")
