@@ -192,6 +192,7 @@ class Runner:
         code = 1
         try:
             os.setsid()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
             os.chdir(self.root)
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # nbval alone takes a second
             sys.path[:] = [str(self.root), *(each for each in sys.path if each not in {"", str(ROOT)})]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,7 @@ def daemonize(queue: Queue, prefix: str, *, parent_first: bool) -> None:
 
 def interrupted(queue: Queue, prefix: str) -> None:
     """Enqueue until standard input says ``stop``, whatever interrupts that; then idle until it is closed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     os.set_blocking(0, False)
     number = 0
     while True:
