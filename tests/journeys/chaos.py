@@ -157,8 +157,6 @@ class Chaos:
         act.perform()
         self.performed[act.name] += 1
         self._log_event({"event": act.name})
-        for each in self.others:
-            each.follow_up()
 
     def _stop(self) -> None:
         for pool in self.pools:

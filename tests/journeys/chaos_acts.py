@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from typing import TYPE_CHECKING, ClassVar
 
 import psutil
@@ -38,11 +38,8 @@ class Act:
         return True
 
     def perform(self) -> None:
-        """Begin; what takes long is left to :meth:`follow_up`."""
+        """Disturb; what takes long may go on in the background."""
         raise NotImplementedError
-
-    def follow_up(self) -> None:
-        """Go on with what was begun; called after every act."""
 
     def finish(self) -> None:
         """Wait for what was begun."""
@@ -76,35 +73,32 @@ class Kill(Act):
 
 
 class Freeze(Act):
-    """SIGSTOP to workers, or to their supervisor as well, for longer than the lease, then SIGCONT."""
+    """SIGSTOP to workers, or to their supervisor as well, for up to three leases, then SIGCONT."""
 
     name = "freezes"
 
     def __init__(self, chaos: Chaos) -> None:
         super().__init__(chaos)
-        self._frozen: list[tuple[float, list[int]]] = []
+        self._thaw = threading.Timer(0, send, ([], signal.SIGCONT))
+        self._thaw.start()
 
     def perform(self) -> None:
-        """Stop the processes of one pool, unless others are stopped."""
-        if self._frozen:
+        """Stop the processes of one pool, unless others are stopped.
+
+        A timer continues them, because a frozen worker may hold the write lock that the next act waits for.
+        """
+        if self._thaw.is_alive():
             return
         pool = self.rng.choice(self.chaos.pools)
         workers = [worker["pid"] for worker in pool.workers if worker["pid"]]
         pids = self.rng.choice([workers[:1], workers, [pool.pid, *workers]])
+        self._thaw = threading.Timer(self.rng.uniform(0.5, 6), send, (pids, signal.SIGCONT))
+        self._thaw.start()
         send(pids, signal.SIGSTOP)
-        self._frozen.append((time.monotonic() + self.rng.uniform(0.5, 6), pids))
-
-    def follow_up(self) -> None:
-        """Continue those whose time is over."""
-        for entry in [each for each in self._frozen if each[0] < time.monotonic()]:
-            self._frozen.remove(entry)
-            send(entry[1], signal.SIGCONT)
 
     def finish(self) -> None:
-        """Continue the rest at once."""
-        for _, pids in self._frozen:
-            send(pids, signal.SIGCONT)
-        self._frozen.clear()
+        """Wait until all processes continue."""
+        self._thaw.join()
 
     close = finish
 
