@@ -39,13 +39,13 @@ def show(result: Result, shape: str, serve: Serve | None = None) -> int:
 
 
 def _show_done(result: Done, shape: str) -> int:
-    _write_data(result.data(), shape)
+    formats.write_data(sys.stdout, result.data(), shape)
     return 0
 
 
 def _show_output(result: Output, shape: str) -> int:
     if shape != "table":
-        _write_data(result.data(), shape)
+        formats.write_data(sys.stdout, result.data(), shape)
         return 0
     from queuectl_nb.cli.log_output import show_output
 
@@ -97,17 +97,6 @@ def _encodable(line: str) -> str:
     return line
 
 
-def _write_data(value: Any, shape: str) -> None:
-    """Write a single value or a short array."""
-    if shape == "json":
-        formats.write_json(sys.stdout, value)
-    elif shape == "jsonl":
-        formats.write_jsonl(sys.stdout, value)
-    else:
-        rows = list(formats.iter_records(value))
-        formats.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
-
-
 def _show_detail(result: Detail, shape: str) -> int:
     if shape == "table":
         for block in result.blocks():
@@ -119,7 +108,7 @@ def _show_detail(result: Detail, shape: str) -> int:
         rows = list(result.records())
         formats.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
     else:
-        _write_data(result.data(), shape)
+        formats.write_data(sys.stdout, result.data(), shape)
     return result.exit_code
 
 
@@ -143,7 +132,7 @@ def _show_listing(result: Listing, shape: str) -> int:
     elif shape == "csv":
         formats.write_csv(sys.stdout, result.fields, result.rows(None))
     elif result.data is not None:
-        _write_data(result.data(), shape)
+        formats.write_data(sys.stdout, result.data(), shape)
     else:
         write = formats.write_json if shape == "json" else formats.write_jsonl
         write(sys.stdout, result.rows(None))
@@ -210,7 +199,7 @@ def _show_wait(result: PendingWait, shape: str) -> int:
     if shape == "table":
         sys.stdout.write("".join(f"{line}\n" for line in result.lines(progress)))
     else:
-        _write_data(result.data(progress), shape)
+        formats.write_data(sys.stdout, result.data(progress), shape)
     sys.stdout.flush()
     progress.check()
     return 0

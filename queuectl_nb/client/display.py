@@ -14,7 +14,7 @@ from queuectl_nb.model.errors import QueuectlError
 if TYPE_CHECKING:
     from queuectl_nb.client.wait import Progress, Wait
 
-__all__ = ["OutputCell", "has_frontend", "new_output_cell", "run_with_progress"]
+__all__ = ["INTERRUPTED_TEXT", "OutputCell", "has_frontend", "new_output_cell", "run_with_progress"]
 
 
 class OutputCell:

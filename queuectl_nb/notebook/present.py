@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,7 @@ def _show_plot(result: Plotted) -> None:
 
     if result.path:
         overview.write_figure(result.figure, result.path)
-        sys.stderr.write(f"queuectl: the picture is in {visible(result.path)}\n")
+        sys.stderr.write(f"queuectl: saved the plot to {visible(result.path)}\n")
         return
     if not has_frontend():
         msg = "a terminal cannot show plots; name a file, for example --plot stats.png"
@@ -162,13 +161,7 @@ def _convert(value: Any, output_format: str) -> Any:
     """Return a value for ``json``; print it for ``jsonl`` and ``csv``."""
     if output_format == "json":
         return value
-    if output_format == "csv":
-        rows = list(formats.iter_records(value))
-        formats.write_csv(sys.stdout, list(rows[0]) if rows else ["id"], rows)
-        return None
-    buffer = io.StringIO()
-    formats.write_jsonl(buffer, value)
-    sys.stdout.write(buffer.getvalue())
+    formats.write_data(sys.stdout, value, output_format)
     return None
 
 

@@ -31,7 +31,7 @@ def wait(result: PendingWait) -> Progress:
             display.run_with_progress(result.wait, keep=False) if new_output_cell() else _wait_in_terminal(result)
         )
     except KeyboardInterrupt as error:
-        raise one_line(error, "wait interrupted; the jobs continue") from None
+        raise one_line(error, display.INTERRUPTED_TEXT) from None
     sys.stdout.write("".join(f"{text}\n" for text in result.lines(progress)))
     sys.stdout.flush()
     return progress

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TextIO
 
-__all__ = ["iter_records", "write_csv", "write_json", "write_jsonl"]
+__all__ = ["write_csv", "write_data", "write_json", "write_jsonl"]
 
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would evaluate a text that starts with one of these."""
+
+
+def write_data(out: TextIO, value: Any, output_format: str) -> None:
+    """Write a single value or a short array as ``json``, ``jsonl`` or ``csv``."""
+    if output_format == "csv":
+        elements = value if isinstance(value, list) else [value]
+        rows = [each if isinstance(each, dict) else {"value": each} for each in elements]
+        write_csv(out, list(rows[0]) if rows else ["id"], rows)
+    else:
+        (write_json if output_format == "json" else write_jsonl)(out, value)
 
 
 def write_json(out: TextIO, value: Any) -> None:
@@ -65,9 +75,3 @@ def _csv_value(value: Any, to_text: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return to_text("'" + value if value.startswith(FORMULA_PREFIXES) else value)
     return value
-
-
-def iter_records(data: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield a mapping for each element of ``data``, for CSV output of results that have no table."""
-    for element in data if isinstance(data, list) else [data]:
-        yield element if isinstance(element, dict) else {"value": element}
