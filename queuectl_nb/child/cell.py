@@ -8,16 +8,19 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-__all__ = ["CELL_NAME", "compile_cell", "main"]
+__all__ = ["CELL_NAME", "compile_cell", "main", "run_cell"]
 
 CELL_NAME = "<cell>"
 """File name of the cell in tracebacks."""
+MAIN_MODULE = "queuectl_nb.child.cell_main"
+"""Module that multiprocessing imports as the main module of the cell."""
 CO_COROUTINE = 0x80
 
 
@@ -27,16 +30,35 @@ def compile_cell(source: str) -> CodeType:
     return code
 
 
+class CellArguments(list[str]):
+    """``sys.argv`` of a cell, with what is needed to run the cell again.
+
+    multiprocessing passes ``sys.argv`` to the processes that it starts by spawn or forkserver. They import the main
+    module, to find the functions that it defines.
+    """
+
+    def __init__(self, source: str, words: list[str]) -> None:
+        """Contain only :data:`CELL_NAME`."""
+        super().__init__([CELL_NAME])
+        self.source = source
+        self.words = words
+
+
 def main(words: list[str]) -> None:
     """Run the cell as ``__main__`` with the variables ``NAME=VALUE`` of ``words``."""
     source = sys.stdin.buffer.read().decode()
-    linecache.cache[CELL_NAME] = (len(source), None, source.splitlines(keepends=True), CELL_NAME)
     sys.excepthook = _print_traceback
-    sys.argv[:] = [CELL_NAME]
-    code = compile_cell(source)
+    sys.argv = CellArguments(source, words)
     # a module of its own, without the names of this one
     module = sys.modules["__main__"] = ModuleType("__main__")
-    space = vars(module)
+    module.__spec__ = ModuleSpec(MAIN_MODULE, None)
+    run_cell(source, words, vars(module))
+
+
+def run_cell(source: str, words: list[str], space: dict[str, Any]) -> None:
+    """Run the cell in the namespace ``space`` with the variables ``NAME=VALUE`` of ``words``."""
+    linecache.cache[CELL_NAME] = (len(source), None, source.splitlines(keepends=True), CELL_NAME)
+    code = compile_cell(source)
     for word in words:
         name, _, value = word.partition("=")
         space[name] = ast.literal_eval(value)
@@ -58,4 +80,6 @@ def _print_traceback(kind: type[BaseException], error: BaseException, trace: Tra
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    from queuectl_nb.child import cell  # noqa: PLW0406 - under a name by which CellArguments can be unpickled
+
+    cell.main(sys.argv[1:])

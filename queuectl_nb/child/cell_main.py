@@ -1,0 +1,11 @@
+"""The main module of a cell in processes that multiprocessing starts by spawn or forkserver.
+
+Importing it runs the cell again, as multiprocessing imports the file of a program. It must contain no other names.
+"""
+
+import sys
+
+from queuectl_nb.child.cell import CellArguments, run_cell
+
+if isinstance(sys.argv, CellArguments):  # not if the cell has replaced it
+    run_cell(sys.argv.source, sys.argv.words, globals())
