@@ -10,7 +10,6 @@ the copy will ever report their end.
 from __future__ import annotations
 
 import os
-import random
 import struct
 import sys
 import time
@@ -67,6 +66,8 @@ def _renew(db: Database, inode: str, born: int | None) -> None:
 
 def _fail_running_jobs(db: Database, connection: sqlite3.Connection) -> None:
     """Settle the attempts of the original's workers, and forget these workers."""
+    import random  # takes longer to load than an enqueue to run
+
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import Copied
     from queuectl_nb.store.settings import SettingsTable

@@ -160,6 +160,8 @@ def test_imports_of_light_commands(words: list[str], queue: Queue) -> None:
     }
     if words[0] == "enqueue":
         heavy |= {
+            "random",
+            "ctypes",
             "asyncio",
             "importlib.metadata",
             "subprocess",
