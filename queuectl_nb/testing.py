@@ -123,6 +123,7 @@ def run_pending(queue: Queue) -> list[Job]:
     ...     [(str(each.state), each.attempts, each.exit_code) for each in run_pending(queue)]
     [('dead', 2, 3)]
     """
+    from queuectl_nb.store.boot_time import read_boot_time
     from queuectl_nb.store.claims import Claims
 
     store = queue.store
@@ -138,6 +139,7 @@ def run_pending(queue: Queue) -> list[Job]:
             settings=settings,
             now=time.time(),
             rand=random.random(),  # noqa: S311 - jitter
+            boottime=read_boot_time(),
         )
         for attempt in ended:
             store.spool.remove(attempt.lease.token, keep=spooled)

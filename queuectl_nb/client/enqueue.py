@@ -15,6 +15,7 @@ from queuectl_nb.client.job import Job
 from queuectl_nb.client.job_actions import notify_idle_worker
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.insert import insert_jobs
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def insert_specs(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, int
             first_path=os.path.dirname(sys.executable) if interpreter_first else None,
         ),
         now=time.time(),
+        boottime=read_boot_time(),
         if_absent=if_absent,
     )
     notify_idle_worker(store)

@@ -13,7 +13,7 @@ import random
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.engine import heartbeat, notifier, process_tree
 from queuectl_nb.engine.collect import capture_ending
@@ -23,6 +23,7 @@ from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.model.outcome import Lost
+from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import Claims, EndedAttempt, HeldLease
 from queuectl_nb.store.identity import detect_copy
 from queuectl_nb.store.spool import STREAMS
@@ -180,11 +181,16 @@ class Rescuer:
     def _settle(self, worker: _LostWorker, lease: HeldLease, attempt_lock: AttemptLock) -> None:
         """Record the attempt as finished, unstarted or lost."""
         claims, settings, now = worker.claims, worker.settings, time.time()
-        rand = random.random()  # noqa: S311 - jitter
+        facts: dict[str, Any] = {
+            "settings": settings,
+            "now": now,
+            "rand": random.random(),  # noqa: S311 - jitter
+            "boottime": read_boot_time(),
+        }
         journaled = worker.journal.get(lease.token)
         dispatched = lease.token in worker.dispatched
         if journaled is None and not attempt_lock.started and not dispatched:
-            claims.settle_and_claim(released=[lease], settings=settings, now=now, rand=rand)
+            claims.settle_and_claim(released=[lease], **facts)
             return
         ending, spooled = capture_ending(
             self.store.spool, lease.token, attempt_lock.paths, limit=settings.output_limit, finished_at=now
@@ -201,7 +207,7 @@ class Rescuer:
                 note=recorded.note or ending.note,
                 usage=recorded.usage,
             )
-        claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], settings=settings, now=now, rand=rand)
+        claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], **facts)
         self.store.spool.remove(lease.token, keep=spooled)
         if attempt_lock.started:
             attempt_lock.clear()

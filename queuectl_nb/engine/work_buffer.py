@@ -6,6 +6,7 @@ loses none; while the database is busy or the disk is full, everything is kept a
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import notifier
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.state import State
+from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import EndedAttempt, StartedAttempt
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Ending, Lease
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.boot_time import NextDue
     from queuectl_nb.store.claims import Claims
     from queuectl_nb.store.store import Store
 
@@ -57,7 +60,7 @@ class WorkBuffer:
     prefetch
         Number of jobs to claim in the next transaction; grows while jobs are short.
     next_due
-        Epoch seconds at which the next scheduled job is due, if known.
+        When the next scheduled job is due, if known.
     claimed_at
         Monotonic time of the last claim.
     retry_at
@@ -76,7 +79,7 @@ class WorkBuffer:
         self.to_release: list[Lease] = []
         self.results: list[EndedAttempt] = []
         self.prefetch = 1
-        self.next_due: float | None = None
+        self.next_due: NextDue | None = None
         self.claimed_at = 0.0
         self.retry_at = 0.0
         self.blocked = False
@@ -154,17 +157,20 @@ class WorkBuffer:
         """
         try:
             version = self.store.db.data_version()
-            due = self.next_due is not None and time.time() >= self.next_due
-            if version == self._version and not due:
+            if version == self._version and self.due_in_s() > 0:
                 return None
             self._version = version
-            if self.claims.has_ready_jobs(time.time()):
+            if self.claims.has_ready_jobs(time.time(), read_boot_time()):
                 return True
             self.next_due = self.claims.next_due()
         except Busy:
             self.force_check()
             return None
         return False
+
+    def due_in_s(self) -> float:
+        """Return the seconds until the next scheduled job is due; infinity if none is known."""
+        return math.inf if self.next_due is None else self.next_due.remaining_s(time.time(), read_boot_time())
 
     def all_finished(self) -> bool:
         """Return True if all jobs of this worker's queues, except paused ones, are known to be finished."""
@@ -200,6 +206,7 @@ class WorkBuffer:
                 settings=settings,
                 now=time.time(),
                 rand=random.random(),  # noqa: S311 - jitter
+                boottime=read_boot_time(),
             )
         except Busy:
             self._on_busy(began)

@@ -119,8 +119,7 @@ class WorkerCore:
 
     def wait(self, wake_at: float, now: float, *, idle: bool) -> None:
         """Wait for an input until ``wake_at`` (monotonic), or until the next scheduled job is due."""
-        if self.buffer.next_due is not None:
-            wake_at = min(wake_at, now + max(0.0, self.buffer.next_due - time.time()))
+        wake_at = min(wake_at, now + max(0.0, self.buffer.due_in_s()))
         self.events.flush()
         self.control.wait(max(0.0, wake_at - now), idle=idle)
 

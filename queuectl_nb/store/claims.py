@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store import rows
 from queuectl_nb.store.batch_sql import run_for_rows
+from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, NextDue, is_new_boot, record_boot
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.settle import EndedAttempt, HeldLease, StartedAttempt, record_ended, record_start, release_claim
 
@@ -58,13 +59,16 @@ class Claims:
         settings: Settings,
         now: float,
         rand: float,
+        boottime: BootTime = WALL_CLOCK_ONLY,
     ) -> ClaimResult:
         """Record ``ended`` attempts, undo ``released`` claims, and claim up to ``limit`` jobs, in one transaction.
 
-        ``started`` are running attempts; they are recorded once they have run for a few milliseconds.
+        ``started`` are running attempts; they are recorded once they have run for a few milliseconds. Delays and
+        backoffs end by ``boottime``; without it, as all other times, by ``now``.
         """
         with self.db.write() as connection:
-            settled, woken = record_ended(connection, ended, settings, now, rand)
+            record_boot(connection, boottime.boot)
+            settled, woken = record_ended(connection, ended, settings, now, rand, boottime=boottime)
             done = sum(transition is not None for transition in settled)
             if done:
                 connection.execute(Q.count_done, {"worker": self.worker, "n": done})
@@ -72,11 +76,13 @@ class Claims:
                 release_claim(connection, lease, now)
             for each in started:
                 record_start(connection, each)
-            leases, waiting = self._claim(connection, limit, now) if limit else ([], 0)
+            leases, waiting = self._claim(connection, limit, now, boottime) if limit else ([], 0)
         return ClaimResult(settled, leases, waiting, woken)
 
-    def _claim(self, connection: sqlite3.Connection, limit: int, now: float) -> tuple[list[Lease], int]:
-        connection.execute(Q.promote_due, {"now": now})
+    def _claim(
+        self, connection: sqlite3.Connection, limit: int, now: float, boottime: BootTime
+    ) -> tuple[list[Lease], int]:
+        connection.execute(Q.promote_due, {"now": now, "boottime": boottime.seconds})
         queues = [(queue, n) for queue, n in connection.execute(Q.queues_with_work).fetchall() if self._serves(queue)]
         waiting = sum(n for _, n in queues)
         # no prefetching of the last jobs, which another worker could start now
@@ -98,11 +104,15 @@ class Claims:
     def _serves(self, queue: str) -> bool:
         return not self.queues or queue in self.queues
 
-    def has_ready_jobs(self, now: float) -> bool:
-        """Return True if a claim would find a job; does not write."""
+    def has_ready_jobs(self, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> bool:
+        """Return True if a claim would find a job, or at the first use after a boot, when it has to record that.
+
+        Does not write.
+        """
         with self.db.read() as connection:
-            due = connection.execute(Q.next_due).fetchone()
-            if due is not None and due[0] <= now:
+            if is_new_boot(connection, boottime.boot):
+                return True
+            if NextDue(*connection.execute(Q.next_due).fetchone()).remaining_s(now, boottime) <= 0:
                 return True
             return any(
                 connection.execute(Q.best_ready_priority, {"queue": queue}).fetchone()
@@ -110,21 +120,24 @@ class Claims:
                 if self._serves(queue)
             )
 
-    def count_ready(self, limit: int, now: float) -> int:
-        """Return how many jobs could start now, counted up to ``limit``; does not write."""
+    def count_ready(self, limit: int, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> int:
+        """Return how many jobs could start now, counted up to ``limit``; does not write.
+
+        At least one at the first use after a boot, which a claim has to record.
+        """
         with self.db.read() as connection:
             found = 0
             for queue, _ in connection.execute(Q.queues_with_work).fetchall():
                 if self._serves(queue) and found < limit:
                     found += connection.execute(Q.ready_count, {"queue": queue, "limit": limit - found}).fetchone()[0]
-            due: int = connection.execute(Q.due_count, {"now": now, "limit": max(0, limit - found)}).fetchone()[0]
-            return found + due
+            values = {"now": now, "boottime": boottime.seconds, "limit": max(0, limit - found)}
+            due: int = connection.execute(Q.due_count, values).fetchone()[0]
+            return found + (due or int(is_new_boot(connection, boottime.boot)))
 
-    def next_due(self) -> float | None:
-        """Return when the next scheduled job is due (epoch seconds), or None."""
+    def next_due(self) -> NextDue:
+        """Return when the next scheduled job is due."""
         with self.db.read() as connection:
-            row = connection.execute(Q.next_due).fetchone()
-        return row[0] if row else None
+            return NextDue(*connection.execute(Q.next_due).fetchone())
 
     def preempted(self, leases: Sequence[Lease]) -> list[Lease]:
         """Return those of the unstarted ``leases`` that must not start any more.

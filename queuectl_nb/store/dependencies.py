@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import State
+from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -66,7 +67,15 @@ def unmet_dependencies(connection: sqlite3.Connection, seq: int) -> list[tuple[s
     return [(job_id, State(state)) for job_id, state in connection.execute(Q.unmet_dependencies, {"seq": seq})]
 
 
-def update_dependents(connection: sqlite3.Connection, seq: int, job_id: str, state: State, now: float) -> int:
+def update_dependents(  # noqa: PLR0913 - the facts of the finished job, and both clocks
+    connection: sqlite3.Connection,
+    seq: int,
+    job_id: str,
+    state: State,
+    now: float,
+    *,
+    boottime: BootTime = WALL_CLOCK_ONLY,
+) -> int:
     """Unblock or cancel the dependents of a finished job; return how many were unblocked.
 
     If it completed, dependents that wait for nothing else become pending. If it is dead or cancelled, they are
@@ -77,7 +86,8 @@ def update_dependents(connection: sqlite3.Connection, seq: int, job_id: str, sta
     while finished:
         seq, job_id, state = finished.pop()
         if state is State.COMPLETED:
-            unblocked += connection.execute(Q.unblock_dependents, {"seq": seq, "now": now}).rowcount
+            values = {"seq": seq, "now": now, "boottime": boottime.seconds}
+            unblocked += connection.execute(Q.unblock_dependents, values).rowcount
             continue
         blocked = connection.execute(Q.blocked_dependents, {"seq": seq}).fetchall()
         cancel_waiting(connection, [each for each, _ in blocked], _dependency_error(job_id, state), now)

@@ -10,6 +10,7 @@ from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from queuectl_nb.store.batch_sql import insert_rows
+from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, record_boot
 from queuectl_nb.store.dependencies import DependencyResolver
 from queuectl_nb.store.queries import Q
 
@@ -28,6 +29,7 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
     cwd: str,
     recorded_env: Mapping[str, str],
     now: float,
+    boottime: BootTime = WALL_CLOCK_ONLY,
     if_absent: bool = False,
 ) -> list[str]:
     """Insert all ``specs`` in one transaction, or none; return their ids in order.
@@ -38,6 +40,8 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
         Absolute working directory of the specs that have none.
     recorded_env
         The recorded part of the environment, stored once for all of them.
+    now, boottime
+        The time by both clocks; without ``boottime``, delays end by the wall clock.
     if_absent
         Skip a job whose id exists with the same command instead of refusing it. Every spec must have an id.
 
@@ -53,8 +57,8 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
     environment = json.dumps(recorded_env, ensure_ascii=False, sort_keys=True)
     if if_absent:
         with db.write() as connection:
-            return _insert_absent(connection, specs, cwd, environment, now)
-    new = _NewJobs(specs, cwd, now)  # before taking the write lock, which others wait for
+            return _insert_absent(connection, specs, cwd, environment, now=now, boottime=boottime)
+    new = _NewJobs(specs, cwd, now, boottime)  # before taking the write lock, which others wait for
     if None in new.given_ids:
         try:
             with db.write() as connection:
@@ -65,8 +69,14 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
         return new.insert(connection, environment, check_ids=True)
 
 
-def _insert_absent(
-    connection: sqlite3.Connection, specs: Sequence[JobSpec], cwd: str, environment: str, now: float
+def _insert_absent(  # noqa: PLR0913 - as insert_jobs
+    connection: sqlite3.Connection,
+    specs: Sequence[JobSpec],
+    cwd: str,
+    environment: str,
+    *,
+    now: float,
+    boottime: BootTime,
 ) -> list[str]:
     """Insert the specs whose id does not exist; an existing id with a different command is refused."""
     absent: list[int] = []
@@ -79,7 +89,7 @@ def _insert_absent(
             raise BadInput(msg).with_index(index)
     if absent:
         try:
-            new = _NewJobs([specs[index] for index in absent], cwd, now)
+            new = _NewJobs([specs[index] for index in absent], cwd, now, boottime)
             new.insert(connection, environment, check_ids=True)
         except QueuectlError as error:
             if error.index is not None:
@@ -94,9 +104,10 @@ class _NewJobs:
     A column with the same value in all rows is kept as that one value, in ``shared``.
     """
 
-    def __init__(self, specs: Sequence[JobSpec], cwd: str, now: float) -> None:
+    def __init__(self, specs: Sequence[JobSpec], cwd: str, now: float, boottime: BootTime) -> None:
         self.specs = specs
         self.now = now
+        self.boottime = boottime
         fields: dict[str, Sequence[Any]] = dict(zip(JobSpec._fields, zip(*specs, strict=True), strict=True))
         self.given_ids: Sequence[str | None] = fields["id"]
         _check_unique(self.given_ids)
@@ -105,6 +116,7 @@ class _NewJobs:
             now + delay if at is None else at for delay, at in zip(fields["delay"], fields["run_at"], strict=True)
         ]
         self.ready = [int(at <= now) for at in run_at]
+        self.has_durations = self.has_dependencies or any(fields["delay"])
         self.shared: dict[str, object] = {"created_at": now, "updated_at": now}
         self.columns: dict[str, Sequence[object]] = {}
         self._add({name: fields[name] for name in ("command", "priority", "queue", "max_retries", "timeout")})
@@ -117,6 +129,10 @@ class _NewJobs:
                 "run_at": run_at,
             }
         )
+        if self.has_durations and (since_boot := boottime.seconds) is not None:
+            durations = [spec.run_at is None and bool(spec.delay or spec.after) for spec in specs]
+            due = [since_boot + spec.delay if counts else None for spec, counts in zip(specs, durations, strict=True)]
+            self._add({"due_boottime": due})
 
     def _add(self, columns: Mapping[str, Sequence[object]]) -> None:
         for name, values in columns.items():
@@ -143,6 +159,8 @@ class _NewJobs:
         self.shared["rev"] = connection.execute(Q.revision).fetchone()[0]
         self.shared["state"] = State.PENDING.value
         self._add({"ready": self.ready})
+        if self.has_durations:
+            record_boot(connection, self.boottime.boot)
         resolver = None
         if self.has_dependencies:
             resolver = DependencyResolver(connection, dict(zip(ids, seqs, strict=True)), self.specs)

@@ -39,15 +39,42 @@ FROM jobs WHERE id = :id;
 
 -- name: promote_due
 -- Scheduled jobs become ready when due. At most 1000 per transaction, so that the write lock is not held long.
-UPDATE jobs SET ready = 1 WHERE seq IN (
-    SELECT seq FROM jobs INDEXED BY jobs_scheduled
-    WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at <= :now ORDER BY run_at LIMIT 1000
+-- A job whose delay has ended after the clock was set back was due now, not in the future.
+UPDATE jobs SET ready = 1, run_at = min(run_at, :now) WHERE seq IN (
+    SELECT seq FROM (
+        SELECT seq FROM jobs INDEXED BY jobs_scheduled
+        WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NULL AND run_at <= :now
+        ORDER BY run_at LIMIT 500
+    )
+    UNION ALL
+    SELECT seq FROM (
+        SELECT seq FROM jobs INDEXED BY jobs_delayed
+        WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NOT NULL AND due_boottime <= :boottime
+        ORDER BY due_boottime LIMIT 500
+    )
 );
 
 -- name: next_due
--- When an idle worker must wake up; for a time edited by hand that is none (1e300, text), never.
-SELECT run_at FROM jobs INDEXED BY jobs_scheduled
-WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at < 253402300800 ORDER BY run_at LIMIT 1;
+-- When an idle worker must wake up, by either clock; for a time edited by hand that is none (1e300, text), never.
+SELECT (
+    SELECT run_at FROM jobs INDEXED BY jobs_scheduled
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NULL AND run_at < 253402300800
+    ORDER BY run_at LIMIT 1
+), (
+    SELECT due_boottime FROM jobs INDEXED BY jobs_delayed
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NOT NULL AND due_boottime < 253402300800
+    ORDER BY due_boottime LIMIT 1
+);
+
+-- name: boot
+SELECT boot FROM clock;
+
+-- name: record_boot
+UPDATE clock SET boot = :boot;
+
+-- name: forget_boottimes
+-- Once per boot: reads all waiting jobs.
+UPDATE jobs SET due_boottime = NULL WHERE state IN ('pending', 'failed', 'blocked') AND due_boottime IS NOT NULL;
 
 -- name: queues_with_work
 -- Unpaused queues that may have ready jobs; few rows, whatever the number of jobs.
@@ -75,7 +102,11 @@ SELECT count(*) FROM (SELECT 1 FROM jobs WHERE ready = 1 AND queue = :queue LIMI
 -- How many due jobs are not promoted yet, counted up to a limit.
 SELECT count(*) FROM (
     SELECT 1 FROM jobs INDEXED BY jobs_scheduled
-    WHERE ready = 0 AND state IN ('pending', 'failed') AND run_at <= :now LIMIT :limit
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NULL AND run_at <= :now
+    UNION ALL
+    SELECT 1 FROM jobs INDEXED BY jobs_delayed
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NOT NULL AND due_boottime <= :boottime
+    LIMIT :limit
 );
 
 -- name: best_ready_priority
@@ -130,11 +161,11 @@ WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 -- name: settle_job
 -- The columns of v are the fields of settle.JobUpdate.
 WITH v (
-    seq, token, state, ready, attempts, run_at, updated_at, started_at, finished_at, exit_code, error, result
+    seq, token, state, ready, attempts, run_at, due_boottime, updated_at, started_at, finished_at, exit_code, error, result
 ) AS (VALUES :rows)
 UPDATE jobs SET
     state = v.state, ready = v.ready, attempts = v.attempts, token = NULL, cancel = 0,
-    run_at = coalesce(v.run_at, jobs.run_at), updated_at = v.updated_at,
+    run_at = coalesce(v.run_at, jobs.run_at), due_boottime = v.due_boottime, updated_at = v.updated_at,
     started_at = coalesce(v.started_at, jobs.started_at), finished_at = v.finished_at,
     exit_code = v.exit_code, error = v.error, result = v.result, rev = (SELECT rev FROM clock)
 FROM v WHERE jobs.seq = v.seq AND jobs.state = 'processing' AND jobs.token = v.token;
@@ -202,7 +233,8 @@ SELECT id FROM jobs WHERE seq = :seq AND state = 'blocked';
 -- name: unblock_dependents
 -- Dependents of a completed job that wait for no other job.
 UPDATE jobs SET
-    state = 'pending', ready = (max(run_at, :now) <= :now), run_at = max(run_at, :now), updated_at = :now,
+    state = 'pending', ready = coalesce(due_boottime <= :boottime, run_at <= :now),
+    run_at = CASE WHEN due_boottime <= :boottime THEN :now ELSE max(run_at, :now) END, updated_at = :now,
     rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT job FROM dependents WHERE other = :seq) AND state = 'blocked' AND NOT EXISTS (
     SELECT 1 FROM dependents JOIN jobs AS other ON other.seq = dependents.other
@@ -229,9 +261,10 @@ SELECT id, state, seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: retry_jobs
 -- Finished jobs get a full retry budget; a failed job keeps its used attempts and skips the backoff.
+-- A blocked one is due at once when it is unblocked, even if the clock is set back until then.
 UPDATE jobs SET
     state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
-    run_at = :now, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
+    run_at = :now, due_boottime = CASE :state WHEN 'blocked' THEN 0 END, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
     worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs));
 

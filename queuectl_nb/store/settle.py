@@ -12,6 +12,7 @@ from queuectl_nb.model.lifecycle import Transition, revert_claim, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
 from queuectl_nb.store.batch_sql import run_for_rows
+from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime
 from queuectl_nb.store.dependencies import cancel_waiting, update_dependents
 from queuectl_nb.store.queries import Q
 
@@ -77,6 +78,7 @@ class JobUpdate(NamedTuple):
     ready: bool
     attempts: int
     run_at: float | None
+    due_boottime: float | None
     updated_at: float
     started_at: float | None
     finished_at: float
@@ -110,8 +112,14 @@ class AttemptUpdate(NamedTuple):
     stderr_size: int
 
 
-def record_ended(
-    connection: sqlite3.Connection, ended: Sequence[EndedAttempt], settings: Settings, now: float, rand: float
+def record_ended(  # noqa: PLR0913 - what the transitions depend on
+    connection: sqlite3.Connection,
+    ended: Sequence[EndedAttempt],
+    settings: Settings,
+    now: float,
+    rand: float,
+    *,
+    boottime: BootTime = WALL_CLOCK_ONLY,
 ) -> tuple[list[Transition | None], int]:
     """Record ended attempts, the new state of their jobs, and the effect on dependent jobs.
 
@@ -129,7 +137,7 @@ def record_ended(
     policies = {max_retries: settings.retry_policy(max_retries) for _, max_retries, _ in held.values()}
     transitions = [_decide(each, held.get(each.lease.token), policies, now, rand) for each in ended]
     in_time = [(each, went) for each, went in zip(ended, transitions, strict=True) if went is not None]
-    run_for_rows(connection, Q.settle_job, [_job_update(each, transition, now) for each, transition in in_time])
+    run_for_rows(connection, Q.settle_job, [_job_update(*each, now, boottime) for each in in_time])
     run_for_rows(connection, Q.close_attempt, [_attempt_update(each) for each, _ in in_time])
     for each, _ in in_time:
         if _is_large(each.ending):
@@ -138,7 +146,9 @@ def record_ended(
     if in_time and connection.execute(Q.any_dependents).fetchone():
         for each, transition in in_time:
             if transition.state in FINISHED_STATES:
-                unblocked += update_dependents(connection, each.lease.seq, each.lease.job_id, transition.state, now)
+                unblocked += update_dependents(
+                    connection, each.lease.seq, each.lease.job_id, transition.state, now, boottime=boottime
+                )
     return transitions, unblocked
 
 
@@ -161,16 +171,21 @@ def _decide(
     return transition
 
 
-def _job_update(each: EndedAttempt, transition: Transition, now: float) -> JobUpdate:
+def _job_update(each: EndedAttempt, transition: Transition, now: float, boottime: BootTime) -> JobUpdate:
     lease, outcome, ending = each
     completed = transition.state is State.COMPLETED
+    ready = transition.state in WAITING_STATES and (transition.run_at or now) <= now
+    due_boottime = None
+    if transition.run_at is not None and not ready and boottime.seconds is not None:
+        due_boottime = boottime.seconds + (transition.run_at - now)
     return JobUpdate(
         seq=lease.seq,
         token=lease.token,
         state=f"{transition.state}",  # ten times as fast as the property ``value``
-        ready=transition.state in WAITING_STATES and (transition.run_at or now) <= now,
+        ready=ready,
         attempts=transition.attempts,
         run_at=transition.run_at,
+        due_boottime=due_boottime,
         updated_at=now,
         started_at=ending.started_at,
         finished_at=ending.finished_at,

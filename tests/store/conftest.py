@@ -17,6 +17,7 @@ import queuectl_nb
 from queuectl_nb.model.attempt import Ending, Lease
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited, Outcome
+from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY
 from queuectl_nb.store.claims import ClaimResult, Claims, EndedAttempt
 from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
@@ -35,6 +36,8 @@ NOON = 1_800_000_000.0
 class StoreHarness:
     """A store with a manual clock, and shortcuts for what users and workers do with it."""
 
+    boottime = WALL_CLOCK_ONLY
+
     def __init__(self, store: Store) -> None:
         """Use ``store``; the clock starts at NOON."""
         self.store = store
@@ -48,13 +51,23 @@ class StoreHarness:
         """Enqueue jobs in one transaction."""
         specs = [JobSpec.from_fields(fields) for fields in jobs]
         return insert_jobs(
-            self.store.db, specs, cwd="/", recorded_env={"PATH": "/bin"}, now=self.now, if_absent=if_absent
+            self.store.db,
+            specs,
+            cwd="/",
+            recorded_env={"PATH": "/bin"},
+            now=self.now,
+            boottime=self.boottime,
+            if_absent=if_absent,
         )
+
+    def claims(self, worker: str = "worker-1", queues: Sequence[str] = ()) -> Claims:
+        """Return the access of a worker to the queue."""
+        return Claims(self.store.db, worker, "here", queues)
 
     def settle_and_claim(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> ClaimResult:
         """Settle and claim as a worker does."""
-        facts = {"settings": self.store.settings.read(), "now": self.now, "rand": 0.0}
-        return Claims(self.store.db, worker, "here", queues).settle_and_claim(**what, **facts)
+        facts = {"settings": self.store.settings.read(), "now": self.now, "rand": 0.0, "boottime": self.boottime}
+        return self.claims(worker, queues).settle_and_claim(**what, **facts)
 
     def claim(self, limit: int = 1, worker: str = "worker-1", queues: Sequence[str] = ()) -> list[Lease]:
         """Claim as a worker does."""

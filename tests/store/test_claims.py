@@ -139,12 +139,12 @@ def test_has_claimable_jobs(harness: Any) -> None:
     assert not claims.has_ready_jobs(harness.now)
     harness.add("a", queue="x", delay=10)
     assert not claims.has_ready_jobs(harness.now)
-    assert claims.next_due() == harness.now + 10
+    assert claims.next_due() == (harness.now + 10, None)
     assert claims.has_ready_jobs(harness.now + 10)
     harness.now += 10
     harness.claim(1, queues=["y"])
     assert claims.has_ready_jobs(harness.now)
-    assert claims.next_due() is None
+    assert claims.next_due() == (None, None)
     harness.store.jobs.pause("x", harness.now)
     assert not claims.has_ready_jobs(harness.now)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled, Returned
+from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.output import punch_middle
 
@@ -141,7 +142,9 @@ class Dispatcher:
             if now >= self.count_at:
                 self.count_at = now + COUNT_INTERVAL_S
                 with contextlib.suppress(Busy):  # counted again at the next interval
-                    self.ready_jobs = self.core.claims.count_ready(self.executor.max_in_flight, time.time())
+                    self.ready_jobs = self.core.claims.count_ready(
+                        self.executor.max_in_flight, time.time(), read_boot_time()
+                    )
             ready = self.ready_jobs
         self.executor.request_slots(len(self.in_flight) + ready)
 

@@ -5,7 +5,8 @@ CREATE TABLE clock (
     -- removed counts deletions, which leave no row.
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     rev INTEGER NOT NULL DEFAULT 0,
-    removed INTEGER NOT NULL DEFAULT 0
+    removed INTEGER NOT NULL DEFAULT 0,
+    boot TEXT NOT NULL DEFAULT ''  -- the boot that due_boottime of jobs belongs to
 );
 INSERT INTO clock (only_row) VALUES (1);
 
@@ -45,6 +46,7 @@ CREATE TABLE jobs (
     env TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(env)),
     environment INTEGER REFERENCES environments (id),
     run_at REAL NOT NULL,
+    due_boottime REAL,  -- while waiting: end of the delay or backoff in seconds since boot; NULL: due at run_at
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL,
     started_at REAL,
@@ -63,7 +65,10 @@ CREATE TABLE jobs (
 -- the claim: the best ready job of a queue is the first entry
 CREATE INDEX jobs_ready ON jobs (queue, priority DESC, seq) WHERE ready = 1;
 -- promotion: what is due next is the first entry
-CREATE INDEX jobs_scheduled ON jobs (run_at) WHERE ready = 0 AND state IN ('pending', 'failed');
+CREATE INDEX jobs_scheduled ON jobs (run_at)
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NULL;
+CREATE INDEX jobs_delayed ON jobs (due_boottime)
+    WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NOT NULL;
 -- listings by state, last changed first; "what changed since rev"; who holds what (state = 'processing')
 CREATE INDEX jobs_state ON jobs (state, rev);
 -- the few that a person wants ended
