@@ -40,6 +40,16 @@ def connect(server: WebServer, stack: ExitStack) -> socket.socket:
     return stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
 
 
+def open_feed(server: WebServer, stack: ExitStack) -> socket.socket | None:
+    """Return a connection on which the event feed has begun; None if the request was not sent in time."""
+    client = connect(server, stack)
+    with suppress(ConnectionError):
+        client.sendall(REQUEST.replace(b"status", b"events"))
+        if client.recv(10) == b"HTTP/1.1 2":
+            return client
+    return None
+
+
 def is_closed(client: socket.socket) -> bool:
     """Wait until the server sends something or closes the connection; return True if it closed it."""
     with suppress(ConnectionResetError):
@@ -92,12 +102,11 @@ def test_idle_and_slow_connections_are_closed(queue_path: Path, monkeypatch: pyt
     server = WebServer(queue_path)
     try:
         with ExitStack() as stack:
-            feed = connect(server, stack)
-            feed.sendall(REQUEST.replace(b"status", b"events"))
-            assert feed.recv(10) == b"HTTP/1.1 2"
+            feed = until(lambda: open_feed(server, stack))
             for start in (b"", b"GET /", REQUEST[:-2], REQUEST[:-2] + b"Content-Length: 9\r\n\r\nx"):
                 client = connect(server, stack)
-                client.sendall(start)
+                with suppress(ConnectionError):  # it may be closed already
+                    client.sendall(start)
                 assert is_closed(client), start
             feed.settimeout(0.1)
             with suppress(TimeoutError):
