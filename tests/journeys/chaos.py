@@ -112,7 +112,7 @@ class Chaos:
             self.pools.append(self.queue.start_workers(WORKERS, on_event=self._log_event))
 
     def _log_event(self, event: dict[str, Any]) -> None:
-        """Keep what workers say for whoever looks for the cause of a violation."""
+        """Keep the output of workers, to find the cause of a violation."""
         with open(self.folder / "events.jsonl", "a") as log:
             log.write(json.dumps({"time": time.time(), **event}) + "\n")
 
