@@ -125,7 +125,8 @@ def read_record(path: Path) -> WorkerRecord:
     Raises OSError if the file exists but cannot be read: a started attempt must not be taken for an unstarted one.
     """
     try:
-        raw = path.read_bytes()
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            raw = file.read()
     except FileNotFoundError:
         return WorkerRecord()
     fixed = raw[:_ORIGIN_AT].ljust(_ORIGIN_AT, b"\0")

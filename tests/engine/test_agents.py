@@ -335,6 +335,20 @@ def test_an_incomplete_end_is_ignored(tmp_path: Path, raw: str) -> None:
     assert load_end(f"{tmp_path}", "token") is None
 
 
+def test_a_hidden_command_does_not_survive_its_runner(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """A command with an empty environment and no output is found by its session."""
+    first = tmp_path / "pid"
+    job = dispatcher.job(f"echo $$ > {first}; exec env -i sleep 60 > {tmp_path}/log 2>&1")
+    dispatcher.send(job)
+    shell = psutil.Process(read_pid(first))
+    until(lambda: shell.name() == "sleep" and dispatcher.events(Running, job=job))
+    runner = shell.parent()
+    assert runner is not None
+    runner.kill()
+    assert dispatcher.outcome_of(job) == Lost("its runner", "died", may_overlap=False)
+    assert not alive(shell.pid)
+
+
 def test_old_folders_of_dead_agents_are_removed(tmp_path: Path) -> None:
     """The folder of an agent is removed long after its death, and never while it lives."""
     folders = {name: create_folder(f"{tmp_path}", name) for name in ("living", "recent", "dead")}

@@ -135,9 +135,10 @@ class Agent:
             unwanted = token in self._terminations
         end = Unstarted(token, "it was stopped before it started") if unwanted else self._monitor(lease, runner)
         if end is None:
-            self.runners.close(runner)
-            gone = kill_leftovers([token], [], CLEANUP_TIMEOUT_S)
+            runner.close()
+            gone = kill_leftovers([token], [runner.folder], CLEANUP_TIMEOUT_S)
             end = load_end(runner.folder, token) or Ended(token, Lost("its runner", "died", not gone))
+            self.runners.close(runner)
         else:
             self.runners.give_back(runner)
         self._finish(end, runner.folder if isinstance(end, Ended) else None)

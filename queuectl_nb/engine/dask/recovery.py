@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.messages import Ended, OutputChunk, Recovery, from_wire, to_wire
-from queuectl_nb.engine.process_tree import holders, kill_until_gone
+from queuectl_nb.engine.process_tree import Session, holders, kill_until_gone
+from queuectl_nb.engine.worker_record import RecordWriter, read_record
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+    import psutil
 
     from queuectl_nb.engine.dask.messages import OutputRead, RecoveryQuery
 
@@ -33,6 +36,7 @@ __all__ = [
     "create_folder",
     "kill_leftovers",
     "load_end",
+    "open_record",
     "read_chunk",
     "recover",
     "remove_attempt",
@@ -41,6 +45,7 @@ __all__ = [
 ]
 
 PREFIX = "queuectl-"
+RECORD_NAME = "record"
 KEEP_S = 2 * 3600.0
 """How long the folder of a dead agent is kept; longer than the longest lease."""
 
@@ -117,17 +122,43 @@ def remove_attempt(folder: str, token: str) -> None:
 # ---------------------------------------------------------------------- recovery
 
 
-def kill_leftovers(tokens: Collection[str], paths: Iterable[str], timeout_s: float) -> bool:
-    """Kill the processes that carry one of ``tokens`` or write to one of ``paths``; return whether none is left."""
-    files = list(paths)
-    return kill_until_gone(lambda: holders(tokens, files), timeout_s, lambda: None)
+def open_record(folder: str) -> RecordWriter:
+    """Create the record of a runner, which names the session of its command."""
+    handle = open_regular(os.path.join(folder, RECORD_NAME), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    return RecordWriter(handle, "runner")
+
+
+def kill_leftovers(tokens: Collection[str], folders: Iterable[str], timeout_s: float) -> bool:
+    """Kill the processes of attempts of the runners that use ``folders``; return whether none is left."""
+    used = list(folders)
+    files = [f"{folder}/{name}" for folder in used for name in _output_files(folder)]
+    sessions = [session for folder in used if (session := _session(folder, tokens)) is not None]
+
+    def find() -> list[psutil.Process]:
+        return [*holders(tokens, files), *(process for session in sessions for process in holders((), (), session))]
+
+    return kill_until_gone(find, timeout_s, lambda: None)
+
+
+def _session(folder: str, tokens: Collection[str]) -> Session | None:
+    """Return the session of the command that a runner started last, if it is one of ``tokens``."""
+    with contextlib.suppress(OSError):
+        record = read_record(Path(folder, RECORD_NAME))
+        if record.pid and record.token in tokens and record.origin is not None and record.origin.shares_pids:
+            return Session(record.pid, record.spawn_began_ns, record.spawn_ended_ns)
+    return None
+
+
+def _output_files(folder: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [name for name in os.listdir(folder) if name.rpartition(".")[2] in STREAMS]
+    return []
 
 
 def recover(query: RecoveryQuery, timeout_s: float) -> Recovery:
     """Kill the processes of an agent that is gone, and return what its folder has."""
     folders = _runner_folders(query.folder)
-    files = [f"{each}/{name}" for each in folders for name in _output_files(each)]
-    gone = query.boot == heartbeat.boot_id() and kill_leftovers(query.tokens, files, timeout_s)
+    gone = query.boot == heartbeat.boot_id() and kill_leftovers(query.tokens, folders, timeout_s)
     ends = [load_end(each, token) for each in folders for token in query.tokens]
     chunks = [chunk for read in query.reads for each in folders if (chunk := read_chunk(each, read)).data is not None]
     return Recovery(gone, [end for end in ends if end is not None], chunks)
@@ -139,9 +170,3 @@ def read_chunk(folder: str, read: OutputRead) -> OutputChunk:
     with contextlib.suppress(OSError):
         found = Spool(Path(folder)).read(read.token, read.stream, read.offset, read.size)
     return OutputChunk(read.token, read.stream, *(found or (read.offset, None)))
-
-
-def _output_files(folder: str) -> list[str]:
-    with contextlib.suppress(OSError):
-        return [name for name in os.listdir(folder) if name.rpartition(".")[2] in STREAMS]
-    return []

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, OutputGrew, RunJob, Running, Terminate, Unstarted
-from queuectl_nb.engine.dask.recovery import save_end
+from queuectl_nb.engine.dask.recovery import open_record, save_end
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller
@@ -265,7 +265,9 @@ def run_runner(config: dict[str, Any]) -> int:
     if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     spool = Spool(Path(config["folder"]))
-    executor = LocalExecutor(spool, spool.slot("runner"), None, db=Path(config["db"]), environ=os.environ)
+    executor = LocalExecutor(
+        spool, spool.slot("runner"), open_record(config["folder"]), db=Path(config["db"]), environ=os.environ
+    )
     channel = Channel(socket.socket(fileno=config["channel"]))
     os.set_inheritable(config["channel"], False)
     try:
