@@ -120,3 +120,9 @@ def test_finished_records(state: State) -> None:
     record = JobRecord(1, "a", "true", state, 0, 0, None, None, "default", (), (), "/", *times, None, None, None, None)
     assert record.is_finished == (state in FINISHED_STATES)
     assert record.rev == 0
+
+
+@pytest.mark.parametrize("env", [["A=1=2", "B="], {"A": "1=2", "B": ""}])
+def test_environment(env: object) -> None:
+    """An environment is a mapping or a list of K=V; a value may contain = and may be empty."""
+    assert JobSpec.from_fields({"command": "true", "env": env}).env == {"A": "1=2", "B": ""}
