@@ -53,6 +53,7 @@ def run_worker(config: WorkerConfig) -> int:
     """Run a worker until it is stopped; return 0, or the exit code of the error that ended it."""
     from queuectl_nb.engine.control import STOP_SIGNALS
     from queuectl_nb.engine.local_executor import LocalExecutor
+    from queuectl_nb.engine.outcome_journal import lock_journal
     from queuectl_nb.engine.worker import Worker
     from queuectl_nb.engine.worker_record import RecordWriter
 
@@ -69,6 +70,7 @@ def run_worker(config: WorkerConfig) -> int:
             store.spool,
             store.spool.slot(config.name),
             RecordWriter(config.lock, config.name),
+            lambda: lock_journal(store.worker_dir, config.name),
             db=store.path,
             environ=os.environ,
         )

@@ -40,11 +40,12 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 class LocalExecutor:
     """Starts commands as child processes, one at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the worker shares with it
         self,
         spool: Spool,
         slot: Slot,
         record: RecordWriter | None,
+        lock_out_rescuers: Callable[[], int | None] = lambda: None,
         *,
         db: Path,
         environ: Mapping[str, str],
@@ -55,12 +56,15 @@ class LocalExecutor:
         ----------
         record
             Keeps token and pid of the last attempt for the rescuer of this process; None if there is no such rescuer.
+        lock_out_rescuers
+            Returns a descriptor that keeps rescuers from settling for this worker until it is closed, or None.
         environ
             Base environment, overridden by the environment recorded with a job.
         """
         self.spool = spool
         self.slot = slot
         self._record = record
+        self._lock_out_rescuers = lock_out_rescuers
         self._dev_null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
         self._encoded_cache: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
@@ -87,6 +91,23 @@ class LocalExecutor:
             b"QUEUECTL_RESULT": self._results % token,
         }
 
+    def _open_slot(self) -> tuple[int, int]:
+        """Open the files of the slot; replace them if something other than a rescuer holds a lock.
+
+        That is a process outside of an earlier job's tree, which the job has given its output to.
+        """
+        try:
+            return self.slot.open()
+        except BlockingIOError:
+            rescue_lock = self._lock_out_rescuers()
+            if rescue_lock is None:
+                raise
+            try:
+                self.slot.remove()
+                return self.slot.open()
+            finally:
+                os.close(rescue_lock)
+
     def start(self, lease: Lease, max_retries: int, owned: Callable[[], bool]) -> LocalRun:
         """Start the command; see :class:`~queuectl_nb.engine.executor.Executor`.
 
@@ -94,9 +115,9 @@ class LocalExecutor:
         directory, so the worker changes its own, and leaves it again: a directory in use cannot be unmounted.
         """
         try:
-            out, err = self.slot.open()
+            out, err = self._open_slot()
         except BlockingIOError as error:
-            msg = "another process holds the output files of this worker"
+            msg = "a rescuer holds the output files of this worker"
             raise NoResources(msg) from error
         except OSError as error:
             raise NoResources(str(error)) from error

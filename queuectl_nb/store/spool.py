@@ -57,6 +57,11 @@ class Slot:
             with contextlib.suppress(FileNotFoundError):  # removed, by the job for example
                 os.rename(path, f"{self.folder}/{token}.{stream}")
 
+    def remove(self) -> None:
+        """Remove the files."""
+        for path in self.paths.values():
+            _remove(path)
+
     def clear(self) -> None:
         """Empty the files after an attempt; remove anything the job has put in their place."""
         for path in self.paths.values():

@@ -17,6 +17,7 @@ from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.executor import LeaseLost
 from queuectl_nb.engine.heartbeat import FreezeDetector
 from queuectl_nb.engine.local_executor import LocalExecutor
+from queuectl_nb.engine.outcome_journal import lock_journal
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker import Worker
 from queuectl_nb.engine.worker_core import WorkerCore
@@ -194,16 +195,28 @@ def test_rescued_attempt_is_not_started(harness: WorkerHarness, tmp_path: Path) 
     assert [os.close(handle) for handle in slot.open()] == [None, None], "the locks are released"
 
 
-def test_job_whose_output_files_are_locked_is_released(harness: WorkerHarness) -> None:
-    """A job that finds the worker's output files locked by another process is returned and runs later."""
+def test_job_is_released_while_a_rescuer_holds_the_output_files(harness: WorkerHarness) -> None:
+    """A job that finds the worker's output files locked by a rescuer is returned and runs later."""
     harness.start()
     harness.add("true").wait(timeout=20)
+    rescue_lock = lock_journal(harness.queue.store.worker_dir, "worker-1")
+    assert rescue_lock is not None
     with open(harness.queue.store.spool.slot("worker-1").paths["stdout"], "a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         job = harness.add("echo hello")
         until(lambda: [each for each in harness.events("warning") if "holds the output files" in each["text"]])
+    os.close(rescue_lock)
     assert job.wait(timeout=20).log() == "hello\n"
     assert harness.outcomes(job) == ["succeeded"]
+
+
+def test_output_files_that_another_process_holds_are_replaced(harness: WorkerHarness) -> None:
+    """A process that was given the output of an earlier job does not keep the worker from starting jobs."""
+    harness.start()
+    harness.add("true").wait(timeout=20)
+    with open(harness.queue.store.spool.slot("worker-1").paths["stdout"], "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert harness.add("echo hello").wait(timeout=20).log() == "hello\n"
 
 
 class QuietControl(WorkerControl):
