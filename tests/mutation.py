@@ -86,6 +86,13 @@ class Observable(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Remove the annotation of the result and the arguments of decorators."""
         node.returns = None
+        return self._without_decorator_arguments(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """Remove the arguments of decorators."""
+        return self._without_decorator_arguments(node)
+
+    def _without_decorator_arguments(self, node: ast.FunctionDef | ast.ClassDef) -> ast.AST:
         node.decorator_list = [each.func if isinstance(each, ast.Call) else each for each in node.decorator_list]
         return self.generic_visit(node)
 
