@@ -43,7 +43,7 @@ class EmptyCellTransformer:
         return [*lines, "\n"] if len(lines) == 1 and _MAGIC_LINE.match(lines[0]) else lines
 
 
-def print_frame(frame: object, printer: RepresentationPrinter, _cycle: bool) -> None:
+def _print_frame(frame: object, printer: RepresentationPrinter, _cycle: bool) -> None:
     """Show control characters in a DataFrame as escapes: pandas would send those of a job to the terminal."""
     printer.text("\n".join(map(visible, repr(frame).split("\n"))))  # type: ignore[no-untyped-call]
 
@@ -59,7 +59,7 @@ def load(shell: InteractiveShell) -> None:
     shell.input_transformers_cleanup.append(EmptyCellTransformer())
     if shell.display_formatter is not None:
         for module, name in FRAME_TYPES:
-            shell.display_formatter.formatters["text/plain"].for_type_by_name(module, name, print_frame)
+            shell.display_formatter.formatters["text/plain"].for_type_by_name(module, name, _print_frame)
 
 
 def unload(shell: InteractiveShell) -> None:
