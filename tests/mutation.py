@@ -46,7 +46,6 @@ TESTED_BY = {
     "job": ["job", "validation"],
     "maintenance": ["delete_jobs", "reader"],
     "migrations": ["schema"],
-    "outcome": ["lifecycle", "retry"],
     "output": ["output", "result"],
     "regular_file": ["spool"],
     "rows": ["reader"],
