@@ -65,7 +65,10 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90
-nitpick_ignore_regex = [("py:.*", r"(?!queuectl_nb).*")]  # other packages; their inventories are on the network
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!queuectl_nb).*"),  # other packages; their inventories are on the network
+    ("py:class", r"queuectl_nb\.model\.job\.JobRecord"),  # its fields are on the page of the JSON fields
+]
 
 # -- appearance
 html_theme = "furo"
