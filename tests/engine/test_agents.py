@@ -435,6 +435,18 @@ def test_large_output_is_read_in_chunks_and_then_removed(dispatcher: FakeDispatc
     assert dispatcher.send(reads=[OutputRead(job.token, "stdout", 0, 10)]).chunks[0].data is None
 
 
+def test_output_with_a_hole_is_read_without_it(dispatcher: FakeDispatcher) -> None:
+    """What ``spool_limit`` has discarded is not reported as bytes that the command never wrote."""
+    job = dispatcher.job(
+        "f=$(readlink /proc/$$/fd/1); head -c 4096 /dev/zero | tr '\\0' x; truncate -s 12288 $f; echo end"
+    )
+    dispatcher.send(job, settings={**SETTINGS, "spool_limit": 0})
+    assert dispatcher.end_of(job).output == {}
+    reads = [OutputRead(job.token, "stdout", offset, 100_000) for offset in (0, 4096)]
+    chunks = dispatcher.send(reads=reads).chunks
+    assert [(chunk.offset, chunk.data) for chunk in chunks] == [(0, b"x" * 4096), (12288, b"end\n")]
+
+
 def test_a_runner_without_an_agent_leaves_nothing(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
     """When the channel closes, as it does when the agent's process dies, the runner kills its command."""
     first = tmp_path / "pid"
