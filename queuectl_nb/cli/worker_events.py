@@ -116,7 +116,10 @@ def _warn(*lines: str) -> None:
 
 @contextmanager
 def _forward_signals(pool: WorkerPool) -> Iterator[None]:
-    """Stop the pool on signals: gracefully on the first Ctrl+C, at once on the second, on SIGTERM and SIGHUP."""
+    """Stop the pool on signals: gracefully on the first Ctrl+C, at once on the second, on SIGTERM and SIGHUP.
+
+    An ignored SIGHUP stays ignored: nohup asks for that.
+    """
     interrupted = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -132,7 +135,9 @@ def _forward_signals(pool: WorkerPool) -> Iterator[None]:
     def terminate(_number: int, _frame: FrameType | None) -> None:
         pool.stop(now=True, wait=False)
 
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate, signal.SIGHUP: terminate}
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        handlers[signal.SIGHUP] = terminate
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

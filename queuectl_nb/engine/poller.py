@@ -74,10 +74,11 @@ class Poller:
         self.senders[number] = sender
 
     def catch_signals(self, numbers: Iterable[int]) -> None:
-        """Let these signals end a wait and be added to ``signals``."""
+        """Let these signals end a wait and be added to ``signals``; SIGHUP only if nohup does not ignore it."""
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
-            signal.signal(number, _ignore)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _ignore)
 
     def add(self, name: str, handle: int) -> None:
         """Wait for ``handle``; :meth:`wait` returns ``name`` for it."""

@@ -81,6 +81,21 @@ def test_termination_gives_the_job_back(number: int, terminals: Terminals, tmp_p
     assert terminals.run_json("worker", "list") == []
 
 
+def test_ignored_hangup_stays_ignored(terminals: Terminals, tmp_path: Path) -> None:
+    """Under nohup neither the console nor its supervisor ends with the terminal."""
+    terminal = terminals.open("worker", "start", prefix=("nohup",))
+    release = enqueue_held_job(terminals, tmp_path)
+    console = psutil.Process(terminal.process.pid)
+    (supervisor,) = console.children()
+    for process in (console, supervisor):
+        process.send_signal(signal.SIGHUP)
+    console.send_signal(signal.SIGINT)  # handled after the hangup
+    terminal.wait_for_line("press Ctrl+C again")
+    release.touch()
+    assert terminal.wait() == 0
+    assert terminals.run_json("show", "held")["state"] == "completed"
+
+
 def test_detach(terminals: Terminals) -> None:
     """``--detach`` returns while the workers run; ``worker stop`` stops them and says how many."""
     said = terminals.run("worker", "start", "--count", "2", "--detach")

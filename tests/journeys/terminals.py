@@ -35,11 +35,12 @@ class Terminal:
 
     words: tuple[str, ...]
     queue: Path
+    prefix: tuple[str, ...] = ()
     lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
-            [*CONSOLE, *self.words],
+            [*self.prefix, *CONSOLE, *self.words],
             env=environment(self.queue),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -96,9 +97,9 @@ class Terminals:
     queue: Path
     terminals: list[Terminal] = field(default_factory=list)
 
-    def open(self, *words: str) -> Terminal:
-        """Start a command in a terminal of its own."""
-        terminal = Terminal(words, self.queue)
+    def open(self, *words: str, prefix: tuple[str, ...] = ()) -> Terminal:
+        """Start a command, run by ``prefix``, in a terminal of its own."""
+        terminal = Terminal(words, self.queue, prefix)
         self.terminals.append(terminal)
         return terminal
 
