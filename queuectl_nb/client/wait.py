@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from queuectl_nb.client.state_changes import StateChanges
+from queuectl_nb.engine.enclosing_job import enclosing_job
 from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
-from queuectl_nb.model.errors import JobFailed, NotFound, WaitTimeout
+from queuectl_nb.model.errors import BadInput, JobFailed, NotFound, WaitTimeout
 from queuectl_nb.model.state import FINISHED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ class Progress:
 
 
 class Wait:
-    """A wait for the given jobs, or for all; then the jobs that finish meanwhile and the unreported ones count."""
+    """A wait for the given jobs, or for all; then the jobs that finish meanwhile and the unreported ones count.
+
+    Inside a job, a wait for all leaves out that job and the jobs that cannot start before it has completed.
+    """
 
     def __init__(
         self,
@@ -100,7 +104,7 @@ class Wait:
         timeout: float | None = None,
         unreported: UnreportedJobs | None = None,
     ) -> None:
-        """Prepare the wait; raise :class:`NotFound` for an unknown id."""
+        """Prepare the wait; raise :class:`NotFound` for an unknown id, :class:`BadInput` for that of the own job."""
         self.store = store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
@@ -113,6 +117,10 @@ class Wait:
         self._finished: dict[str, State] = {}
         self._failed: dict[str, None] = {}
         self._counts = {state: 0 for state in State if state in FINISHED_STATES}
+        self._enclosing_job = enclosing_job(store.path)
+        if self.ids is not None and self._enclosing_job in self.ids:
+            msg = f"job {self._enclosing_job} cannot wait for itself"
+            raise BadInput(msg)
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
             if job_id not in states:
@@ -163,7 +171,10 @@ class Wait:
 
     def _count_unfinished(self) -> int:
         counts = self.store.reader.counts()
-        return sum(counts[state] for state in UNFINISHED_STATES)
+        remaining = sum(counts[state] for state in UNFINISHED_STATES)
+        if remaining and self._enclosing_job is not None:
+            remaining = max(0, remaining - self.store.reader.count_waiting_for(self._enclosing_job))
+        return remaining
 
     def run(self, show: Callable[[Progress], object] | None = None) -> Progress:
         """Wait until the jobs have finished; call ``show`` whenever the progress changes.

@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import notifier
+from queuectl_nb.engine.enclosing_job import enclosing_job
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.model.state import State
 from queuectl_nb.store.boot_time import read_boot_time
@@ -87,6 +88,7 @@ class WorkBuffer:
         """Streams whose files stay, by token; only attempts that have files."""
         self._work_fifo = notifier.work_fifo(store.db.spool)
         self._waiters = notifier.waiter_dir(store.db.spool)
+        self._enclosing_job = enclosing_job(store.path)
         self._version = -1
         """Version of the database at the last check for work."""
         self._preemption_check_at = 0.0
@@ -173,9 +175,12 @@ class WorkBuffer:
         return math.inf if self.next_due is None else self.next_due.remaining_s(time.time(), read_boot_time())
 
     def all_finished(self) -> bool:
-        """Return True if all jobs of this worker's queues, except paused ones, are known to be finished."""
+        """Return True if all jobs of this worker's queues, except paused ones, are known to be finished.
+
+        A job that waits for this worker, because it has started it with ``--drain``, is left out.
+        """
         try:
-            return self.claims.count_unfinished() == 0
+            return self.claims.count_unfinished(self._enclosing_job) == 0
         except Busy:
             self.force_check()
             return False

@@ -10,6 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
 from queuectl_nb.store.batch_sql import run_for_rows
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, NextDue, is_new_boot, record_boot
@@ -164,11 +165,19 @@ class Claims:
         with self.db.read() as connection:
             return {token for _, token in connection.execute(Q.cancels_of_worker, {"worker": self.worker})}
 
-    def count_unfinished(self) -> int:
-        """Return how many jobs of the worker's queues are unfinished, except those waiting in paused queues."""
+    def count_unfinished(self, enclosing_job: str | None = None) -> int:
+        """Return how many jobs of the worker's queues are unfinished, except those waiting in paused queues.
+
+        The job ``enclosing_job``, which waits for this worker, and the jobs that wait for that job do not count.
+        """
         with self.db.read() as connection:
             queues = json.dumps(sorted(self.queues))
             found: int = connection.execute(Q.count_unfinished, {"queues": queues}).fetchone()[0]
+            if found and enclosing_job is not None:
+                paused = {name for (name,) in connection.execute(Q.paused)}
+                for state, queue in connection.execute(Q.waiting_for, {"id": enclosing_job}):
+                    if self._serves(queue) and (state == State.PROCESSING or not paused & {"*", queue}):
+                        found -= 1
             return found
 
     def held_leases(self) -> list[HeldLease]:

@@ -306,6 +306,18 @@ WHERE state IN ('pending', 'processing', 'failed', 'blocked') AND n > 0
     AND (state = 'processing' OR NOT EXISTS (SELECT 1 FROM queues WHERE name = tally.queue))
     AND (:queues = '[]' OR queue IN (SELECT value FROM json_each(:queues)));
 
+-- name: waiting_for
+-- State and queue of an unfinished job and of the jobs that cannot start before it has completed.
+WITH RECURSIVE waiting (seq, state, queue) AS (
+    SELECT seq, state, queue FROM jobs
+    WHERE id = :id AND state IN ('pending', 'processing', 'failed', 'blocked')
+    UNION
+    SELECT jobs.seq, jobs.state, jobs.queue FROM waiting
+    JOIN dependents ON dependents.other = waiting.seq
+    JOIN jobs ON jobs.seq = dependents.job AND jobs.state = 'blocked'
+)
+SELECT state, queue FROM waiting;
+
 -- name: paused
 SELECT name FROM queues ORDER BY name;
 
@@ -376,6 +388,9 @@ UPDATE workers SET pid = :pid, started_at = :now WHERE name = :name;
 
 -- name: remove_worker
 DELETE FROM workers WHERE name = :name;
+
+-- name: any_worker
+SELECT 1 FROM workers LIMIT 1;
 
 -- name: worker_rows
 SELECT name, pid, host, pool, queues, started_at, jobs_done, stop FROM workers;

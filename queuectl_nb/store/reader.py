@@ -179,6 +179,11 @@ class Reader:
             found = dict(connection.execute(Q.counts).fetchall())
         return {state: found.get(state.value, 0) for state in State}
 
+    def count_waiting_for(self, job_id: str) -> int:
+        """Return how many unfinished jobs cannot finish before this job: itself and its direct and other dependents."""
+        with self.db.read() as connection:
+            return len(connection.execute(Q.waiting_for, {"id": job_id}).fetchall())
+
     def count_enqueued(self) -> int:
         """Return how many jobs were ever enqueued, including deleted ones."""
         with self.db.read() as connection:
