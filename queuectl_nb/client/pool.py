@@ -9,12 +9,15 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import traceback
 from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from queuectl_nb.client.workers import stop_and_wait
 from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE
+from queuectl_nb.engine.forced_stop import read_kill_grace
 from queuectl_nb.engine.worker_process import command_line
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout
 from queuectl_nb.store.paths import real_path, spool_dir
@@ -36,6 +39,10 @@ PIPE_SIZE_BYTES = 1024 * 1024
 MAX_UNREAD_EVENTS = 10_000
 """Events kept for :meth:`WorkerPool.events`; the oldest are dropped first."""
 MAX_TROUBLES = 20
+STOP_TIMEOUT_S = 0.5
+"""Time after which workers that have to stop now are stopped in the same way as by ``worker stop --now``."""
+KILL_MARGIN_S = 3.5
+"""Time beyond the kill grace after which a supervisor that does not end is killed."""
 PER_JOB_EVENTS = (b'{"event":"started"', b'{"event":"finished"')
 """Beginnings of the lines that only a reader of events needs."""
 Event = dict[str, Any]
@@ -69,6 +76,9 @@ class WorkerPool:
         self._events: SimpleQueue[bytes | None] = SimpleQueue()
         self._ready = threading.Event()
         self._failure: Event | None = None
+        self._stop_enforcer = threading.Thread(target=self._enforce_stop, name="queuectl-stop", daemon=True)
+        self._must_end: SimpleQueue[bool] = SimpleQueue()
+        """True once the pool has to stop now, False once it has ended."""
 
     def start(self) -> WorkerPool:
         """Start the supervisor and wait until its workers are registered; raise its error if it fails."""
@@ -99,6 +109,7 @@ class WorkerPool:
             os.close(errors)
         try:
             threading.Thread(target=self._read, args=(read,), name="queuectl-events", daemon=True).start()
+            self._stop_enforcer.start()
             self._await_ready()
         except BaseException:
             self._abort()
@@ -140,7 +151,34 @@ class WorkerPool:
                 if self.detach and self._ready.is_set():
                     break
         self._ready.set()
+        if not self.detach:
+            self._must_end.put(False)
         self._events.put(None)
+
+    def _enforce_stop(self) -> None:
+        """Stop the workers without their supervisor if it does not end in time; runs in a thread.
+
+        A thread of its own, because :meth:`stop` may be called by a signal handler.
+        """
+        if not self._must_end.get() or self._has_ended(STOP_TIMEOUT_S):
+            return
+        kill_at = time.monotonic() + read_kill_grace(self._queue.store) + KILL_MARGIN_S
+        with contextlib.suppress(QueuectlError):
+            stop_and_wait(self._queue.store, self.names, now=True)
+        self._queue.close()  # the connection of this thread
+        if not self._has_ended(max(0.0, kill_at - time.monotonic())):
+            text = "the supervisor does not respond and was killed; the next workers record what it has not recorded"
+            line = json.dumps({"event": "warning", "worker": "pool", "text": text}).encode()
+            self._handle_event(json.loads(line))
+            if self._on_event is None:
+                self._store_line(line)
+            self.process.kill()
+
+    def _has_ended(self, timeout: float) -> bool:
+        """Wait for the supervisor and return whether it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout)
+        return not self.alive
 
     def _handle_event(self, event: Event) -> None:
         if event["event"] == "pool_ready":
@@ -203,8 +241,11 @@ class WorkerPool:
     def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
         """Stop the workers after their current jobs; with ``now``, release the jobs instead.
 
-        A detached pool has no control pipe, so it is stopped by a signal.
+        A detached pool has no control pipe, so it is stopped by a signal. With ``now`` it ends within the setting
+        ``kill_grace`` and five seconds, whatever happens; results that cannot be recorded stay in the journal.
         """
+        if now:
+            self._must_end.put(True)
         if not self.alive:
             self._close_pipe()
             return
@@ -223,6 +264,8 @@ class WorkerPool:
         except subprocess.TimeoutExpired:
             msg = f"the workers have not ended after {timeout:g} seconds"
             raise WaitTimeout(msg) from None
+        self._must_end.put(False)
+        self._stop_enforcer.join()
         self._close_pipe()
         return code
 

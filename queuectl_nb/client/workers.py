@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job_actions import notify_workers
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.cluster import Cluster, address_of, require_dask
-from queuectl_nb.model.errors import BadInput, NotFound, WaitTimeout
+from queuectl_nb.engine.enclosing_job import enclosing_job
+from queuectl_nb.engine.forced_stop import (
+    FORCE_MARGIN_S,
+    force_stop,
+    impatient_store,
+    is_running,
+    read_kill_grace,
+    signal_workers,
+)
+from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy, NotFound, WaitTimeout
 from queuectl_nb.model.validation import format_time, parse_choice, parse_number, parse_text, quoted
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
@@ -18,10 +29,12 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["EXECUTORS", "MAX_IN_FLIGHT", "list_workers", "parse_cluster", "stop_workers"]
+__all__ = ["EXECUTORS", "MAX_IN_FLIGHT", "list_workers", "parse_cluster", "stop_and_wait", "stop_workers"]
 
 _POLL_INTERVAL_S = 0.05
 """Interval at which stopping workers are checked."""
+_UNREGISTER_TIMEOUT_S = 2.0
+"""Time in which the supervisor of a worker that has ended unregisters or replaces it."""
 _NOTICE_AFTER_S = 1.0
 """``on_wait`` is called if the wait takes longer than this."""
 
@@ -53,7 +66,8 @@ def stop_workers(
 ) -> list[str]:
     """Stop workers (default: all) and return their names; see ``Queue.stop_workers``.
 
-    ``on_wait`` is called once with the remaining names if this takes longer than a second.
+    ``on_wait`` is called once with the remaining names if this takes longer than a second. Does not wait for the
+    worker of the job that runs this process.
     """
     live = [worker["name"] for worker in list_workers(store) if worker["state"] != "lost"]
     for each in names:
@@ -61,22 +75,77 @@ def stop_workers(
             msg = f"no live worker {each!a}; live: {', '.join(live) or 'none'}"
             raise NotFound(msg)
     chosen = list(dict.fromkeys(names)) or live
-    store.workers.request_stop(chosen, "now" if now else "drain")
-    notify_workers(store, chosen)
+    stop_and_wait(store, chosen, now=now, timeout=timeout, on_wait=on_wait)
+    return chosen
+
+
+def stop_and_wait(
+    store: Store,
+    names: Sequence[str],
+    *,
+    now: bool,
+    timeout: float | None = None,
+    on_wait: Callable[[Sequence[str]], None] | None = None,
+) -> None:
+    """Stop these workers and wait until they have ended; with ``now`` kill them if that takes too long."""
     began = time.monotonic()
+    _request_stop(store, names, now=now)
     deadline = None if timeout is None else began + timeout
-    left = set(chosen)
-    while left:
-        left &= {row.name for row in store.workers.list_all() if not heartbeat.is_dead(store.worker_dir, row)}
-        if left and deadline is not None and time.monotonic() > deadline:
+    force_at = began + read_kill_grace(store) + FORCE_MARGIN_S if now else math.inf
+    own_job = enclosing_job(store.path)
+    own = {name for name, job_id in store.workers.current_jobs().items() if job_id == own_job}
+    stopping = _Stopping(store, set(names) - own)
+    while left := stopping.refresh():
+        if deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not stopped after {timeout:g} seconds; they will stop after their job"
             raise WaitTimeout(msg)
-        if left and on_wait is not None and time.monotonic() > began + _NOTICE_AFTER_S:
+        if time.monotonic() > force_at:
+            force_stop(store.path, left)
+            break
+        if on_wait is not None and time.monotonic() > began + _NOTICE_AFTER_S:
             on_wait(sorted(left))
             on_wait = None
-        if left:
-            time.sleep(_POLL_INTERVAL_S)
-    return chosen
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _request_stop(store: Store, names: Sequence[str], *, now: bool) -> None:
+    """Request the stop in the database, or by signals if that cannot be written (``now``: soon)."""
+    try:
+        if now:
+            with impatient_store(store.path) as impatient:
+                impatient.workers.request_stop(names, "now")
+        else:
+            store.workers.request_stop(names, "drain")
+    except (BadEnvironment, Busy):
+        rows = [row for row in store.workers.list_all() if row.name in names]
+        if not signal_workers(store, rows, signal.SIGTERM if now else signal.SIGINT):
+            raise
+    notify_workers(store, names)
+
+
+class _Stopping:
+    """Workers that were asked to stop."""
+
+    def __init__(self, store: Store, names: set[str]) -> None:
+        self.store = store
+        self.left = names
+        self._ended_at: dict[str, float] = {}
+
+    def refresh(self) -> set[str]:
+        """Return the names of those that have not stopped.
+
+        A process that has ended counts although its supervisor, if that does not run, keeps it registered.
+        """
+        now, running = time.monotonic(), set()
+        for row in self.store.workers.list_all():
+            if row.name not in self.left or heartbeat.is_dead(self.store.worker_dir, row):
+                continue
+            if row.pid is None or is_running(self.store, row, row.pid) or not is_running(self.store, row, row.pool):
+                self._ended_at.pop(row.name, None)
+            if now - self._ended_at.setdefault(row.name, now) < _UNREGISTER_TIMEOUT_S:
+                running.add(row.name)
+        self.left = running
+        return running
 
 
 EXECUTORS = ("local", "dask")

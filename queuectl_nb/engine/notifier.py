@@ -23,7 +23,19 @@ from queuectl_nb.store.paths import make_private_dir
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FinishWaiter", "drain", "notify", "notify_finished", "open_fifo", "waiter_dir", "work_fifo", "worker_fifo"]
+    from queuectl_nb.store.store import Store
+
+__all__ = [
+    "FinishWaiter",
+    "drain",
+    "notify",
+    "notify_finished",
+    "open_fifo",
+    "unregister_worker",
+    "waiter_dir",
+    "work_fifo",
+    "worker_fifo",
+]
 
 FALLBACK_POLL_S = 0.1
 """Interval of the fallback poll of a :class:`FinishWaiter`, in case a notification was lost."""
@@ -96,6 +108,20 @@ def open_fifo(path: Path) -> int:
         os.close(handle)
         raise OSError(errno.EEXIST, "not a FIFO", str(path))
     return handle
+
+
+def unregister_worker(store: Store, name: str) -> None:
+    """Unregister a worker and remove its FIFO, and with the last worker that for new work.
+
+    Programs that copy a project folder fail at a FIFO in it.
+    """
+
+    def remove_fifos(last: bool) -> None:
+        for path in [worker_fifo(store.db.spool, name)] + [work_fifo(store.db.spool)] * last:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    store.workers.remove(name, remove_fifos)
 
 
 def drain(handle: int) -> None:

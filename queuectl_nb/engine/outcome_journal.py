@@ -7,6 +7,7 @@ dies). The rescuer of a dead worker reads it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import marshal
 import os
@@ -40,6 +41,9 @@ _OUTCOME_CLASSES = {
 }
 MARSHAL_VERSION = 2
 """The newest version that all Python versions read alike."""
+RESERVED_BYTES = 64 * 1024
+_END = bytes(4)
+"""An entry of size 0, which follows the last one."""
 
 
 def make_outcome(kind: str, arguments: Sequence[Any]) -> Outcome:
@@ -54,15 +58,17 @@ def journal_path(worker_dir: Path, name: str) -> Path:
 
 
 class OutcomeJournal:
-    """Writes the journal of one worker."""
+    """Writes the journal of one worker, whose disk space is reserved: outcomes can be recorded on a full disk."""
 
     def __init__(self, worker_dir: Path, name: str) -> None:
-        """Create or truncate the journal."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-        self._handle = open_regular(journal_path(worker_dir, name), flags)
+        """Create or overwrite the journal."""
+        self._handle = open_regular(journal_path(worker_dir, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._end = 0
+        with contextlib.suppress(OSError, AttributeError):  # full disk, macOS: entries need space when written
+            os.posix_fallocate(self._handle, 0, RESERVED_BYTES)
 
     def record(self, token: str, outcome: Outcome, ending: Ending) -> None:
-        """Append one outcome; if the disk is full, only the database will have it."""
+        """Append one outcome; if it does not fit on the disk, only the database will have it."""
         if max(ending.stdout_size, ending.stderr_size) > MAX_STREAM_BYTES:
             ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
         line = marshal.dumps(
@@ -75,17 +81,24 @@ class OutcomeJournal:
             ),
             MARSHAL_VERSION,
         )
-        entry = len(line).to_bytes(4, "little") + line
-        try:
-            written = os.write(self._handle, entry)
-            if written < len(entry):  # disk full: a partial entry would make the following ones unreadable
-                os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
-        except OSError:
-            return
+        entry = len(line).to_bytes(len(_END), "little") + line
+        with contextlib.suppress(OSError):
+            if os.pwrite(self._handle, entry + _END, self._end) >= len(entry):
+                self._end += len(entry)
+            else:  # a partial entry would make the following ones unreadable
+                os.pwrite(self._handle, _END, self._end)
 
     def clear(self) -> None:
-        """Remove all entries: they are in the database."""
+        """Remove all entries, which are in the database, and keep the reserved space."""
+        os.pwrite(self._handle, _END, 0)
+        if self._end > RESERVED_BYTES:
+            os.ftruncate(self._handle, RESERVED_BYTES)
+        self._end = 0
+
+    def close(self) -> None:
+        """Release the space; all entries are in the database."""
         os.ftruncate(self._handle, 0)
+        os.close(self._handle)
 
 
 def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending]]:
@@ -99,9 +112,8 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
     except FileNotFoundError:
         return {}
     outcomes: dict[str, tuple[Outcome, Ending]] = {}
-    while raw:
-        size = int.from_bytes(raw[:4], "little")
-        line, raw = raw[4 : 4 + size], raw[4 + size :]
+    while size := int.from_bytes(raw[: len(_END)], "little"):
+        line, raw = raw[len(_END) : len(_END) + size], raw[len(_END) + size :]
         if len(line) < size:
             break
         try:

@@ -87,7 +87,7 @@ class Rescuer:
             try:
                 rescued += self.settle_for(name, "died")
                 if not self.held_leases(name):
-                    self.store.workers.remove(name)
+                    notifier.unregister_worker(self.store, name)
             finally:
                 os.close(handle)
         return rescued

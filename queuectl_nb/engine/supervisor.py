@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.control import ORPHAN_GRACE_S, Parent
+from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
-from queuectl_nb.engine.worker_process import WorkerProcess
+from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.events import Events
     from queuectl_nb.store.store import Store
@@ -28,10 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Supervisor"]
 
 MAINTENANCE_INTERVAL_S = 1.0
+SETTLE_INTERVAL_S = 0.5
+"""Pause before attempts of a dead worker that could not be settled are tried again."""
 LOCK_TIMEOUT_S = 0.5
 """Time that the supervisor waits for the write lock before it attends to its processes again."""
-KILL_MARGIN_S = 1.5
-"""Time beyond the kill grace after which a worker that does not exit is killed."""
 PRUNE_INTERVAL_S = 600.0
 MAX_PRUNED_JOBS = 500
 """Maximum number of jobs pruned at once."""
@@ -51,7 +54,6 @@ class Supervisor:
         self.settings = store.settings.read()
         self.freeze_detector = heartbeat.FreezeDetector(store.worker_dir)
         self.stop: str | None = None
-        self.kill_at: float | None = None
         self.maintenance_at = 0.0
         self.prune_at = time.monotonic() + PRUNE_INTERVAL_S
         self.last_warning = ""
@@ -92,10 +94,11 @@ class Supervisor:
     def _timeout(self) -> float:
         """Return the seconds until something is due."""
         times = [self.maintenance_at]
-        if self.kill_at is not None:
-            times.append(self.kill_at)
-        dead = [worker for worker in self.workers if worker.process is None and not worker.ended]
-        times += [worker.restart_at if worker.settled else worker.settle_at for worker in dead]
+        for worker in self.workers:
+            if worker.process is not None:
+                times.append(worker.kill_at)
+            elif not worker.ended:
+                times.append(worker.restart_at if worker.settled else worker.settle_at)
         return max(0.0, min(times) - time.monotonic())
 
     # ------------------------------------------------------------------ stop
@@ -120,12 +123,13 @@ class Supervisor:
         """Stop all workers by ``drain``, ``now`` or ``orphaned`` (now, with a short grace)."""
         if how not in ("drain", "now", "orphaned"):
             return
-        self.stop = how if self.stop != "orphaned" else self.stop
-        if how != "drain" and self.kill_at is None:
-            grace = ORPHAN_GRACE_S if how == "orphaned" else self.settings.kill_grace
-            self.kill_at = time.monotonic() + grace + KILL_MARGIN_S
+        self.stop = how
         for worker in self.workers:
-            worker.send(how)
+            self._request_stop(worker, how)
+
+    def _request_stop(self, worker: WorkerProcess, how: str) -> None:
+        grace = self.settings.kill_grace
+        worker.request_stop(how, min(grace, ORPHAN_GRACE_S) if how == "orphaned" else grace)
 
     def _on_parent_death(self) -> None:
         """Stop everything within five seconds."""
@@ -135,7 +139,6 @@ class Supervisor:
         if self.parent.handle is not None:
             self.poller.remove(self.parent.handle)
         self.parent = None
-        self.kill_at = None
         self._broadcast_stop("orphaned")
 
     # ------------------------------------------------------------------ workers
@@ -191,18 +194,14 @@ class Supervisor:
         for worker in list(self.workers):
             if worker.process is not None and worker.process.returncode is not None:
                 gone = self.store.db.is_replaced() or self._files_removed(worker)
-                code = worker.on_exit(self.events, stopping=self.stop is not None, gone=gone)
+                code = worker.on_exit(self.events, gone=gone)
                 if code == BadEnvironment.exit_code and worker.retiring:
                     self.exit_code = code
-                if self.config.dask and not worker.retiring and self.stop is None:
+                if self.config.dask and not worker.retiring:
                     self._start_replacement(worker)
-            if worker.process is None and not worker.ended:
+            worker.kill_if_due(now)
+            if not worker.ended and (worker.process is None or now >= worker.leave_at):
                 self._settle_and_restart(worker)
-        if self.kill_at is not None and now >= self.kill_at:
-            self.kill_at = now + KILL_MARGIN_S
-            for worker in self.workers:
-                if worker.process is not None:
-                    worker.process.kill()
 
     def _start_replacement(self, worker: WorkerProcess) -> None:
         """Register another dispatcher beside a dead one: settling remote attempts takes as long as a lease."""
@@ -214,16 +213,19 @@ class Supervisor:
             self.workers[-1].inherit_backoff(worker)
 
     def _settle_and_restart(self, worker: WorkerProcess) -> None:
-        """Settle what the worker held, retrying until it works; then restart or unregister it."""
-        if not worker.settled and time.monotonic() >= worker.settle_at:
+        """Settle what the worker held, retrying until it works or has to end; then restart or unregister it."""
+        now = time.monotonic()
+        if not worker.settled and now >= worker.settle_at and now < worker.leave_at:
             worker.settled = self._settle_for(worker)
-            worker.settle_at = time.monotonic() + MAINTENANCE_INTERVAL_S
-        if worker.settled and (worker.retiring or self.stop is not None):
+            worker.settle_at = time.monotonic() + SETTLE_INTERVAL_S
+        if worker.settled and (worker.retiring or worker.stop is not None):
             self._unregister(worker)
-        elif worker.settled and time.monotonic() >= worker.restart_at:
+        elif worker.settled and now >= worker.restart_at:
             worker.start(self.config, self.events)
-        elif not worker.settled and self.stop == "orphaned":
-            worker.ended = True  # the next supervisor on this queue settles it from the journal
+        elif not worker.settled and (worker.stop == "orphaned" or now >= worker.leave_at):
+            text = "the database cannot be written; the next workers on this queue record its results from its journal"
+            self.events.emit("warning", worker=worker.name, text=text)
+            self._release(worker)
 
     def _settle_for(self, worker: WorkerProcess) -> bool:
         """Kill leftover processes of a dead worker and settle its attempts; return True if it holds nothing more."""
@@ -247,12 +249,17 @@ class Supervisor:
         return not heartbeat.is_current(worker.lock, self.store.worker_dir, worker.name)
 
     def _unregister(self, worker: WorkerProcess) -> None:
-        """Remove the worker's row and release its lock."""
+        """Remove the worker's row, if there is time for it, and release its lock."""
+        if time.monotonic() < worker.leave_at:
+            try:
+                unregister_worker(self.store, worker.name)
+            except QueuectlError as error:
+                self._warn(worker, error)
+        self._release(worker)
+
+    def _release(self, worker: WorkerProcess) -> None:
+        """Release the worker's lock: whoever finds its row now removes it, and settles what it still holds."""
         worker.ended = True
-        try:
-            self.store.workers.remove(worker.name)
-        except QueuectlError as error:
-            self._warn(worker, error)
         os.close(worker.lock)
         self.events.emit("worker_stopped", worker=worker.name)
 
@@ -274,12 +281,13 @@ class Supervisor:
             self.store.db.check_identity()
             with contextlib.suppress(InvalidSetting):  # keep the last valid settings; the workers report it
                 self.settings = self.store.settings.read()
-            self._report_rescued(self.rescuer.rescue_dead())
             rows = self.store.workers.list_all()
+            self._apply_stop_requests({row.name: row.stop for row in rows if row.stop is not None})
+            self._report_rescued(self.rescuer.rescue_dead())
             names = [row.name for row in rows]
             frozen = self.freeze_detector.find_frozen(names, now, self.settings.lease, MAINTENANCE_INTERVAL_S)
             self._report_rescued(self.rescuer.rescue_frozen(frozen))
-            self._kill_frozen({row.name for row in rows if row.stop} & set(frozen))
+            self._kill_frozen(frozen)
             if self.settings.retention and now >= self.prune_at:
                 self._prune()
         except QueuectlError as error:
@@ -290,11 +298,16 @@ class Supervisor:
             self.events.emit("warning", worker="pool", text=warning)
         self.last_warning = warning
 
-    def _kill_frozen(self, names: set[str]) -> None:
+    def _apply_stop_requests(self, requests: Mapping[str, str]) -> None:
+        """Stop workers as others have requested, also those without a process."""
+        for worker in self.workers:
+            if worker.name in requests:
+                self._request_stop(worker, requests[worker.name])
+
+    def _kill_frozen(self, names: Collection[str]) -> None:
         """Kill frozen workers that were asked to stop: their jobs have been rescued."""
         for worker in self.workers:
-            if worker.process is not None and worker.name in names:
-                worker.stop_requested = True
+            if worker.process is not None and worker.stop is not None and worker.name in names:
                 worker.process.kill()
 
     def _prune(self) -> None:

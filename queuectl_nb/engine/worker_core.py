@@ -112,10 +112,10 @@ class WorkerCore:
         return found
 
     def can_exit(self) -> bool:
-        """Return True if the worker is to stop and its results are recorded (if orphaned: in the journal)."""
+        """Return True if the worker is to stop and its results are recorded: in the journal, if it must stop now."""
         if not (self.control.stop or self.drained):
             return False
-        return self.buffer.flushed or (self.control.orphaned and self.buffer.blocked)
+        return self.buffer.flushed or (self.control.stop == "now" and self.buffer.blocked)
 
     def wait(self, wake_at: float, now: float, *, idle: bool) -> None:
         """Wait for an input until ``wake_at`` (monotonic), or until the next scheduled job is due."""
@@ -124,7 +124,7 @@ class WorkerCore:
         self.control.wait(max(0.0, wake_at - now), idle=idle)
 
     def finish(self) -> None:
-        """Wake the other workers if the queue is drained, so that they can exit too; flush the events.
+        """Wake the other workers if the queue is drained, so that they can exit too; close the journal.
 
         Raises
         ------
@@ -134,6 +134,8 @@ class WorkerCore:
         if self.drained:
             notifier.notify(notifier.work_fifo(self.store.db.spool))
         self.events.flush()
+        if self.buffer.flushed:
+            self.buffer.journal.close()
         if self.spool_removed:
             msg = f"{self.store.db.spool} or files in it were removed; start the workers again"
             raise BadEnvironment(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.events import Events
 
-__all__ = ["ENTRY_POINT", "WorkerProcess", "command_line"]
+__all__ = ["ENTRY_POINT", "KILL_MARGIN_S", "LEAVE_MARGIN_S", "WorkerProcess", "command_line"]
 
 ENTRY_POINT = os.path.join(os.path.dirname(__file__), "__main__.py")
 STABLE_AFTER_S = 10.0
 """Lifetime after which a death counts as the first again."""
+KILL_MARGIN_S = 1.5
+"""Time beyond the kill grace after which a worker that does not exit is killed."""
+LEAVE_MARGIN_S = 2.0
+"""Time beyond the kill grace after which attempts that cannot be settled are left to the next supervisor."""
 MAX_RESTART_DELAY_S = 30.0
 """Longest delay before a worker that keeps dying is restarted."""
 
@@ -45,8 +50,12 @@ class WorkerProcess:
         Whether all attempts of the last process are settled.
     retiring
         Whether it is not restarted once its attempts are settled.
-    stop_requested
-        Whether the supervisor killed it because it had been asked to stop.
+    stop
+        How it was asked to stop: ``drain``, ``now``, ``orphaned`` (now, with a short grace) or None.
+    kill_at
+        Monotonic time at which a process that has to stop now is killed.
+    leave_at
+        Monotonic time from which attempts that cannot be settled are left in the journal.
     ended
         Whether the supervisor is done with it.
     """
@@ -60,7 +69,9 @@ class WorkerProcess:
         self.settle_at = 0.0
         self.settled = True
         self.retiring = False
-        self.stop_requested = False
+        self.stop: str | None = None
+        self.kill_at = math.inf
+        self.leave_at = math.inf
         self.ended = False
         self._started_at = 0.0
         self._deaths = 0
@@ -85,15 +96,30 @@ class WorkerProcess:
         events.emit("worker_started", worker=self.name, pid=self.process.pid)
         return self.process.pid
 
-    def send(self, word: str) -> None:
-        """Send a control word (``drain``, ``now``, ``orphaned``) to the process; if it is dead, skip the delay."""
-        if self.process is None:
-            self.restart_at = 0.0
-        elif self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.write(f"{word}\n".encode())
+    def request_stop(self, how: str, grace: float) -> None:
+        """Stop by ``drain``, ``now`` or ``orphaned``; the last two kill a job after ``grace`` seconds, and then end.
 
-    def on_exit(self, events: Events, *, stopping: bool, gone: bool) -> int:
+        This is the only rule for ending, whoever asks: a process that is still there ``KILL_MARGIN_S`` after the grace
+        is killed, and what cannot be settled by ``LEAVE_MARGIN_S`` after it stays in the journal.
+        """
+        if self.stop in (how, "orphaned") or (self.stop == "now" and how == "drain"):
+            return
+        if how != "drain":
+            now = time.monotonic()
+            self.kill_at = min(self.kill_at, now + grace + KILL_MARGIN_S)
+            self.leave_at = min(self.leave_at, now + grace + LEAVE_MARGIN_S)
+        self.stop = how
+        if self.process is not None and self.process.stdin is not None:
+            with contextlib.suppress(OSError):  # it has ended, or its pipe is full because it is stopped
+                self.process.stdin.write(f"{how}\n".encode())
+
+    def kill_if_due(self, now: float) -> None:
+        """Kill a process that did not stop in time."""
+        if self.process is not None and now >= self.kill_at:
+            self.process.kill()
+            self.kill_at = now + KILL_MARGIN_S
+
+    def on_exit(self, events: Events, *, gone: bool) -> int:
         """Record the exit of the process, decide whether and when it is restarted, and return its exit code.
 
         ``gone`` means that the database file has been removed. Otherwise a replacement that could not use the file
@@ -109,8 +135,10 @@ class WorkerProcess:
         self.settled = False
         self.settle_at = self.restart_at = 0.0
         unusable = code == BadEnvironment.exit_code and (gone or not self._deaths)
-        self.retiring = self.stop_requested or code == 0 or unusable
-        if not self.retiring and not stopping:
+        self.retiring = self.stop is not None or code == 0 or unusable
+        if code == 0:  # also if it was stopped by a signal
+            self.leave_at = min(self.leave_at, time.monotonic() + LEAVE_MARGIN_S)
+        if not self.retiring:
             why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             self._schedule_restart(why, events)
         return code

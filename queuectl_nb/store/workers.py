@@ -72,10 +72,15 @@ class Workers:
                 Q.worker_is_running, [{"name": name, "pid": pid, "now": now} for name, pid in pids.items()]
             )
 
-    def remove(self, name: str) -> None:
-        """Unregister a worker."""
+    def remove(self, name: str, remove_files: Callable[[bool], None] = lambda _last: None) -> None:
+        """Unregister a worker.
+
+        ``remove_files(last)`` is called before anybody can register a worker under this name; ``last`` tells whether
+        no worker is registered any more.
+        """
         with self.db.write() as connection:
             connection.execute(Q.remove_worker, {"name": name})
+            remove_files(connection.execute(Q.any_worker).fetchone() is None)
 
     def list_all(self) -> list[WorkerRow]:
         """Return the registered workers, ``worker-2`` before ``worker-10``."""

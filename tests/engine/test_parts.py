@@ -15,7 +15,7 @@ import pytest
 
 from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.outcome_journal import OutcomeJournal, journal_path, read_journal
+from queuectl_nb.engine.outcome_journal import OutcomeJournal, read_journal
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.worker_record import Origin, RecordWriter, WorkerRecord, read_record
 from queuectl_nb.model.attempt import Ending, Usage
@@ -116,7 +116,7 @@ def test_events_without_a_reader_are_discarded() -> None:
 
 
 def test_journal_round_trip(tmp_path: Path) -> None:
-    """All kinds of outcomes are read back; a truncated last entry is ignored."""
+    """All kinds of outcomes are read back, cleared and overwritten; a truncated last entry is ignored."""
     endings = {
         "a": (Exited(3), Ending(2.0, 1.0, 77, usage=Usage(0.1, 0.2, 3), stdout="ü", stdout_size=2, stderr=b"\xff\0")),
         "b": (Signalled(11), Ending(2.0)),
@@ -131,11 +131,11 @@ def test_journal_round_trip(tmp_path: Path) -> None:
     journal = OutcomeJournal(tmp_path, "w")
     for token, (outcome, ending) in endings.items():
         journal.record(token, outcome, ending)
-    with journal_path(tmp_path, "w").open("ab") as file:
-        file.write((100).to_bytes(4, "little") + b"cut off")
     assert read_journal(tmp_path, "w") == endings
     journal.clear()
     assert read_journal(tmp_path, "w") == {}
+    journal.record("a", *endings["a"])
+    assert read_journal(tmp_path, "w") == {"a": endings["a"]}
     assert read_journal(tmp_path, "nobody") == {}
 
 

@@ -62,9 +62,9 @@ def test_corrupt_journal_does_not_prevent_a_rescue(harness: WorkerHarness) -> No
 
 def test_partial_entry_does_not_affect_later_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that the disk took only in part is dropped; later entries are readable."""
-    journal, write = OutcomeJournal(tmp_path, "w"), os.write
+    journal, write = OutcomeJournal(tmp_path, "w"), os.pwrite
     journal.record("before", Exited(0), Ending(1.0))
-    monkeypatch.setattr(os, "write", lambda handle, raw: write(handle, raw[:10]))
+    monkeypatch.setattr(os, "pwrite", lambda handle, raw, at: write(handle, raw[:10], at))
     journal.record("cut", Exited(0), Ending(2.0))
     monkeypatch.undo()
     journal.record("after", Exited(1), Ending(3.0))

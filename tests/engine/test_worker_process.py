@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import time
@@ -11,19 +12,17 @@ from typing import cast
 import pytest
 
 from queuectl_nb.engine.events import Events
-from queuectl_nb.engine.worker_process import MAX_RESTART_DELAY_S, WorkerProcess
+from queuectl_nb.engine.worker_process import KILL_MARGIN_S, LEAVE_MARGIN_S, MAX_RESTART_DELAY_S, WorkerProcess
 
 NO_EVENTS = Events(None)
 
 
-def exit_with(
-    worker: WorkerProcess, command: str, *, stopping: bool = False, gone: bool = False, events: Events = NO_EVENTS
-) -> int:
+def exit_with(worker: WorkerProcess, command: str, *, gone: bool = False, events: Events = NO_EVENTS) -> int:
     """Let the worker's process exit by running ``command``, and record its exit."""
     worker.process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, bufsize=0)
     worker._started_at = time.monotonic()
     worker.process.wait()
-    return worker.on_exit(events, stopping=stopping, gone=gone)
+    return worker.on_exit(events, gone=gone)
 
 
 def test_exit_code_0_retires_the_worker() -> None:
@@ -69,11 +68,32 @@ def test_replacement_that_cannot_use_the_file_is_retried() -> None:
 def test_no_restart_while_stopping() -> None:
     """A death during a stop schedules no restart."""
     worker = WorkerProcess("worker-1", 0)
-    exit_with(worker, "kill -9 $$", stopping=True)
+    worker.request_stop("drain", grace=0)
+    exit_with(worker, "kill -9 $$")
+    assert worker.retiring
     assert worker.restart_at == 0
+
+
+def test_the_first_request_to_stop_now_sets_the_deadlines() -> None:
+    """A drain sets none; repeated and weaker requests change nothing; a dead starter shortens the grace."""
+    worker = WorkerProcess("worker-1", 0)
+    worker.request_stop("drain", grace=60)
+    assert (worker.stop, worker.kill_at, worker.leave_at) == ("drain", math.inf, math.inf)
+    worker.request_stop("now", grace=60)
+    began = time.monotonic()
+    assert worker.kill_at <= began + 60 + KILL_MARGIN_S
+    assert worker.leave_at <= began + 60 + LEAVE_MARGIN_S
+    deadlines = worker.kill_at, worker.leave_at
+    worker.request_stop("drain", grace=0)
+    worker.request_stop("now", grace=0)
+    assert (worker.stop, worker.kill_at, worker.leave_at) == ("now", *deadlines)
+    worker.request_stop("orphaned", grace=1)
+    assert worker.kill_at < began + 60
+    worker.request_stop("now", grace=0)
+    assert worker.stop == "orphaned"
 
 
 def test_on_exit_needs_an_exited_process() -> None:
     """Calling ``on_exit`` for a running worker is an error."""
     with pytest.raises(RuntimeError, match="worker-1 is still running"):
-        WorkerProcess("worker-1", 0).on_exit(NO_EVENTS, stopping=False, gone=False)
+        WorkerProcess("worker-1", 0).on_exit(NO_EVENTS, gone=False)

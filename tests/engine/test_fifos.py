@@ -1,0 +1,50 @@
+"""FIFOs exist only while workers run: programs that copy a project folder fail at them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.state import State
+from tests.engine.harness import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.harness import WorkerHarness
+
+
+def fifos(folder: Path) -> list[str]:
+    """Return the names of the FIFOs in a folder."""
+    return sorted(path.name for path in folder.rglob("*") if stat.S_ISFIFO(path.lstat().st_mode))
+
+
+def test_fifos_are_removed_with_their_workers(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Each worker removes its own, and the last one also that for new work."""
+    folder = harness.path.parent
+    first, second = harness.start(2), harness.start()
+    until(lambda: fifos(folder) == ["work.fifo", "worker-1.fifo", "worker-2.fifo", "worker-3.fifo"])
+    first.stop()
+    assert fifos(folder) == ["work.fifo", "worker-3.fifo"]
+    assert harness.add("true").wait(timeout=20).state is State.COMPLETED
+    second.stop()
+    assert fifos(folder) == []
+    harness.queue.close()
+    shutil.copytree(folder, tmp_path / "copy of project")
+
+
+def test_fifos_of_killed_workers_are_removed_by_the_next(harness: WorkerHarness) -> None:
+    """FIFOs that killed workers left behind are gone after the next workers."""
+    killed = harness.start(2)
+    pids = [killed.pid, harness.worker_pid("worker-1"), harness.worker_pid("worker-2")]
+    until(lambda: len(fifos(harness.path.parent)) == 3)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    killed.wait(20)
+    assert harness.start(drain=True).wait(20) == 0
+    assert fifos(harness.path.parent) == []

@@ -1,0 +1,317 @@
+"""P18: a stop ends, whoever asks for it: after a request to stop now, within the kill grace and 5 seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.client import Queue
+from queuectl_nb.client import workers as workers_module
+from queuectl_nb.engine.outcome_journal import RESERVED_BYTES, OutcomeJournal, journal_path, read_journal
+from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.outcome import Exited
+from queuectl_nb.model.state import State
+from tests.engine.harness import SchedulingDelay, WorkerHarness, alive, job_processes, read_pid, until
+from tests.engine.test_supervisor import start_in_another_process
+from tests.journeys.terminals import Terminals, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from queuectl_nb.client import Job
+
+LIMIT_S = 5.3
+"""The kill grace of these tests, and 5 seconds."""
+
+
+@contextlib.contextmanager
+def in_time() -> Iterator[None]:
+    """Check that the block takes no longer than a stop may take, apart from delays by the load of the machine."""
+    began = time.monotonic()
+    with SchedulingDelay() as delay:
+        yield
+    assert time.monotonic() - began - delay.seconds < LIMIT_S
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory on a file system of its own, of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("needs permission to mount a file system")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """Write until the disk is full."""
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+class FullDisk:
+    """A queue on a disk that is full when its job ends."""
+
+    def __init__(self, disk: Path, template: Path, other: Path) -> None:
+        shutil.copyfile(template, disk / "queue.db")
+        (disk / "queue.db").chmod(0o600)
+        self.harness = WorkerHarness(Queue(disk / "queue.db"))
+        self.harness.queue.set("kill_grace", "0.3")
+        self.reader = sqlite3.connect(self.harness.path, isolation_level=None)
+        self.ballast = disk / "ballast"
+        self.pid_file, self.go = other / "pid", other / "go"
+        self.job = self.harness.add(f"echo $$ > {self.pid_file}; until [ -e {self.go} ]; do sleep 0.02; done")
+
+    def end_job(self) -> None:
+        """Fill the disk, then let the job end and wait until its outcome is in the journal."""
+        read_pid(self.pid_file)
+        until(lambda: self.job.history[0].pid)
+        # a snapshot that is in use keeps SQLite from writing into the beginning of its log, which needs no space
+        self.reader.execute("BEGIN")
+        self.reader.execute("SELECT * FROM jobs").fetchall()
+        fill(self.ballast)
+        writer = sqlite3.connect(self.harness.path, isolation_level=None, timeout=30)
+        try:
+            with contextlib.suppress(sqlite3.OperationalError):  # full: the log has no room either
+                while True:
+                    writer.execute("UPDATE clock SET rev = rev + 1")
+        finally:
+            writer.close()
+        self.go.touch()
+        until(lambda: read_journal(self.harness.queue.store.worker_dir, "worker-1"))
+
+    def make_room(self) -> None:
+        """Let the database be written again."""
+        self.reader.close()
+        self.ballast.unlink(missing_ok=True)
+
+    def check_afterwards(self) -> None:
+        """Check that the job's success is recorded once there is room, as its only attempt."""
+        self.make_room()
+        self.harness.start()
+        assert self.job.wait(timeout=20).state is State.COMPLETED
+        assert self.harness.outcomes(self.job) == ["succeeded"]
+
+
+@pytest.fixture
+def full_disk(small_disk: Path, template_path: Path, tmp_path: Path) -> Iterator[FullDisk]:
+    """Return a queue whose disk can be filled."""
+    full_disk = FullDisk(small_disk, template_path, tmp_path)
+    yield full_disk
+    full_disk.make_room()
+    full_disk.harness.close()
+    full_disk.harness.queue.close()
+
+
+STOPS: dict[str, Callable[[WorkerHarness], object]] = {
+    "pool.stop": lambda harness: harness.pools[0].stop(now=True),
+    "worker stop": lambda harness: harness.queue.stop_workers(now=True),
+    "SIGTERM": lambda harness: os.kill(harness.pools[0].pid, signal.SIGTERM),
+}
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_stop_on_a_full_disk(full_disk: FullDisk, how: str) -> None:
+    """The workers end, say where the results are, and the next workers record them."""
+    pool = full_disk.harness.start()
+    full_disk.end_job()
+    with in_time():
+        STOPS[how](full_disk.harness)
+        pool.wait(60)
+    assert full_disk.job.state is State.PROCESSING
+    assert list(read_journal(full_disk.harness.queue.store.worker_dir, "worker-1"))
+    until(lambda: [each for each in full_disk.harness.events("warning") if "; the next workers" in each["text"]])
+    full_disk.check_afterwards()
+
+
+def test_starter_ends_on_a_full_disk(full_disk: FullDisk) -> None:
+    """The pool of a killed starter ends, and the next workers record the results."""
+    starter, pool = start_in_another_process(full_disk.harness, "with")
+    full_disk.end_job()
+    with in_time():
+        starter.kill()
+        starter.wait(10)
+        until(lambda: not alive(pool))
+    full_disk.check_afterwards()
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+def test_console_ends_on_a_full_disk(full_disk: FullDisk, numbers: list[int]) -> None:
+    """``worker start`` ends on SIGTERM and on the second Ctrl+C, and says that results are not recorded."""
+    terminals = Terminals(full_disk.harness.path)
+    terminal = terminals.open("worker", "start")
+    try:
+        full_disk.end_job()
+        with in_time():
+            for number in numbers:
+                os.kill(terminal.process.pid, number)
+                if number == signal.SIGINT:
+                    terminal.wait_for_line("stopping")
+            terminal.wait()
+        terminal.wait_for_line("queuectl: ", "; the next workers")
+    finally:
+        terminals.close()
+    full_disk.check_afterwards()
+
+
+def test_drain_on_a_full_disk_waits_for_room(full_disk: FullDisk) -> None:
+    """A first request keeps the result until it can be recorded."""
+    pool = full_disk.harness.start()
+    full_disk.end_job()
+    pool.stop(wait=False)
+    until(lambda: [each for each in full_disk.harness.events("warning") if "full" in each["text"]])
+    full_disk.make_room()
+    assert pool.wait(20) == 0
+    assert full_disk.harness.outcomes(full_disk.job) == ["succeeded"]
+
+
+def test_stop_while_another_program_locks_the_file(harness: WorkerHarness, tmp_path: Path) -> None:
+    """``worker stop --now`` ends workers although nothing can be written; the job is given back later."""
+    pids = tmp_path / "pids"
+    job = harness.add(f"echo $$ >> {pids}; sleep 600", timeout=0)
+    pool = harness.start()
+    shell = read_pid(pids)
+    until(lambda: job.history[0].pid)
+    holder = sqlite3.connect(harness.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with in_time():
+            assert harness.queue.stop_workers(now=True) == ["worker-1"]
+        assert not alive(shell)
+        until(lambda: not pool.alive)
+    finally:
+        holder.close()
+    harness.queue.pause()
+    harness.start()
+    until(lambda: job.state is State.PENDING)
+    assert harness.outcomes(job) == ["returned"]
+
+
+@pytest.fixture
+def frozen_supervisor(harness: WorkerHarness, tmp_path: Path) -> Iterator[Job]:
+    """Return a running job whose worker has a supervisor that is stopped."""
+    job = harness.add(f"echo $$ > {tmp_path / 'pid'}; until [ -e {tmp_path / 'go'} ]; do sleep 0.02; done", timeout=0)
+    pool = harness.start()
+    read_pid(tmp_path / "pid")
+    until(lambda: job.history[0].pid)
+    os.kill(pool.pid, signal.SIGSTOP)
+    yield job
+    if pool.alive:
+        os.kill(pool.pid, signal.SIGCONT)
+
+
+def test_stop_of_a_frozen_supervisor(harness: WorkerHarness, frozen_supervisor: Job, tmp_path: Path) -> None:
+    """``worker stop`` ends once the worker has ended; the supervisor follows when it runs again."""
+    (tmp_path / "go").touch()
+    assert harness.queue.stop_workers() == ["worker-1"]
+    assert harness.outcomes(frozen_supervisor) == ["succeeded"]
+    os.kill(harness.pools[0].pid, signal.SIGCONT)
+    assert harness.pools[0].wait(20) == 0
+
+
+@pytest.mark.parametrize("how", ["pool.stop", "worker stop"])
+@pytest.mark.parametrize("frozen_worker", [False, True])
+def test_stop_now_of_a_frozen_supervisor(
+    harness: WorkerHarness, frozen_supervisor: Job, tmp_path: Path, how: str, *, frozen_worker: bool
+) -> None:
+    """Nothing is left after a stop, also if the worker is frozen too, and its job is settled."""
+    shell = read_pid(tmp_path / "pid")
+    worker = harness.worker_pid()
+    if frozen_worker:
+        os.kill(worker, signal.SIGSTOP)
+    with in_time():
+        STOPS[how](harness)
+    assert not alive(worker)
+    assert not alive(shell)
+    assert job_processes(harness.path) == []
+    assert harness.outcomes(frozen_supervisor) == ["lost" if frozen_worker else "returned"]
+    harness.pools[0].stop(now=True)
+    assert not harness.pools[0].alive
+
+
+def test_console_kills_a_frozen_supervisor(terminals: Terminals, queue: Queue, tmp_path: Path) -> None:
+    """The second Ctrl+C ends ``worker start`` although its supervisor is stopped, and says so."""
+    queue.set("kill_grace", "0.3")
+    terminal = terminals.open("worker", "start")
+    terminals.run("enqueue", "--id", "a", "--command", f"echo $$ > {tmp_path / 'pid'}; sleep 600")
+    shell = read_pid(tmp_path / "pid")
+    supervisor = until(queue.store.workers.list_all)[0].pool
+    os.kill(supervisor, signal.SIGSTOP)
+    terminal.interrupt()
+    terminal.wait_for_line("press Ctrl+C again")
+    with in_time():
+        terminal.interrupt()
+        assert terminal.wait() == 3
+    terminal.wait_for_line("does not respond", "killed")
+    assert not alive(shell)
+    assert queue.job("a").state in {State.PENDING, State.FAILED}
+
+
+@pytest.mark.parametrize("options", [[], ["--now"]])
+def test_stop_of_a_worker_that_cannot_be_started(queue_path: Path, tmp_path: Path, options: list[str]) -> None:
+    """``worker stop`` ends a detached pool whose dead worker cannot be started: its package was removed."""
+    library = tmp_path / "library"
+    package = os.path.dirname(workers_module.__file__).removesuffix("/client")
+    shutil.copytree(package, library / "queuectl_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    paths = os.pathsep.join([str(library), *(entry for entry in sys.path if entry)])
+    subprocess.run(
+        [sys.executable, "-P", "-m", "queuectl_nb", "worker", "start", "--detach"],
+        env={**environment(queue_path), "PYTHONPATH": paths},
+        cwd=tmp_path,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    store = Queue(queue_path).store
+    (worker,) = until(lambda: [row for row in store.workers.list_all() if row.pid])
+    (library / "queuectl_nb").rename(library / "removed")
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    log = store.worker_dir / "pool.log"
+    until(lambda: "can't open file" in log.read_text())
+    terminals = Terminals(queue_path)
+    assert terminals.run("worker", "stop", *options) == "1 worker(s) stopped.\n"
+    until(lambda: not alive(worker.pool))
+
+
+def test_frozen_worker_is_killed_in_time(harness: WorkerHarness, tmp_path: Path) -> None:
+    """``worker stop --now`` does not wait for the lease of a frozen worker."""
+    harness.queue.set("lease", 60)
+    job = harness.add(f"echo $$ > {tmp_path / 'pid'}; sleep 600")
+    pool = harness.start()
+    shell = read_pid(tmp_path / "pid")
+    until(lambda: job.history[0].pid)
+    os.kill(harness.worker_pid(), signal.SIGSTOP)
+    with in_time():
+        assert harness.queue.stop_workers(now=True) == ["worker-1"]
+    assert pool.wait(5) == 0
+    assert not alive(shell)
+
+
+def test_journal_has_reserved_space(small_disk: Path) -> None:
+    """Outcomes fit into the journal on a full disk; its space is released when it is closed."""
+    journal = OutcomeJournal(small_disk, "w")
+    fill(small_disk / "ballast")
+    size = 0
+    for number in range(10):
+        journal.record(f"token-{number}", Exited(0), Ending(1.0, stdout="x" * 3000, stdout_size=3000))
+        journal.clear()
+        journal.record(f"token-{number}", Exited(0), Ending(1.0, stdout="x" * 3000, stdout_size=3000))
+        size = journal_path(small_disk, "w").stat().st_size
+    assert size == RESERVED_BYTES
+    assert list(read_journal(small_disk, "w")) == ["token-9"]
+    journal.clear()
+    journal.close()
+    assert journal_path(small_disk, "w").stat().st_size == 0
