@@ -6,12 +6,14 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import threading
 import time
 import traceback
 from collections import deque
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,6 +41,10 @@ PIPE_SIZE_BYTES = 1024 * 1024
 MAX_UNREAD_EVENTS = 10_000
 """Events kept for :meth:`WorkerPool.events`; the oldest are dropped first."""
 MAX_TROUBLES = 20
+RESERVED_FILES = 40
+"""Open files that a supervisor needs besides those for its workers; a worker needs fewer."""
+FILES_PER_WORKER = 2
+"""The lock file and the control pipe."""
 STOP_TIMEOUT_S = 0.5
 """Time after which workers that have to stop now are stopped in the same way as by ``worker stop --now``."""
 KILL_MARGIN_S = 3.5
@@ -82,6 +88,7 @@ class WorkerPool:
 
     def start(self) -> WorkerPool:
         """Start the supervisor and wait until its workers are registered; raise its error if it fails."""
+        self._fit_open_files()
         environ = dict(os.environ)
         if self.config.dask is not None:
             environ[SECURITY_VARIABLE] = self.config.dask.security or ""
@@ -115,6 +122,25 @@ class WorkerPool:
             self._abort()
             raise
         return self
+
+    def _fit_open_files(self) -> None:
+        """Start no more workers than the limit of open files allows; raise BadEnvironment if it allows none."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        fit = (limit - RESERVED_FILES) // FILES_PER_WORKER
+        if limit == resource.RLIM_INFINITY or fit >= self.config.processes:
+            return
+        if fit < 1:
+            msg = f"too few open files: 'ulimit -n' is {limit}; it must be {RESERVED_FILES + FILES_PER_WORKER} or more"
+            raise BadEnvironment(msg)
+        self._warn(f"only {fit} of {self.config.count} workers fit: 'ulimit -n' is {limit}; raise it to start more")
+        self.config = replace(self.config, count=fit)
+
+    def _warn(self, text: str) -> None:
+        """Report a warning of this process like one of the workers."""
+        line = json.dumps({"event": "warning", "worker": "pool", "text": text}).encode()
+        self._handle_event(json.loads(line))
+        if self._on_event is None:
+            self._store_line(line)
 
     def _abort(self) -> None:
         """End a pool that did not start: nobody would stop it later."""
@@ -167,11 +193,7 @@ class WorkerPool:
             stop_and_wait(self._queue.store, self.names, now=True)
         self._queue.close()  # the connection of this thread
         if not self._has_ended(max(0.0, kill_at - time.monotonic())):
-            text = "the supervisor does not respond and was killed; the next workers record what it has not recorded"
-            line = json.dumps({"event": "warning", "worker": "pool", "text": text}).encode()
-            self._handle_event(json.loads(line))
-            if self._on_event is None:
-                self._store_line(line)
+            self._warn("the supervisor does not respond and was killed; the next workers record what is missing")
             self.process.kill()
 
     def _has_ended(self, timeout: float) -> bool:

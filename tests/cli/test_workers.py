@@ -96,6 +96,21 @@ def test_ignored_hangup_stays_ignored(terminals: Terminals, tmp_path: Path) -> N
     assert terminals.run_json("show", "held")["state"] == "completed"
 
 
+@pytest.mark.parametrize("limit", [16, 24, 64])
+def test_limit_of_open_files(terminals: Terminals, limit: int) -> None:
+    """As many workers start as fit, or none with exit code 3 and one line that names the limit."""
+    terminals.run("enqueue", "--id", "a", "--command", "true")
+    command = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh")
+    terminal = terminals.open("worker", "start", "--count", "50", "--drain", prefix=command)
+    code = terminal.wait(60)
+    terminal.wait_for_line(f"'ulimit -n' is {limit}")
+    if limit < 42:
+        assert (code, len(terminal.lines)) == (3, 1)
+    else:
+        assert (code, terminals.run_json("show", "a")["state"]) == (0, "completed")
+        assert terminal.lines[1] == "12 worker(s) started."
+
+
 def test_detach(terminals: Terminals) -> None:
     """``--detach`` returns while the workers run; ``worker stop`` stops them and says how many."""
     said = terminals.run("worker", "start", "--count", "2", "--detach")
