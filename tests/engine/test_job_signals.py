@@ -52,11 +52,19 @@ def test_job_that_signals_its_worker_and_exits(harness: WorkerHarness) -> None:
     assert harness.worker_pid() == worker
 
 
+def blocks_sigterm(pid: int) -> bool:
+    """Return True once a worker has started far enough to handle SIGTERM."""
+    with open(f"/proc/{pid}/status") as status:
+        mask = next(line.split()[1] for line in status if line.startswith("SigBlk:"))
+    return bool(int(mask, 16) & 1 << (signal.SIGTERM - 1))
+
+
 def test_job_that_signals_another_worker(harness: WorkerHarness, tmp_path: Path) -> None:
     """The other worker ignores the signal, with a warning."""
     go = tmp_path / "go"
     harness.start(2)
     pids = {harness.worker_pid(name) for name in ("worker-1", "worker-2")}
+    until(lambda: all(map(blocks_sigterm, pids)))
     others = " ".join(str(pid) for pid in pids)
     job = harness.add(
         f"for pid in {others}; do [ $pid = $PPID ] || kill $pid; done; until [ -e {go} ]; do sleep 0.05; done"
