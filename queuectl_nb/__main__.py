@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
-
-from queuectl_nb.cli.main import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,10 +12,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+EXIT_INTERRUPTED = 130
+
 
 def main() -> None:
-    """Run the console command of this process."""
-    console(_serve)
+    """Run the console command of this process; an interrupt during the imports shows no traceback either."""
+    try:
+        from queuectl_nb.cli.main import console
+
+        console(_serve)
+    except KeyboardInterrupt:
+        os._exit(EXIT_INTERRUPTED)
 
 
 def _serve(dashboard: Dashboard, ready: Callable[[str], object]) -> None:

@@ -258,3 +258,22 @@ def test_detached_workers_outlive_the_command(terminals: Terminals) -> None:
         until(lambda: terminals.run_json("show", "a")["state"] == "completed")
     finally:
         terminals.run("worker", "stop")
+
+
+INTERRUPTED_IMPORT = """
+import builtins, os, signal
+load = builtins.__import__
+def interrupt(name, *rest):
+    if name == "queuectl_nb.cli.main":
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *rest)
+builtins.__import__ = interrupt
+from queuectl_nb.__main__ import main
+main()
+"""
+
+
+def test_interrupt_during_imports() -> None:
+    """Ctrl+C before the command runs is exit code 130 without a traceback."""
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
