@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-__all__ = ["CELL_NAME", "compile_cell", "main", "run_cell"]
+__all__ = ["CELL_NAME", "CellArguments", "compile_cell", "main", "run_cell"]
 
 CELL_NAME = "<cell>"
 """File name of the cell in tracebacks."""
