@@ -99,6 +99,9 @@ def _describe(error: Exception) -> tuple[str, int]:
         return f"{error.filename}: {error.strerror}", EXIT_ENVIRONMENT
     if os.environ.get(DEBUG_VARIABLE):
         raise error
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        message = "cannot start another thread; raise 'ulimit -u' or the limit of the container (pids.max)"
+        return message, EXIT_ENVIRONMENT
     message = f"internal error: {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)"
     return message, EXIT_ENVIRONMENT
 

@@ -108,8 +108,11 @@ class WorkerPool:
                 start_new_session=True,
                 bufsize=0,
             )
-        except BaseException:
+        except BaseException as error:
             os.close(read)
+            if isinstance(error, BlockingIOError):
+                msg = "cannot start another process; raise 'ulimit -u' or the limit of the container (pids.max)"
+                raise BadEnvironment(msg) from error
             raise
         finally:
             os.close(write)

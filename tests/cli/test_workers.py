@@ -111,6 +111,27 @@ def test_limit_of_open_files(terminals: Terminals, limit: int) -> None:
         assert terminal.lines[1] == "12 worker(s) started."
 
 
+@pytest.mark.parametrize("what", ["process", "thread"])
+def test_limit_of_processes(what: str, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no process or thread can be started, one line says which limit to raise, with exit code 3."""
+
+    def fail(*_: object, **__: object) -> None:
+        if what == "process":
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    if what == "process":
+        monkeypatch.setattr(subprocess, "Popen", fail)
+    else:
+        monkeypatch.setattr("threading.Thread.start", fail)
+    ran = run("worker", "start")
+    assert ran.exit_code == 3
+    assert ran.stderr == (
+        f"queuectl: cannot start another {what}; raise 'ulimit -u' or the limit of the container (pids.max)\n"
+    )
+
+
 def test_detach(terminals: Terminals) -> None:
     """``--detach`` returns while the workers run; ``worker stop`` stops them and says how many."""
     said = terminals.run("worker", "start", "--count", "2", "--detach")
