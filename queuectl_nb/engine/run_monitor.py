@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.outcome import Outcome, TimedOut
+from queuectl_nb.model.outcome import Outcome, SignalledWorker, TimedOut
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.executor import Exit, Run
@@ -70,10 +70,7 @@ class RunMonitor:
         """
         run = self.run
         self._grace = grace
-        if self.exit is None:
-            self.exit = run.poll()
-            if self.exit is not None:
-                self.was_short = time.monotonic() - run.started < SHORT_JOB_S
+        self._poll_exit()
         if self.exit is not None:
             if not run.has_leftovers():
                 return True
@@ -92,6 +89,12 @@ class RunMonitor:
             self._kill_at = time.monotonic() + KILL_INTERVAL_S
         return False
 
+    def _poll_exit(self) -> None:
+        if self.exit is None:
+            self.exit = self.run.poll()
+            if self.exit is not None:
+                self.was_short = time.monotonic() - self.run.started < SHORT_JOB_S
+
     def end(self, outcome: Outcome, grace: float) -> None:
         """Send SIGTERM to the process tree now and SIGKILL after ``grace`` seconds.
 
@@ -99,7 +102,10 @@ class RunMonitor:
         """
         if self._kill_at:
             self._kill_at = min(self._kill_at, time.monotonic() + grace)
-        elif self.exit is None:
+            return
+        if not isinstance(outcome, SignalledWorker):  # which a job causes by itself before it exits
+            self._poll_exit()
+        if self.exit is None:
             self.forced_outcome = outcome
             self._grace = grace
             self._terminate()

@@ -101,6 +101,19 @@ def test_stop_does_not_change_the_outcome_of_an_exited_shell() -> None:
     assert monitored.outcome == Exited(0)
 
 
+@pytest.mark.parametrize("forced", [Returned(), Cancelled()])
+def test_exit_that_was_not_seen_yet_counts(forced: Outcome) -> None:
+    """A command that has exited is not run again because a stop arrives before the exit is noticed."""
+    run = FakeRun()
+    monitored = monitor(run)
+    assert not monitored.step(Settings.from_stored({}), 5)
+    run.exit = exit_as(Exited(0))
+    monitored.end(forced, 5)
+    assert run.sent == []
+    assert monitored.step(Settings.from_stored({}), 5)
+    assert monitored.outcome == Exited(0)
+
+
 def test_first_forced_outcome_wins() -> None:
     """A cancelled run stays cancelled if a stop follows, whatever its exit code."""
     run = FakeRun()
