@@ -47,9 +47,10 @@ class Worker:
             if self.monitor is None and not self.control.stop:
                 self._start_next()
             if self._flush_due():
+                recorded = not self.buffer.flushed
                 self._flush()
-                if self.monitor is None and self.buffer.claimed:
-                    continue
+                if self.monitor is None and (recorded or self.buffer.claimed):
+                    continue  # do not wait: a job can start, or the queue may be drained
             if self.monitor is None and self.core.can_exit():
                 break
             self._wait()
