@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,6 +61,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the developer's own queuectl settings from the environment."""
     for name in _ENVIRONMENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _same_signal_mask() -> Iterator[None]:
+    """Restore the blocked signals after each test; child processes inherit them."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,6 +20,7 @@ from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
+from queuectl_nb.store.boot_time import read_boot_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -160,6 +161,7 @@ class Supervisor:
                 host=heartbeat.host_name(),
                 queues=self.config.queues,
                 now=time.time(),
+                boot=read_boot_time().boot,
             )
         except BaseException:
             for handle in locks.values():

@@ -17,7 +17,7 @@ from queuectl_nb.store.queries import Q
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["WALL_CLOCK_ONLY", "BootTime", "NextDue", "is_new_boot", "read_boot_time", "record_boot"]
+__all__ = ["WALL_CLOCK_ONLY", "BootTime", "NextDue", "read_boot_time", "record_boot"]
 
 
 class BootTime(NamedTuple):
@@ -49,15 +49,13 @@ def read_boot_time() -> BootTime:
     return BootTime(_boot_id(), time.clock_gettime(clock))
 
 
-def is_new_boot(connection: sqlite3.Connection, boot: str) -> bool:
-    """Return True if another boot is recorded."""
-    recorded: str = connection.execute(Q.boot).fetchone()[0]
-    return recorded != boot
-
-
 def record_boot(connection: sqlite3.Connection, boot: str) -> None:
-    """Record the boot; at the first use after another one, jobs are due by the wall clock."""
-    if is_new_boot(connection, boot):
+    """Record the boot; if another one was recorded, its jobs are due by the wall clock.
+
+    Workers do this when they register, so that a reader can compare times.
+    """
+    recorded: str = connection.execute(Q.boot).fetchone()[0]
+    if recorded != boot:
         connection.execute(Q.forget_boottimes)
         connection.execute(Q.record_boot, {"boot": boot})
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
 from queuectl_nb.store.batch_sql import run_for_rows
-from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, NextDue, is_new_boot, record_boot
+from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, NextDue, record_boot
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.settle import EndedAttempt, HeldLease, StartedAttempt, record_ended, record_start, release_claim
 
@@ -106,13 +106,8 @@ class Claims:
         return not self.queues or queue in self.queues
 
     def has_ready_jobs(self, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> bool:
-        """Return True if a claim would find a job, or at the first use after a boot, when it has to record that.
-
-        Does not write.
-        """
+        """Return True if a claim would find a job; does not write."""
         with self.db.read() as connection:
-            if is_new_boot(connection, boottime.boot):
-                return True
             if NextDue(*connection.execute(Q.next_due).fetchone()).remaining_s(now, boottime) <= 0:
                 return True
             return any(
@@ -122,10 +117,7 @@ class Claims:
             )
 
     def count_ready(self, limit: int, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> int:
-        """Return how many jobs could start now, counted up to ``limit``; does not write.
-
-        At least one at the first use after a boot, which a claim has to record.
-        """
+        """Return how many jobs could start now, counted up to ``limit``; does not write."""
         with self.db.read() as connection:
             found = 0
             for queue, _ in connection.execute(Q.queues_with_work).fetchall():
@@ -133,7 +125,7 @@ class Claims:
                     found += connection.execute(Q.ready_count, {"queue": queue, "limit": limit - found}).fetchone()[0]
             values = {"now": now, "boottime": boottime.seconds, "limit": max(0, limit - found)}
             due: int = connection.execute(Q.due_count, values).fetchone()[0]
-            return found + (due or int(is_new_boot(connection, boottime.boot)))
+            return found + due
 
     def next_due(self) -> NextDue:
         """Return when the next scheduled job is due."""

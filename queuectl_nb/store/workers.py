@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from queuectl_nb.store.boot_time import record_boot
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -37,15 +38,24 @@ class Workers:
         """Work on ``db``."""
         self.db = db
 
-    def register(
-        self, acquire_lock: Callable[[str], bool], *, pool: int, host: str, queues: Sequence[str], now: float
+    def register(  # noqa: PLR0913 - the facts of a worker
+        self,
+        acquire_lock: Callable[[str], bool],
+        *,
+        pool: int,
+        host: str,
+        queues: Sequence[str],
+        now: float,
+        boot: str = "",
     ) -> str:
         """Register a worker under the lowest free ``worker-N`` and return that name.
 
         ``acquire_lock(name)`` must lock the name and return whether it could. The lock is held before the row is
-        visible, so that the new worker is never taken for a dead one.
+        visible, so that the new worker is never taken for a dead one. ``boot`` identifies the boot, where known.
         """
         with self.db.write() as connection:
+            if boot:
+                record_boot(connection, boot)
             taken = {row[0] for row in connection.execute(Q.worker_rows)}
             # a name with jobs that a rescuer has yet to settle is not free
             taken |= {name for (name,) in connection.execute(Q.orphaned_jobs)}

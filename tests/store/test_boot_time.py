@@ -34,8 +34,11 @@ class Clocks(StoreHarness):
         self.boottime = self.boottime._replace(seconds=self.boottime.seconds + seconds)
 
     def reboot(self) -> None:
-        """Start another boot."""
+        """Start another boot, in which a worker registers."""
         self.boottime = BootTime("second boot", 5.0)
+        self.store.workers.register(
+            lambda _name: True, pool=1, host="here", queues=(), now=self.now, boot=self.boottime.boot
+        )
 
     def claimed(self) -> list[str]:
         """Return the ids of the jobs that can be claimed now, after checking that all ways to ask agree."""
@@ -113,7 +116,7 @@ def test_after_a_reboot_the_wall_clock_counts(clocks: Clocks) -> None:
     clocks.step(100)
     clocks.reboot()
     assert clocks.claims().has_ready_jobs(clocks.now, clocks.boottime)
-    assert clocks.claims().count_ready(99, clocks.now, clocks.boottime) == 1
+    assert clocks.claims().count_ready(99, clocks.now, clocks.boottime) == 2
     assert [lease.job_id for lease in clocks.claim(99)] == ["failed", "delayed"]
     clocks.add("new", delay=60)
     clocks.sleep(61)
