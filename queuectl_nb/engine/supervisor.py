@@ -260,7 +260,7 @@ class Supervisor:
         self._release(worker)
 
     def _release(self, worker: WorkerProcess) -> None:
-        """Release the worker's lock: whoever finds its row now removes it, and settles what it still holds."""
+        """Release the worker's lock: the next process that finds its row removes it and settles what it still holds."""
         worker.ended = True
         os.close(worker.lock)
         self.events.emit("worker_stopped", worker=worker.name)

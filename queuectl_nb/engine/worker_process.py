@@ -99,7 +99,7 @@ class WorkerProcess:
     def request_stop(self, how: str, grace: float) -> None:
         """Stop by ``drain``, ``now`` or ``orphaned``; the last two kill a job after ``grace`` seconds, and then end.
 
-        This is the only rule for ending, whoever asks: a process that is still there ``KILL_MARGIN_S`` after the grace
+        This is the only rule for ending: a process that is still there ``KILL_MARGIN_S`` after the grace
         is killed, and what cannot be settled by ``LEAVE_MARGIN_S`` after it stays in the journal.
         """
         if self.stop in (how, "orphaned") or (self.stop == "now" and how == "drain"):
