@@ -19,7 +19,6 @@ from tests.journeys.terminals import CONSOLE, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from queuectl_nb.client import Queue
     from tests.conftest import Ran
@@ -228,27 +227,6 @@ def test_wait_progress_bar(run: Callable[..., Ran], queue: Queue, monkeypatch: p
     assert ran.exit_code == 4
     assert "1 unfinished" in ran.stderr
     assert ran.stdout == ""
-
-
-def test_enqueue_start_up_cost(terminals: Terminals, tmp_path: Path) -> None:
-    """``queuectl enqueue`` takes less than 1.8 times the CPU of importing click and sqlite3, both from bytecode."""
-    environ = {**environment(terminals.queue), "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode")}
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-    def cost(*words: str) -> float:
-        """Return the CPU seconds of the cheapest of several runs."""
-        found = []
-        for _ in range(7):
-            process = subprocess.Popen([sys.executable, *words], env=environ, stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            assert process.returncode == 0
-            found.append(usage.ru_utime + usage.ru_stime)
-        return min(found)
-
-    cost("-m", "queuectl_nb", "enqueue", "--command", "true")
-    bare = cost("-c", "import click, sqlite3")
-    assert cost("-m", "queuectl_nb", "enqueue", "--command", "true") < 1.8 * bare
 
 
 def test_detached_workers_outlive_the_command(terminals: Terminals) -> None:
