@@ -91,9 +91,10 @@ def test_worker_and_pool_stay_lean() -> None:
 def test_console_enqueue_stays_lean(queue_path: Path) -> None:
     """``queuectl enqueue`` loads click, but no other heavy package; benchmarks/startup.py measures its time."""
     words = ["--db", str(queue_path), "enqueue", "--command", "true"]
-    run = "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
-    code = f"from queuectl_nb.__main__ import main; sys.argv[1:] = {words!r}; exec({run!r})"
-    assert not modules_after(code) & ((HEAVY - {"click"}) | {"asyncio", "cloudpickle", "ctypes"})
+    code = f"from queuectl_nb.cli.main import main; assert main({words!r}) == 0"
+    loaded = modules_after(code)
+    assert "click" in loaded
+    assert not loaded & ((HEAVY - {"click"}) | {"asyncio", "cloudpickle", "ctypes"})
 
 
 def test_python_api_enqueues_without_pandas(queue_path: Path) -> None:
