@@ -94,7 +94,7 @@ def test_console_enqueue_stays_lean(queue_path: Path) -> None:
     code = f"from queuectl_nb.cli.main import main; assert main({words!r}) == 0"
     loaded = modules_after(code)
     assert "click" in loaded
-    assert not loaded & ((HEAVY - {"click"}) | {"asyncio", "cloudpickle", "ctypes"})
+    assert not loaded & ((HEAVY - {"click"}) | {"asyncio", "cloudpickle"})
 
 
 def test_python_api_enqueues_without_pandas(queue_path: Path) -> None:
