@@ -1,4 +1,4 @@
-"""The console as a process: closed and full streams, locales, signals, start-up cost."""
+"""The console as a process: closed and full streams, locales, signals."""
 
 from __future__ import annotations
 
