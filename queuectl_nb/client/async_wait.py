@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakKeyDictionary
 
 from queuectl_nb.client.state_changes import StateChanges
 from queuectl_nb.engine.notifier import (
@@ -42,74 +41,69 @@ async def wait_finished(store: Store, job_id: str) -> None:
 
 
 class _LoopWaiter:
-    """The jobs of one queue that are awaited in one event loop."""
+    """The jobs of one queue that are awaited in one event loop. It exists only while there are any."""
 
-    _by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, _LoopWaiter]]] = WeakKeyDictionary()
+    _instances: ClassVar[dict[tuple[asyncio.AbstractEventLoop, Path], _LoopWaiter]] = {}
 
     def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        """Check when notified; a loop without readers polls."""
         self._store = store
         self._loop = loop
         self._futures: dict[str, set[asyncio.Future[None]]] = {}
         self._new: set[str] = set()
         """Jobs whose state was not checked yet."""
-        self._seen: tuple[int, ...] | None = None
         self._changes = StateChanges(store)
-        self._waiter: FinishWaiter | None = None
         self._poll_interval_s = POLL_INTERVAL_S
         self._checked_at = 0.0
         self._check_cost_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._waiter = FinishWaiter(waiter_dir(store.db.spool))
+        self._waiter.open()
+        if self._waiter.handle is not None:
+            with contextlib.suppress(NotImplementedError):
+                loop.add_reader(self._waiter.handle, self._on_notification)
+                self._poll_interval_s = FALLBACK_POLL_S
 
     @classmethod
     def for_store(cls, store: Store) -> _LoopWaiter:
         """Return the instance for ``store`` and the running loop."""
+        for waiter in list(cls._instances.values()):
+            if waiter._loop.is_closed():  # noqa: SLF001 - closed during an await
+                waiter._close()  # noqa: SLF001
         loop = asyncio.get_running_loop()
-        queues = cls._by_loop.setdefault(loop, {})
-        if store.path not in queues:
-            queues[store.path] = cls(store, loop)
-        return queues[store.path]
+        if (loop, store.path) not in cls._instances:
+            cls._instances[loop, store.path] = cls(store, loop)
+        return cls._instances[loop, store.path]
 
     async def wait(self, job_id: str) -> None:
         future = self._loop.create_future()
         self._futures.setdefault(job_id, set()).add(future)
         self._new.add(job_id)
         if self._timer is None or self._timer.when() <= self._loop.time():  # due, or lost in an interrupt
-            self._listen()
             self._schedule(0.0)
         try:
             await future
         finally:
-            self._remove(job_id, future)
+            waiting = self._futures.get(job_id, set())
+            waiting.discard(future)
+            if not waiting:
+                self._futures.pop(job_id, None)
+            if not self._futures:
+                self._close()
 
-    def _remove(self, job_id: str, future: asyncio.Future[None]) -> None:
-        waiting = self._futures.get(job_id, set())
-        waiting.discard(future)
-        if not waiting:
-            self._futures.pop(job_id, None)
-        if not self._futures:
+    def _close(self) -> None:
+        if not self._loop.is_closed():
             self._schedule(0.0)
-            self._stop_listening()
-
-    def _listen(self) -> None:
-        """Check when notified; a loop without readers polls."""
-        if self._waiter is None:
-            self._waiter = FinishWaiter(waiter_dir(self._store.db.spool))
-            self._waiter.open()
             if self._waiter.handle is not None:
                 with contextlib.suppress(NotImplementedError):
-                    self._loop.add_reader(self._waiter.handle, self._on_notification)
-                    self._poll_interval_s = FALLBACK_POLL_S
-
-    def _stop_listening(self) -> None:
-        if self._waiter is not None:
-            if self._waiter.handle is not None and not self._loop.is_closed():
-                with contextlib.suppress(NotImplementedError):
                     self._loop.remove_reader(self._waiter.handle)
-            self._waiter.close()
-            self._waiter = None
+        self._waiter.close()
+        key = (self._loop, self._store.path)
+        if self._instances.get(key) is self:
+            self._instances.pop(key, None)
 
     def _on_notification(self) -> None:
-        if self._waiter is not None and self._waiter.handle is not None:
+        if self._waiter.handle is not None:
             drain(self._waiter.handle)
         self._schedule(self._checked_at + max(MIN_WAKE_INTERVAL_S, self._check_cost_s) - time.monotonic())
 
@@ -117,12 +111,9 @@ class _LoopWaiter:
         """Resolve the futures of finished jobs, and schedule the next check."""
         began = time.monotonic()
         try:
-            seen = self._store.db.change_counters()
-            if seen != self._seen or self._new:
-                self._resolve()
-                self._seen = seen
+            self._resolve()
         except BaseException as error:
-            self._seen, self._changes = None, StateChanges(self._store)
+            self._changes = StateChanges(self._store)
             if not isinstance(error, Exception):
                 raise
             for job_id in [*self._futures]:
@@ -141,7 +132,7 @@ class _LoopWaiter:
     def _resolve(self) -> None:
         changed = self._changes.read()
         ids = list(self._futures if changed is None else self._new)
-        states = dict(changed or ()) | self._store.reader.states_of(ids)
+        states = dict(changed or ()) | (self._store.reader.states_of(ids) if ids else {})
         self._new.clear()
         for job_id in ids:
             if job_id not in states and job_id in self._futures:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound, QueuectlError
-from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.job import JOB_FIELDS, JobRecord
 from queuectl_nb.model.state import State
 from queuectl_nb.model.validation import parse_choice, parse_int
 from queuectl_nb.store.spool import STREAMS
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
-    from queuectl_nb.model.job import JobRecord
 
 __all__ = ["Batch", "Job", "JobRemoved", "QueueRemoved"]
 
 ERROR_LINES = 10
+_ATTRIBUTES = frozenset((*JobRecord._fields, "is_finished"))
 
 
 class JobRemoved(NotFound, AttributeError):
@@ -104,9 +104,7 @@ class Job:
         """Return a field of the current record."""
         if name.startswith("_"):
             raise AttributeError(name)
-        from queuectl_nb.model.job import JobRecord
-
-        if not hasattr(JobRecord, name):  # before the job is read: it may be gone
+        if name not in _ATTRIBUTES:  # before the job is read: it may be gone
             msg = f"a job has no attribute {name!r}; 'to_dict()' shows its fields"
             raise AttributeError(msg)
         return getattr(self._current(), name)

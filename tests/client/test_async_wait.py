@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,9 +92,39 @@ def test_cancelled_await(queue: Queue) -> None:
         return patient
 
     assert loop.run_until_complete(main()).result() == job
-    (held,) = async_wait._LoopWaiter._by_loop[loop].values()
-    assert (held._futures, held._timer) == ({}, None)
+    assert async_wait._LoopWaiter._instances == {}
     loop.close()
+
+
+def test_closed_loops_are_released(queue: Queue) -> None:
+    """No loop is kept after its awaits have ended; one that was closed during an await is released by the next."""
+    job = queue.enqueue("true")
+    loops = []
+
+    async def start() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.wait_for(job, 0.05)
+
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            asyncio.run(start())
+    interrupted = asyncio.new_event_loop()
+    task = interrupted.create_task(_state(job))
+    interrupted.run_until_complete(turns())
+    interrupted.close()
+    loops.append(weakref.ref(interrupted))
+    other = queue.enqueue("true")
+
+    async def await_other() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(other, 0.05)
+
+    asyncio.run(await_other())
+    task.get_coro().close()
+    del task, interrupted
+    gc.collect()
+    assert [loop() for loop in loops] == [None] * 4
+    assert list((queue.store.db.spool / "waiting").iterdir()) == []
 
 
 def test_interrupted_read(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +137,7 @@ def test_interrupted_read(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(queue.store.db, "change_counters", struck)
+        patched.setattr(queue.store.db, "revision", struck)
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(old)
     queue.cancel(job)
@@ -159,7 +191,7 @@ def test_errors_end_all_awaits(queue: Queue, monkeypatch: pytest.MonkeyPatch) ->
             msg = "the file is gone"
             raise BadEnvironment(msg)
 
-        monkeypatch.setattr(queue.store.db, "change_counters", gone)
+        monkeypatch.setattr(queue.store.db, "revision", gone)
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert {str(each) for each in ended} == {"the file is gone"}
 

@@ -92,7 +92,8 @@ def test_showing_and_inspecting_never_raises(queue: Queue) -> None:
     assert job._repr_html_() is None
     for each in (job, removed):
         inspect.getmembers(each)
-        assert not any(hasattr(each, name) for name in ("shape", "state", "exit_code", "history", "record"))
+        names = ("shape", "state", "exit_code", "history", "record", "count", "index")
+        assert not any(hasattr(each, name) for name in names)
     with pytest.raises(BadEnvironment, match=gone):
         _ = job.exit_code
 

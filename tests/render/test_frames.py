@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from queuectl_nb import BadEnvironment
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS, Ending, Usage
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Exited
@@ -238,3 +239,19 @@ def test_types_of_group_metrics(queue: Queue) -> None:
     frame = queue.stats(by="tag")
     assert (frame.loc["x", "counts_pending"], frame.loc["x", "attempts"]) == (1, 0)
     assert frame.loc["x", "run_s_p95"] is pd.NA
+
+
+@pytest.mark.parametrize("value", ["soon", b"soon", 1e300, float("-inf")])
+def test_invalid_times(queue: Queue, value: object) -> None:
+    """A time that was edited by hand to something that is none is the error of the other views, not a ValueError."""
+    queue.enqueue("true")
+    run_one(queue)
+    for table, column, read in (
+        ("jobs", "run_at", queue.jobs),
+        ("attempts", "started_at", queue.attempts),
+        ("jobs", "finished_at", queue.results),
+    ):
+        with queue.store.db.write() as connection:
+            connection.execute(f"UPDATE {table} SET {column} = ?", (value,))  # noqa: S608 - constants
+        with pytest.raises(BadEnvironment, match="invalid stored time"):
+            read()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from queuectl_nb.model.validation import MAX_TIME, invalid_time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "categories",
+    "epoch_seconds",
     "floats",
     "integers",
     "nullable_floats",
@@ -37,6 +40,18 @@ _MAX_EXACT_FLOAT = 2.0**53
 def floats(values: Sequence[Any] | NDArray[Any]) -> Floats:
     """Return numbers as float64, None as NaN."""
     return np.array(values, dtype="float64")
+
+
+def epoch_seconds(values: Sequence[Any]) -> Floats:
+    """Return stored times as float64, None as NaN; raise ``BadEnvironment`` for a value that is no time."""
+    try:
+        seconds = floats(values)
+    except (TypeError, ValueError):
+        seconds = np.array([value if isinstance(value, int | float | None) else np.inf for value in values], "float64")
+    invalid = np.abs(seconds) > MAX_TIME
+    if invalid.any():
+        raise invalid_time(values[int(invalid.argmax())])
+    return seconds
 
 
 def timestamps(seconds: Floats) -> pd.DatetimeIndex:

@@ -44,8 +44,8 @@ def _outcomes(values: Sequence[str | None]) -> pd.Categorical:
 _ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
     "number": arrays.integers,
     "pid": arrays.integers,
-    "started_at": lambda values: arrays.timestamps(arrays.floats(values)),
-    "finished_at": lambda values: arrays.timestamps(arrays.floats(values)),
+    "started_at": lambda values: arrays.timestamps(arrays.epoch_seconds(values)),
+    "finished_at": lambda values: arrays.timestamps(arrays.epoch_seconds(values)),
     "outcome": _outcomes,
     "exit_code": arrays.integers,
     "user_cpu_s": arrays.nullable_floats,
@@ -68,8 +68,8 @@ def attempts(reader: Reader) -> pd.DataFrame:
         parts = zip(raw[each], raw[f"{each}_tail"], raw[f"{each}_size"], strict=True)
         raw[each] = [decode_stream(join_stream(head, tail, size)) for head, tail, size in parts]
     columns = {name: _ATTEMPT_TYPES.get(name, arrays.strings)(raw[name]) for name in ATTEMPT_FIELDS}
-    started, finished = arrays.floats(raw["started_at"]), arrays.floats(raw["finished_at"])
-    columns["waited"] = arrays.timedeltas(started - arrays.floats(raw["due_at"]))
+    started, finished = arrays.epoch_seconds(raw["started_at"]), arrays.epoch_seconds(raw["finished_at"])
+    columns["waited"] = arrays.timedeltas(started - arrays.epoch_seconds(raw["due_at"]))
     columns["ran"] = arrays.timedeltas(np.where(np.isnan(finished), time.time(), finished) - started)
     return pd.DataFrame(columns).set_index(["job_id", "number"])
 

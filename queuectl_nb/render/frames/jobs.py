@@ -77,8 +77,9 @@ class _Rows:
             self.ids += chunk.id
             self.commands += chunk.command
             self.results += chunk.result
-            for name in (*TIME_FIELDS, "timeout"):
-                self._parts[name].append(arrays.floats(getattr(chunk, name)))
+            for name in TIME_FIELDS:
+                self._parts[name].append(arrays.epoch_seconds(getattr(chunk, name)))
+            self._parts["timeout"].append(arrays.floats(chunk.timeout))
             self._parts["rev"].append(np.array(chunk.rev, dtype="int64"))
             shared = map(self._indices.__getitem__, chunk.shared)
             self._parts["shared"].append(np.fromiter(shared, dtype="int64", count=len(chunk.shared)))

@@ -61,7 +61,7 @@ def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | Non
     ends = [time.time() if each == "processing" else end for each, end in zip(state, finished, strict=True)]
     fields = {
         "state": arrays.categories([-1 if each is None else STATES.index(each) for each in state], STATES),
-        "ran": arrays.timedeltas(arrays.floats(ends) - arrays.floats(started)),
+        "ran": arrays.timedeltas(arrays.epoch_seconds(ends) - arrays.epoch_seconds(started)),
         "max_rss_bytes": arrays.integers(memory),
     }
     if frame is None:
