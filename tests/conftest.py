@@ -32,18 +32,18 @@ _ENVIRONMENT_VARIABLES = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JO
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--soak`` for long tests and ``--p6-rounds`` for repeated kernel shutdowns."""
+    """Add ``--soak`` for long tests and ``--kernel-rounds`` for repeated kernel shutdowns."""
     parser.addoption("--soak", action="store_true", help="also run the tests marked 'soak', which take minutes")
-    parser.addoption("--p6-rounds", type=int, default=1, metavar="N", help="end real kernels in every way N times")
+    parser.addoption("--kernel-rounds", type=int, default=1, metavar="N", help="end real kernels in every way N times")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat tests with a ``p6_round`` argument ``--p6-rounds`` times, at least 20 times with ``--soak``."""
-    if "p6_round" in metafunc.fixturenames:
-        rounds = metafunc.config.getoption("--p6-rounds")
+    """Repeat tests with a ``kernel_round`` argument ``--kernel-rounds`` times, at least 20 times with ``--soak``."""
+    if "kernel_round" in metafunc.fixturenames:
+        rounds = metafunc.config.getoption("--kernel-rounds")
         if metafunc.config.getoption("--soak"):
             rounds = max(rounds, 20)
-        metafunc.parametrize("p6_round", range(1, rounds + 1))
+        metafunc.parametrize("kernel_round", range(1, rounds + 1))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

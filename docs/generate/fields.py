@@ -16,7 +16,7 @@ __all__ = ["event_sections", "sections", "table"]
 
 OUTCOMES = {
     "succeeded": "exit code 0",
-    "failed": "another exit code, or a signal",
+    "failed": "nonzero exit code, or killed by a signal",
     "timed_out": "it exceeded its timeout and was ended",
     "lost": "the worker died or froze, or the queue was copied during the attempt",
     "cancelled": "the job was cancelled",

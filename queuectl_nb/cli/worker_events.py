@@ -31,7 +31,7 @@ __all__ = ["event_lines", "follow_pool"]
 
 MAX_BATCH = 4096
 """Maximum number of events per write."""
-STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned": "GIVEN BACK"}
+STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned": "RETURNED"}
 """All other outcomes are FAILED."""
 
 
@@ -127,9 +127,9 @@ def _forward_signals(pool: WorkerPool) -> Iterator[None]:
         now, interrupted = interrupted, True
         pool.stop(now=now, wait=False)
         _warn(
-            "stopping; running jobs are killed and given back"
+            "stopping; running jobs are killed and returned to the queue"
             if now
-            else "stopping after the running jobs; press Ctrl+C again to give them back"
+            else "stopping after the running jobs; press Ctrl+C again to return them to the queue"
         )
 
     def terminate(_number: int, _frame: FrameType | None) -> None:

@@ -264,7 +264,7 @@ class WorkerPool:
                 yield json.loads(line)
 
     def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
-        """Stop the workers after their current jobs; with ``now``, release the jobs instead.
+        """Stop the workers after their current jobs; with ``now``, return the jobs instead.
 
         A detached pool has no control pipe, so it is stopped by a signal. With ``now`` it ends within the setting
         ``kill_grace`` and five seconds, whatever happens; results that cannot be recorded stay in the journal.

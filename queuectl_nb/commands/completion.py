@@ -16,13 +16,13 @@ SHELLS = ("bash", "zsh", "fish")
 @queuectl_command("completion", format_options=False, db_options=False)
 @click.argument("shell", metavar="|".join(SHELLS), type=Choice("shell", SHELLS))
 def command(shell: str) -> Done:
-    r"""Print the completion script for a shell.
+    """Print the completion script for a shell.
 
     \b
     bash:  eval "$(queuectl completion bash)"        in ~/.bashrc
     zsh:   eval "$(queuectl completion zsh)"         in ~/.zshrc
     fish:  queuectl completion fish > ~/.config/fish/completions/queuectl.fish
-    """
+    """  # noqa: D301 - click wants the character
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

@@ -55,7 +55,7 @@ class WorkBuffer:
     claimed
         Leases that have not started.
     to_release
-        Leases to give back unstarted.
+        Leases to release unstarted.
     results
         Ended attempts that are not recorded yet.
     prefetch

@@ -111,7 +111,7 @@ class Workers:
             return [name for (name,) in connection.execute(Q.orphaned_jobs)]
 
     def request_stop(self, names: Sequence[str], how: str) -> None:
-        """Request workers to stop: ``drain`` finishes the running job, ``now`` releases it."""
+        """Request workers to stop: ``drain`` finishes the running job, ``now`` returns it."""
         with self.db.write() as connection:
             connection.executemany(Q.request_stop, [{"name": name, "how": how} for name in names])
 

@@ -67,12 +67,12 @@ def test_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: Pat
     job = terminals.run_json("show", "held")
     assert (job["state"], job["attempts"], job["history"][0]["outcome"]) == ("pending", 0, "returned")
     assert terminal.wait_for_line("-> Error: returned: its worker was stopped")
-    assert "[worker-1]   -> Status: GIVEN BACK" in terminal.lines
+    assert "[worker-1]   -> Status: RETURNED" in terminal.lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_termination_gives_the_job_back(number: int, terminals: Terminals, tmp_path: Path) -> None:
-    """SIGTERM and SIGHUP stop the workers at once and give the job back."""
+    """SIGTERM and SIGHUP stop the workers at once and return the job."""
     terminal = terminals.open("worker", "start")
     enqueue_held_job(terminals, tmp_path)
     os.kill(terminal.process.pid, number)

@@ -3,7 +3,7 @@
 ``<!-- not run: REASON -->`` skips the next block; ``<!-- file: NAME -->`` saves it as a file; ``<!-- terminal -->``
 runs its command in a second terminal, which stays open; ``<!-- exit code: N -->`` is the exit code of its last command;
 ``<!-- output -->`` marks it as the output of the previous block, ``<!-- terminal shows -->`` as output of the second
-terminal. ``<!-- given: NAME: TEXT -->`` creates a file first.
+terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["LANGUAGES", "RUN", "Block", "blocks_of", "commands_of"]
 RUN = ("bash", "console", "python", "ipython")
 LANGUAGES = (*RUN, "text", "json", "mermaid", "sql", "csv")
 """Allowed languages; any other could hide a block from the test."""
-_MARK = re.compile(r"<!-- (not run|file|terminal shows|terminal|given|exit code|output)(?:: (.*?))? -->", re.DOTALL)
+_MARK = re.compile(r"<!-- (not run|file|terminal shows|terminal|exit code|output)(?:: (.*?))? -->", re.DOTALL)
 
 
 @dataclass

@@ -94,9 +94,6 @@ class PageRunner:
 
     def run(self, block: Block) -> None:
         """Run a block, or compare it with what was printed."""
-        if "given" in block.marks:
-            name, _, text = block.marks["given"].partition(": ")
-            (self.project / name).write_text(text + "\n", "utf-8")
         if "not run" in block.marks:
             assert len(block.marks["not run"]) > 10, f"{block.where}: give a reason for not running it"
         elif "file" in block.marks:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docs.generate import __main__ as command
-from docs.generate import diagram, pages
+from docs.generate import cli, diagram, pages
 from queuectl_nb.model.state import TRANSITIONS, State
 
 if TYPE_CHECKING:
@@ -57,3 +57,8 @@ def test_a_page_without_marks_is_an_error(tmp_path: Path) -> None:
     assert pages.filled(path, {"a": lambda: r"new \1"}) == "before\n<!-- a -->\n\nnew \\1\n\n<!-- /a -->\nafter\n"
     with pytest.raises(SystemExit, match="no marks for b"):
         pages.filled(path, {"b": lambda: ""})
+
+
+def test_help_texts_show_no_escapes() -> None:
+    r"""No help text shows click's mark ``\b`` for preformatted paragraphs instead of applying it."""
+    assert "\\b" not in cli.reference()

@@ -179,7 +179,7 @@ def test_drain_on_a_full_disk_waits_for_room(full_disk: FullDisk) -> None:
 
 
 def test_stop_while_another_program_locks_the_file(harness: WorkerHarness, tmp_path: Path) -> None:
-    """``worker stop --now`` ends workers although nothing can be written; the job is given back later."""
+    """``worker stop --now`` ends workers although nothing can be written; the job is returned later."""
     pids = tmp_path / "pids"
     job = harness.add(f"echo $$ >> {pids}; sleep 600", timeout=0)
     pool = harness.start()

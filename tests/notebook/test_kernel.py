@@ -1,6 +1,6 @@
-"""P6 on a real kernel: interrupts touch no job; however the kernel ends, its pool ends and gives the jobs back.
+"""A real kernel: interrupts affect no job; however the kernel ends, its pool ends and returns the jobs.
 
-``pytest tests/notebook/test_kernel.py --p6-rounds 20 -rP`` does each of the seven ways twenty times and prints
+``pytest tests/notebook/test_kernel.py --kernel-rounds 20 -rP`` does each of the seven ways twenty times and prints
 the seconds that each took.
 """
 
@@ -51,7 +51,7 @@ def interrupt(kernel: Kernel, *, twice: bool) -> None:
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["interrupt", "interrupt twice"])
-def test_interrupts_do_not_affect_jobs(kernel: Kernel, queue: Queue, *, twice: bool, p6_round: int) -> None:
+def test_interrupts_do_not_affect_jobs(kernel: Kernel, queue: Queue, *, twice: bool, kernel_round: int) -> None:
     """Interrupting a wait once or twice ends the cell; job and worker continue, and the kernel answers."""
     job = running_job(kernel, queue)
     (worker,) = queue.worker_list()
@@ -70,7 +70,7 @@ WAYS: dict[str, Callable[[Kernel], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, p6_round: int) -> None:
+def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, kernel_round: int) -> None:
     """Within five seconds no process is left, and the job is returned without using an attempt."""
     job = running_job(kernel, queue)
     worker = queue.worker_list()[0]["pid"]
@@ -83,7 +83,7 @@ def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, p6_ro
     until(lambda: job.state == "pending", ENDS)
     assert job.attempts == 0
     until(lambda: queue.worker_list() == [], ENDS)
-    print(f"{way}, round {p6_round}: all gone after {gone:.2f} s")  # noqa: T201 - the figure that a soak is for
+    print(f"{way}, round {kernel_round}: all gone after {gone:.2f} s")  # noqa: T201 - the figure that a soak is for
 
 
 def test_detached_pool(kernel: Kernel, queue: Queue) -> None:

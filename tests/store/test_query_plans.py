@@ -236,7 +236,7 @@ def test_cost_does_not_grow(harness: Any) -> None:
         reader = harness.store.reader
         cost = {"claim": _steps(harness, lambda: held.extend(harness.claim(1)))}
         cost["settle and claim"] = _steps(harness, lambda: (harness.settle(held.pop()), held.extend(harness.claim(1))))
-        cost["give back"] = _steps(harness, lambda: harness.settle_and_claim(released=[held.pop()]))
+        cost["release"] = _steps(harness, lambda: harness.settle_and_claim(released=[held.pop()]))
         cost["page"] = _steps(harness, lambda: reader.jobs(Filter.from_options(limit=20)))
         cost["counts"] = _steps(harness, reader.counts)
         cost["current"] = _steps(harness, harness.store.workers.current_jobs)

@@ -71,7 +71,7 @@ CREATE INDEX jobs_delayed ON jobs (due_boottime)
     WHERE ready = 0 AND state IN ('pending', 'failed') AND due_boottime IS NOT NULL;
 -- listings by state, last changed first; "what changed since rev"; who holds what (state = 'processing')
 CREATE INDEX jobs_state ON jobs (state, rev);
--- the few that a person wants ended
+-- the few running jobs that a user has cancelled
 CREATE INDEX jobs_cancel ON jobs (worker) WHERE cancel = 1;
 
 CREATE TABLE dependents (
@@ -90,7 +90,7 @@ CREATE TABLE attempts (
     host TEXT NOT NULL,
     pid INTEGER,
     due_at REAL NOT NULL,
-    -- what the job was before this claim, for giving it back: 0 pending, 1 pending after another attempt, 2 failed
+    -- what the job was before this claim, for releasing it: 0 pending, 1 pending after another attempt, 2 failed
     undo INTEGER NOT NULL CHECK (undo BETWEEN 0 AND 2),
     started_at REAL NOT NULL,
     finished_at REAL,
