@@ -91,7 +91,12 @@ class FullDisk:
         finally:
             writer.close()
         self.go.touch()
-        until(lambda: read_journal(self.harness.queue.store.worker_dir, "worker-1"))
+        until(self.read_journals)
+
+    def read_journals(self) -> list[str]:
+        """Return the tokens of the attempts whose outcomes are in a worker's journal."""
+        directory = self.harness.queue.store.worker_dir
+        return [token for path in directory.glob("*.outcomes") for token in read_journal(directory, path.stem)]
 
     def make_room(self) -> None:
         """Let the database be written again."""
@@ -132,7 +137,7 @@ def test_stop_on_a_full_disk(full_disk: FullDisk, how: str) -> None:
         STOPS[how](full_disk.harness)
         pool.wait(60)
     assert full_disk.job.state is State.PROCESSING
-    assert list(read_journal(full_disk.harness.queue.store.worker_dir, "worker-1"))
+    assert full_disk.read_journals()
     until(lambda: [each for each in full_disk.harness.events("warning") if "; the next workers" in each["text"]])
     full_disk.check_afterwards()
 
