@@ -26,9 +26,11 @@ def main() -> None:
 
 
 def _serve(dashboard: Dashboard, ready: Callable[[str], object]) -> None:
-    from queuectl_nb.web.server import listen, serve
+    import asyncio
 
-    serve(dashboard, listen(dashboard.port, dashboard.host), ready)
+    from queuectl_nb.web.server import serve
+
+    asyncio.run(serve(dashboard, ready))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ import os
 import re
 import secrets
 import socket
-import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakSet
+
+from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +105,8 @@ class Auth:
             return False
         if name in LOCAL_HOSTS or name == self.address.lower():
             return True
-        return self.address in ANY_ADDRESS and (_is_address(name) or name in _own_names())
+        own_names = {socket.gethostname().lower(), socket.getfqdn().lower()}
+        return self.address in ANY_ADDRESS and (_is_address(name) or name in own_names)
 
     def accepts(self, authorization: str, query_token: str | None, cookie: str | None) -> bool:
         """Return True if the Authorization header, the query token or the cookie is valid."""
@@ -132,10 +134,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _own_names() -> set[str]:
-    return {socket.gethostname().lower(), socket.getfqdn().lower()}
-
-
 def load_token(folder: Path) -> str:
     """Return the token stored in ``folder`` (private to the user); create one if there is no safe one.
 
@@ -145,29 +143,23 @@ def load_token(folder: Path) -> str:
     stored = _read_token(path)
     if stored is not None:
         return stored
-    token = secrets.token_urlsafe(32)
-    new = folder / f"{TOKEN_FILE}.{secrets.token_hex(8)}"
-    handle = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(handle, token.encode())
-    finally:
-        os.close(handle)
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
+    token = secrets.token_urlsafe(32)
+    new = folder / f"{TOKEN_FILE}.{secrets.token_hex(8)}"
+    with open(open_regular(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY), "w", encoding="ascii") as file:
+        file.write(token)
     new.replace(path)
     return _read_token(path) or token  # if two servers start at once, the last one wins
 
 
 def _read_token(path: Path) -> str | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(open_regular(path, os.O_RDONLY), encoding="ascii", errors="replace") as file:
+            info = os.fstat(file.fileno())
+            text = file.read(100)
     except OSError:
         return None
-    try:
-        info = os.fstat(handle)
-        private = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o077
-        text = os.read(handle, 100).decode("ascii", "replace") if private else ""
-    finally:
-        os.close(handle)
-    return text if _TOKEN.match(text) else None
+    is_private = info.st_uid == os.geteuid() and not info.st_mode & 0o077
+    return text if is_private and _TOKEN.match(text) else None

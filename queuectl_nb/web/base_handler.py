@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,12 +11,10 @@ from tornado.web import HTTPError, RequestHandler
 
 from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 from queuectl_nb.web.query_params import parse_query
-from queuectl_nb.web.queue_reader import revision_etag
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Mapping
 
-    from queuectl_nb.client.changes import ChangeWatcher
     from queuectl_nb.web.query_params import QueryParam
     from queuectl_nb.web.queue_reader import QueueReader
 
@@ -30,10 +27,12 @@ CONTENT_SECURITY_POLICY = (
 )
 """No inline script or style, no foreign content, and no text of a job can become markup."""
 METHODS = ("GET", "HEAD")
+ERROR_STATUS = {BadInput: HTTPStatus.BAD_REQUEST, NotFound: HTTPStatus.NOT_FOUND}
+"""HTTP status by error of the queue; 503 for others."""
 
 
 class BaseHandler(RequestHandler):
-    """A read-only handler; a class that authenticates requests is mixed in before it."""
+    """A read-only handler; :func:`routes` mixes in a subclass that authenticates requests."""
 
     frame_ancestors = "'none'"
     reader: QueueReader
@@ -65,33 +64,23 @@ class BaseHandler(RequestHandler):
         error = kwargs.get("exc_info", (None, None))[1]
         text = HTTPStatus(status_code).phrase.lower()
         if isinstance(error, QueuectlError):
+            status = (status for kind, status in ERROR_STATUS.items() if isinstance(error, kind))
+            self.set_status(next(status, HTTPStatus.SERVICE_UNAVAILABLE))
             text = str(error)
         elif isinstance(error, HTTPError) and error.log_message and status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            text = error.log_message % error.args if error.args else error.log_message
+            text = error.log_message % error.args
+        if self.get_status() == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.set_header("Retry-After", "30")
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(METHODS))
             text = f"{self.request.method} is not allowed: the API is read-only; valid: {', '.join(METHODS)}"
         self.set_header("Content-Type", JSON)
         self.finish(json.dumps({"error": text}))
 
-    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Use the HTTP status that corresponds to an error of the queue."""
-        error = kwargs.get("exc_info", (None, None))[1]
-        super().send_error(_http_status(error) or status_code, **kwargs)
-
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log bugs only: other errors are reported to the client."""
         if not isinstance(value, QueuectlError | HTTPError | StreamClosedError):
             super().log_exception(typ, value, tb)
-
-
-def _http_status(error: BaseException | None) -> int | None:
-    """Return the HTTP status of a queue error; None for other errors."""
-    if isinstance(error, BadInput):
-        return HTTPStatus.BAD_REQUEST
-    if isinstance(error, NotFound):
-        return HTTPStatus.NOT_FOUND
-    return HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, QueuectlError) else None
 
 
 class JsonHandler(BaseHandler):
@@ -100,43 +89,23 @@ class JsonHandler(BaseHandler):
     params: ClassVar[Mapping[str, QueryParam]] = {}
     """Accepted query parameters, besides ``token``."""
 
-    _pending: asyncio.Future[tuple[str, str | None]] | None = None
+    def set_default_headers(self) -> None:
+        """Send JSON."""
+        super().set_default_headers()
+        self.set_header("Content-Type", JSON)
 
     def parse_query(self) -> dict[str, Any]:
         """Return the validated query parameters."""
         arguments = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
         return parse_query(self.params, arguments)
 
-    async def send_by_revision(self, serialize: Callable[[ChangeWatcher], Any], *, slow: bool = False) -> None:
-        """Send what ``serialize`` returns, or 304 if the queue has not changed since the client's copy.
-
-        A query that has not started when the client disconnects is dropped: a search box sends one per keystroke.
-        """
-
-        def read(watcher: ChangeWatcher) -> tuple[str, str | None]:
-            etag = revision_etag(watcher, watcher.version())
-            return etag, None if self.client_has(etag) else json.dumps(serialize(watcher))
-
-        self._pending = asyncio.ensure_future(self.reader.read(read, slow=slow))
-        try:
-            etag, body = await self._pending
-        except asyncio.CancelledError:
-            return
-        self.send_json(etag, body)
-
     def client_has(self, etag: str) -> bool:
         """Return True if the client has a copy with this ETag."""
         return etag in self.request.headers.get("If-None-Match", "")
 
-    def on_connection_close(self) -> None:
-        """Cancel the query of a client that disconnected."""
-        if self._pending is not None:
-            self._pending.cancel()
-
     def send_json(self, etag: str, body: str | None) -> None:
         """Send a body with its ETag, or 304 if ``body`` is None."""
         self.set_header("Etag", etag)
-        self.set_header("Content-Type", JSON)
         if body is None:
             self.set_status(HTTPStatus.NOT_MODIFIED)
         self.finish(body)

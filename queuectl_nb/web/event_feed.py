@@ -6,17 +6,16 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tornado.log import app_log
 
-from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.model.errors import Busy, QueuectlError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-__all__ = ["Event", "EventFeed", "FeedFull", "Subscriber", "overview_event", "trouble_event"]
+__all__ = ["EventFeed", "Subscriber"]
 
 POLL_INTERVAL_S = 0.25
 INTERVAL_PER_CLIENT_S = 0.005
@@ -25,17 +24,6 @@ KEEPALIVE_S = 15.0
 """A comment is sent after this long without an event, because proxies close silent connections."""
 MAX_CLIENTS = 500
 KEEPALIVE_COMMENT = b": keepalive\n\n"
-
-
-class FeedFull(Exception):
-    """The feed has its maximum number of clients."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Event:
-    """An encoded event, shared by all clients; compared by identity to see what a client has received."""
-
-    wire: bytes
 
 
 class Subscriber:
@@ -51,17 +39,6 @@ class Subscriber:
         self.wake.set()
 
 
-def overview_event(overview: dict[str, Any]) -> bytes:
-    """Encode an overview as a server-sent event; its id is the revision of the queue."""
-    rev, removed = overview["stamp"]
-    return f"id: {rev}-{removed}\nevent: overview\ndata: {json.dumps(overview)}\n\n".encode()
-
-
-def trouble_event(text: str) -> bytes:
-    """Encode an error as a server-sent event, without an id."""
-    return f"event: trouble\ndata: {json.dumps({'error': text})}\n\n".encode()
-
-
 class EventFeed:
     """Polls the queue while there are subscribers; runs on one event loop.
 
@@ -70,7 +47,7 @@ class EventFeed:
 
     def __init__(self, read_overview: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self._read_overview = read_overview
-        self._latest: Event | None = None
+        self._latest: bytes | None = None
         self._latest_state: dict[str, Any] | None = None
         self._notified_at = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -84,25 +61,25 @@ class EventFeed:
     async def events(self, subscriber: Subscriber) -> AsyncGenerator[bytes]:
         """Yield the current state, then each change or keepalive comment, until the subscriber is closed.
 
-        Raises :class:`FeedFull` if there are too many subscribers.
+        Raises :class:`Busy` if there are too many subscribers.
         """
         if self.clients >= MAX_CLIENTS:
-            raise FeedFull
+            msg = "the event feed has too many clients; poll /api/overview instead"
+            raise Busy(msg)
         self._subscribers.add(subscriber)
         try:
             if self._task is None or self._task.done():
                 self._latest = self._latest_state = None  # outdated: nobody polled meanwhile
                 self._task = asyncio.create_task(self._poll())
-            sent: Event | None = None
+            sent = None
             while not subscriber.closed:
-                if self._latest is sent:
+                if self._latest == sent:
                     subscriber.wake.clear()
                     await subscriber.wake.wait()
-                if subscriber.closed:
-                    return
-                wire = KEEPALIVE_COMMENT if self._latest is sent or self._latest is None else self._latest.wire
-                sent = self._latest
-                yield wire
+                event = self._latest
+                if not subscriber.closed:
+                    yield KEEPALIVE_COMMENT if event is None or event == sent else event
+                sent = event
         finally:
             self._subscribers.discard(subscriber)
             if not self._subscribers and self._task is not None:
@@ -112,18 +89,19 @@ class EventFeed:
     async def _poll(self) -> None:
         """Poll the queue; wake the subscribers at each change and when a keepalive is due."""
         while True:
-            state, encode = await self._read_state()
+            state, event = await self._read_event()
+            changed = state != self._latest_state
+            if changed:
+                self._latest_state, self._latest = state, event
             now = time.monotonic()
-            if state != self._latest_state:
-                self._latest_state = state
-                self._latest = Event(encode())
-                self._notify(now)
-            elif now - self._notified_at > KEEPALIVE_S:
-                self._notify(now)
+            if changed or now - self._notified_at > KEEPALIVE_S:
+                self._notified_at = now
+                for subscriber in self._subscribers:
+                    subscriber.wake.set()
             await asyncio.sleep(POLL_INTERVAL_S + INTERVAL_PER_CLIENT_S * self.clients)
 
-    async def _read_state(self) -> tuple[dict[str, Any], Callable[[], bytes]]:
-        """Return the state to compare with the previous one, and the function that encodes its event."""
+    async def _read_event(self) -> tuple[dict[str, Any], bytes]:
+        """Return the state to compare with the previous one, and its event."""
         try:
             overview = await self._read_overview()
         except QueuectlError as error:
@@ -132,13 +110,11 @@ class EventFeed:
             app_log.exception("queuectl: reading the queue failed")
             text = "the server could not read the queue; see its log"
         else:
-            return {key: value for key, value in overview.items() if key != "at"}, lambda: overview_event(overview)
-        return {"error": text}, lambda: trouble_event(text)
-
-    def _notify(self, now: float) -> None:
-        self._notified_at = now
-        for subscriber in self._subscribers:
-            subscriber.wake.set()
+            revision, removed = overview["stamp"]
+            event = f"id: {revision}-{removed}\nevent: overview\ndata: {json.dumps(overview)}\n\n"
+            return overview | {"at": None}, event.encode()
+        trouble = {"error": text}
+        return trouble, f"event: trouble\ndata: {json.dumps(trouble)}\n\n".encode()
 
     def close(self) -> None:
         """Disconnect all subscribers."""

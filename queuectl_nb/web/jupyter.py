@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async, url_path_join
@@ -15,19 +15,22 @@ from queuectl_nb.client.queue import Queue
 from queuectl_nb.store.paths import find_queue, make_private_dir
 from queuectl_nb.web.auth import is_own_page
 from queuectl_nb.web.base_handler import BaseHandler
+from queuectl_nb.web.handlers import routes
 from queuectl_nb.web.queue_reader import QueueReader
-from queuectl_nb.web.routes import routes
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-__all__ = ["JupyterAuth", "load"]
+__all__ = ["JupyterAuth"]
 
 NAME = "queuectl"
 
 
-class JupyterAuth(JupyterHandler):
-    """Requires Jupyter's login and authorizer; refuses requests of foreign pages."""
+class JupyterAuth(BaseHandler, JupyterHandler):
+    """Requires Jupyter's login and authorizer; refuses requests of foreign pages.
+
+    Headers and errors are those of :class:`BaseHandler`, not Jupyter's.
+    """
 
     frame_ancestors = "'self'"  # JupyterLab shows the page in a tab
 
@@ -59,11 +62,7 @@ class JupyterAuth(JupyterHandler):
         """Send our headers instead of Jupyter's, but let the same pages frame us."""
         configured = self.settings.get("headers", {}).get("Content-Security-Policy", "")
         self.frame_ancestors = _frame_ancestors(configured) or type(self).frame_ancestors
-        BaseHandler.set_default_headers(cast("BaseHandler", self))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Send errors as JSON."""
-        BaseHandler.write_error(cast("BaseHandler", self), status_code, **kwargs)
+        super().set_default_headers()
 
 
 def _frame_ancestors(policy: str) -> str | None:
@@ -79,7 +78,7 @@ def _frame_ancestors(policy: str) -> str | None:
     return None
 
 
-def load(serverapp: ServerApp) -> None:
+def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     """Add our routes to a server; the queue is opened at the first request."""
     reader = QueueReader(lambda: _open(Path(serverapp.root_dir)))
     base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
@@ -95,6 +94,3 @@ def _open(root: Path) -> Queue:
     if not path.parent.is_dir():
         make_private_dir(path.parent, parents=True)
     return Queue(path)
-
-
-_load_jupyter_server_extension = load

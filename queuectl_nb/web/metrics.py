@@ -38,26 +38,21 @@ class _QueueCollector(Collector):
 
     def __init__(self, watcher: ChangeWatcher, clients: int) -> None:
         self.queue = watcher.queue
+        self.reader = watcher.queue.store.reader
         self.clients = clients
-
-    def describe(self) -> list[Metric]:
-        """Return nothing, so that registering does not read the queue."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
         yield InfoMetricFamily("queuectl", "Version of the server.", {"version": __version__})
-        yield _gauge("queuectl_jobs", "Jobs by state.", "state", self.queue.store.reader.counts())
+        yield _gauge("queuectl_jobs", "Jobs by state.", "state", self.reader.counts())
         yield CounterMetricFamily(
-            "queuectl_enqueued_jobs",
-            "Jobs enqueued so far, removed ones included.",
-            self.queue.store.reader.count_enqueued(),
+            "queuectl_enqueued_jobs", "Jobs enqueued so far, removed ones included.", self.reader.count_enqueued()
         )
         states = [worker["state"] for worker in self.queue.worker_list()]
         yield _gauge(
             "queuectl_workers", "Workers by state.", "state", {name: states.count(name) for name in WORKER_STATES}
         )
-        paused = dict.fromkeys(self.queue.store.reader.paused_queues(), 1)
+        paused = dict.fromkeys(self.reader.paused_queues(), 1)
         yield _gauge("queuectl_paused", "1 for each paused queue; * stands for all queues.", "queue", paused)
         stats = compute_stats(self.queue.store.db, since=time.time() - RECENT_S)[""]
         yield GaugeMetricFamily(

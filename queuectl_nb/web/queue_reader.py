@@ -7,13 +7,13 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from queuectl_nb import __version__
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.web import serializers
+from queuectl_nb.render.json_shapes import stats_json
+from queuectl_nb.store.stats import stats as compute_stats
 from queuectl_nb.web.event_feed import EventFeed
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QueueReader", "revision_etag"]
 
-FAST_THREADS = 3
+FAST_THREADS = 4
 """Threads for reads that take milliseconds."""
 SLOW_THREADS = 2
 """Threads for reads that may scan all jobs: searches and statistics."""
@@ -44,19 +44,19 @@ class QueueReader:
         self._watcher: ChangeWatcher | None = None
         self._fast = ThreadPoolExecutor(FAST_THREADS, "queuectl-read")
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "queuectl-search")
-        self._feed_thread = ThreadPoolExecutor(1, "queuectl-watch")
-        self._stats = _StatsCache()
+        self._stats_lock = threading.Lock()
+        self._stats: dict[str, Any] = {}
+        self._stats_of: tuple[ChangeWatcher, Version] | None = None
+        self._stats_expire = 0.0
         self.closed = False
-        self.feed = EventFeed(partial(self._run, self._feed_thread, lambda watcher: watcher.overview()))
+        self.feed = EventFeed(lambda: self.read(lambda watcher: watcher.overview()))
 
     async def read(self, query: Callable[[ChangeWatcher], T], *, slow: bool = False) -> T:
         """Return ``query(watcher)``, run in a thread; ``slow`` queries queue behind each other only."""
-        return await self._run(self._slow if slow else self._fast, query)
-
-    async def _run(self, threads: ThreadPoolExecutor, query: Callable[[ChangeWatcher], T]) -> T:
         if self.closed:
             msg = "the server is shutting down"
             raise Busy(msg)
+        threads = self._slow if slow else self._fast
         return await asyncio.get_running_loop().run_in_executor(threads, lambda: query(self.watcher()))
 
     def watcher(self) -> ChangeWatcher:
@@ -72,41 +72,29 @@ class QueueReader:
                 watcher = self._watcher = ChangeWatcher(self._open())
             return watcher
 
-    def stats(self, watcher: ChangeWatcher) -> tuple[Version, dict[str, Any]]:
-        """Return the statistics and the revision they belong to; blocks, call it in a slow thread."""
-        return self._stats.get(watcher)
+    def stats(self, watcher: ChangeWatcher) -> dict[str, Any]:
+        """Return the body of ``stats --json``; cached in proportion to the time that it takes."""
+        with self._stats_lock:
+            current = (watcher, watcher.version())
+            start = time.monotonic()
+            replaced = self._stats_of is None or self._stats_of[0] is not watcher
+            if replaced or (self._stats_of != current and start > self._stats_expire):
+                self._stats = stats_json(compute_stats(watcher.queue.store.db)[""])
+                self._stats_of = current
+                end = time.monotonic()
+                self._stats_expire = end + STATS_TTL_FACTOR * (end - start)
+            return self._stats
 
     def close(self) -> None:
         """Stop the feed and the threads without waiting for running queries."""
         self.closed = True
         self.feed.close()
-        for threads in (self._fast, self._slow, self._feed_thread):
+        for threads in (self._fast, self._slow):
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def revision_etag(watcher: ChangeWatcher, revision: Version) -> str:
+def revision_etag(watcher: ChangeWatcher) -> str:
     """Return the ETag of a response that depends only on the content of the queue."""
+    revision = watcher.version()
     identity = f"{__version__} {watcher.queue.path} {watcher.queue.store.db.identity}"
     return f'W/"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{revision[0]:x}-{revision[1]:x}"'
-
-
-class _StatsCache:
-    """Computes statistics once for concurrent requests and caches them in proportion to their cost."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._watcher: ChangeWatcher | None = None
-        self._cached: tuple[Version, dict[str, Any]] = ((-1, -1), {})
-        self._expires = 0.0
-
-    def get(self, watcher: ChangeWatcher) -> tuple[Version, dict[str, Any]]:
-        """Return the cached statistics, or new ones if the queue changed and the cache has expired."""
-        with self._lock:
-            revision = watcher.version()
-            start = time.monotonic()
-            if self._watcher is not watcher or (revision != self._cached[0] and start > self._expires):
-                self._cached = (revision, serializers.stats(watcher.queue))
-                self._watcher = watcher
-                end = time.monotonic()
-                self._expires = end + STATS_TTL_FACTOR * (end - start)
-            return self._cached

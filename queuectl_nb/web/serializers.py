@@ -6,27 +6,20 @@ import codecs
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
-from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json, status_json
-from queuectl_nb.store import stats as store_stats
+from queuectl_nb.render.json_shapes import attempt_json, job_json, status_json
 from queuectl_nb.store.reader import Filter
-from queuectl_nb.web.query_params import encode_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["history", "job", "jobs", "log", "stats", "status"]
+__all__ = ["history", "jobs", "log", "status"]
 
 
 def status(queue: Queue) -> dict[str, Any]:
     """Return the body of ``status --json``."""
     return status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list())
-
-
-def stats(queue: Queue) -> dict[str, Any]:
-    """Return the body of ``stats --json``."""
-    return stats_json(store_stats.stats(queue.store.db)[""])
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
@@ -42,13 +35,8 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
         )
     )
     page = found[:limit]
-    last = (page[-1].rev, page[-1].seq) if len(found) > limit else None
-    return {"jobs": [job_json(each) for each in page], "next": encode_cursor(last) if last else None}
-
-
-def job(queue: Queue, job_id: str) -> dict[str, Any]:
-    """Return a job as ``show --json`` does, without its history."""
-    return job_json(queue.store.jobs.get(job_id))
+    cursor = f"{page[-1].rev}.{page[-1].seq}" if len(found) > limit else None
+    return {"jobs": [job_json(each) for each in page], "next": cursor}
 
 
 def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, Any]]:

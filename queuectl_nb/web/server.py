@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tornado.netutil import bind_sockets
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.render.js_bundle import FRONTEND
 from queuectl_nb.web.auth import Auth, is_own_page, load_token
-from queuectl_nb.web.base_handler import CONTENT_SECURITY_POLICY
+from queuectl_nb.web.base_handler import CONTENT_SECURITY_POLICY, BaseHandler
+from queuectl_nb.web.handlers import Page, routes
 from queuectl_nb.web.limited_server import LimitedServer, max_connections
-from queuectl_nb.web.page_handlers import Page
 from queuectl_nb.web.queue_reader import QueueReader
-from queuectl_nb.web.routes import routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +43,7 @@ FORBIDDEN_PAGE_POLICY = CONTENT_SECURITY_POLICY.replace("style-src 'self'", f"st
 """The page contains its style, because other files require the login."""
 
 
-class TokenAuth(RequestHandler):
+class TokenAuth(BaseHandler):
     """Requires the token on every route; refuses foreign hosts and requests of foreign pages."""
 
     @property
@@ -138,13 +137,10 @@ def listen(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:
     raise BadEnvironment(msg)
 
 
-def serve(dashboard: Dashboard, sockets: list[socket.socket], on_ready: Callable[[str], object]) -> None:
+async def serve(dashboard: Dashboard, on_ready: Callable[[str], object]) -> None:
     """Serve the page until SIGINT or SIGTERM; call ``on_ready`` with its address when it accepts requests."""
-    asyncio.run(_serve(dashboard, sockets, on_ready))
-
-
-async def _serve(dashboard: Dashboard, sockets: list[socket.socket], on_ready: Callable[[str], object]) -> None:
     queue = dashboard.queue
+    sockets = listen(dashboard.port, dashboard.host)
     limit = max_connections()
     auth = Auth(load_token(queue.store.db.spool), dashboard.host, sockets[0].getsockname()[1])
     reader = QueueReader(lambda: copy.copy(queue))

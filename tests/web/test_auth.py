@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.web.auth import Auth, host_name, is_own_origin, load_token
-from queuectl_nb.web.routes import ROUTES
+from queuectl_nb.web.handlers import ROUTES
 from tests.web.server import TOKEN
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ from referencing import Registry, Resource
 from docs.generate.openapi import openapi
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import State
-from queuectl_nb.web.api_handlers import NotFoundHandler
 from queuectl_nb.web.base_handler import JsonHandler
+from queuectl_nb.web.handlers import ROUTES, NotFoundHandler
 from queuectl_nb.web.query_params import parse_query
-from queuectl_nb.web.routes import ROUTES
 from tests.engine.harness import until
 
 if TYPE_CHECKING:

@@ -1,0 +1,302 @@
+"""All routes and their handlers, for the stand-alone server and for Jupyter Server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import aclosing
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
+
+from queuectl_nb.render.js_bundle import FRONTEND, SHARED
+from queuectl_nb.render.json_shapes import job_json
+from queuectl_nb.web import query_params, serializers
+from queuectl_nb.web.base_handler import BaseHandler, JsonHandler
+from queuectl_nb.web.event_feed import Subscriber
+from queuectl_nb.web.metrics import exposition
+from queuectl_nb.web.queue_reader import revision_etag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from queuectl_nb.client.changes import ChangeWatcher
+    from queuectl_nb.web.queue_reader import QueueReader
+
+__all__ = [
+    "ROUTES",
+    "Events",
+    "JobLog",
+    "Jobs",
+    "Metrics",
+    "NotFoundHandler",
+    "OneJob",
+    "OpenApi",
+    "Page",
+    "Snapshot",
+    "Static",
+    "Stats",
+    "routes",
+]
+
+CONTENT_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+RECONNECT_MS = 2000
+"""Delay before a browser reconnects to the event feed."""
+SEND_BUFFER_BYTES = 64 * 1024
+"""Kernel buffer per client of the event feed; small because a slow client has no use for outdated events."""
+
+
+class Page(BaseHandler):
+    """The page; the only route that redirects to a login page, where there is one."""
+
+    get_login_url = RequestHandler.get_login_url
+
+    @authenticated
+    def get(self) -> None:
+        """Send the page."""
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish((FRONTEND / "web" / "page.html").read_bytes())
+
+
+class Static(BaseHandler, StaticFileHandler):
+    """Scripts, styles and images; folders are not listed."""
+
+    def initialize(self, reader: Any, path: str) -> None:  # type: ignore[override]
+        """Serve the files below ``path``."""
+        BaseHandler.initialize(self, reader)
+        StaticFileHandler.initialize(self, path)
+
+    head = BaseHandler.head  # type: ignore[assignment]
+
+    @authenticated
+    async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]
+        """Send a file."""
+        await StaticFileHandler.get(self, path, include_body)
+
+    def parse_url_path(self, url_path: str) -> str:
+        """Return the file name; refuse a NUL, which no file name may contain."""
+        if "\0" in url_path:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        return super().parse_url_path(url_path)
+
+    def get_content_type(self) -> str:
+        """Return the type by extension; ``mimetypes`` depends on the tables of the machine."""
+        return CONTENT_TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
+
+
+class Snapshot(JsonHandler):
+    """``/api/status``, ``/api/workers`` and ``/api/overview``: the current state, without parameters.
+
+    Tornado makes the ETag from the body: workers can change without a write, for example when one dies.
+    """
+
+    def initialize(self, reader: QueueReader, serialize: Callable[[ChangeWatcher], Any]) -> None:  # type: ignore[override]
+        """Send what ``serialize`` returns."""
+        super().initialize(reader)
+        self._serialize = serialize
+
+    @authenticated
+    async def get(self) -> None:
+        """Send the current state."""
+        self.parse_query()
+        self.finish(await self.reader.read(lambda watcher: json.dumps(self._serialize(watcher))))
+
+
+class Jobs(JsonHandler):
+    """``/api/jobs``."""
+
+    params = query_params.JOBS_PARAMS
+    _page: asyncio.Future[tuple[str, str | None]] | None = None
+
+    @authenticated
+    async def get(self) -> None:
+        """Send a page of jobs, or 304 if the queue has not changed since the client's copy.
+
+        A query that has not started when the client disconnects is dropped: a search box sends one per keystroke.
+        """
+        query = self.parse_query()
+        slow = query["q"] is not None or query["queue"] is not None
+
+        def read(watcher: ChangeWatcher) -> tuple[str, str | None]:
+            etag = revision_etag(watcher)
+            return etag, None if self.client_has(etag) else json.dumps(serializers.jobs(watcher.queue, query))
+
+        self._page = asyncio.ensure_future(self.reader.read(read, slow=slow))
+        try:
+            etag, body = await self._page
+        except asyncio.CancelledError:
+            return
+        self.send_json(etag, body)
+
+    def on_connection_close(self) -> None:
+        """Cancel the query of a client that disconnected."""
+        if self._page is not None:
+            self._page.cancel()
+
+
+class OneJob(JsonHandler):
+    """``/api/jobs/ID``."""
+
+    params = query_params.JOB_PARAMS
+
+    @authenticated
+    async def get(self, job_id: str) -> None:
+        """Stream a job and its history attempt by attempt: the whole may not fit in memory."""
+        output = self.parse_query()["output"] == "yes"
+
+        def read(watcher: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
+            etag = revision_etag(watcher)
+            job = None if self.client_has(etag) else json.dumps(job_json(watcher.queue.store.jobs.get(job_id)))
+            return etag, job, map(json.dumps, serializers.history(watcher.queue, job_id, output=output))
+
+        etag, job, history = await self.reader.read(read)
+        if job is None:
+            self.send_json(etag, None)
+            return
+        self.set_header("Etag", etag)
+        self.write(job[:-1] + ', "history": [')
+        await self.flush()
+        separator = ""
+        while self.request.method == "GET":
+            attempt = await self.reader.read(lambda _: next(history, None))
+            if attempt is None:
+                break
+            self.write(separator + attempt)
+            separator = ", "
+            await self.flush()
+        self.finish("]}")
+
+
+class JobLog(JsonHandler):
+    """``/api/jobs/ID/log``."""
+
+    params = query_params.LOG_PARAMS
+
+    @authenticated
+    async def get(self, job_id: str) -> None:
+        """Send a piece of the output of an attempt."""
+        query = self.parse_query()
+        piece, size = await self.reader.read(lambda watcher: serializers.log(watcher.queue, job_id, query))
+        self.set_header("Log-Size", str(size))
+        self.finish(json.dumps(piece))
+
+
+class Stats(JsonHandler):
+    """``/api/stats``."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Send the statistics over all attempts."""
+        self.parse_query()
+        self.finish(json.dumps(await self.reader.read(self.reader.stats, slow=True)))
+
+
+class Metrics(JsonHandler):
+    """``/metrics``."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Send the Prometheus metrics."""
+        self.parse_query()
+        accept = self.request.headers.get("Accept", "")
+        clients = self.reader.feed.clients
+        body, content_type = await self.reader.read(lambda watcher: exposition(watcher, clients, accept), slow=True)
+        self.set_header("Content-Type", content_type)
+        self.finish(body)
+
+
+class Events(JsonHandler):
+    """``/api/events``: server-sent events, sent as fast as the client reads."""
+
+    _subscriber: Subscriber | None = None
+
+    @authenticated
+    async def get(self) -> None:
+        """Send the overview now and after each change."""
+        self.parse_query()
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would buffer the stream
+        if self.request.method == "HEAD":
+            self.finish()
+            return
+        self._subscriber = Subscriber()
+        try:
+            async with aclosing(self.reader.feed.events(self._subscriber)) as events:
+                self._shrink_send_buffer()
+                self.write(f"retry: {RECONNECT_MS}\n\n")
+                async for event in events:
+                    self.write(event)
+                    await self.flush()
+        except StreamClosedError:
+            return
+        else:
+            self.finish()
+
+    def on_connection_close(self) -> None:
+        """Unsubscribe a client that disconnected."""
+        if self._subscriber is not None:
+            self._subscriber.close()
+
+    def _shrink_send_buffer(self) -> None:
+        stream = getattr(self.request.connection, "stream", None)
+        if stream is not None and stream.socket is not None:
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+
+
+class OpenApi(JsonHandler):
+    """``/api/openapi.json``."""
+
+    @authenticated
+    def get(self) -> None:
+        """Send the OpenAPI description of this API."""
+        self.parse_query()
+        self.finish(Path(__file__).with_name("openapi.json").read_bytes())
+
+
+class NotFoundHandler(JsonHandler):
+    """Every other path."""
+
+    @authenticated
+    def get(self, *_: str) -> None:
+        """Respond 404."""
+        raise HTTPError(HTTPStatus.NOT_FOUND, "no such address; /api/openapi.json lists the valid ones")
+
+
+JOB_ID = r"(?P<job_id>[^/]+)"
+
+ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
+    ("/", Page, {}),
+    ("/api/status", Snapshot, {"serialize": lambda watcher: serializers.status(watcher.queue)}),
+    ("/api/jobs", Jobs, {}),
+    (f"/api/jobs/{JOB_ID}", OneJob, {}),
+    (f"/api/jobs/{JOB_ID}/log", JobLog, {}),
+    ("/api/stats", Stats, {}),
+    ("/api/workers", Snapshot, {"serialize": lambda watcher: watcher.queue.worker_list()}),
+    ("/api/overview", Snapshot, {"serialize": lambda watcher: watcher.overview()}),
+    ("/api/events", Events, {}),
+    ("/api/openapi.json", OpenApi, {}),
+    ("/metrics", Metrics, {}),
+    (r"/static/shared/(?P<path>.+)", Static, {"path": str(SHARED)}),
+    (r"/static/(?P<path>.+)", Static, {"path": str(FRONTEND / "web")}),
+    (r"/.*", NotFoundHandler, {}),
+]
+"""Pattern, handler class and arguments of its ``initialize``."""
+
+
+def routes(
+    reader: QueueReader, auth_class: type[BaseHandler], prefix: str = ""
+) -> list[tuple[str, type[BaseHandler], Any]]:
+    """Return the rules for an application, with ``auth_class`` mixed into each handler."""
+    return [
+        (prefix + pattern, type(handler.__name__, (auth_class, handler), {}), {"reader": reader, **options})
+        for pattern, handler, options in ROUTES
+    ]
