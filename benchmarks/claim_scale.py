@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import measure
 
 from queuectl_nb import Queue
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store.claims import Claims, EndedAttempt
@@ -52,7 +53,7 @@ def fill(queue: Queue, finished: int, delayed: int) -> None:
         (delayed, measure.JobSpec("true", delay=10**6, priority=1000)),
     ):
         for done in range(0, many, BATCH):
-            queue.enqueue_specs([spec] * min(BATCH, many - done))
+            enqueue_specs(queue, [spec] * min(BATCH, many - done))
     with queue.store.db.write() as connection:
         for statement in FINISHED:
             connection.execute(statement)
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         for name, finished, delayed in (("large", args.finished, args.delayed), ("empty", 0, 0)):
             queue = Queue(Path(folder) / f"{name}.db")
             fill(queue, finished, delayed)
-            queue.enqueue_specs([measure.JobSpec("true")] * (args.rounds + 10))
+            enqueue_specs(queue, [measure.JobSpec("true")] * (args.rounds + 10))
             sides.append((Claims(queue.store.db, WORKER, "host"), queue))
         for _ in range(10):  # caches
             for side in sides:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import measure
 
 from queuectl_nb import Queue
+from queuectl_nb.client.enqueue import enqueue_specs
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +59,7 @@ def waiting(client: Client, count: int) -> Iterator[Queue]:
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         with queue.start_workers(count, executor="dask", client=client, on_event=lambda _: None) as pool:
-            queue.enqueue_specs([measure.JobSpec(COMMAND) for _ in range(4 * count)])
+            enqueue_specs(queue, [measure.JobSpec(COMMAND) for _ in range(4 * count)])
             queue.wait()
             yield queue
             pool.stop(now=True)
@@ -69,7 +70,7 @@ def run_queuectl(queue: Queue, jobs: int) -> float:
     """Return the jobs per second of the queue."""
     queue.pause()
     before = queue.store.reader.counts()[measure.State.COMPLETED]
-    queue.enqueue_specs([measure.JobSpec(COMMAND) for _ in range(jobs)])
+    enqueue_specs(queue, [measure.JobSpec(COMMAND) for _ in range(jobs)])
     time.sleep(0.2)
     began = time.perf_counter()
     queue.resume()

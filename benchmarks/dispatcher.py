@@ -17,6 +17,7 @@ import measure
 from simulated_executor import SimulatedControl, SimulatedExecutor
 
 from queuectl_nb import Queue
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.engine.dask.dispatcher import Dispatcher
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.worker_core import WorkerCore
@@ -34,7 +35,7 @@ def simulate(jobs: int, in_flight: int, mean: float) -> tuple[float, float, Simu
     """Run ``jobs`` through a dispatcher; return wall and CPU seconds, and the executor with what it measured."""
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
-        queue.enqueue_specs([measure.JobSpec("true", timeout=0.0) for _ in range(jobs)])
+        enqueue_specs(queue, [measure.JobSpec("true", timeout=0.0) for _ in range(jobs)])
         name = queue.store.workers.register(lambda _: True, pool=0, host="here", queues=(), now=time.time())
         executor = SimulatedExecutor(queue.store.spool, max_in_flight=in_flight, mean=mean)
         control = SimulatedControl(queue.store, name, WorkerEvents(Events(None), name))

@@ -25,6 +25,8 @@ from unittest import mock
 import measure
 import psutil
 
+from queuectl_nb.client.enqueue import enqueue_specs
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.engine import notifier
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def latencies(queue: Queue, samples: int) -> list[float]:
     for _ in range(samples):
         time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - the worker waits, at irregular intervals
         began = time.perf_counter()
-        job = queue.enqueue_specs([measure.JobSpec(f"echo > {shlex.quote(str(fifo))}")])
+        job = enqueue_specs(queue, [measure.JobSpec(f"echo > {shlex.quote(str(fifo))}")])
         os.read(reader, 1)
         found.append(time.perf_counter() - began)
         queue.wait(*job)
@@ -92,7 +94,7 @@ def cpu_seconds(pid: int) -> float:
 
 def idle_share(queue: Queue, seconds: float) -> float:
     """Return the share of a core that the busiest idle worker uses."""
-    pids = [each["pid"] for each in queue.worker_list()]
+    pids = [each["pid"] for each in list_workers(queue.store)]
     before = [cpu_seconds(pid) for pid in pids]
     time.sleep(seconds)
     return max(cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)) / seconds

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb import Queue
+from queuectl_nb.client.enqueue import enqueue_specs
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 
@@ -117,9 +119,9 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
     with scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         queue.pause()
-        queue.enqueue_specs([JobSpec(command) for _ in range(jobs)])
+        enqueue_specs(queue, [JobSpec(command) for _ in range(jobs)])
         with queue.start_workers(workers, on_event=lambda _: None) as pool:
-            while sum(1 for each in queue.worker_list() if each["pid"] and each["state"] == "idle") < workers:
+            while sum(1 for each in list_workers(queue.store) if each["pid"] and each["state"] == "idle") < workers:
                 time.sleep(0.01)
             time.sleep(1)  # the pids are listed before the workers are ready
             try:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import measure
 import psutil
 
+from queuectl_nb.client.enqueue import enqueue_specs
+from queuectl_nb.client.workers import list_workers
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
@@ -45,10 +48,10 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
     with measure.idle_queue(1) as queue:
         queue.resume()
         queue.set("timeout", 600)
-        worker = psutil.Process(queue.worker_list()[0]["pid"])
+        worker = psutil.Process(list_workers(queue.store)[0]["pid"])
 
         def jobs(many: int) -> None:
-            queue.enqueue_specs([measure.JobSpec("true")] * many)
+            enqueue_specs(queue, [measure.JobSpec("true")] * many)
             queue.wait()
 
         idle = worker.memory_info().rss / MIB
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         after = worker.memory_info().rss / MIB
 
         def print_much() -> None:
-            queue.enqueue_specs([measure.JobSpec(f"head -c {args.megabytes}000000 /dev/zero | tr '\\0' x")])
+            enqueue_specs(queue, [measure.JobSpec(f"head -c {args.megabytes}000000 /dev/zero | tr '\\0' x")])
             queue.wait(timeout=600, check=True)
 
         loud = peak(worker, print_much)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import measure
 
 from queuectl_nb import Queue
+from queuectl_nb.client.enqueue import enqueue_specs
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
     with measure.scratch() as folder:
         queue = Queue(Path(folder) / "queue.db")
         for _ in range(0, args.jobs, BATCH):
-            queue.enqueue_specs([measure.JobSpec(f"python train.py --seed {seed}") for seed in range(BATCH)])
+            enqueue_specs(queue, [measure.JobSpec(f"python train.py --seed {seed}") for seed in range(BATCH)])
         with client(queue.path) as get:
             get("/api/jobs")
             after: object = None

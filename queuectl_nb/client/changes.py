@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.render.json_shapes import status_json
+from queuectl_nb.client.workers import read_status
 
 if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
@@ -121,12 +121,11 @@ class ChangeWatcher:
             return self._overview
 
     def _read_overview(self, stamp: Version) -> dict[str, Any]:
-        queue = self.queue
         now = time.time()
         return {
             "stamp": list(stamp),
             "at": now,
-            **status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list()),
+            **read_status(self.queue.store),
             "throughput": self._throughput.read(now),
         }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.job_actions import notify_idle_worker
+from queuectl_nb.client.wait import unreported_jobs
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.boot_time import read_boot_time
@@ -21,9 +22,9 @@ from queuectl_nb.store.insert import insert_jobs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from queuectl_nb.store.store import Store
+    from queuectl_nb.client.queue import Queue
 
-__all__ = ["current_dir", "insert_specs", "locate_errors", "make_spec", "make_specs", "recorded_env", "resolve_cwd"]
+__all__ = ["current_dir", "enqueue_specs", "locate_errors", "make_spec", "make_specs", "recorded_env", "resolve_cwd"]
 
 _GLOB_CHARS = frozenset("*?[")
 
@@ -37,7 +38,7 @@ def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = 
     after = fields.get("after")
     if isinstance(after, Job):
         fields = {**fields, "after": [after.id]}
-    elif isinstance(after, Iterable) and not isinstance(after, str):
+    elif after and isinstance(after, Iterable) and not isinstance(after, str):
         fields = {**fields, "after": [each.id if isinstance(each, Job) else each for each in after]}
     spec = JobSpec.from_fields(fields)
     return spec if spec.cwd is None else spec._replace(cwd=(resolve or resolve_cwd)(spec.cwd))
@@ -70,27 +71,28 @@ def locate_errors(label: Callable[[int], str], suffix: str = "") -> Iterator[Non
         raise type(error)(msg) from None
 
 
-def insert_specs(store: Store, specs: Sequence[JobSpec], *, if_absent: bool, interpreter_first: bool) -> list[str]:
-    """Insert specs in one transaction, all or none, and notify an idle worker; return the ids in order."""
+def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
+    """Add validated specs in one transaction, all or none, and notify an idle worker; return the ids in order."""
+    unreported_jobs(queue).start(queue.store)
     if if_absent and any(spec.id is None for spec in specs):
         msg = "--if-absent needs an id; give --id"
         raise BadInput(msg)
     if not specs:
         return []
     ids = insert_jobs(
-        store.db,
+        queue.store.db,
         specs,
         cwd=current_dir() if any(spec.cwd is None for spec in specs) else "",
         recorded_env=recorded_env(
-            store.settings.read().keep_env,
+            queue.store.settings.read().keep_env,
             os.environ,
-            first_path=os.path.dirname(sys.executable) if interpreter_first else None,
+            first_path=os.path.dirname(sys.executable) if queue.interpreter_first else None,
         ),
         now=time.time(),
         boottime=read_boot_time(),
         if_absent=if_absent,
     )
-    notify_idle_worker(store)
+    notify_idle_worker(queue.store)
     return ids
 
 
@@ -128,31 +130,22 @@ def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str |
     ``first_path`` is put first in ``PATH``, so that ``python`` in a job is the interpreter of the notebook. Values
     that are not valid UTF-8 cannot be stored and are left out.
     """
-    matches = _matcher(patterns)
+    words = patterns.split(",")
+    known = {*environ, "PATH"} if first_path else set(environ)
+    names = known.intersection(words)
+    if not _GLOB_CHARS.isdisjoint(patterns):
+        from fnmatch import filter as matching
+
+        names.update(*(matching(known, word) for word in words))
     kept = {
-        key: value
-        for key, value in environ.items()
-        if matches(key)
-        and not key.startswith("QUEUECTL_")
-        and (value.isascii() or _is_utf8(value))
-        and (key.isascii() or _is_utf8(key))
+        name: environ[name]
+        for name in names.intersection(environ)
+        if not name.startswith("QUEUECTL_") and _is_utf8(name) and _is_utf8(environ[name])
     }
-    if first_path and matches("PATH"):
+    if first_path and "PATH" in names:
         others = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != first_path]
         kept["PATH"] = os.pathsep.join([first_path, *others])
     return kept
-
-
-def _matcher(patterns: str) -> Callable[[str], bool]:
-    """Return the predicate for comma-separated names and globs; without globs it is a set lookup."""
-    words = [word for word in patterns.split(",") if word]
-    globs = [word for word in words if not _GLOB_CHARS.isdisjoint(word)]
-    names = frozenset(words)
-    if not globs:
-        return names.__contains__
-    from fnmatch import fnmatchcase
-
-    return lambda name: name in names or any(fnmatchcase(name, word) for word in globs)
 
 
 def _is_utf8(value: str) -> bool:

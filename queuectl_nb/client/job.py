@@ -16,7 +16,6 @@ from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from types import ModuleType
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
@@ -174,9 +173,7 @@ class Job:
         check
             Raise ``JobFailed`` with the last lines of the log unless the job completed.
         """
-        from queuectl_nb.client import display
-
-        display.run_with_progress(self._queue.start_wait([self.id], timeout))
+        self._queue.wait(self, timeout=timeout)
         self.refresh()
         if check:
             self.check()
@@ -192,10 +189,10 @@ class Job:
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; the result is the finished job."""
         from queuectl_nb.client import async_wait
-        from queuectl_nb.client.wait import UnreportedJobs
+        from queuectl_nb.client.wait import unreported_jobs
 
         yield from async_wait.wait_finished(self._queue.store, self.id).__await__()
-        UnreportedJobs.for_store(self._queue.store).mark_reported([self.id])
+        unreported_jobs(self._queue).mark_reported([self.id])
         return self.refresh()
 
     def __eq__(self, other: object) -> bool:
@@ -227,10 +224,14 @@ class Job:
         card_updater.add(LiveCard(self._queue, self.id, cell))
 
     def _repr_html_(self) -> str | None:
-        return None if self._is_gone() else self._cards().job_html(self.record, self._attempts())
+        from queuectl_nb.render.cards import job_html
+
+        return None if self._is_gone() else job_html(self.record, self._attempts())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if self._is_gone() else self._cards().job_text(self.record, self._attempts()))
+        from queuectl_nb.render.cards import job_text
+
+        printer.text(repr(self) if self._is_gone() else job_text(self.record, self._attempts()))
 
     def _attempts(self) -> list[AttemptRecord]:
         return self._queue.store.reader.attempts_without_output(self.id)
@@ -242,12 +243,6 @@ class Job:
         except QueuectlError:
             return True
         return False
-
-    @staticmethod
-    def _cards() -> ModuleType:
-        from queuectl_nb.render import cards
-
-        return cards
 
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
         """Pickle the queue and the id."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
-from queuectl_nb.client.workers import stop_and_wait
+from queuectl_nb.client.workers import list_workers, stop_and_wait
 from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE
 from queuectl_nb.engine.forced_stop import read_kill_grace
 from queuectl_nb.engine.worker_process import command_line
@@ -255,7 +255,7 @@ class WorkerPool:
     @property
     def workers(self) -> list[dict[str, Any]]:
         """Live workers of the pool, in the shape of ``worker list --json``."""
-        return [worker for worker in self._queue.worker_list() if self.alive and worker["name"] in self.names]
+        return [worker for worker in list_workers(self._queue.store) if self.alive and worker["name"] in self.names]
 
     def events(self) -> Iterator[Event]:
         """Yield events until the pool has ended; not available with ``on_event``."""

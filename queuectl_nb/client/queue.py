@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import time
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client import arguments, job_actions
-from queuectl_nb.client.arguments import PLAIN_TYPES, to_python
-from queuectl_nb.client.enqueue import insert_specs, locate_errors, make_spec, make_specs
+from queuectl_nb.client.arguments import to_python
+from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Batch, Job
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
-from queuectl_nb.client.wait import UnreportedJobs
+from queuectl_nb.client.wait import Wait, unreported_jobs
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int, parse_name
 from queuectl_nb.store.paths import find_queue, make_private_dir
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
     from queuectl_nb.client.plot import Plot
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.sql import UserDatabase
-    from queuectl_nb.client.wait import Progress, Wait
-    from queuectl_nb.model.job import JobRecord, JobSpec
+    from queuectl_nb.client.wait import Progress, UnreportedJobs
+    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
 
 __all__ = ["Queue"]
-
-MAX_WORKERS = 256
 
 
 class Queue:
@@ -71,12 +69,14 @@ class Queue:
         self.path: Path = find_queue(path)
         if path is None and not os.environ.get("QUEUECTL_DB") and not self.path.parent.is_dir():
             make_private_dir(self.path.parent, parents=True)
-        self._options = {"allow_network_fs": allow_network_fs, "interpreter_first": interpreter_first}
+        self.allow_network_fs = allow_network_fs
+        self.interpreter_first = interpreter_first
         self.store = Store(self.path, allow_network_fs=allow_network_fs)
 
-    def __reduce__(self) -> tuple[Callable[..., Queue], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Queue], tuple[str]]:
         """Pickle the path and the options; unpickling opens the file."""
-        return _open, (str(self.path), self._options)
+        reopen = partial(Queue, allow_network_fs=self.allow_network_fs, interpreter_first=self.interpreter_first)
+        return reopen, (str(self.path),)
 
     def __repr__(self) -> str:
         try:
@@ -143,10 +143,8 @@ class Queue:
         }
         if delay or run_at is None:
             fields["delay"] = delay
-        spec = make_spec(
-            {key: value if type(value) in PLAIN_TYPES else to_python(value) for key, value in fields.items()}
-        )
-        return Job(self, self.enqueue_specs([spec], if_absent=if_absent)[0])
+        spec = make_spec({key: to_python(value) for key, value in fields.items()})
+        return Job(self, enqueue_specs(self, [spec], if_absent=if_absent)[0])
 
     def enqueue_many(
         self,
@@ -190,30 +188,17 @@ class Queue:
         single = isinstance(rows, list) and len(rows) == 1
         specs = make_specs(iter_fields(rows, frame, common), single=single)
         with nullcontext() if single else locate_errors(lambda index: f"row {index + 1}"):
-            ids = self.enqueue_specs(specs, if_absent=if_absent)
+            ids = enqueue_specs(self, specs, if_absent=if_absent)
         if isinstance(rows, str) or is_frame(rows):
             template = rows if isinstance(rows, str) else None
             self._frame_index.add(template, [spec.command for spec in specs], ids)
         return Batch(self, ids)
-
-    def enqueue_specs(self, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
-        """Add validated specs in one transaction, all or none; return their ids."""
-        self._unreported.start(self.store)
-        return insert_specs(
-            self.store, specs, if_absent=if_absent, interpreter_first=self._options["interpreter_first"]
-        )
 
     # ------------------------------------------------------------------ read
 
     def job(self, job_id: str) -> Job:
         """Return a job; raise ``NotFound`` if there is none with this id."""
         return Job(self, job_id).refresh()
-
-    def worker_list(self) -> list[dict[str, Any]]:
-        """Return the live workers, and lost ones that were not cleaned up yet, as JSON objects."""
-        from queuectl_nb.client import workers
-
-        return workers.list_workers(self.store)
 
     @property
     def db(self) -> sqlite_utils.Database:
@@ -289,9 +274,10 @@ class Queue:
 
     def workers(self) -> pd.DataFrame:
         """Return the workers as a DataFrame indexed by ``name``."""
+        from queuectl_nb.client.workers import list_workers
         from queuectl_nb.render.frames import frames
 
-        return frames.workers(self.worker_list())
+        return frames.workers(list_workers(self.store))
 
     def results(self, frame: pd.DataFrame | None = None, jobs: Jobs | None = None) -> pd.DataFrame:
         """Return parameters, state, run time, memory and results of jobs in one DataFrame.
@@ -339,11 +325,7 @@ class Queue:
 
     @property
     def _unreported(self) -> UnreportedJobs:
-        return (
-            UnreportedJobs.for_store(self.store)
-            if self._options["interpreter_first"]
-            else UnreportedJobs(enabled=False)
-        )
+        return unreported_jobs(self)
 
     @cached_property
     def _frame_index(self) -> FrameIndex:
@@ -417,12 +399,6 @@ class Queue:
 
     # ------------------------------------------------------------------ wait
 
-    def start_wait(self, ids: Sequence[str] | None = None, timeout: float | None = None) -> Wait:
-        """Return a wait that the caller runs; see :meth:`wait`."""
-        from queuectl_nb.client.wait import Wait
-
-        return Wait(self.store, ids, arguments.parse_timeout(timeout), self._unreported)
-
     def wait(
         self,
         *jobs: Jobs,
@@ -442,7 +418,7 @@ class Queue:
         """
         from queuectl_nb.client import display
 
-        waiting = self.start_wait(arguments.parse_ids(jobs) if jobs else None, timeout)
+        waiting = Wait(self, arguments.parse_ids(jobs) if jobs else None, arguments.parse_timeout(timeout))
         progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
         if check:
             progress.check()
@@ -457,15 +433,15 @@ class Queue:
 
     def set(self, key: str, value: object) -> tuple[str, Value]:
         """Change a setting. Running workers use the new value from their next decision on."""
-        done = self.store.settings.set(key, value)
-        notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
-        return done
+        return self._notify_after(self.store.settings.set(key, value))
 
     def unset(self, key: str) -> tuple[str, Value]:
         """Reset a setting to its default."""
-        done = self.store.settings.unset(key)
+        return self._notify_after(self.store.settings.unset(key))
+
+    def _notify_after(self, changed: tuple[str, Value]) -> tuple[str, Value]:
         notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
-        return done
+        return changed
 
     # ------------------------------------------------------------------ workers
 
@@ -500,7 +476,7 @@ class Queue:
             dask is not installed, or its scheduler cannot be reached.
         """
         from queuectl_nb.client.pool import WorkerPool
-        from queuectl_nb.client.workers import MAX_IN_FLIGHT, parse_cluster
+        from queuectl_nb.client.workers import MAX_IN_FLIGHT, MAX_WORKERS, parse_cluster
         from queuectl_nb.engine.config import WorkerConfig
 
         cluster = parse_cluster(executor, scheduler=scheduler, client=client, resources=resources)
@@ -512,7 +488,7 @@ class Queue:
             queues=tuple(parse_name("queue", each) for each in queues),
             drain=drain,
             detach=detach,
-            allow_network_fs=self._options["allow_network_fs"],
+            allow_network_fs=self.allow_network_fs,
             dask=cluster,
         )
         pool = WorkerPool(self, config, on_event)
@@ -535,7 +511,3 @@ class Queue:
         if "_user_database" in vars(self):
             self._user_database.close()
         self.store.db.close()
-
-
-def _open(path: str, options: dict[str, bool]) -> Queue:
-    return Queue(path, **options)

@@ -17,9 +17,10 @@ from queuectl_nb.model.state import FINISHED_STATES, UNFINISHED_STATES, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.store.store import Store
 
-__all__ = ["Progress", "UnreportedJobs", "Wait"]
+__all__ = ["Progress", "UnreportedJobs", "Wait", "unreported_jobs"]
 
 
 class UnreportedJobs:
@@ -69,6 +70,11 @@ class UnreportedJobs:
         self._reported.clear()
 
 
+def unreported_jobs(queue: Queue) -> UnreportedJobs:
+    """Return the unreported jobs of a queue; always none on the console, where each command is a process."""
+    return UnreportedJobs.for_store(queue.store) if queue.interpreter_first else UnreportedJobs(enabled=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Progress of a wait: finished jobs by state, and the number of unfinished ones."""
@@ -97,18 +103,12 @@ class Wait:
     Inside a job, a wait for all leaves out that job and the jobs that cannot start before it has completed.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        ids: Sequence[str] | None = None,
-        timeout: float | None = None,
-        unreported: UnreportedJobs | None = None,
-    ) -> None:
+    def __init__(self, queue: Queue, ids: Sequence[str] | None = None, timeout: float | None = None) -> None:
         """Prepare the wait; raise :class:`NotFound` for an unknown id, :class:`BadInput` for that of the own job."""
-        self.store = store
+        self.store = store = queue.store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
-        self._unreported = unreported or UnreportedJobs(enabled=False)
+        self._unreported = unreported_jobs(queue)
         self._since = self._unreported.since(store)
         self._version: tuple[int, ...] | None = None
         self._progress: Progress | None = None

@@ -22,14 +22,23 @@ from queuectl_nb.engine.forced_stop import (
 )
 from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy, NotFound, WaitTimeout
 from queuectl_nb.model.validation import format_time, parse_choice, parse_number, parse_text, quoted
-from queuectl_nb.render.json_shapes import WORKER_FIELDS
+from queuectl_nb.render.json_shapes import WORKER_FIELDS, status_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["EXECUTORS", "MAX_IN_FLIGHT", "list_workers", "parse_cluster", "stop_and_wait", "stop_workers"]
+__all__ = [
+    "EXECUTORS",
+    "MAX_IN_FLIGHT",
+    "MAX_WORKERS",
+    "list_workers",
+    "parse_cluster",
+    "read_status",
+    "stop_and_wait",
+    "stop_workers",
+]
 
 _POLL_INTERVAL_S = 0.05
 """Interval at which stopping workers are checked."""
@@ -54,6 +63,11 @@ def list_workers(store: Store) -> list[dict[str, Any]]:
         values = (row.name, row.pid, row.host, state, job_id, format_time(row.started_at), row.jobs_done)
         found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
     return found
+
+
+def read_status(store: Store) -> dict[str, Any]:
+    """Return counts by state, paused queues and workers as JSON object."""
+    return status_json(store.reader.counts(), store.reader.paused_queues(), list_workers(store))
 
 
 def stop_workers(
@@ -149,6 +163,7 @@ class _Stopping:
 
 
 EXECUTORS = ("local", "dask")
+MAX_WORKERS = 256
 MAX_IN_FLIGHT = 5000
 """Maximum number of concurrent jobs of one dispatcher."""
 MAX_RESOURCE = 1e9

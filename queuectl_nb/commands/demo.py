@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.client.wait import Wait
 from queuectl_nb.commands.app import queuectl_command, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import StartedPool, Stream
@@ -101,7 +102,7 @@ class DemoRunner:
 
     def wait_finished(self, *ids: str) -> None:
         """Wait until the jobs have finished."""
-        self.queue.start_wait(ids, STEP_TIMEOUT_S).run()
+        Wait(self.queue, ids, STEP_TIMEOUT_S).run()
 
 
 @queuectl_command("demo", format_options=False, db_options=False)

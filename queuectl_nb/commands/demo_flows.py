@@ -7,6 +7,7 @@ import signal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.commands.results import Output
 from queuectl_nb.model.state import State
 
@@ -102,7 +103,7 @@ def crash(runner: DemoRunner) -> Iterator[str]:
     text = f"job-long is {job.state}; the crash cost it one attempt of {job.attempts}"
     yield runner.check(text, ok=(job.state, job.attempts) == (State.COMPLETED, 2))
     yield runner.do("worker stop")
-    yield runner.check("no worker is left", ok=not runner.queue.worker_list())
+    yield runner.check("no worker is left", ok=not list_workers(runner.queue.store))
     rescued = [event for event in runner.pools[-1].events() if event["event"] == "rescued"]
     lines = [f"Rescuing stale job: {event['job']} (was locked by {event['was']})" for event in rescued]
     expected = f"Rescuing stale job: job-long (was locked by {held_by})"
@@ -112,7 +113,7 @@ def crash(runner: DemoRunner) -> Iterator[str]:
 def _kill_all(runner: DemoRunner, pool: WorkerPool) -> None:
     """Kill a pool and its workers so that none can clean up after another."""
     os.kill(pool.pid, signal.SIGSTOP)
-    for worker in runner.queue.worker_list():
+    for worker in list_workers(runner.queue.store):
         os.kill(worker["pid"], signal.SIGKILL)
     os.kill(pool.pid, signal.SIGKILL)
     pool.wait()

@@ -124,8 +124,10 @@ def _join_words(words: Sequence[str]) -> str:
 
 
 def _enqueue_one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Done:
+    from queuectl_nb.client.enqueue import enqueue_specs
+
     start = time.time()
-    (job_id,) = queue.enqueue_specs([spec], if_absent=if_absent)
+    (job_id,) = enqueue_specs(queue, [spec], if_absent=if_absent)
     line = f"Job enqueued: {job_id} (priority: {spec.priority})"
     if spec.delay or spec.run_at is not None or spec.after:
         line += _start_condition(spec)
@@ -147,7 +149,7 @@ def _start_condition(spec: JobSpec) -> str:
 
 def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Done:
     """Add the jobs of a file of JSON lines; ``common`` are fields for lines without them."""
-    from queuectl_nb.client.enqueue import locate_errors, make_spec
+    from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec
 
     specs, numbers = [], []
     for number, line in enumerate(_read_lines(source), 1):
@@ -160,7 +162,7 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], *, if_a
             raise BadInput(msg) from None
         numbers.append(number)
     with locate_errors(lambda index: f"line {numbers[index]}", "; nothing was enqueued"):
-        ids = queue.enqueue_specs(specs, if_absent=if_absent)
+        ids = enqueue_specs(queue, specs, if_absent=if_absent)
     jobs = jobs_done(queue, ids, "")
     return Done([f"{len(ids)} jobs enqueued"], jobs.data, lambda: [queue.job(each) for each in ids])
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.client.workers import read_status
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Detail, Table
-from queuectl_nb.render.json_shapes import status_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ __all__ = ["command"]
 def command(context: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""
     queue = context.queue()
-    status = status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list())
+    status = read_status(queue.store)
 
     def blocks() -> Iterator[str | Table]:
         yield "Job Status Summary:"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.client.wait import Progress, Wait
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import JobId, TextParam
 from queuectl_nb.commands.results import PendingWait
@@ -15,7 +17,6 @@ from queuectl_nb.model.state import UNFINISHED_STATES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuectl_nb.client.wait import Progress
     from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
@@ -37,9 +38,9 @@ def command(context: Context, ids: Sequence[str], timeout: str | None) -> Pendin
     """
     limit = None if timeout is None else validation.parse_number("--timeout", timeout)
     queue = context.queue()
-    waiting = queue.start_wait(list(ids) or None, limit)
+    waiting = Wait(queue, list(ids) or None, limit)
     notes = []
-    if waiting.read_progress().remaining and not any(worker["state"] != "lost" for worker in queue.worker_list()):
+    if waiting.read_progress().remaining and not any(worker["state"] != "lost" for worker in list_workers(queue.store)):
         notes.append("no workers are running on this queue; start some with 'queuectl worker start'")
     return PendingWait(waiting, notes, _lines, _data)
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.client import workers
-from queuectl_nb.client.queue import MAX_WORKERS
-from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT
+from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT, MAX_WORKERS
 from queuectl_nb.commands.ack import Done, no_value
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
 from queuectl_nb.commands.params import QUEUE, WORKER, Choice, TextParam, add_db_options
@@ -130,7 +129,7 @@ def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
 def list_(context: Context) -> Listing:
     """List live workers, and lost ones that were not cleaned up yet."""
     queue = context.queue()
-    found = queue.worker_list()
+    found = workers.list_workers(queue.store)
     return Listing(
         WORKER_FIELDS,
         COLUMNS,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
+from queuectl_nb.client.workers import list_workers, read_status
 from queuectl_nb.render.js_bundle import FRONTEND, SHARED
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.web import query_params, serializers
@@ -275,12 +276,12 @@ JOB_ID = r"(?P<job_id>[^/]+)"
 
 ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/", Page, {}),
-    ("/api/status", Snapshot, {"serialize": lambda watcher: serializers.status(watcher.queue)}),
+    ("/api/status", Snapshot, {"serialize": lambda watcher: read_status(watcher.queue.store)}),
     ("/api/jobs", Jobs, {}),
     (f"/api/jobs/{JOB_ID}", OneJob, {}),
     (f"/api/jobs/{JOB_ID}/log", JobLog, {}),
     ("/api/stats", Stats, {}),
-    ("/api/workers", Snapshot, {"serialize": lambda watcher: watcher.queue.worker_list()}),
+    ("/api/workers", Snapshot, {"serialize": lambda watcher: list_workers(watcher.queue.store)}),
     ("/api/overview", Snapshot, {"serialize": lambda watcher: watcher.overview()}),
     ("/api/events", Events, {}),
     ("/api/openapi.json", OpenApi, {}),

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from queuectl_nb import __version__
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.render.json_shapes import WORKER_STATES
 from queuectl_nb.store.stats import stats as compute_stats
 
@@ -48,7 +49,7 @@ class _QueueCollector(Collector):
         yield CounterMetricFamily(
             "queuectl_enqueued_jobs", "Jobs enqueued so far, removed ones included.", self.reader.count_enqueued()
         )
-        states = [worker["state"] for worker in self.queue.worker_list()]
+        states = [worker["state"] for worker in list_workers(self.queue.store)]
         yield _gauge(
             "queuectl_workers", "Workers by state.", "state", {name: states.count(name) for name in WORKER_STATES}
         )

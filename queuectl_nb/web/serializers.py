@@ -6,7 +6,7 @@ import codecs
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
-from queuectl_nb.render.json_shapes import attempt_json, job_json, status_json
+from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["history", "jobs", "log", "status"]
-
-
-def status(queue: Queue) -> dict[str, Any]:
-    """Return the body of ``status --json``."""
-    return status_json(queue.store.reader.counts(), queue.store.reader.paused_queues(), queue.worker_list())
+__all__ = ["history", "jobs", "log"]
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:

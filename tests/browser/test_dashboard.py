@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
+from queuectl_nb.client.workers import list_workers
 from tests.browser.dashboard_page import DashboardPage, cells
 from tests.browser.lab import PAGE_TIMEOUT_MS
 from tests.engine import harness
@@ -96,10 +97,10 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
 
     dashboard.root.get_by_label("Workers to stop").select_option("worker-1")
     dashboard.button("Stop").click()
-    until(lambda: [each["name"] for each in queue.worker_list()] == ["worker-2"])
+    until(lambda: [each["name"] for each in list_workers(queue.store)] == ["worker-2"])
     dashboard.root.get_by_label("Workers to stop").select_option("all workers")
     dashboard.button("Stop").click()
-    until(lambda: queue.worker_list() == [])
+    until(lambda: list_workers(queue.store) == [])
 
     dashboard.row("job-2").click()
     expect(dashboard.log).to_contain_text("out 2")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from tests.cli.invalid_inputs import IMPOSSIBLE_ACTIONS, INVALID_ARGUMENTS
 
@@ -31,8 +32,8 @@ def dump(path: Path) -> list[str]:
 @pytest.fixture
 def three_jobs(queue: Queue) -> Queue:
     """Return a queue with the jobs ``there`` (pending), ``done`` (completed) and ``dead``."""
-    queue.enqueue_specs(
-        [JobSpec.from_fields({"command": "true", "id": job_id}) for job_id in ("there", "done", "dead")]
+    enqueue_specs(
+        queue, [JobSpec.from_fields({"command": "true", "id": job_id}) for job_id in ("there", "done", "dead")]
     )
     with queue.store.db.write() as connection:
         for job_id, state in (("done", "completed"), ("dead", "dead")):

@@ -13,6 +13,7 @@ import pytest
 
 from queuectl_nb import __version__
 from queuectl_nb.cli import main as console
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from tests.engine.harness import until
 from tests.journeys.terminals import CONSOLE, environment
@@ -39,7 +40,7 @@ def run_shell(terminals: Terminals, line: str, **extra: str) -> subprocess.Compl
 
 def enqueue(queue: Queue, *commands: str) -> None:
     """Enqueue jobs."""
-    queue.enqueue_specs([JobSpec.from_fields({"command": command}) for command in commands])
+    enqueue_specs(queue, [JobSpec.from_fields({"command": command}) for command in commands])
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
@@ -197,7 +198,7 @@ def test_narrow_terminal(columns: int, run: Callable[..., Ran], queue: Queue, mo
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm-256color")
     job_id, command = "a-long-name-of-a-job-2026-11-29-run-17", "python train.py --seed 17"
-    queue.enqueue_specs([JobSpec.from_fields({"id": job_id, "command": command})])
+    enqueue_specs(queue, [JobSpec.from_fields({"id": job_id, "command": command})])
     shown = re.sub(r"\x1b\[[0-9;]*m", "", run("list", terminal=True).stdout)
     assert " pending " in shown
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", shown)

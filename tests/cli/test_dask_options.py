@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def test_invalid_options(run: Callable[..., Ran], queue: Queue, words: tuple[str
     assert done.exit_code == 2
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
-    assert queue.worker_list() == []
+    assert list_workers(queue.store) == []
 
 
 def test_dask_is_not_installed(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +85,7 @@ def test_unusable_clients(queue: Queue, client: Any, says: str) -> None:
     pytest.importorskip("distributed")
     with pytest.raises(BadInput, match=says):
         queue.start_workers(1, executor="dask", client=client)
-    assert queue.worker_list() == []
+    assert list_workers(queue.store) == []
 
 
 def test_client_and_address(queue: Queue) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from queuectl_nb import NotFound, WaitTimeout
 from queuectl_nb.client import async_wait
+from queuectl_nb.client.wait import Wait
 from queuectl_nb.engine import notifier
 from tests.commands.manual_worker import ManualWorker
 
@@ -169,7 +170,7 @@ def test_a_wait_reads_only_what_has_changed(queue: Queue, monkeypatch: pytest.Mo
         asked.append(len(found))
         return found
 
-    waits = [queue.start_wait(ids), queue.start_wait()]
+    waits = [Wait(queue, ids), Wait(queue)]
     assert [wait.read_progress().remaining for wait in waits] == [300, 300]
     monkeypatch.setattr(reader, "states_of", count_states)
     monkeypatch.setattr(reader, "changed_since", count_changes)
@@ -183,7 +184,7 @@ def test_a_wait_reads_only_what_has_changed(queue: Queue, monkeypatch: pytest.Mo
 def test_a_wait_follows_retries_and_deletions(queue: Queue, manual_worker: ManualWorker) -> None:
     """A job that is retried during a wait is unfinished again; a deleted one ends a wait that names it."""
     manual_worker.add("a", "b", "c", max_retries=1)
-    named, all_jobs = queue.start_wait(["a", "b"]), queue.start_wait()
+    named, all_jobs = Wait(queue, ["a", "b"]), Wait(queue)
     manual_worker.run("a")
     manual_worker.exhaust("b")
     for wait, remaining in ((named, 0), (all_jobs, 1)):
@@ -202,3 +203,13 @@ def test_a_wait_follows_retries_and_deletions(queue: Queue, manual_worker: Manua
     assert (progress.finished_count, progress.remaining) == (0, 2)
     with pytest.raises(NotFound, match="job a was deleted during the wait"):
         named.read_progress()
+
+
+def test_change_stamp_includes_own_commits(queue: Queue) -> None:
+    """Commits on the thread's own connection, as by other coroutines, are noticed."""
+    job = queue.enqueue("true")
+    waiting = Wait(queue, [job.id])
+    assert waiting.read_progress().remaining == 1
+    assert waiting.read_progress() is waiting.read_progress(), "nothing was committed: nothing is read"
+    queue.cancel(job)
+    assert waiting.read_progress().remaining == 0

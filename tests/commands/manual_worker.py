@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.outcome import Exited, Outcome
@@ -26,7 +27,7 @@ class ManualWorker:
 
     def add(self, *ids: str, **fields: Any) -> None:
         """Enqueue a job for each id."""
-        self.queue.enqueue_specs([JobSpec.from_fields({"command": "true", **fields, "id": each}) for each in ids])
+        enqueue_specs(self.queue, [JobSpec.from_fields({"command": "true", **fields, "id": each}) for each in ids])
 
     def claim(self, job_id: str) -> Lease:
         """Claim as ``worker-1``; this job must be the next."""

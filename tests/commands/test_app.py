@@ -10,6 +10,7 @@ import click
 import pytest
 
 from queuectl_nb.client import Job, Queue
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.commands import results
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import COMMAND_MODULES, root, run_command_line
@@ -144,7 +145,7 @@ def test_return_values(manual_worker: ManualWorker) -> None:
 )
 def test_imports_of_light_commands(words: list[str], queue: Queue) -> None:
     """Frequent commands load neither pandas nor rich, and enqueue not even asyncio."""
-    queue.enqueue_specs([])
+    enqueue_specs(queue, [])
     run = "import sys\nfrom queuectl_nb.cli.main import main\nmain(sys.argv[1:])\nprint(*sys.modules, sep='\\n')"
     heavy = {
         "sqlite_utils",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.client import doctor
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.store.paths import spool_dir
 
@@ -127,7 +128,7 @@ def test_damaged_file(find_problems: Callable[..., Any], queue: Queue) -> None:
 
 def test_changed_schema(find_problems: Callable[..., Any], queue: Queue) -> None:
     """A dropped trigger and the counts that it maintained are reported."""
-    queue.enqueue_specs([])
+    enqueue_specs(queue, [])
     with queue.store.db.write() as connection:
         connection.execute("DROP TRIGGER jobs_added")
         connection.execute("INSERT INTO tally VALUES ('ghost', 'pending', 5)")

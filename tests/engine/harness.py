@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from queuectl_nb.client import Job, Queue
+from queuectl_nb.client.enqueue import enqueue_specs
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.job import JobSpec
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class WorkerHarness:
 
     def add(self, command: str, **fields: Any) -> Job:
         """Enqueue a job."""
-        return Job(self.queue, self.queue.enqueue_specs([JobSpec.from_fields({"command": command, **fields})])[0])
+        return Job(self.queue, enqueue_specs(self.queue, [JobSpec.from_fields({"command": command, **fields})])[0])
 
     def start(self, count: int = 1, **options: Any) -> WorkerPool:
         """Start workers and collect their events in ``event_log``."""
@@ -100,7 +102,9 @@ class WorkerHarness:
 
     def worker_pid(self, name: str = "worker-1") -> int:
         """Wait until a worker runs and return its pid."""
-        return until(lambda: next((w["pid"] for w in self.queue.worker_list() if w["name"] == name and w["pid"]), None))
+        return until(
+            lambda: next((w["pid"] for w in list_workers(self.queue.store) if w["name"] == name and w["pid"]), None)
+        )
 
     def outcomes(self, job: Job) -> list[str | None]:
         """Return the outcomes of the job's attempts, oldest first."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.engine.worker import Worker
 from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.errors import Busy
@@ -42,7 +43,7 @@ def unreadable(store: Store, method: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("method", ["data_version", "read"])
 def test_dispatcher_continues_after_the_database_was_busy(queue: Queue, method: str) -> None:
     """Running jobs continue, results are recorded later and new jobs are started."""
-    queue.enqueue_specs([JobSpec("sleep 0.2") for _ in range(5)])
+    enqueue_specs(queue, [JobSpec("sleep 0.2") for _ in range(5)])
     simulated = SimulatedDispatcher(queue.path, max_in_flight=3, drain=True)
     until(lambda: simulated.executor.in_flight == 3)
     with unreadable(simulated.store, method) as calls:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from queuectl_nb.client import Queue
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from tests.engine.dask_processes import DaskCluster, free_port, start_cluster
@@ -277,7 +278,7 @@ def test_stop_now_releases_all_jobs(harness: WorkerHarness, cluster: DaskCluster
     assert {(job.refresh().state, job.attempts) for job in jobs} == {(State.PENDING, 0)}
     assert [harness.outcomes(job) for job in jobs].count(["returned"]) == 4
     assert job_processes(harness.path) == []
-    assert harness.queue.worker_list() == []
+    assert list_workers(harness.queue.store) == []
 
 
 def test_idle_slots_are_returned_to_dask(served: WorkerHarness, cluster: DaskCluster) -> None:
@@ -314,7 +315,7 @@ def test_unreachable_scheduler_fails_the_start(queue: Queue, monkeypatch: pytest
     with pytest.raises(BadEnvironment, match="dask") as raised:
         queue.start_workers(2, executor="dask", scheduler=f"tcp://127.0.0.1:{free_port()}")
     assert "\n" not in str(raised.value)
-    until(lambda: queue.worker_list() == [])
+    until(lambda: list_workers(queue.store) == [])
 
 
 def test_local_cluster(queue: Queue, tmp_path: Path) -> None:

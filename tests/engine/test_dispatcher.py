@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.engine.dask.dispatch_journal import COMPACT_TOKENS, DispatchJournal, read_dispatched
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def test_drains_a_queue_within_the_in_flight_limit(queue: Queue) -> None:
     """All jobs finish, the limit of jobs in flight holds, and each starts once."""
-    ids = queue.enqueue_specs([JobSpec(f"exit {n % 3}", max_retries=1) for n in range(600)])
+    ids = enqueue_specs(queue, [JobSpec(f"exit {n % 3}", max_retries=1) for n in range(600)])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=50, mean=0.005, drain=True)
     dispatcher.join()
     assert dispatcher.executor.peak <= 50
@@ -31,7 +32,7 @@ def test_drains_a_queue_within_the_in_flight_limit(queue: Queue) -> None:
 
 def test_waiting_jobs_stay_pending(queue: Queue) -> None:
     """Only running jobs are ``processing``; the others keep their place for the first worker that is free."""
-    queue.enqueue_specs([JobSpec("sleep 60") for _ in range(20)])
+    enqueue_specs(queue, [JobSpec("sleep 60") for _ in range(20)])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5)
     until(lambda: dispatcher.executor.in_flight == 5)
     assert queue.store.reader.counts()[State.PROCESSING] == 5
@@ -42,7 +43,7 @@ def test_waiting_jobs_stay_pending(queue: Queue) -> None:
 
 def test_later_jobs_of_higher_priority_start_first(queue: Queue) -> None:
     """A free slot takes the job that comes first at that moment."""
-    queue.enqueue_specs([JobSpec("sleep 0.2", id="first"), JobSpec("sleep 0.01", id="old")])
+    enqueue_specs(queue, [JobSpec("sleep 0.2", id="first"), JobSpec("sleep 0.01", id="old")])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=1)
     until(lambda: dispatcher.executor.in_flight == 1)
     queue.enqueue("sleep 0.01", id="urgent", priority=5)
@@ -55,7 +56,7 @@ def test_later_jobs_of_higher_priority_start_first(queue: Queue) -> None:
 def test_a_paused_queue_starts_nothing_and_drain_awaits_retries(queue: Queue) -> None:
     """A pause prevents the next start; a draining dispatcher waits for delayed retries."""
     queue.pause()
-    queue.enqueue_specs([JobSpec("exit 1", id="twice", max_retries=2)])
+    enqueue_specs(queue, [JobSpec("exit 1", id="twice", max_retries=2)])
     queue.set("backoff_base", 1)
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5, drain=True)
     until(lambda: not dispatcher.dispatcher.may_have_work)  # it has checked for work
@@ -69,7 +70,7 @@ def test_a_paused_queue_starts_nothing_and_drain_awaits_retries(queue: Queue) ->
 
 def test_cancel_and_drain(queue: Queue) -> None:
     """One of several jobs in flight is cancelled; a drain waits for the others and starts no more."""
-    ids = queue.enqueue_specs([JobSpec("sleep 0.5") for _ in range(4)] + [JobSpec("sleep 60"), JobSpec("true")])
+    ids = enqueue_specs(queue, [JobSpec("sleep 0.5") for _ in range(4)] + [JobSpec("sleep 60"), JobSpec("true")])
     dispatcher = SimulatedDispatcher(queue.path, max_in_flight=5)
     until(lambda: dispatcher.executor.in_flight == 5)
     queue.cancel(ids[4])
@@ -81,7 +82,7 @@ def test_cancel_and_drain(queue: Queue) -> None:
 
 def test_long_jobs_show_where_they_run(queue: Queue) -> None:
     """The history shows pid and host of a long job while it runs."""
-    (job_id,) = queue.enqueue_specs([JobSpec("sleep 60")])
+    (job_id,) = enqueue_specs(queue, [JobSpec("sleep 60")])
     dispatcher = SimulatedDispatcher(queue.path)
     until(lambda: queue.job(job_id).history and queue.job(job_id).history[0].pid)
     attempt = queue.job(job_id).history[0]

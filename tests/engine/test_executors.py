@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.client import Job, Queue
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.dask_processes import start_cluster
@@ -75,7 +76,7 @@ def harness(
 
 def run_once(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, AttemptRecord]:
     """Run a command once and return its job and attempt."""
-    (job_id,) = harness.queue.enqueue_specs([JobSpec.from_fields({"command": command, "max_retries": 1, **fields})])
+    (job_id,) = enqueue_specs(harness.queue, [JobSpec.from_fields({"command": command, "max_retries": 1, **fields})])
     job = Job(harness.queue, job_id)
     job.wait(timeout=30)
     return job, job.history[-1]
@@ -138,7 +139,7 @@ def test_delays_and_retries(harness: WorkerHarness) -> None:
 def test_each_of_many_jobs_runs_once(harness: WorkerHarness) -> None:
     """A hundred short jobs have the expected state and one attempt each."""
     specs = [JobSpec.from_fields({"command": f"exit {n % 2}", "max_retries": 1}) for n in range(100)]
-    ids = harness.queue.enqueue_specs(specs)
+    ids = enqueue_specs(harness.queue, specs)
     harness.queue.wait(*ids, timeout=60)
     jobs = [Job(harness.queue, each) for each in ids]
     assert [job.state for job in jobs] == [State.COMPLETED, State.DEAD] * 50
@@ -198,8 +199,8 @@ def test_missing_directory(harness: WorkerHarness, tmp_path: Path) -> None:
     """A missing working directory ends the attempt as not started and is named in the error."""
     gone = tmp_path / "gone"
     gone.mkdir()
-    (job_id,) = harness.queue.enqueue_specs(
-        [JobSpec.from_fields({"command": "true", "cwd": str(gone), "max_retries": 1, "delay": 0.3})]
+    (job_id,) = enqueue_specs(
+        harness.queue, [JobSpec.from_fields({"command": "true", "cwd": str(gone), "max_retries": 1, "delay": 0.3})]
     )
     gone.rmdir()
     job = Job(harness.queue, job_id)
@@ -311,8 +312,9 @@ def test_command_that_kills_its_parent(harness: WorkerHarness) -> None:
 
 def test_output_of_many_short_jobs_is_not_mixed_up(harness: WorkerHarness) -> None:
     """Each of a hundred short jobs gets its own output."""
-    ids = harness.queue.enqueue_specs(
-        [JobSpec.from_fields({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)]
+    ids = enqueue_specs(
+        harness.queue,
+        [JobSpec.from_fields({"command": f"echo {n}; exit {n % 2}", "max_retries": 1}) for n in range(100)],
     )
     harness.queue.wait(*ids, timeout=60)
     for number, job_id in enumerate(ids):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.client import Queue
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.control import WorkerControl
 from queuectl_nb.engine.events import Events, WorkerEvents
@@ -77,7 +78,7 @@ def test_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) ->
     assert not alive(worker)
     assert not alive(shell)
     assert (job.state, harness.outcomes(job)) == (State.FAILED, ["lost"])
-    assert harness.queue.worker_list() == []
+    assert list_workers(harness.queue.store) == []
 
 
 def test_suspending_everything_rescues_nothing(harness: WorkerHarness, tmp_path: Path) -> None:

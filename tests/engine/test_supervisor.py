@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, NotFound
 from queuectl_nb.model.state import State
 from tests.engine.harness import alive, job_processes, read_pid, until
@@ -227,7 +228,7 @@ def test_stop_workers_of_another_process(harness: WorkerHarness) -> None:
     """``worker stop`` stops the named workers of any pool, waits for them, and they are not restarted."""
     pool = harness.start(2)
     assert harness.queue.stop_workers("worker-2") == ["worker-2"]
-    assert [worker["name"] for worker in harness.queue.worker_list()] == ["worker-1"]
+    assert [worker["name"] for worker in list_workers(harness.queue.store)] == ["worker-1"]
     with pytest.raises(NotFound, match="worker-2"):
         harness.queue.stop_workers("worker-2")
     assert harness.queue.stop_workers() == ["worker-1"]
@@ -299,7 +300,7 @@ def test_invalid_setting_prevents_a_start(harness: WorkerHarness) -> None:
         connection.execute("INSERT INTO settings VALUES ('lease', 'banana')")
     with pytest.raises(InvalidSetting, match="lease"):
         harness.start()
-    assert harness.queue.worker_list() == []
+    assert list_workers(harness.queue.store) == []
 
 
 def test_invalid_setting_does_not_stop_running_workers(harness: WorkerHarness) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.state import State
 from tests.engine.harness import SchedulingDelay, alive, job_processes, read_pid, until
 
@@ -135,7 +136,7 @@ def test_stop_now_releases_the_job(harness: WorkerHarness, tmp_path: Path) -> No
     assert (job.state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
     assert not alive(shell)
     assert job_processes(harness.path) == []
-    assert harness.queue.worker_list() == []
+    assert list_workers(harness.queue.store) == []
 
 
 def test_drain_lets_the_running_job_finish(harness: WorkerHarness, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_drain_lets_the_running_job_finish(harness: WorkerHarness, tmp_path: Pat
     pool = harness.start()
     read_pid(first)
     pool.stop(wait=False)
-    until(lambda: harness.queue.worker_list()[0]["state"] in {"busy", "stopping"})
+    until(lambda: list_workers(harness.queue.store)[0]["state"] in {"busy", "stopping"})
     go.touch()
     assert pool.wait(20) == 0
     assert (running.state, waiting.state, waiting.attempts) == (State.COMPLETED, State.PENDING, 0)

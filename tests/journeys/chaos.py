@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb import Queue, QueuectlError, WaitTimeout
+from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.model.job import JobSpec
 from tests.journeys.chaos_acts import Container, Freeze, Kill
 from tests.journeys.chaos_enqueuer import enqueue, job_command
@@ -89,7 +90,7 @@ class Chaos:
         self.queue.set("backoff_max", 0)
         self.queue.set("kill_grace", 0.2)
         self.queue.set("lease", LEASE_S)
-        self.queue.enqueue_specs([self._job(number) for number in range(jobs)])
+        enqueue_specs(self.queue, [self._job(number) for number in range(jobs)])
         (self.folder / "acknowledged").write_text("".join(f"{number}\n" for number in range(jobs)))
         self.pools: list[WorkerPool] = []
         self.performed: Counter[str] = Counter()

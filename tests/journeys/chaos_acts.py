@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import psutil
 
 from queuectl_nb import QueuectlError
+from queuectl_nb.client.workers import list_workers
 
 if TYPE_CHECKING:
     from tests.journeys.chaos import Chaos
@@ -63,7 +64,7 @@ class Kill(Act):
     def perform(self) -> None:
         """Kill at once."""
         pool = self.rng.choice(self.chaos.pools)
-        pids = {worker["name"]: worker["pid"] for worker in self.chaos.queue.worker_list()}
+        pids = {worker["name"]: worker["pid"] for worker in list_workers(self.chaos.queue.store)}
         workers = [pids[name] for name in pool.names if pids.get(name)]
         what = self.rng.choice(["worker", "worker", "supervisor", "both"])
         self.chaos.performed[f"kills: {what}"] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.workers import list_workers
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -105,10 +106,10 @@ def test_start_and_stop_workers(page: Page, queue: Queue, dashboard: Dashboard) 
     until(lambda: "a\n" in "".join(text for each in page.log for _, text in each["pieces"]))
     dashboard.worker_panel.selected.value = "worker-1"
     dashboard.worker_panel.stop.click()
-    until(lambda: [each["name"] for each in queue.worker_list()] == ["worker-2"])
+    until(lambda: [each["name"] for each in list_workers(queue.store)] == ["worker-2"])
     dashboard.worker_panel.selected.value = "all workers"
     dashboard.worker_panel.stop.click()
-    until(lambda: queue.worker_list() == [])
+    until(lambda: list_workers(queue.store) == [])
     until(lambda: "No worker is running" in dashboard.worker_panel.list.value)
 
 

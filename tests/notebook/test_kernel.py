@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client.workers import list_workers
 from tests.engine.harness import alive, job_processes, until
 from tests.notebook.kernels import Kernel
 
@@ -54,10 +55,10 @@ def interrupt(kernel: Kernel, *, twice: bool) -> None:
 def test_interrupts_do_not_affect_jobs(kernel: Kernel, queue: Queue, *, twice: bool, kernel_round: int) -> None:
     """Interrupting a wait once or twice ends the cell; job and worker continue, and the kernel answers."""
     job = running_job(kernel, queue)
-    (worker,) = queue.worker_list()
+    (worker,) = list_workers(queue.store)
     interrupt(kernel, twice=twice)
     assert (job.state, job.attempts) == ("processing", 1)
-    assert queue.worker_list() == [worker]
+    assert list_workers(queue.store) == [worker]
 
 
 WAYS: dict[str, Callable[[Kernel], object]] = {
@@ -73,7 +74,7 @@ WAYS: dict[str, Callable[[Kernel], object]] = {
 def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, kernel_round: int) -> None:
     """Within five seconds no process is left, and the job is returned without using an attempt."""
     job = running_job(kernel, queue)
-    worker = queue.worker_list()[0]["pid"]
+    worker = list_workers(queue.store)[0]["pid"]
     died = kernel.manager.provisioner.pid
     WAYS[way](kernel)
     until(lambda: not alive(died))
@@ -82,7 +83,7 @@ def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, kerne
     gone = time.monotonic() - began
     until(lambda: job.state == "pending", ENDS)
     assert job.attempts == 0
-    until(lambda: queue.worker_list() == [], ENDS)
+    until(lambda: list_workers(queue.store) == [], ENDS)
     print(f"{way}, round {kernel_round}: all gone after {gone:.2f} s")  # noqa: T201 - the figure that a soak is for
 
 
@@ -116,7 +117,7 @@ def complete(kernel: Kernel, line: str) -> list[str]:
 def test_completion_of_ids(kernel: Kernel, queue: Queue) -> None:
     """Ids, worker names and settings are completed in JupyterLab."""
     running_job(kernel, queue)
-    (worker,) = queue.worker_list()
+    (worker,) = list_workers(queue.store)
     assert complete(kernel, "%queuectl worker stop ") == [worker["name"]]
     assert complete(kernel, "%queuectl cancel ") == ["a"]
     assert "max_retries" in complete(kernel, "x = %queuectl config get max")
@@ -126,11 +127,11 @@ def test_completion_of_ids(kernel: Kernel, queue: Queue) -> None:
 def test_killed_worker(kernel: Kernel, queue: Queue) -> None:
     """The pool's card reports the death and the replacement; the job runs again, with one attempt used."""
     job = running_job(kernel, queue)
-    first = queue.worker_list()[0]["pid"]
+    first = list_workers(queue.store)[0]["pid"]
     os.kill(first, signal.SIGKILL)
-    until(lambda: [each["pid"] for each in queue.worker_list() if each["state"] == "busy"] not in ([], [first]))
+    until(lambda: [each["pid"] for each in list_workers(queue.store) if each["state"] == "busy"] not in ([], [first]))
     assert kernel.run("html, (trouble,) = pool._repr_html_(), pool.troubles")["status"] == "ok"
-    second = queue.worker_list()[0]["pid"]
+    second = list_workers(queue.store)[0]["pid"]
     shown = kernel.run(f"assert 'is replaced' in trouble and trouble in html and '>{second}<' in html, (trouble, html)")
     assert shown["status"] == "ok", shown
     until(lambda: job.attempts == 2)

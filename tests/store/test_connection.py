@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from queuectl_nb.client.wait import Wait
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
@@ -176,16 +175,6 @@ def test_data_version(store: Store) -> None:
     other.start()
     other.join()
     assert store.db.data_version() != version
-
-
-def test_change_stamp_includes_own_commits(store: Store) -> None:
-    """Commits on the thread's own connection, as by other coroutines, are noticed."""
-    _add(store, "a")
-    waiting = Wait(store, ["a"])
-    assert waiting.read_progress().remaining == 1
-    assert waiting.read_progress() is waiting.read_progress(), "nothing was committed: nothing is read"
-    store.jobs.cancel(["a"], time.time())
-    assert waiting.read_progress().remaining == 0
 
 
 def test_interrupted_write(store: Store) -> None:

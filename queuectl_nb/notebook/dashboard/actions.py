@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from queuectl_nb.client.enqueue import make_spec
+from queuectl_nb.client.enqueue import enqueue_specs, make_spec
 from queuectl_nb.model.errors import QueuectlError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Actions:
 
     def enqueue(self, fields: Mapping[str, object]) -> str:
         """Add a job."""
-        (job_id,) = self._queue.enqueue_specs([make_spec(fields)])
+        (job_id,) = enqueue_specs(self._queue, [make_spec(fields)])
         return f"Job enqueued: {job_id}"
 
 
