@@ -92,7 +92,7 @@ class WorkerPool:
         environ = dict(os.environ)
         if self.config.dask is not None:
             environ[SECURITY_VARIABLE] = self.config.dask.security or ""
-        self._queue.store.make_directories()  # someone may have removed them
+        self._queue.store.db.make_directories()  # someone may have removed them
         errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         read, write = os.pipe()
         with contextlib.suppress(OSError, AttributeError):

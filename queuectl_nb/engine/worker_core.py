@@ -70,7 +70,7 @@ class WorkerCore:
         """Make missing directories; stop if the lock file was removed: nobody could tell that the worker is alive."""
         store = self.store
         if not store.spool.folder.is_dir():
-            store.make_directories()  # without the write lock, jobs could not be returned
+            store.db.make_directories()  # without the write lock, jobs could not be returned
         if self._lock is not None and not heartbeat.is_current(self._lock, store.worker_dir, self.control.name):
             self.spool_removed = True
             self.control.request_stop("now")

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-import time
-import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
 from queuectl_nb.store.connection_pool import ConnectionPool, in_use
-from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
 from queuectl_nb.store.paths import (
     LOCK_NAME,
     check_location,
@@ -25,24 +21,18 @@ from queuectl_nb.store.paths import (
 )
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.sqlite_errors import PROGRAMMING_ERRORS, translate
-from queuectl_nb.store.write_lock import LockRequest, WriteLock
+from queuectl_nb.store.transaction import Transaction
+from queuectl_nb.store.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
+
+    from queuectl_nb.store.connection_pool import ThreadState
 
 __all__ = ["Database"]
 
 LOCK_TIMEOUT_S = 30.0
-NEGLIGIBLE_WAIT_S = 0.1
-"""A shorter wait for the write lock is not subtracted from the time to wait for SQLite's own lock."""
-
-
-class _ThreadState(threading.local):
-    """The open transaction of each thread; a strong reference would keep alive what an exception has left open."""
-
-    transaction: weakref.ref[_Transaction] | None = None
 
 
 class Database:
@@ -59,8 +49,9 @@ class Database:
         self._cache_kib = 2000
         self.file = real_path(path)
         self.spool = spool_dir(self.file)
-        self.write_lock = WriteLock(self.spool / LOCK_NAME)
-        self._local = _ThreadState()
+        self.output_dir = self.spool / "output"
+        self.worker_dir = self.spool / "worker"
+        self.write_lock = WriteLock(self.spool / LOCK_NAME, self.make_directories)
         local_disk = check_location(path, allow_network_fs=allow_network_fs)
         with in_use, self.translate_errors():
             self._open(wal=local_disk)
@@ -82,7 +73,7 @@ class Database:
         is_current = schema.is_current(connection, journal)
         if not is_current:
             schema.check_application(connection, self.path)
-        make_private_dir(self.spool)
+        self.make_directories()
         if not is_current:
             with self.write_lock.request(self.lock_timeout_s):
                 schema.ensure_schema(connection, self.path, journal)
@@ -90,7 +81,18 @@ class Database:
         if wal:
             self._pool.protect()
 
+    def make_directories(self) -> None:
+        """Create the directories of the spool that are missing."""
+        self.check_identity()
+        for folder in (self.spool, self.output_dir, self.worker_dir):
+            make_private_dir(folder)
+
     # ------------------------------------------------------------------ connections
+
+    @property
+    def thread_state(self) -> ThreadState:
+        """The connection and the transaction of this thread."""
+        return self._pool.thread_state
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened on first use in this process."""
@@ -172,19 +174,19 @@ class Database:
 
     # ------------------------------------------------------------------ transactions
 
-    def write(self) -> _Transaction:
+    def write(self) -> Transaction:
         """Return a write transaction as a context manager: commits at the end, rolls back on any error.
 
         It holds the write lock and has a revision of its own, which statements read from ``clock``. It does not nest.
         """
-        return _Transaction(self, self._local, LockRequest(self.write_lock.path))
+        return Transaction(self, self.write_lock.new_request())
 
-    def read(self) -> _Transaction:
+    def read(self) -> Transaction:
         """Return a read transaction as a context manager: all statements see one snapshot.
 
         Within a write transaction of this thread it is part of that.
         """
-        return _Transaction(self, self._local, None)
+        return Transaction(self, None)
 
     # ------------------------------------------------------------------ changes
 
@@ -214,100 +216,3 @@ class Database:
             raise
         except sqlite3.Error as error:
             raise translate(error, self.path, self.lock_timeout_s) from error
-
-
-class _Transaction:
-    """A transaction of one thread; an interrupt at any point leaves neither it nor the write lock open."""
-
-    _is_open = False
-
-    def __init__(self, db: Database, local: _ThreadState, lock: LockRequest | None) -> None:
-        """Begin with ``with``; ``lock`` is the write lock of a write transaction."""
-        self._db = db
-        self._local = local
-        self.lock = lock
-        self._interrupts = DelayedInterrupts()
-        self.connection: sqlite3.Connection | None = None
-
-    @uninterrupted
-    def __enter__(self) -> sqlite3.Connection:
-        local = self._local
-        outer = None if local.transaction is None else local.transaction()
-        if outer is not None:
-            if self.lock is None and outer.lock is not None and outer.connection is not None:
-                return outer.connection
-            outer.end(commit=False)  # a read that is not over, or a transaction that an interrupt has left open
-        try:
-            self._interrupts.install()
-            local.transaction = weakref.ref(self)
-            self._is_open = True
-            in_use.__enter__()
-            connection = self._db.connection()
-            if self.lock is None:
-                self._db.check_identity()
-                self.connection = connection
-                connection.execute("BEGIN")
-            else:
-                self._begin_write(connection, self.lock)
-        except BaseException as error:
-            self.end(commit=False)
-            if isinstance(error, sqlite3.Error) and not isinstance(error, PROGRAMMING_ERRORS):
-                raise translate(error, self._db.path, self._db.lock_timeout_s) from error
-            raise
-        return connection
-
-    def _begin_write(self, connection: sqlite3.Connection, lock: LockRequest) -> None:
-        db = self._db
-        began = time.monotonic()
-        lock.acquire(db.lock_timeout_s)
-        db.check_identity()
-        self.connection = connection
-        waited = time.monotonic() - began
-        if waited > NEGLIGIBLE_WAIT_S:  # the timeout covers both locks
-            connection.execute(f"PRAGMA busy_timeout = {max(0, round((db.lock_timeout_s - waited) * 1000))}")
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        finally:
-            if waited > NEGLIGIBLE_WAIT_S:
-                connection.execute(f"PRAGMA busy_timeout = {round(db.lock_timeout_s * 1000)}")
-        connection.execute("UPDATE clock SET rev = rev + 1")
-
-    @uninterrupted
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if not self._is_open:  # part of an outer transaction
-            return
-        with self._db.translate_errors():
-            self.end(commit=error is None)
-        if isinstance(error, sqlite3.Error) and not isinstance(error, PROGRAMMING_ERRORS):
-            raise translate(error, self._db.path, self._db.lock_timeout_s) from error
-
-    @uninterrupted
-    def __del__(self) -> None:
-        """End a transaction that an exception between two instructions has left open."""
-        if self._is_open:
-            self.end(commit=False)
-
-    def end(self, *, commit: bool) -> None:
-        """Commit or roll back, and release everything; do nothing if that was done."""
-        try:
-            if commit and self.connection is not None:
-                self.connection.execute("COMMIT")
-        finally:
-            self._release()
-
-    def _release(self) -> None:
-        """Release what is held, in an order in which an exception between two steps lets ``__del__`` do it again."""
-        if self.connection is not None and self.connection.in_transaction:
-            try:
-                self.connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                self._db.close()  # the next use opens another connection
-        if self.lock is not None:
-            self.lock.release()
-        if self._is_open:
-            in_use.__exit__()
-            self._local.transaction = None
-            self._is_open = False
-        self._interrupts.remove()

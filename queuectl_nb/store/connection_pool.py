@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.store.shared_locks import FileId
+    from queuectl_nb.store.transaction import Transaction
 
-__all__ = ["ConnectionPool", "in_use"]
+__all__ = ["ConnectionPool", "ThreadState", "in_use"]
 
 FORK_TIMEOUT_S = 30.0
 """How long a fork waits for the transactions of other threads."""
@@ -64,9 +65,13 @@ class _InUse:
             self.changed.wait(deadline - time.monotonic())
 
 
-class _ThreadState(threading.local):
+class ThreadState(threading.local):
+    """What a thread has open."""
+
     connection: sqlite3.Connection | None = None
     number = 0
+    transaction: weakref.ref[Transaction] | None = None
+    """A strong reference would keep alive what an exception has left open."""
 
 
 class ConnectionPool:
@@ -77,7 +82,7 @@ class ConnectionPool:
         self._path = path
         self._file_id = file_id
         self._connect = connect
-        self._local = _ThreadState()
+        self.thread_state = ThreadState()
         self._protected = False
         self._open: dict[sqlite3.Connection, threading.Thread] = {}
         _pools.add(self)
@@ -91,7 +96,7 @@ class ConnectionPool:
         BadEnvironment
             The process was forked during a transaction.
         """
-        found = self._local.connection
+        found = self.thread_state.connection
         return self._add() if found is None else found
 
     def _add(self) -> sqlite3.Connection:
@@ -101,9 +106,9 @@ class ConnectionPool:
         for connection, thread in list(self._open.items()):
             if not thread.is_alive():
                 self._close(connection)
-        found = self._local.connection = self._connect()
+        found = self.thread_state.connection = self._connect()
         self._open[found] = threading.current_thread()
-        self._local.number = next(_numbers)
+        self.thread_state.number = next(_numbers)
         if self._protected:
             SharedLocks.acquire(found, self._path, self._file_id)
         return found
@@ -111,7 +116,7 @@ class ConnectionPool:
     @property
     def number(self) -> int:
         """A number of this thread's connection, which no other connection of this process has."""
-        return self._local.number
+        return self.thread_state.number
 
     def protect(self) -> None:
         """Hold the locks on the files of a write-ahead log for all connections, from now on."""
@@ -121,10 +126,10 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        found = self._local.connection
+        found = self.thread_state.connection
         if found is not None:
             self._close(found)
-            self._local.connection = None
+            self.thread_state.connection = None
 
     def _close(self, connection: sqlite3.Connection) -> None:
         if self._open.pop(connection, None) is not None:
@@ -137,14 +142,14 @@ class ConnectionPool:
                 self._close(connection)
         if self._open:
             return False
-        self._local = _ThreadState()
+        self.thread_state = ThreadState()
         return True
 
     def abandon(self) -> None:
         """Forget the connections that a fork has copied into this process, without closing them."""
-        _inherited.append((self._local, dict(self._open)))
+        _inherited.append((self.thread_state, dict(self._open)))
         self._open.clear()
-        self._local = _ThreadState()
+        self.thread_state = ThreadState()
         _unusable.add(self._file_id)
 
 

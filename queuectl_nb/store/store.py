@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.store.connection import Database
 from queuectl_nb.store.identity import detect_copy
-from queuectl_nb.store.paths import make_private_dir
 from queuectl_nb.store.settings import SettingsTable
 from queuectl_nb.store.spool import Spool
 
@@ -30,15 +29,9 @@ class Store:
         self.path = path
         self.db = Database(path, allow_network_fs=allow_network_fs)
         self.settings = SettingsTable(self.db)
-        self.worker_dir = self.db.spool / "worker"
-        self.spool = Spool(self.db.spool / "output")
-        self.make_directories()
+        self.worker_dir = self.db.worker_dir
+        self.spool = Spool(self.db.output_dir)
         detect_copy(self.db)
-
-    def make_directories(self) -> None:
-        """Create the directories of the spool that are missing."""
-        for folder in (self.db.spool, self.spool.folder, self.worker_dir):
-            make_private_dir(folder)
 
     @cached_property
     def jobs(self) -> Jobs:

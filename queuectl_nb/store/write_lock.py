@@ -17,11 +17,12 @@ from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store.interrupts import interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["LockRequest", "LockWaiter", "WriteLock"]
 
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _open_descriptors: set[_Descriptor] = set()
 """Open descriptors of lock files. A forked child closes its copies, which would keep the lock if the parent died."""
 
@@ -54,21 +55,17 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 class LockRequest:
     """One acquisition of the lock. Always call :meth:`release`, even if :meth:`acquire` failed."""
 
-    def __init__(self, path: Path) -> None:
-        """Use the lock file ``path``."""
+    def __init__(self, path: Path, make_directories: Callable[[], None]) -> None:
+        """Use the lock file ``path``; ``make_directories`` is called if its directory is missing."""
         self._path = path
+        self._make_directories = make_directories
         self._descriptor: _Descriptor | None = None
 
     def acquire(self, timeout_s: float) -> None:
         """Acquire the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
         waiter = self._adopt_waiter()
         if waiter is None:
-            try:
-                handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                self._descriptor = _Descriptor(handle)
-            except OSError as error:
-                msg = f"cannot open the write lock {self._path}: {error.strerror}"
-                raise BadEnvironment(msg) from error
+            self._descriptor = self._open()
             try:
                 fcntl.flock(self._descriptor.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -80,6 +77,17 @@ class LockRequest:
             self._abandon(waiter)
             msg = f"the queue is busy: another process has held its write lock for {timeout_s:g} seconds; try again"
             raise Busy(msg)
+
+    def _open(self) -> _Descriptor:
+        try:
+            try:
+                return _Descriptor(os.open(self._path, _OPEN_FLAGS, 0o600))
+            except FileNotFoundError:
+                self._make_directories()
+                return _Descriptor(os.open(self._path, _OPEN_FLAGS, 0o600))
+        except OSError as error:
+            msg = f"cannot open the write lock {self._path}: {error.strerror}"
+            raise BadEnvironment(msg) from error
 
     @staticmethod
     @interruptible
@@ -153,14 +161,22 @@ _abandoned: dict[Path, list[LockWaiter]] = {}
 class WriteLock:
     """An exclusive lock for all writers of a queue, in any process and any thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Use the lock file ``path``, which is created on first use."""
+    def __init__(self, path: Path, make_directories: Callable[[], None] = lambda: None) -> None:
+        """Use the lock file ``path``, which is created on first use.
+
+        ``make_directories`` is called if somebody has removed its directory.
+        """
         self.path = path
+        self._make_directories = make_directories
+
+    def new_request(self) -> LockRequest:
+        """Return a request for one acquisition."""
+        return LockRequest(self.path, self._make_directories)
 
     @contextmanager
     def request(self, timeout_s: float) -> Iterator[None]:
         """Hold the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
-        request = LockRequest(self.path)
+        request = self.new_request()
         try:
             request.acquire(timeout_s)
             yield

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +22,12 @@ from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from queuectl_nb.store.transaction import Transaction
 
 
 def _add(store: Store, job_id: str, command: str = "true") -> None:
@@ -141,6 +150,27 @@ def test_fork_during_a_write_of_another_thread(store: Store) -> None:
     assert (store.settings.read().timeout, store.settings.read().lease) == (7, 20)
 
 
+# ---------------------------------------------------------------------- removed files
+
+
+def test_a_removed_spool_is_created_again(store: Store) -> None:
+    """Writes of an open queue go on when somebody removes its spool, with private directories; nothing is lost."""
+    _add(store, "a")
+    shutil.rmtree(store.db.spool)
+    _add(store, "b")
+    assert _ids(store) == ["a", "b"]
+    assert {path.stat().st_mode & 0o777 for path in (store.db.spool, store.spool.folder, store.worker_dir)} == {0o700}
+
+
+def test_the_spool_of_a_deleted_queue_is_not_created(store: Store) -> None:
+    """A write to a queue that was deleted as a whole says so and leaves no directory behind."""
+    shutil.rmtree(store.db.spool)
+    store.path.unlink()
+    with pytest.raises(BadEnvironment, match="was deleted or replaced while in use"):
+        _add(store, "a")
+    assert not store.db.spool.exists()
+
+
 # ---------------------------------------------------------------------- transactions
 
 
@@ -202,9 +232,65 @@ def test_unfinished_blocks_are_cleaned_up(store: Store) -> None:
     assert _ids(store) == ["a", "b"], "a look that was cut off must not freeze what is seen"
     writing = store.db.write()
     writing.__enter__().execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
+    del writing
+    assert not store.db.connection().in_transaction
     _add(store, "c")
     assert _ids(store) == ["a", "b", "c"]
     assert store.settings.read().timeout == 30
+
+
+def test_nested_writes_are_refused(store: Store) -> None:
+    """A write within a write raises, names the queue, and the outer one is rolled back as for any error."""
+    with pytest.raises(RuntimeError, match=r"queue.db is open in this thread"), store.db.write() as connection:  # noqa: PT012
+        connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
+        with store.db.read() as inner:
+            assert inner is connection, "a read is part of the write"
+        _add(store, "a")
+    assert not _ids(store)
+    assert store.settings.read().timeout == 30
+    _add(store, "a")
+    assert _ids(store) == ["a"]
+
+
+def test_no_interrupt_is_swallowed(store: Store) -> None:
+    """An interrupt before any instruction of a read or write is raised, and leaves nothing open."""
+
+    def one(transaction: Callable[[], Transaction]) -> None:
+        with transaction():
+            pass
+
+    for transaction in (store.db.read, store.db.write):
+        for target in itertools.count(1, 3):  # code that swallows it has more than three instructions
+            left = target
+
+            def trace(frame: FrameType, event: str, _: object) -> Any:
+                nonlocal left
+                frame.f_trace_opcodes = True
+                if event == "opcode":
+                    left -= 1
+                    if not left:
+                        sys.settrace(None)
+                        signal.raise_signal(signal.SIGINT)
+                return trace
+
+            gc.disable()  # a collection calls weakref callbacks of other objects, in which nothing can be raised
+            sys.settrace(trace)
+            try:
+                one(transaction)
+            except KeyboardInterrupt:
+                interrupted = True
+            else:
+                interrupted = False
+            finally:
+                sys.settrace(None)
+                gc.enable()
+            if left > 0:
+                break
+            assert interrupted, f"instruction {target} of {transaction.__name__}"
+            assert not store.db.connection().in_transaction
+            with store.db.write_lock.request(0):
+                pass
+        assert target > 100
 
 
 def test_interrupts_at_random_moments(queue_path: Path) -> None:

@@ -100,13 +100,6 @@ def test_replaced_file(store: Store, harm: Callable[[Path], None], use: str) -> 
     assert (store.path.read_bytes() if store.path.exists() else None) == before
 
 
-def test_removed_spool(store: Store) -> None:
-    """A spool folder removed under an open store is exit code 3 with its name."""
-    shutil.rmtree(store.db.spool)
-    with pytest.raises(BadEnvironment, match=r"cannot open the write lock .*write\.lock"):
-        _add(store, "a")
-
-
 def test_full_disk(mounted: Callable[[str], Path], template_path: Path) -> None:
     """On a full disk enqueues are exit code 3, acknowledged jobs stay, and with space again enqueues work."""
     folder = mounted("size=1m")

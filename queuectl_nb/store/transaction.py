@@ -1,0 +1,153 @@
+"""Transactions of a thread: behind the write lock if they write, and ended whatever happens.
+
+An interrupt at any point leaves neither a transaction nor the write lock open, and is never swallowed: no Python code
+runs when a transaction that has ended is deallocated.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.store.interrupts import DelayedInterrupts, uninterrupted
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.write_lock import LockRequest
+
+__all__ = ["Transaction"]
+
+NEGLIGIBLE_WAIT_S = 0.1
+"""A shorter wait for the write lock is not subtracted from the time to wait for SQLite's own lock."""
+
+
+class Transaction:
+    """A context manager: commits at the end, rolls back on any error. The value is the thread's connection."""
+
+    def __init__(self, db: Database, lock: LockRequest | None) -> None:
+        """Prepare a transaction; ``lock`` is the write lock if it writes."""
+        self._db = db
+        self.lock = lock
+        self.opened: _Opened | None = None
+        """None if it has not begun, has ended, or is part of an outer transaction."""
+
+    @uninterrupted
+    def __enter__(self) -> sqlite3.Connection:
+        """Begin; a read within a write transaction of this thread becomes part of that.
+
+        Raises
+        ------
+        RuntimeError
+            A write transaction within a write transaction: a bug, which would commit or roll back half of the outer.
+        """
+        local = self._db.thread_state
+        outer = None if local.transaction is None else local.transaction()
+        if outer is not None and outer.opened is not None:
+            if outer.lock is None:
+                outer.end(commit=False)  # a read that is not over, such as that of a generator
+            elif self.lock is None and outer.opened.connection is not None:
+                return outer.opened.connection
+            else:
+                msg = f"a write transaction on {self._db.path} is open in this thread; write transactions do not nest"
+                raise RuntimeError(msg)
+        self.opened = opened = _Opened(self._db, self.lock)
+        # the callback ends a transaction of which an exception between two instructions has left out the exit
+        local.transaction = weakref.ref(self, opened.abandon)
+        with self._db.translate_errors():
+            try:
+                return opened.begin()
+            except BaseException:
+                self.end(commit=False)
+                raise
+
+    @uninterrupted
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit, or roll back if there was an error."""
+        if self.opened is None:
+            return
+        with self._db.translate_errors():
+            self.end(commit=error is None)
+            if isinstance(error, sqlite3.Error):
+                raise error
+
+    def end(self, *, commit: bool) -> None:
+        """Commit or roll back, and release everything; do nothing if that was done."""
+        opened, self.opened = self.opened, None
+        if opened is not None:
+            opened.end(commit=commit)
+
+
+class _Opened:
+    """What a transaction holds: the write lock, a use of the thread's connection, and the handler of interrupts."""
+
+    def __init__(self, db: Database, lock: LockRequest | None) -> None:
+        self._db = db
+        self._lock = lock
+        self._local = db.thread_state
+        self._interrupts = DelayedInterrupts()
+        self._is_in_use = False
+        self.connection: sqlite3.Connection | None = None
+
+    def begin(self) -> sqlite3.Connection:
+        """Acquire everything and begin; call :meth:`end` whatever happens."""
+        self._interrupts.install()
+        self._is_in_use = True
+        in_use.__enter__()
+        connection = self._db.connection()
+        if self._lock is None:
+            self._db.check_identity()
+            self.connection = connection
+            connection.execute("BEGIN")
+        else:
+            self._begin_write(connection, self._lock)
+        return connection
+
+    def _begin_write(self, connection: sqlite3.Connection, lock: LockRequest) -> None:
+        timeout_s = self._db.lock_timeout_s
+        began = time.monotonic()
+        lock.acquire(timeout_s)
+        self._db.check_identity()
+        self.connection = connection
+        waited = time.monotonic() - began
+        if waited > NEGLIGIBLE_WAIT_S:  # the timeout covers both locks
+            connection.execute(f"PRAGMA busy_timeout = {max(0, round((timeout_s - waited) * 1000))}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            if waited > NEGLIGIBLE_WAIT_S:
+                connection.execute(f"PRAGMA busy_timeout = {round(timeout_s * 1000)}")
+        connection.execute("UPDATE clock SET rev = rev + 1")
+
+    def end(self, *, commit: bool) -> None:
+        """Commit or roll back, and release everything."""
+        try:
+            if commit and self.connection is not None:
+                self.connection.execute("COMMIT")
+        finally:
+            self._release()
+
+    @uninterrupted
+    def abandon(self, _: object) -> None:
+        """Roll back the transaction after its object was deallocated."""
+        self.end(commit=False)
+
+    def _release(self) -> None:
+        if self.connection is not None and self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._db.close()  # the next use opens another connection
+        if self._lock is not None:
+            self._lock.release()
+        if self._is_in_use:
+            in_use.__exit__()
+            self._is_in_use = False
+        self._local.transaction = None
+        self._interrupts.remove()
