@@ -14,6 +14,7 @@ from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import COMPLETE_VAR, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
+from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,9 +83,14 @@ def _run(args: Sequence[str], context: Context, serve: Serve | None) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is None and not isinstance(error, QueuectlError):
+        if isinstance(error, OSError) and _is_about_output(error):
             raise
         return _fail(*_describe(error))
+
+
+def _is_about_output(error: OSError) -> bool:
+    is_other = isinstance(error, QueuectlError) or error.errno in OPEN_FILES_ERRNOS
+    return error.filename is None and not is_other
 
 
 def _describe(error: Exception) -> tuple[str, int]:
@@ -96,7 +102,7 @@ def _describe(error: Exception) -> tuple[str, int]:
 
         return describe_usage_error(error), BadInput.exit_code
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}", EXIT_ENVIRONMENT
+        return describe_os_error(error), EXIT_ENVIRONMENT
     if os.environ.get(DEBUG_VARIABLE):
         raise error
     if isinstance(error, RuntimeError) and "start new thread" in str(error):

@@ -42,7 +42,11 @@ MAX_UNREAD_EVENTS = 10_000
 """Events kept for :meth:`WorkerPool.events`; the oldest are dropped first."""
 MAX_TROUBLES = 20
 RESERVED_FILES = 40
-"""Open files that a supervisor needs besides those for its workers; a worker needs fewer."""
+"""Open files that a supervisor needs besides those for its workers, and more than a worker needs.
+
+Counted in ``/proc/PID/fd`` with 1, 4 and 12 workers: a supervisor has 14, and 3 more while it starts a worker; a worker
+has 21, and up to 26 for moments. The rest is for rescues, which open the files of a lost worker.
+"""
 FILES_PER_WORKER = 2
 """The lock file and the control pipe."""
 STOP_TIMEOUT_S = 0.5

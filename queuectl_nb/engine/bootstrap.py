@@ -11,6 +11,7 @@ from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
+from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.config import WorkerConfig
@@ -42,7 +43,7 @@ def run_supervisor(config: WorkerConfig) -> int:
         import traceback
 
         traceback.print_exc()  # to the log of the pool
-        text = f"the worker pool cannot work: {error.filename or config.db}: {error.strerror}"
+        text = f"the worker pool cannot work: {error.filename or config.db}: {os_reason(error)}"
         events.emit("warning", worker="pool", text=text)
         events.emit("failed", text=text, exit_code=BadEnvironment.exit_code)
         events.flush()

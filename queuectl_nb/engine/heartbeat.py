@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _translate_os_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"cannot use {path}: {error.strerror}"
+        msg = f"cannot use {path}: {os_reason(error)}"
         raise BadEnvironment(msg) from error
 
 

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.config import WorkerConfig
@@ -91,7 +92,7 @@ class WorkerProcess:
                 bufsize=0,
             )
         except OSError as error:
-            self._schedule_restart(f"not started: {error.strerror}", events)
+            self._schedule_restart(f"not started: {os_reason(error)}", events)
             return None
         events.emit("worker_started", worker=self.name, pid=self.process.pid)
         return self.process.pid

@@ -10,6 +10,7 @@ import click
 from queuectl_nb.commands.app import describe_usage_error
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 from queuectl_nb.render.text_table import visible
+from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,6 @@ def one_line_errors() -> Iterator[None]:
     except click.Abort:
         raise one_line(KeyboardInterrupt(), "interrupted") from None
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in OPEN_FILES_ERRNOS:
             raise
-        raise one_line(BadEnvironment(f"{error.filename}: {error.strerror}")) from None
+        raise one_line(BadEnvironment(describe_os_error(error))) from None

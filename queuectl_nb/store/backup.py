@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from queuectl_nb.model.errors import BadEnvironment, BadInput
+from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.store.paths import SIDECAR_SUFFIXES, absolute_path
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.sqlite_errors import translate
@@ -54,7 +55,7 @@ def write_backup(db: Database, path: str | os.PathLike[str], *, force: bool = Fa
             os.close(handle)
         _sync_dir(target.parent)
     except OSError as error:
-        msg = f"cannot write the backup {target}: {error.strerror}"
+        msg = f"cannot write the backup {target}: {os_reason(error)}"
         raise BadEnvironment(msg) from error
     return target, jobs
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -123,7 +124,7 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
     except FileNotFoundError:
         found = None
     except OSError as error:
-        msg = f"{path} cannot be opened: {error.strerror}"
+        msg = f"{path} cannot be opened: {os_reason(error)}"
         raise BadEnvironment(msg) from error
     if found is None:
         if not os.path.isdir(real.parent):
@@ -186,7 +187,7 @@ def make_private_dir(path: Path, *, parents: bool = False) -> None:
         if stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
             path.chmod(0o700)
     except OSError as error:
-        msg = f"cannot create {path}: {error.strerror}"
+        msg = f"cannot create {path}: {os_reason(error)}"
         raise BadEnvironment(msg) from error
 
 
@@ -248,7 +249,7 @@ def make_private_file(path: Path) -> bool:
                 path.chmod(0o600)
         return False
     except OSError as error:
-        msg = f"cannot create the queue {path}: {error.strerror}"
+        msg = f"cannot create the queue {path}: {os_reason(error)}"
         raise BadEnvironment(msg) from error
     os.fchmod(handle, 0o600)
     os.close(handle)

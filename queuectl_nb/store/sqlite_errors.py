@@ -7,6 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment, Busy
+from queuectl_nb.store.os_errors import open_files_error, os_reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,8 @@ def translate(error: sqlite3.Error, path: Path, lock_timeout_s: float) -> BadEnv
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Busy(f"the queue is busy: another program has held {path} locked for {lock_timeout_s:g} seconds")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and (limit := open_files_error()):
+        return BadEnvironment(f"{path} cannot be opened: {os_reason(limit)}")
     if code in _READ_ONLY_CODES and _is_read_only(path):
         return BadEnvironment(f"{path} is on a read-only file system; mount it writable, or copy the queue elsewhere")
     texts = {

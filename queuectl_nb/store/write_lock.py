@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store.interrupts import interruptible
+from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +87,7 @@ class LockRequest:
                 self._make_directories()
                 return _Descriptor(os.open(self._path, _OPEN_FLAGS, 0o600))
         except OSError as error:
-            msg = f"cannot open the write lock {self._path}: {error.strerror}"
+            msg = f"cannot open the write lock {self._path}: {os_reason(error)}"
             raise BadEnvironment(msg) from error
 
     @staticmethod

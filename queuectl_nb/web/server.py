@@ -21,6 +21,7 @@ from tornado.web import Application, HTTPError
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.render.js_bundle import FRONTEND
+from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.web.auth import Auth, is_own_page, load_token
 from queuectl_nb.web.base_handler import CONTENT_SECURITY_POLICY, BaseHandler
 from queuectl_nb.web.handlers import Page, routes
@@ -130,7 +131,7 @@ def listen(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:
         except OSError as error:
             if port is None and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({os_reason(error)})"
             msg = f"port {number} of {address} {why}; choose another --port, or omit it to use the next free one"
             raise BadEnvironment(msg) from error
     msg = f"no port from {ports[0]} to {ports[-1]} is free; choose one with --port, or use --port 0 for any"

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from queuectl_nb.cli import main as console
+from queuectl_nb.client.pool import RESERVED_FILES
 from tests.engine.harness import until
 from tests.journeys.terminals import CONSOLE, environment
 
@@ -96,19 +97,21 @@ def test_ignored_hangup_stays_ignored(terminals: Terminals, tmp_path: Path) -> N
     assert terminals.run_json("show", "held")["state"] == "completed"
 
 
-@pytest.mark.parametrize("limit", [16, 24, 64])
+@pytest.mark.parametrize("limit", [16, RESERVED_FILES + 1, RESERVED_FILES + 2, 64])
 def test_limit_of_open_files(terminals: Terminals, limit: int) -> None:
     """As many workers start as fit, or none with exit code 3 and one line that names the limit."""
     terminals.run("enqueue", "--id", "a", "--command", "true")
+    terminals.run("enqueue", "--id", "killer", "--max-retries", "1", "--command", "kill -9 $PPID; sleep 60")
     command = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh")
     terminal = terminals.open("worker", "start", "--count", "50", "--drain", prefix=command)
     code = terminal.wait(60)
     terminal.wait_for_line(f"'ulimit -n' is {limit}")
-    if limit < 42:
+    if limit < RESERVED_FILES + 2:
         assert (code, len(terminal.lines)) == (3, 1)
     else:
-        assert (code, terminals.run_json("show", "a")["state"]) == (0, "completed")
-        assert terminal.lines[1] == "12 worker(s) started."
+        states = [terminals.run_json("show", name)["state"] for name in ("a", "killer")]
+        assert (code, states) == (0, ["completed", "dead"]), "there are enough files to replace a worker"
+        assert terminal.lines[1] == f"{(limit - RESERVED_FILES) // 2} worker(s) started."
 
 
 @pytest.mark.parametrize("what", ["process", "thread"])
