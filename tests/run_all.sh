@@ -50,7 +50,7 @@ pytest() {
 step "Static checks: ruff, mypy, import layers, generated pages ..."
 ruff check .
 ruff format --check .
-mypy queuectl_nb tests
+mypy
 lint-imports
 python -m docs.generate --check
 

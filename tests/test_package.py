@@ -57,7 +57,7 @@ def test_all_names_what_the_module_defines(name: str) -> None:
         for node in tree.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_")
     }
-    exported = next(
+    exported: list[str] = next(
         (
             ast.literal_eval(node.value)
             for node in tree.body

@@ -148,7 +148,8 @@ def openapi() -> dict[str, Any]:
             "schemas": bare,
         },
     }
-    return _localize_references(description)
+    localized: dict[str, Any] = _localize_references(description)
+    return localized
 
 
 def _operation(path: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class EmptyCellTransformer:
 
 def _print_frame(frame: object, printer: RepresentationPrinter, _cycle: bool) -> None:
     """Show control characters in a DataFrame as escapes: pandas would send those of a job to the terminal."""
-    printer.text("\n".join(map(visible, repr(frame).split("\n"))))  # type: ignore[no-untyped-call]
+    printer.text("\n".join(map(visible, repr(frame).split("\n"))))
 
 
 def load(shell: InteractiveShell) -> None:

@@ -62,13 +62,13 @@ def _show_plot(result: Plotted) -> None:
         raise BadInput(msg)
     from IPython.display import Image
 
-    _display(Image(data=overview.to_png(result.figure()), format="png", retina=True, alt=PLOT_ALT))  # type: ignore[no-untyped-call]
+    _display(Image(data=overview.to_png(result.figure()), format="png", retina=True, alt=PLOT_ALT))
 
 
 def _display(value: object, **options: Any) -> None:
     from IPython.display import display
 
-    display(value, **options)  # type: ignore[no-untyped-call]
+    display(value, **options)
 
 
 def _done(result: Done) -> object:

@@ -84,7 +84,7 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
     pattern = re.escape(base)
     rules: list[Any] = [(pattern, RedirectHandler, {"url": base + "/", "permanent": False})]
-    serverapp.web_app.add_handlers(".*$", [*rules, *routes(reader, JupyterAuth, pattern)])  # type: ignore[no-untyped-call]
+    serverapp.web_app.add_handlers(".*$", [*rules, *routes(reader, JupyterAuth, pattern)])
     serverapp.log.info("queuectl: the web page is at %s/", base)
 
 

@@ -122,7 +122,7 @@ class Notebook:
 def _text(source: Path | list[str]) -> str:
     if isinstance(source, Path):
         return source.read_text("utf-8")
-    cells = [
+    cells: list[dict[str, Any]] = [
         {"cell_type": "code", "id": f"c{at}", "metadata": {}, "execution_count": None, "outputs": [], "source": each}
         for at, each in enumerate(source)
     ]

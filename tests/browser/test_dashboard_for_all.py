@@ -26,7 +26,7 @@ def test_keyboard(notebook: Callable[..., Notebook], queue: Queue) -> None:
     dashboard = DashboardPage.wait_for(page)
     keyboard = page.page.keyboard
     dashboard.state_button("all").focus()
-    seen = []
+    seen: list[str] = []
     while len(seen) < 60 and (not seen or "Enqueue" not in seen[-1]):
         name, outlined = page.page.evaluate(
             "() => { const it = document.activeElement; const style = getComputedStyle(it);"

@@ -145,7 +145,8 @@ def test_interrupted_read(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None
     queue.cancel(other)
 
     async def main() -> list[str]:
-        return await asyncio.wait_for(asyncio.gather(old, _state(job), _state(other)), 20)
+        async with asyncio.timeout(60):
+            return list(await asyncio.gather(old, _state(job), _state(other)))
 
     assert loop.run_until_complete(main()) == ["cancelled"] * 3
     loop.close()

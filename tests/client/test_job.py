@@ -130,7 +130,7 @@ def test_invalid_log_arguments(queue: Queue, manual_worker: ManualWorker) -> Non
         job.log("out")
     for wrong in ({"attempt": 0}, {"attempt": "x"}, {"attempt": 1.0}, {"tail": -1}, {"tail": "x"}):
         with pytest.raises(BadInput, match="must be"):
-            job.log(**wrong)  # type: ignore[arg-type]
+            job.log(**wrong)
     with pytest.raises(NotFound, match="no attempt 2; attempts: 1"):
         job.log(attempt=2)
     assert job.log("stderr", attempt=1, tail=0) == ""

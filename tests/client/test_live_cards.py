@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.client.display import OutputCell
 from queuectl_nb.client.live_cards import MAX_POLL_S, MAX_REDRAW_S, LiveCard, LiveCardUpdater, poll_delay
 from tests.engine.harness import until
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from tests.commands.manual_worker import ManualWorker
 
 
-@dataclass
-class Page:
+class Page(OutputCell):
     """An output cell that records what was written."""
 
-    texts: list[str] = field(default_factory=list)
-    htmls: list[str] = field(default_factory=list)
-    shown = True
+    def __init__(self) -> None:
+        super().__init__(shell=None)
+        self.texts: list[str] = []
+        self.htmls: list[str] = []
+        self.shown = True
 
     def write(self, html: str, text: str) -> None:
         """Record the HTML."""

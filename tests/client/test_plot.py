@@ -16,7 +16,7 @@ from queuectl_nb.render.plots.axes import OUTCOME_STYLES
 from tests.client.history_factory import Attempt, insert_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from matplotlib.axes import Axes
 
@@ -134,6 +134,7 @@ def test_durations(queue: Queue) -> None:
 def test_labels_are_literal(queue: Queue) -> None:
     """A dollar is not math text, and no backslash is drawn before it."""
     insert_history(queue, [Attempt("a", NOW - 60, 1.0, command="echo $A $B")])
+    label: Any
     (label,) = draw(queue.plot.durations()).get_yticklabels()
     assert label._preprocess_math(label.get_text()) == ("echo $A $B", False)
 
@@ -168,7 +169,7 @@ def test_throughput(queue: Queue) -> None:
     assert minutes == pytest.approx(600)
 
 
-AGES = {
+AGES: dict[str, Callable[[float], Any]] = {
     "epoch": lambda now: now - 60,
     "datetime": lambda now: datetime.fromtimestamp(now - 60, UTC),
     "timedelta": lambda _: timedelta(minutes=1),

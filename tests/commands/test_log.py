@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RULE = "---------------------------------"
 
 
-def finished_attempt(out: str | bytes, err: str | bytes = "") -> dict[str, object]:
+def finished_attempt(out: str | bytes, err: str | bytes = "") -> dict[str, Any]:
     """Return the record of an attempt with this output."""
     return {"stdout": out, "stdout_size": len(out), "stderr": err, "stderr_size": len(err)}
 

@@ -17,7 +17,7 @@ def main() -> None:
     for line in sys.stdin:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            result = shell.run_cell(json.loads(line))  # type: ignore[no-untyped-call]
+            result = shell.run_cell(json.loads(line))
         results.write(json.dumps({"ok": result.success, "printed": printed.getvalue()}) + "\n")
         results.flush()
 

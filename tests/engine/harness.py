@@ -102,9 +102,11 @@ class WorkerHarness:
 
     def worker_pid(self, name: str = "worker-1") -> int:
         """Wait until a worker runs and return its pid."""
-        return until(
-            lambda: next((w["pid"] for w in list_workers(self.queue.store) if w["name"] == name and w["pid"]), None)
-        )
+
+        def pid() -> Any:
+            return next((each["pid"] for each in list_workers(self.queue.store) if each["name"] == name), None)
+
+        return int(until(pid))
 
     def outcomes(self, job: Job) -> list[str | None]:
         """Return the outcomes of the job's attempts, oldest first."""

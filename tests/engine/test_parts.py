@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,10 +31,11 @@ from queuectl_nb.model.outcome import (
     TimedOut,
 )
 from queuectl_nb.store.workers import WorkerRow
-from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from queuectl_nb.model.outcome import Outcome
 
 
 def test_notify_without_reader_does_nothing(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_one_notification_wakes_one_idle_poller(tmp_path: Path) -> None:
     """A notification wakes one of many idle pollers, and is not lost if it comes before the wait."""
     fifo = tmp_path / "fifo"
     woken: list[int] = []
-    ready = threading.Semaphore(0)
+    ready, awake = threading.Semaphore(0), threading.Semaphore(0)
     stop_read, stop_write = os.pipe()
 
     def wait(number: int) -> None:
@@ -73,15 +74,16 @@ def test_one_notification_wakes_one_idle_poller(tmp_path: Path) -> None:
             if "fifo" in names:
                 notifier.drain(handle)
                 woken.append(number)
+                awake.release()
 
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for _ in threads:
         ready.acquire()
-    for count in range(1, 4):
+    for _ in range(3):
         notifier.notify(fifo)
-        until(lambda count=count: len(woken) >= count)
+        assert awake.acquire(timeout=60)
     os.write(stop_write, b"x")
     for thread in threads:
         thread.join(10)
@@ -117,7 +119,7 @@ def test_events_without_a_reader_are_discarded() -> None:
 
 def test_journal_round_trip(tmp_path: Path) -> None:
     """All kinds of outcomes are read back, cleared and overwritten; a truncated last entry is ignored."""
-    endings = {
+    endings: dict[str, tuple[Outcome, Ending]] = {
         "a": (Exited(3), Ending(2.0, 1.0, 77, usage=Usage(0.1, 0.2, 3), stdout="ü", stdout_size=2, stderr=b"\xff\0")),
         "b": (Signalled(11), Ending(2.0)),
         "h": (SignalledWorker(15), Ending(2.0)),
@@ -199,7 +201,7 @@ def test_record_without_origin_is_readable(tmp_path: Path) -> None:
         ({"boot": "other", "host": "other"}, False, True),
     ],
 )
-def test_origin(fields: dict[str, str], *, shares_pids: bool, may_run_unseen: bool) -> None:
+def test_origin(fields: dict[str, Any], *, shares_pids: bool, may_run_unseen: bool) -> None:
     """Pids mean the same in one boot and pid namespace; after a reboot of the same host nothing runs."""
     origin = Origin.here()._replace(**fields)
     assert (origin.shares_pids, origin.may_run_unseen) == (shares_pids, may_run_unseen)

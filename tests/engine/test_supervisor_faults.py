@@ -92,9 +92,14 @@ def test_notify_while_the_last_reader_closes(tmp_path: Path, monkeypatch: pytest
     """Notifying does not fail if the last reader closes the FIFO at that moment."""
     fifo = tmp_path / "fifo"
     listener = notifier.open_fifo(fifo)
-    look = os.fstat
+    fstat = os.fstat
+
+    def close_and_stat(handle: int) -> os.stat_result:
+        os.close(listener)
+        return fstat(handle)
+
     with monkeypatch.context() as at_that_moment:
-        at_that_moment.setattr(os, "fstat", lambda handle: (look(handle), os.close(listener))[0])
+        at_that_moment.setattr(os, "fstat", close_and_stat)
         notifier.notify(fifo)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,7 +100,7 @@ def test_cancel(outcome: Outcome) -> None:
 
 def test_backoff() -> None:
     """A first failure at 1000 s is due again at 1002 s; a returned attempt at once."""
-    facts = {"policy": RetryPolicy(), "cancel_requested": False, "now": 1000.0, "rand": 0.0}
+    facts: dict[str, Any] = {"policy": RetryPolicy(), "cancel_requested": False, "now": 1000.0, "rand": 0.0}
     assert settle(Exited(3), attempts=1, **facts) == Transition(State.FAILED, 1, 1002.0, "exit code 3")
     assert settle(Returned(), attempts=2, **facts) == Transition(State.PENDING, 1, 1000.0)
 

@@ -29,7 +29,7 @@ def shell(queue_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # a shell replaces it
     InteractiveShell.clear_instance()
-    found = InteractiveShell.instance()
+    found: Any = InteractiveShell.instance()
     found.history_manager.enabled = False
     found.Completer.use_jedi = False
     found.run_line_magic("load_ext", "queuectl_nb")

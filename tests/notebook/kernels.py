@@ -25,6 +25,13 @@ class Kernel:
         self.sent: list[Message] = []
         self.run("%load_ext queuectl_nb")
 
+    @property
+    def pid(self) -> int:
+        """The process of the kernel."""
+        provisioner: Any = self.manager.provisioner
+        pid: int = provisioner.pid
+        return pid
+
     def run(self, source: str) -> Message:
         """Run a cell and return the reply; its messages are in ``sent``."""
         self.sent = []
@@ -45,25 +52,25 @@ class Kernel:
         return request
 
     def _take(self, request: str) -> bool:
-        message = self.client.get_iopub_msg(timeout=20)
+        message = self.client.get_iopub_msg(timeout=60)
         self.sent.append(message)
         return bool(message["parent_header"].get("msg_id") == request)
 
     def reply(self, request: str) -> Message:
         """Wait for the reply to a request."""
-        found = self.client.get_shell_msg(timeout=20)
+        found = self.client.get_shell_msg(timeout=60)
         while found["parent_header"].get("msg_id") != request:
-            found = self.client.get_shell_msg(timeout=20)
+            found = self.client.get_shell_msg(timeout=60)
         content: Message = found["content"]
         return content
 
     def drain(self, request: str) -> list[Message]:
         """Return the messages of a request until the kernel is idle."""
         found: list[Message] = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         idle = False
         while not idle and time.monotonic() < deadline:
-            message = self.client.get_iopub_msg(timeout=20)
+            message = self.client.get_iopub_msg(timeout=60)
             found.append(message)
             idle = message["content"].get("execution_state") == "idle"
             idle = idle and message["parent_header"].get("msg_id") == request

@@ -65,7 +65,7 @@ WAYS: dict[str, Callable[[Kernel], object]] = {
     "shutdown": lambda kernel: kernel.manager.shutdown_kernel(),
     "restart": lambda kernel: kernel.manager.restart_kernel(),
     "forced restart": lambda kernel: kernel.manager.restart_kernel(now=True),
-    "kill -9": lambda kernel: os.kill(kernel.manager.provisioner.pid, signal.SIGKILL),
+    "kill -9": lambda kernel: os.kill(kernel.pid, signal.SIGKILL),
     "os._exit": lambda kernel: kernel.client.execute("import os; os._exit(1)"),
 }
 
@@ -75,7 +75,7 @@ def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, kerne
     """Within five seconds no process is left, and the job is returned without using an attempt."""
     job = running_job(kernel, queue)
     worker = list_workers(queue.store)[0]["pid"]
-    died = kernel.manager.provisioner.pid
+    died = kernel.pid
     WAYS[way](kernel)
     until(lambda: not alive(died))
     began = time.monotonic()
@@ -90,8 +90,8 @@ def test_pool_ends_with_the_kernel(kernel: Kernel, queue: Queue, way: str, kerne
 def test_detached_pool(kernel: Kernel, queue: Queue) -> None:
     """A detached pool survives the kernel; a new kernel lists and stops it."""
     kernel.run("%queuectl worker start --detach")
-    os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
-    until(lambda: not alive(kernel.manager.provisioner.pid))
+    os.kill(kernel.pid, signal.SIGKILL)
+    until(lambda: not alive(kernel.pid))
     second = Kernel(queue.path)
     try:
         assert second.run("assert len(get_ipython().run_line_magic('queuectl', 'worker list')) == 1")["status"] == "ok"

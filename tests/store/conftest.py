@@ -66,8 +66,9 @@ class StoreHarness:
 
     def settle_and_claim(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> ClaimResult:
         """Settle and claim as a worker does."""
-        facts = {"settings": self.store.settings.read(), "now": self.now, "rand": 0.0, "boottime": self.boottime}
-        return self.claims(worker, queues).settle_and_claim(**what, **facts)
+        return self.claims(worker, queues).settle_and_claim(
+            **what, settings=self.store.settings.read(), now=self.now, rand=0.0, boottime=self.boottime
+        )
 
     def claim(self, limit: int = 1, worker: str = "worker-1", queues: Sequence[str] = ()) -> list[Lease]:
         """Claim as a worker does."""

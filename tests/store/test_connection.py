@@ -20,6 +20,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.state import State
 from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 
@@ -76,7 +77,7 @@ def test_one_connection_per_thread(store: Store) -> None:
     for each in threads:
         each.join()
     assert len({id(each) for each in connections}) == 8
-    assert store.reader.counts()["pending"] == 160
+    assert store.reader.counts()[State.PENDING] == 160
 
 
 def _child(store: Store, queue: Any) -> None:
@@ -141,7 +142,7 @@ def test_fork_during_a_write_of_another_thread(store: Store) -> None:
         with suppress(BaseException):
             store.db.set_lock_timeout(2)
             store.settings.set("lease", 20)
-            os._exit(store.settings.read().timeout)
+            os._exit(int(store.settings.read().timeout))
         os._exit(1)
     leave.set()
     writer.join()

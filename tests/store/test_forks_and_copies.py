@@ -11,7 +11,7 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -127,7 +127,7 @@ def test_children_of_every_start_method_enqueue(queue: Queue, method: str) -> No
     """Children of multiprocessing and their parent enqueue concurrently; nothing is lost when either ends first."""
     queue.enqueue("true")
     _ = queue.db["job_view"].count  # another connection that a fork must not copy
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     children = [context.Process(target=enqueue_in_child, args=(queue,)) for _ in range(3)]
     for child in children:
         child.start()

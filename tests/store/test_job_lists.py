@@ -68,4 +68,3 @@ def test_no_transaction_between_pieces(harness: Any) -> None:
     found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options())
     next(found)
     assert not harness.store.db.connection().in_transaction
-    found.close()

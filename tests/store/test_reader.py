@@ -53,7 +53,9 @@ def test_filters_combine(listed: Any) -> None:
     assert _listed(listed, text="A") == ["a3", "a2", "a1", "a0"]
     assert _listed(listed, queue="r", state="pending", text="c") == ["c3"]
     assert _listed(listed, state="dead") == []
-    for how in ({}, {"state": "cancelled"}, {"queue": "q"}, {"tag": "x", "state": "pending"}, {"text": "c"}):
+    filters: list[dict[str, Any]]
+    filters = [{}, {"state": "cancelled"}, {"queue": "q"}, {"tag": "x", "state": "pending"}, {"text": "c"}]
+    for how in filters:
         assert listed.store.reader.count(Filter.from_options(**how, limit=1)) == len(_listed(listed, **how))
 
 
@@ -85,7 +87,7 @@ def _key(job: Any, field: str) -> Any:
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 @pytest.mark.parametrize("how", [{}, {"queue": "q"}, {"state": "pending"}])
-def test_pages_join(listed: Any, size: int, how: dict[str, str]) -> None:
+def test_pages_join(listed: Any, size: int, how: dict[str, Any]) -> None:
     """Pages fetched with the cursor of the last job give the whole list, each job once."""
     pages: list[str] = []
     after = None

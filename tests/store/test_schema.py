@@ -18,6 +18,7 @@ from sqlite_utils import Migrations
 
 import queuectl_nb
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.state import State
 from queuectl_nb.store import migrations, schema
 from queuectl_nb.store.store import Store
 
@@ -109,7 +110,7 @@ def test_concurrent_creation(tmp_path: Path, processes: Any) -> None:
         processes.add(OPENER, tmp_path / "q.db", f"job-{number}")
     assert sorted(processes.start_all()) == ["found\n"] * 7 + ["migrated\n"]
     store = Store(tmp_path / "q.db")
-    assert store.reader.counts()["pending"] == 8
+    assert store.reader.counts()[State.PENDING] == 8
     assert store.db.connection().execute("SELECT count(*) FROM _sqlite_migrations").fetchone() == (1,)
 
 
@@ -144,7 +145,7 @@ def test_kill_during_a_migration(tmp_path: Path, after: int) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     store = Store(path)
-    assert store.reader.counts()["pending"] == 0
+    assert store.reader.counts()[State.PENDING] == 0
     assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.state import State
 from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
 
@@ -138,7 +139,7 @@ def test_creation_on_a_full_disk(mounted: Callable[[str], Path]) -> None:
         Store(folder / "q.db")
     assert str(caught.value).isprintable()
     ballast.unlink()
-    assert Store(folder / "q.db").reader.counts()["pending"] == 0
+    assert Store(folder / "q.db").reader.counts()[State.PENDING] == 0
 
 
 def test_read_only_mount(mounted: Callable[..., Path], queue_path: Path, tmp_path: Path) -> None:

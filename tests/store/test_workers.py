@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.settings import SETTINGS, Settings
 from queuectl_nb.store.claims import StartedAttempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _register(harness: Any, hold: Any = lambda _: True, **facts: Any) -> str:
@@ -35,7 +38,12 @@ def test_names_in_use_are_skipped(harness: Any) -> None:
     harness.claim_job("a", "worker-2")
     assert harness.store.workers.orphaned_workers() == ["worker-2"]
     asked: list[str] = []
-    assert _register(harness, lambda name: asked.append(name) or name != "worker-1") == "worker-3"
+
+    def lock(name: str) -> bool:
+        asked.append(name)
+        return name != "worker-1"
+
+    assert _register(harness, lock) == "worker-3"
     assert asked == ["worker-1", "worker-3"]
 
 
@@ -173,10 +181,11 @@ def test_invalid_setting(harness: Any, key: str, value: object) -> None:
 @pytest.mark.parametrize("value", ["banana", "", "-1", "1e400", b"\xff\x00", 7.5, "\u0663", None])
 def test_invalid_stored_setting(harness: Any, value: object) -> None:
     """An invalid stored value is exit code 3 with the key; ``set`` and ``unset`` repair it."""
-    for mend in (
+    repairs: list[Callable[[], object]] = [
         lambda: harness.store.settings.set("max_retries", 4),
         lambda: harness.store.settings.unset("max_retries"),
-    ):
+    ]
+    for mend in repairs:
         with harness.store.db.write() as connection:
             sql = (
                 "INSERT OR REPLACE INTO settings (key, value) VALUES ('max_retries', coalesce(?, CAST(x'ff' AS TEXT)))"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -147,7 +147,7 @@ def test_own_origin_is_allowed(server: WebServer) -> None:
     assert server.ask("/api/status", Origin=f"http://127.0.0.1:{server.port}").status == 200
     assert server.ask("/api/status", Sec_Fetch_Site="same-origin").status == 200
     assert server.ask("/api/status", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
-    behind = {"Origin": "https://hub.example", "Host": "127.0.0.1"}  # as a proxy of that name asks
+    behind: dict[str, Any] = {"Origin": "https://hub.example", "Host": "127.0.0.1"}  # as a proxy of that name asks
     assert server.ask("/api/status", **behind).status == 403
     assert server.ask("/api/status", Sec_Fetch_Site="same-origin", **behind).status == 200
     assert server.ask("/api/status", X_Forwarded_Host="hub.example", **behind).status == 200

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.engine.harness import WorkerHarness
     from tests.web.server import WebServer
 
-ROUTES = {
+API = {
     pattern.replace("(?P<job_id>[^/]+)", "{job_id}"): handler
     for pattern, handler, _ in ROUTES
     if issubclass(handler, JsonHandler) and handler is not NotFoundHandler
@@ -52,17 +52,17 @@ def _absolute(value: Any) -> Any:
 
 def test_paths_are_the_routes(description: dict[str, Any], server: WebServer) -> None:
     """The paths are the API's routes, all methods are GET, and the server sends this document."""
-    assert set(description["paths"]) == set(ROUTES)
+    assert set(description["paths"]) == set(API)
     assert {method for path in description["paths"].values() for method in path} == {"get"}
     assert server.ask("/api/openapi.json").json == description
     for schema in description["components"]["schemas"].values():
         Draft202012Validator.check_schema(_absolute(schema))
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", API)
 def test_parameters_are_the_accepted_ones(description: dict[str, Any], path: str) -> None:
     """The described parameters, defaults and bounds are the accepted ones."""
-    params = ROUTES[path].params
+    params = API[path].params
     parameters = description["paths"][path]["get"].get("parameters", [])
     schemas = {each["name"]: each["schema"] for each in parameters if each["in"] == "query"}
     assert list(schemas) == list(params)
@@ -92,7 +92,7 @@ def test_responses_match_their_schemas(description: dict[str, Any], server: WebS
         "/api/jobs": "?limit=2",
         "/api/jobs/{job_id}/log": "?stream=stderr",
     }
-    for path in ROUTES:
+    for path in API:
         if path == "/api/events":
             continue
         content = description["paths"][path]["get"]["responses"]["200"]["content"]
