@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.job_actions import notify_idle_worker
-from queuectl_nb.client.wait import unreported_jobs
+from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.store.boot_time import read_boot_time
@@ -73,7 +73,7 @@ def locate_errors(label: Callable[[int], str], suffix: str = "") -> Iterator[Non
 
 def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
     """Add validated specs in one transaction, all or none, and notify an idle worker; return the ids in order."""
-    unreported_jobs(queue).start(queue.store)
+    UnreportedJobs.for_queue(queue).start(queue.store)
     if if_absent and any(spec.id is None for spec in specs):
         msg = "--if-absent needs an id; give --id"
         raise BadInput(msg)

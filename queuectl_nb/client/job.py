@@ -61,17 +61,8 @@ class Job:
 
     @property
     def record(self) -> JobRecord:
-        """The record that was read last; times in epoch seconds."""
-        if self._record is None:
-            with _attribute_errors():
-                self.refresh()
-        assert self._record is not None  # noqa: S101 - refresh sets it or raises
-        return self._record
-
-    def refresh(self) -> Job:
-        """Read the job again and return it; raise ``NotFound`` if it was deleted."""
-        self._record = self._queue.store.jobs.get(self.id)
-        return self
+        """The current record; times in epoch seconds."""
+        return self._current()
 
     def _current(self) -> JobRecord:
         """Return the current record; it is read again if anything was committed (a check takes 10 µs)."""
@@ -81,12 +72,21 @@ class Job:
                 # the version belongs to the connection, and so to the thread
                 changes = (threading.get_ident(), *self._queue.store.db.change_counters())
                 if record is None or changes != self._version:
-                    record = self.refresh().record
+                    record = self._read()
                     self._version = changes
         except (NotFound, BadEnvironment):
             if record is None or not record.is_finished:
                 raise
         return record
+
+    def refresh(self) -> Job:
+        """Read the job again and return it; raise ``NotFound`` if it was deleted."""
+        self._read()
+        return self
+
+    def _read(self) -> JobRecord:
+        self._record = self._queue.store.jobs.get(self.id)
+        return self._record
 
     @property
     def state(self) -> State:
@@ -183,16 +183,16 @@ class Job:
         """Raise :class:`JobFailed` with the error and the last lines of the log if the job is dead or cancelled."""
         if self.state in (State.DEAD, State.CANCELLED):
             lines = self.log("stderr", tail=ERROR_LINES) or self.log("stdout", tail=ERROR_LINES)
-            msg = f"job {self.id} is {self.state}: {self.record.error}" + (f"\n{lines.rstrip()}" if lines else "")
+            msg = f"job {self.id} is {self.state}: {self._current().error}" + (f"\n{lines.rstrip()}" if lines else "")
             raise JobFailed(msg)
 
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; the result is the finished job."""
         from queuectl_nb.client import async_wait
-        from queuectl_nb.client.wait import unreported_jobs
+        from queuectl_nb.client.wait import UnreportedJobs
 
         yield from async_wait.wait_finished(self._queue.store, self.id).__await__()
-        unreported_jobs(self._queue).mark_reported([self.id])
+        UnreportedJobs.for_queue(self._queue).mark_reported([self.id])
         return self.refresh()
 
     def __eq__(self, other: object) -> bool:
@@ -205,7 +205,7 @@ class Job:
 
     def __repr__(self) -> str:
         try:
-            record = self.refresh().record
+            record = self._read()
         except NotFound:
             return f"<Job {self.id}: removed>"
         except QueuectlError as error:
@@ -216,7 +216,8 @@ class Job:
         """Display a card that updates until the job finishes; IPython shows a static one where that is not possible."""
         from queuectl_nb.client.display import new_output_cell
 
-        cell = None if self._is_gone() or self.record.is_finished else new_output_cell()
+        record = self._read_if_exists()
+        cell = None if record is None or record.is_finished else new_output_cell()
         if cell is None:
             raise NotImplementedError
         from queuectl_nb.client.live_cards import LiveCard, card_updater
@@ -226,23 +227,24 @@ class Job:
     def _repr_html_(self) -> str | None:
         from queuectl_nb.render.cards import job_html
 
-        return None if self._is_gone() else job_html(self.record, self._attempts())
+        record = self._read_if_exists()
+        return None if record is None else job_html(record, self._attempts())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from queuectl_nb.render.cards import job_text
 
-        printer.text(repr(self) if self._is_gone() else job_text(self.record, self._attempts()))
+        record = self._read_if_exists()
+        printer.text(repr(self) if record is None else job_text(record, self._attempts()))
 
     def _attempts(self) -> list[AttemptRecord]:
         return self._queue.store.reader.attempts_without_output(self.id)
 
-    def _is_gone(self) -> bool:
-        """Read the job again; return True if it was deleted or cannot be read."""
+    def _read_if_exists(self) -> JobRecord | None:
+        """Read the job again; return None if it was deleted or cannot be read."""
         try:
-            self.refresh()
+            return self._read()
         except QueuectlError:
-            return True
-        return False
+            return None
 
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
         """Pickle the queue and the id."""
@@ -278,9 +280,6 @@ class Batch(Sequence[Job]):
     def __len__(self) -> int:
         """Return the number of jobs."""
         return len(self.ids)
-
-    def __iter__(self) -> Iterator[Job]:
-        return (Job(self._queue, job_id) for job_id in self.ids)
 
     def __add__(self, others: Iterable[Job]) -> list[Job]:
         return [*self, *others]

@@ -13,7 +13,7 @@ from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Batch, Job
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
-from queuectl_nb.client.wait import Wait, unreported_jobs
+from queuectl_nb.client.wait import UnreportedJobs, Wait
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int, parse_name
 from queuectl_nb.store.paths import find_queue, make_private_dir
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.plot import Plot
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.sql import UserDatabase
-    from queuectl_nb.client.wait import Progress, UnreportedJobs
+    from queuectl_nb.client.wait import Progress
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
@@ -98,8 +98,8 @@ class Queue:
         timeout: float | None = None,
         max_retries: int | None = None,
         queue: str | None = None,
-        tags: Sequence[str] = (),
-        after: Sequence[str | Job] | str | Job = (),
+        tags: Sequence[str] | None = None,
+        after: Sequence[str | Job] | str | Job | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         if_absent: bool = False,
@@ -132,6 +132,7 @@ class Queue:
             "id": id,
             "command": command,
             "priority": priority,
+            "delay": delay if delay or run_at is None else None,
             "run_at": run_at,
             "timeout": timeout,
             "max_retries": max_retries,
@@ -141,9 +142,7 @@ class Queue:
             "cwd": cwd,
             "env": env,
         }
-        if delay or run_at is None:
-            fields["delay"] = delay
-        spec = make_spec({key: to_python(value) for key, value in fields.items()})
+        spec = make_spec({key: to_python(value) for key, value in fields.items() if value is not None})
         return Job(self, enqueue_specs(self, [spec], if_absent=if_absent)[0])
 
     def enqueue_many(
@@ -325,7 +324,7 @@ class Queue:
 
     @property
     def _unreported(self) -> UnreportedJobs:
-        return unreported_jobs(self)
+        return UnreportedJobs.for_queue(self)
 
     @cached_property
     def _frame_index(self) -> FrameIndex:

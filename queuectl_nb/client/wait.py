@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -16,11 +15,12 @@ from queuectl_nb.model.state import FINISHED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.store.store import Store
 
-__all__ = ["Progress", "UnreportedJobs", "Wait", "unreported_jobs"]
+__all__ = ["Progress", "UnreportedJobs", "Wait"]
 
 
 class UnreportedJobs:
@@ -31,7 +31,7 @@ class UnreportedJobs:
     started workers after its previous wait for all jobs. All handles of the same file share one instance.
     """
 
-    _by_file: ClassVar[dict[tuple[str, tuple[int, int]], UnreportedJobs]] = {}
+    _by_file: ClassVar[dict[tuple[Path, tuple[int, int]], UnreportedJobs]] = {}
 
     def __init__(self, *, enabled: bool = True) -> None:
         """Start empty; not ``enabled`` (on the console, where each command is a process) it stays empty."""
@@ -40,9 +40,14 @@ class UnreportedJobs:
         self._reported: set[str] = set()
 
     @classmethod
-    def for_store(cls, store: Store) -> UnreportedJobs:
-        """Return the instance for the file of ``store``."""
-        return cls._by_file.setdefault((os.path.realpath(store.path), store.db.identity), cls())
+    def for_queue(cls, queue: Queue) -> UnreportedJobs:
+        """Return the instance for the file of ``queue``; on the console one that stays empty."""
+        key = (queue.store.db.file, queue.store.db.identity)
+        if not queue.interpreter_first:
+            return cls(enabled=False)
+        if key not in cls._by_file:
+            cls._by_file[key] = cls()
+        return cls._by_file[key]
 
     def start(self, store: Store, retried: Iterable[str] = ()) -> None:
         """Record that jobs may run from now on, and that ``retried`` jobs will finish again."""
@@ -68,11 +73,6 @@ class UnreportedJobs:
         """Record that everything was reported."""
         self._since = None
         self._reported.clear()
-
-
-def unreported_jobs(queue: Queue) -> UnreportedJobs:
-    """Return the unreported jobs of a queue; always none on the console, where each command is a process."""
-    return UnreportedJobs.for_store(queue.store) if queue.interpreter_first else UnreportedJobs(enabled=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Wait:
         self.store = store = queue.store
         self.ids = None if ids is None else list(dict.fromkeys(ids))
         self.timeout = timeout
-        self._unreported = unreported_jobs(queue)
+        self._unreported = UnreportedJobs.for_queue(queue)
         self._since = self._unreported.since(store)
         self._version: tuple[int, ...] | None = None
         self._progress: Progress | None = None

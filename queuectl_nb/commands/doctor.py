@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -32,7 +31,7 @@ def command(context: Context) -> Listing:
     from queuectl_nb.client.doctor import run_checks
 
     found = run_checks(find_queue(context.db), context.queue, allow_network_fs=context.allow_network_fs)
-    rows = [asdict(finding) for finding in found]
+    rows = [finding._asdict() for finding in found]
     for row in rows:
         row["mark"] = "ok" if row["ok"] else "wrong"
     return Listing(

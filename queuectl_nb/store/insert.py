@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import BadInput, QueuectlError
@@ -119,11 +120,12 @@ class _NewJobs:
         self.has_durations = self.has_dependencies or any(fields["delay"])
         self.shared: dict[str, object] = {"created_at": now, "updated_at": now}
         self.columns: dict[str, Sequence[object]] = {}
+        encode = cache(json.dumps)  # most jobs have the same names
         self._add({name: fields[name] for name in ("command", "priority", "queue", "max_retries", "timeout")})
         self._add(
             {
-                "tags": _names_json(fields["tags"]),
-                "after": _names_json(fields["after"]),
+                "tags": [*map(encode, fields["tags"])],
+                "after": [*map(encode, fields["after"])],
                 "cwd": [each or cwd for each in fields["cwd"]],
                 "env": [json.dumps(each, ensure_ascii=False) if each else "{}" for each in fields["env"]],
                 "run_at": run_at,
@@ -186,12 +188,6 @@ class _NewJobs:
                 "finished_at": [self.now if state is State.CANCELLED else None for state in states],
             }
         )
-
-
-def _names_json(values: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return lists of names as JSON; each distinct list is encoded once."""
-    texts = {names: json.dumps(names) for names in set(values)}
-    return [texts[names] for names in values]
 
 
 def _make_unique(connection: sqlite3.Connection, ids: list[str], given: Sequence[str | None]) -> None:
