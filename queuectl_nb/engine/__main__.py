@@ -22,11 +22,7 @@ def main() -> int:
     from queuectl_nb.engine import bootstrap
     from queuectl_nb.engine.config import WorkerConfig
 
-    run = {
-        "supervisor": bootstrap.run_supervisor,
-        "worker": bootstrap.run_worker,
-        "dispatcher": bootstrap.run_dispatcher,
-    }[role]
+    run = bootstrap.run_supervisor if role == "supervisor" else bootstrap.run_worker
     return run(WorkerConfig.from_json(config))
 
 

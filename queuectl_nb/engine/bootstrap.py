@@ -1,30 +1,37 @@
-"""Builds supervisor, worker and dispatcher from their configuration and runs them."""
+"""Builds supervisors, workers and dispatchers from their configuration and runs them."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.control import STOP_SIGNALS, WorkerControl
 from queuectl_nb.engine.events import Events, WorkerEvents
+from queuectl_nb.engine.poller import block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
+from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.config import WorkerConfig
-    from queuectl_nb.engine.control import WorkerControl
-    from queuectl_nb.engine.worker_core import WorkerCore
+    from queuectl_nb.engine.dask.dispatcher import Dispatcher
+    from queuectl_nb.engine.worker import Worker
     from queuectl_nb.store.store import Store
 
-__all__ = ["run_dispatcher", "run_supervisor", "run_worker"]
+__all__ = ["run_supervisor", "run_worker"]
 
 LOCK_TIMEOUT_S = 1.0
 """Time that a worker waits for the write lock before it attends to its processes again."""
 EVENT_PIPE = 1
-CONTROL_PIPE = 0
+TASKS_PER_WORKER = 4
+"""Processes and threads for which a worker needs room: itself, its heartbeat, and the shell and a command of a job."""
 
 
 def run_supervisor(config: WorkerConfig) -> int:
@@ -32,9 +39,13 @@ def run_supervisor(config: WorkerConfig) -> int:
     from queuectl_nb.engine.supervisor import Supervisor
 
     become_subreaper()
+    signals = [signal.SIGCHLD, *STOP_SIGNALS]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup does
+        signals.append(signal.SIGHUP)
+    block_signals(*signals)
     events = Events(EVENT_PIPE)
     try:
-        return Supervisor(config.open_store(), config, events).work()
+        return Supervisor(config.open_store(), _fit_processes(config, events), events, signals).work()
     except QueuectlError as error:
         events.emit("failed", text=str(error), exit_code=error.exit_code)
         events.flush()
@@ -50,114 +61,126 @@ def run_supervisor(config: WorkerConfig) -> int:
         return BadEnvironment.exit_code
 
 
-def run_worker(config: WorkerConfig) -> int:
-    """Run a worker until it is stopped; return 0, or the exit code of the error that ended it."""
-    from queuectl_nb.engine.control import STOP_SIGNALS
-    from queuectl_nb.engine.local_executor import LocalExecutor
-    from queuectl_nb.engine.outcome_journal import lock_journal
-    from queuectl_nb.engine.worker import Worker
-    from queuectl_nb.engine.worker_record import RecordWriter
+def _fit_processes(config: WorkerConfig, events: Events) -> WorkerConfig:
+    """Reduce the number of workers to those that can run jobs; raise BadEnvironment if there is no room for one."""
+    fit = _count_startable_threads(config.processes * TASKS_PER_WORKER) // TASKS_PER_WORKER
+    if fit >= config.processes:
+        return config
+    remedy = "raise 'ulimit -u' or the limit of the container (pids.max)"
+    if not fit:
+        raise BadEnvironment(f"no room for the processes of a worker; {remedy}")  # noqa: EM102
+    text = f"only {fit} of {config.processes} workers fit into the limit of processes; {remedy} to start more"
+    events.emit("warning", worker="pool", text=text)
+    return replace(config, count=fit)
 
-    become_subreaper()
-    if hasattr(signal, "sigtimedwait"):
-        # before any thread: see Poller.wait_for_child and Poller.identify_senders
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD, *STOP_SIGNALS))
-    events = _start_heartbeat(config.lock)
+
+def _count_startable_threads(wanted: int) -> int:
+    """Return how many more threads, up to ``wanted``, can run now; each counts like a process.
+
+    Trying is the only way to know: many limits apply, and other programs use them too.
+    """
+    end = threading.Event()
+    threads: list[threading.Thread] = []
     try:
-        store = _open_store(config)
-        store.db.tune_for_worker()
-        core = _make_core(config, store, events)
-        executor = LocalExecutor(
-            store.spool,
-            store.spool.slot(config.name),
-            RecordWriter(config.lock, config.name),
-            lambda: lock_journal(store.worker_dir, config.name),
-            db=store.path,
-            environ=os.environ,
-        )
-        worker = Worker(core, executor)
-        if not _register_running(store, config.name, core.control):
-            return 0
-        worker.work()
-        store.db.close()
+        for _ in range(wanted):
+            thread = threading.Thread(target=end.wait)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:
+        pass
+    end.set()
+    for thread in threads:
+        thread.join()
+    return len(threads)
+
+
+def run_worker(config: WorkerConfig) -> int:
+    """Run a worker, or with dask a dispatcher, until it is stopped.
+
+    Return 0, or the exit code of the error that ended it.
+    """
+    if config.dask is None:
+        become_subreaper()
+        block_signals(signal.SIGCHLD, *STOP_SIGNALS)
+    else:
+        block_signals()  # none: the processes of a local cluster would inherit that
+    for handle in {config.lock, config.starter} - {-1}:
+        os.set_inheritable(handle, False)
+    events = Events(EVENT_PIPE)
+    try:
+        heartbeat.Heartbeat(config.lock).start()
+        with ExitStack() as resources:
+            _run_worker(config, events, resources)
     except BaseException as error:
-        kill_tree(lambda: descendants(os.getpid()))  # no job may run unsupervised
+        if config.dask is None:
+            kill_tree(lambda: descendants(os.getpid()))  # no job may run unsupervised
         if not isinstance(error, QueuectlError):
             raise
-        events.emit("warning", worker=config.name, text=str(error))
+        kind = "warning" if config.dask is None or config.replacement else "failed"
+        events.emit(kind, worker=config.name, text=str(error), exit_code=error.exit_code)
         events.flush()
         return error.exit_code
     return 0
 
 
-def run_dispatcher(config: WorkerConfig) -> int:
-    """Run a dispatcher until it is stopped; return 0, or the exit code of the error that ended it."""
+def _run_worker(config: WorkerConfig, events: Events, resources: ExitStack) -> None:
+    store = config.open_store()
+    store.db.set_lock_timeout(LOCK_TIMEOUT_S)
+    control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
+    control.open(config.parent, config.starter)
+    core = WorkerCore(
+        store, control, host=heartbeat.host_name(), queues=config.queues, drain=config.drain, lock=config.lock
+    )
+    worker = _make_worker(config, core) if config.dask is None else _make_dispatcher(config, core, resources)
+    if not _register_running(store, config.name, control):
+        return
+    if config.dask is not None:
+        events.emit("connected", worker=config.name)
+        events.flush()
+    worker.work()
+    store.db.close()
+
+
+def _make_worker(config: WorkerConfig, core: WorkerCore) -> Worker:
+    from queuectl_nb.engine.local_executor import LocalExecutor
+    from queuectl_nb.engine.outcome_journal import lock_journal
+    from queuectl_nb.engine.worker import Worker
+    from queuectl_nb.engine.worker_record import RecordWriter
+
+    store = core.store
+    store.db.tune_for_worker()
+    executor = LocalExecutor(
+        store.spool,
+        store.spool.slot(config.name),
+        RecordWriter(config.lock, config.name),
+        lambda: lock_journal(store.worker_dir, config.name),
+        db=store.path,
+        environ=os.environ,
+    )
+    return Worker(core, executor)
+
+
+def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStack) -> Dispatcher:
     from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE, Cluster, make_connect
     from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.dask.executor import DaskExecutor
     from queuectl_nb.engine.dask.transport import ClusterTransport
 
-    name, cluster = config.name, config.dask or Cluster()
-    events = _start_heartbeat(config.lock)
-    transport = None
-    try:
-        store = _open_store(config)
-        # kept locked: while this process lives no rescuer settles its attempts without killing it first
-        store.spool.slot(name).open()
-        core = _make_core(config, store, events)
-        connect = make_connect(cluster.scheduler, os.environ.pop(SECURITY_VARIABLE, None), config.count)
-        topic = f"queuectl-{heartbeat.host_name()}-{store.path}-{name}"
-        transport = ClusterTransport(connect, topic, str(store.path), dict(cluster.resources))
-        transport.retry_first = config.replacement
-        transport.start()
-        if transport.failure is not None:
-            raise BadEnvironment(f"dask: {transport.failure}")  # noqa: EM102
-        core.control.add("executor", transport.fd)
-        journal = DispatchJournal(store.worker_dir, name)
-        executor = DaskExecutor(transport, store.spool, journal, core.events, max_in_flight=config.count)
-        dispatcher = Dispatcher(core, executor)
-        if not _register_running(store, name, core.control):
-            return 0
-        events.emit("connected", worker=name)
-        events.flush()
-        dispatcher.work()
-        store.db.close()
-    except QueuectlError as error:
-        kind = "warning" if config.replacement else "failed"
-        events.emit(kind, worker=name, text=str(error), exit_code=error.exit_code)
-        events.flush()
-        return error.exit_code
-    finally:
-        if transport is not None:
-            transport.close()
-    return 0
-
-
-def _start_heartbeat(lock: int) -> Events:
-    """Start the heartbeat in the lock file, which no job may inherit; return the event pipe."""
-    os.set_inheritable(lock, False)
-    heartbeat.Heartbeat(lock).start()
-    return Events(EVENT_PIPE)
-
-
-def _open_store(config: WorkerConfig) -> Store:
-    """Open the queue with the lock timeout of a worker."""
-    store = config.open_store()
-    store.db.set_lock_timeout(LOCK_TIMEOUT_S)
-    return store
-
-
-def _make_core(config: WorkerConfig, store: Store, events: Events) -> WorkerCore:
-    """Build what worker and dispatcher share."""
-    from queuectl_nb.engine.control import WorkerControl
-    from queuectl_nb.engine.worker_core import WorkerCore
-
-    control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
-    control.open(CONTROL_PIPE, config.parent, identify_senders=config.dask is None)
-    return WorkerCore(
-        store, control, host=heartbeat.host_name(), queues=config.queues, drain=config.drain, lock=config.lock
-    )
+    store, name, cluster = core.store, config.name, config.dask or Cluster()
+    # kept locked: while this process lives no rescuer settles its attempts without killing it first
+    store.spool.slot(name).open()
+    connect = make_connect(cluster.scheduler, os.environ.pop(SECURITY_VARIABLE, None), config.count)
+    topic = f"queuectl-{heartbeat.host_name()}-{store.path}-{name}"
+    transport = ClusterTransport(connect, topic, str(store.path), dict(cluster.resources))
+    transport.retry_first = config.replacement
+    resources.callback(transport.close)
+    transport.start()
+    if transport.failure is not None:
+        raise BadEnvironment(f"dask: {transport.failure}")  # noqa: EM102
+    core.control.add("executor", transport.fd)
+    journal = DispatchJournal(store.worker_dir, name)
+    return Dispatcher(core, DaskExecutor(transport, store.spool, journal, core.events, max_in_flight=config.count))
 
 
 def _register_running(store: Store, name: str, control: WorkerControl) -> bool:

@@ -39,6 +39,8 @@ class WorkerConfig:
         Pid of the parent process.
     name, lock
         Name of the worker, and descriptor of its lock file.
+    starter
+        Descriptor (pidfd) of the process that started the pool, with which the worker ends; -1 for none.
     replacement
         Whether the worker replaces one that died.
     """
@@ -54,6 +56,7 @@ class WorkerConfig:
     parent: int = field(default_factory=os.getpid)
     name: str = ""
     lock: int = -1
+    starter: int = -1
     replacement: bool = False
 
     @property

@@ -1,49 +1,34 @@
 """Control inputs of a worker: settings, stop requests and cancel requests.
 
-They arrive through the supervisor's pipe, signals, FIFOs, the parent's death and the database.
+They arrive through the supervisor's pipe, signals, FIFOs, the death of supervisor or starter, and the database.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import notifier, process_tree
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.model.errors import InvalidSetting
+from queuectl_nb.model.outcome import SignalledWorker
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.events import WorkerEvents
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 
-__all__ = ["ORPHAN_GRACE_S", "POLL_INTERVAL_S", "STOP_SIGNALS", "Parent", "WorkerControl"]
+__all__ = ["CONTROL_PIPE", "ORPHAN_GRACE_S", "POLL_INTERVAL_S", "STOP_SIGNALS", "WorkerControl"]
 
 ORPHAN_GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL after the parent has died: everything must end within five seconds."""
+CONTROL_PIPE = 0
+"""Descriptor of the pipe through which a starter controls its supervisor, and a supervisor its workers."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POLL_INTERVAL_S = 1.0
 """Interval of the fallback poll, in case a notification was lost."""
-
-
-class Parent:
-    """The parent process, watched through a pidfd, or through our parent pid where pidfds are missing."""
-
-    def __init__(self, pid: int) -> None:
-        """Watch ``pid``, which must be the parent of this process."""
-        self.pid = pid
-        self.handle: int | None = None
-        if sys.platform.startswith("linux"):
-            with contextlib.suppress(OSError):
-                self.handle = os.pidfd_open(pid)
-
-    def gone(self) -> bool:
-        """Return True if the parent has died: this process has a new parent then."""
-        return os.getppid() != self.pid
 
 
 class WorkerControl:
@@ -54,7 +39,7 @@ class WorkerControl:
     stop
         ``drain``, ``now`` or None.
     orphaned
-        Whether the parent has died.
+        Whether the supervisor has died, or the process that started the pool.
     settings
         The last valid settings.
     next_poll_at
@@ -62,7 +47,7 @@ class WorkerControl:
     job_pid
         Process of the job that was started last.
     job_signal
-        Number of a signal that the job has sent to the worker, until it is handled.
+        The outcome of a job that has sent a stop signal to its worker or supervisor, until that is handled.
     """
 
     def __init__(self, store: Store, name: str, events: WorkerEvents) -> None:
@@ -76,30 +61,26 @@ class WorkerControl:
         self.settings: Settings = store.settings.read()
         self.next_poll_at = 0.0
         self.job_pid: int | None = None
-        self.job_signal: int | None = None
+        self.job_signal: SignalledWorker | None = None
 
-    def open(self, pipe: int, parent: int, *, identify_senders: bool = False) -> None:
-        """Listen to the supervisor's ``pipe``, signals, the FIFOs of the queue and the death of ``parent``.
+    def open(self, supervisor: int, starter: int) -> None:
+        """Listen to the supervisor's pipe, signals, the FIFOs of the queue and the death of ``supervisor`` (a pid).
 
-        ``identify_senders`` tells the signals of jobs from those of others; :data:`STOP_SIGNALS` must be blocked.
+        ``starter`` is a pidfd of the process that started the pool, or -1: the supervisor may be frozen when it dies.
         """
         spool = self.store.db.spool
-        self._pipe = pipe
-        self._parent = Parent(parent)
-        self._poller = Poller()
-        self._poller.catch_signals((signal.SIGCHLD, *STOP_SIGNALS))
-        if identify_senders:
-            self._poller.identify_senders(STOP_SIGNALS)
-        os.set_blocking(pipe, False)
-        self._poller.add("pipe", pipe)
-        if self._parent.handle is not None:
-            self._poller.add("parent", self._parent.handle)
+        self._supervisor = supervisor
+        self._poller = Poller((signal.SIGCHLD, *STOP_SIGNALS))
+        os.set_blocking(CONTROL_PIPE, False)
+        self._lifelines = {"control": CONTROL_PIPE}
+        if starter >= 0:
+            self._lifelines["starter"] = starter
+        for name, handle in self._lifelines.items():
+            self._poller.add(name, handle)
         self._worker_fifo = notifier.open_fifo(notifier.worker_fifo(spool, self.name))
         self._poller.add("worker fifo", self._worker_fifo)
         self._work_fifo = notifier.open_fifo(notifier.work_fifo(spool))
         self._poller.add_exclusive("work fifo", self._work_fifo)
-        if self._parent.gone():
-            self._on_parent_death()
 
     def add(self, name: str, handle: int) -> None:
         """End waits when ``handle`` is readable, too; its owner must read it."""
@@ -109,7 +90,7 @@ class WorkerControl:
 
     @property
     def kill_grace_s(self) -> float:
-        """Seconds between SIGTERM and SIGKILL; shortened when the parent has died."""
+        """Seconds between SIGTERM and SIGKILL; shortened when the supervisor or the starter has died."""
         grace = self.settings.kill_grace
         return min(grace, ORPHAN_GRACE_S) if self.orphaned else grace
 
@@ -151,48 +132,48 @@ class WorkerControl:
         if "worker fifo" in names:
             notifier.drain(self._worker_fifo)
             self.notified = True
-        if "pipe" in names:
-            self._read_pipe()
-        if "parent" in names or (not names and self._parent.gone()):
-            self._on_parent_death()
+        if "control" in names:
+            self._read_control()
+        if "starter" in names or os.getppid() != self._supervisor:
+            self._on_orphaned()
         self._handle_signals()
 
     def _handle_signals(self) -> None:
         """Stop upon SIGTERM or SIGINT, unless a job has sent it."""
-        for number in self._poller.signals - {signal.SIGCHLD}:
-            sender = self._poller.senders.pop(number, 0)
-            chain = process_tree.ancestors(sender)
+        for number, sender in self._poller.signals.items():
+            if number == signal.SIGCHLD:
+                continue
             name = signal.Signals(number).name
-            if os.getpid() in chain[1:] or (sender and not chain and sender == self.job_pid):
+            if self._is_of_job(sender):
                 self.events.warn(f"ignored {name} from process {sender} of its own job")
-                self.job_signal = number
-            elif self._parent.pid in chain[1:]:
+                self.job_signal = SignalledWorker(number)
+            elif self._supervisor in process_tree.ancestors(sender)[1:]:
                 self.events.warn(f"ignored {name} from process {sender} of a job of another worker")
             else:
                 self.request_stop("now" if number == signal.SIGTERM or self.stop else "drain")
         self._poller.signals.clear()
 
-    def _read_pipe(self) -> None:
-        try:
-            words = os.read(self._pipe, 4096)
-        except BlockingIOError:
-            return
-        if not words:
-            self._on_parent_death()
-            return
-        for word in words.decode("ascii", "replace").split():
-            if word == "orphaned":
-                self._on_parent_death()
-            elif word in ("drain", "now"):
-                self.request_stop(word)
+    def _is_of_job(self, pid: int) -> bool:
+        """Return True if ``pid`` is a process of the job that was started last; it may have ended."""
+        chain = process_tree.ancestors(pid)
+        return os.getpid() in chain[1:] or (bool(pid) and not chain and pid == self.job_pid)
 
-    def _on_parent_death(self) -> None:
-        """Stop now, and close the inputs from the parent."""
-        if self.orphaned:
-            return
+    def _read_control(self) -> None:
+        """Read stop words, and ``signal:NUMBER:PID`` for a signal that a job has sent to the supervisor."""
+        words = os.read(CONTROL_PIPE, 4096).decode("ascii").split()
+        for word in words:
+            match word.split(":"):
+                case ["drain" | "now"]:
+                    self.request_stop(word)
+                case ["signal", number, pid] if self._is_of_job(int(pid)):
+                    self.job_signal = SignalledWorker(int(number), "supervisor")
+        if not words or "orphaned" in words:
+            self._on_orphaned()
+
+    def _on_orphaned(self) -> None:
+        """Stop now, with a short grace: nobody waits for this worker any more."""
         self.orphaned = True
         self.request_stop("now")
-        self._poller.remove(self._pipe)
-        if self._parent.handle is not None:
-            self._poller.remove(self._parent.handle)
-            self._parent.handle = None
+        for handle in self._lifelines.values():
+            self._poller.remove(handle)
+        self._lifelines.clear()

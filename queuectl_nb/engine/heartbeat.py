@@ -161,7 +161,11 @@ class Heartbeat:
     def start(self) -> None:
         """Write the time at once, so that the time without a process does not count, and start the daemon thread."""
         self._write()
-        threading.Thread(target=self._beat, name="queuectl-heartbeat", daemon=True).start()
+        try:
+            threading.Thread(target=self._beat, name="queuectl-heartbeat", daemon=True).start()
+        except RuntimeError as error:  # without a heartbeat, others would take the worker for frozen and kill its jobs
+            msg = "cannot start another thread; raise 'ulimit -u' or the limit of the container (pids.max)"
+            raise BadEnvironment(msg) from error
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_INTERVAL_S):

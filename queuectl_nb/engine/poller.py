@@ -5,121 +5,118 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import selectors
 import signal
-import struct
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Poller"]
+__all__ = ["Poller", "block_signals"]
 
-HAS_SIGTIMEDWAIT = hasattr(signal, "sigtimedwait")
-"""Whether a child can be waited for without signal handlers (not on macOS)."""
-
-_SIGNAL_INFO = struct.Struct("=IiiI112x")
-"""The beginning of ``struct signalfd_siginfo``: number, errno, code, pid of the sender."""
+_LINUX = sys.platform.startswith("linux")
 _SIGSET_BYTES = 128
 
 
+def block_signals(*numbers: int) -> None:
+    """Block these signals, and no others, in this thread and those that it starts (Linux); see :class:`Poller`."""
+    if _LINUX:
+        signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
+
+
 class Poller:
-    """Waits for named descriptors. Signals arrive through a pipe, so that none is lost between two waits.
+    """Waits for named descriptors and signals.
+
+    No signal is lost between two waits. Signals that all threads block (:func:`block_signals`) need no handler, and
+    their senders are known; others arrive through a handler and a pipe.
 
     Exclusive descriptors (the work FIFO) are only waited for while idle. A notification wakes one of all idle
     processes (EPOLLEXCLUSIVE) and is never consumed by a busy one.
+
+    Attributes
+    ----------
+    signals
+        Received signals, with the pid of the sender, or 0 if that is unknown; the owner clears it.
     """
 
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-        self._names: dict[int, str] = {self._read: "signal"}
-        self._base = _epoll()
-        self._idle = _epoll()
-        self._base.register(self._read)
-        self._idle.nest(self._base)
-        self.signals: set[int] = set()
-        self.senders: dict[int, int] = {}
-        """Pid of the sender of a signal in ``signals``, if :meth:`identify_senders` was called for it."""
-        self._child_signals: tuple[int, ...] = (signal.SIGCHLD,)
-        self._signal_fd = -1
-
-    def wait_for_child(self, timeout: float) -> None:
-        """Wait at most ``timeout`` seconds for a child to exit or an identified signal.
-
-        The next :meth:`wait` handles everything else. One system call, where :meth:`wait` needs five, a handler and a
-        pipe. SIGCHLD must be blocked in all threads.
-        """
-        if HAS_SIGTIMEDWAIT:
-            found = signal.sigtimedwait(self._child_signals, timeout)
-            if found is not None and found.si_signo != signal.SIGCHLD:
-                self._add_signal(found.si_signo, found.si_pid)
-        else:
-            self.wait(timeout)
-
-    def identify_senders(self, numbers: Iterable[int]) -> None:
-        """Also record who sends these signals (Linux); they must be blocked in all threads."""
-        numbers = tuple(numbers)
-        if (handle := _open_signal_fd(numbers)) is None:
-            return
-        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-        self._child_signals += numbers
-        self._signal_fd = handle
-        self.add("signal fd", handle)
-
-    def _add_signal(self, number: int, sender: int) -> None:
-        self.signals.add(number)
-        self.senders[number] = sender
-
-    def catch_signals(self, numbers: Iterable[int]) -> None:
-        """Let these signals end a wait and be added to ``signals``; SIGHUP only if nohup does not ignore it."""
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in numbers:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, _ignore)
+    def __init__(self, signals: Iterable[int] = ()) -> None:
+        """Let ``signals`` end a wait; all of them must be blocked, or none."""
+        numbers = tuple(signals)
+        self.signals: dict[int, int] = {}
+        self._names: dict[int, str] = {}
+        self._exclusive: set[int] = set()
+        self._blocked = numbers if _LINUX and signal.pthread_sigmask(signal.SIG_BLOCK, ()).issuperset(numbers) else ()
+        if _LINUX:
+            self._base, self._idle = select.epoll(), select.epoll()
+            self._idle.register(self._base, select.EPOLLIN)
+        if numbers:
+            self._signal_fd = _open_signal_fd(numbers) if self._blocked else _catch_signals(numbers)
+            self.add("signal", self._signal_fd)
 
     def add(self, name: str, handle: int) -> None:
         """Wait for ``handle``; :meth:`wait` returns ``name`` for it."""
         self._names[handle] = name
-        self._base.register(handle)
+        if _LINUX:
+            self._base.register(handle, select.EPOLLIN)
 
     def add_exclusive(self, name: str, handle: int) -> None:
         """Wait for ``handle`` only while idle; one of all waiting processes is woken."""
         self._names[handle] = name
-        self._idle.register(handle, exclusive=True)
+        self._exclusive.add(handle)
+        if _LINUX:
+            self._idle.register(handle, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def remove(self, handle: int) -> None:
         """Stop waiting for ``handle``."""
-        self._names.pop(handle, None)
-        self._base.unregister(handle)
+        del self._names[handle]
+        if _LINUX:
+            self._base.unregister(handle)
+
+    def wait_for_child(self, timeout: float) -> None:
+        """Wait at most ``timeout`` seconds for a child to exit or another signal.
+
+        The next :meth:`wait` handles everything else. One system call, where :meth:`wait` needs several.
+        """
+        if not self._blocked:
+            self.wait(timeout)
+        elif (found := signal.sigtimedwait(self._blocked, timeout)) is not None:
+            self.signals[found.si_signo] = found.si_pid
 
     def wait(self, timeout: float | None, *, idle: bool = False) -> set[str]:
         """Wait at most ``timeout`` seconds (None: forever) and return the names of the ready descriptors."""
-        if HAS_SIGTIMEDWAIT:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
-        handles = self._idle.poll(timeout) if idle else self._base.poll(timeout)
-        if HAS_SIGTIMEDWAIT:
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
-        if idle and self._base.handle in handles:
-            handles += self._base.poll(0)
-        names = {self._names[handle] for handle in handles if handle in self._names}
+        handles = self._poll(timeout, idle=idle) if _LINUX else self._poll_without_epoll(timeout, idle=idle)
+        names = {self._names[handle] for handle in handles}
         if "signal" in names:
-            with contextlib.suppress(BlockingIOError):
-                self.signals.update(os.read(self._read, 4096))
-        if "signal fd" in names:
-            with contextlib.suppress(BlockingIOError):
-                raw = os.read(self._signal_fd, 16 * _SIGNAL_INFO.size)
-                for number, _errno, _code, sender in _SIGNAL_INFO.iter_unpack(raw):
-                    self._add_signal(number, sender)
+            self._receive_signals()
         return names
 
+    def _poll(self, timeout: float | None, *, idle: bool) -> list[int]:
+        if not idle:
+            return [handle for handle, _ in self._base.poll(timeout)]
+        handles = [handle for handle, _ in self._idle.poll(timeout)]
+        if self._base.fileno() in handles:
+            handles.remove(self._base.fileno())
+            handles += self._poll(0, idle=False)
+        return handles
 
-def _open_signal_fd(numbers: Iterable[int]) -> int | None:
-    """Return a descriptor that delivers blocked signals with their senders (signalfd(2)), or None."""
-    if not sys.platform.startswith("linux"):
-        return None
+    def _poll_without_epoll(self, timeout: float | None, *, idle: bool) -> list[int]:
+        """Wait without epoll (macOS): all idle processes are woken, and the first one gets the work."""
+        poll = select.poll()
+        for handle in self._names if idle else self._names.keys() - self._exclusive:
+            poll.register(handle, select.POLLIN)
+        return [handle for handle, _ in poll.poll(None if timeout is None else timeout * 1000)]
+
+    def _receive_signals(self) -> None:
+        if self._blocked:
+            while (found := signal.sigtimedwait(self._blocked, 0)) is not None:
+                self.signals[found.si_signo] = found.si_pid
+        else:
+            with contextlib.suppress(BlockingIOError):
+                self.signals.update(dict.fromkeys(os.read(self._signal_fd, 4096), 0))
+
+
+def _open_signal_fd(numbers: Iterable[int]) -> int:
+    """Return a descriptor that is readable while one of these blocked signals is pending (signalfd(2))."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -128,58 +125,17 @@ def _open_signal_fd(numbers: Iterable[int]) -> int | None:
     for number in numbers:
         libc.sigaddset(mask, number)
     handle: int = libc.signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
-    return handle if handle >= 0 else None
+    if handle < 0:
+        raise OSError(ctypes.get_errno(), "signalfd")
+    return handle
 
 
-def _ignore(_number: int, _frame: object) -> None:
-    """Do nothing: the wakeup pipe carries the signal number."""
-
-
-class _Epoll:
-    """The part of epoll that is needed here."""
-
-    def __init__(self) -> None:
-        self._poll = select.epoll()
-        self.handle = self._poll.fileno()
-
-    def register(self, handle: int, *, exclusive: bool = False) -> None:
-        self._poll.register(handle, select.EPOLLIN | (select.EPOLLEXCLUSIVE if exclusive else 0))
-
-    def unregister(self, handle: int) -> None:
-        self._poll.unregister(handle)
-
-    def nest(self, other: _Epoll) -> None:
-        self._poll.register(other.handle, select.EPOLLIN)
-
-    def poll(self, timeout: float | None) -> list[int]:
-        return [handle for handle, _ in self._poll.poll(timeout)]
-
-
-class _Selector:
-    """Fallback for systems without epoll: all idle processes are woken, the first one gets the work."""
-
-    handle = -1
-
-    def __init__(self) -> None:
-        self._select = selectors.DefaultSelector()
-
-    def register(self, handle: int, *, exclusive: bool = False) -> None:
-        del exclusive
-        self._select.register(handle, selectors.EVENT_READ)
-
-    def unregister(self, handle: int) -> None:
-        self._select.unregister(handle)
-
-    def nest(self, other: _Selector) -> None:
-        self._inner = other._select
-
-    def poll(self, timeout: float | None) -> list[int]:
-        inner = getattr(self, "_inner", None)
-        for key in (inner.get_map() or {}).values() if inner else ():
-            if key.fd not in self._select.get_map():
-                self._select.register(key.fd, selectors.EVENT_READ)
-        return [key.fd for key, _ in self._select.select(timeout)]
-
-
-def _epoll() -> _Epoll:
-    return _Epoll() if sys.platform.startswith("linux") else _Selector()  # type: ignore[return-value]
+def _catch_signals(numbers: Iterable[int]) -> int:
+    """Return a pipe to which the numbers of received signals are written."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in numbers:
+        signal.signal(number, lambda _number, _frame: None)
+    return read

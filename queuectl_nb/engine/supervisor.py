@@ -10,20 +10,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.control import ORPHAN_GRACE_S, Parent
+from queuectl_nb.engine.control import CONTROL_PIPE, ORPHAN_GRACE_S
 from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
+from queuectl_nb.engine.worker_record import read_record
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.store.boot_time import read_boot_time
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.events import Events
@@ -39,14 +42,13 @@ LOCK_TIMEOUT_S = 0.5
 PRUNE_INTERVAL_S = 600.0
 MAX_PRUNED_JOBS = 500
 """Maximum number of jobs pruned at once."""
-CONTROL_PIPE = 0
 
 
 class Supervisor:
     """Runs the workers of one pool; :meth:`work` returns the exit code when all of them have ended."""
 
-    def __init__(self, store: Store, config: WorkerConfig, events: Events) -> None:
-        """Prepare ``config.processes`` workers on ``store``."""
+    def __init__(self, store: Store, config: WorkerConfig, events: Events, signals: Iterable[int]) -> None:
+        """Prepare ``config.processes`` workers on ``store``; ``signals`` are SIGCHLD and those that stop the pool."""
         self.store = store
         self.config = config
         self.events = events
@@ -60,14 +62,15 @@ class Supervisor:
         self.last_warning = ""
         """Error of the last maintenance run; reported once."""
         self.exit_code = 0
-        self.parent = None if config.detach else Parent(config.parent)
-        self.poller = Poller()
-        self.poller.catch_signals((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-        if self.parent is not None:
-            os.set_blocking(CONTROL_PIPE, False)
+        self.poller = Poller(signals)
+        self.attached = not config.detach
+        """Whether the pool ends with the process that started it."""
+        if self.attached:
             self.poller.add("control", CONTROL_PIPE)
-            if self.parent.handle is not None:
-                self.poller.add("parent", self.parent.handle)
+            if sys.platform.startswith("linux"):
+                with contextlib.suppress(OSError):  # it has died
+                    self.config = replace(config, starter=os.pidfd_open(config.parent))
+                    self.poller.add("starter", self.config.starter)
 
     def work(self) -> int:
         """Start the workers and supervise them until all have ended."""
@@ -82,8 +85,6 @@ class Supervisor:
         self._report_rescued(rescued)
         self.events.emit("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
-        if self.parent is not None and self.parent.gone():
-            self._on_parent_death()
         while not all(worker.ended for worker in self.workers):
             self._read_control(self.poller.wait(self._timeout()))
             self._reap()
@@ -105,20 +106,38 @@ class Supervisor:
     # ------------------------------------------------------------------ stop
 
     def _read_control(self, names: set[str]) -> None:
-        """Process control words, signals and the parent's death."""
+        """Process control words, signals and the death of the starter."""
+        orphaned = "starter" in names or (self.attached and os.getppid() != self.config.parent)
         if "control" in names:
-            words = b""
-            with contextlib.suppress(BlockingIOError):
-                words = os.read(CONTROL_PIPE, 4096)
-                if not words:
-                    self._on_parent_death()
-            for word in words.split():
-                self._broadcast_stop(word.decode("ascii", "replace"))
-        if "parent" in names or (self.parent is not None and self.parent.gone()):
-            self._on_parent_death()
-        for number in self.poller.signals - {signal.SIGCHLD}:
-            self._broadcast_stop("drain" if number == signal.SIGINT and self.stop is None else "now")
+            words = os.read(CONTROL_PIPE, 4096).decode("ascii", "replace").split()
+            orphaned = orphaned or not words
+            for word in words:
+                self._broadcast_stop(word)
+        if orphaned:
+            self._on_orphaned()
+        for number, sender in self.poller.signals.items():
+            if number != signal.SIGCHLD and not self._is_of_job(number, sender):
+                self._broadcast_stop("drain" if number == signal.SIGINT and self.stop is None else "now")
         self.poller.signals.clear()
+
+    def _is_of_job(self, number: int, sender: int) -> bool:
+        """Return True if a job of this pool has sent a signal, and let its worker end the job."""
+        chain = process_tree.ancestors(sender)
+        if chain and os.getpid() not in chain[1:]:
+            return False
+        for worker in self.workers:
+            if worker.process is not None and worker.process.pid in chain[1:]:
+                sender = chain[chain.index(worker.process.pid) - 1]
+            elif chain or not sender or self._last_job_pid(worker) != sender:
+                continue
+            self.events.emit("warning", worker=worker.name, text=f"ignored {signal.Signals(number).name} from its job")
+            worker.send(f"signal:{number}:{sender}")
+            return True
+        return bool(chain)
+
+    def _last_job_pid(self, worker: WorkerProcess) -> int:
+        """Return the shell of the job that a worker has started last; it may have ended."""
+        return read_record(heartbeat.lock_path(self.store.worker_dir, worker.name)).pid
 
     def _broadcast_stop(self, how: str) -> None:
         """Stop all workers by ``drain``, ``now`` or ``orphaned`` (now, with a short grace)."""
@@ -132,14 +151,12 @@ class Supervisor:
         grace = self.settings.kill_grace
         worker.request_stop(how, min(grace, ORPHAN_GRACE_S) if how == "orphaned" else grace)
 
-    def _on_parent_death(self) -> None:
-        """Stop everything within five seconds."""
-        if self.parent is None:
-            return
+    def _on_orphaned(self) -> None:
+        """Stop everything within five seconds: the process that started the pool has died."""
+        self.attached = False
         self.poller.remove(CONTROL_PIPE)
-        if self.parent.handle is not None:
-            self.poller.remove(self.parent.handle)
-        self.parent = None
+        if self.config.starter >= 0:
+            self.poller.remove(self.config.starter)
         self._broadcast_stop("orphaned")
 
     # ------------------------------------------------------------------ workers

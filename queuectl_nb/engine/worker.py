@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine.run_monitor import SHORT_JOB_S, RunMonitor
 from queuectl_nb.engine.work_buffer import MAX_GROUP
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.model.outcome import Cancelled, Returned, SignalledWorker
+from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.output import punch_middle
 
@@ -61,9 +61,9 @@ class Worker:
         if self.control.stop == "now" and self.monitor is not None:
             self.monitor.end(Returned(), self.control.kill_grace_s)
         if self.control.job_signal is not None:
-            number, self.control.job_signal = self.control.job_signal, None
             if self.monitor is not None:
-                self.monitor.end(SignalledWorker(number), self.control.kill_grace_s)
+                self.monitor.end(self.control.job_signal, self.control.kill_grace_s)
+            self.control.job_signal = None
 
     def _refresh(self) -> None:
         """Reload settings and requests, and limit the output of the running job; end it if its lease is lost."""

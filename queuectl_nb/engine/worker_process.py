@@ -86,14 +86,16 @@ class WorkerProcess:
         self._started_at = time.monotonic()
         try:
             self.process = subprocess.Popen(
-                command_line("dispatcher" if config.dask else "worker", config),
+                command_line("worker", config),
                 stdin=subprocess.PIPE,
-                pass_fds=(self.lock,),
+                pass_fds=[handle for handle in (self.lock, config.starter) if handle >= 0],
                 bufsize=0,
             )
         except OSError as error:
             self._schedule_restart(f"not started: {os_reason(error)}", events)
             return None
+        if self.process.stdin is not None:
+            os.set_blocking(self.process.stdin.fileno(), False)
         events.emit("worker_started", worker=self.name, pid=self.process.pid)
         return self.process.pid
 
@@ -110,9 +112,13 @@ class WorkerProcess:
             self.kill_at = min(self.kill_at, now + grace + KILL_MARGIN_S)
             self.leave_at = min(self.leave_at, now + grace + LEAVE_MARGIN_S)
         self.stop = how
+        self.send(how)
+
+    def send(self, word: str) -> None:
+        """Send a control word to the process, if it runs."""
         if self.process is not None and self.process.stdin is not None:
             with contextlib.suppress(OSError):  # it has ended, or its pipe is full because it is stopped
-                self.process.stdin.write(f"{how}\n".encode())
+                self.process.stdin.write(f"{word}\n".encode())
 
     def kill_if_due(self, now: float) -> None:
         """Kill a process that did not stop in time."""

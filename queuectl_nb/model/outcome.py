@@ -66,15 +66,16 @@ class Signalled:
 
 @dataclass(frozen=True, slots=True)
 class SignalledWorker:
-    """The job was killed because it had sent a stop signal to its own worker."""
+    """The job was killed because it had sent a stop signal to its own worker or supervisor, the ``recipient``."""
 
     number: int
+    recipient: str = "worker"
     name: ClassVar[str] = "failed"
 
     @property
     def error(self) -> str:
         """The error message."""
-        return f"killed because it sent {_signal.Signals(self.number).name} to its worker"
+        return f"killed because it sent {_signal.Signals(self.number).name} to its {self.recipient}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -133,6 +134,25 @@ def test_limit_of_processes(what: str, run: Callable[..., Ran], monkeypatch: pyt
     assert ran.stderr == (
         f"queuectl: cannot start another {what}; raise 'ulimit -u' or the limit of the container (pids.max)\n"
     )
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+@pytest.mark.parametrize("limit", [2, 5, 12])
+def test_real_limit_of_processes(terminals: Terminals, limit: int) -> None:
+    """As many workers start as the limit has room for, with their jobs; or none with exit code 3 and one line."""
+    terminals.run("enqueue", "--id", "a", "--command", "true; true")
+    command = (
+        *("setpriv", "--ruid=54321", "--bounding-set=-sys_resource,-sys_admin"),  # the limit does not apply to root
+        *("prlimit", f"--nproc={limit}"),
+    )
+    terminal = terminals.open("worker", "start", "--count", "50", "--drain", prefix=command)
+    code = terminal.wait(60)
+    terminal.wait_for_line("raise 'ulimit -u' or the limit of the container (pids.max)")
+    if limit < 8:
+        assert (code, len(terminal.lines)) == (3, 1)
+    else:
+        assert (code, terminals.run_json("show", "a")["state"]) == (0, "completed")
+        assert terminal.lines[1] in {"1 worker(s) started.", "2 worker(s) started."}
 
 
 def test_detach(terminals: Terminals) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker import Worker
 from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from queuectl_nb.store.claims import Claims
@@ -162,6 +164,23 @@ def test_a_restarted_worker_is_not_frozen(heartbeats: HeartbeatFiles) -> None:
     finally:
         thread.stop()
         os.close(handle)
+
+
+def test_a_worker_without_a_heartbeat_does_not_start(
+    heartbeats: HeartbeatFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the thread cannot be started, the error names the limit: others would take the worker for frozen."""
+
+    def fail(_: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    handle = heartbeat.take_lock(heartbeats.folder, "a")
+    assert handle is not None
+    with pytest.raises(BadEnvironment, match=r"pids\.max"):
+        heartbeat.Heartbeat(handle).start()
+    os.close(handle)
 
 
 def test_unreadable_heartbeat_is_not_frozen(heartbeats: HeartbeatFiles) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that send stop signals to workers: the job's own failure, not a stop of the worker."""
+"""Jobs that send stop signals to workers or supervisors: the job's own failure, not a stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from tests.engine.harness import WorkerHarness
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs signalfd")
+SUPERVISOR = "$(cut -d ' ' -f 4 /proc/$PPID/stat)"
+"""The pid of the supervisor, in a command of a job."""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs sigtimedwait")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,42 @@ def test_job_that_signals_its_worker_fails(harness: WorkerHarness, command: str,
     assert (job.state, harness.outcomes(job)) == (State.DEAD, ["failed", "failed"])
     assert job.error == f"killed because it sent {name} to its worker"
     assert harness.add("true").wait(timeout=30).state is State.COMPLETED
+    assert harness.worker_pid() == worker
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("kill {supervisor}; sleep 60", "SIGTERM"),
+        ("sleep 0.2; kill -INT {supervisor}; sleep 60", "SIGINT"),
+        ("kill -HUP {supervisor}; sleep 60", "SIGHUP"),
+        ('supervisor={supervisor}; setsid sh -c "kill $supervisor; sleep 60"', "SIGTERM"),
+    ],
+)
+def test_job_that_signals_its_supervisor_fails(harness: WorkerHarness, command: str, name: str) -> None:
+    """Each start counts as a failed attempt, the pool goes on, and jobs of other workers are not affected."""
+    harness.queue.set("backoff_max", 0)
+    job = harness.add(command.format(supervisor=SUPERVISOR), max_retries=2)
+    other = harness.add("sleep 600", timeout=0)
+    pool = harness.start(2)
+    pids = {harness.worker_pid(name) for name in ("worker-1", "worker-2")}
+    job.wait(timeout=30)
+    assert (job.state, harness.outcomes(job)) == (State.DEAD, ["failed", "failed"])
+    assert job.error == f"killed because it sent {name} to its supervisor"
+    assert other.refresh().state is State.PROCESSING
+    assert pool.alive
+    assert {harness.worker_pid(name) for name in ("worker-1", "worker-2")} == pids
+
+
+def test_job_that_signals_its_supervisor_and_exits(harness: WorkerHarness) -> None:
+    """A job that has already exited when its signal is handled does not stop the pool either."""
+    pool = harness.start()
+    worker = harness.worker_pid()
+    jobs = [harness.add(f"kill {SUPERVISOR}", max_retries=1) for _ in range(10)]
+    for job in jobs:
+        assert job.wait(timeout=30).state in (State.DEAD, State.COMPLETED)
+        assert len(job.history) == 1
+    assert pool.alive
     assert harness.worker_pid() == worker
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.outcome_journal import OutcomeJournal, read_journal
-from queuectl_nb.engine.poller import Poller
+from queuectl_nb.engine.poller import Poller, block_signals
 from queuectl_nb.engine.worker_record import Origin, RecordWriter, WorkerRecord, read_record
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
@@ -233,24 +234,48 @@ def test_poller_receives_signals_sent_before_the_wait(monkeypatch: pytest.Monkey
     old = {number: signal.getsignal(number) for number in (signal.SIGUSR1,)}
     old_fd = signal.set_wakeup_fd(-1)
     try:
-        poller = Poller()
-        poller.catch_signals([signal.SIGUSR1])
+        poller = Poller([signal.SIGUSR1])
         os.kill(os.getpid(), signal.SIGUSR1)
         assert poller.wait(10) == {"signal"}
-        assert poller.signals == {signal.SIGUSR1}
+        assert poller.signals.keys() == {signal.SIGUSR1}
     finally:
         signal.set_wakeup_fd(old_fd)
         for number, handler in old.items():
             signal.signal(number, handler)
 
 
-def test_poller_without_sigtimedwait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without sigtimedwait (macOS), waiting for a child loses no other input."""
-    monkeypatch.setattr("queuectl_nb.engine.poller.HAS_SIGTIMEDWAIT", False)
-    monkeypatch.delattr(signal, "sigtimedwait")
+def test_poller_identifies_senders() -> None:
+    """A blocked signal ends both kinds of waits, with the pid of its sender."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    block_signals(signal.SIGUSR1, signal.SIGUSR2)
+    try:
+        poller = Poller([signal.SIGUSR1, signal.SIGUSR2])
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            sender = subprocess.Popen(["sh", "-c", f"kill -{number.value} $PPID"])
+            if number == signal.SIGUSR1:
+                assert poller.wait(10) == {"signal"}
+            else:
+                poller.wait_for_child(10)
+            assert poller.signals == {number: sender.pid}
+            poller.signals.clear()
+            sender.wait()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def test_poller_without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without epoll and signalfd (macOS), waiting for a child loses no other input; exclusive ones wait until idle."""
+    monkeypatch.setattr("queuectl_nb.engine.poller._LINUX", False)
     read, write = os.pipe()
+    exclusive_read, exclusive_write = os.pipe()
     poller = Poller()
     poller.add("word", read)
+    poller.add_exclusive("work", exclusive_read)
+    os.write(exclusive_write, b"x")
+    assert poller.wait(0) == set()
     os.write(write, b"x")
     poller.wait_for_child(10)
     assert poller.wait(10) == {"word"}
+    assert poller.wait(10, idle=True) == {"word", "work"}
+    poller.remove(read)
+    assert poller.wait(0) == set()

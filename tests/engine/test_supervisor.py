@@ -272,6 +272,27 @@ def test_pool_ends_with_its_starter(harness: WorkerHarness, tmp_path: Path, numb
     assert (job.state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs pidfds")
+def test_workers_end_with_the_starter_of_a_frozen_supervisor(harness: WorkerHarness, tmp_path: Path) -> None:
+    """If the supervisor is frozen when the starter dies, the workers notice by themselves and release their jobs."""
+    first = tmp_path / "pid"
+    job = harness.add(f"echo $$ > {first}; trap '' TERM; setsid sleep 600 & while :; do sleep 0.1; done")
+    process, pool = start_in_another_process(harness, "with")
+    read_pid(first)
+    workers = [worker["pid"] for worker in list_workers(harness.queue.store)]
+    os.kill(pool, signal.SIGSTOP)
+    try:
+        process.kill()
+        process.wait(10)
+        until(lambda: not any(map(alive, workers)), 10)
+        assert job_processes(harness.path) == []
+        assert (job.refresh().state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
+    finally:
+        os.kill(pool, signal.SIGCONT)
+    until(lambda: not alive(pool), 10)
+    assert list_workers(harness.queue.store) == []
+
+
 def test_detached_pool_outlives_its_starter(harness: WorkerHarness, tmp_path: Path) -> None:
     """A pool with ``--detach`` outlives its starter and can be stopped by others."""
     first, go = tmp_path / "pid", tmp_path / "go"

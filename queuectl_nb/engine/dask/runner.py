@@ -22,7 +22,7 @@ from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, OutputGrew, Ru
 from queuectl_nb.engine.dask.recovery import open_record, save_end
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.engine.local_executor import LocalExecutor
-from queuectl_nb.engine.poller import Poller
+from queuectl_nb.engine.poller import Poller, block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.engine.run_monitor import RunMonitor
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_END_OUTPUT_BYTES", "SHORT_RUN_S", "Runner", "run_runner"]
 
+RUNNER_SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
 SHORT_RUN_S = 0.05
 """A command that runs longer is reported as running."""
 REPORT_INTERVAL_S = 0.1
@@ -64,8 +65,7 @@ class Runner:
         """Token of an attempt that must not start any more."""
         self.orphaned = False
         """Whether the dask worker is gone."""
-        self.poller = Poller()
-        self.poller.catch_signals((signal.SIGCHLD, signal.SIGTERM))
+        self.poller = Poller(RUNNER_SIGNALS)
         self.poller.add("channel", channel.socket.fileno())
 
     def work(self) -> None:
@@ -262,8 +262,7 @@ def _size(path: str) -> int:
 def run_runner(config: dict[str, Any]) -> int:
     """Run as a runner until the agent closes the channel."""
     become_subreaper()
-    if hasattr(signal, "sigtimedwait"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+    block_signals(*RUNNER_SIGNALS)
     spool = Spool(Path(config["folder"]))
     executor = LocalExecutor(
         spool, spool.slot("runner"), open_record(config["folder"]), db=Path(config["db"]), environ=os.environ
