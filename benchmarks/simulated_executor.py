@@ -1,6 +1,6 @@
 """An executor that runs nothing, so that a dispatcher can be measured alone: each job ends after a random time.
 
-It stands for a thousand dask workers that respond at once. It keeps the contract of an executor as far as that is
+It stands for a thousand dask workers that respond at once. It behaves like an executor as far as that is
 possible without processes: it understands ``exit N`` and ``sleep S``, timeouts and terminations.
 """
 

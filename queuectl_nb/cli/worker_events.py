@@ -182,7 +182,7 @@ def _finished_lines(event: Event) -> list[str]:
         if event[stream]:
             lines += [f"{prefix}{stream}: {visible(line)}" for line in event[stream].rstrip().split("\n")]
     if event["error"] and event["outcome"] != "succeeded":
-        # the seed shows the error of the shell as stderr if the command itself wrote nothing there
+        # the error of the attempt stands in for stderr if the command itself wrote nothing there
         failed = event["outcome"] not in STATUS_BY_OUTCOME and not event["stderr"]
         label = "stderr: Command failed" if failed else "Error"
         lines.append(f"{prefix}{label}: {visible(event['error'])}")

@@ -195,13 +195,13 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
     """Return columns (or levels of the index) as lists of scalars, with None for missing values."""
     found = {}
     for name in names:
-        places = [place for place, label in enumerate(frame.columns) if _is_label(name, label)]
-        if len(places) > 1:
-            msg = f"the DataFrame has {len(places)} columns {name!r}; rename one"
+        columns = [index for index, label in enumerate(frame.columns) if _is_label(name, label)]
+        if len(columns) > 1:
+            msg = f"the DataFrame has {len(columns)} columns {name!r}; rename one"
             raise BadInput(msg)
-        if not places and name not in frame.index.names:
+        if not columns and name not in frame.index.names:
             _require_columns(frame, [name], "it is needed for the command")
-        values = frame.iloc[:, places[0]] if places else frame.index.get_level_values(name)
+        values = frame.iloc[:, columns[0]] if columns else frame.index.get_level_values(name)
         # converted to a Python float, a float32 gets extra digits; the NumPy scalar prints as it was written
         exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8
         scalars = values.tolist() if exact else list(values.array)

@@ -78,12 +78,12 @@ def _match(enqueued: _Enqueued, frame: pd.DataFrame) -> list[str] | None:
         return None
     if hashes == enqueued.hashes:
         return list(enqueued.ids)
-    places: dict[int, list[int]] = {}
-    for place in range(len(enqueued.ids) - 1, -1, -1):
-        places.setdefault(enqueued.hashes[place], []).append(place)
+    rows_by_hash: dict[int, list[int]] = {}
+    for row in range(len(enqueued.ids) - 1, -1, -1):
+        rows_by_hash.setdefault(enqueued.hashes[row], []).append(row)
     found = []
     for each in hashes:
-        if not places.get(each):
+        if not rows_by_hash.get(each):
             return None
-        found.append(enqueued.ids[places[each].pop()])  # rows with the same command match in order
+        found.append(enqueued.ids[rows_by_hash[each].pop()])  # rows with the same command match in order
     return found

@@ -110,8 +110,8 @@ def _parts(text: str) -> list[str | _Value]:
         if token[0] in ("{{", "}}"):
             literal += token[0][0]
         elif token[1] is None:
-            brace, place = token[0], token.start() + 1
-            msg = f"the command has a {brace} without its partner at character {place}; a brace itself is {brace * 2}"
+            brace, position = token[0], token.start() + 1
+            msg = f"the command has an unmatched {brace} at character {position}; write {brace * 2} for a brace"
             raise BadInput(msg)
         else:
             parts += [literal, _placeholder(token[1], text[end : end + 1])]

@@ -1,4 +1,4 @@
-"""The JSON objects of the contract: jobs, attempts, status, metrics."""
+"""The objects of ``--json``: jobs, attempts, status, metrics."""
 
 from __future__ import annotations
 

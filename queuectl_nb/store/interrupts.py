@@ -58,11 +58,11 @@ class DelayedInterrupts:
             previous(signal.SIGINT, None)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        place = frame
-        while place is not None and place.f_code not in _interruptible:
-            if place.f_code in _uninterrupted:
+        caller = frame
+        while caller is not None and caller.f_code not in _interruptible:
+            if caller.f_code in _uninterrupted:
                 self._pending = True
                 return
-            place = place.f_back
+            caller = caller.f_back
         if self._previous is not None:
             self._previous(signum, frame)

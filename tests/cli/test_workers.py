@@ -37,7 +37,7 @@ def enqueue_held_job(terminals: Terminals, tmp_path: Path, job_id: str = "held")
 
 
 def test_start_lines(terminals: Terminals) -> None:
-    """The first lines are the seed's; draining an empty queue exits with 0."""
+    """The first lines are fixed; draining an empty queue exits with 0."""
     terminal = terminals.open("worker", "start", "--count", "3", "--drain")
     assert terminal.wait() == 0
     assert terminal.lines[:2] == ["Starting 3 worker(s)...", "3 worker(s) started."]

@@ -52,7 +52,7 @@ def test_fields_are_current(queue: Queue, manual_worker: ManualWorker) -> None:
 
 
 def test_fields_are_attributes(queue: Queue) -> None:
-    """All fields of the contract can be read and completed; the error for another name is one line."""
+    """All JSON fields can be read and completed; the error for another name is one line."""
     job = queue.enqueue("true")
     assert set(JOB_FIELDS) <= set(dir(job))
     assert [getattr(job, name) for name in JOB_FIELDS]

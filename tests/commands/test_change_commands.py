@@ -27,7 +27,7 @@ def states(queue: Queue) -> dict[str, str]:
 
 
 def test_dlq_retry(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """``dlq retry`` prints the seed's line, and the job has 0 attempts and its history."""
+    """``dlq retry`` prints one line, and the job has 0 attempts and its history."""
     manual_worker.add("a", max_retries=1)
     manual_worker.exhaust("a")
     assert run("dlq", "retry", "a").stdout == "Job a moved back to queue for retry.\n"

@@ -1,4 +1,4 @@
-"""``log``: the seed's frame, bare streams, and following."""
+"""``log``: header and footer, bare streams, and following."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def finished_attempt(out: str | bytes, err: str | bytes = "") -> dict[str, Any]:
 
 
 def test_seed_frame(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The output is exactly the seed's."""
+    """The output is exactly this."""
     manual_worker.add("job-4")
     manual_worker.run("job-4", **finished_attempt("'I am important'\n"))
     assert run("log", "job-4").stdout == (

@@ -142,7 +142,7 @@ def test_show_long_output(run: Callable[..., Ran], manual_worker: ManualWorker) 
 
 
 def test_stats(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The seed's lines come first."""
+    """These lines come first."""
     manual_worker.add("a", "b", max_retries=1)
     manual_worker.run("a")
     manual_worker.exhaust("b")
@@ -155,7 +155,7 @@ def test_stats(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
 
 
 def test_stats_as_data(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """JSON has the contract's fields; grouped it has a row per group, and an age excludes older attempts."""
+    """JSON has the documented fields; grouped it has a row per group, and an age excludes older attempts."""
     manual_worker.add("a", "b", command="true")
     manual_worker.run("a")
     stats = json.loads(run("stats", "--json").stdout)
@@ -188,7 +188,7 @@ def test_config(run: Callable[..., Ran]) -> None:
 
 
 def test_dlq_list(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
-    """The table has the seed's columns; an empty queue says so, also as data."""
+    """The table has these columns; an empty queue says so, also as data."""
     assert run("dlq", "list").stdout == "DLQ is empty.\n"
     assert run("dlq", "list", "--json").stdout == "[]\n"
     manual_worker.add("a", max_retries=1)

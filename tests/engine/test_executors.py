@@ -1,4 +1,4 @@
-"""Contract of executors, checked for local workers, dask and a simulation."""
+"""What every executor does, checked for local workers, dask and a simulation."""
 
 from __future__ import annotations
 

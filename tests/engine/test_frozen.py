@@ -1,4 +1,4 @@
-"""P8 and P9: jobs of frozen workers are rescued; suspended machines and clock changes lose no jobs."""
+"""Jobs of frozen workers are rescued; suspended machines and clock changes lose no jobs."""
 
 from __future__ import annotations
 

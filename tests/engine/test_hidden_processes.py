@@ -1,4 +1,4 @@
-"""P3 for jobs that hide: worker and supervisor are killed together, and the next attempt runs alone."""
+"""Jobs that hide: worker and supervisor are killed together, and the next attempt runs alone."""
 
 from __future__ import annotations
 

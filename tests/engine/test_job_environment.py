@@ -1,4 +1,4 @@
-"""Contract §4: shell, directory, environment, streams and result of a job."""
+"""The environment of a job: shell, directory, environment, streams and result of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P18: a stop ends, however it is requested: after a request to stop now, within the kill grace and 5 seconds."""
+"""A stop ends, however it is requested: after a request to stop now, within the kill grace and 5 seconds."""
 
 from __future__ import annotations
 

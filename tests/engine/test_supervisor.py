@@ -42,7 +42,7 @@ def test_dead_worker_is_restarted_and_its_job_retried(harness: WorkerHarness, tm
 
 
 def test_death_is_noticed_within_two_seconds(harness: WorkerHarness, tmp_path: Path) -> None:
-    """P7: if a worker and its supervisor die, another supervisor settles the job within 2 seconds."""
+    """If a worker and its supervisor die, another supervisor settles the job within 2 seconds."""
     pids = tmp_path / "pids"
     job = harness.add(f"echo $$ >> {pids}; sleep 60", max_retries=1)
     first = harness.start()
@@ -100,7 +100,7 @@ def test_job_that_signals_its_own_group_fails_alone(harness: WorkerHarness, comm
 
 
 def test_exactly_max_retries_attempts_none_before_run_at(harness: WorkerHarness, tmp_path: Path) -> None:
-    """P15: failing jobs get exactly ``max_retries`` attempts, none of them before ``run_at``."""
+    """Failing jobs get exactly ``max_retries`` attempts, none of them before ``run_at``."""
     harness.queue.set("backoff_base", 1)
     harness.queue.set("backoff_max", 0.2)
     jobs = [

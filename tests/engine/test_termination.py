@@ -1,4 +1,4 @@
-"""P5 and P11: timeout, cancel and stop end all processes of a job in time."""
+"""Timeout, cancel and stop end all processes of a job in time."""
 
 from __future__ import annotations
 

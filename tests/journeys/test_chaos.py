@@ -1,4 +1,4 @@
-"""P3, P4, P5, P16, P17, P19 and P23: a short chaos test; run ``python tests/journeys/chaos.py`` for a long one."""
+"""A short chaos test; run ``python tests/journeys/chaos.py`` for a long one."""
 
 from __future__ import annotations
 

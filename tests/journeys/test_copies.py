@@ -1,4 +1,4 @@
-"""P17: a copy or a restored backup of a queue never harms the original."""
+"""A copy or a restored backup of a queue never harms the original."""
 
 from __future__ import annotations
 

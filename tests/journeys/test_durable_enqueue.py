@@ -1,4 +1,4 @@
-"""P1: an acknowledged enqueue survives SIGKILL; an unacknowledged one is complete or absent."""
+"""An acknowledged enqueue survives SIGKILL; an unacknowledged one is complete or absent."""
 
 from __future__ import annotations
 

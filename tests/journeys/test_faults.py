@@ -1,4 +1,4 @@
-"""P13: running pools when the database file is locked, removed, replaced or on a full disk."""
+"""Running pools when the database file is locked, removed, replaced or on a full disk."""
 
 from __future__ import annotations
 

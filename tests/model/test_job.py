@@ -12,15 +12,15 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS, JobRecord, JobSpec
 from queuectl_nb.model.state import FINISHED_STATES, State
 
-CONTRACT_FIELDS = (  # as the contract writes them
+EXPECTED_FIELDS = (  # in the documented order
     "id command state priority attempts max_retries timeout queue tags after cwd run_at created_at updated_at"
     " started_at finished_at exit_code error worker result"
 )
 
 
 def test_fields() -> None:
-    """The JSON fields of a job and those of a spec are the contract's, in order."""
-    assert " ".join(JOB_FIELDS) == CONTRACT_FIELDS
+    """The JSON fields of a job and those of a spec are the documented ones, in order."""
+    assert " ".join(JOB_FIELDS) == EXPECTED_FIELDS
     assert " ".join(SPEC_FIELDS) == "id command priority delay run_at timeout max_retries queue tags after cwd env"
 
 

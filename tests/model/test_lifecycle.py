@@ -113,7 +113,7 @@ def test_released_claim(before: State, attempts: int) -> None:
 
 
 def test_outcomes() -> None:
-    """Each outcome has a name of the contract and, if something is wrong, a reason of one line."""
+    """Each outcome has a documented name and, if something is wrong, a reason of one line."""
     assert {outcome.name for outcome in OUTCOMES} == set(OUTCOME_NAMES)
     for outcome in OUTCOMES:
         assert (outcome.error is None) == (outcome == Exited(0))

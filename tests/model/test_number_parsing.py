@@ -1,4 +1,4 @@
-"""Numbers, ages and times as users type them, with every invalid one of the contract."""
+"""Numbers, ages and times as users type them, and invalid ones of every kind."""
 
 from __future__ import annotations
 

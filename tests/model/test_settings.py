@@ -13,7 +13,7 @@ from queuectl_nb.model.retry import RetryPolicy
 from queuectl_nb.model.settings import SETTINGS, Settings, get_setting
 
 DAY, MIB = 86_400, 1024**2
-CONTRACT = {
+EXPECTED = {
     "max_retries": (3, 1, 1000),
     "backoff_base": (2, 1, 1000),
     "backoff_max": (3600, 0, 30 * DAY),
@@ -25,17 +25,17 @@ CONTRACT = {
     "spool_limit": (1024 * MIB, 0, 1024**4),
     "retention": (0, 0, 36_500),
 }
-NUMBERS = sorted(CONTRACT)
+NUMBERS = sorted(EXPECTED)
 WHOLE = ("max_retries", "output_limit", "spool_limit")
 
 
 def test_settings_table() -> None:
-    """Keys, defaults and bounds are exactly those of the contract."""
-    assert {key: (row.default, row.low, row.high) for key, row in SETTINGS.items() if key != "keep_env"} == CONTRACT
+    """Keys, defaults and bounds are exactly the documented ones."""
+    assert {key: (row.default, row.low, row.high) for key, row in SETTINGS.items() if key != "keep_env"} == EXPECTED
     assert SETTINGS["keep_env"].default == (
         "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES"
     )
-    assert list(SETTINGS) == [*CONTRACT, "keep_env"]
+    assert list(SETTINGS) == [*EXPECTED, "keep_env"]
 
 
 def test_settings_fields() -> None:

@@ -76,7 +76,7 @@ def test_actual_transitions_are_allowed() -> None:
 
 
 def test_state_groups() -> None:
-    """Finished, open and waiting are those of the contract, and every state is either open or finished."""
+    """Finished, open and waiting are the documented ones, and every state is either open or finished."""
     assert {State.COMPLETED, State.DEAD, State.CANCELLED} == FINISHED_STATES
     assert set(State) == UNFINISHED_STATES | FINISHED_STATES
     assert not UNFINISHED_STATES & FINISHED_STATES

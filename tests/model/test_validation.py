@@ -1,4 +1,4 @@
-"""Names, commands and other texts as users type them, with every invalid one of the contract."""
+"""Names, commands and other texts as users type them, and invalid ones of every kind."""
 
 from __future__ import annotations
 

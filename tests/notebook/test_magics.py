@@ -195,7 +195,7 @@ def test_python_cell(cell: Cell, pool: WorkerPool, shell: Any, tmp_path: Path) -
 
 
 def test_log(cell: Cell, pool: WorkerPool, capsys: pytest.CaptureFixture[str]) -> None:
-    """A log is shown in the seed's frame; --follow writes each stream as it comes."""
+    """A log is shown with header and footer; --follow writes each stream as it comes."""
     job = cell("%queuectl enqueue --id a --command 'echo out; echo err >&2'")
     assert cell("%queuectl log a --follow") is None
     captured = capsys.readouterr()

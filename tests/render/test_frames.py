@@ -1,4 +1,4 @@
-"""DataFrames have the contract's columns in order, with real types, also when they are empty."""
+"""DataFrames have the documented columns in order, with real types, also when they are empty."""
 
 from __future__ import annotations
 

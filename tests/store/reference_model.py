@@ -1,4 +1,4 @@
-"""A reference model of a queue in plain Python: the contract without SQL, indexes or flags."""
+"""A reference model of a queue in plain Python, without SQL, indexes or flags."""
 
 from __future__ import annotations
 

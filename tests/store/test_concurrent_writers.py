@@ -1,4 +1,4 @@
-"""Concurrent writers: no "locked" error, no long wait, no lost write (P10, short form)."""
+"""Concurrent writers: no "locked" error, no long wait, no lost write (a short run)."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-# ---------------------------------------------------------------------- slots and seals
+# ---------------------------------------------------------------------- files of a worker and locks of an attempt
 
 
 def test_slot_files(spool: Spool) -> None:
@@ -82,21 +82,21 @@ def test_one_stream_holds_the_slot(spool: Spool, held: str) -> None:
 
 
 def test_seal(spool: Spool, job: subprocess.Popen[bytes]) -> None:
-    """There is no seal while a process of the attempt lives, whatever its parent or session."""
+    """There is no lock while a process of the attempt lives, whatever its parent or session."""
     assert spool.lock_attempt(TOKEN, "worker-1", current=True) is None
     _end(job)
-    seal = spool.lock_attempt(TOKEN, "worker-1", current=True)
-    assert seal is not None
-    with seal:
-        assert seal.started
+    lock = spool.lock_attempt(TOKEN, "worker-1", current=True)
+    assert lock is not None
+    with lock:
+        assert lock.started
 
 
 def test_sealed_slot(spool: Spool) -> None:
     """While a rescuer settles for a worker, no attempt starts in the slot; afterwards it is free."""
-    seal = spool.lock_attempt(TOKEN, "worker-1", current=False)
-    assert seal is not None
-    with seal:
-        assert not seal.started
+    lock = spool.lock_attempt(TOKEN, "worker-1", current=False)
+    assert lock is not None
+    with lock:
+        assert not lock.started
         with pytest.raises(BlockingIOError):
             spool.slot("worker-1").open()
         assert spool.lock_attempt(TOKEN, "worker-1", current=False) is None, "two rescuers never settle together"
@@ -123,7 +123,7 @@ except BlockingIOError:
 
 
 def test_seal_during_a_start(spool: Spool) -> None:
-    """A worker frozen between opening and locking its slot cannot start once a rescuer holds the seal."""
+    """A worker frozen between opening and locking its slot cannot start once a rescuer holds the lock."""
     root = str(Path(output.__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPED, str(spool.folder)],
@@ -134,9 +134,9 @@ def test_seal_during_a_start(spool: Spool) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "opened\n"
-    seal = spool.lock_attempt(TOKEN, "worker-1", current=False)
-    assert seal is not None
-    with seal:
+    lock = spool.lock_attempt(TOKEN, "worker-1", current=False)
+    assert lock is not None
+    with lock:
         assert process.communicate("\n", timeout=30)[0] == "lost\n"
 
 
@@ -150,27 +150,27 @@ def test_rename_of_a_long_attempt(spool: Spool, job: subprocess.Popen[bytes]) ->
         os.close(handle)
     assert spool.lock_attempt(TOKEN, "worker-1", current=False) is None
     _end(job)
-    seal = spool.lock_attempt(TOKEN, "worker-1", current=False)
-    assert seal is not None
-    with seal:
-        assert seal.started, "files of its own say that it was started"
-        assert read_truncated(seal.paths["stdout"], 100) == StoredStream("hello", None, 5, spooled=False)
+    lock = spool.lock_attempt(TOKEN, "worker-1", current=False)
+    assert lock is not None
+    with lock:
+        assert lock.started, "files of its own say that it was started"
+        assert read_truncated(lock.paths["stdout"], 100) == StoredStream("hello", None, 5, spooled=False)
     assert spool.tokens() == {TOKEN}
     spool.remove(TOKEN)
     assert spool.tokens() == set()
 
 
 def test_kill_during_a_rename(spool: Spool) -> None:
-    """If only one of the two files was renamed, the seal finds each stream under its name."""
+    """If only one of the two files was renamed, the lock finds each stream under its name."""
     for handle in spool.slot("worker-1").open():
         os.write(handle, b"x")
         os.close(handle)
     spool.path("worker-1", "stdout").rename(spool.path(TOKEN, "stdout"))
-    seal = spool.lock_attempt(TOKEN, "worker-1", current=True)
-    assert seal is not None
-    with seal:
-        assert [read_truncated(seal.paths[each], 9).head for each in STREAMS] == ["x", "x"]
-        seal.clear()
+    lock = spool.lock_attempt(TOKEN, "worker-1", current=True)
+    assert lock is not None
+    with lock:
+        assert [read_truncated(lock.paths[each], 9).head for each in STREAMS] == ["x", "x"]
+        lock.clear()
 
 
 def test_slot_is_emptied(spool: Spool) -> None:

@@ -56,7 +56,7 @@ _ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
 
 
 def attempts(reader: Reader) -> pd.DataFrame:
-    """Return all attempts: index (``job_id``, ``number``), the contract's fields, ``waited`` and ``ran``."""
+    """Return all attempts: index (``job_id``, ``number``), the JSON fields, ``waited`` and ``ran``."""
     fields = [name for name in ATTEMPT_FIELDS if name not in STREAMS]
     stream_columns = [f"{each}{part}" for each in STREAMS for part in ("", "_tail", "_size")]
     names = [*fields, "due_at", *stream_columns]
@@ -92,7 +92,7 @@ def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
 
 
 def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return workers: index ``name``, the contract's fields."""
+    """Return workers: index ``name``, the JSON fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
     columns: dict[str, Any] = {
         "name": arrays.strings(raw["name"]),

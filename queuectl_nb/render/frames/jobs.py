@@ -41,7 +41,7 @@ _SHARED_COLUMNS: dict[str, Callable[[Any], Any]] = {
 
 
 def jobs(reader: Reader, job_filter: Filter) -> pd.DataFrame:
-    """Return the jobs of a filter: index ``id``, the contract's fields, ``waited`` and ``ran``."""
+    """Return the jobs of a filter: index ``id``, the JSON fields, ``waited`` and ``ran``."""
     source = JobColumns(reader, job_filter)
     rows = _Rows()
     with _garbage_collection_off():
