@@ -44,7 +44,7 @@ class Stats:
 
     ``run_s`` and ``wait_s`` hold ``p50`` and ``p95`` of the run time of attempts (except returned and lost ones) and
     of the time from when an attempt was due until it started. ``per_minute`` is the number of successful attempts per
-    minute from the first start to the last end.
+    minute from the first start to the last end; a shorter time counts as one minute.
     """
 
     counts: Mapping[State, int]
@@ -88,7 +88,7 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
     groups = {}
     for group in sorted(counts.keys() | facts.keys()):
         attempts, jobs, succeeded, average, cpu, memory, first, last = facts.get(group, none)
-        minutes = (last - first) / 60 if attempts and last else 0
+        minutes = max(1, (last - first) / 60) if last else None  # less than 0 if the clock was set back
         groups[group] = Stats(
             counts={state: counts.get(group, {}).get(state, 0) for state in State},
             attempts=attempts,
@@ -96,7 +96,7 @@ def stats(db: Database, *, by: str | None = None, since: float | None = None) ->
             run_s=_percentiles(ran[group]),
             wait_s=_percentiles(waited[group]),
             attempts_per_job=attempts / jobs if jobs else None,
-            per_minute=succeeded / minutes if minutes > 0 else None,  # negative if the clock was set back
+            per_minute=succeeded / minutes if minutes else None,
             cpu_s=cpu,
             max_rss_bytes=memory,
         )

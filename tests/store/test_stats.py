@@ -127,7 +127,17 @@ def test_clock_set_back(harness: Any) -> None:
     harness.settle(lease, started_at=harness.now + 100)
     found = stats(harness.store.db)[""]
     assert (found.avg_duration_s, found.run_s["p50"], found.wait_s["p50"]) == (0, 0, 0)
-    assert found.per_minute is None
+    assert found.per_minute == 1
+
+
+def test_rate_of_a_short_time(harness: Any) -> None:
+    """Two jobs that completed within a second are two a minute, not hundreds."""
+    harness.add("a", "b")
+    leases = harness.claim(2)
+    harness.now += 0.5
+    for lease in leases:
+        harness.settle(lease, started_at=harness.now - 0.4)
+    assert stats(harness.store.db)[""].per_minute == 2
 
 
 def test_unknown_group(harness: Any) -> None:

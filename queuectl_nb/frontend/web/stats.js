@@ -52,7 +52,7 @@ export class Stats {
       Attempts: [
         ["total", count(stats.attempts)],
         ["per job", valueOr(stats.attempts_per_job, (value) => value.toFixed(2))],
-        ["completed per minute", valueOr(stats.per_minute, (value) => count(Number(value.toPrecision(3))))],
+        ["completed per minute, first start to last end", valueOr(stats.per_minute, (value) => count(Number(value.toPrecision(3))))],
       ],
       Resources: [
         ["CPU time", valueOr(stats.cpu_s, duration)],
