@@ -142,7 +142,7 @@ STATS = (
     Field("run_s", QUANTILES, "run time of attempts: median (`p50`) and 95th percentile (`p95`)"),
     Field("wait_s", QUANTILES, "time from due to started: median (`p50`) and 95th percentile (`p95`)"),
     Field("attempts_per_job", null_or(SECONDS), "mean number of attempts per job"),
-    Field("per_minute", null_or(SECONDS), "completed jobs per minute from the first start to the last end, at least one minute"),
+    Field("per_minute", null_or(SECONDS), "completed jobs per minute; times under a minute count as a minute"),
     Field("cpu_s", null_or(SECONDS), "total CPU time in seconds"),
     Field("max_rss_bytes", null_or(COUNT), "largest peak memory of an attempt, in bytes"),
 )

@@ -61,7 +61,7 @@ class Reader:
     def wait_for_ids(self, *expected: str) -> None:
         """Wait until the list begins with these jobs."""
         column = self.page.locator(".qc-thead .qc-th").all_inner_texts().index("ID")
-        until(lambda: self.page.evaluate(COLUMN_TEXTS, column)[: len(expected)] == list(expected), 20)
+        until(lambda: self.page.evaluate(COLUMN_TEXTS, column)[: len(expected)] == list(expected))
 
     def row_count(self) -> int:
         """Return the number of jobs in the list."""

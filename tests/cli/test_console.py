@@ -140,7 +140,7 @@ def test_interrupt(words: tuple[str, ...], terminals: Terminals, queue: Queue) -
         stream = process.stdout if words[0] == "log" else process.stderr
         assert stream.read(1)  # its frame, or the note that no workers run: it waits now
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
         assert b"Traceback" not in process.stderr.read()
     assert str(queue.job("job-1").state) == "pending"
 

@@ -176,7 +176,7 @@ def test_several_loops(queue: Queue) -> None:
         begun.acquire()
     queue.cancel(job)
     for each in threads:
-        each.join(20)
+        each.join(60)
     assert found == ["cancelled"] * 3
 
 

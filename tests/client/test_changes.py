@@ -103,7 +103,7 @@ def test_overview_from_many_threads(queue: Queue) -> None:
     for _ in range(30):
         queue.enqueue("true")
     for each in threads:
-        each.join(30)
+        each.join(60)
     assert (seen, failed) == ([30] * 4, [])
 
 

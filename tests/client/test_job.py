@@ -103,9 +103,9 @@ def test_wait(queue: Queue, pool: WorkerPool) -> None:
     job = queue.enqueue("sleep 0.3")
     with pytest.raises(TimeoutError, match="they continue"):
         job.wait(timeout=0.05)
-    assert job.wait(timeout=30) is job
+    assert job.wait(timeout=60) is job
     assert job.state == "completed"
-    assert queue.wait(job, timeout=5) == {"completed": 1}
+    assert queue.wait(job, timeout=60) == {"completed": 1}
 
 
 def test_check(queue: Queue, pool: WorkerPool) -> None:
@@ -117,7 +117,7 @@ def test_check(queue: Queue, pool: WorkerPool) -> None:
     assert str(caught.value).splitlines() == [f"job {loud.id} is dead: exit code 3", *map(str, range(121, 131))]
     with pytest.raises(JobFailed, match="exit code 4\nonly here"):
         quiet.wait(30, check=True)
-    assert loud.wait(30).state == "dead"
+    assert loud.wait(60).state == "dead"
     assert queue.enqueue("true").wait(30, check=True).state == "completed"
 
 
@@ -188,7 +188,7 @@ def test_threads(queue: Queue, manual_worker: ManualWorker) -> None:
         queue.enqueue("true", id=f"other-{number}")
     manual_worker.run("a")
     for each in threads:
-        each.join(20)
+        each.join(60)
     assert (wrong, [each for each in threads if each.is_alive()]) == ([], [])
 
 

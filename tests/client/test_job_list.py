@@ -159,7 +159,7 @@ def test_search_does_not_block(queue: Queue, reader: Reader, monkeypatch: pytest
         assert reader.list.window(0, 5, top=True).searching
         reader.list.set_filter(Filter())
         assert reader.ids(count=1) == ["j9"]
-        assert ended.wait(20)
+        assert ended.wait(60)
 
 
 def test_obsolete_search_is_interrupted(queue: Queue) -> None:

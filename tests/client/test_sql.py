@@ -27,7 +27,7 @@ def test_connection_per_thread(queue: Queue) -> None:
     assert queue.db is queue.db
     thread = threading.Thread(target=ask)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert found[0] == 1
     assert found[1] is not queue.db
     queue.close()

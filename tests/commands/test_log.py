@@ -232,7 +232,7 @@ def test_follow(
         lease = worker_here.claim("a")
         path = queue.store.spool.path(lease.token, "stdout")
         path.write_bytes(b"one\n")
-        early.append(given.wait(20))
+        early.append(given.wait(60))
         with path.open("ab") as file:
             file.write(b"two\n")
         settle(worker_here, lease)

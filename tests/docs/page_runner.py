@@ -212,7 +212,7 @@ class PageRunner:
                     each.kill()
         for process in (self._shell, self._notebook, *self.terminals):
             if process is not None:
-                process.wait(30)
+                process.wait(60)
                 for stream in (process.stdin, process.stdout):
                     if stream is not None:
                         stream.close()

@@ -100,7 +100,7 @@ class DaskCluster:
                 for child in below:
                     with contextlib.suppress(psutil.Error):
                         child.kill()
-            each.wait(10)
+            each.wait(60)
 
 
 def start_cluster(folder: Path, workers: int = 3, words: Sequence[str] = ()) -> DaskCluster:

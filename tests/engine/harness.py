@@ -16,7 +16,7 @@ from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.job import JobSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from queuectl_nb.client.pool import WorkerPool
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 
-def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     """Poll ``condition`` until it returns a true value and return that; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
@@ -55,6 +55,15 @@ class SchedulingDelay:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+
+
+@contextlib.contextmanager
+def within(limit_s: float) -> Iterator[None]:
+    """Check that the block takes less than ``limit_s`` seconds, apart from delays by the load of the machine."""
+    began = time.monotonic()
+    with SchedulingDelay() as delay:
+        yield
+    assert time.monotonic() - began - delay.seconds < limit_s
 
 
 def job_processes(path: Path) -> list[psutil.Process]:

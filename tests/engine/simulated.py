@@ -48,7 +48,7 @@ class SimulatedDispatcher:
 
     def join(self) -> None:
         """Wait until it ends."""
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         self.store.workers.remove(self.name)
         for handle in self.locks:

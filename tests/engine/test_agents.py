@@ -123,7 +123,7 @@ def shared_dispatcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fake
     yield found
     found.send(lease_s=-1.0)
     for slot in found.slots:
-        slot.join(20)
+        slot.join(60)
     assert not any(slot.is_alive() for slot in found.slots)
     until(lambda: not set(psutil.Process().children()) - others)
 
@@ -178,10 +178,10 @@ def test_requests_renew_the_lease(dispatcher: FakeDispatcher, tmp_path: Path) ->
     """Each request renews the lease of running jobs."""
     go = tmp_path / "go"
     job = dispatcher.job(f"until [ -e {go} ]; do sleep 0.05; done")
-    dispatcher.send(job, lease_s=1.5)
+    dispatcher.send(job, lease_s=4.0)
     begun = boot_clock()
-    while boot_clock() < begun + 2:
-        dispatcher.send(lease_s=1.5)
+    while boot_clock() < begun + 5:
+        dispatcher.send(lease_s=4.0)
         threading.Event().wait(0.1)
     go.touch()
     assert dispatcher.outcome_of(job) == Exited(0)
@@ -297,7 +297,7 @@ def test_an_end_stays_on_disk_until_it_is_acknowledged(tmp_path: Path) -> None:
     small, large = dispatcher.job("printf 'a\\377\\0'; exit 4"), dispatcher.job("head -c 300000 /dev/zero")
     dispatcher.send(small, large, prefetch=1)
     ends = [dispatcher.end_of(small), dispatcher.end_of(large)]
-    dispatcher.slots[0].join(20)
+    dispatcher.slots[0].join(60)
     reads = [OutputRead(large.token, "stdout", 100_000, 1_000_000)]
     found = over_the_wire(recover(over_the_wire(query(dispatcher, small, large, reads=reads)), 5.0))
     assert (found.gone, sorted(found.ended, key=repr)) == (True, sorted(ends, key=repr))
@@ -320,7 +320,7 @@ def test_an_end_survives_its_dask_worker(tmp_path: Path) -> None:
     until(lambda: not alive(int(first.read_text())))  # the runner now ends what is left in the background
     client.channel.socket.shutdown(2)
     assert dispatcher.outcome_of(job) == Exited(0)
-    runner.wait(10)
+    runner.wait(60)
     (end,) = recover(query(dispatcher, job), 5.0).ended
     assert end.outcome == Exited(0)
 
@@ -383,7 +383,7 @@ def test_the_files_of_an_abandoned_agent_are_removed(tmp_path: Path) -> None:
     job = dispatcher.job("head -c 300000 /dev/zero")
     dispatcher.send(job)
     dispatcher.end_of(job)
-    dispatcher.slots[0].join(20)
+    dispatcher.slots[0].join(60)
     assert list(Path(dispatcher.agent.folder).rglob("*.stdout"))
     assert not dispatcher.agent.abandoned
     dispatcher.send(lease_s=-ABANDONED_AFTER_S)

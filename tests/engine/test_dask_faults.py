@@ -17,7 +17,7 @@ from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
 from tests.engine.dask_processes import DaskCluster, free_port, start_cluster
-from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
+from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,14 +107,13 @@ def test_dask_worker_killed_mid_job(served: WorkerHarness, cluster: DaskCluster,
     job, starts = restarting(served, tmp_path)
     first = read_pid(starts)
     victim = dask_worker_of(first)
-    begun = time.monotonic()
     os.kill(victim, signal.SIGKILL)
-    assert_retried(job, starts, first)
+    with within(15):
+        assert_retried(job, starts, first)
     lost = job.history[0]
     assert lost.error is not None
     assert lost.error.startswith("lost: dask worker tcp://127.0.0.1:")
     assert "may_overlap" not in lost.error, "its processes were proven gone"
-    assert time.monotonic() - begun < 15
     cluster.start_worker()
 
 
@@ -130,7 +129,7 @@ def test_short_jobs_while_dask_workers_die(served: WorkerHarness, cluster: DaskC
         until(partial(have_run, count))
         victim = next(worker for worker in cluster.workers if worker.poll() is None)
         victim.kill()
-        victim.wait(10)
+        victim.wait(60)
         cluster.start_worker()
     served.queue.wait(*[job.id for job in jobs], timeout=60)
     lines = ran.read_text().splitlines()
@@ -154,7 +153,7 @@ def test_frozen_dask_worker_past_its_lease(served: WorkerHarness, cluster: DaskC
         served.queue.set("lease", LONG_LEASE)
     before = job.refresh().updated_at
     other = served.add("true")
-    other.wait(timeout=20)
+    other.wait(timeout=60)
     cluster.wait_for_workers(3)
     assert (job.refresh().state, job.updated_at) == (State.COMPLETED, before)
     assert len(job.history) == 2
@@ -169,7 +168,7 @@ def test_short_freeze_harms_nothing(served: WorkerHarness, tmp_path: Path) -> No
     time.sleep(0.5)  # the freeze itself, a fraction of the lease
     os.kill(victim, signal.SIGCONT)
     go.touch()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert (job.state, served.outcomes(job), job.log("stdout")) == (State.COMPLETED, ["succeeded"], "fine\n")
 
 
@@ -180,7 +179,7 @@ def test_dispatcher_killed(harness: WorkerHarness, cluster: DaskCluster, tmp_pat
     first = read_pid(starts)
     os.kill(harness.worker_pid("worker-1"), signal.SIGKILL)
     other = harness.add("true")
-    other.wait(timeout=20)
+    other.wait(timeout=60)
     assert (other.state, other.history[0].worker) == (State.COMPLETED, "worker-2")
     assert_retried(job, starts, first)
     assert job.history[0].error is not None
@@ -197,7 +196,7 @@ def test_supervisor_and_dispatcher_killed(harness: WorkerHarness, cluster: DaskC
     os.kill(pool.pid, signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
     os.kill(pool.pid, signal.SIGKILL)
-    pool.wait(10)
+    pool.wait(60)
     harness.start(2, executor="dask", scheduler=cluster.address)
     assert_retried(job, starts, first)
 
@@ -209,16 +208,16 @@ def test_scheduler_killed_and_restarted(harness: WorkerHarness, cluster: DaskClu
     first = read_pid(starts)
     assert cluster.scheduler is not None
     cluster.scheduler.kill()
-    cluster.scheduler.wait(10)
+    cluster.scheduler.wait(60)
     waiting = harness.add("echo later")
     for worker in cluster.workers:
-        worker.wait(30)  # dask workers exit with their scheduler
+        worker.wait(60)  # dask workers exit with their scheduler
     cluster.workers.clear()
     cluster.start_scheduler()
     for _ in range(3):
         cluster.start_worker()
     assert_retried(job, starts, first)
-    waiting.wait(timeout=20)
+    waiting.wait(timeout=60)
     assert (waiting.state, len(waiting.history)) == (State.COMPLETED, 1)
     assert pool.alive
     assert any("scheduler" in trouble for trouble in map(str, harness.events("warning")))
@@ -238,7 +237,7 @@ def test_a_command_that_finishes_without_a_scheduler_runs_once(
     shell = read_pid(first)
     assert cluster.scheduler is not None
     cluster.scheduler.kill()
-    cluster.scheduler.wait(10)
+    cluster.scheduler.wait(60)
     go.touch()
     until(lambda: ran.exists() and not alive(shell))
     for worker in cluster.workers:
@@ -264,7 +263,7 @@ def test_client_is_closed_while_jobs_run(harness: WorkerHarness, cluster: DaskCl
         read_pid(first)
     go.touch()
     later = harness.add("true")
-    assert [each.wait(timeout=20).state for each in (job, later)] == [State.COMPLETED] * 2
+    assert [each.wait(timeout=60).state for each in (job, later)] == [State.COMPLETED] * 2
 
 
 def test_stop_now_releases_all_jobs(harness: WorkerHarness, cluster: DaskCluster, tmp_path: Path) -> None:
@@ -285,7 +284,7 @@ def test_idle_slots_are_returned_to_dask(served: WorkerHarness, cluster: DaskClu
     """An idle queue uses no thread of the cluster and no runner process."""
     from distributed import Client
 
-    served.add("true").wait(timeout=20)
+    served.add("true").wait(timeout=60)
     with Client(cluster.address, set_as_default=False) as client:
         until(lambda: not any(client.processing().values()))
 
@@ -305,7 +304,7 @@ def test_dask_resources_apply(harness: WorkerHarness, cluster: DaskCluster, tmp_
     cluster.start_worker("--resources", "GPU=1")
     harness.start(4, executor="dask", scheduler=cluster.address, resources={"GPU": 1})
     for job in jobs:
-        job.wait(timeout=30)
+        job.wait(timeout=60)
         assert job.log("stdout").split()[0] == "1", "two jobs used the one GPU"
 
 

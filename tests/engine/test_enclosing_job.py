@@ -27,7 +27,7 @@ def test_wait_for_all_inside_a_job(harness: WorkerHarness) -> None:
     harness.start(2)
     assert parent.wait(timeout=90).state is State.COMPLETED
     assert harness.queue.job("child").state is State.COMPLETED
-    assert after.wait(timeout=20).state is State.COMPLETED
+    assert after.wait(timeout=60).state is State.COMPLETED
 
 
 def test_drain_inside_a_job(harness: WorkerHarness) -> None:
@@ -38,7 +38,7 @@ def test_drain_inside_a_job(harness: WorkerHarness) -> None:
     harness.start()
     assert parent.wait(timeout=90).state is State.COMPLETED
     assert harness.queue.job("child").state is State.COMPLETED
-    assert after.wait(timeout=20).state is State.COMPLETED
+    assert after.wait(timeout=60).state is State.COMPLETED
 
 
 def test_stop_inside_a_job(harness: WorkerHarness) -> None:
@@ -47,7 +47,7 @@ def test_stop_inside_a_job(harness: WorkerHarness) -> None:
     pool = harness.start(2)
     assert job.wait(timeout=90).state is State.COMPLETED
     assert job.log() == "2 worker(s) stopped.\n"
-    assert pool.wait(20) == 0
+    assert pool.wait(60) == 0
 
 
 def test_only_jobs_of_the_same_queue_are_enclosing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,7 +79,7 @@ def run_once(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, 
     """Run a command once and return its job and attempt."""
     (job_id,) = enqueue_specs(harness.queue, [JobSpec.from_fields({"command": command, "max_retries": 1, **fields})])
     job = Job(harness.queue, job_id)
-    job.wait(timeout=30)
+    job.wait(timeout=60)
     return job, job.history[-1]
 
 
@@ -125,7 +126,7 @@ def test_delays_and_retries(harness: WorkerHarness) -> None:
     harness.queue.set("backoff_base", 1)
     try:
         job = harness.add("exit 1", max_retries=2, delay=0.3)
-        job.wait(timeout=30)
+        job.wait(timeout=60)
     finally:
         harness.queue.unset("backoff_base")
     first, second = job.history
@@ -175,7 +176,7 @@ def test_output_is_readable_while_the_command_runs(harness: WorkerHarness, tmp_p
     until(lambda: job.log("stdout").endswith("20000\n"))
     assert job.state is State.PROCESSING
     go.touch()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert job.log("stdout").startswith("first\n1\n2\n")
     assert job.log("stdout").endswith("20000\nlast\n")
 
@@ -204,7 +205,7 @@ def test_missing_directory(harness: WorkerHarness, tmp_path: Path) -> None:
     )
     gone.rmdir()
     job = Job(harness.queue, job_id)
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert (job.state, job.history[0].outcome) == (State.DEAD, "not_started")
     assert str(gone) in job.error
 
@@ -242,8 +243,7 @@ def test_attempt_has_times_and_pid_of_the_command(harness: WorkerHarness, tmp_pa
     job, attempt = run_once(harness, f"echo $$ > {first}; sleep 0.5")
     assert attempt.pid == read_pid(first)
     assert attempt.finished_at is not None
-    assert 0.5 <= attempt.finished_at - attempt.started_at < 5
-    assert attempt.started_at >= job.created_at
+    assert job.created_at <= attempt.started_at <= attempt.finished_at - 0.5 < time.time()
 
 
 def test_running_attempt_has_its_pid(harness: WorkerHarness, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_running_attempt_has_its_pid(harness: WorkerHarness, tmp_path: Path) -> 
     pid = read_pid(first)
     until(lambda: job.history[0].pid == pid)
     go.touch()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
 
 
 @pytest.mark.parametrize("name", ["ignores TERM", "daemon of a daemon", "closed its output", "forks in a loop"])
@@ -275,7 +275,7 @@ def test_timeout_follows_the_setting(harness: WorkerHarness, tmp_path: Path) -> 
     read_pid(first)
     harness.queue.set("timeout", 0.2)
     try:
-        job.wait(timeout=20)
+        job.wait(timeout=60)
     finally:
         harness.queue.unset("timeout")
     assert harness.outcomes(job) == ["timed_out"]

@@ -29,7 +29,7 @@ def test_fifos_are_removed_with_their_workers(harness: WorkerHarness, tmp_path: 
     until(lambda: fifos(folder) == ["work.fifo", "worker-1.fifo", "worker-2.fifo", "worker-3.fifo"])
     first.stop()
     assert fifos(folder) == ["work.fifo", "worker-3.fifo"]
-    assert harness.add("true").wait(timeout=20).state is State.COMPLETED
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED
     second.stop()
     assert fifos(folder) == []
     harness.queue.close()
@@ -45,6 +45,6 @@ def test_fifos_of_killed_workers_are_removed_by_the_next(harness: WorkerHarness)
         os.kill(pid, signal.SIGSTOP)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    killed.wait(20)
-    assert harness.start(drain=True).wait(20) == 0
+    killed.wait(60)
+    assert harness.start(drain=True).wait(60) == 0
     assert fifos(harness.path.parent) == []

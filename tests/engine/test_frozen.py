@@ -52,13 +52,13 @@ def test_late_result_is_dropped(harness: WorkerHarness, tmp_path: Path) -> None:
     os.kill(worker, signal.SIGSTOP)
     try:
         harness.start()
-        job.wait(timeout=30)
+        job.wait(timeout=60)
         assert not alive(shell)
         before = list(harness.queue.store.db.connection().iterdump())
     finally:
         os.kill(worker, signal.SIGCONT)
     until(lambda: [each for each in harness.events("warning") if "too late" in each["text"]])
-    done = harness.add("true").wait(timeout=20)
+    done = harness.add("true").wait(timeout=60)
     assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["lost", "succeeded"])
     rows = [line for line in harness.queue.store.db.connection().iterdump() if f"'{job.id}'" in line]
     assert [line for line in before if f"'{job.id}'" in line] == rows
@@ -76,7 +76,7 @@ def test_frozen_worker_can_be_stopped(harness: WorkerHarness, tmp_path: Path) ->
     worker = harness.worker_pid()
     os.kill(worker, signal.SIGSTOP)
     assert harness.queue.stop_workers(timeout=30) == ["worker-1"]
-    assert pool.wait(30) == 0
+    assert pool.wait(60) == 0
     assert not alive(worker)
     assert not alive(shell)
     assert (job.state, harness.outcomes(job)) == (State.FAILED, ["lost"])
@@ -97,7 +97,7 @@ def test_suspending_everything_rescues_nothing(harness: WorkerHarness, tmp_path:
     until(lambda: time.monotonic() - stopped > 3.0)
     for pid in frozen:
         os.kill(pid, signal.SIGCONT)
-    harness.queue.wait(timeout=30)
+    harness.queue.wait(timeout=60)
     assert [harness.outcomes(job) for job in jobs] == [["succeeded"], ["succeeded"]]
     assert len(pids.read_text().split()) == 2
 
@@ -110,7 +110,7 @@ def test_job_longer_than_the_lease_runs_once(harness: WorkerHarness, tmp_path: P
     harness.start()
     read_pid(pids)
     harness.start()
-    job.wait(timeout=30)
+    job.wait(timeout=60)
     assert harness.outcomes(job) == ["succeeded"]
     assert len(pids.read_text().split()) == 1
 
@@ -219,7 +219,7 @@ def test_rescued_attempt_is_not_started(harness: WorkerHarness, tmp_path: Path) 
 def test_job_is_released_while_a_rescuer_holds_the_output_files(harness: WorkerHarness) -> None:
     """A job that finds the worker's output files locked by a rescuer is returned and runs later."""
     harness.start()
-    harness.add("true").wait(timeout=20)
+    harness.add("true").wait(timeout=60)
     rescue_lock = lock_journal(harness.queue.store.worker_dir, "worker-1")
     assert rescue_lock is not None
     with open(harness.queue.store.spool.slot("worker-1").paths["stdout"], "a") as held:
@@ -227,17 +227,17 @@ def test_job_is_released_while_a_rescuer_holds_the_output_files(harness: WorkerH
         job = harness.add("echo hello")
         until(lambda: [each for each in harness.events("warning") if "holds the output files" in each["text"]])
     os.close(rescue_lock)
-    assert job.wait(timeout=20).log() == "hello\n"
+    assert job.wait(timeout=60).log() == "hello\n"
     assert harness.outcomes(job) == ["succeeded"]
 
 
 def test_output_files_that_another_process_holds_are_replaced(harness: WorkerHarness) -> None:
     """A process that was given the output of an earlier job does not keep the worker from starting jobs."""
     harness.start()
-    harness.add("true").wait(timeout=20)
+    harness.add("true").wait(timeout=60)
     with open(harness.queue.store.spool.slot("worker-1").paths["stdout"], "a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert harness.add("echo hello").wait(timeout=20).log() == "hello\n"
+        assert harness.add("echo hello").wait(timeout=60).log() == "hello\n"
 
 
 class QuietControl(WorkerControl):

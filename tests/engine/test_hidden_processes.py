@@ -65,7 +65,7 @@ def test_hidden_job_does_not_overlap(harness: WorkerHarness, tmp_path: Path, how
     kill_pool(harness, then_kill=[leader] if how == "leader gone" else [])
     assert alive(hidden)
     harness.start()
-    job.wait(timeout=30)
+    job.wait(timeout=60)
     assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["lost", "succeeded"])
     assert not (tmp_path / "seen").exists()
     assert not alive(hidden)
@@ -119,7 +119,7 @@ def test_thawed_worker_records_lost_for_what_a_rescuer_killed(harness: WorkerHar
     note_kill(heartbeat.lock_path(harness.queue.store.worker_dir, "worker-1"), job.history[0].token)
     os.killpg(shell, signal.SIGKILL)
     os.kill(worker, signal.SIGCONT)
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert (harness.outcomes(job), job.error) == (["lost"], "lost: worker-1 froze")
 
 
@@ -148,7 +148,7 @@ def test_worker_ends_a_job_whose_lease_it_has_lost(harness: WorkerHarness, tmp_p
     with harness.queue.store.db.write() as connection:
         connection.execute("UPDATE jobs SET state = 'failed', ready = 1, token = NULL WHERE id = ?", (job.id,))
     until(lambda: not alive(shell))
-    assert job.wait(timeout=20).state is State.COMPLETED
+    assert job.wait(timeout=60).state is State.COMPLETED
 
 
 LOST = "worker-7"

@@ -22,7 +22,7 @@ def test_attempt_variables(harness: WorkerHarness) -> None:
     """The environment has id, attempt number, token, maximum attempts, queue and result path."""
     job = harness.add("env", id="who", max_retries=7)
     harness.start()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     seen = dict(line.split("=", 1) for line in job.log().splitlines() if "=" in line)
     assert seen["QUEUECTL_JOB_ID"] == "who"
     assert seen["QUEUECTL_ATTEMPT"] == "1"
@@ -45,7 +45,7 @@ def test_precedence_of_environments(harness: WorkerHarness, monkeypatch: pytest.
     monkeypatch.setenv("CONDA_PREFIX", "at-start")
     monkeypatch.setenv("OTHER", "at-start")
     harness.start()
-    assert job.wait(timeout=20).log() == "at-enqueue given at-start []\n"
+    assert job.wait(timeout=60).log() == "at-enqueue given at-start []\n"
 
 
 def test_secrets_are_not_stored(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,14 +61,14 @@ def test_python_is_the_enqueuing_interpreter(harness: WorkerHarness) -> None:
 
     job = harness.add("command -v python")
     harness.start()
-    assert job.wait(timeout=20).log().strip() == os.path.join(os.path.dirname(sys.executable), "python")
+    assert job.wait(timeout=60).log().strip() == os.path.join(os.path.dirname(sys.executable), "python")
 
 
 def test_directory_stdin_and_session(harness: WorkerHarness, tmp_path: Path) -> None:
     """The shell runs in the given directory with an empty stdin, as a session leader."""
     job = harness.add("pwd; cat; ps -o sid= -p $$ | tr -d ' '; echo $$", cwd=str(tmp_path))
     harness.start()
-    directory, session, pid = job.wait(timeout=20).log().split()
+    directory, session, pid = job.wait(timeout=60).log().split()
     assert directory == str(tmp_path)
     assert session == pid
 
@@ -80,7 +80,7 @@ def test_removed_directory_ends_the_attempt_as_not_started(harness: WorkerHarnes
     job = harness.add("true", cwd=str(gone), max_retries=1)
     gone.rmdir()
     harness.start()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert (job.state, harness.outcomes(job)) == (State.DEAD, ["not_started"])
     assert str(gone) in job.error
     assert "No such file" in job.error
@@ -90,14 +90,14 @@ def test_command_is_passed_verbatim(harness: WorkerHarness, tmp_path: Path) -> N
     """Quotes, newlines, substitutions and emoji reach the shell unchanged."""
     job = harness.add("printf '%s|' \"a'b\" 'c\"d' '$(x)' \"$((1+1))\" '\n' 'ü🎉'\ntrue")
     harness.start()
-    assert job.wait(timeout=20).log() == "a'b|c\"d|$(x)|2|\n|ü🎉|"
+    assert job.wait(timeout=60).log() == "a'b|c\"d|$(x)|2|\n|ü🎉|"
 
 
 def test_largest_command(harness: WorkerHarness) -> None:
     """A command of 100,000 bytes runs."""
     job = harness.add(": " + "x" * 99_990 + "; echo a")
     harness.start()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert len(job.command.encode()) <= 100_000
     assert (job.state, job.log()) == (State.COMPLETED, "a\n")
 
@@ -106,7 +106,7 @@ def test_signal_is_named_and_exit_code_is_null(harness: WorkerHarness) -> None:
     """An attempt killed by a signal has its name and no exit code."""
     job = harness.add("kill -SEGV $$", max_retries=1)
     harness.start()
-    attempt = job.wait(timeout=20).history[0]
+    attempt = job.wait(timeout=60).history[0]
     assert (attempt.outcome, attempt.signal, attempt.exit_code) == ("failed", signal.Signals.SIGSEGV.name, None)
     assert job.exit_code is None
 
@@ -117,7 +117,7 @@ def test_result_is_stored_for_completed_attempts_only(harness: WorkerHarness) ->
     bad = harness.add("echo 1 > $QUEUECTL_RESULT; exit 1", max_retries=1)
     odd = harness.add("echo 'no json' > $QUEUECTL_RESULT")
     harness.start()
-    harness.queue.wait(timeout=20)
+    harness.queue.wait(timeout=60)
     assert good.result == {"loss": 0.5, "bad": None}
     assert bad.result is None
     assert odd.state is State.COMPLETED
@@ -128,7 +128,7 @@ def test_resource_usage(harness: WorkerHarness) -> None:
     """CPU seconds and peak memory are those of the command."""
     job = harness.add("python3 -c 'x = bytearray(80_000_000); sum(range(20_000_000))'")
     harness.start()
-    attempt = job.wait(timeout=30).history[0]
+    attempt = job.wait(timeout=60).history[0]
     assert attempt.max_rss_bytes is not None
     assert 80_000_000 < attempt.max_rss_bytes < 400_000_000
     assert attempt.user_cpu_s is not None
@@ -142,7 +142,7 @@ def test_small_output_is_in_the_database_only(harness: WorkerHarness) -> None:
     """Output within the limit is stored in the database, and no file stays in the spool."""
     job = harness.add("printf 'one\\n'; printf 'zwei' >&2")
     harness.start()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert (job.log("stdout"), job.log("stderr")) == ("one\n", "zwei")
     assert harness.queue.store.spool.tokens() == set()
 
@@ -152,7 +152,7 @@ def test_large_output_is_complete_in_the_spool(harness: WorkerHarness) -> None:
     harness.queue.set("output_limit", 1000)
     job = harness.add("yes 0123456789 | head -n 20000; echo end")
     harness.start()
-    attempt = job.wait(timeout=20).history[0]
+    attempt = job.wait(timeout=60).history[0]
     assert isinstance(attempt.stdout, str)
     assert attempt.stdout.startswith("0123456789\n")
     assert attempt.stdout.endswith("0123456789\nend\n")
@@ -165,7 +165,7 @@ def test_low_output_limit_loses_no_output(harness: WorkerHarness) -> None:
     harness.queue.set("output_limit", 100)
     jobs = harness.queue.enqueue_many([{"command": f"seq 1 {number}"} for number in (10, 200, 3000)] * 3)
     harness.start()
-    harness.queue.wait(timeout=30)
+    harness.queue.wait(timeout=60)
     for job, number in zip(jobs, (10, 200, 3000) * 3, strict=True):
         assert job.log("stdout") == "".join(f"{line}\n" for line in range(1, number + 1))
         assert Logs(harness.queue.store).read(job.id, tail=1).stdout == f"{number}\n".encode()
@@ -181,7 +181,7 @@ def test_binary_output_is_unchanged(harness: WorkerHarness) -> None:
     octal = "".join(f"\\{byte:03o}" for byte in raw)
     job = harness.add(f"printf '{octal}'")
     harness.start()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert Logs(harness.queue.store).read(job.id).stdout == raw
     json.dumps(job.to_dict())
 
@@ -204,5 +204,5 @@ def test_worker_leaves_the_directory_of_its_job(harness: WorkerHarness, tmp_path
     folder.mkdir()
     job = harness.add("until [ $(readlink /proc/$PPID/cwd) = / ]; do sleep 0.01; done; pwd", cwd=str(folder))
     harness.start()
-    assert job.wait(timeout=20).log() == f"{folder}\n"
+    assert job.wait(timeout=60).log() == f"{folder}\n"
     assert os.readlink(f"/proc/{harness.worker_pid()}/cwd") == "/"

@@ -37,10 +37,10 @@ def test_job_that_signals_its_worker_fails(harness: WorkerHarness, command: str,
     job = harness.add(command, max_retries=2)
     harness.start()
     worker = harness.worker_pid()
-    job.wait(timeout=30)
+    job.wait(timeout=60)
     assert (job.state, harness.outcomes(job)) == (State.DEAD, ["failed", "failed"])
     assert job.error == f"killed because it sent {name} to its worker"
-    assert harness.add("true").wait(timeout=30).state is State.COMPLETED
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED
     assert harness.worker_pid() == worker
 
 
@@ -86,7 +86,7 @@ def test_job_that_signals_its_worker_and_exits(harness: WorkerHarness) -> None:
     worker = harness.worker_pid()
     jobs = [harness.add("kill $PPID", max_retries=1) for _ in range(10)]
     for job in jobs:
-        assert job.wait(timeout=30).state in (State.DEAD, State.COMPLETED)
+        assert job.wait(timeout=60).state in (State.DEAD, State.COMPLETED)
         assert len(job.history) == 1
     assert harness.worker_pid() == worker
 
@@ -110,7 +110,7 @@ def test_job_that_signals_another_worker(harness: WorkerHarness, tmp_path: Path)
     )
     until(lambda: [each for each in harness.events("warning") if "of a job of another worker" in each["text"]])
     go.touch()
-    assert job.wait(timeout=30).state is State.COMPLETED
+    assert job.wait(timeout=60).state is State.COMPLETED
     assert {harness.worker_pid(name) for name in ("worker-1", "worker-2")} == pids
 
 
@@ -121,5 +121,5 @@ def test_signal_from_outside_stops_the_worker(harness: WorkerHarness, tmp_path: 
     pool = harness.start()
     until(started.exists)
     os.kill(harness.worker_pid(), signal.SIGTERM)
-    assert pool.wait(30) == 0
+    assert pool.wait(60) == 0
     assert (job.refresh().state, harness.outcomes(job)) == (State.PENDING, ["returned"])

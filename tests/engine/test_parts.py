@@ -71,7 +71,7 @@ def test_one_notification_wakes_one_idle_poller(tmp_path: Path) -> None:
         poller.add("stop", stop_read)
         poller.add_exclusive("fifo", handle)
         ready.release()
-        while "stop" not in (names := poller.wait(10, idle=True)):
+        while "stop" not in (names := poller.wait(60, idle=True)):
             if "fifo" in names:
                 notifier.drain(handle)
                 woken.append(number)
@@ -236,7 +236,7 @@ def test_poller_receives_signals_sent_before_the_wait(monkeypatch: pytest.Monkey
     try:
         poller = Poller([signal.SIGUSR1])
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert poller.wait(10) == {"signal"}
+        assert poller.wait(60) == {"signal"}
         assert poller.signals.keys() == {signal.SIGUSR1}
     finally:
         signal.set_wakeup_fd(old_fd)
@@ -253,9 +253,9 @@ def test_poller_identifies_senders() -> None:
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             sender = subprocess.Popen(["sh", "-c", f"kill -{number.value} $PPID"])
             if number == signal.SIGUSR1:
-                assert poller.wait(10) == {"signal"}
+                assert poller.wait(60) == {"signal"}
             else:
-                poller.wait_for_child(10)
+                poller.wait_for_child(60)
             assert poller.signals == {number: sender.pid}
             poller.signals.clear()
             sender.wait()
@@ -274,8 +274,8 @@ def test_poller_without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
     os.write(exclusive_write, b"x")
     assert poller.wait(0) == set()
     os.write(write, b"x")
-    poller.wait_for_child(10)
-    assert poller.wait(10) == {"word"}
-    assert poller.wait(10, idle=True) == {"word", "work"}
+    poller.wait_for_child(60)
+    assert poller.wait(60) == {"word"}
+    assert poller.wait(60, idle=True) == {"word", "work"}
     poller.remove(read)
     assert poller.wait(0) == set()

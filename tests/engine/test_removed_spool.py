@@ -37,10 +37,10 @@ def test_removed_files_cost_no_attempt(harness: WorkerHarness, tmp_path: Path, n
     until(started.exists)
     remove(harness, name)
     second = harness.start()  # looks for dead workers at once
-    assert pool.wait(30) == 3
+    assert pool.wait(60) == 3
     assert any("removed; start the workers again" in each["text"] for each in harness.events("warning"))
     go.touch()
-    assert job.wait(timeout=30).state is State.COMPLETED
+    assert job.wait(timeout=60).state is State.COMPLETED
     assert harness.outcomes(job) == ["returned", "succeeded"]
     assert second.alive
     assert harness.events("rescued") == []
@@ -49,9 +49,9 @@ def test_removed_files_cost_no_attempt(harness: WorkerHarness, tmp_path: Path, n
 def test_removed_output_directory_is_made_again(harness: WorkerHarness) -> None:
     """Without the directory for output a worker continues; jobs wait until it is made again."""
     harness.start()
-    harness.add("true").wait(timeout=30)
+    harness.add("true").wait(timeout=60)
     remove(harness, "output")
-    assert harness.add("echo hello").wait(timeout=30).log() == "hello\n"
+    assert harness.add("echo hello").wait(timeout=60).log() == "hello\n"
     assert harness.events("worker_died") == []
 
 
@@ -66,8 +66,8 @@ def test_worker_killed_after_its_files_were_removed(harness: WorkerHarness, tmp_
     os.kill(worker, signal.SIGSTOP)
     remove(harness, ".")
     os.kill(worker, signal.SIGKILL)
-    assert pool.wait(30) == 3
+    assert pool.wait(60) == 3
     assert not alive(shell)
     harness.start()
-    assert job.wait(timeout=30).state is State.COMPLETED
+    assert job.wait(timeout=60).state is State.COMPLETED
     assert harness.outcomes(job) == ["lost", "succeeded"]

@@ -123,7 +123,7 @@ def test_job_that_replaces_its_output_file(harness: WorkerHarness, planted: str)
     assert odd.refresh().state is State.COMPLETED
     if planted != "hard link":  # a hard link is read like any file
         assert "its output could not be read" in (odd.error or "")
-    assert harness.add("true").wait(timeout=20).state is State.COMPLETED
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED
     assert harness.events("worker_died") == []
 
 
@@ -134,8 +134,8 @@ def test_anything_in_place_of_the_next_output_file_is_removed(harness: WorkerHar
     harness.start()
     name = f"{harness.path}-spool/output/worker-1.stdout"
     odd = harness.add(f"f={name}; sleep 0.1; rm -f $f; {PLANT[planted]}", max_retries=1)
-    assert odd.wait(timeout=20).state is State.COMPLETED
-    assert harness.add("echo hello").wait(timeout=20).log() == "hello\n"
+    assert odd.wait(timeout=60).state is State.COMPLETED
+    assert harness.add("echo hello").wait(timeout=60).log() == "hello\n"
 
 
 @pytest.mark.usefixtures("victim")
@@ -147,7 +147,7 @@ def test_job_that_replaces_its_output_file_and_kills_its_worker(harness: WorkerH
     pool = harness.start()
     harness.queue.wait(odd, timeout=30)
     assert (odd.refresh().state, harness.outcomes(odd)) == (State.DEAD, ["lost", "lost"])
-    assert harness.add("true").wait(timeout=20).state is State.COMPLETED
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED
     assert pool.alive
 
 
@@ -155,7 +155,7 @@ def test_removed_output_files_lose_only_the_output(harness: WorkerHarness) -> No
     """Removing the files of a running job loses its output but not the job."""
     job = harness.add("rm $(readlink /proc/$$/fd/1) $(readlink /proc/$$/fd/2); sleep 0.1", max_retries=1)
     harness.start()
-    assert job.wait(timeout=20).state is State.COMPLETED
+    assert job.wait(timeout=60).state is State.COMPLETED
     assert harness.events("worker_died") == []
 
 
@@ -268,7 +268,7 @@ def test_worker_frozen_during_a_write_is_killed(harness: WorkerHarness, where: s
         until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED)
         assert Rescuer(harness.queue.store).rescue_frozen([name]) == []
         if where == "writing":
-            assert worker.wait(10) == -signal.SIGKILL
+            assert worker.wait(60) == -signal.SIGKILL
         else:
             assert worker.poll() is None
         harness.queue.pause()  # a write: it gets in

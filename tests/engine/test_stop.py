@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +19,7 @@ from queuectl_nb.engine.outcome_journal import RESERVED_BYTES, OutcomeJournal, j
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
-from tests.engine.harness import SchedulingDelay, WorkerHarness, alive, job_processes, read_pid, until
+from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until, within
 from tests.engine.test_supervisor import start_in_another_process
 from tests.journeys.terminals import Terminals, environment
 
@@ -32,15 +31,6 @@ if TYPE_CHECKING:
 
 LIMIT_S = 5.3
 """The kill grace of these tests, and 5 seconds."""
-
-
-@contextlib.contextmanager
-def in_time() -> Iterator[None]:
-    """Check that the block takes no longer than a stop may take, apart from delays by the load of the machine."""
-    began = time.monotonic()
-    with SchedulingDelay() as delay:
-        yield
-    assert time.monotonic() - began - delay.seconds < LIMIT_S
 
 
 @pytest.fixture
@@ -107,7 +97,7 @@ class FullDisk:
         """Check that the job's success is recorded once there is room, as its only attempt."""
         self.make_room()
         self.harness.start()
-        assert self.job.wait(timeout=20).state is State.COMPLETED
+        assert self.job.wait(timeout=60).state is State.COMPLETED
         assert self.harness.outcomes(self.job) == ["succeeded"]
 
 
@@ -133,7 +123,7 @@ def test_stop_on_a_full_disk(full_disk: FullDisk, how: str) -> None:
     """The workers end, say where the results are, and the next workers record them."""
     pool = full_disk.harness.start()
     full_disk.end_job()
-    with in_time():
+    with within(LIMIT_S):
         STOPS[how](full_disk.harness)
         pool.wait(60)
     assert full_disk.job.state is State.PROCESSING
@@ -146,9 +136,9 @@ def test_starter_ends_on_a_full_disk(full_disk: FullDisk) -> None:
     """The pool of a killed starter ends, and the next workers record the results."""
     starter, pool = start_in_another_process(full_disk.harness, "with")
     full_disk.end_job()
-    with in_time():
+    with within(LIMIT_S):
         starter.kill()
-        starter.wait(10)
+        starter.wait(60)
         until(lambda: not alive(pool))
     full_disk.check_afterwards()
 
@@ -160,7 +150,7 @@ def test_console_ends_on_a_full_disk(full_disk: FullDisk, numbers: list[int]) ->
     terminal = terminals.open("worker", "start")
     try:
         full_disk.end_job()
-        with in_time():
+        with within(LIMIT_S):
             for number in numbers:
                 os.kill(terminal.process.pid, number)
                 if number == signal.SIGINT:
@@ -179,7 +169,7 @@ def test_drain_on_a_full_disk_waits_for_room(full_disk: FullDisk) -> None:
     pool.stop(wait=False)
     until(lambda: [each for each in full_disk.harness.events("warning") if "full" in each["text"]])
     full_disk.make_room()
-    assert pool.wait(20) == 0
+    assert pool.wait(60) == 0
     assert full_disk.harness.outcomes(full_disk.job) == ["succeeded"]
 
 
@@ -193,7 +183,7 @@ def test_stop_while_another_program_locks_the_file(harness: WorkerHarness, tmp_p
     holder = sqlite3.connect(harness.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
-        with in_time():
+        with within(LIMIT_S):
             assert harness.queue.stop_workers(now=True) == ["worker-1"]
         assert not alive(shell)
         until(lambda: not pool.alive)
@@ -224,7 +214,7 @@ def test_stop_of_a_frozen_supervisor(harness: WorkerHarness, frozen_supervisor: 
     assert harness.queue.stop_workers() == ["worker-1"]
     assert harness.outcomes(frozen_supervisor) == ["succeeded"]
     os.kill(harness.pools[0].pid, signal.SIGCONT)
-    assert harness.pools[0].wait(20) == 0
+    assert harness.pools[0].wait(60) == 0
 
 
 @pytest.mark.parametrize("how", ["pool.stop", "worker stop"])
@@ -237,7 +227,7 @@ def test_stop_now_of_a_frozen_supervisor(
     worker = harness.worker_pid()
     if frozen_worker:
         os.kill(worker, signal.SIGSTOP)
-    with in_time():
+    with within(LIMIT_S):
         STOPS[how](harness)
     assert not alive(worker)
     assert not alive(shell)
@@ -257,7 +247,7 @@ def test_console_kills_a_frozen_supervisor(terminals: Terminals, queue: Queue, t
     os.kill(supervisor, signal.SIGSTOP)
     terminal.interrupt()
     terminal.wait_for_line("press Ctrl+C again")
-    with in_time():
+    with within(LIMIT_S):
         terminal.interrupt()
         assert terminal.wait() == 3
     terminal.wait_for_line("does not respond", "killed")
@@ -299,9 +289,9 @@ def test_frozen_worker_is_killed_in_time(harness: WorkerHarness, tmp_path: Path)
     shell = read_pid(tmp_path / "pid")
     until(lambda: job.history[0].pid)
     os.kill(harness.worker_pid(), signal.SIGSTOP)
-    with in_time():
+    with within(LIMIT_S):
         assert harness.queue.stop_workers(now=True) == ["worker-1"]
-    assert pool.wait(5) == 0
+    assert pool.wait(60) == 0
     assert not alive(shell)
 
 

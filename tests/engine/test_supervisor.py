@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, NotFound
 from queuectl_nb.model.state import State
-from tests.engine.harness import alive, job_processes, read_pid, until
+from tests.engine.harness import alive, job_processes, read_pid, until, within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +30,8 @@ def test_dead_worker_is_restarted_and_its_job_retried(harness: WorkerHarness, tm
     shell = read_pid(pids)
     worker = harness.worker_pid()
     os.kill(worker, signal.SIGKILL)
-    killed = time.monotonic()
-    job.wait(timeout=20)
-    assert time.monotonic() - killed < 10
+    with within(10):
+        job.wait(timeout=60)
     assert (job.state, job.attempts, harness.outcomes(job)) == (State.COMPLETED, 2, ["lost", "succeeded"])
     assert not alive(shell)
     assert harness.worker_pid() != worker
@@ -53,10 +51,9 @@ def test_death_is_noticed_within_two_seconds(harness: WorkerHarness, tmp_path: P
         os.kill(pid, signal.SIGSTOP)
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
-    killed = time.time()
-    job.wait(timeout=20)
+    with within(2):
+        job.wait(timeout=60)
     assert harness.outcomes(job) == ["lost"]
-    assert job.record.updated_at - killed < 2
     assert job_processes(harness.path) == []
 
 
@@ -93,9 +90,9 @@ def test_job_that_signals_its_own_group_fails_alone(harness: WorkerHarness, comm
     job = harness.add(command, max_retries=1)
     harness.start()
     worker = harness.worker_pid()
-    assert job.wait(timeout=20).state is State.DEAD
+    assert job.wait(timeout=60).state is State.DEAD
     assert harness.outcomes(job) == ["failed"]
-    assert harness.add("true").wait(timeout=20).state is State.COMPLETED
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED
     assert harness.worker_pid() == worker
 
 
@@ -126,7 +123,7 @@ def test_order_is_priority_then_age(harness: WorkerHarness, tmp_path: Path) -> N
     for name, priority in [("a", 0), ("b", 5), ("c", 0), ("d", 5), ("e", -1)]:
         harness.add(f"echo {name} >> {order}", priority=priority)
     harness.start()
-    harness.queue.wait(timeout=20)
+    harness.queue.wait(timeout=60)
     assert order.read_text().split() == ["b", "d", "a", "c", "e"]
 
 
@@ -157,7 +154,7 @@ def test_long_job_does_not_delay_prefetched_jobs(harness: WorkerHarness, tmp_pat
     until(lambda: all(job.state is State.COMPLETED for job in after))
     assert long.state is State.PROCESSING
     go.touch()
-    assert long.wait(timeout=20).state is State.COMPLETED
+    assert long.wait(timeout=60).state is State.COMPLETED
 
 
 def test_pause_and_resume(harness: WorkerHarness, tmp_path: Path) -> None:
@@ -169,19 +166,19 @@ def test_pause_and_resume(harness: WorkerHarness, tmp_path: Path) -> None:
     harness.queue.pause()
     waiting = harness.add("true")
     go.touch()
-    assert running.wait(timeout=20).state is State.COMPLETED
+    assert running.wait(timeout=60).state is State.COMPLETED
     other = harness.start()
     harness.worker_pid(other.names[0])
     assert waiting.state is State.PENDING
     harness.queue.resume()
-    assert waiting.wait(timeout=20).state is State.COMPLETED
+    assert waiting.wait(timeout=60).state is State.COMPLETED
 
 
 def test_workers_run_only_jobs_of_their_queues(harness: WorkerHarness) -> None:
     """``--queue`` limits a worker to these queues."""
     mine, other = harness.add("true", queue="gpu"), harness.add("true", priority=9)
     pool = harness.start(queues=["gpu"], drain=True)
-    assert pool.wait(20) == 0
+    assert pool.wait(60) == 0
     assert (mine.state, other.state) == (State.COMPLETED, State.PENDING)
 
 
@@ -193,7 +190,7 @@ def test_drain_waits_for_delayed_jobs_and_retries_but_not_for_paused_queues(harn
     harness.queue.pause("later")
     paused = harness.add("true", queue="later")
     pool = harness.start(2, drain=True)
-    assert pool.wait(30) == 0
+    assert pool.wait(60) == 0
     assert [job.state for job in (delayed, failing, child, paused)] == [
         State.COMPLETED,
         State.DEAD,
@@ -210,7 +207,7 @@ def test_dependencies(harness: WorkerHarness, tmp_path: Path) -> None:
     then = harness.add(f"echo then >> {order}", after=[first.id], priority=9)
     never = harness.add("true", after=[first.id, dead.id])
     harness.start(2)
-    harness.queue.wait(timeout=20)
+    harness.queue.wait(timeout=60)
     assert order.read_text().split() == ["first", "then"]
     assert (then.state, never.state) == (State.COMPLETED, State.CANCELLED)
     assert dead.id in never.error
@@ -232,7 +229,7 @@ def test_stop_workers_of_another_process(harness: WorkerHarness) -> None:
     with pytest.raises(NotFound, match="worker-2"):
         harness.queue.stop_workers("worker-2")
     assert harness.queue.stop_workers() == ["worker-1"]
-    assert pool.wait(20) == 0
+    assert pool.wait(60) == 0
     assert harness.queue.stop_workers() == []
 
 
@@ -263,10 +260,9 @@ def test_pool_ends_with_its_starter(harness: WorkerHarness, tmp_path: Path, numb
     process, pool = start_in_another_process(harness, "with")
     shell = read_pid(first)
     process.send_signal(number)
-    process.wait(10)
-    ended = time.monotonic()
-    until(lambda: not alive(pool), 10)
-    assert time.monotonic() - ended < 5
+    process.wait(60)
+    with within(5):
+        until(lambda: not alive(pool))
     assert not alive(shell)
     assert job_processes(harness.path) == []
     assert (job.state, job.attempts, harness.outcomes(job)) == (State.PENDING, 0, ["returned"])
@@ -300,10 +296,10 @@ def test_detached_pool_outlives_its_starter(harness: WorkerHarness, tmp_path: Pa
     process, pool = start_in_another_process(harness, "detach")
     read_pid(first)
     process.kill()
-    process.wait(10)
+    process.wait(60)
     go.touch()
-    assert job.wait(timeout=20).state is State.COMPLETED
-    assert harness.add("true").wait(timeout=20).state is State.COMPLETED
+    assert job.wait(timeout=60).state is State.COMPLETED
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED
     assert len(harness.queue.stop_workers()) == 2
     until(lambda: not alive(pool))
 
@@ -327,9 +323,9 @@ def test_invalid_setting_prevents_a_start(harness: WorkerHarness) -> None:
 def test_invalid_setting_does_not_stop_running_workers(harness: WorkerHarness) -> None:
     """Running workers keep the last valid value and emit a warning."""
     harness.start()
-    harness.add("true").wait(timeout=20)  # the worker is awake: it has read its settings
+    harness.add("true").wait(timeout=60)  # the worker is awake: it has read its settings
     with harness.queue.store.db.write() as connection:
         connection.execute("INSERT OR REPLACE INTO settings VALUES ('timeout', 'banana')")
     until(lambda: [each for each in harness.events("warning") if "timeout" in each["text"]])
     harness.queue.unset("timeout")
-    assert harness.add("true").wait(timeout=20).state is State.COMPLETED
+    assert harness.add("true").wait(timeout=60).state is State.COMPLETED

@@ -35,7 +35,7 @@ def test_invalid_setting_does_not_prevent_a_rescue(harness: WorkerHarness, tmp_p
     read_pid(pids)
     until(lambda: job.history[0].pid)
     harness.start(queues=["other"])
-    harness.add("true", queue="other").wait(timeout=20)
+    harness.add("true", queue="other").wait(timeout=60)
     with harness.queue.store.db.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('timeout', 'banana')")
     until(lambda: harness.events("warning", worker="worker-2"))
@@ -73,7 +73,7 @@ def test_exception_in_on_event_does_not_stop_events(harness: WorkerHarness, caps
         raise ZeroDivisionError
 
     with harness.queue.start_workers(1, on_event=fail):
-        harness.add("true").wait(timeout=20)
+        harness.add("true").wait(timeout=60)
     until(lambda: "worker_stopped" in received)
     assert "ZeroDivisionError" in capsys.readouterr().err
 
@@ -135,5 +135,5 @@ def test_orphaned_worker_does_not_wait_for_a_busy_database(harness: WorkerHarnes
         until(lambda: not alive(worker))
         assert not alive(shell)
     harness.start()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert (job.state, harness.outcomes(job)) == (State.COMPLETED, ["returned", "succeeded"])

@@ -70,7 +70,7 @@ class Kill(Act):
         self.chaos.performed[f"kills: {what}"] += 1
         send({"worker": workers[:1], "supervisor": [pool.pid], "both": [pool.pid, *workers]}[what], signal.SIGKILL)
         if what != "worker":
-            pool.wait(10)
+            pool.wait(60)
 
 
 class Freeze(Act):
@@ -168,7 +168,7 @@ class Container(Act):
             self.chaos.queue.stop_workers(now=True, timeout=30)
         for each in self._namespaces:
             try:
-                each.wait(30)
+                each.wait(60)
             except subprocess.TimeoutExpired:
                 self.chaos.report("orphans", "the workers of a namespace do not stop")
                 kill_tree(each.pid)

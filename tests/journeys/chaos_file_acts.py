@@ -65,7 +65,7 @@ class CopyFolder(Act):
                 workers.wait(COPY_SECONDS)
             workers.send_signal(signal.SIGTERM)
             try:
-                workers.wait(30)
+                workers.wait(60)
             except subprocess.TimeoutExpired:
                 self.chaos.report("orphans", "the workers of a copy do not stop")
                 kill_tree(workers.pid)

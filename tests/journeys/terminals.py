@@ -76,7 +76,7 @@ class Terminal:
     def wait(self, timeout: float = 30) -> int:
         """Wait until the command ends and return its exit code."""
         code = self.process.wait(timeout)
-        self._reader.join(10)
+        self._reader.join(60)
         return code
 
     def close(self) -> None:
@@ -84,10 +84,10 @@ class Terminal:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
         try:
-            self.process.wait(15)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(5)
+            self.process.wait(60)
 
 
 @dataclass

@@ -36,12 +36,12 @@ def test_workers_of_a_copy_leave_the_original_alone(harness: WorkerHarness, tmp_
     copy = WorkerHarness(Queue(target))
     assert [each for each in run_checks(target, lambda: copy.queue) if not each.ok] == []
     other = copy.add("true")
-    copy.start(drain=True).wait(timeout=30)
+    copy.start(drain=True).wait(timeout=60)
     copy.close()
     assert copy.queue.job(other.id).state == "completed"
     assert (copy.queue.job(job.id).state, copy.queue.job(job.id).error) == ("dead", "the queue was copied while it ran")
     copy.queue.close()
     assert alive(pid)
     go.touch()
-    assert job.wait(timeout=20).state == "completed"
+    assert job.wait(timeout=60).state == "completed"
     assert job.log() == "done\n"

@@ -42,7 +42,7 @@ def test_killed_processes_lose_no_acknowledged_batch(queue_path: Path) -> None:
         killer = threading.Timer(rng.uniform(0, 0.15), process.kill)
         killer.start()
         acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
-        process.wait(10)
+        process.wait(60)
         killer.join()
     queue = Queue(queue_path)
     ids = {job_id for (job_id,) in queue.store.db.connection().execute("SELECT id FROM jobs")}

@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until
+from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until, within
 from tests.engine.test_supervisor import start_in_another_process
 
 if TYPE_CHECKING:
@@ -43,12 +42,12 @@ def test_jobs_continue_while_another_program_locks_the_file(harness: WorkerHarne
     holder.execute("BEGIN IMMEDIATE")
     try:
         go.touch()
-        until(lambda: [each for each in harness.events("warning") if "busy" in each["text"]], 30)
+        until(lambda: [each for each in harness.events("warning") if "busy" in each["text"]])
         assert job.state is State.PROCESSING
     finally:
         holder.execute("ROLLBACK")
         holder.close()
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert (harness.outcomes(job), job.log()) == (["succeeded"], "done\n")
 
 
@@ -82,7 +81,7 @@ def test_worker_that_dies_while_the_file_is_locked(
     assert not alive(shell)
     assert job.state is State.PROCESSING
     lock_file(False)
-    job.wait(timeout=20)
+    job.wait(timeout=60)
     assert harness.outcomes(job) == ["lost", "succeeded"]
 
 
@@ -97,10 +96,9 @@ def test_pool_ends_with_its_starter_while_the_file_is_locked(
     until(lambda: job.history[0].pid)
     lock_file(True)
     starter.kill()
-    starter.wait(10)
-    ended = time.monotonic()
-    until(lambda: not alive(pool), 20)
-    assert time.monotonic() - ended < 5
+    starter.wait(60)
+    with within(5):
+        until(lambda: not alive(pool))
     assert not alive(shell)
     lock_file(False)
     harness.queue.pause()
@@ -117,7 +115,7 @@ def test_workers_start_on_a_symlink_to_the_queue(queue_path: Path, tmp_path: Pat
     queue = Queue(link)
     job = queue.enqueue("echo linked")
     with queue.start_workers(1, on_event=lambda _: None):
-        job.wait(timeout=20)
+        job.wait(timeout=60)
     assert (job.state, job.log()) == (State.COMPLETED, "linked\n")
 
 
@@ -132,7 +130,7 @@ def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path,
         (harness.path.parent / name).unlink(missing_ok=True)
     if how == "replaced":
         shutil.copyfile(template_path, harness.path)
-    assert pool.wait(30) == 3
+    assert pool.wait(60) == 3
     reporters = [each["worker"] for each in harness.events("warning") if "deleted or replaced" in each["text"]]
     assert reporters
     assert len(reporters) == len(set(reporters))
@@ -171,12 +169,12 @@ def full_disk(harness: WorkerHarness, tmp_path: Path, disk: Path) -> None:
     with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
         fill(ballast)
     go.touch()
-    until(lambda: [each for each in harness.events("warning") if "full" in each["text"]], 30)
+    until(lambda: [each for each in harness.events("warning") if "full" in each["text"]])
     with pytest.raises(BadEnvironment, match="full"):
         enqueue_much(harness)
     count = sum(harness.queue.store.reader.counts().values())
     (disk / "ballast").unlink()
-    job.wait(timeout=30)
+    job.wait(timeout=60)
     assert harness.outcomes(job) == ["succeeded"]
     assert sum(harness.queue.store.reader.counts().values()) == count
 

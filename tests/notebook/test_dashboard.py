@@ -45,13 +45,13 @@ def test_hidden_pages_receive_nothing(page: Page, queue: Queue, dashboard: Dashb
     until(lambda: not dashboard.viewers.visible_views())
     processed = threading.Event()
     dashboard.feed.submit(processed.set)
-    assert processed.wait(20)
+    assert processed.wait(60)
     before = len(page.table)
     queue.enqueue("true", id="unseen")
     for _ in range(3):
         processed.clear()
         dashboard.feed.submit(processed.set)
-        assert processed.wait(20)
+        assert processed.wait(60)
     assert len(page.table) == before
     page.heartbeat()
     until(lambda: page.shown()[:1] == ["unseen"])
@@ -120,7 +120,7 @@ def test_replaced_file_is_reported_once(page: Page, queue_path: Path) -> None:
         page.dashboard.feed.wake()
     processed = threading.Event()
     page.dashboard.feed.submit(processed.set)
-    assert processed.wait(20)
+    assert processed.wait(60)
     assert sum("deleted or replaced" in text for text, _ in page.messages()) == 1
 
 

@@ -59,7 +59,7 @@ def test_delayed_messages_are_ignored(page: Page, dashboard: Dashboard) -> None:
     )
     processed = threading.Event()
     dashboard.feed.submit(processed.set)
-    assert processed.wait(20)
+    assert processed.wait(60)
     assert len(dashboard._selected) == 2
     page.send("select", keys=[], active=None)
     until(lambda: dashboard._selected == [])

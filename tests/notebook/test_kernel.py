@@ -95,7 +95,7 @@ def test_detached_pool(kernel: Kernel, queue: Queue) -> None:
     second = Kernel(queue.path)
     try:
         assert second.run("assert len(get_ipython().run_line_magic('queuectl', 'worker list')) == 1")["status"] == "ok"
-        assert queue.enqueue("true").wait(20).state == "completed"
+        assert queue.enqueue("true").wait(60).state == "completed"
     finally:
         queue.stop_workers(now=True)
         second.close()

@@ -183,7 +183,7 @@ def test_python_cell(cell: Cell, pool: WorkerPool, shell: Any, tmp_path: Path) -
     assert isinstance(pool, WorkerPool)
     shell.user_ns["lr"] = 0.1
     job = cell("%%queuectl enqueue --python --var lr\nimport sys\nprint(sys.executable, lr)\nawait_me = 1")
-    assert job.wait(20).log("stdout") == f"{sys.executable} 0.1\n"
+    assert job.wait(60).log("stdout") == f"{sys.executable} 0.1\n"
     bad = cell("%%queuectl enqueue --python --max-retries 1\nx = 1\n\ndef f():\n    return x / 0\nf()")
     with pytest.raises(JobFailed):
         cell(f"%queuectl wait {bad.id}")
@@ -200,7 +200,7 @@ def test_log(cell: Cell, pool: WorkerPool, capsys: pytest.CaptureFixture[str]) -
     assert cell("%queuectl log a --follow") is None
     captured = capsys.readouterr()
     assert ("out\n" in captured.out, captured.err) == (True, "err\n")
-    job.wait(20)
+    job.wait(60)
     cell("%queuectl log a")
     assert "--- STDOUT ---\nout" in capsys.readouterr().out
 
@@ -239,7 +239,7 @@ def test_unload_and_reload(shell: Any, cell: Cell, pool: WorkerPool) -> None:
     cell("%load_ext queuectl_nb")
     cell("%reload_ext queuectl_nb")
     assert pool.alive
-    assert cell("%queuectl enqueue --command true").wait(20).state == "completed"
+    assert cell("%queuectl enqueue --command true").wait(60).state == "completed"
     assert len(cell("%queuectl worker list")) == 2
 
 

@@ -114,7 +114,7 @@ def test_connections_after_a_fork(store: Store) -> None:
     process = context.Process(target=_child, args=(store, queue))
     process.start()
     theirs, seen = queue.get(timeout=30)
-    process.join(30)
+    process.join(60)
     assert process.exitcode == 0
     assert theirs != id(mine)
     assert seen == ["before", "of-the-child"]

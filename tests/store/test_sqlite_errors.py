@@ -17,6 +17,7 @@ from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
+from tests.engine.harness import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def test_locked_by_another_program(store: Store) -> None:
     began = time.monotonic()
     with pytest.raises(Busy, match=r"another program has held .*queue\.db locked for 0\.3 seconds") as caught:
         _add(store, "b")
-    assert 0.25 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.25
     assert caught.value.exit_code == 4
     assert _ids(store) == ["a"]
     other.execute("ROLLBACK")
@@ -64,10 +65,8 @@ def test_total_lock_timeout(store: Store) -> None:
     holder.start()
     inside.wait()
     store.db.set_lock_timeout(1.5)
-    began = time.monotonic()
-    with pytest.raises(Busy):
+    with within(2.2), pytest.raises(Busy):
         _add(store, "a")
-    assert 1 <= time.monotonic() - began < 2.2
     holder.join()
     assert store.db.connection().execute("PRAGMA busy_timeout").fetchone() == (1500,)
 

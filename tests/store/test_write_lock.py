@@ -52,7 +52,7 @@ def _is_free(lock: WriteLock) -> bool:
 def _wait_for_waiters() -> None:
     for each in threading.enumerate():
         if each.name == "queuectl-write-lock":
-            each.join(10)
+            each.join(60)
 
 
 def _holder(lock: WriteLock) -> subprocess.Popen[str]:
@@ -106,7 +106,7 @@ def test_timeout(lock: WriteLock) -> None:
     began = time.monotonic()
     with pytest.raises(Busy, match=r"held its write lock for 0\.2 seconds") as caught, lock.request(0.2):
         pass
-    assert 0.2 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.2
     assert caught.value.exit_code == 4
     holder.communicate("\n")
     assert _is_free(lock)
@@ -182,7 +182,7 @@ def test_repeated_waits_of_threads(lock: WriteLock) -> None:
     barrier.wait()
     holder.communicate("\n")
     for each in threads:
-        each.join(20)
+        each.join(60)
     assert (most, entered) == (1, 8)
     _wait_for_waiters()
     assert _is_free(lock)
@@ -220,9 +220,9 @@ def test_interrupt_while_waiting(lock: WriteLock) -> None:
     main = threading.main_thread().ident or 0
     began = time.monotonic()
     threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt), lock.request(30):
+    with pytest.raises(KeyboardInterrupt), lock.request(100):
         pass
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     holder.communicate("\n")
     _wait_for_waiters()
     assert _is_free(lock)

@@ -83,7 +83,7 @@ class JupyterProcess:
         """Stop the server and its kernels."""
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)

@@ -63,7 +63,7 @@ class WebServer:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(60)
 
     async def _serve(self) -> None:
         sockets = listen(self.port)
@@ -77,7 +77,7 @@ class WebServer:
         await self._stop.wait()
         server.stop()
         self.reader.close()
-        await asyncio.wait_for(server.close_all_connections(), 5)
+        await asyncio.wait_for(server.close_all_connections(), 30)
 
     def run_on_loop(self, action: Callable[[], Any]) -> Any:
         """Call a function on the server's event loop and return its result."""
@@ -85,12 +85,12 @@ class WebServer:
         async def run() -> Any:
             return action()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
 
     def close(self) -> None:
         """Stop the server."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def connect(self) -> http.client.HTTPConnection:

@@ -167,7 +167,7 @@ def test_search_of_a_disconnected_client_is_dropped(
 
     def long(_: object) -> None:
         started.release()
-        release.wait(30)
+        release.wait(60)
 
     reader = server.reader
     assert reader is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,12 +144,10 @@ def test_slow_client(server: WebServer, queue: Queue, monkeypatch: pytest.Monkey
         if number % 20 == 0:
             while quick.event()[1]["counts"]["pending"] < number + 1:
                 pass
-    started = time.monotonic()
     seen = 0
     while slow.event()[1]["counts"]["pending"] < 400:
         seen += 1
     assert seen < 400
-    assert time.monotonic() - started < 30
     slow.close()
     quick.close()
 
@@ -205,9 +202,7 @@ def test_shutdown_disconnects_clients(queue: Queue) -> None:
     server = WebServer(queue.path)
     client = FeedClient(server)
     client.event()
-    started = time.monotonic()
     server.close()
-    assert time.monotonic() - started < 10
     with pytest.raises(EOFError):
         client.event("the last")
     client.close()

@@ -158,7 +158,7 @@ def test_process_with_few_files(queue_path: Path, run: Callable[..., Ran]) -> No
             assert read_counts(int(found[1]), found[2])["pending"] == 1
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()
     assert len(log.read_text().splitlines()) == 2, log.read_text()[:2000]

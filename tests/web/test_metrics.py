@@ -44,7 +44,7 @@ def test_metrics_match_the_queue(server: WebServer, harness: WorkerHarness) -> N
     assert samples["queuectl_workers", "lost"] == 0
     assert samples["queuectl_paused", "gpu"] == 1
     assert samples["queuectl_recent_attempts",] == 3
-    assert 0.04 < samples["queuectl_recent_run_seconds", "0.95"] < 10
+    assert samples["queuectl_recent_run_seconds", "0.95"] > 0.04
     assert samples["queuectl_web_clients",] == 0
 
 
