@@ -13,7 +13,7 @@ from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.render.plots import ticks
 from queuectl_nb.render.plots.axes import OUTCOME_STYLES
 from queuectl_nb.render.plots.throughput import choose_slices
-from queuectl_nb.render.plots.timeline import Bars, busy_fractions, merge_bars
+from queuectl_nb.render.plots.timeline import Bars, busy_fractions
 from queuectl_nb.store.attempt_history import RUNNING
 from tests.render.test_theme import contrast
 
@@ -70,29 +70,6 @@ def bars_of(spans: list[tuple[int, float, float]]) -> Bars:
     """Return (row, start, length) tuples as bars."""
     rows, starts, lengths = (np.array([span[place] for span in spans], dtype="float64") for place in range(3))
     return Bars(rows.astype("int64"), starts, starts + lengths)
-
-
-@given(SPANS, st.floats(0.01, 5))
-def test_joined_bars(spans: list[tuple[int, float, float]], gap: float) -> None:
-    """Joining reduces the number of bars, keeps each row's start and end, and covers every attempt."""
-    bars = bars_of(spans)
-    joined = merge_bars(bars, gap)
-    assert len(joined.rows) <= len(bars.rows)
-    for row, start, end in zip(*bars, strict=True):
-        mine = joined.rows == row
-        assert ((joined.started[mine] <= start) & (joined.finished[mine] >= end)).any()
-    for row in set(bars.rows.tolist()):
-        assert joined.started[joined.rows == row].min() == bars.started[bars.rows == row].min()
-        assert joined.finished[joined.rows == row].max() == bars.finished[bars.rows == row].max()
-
-
-def test_only_adjacent_bars_are_joined() -> None:
-    """Ten thousand short attempts keep their bars if there are gaps between them, else they become one."""
-    starts = np.arange(10_000) / 1000
-    row = np.zeros(10_000, dtype="int64")
-    assert len(merge_bars(Bars(row, starts, starts + 0.001), 0.01).rows) == 1
-    wide = np.arange(10.0)
-    assert len(merge_bars(Bars(row[:10], wide, wide + 1), 0.1).rows) == 10
 
 
 @given(SPANS)

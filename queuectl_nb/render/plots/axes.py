@@ -14,7 +14,7 @@ from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.attempt_history import RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -24,7 +24,6 @@ __all__ = [
     "OutcomeStyle",
     "add_legend",
     "decorate",
-    "draw_boxes",
     "draw_empty",
     "make_axes",
     "require_matplotlib",
@@ -42,6 +41,17 @@ class OutcomeStyle(NamedTuple):
     colour: str
     hatch: str = ""
 
+    def box_options(self, ax: Axes, *, hatched: bool = True) -> dict[str, Any]:
+        """Return the matplotlib options of a box of this outcome on ``ax``; running attempts are hollow."""
+        hollow = self.name == RUNNING
+        return {
+            "facecolor": "none" if hollow else self.colour,
+            "edgecolor": self.colour if hollow else ax.get_facecolor(),
+            "linewidth": 1.0 if hollow else EDGE_WIDTH_PT if hatched else 0.0,
+            "hatch": self.hatch if hatched else "",
+            "label": self.name,
+        }
+
 
 OUTCOME_STYLES = {
     "succeeded": OutcomeStyle("succeeded", "#2b7bba"),
@@ -56,6 +66,8 @@ OUTCOME_STYLES = {
 """In the order of the legend."""
 
 FIGURE_WIDTH_IN = 9.0
+EDGE_WIDTH_PT = 0.3
+"""Separates adjacent boxes, and leaves most of the narrowest ones."""
 _MAX_LABEL_CHARS = 38
 
 
@@ -85,8 +97,7 @@ def decorate(ax: Axes, title: str, note: str = "", *, grid: str = "x") -> None:
     ax.set_title(title, loc="left", fontsize="medium", fontweight="bold")
     if note:
         ax.set_title(note, loc="right", fontsize="small", alpha=0.8)
-    for side in ("top", "right", "left" if grid == "x" else "top"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["top", "right", "left"] if grid == "x" else ["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
     ax.grid(axis=grid, alpha=0.3, linewidth=0.8)  # type: ignore[arg-type]  # x or y
     ax.tick_params(axis="y" if grid == "x" else "x", length=0 if grid == "x" else 3)
@@ -97,20 +108,9 @@ def add_legend(ax: Axes, outcomes: Iterable[str], offset_in: float = 0.0, *, hat
     from matplotlib.patches import Patch
     from matplotlib.transforms import ScaledTranslation
 
-    present = set(outcomes)
-    patches = [
-        Patch(
-            facecolor="none" if name == RUNNING else style.colour,
-            edgecolor=style.colour if name == RUNNING else ax.get_facecolor(),
-            hatch=style.hatch if hatched else "",
-            linewidth=1 if name == RUNNING else 0,
-            label=style.name,
-        )
-        for name, style in OUTCOME_STYLES.items()
-        if name in present
-    ]
+    styles = [OUTCOME_STYLES[name] for name in sort_outcomes(outcomes)]
     ax.legend(
-        handles=patches,
+        handles=[Patch(**style.box_options(ax, hatched=hatched)) for style in styles],
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
         bbox_transform=ax.transAxes + ScaledTranslation(offset_in, 0, ax.figure.dpi_scale_trans),
@@ -119,42 +119,9 @@ def add_legend(ax: Axes, outcomes: Iterable[str], offset_in: float = 0.0, *, hat
     )
 
 
-def draw_boxes(  # noqa: PLR0913
-    ax: Axes,
-    name: str,
-    sides: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]],
-    layer: int,
-    edge_width: float | Sequence[float],
-    *,
-    hatched: bool = True,
-) -> None:
-    """Draw boxes (left, right, bottom, top) of an outcome, above lower layers; running attempts are hollow."""
-    from matplotlib.collections import PolyCollection
-
-    if not len(sides[0]):
-        return
-    left, right, low, high = sides
-    corners = [np.stack(pair, axis=1) for pair in ((left, low), (right, low), (right, high), (left, high))]
-    style = OUTCOME_STYLES[name]
-    hollow = name == RUNNING
-    ax.add_collection(
-        PolyCollection(
-            np.stack(corners, axis=1),  # type: ignore[arg-type]  # an array works and is much faster
-            facecolors="none" if hollow else style.colour,
-            edgecolors=style.colour if hollow else ax.get_facecolor(),
-            linewidths=1.0 if hollow else edge_width,
-            hatch=style.hatch if hatched else "",
-            zorder=2 + layer / 10,
-            label=style.name,
-        ),
-        autolim=False,
-    )
-
-
-def sort_outcomes(outcomes: Sequence[str]) -> list[str]:
-    """Return outcomes in the order of the legend, unknown names last."""
-    order = list(OUTCOME_STYLES)
-    return sorted(outcomes, key=lambda name: order.index(name) if name in order else len(order))
+def sort_outcomes(outcomes: Iterable[str]) -> list[str]:
+    """Return outcomes in the order of the legend."""
+    return sorted(outcomes, key=list(OUTCOME_STYLES).index)
 
 
 def draw_empty(ax: Axes, title: str, text: str = "no attempts yet") -> Axes:
@@ -162,8 +129,7 @@ def draw_empty(ax: Axes, title: str, text: str = "no attempts yet") -> Axes:
     ax.set_title(title, loc="left", fontsize="medium", fontweight="bold")
     ax.set_xticks([])
     ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_alpha(0.3)
+    ax.spines[:].set_alpha(0.3)
     ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, alpha=0.7)
     return ax
 

@@ -63,13 +63,10 @@ def durations(lasting: Durations, by: str, limit: int, ax: Axes | None) -> Axes:
 
 def _group_rows(lasting: Durations, limit: int) -> list[tuple[str, NDArray[np.int64]]]:
     """Return name and attempt indices of each row, largest total time first."""
-    group, seconds = np.asarray(lasting.group), np.asarray(lasting.seconds)
-    if not len(group):
-        return []
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(len(lasting.groups) + 1))
-    ranking = np.argsort(-np.bincount(group, weights=seconds, minlength=len(lasting.groups)), kind="stable")
-    rows = [(lasting.groups[each], order[starts[each] : starts[each + 1]]) for each in ranking[:limit].tolist()]
+    group = np.asarray(lasting.group)
+    totals = np.bincount(group, weights=np.asarray(lasting.seconds), minlength=len(lasting.groups))
+    ranking = np.argsort(-totals, kind="stable")
+    rows = [(lasting.groups[each], np.flatnonzero(group == each)) for each in ranking[:limit].tolist()]
     others = ranking[limit:]
     if len(others):
         rows.append((f"({len(others):,} others)", np.flatnonzero(np.isin(group, others))))

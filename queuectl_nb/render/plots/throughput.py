@@ -45,22 +45,10 @@ def throughput(time_slices: Slices | None, last: float, ends: Sequence[tuple[int
     for index, outcome, number in ends:
         heights.setdefault(outcome, np.zeros(count))[index] += number * 60 / slice_s
     left = axes.to_dates(start + slice_s * np.arange(count))
-    width = slice_s / 86_400
     below = np.zeros(count)
-    for name in axes.sort_outcomes(list(heights)):
-        style = axes.OUTCOME_STYLES[name]
-        ax.bar(
-            left,
-            heights[name],
-            width,
-            bottom=below,
-            align="edge",
-            color=style.colour,
-            hatch=style.hatch,
-            edgecolor=ax.get_facecolor(),
-            linewidth=0.6,
-            label=style.name,
-        )
+    for name in axes.sort_outcomes(heights):
+        options = axes.OUTCOME_STYLES[name].box_options(ax)
+        ax.bar(left, heights[name], slice_s / 86_400, bottom=below, align="edge", **options)
         below += heights[name]
     ax.set_ylim(0, float(below.max()) * 1.08)
     axes.set_time_axis(ax, start, max(last, start + slice_s * count))

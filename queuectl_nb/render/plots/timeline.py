@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,18 +20,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Rows = NDArray[np.int64]
 
-__all__ = ["Bars", "busy_fractions", "merge_bars", "timeline"]
+__all__ = ["Bars", "busy_fractions", "timeline"]
 
 TITLE = "Attempts by worker"
-RESOLUTION = 1600
-"""Cells of the time axis that can be told apart; bars closer than one cell are merged."""
-MIN_BAR_CELLS = 5
-"""Bars of at least this width are never merged with each other, and get an edge."""
 MIN_BAR_FRACTION = 1 / 900
 """Smallest width of a bar, as a fraction of the axis: the shortest attempt stays visible."""
-DENSE_ATTEMPTS = 500
-"""Attempts per row from which on fractions of time replace bars."""
 TIME_SLICES = 200
+"""If a row has more attempts than this, fractions of that many time slices replace the bars."""
 ROW_HEIGHT_IN = 0.3
 MAX_HEIGHT_IN = 12.0
 MAX_LABELS = 48
@@ -63,12 +57,13 @@ def timeline(spans: Spans, ax: Axes | None) -> Axes:
         selected = outcome == spans.outcomes.index(name)
         by_outcome[name] = Bars(rows[selected], started[selected], finished[selected])
     first, last = float(started.min()), float(finished.max())
-    dense = int(np.bincount(rows).max()) >= DENSE_ATTEMPTS
+    dense = int(np.bincount(rows).max()) > TIME_SLICES
     if dense:
         _draw_fractions(ax, by_outcome, len(names), np.linspace(first, last, TIME_SLICES + 1))
     else:
-        for layer, (name, bars) in enumerate(by_outcome.items()):
-            _draw_bars(ax, name, layer, merge_bars(bars, max((last - first) / RESOLUTION, 1e-6)), last - first)
+        for name, bars in by_outcome.items():  # failures cover successes
+            ends = axes.to_dates(np.maximum(bars.finished, bars.started + (last - first) * MIN_BAR_FRACTION))
+            _draw_boxes(ax, name, (axes.to_dates(bars.started), ends, bars.rows + _HALF_BAR, bars.rows - _HALF_BAR))
     ax.set_ylim(len(names) - 0.5, -0.5)
     every = -(-len(names) // MAX_LABELS)
     ax.set_yticks(range(0, len(names), every), [axes.shorten_label(name) for name in names[::every]], fontsize="small")
@@ -77,24 +72,6 @@ def timeline(spans: Spans, ax: Axes | None) -> Axes:
     axes.decorate(ax, TITLE, f"{note}, fractions of time" if dense else note)
     axes.add_legend(ax, by_outcome, hatched=not dense)
     return ax
-
-
-def merge_bars(bars: Bars, gap: float) -> Bars:
-    """Merge bars of a row that are less than ``gap`` seconds apart, unless both are several times as wide.
-
-    The number of bars in a row is then bounded by the resolution, however many attempts there are.
-    """
-    order = np.lexsort((bars.started, bars.rows))
-    rows, started, finished = bars.rows[order], bars.started[order], bars.finished[order]
-    merged: list[tuple[Rows, Floats, Floats]] = []
-    for low, high in _row_ranges(rows):
-        start, end = started[low:high], np.maximum.accumulate(finished[low:high])
-        wide = finished[low:high] - start >= MIN_BAR_CELLS * gap
-        first = np.flatnonzero(np.r_[True, (start[1:] - end[:-1] >= gap) | (wide[1:] & wide[:-1])])
-        merged.append((rows[low : low + len(first)], start[first], end[np.r_[first[1:] - 1, len(end) - 1]]))
-    if not merged:
-        return bars
-    return Bars(*(np.concatenate(column) for column in zip(*merged, strict=True)))
 
 
 def busy_fractions(bars: Bars, row_count: int, edges: Floats) -> Floats:
@@ -112,11 +89,6 @@ def busy_fractions(bars: Bars, row_count: int, edges: Floats) -> Floats:
     return np.clip(fractions, 0, None)
 
 
-def _row_ranges(rows: Rows) -> list[tuple[int, int]]:
-    """Return where the bars of each row begin and end; ``rows`` is sorted."""
-    return list(pairwise([0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)])) if len(rows) else []
-
-
 def _elapsed_since(times: Floats, edges: Floats) -> Floats:
     """Return for each edge the summed time since those of ``times`` that lie before it."""
     ordered = np.sort(times)
@@ -125,12 +97,15 @@ def _elapsed_since(times: Floats, edges: Floats) -> Floats:
     return np.asarray(before * edges - sums[before], dtype="float64")
 
 
-def _draw_bars(ax: Axes, name: str, layer: int, bars: Bars, duration: float) -> None:
-    """Draw the bars of one outcome; failures cover successes."""
-    start, end = bars.started, bars.finished
-    left, right = axes.to_dates(start), axes.to_dates(np.maximum(end, start + duration * MIN_BAR_FRACTION))
-    edges = np.where(end - start >= duration * MIN_BAR_CELLS / RESOLUTION, 0.7, 0.0).tolist()
-    axes.draw_boxes(ax, name, (left, right, bars.rows + _HALF_BAR, bars.rows - _HALF_BAR), layer, edges)
+def _draw_boxes(ax: Axes, name: str, sides: tuple[NDArray[Any], ...], *, hatched: bool = True) -> None:
+    """Draw the boxes of an outcome: ``sides`` are their left, right, lower and upper sides."""
+    from matplotlib.collections import PolyCollection
+
+    left, right, low, high = sides
+    corners = [np.stack(pair, axis=1) for pair in ((left, low), (right, low), (right, high), (left, high))]
+    shapes: Any = np.stack(corners, axis=1)  # an array works and is much faster than a list
+    boxes = PolyCollection(shapes, **axes.OUTCOME_STYLES[name].box_options(ax, hatched=hatched))
+    ax.add_collection(boxes, autolim=False)
 
 
 def _draw_fractions(ax: Axes, by_outcome: Mapping[str, Bars], row_count: int, edges: Floats) -> None:
@@ -139,11 +114,11 @@ def _draw_fractions(ax: Axes, by_outcome: Mapping[str, Bars], row_count: int, ed
     fractions = {name: busy_fractions(bars, row_count, edges) for name, bars in by_outcome.items()}
     total = np.maximum(1.0, sum(fractions.values()))  # workers on two hosts may have the same name
     below = np.zeros((row_count, len(edges) - 1))
-    for layer, (name, fraction) in enumerate(fractions.items()):
+    for name, fraction in fractions.items():
         above = below + fraction / total
         row, column = np.nonzero(fraction > 0)
         low, high = (row + _HALF_BAR - 2 * _HALF_BAR * each[row, column] for each in (below, above))
-        axes.draw_boxes(ax, name, (dates[column], dates[column + 1], low, high), layer, 0.0, hatched=False)
+        _draw_boxes(ax, name, (dates[column], dates[column + 1], low, high), hatched=False)
         below = above
 
 
