@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.display import progress_bar
 from queuectl_nb.commands.results import (
     Dashboard,
     Detail,
@@ -23,9 +23,8 @@ from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from queuectl_nb.client.wait import Progress
     from queuectl_nb.commands.results import Result, Serve
 
 __all__ = ["show"]
@@ -186,7 +185,7 @@ def _show_wait(result: PendingWait, shape: str) -> int:
     if notes_first:
         sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
     if interactive and result.wait.read_progress().remaining:
-        with _progress_bar() as update:
+        with progress_bar() as update:
             progress = result.wait.run(update)
     else:
         try:
@@ -203,33 +202,6 @@ def _show_wait(result: PendingWait, shape: str) -> int:
     sys.stdout.flush()
     progress.check()
     return 0
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """Show a progress bar on stderr; yield the function that updates it."""
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-    )
-    with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task("waiting", total=None)
-
-        def update(now: Progress) -> None:
-            bad = f", {len(now.failed_ids)} not completed" if now.failed_ids else ""
-            bar.update(
-                task,
-                completed=now.finished_count,
-                total=now.finished_count + now.remaining,
-                description=f"{now.remaining} unfinished{bad}",
-            )
-
-        yield update
 
 
 _PRESENTERS: dict[type, Callable[[Any, str], int]] = {

@@ -1,4 +1,4 @@
-"""Outputs of a notebook that can be updated, and the progress of a wait shown in one."""
+"""Outputs of a notebook that can be updated, and the progress of a wait: in such an output or in a terminal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.errors import QueuectlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from queuectl_nb.client.wait import Progress, Wait
 
-__all__ = ["INTERRUPTED_TEXT", "OutputCell", "has_frontend", "new_output_cell", "run_with_progress"]
+__all__ = ["INTERRUPTED_TEXT", "OutputCell", "has_frontend", "new_output_cell", "progress_bar", "run_with_progress"]
 
 
 class OutputCell:
@@ -127,15 +129,42 @@ class _WaitDisplay:
 
     def _write(self, progress: Progress, end: str = "") -> None:
         from queuectl_nb.client.live_cards import read_live
-        from queuectl_nb.render.live_cards import RunStatus, wait_html, wait_text
+        from queuectl_nb.render.cards import wait_card
 
         finished = {str(state): n for state, n in progress.finished.items()}
-        record, live = None, RunStatus()
+        record = live = None
         store, ids = self._wait.store, self._wait.ids
         if ids is not None and len(ids) == 1:
             record = store.jobs.get(ids[0])
             live = read_live(store, record, store.reader.attempts_without_output(ids[0]))
-        html = wait_html(record, live, finished, progress.remaining, end)
-        if html != self._shown:
-            self._cell.write(html, wait_text(finished, progress.remaining, end))
-            self._shown = html
+        card = wait_card(record, live, finished, progress.remaining, end)
+        if card.html != self._shown:
+            self._cell.write(*card)
+            self._shown = card.html
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar on stderr if it is a terminal; yield the function that updates it."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("waiting", total=None)
+
+        def update(now: Progress) -> None:
+            bad = f", {len(now.failed_ids)} not completed" if now.failed_ids else ""
+            bar.update(
+                task,
+                completed=now.finished_count,
+                total=now.finished_count + now.remaining,
+                description=f"{now.remaining} unfinished{bad}",
+            )
+
+        yield update

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
+    from queuectl_nb.render.card_parts import Rendering
 
 __all__ = ["Batch", "Job", "JobRemoved", "QueueRemoved"]
 
@@ -225,19 +226,20 @@ class Job:
         card_updater.add(LiveCard(self._queue, self.id, cell))
 
     def _repr_html_(self) -> str | None:
-        from queuectl_nb.render.cards import job_html
-
-        record = self._read_if_exists()
-        return None if record is None else job_html(record, self._attempts())
+        card = self._card()
+        return None if card is None else card.html
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from queuectl_nb.render.cards import job_text
+        card = self._card()
+        printer.text(repr(self) if card is None else card.text)
+
+    def _card(self) -> Rendering | None:
+        from queuectl_nb.render.cards import job_card
 
         record = self._read_if_exists()
-        printer.text(repr(self) if record is None else job_text(record, self._attempts()))
-
-    def _attempts(self) -> list[AttemptRecord]:
-        return self._queue.store.reader.attempts_without_output(self.id)
+        if record is None:
+            return None
+        return job_card(record, self._queue.store.reader.attempts_without_output(self.id))
 
     def _read_if_exists(self) -> JobRecord | None:
         """Read the job again; return None if it was deleted or cannot be read."""

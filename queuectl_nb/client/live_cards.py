@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import NotFound, QueuectlError
 from queuectl_nb.model.state import State
-from queuectl_nb.render import cards
-from queuectl_nb.render.live_cards import RunStatus, run_html, run_text
+from queuectl_nb.render.cards import RunStatus, job_card
 from queuectl_nb.render.progress import TAIL_BYTES, read_progress
 
 if TYPE_CHECKING:
@@ -43,11 +42,11 @@ def poll_delay(since: float, maximum: float) -> float:
     return min(maximum, max(MIN_POLL_S, since / IDLE_DIVISOR))
 
 
-def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> RunStatus:
-    """Return run time and last output of a running job; empty if it is not running."""
+def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> RunStatus | None:
+    """Return run time and last output of a running job; None if it is not running."""
     attempt = history[-1] if history else None
     if record.state is not State.PROCESSING or attempt is None or attempt.outcome is not None:
-        return RunStatus()
+        return None
     return RunStatus(time.time() - attempt.started_at, read_progress(Logs(store).read_last_bytes(attempt, TAIL_BYTES)))
 
 
@@ -91,10 +90,7 @@ class LiveCard:
         since = clock - self._changed_at
         if moved or now or clock - self._written_at >= poll_delay(since, MAX_REDRAW_S):
             live = read_live(self.queue.store, self._record, self._history)
-            self._write(
-                cards.job_html(self._record, self._history, run_html(live)),
-                cards.job_text(self._record, self._history, run_text(live)),
-            )
+            self._write(*job_card(self._record, self._history, live))
             self._written_at = clock
         self.finished = self._record.is_finished
         self.due = clock + poll_delay(since, MAX_POLL_S)

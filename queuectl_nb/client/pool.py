@@ -319,14 +319,14 @@ class WorkerPool:
         return f"<Pool {state}{kind}: {', '.join(self.names) or self.config.count} on {self.path}>"
 
     def _repr_html_(self) -> str:
-        from queuectl_nb.render.cards import pool_html, short_path
+        from queuectl_nb.render.cards import pool_card, short_path
 
         state = "running" if self.alive else "ended"
         title = f"{'Detached w' if self.detach else 'W'}orkers on {short_path(self.path)}"
         workers = []
         with contextlib.suppress(QueuectlError):  # the file of the queue was deleted
             workers = self.workers
-        return pool_html(title, state, workers, self.troubles)
+        return pool_card(title, state, workers, self.troubles).html
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from queuectl_nb.render.cards import short_path

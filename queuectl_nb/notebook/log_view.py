@@ -1,10 +1,13 @@
-"""A job's log as the output of a cell."""
+"""A job's log as the output of a cell: what is saved at once, live output as it is written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 from typing import TYPE_CHECKING
 
+from IPython.display import display
+
+from queuectl_nb.notebook.errors import one_line
 from queuectl_nb.render.ansi import AnsiFilter
 from queuectl_nb.render.cards import log_html
 from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, stream_heading
@@ -12,70 +15,39 @@ from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, stream_head
 if TYPE_CHECKING:
     from queuectl_nb.commands.results import Output
 
-__all__ = ["LogView"]
+__all__ = ["follow_log", "show_log"]
 
 MAX_STREAM_BYTES = 256 * 1024
 """Only the end of a longer stream is shown."""
 
 
-@dataclass(frozen=True)
-class LogView:
-    """The output of an attempt as text with colours, displayed as HTML where possible."""
+def show_log(output: Output) -> None:
+    """Display the output written so far, as HTML and as text, with at most ``MAX_STREAM_BYTES`` of each stream."""
+    streams = {stream: bytearray() for stream in output.streams}
+    omitted_bytes = 0
+    for stream, chunk in output.chunks():
+        streams[stream] += chunk
+        if (excess := len(streams[stream]) - MAX_STREAM_BYTES) > 0:
+            del streams[stream][:excess]
+            omitted_bytes += excess
+    texts = {stream: _text(bytes(data)) for stream, data in streams.items()}
+    notes = []
+    if omitted_bytes:
+        notes = [f"{omitted_bytes} earlier bytes are not shown; 'queuectl log {output.job_id}' shows all"]
+    facts = [f"attempt {output.number}"] if output.number is not None else []
+    facts += [output.error] if output.error is not None else []
+    html = log_html(output.job_id, output.state, [*facts, *notes], texts)
+    display({"text/html": html, "text/plain": _plain(output, texts, notes)}, raw=True)
 
-    job_id: str
-    state: str
-    number: int | None
-    error: str | None
-    streams: dict[str, str]
-    with_header: bool
-    omitted_bytes: int
 
-    @classmethod
-    def read(cls, output: Output) -> LogView:
-        """Read the output written so far, with at most ``MAX_STREAM_BYTES`` of each stream in memory."""
-        streams = {stream: bytearray() for stream in output.streams}
-        omitted = 0
-        for stream, chunk in output.chunks():
-            streams[stream] += chunk
-            if (excess := len(streams[stream]) - MAX_STREAM_BYTES) > 0:
-                del streams[stream][:excess]
-                omitted += excess
-        return cls(
-            output.job_id,
-            output.state,
-            output.number,
-            output.error,
-            {stream: _text(bytes(data)) for stream, data in streams.items()},
-            output.with_header,
-            omitted,
-        )
-
-    @property
-    def facts(self) -> list[str]:
-        """What is shown beside the title."""
-        facts = [] if self.number is None else [f"attempt {self.number}"]
-        facts += [] if self.error is None else [self.error]
-        return facts + self._omitted
-
-    @property
-    def _omitted(self) -> list[str]:
-        if not self.omitted_bytes:
-            return []
-        return [f"{self.omitted_bytes} earlier bytes are not shown; 'queuectl log {self.job_id}' shows all"]
-
-    def __str__(self) -> str:
-        if not self.with_header:
-            return "".join(self.streams.values())
-        parts = [RULE, *header_lines(self.job_id, self.state, self.number, self.error), *self._omitted, RULE]
-        for stream, text in self.streams.items():
-            parts += [stream_heading(stream), text.rstrip("\n") or EMPTY]
-        return "\n".join([*parts, "", RULE])
-
-    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
-        printer.text(str(self))  # type: ignore[attr-defined]
-
-    def _repr_html_(self) -> str:
-        return log_html(self.job_id, self.state, self.facts, self.streams)
+def _plain(output: Output, texts: dict[str, str], notes: list[str]) -> str:
+    """Return the log as the console prints it."""
+    if not output.with_header:
+        return "".join(texts.values())
+    parts = [RULE, *header_lines(output.job_id, output.state, output.number, output.error), *notes, RULE]
+    for stream, text in texts.items():
+        parts += [stream_heading(stream), text.rstrip("\n") or EMPTY]
+    return "\n".join([*parts, "", RULE])
 
 
 def _text(raw: bytes) -> str:
@@ -84,3 +56,18 @@ def _text(raw: bytes) -> str:
     last = b"\n".join(line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines)
     ansi = AnsiFilter()
     return ansi.feed(last) + ansi.close()
+
+
+def follow_log(output: Output) -> None:
+    """Write a job's output into the cell as it arrives, until the job finishes; an interrupt stops only that."""
+    filters = {stream: AnsiFilter(keep_returns=True) for stream in output.streams}
+    files = {"stdout": sys.stdout, "stderr": sys.stderr}
+    try:
+        for stream, chunk in output.chunks():
+            files[stream].write(filters[stream].feed(chunk))
+            files[stream].flush()
+    except KeyboardInterrupt as error:
+        raise one_line(error, f"stopped following; job {output.job_id} continues") from None
+    finally:
+        for stream, ansi in filters.items():
+            files[stream].write(ansi.close())

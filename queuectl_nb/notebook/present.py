@@ -5,7 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client.display import has_frontend
+from IPython.display import Image, display
+
+from queuectl_nb.client.display import (
+    INTERRUPTED_TEXT,
+    has_frontend,
+    new_output_cell,
+    progress_bar,
+    run_with_progress,
+)
 from queuectl_nb.commands.results import (
     Dashboard,
     Detail,
@@ -19,15 +27,15 @@ from queuectl_nb.commands.results import (
     Text,
 )
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
-from queuectl_nb.notebook import progress
-from queuectl_nb.notebook.log_view import LogView
+from queuectl_nb.notebook.errors import one_line
+from queuectl_nb.notebook.log_view import follow_log, show_log
 from queuectl_nb.render import formats
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from queuectl_nb.client.pool import WorkerPool
+    from queuectl_nb.client.wait import Progress
     from queuectl_nb.commands.results import Result
 
 __all__ = ["present"]
@@ -43,10 +51,10 @@ def present(result: Result, output_format: str) -> object:
     if isinstance(result, Plotted):
         _show_plot(result)
         result = result.answer
-    if output_format == "table" or isinstance(result, StartedPool | Stream | Text | Dashboard):
-        return _PRESENTERS[type(result)](result)
     if isinstance(result, PendingWait):
         return _wait(result, output_format)
+    if output_format == "table" or isinstance(result, StartedPool | Stream | Text | Dashboard):
+        return _PRESENTERS[type(result)](result)
     return _as_data(result, output_format)
 
 
@@ -60,18 +68,11 @@ def _show_plot(result: Plotted) -> None:
     if not has_frontend():
         msg = "a terminal cannot show plots; name a file, for example --plot stats.png"
         raise BadInput(msg)
-    from IPython.display import Image
-
-    _display(Image(data=overview.to_png(result.figure()), format="png", retina=True, alt=PLOT_ALT))
-
-
-def _display(value: object, **options: Any) -> None:
-    from IPython.display import display
-
-    display(value, **options)
+    png = overview.to_png(result.figure())
+    display(Image(data=png, format="png", retina=True, alt=PLOT_ALT))
 
 
-def _done(result: Done) -> object:
+def _show_done(result: Done) -> object:
     """Return jobs or a DataFrame; print the message if there is no value or no job was affected."""
     _write_notes(result.notes)
     value = result.value()
@@ -80,37 +81,21 @@ def _done(result: Done) -> object:
     return value
 
 
-def _detail(result: Detail) -> object:
-    return result.value()
-
-
-def _listing(result: Listing) -> object:
+def _show_listing(result: Listing) -> object:
     value = result.value()
     if isinstance(value, list):  # findings of doctor
         import pandas as pd
 
-        rows = [dict(row) for row in result.rows(None)]
-        value = pd.DataFrame(rows, columns=list(result.fields)).set_index(result.fields[0])
-    if not result.exit_code:
-        return value
-    _display(value)
-    failed = [str(row[result.fields[0]]) for row in result.rows(None) if not row.get("ok", True)]
-    msg = f"{len(failed)} problem(s): {', '.join(failed)}; suggested fixes above"
-    raise BadEnvironment(msg)
+        value = pd.DataFrame(value, columns=list(result.fields)).set_index(result.fields[0])
+    if result.exit_code:
+        display(value)
+        failed = [str(row[result.fields[0]]) for row in result.rows(None) if not row.get("ok", True)]
+        msg = f"{len(failed)} problem(s): {', '.join(failed)}; suggested fixes above"
+        raise BadEnvironment(msg)
+    return value
 
 
-def _output(result: Output) -> None:
-    if result.live:
-        progress.follow(result)
-    else:
-        _display(LogView.read(result))
-
-
-def _started_pool(result: StartedPool) -> WorkerPool:
-    return result.pool
-
-
-def _dashboard(result: Dashboard) -> object:
+def _open_dashboard(result: Dashboard) -> object:
     if result.port is not None or result.open_browser:
         msg = "--port and --open are for the console's web page; in a notebook the dashboard is a widget"
         raise BadInput(msg)
@@ -119,7 +104,7 @@ def _dashboard(result: Dashboard) -> object:
     return Widget(result.queue)
 
 
-def _stream(result: Stream) -> None:
+def _write_stream(result: Stream) -> None:
     for line in result.lines:
         _write([line])
     if result.exit_code():
@@ -127,30 +112,36 @@ def _stream(result: Stream) -> None:
         raise JobFailed(msg)
 
 
-def _text(result: Text) -> None:
-    # IPython in a terminal has no Markdown and shows the source
-    _display({"text/markdown": result.text, "text/plain": result.text}, raw=True)
-
-
-def _wait(result: PendingWait, output_format: str = "table") -> object:
+def _wait(result: PendingWait, output_format: str) -> object:
+    """Wait with visible progress, and print the result; an interrupt stops only the wait."""
     _write_notes(result.notes)
-    waited = progress.wait(result)
+    try:
+        waited = _run_wait(result)
+    except KeyboardInterrupt as error:
+        raise one_line(error, INTERRUPTED_TEXT) from None
+    _write(result.lines(waited))
     value = None if output_format == "table" else _convert(result.data(waited), output_format)
     waited.check()
     return value
 
 
+def _run_wait(result: PendingWait) -> Progress:
+    """Show a card on a page, and a text bar in a terminal."""
+    if new_output_cell():
+        return run_with_progress(result.wait, keep=False)
+    with progress_bar() as update:
+        return result.wait.run(update)
+
+
 def _as_data(result: Done | Detail | Listing | Output, output_format: str) -> object:
+    value: object = None
     if output_format == "csv" and isinstance(result, Listing):
         formats.write_csv(sys.stdout, result.fields, result.rows(None))
-        value = None
     elif output_format == "csv" and isinstance(result, Detail):
-        value = _convert(list(result.records()), output_format)
-    elif isinstance(result, Listing) and result.data is None:
-        value = _convert(list(result.rows(None)), output_format)
+        _convert(list(result.records()), output_format)
     else:
-        assert result.data is not None  # noqa: S101 - only a Listing may lack it
-        value = _convert(result.data(), output_format)
+        data = result.data() if result.data is not None else list(result.rows(None))
+        value = _convert(data, output_format)
     if isinstance(result, Detail | Listing) and result.exit_code:
         msg = "there are problems; see the result"
         raise BadEnvironment(msg)
@@ -171,18 +162,17 @@ def _write(lines: Iterable[str]) -> None:
 
 
 def _write_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        sys.stderr.write(f"queuectl: {note}\n")
+    sys.stderr.write("".join(f"queuectl: {note}\n" for note in notes))
 
 
 _PRESENTERS: dict[type, Callable[[Any], object]] = {
-    Done: _done,
-    Detail: _detail,
-    Listing: _listing,
-    Output: _output,
-    StartedPool: _started_pool,
-    PendingWait: _wait,
-    Stream: _stream,
-    Text: _text,
-    Dashboard: _dashboard,
+    Done: _show_done,
+    Detail: lambda result: result.value(),
+    Listing: _show_listing,
+    Output: lambda result: follow_log(result) if result.live else show_log(result),
+    StartedPool: lambda result: result.pool,
+    Stream: _write_stream,
+    # IPython in a terminal has no Markdown and shows the source
+    Text: lambda result: display({"text/markdown": result.text, "text/plain": result.text}, raw=True),
+    Dashboard: _open_dashboard,
 }

@@ -1,4 +1,4 @@
-"""Cards of jobs, worker pools and logs, as HTML and as plain text."""
+"""Cards of jobs, worker pools, logs, waits and queues."""
 
 from __future__ import annotations
 
@@ -7,43 +7,34 @@ import json
 import os
 import re
 from datetime import datetime
-from functools import cache
-from html import escape
-from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.validation import invalid_time
-from queuectl_nb.render import js_bundle
 from queuectl_nb.render.ansi import to_html
+from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
 from queuectl_nb.render.log_header import EMPTY
-from queuectl_nb.render.progress import format_duration
-from queuectl_nb.render.text_table import format_cell, visible
+from queuectl_nb.render.progress import OutputProgress, format_duration
+from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
 
 __all__ = [
-    "Html",
-    "card",
+    "RunStatus",
     "cell_source",
-    "fill",
     "format_time",
-    "job_html",
-    "job_text",
+    "job_card",
     "log_html",
-    "pool_html",
+    "pool_card",
+    "queue_card",
     "short_path",
-    "style",
-    "table",
+    "wait_card",
 ]
 
-_LIVE_SELECTOR, _CARD_SELECTOR = ".queuectl-ui", ":is(.queuectl, #qc)"
-"""Scope of the palette in live views and in cards; cards.css explains the second."""
-_COMMENT = re.compile(r"/\*.*?\*/\n*", re.DOTALL)
 _MEBI = 1024 * 1024
 ATTEMPT_COLUMNS = ("attempt", "outcome", "exit", "started", "run time", "memory", "error")
 WORKER_COLUMNS = {"name": "name", "pid": "pid", "state": "state", "job_id": "job", "jobs_done": "jobs done"}
@@ -53,38 +44,30 @@ _CELL_COMMAND = re.compile(
     r" <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
     re.DOTALL,
 )
+JOB_COLUMNS = ("id", "state", "attempts", "command", "updated")
+MAX_COMMAND_CHARS = 100
 
 
-class Html(str):
-    """Text that is HTML already: :func:`fill` does not escape it."""
+class RunStatus(NamedTuple):
+    """A running attempt: seconds since its start, and the end of its output."""
 
-    __slots__ = ()
+    elapsed_s: float
+    output: OutputProgress
 
-
-@cache
-def _templates() -> dict[str, Template]:
-    text = Path(__file__).with_name("templates.html").read_text("utf-8")
-    _, *parts = re.split(r"^<!-- (\w+) -->\n", text, flags=re.MULTILINE)
-    return {name: Template(text.strip()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def fill(name: str, /, **values: str) -> Html:
-    """Fill a block of templates.html; values are escaped unless they are :class:`Html`."""
-    safe = {key: value if isinstance(value, Html) else escape(visible(value)) for key, value in values.items()}
-    return Html(_templates()[name].substitute(safe))
+    def parts(self) -> list[Rendering]:
+        """Return running time, progress bar and last line of output."""
+        text, fraction = f"running for {format_duration(self.elapsed_s, running=True)}", self.output.fraction
+        parts = [heading(text) if fraction is None else bar("progress", fraction, f"{text}, {fraction:.0%}")]
+        if self.output.line:
+            parts.append(Rendering(fill("last_line", text=self.output.line), visible(self.output.line)))
+        return parts
 
 
-@cache
-def style() -> Html:
-    """Return the style sheet of a card: the palette and cards.css."""
-    sheet = js_bundle.read_styles("palette.css").replace(_LIVE_SELECTOR, _CARD_SELECTOR)
-    return Html(_COMMENT.sub("", sheet + js_bundle.read_styles("cards.css")))
-
-
-def job_html(job: JobRecord, attempts: Sequence[AttemptRecord], run: str = "") -> Html:
-    """Return a job with its attempts; ``run`` is the HTML of its running attempt."""
+def job_card(job: JobRecord, attempts: Sequence[AttemptRecord], status: RunStatus | None = None) -> Rendering:
+    """Return a job with its attempts and the status of the running one, if any."""
     facts = [_attempt_count(job)]
-    facts += [f"due {format_time(job.run_at)}"] if job.run_at and str(job.state) in ("pending", "failed") else []
+    delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
+    facts += [f"due {format_time(job.run_at)}"] if delayed else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     source, values = cell_source(job.command) or (None, "")
@@ -92,67 +75,56 @@ def job_html(job: JobRecord, attempts: Sequence[AttemptRecord], run: str = "") -
     texts = {"command": job.command if source is None else source, "error": job.error or None}
     if job.result is not None:
         texts["result"] = json.dumps(job.result, indent=1, ensure_ascii=False)
-    body = [run] if run else []
-    body += [fill("pre", kind=kind, text=_escape_lines(text)) for kind, text in texts.items() if text is not None]
-    body += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)] if attempts else []
-    return card(f"Job {job.id}", str(job.state), facts, body)
+    parts = status.parts() if status else []
+    parts += [block(kind, text) for kind, text in texts.items() if text is not None]
+    parts += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)] if attempts else []
+    return card(f"Job {job.id}", str(job.state), facts, parts)
 
 
-def job_text(job: JobRecord, attempts: Sequence[AttemptRecord], run: str = "") -> str:
-    """Return a job with its attempts, one line each; ``run`` is a line about its running attempt."""
-    source, _ = cell_source(job.command) or (None, "")
-    command = repr(visible(job.command[:60])) if source is None else f"Python cell {visible(source[:60])!r}"
-    lines = [f"<Job {job.id}: {job.state}, {command}>", *([f"  {run}"] if run else [])]
-    for attempt in attempts:
-        number, outcome, code, _, ran, *_ = _attempt_row(attempt)
-        error = f": {visible(attempt.error)}" if attempt.error else ""
-        lines.append(f"  attempt {number}: {outcome}, exit {format_cell(code)}, ran {format_cell(ran)}{error}")
-    return "\n".join(lines)
-
-
-def pool_html(title: str, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> Html:
+def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> Rendering:
     """Return a pool: its workers and recent warnings."""
     rows = [[worker[key] for key in WORKER_COLUMNS] for worker in workers]
-    body = [
-        table(list(WORKER_COLUMNS.values()), rows, state_column=2),
-        *(fill("heading", text=warning) for warning in warnings),
-    ]
-    return card(title, state, [], body)
+    return card(title, state, [], [table(list(WORKER_COLUMNS.values()), rows, state_column=2), *map(heading, warnings)])
 
 
 def log_html(job_id: str, state: str, facts: Sequence[str], streams: Mapping[str, str]) -> Html:
     """Return a job's output; each stream is text that only :class:`~queuectl_nb.render.ansi.AnsiFilter` let through."""
-    body = []
+    parts = []
     for name, text in streams.items():
-        body += [fill("heading", text=name), fill("pre", kind=name, text=Html(to_html(text) or EMPTY))]
-    return card(f"Log of job {job_id}", state, facts, body)
+        parts += [heading(name), Rendering(fill("pre", kind=name, text=Html(to_html(text) or EMPTY)), text)]
+    return card(f"Log of job {job_id}", state, facts, parts).html
 
 
-def card(title: str, state: str, facts: Sequence[str], body: Sequence[str]) -> Html:
-    """Return a card: title, state and facts in a line, and below them the HTML of ``body``."""
-    return fill(
-        "card",
-        style=style(),
-        title=fill("title", text=title),
-        state=fill("state", state=state, text=state),
-        facts=Html(" ".join(fill("fact", text=fact) for fact in facts)),
-        body=Html("\n".join(body)),
-    )
+def wait_card(
+    job: JobRecord | None, status: RunStatus | None, finished: Mapping[str, int], remaining: int, ending: str = ""
+) -> Rendering:
+    """Return a wait, for one ``job`` or for many; ``ending`` says how it ended."""
+    if job is not None:
+        parts = status.parts() if status and not ending else []
+        return card(f"Job {job.id}", str(job.state), [ending] if ending else [], parts)
+    done, good = sum(finished.values()), finished.get("completed", 0)
+    total = max(1, done + remaining)
+    states = ", ".join(f"{n} {state}" for state, n in finished.items() if n)
+    text = f"{done} of {done + remaining} finished" + (f": {states}" if states else "")
+    text += f"; {ending}" if ending else ""
+    return frame([bar("finished jobs", good / total, text, (done - good) / total, kind="good")])
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[object]], state_column: int) -> Html:
-    """Return a table; cells of ``state_column`` have the colour of their state."""
-    lines = []
-    for row in rows:
-        texts = [escape(format_cell(value)) for value in row]
-        cells = [
-            f'<td class="qc-is-{text}">{text}</td>' if column == state_column else f"<td>{text}</td>"
-            for column, text in enumerate(texts)
-        ]
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    return fill(
-        "table", titles=Html("".join(f"<th>{escape(title)}</th>" for title in titles)), rows=Html("\n".join(lines))
-    )
+def queue_card(path: str, overview: Mapping[str, Any], jobs: Sequence[JobRecord]) -> Rendering:
+    """Return a queue's counts and some of its jobs, for pages without widgets such as a saved notebook."""
+    counts = {state: count for state, count in overview["counts"].items() if count}
+    facts = [f"{count:,} {state}" for state, count in counts.items()] or ["no jobs"]
+    facts.append(f"{len(overview['workers'])} worker(s)")
+    facts += [f"paused: {', '.join(overview['paused'])}"] if overview["paused"] else []
+    facts.append(f"as of {format_time(overview['at'])}")
+    hidden = sum(counts.values()) - len(jobs)
+    facts += [f"{hidden:,} more not shown"] if hidden > 0 else []
+    rows = [
+        [job.id, str(job.state), job.attempts, job.command[:MAX_COMMAND_CHARS], format_time(job.updated_at)]
+        for job in jobs
+    ]
+    state = "paused" if overview["paused"] else "open"
+    return card(f"Queue {path}", state, facts, [table(JOB_COLUMNS, rows, state_column=1)])
 
 
 def cell_source(command: str) -> tuple[str, str] | None:
@@ -179,11 +151,6 @@ def format_time(epoch_s: float | None) -> str | None:
         return None if epoch_s is None else f"{datetime.fromtimestamp(epoch_s).astimezone():%Y-%m-%d %H:%M:%S}"
     except (OSError, OverflowError, TypeError, ValueError) as error:
         raise invalid_time(epoch_s) from error
-
-
-def _escape_lines(text: str) -> Html:
-    """Escape everything but newlines and tabs."""
-    return Html(escape(re.sub(r"[^\n\t]+", lambda match: visible(match[0]), text)))
 
 
 def _attempt_count(job: JobRecord) -> str:

@@ -101,7 +101,9 @@ def test_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     from queuectl_nb.notebook.present import present
 
     shown: list[dict[str, str]] = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, *, raw: shown.append(bundle) if raw else None)
+    monkeypatch.setattr(
+        "queuectl_nb.notebook.present.display", lambda bundle, *, raw: shown.append(bundle) if raw else None
+    )
     text = help_command.topic_text("states")
     assert present(Text(text), "table") is None
     assert shown == [{"text/markdown": text, "text/plain": text}]

@@ -47,13 +47,13 @@ def test_writes(queue: Queue, manual_worker: ManualWorker, page: Page) -> None:
     for _ in range(5):
         card.update()
     assert len(page.texts) == 1
-    assert page.texts[0].startswith("<Job a: pending")
+    assert page.texts[0].startswith("Job a: pending")
     queue.cancel("b")  # somebody else's change
     card.update()
     assert len(page.texts) == 1
     manual_worker.run("a")
     card.update()
-    assert "attempt 1: succeeded" in page.texts[-1]
+    assert "succeeded" in page.texts[-1]
     assert ("qc-is-completed" in page.htmls[-1], card.finished, len(page.texts)) == (True, True, 2)
     queue.delete("a")
     card.update()

@@ -191,7 +191,7 @@ def test_python_cell(cell: Cell, pool: WorkerPool, shell: Any, tmp_path: Path) -
     assert 'File "<cell>", line 4, in f' in trace
     assert "return x / 0" in trace
     assert "queuectl_nb" not in trace
-    assert "attempt 1: failed, exit 1" in shell.display_formatter.format(bad)[0]["text/plain"]
+    assert "error: exit code 1" in shell.display_formatter.format(bad)[0]["text/plain"]
 
 
 def test_log(cell: Cell, pool: WorkerPool, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,8 @@ import pytest
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from queuectl_nb.notebook.python_cell import python_command
-from queuectl_nb.render import cards
-from queuectl_nb.render.live_cards import RunStatus, run_html, run_text, wait_html, wait_text
+from queuectl_nb.render.card_parts import style
+from queuectl_nb.render.cards import RunStatus, job_card, log_html, pool_card, short_path, wait_card
 from queuectl_nb.render.progress import OutputProgress
 from tests.commands.manual_worker import ManualWorker
 
@@ -71,36 +71,38 @@ def job(queue: Queue) -> JobRecord:
 def test_job_card_escapes_text(job: JobRecord, queue: Queue) -> None:
     """Command, error, result, worker and attempts are escaped; hidden characters are visible."""
     attempt = queue.job("a").history[0]._replace(error=EVIL)
-    live = run_html(
-        RunStatus(3.0, OutputProgress(EVIL.replace("\x1b", "").replace("\x07", "").replace("\u202e", ""), 0.5))
-    )
-    html = check_html(cards.job_html(job, [attempt], live))
+    status = RunStatus(3.0, OutputProgress(EVIL.replace("\x1b", "").replace("\x07", "").replace("\u202e", ""), 0.5))
+    card = job_card(job, [attempt], status)
+    html = check_html(card.html)
     assert not PAGE.search(html.replace("&lt;script", ""))
     assert html.count("&lt;script&gt;") >= 5
-    text = cards.job_text(job, [attempt])
-    assert not HIDDEN.search(text)
-    assert len(text.splitlines()) == 2
+    assert not HIDDEN.search(card.text)
+    (attempt_line,) = [line for line in card.text.splitlines() if line.startswith("  1 ")]
+    assert attempt_line.split()[:3] == ["1", "succeeded", "0"]
 
 
 def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     """Of a command that runs a cell, only source and variables are shown, no path of the machine."""
     source = "print('<b>')\nCELL"
     cell = job._replace(command=python_command(source, {"lr": 0.1, "name": "it's"}))
-    html = check_html(cards.job_html(cell, []))
+    card = job_card(cell, [])
+    html = check_html(card.html)
     assert sys.executable not in html
     assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
     assert "Python cell lr=0.1" in html
-    assert sys.executable not in cards.job_text(cell, [])
+    assert sys.executable not in card.text
     odd = "exec python -m queuectl_nb.child.cell <<'CELL'\nx\nCELL\nrm -r /"
-    assert "rm -r /" in cards.job_html(job._replace(command=odd), [])
+    assert "rm -r /" in job_card(job._replace(command=odd), []).html
 
 
 def test_pool_and_log_cards_escape_text() -> None:
     """Names, paths, warnings and streams are escaped."""
     worker = {"name": EVIL, "pid": None, "state": EVIL, "job_id": EVIL, "jobs_done": 3}
-    check_html(cards.pool_html(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL]))
+    card = pool_card(f"Workers on /tmp/{EVIL}", "running", [worker], [EVIL])
+    check_html(card.html)
+    assert not HIDDEN.search(card.text)
     # AnsiFilter leaves only colours in streams
-    check_html(cards.log_html(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
+    check_html(log_html(EVIL, "dead", [EVIL], {"stdout": "</pre><script>\x1b[31m'\"&", "stderr": ""}))
 
 
 def test_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,33 +112,37 @@ def test_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(home))
     expected = {here / "q.db": "q.db", home / "a/q.db": "~/a/q.db", Path("/elsewhere/q.db"): "/elsewhere/q.db"}
-    assert {path: cards.short_path(path) for path in expected} == expected
+    assert {path: short_path(path) for path in expected} == expected
 
 
 def test_wait_escapes_text(job: JobRecord) -> None:
     """A wait for one job and for many is escaped and shows the progress."""
-    check_html(wait_html(job._replace(id=EVIL), RunStatus(1.0, OutputProgress("x<b>", None)), {}, 1))
-    html = check_html(wait_html(None, RunStatus(), {"completed": 3, "dead": 1}, 4, "after 3 s"))
-    assert 'style="width: 37.5%"' in html
-    assert wait_text({"completed": 3, "dead": 1}, 4) == "4 of 8 finished: 3 completed, 1 dead"
-    check_html(wait_html(None, RunStatus(), {}, 0))
+    check_html(wait_card(job._replace(id=EVIL), RunStatus(1.0, OutputProgress("x<b>", None)), {}, 1).html)
+    card = wait_card(None, None, {"completed": 3, "dead": 1}, 4, "after 3 s")
+    assert 'style="width: 37.5%"' in check_html(card.html)
+    assert card.text == "4 of 8 finished: 3 completed, 1 dead; after 3 s"
+    check_html(wait_card(None, None, {}, 0).html)
 
 
-def test_run_text() -> None:
-    """The text of a running attempt has run time, progress and last line."""
-    assert run_text(RunStatus(200.4, OutputProgress("epoch 3", 0.455))) == "running for 3 min 20 s, 46%, epoch 3"
-    assert (run_text(RunStatus()), run_html(RunStatus())) == ("", "")
+def test_run_status() -> None:
+    """A running attempt is shown with run time, progress and last line; without a percentage there is no bar."""
+    parts = RunStatus(200.4, OutputProgress("epoch 3", 0.455)).parts()
+    assert [part.text for part in parts] == ["running for 3 min 20 s, 46%", "epoch 3"]
+    (part,) = RunStatus(1.0, OutputProgress()).parts()
+    assert (part.text, "progressbar" in part.html) == ("running for 1 s", False)
 
 
 @pytest.mark.parametrize(("used", "limit", "text"), [(0, None, "0 attempts"), (1, None, "1 attempt"), (1, 3, "1 of 3")])
 def test_attempt_count(job: JobRecord, used: int, limit: int | None, text: str) -> None:
     """Singular, plural and limit are worded correctly."""
-    assert text in cards.job_html(job._replace(attempts=used, max_retries=limit), [])
+    card = job_card(job._replace(attempts=used, max_retries=limit), [])
+    assert text in card.html
+    assert text in card.text
 
 
 def test_every_state_and_outcome_has_a_colour() -> None:
     """All states and outcomes but the neutral ones have a colour, in every theme."""
-    sheet = cards.style()
+    sheet = style()
     plain = {"pending", "blocked"}
     assert {name for name in (*map(str, State), *OUTCOME_NAMES) if f".qc-is-{name}" not in sheet} == plain
     for marker in ("data-jp-theme-light", "data-theme", "data-vscode-theme-kind"):
@@ -145,7 +151,7 @@ def test_every_state_and_outcome_has_a_colour() -> None:
 
 def test_card_is_self_contained() -> None:
     """The style sheet defines every colour it uses, and does not affect live views, possibly of another version."""
-    sheet = cards.style()
+    sheet = style()
     assert set(re.findall(r"var\((--qc-[\w-]+)", sheet)) <= set(re.findall(r"(--qc-[\w-]+):", sheet))
     assert "queuectl-ui" not in sheet
     assert "/*" not in sheet

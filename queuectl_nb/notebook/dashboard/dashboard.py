@@ -16,14 +16,13 @@ from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED
-from queuectl_nb.render.live_cards import queue_html, queue_text
+from queuectl_nb.render.cards import queue_card
 from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.model.job import JobRecord
 
 __all__ = ["Dashboard", "close_all"]
 
@@ -226,15 +225,13 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         )
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
         try:
-            bundle["text/plain"] = queue_text(*self._snapshot())
-            bundle["text/html"] = queue_html(*self._snapshot())
+            jobs = self.queue.store.reader.jobs(Filter(limit=STATIC_JOBS))
+            bundle["text/html"], bundle["text/plain"] = queue_card(
+                str(self.queue.path), self.feed.watch.overview(), jobs
+            )
         except QueuectlError as error:
             bundle["text/plain"] = f"<Dashboard of {self.queue.path}: {error}>"
         return bundle
-
-    def _snapshot(self) -> tuple[str, dict[str, Any], list[JobRecord]]:
-        """Return path, overview and the last updated jobs, for the static rendering."""
-        return str(self.queue.path), self.feed.watch.overview(), self.queue.store.reader.jobs(Filter(limit=STATIC_JOBS))
 
 
 def _descendants(box: Any) -> list[Any]:

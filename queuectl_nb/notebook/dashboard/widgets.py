@@ -10,7 +10,7 @@ import traitlets
 
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-from queuectl_nb.render.cards import Html, fill
+from queuectl_nb.render.card_parts import Html, fill
 from queuectl_nb.render.js_bundle import FRONTEND, bundle, read_styles
 
 if TYPE_CHECKING:

@@ -1,0 +1,120 @@
+"""The parts of cards, each as HTML and as plain text."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.render import js_bundle
+from queuectl_nb.render.text_table import format_cell, table_lines, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "Html",
+    "Rendering",
+    "bar",
+    "block",
+    "card",
+    "fill",
+    "frame",
+    "heading",
+    "style",
+    "table",
+]
+
+_LIVE_SELECTOR, _CARD_SELECTOR = ".queuectl-ui", ":is(.queuectl, #qc)"
+"""Scope of the palette in live views and in cards; cards.css explains the second."""
+_COMMENT = re.compile(r"/\*.*?\*/\n*", re.DOTALL)
+
+
+class Html(str):
+    """Text that is HTML already: :func:`fill` does not escape it."""
+
+    __slots__ = ()
+
+
+class Rendering(NamedTuple):
+    """A card, or a part of one, as HTML and as plain text."""
+
+    html: Html
+    text: str
+
+
+@cache
+def _templates() -> dict[str, Template]:
+    text = Path(__file__).with_name("templates.html").read_text("utf-8")
+    _, *parts = re.split(r"^<!-- (\w+) -->\n", text, flags=re.MULTILINE)
+    return {name: Template(text.strip()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def fill(name: str, /, **values: str) -> Html:
+    """Fill a block of templates.html; values are escaped unless they are :class:`Html`."""
+    safe = {key: value if isinstance(value, Html) else escape(visible(value)) for key, value in values.items()}
+    return Html(_templates()[name].substitute(safe))
+
+
+@cache
+def style() -> Html:
+    """Return the style sheet of a card: the palette and cards.css."""
+    sheet = js_bundle.read_styles("palette.css").replace(_LIVE_SELECTOR, _CARD_SELECTOR)
+    return Html(_COMMENT.sub("", sheet + js_bundle.read_styles("cards.css")))
+
+
+def frame(parts: Iterable[Rendering]) -> Rendering:
+    """Return parts, one below the other, as a self-contained whole."""
+    html, text = zip(*parts, strict=True)
+    return Rendering(fill("frame", style=style(), body=Html("\n".join(html))), "\n".join(text))
+
+
+def card(title: str, state: str, facts: Sequence[str], parts: Iterable[Rendering] = ()) -> Rendering:
+    """Return a card: title, state and facts in a line, and the parts below it."""
+    head = Rendering(
+        fill(
+            "head",
+            title=title,
+            state=fill("state", state=state, text=state),
+            facts=Html(" ".join(fill("fact", text=fact) for fact in facts)),
+        ),
+        visible(", ".join([f"{title}: {state}", *facts])),
+    )
+    return frame([head, *(Rendering(part.html, textwrap.indent(part.text, "  ")) for part in parts)])
+
+
+def heading(text: str) -> Rendering:
+    """Return a line of text."""
+    return Rendering(fill("heading", text=text), visible(text))
+
+
+def block(kind: str, text: str) -> Rendering:
+    """Return text of several lines; hidden characters but newlines and tabs are shown as escapes."""
+    shown = re.sub(r"[^\n\t]+", lambda match: visible(match[0]), text)
+    below = f"\n{textwrap.indent(shown, '  ')}" if "\n" in shown else f" {shown}"
+    return Rendering(fill("pre", kind=kind, text=Html(escape(shown))), f"{kind}:{below}")
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[object]], state_column: int) -> Rendering:
+    """Return a table; cells of ``state_column`` have the colour of their state."""
+    lines = []
+    for row in rows:
+        texts = [escape(format_cell(value)) for value in row]
+        cells = [
+            f'<td class="qc-is-{text}">{text}</td>' if column == state_column else f"<td>{text}</td>"
+            for column, text in enumerate(texts)
+        ]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    head = Html("".join(f"<th>{escape(title)}</th>" for title in titles))
+    html = fill("table", titles=head, rows=Html("\n".join(lines)))
+    return Rendering(html, "\n".join(table_lines(titles, rows)) if rows else "")
+
+
+def bar(label: str, fraction: float, text: str, bad: float = 0.0, *, kind: str = "busy") -> Rendering:
+    """Return a progress bar, with ``bad`` as a second fraction, and a text beside it."""
+    filled = fill("bar", label=label, percent=f"{100 * fraction:.4g}", bad=f"{100 * bad:.4g}", kind=kind)
+    return Rendering(fill("live", bar=filled, text=text), visible(text))
