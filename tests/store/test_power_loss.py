@@ -1,4 +1,4 @@
-"""Power loss (P2): whatever part of the unsynced writes is on the disk, no acknowledged job is missing or partial.
+"""Power loss: whatever part of the unsynced writes is on the disk, no acknowledged job is missing or partial.
 
 A run of enqueues is recorded system call by system call. At chosen moments the disk is made as it could be found then:
 all that was synced, and of what was written since none, some, or some with the last of it torn.
