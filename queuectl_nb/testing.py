@@ -13,13 +13,11 @@ With pytest the fixture ``queuectl_queue`` gives each test a temporary queue.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
-import signal
-import subprocess
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,20 +25,21 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.client import Job, Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.model.attempt import Lease
-    from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.claims import EndedAttempt
-    from queuectl_nb.store.store import Store
 
 __all__ = ["assert_enqueued", "run_pending", "temporary_queue"]
 
 WORKER_NAME = "testing"
+POLL_INTERVAL_S = 0.002
+"""Interval at which a running command is checked."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def temporary_queue() -> Iterator[Queue]:
     """Give an empty queue in a temporary directory; it is deleted at the end of the block.
 
@@ -111,9 +110,10 @@ def assert_enqueued(queue: Queue, command: str | None = None, **fields: Any) -> 
 def run_pending(queue: Queue) -> list[Job]:
     """Run the jobs that are due, one after the other, and return those that finished.
 
-    Each command runs as a child of this process, as a worker would run it: same environment, directory, output and
-    timeout. Jobs that become due meanwhile (dependents, retries without a delay) run too. Delayed jobs, retries that
-    wait for their backoff, and paused queues are left alone.
+    Each command runs as a child of this process, as a worker would run it: same environment, directory, output, timeout
+    and end of all its processes. This process changes its working directory for a moment at each start. Jobs that
+    become due meanwhile (dependents, retries without a delay) run too. Delayed jobs, retries that wait for their
+    backoff, and paused queues are left alone.
 
     Examples
     --------
@@ -123,11 +123,15 @@ def run_pending(queue: Queue) -> list[Job]:
     ...     [(str(each.state), each.attempts, each.exit_code) for each in run_pending(queue)]
     [('dead', 2, 3)]
     """
+    from queuectl_nb.engine import notifier
+    from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.store.boot_time import read_boot_time
     from queuectl_nb.store.claims import Claims
 
-    store = queue.store
+    store, spool_dir = queue.store, queue.store.db.spool
     claims = Claims(store.db, WORKER_NAME, os.uname().nodename)
+    slot = store.spool.slot(WORKER_NAME)
+    executor = LocalExecutor(store.spool, slot, None, db=store.path, environ=os.environ, owns_children=False)
     ran: dict[str, None] = {}
     ended: list[EndedAttempt] = []
     spooled: frozenset[str] = frozenset()
@@ -143,71 +147,50 @@ def run_pending(queue: Queue) -> list[Job]:
         )
         for attempt in ended:
             store.spool.remove(attempt.lease.token, keep=spooled)
+            notifier.notify_finished(notifier.waiter_dir(spool_dir))
         if not result.leases:
             break
         ran[result.leases[0].job_id] = None
-        attempt, spooled = _run(store, result.leases[0], settings)
+        attempt, spooled = _run(executor, result.leases[0], settings)
         ended = [attempt]
     return [job for job in (queue.job(job_id) for job_id in ran) if job.record.is_finished]
 
 
-def _run(store: Store, lease: Lease, settings: Settings) -> tuple[EndedAttempt, frozenset[str]]:
-    """Run one attempt and kill its process group; return the result, and the streams to keep in the spool."""
+def _run(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[EndedAttempt, frozenset[str]]:
+    """Run one attempt until none of its processes is left; return the result, and the streams to keep in the spool."""
     from queuectl_nb.engine.collect import capture_ending
+    from queuectl_nb.engine.executor import CannotStart, NoResources
+    from queuectl_nb.engine.run_monitor import RunMonitor
     from queuectl_nb.model.attempt import Ending
-    from queuectl_nb.model.outcome import NotStarted, Signalled, TimedOut, exited
+    from queuectl_nb.model.errors import BadEnvironment
+    from queuectl_nb.model.outcome import NotStarted, Returned
     from queuectl_nb.store.claims import EndedAttempt
-    from queuectl_nb.store.spool import STREAMS
 
-    paths = {stream: f"{store.spool.folder}/{lease.token}.{stream}" for stream in STREAMS}
-    started_at = time.time()
-    outcome: Outcome
-    with ExitStack() as stack:
-        out, err = (stack.enter_context(open(path, "xb")) for path in paths.values())
-        try:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", lease.command],
-                cwd=lease.cwd,
-                env=_environment(store, lease, settings),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return EndedAttempt(lease, NotStarted(str(error)), Ending(time.time())), frozenset()
-        limit = settings.timeout_for(lease.timeout)
-        try:
-            code = process.wait(limit)
-            outcome = exited(code) if code >= 0 else Signalled(-code)
-        except subprocess.TimeoutExpired:
-            outcome = TimedOut(limit or 0)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    try:
+        with contextlib.chdir("."):  # back to here afterwards
+            run = executor.start(lease, settings.max_retries, lambda: True)
+    except CannotStart as error:
+        return EndedAttempt(lease, NotStarted(str(error)), Ending(time.time())), frozenset()
+    except NoResources as error:
+        raise BadEnvironment(str(error)) from error
+    run.move_to_own_files()
+    monitor = RunMonitor(run)
+    try:
+        while not monitor.step(settings, settings.kill_grace):
+            time.sleep(POLL_INTERVAL_S)
+    except BaseException:  # Ctrl+C: leave no process
+        monitor.end(Returned(), 0.0)
+        while not monitor.step(settings, 0.0):
+            time.sleep(POLL_INTERVAL_S)
+        raise
     ending, spooled = capture_ending(
-        store.spool,
+        executor.spool,
         lease.token,
-        paths,
+        run.paths,
         limit=settings.output_limit,
         finished_at=time.time(),
-        started_at=started_at,
-        pid=process.pid,
+        started_at=run.started_at,
+        pid=run.pid,
+        usage=run.usage,
     )
-    return EndedAttempt(lease, outcome, ending), spooled
-
-
-def _environment(store: Store, lease: Lease, settings: Settings) -> Mapping[str, str]:
-    return {
-        "PYTHONUNBUFFERED": "1",
-        **os.environ,
-        **lease.recorded_env,
-        **lease.env,
-        "QUEUECTL_DB": str(store.path),
-        "QUEUECTL_JOB_ID": lease.job_id,
-        "QUEUECTL_ATTEMPT": str(lease.number),
-        "QUEUECTL_ATTEMPT_TOKEN": lease.token,
-        "QUEUECTL_MAX_RETRIES": str(lease.max_retries or settings.max_retries),
-        "QUEUECTL_RESULT": f"{store.spool.folder}/{lease.token}.result",
-    }
+    return EndedAttempt(lease, monitor.outcome, ending), spooled

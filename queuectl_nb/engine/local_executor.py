@@ -13,8 +13,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import process_tree
-from queuectl_nb.engine.executor import CannotStart, Exit, LeaseLost, NoResources
+from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Outcome, Signalled, exited
 
@@ -49,6 +49,7 @@ class LocalExecutor:
         *,
         db: Path,
         environ: Mapping[str, str],
+        owns_children: bool = True,
     ) -> None:
         """Start commands in the worker's ``slot``.
 
@@ -60,11 +61,14 @@ class LocalExecutor:
             Returns a descriptor that keeps rescuers from settling for this worker until it is closed, or None.
         environ
             Base environment, overridden by the environment recorded with a job.
+        owns_children
+            Whether this process has no other children, and adopts orphans if it can.
         """
         self.spool = spool
         self.slot = slot
         self._record = record
         self._lock_out_rescuers = lock_out_rescuers
+        self._owns_children = owns_children
         self._dev_null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
         self._encoded_cache: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
@@ -109,10 +113,18 @@ class LocalExecutor:
                 os.close(rescue_lock)
 
     def start(self, lease: Lease, max_retries: int, owned: Callable[[], bool]) -> LocalRun:
-        """Start the command; see :class:`~queuectl_nb.engine.executor.Executor`.
+        """Start the command with its output going to the spool.
+
+        ``max_retries`` is the setting, for jobs without their own value. ``owned`` is called once the output files
+        are locked, when no rescuer can settle the attempt any more; False means that one already has.
 
         ``posix_spawn`` is as fast as in C, also from a large process, unlike Popen. It has no option for the working
         directory, so the worker changes its own, and leaves it again: a directory in use cannot be unmounted.
+
+        Raises
+        ------
+        CannotStart, NoResources, LeaseLost
+            Nothing was started.
         """
         try:
             out, err = self._open_slot()
@@ -152,7 +164,7 @@ class LocalExecutor:
             os.close(out)
             os.close(err)
             os.chdir("/")
-        return LocalRun(lease, self.slot, pid, started_at, started, self._record)
+        return LocalRun(lease, self.slot, pid, started_at, started, self._record, owns_children=self._owns_children)
 
 
 def _change_directory(path: str) -> None:
@@ -165,7 +177,17 @@ def _change_directory(path: str) -> None:
 
 
 class LocalRun:
-    """A command that runs as a child process."""
+    """A command that runs as a child process.
+
+    Attributes
+    ----------
+    started_at, started
+        When it was started, in epoch and monotonic seconds.
+    usage
+        Resource usage, once the shell has exited.
+    has_own_files
+        Whether its output files are named after its token, instead of being those of the slot.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917
         self,
@@ -175,46 +197,64 @@ class LocalRun:
         started_at: float,
         started: float,
         record: RecordWriter | None = None,
+        *,
+        owns_children: bool = True,
     ) -> None:
         """Monitor the child ``pid``; ``record`` says whether a rescuer has killed it."""
         self.lease = lease
         self.slot = slot
         self.has_own_files = False
-        self.pid: int | None = pid
+        self.pid = pid
         self.started_at = started_at
         self.started = started
         self._record = record
-        self._exit: Exit | None = None
+        self.usage = Usage()
+        self._outcome: Outcome | None = None
+        self._waited_pid = -1 if owns_children else pid
+        self._adopts_orphans = owns_children and sys.platform.startswith("linux")
         self._childless = False
 
     def clear_files(self) -> None:
         """Truncate the files of the slot."""
         self.slot.clear()
 
-    def poll(self) -> Exit | None:
-        """Reap exited children, adopted orphans included; return the exit of the command, or None while it runs."""
-        self._childless = not _reap(self)
-        return self._exit
+    def poll(self) -> Outcome | None:
+        """Reap exited children, adopted orphans included; return how the shell exited, or None while it runs."""
+        self._childless = not self._reap()
+        return self._outcome
 
     def has_leftovers(self) -> bool:
         """Return True if processes of the command are left; only valid after its exit."""
-        if not self._childless and _reap(self):  # without children there can be no new ones
+        if not self._childless and self._reap():  # without children there can be no new ones
             return True
-        return not _IS_SUBREAPER and bool(self._processes())
+        return not self._adopts_orphans and bool(self._processes())
 
-    def record_exit(self, status: int, usage: Usage) -> None:
-        """Record the wait status and usage of the command."""
-        code = os.waitstatus_to_exitcode(status)
-        outcome: Outcome = exited(code) if code >= 0 else Signalled(-code)
-        if self._record is not None:
-            outcome = self._record.outcome_if_killed(self.lease.token, self.started) or outcome
-        self._exit = Exit(outcome, usage)
+    def _reap(self) -> bool:
+        """Reap exited children and record the exit of the shell; return True if live children are left."""
+        while True:
+            try:
+                pid, status, used = os.wait4(self._waited_pid, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if not pid:
+                return True
+            if pid == self.pid:
+                # the kernel counts microseconds; float sums give values such as 0.0009029999999999999
+                user, system = round(used.ru_utime, 6), round(used.ru_stime, 6)
+                self.usage = Usage(user, system, used.ru_maxrss * _RSS_UNIT_BYTES)
+                code = os.waitstatus_to_exitcode(status)
+                self._outcome = exited(code) if code >= 0 else Signalled(-code)
+                if self._record is not None:
+                    killed = self._record.outcome_if_killed(self.lease.token, self.started)
+                    self._outcome = killed or self._outcome
 
     def _processes(self) -> list[psutil.Process]:
-        """Find all its processes: our descendants, or, without a subreaper (macOS), by token and open files."""
-        if _IS_SUBREAPER:
+        """Find all its processes: our descendants, or, without adopted orphans, by token, open files and session."""
+        if self._adopts_orphans:
             return process_tree.descendants(os.getpid())
-        return process_tree.holders([self.lease.token], self.paths.values())
+        began_ns = heartbeat.boot_clock_ns() - int((time.monotonic() - self.started) * 1e9)
+        session = process_tree.Session(self.pid, began_ns, heartbeat.boot_clock_ns())
+        return process_tree.holders([self.lease.token], self.paths.values(), session)
 
     @property
     def paths(self) -> Mapping[str, str]:
@@ -236,21 +276,3 @@ class LocalRun:
     def kill(self) -> None:
         """Kill all processes of the command."""
         process_tree.kill_tree(self._processes)
-
-
-_IS_SUBREAPER = sys.platform.startswith("linux")
-
-
-def _reap(run: LocalRun) -> bool:
-    """Reap exited children and record the exit of the command itself; return True if live children are left."""
-    while True:
-        try:
-            pid, status, used = os.wait4(-1, os.WNOHANG)  # nothing else in this process waits for children
-        except ChildProcessError:
-            return False
-        if not pid:
-            return True
-        if pid == run.pid:
-            # the kernel counts microseconds; float sums give values such as 0.0009029999999999999
-            user, system = round(used.ru_utime, 6), round(used.ru_stime, 6)
-            run.record_exit(status, Usage(user, system, used.ru_maxrss * _RSS_UNIT_BYTES))

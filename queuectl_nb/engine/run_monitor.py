@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.outcome import Outcome, SignalledWorker, TimedOut
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.executor import Exit, Run
+    from queuectl_nb.engine.local_executor import LocalRun
     from queuectl_nb.model.settings import Settings
 
 __all__ = ["SHORT_JOB_S", "RunMonitor"]
@@ -29,17 +29,17 @@ KILL_INTERVAL_S = 0.02
 class RunMonitor:
     """Monitors a run until all its processes are gone; :meth:`step` is short and never waits."""
 
-    __slots__ = ("_grace", "_kill_at", "exit", "forced_outcome", "recorded", "run", "was_short")
+    __slots__ = ("_grace", "_kill_at", "exit_outcome", "forced_outcome", "recorded", "run", "was_short")
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: LocalRun) -> None:
         """Monitor ``run``."""
         self.run = run
         self.recorded = False
         """Whether its pid and start time are in the database."""
         self.forced_outcome: Outcome | None = None
         """Why we are ending it: a timeout, a cancellation or a stop."""
-        self.exit: Exit | None = None
-        """Exit of the shell; other processes may still be running."""
+        self.exit_outcome: Outcome | None = None
+        """How the shell exited; other processes may still be running."""
         self.was_short = False
         """Whether the shell exited within :data:`SHORT_JOB_S`."""
         self._kill_at = 0.0
@@ -51,17 +51,17 @@ class RunMonitor:
 
     def fast_wait_s(self, now: float) -> float:
         """Return the seconds for which only its exit should be waited for."""
-        return max(0.0, self.run.started + FAST_WAIT_S - now) if self.exit is None else 0.0
+        return max(0.0, self.run.started + FAST_WAIT_S - now) if self.exit_outcome is None else 0.0
 
     @property
     def outcome(self) -> Outcome:
         """Outcome of an ended run: the forced outcome if there is one, otherwise the exit of the shell."""
         if self.forced_outcome is not None:
             return self.forced_outcome
-        if self.exit is None:
+        if self.exit_outcome is None:
             msg = f"the attempt of job {self.run.lease.job_id} is still running"
             raise RuntimeError(msg)
-        return self.exit.outcome
+        return self.exit_outcome
 
     def step(self, settings: Settings, grace: float) -> bool:
         """Check for exit, timeout and leftover processes; return True once nothing of the run is left.
@@ -71,7 +71,7 @@ class RunMonitor:
         run = self.run
         self._grace = grace
         self._poll_exit()
-        if self.exit is not None:
+        if self.exit_outcome is not None:
             if not run.has_leftovers():
                 return True
             if not self._kill_at:
@@ -90,9 +90,9 @@ class RunMonitor:
         return False
 
     def _poll_exit(self) -> None:
-        if self.exit is None:
-            self.exit = self.run.poll()
-            if self.exit is not None:
+        if self.exit_outcome is None:
+            self.exit_outcome = self.run.poll()
+            if self.exit_outcome is not None:
                 self.was_short = time.monotonic() - self.run.started < SHORT_JOB_S
 
     def end(self, outcome: Outcome, grace: float) -> None:
@@ -105,7 +105,7 @@ class RunMonitor:
             return
         if not isinstance(outcome, SignalledWorker):  # which a job causes by itself before it exits
             self._poll_exit()
-        if self.exit is None:
+        if self.exit_outcome is None:
             self.forced_outcome = outcome
             self._grace = grace
             self._terminate()

@@ -19,7 +19,7 @@ from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.output import punch_middle
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.executor import Executor
+    from queuectl_nb.engine.local_executor import LocalExecutor
     from queuectl_nb.engine.worker_core import WorkerCore
     from queuectl_nb.model.attempt import Lease
 
@@ -29,7 +29,7 @@ __all__ = ["Worker"]
 class Worker:
     """Runs jobs one at a time until it is stopped or the queue is drained."""
 
-    def __init__(self, core: WorkerCore, executor: Executor) -> None:
+    def __init__(self, core: WorkerCore, executor: LocalExecutor) -> None:
         """Run jobs with ``executor``."""
         self.core = core
         self.buffer = core.buffer
@@ -104,7 +104,7 @@ class Worker:
             finished_at=time.time(),
             started_at=run.started_at,
             pid=run.pid,
-            usage=None if monitor.exit is None else monitor.exit.usage,
+            usage=run.usage,
         )
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
             run.move_to_own_files()

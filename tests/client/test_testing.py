@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,9 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb import BadInput, Queue
+from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
 from queuectl_nb.testing import assert_enqueued, run_pending, temporary_queue
+from tests.engine.harness import alive, job_processes, read_pid
 
 ROOT = Path(queuectl_nb.__file__).parents[1]
 
@@ -51,7 +54,7 @@ def test_run_pending_skips_what_is_not_due(queue: Queue) -> None:
 
 
 def test_a_timeout_and_a_missing_directory_are_recorded(queue: Queue, tmp_path: Path) -> None:
-    """The time limit kills the whole process group; a directory that was removed is a job that cannot start."""
+    """The time limit ends the job; a directory that was removed is a job that cannot start."""
     gone = tmp_path / "gone"
     gone.mkdir()
     queue.enqueue("sleep 60 & sleep 60", id="slow", timeout=0.1, max_retries=1)
@@ -59,6 +62,28 @@ def test_a_timeout_and_a_missing_directory_are_recorded(queue: Queue, tmp_path: 
     gone.rmdir()
     assert [job.id for job in run_pending(queue)] == ["slow", "nowhere"]
     assert [queue.job(each).history[-1].outcome for each in ("slow", "nowhere")] == ["timed_out", "not_started"]
+
+
+def test_run_pending_ends_jobs_as_a_worker_does(queue: Queue, tmp_path: Path) -> None:
+    """SIGTERM comes first; no process is left, whatever its session; waiting processes are notified."""
+    queue.enqueue("trap 'echo bye; exit' TERM; while :; do sleep 0.05; done", id="slow", timeout=0.3, max_retries=1)
+    hidden = tmp_path / "hidden"
+    queue.enqueue(
+        f"setsid sleep 600 >/dev/null 2>&1 & env -i sleep 600 >/dev/null 2>&1 & echo $! > {hidden}; echo hello",
+        id="leaves",
+    )
+    here = Path.cwd()
+    with FinishWaiter(waiter_dir(queue.store.db.spool)) as waiter:
+        waiter.open()
+        assert [job.id for job in run_pending(queue)] == ["slow", "leaves"]
+        assert waiter.handle is not None
+        assert select.select([waiter.handle], [], [], 0)[0] == [waiter.handle]
+    assert job_processes(queue.path) == []
+    assert not alive(read_pid(hidden))
+    slow, leaves = queue.job("slow"), queue.job("leaves")
+    assert (slow.history[-1].outcome, slow.log("stdout")) == ("timed_out", "bye\n")
+    assert (leaves.state, leaves.log("stdout")) == ("completed", "hello\n")
+    assert Path.cwd() == here
 
 
 def test_long_output_is_kept(queue: Queue) -> None:

@@ -58,7 +58,7 @@ def test_worker_does_not_start_claims_that_it_cannot_check(harness: WorkerHarnes
     """An old claim is not started until the worker can check that it still owns it."""
     store = harness.queue.store
     harness.add("true")
-    executor = Recorder()
+    executor: Any = Recorder()
     worker = Worker(WorkerCore(store, QuietControl(store), host="here", drain=True), executor)
     with unreadable(store, "data_version"):
         assert not worker._flush_due()

@@ -272,7 +272,7 @@ def test_recording_a_result_does_not_refresh_older_claims(harness: WorkerHarness
         harness.add("true")
     handle = heartbeat.take_lock(store.worker_dir, "worker-1")
     assert handle is not None
-    executor = Recorder()
+    executor: Any = Recorder()
     worker = Worker(WorkerCore(store, QuietControl(store), host="here"), executor)
     buffer = worker.buffer
     buffer.prefetch = 4

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from queuectl_nb.engine.executor import Exit
 from queuectl_nb.engine.run_monitor import RunMonitor
-from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned, TimedOut
 from queuectl_nb.model.settings import Settings
 
@@ -33,11 +31,11 @@ class FakeRun:
     lease: Lease = field(default_factory=lambda: cast("Any", FakeLease()))
     started: float = field(default_factory=time.monotonic)
     has_own_files: bool = True
-    exit: Exit | None = None
+    exit: Outcome | None = None
     left: bool = False
     sent: list[str] = field(default_factory=list)
 
-    def poll(self) -> Exit | None:
+    def poll(self) -> Outcome | None:
         return self.exit
 
     def has_leftovers(self) -> bool:
@@ -58,17 +56,12 @@ def monitor(run: FakeRun) -> RunMonitor:
     return RunMonitor(cast("Any", run))
 
 
-def exit_as(outcome: Outcome) -> Exit:
-    """Return an exit with this outcome."""
-    return Exit(outcome, Usage())
-
-
 def test_run_is_over_when_no_process_is_left() -> None:
     """A run is over when its shell has exited and left no process; the exit is its outcome."""
     run = FakeRun()
     monitored = monitor(run)
     assert not monitored.step(Settings.from_stored({}), 5)
-    run.exit = exit_as(Exited(3))
+    run.exit = Exited(3)
     assert monitored.step(Settings.from_stored({}), 5)
     assert monitored.outcome == Exited(3)
     assert monitored.was_short
@@ -77,7 +70,7 @@ def test_run_is_over_when_no_process_is_left() -> None:
 
 def test_leftover_processes_are_killed_first() -> None:
     """Leftover processes get SIGTERM, then SIGKILL; the run is over afterwards, with the outcome of the shell."""
-    run = FakeRun(exit=exit_as(Exited(0)), left=True)
+    run = FakeRun(exit=Exited(0), left=True)
     monitored = monitor(run)
     assert not monitored.step(Settings.from_stored({}), 0)
     assert run.sent[0] == "TERM"
@@ -90,7 +83,7 @@ def test_leftover_processes_are_killed_first() -> None:
 
 def test_stop_does_not_change_the_outcome_of_an_exited_shell() -> None:
     """A stop while leftovers are being killed speeds that up; the outcome of the shell stays."""
-    run = FakeRun(exit=exit_as(Exited(0)), left=True)
+    run = FakeRun(exit=Exited(0), left=True)
     monitored = monitor(run)
     assert not monitored.step(Settings.from_stored({}), 600)
     monitored.end(Returned(), 0)
@@ -107,7 +100,7 @@ def test_exit_that_was_not_seen_yet_counts(forced: Outcome) -> None:
     run = FakeRun()
     monitored = monitor(run)
     assert not monitored.step(Settings.from_stored({}), 5)
-    run.exit = exit_as(Exited(0))
+    run.exit = Exited(0)
     monitored.end(forced, 5)
     assert run.sent == []
     assert monitored.step(Settings.from_stored({}), 5)
@@ -121,7 +114,7 @@ def test_first_forced_outcome_wins() -> None:
     monitored.end(Cancelled(), 600)
     monitored.end(Returned(), 600)
     assert run.sent == ["TERM"]
-    run.exit = exit_as(Exited(0))
+    run.exit = Exited(0)
     assert monitored.step(Settings.from_stored({}), 600)
     assert monitored.outcome == Cancelled()
 

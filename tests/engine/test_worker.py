@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from queuectl_nb.engine.worker import Worker
 from queuectl_nb.engine.worker_core import WorkerCore
@@ -32,7 +32,7 @@ def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None
     job = harness.add("true")
     store.workers.register(lambda _name: True, pool=1, host="here", queues=[], now=0.0)
     control = CountingControl(store)
-    worker = Worker(WorkerCore(store, control, host="here", drain=True), Recorder())
+    worker = Worker(WorkerCore(store, control, host="here", drain=True), cast("Any", Recorder()))
     worker._flush()
     worker.buffer.add_result(worker.buffer.claimed.popleft(), Exited(0), Ending(time.time()))
     worker.work()

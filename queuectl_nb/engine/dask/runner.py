@@ -26,7 +26,6 @@ from queuectl_nb.engine.poller import Poller, block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.engine.run_monitor import RunMonitor
-from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.output import punch_middle, read_range
@@ -190,7 +189,6 @@ class Runner:
     def _end_of(self, monitor: RunMonitor, run: LocalRun, reported: dict[str, int]) -> Ended:
         """Return the end of a command, with its result and as much output as fits."""
         token = run.lease.token
-        usage = Usage() if monitor.exit is None else monitor.exit.usage
         result, note = self.spool.read_result(token)
         sizes = {stream: _size(path) for stream, path in run.paths.items()}
         has_files = sum(size - reported[stream] for stream, size in sizes.items()) > MAX_END_OUTPUT_BYTES
@@ -206,7 +204,7 @@ class Runner:
                 run.clear_files()
             self.spool.remove(token)
         duration_s = time.monotonic() - run.started
-        return Ended(token, monitor.outcome, usage, run.pid, duration_s, result, note, sizes, output, has_files)
+        return Ended(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output, has_files)
 
 
 class _OutputReporter:
