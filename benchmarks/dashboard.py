@@ -18,7 +18,7 @@ import measure
 
 from queuectl_nb import Queue
 from queuectl_nb.notebook.dashboard.dashboard import Dashboard
-from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     import argparse

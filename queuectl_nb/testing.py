@@ -91,7 +91,7 @@ def assert_enqueued(queue: Queue, command: str | None = None, **fields: Any) -> 
     from queuectl_nb.model.job import JOB_FIELDS
     from queuectl_nb.model.validation import parse_choice
     from queuectl_nb.render.json_shapes import job_json
-    from queuectl_nb.store.reader import Filter
+    from queuectl_nb.store.job_filter import Filter
 
     expected = {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
     for key in expected:

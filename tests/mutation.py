@@ -40,18 +40,21 @@ LAYERS = ("model", "store")
 TESTED_BY = {
     "attempt": ["attempt", "settle", "claims"],
     "attempt_history": ["views", "stats"],
+    "checks": ["delete_jobs", "reader"],
     "connection_pool": ["forks_and_copies", "connection"],
     "insert": ["insert", "dependencies"],
     "interrupts": ["connection"],
     "job": ["job", "validation"],
-    "maintenance": ["delete_jobs", "reader"],
+    "job_filter": ["reader", "job_lists"],
     "migrations": ["schema"],
     "output": ["output", "result"],
     "regular_file": ["spool"],
     "rows": ["reader"],
     "shared_locks": ["forks_and_copies"],
+    "os_errors": ["sqlite_errors", "paths"],
     "shell_quoting": ["command_template"],
     "job_columns": ["reader", "job_lists"],
+    "transaction": ["connection"],
 }
 """Tests that run first, where they are not named after the module."""
 SLOW = ("concurrent_writers", "forks_and_copies", "power_loss", "schema", "state_machine")

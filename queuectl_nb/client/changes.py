@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.workers import read_status
+from queuectl_nb.store.attempt_history import count_outcomes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from queuectl_nb.client.queue import Queue
-    from queuectl_nb.store.reader import Reader
+
+    CountEnds = Callable[..., list[tuple[int, str, int]]]
 
 __all__ = ["ChangeWatcher", "Throughput", "Version"]
 
@@ -27,9 +32,9 @@ class Throughput:
     Deleted jobs stay counted.
     """
 
-    def __init__(self, reading: Reader, slice_s: float, slices: int) -> None:
-        """Count ``slices`` of ``slice_s`` seconds each."""
-        self._reader = reading
+    def __init__(self, count_ends: CountEnds, slice_s: float, slices: int) -> None:
+        """Count ``slices`` of ``slice_s`` seconds each; ``count_ends`` is :func:`count_outcomes` of a queue."""
+        self._count_ends = count_ends
         self._slice_s = slice_s
         self._slices = slices
         self._counted: dict[int, tuple[int, int]] = {}
@@ -57,8 +62,8 @@ class Throughput:
     def _count(self, since: int, newest: int) -> None:
         start, end = since * self._slice_s, (newest + 1) * self._slice_s
         fresh: dict[int, list[int]] = {}
-        for place, ok, count in self._reader.count_finished(start, end, self._slice_s):
-            fresh.setdefault(since + place, [0, 0])[0 if ok else 1] += count
+        for place, outcome, count in self._count_ends(start=start, end=end, slice_s=self._slice_s):
+            fresh.setdefault(since + place, [0, 0])[0 if outcome == "succeeded" else 1] += count
         kept = {place: pair for place, pair in self._counted.items() if newest - self._slices < place < since}
         self._counted = kept | {place: (ok, bad) for place, (ok, bad) in fresh.items()}
 
@@ -87,7 +92,7 @@ class ChangeWatcher:
     def __init__(self, queue: Queue, *, minutes: float = 15, slices: int = 180) -> None:
         """Watch ``queue``; the throughput covers the last ``minutes`` in ``slices`` parts."""
         self.queue = queue
-        self._throughput = Throughput(queue.store.reader, minutes * 60 / slices, slices)
+        self._throughput = Throughput(partial(count_outcomes, queue.store.db), minutes * 60 / slices, slices)
         self._seen = _ThreadVersion()
         self._lock = threading.Lock()
         self._overview: dict[str, Any] = {}
@@ -97,7 +102,7 @@ class ChangeWatcher:
         """Return the version of the content; takes microseconds if nothing was written."""
         changes = self.queue.store.db.change_counters()
         if changes != self._seen.changes:
-            self._seen.stamp = self.queue.store.reader.revision()
+            self._seen.stamp = self.queue.store.db.revision()
             self._seen.changes = changes
         return self._seen.stamp
 

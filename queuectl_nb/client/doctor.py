@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
-from queuectl_nb.store.maintenance import MIN_SQLITE_VERSION, Maintenance, sqlite_version
+from queuectl_nb.store.checks import MIN_SQLITE_VERSION, Checks, sqlite_version
 from queuectl_nb.store.paths import SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def _results(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool)
     yield "modes", _modes(path)
     try:
         store = opener().store
-        maintenance = Maintenance(store.db)
-        damage = maintenance.integrity_errors()
+        checks = Checks(store.db)
+        damage = checks.integrity_errors()
     except QueuectlError as error:
         finding, _, remedy = str(error).partition("; ")
         yield "opens", (finding, remedy or "name another queue with --db")
@@ -72,12 +72,12 @@ def _results(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool)
         yield "integrity", ("; ".join(damage[:3]), remedy)
         return
     yield "integrity", ("quick_check: ok", "")
-    yield "schema", _schema(maintenance)
-    yield "counts", _counts(maintenance)
-    yield "times", _times(maintenance)
+    yield "schema", _schema(checks)
+    yield "counts", _counts(checks)
+    yield "times", _times(checks)
     yield "settings", _settings(store)
     yield "workers", _workers(store)
-    yield "spool", _spool(store, maintenance)
+    yield "spool", _spool(store, checks)
 
 
 def _interpreter() -> Result:
@@ -152,27 +152,27 @@ def _modes(path: Path) -> Result:
     return "private", ""
 
 
-def _schema(maintenance: Maintenance) -> Result:
-    version, known = maintenance.schema_versions()
-    missing = maintenance.missing_objects()
-    text = f"version {version} of {known}, journal {maintenance.journal_mode()}"
+def _schema(checks: Checks) -> Result:
+    version, known = checks.schema_versions()
+    missing = checks.missing_objects()
+    text = f"version {version} of {known}, journal {checks.journal_mode()}"
     if missing:
         remedy = "the schema was changed by hand; restore a backup, or move the jobs to a new queue"
         return f"{text}; missing: {', '.join(missing)}", remedy
     return text, ""
 
 
-def _counts(maintenance: Maintenance) -> Result:
-    wrong = maintenance.tally_mismatches()
+def _counts(checks: Checks) -> Result:
+    wrong = checks.tally_mismatches()
     if wrong:
         remedy = "jobs were changed without the triggers; move the jobs to a new queue"
         return f"differ from the jobs: {', '.join(wrong[:5])}", remedy
     return "correct", ""
 
 
-def _times(maintenance: Maintenance) -> Result:
+def _times(checks: Checks) -> Result:
     """Check for times that were edited by hand to something that is none; listing the job fails."""
-    wrong = maintenance.invalid_times()
+    wrong = checks.invalid_times()
     if wrong:
         job_id, column, value = wrong[0]
         remedy = f"set column {column} of table jobs to epoch seconds with sqlite3, or delete the job"
@@ -199,12 +199,12 @@ def _workers(store: Store) -> Result:
     return f"{len(rows)} live", ""
 
 
-def _spool(store: Store, maintenance: Maintenance) -> Result:
+def _spool(store: Store, checks: Checks) -> Result:
     """Check the size of the spool, and for output of deleted jobs."""
     import humanize
 
     tokens = store.spool.tokens()
-    orphans = tokens - maintenance.known_tokens(tokens) - {row.name for row in store.workers.list_all()}
+    orphans = tokens - checks.known_tokens(tokens) - {row.name for row in store.workers.list_all()}
     text = f"{humanize.naturalsize(store.spool.disk_usage(), binary=True)}, {len(tokens)} attempt(s)"
     if orphans:
         some = " ".join(f"{store.spool.folder / token}.*" for token in sorted(orphans)[:3])

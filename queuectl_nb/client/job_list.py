@@ -12,8 +12,8 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder, QueryStopped
-from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

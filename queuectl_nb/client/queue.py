@@ -234,7 +234,7 @@ class Queue:
         datetimes, ``state`` is a categorical, numbers are nullable integers.
         """
         from queuectl_nb.render.frames import frames
-        from queuectl_nb.store.reader import Filter
+        from queuectl_nb.store.job_filter import Filter
 
         if ids is not None:
             return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
@@ -362,7 +362,7 @@ class Queue:
         ids = arguments.parse_ids(jobs)
         job_actions.cancel(self.store, ids)
         self._unreported.mark_reported(ids)
-        from queuectl_nb.store.reader import Filter
+        from queuectl_nb.store.job_filter import Filter
 
         found = {job.id: job for job in self.store.reader.jobs(Filter(ids=tuple(ids)))}
         return [found[job_id] for job_id in ids if job_id in found]

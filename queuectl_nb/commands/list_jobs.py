@@ -12,8 +12,8 @@ from queuectl_nb.commands.params import QUEUE, SORT_FIELD, STATE, TAG, TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
+from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import iter_jobs
-from queuectl_nb.store.reader import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,27 +10,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTEMPT_FIELDS", "AttemptRecord", "Ending", "Lease", "Usage"]
 
-ATTEMPT_FIELDS = (
-    "job_id",
-    "number",
-    "token",
-    "worker",
-    "pid",
-    "host",
-    "started_at",
-    "finished_at",
-    "outcome",
-    "exit_code",
-    "signal",
-    "error",
-    "user_cpu_s",
-    "system_cpu_s",
-    "max_rss_bytes",
-    "stdout",
-    "stderr",
-)
-"""The JSON fields of an attempt, in their order; also the columns of ``attempt_view``."""
-
 
 class Lease(NamedTuple):
     """A worker's claim on one attempt: what to run, and the token that fences its result.
@@ -106,3 +85,7 @@ class AttemptRecord(NamedTuple):
     max_rss_bytes: int | None
     stdout: str | bytes | None
     stderr: str | bytes | None
+
+
+ATTEMPT_FIELDS = AttemptRecord._fields
+"""The JSON fields of an attempt, in their order; also the columns of ``attempt_view``."""

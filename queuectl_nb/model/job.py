@@ -17,45 +17,6 @@ __all__ = ["DEFAULT_QUEUE", "JOB_FIELDS", "SPEC_FIELDS", "JobRecord", "JobSpec"]
 DEFAULT_QUEUE = "default"
 MAX_TIMEOUT_S = 365 * 86_400
 
-SPEC_FIELDS = (
-    "id",
-    "command",
-    "priority",
-    "delay",
-    "run_at",
-    "timeout",
-    "max_retries",
-    "queue",
-    "tags",
-    "after",
-    "cwd",
-    "env",
-)
-
-JOB_FIELDS = (
-    "id",
-    "command",
-    "state",
-    "priority",
-    "attempts",
-    "max_retries",
-    "timeout",
-    "queue",
-    "tags",
-    "after",
-    "cwd",
-    "run_at",
-    "created_at",
-    "updated_at",
-    "started_at",
-    "finished_at",
-    "exit_code",
-    "error",
-    "worker",
-    "result",
-)
-"""The JSON fields of a job, in their order; also the columns of ``job_view`` and of the frames."""
-
 
 class JobSpec(NamedTuple):
     """The validated fields of a new job; times are relative or in epoch seconds.
@@ -145,6 +106,9 @@ _PARSERS: Mapping[str, Any] = {
     "env": _env,
 }
 
+SPEC_FIELDS = tuple(_PARSERS)
+"""The JSON fields of a new job, in their order."""
+
 
 class JobRecord(NamedTuple):
     """A job in the queue; times are epoch seconds, None if not known yet.
@@ -180,3 +144,7 @@ class JobRecord(NamedTuple):
     def is_finished(self) -> bool:
         """Whether the job is completed, dead or cancelled."""
         return self.state in FINISHED_STATES
+
+
+JOB_FIELDS = tuple(name for name in JobRecord._fields if name not in ("seq", "rev"))
+"""The JSON fields of a job, in their order; also the columns of ``job_view`` and of the frames."""

@@ -59,8 +59,9 @@ class Database:
     def _open(self, *, wal: bool) -> None:
         make_private_file(self.file)
         found = os.stat(self.file)
-        self._identity = found.st_dev, found.st_ino
-        self._pool = ConnectionPool(str(self.file), self._identity, self._connect)
+        self.identity = found.st_dev, found.st_ino
+        """Device and inode of the file that was opened."""
+        self._pool = ConnectionPool(str(self.file), self.identity, self._connect)
         try:
             self._open_schema(wal=wal)
         except BaseException:
@@ -114,7 +115,7 @@ class Database:
 
     def new_pool(self, connect: Callable[[], sqlite3.Connection]) -> ConnectionPool:
         """Return a pool of further connections to the file, which are opened by ``connect``."""
-        pool = ConnectionPool(str(self.file), self._identity, connect)
+        pool = ConnectionPool(str(self.file), self.identity, connect)
         if self._is_wal:
             pool.protect()
         return pool
@@ -141,18 +142,13 @@ class Database:
 
     # ------------------------------------------------------------------ file identity
 
-    @property
-    def identity(self) -> tuple[int, int]:
-        """Device and inode of the file that was opened."""
-        return self._identity
-
     def check_identity(self) -> None:
         """Raise if the file was deleted or replaced: writes to it would be lost. Every transaction begins with this."""
         try:
             found = os.stat(self.file)
         except OSError:
             found = None
-        if found is None or (found.st_dev, found.st_ino) != self._identity:
+        if found is None or (found.st_dev, found.st_ino) != self.identity:
             msg = f"the queue {self.path} was deleted or replaced while in use; open it again"
             raise BadEnvironment(msg)
 
@@ -199,7 +195,7 @@ class Database:
 
     def change_counters(self) -> tuple[int, ...]:
         """Return numbers of which one changes with every commit, also of this thread's own connection."""
-        return self._pool.number, self.data_version(), self.connection().total_changes
+        return self.thread_state.number, self.data_version(), self.connection().total_changes
 
     def revision(self) -> tuple[int, int]:
         """Return the revision of the queue and its number of deletions; both unchanged: no job has changed."""

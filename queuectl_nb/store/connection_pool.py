@@ -70,6 +70,7 @@ class ThreadState(threading.local):
 
     connection: sqlite3.Connection | None = None
     number = 0
+    """A number of the connection, which no other connection of this process has."""
     transaction: weakref.ref[Transaction] | None = None
     """A strong reference would keep alive what an exception has left open."""
 
@@ -112,11 +113,6 @@ class ConnectionPool:
         if self._protected:
             SharedLocks.acquire(found, self._path, self._file_id)
         return found
-
-    @property
-    def number(self) -> int:
-        """A number of this thread's connection, which no other connection of this process has."""
-        return self.thread_state.number
 
     def protect(self) -> None:
         """Hold the locks on the files of a write-ahead log for all connections, from now on."""

@@ -14,7 +14,8 @@ from queuectl_nb.store.queries import Q
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from queuectl_nb.store.reader import Filter, Reader
+    from queuectl_nb.store.job_filter import Filter
+    from queuectl_nb.store.reader import Reader
 
 __all__ = ["TIME_FIELDS", "ColumnChunk", "JobColumns", "SharedFields"]
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
-    from queuectl_nb.store.reader import Filter, Reader
+    from queuectl_nb.store.job_filter import Filter
+    from queuectl_nb.store.reader import Reader
 
 __all__ = ["JobOrder", "QueryStopped", "iter_jobs"]
 

@@ -235,8 +235,8 @@ def check_sidecars(file: str | Path, *, required: Collection[str] = ()) -> None:
         raise BadEnvironment(msg)
 
 
-def make_private_file(path: Path) -> bool:
-    """Create an empty file with mode 0600 whatever the umask; return False if it exists already.
+def make_private_file(path: Path) -> None:
+    """Create an empty file with mode 0600 whatever the umask.
 
     An existing empty file gets the same mode, because it becomes a queue.
     """
@@ -247,13 +247,12 @@ def make_private_file(path: Path) -> bool:
             found = path.stat()
             if not found.st_size and found.st_mode & 0o077:
                 path.chmod(0o600)
-        return False
+        return
     except OSError as error:
         msg = f"cannot create the queue {path}: {os_reason(error)}"
         raise BadEnvironment(msg) from error
     os.fchmod(handle, 0o600)
     os.close(handle)
-    return True
 
 
 def network_fs_type(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None:

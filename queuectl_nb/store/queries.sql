@@ -159,7 +159,7 @@ SELECT token, attempts, max_retries, cancel FROM jobs
 WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 
 -- name: settle_job
--- The columns of v are the fields of settle.JobUpdate.
+-- The columns of v are the keys of settle.job_update.
 WITH v (
     seq, token, state, ready, attempts, run_at, due_boottime, updated_at, started_at, finished_at, exit_code, error, result
 ) AS (VALUES :rows)
@@ -171,7 +171,7 @@ UPDATE jobs SET
 FROM v WHERE jobs.seq = v.seq AND jobs.state = 'processing' AND jobs.token = v.token;
 
 -- name: close_attempt
--- The columns of v are the fields of settle.AttemptUpdate.
+-- The columns of v are the keys of settle.attempt_update.
 WITH v (
     seq, number, token, outcome, exit_code, signal, error, started_at, finished_at, pid, host,
     user_cpu_s, system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
@@ -324,11 +324,6 @@ SELECT name FROM queues ORDER BY name;
 -- name: revision
 SELECT rev, removed FROM clock;
 
--- name: finished_since
--- Throughput: ended attempts by time slice and success; through the index attempts_finished.
-SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome = 'succeeded', count(*)
-FROM attempts WHERE finished_at >= :start AND finished_at < :end GROUP BY 1, 2;
-
 -- name: first_and_last_end
 -- Two subqueries, each one index lookup; min() and max() in one query would scan the index.
 SELECT
@@ -347,7 +342,7 @@ FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.st
 WHERE jobs.state = 'processing' AND attempts.pid IS NOT NULL;
 
 -- name: ends_by_outcome
--- For the throughput plot: ended attempts by time slice and outcome.
+-- Throughput: ended attempts by time slice and outcome; through the index attempts_finished.
 SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome, count(*)
 FROM attempts WHERE finished_at >= :start AND finished_at <= :end GROUP BY 1, 2;
 

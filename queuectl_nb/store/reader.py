@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model import validation
-from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
+from queuectl_nb.store.job_filter import CURSOR
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -20,100 +17,12 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.job_filter import Filter
 
-__all__ = ["Filter", "Reader"]
+__all__ = ["Reader"]
 
 MAX_SORTED_IDS = 10_000
 """Number of jobs that are searched and sorted in no noticeable time."""
-CONTAINS = r"(id LIKE :pattern ESCAPE '\' OR command LIKE :pattern ESCAPE '\')"
-"""Three times as fast as :data:`CONTAINS_LONG`, but SQLite limits the length of patterns. Both ignore ASCII case."""
-CONTAINS_LONG = "(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))"
-MAX_PATTERN_LENGTH = 10_000
-_ESCAPED = re.compile(r"[%_\\]")
-CURSOR = "(rev, seq) < (:rev, :seq)"
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which jobs to list, and in which order; :meth:`from_options` validates user input.
-
-    Without ``sort`` the last changed come first. ``after`` is a cursor: (rev, seq) of the last job of the page before.
-    """
-
-    state: str | None = None
-    queue: str | None = None
-    tag: str | None = None
-    text: str | None = None
-    sort: str | None = None
-    reverse: bool = False
-    limit: int | None = None
-    after: tuple[int, int] | None = None
-    ids: tuple[str, ...] | None = None
-
-    @classmethod
-    def from_options(  # noqa: PLR0913 - the options of `list`
-        cls,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-        text: str | None = None,
-        sort: str | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-        after: tuple[int, int] | None = None,
-    ) -> Filter:
-        """Return a validated filter; raise ``BadInput`` with the valid values."""
-        return cls(
-            None if state is None else validation.parse_choice("state", state, State),
-            None if queue is None else validation.parse_name("queue", queue),
-            None if tag is None else validation.parse_name("tag", tag),
-            None if text is None else validation.parse_text("search text", text),
-            None if sort is None else validation.parse_choice("sort field", sort, JOB_FIELDS, hyphens=True),
-            reverse,
-            None if limit is None else validation.parse_int("limit", limit, 0),
-            after,
-        )
-
-    def condition(self, *extra: str, state_column: str = "state") -> tuple[str, dict[str, object]]:
-        """Return the WHERE clause (or an empty string) and its parameters.
-
-        ``state_column="+state"`` keeps SQLite from using the index on states.
-        """
-        terms, values = self.terms()
-        terms += extra
-        if self.state is not None:
-            terms.append(f"{state_column} = :state")
-            values["state"] = self.state
-        return f"WHERE {' AND '.join(terms)}" if terms else "", values
-
-    def order_by(self) -> str:
-        """Return the ORDER BY clause; without ``sort`` the last changed come first."""
-        down = " DESC" if self.reverse == (self.sort is not None) else ""
-        return f"ORDER BY {self.sort or 'rev'}{down}, seq{down}"
-
-    def terms(self) -> tuple[list[str], dict[str, object]]:
-        """Return the conditions except that on the state, and their parameters."""
-        terms: list[str] = []
-        if self.queue is not None:
-            terms.append("queue = :queue")
-        if self.tag is not None:
-            terms.append("EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = :tag)")
-        if self.text is not None:
-            terms.append(CONTAINS if len(self.text) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
-        if self.after is not None:
-            terms.append(CURSOR)
-        if self.ids is not None:
-            terms.append("id IN (SELECT value FROM json_each(:ids))")
-        values: dict[str, object] = {
-            "ids": json.dumps(self.ids),
-            "queue": self.queue,
-            "tag": self.tag,
-            "text": self.text,
-            "pattern": None if self.text is None else _pattern(self.text),
-        }
-        values["rev"], values["seq"] = self.after or (0, 0)
-        return terms, values
 
 
 class Reader:
@@ -202,10 +111,6 @@ class Reader:
         with self.db.read() as connection:
             return [name for (name,) in connection.execute(sql)]
 
-    def revision(self) -> tuple[int, int]:
-        """Return the revision of the queue and its number of deletions; both unchanged: no job has changed."""
-        return self.db.revision()
-
     def complete_ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
         """Return up to ``limit`` job ids that begin with ``prefix``, sorted, for completion."""
         try:
@@ -255,15 +160,6 @@ class Reader:
         with self.db.read() as connection:
             return [rows.attempt_from_row(row) for row in connection.execute(Q.attempt_facts_of_job, {"id": job_id})]
 
-    def count_finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
-        """Return (slice, succeeded, count) of the attempts that ended from ``start`` up to ``end`` (epoch seconds).
-
-        Slice 0 begins at ``start``; each lasts ``slice_s`` seconds.
-        """
-        with self.db.read() as connection:
-            found = connection.execute(Q.finished_since, {"start": start, "end": end, "slice": slice_s})
-            return [(place, bool(ok), count) for place, ok, count in found]
-
     def attempt_rows(self, columns: str) -> list[tuple[Any, ...]]:
         """Return columns of all attempts and their jobs as raw rows, in enqueue order."""
         sql = (
@@ -303,8 +199,3 @@ def _newest_of_state(
         sql = f"SELECT rev, seq FROM jobs WHERE {condition} ORDER BY rev DESC, seq DESC LIMIT :limit"  # noqa: S608
         found += connection.execute(sql, {**values, "limit": limit - len(found)}).fetchall()
     return found
-
-
-def _pattern(text: str) -> str:
-    """Return the LIKE pattern for strings that contain ``text`` literally."""
-    return "%" + _ESCAPED.sub(r"\\\g<0>", text) + "%"

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JOB_COLUMNS", "attempt_from_row", "job_from_row", "join_stream", "lease_from_row", "parse_environments"]
 
-JOB_COLUMNS = (
-    "seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,"
-    " updated_at, started_at, finished_at, exit_code, error, worker, result, rev"
-)
+JOB_COLUMNS = ", ".join(JobRecord._fields)
 """The columns of a row for :func:`job_from_row`."""
 
 
@@ -53,23 +50,10 @@ def parse_environments(found: Iterable[tuple[int, str]]) -> dict[int, Mapping[st
 
 
 def lease_from_row(row: tuple[Any, ...], token: str, environments: Mapping[int, Mapping[str, str]]) -> Lease:
-    """Return the lease of a row of ``ready_in_queue``."""
-    seq, job_id, number, command, cwd, queue, priority, attempts, max_retries, timeout, env, environment = row
-    return Lease(
-        seq,
-        job_id,
-        number,
-        token,
-        command,
-        cwd,
-        queue,
-        priority,
-        attempts,
-        max_retries,
-        timeout,
-        _EMPTY if env == "{}" else _parse_environment(env),
-        environments.get(environment, _EMPTY),
-    )
+    """Return the lease of a row of ``ready_in_queue``, whose columns are the fields of a lease but the token."""
+    seq, job_id, number, *rest, env, environment = row
+    own = _EMPTY if env == "{}" else _parse_environment(env)
+    return Lease._make((seq, job_id, number, token, *rest, own, environments.get(environment, _EMPTY)))
 
 
 def join_stream(head: str | bytes | None, tail: str | bytes | None, size: int) -> str | bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import BadEnvironment
 
@@ -23,17 +23,15 @@ def is_current(connection: sqlite3.Connection, journal: str) -> bool:
 
 
 def _is_migrated(connection: sqlite3.Connection) -> bool:
-    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return application == APPLICATION_ID and version == SCHEMA_VERSION
+    found = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+    return found == (APPLICATION_ID, SCHEMA_VERSION)
 
 
 def check_application(connection: sqlite3.Connection, path: Path) -> None:
     """Raise :class:`BadEnvironment` for a queue of a newer version, or a database that is not a queue."""
     connection.execute("BEGIN")  # one snapshot: another process may be creating the schema
     try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     finally:
         connection.execute("COMMIT")
@@ -60,5 +58,8 @@ def ensure_schema(connection: sqlite3.Connection, path: Path, journal: str) -> N
 
 
 def _journal_mode(connection: sqlite3.Connection) -> str:
-    mode: str = connection.execute("PRAGMA journal_mode").fetchone()[0]
-    return mode
+    return str(_pragma(connection, "journal_mode"))
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]

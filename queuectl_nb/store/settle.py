@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
 
 __all__ = [
-    "AttemptUpdate",
     "EndedAttempt",
     "HeldLease",
-    "JobUpdate",
     "StartedAttempt",
+    "attempt_update",
+    "job_update",
     "record_ended",
     "record_start",
     "release_claim",
@@ -69,49 +69,6 @@ class StartedAttempt(NamedTuple):
     host: str | None = None
 
 
-class JobUpdate(NamedTuple):
-    """A row of statement ``settle_job``."""
-
-    seq: int
-    token: str
-    state: str
-    ready: bool
-    attempts: int
-    run_at: float | None
-    due_boottime: float | None
-    updated_at: float
-    started_at: float | None
-    finished_at: float
-    exit_code: int | None
-    error: str | None
-    result: str | None
-
-
-class AttemptUpdate(NamedTuple):
-    """A row of statement ``close_attempt``."""
-
-    seq: int
-    number: int
-    token: str
-    outcome: str
-    exit_code: int | None
-    signal: str | None
-    error: str | None
-    started_at: float | None
-    finished_at: float
-    pid: int | None
-    host: str | None
-    user_cpu_s: float | None
-    system_cpu_s: float | None
-    max_rss_bytes: int | None
-    stdout: str | bytes
-    stdout_tail: str | bytes | None
-    stdout_size: int
-    stderr: str | bytes
-    stderr_tail: str | bytes | None
-    stderr_size: int
-
-
 def record_ended(  # noqa: PLR0913 - what the transitions depend on
     connection: sqlite3.Connection,
     ended: Sequence[EndedAttempt],
@@ -137,8 +94,8 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     policies = {max_retries: settings.retry_policy(max_retries) for _, max_retries, _ in held.values()}
     transitions = [_decide(each, held.get(each.lease.token), policies, now, rand) for each in ended]
     in_time = [(each, went) for each, went in zip(ended, transitions, strict=True) if went is not None]
-    run_for_rows(connection, Q.settle_job, [_job_update(*each, now, boottime) for each in in_time])
-    run_for_rows(connection, Q.close_attempt, [_attempt_update(each) for each, _ in in_time])
+    run_for_rows(connection, Q.settle_job, [tuple(job_update(*each, now, boottime).values()) for each in in_time])
+    run_for_rows(connection, Q.close_attempt, [tuple(attempt_update(each).values()) for each, _ in in_time])
     for each, _ in in_time:
         if _is_large(each.ending):
             connection.execute(Q.store_streams, _streams(each))
@@ -171,58 +128,58 @@ def _decide(
     return transition
 
 
-def _job_update(each: EndedAttempt, transition: Transition, now: float, boottime: BootTime) -> JobUpdate:
+def job_update(each: EndedAttempt, transition: Transition, now: float, boottime: BootTime) -> dict[str, object]:
+    """Return a row of ``settle_job``."""
     lease, outcome, ending = each
     completed = transition.state is State.COMPLETED
     ready = transition.state in WAITING_STATES and (transition.run_at or now) <= now
     due_boottime = None
     if transition.run_at is not None and not ready and boottime.seconds is not None:
         due_boottime = boottime.seconds + (transition.run_at - now)
-    return JobUpdate(
-        seq=lease.seq,
-        token=lease.token,
-        state=f"{transition.state}",  # ten times as fast as the property ``value``
-        ready=ready,
-        attempts=transition.attempts,
-        run_at=transition.run_at,
-        due_boottime=due_boottime,
-        updated_at=now,
-        started_at=ending.started_at,
-        finished_at=ending.finished_at,
-        exit_code=outcome.code if isinstance(outcome, Exited) else None,
-        error=transition.error or (ending.note if completed else None),
-        result=ending.result if completed else None,
-    )
+    return {
+        "seq": lease.seq,
+        "token": lease.token,
+        "state": f"{transition.state}",  # ten times as fast as the property ``value``
+        "ready": ready,
+        "attempts": transition.attempts,
+        "run_at": transition.run_at,
+        "due_boottime": due_boottime,
+        "updated_at": now,
+        "started_at": ending.started_at,
+        "finished_at": ending.finished_at,
+        "exit_code": outcome.code if isinstance(outcome, Exited) else None,
+        "error": transition.error or (ending.note if completed else None),
+        "result": ending.result if completed else None,
+    }
 
 
-def _attempt_update(each: EndedAttempt) -> AttemptUpdate:
-    """Return the row of an attempt, without large output, which ``store_streams`` writes."""
+def attempt_update(each: EndedAttempt) -> dict[str, object]:
+    """Return a row of ``close_attempt``, without large output, which ``store_streams`` writes."""
     lease, outcome, ending = each
     if _is_large(ending):
         ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
-    user_cpu_s, system_cpu_s, max_rss_bytes = ending.usage
-    return AttemptUpdate(
-        seq=lease.seq,
-        number=lease.number,
-        token=lease.token,
-        outcome=outcome.name,
-        exit_code=outcome.code if isinstance(outcome, Exited) else None,
-        signal=outcome.signal if isinstance(outcome, Signalled) else None,
-        error=outcome.error or ending.note,
-        started_at=ending.started_at,
-        finished_at=ending.finished_at,
-        pid=ending.pid,
-        host=ending.host,
-        user_cpu_s=user_cpu_s,
-        system_cpu_s=system_cpu_s,
-        max_rss_bytes=max_rss_bytes,
-        stdout=ending.stdout,
-        stdout_tail=ending.stdout_tail,
-        stdout_size=ending.stdout_size,
-        stderr=ending.stderr,
-        stderr_tail=ending.stderr_tail,
-        stderr_size=ending.stderr_size,
-    )
+    return {
+        "seq": lease.seq,
+        "number": lease.number,
+        "token": lease.token,
+        "outcome": outcome.name,
+        "exit_code": outcome.code if isinstance(outcome, Exited) else None,
+        "signal": outcome.signal if isinstance(outcome, Signalled) else None,
+        "error": outcome.error or ending.note,
+        "started_at": ending.started_at,
+        "finished_at": ending.finished_at,
+        "pid": ending.pid,
+        "host": ending.host,
+        "user_cpu_s": ending.usage.user_cpu_s,
+        "system_cpu_s": ending.usage.system_cpu_s,
+        "max_rss_bytes": ending.usage.max_rss_bytes,
+        "stdout": ending.stdout,
+        "stdout_tail": ending.stdout_tail,
+        "stdout_size": ending.stdout_size,
+        "stderr": ending.stderr,
+        "stderr_tail": ending.stderr_tail,
+        "stderr_size": ending.stderr_size,
+    }
 
 
 def _is_large(ending: Ending) -> bool:

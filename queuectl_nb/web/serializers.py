@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.render.json_shapes import attempt_json, job_json
-from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

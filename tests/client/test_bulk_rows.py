@@ -14,7 +14,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 from queuectl_nb.model.state import State
-from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue

@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class FakeReader:
-    """A reader with attempts that ended at given times."""
+class FakeCounts:
+    """Counts attempts that ended at given times."""
 
     def __init__(self, *ends: tuple[float, bool]) -> None:
         self.ends = list(ends)
         self.asked: list[tuple[float, float]] = []
 
-    def count_finished(self, start: float, end: float, slice_s: float) -> list[tuple[int, bool, int]]:
+    def __call__(self, *, start: float, end: float, slice_s: float) -> list[tuple[int, str, int]]:
         """Count as the store does."""
         self.asked.append((start, end))
-        return [(int((at - start) // slice_s), ok, 1) for at, ok in self.ends if start <= at < end]
+        return [
+            (int((at - start) // slice_s), "succeeded" if ok else "failed", 1)
+            for at, ok in self.ends
+            if start <= at <= end
+        ]
 
 
 def test_stamp(queue: Queue, queue_path: Path) -> None:
@@ -119,8 +123,8 @@ def test_replaced_file(queue: Queue, queue_path: Path) -> None:
 
 def test_throughput() -> None:
     """Each attempt is counted in its slice by success; past slices are not counted again, late results are."""
-    ends = FakeReader((101.0, True), (109.9, False), (110.0, True), (145.0, True))
-    through = Throughput(ends, 10.0, 5)  # type: ignore[arg-type]
+    ends = FakeCounts((101.0, True), (109.9, False), (110.0, True), (145.0, True))
+    through = Throughput(ends, 10.0, 5)
     assert through.read(149.0) == {"start": 100.0, "slice_s": 10.0, "ok": [1, 1, 0, 0, 1], "not_ok": [1, 0, 0, 0, 0]}
     ends.ends += [(131.0, True), (152.0, False)]
     assert through.read(155.0)["ok"] == [1, 0, 1, 1, 0]
@@ -130,8 +134,8 @@ def test_throughput() -> None:
 
 def test_throughput_after_a_clock_change() -> None:
     """If the clock is changed in either direction, all slices are counted again."""
-    ends = FakeReader((101.0, True), (1001.0, True))
-    through = Throughput(ends, 10.0, 5)  # type: ignore[arg-type]
+    ends = FakeCounts((101.0, True), (1001.0, True))
+    through = Throughput(ends, 10.0, 5)
     through.read(1005.0)
     assert through.read(105.0)["ok"] == [0, 0, 0, 0, 1]
     assert through.read(1005.0)["ok"] == [0, 0, 0, 0, 1]

@@ -12,8 +12,8 @@ from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.job_list import HEAD_ROWS, JobList, Window
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder, QueryStopped
-from queuectl_nb.store.reader import Filter
 from tests.engine.harness import until
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, job_json
 from queuectl_nb.store import job_columns
 from queuectl_nb.store.claims import Claims, EndedAttempt
-from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     from queuectl_nb.client import Queue

@@ -177,14 +177,14 @@ def test_the_spool_of_a_deleted_queue_is_not_created(store: Store) -> None:
 
 def test_transactions_are_atomic(store: Store) -> None:
     """An error during a write rolls back everything, the revision too, and the next write works."""
-    before = store.reader.revision()
+    before = store.db.revision()
     with pytest.raises(ZeroDivisionError), store.db.write() as connection:  # noqa: PT012
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
         raise ZeroDivisionError
     assert store.settings.read().timeout == 30
-    assert store.reader.revision() == before
+    assert store.db.revision() == before
     _add(store, "a")
-    assert store.reader.revision() == (before[0] + 1, 0)
+    assert store.db.revision() == (before[0] + 1, 0)
 
 
 def test_read_snapshot(store: Store) -> None:

@@ -17,10 +17,10 @@ def test_delete_removes_the_job_with_its_history(harness: Any) -> None:
     harness.add("a")
     harness.exhaust("a")
     tokens = [each.token for each in harness.store.reader.attempts("a")]
-    before = harness.store.reader.revision()[1]
+    before = harness.store.db.revision()[1]
     assert sorted(harness.store.jobs.delete(["a"], harness.now)) == sorted(tokens)
     assert harness.query("SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM attempts)") == [(0, 0)]
-    assert harness.store.reader.revision()[1] == before + 1
+    assert harness.store.db.revision()[1] == before + 1
     assert harness.store.reader.counts() == dict.fromkeys(STATES, 0)
 
 
@@ -53,7 +53,7 @@ def test_prune_uses_short_transactions(harness: Any, monkeypatch: pytest.MonkeyP
     with harness.store.db.write() as connection:
         connection.execute("UPDATE jobs SET state = 'completed', ready = 0, updated_at = 0, rev = seq")
         connection.execute("UPDATE jobs SET updated_at = ? WHERE id IN ('job-3', 'job-55')", (harness.now,))
-    before = harness.store.reader.revision()[0]
+    before = harness.store.db.revision()[0]
     assert harness.store.jobs.prune(10, harness.now)[0] == 98
     assert set(harness.states()) == {"job-3", "job-55"}
-    assert harness.store.reader.revision()[0] - before >= 10
+    assert harness.store.db.revision()[0] - before >= 10

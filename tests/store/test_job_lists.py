@@ -8,8 +8,8 @@ import pytest
 
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import job_lists
+from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import iter_jobs
-from queuectl_nb.store.reader import Filter
 
 
 @pytest.fixture(autouse=True)

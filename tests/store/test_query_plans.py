@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.lifecycle import Transition
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import FINISHED_STATES, State
+from queuectl_nb.store.attempt_history import count_outcomes
 from queuectl_nb.store.batch_sql import PLACEHOLDER, expand
+from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY
+from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.job_lists import JobOrder
 from queuectl_nb.store.queries import load
-from queuectl_nb.store.reader import Filter
-from queuectl_nb.store.settle import AttemptUpdate, JobUpdate
+from queuectl_nb.store.settle import EndedAttempt, HeldLease, attempt_update, job_update
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,10 +43,12 @@ def _width(sql: str) -> int:
     return len(_columns(sql))
 
 
-@pytest.mark.parametrize(("name", "row"), [("settle_job", JobUpdate), ("close_attempt", AttemptUpdate)])
-def test_row_fields_match_the_columns(name: str, row: Any) -> None:
-    """The fields of each row type are the columns of its statement, in order."""
-    assert _columns(QUERIES[name]) == list(row._fields)
+def test_rows_match_the_columns() -> None:
+    """The rows of each statement have its columns, in order."""
+    ended = EndedAttempt(HeldLease(1, "a", 1, "token"), Exited(0), Ending(1.0))
+    job = job_update(ended, Transition(State.COMPLETED, 1), 1.0, WALL_CLOCK_ONLY)
+    assert _columns(QUERIES["settle_job"]) == list(job)
+    assert _columns(QUERIES["close_attempt"]) == list(attempt_update(ended))
 
 
 def _plan(connection: sqlite3.Connection, sql: str) -> list[str]:
@@ -152,7 +158,7 @@ def _use_every_verb(harness: Any) -> None:
         reader.counts(),
         reader.count(Filter.from_options()),
         reader.count(Filter.from_options(state="dead")),
-        reader.revision(),
+        reader.db.revision(),
         reader.paused_queues(),
     )
     (
@@ -160,7 +166,7 @@ def _use_every_verb(harness: Any) -> None:
         reader.states_of(["a", "b"]),
         reader.complete_ids("j", list(State), 10),
     )
-    reader.count_finished(harness.now - 60, harness.now, 5), JobOrder(store.db).jobs_at([1, 2])
+    count_outcomes(store.db, start=harness.now - 60, end=harness.now, slice_s=5), JobOrder(store.db).jobs_at([1, 2])
     reader.attempts("a"), store.workers.current_jobs(), store.workers.orphaned_workers(), store.workers.list_all()
 
 
@@ -246,7 +252,9 @@ def test_cost_does_not_grow(harness: Any) -> None:
         cost["counts"] = _steps(harness, reader.counts)
         cost["current"] = _steps(harness, harness.store.workers.current_jobs)
         cost["orphaned"] = _steps(harness, harness.store.workers.orphaned_workers)
-        cost["since"] = _steps(harness, lambda: reader.changed_since(sorted(FINISHED_STATES), reader.revision()[0] - 1))
+        cost["since"] = _steps(
+            harness, lambda: reader.changed_since(list(FINISHED_STATES), reader.db.revision()[0] - 1)
+        )
         harness.store.jobs.delete(["now-1", "now-2"], harness.now)
         return cost
 

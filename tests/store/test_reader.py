@@ -12,7 +12,7 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.store import reader
-from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.job_filter import Filter
 
 
 def _listed(harness: Any, **how: Any) -> list[str]:
@@ -133,7 +133,7 @@ def test_id_completion(listed: Any, monkeypatch: pytest.MonkeyPatch, few: int) -
 def test_changes_since_a_revision(listed: Any) -> None:
     """Only jobs that entered a state after the revision are returned."""
     reader = listed.store.reader
-    since = reader.revision()[0]
+    since = reader.db.revision()[0]
     assert reader.changed_since([State.CANCELLED], since) == []
     listed.store.jobs.cancel(["a0", "a1"], listed.now)
     assert reader.changed_since([State.CANCELLED, State.DEAD], since) == [("a0", "cancelled"), ("a1", "cancelled")]

@@ -97,10 +97,10 @@ def test_settle_and_claim_in_one_commit(harness: Any) -> None:
     """Settling one job and claiming the next is one revision, visible as a whole."""
     harness.add("a", "b")
     lease = harness.claim_job("a")
-    before = harness.store.reader.revision()[0]
+    before = harness.store.db.revision()[0]
     turn = harness.settle_and_claim(ended=[EndedAttempt(lease, Exited(0), Ending(harness.now))], limit=1)
     assert [each.job_id for each in turn.leases] == ["b"]
-    assert harness.store.reader.revision()[0] == before + 1
+    assert harness.store.db.revision()[0] == before + 1
 
 
 def test_start_of_a_long_attempt(harness: Any) -> None:

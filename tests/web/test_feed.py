@@ -87,7 +87,7 @@ def test_current_state_then_changes(server: WebServer, queue: Queue) -> None:
     second, overview = client.event()
     assert overview["counts"]["cancelled"] == 1
     assert second != first
-    assert second == "-".join(map(str, queue.store.reader.revision()))
+    assert second == "-".join(map(str, queue.store.db.revision()))
     client.close()
 
 

@@ -117,11 +117,11 @@ def test_unknown_addresses(server: WebServer, queue: Queue, target: str) -> None
 def test_other_methods_are_refused(server: WebServer, queue: Queue, method: str, target: str) -> None:
     """Methods other than GET and HEAD are 405 with ``Allow`` and change nothing."""
     queue.enqueue("true", id="a")
-    before = queue.store.reader.revision()
+    before = queue.store.db.revision()
     response = server.ask(target, method=method)
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
     assert method in response.json["error"]
-    assert queue.store.reader.revision() == before
+    assert queue.store.db.revision() == before
 
 
 @pytest.mark.parametrize("text", ["", "x", "7", "7.", ".7", "7.-1", "7.2.3", "7.x", "1_0.2", "é.1", "\ud800"])

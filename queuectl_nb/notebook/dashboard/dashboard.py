@@ -17,7 +17,7 @@ from queuectl_nb.notebook.dashboard.feed import DashboardFeed
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
-from queuectl_nb.store.reader import Filter
+from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

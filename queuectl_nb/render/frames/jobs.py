@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from queuectl_nb.store.reader import Filter, Reader
+    from queuectl_nb.store.job_filter import Filter
+    from queuectl_nb.store.reader import Reader
 
 __all__ = ["STATES", "jobs"]
 

@@ -1,0 +1,108 @@
+"""Which jobs a list shows, as SQL."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from queuectl_nb.model import validation
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.model.state import State
+
+__all__ = ["CURSOR", "Filter"]
+
+CONTAINS = r"(id LIKE :pattern ESCAPE '\' OR command LIKE :pattern ESCAPE '\')"
+"""Three times as fast as :data:`CONTAINS_LONG`, but SQLite limits the length of patterns. Both ignore ASCII case."""
+CONTAINS_LONG = "(instr(lower(id), lower(:text)) OR instr(lower(command), lower(:text)))"
+MAX_PATTERN_LENGTH = 10_000
+_ESCAPED = re.compile(r"[%_\\]")
+CURSOR = "(rev, seq) < (:rev, :seq)"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs to list, and in which order; :meth:`from_options` validates user input.
+
+    Without ``sort`` the last changed come first. ``after`` is a cursor: (rev, seq) of the last job of the page before.
+    """
+
+    state: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    text: str | None = None
+    sort: str | None = None
+    reverse: bool = False
+    limit: int | None = None
+    after: tuple[int, int] | None = None
+    ids: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_options(  # noqa: PLR0913 - the options of `list`
+        cls,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        text: str | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        after: tuple[int, int] | None = None,
+    ) -> Filter:
+        """Return a validated filter; raise ``BadInput`` with the valid values."""
+        return cls(
+            None if state is None else validation.parse_choice("state", state, State),
+            None if queue is None else validation.parse_name("queue", queue),
+            None if tag is None else validation.parse_name("tag", tag),
+            None if text is None else validation.parse_text("search text", text),
+            None if sort is None else validation.parse_choice("sort field", sort, JOB_FIELDS, hyphens=True),
+            reverse,
+            None if limit is None else validation.parse_int("limit", limit, 0),
+            after,
+        )
+
+    def condition(self, *extra: str, state_column: str = "state") -> tuple[str, dict[str, object]]:
+        """Return the WHERE clause (or an empty string) and its parameters.
+
+        ``state_column="+state"`` keeps SQLite from using the index on states.
+        """
+        terms, values = self.terms()
+        terms += extra
+        if self.state is not None:
+            terms.append(f"{state_column} = :state")
+            values["state"] = self.state
+        return f"WHERE {' AND '.join(terms)}" if terms else "", values
+
+    def order_by(self) -> str:
+        """Return the ORDER BY clause; without ``sort`` the last changed come first."""
+        down = " DESC" if self.reverse == (self.sort is not None) else ""
+        return f"ORDER BY {self.sort or 'rev'}{down}, seq{down}"
+
+    def terms(self) -> tuple[list[str], dict[str, object]]:
+        """Return the conditions except that on the state, and their parameters."""
+        terms: list[str] = []
+        if self.queue is not None:
+            terms.append("queue = :queue")
+        if self.tag is not None:
+            terms.append("EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = :tag)")
+        if self.text is not None:
+            terms.append(CONTAINS if len(self.text) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
+        if self.after is not None:
+            terms.append(CURSOR)
+        if self.ids is not None:
+            terms.append("id IN (SELECT value FROM json_each(:ids))")
+        values: dict[str, object] = {
+            "ids": json.dumps(self.ids),
+            "queue": self.queue,
+            "tag": self.tag,
+            "text": self.text,
+            "pattern": None if self.text is None else _pattern(self.text),
+        }
+        values["rev"], values["seq"] = self.after or (0, 0)
+        return terms, values
+
+
+def _pattern(text: str) -> str:
+    """Return the LIKE pattern for strings that contain ``text`` literally."""
+    return "%" + _ESCAPED.sub(r"\\\g<0>", text) + "%"
