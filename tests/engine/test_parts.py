@@ -218,10 +218,10 @@ def test_unusable_lock_file_is_reported_by_name(
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(BadEnvironment, match=rf"w\.lock: {os.strerror(error)}"):
+    with pytest.raises(BadEnvironment, match=rf"(?i)w\.lock: {os.strerror(error)}"):
         heartbeat.take_lock(tmp_path, "w")
     if call == "open":
-        with pytest.raises(BadEnvironment, match=rf"w\.lock: {os.strerror(error)}"):
+        with pytest.raises(BadEnvironment, match=rf"(?i)w\.lock: {os.strerror(error)}"):
             heartbeat.is_dead(tmp_path, WorkerRow("w", None, "here", 0, (), 0.0, 0, None))
     monkeypatch.undo()
     handle = heartbeat.take_lock(tmp_path, "w")
