@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from queuectl_nb.client.state_changes import StateChanges
+from queuectl_nb.client.wait import StateChanges
 from queuectl_nb.engine.notifier import (
     FALLBACK_POLL_S,
     MIN_WAKE_INTERVAL_S,

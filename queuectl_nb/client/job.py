@@ -215,7 +215,7 @@ class Job:
 
     def _ipython_display_(self) -> None:
         """Display a card that updates until the job finishes; IPython shows a static one where that is not possible."""
-        from queuectl_nb.client.display import new_output_cell
+        from queuectl_nb.render.output_cell import new_output_cell
 
         record = self._read_if_exists()
         cell = None if record is None or record.is_finished else new_output_cell()

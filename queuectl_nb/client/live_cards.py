@@ -17,10 +17,10 @@ from queuectl_nb.render.cards import RunStatus, job_card
 from queuectl_nb.render.progress import TAIL_BYTES, read_progress
 
 if TYPE_CHECKING:
-    from queuectl_nb.client.display import OutputCell
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.render.output_cell import OutputCell
     from queuectl_nb.store.store import Store
 
 __all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_live"]

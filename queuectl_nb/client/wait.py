@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from queuectl_nb.client.state_changes import StateChanges
 from queuectl_nb.engine.enclosing_job import enclosing_job
 from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound, WaitTimeout
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.store.store import Store
 
-__all__ = ["Progress", "UnreportedJobs", "Wait"]
+__all__ = ["Progress", "StateChanges", "UnreportedJobs", "Wait"]
 
 
 class UnreportedJobs:
@@ -73,6 +72,27 @@ class UnreportedJobs:
         """Record that everything was reported."""
         self._since = None
         self._reported.clear()
+
+
+class StateChanges:
+    """The jobs that changed between two calls of :meth:`read`."""
+
+    def __init__(self, store: Store) -> None:
+        """Read from ``store``."""
+        self._store = store
+        self._seen: tuple[int, int] | None = None
+        """Revision and number of deletions at the last call."""
+
+    def read(self) -> list[tuple[str, State]] | None:
+        """Return id and state of the jobs that have changed since the last call; a job may be returned twice.
+
+        None, at the first call and after a deletion, which leaves no trace: read again the states of all jobs of
+        interest.
+        """
+        seen, self._seen = self._seen, self._store.db.revision()
+        if seen is None or seen[1] != self._seen[1]:
+            return None
+        return self._store.reader.changed_since(list(State), seen[0]) if seen != self._seen else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +162,10 @@ class Wait:
         if changed is None:
             for job_id in [*self._finished]:
                 self._record_state(job_id, None)
-            changed = self._read_all() if self.ids is None else self._read_named(self.ids)
+            if self.ids is None:
+                changed = self.store.reader.changed_since(sorted(FINISHED_STATES), self._since)
+            else:
+                changed = self._read_named(self.ids)
         for job_id, state in changed:
             if not self._unreported.is_reported(job_id) if self._named is None else job_id in self._named:
                 self._record_state(job_id, state)
@@ -165,9 +188,6 @@ class Wait:
                 msg = f"job {job_id} was deleted during the wait"
                 raise NotFound(msg)
         return [(job_id, states[job_id]) for job_id in ids]
-
-    def _read_all(self) -> list[tuple[str, State]]:
-        return self.store.reader.changed_since(sorted(FINISHED_STATES), self._since)
 
     def _count_unfinished(self) -> int:
         counts = self.store.reader.counts()

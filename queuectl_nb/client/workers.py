@@ -108,8 +108,8 @@ def stop_and_wait(
     force_at = began + read_kill_grace(store) + FORCE_MARGIN_S if now else math.inf
     own_job = enclosing_job(store.path)
     own = {name for name, job_id in store.workers.current_jobs().items() if job_id == own_job}
-    stopping = _Stopping(store, set(names) - own)
-    while left := stopping.refresh():
+    left, ended_at = set(names) - own, dict[str, float]()
+    while left := _still_running(store, left, ended_at):
         if deadline is not None and time.monotonic() > deadline:
             msg = f"{', '.join(sorted(left))} not stopped after {timeout:g} seconds; they will stop after their job"
             raise WaitTimeout(msg)
@@ -137,29 +137,20 @@ def _request_stop(store: Store, names: Sequence[str], *, now: bool) -> None:
     notify_workers(store, names)
 
 
-class _Stopping:
-    """Workers that were asked to stop."""
+def _still_running(store: Store, names: set[str], ended_at: dict[str, float]) -> set[str]:
+    """Return the names of the workers that have not stopped; ``ended_at`` is kept between calls.
 
-    def __init__(self, store: Store, names: set[str]) -> None:
-        self.store = store
-        self.left = names
-        self._ended_at: dict[str, float] = {}
-
-    def refresh(self) -> set[str]:
-        """Return the names of those that have not stopped.
-
-        A process that has ended counts although its supervisor, if that does not run, keeps it registered.
-        """
-        now, running = time.monotonic(), set()
-        for row in self.store.workers.list_all():
-            if row.name not in self.left or heartbeat.is_dead(self.store.worker_dir, row):
-                continue
-            if row.pid is None or is_running(self.store, row, row.pid) or not is_running(self.store, row, row.pool):
-                self._ended_at.pop(row.name, None)
-            if now - self._ended_at.setdefault(row.name, now) < _UNREGISTER_TIMEOUT_S:
-                running.add(row.name)
-        self.left = running
-        return running
+    A process that has ended counts although its supervisor, if that does not run, keeps it registered.
+    """
+    now, running = time.monotonic(), set()
+    for row in store.workers.list_all():
+        if row.name not in names or heartbeat.is_dead(store.worker_dir, row):
+            continue
+        if row.pid is None or is_running(store, row, row.pid) or not is_running(store, row, row.pool):
+            ended_at.pop(row.name, None)
+        if now - ended_at.setdefault(row.name, now) < _UNREGISTER_TIMEOUT_S:
+            running.add(row.name)
+    return running
 
 
 EXECUTORS = ("local", "dask")

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import Image, display
 
-from queuectl_nb.client.display import (
-    INTERRUPTED_TEXT,
-    has_frontend,
-    new_output_cell,
-    progress_bar,
-    run_with_progress,
-)
+from queuectl_nb.client.display import INTERRUPTED_TEXT, progress_bar, run_with_progress
 from queuectl_nb.commands.results import (
     Dashboard,
     Detail,
@@ -30,6 +24,7 @@ from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
 from queuectl_nb.notebook.errors import one_line
 from queuectl_nb.notebook.log_view import follow_log, show_log
 from queuectl_nb.render import formats
+from queuectl_nb.render.output_cell import has_frontend, new_output_cell
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client.display import OutputCell
 from queuectl_nb.client.live_cards import MAX_POLL_S, MAX_REDRAW_S, LiveCard, LiveCardUpdater, poll_delay
+from queuectl_nb.render.output_cell import OutputCell
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
