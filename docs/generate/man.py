@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from docs.generate.cli import walk
 from queuectl_nb import __version__
-from queuectl_nb.commands.app import root
+from queuectl_nb.commands.app import ExampleCommand, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,11 +79,13 @@ def _commands() -> Iterator[str]:
                 yield ".TP"
                 yield f"\\fB{_escaped(record[0])}\\fR"
                 yield _line(record[1])
+        if isinstance(command, ExampleCommand) and command.examples:
+            yield from (".PP", "Examples:", ".nf", ".RS 4", *map(_line, command.examples), ".RE", ".fi")
 
 
 def _help(command: click.Command) -> list[str]:
-    """Return the paragraphs of a command's help, without click's no-wrap marks."""
-    text = (command.help or "").replace("\b\n", "")
+    """Return the paragraphs of a command's help."""
+    text = command.help or ""
     return [re.sub(r"\s+", " ", part).strip() for part in text.strip().split("\n\n")]
 
 

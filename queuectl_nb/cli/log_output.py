@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["show_output"]
 
 
-def show_output(output: Output) -> int:
+def show_output(output: Output) -> None:
     """Write the output as it arrives."""
     writer = _Writer()
     try:
@@ -26,7 +26,6 @@ def show_output(output: Output) -> int:
                 writer.write_data(stream, data)
     finally:
         writer.close()
-    return 0
 
 
 class _Writer:

@@ -23,7 +23,7 @@ from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from queuectl_nb.commands.results import Result, Serve
 
@@ -32,32 +32,52 @@ __all__ = ["show"]
 
 def show(result: Result, shape: str, serve: Serve | None = None) -> int:
     """Write a result to stdout in the format ``shape`` and return the exit code; ``serve`` runs the web page."""
-    if isinstance(result, Dashboard):
-        return _show_dashboard(result, serve)
-    return _PRESENTERS[type(result)](result, shape)
+    match result:
+        case StartedPool():
+            from queuectl_nb.cli.worker_events import follow_pool
 
-
-def _show_done(result: Done, shape: str) -> int:
-    formats.write_data(sys.stdout, result.data(), shape)
+            return follow_pool(result.pool)
+        case Stream():
+            return result.run(_write_line)
+        case Dashboard():
+            _show_dashboard(result, serve)
+        case PendingWait():
+            _show_wait(result, shape)
+        case Plotted():
+            return _show_plot(result, shape)
+        case Listing():
+            _show_listing(result, shape)
+            return result.exit_code
+        case _ if shape == "table":
+            _show_text(result)
+        case Detail() if shape == "csv":
+            rows = list(result.records())
+            formats.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
+        case Done() | Detail() | Output():
+            formats.write_data(sys.stdout, result.data(), shape)
     return 0
 
 
-def _show_output(result: Output, shape: str) -> int:
-    if shape != "table":
-        formats.write_data(sys.stdout, result.data(), shape)
-        return 0
-    from queuectl_nb.cli.log_output import show_output
+def _show_text(result: Result) -> None:
+    """Show a result to a person."""
+    match result:
+        case Detail():
+            for block in result.blocks():
+                if isinstance(block, str):
+                    sys.stdout.write(block + "\n")
+                else:
+                    _write_table(block.titles, block.rows)
+        case Output():
+            from queuectl_nb.cli.log_output import show_output
 
-    return show_output(result)
+            show_output(result)
+        case Text():
+            from queuectl_nb.cli.markdown import print_markdown
+
+            print_markdown(result.text)
 
 
-def _show_pool(result: StartedPool, _shape: str) -> int:
-    from queuectl_nb.cli.worker_events import follow_pool
-
-    return follow_pool(result)
-
-
-def _show_dashboard(result: Dashboard, serve: Serve | None) -> int:
+def _show_dashboard(result: Dashboard, serve: Serve | None) -> None:
     """Print the address of the web page and serve it until interrupted."""
     if serve is None:
         msg = "the web page is not available here; run 'queuectl dashboard' in a terminal"
@@ -70,45 +90,16 @@ def _show_dashboard(result: Dashboard, serve: Serve | None) -> int:
         sys.stderr.write(f"queuectl: serving {path} (read-only); press Ctrl+C to stop\n")
 
     serve(result, on_ready)
-    return 0
 
 
-def _show_stream(result: Stream, _shape: str) -> int:
-    for line in result.lines:
-        sys.stdout.write(_encodable(line) + "\n")
-        sys.stdout.flush()
-    return result.exit_code()
-
-
-def _show_text(result: Text, _shape: str) -> int:
-    from queuectl_nb.cli.markdown import print_markdown
-
-    print_markdown(result.text)
-    return 0
-
-
-def _encodable(line: str) -> str:
-    """Replace check marks by words if the encoding of stdout lacks them."""
+def _write_line(line: str) -> None:
+    """Write a line, with words for check marks if the encoding of stdout lacks them."""
     try:
         line.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
-        return line.replace("✓", "[ok]").replace("✗", "[FAILED]")
-    return line
-
-
-def _show_detail(result: Detail, shape: str) -> int:
-    if shape == "table":
-        for block in result.blocks():
-            if isinstance(block, str):
-                sys.stdout.write(block + "\n")
-            else:
-                _write_table(block.titles, block.rows)
-    elif shape == "csv":
-        rows = list(result.records())
-        formats.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
-    else:
-        formats.write_data(sys.stdout, result.data(), shape)
-    return result.exit_code
+        line = line.replace("✓", "[ok]").replace("✗", "[FAILED]")
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _show_plot(result: Plotted, shape: str) -> int:
@@ -125,7 +116,7 @@ def _show_plot(result: Plotted, shape: str) -> int:
     return code
 
 
-def _show_listing(result: Listing, shape: str) -> int:
+def _show_listing(result: Listing, shape: str) -> None:
     if shape == "table":
         _show_first_rows(result)
     elif shape == "csv":
@@ -135,7 +126,6 @@ def _show_listing(result: Listing, shape: str) -> int:
     else:
         write = formats.write_json if shape == "json" else formats.write_jsonl
         write(sys.stdout, result.rows(None))
-    return result.exit_code
 
 
 def _show_first_rows(result: Listing) -> None:
@@ -163,7 +153,7 @@ def _local_time(iso: str | None) -> str | None:
     return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _write_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table: with rich on a colour terminal, as plain text elsewhere."""
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         from queuectl_nb.cli.rich_table import print_table
@@ -174,7 +164,7 @@ def _write_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         sys.stdout.write(line + "\n")
 
 
-def _show_wait(result: PendingWait, shape: str) -> int:
+def _show_wait(result: PendingWait, shape: str) -> None:
     """Wait with a progress bar, print a summary, and raise if a job did not complete.
 
     Notes come first on a terminal and for a wait without a timeout. Otherwise they are part of the timeout error, so
@@ -201,17 +191,3 @@ def _show_wait(result: PendingWait, shape: str) -> int:
         formats.write_data(sys.stdout, result.data(progress), shape)
     sys.stdout.flush()
     progress.check()
-    return 0
-
-
-_PRESENTERS: dict[type, Callable[[Any, str], int]] = {
-    Done: _show_done,
-    Detail: _show_detail,
-    Listing: _show_listing,
-    Plotted: _show_plot,
-    Output: _show_output,
-    StartedPool: _show_pool,
-    PendingWait: _show_wait,
-    Stream: _show_stream,
-    Text: _show_text,
-}

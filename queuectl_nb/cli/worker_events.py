@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from queuectl_nb.client.pool import WorkerPool
-    from queuectl_nb.commands.results import StartedPool
 
     Event = Mapping[str, Any]
 
@@ -35,12 +34,11 @@ STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned
 """All other outcomes are FAILED."""
 
 
-def follow_pool(started: StartedPool) -> int:
+def follow_pool(pool: WorkerPool) -> int:
     """Print the events of the workers until they exit; return the exit code of the pool."""
-    pool = started.pool
     output = _LineWriter()
-    output.write(_start_lines(started))
-    if started.detach:
+    output.write(_start_lines(pool))
+    if pool.detach:
         output.write([f"[{name}] Starting..." for name in pool.names])
         return 0
     with _forward_signals(pool):
@@ -59,13 +57,13 @@ def follow_pool(started: StartedPool) -> int:
     return code
 
 
-def _start_lines(started: StartedPool) -> list[str]:
-    pool = started.pool
+def _start_lines(pool: WorkerPool) -> list[str]:
+    count = pool.config.count
     ready = f"{len(pool.names)} worker(s) started."
     if pool.config.dask is None:
-        return [f"Starting {started.count} worker(s)...", ready]
+        return [f"Starting {count} worker(s)...", ready]
     where = pool.config.dask.scheduler or "a local cluster"
-    return [f"Starting a dispatcher for {started.count} concurrent job(s) on dask ({where})...", ready]
+    return [f"Starting a dispatcher for {count} concurrent job(s) on dask ({where})...", ready]
 
 
 def _batches(pool: WorkerPool) -> Iterator[list[Event]]:

@@ -20,12 +20,13 @@ from queuectl_nb.engine.forced_stop import (
     read_kill_grace,
     signal_workers,
 )
+from queuectl_nb.engine.outcome_journal import read_journal
 from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy, NotFound, WaitTimeout
 from queuectl_nb.model.validation import format_time, parse_choice, parse_number, parse_text, quoted
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, status_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -38,6 +39,7 @@ __all__ = [
     "read_status",
     "stop_and_wait",
     "stop_workers",
+    "unrecorded_results",
 ]
 
 _POLL_INTERVAL_S = 0.05
@@ -91,6 +93,12 @@ def stop_workers(
     chosen = list(dict.fromkeys(names)) or live
     stop_and_wait(store, chosen, now=now, timeout=timeout, on_wait=on_wait)
     return chosen
+
+
+def unrecorded_results(store: Store, names: Iterable[str]) -> int:
+    """Return how many results of stopped workers are only in their journals, because the disk was full."""
+    unsettled = store.workers.current_jobs()
+    return sum(len(read_journal(store.worker_dir, name)) for name in names if name in unsettled)
 
 
 def stop_and_wait(

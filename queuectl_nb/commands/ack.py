@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["Done", "done", "frame_before_removal", "jobs_done", "no_value"]
+__all__ = ["Done", "jobs_done"]
 
 
 class Done:
@@ -33,7 +33,7 @@ class Done:
         self,
         lines: Sequence[str],
         data: Callable[[], Any],
-        value: Callable[[], Any],
+        value: Callable[[], Any] = lambda: None,
         *,
         notes: Sequence[str] = (),
     ) -> None:
@@ -41,15 +41,6 @@ class Done:
         self.data = data
         self.value = value
         self.notes = notes
-
-
-def no_value() -> None:
-    """Return None, the value of a result without one."""
-
-
-def done(text: str, data: Any = None) -> Done:
-    """Return a result from text; its JSON is ``data``, or the text if that is None."""
-    return Done(text.splitlines(), lambda: text if data is None else data, no_value)
 
 
 def jobs_done(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Done:
@@ -62,12 +53,3 @@ def jobs_done(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> D
 
     lines = [line.format(id=job_id) for job_id in ids] or [empty]
     return Done(lines, data, lambda: queue.jobs(ids=ids))
-
-
-def frame_before_removal(queue: Queue, ids: Sequence[str], *, wanted: bool) -> Callable[[], Any]:
-    """Return a function that returns the frame of jobs as they are now, before they are deleted."""
-    if not wanted:
-        return no_value
-    known = queue.store.reader.states_of(ids)  # the command itself reports unknown ids
-    frame = queue.jobs(ids=[job_id for job_id in ids if job_id in known])
-    return lambda: frame

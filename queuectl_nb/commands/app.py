@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb import __version__
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.params import add_db_options, add_format_options
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.results import Result
 
 __all__ = [
-    "COMMAND_MODULES",
     "COMPLETE_VAR",
     "PROGRAM",
+    "SECTIONS",
     "CommandGroup",
+    "ExampleCommand",
     "RootGroup",
     "describe_usage_error",
     "queuectl_command",
@@ -34,32 +36,13 @@ PROGRAM = "queuectl"
 COMPLETE_VAR = "_QUEUECTL_COMPLETE"
 """Environment variable that the shell completion scripts set."""
 
-COMMAND_MODULES: Mapping[str, str] = {
-    "enqueue": "enqueue",
-    "status": "status",
-    "list": "list_jobs",
-    "show": "show",
-    "log": "log",
-    "stats": "stats",
-    "worker": "worker",
-    "dlq": "dlq",
-    "retry": "job_verbs.retry",
-    "cancel": "job_verbs.cancel",
-    "delete": "job_verbs.delete",
-    "prune": "job_verbs.prune",
-    "backup": "backup",
-    "wait": "wait",
-    "pause": "pause",
-    "resume": "pause.resume",
-    "config": "config",
-    "completion": "completion",
-    "dashboard": "dashboard",
-    "doctor": "doctor",
-    "init": "init",
-    "demo": "demo",
-    "help": "help",
+SECTIONS: Mapping[str, Sequence[str]] = {
+    "Jobs": ("enqueue", "list", "show", "log", "wait", "retry", "cancel", "delete", "prune", "dlq"),
+    "Workers": ("worker", "pause", "resume"),
+    "Queue": ("status", "stats", "dashboard", "config", "init", "backup", "doctor"),
+    "Help": ("help", "demo", "completion"),
 }
-"""Command name to module of this package, whose ``command`` it is unless another attribute is named."""
+"""The commands by section of the help text; each is ``command`` in the module of its name in this package."""
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
@@ -96,32 +79,52 @@ class RootGroup(CommandGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, loaded or not."""
-        return list(COMMAND_MODULES)
+        return [name for names in SECTIONS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load a command."""
-        if cmd_name not in COMMAND_MODULES:
+        if cmd_name not in self.list_commands(ctx):
             return None
-        module, _, attribute = COMMAND_MODULES[cmd_name].partition(".")
-        found: click.Command = getattr(import_module(f"queuectl_nb.commands.{module}"), attribute or "command")
+        found: click.Command = import_module(f"queuectl_nb.commands.{cmd_name}").command
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands section by section."""
+        for title, names in SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in commands if command])
+
+
+class ExampleCommand(click.Command):
+    """A command whose help text ends with examples."""
+
+    examples: Sequence[str] = ()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, without wrapping them."""
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in self.examples))
 
 
 def queuectl_command(
     name: str,
     *,
+    examples: Sequence[str] = (),
     format_options: bool = True,
     db_options: bool = True,
+    cls: type[ExampleCommand] = ExampleCommand,
     **attrs: Any,
 ) -> Callable[[Callable[..., Result]], click.Command]:
-    """Turn a function that returns a :data:`Result` into a command.
+    """Turn a function of the :class:`Context` that returns a :data:`Result` into a command.
 
     ``db_options`` adds ``--db``, ``format_options`` adds ``--format`` and ``--json``.
     """
 
     def make(function: Callable[..., Result]) -> click.Command:
-        decorate: Callable[[Callable[..., Result]], click.Command] = click.command(name, **attrs)
-        command = decorate(function)
+        command = click.command(name, cls=cls, **attrs)(click.pass_obj(function))
+        command.examples = examples
         if format_options:
             add_format_options(command)
         return add_db_options(command) if db_options else command
@@ -133,12 +136,12 @@ def queuectl_command(
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def root(ctx: click.Context) -> Result | None:
-    """Run commands in the background and keep track of them."""
-    if ctx.invoked_subcommand is not None:
-        return None
-    from queuectl_nb.commands.ack import done
+    """Run commands in the background and keep track of them.
 
-    return done(ctx.get_help())
+    Start with 'queuectl enqueue --command "python train.py"', then 'queuectl worker start' in a second terminal. See
+    'queuectl COMMAND --help' for examples, and 'queuectl help' for topics.
+    """
+    return Done(ctx.get_help().splitlines(), ctx.get_help) if ctx.invoked_subcommand is None else None
 
 
 add_db_options(root, hide_network=False)
@@ -164,24 +167,16 @@ def run_command_line(args: Sequence[str], context: Context) -> Result:
 def describe_usage_error(error: click.ClickException) -> str:
     """Return a click error as one line that names the command and the valid choices."""
     text = error.format_message().rstrip(".")
+    text = text[:1].lower() + text[1:]
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     if ctx is None:
-        return text[:1].lower() + text[1:]
+        return text
     _, _, verb = ctx.command_path.partition(" ")
-    at = f"{verb}: " if verb else ""
-    if (
-        isinstance(ctx.command, click.Group) and text == "Missing command"
-    ):  # only after options; CommandGroup handles the rest
+    if isinstance(ctx.command, click.Group) and text == "missing command":  # after options, else CommandGroup raised
         return f"{verb} needs one of: {', '.join(ctx.command.list_commands(ctx))}"
+    at = f"{verb}: " if verb else ""
     if isinstance(error, click.NoSuchOption):
-        return f"{at}no such option {error.option_name}; valid: {', '.join(_options(ctx))}"
-    return f"{at}{text[:1].lower()}{text[1:]}; see '{ctx.command_path} --help'"
-
-
-def _options(ctx: click.Context) -> list[str]:
-    """Return the names of the command's options."""
-    return [
-        max(param.opts, key=len)
-        for param in ctx.command.get_params(ctx)
-        if isinstance(param, click.Option) and not param.hidden
-    ]
+        options = [param for param in ctx.command.get_params(ctx) if isinstance(param, click.Option)]
+        valid = [max(option.opts, key=len) for option in options if not option.hidden]
+        return f"{at}no such option {error.option_name}; valid: {', '.join(valid)}"
+    return f"{at}{text}; see '{ctx.command_path} --help'"

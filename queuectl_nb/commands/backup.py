@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@queuectl_command("backup")
+@queuectl_command("backup", examples=["queuectl backup /backups/queue.db"])
 @click.argument("file", type=FILE)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@click.pass_obj
 def command(context: Context, file: str, *, force: bool) -> Done:
     """Write a copy of the queue to FILE.
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
-from queuectl_nb.commands.params import SETTING, TextParam, add_db_options
+from queuectl_nb.commands.params import TextParam, add_db_options
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.settings import SETTINGS, get_setting
 
@@ -20,18 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "get", "list_", "set_", "unset"]
 
+KEY = TextParam("KEY", SETTINGS)
 FIELDS = ("key", "value", "default", "meaning")
 
 
 @queuectl_command("list")
-@click.pass_obj
 def list_(context: Context) -> Listing:
     """List all settings with value, default and meaning."""
-    queue = context.queue()
-    now = queue.settings
+    now = context.queue().settings
     values: Mapping[str, Value] = {key: getattr(now, key) for key in SETTINGS}
     rows = [
-        {"key": key, "value": values[key], "default": row.default, "meaning": _meaning(key)}
+        {"key": key, "value": values[key], "default": row.default, "meaning": f"{row.meaning} ({row.bounds})"}
         for key, row in SETTINGS.items()
     ]
     return Listing(
@@ -49,14 +48,8 @@ def _frame(settings: Settings) -> Any:
     return frames.settings(settings)
 
 
-def _meaning(key: str) -> str:
-    row = SETTINGS[key]
-    return f"{row.meaning} ({row.bounds})"
-
-
 @queuectl_command("get")
-@click.argument("key", metavar="KEY", type=SETTING)
-@click.pass_obj
+@click.argument("key", type=KEY)
 def get(context: Context, key: str) -> Done:
     """Print the value of a setting."""
     name = get_setting(key).key
@@ -64,35 +57,30 @@ def get(context: Context, key: str) -> Done:
     return Done([str(found)], lambda: found, lambda: found)
 
 
-@queuectl_command("set", context_settings={"ignore_unknown_options": True})
-@click.argument("key", metavar="KEY", type=SETTING)
-@click.argument("value", metavar="VALUE", type=TextParam())
-@click.pass_obj
+@queuectl_command(
+    "set",
+    examples=["queuectl config set max_retries 5", "queuectl config set timeout 3600"],
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("key", type=KEY)
+@click.argument("value", type=TextParam("VALUE"))
 def set_(context: Context, key: str, value: str) -> Done:
     """Change a setting.
 
-    Running workers use the new value without a restart.
+    Running workers use the new value without a restart. 'queuectl config list' shows the settings.
     """
     return _updated(*context.queue().set(key, value))
 
 
 @queuectl_command("unset")
-@click.argument("key", metavar="KEY", type=SETTING)
-@click.pass_obj
+@click.argument("key", type=KEY)
 def unset(context: Context, key: str) -> Done:
     """Reset a setting to its default."""
     return _updated(*context.queue().unset(key))
 
 
 def _updated(key: str, value: Any) -> Done:
-    return Done([f"Config updated: {key} = {value}"], lambda: {key: value}, no_value)
+    return Done([f"Config updated: {key} = {value}"], lambda: {key: value})
 
 
-@click.group("config", cls=CommandGroup)
-def command() -> None:
-    """Show and change settings."""
-
-
-add_db_options(command)
-for each in (list_, get, set_, unset):
-    command.add_command(each)
+command = add_db_options(CommandGroup("config", help="Show and change settings.", commands=[list_, get, set_, unset]))

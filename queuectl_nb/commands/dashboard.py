@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import TextParam
+from queuectl_nb.commands.params import Parsed
 from queuectl_nb.commands.results import Dashboard
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -22,28 +22,32 @@ LOOPBACK = "127.0.0.1"
 MAX_PORT = 65535
 
 
-@queuectl_command("dashboard", format_options=False)
+def _parse_address(name: str, text: str) -> str:
+    """Return the IP address; other host names are refused, since they can have several addresses."""
+    try:
+        return str(ipaddress.ip_address(LOOPBACK if text == "localhost" else text))
+    except ValueError:
+        shown = validation.quoted(text)
+        msg = f"{name} must be an IP address of this machine, such as {LOOPBACK} or 0.0.0.0, not {shown}"
+        raise BadInput(msg) from None
+
+
+@queuectl_command("dashboard", examples=["queuectl dashboard --open"], format_options=False)
 @click.option(
-    "--port", type=TextParam(), metavar="P", help="Port to listen on (default: 8642 or the next free one); 0 for any."
+    "--port",
+    type=Parsed("P", validation.parse_int, 0, MAX_PORT),
+    help="Port to listen on (default: 8642 or the next free one); 0 for any.",
 )
-@click.option("--host", type=TextParam(), metavar="ADDRESS", help=f"Address to listen on (default: {LOOPBACK}).")
+@click.option(
+    "--host",
+    type=Parsed("ADDRESS", _parse_address),
+    default=LOOPBACK,
+    help=f"Address to listen on (default: {LOOPBACK}).",
+)
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
-@click.pass_obj
-def command(context: Context, *, port: str | None, host: str | None, browse: bool) -> Dashboard:
+def command(context: Context, *, port: int | None, host: str, browse: bool) -> Dashboard:
     """Serve the read-only web page until Ctrl+C.
 
     Prints its address, which includes the login token. In a notebook a widget is shown instead.
     """
-    number = None if port is None else validation.parse_int("--port", port, 0, MAX_PORT)
-    address = LOOPBACK if host is None else _parse_address(host)
-    return Dashboard(context.queue(), number, address, browse)
-
-
-def _parse_address(text: str) -> str:
-    """Return the IP address; other host names are refused, since they can have several addresses."""
-    try:
-        return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))
-    except ValueError:
-        shown = validation.quoted(text)
-        msg = f"--host must be an IP address of this machine, such as {LOOPBACK} or 0.0.0.0, not {shown}"
-        raise BadInput(msg) from None
+    return Dashboard(context.queue(), port, host, browse)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.errors import BadEnvironment
@@ -21,7 +19,6 @@ COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", 
 
 
 @queuectl_command("doctor")
-@click.pass_obj
 def command(context: Context) -> Listing:
     """Check for problems and suggest fixes.
 

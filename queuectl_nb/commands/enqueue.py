@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.ack import Done, jobs_done
-from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import DIRECTORY, FILE, JOB, QUEUE, TAG, TextParam, decode_word
+from queuectl_nb.commands.app import ExampleCommand, queuectl_command
+from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TextParam, decode_word, job_id_type
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,43 +24,55 @@ if TYPE_CHECKING:
 
 __all__ = ["EnqueueCommand", "command"]
 
-WORDS_KEY = "queuectl.words"
-"""Key of the words after ``--`` in ``ctx.meta``."""
+EXAMPLES = (
+    'queuectl enqueue --command "python train.py --lr 0.1"',
+    "queuectl enqueue --id job-1 --timeout 3600 -- python train.py",
+    'queuectl enqueue \'{"id": "job-2", "command": "python test.py", "after": ["job-1"]}\'',
+)
 
 
-class EnqueueCommand(click.Command):
-    """Separate the words after ``--``, which are a command, from the argument, which is JSON."""
+class EnqueueCommand(ExampleCommand):
+    """Separates the words after ``--``, which are a command, from the argument, which is JSON."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the words aside and parse the rest."""
+        """Put the words aside, as the parameter ``words``, and parse the rest."""
+        words = None
         if "--" in args:
             index = args.index("--")
-            ctx.meta[WORDS_KEY] = [decode_word(word) for word in args[index + 1 :]]
+            words = [decode_word(word) for word in args[index + 1 :]]
             args = args[:index]
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        ctx.params["words"] = words
+        return rest
 
 
-@queuectl_command("enqueue", cls=EnqueueCommand)
-@click.argument("arguments", metavar="[JSON | -- ARG...]", nargs=-1, type=TextParam())
-@click.option("--command", type=TextParam(), metavar="C", help="Command to run with /bin/sh.")
-@click.option("--id", type=TextParam(), help="Job id; generated if omitted.")
+@queuectl_command("enqueue", cls=EnqueueCommand, examples=EXAMPLES)
+@click.argument("arguments", metavar="[JSON | -- ARG...]", nargs=-1, type=TextParam("JSON"))
+@click.option("--command", type=TextParam("COMMAND"), help="Command to run with /bin/sh.")
+@click.option("--id", type=TextParam("ID"), help="Job id; generated if omitted.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
-@click.option("--priority", type=TextParam(), metavar="N", help="Priority; higher runs first (default 0).")
-@click.option("--delay", type=TextParam(), metavar="SECONDS", help="Do not start before this many seconds have passed.")
-@click.option("--run-at", type=TextParam(), metavar="ISO", help="Do not start before this time.")
+@click.option("--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
+@click.option("--delay", type=TextParam("SECONDS"), help="Do not start before this many seconds have passed.")
+@click.option("--run-at", type=TextParam("TIME"), help="Do not start before this time, such as 2030-01-31T08:00:00Z.")
 @click.option(
-    "--timeout", type=TextParam(), metavar="SECONDS", help="Maximum run time per attempt in seconds; 0 for no limit."
+    "--timeout", type=TextParam("SECONDS"), help="Maximum run time per attempt; 0 for no limit (default: the setting)."
 )
-@click.option("--max-retries", type=TextParam(), metavar="N", help="Number of attempts in all.")
-@click.option("--queue", type=QUEUE, metavar="NAME", help="Queue to add the job to (default: default).")
-@click.option("--tag", "tags", type=TAG, multiple=True, help="Tag of the job; repeatable.")
-@click.option("--after", type=JOB, metavar="ID", multiple=True, help="Job that must complete first; repeatable.")
-@click.option("--cwd", type=DIRECTORY, metavar="DIR", help="Working directory of the job (default: the current one).")
-@click.option("--env", type=TextParam(), metavar="K=V", multiple=True, help="Environment variable; repeatable.")
+@click.option("--max-retries", type=TextParam("N"), help="Number of attempts in all (default: the setting).")
+@click.option("--queue", type=QUEUE, help="Queue to add the job to (default: default).")
+@click.option("--tag", "tags", type=TextParam("TAG"), multiple=True, help="Tag of the job; repeatable.")
+@click.option("--after", type=job_id_type(), multiple=True, help="Job that must complete first; repeatable.")
+@click.option("--cwd", type=DIRECTORY, help="Working directory of the job (default: the current one).")
+@click.option("--env", type=TextParam("K=V"), multiple=True, help="Environment variable; repeatable.")
 @click.option("--if-absent", is_flag=True, help="Do nothing if a job with this id and command exists.")
-@click.pass_context
 def command(
-    ctx: click.Context, /, *, arguments: Sequence[str], source: str | None, if_absent: bool, **options: Any
+    context: Context,
+    /,
+    *,
+    arguments: Sequence[str],
+    words: Sequence[str] | None,
+    source: str | None,
+    if_absent: bool,
+    **options: Any,
 ) -> Done:
     """Add a job to the queue.
 
@@ -67,13 +80,11 @@ def command(
     """
     from queuectl_nb.client.enqueue import make_spec
 
-    context: Context = ctx.obj
     fields = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in options.items()
         if value not in (None, ())
     }
-    words: Sequence[str] | None = ctx.meta.get(WORDS_KEY)
     _require_one_source(arguments, words, source, fields)
     queue = context.queue()
     if source is not None:
@@ -89,8 +100,6 @@ def _require_one_source(
     arguments: Sequence[str], words: Sequence[str] | None, source: str | None, fields: Mapping[str, Any]
 ) -> None:
     """Raise ``BadInput`` unless the job is given in exactly one way."""
-    if "command" in fields and words is None and source is None and not arguments:
-        return
     sources = {
         "--command": "command" in fields,
         "words after --": words is not None,
@@ -98,18 +107,18 @@ def _require_one_source(
         "--from": source is not None,
     }
     chosen = [name for name, given in sources.items() if given]
+    msg = ""
     if arguments and not arguments[0].lstrip().startswith("{"):
-        msg = f"{arguments[0]!a} is not a JSON object; put -- before the words of a command, or use --command"
-        raise BadInput(msg)
-    if len(chosen) != 1:
+        shown = quoted(arguments[0])
+        msg = f"{shown} is not a JSON object; put -- before the words of a command, or use --command"
+    elif len(chosen) != 1:
         found = f"not {' and '.join(chosen)}" if chosen else "none was given"
         msg = f"give the job in one way: --command C, -- ARG..., a JSON object, or --from FILE; {found}"
-        raise BadInput(msg)
-    if len(arguments) > 1:
+    elif len(arguments) > 1:
         msg = "give one JSON object; use --from FILE for several jobs"
-        raise BadInput(msg)
-    if source is not None and "id" in fields:
+    elif source is not None and "id" in fields:
         msg = "--id cannot be combined with --from; put the ids into the lines"
+    if msg:
         raise BadInput(msg)
 
 
@@ -176,7 +185,7 @@ def _read_lines(source: str) -> Iterable[bytes]:
     try:
         return Path(source).read_bytes().split(b"\n")
     except (OSError, ValueError) as error:
-        msg = f"cannot read {source!a}: {getattr(error, 'strerror', None) or error}"
+        msg = f"cannot read {quoted(source)}: {getattr(error, 'strerror', None) or error}"
         raise BadInput(msg) from None
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.ack import Done, done
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import PROGRAM, queuectl_command, root
 from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Text
@@ -16,11 +16,11 @@ from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from queuectl_nb.commands.context import Context
 
-__all__ = ["FOLDER", "TOPIC_NAMES", "TopicOrCommand", "command", "topic_summary", "topic_text"]
+__all__ = ["ABOUT", "FOLDER", "TOPIC_NAMES", "command", "topic_summary", "topic_text"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "topics"
 TOPIC_NAMES = (
@@ -54,17 +54,14 @@ def topic_summary(name: str) -> str:
     return topic_text(name).split("\n", 3)[2]
 
 
-class TopicOrCommand(TextParam):
-    """A topic or a command."""
-
-    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
-        """Return topics, then commands."""
-        return [*TOPIC_NAMES, *root.list_commands(click.Context(root))]
+ABOUT = TextParam("TOPIC | COMMAND", [*TOPIC_NAMES, *root.list_commands(click.Context(root))])
 
 
-@queuectl_command("help", format_options=False, db_options=False)
-@click.argument("about", metavar="[TOPIC | COMMAND]...", nargs=-1, type=TopicOrCommand())
-def command(about: Sequence[str]) -> Text | Done:
+@queuectl_command(
+    "help", examples=["queuectl help retries", "queuectl help worker start"], format_options=False, db_options=False
+)
+@click.argument("about", nargs=-1, type=ABOUT)
+def command(_context: Context, about: Sequence[str]) -> Text | Done:
     """Explain a topic, or show the options of a command.
 
     Without arguments, list the topics.
@@ -75,26 +72,23 @@ def command(about: Sequence[str]) -> Text | Done:
     topic = about[0].replace("_", "-")
     if len(about) == 1 and topic in TOPIC_NAMES:
         return Text(topic_text(topic))
-    return done(_help_of(about))
+    text = _help_of(about)
+    return Done(text.splitlines(), lambda: text)
 
 
 def _help_of(about: Sequence[str]) -> str:
     """Return the help text of a command."""
     found: click.Command = root
-    context = click.Context(root, info_name=PROGRAM, **_settings())
+    context = click.Context(root, info_name=PROGRAM, **root.context_settings)
     for word in about:
         below = found.get_command(context, word) if isinstance(found, click.Group) else None
+        if below is None and found is root:
+            valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(root.list_commands(context))}"
+            msg = f"no help for {validation.quoted(word)}; {valid}"
+            raise BadInput(msg)
         if below is None:
-            if found is root:
-                valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(root.list_commands(context))}"
-                msg = f"no help for {validation.quoted(word)}; {valid}"
-                raise BadInput(msg)
             known = found.list_commands(context) if isinstance(found, click.Group) else []
             msg = f"{context.command_path} has no {validation.quoted(word)}; {', '.join(known) or 'no subcommands'}"
             raise BadInput(msg)
-        found, context = below, click.Context(below, info_name=word, parent=context, **_settings())
+        found, context = below, click.Context(below, info_name=word, parent=context)
     return found.get_help(context)
-
-
-def _settings() -> dict[str, Any]:
-    return dict(root.context_settings)

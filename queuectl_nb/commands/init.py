@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from queuectl_nb.client.enqueue import current_dir
-from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput
 from queuectl_nb.store.paths import FILE_NAME, PROJECT_DIR, make_private_dir
@@ -20,7 +18,6 @@ __all__ = ["command"]
 
 
 @queuectl_command("init", db_options=False)
-@click.pass_obj
 def command(context: Context) -> Done:
     """Create a queue in .queuectl/ in this directory.
 
@@ -43,4 +40,4 @@ def command(context: Context) -> Done:
     context.db = str(path)
     context.queue()
     line = f"Queue already exists: {path}" if existed else f"Queue created: {path}"
-    return Done([line], lambda: {"path": str(path)}, no_value)
+    return Done([line], lambda: {"path": str(path)})

@@ -8,7 +8,7 @@ import click
 
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import JOB, TextParam
+from queuectl_nb.commands.params import Parsed, job_id_type
 from queuectl_nb.commands.results import Output
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -20,51 +20,50 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
+    from queuectl_nb.model.attempt import AttemptRecord
 
 __all__ = ["command"]
 
 
-@queuectl_command("log")
-@click.argument("job_id", metavar="ID", type=JOB)
-@click.option("--attempt", type=TextParam(), metavar="N", help="Show this attempt instead of the latest.")
+@queuectl_command("log", examples=["queuectl log job-1 --follow", "queuectl log job-1 --stdout --tail 20"])
+@click.argument("job_id", type=job_id_type())
+@click.option("--attempt", type=Parsed("N", validation.parse_int, 1), help="Show this attempt instead of the latest.")
 @click.option("--stdout", is_flag=True, help="Show only stdout, without the header.")
 @click.option("--stderr", is_flag=True, help="Show only stderr, without the header.")
-@click.option("--tail", type=TextParam(), metavar="N", help="Show only the last N lines of each stream.")
+@click.option("--tail", type=Parsed("N", validation.parse_int, 0), help="Show only the last N lines of each stream.")
 @click.option("--follow", is_flag=True, help="Follow the output until the job finishes.")
-@click.pass_obj
-def command(context: Context, /, *, job_id: str, follow: bool, **options: Any) -> Output:
+def command(
+    context: Context, /, *, job_id: str, attempt: int | None, tail: int | None, follow: bool, **chosen: bool
+) -> Output:
     """Show the output of a job."""
-    number = None if options["attempt"] is None else validation.parse_int("--attempt", options["attempt"], 1)
-    tail = None if options["tail"] is None else validation.parse_int("--tail", options["tail"], 0)
-    chosen = [stream for stream in STREAMS if options[stream]]
     if follow and context.format != "table":
         msg = f"--follow prints raw output; it cannot be combined with --format {context.format}"
         raise BadInput(msg)
+    only = [stream for stream in STREAMS if chosen[stream]]
+    streams = only or list(STREAMS)
     queue = context.queue()
     logs = Logs(queue.store)
     state, error = _state_and_error(queue, job_id)
-    attempt = logs.attempt(job_id, number)
-    if number is not None:
-        error = None if attempt is None else attempt.error
-    streams = chosen or list(STREAMS)
-
+    found = logs.attempt(job_id, attempt)
+    if attempt is not None:
+        error = None if found is None else found.error
     attempts: list[int] = []
 
-    def pieces() -> Iterator[tuple[str, bytes]]:
-        live = logs.follow(job_id, number, tail, attempts.append)
-        found = live if follow else _stored_chunks(queue, job_id, number, tail)
-        return ((stream, data) for stream, data in found if stream in streams)
+    def chunks() -> Iterator[tuple[str, bytes]]:
+        live = logs.follow(job_id, attempt, tail, attempts.append)
+        pieces = live if follow else _stored_chunks(logs, found, tail)
+        return ((stream, data) for stream, data in pieces if stream in streams)
 
     return Output(
         job_id,
         state,
         streams,
-        pieces,
-        data=lambda: _attempt_data(queue, job_id, number, tail),
-        value=lambda: queue.job(job_id).log(chosen[0] if len(chosen) == 1 else None, attempt=number, tail=tail),
-        with_header=not chosen,
+        chunks,
+        data=lambda: None if found is None else _attempt_data(logs, found, tail),
+        value=lambda: queue.job(job_id).log(only[0] if len(only) == 1 else None, attempt=attempt, tail=tail),
+        with_header=not only,
         live=follow,
-        number=number,
+        number=attempt,
         error=error,
         attempts=attempts,
         final_state=(lambda: _state_and_error(queue, job_id)) if follow else None,
@@ -77,10 +76,8 @@ def _state_and_error(queue: Queue, job_id: str) -> tuple[str, str | None]:
     return str(job.state), job.error if job.state in FINISHED_STATES or job.state is State.FAILED else None
 
 
-def _stored_chunks(queue: Queue, job_id: str, number: int | None, tail: int | None) -> Iterator[tuple[str, bytes]]:
+def _stored_chunks(logs: Logs, attempt: AttemptRecord | None, tail: int | None) -> Iterator[tuple[str, bytes]]:
     """Yield the stored output, stream by stream; a large stream is never held in memory as a whole."""
-    logs = Logs(queue.store)
-    attempt = logs.attempt(job_id, number)
     if attempt is None:
         return
     for stream in STREAMS:
@@ -89,16 +86,12 @@ def _stored_chunks(queue: Queue, job_id: str, number: int | None, tail: int | No
             yield stream, piece
 
 
-def _attempt_data(queue: Queue, job_id: str, number: int | None, tail: int | None) -> dict[str, Any] | None:
-    """Return an attempt as a JSON object, with the output so far if it is running; None if there is no attempt."""
+def _attempt_data(logs: Logs, attempt: AttemptRecord, tail: int | None) -> dict[str, Any]:
+    """Return an attempt as a JSON object, with the output so far if it is running."""
     from queuectl_nb.render.json_shapes import attempt_json, decode_stream
 
-    logs = Logs(queue.store)
-    attempt = logs.attempt(job_id, number)
-    if attempt is None:
-        return None
     shape = attempt_json(attempt)
     if attempt.outcome is None or tail is not None:
-        log = logs.read(job_id, attempt.number, tail)
+        log = logs.read(attempt.job_id, attempt.number, tail)
         shape["stdout"], shape["stderr"] = decode_stream(log.stdout), decode_stream(log.stderr)
     return shape

@@ -12,8 +12,7 @@ from click.types import StringParamType
 from queuectl_nb.commands.context import FORMATS, Context
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput, QueuectlError
-from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.model.state import State
+from queuectl_nb.model.state import ALLOWED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,22 +24,17 @@ if TYPE_CHECKING:
 __all__ = [
     "DIRECTORY",
     "FILE",
-    "JOB",
     "QUEUE",
-    "SETTING",
-    "SORT_FIELD",
     "STATE",
-    "TAG",
-    "WORKER",
     "Choice",
-    "JobId",
+    "Parsed",
     "Path",
-    "QueueParam",
-    "SettingKey",
     "TextParam",
     "add_db_options",
     "add_format_options",
     "decode_word",
+    "job_id_type",
+    "job_ids",
 ]
 
 MAX_CANDIDATES = 200
@@ -48,29 +42,41 @@ MAX_CANDIDATES = 200
 
 
 class TextParam(StringParamType):
-    """Text; bytes that are not valid UTF-8 are refused."""
+    """Text; bytes that are not valid UTF-8 are refused.
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    Completes ``words``, and what ``read(queue, incomplete)`` returns.
+    """
+
+    def __init__(
+        self,
+        metavar: str,
+        words: Iterable[str] = (),
+        read: Callable[[Queue, str], Iterable[str]] | None = None,
+    ) -> None:
+        self.metavar = metavar
+        self.words = tuple(words)
+        self.read = read
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the name of the value in help texts."""
+        return self.metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the text unchanged."""
         return validation.parse_text(_display_name(param), decode_word(super().convert(value, param, ctx)))
-
-    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
-        """Return the completion candidates."""
-        return ()
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the candidates with this prefix; none if the queue cannot be read."""
         from click.shell_completion import CompletionItem
 
-        context = ctx.find_object(Context)
-        if context is None:
-            return []
-        try:
-            return [
-                CompletionItem(word) for word in self.candidates(context, incomplete) if word.startswith(incomplete)
-            ]
-        except QueuectlError:
-            return []
+        words: Iterable[str] = self.words
+        if self.read is not None:
+            try:
+                queue = _context(ctx).existing_queue()
+                words = self.read(queue, incomplete) if queue else ()
+            except QueuectlError:
+                return []
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
 def decode_word(word: Any) -> Any:
@@ -93,43 +99,29 @@ def _display_name(param: click.Parameter | None) -> str:
 class Choice(TextParam):
     """One of a fixed set of words; hyphens are accepted for underscores."""
 
-    def __init__(self, what: str, valid: Iterable[str]) -> None:
+    def __init__(self, what: str, valid: Iterable[str], metavar: str | None = None) -> None:
+        valid = tuple(valid)
+        super().__init__(metavar or "|".join(valid), valid)
         self.what = what
-        self.valid = tuple(valid)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the word; raise ``BadInput`` with the valid ones if it is not among them."""
         word = super().convert(value, param, ctx)
-        known = word if word in self.valid else word.replace("-", "_")
-        return known if known in self.valid else validation.parse_choice(self.what, word, self.valid)
-
-    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
-        """Return the valid words."""
-        return self.valid
+        known = word if word in self.words else word.replace("-", "_")
+        return known if known in self.words else validation.parse_choice(self.what, word, self.words)
 
 
-class QueueParam(TextParam):
-    """Text that completes to values read from the queue."""
+class Parsed(TextParam):
+    """Text that ``parse(name of the option, text, *bounds)`` turns into a value."""
 
-    def __init__(self, ask: Callable[[Queue], Iterable[str]]) -> None:
-        self.ask = ask
+    def __init__(self, metavar: str, parse: Callable[..., Any], *bounds: float) -> None:
+        super().__init__(metavar)
+        self.parse = parse
+        self.bounds = bounds
 
-    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
-        """Return the values in the queue."""
-        queue = context.existing_queue()
-        return self.ask(queue) if queue else ()
-
-
-class JobId(TextParam):
-    """A job id; completes the ids of jobs in the given states (default: all)."""
-
-    def __init__(self, states: Iterable[State] = State) -> None:
-        self.states = tuple(states)
-
-    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
-        """Return the ids with this prefix."""
-        queue = context.existing_queue()
-        return queue.store.reader.complete_ids(incomplete, self.states, MAX_CANDIDATES) if queue else ()
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value; raise ``BadInput`` if the text is not valid."""
+        return self.parse(_display_name(param), super().convert(value, param, ctx), *self.bounds)
 
 
 class Path(StringParamType):
@@ -138,6 +130,10 @@ class Path(StringParamType):
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the name of the value in help texts."""
+        return self.kind.upper()
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Let the shell complete it."""
         from click.shell_completion import CompletionItem
@@ -145,23 +141,27 @@ class Path(StringParamType):
         return [CompletionItem(incomplete, type=self.kind)]
 
 
-class SettingKey(TextParam):
-    """A setting key; validated where it is used."""
-
-    def candidates(self, context: Context, incomplete: str) -> Iterable[str]:
-        """Return all keys."""
-        from queuectl_nb.model.settings import SETTINGS
-
-        return SETTINGS
+def job_id_type(states: Iterable[State] = State) -> TextParam:
+    """Return the type of a job id; the ids of jobs in these states are completed."""
+    kept = tuple(states)
+    return TextParam(
+        "ID", read=lambda queue, incomplete: queue.store.reader.complete_ids(incomplete, kept, MAX_CANDIDATES)
+    )
 
 
-JOB = JobId()
-STATE = Choice("state", State)
-SORT_FIELD = Choice("sort field", JOB_FIELDS)
-QUEUE = QueueParam(lambda queue: queue.store.reader.queue_names())
-TAG = TextParam()
-WORKER = QueueParam(lambda queue: [row.name for row in queue.store.workers.list_all()])
-SETTING = SettingKey()
+def job_ids(verb: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Add the argument ``ids``: jobs in the states that ``verb`` accepts, each once."""
+    return click.argument(
+        "ids",
+        nargs=-1,
+        required=True,
+        type=job_id_type(ALLOWED_STATES[verb]),
+        callback=lambda _ctx, _param, ids: list(dict.fromkeys(ids)),
+    )
+
+
+STATE = Choice("state", State, "STATE")
+QUEUE = TextParam("QUEUE", read=lambda queue, _incomplete: queue.store.reader.queue_names())
 FILE = Path("file")
 DIRECTORY = Path("dir")
 
@@ -188,11 +188,6 @@ def _set_network(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 def _set_format(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
         _context(ctx).choose_format(value)
-
-
-def _set_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        _context(ctx).choose_format("json")
 
 
 def add_db_options(command: click.Command, *, hide_network: bool = True) -> click.Command:
@@ -224,11 +219,12 @@ def add_format_options(command: click.Command) -> click.Command:
         click.Option(
             ["--format"],
             type=Choice("format", FORMATS),
-            metavar="|".join(FORMATS),
             expose_value=False,
             callback=_set_format,
             help="Output format (default: table).",
         ),
-        click.Option(["--json"], is_flag=True, expose_value=False, callback=_set_json, help="Same as --format json."),
+        click.Option(
+            ["--json"], flag_value="json", expose_value=False, callback=_set_format, help="Same as --format json."
+        ),
     ]
     return command

@@ -56,7 +56,6 @@ class Detail:
     data: Callable[[], Any]
     value: Callable[[], Any]
     records: Callable[[], Iterable[Mapping[str, Any]]]
-    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,6 @@ class StartedPool:
     """A worker pool that was started."""
 
     pool: WorkerPool
-    count: int
-    detach: bool
 
 
 @dataclass(frozen=True)
@@ -128,16 +125,22 @@ class PendingWait:
 
     wait: Wait
     notes: Sequence[str]
-    lines: Callable[[Progress], Sequence[str]]
-    data: Callable[[Progress], Any]
+
+    def lines(self, progress: Progress) -> Sequence[str]:
+        """Return the result of the wait as text."""
+        counts = ", ".join(f"{n} {state}" for state, n in progress.finished.items() if n)
+        return [f"{progress.finished_count} job(s) finished{': ' if counts else ''}{counts}."]
+
+    def data(self, progress: Progress) -> dict[str, Any]:
+        """Return the result of the wait as JSON."""
+        return {"counts": {str(state): n for state, n in progress.finished.items()}}
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Lines that are produced over time; the exit code is known after the last one."""
+    """Lines that are produced over time: ``run(write)`` writes each and returns the exit code."""
 
-    lines: Iterator[str]
-    exit_code: Callable[[], int]
+    run: Callable[[Callable[[str], object]], int]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import JOB
+from queuectl_nb.commands.params import job_id_type
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.store.spool import STREAMS
@@ -24,8 +24,7 @@ MAX_OUTPUT_CHARS = 200
 
 
 @queuectl_command("show")
-@click.argument("job_id", metavar="ID", type=JOB)
-@click.pass_obj
+@click.argument("job_id", type=job_id_type())
 def command(context: Context, job_id: str) -> Detail:
     """Show all fields and attempts of a job."""
     queue = context.queue()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.client import arguments
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import FILE, Choice, TextParam
+from queuectl_nb.commands.params import FILE, Choice, Parsed
 from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
 from queuectl_nb.render.json_shapes import flatten, stats_json
 from queuectl_nb.store.stats import GROUPS
@@ -33,14 +34,11 @@ GROUP_COLUMNS = (
 )
 
 
-@queuectl_command("stats")
-@click.option(
-    "--by", type=Choice("group", GROUPS), metavar="|".join(GROUPS), help="Show one row per command, queue or tag."
-)
+@queuectl_command("stats", examples=["queuectl stats --by queue --since 7d"])
+@click.option("--by", type=Choice("group", GROUPS), help="Show one row per command, queue or tag.")
 @click.option(
     "--since",
-    type=TextParam(),
-    metavar="T",
+    type=Parsed("TIME", arguments.parse_since),
     help="Count only attempts that ended since: 7d, 12h, 90m, 30s, or an ISO time.",
 )
 @click.option(
@@ -51,43 +49,35 @@ GROUP_COLUMNS = (
     metavar="[FILE]",
     help="Also plot it: below the notebook cell, or into a file (.png, .svg, .pdf).",
 )
-@click.pass_obj
-def command(context: Context, by: str | None, since: str | None, plot: str | None) -> Detail | Listing | Plotted:
+def command(context: Context, by: str | None, since: float | None, plot: str | None) -> Detail | Listing | Plotted:
     """Show metrics: run times, attempts, throughput, CPU, memory."""
-    from queuectl_nb.client import arguments
-
-    start = None if since is None else arguments.parse_since("--since", since)
     queue = context.queue()
-    answer = _result(queue, by, start)
+    groups = {name: stats_json(stats) for name, stats in compute_stats(queue.store.db, by=by, since=since).items()}
+    answer = _totals(queue, groups[""], since) if by is None else _by_group(queue, groups, by, since)
     if plot is None:
         return answer
-    return Plotted(answer, lambda: queue.plot.overview(by=by or "command", since=start), plot)
+    return Plotted(answer, lambda: queue.plot.overview(by=by or "command", since=since), plot)
 
 
-def _result(queue: Queue, by: str | None, start: float | None) -> Detail | Listing:
-    groups = {name: stats_json(stats) for name, stats in compute_stats(queue.store.db, by=by, since=start).items()}
-    if by is None:
-        stats = groups[""]
-        return Detail(
-            lambda: [*_text_blocks(stats)],
-            data=lambda: stats,
-            value=lambda: queue.stats(since=start),
-            records=lambda: [flatten(stats)],
-        )
-    rows = [{by: name, "jobs": sum(stats["counts"].values()), **flatten(stats)} for name, stats in groups.items()]
-    fields = [by, *flatten(_first(groups))]
-    return Listing(
-        fields,
-        ((by, by), *GROUP_COLUMNS),
-        lambda limit: rows[:limit],
-        value=lambda: queue.stats(by=by, since=start),
-        empty_text="No jobs.",
-        data=lambda: [{by: name, **stats} for name, stats in groups.items()],
+def _totals(queue: Queue, stats: dict[str, Any], since: float | None) -> Detail:
+    return Detail(
+        lambda: [*_text_blocks(stats)],
+        data=lambda: stats,
+        value=lambda: queue.stats(since=since),
+        records=lambda: [flatten(stats)],
     )
 
 
-def _first(groups: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    return next(iter(groups.values()), {})
+def _by_group(queue: Queue, groups: Mapping[str, dict[str, Any]], by: str, since: float | None) -> Listing:
+    rows = [{by: name, "jobs": sum(stats["counts"].values()), **flatten(stats)} for name, stats in groups.items()]
+    return Listing(
+        [by, *flatten(next(iter(groups.values()), {}))],
+        ((by, by), *GROUP_COLUMNS),
+        lambda limit: rows[:limit],
+        value=lambda: queue.stats(by=by, since=since),
+        empty_text="No jobs.",
+        data=lambda: [{by: name, **stats} for name, stats in groups.items()],
+    )
 
 
 def _text_blocks(stats: Mapping[str, Any]) -> Iterator[str | Table]:

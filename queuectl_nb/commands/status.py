@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Detail, Table
@@ -19,7 +17,6 @@ __all__ = ["command"]
 
 
 @queuectl_command("status")
-@click.pass_obj
 def command(context: Context) -> Detail:
     """Show the number of jobs by state, and the workers."""
     queue = context.queue()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from queuectl_nb.client import workers
 from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT, MAX_WORKERS
-from queuectl_nb.commands.ack import Done, no_value
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
-from queuectl_nb.commands.params import QUEUE, WORKER, Choice, TextParam, add_db_options
+from queuectl_nb.commands.params import QUEUE, Choice, Parsed, TextParam, add_db_options
 from queuectl_nb.commands.results import Listing, StartedPool
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "list_", "start", "stop"]
 
-EXECUTOR = Choice("executor", EXECUTORS)
 COLUMNS = (
     ("name", "name"),
     ("pid", "pid"),
@@ -33,47 +32,41 @@ COLUMNS = (
     ("started", "started_at"),
     ("jobs done", "jobs_done"),
 )
+NAME = TextParam("NAME", read=lambda queue, _incomplete: [row.name for row in queue.store.workers.list_all()])
 
 
-@queuectl_command("start", format_options=False)
+def _parse_resource(name: str, word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not equals:
+        msg = f"{name} {validation.quoted(word)} must be K=N, such as GPU=1"
+        raise BadInput(msg)
+    return key, value
+
+
+@queuectl_command(
+    "start",
+    examples=["queuectl worker start --count 4", "queuectl worker start --drain", "queuectl worker start --detach"],
+    format_options=False,
+)
 @click.option(
-    "--count",
-    type=TextParam(),
-    default="1",
-    metavar="N",
-    help="Number of workers (default 1); with dask, concurrent jobs.",
+    "--count", type=TextParam("N"), default="1", help="Number of workers (default 1); with dask, concurrent jobs."
 )
 @click.option("--queue", "queues", type=QUEUE, multiple=True, help="Run only jobs of this queue; repeatable.")
 @click.option("--drain", is_flag=True, help="Stop when all jobs have finished, including delayed jobs and retries.")
 @click.option("--detach", is_flag=True, help="Return at once; the workers outlive this terminal.")
+@click.option("--executor", type=Choice("executor", EXECUTORS), help="Where jobs run (default: local).")
 @click.option(
-    "--executor", type=EXECUTOR, default="local", metavar="NAME", help="Where jobs run: local or dask (default local)."
-)
-@click.option(
-    "--scheduler",
-    type=TextParam(),
-    metavar="ADDRESS",
-    help="Address of the dask scheduler (default: a cluster on this host).",
+    "--scheduler", type=TextParam("ADDRESS"), help="Address of the dask scheduler (default: a cluster on this host)."
 )
 @click.option(
     "--resource",
     "resources",
-    type=TextParam(),
-    metavar="K=N",
+    type=Parsed("K=N", _parse_resource),
     multiple=True,
     help="Dask resource that each job needs; repeatable.",
 )
-@click.pass_obj
-def start(  # noqa: PLR0913 - one parameter an option
-    context: Context,
-    *,
-    count: str,
-    queues: Sequence[str],
-    drain: bool,
-    detach: bool,
-    executor: str,
-    scheduler: str | None,
-    resources: Sequence[str],
+def start(
+    context: Context, /, *, count: str, executor: str | None, resources: Sequence[tuple[str, str]], **options: Any
 ) -> StartedPool:
     """Run workers until Ctrl+C.
 
@@ -81,31 +74,13 @@ def start(  # noqa: PLR0913 - one parameter an option
     the dispatcher, runs up to N jobs at a time on a dask cluster.
     """
     number = validation.parse_int("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
-    parsed = dict(_parse_resource(word) for word in resources)
-    pool = context.queue().start_workers(
-        number,
-        queues=queues,
-        drain=drain,
-        detach=detach,
-        executor=executor,
-        scheduler=scheduler,
-        resources=parsed,
-    )
-    return StartedPool(pool, number, detach)
+    pool = context.queue().start_workers(number, executor=executor or "local", resources=dict(resources), **options)
+    return StartedPool(pool)
 
 
-def _parse_resource(word: str) -> tuple[str, str]:
-    key, equals, value = word.partition("=")
-    if not equals:
-        msg = f"--resource {validation.quoted(word)} must be K=N, such as GPU=1"
-        raise BadInput(msg)
-    return key, value
-
-
-@queuectl_command("stop")
-@click.argument("names", metavar="[NAME]...", nargs=-1, type=WORKER)
+@queuectl_command("stop", examples=["queuectl worker stop", "queuectl worker stop worker-1 --now"])
+@click.argument("names", nargs=-1, type=NAME)
 @click.option("--now", is_flag=True, help="Return running jobs to the queue instead of waiting for them.")
-@click.pass_obj
 def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
     """Stop workers after their current job.
 
@@ -115,19 +90,18 @@ def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
 
     def on_wait(left: Sequence[str]) -> None:
         if context.notify is not None:
-            context.notify(
-                f"waiting for {', '.join(left)} to stop"
-                + ("" if now else "; use --now to return their jobs to the queue")
-            )
+            hint = "" if now else "; use --now to return their jobs to the queue"
+            context.notify(f"waiting for {', '.join(left)} to stop{hint}")
 
     stopped = workers.stop_workers(queue.store, names, now=now, timeout=None, on_wait=on_wait)
-    return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, no_value)
+    left = workers.unrecorded_results(queue.store, stopped)
+    notes = [f"{left} result(s) are only in the journals of the workers; the next workers record them"] if left else []
+    return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, notes=notes)
 
 
 @queuectl_command("list")
-@click.pass_obj
 def list_(context: Context) -> Listing:
-    """List live workers, and lost ones that were not cleaned up yet."""
+    """List workers: live ones, and lost ones not cleaned up yet."""
     queue = context.queue()
     found = workers.list_workers(queue.store)
     return Listing(
@@ -139,11 +113,4 @@ def list_(context: Context) -> Listing:
     )
 
 
-@click.group("worker", cls=CommandGroup)
-def command() -> None:
-    """Start, stop and list workers."""
-
-
-add_db_options(command)
-for each in (start, stop, list_):
-    command.add_command(each)
+command = add_db_options(CommandGroup("worker", help="Start, stop and list workers.", commands=[start, stop, list_]))

@@ -100,9 +100,7 @@ def _open_dashboard(result: Dashboard) -> object:
 
 
 def _write_stream(result: Stream) -> None:
-    for line in result.lines:
-        _write([line])
-    if result.exit_code():
+    if result.run(lambda line: _write([line])):
         msg = "not everything succeeded; see the lines above"
         raise JobFailed(msg)
 
@@ -137,7 +135,7 @@ def _as_data(result: Done | Detail | Listing | Output, output_format: str) -> ob
     else:
         data = result.data() if result.data is not None else list(result.rows(None))
         value = _convert(data, output_format)
-    if isinstance(result, Detail | Listing) and result.exit_code:
+    if isinstance(result, Listing) and result.exit_code:
         msg = "there are problems; see the result"
         raise BadEnvironment(msg)
     return value

@@ -147,7 +147,7 @@ def test_interrupt(words: tuple[str, ...], terminals: Terminals, queue: Queue) -
 
 def test_help_and_version(run: Callable[..., Ran]) -> None:
     """Help goes to stdout with exit code 0, with or without a command."""
-    assert "Commands:" in run().stdout
+    assert "Workers:" in run().stdout
     assert run("--help").stdout == run().stdout
     assert run("-h").exit_code == 0
     assert "--priority" in run("enqueue", "--help").stdout

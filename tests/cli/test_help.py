@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from queuectl_nb.commands import help as help_command
-from queuectl_nb.commands.app import COMMAND_MODULES, run_command_line
+from queuectl_nb.commands.app import root, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Text
 
@@ -63,7 +64,7 @@ def test_hyphens_and_underscores_are_the_same(words: tuple[str, ...], run: Calla
     assert run("help", *words).stdout.startswith("Exit codes\n")
 
 
-@pytest.mark.parametrize("name", COMMAND_MODULES)
+@pytest.mark.parametrize("name", root.list_commands(click.Context(root)))
 def test_help_of_a_command(name: str, run: Callable[..., Ran]) -> None:
     """``help VERB`` equals ``VERB --help``, unless a topic has that name."""
     assert name not in help_command.TOPIC_NAMES

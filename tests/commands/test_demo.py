@@ -6,15 +6,15 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.commands import demo_flows
+from queuectl_nb.commands import demo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
 
-    from queuectl_nb.commands.demo import DemoRunner
+    from queuectl_nb.commands.demo import Demo
     from tests.conftest import Ran
 
 
@@ -36,16 +36,16 @@ def test_demo(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.Monke
 def test_failing_flow(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed check or command is marked, the other flows run, and the exit code is 1."""
 
-    def failing(stage: DemoRunner) -> Iterator[str]:
-        yield stage.check("one and one are three", ok=False)
+    def failing(demo: Demo) -> None:
+        demo.check("one and one are three", ok=False)
 
-    def refused(stage: DemoRunner) -> Iterator[str]:
-        yield stage.do("config set nothing 1")
+    def refused(demo: Demo) -> None:
+        demo.run("config set nothing 1")
 
-    def fine(stage: DemoRunner) -> Iterator[str]:
-        yield stage.do("status")
+    def fine(demo: Demo) -> None:
+        demo.run("status")
 
-    monkeypatch.setattr(demo_flows, "FLOWS", (("fails", failing), ("is refused", refused), ("is fine", fine)))
+    monkeypatch.setattr(demo, "FLOWS", (("fails", failing), ("is refused", refused), ("is fine", fine)))
     ran = run("demo")
     assert ran.exit_code == 1
     assert "✗ one and one are three" in ran.stdout

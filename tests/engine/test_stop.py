@@ -21,7 +21,7 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until, within
 from tests.engine.test_supervisor import start_in_another_process
-from tests.journeys.terminals import Terminals, environment
+from tests.journeys.terminals import CONSOLE, Terminals, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,6 +160,22 @@ def test_console_ends_on_a_full_disk(full_disk: FullDisk, numbers: list[int]) ->
     finally:
         terminals.close()
     full_disk.check_afterwards()
+
+
+def test_console_says_where_results_are(full_disk: FullDisk) -> None:
+    """``worker stop --now`` on a full disk says that a result is in the journal; afterwards it has nothing to say."""
+    pool = full_disk.harness.start()
+    full_disk.end_job()
+    stop = (*CONSOLE, "worker", "stop", "--now")
+    done = subprocess.run(stop, env=environment(full_disk.harness.path), capture_output=True, text=True, check=True)
+    assert done.stdout == "1 worker(s) stopped.\n"
+    assert (
+        done.stderr == "queuectl: 1 result(s) are only in the journals of the workers; the next workers record them\n"
+    )
+    pool.wait(60)
+    full_disk.check_afterwards()
+    done = subprocess.run(stop, env=environment(full_disk.harness.path), capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_drain_on_a_full_disk_waits_for_room(full_disk: FullDisk) -> None:

@@ -1,0 +1,28 @@
+"""``cancel``: cancel jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuectl_nb.commands.ack import Done, jobs_done
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.params import job_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.context import Context
+
+__all__ = ["command"]
+
+
+@queuectl_command("cancel", examples=["queuectl cancel job-1 job-2"])
+@job_ids("cancel")
+def command(context: Context, ids: Sequence[str]) -> Done:
+    """Cancel jobs, including running ones.
+
+    Waits until running jobs have stopped. Several ids: all or none.
+    """
+    queue = context.queue()
+    queue.cancel(*ids)
+    return jobs_done(queue, ids, "Job {id} cancelled.")

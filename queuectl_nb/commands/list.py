@@ -1,0 +1,77 @@
+"""``list``: list jobs, most recently updated first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.params import QUEUE, STATE, Choice, TextParam
+from queuectl_nb.commands.results import Listing
+from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.render.json_shapes import job_json
+from queuectl_nb.store.job_filter import Filter
+from queuectl_nb.store.job_lists import iter_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.commands.context import Context
+
+__all__ = ["command", "list_jobs"]
+
+DEFAULT_ROWS = 50
+"""Rows of a table without ``--limit``."""
+COLUMNS = (
+    ("ID", "id"),
+    ("State", "state"),
+    ("Attempts", "attempts"),
+    ("Command", "command"),
+    ("Updated At", "updated_at"),
+)
+
+
+@queuectl_command("list", examples=["queuectl list --state dead", "queuectl list --tag sweep --sort priority --json"])
+@click.option("--state", type=STATE, help="Show only jobs in this state; see 'queuectl help states'.")
+@click.option("--queue", type=QUEUE, help="Show only jobs of this queue.")
+@click.option("--tag", type=TextParam("TAG"), help="Show only jobs with this tag.")
+@click.option("--limit", type=TextParam("N"), help=f"Maximum number of jobs (default: {DEFAULT_ROWS} in a table).")
+@click.option(
+    "--sort",
+    type=Choice("sort field", JOB_FIELDS, "FIELD"),
+    help="Sort by this JSON field, ascending; see 'queuectl help fields'.",
+)
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+def command(context: Context, /, **options: Any) -> Listing:
+    """List jobs, most recently updated first."""
+    wanted = Filter.from_options(**options)
+    limit = DEFAULT_ROWS if wanted.limit is None else None
+    return list_jobs(context.queue(), options, COLUMNS, "No jobs.", default_limit=limit)
+
+
+def list_jobs(
+    queue: Queue,
+    options: dict[str, Any],
+    columns: Sequence[tuple[str, str]],
+    empty_text: str,
+    default_limit: int | None = None,
+) -> Listing:
+    """Return the jobs that ``options``, those of ``Queue.jobs``, select."""
+    wanted = Filter.from_options(**options)
+
+    def rows(limit: int | None) -> Iterator[dict[str, Any]]:
+        chosen = wanted if limit is None else replace(wanted, limit=limit)
+        return map(job_json, iter_jobs(queue.store.db, queue.store.reader, chosen))
+
+    return Listing(
+        JOB_FIELDS,
+        columns,
+        rows,
+        value=lambda: queue.jobs(**options),
+        count=lambda: queue.store.reader.count(wanted),
+        default_limit=default_limit,
+        empty_text=empty_text,
+    )
