@@ -148,8 +148,10 @@ def _notify(text: str) -> None:
 
 def _fail(text: str, code: int) -> int:
     """Write an error message on one line and return the exit code."""
+    from queuectl_nb.render.text_table import one_line
+
     with suppress(OSError):  # a closed stderr must not change the exit code
-        sys.stderr.write(f"queuectl: {_visible(text)}\n")
+        sys.stderr.write(f"queuectl: {one_line(text)}\n")
     return code
 
 

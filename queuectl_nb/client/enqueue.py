@@ -16,6 +16,7 @@ from queuectl_nb.client.job_actions import notify_idle_worker
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
+from queuectl_nb.model.validation import quoted
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.insert import insert_jobs
 
@@ -118,8 +119,8 @@ def resolve_cwd(cwd: str) -> str:
     if not path.is_absolute():
         path = Path(current_dir(), path)
     path = Path(os.path.normpath(path))  # keeps symbolic links as the user wrote them
-    if not path.is_dir():
-        msg = f"cwd {cwd!a} is not a directory"
+    if not os.path.isdir(path):  # also False for a name that is too long
+        msg = f"cwd {quoted(cwd)} is not a directory"
         raise BadInput(msg)
     return str(path)
 

@@ -9,7 +9,7 @@ import click
 
 from queuectl_nb.commands.app import describe_usage_error
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
-from queuectl_nb.render.text_table import visible
+from queuectl_nb.render import text_table
 from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ E = TypeVar("E", bound=BaseException)
 
 def one_line(error: E, text: str | None = None) -> E:
     """Make IPython show ``error`` as one line, with ``text`` instead of its message; return it."""
-    line = f"{type(error).__name__}: {visible(text or str(error))}"
+    line = f"{type(error).__name__}: {text_table.one_line(text or str(error))}"
     # IPython reads this from the instance; the class stays the one that `except` clauses name
     error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
     return error

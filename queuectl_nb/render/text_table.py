@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["format_cell", "table_lines", "visible", "width"]
+__all__ = ["format_cell", "one_line", "table_lines", "visible", "width"]
 
 MAX_COLUMN_WIDTH = 60
 """Longer cells are not truncated, but break the alignment of their row."""
+
+MAX_MESSAGE_CHARS = 1000
+"""Maximum length of an error message; arguments and paths in it can have megabytes."""
 
 _HIDDEN = re.compile(
     "["
@@ -32,6 +35,14 @@ def visible(text: str) -> str:
     'a\\x1b[31mb'
     """
     return _HIDDEN.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def one_line(message: str) -> str:
+    """Return an error message on one line, without the middle if it is long: the end names the valid choices."""
+    if len(message) > MAX_MESSAGE_CHARS:
+        half = MAX_MESSAGE_CHARS // 2
+        message = f"{message[:half]} ... {message[-half:]}"
+    return visible(message)
 
 
 def format_cell(value: object) -> str:

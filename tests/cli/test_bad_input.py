@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tests.conftest import Ran
 
 
+LONG = "LONG"
+"""Replaced by a text of 10 MB."""
+
+
 def dump(path: Path) -> list[str]:
     """Return the whole content of a queue as SQL."""
     connection = sqlite3.connect(path)
@@ -81,7 +85,7 @@ def test_impossible_actions(name: str, run: Callable[..., Ran], three_jobs: Queu
         (["config", "set", "backoff_base", "0"], "1 to 1000"),
         (["worker", "x"], "start, stop, list"),
         (["dlq"], "list, retry, purge"),
-        (["x"], "enqueue, status, list"),
+        (["x"], "enqueue, list, show"),
         (["stats", "--by", "x"], "command, queue, tag"),
         (["completion", "x"], "bash, zsh, fish"),
         (["enqueue", "echo", "hi"], "put -- before the words"),
@@ -92,6 +96,30 @@ def test_impossible_actions(name: str, run: Callable[..., Ran], three_jobs: Queu
 def test_an_error_names_the_valid_choices(words: list[str], named: str, run: Callable[..., Ran]) -> None:
     """Error messages list the valid choices."""
     assert named in run(*words).stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", LONG],
+        ["enqueue", LONG],
+        ["enqueue", "--from", LONG],
+        ["enqueue", "--command", "true", "--cwd", LONG],
+        ["list", "--state", LONG],
+        ["worker", "stop", LONG],
+        ["show", LONG],
+        ["help", LONG],
+        ["status", "--db", LONG],
+        ["stats", "--plot", LONG],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.usefixtures("three_jobs")
+def test_an_error_about_a_long_argument_is_short(words: list[str], run: Callable[..., Ran]) -> None:
+    """An argument of megabytes does not fill the terminal."""
+    ran = run(*["x" * 10_000_000 if word == LONG else word for word in words])
+    assert_refused(ran, 3 if "--db" in words else 5 if words[0] in ("show", "worker") else 2)
+    assert len(ran.stderr) < 1100
 
 
 @pytest.mark.parametrize(
