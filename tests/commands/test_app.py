@@ -116,7 +116,7 @@ def test_examples_are_valid() -> None:
             if "$" in example or ">" in example:
                 continue  # completion: part of a shell script
             assert words[: len(path) + 1] == ["queuectl", *path], example
-            assert command.make_context(path[-1], words[len(path) + 1 :], obj=Context(lambda *_: None)), example  # type: ignore[arg-type,return-value]
+            assert command.make_context(path[-1], words[len(path) + 1 :], obj=Context(lambda *_: None)), example  # type: ignore[arg-type]
 
 
 def test_help_texts_have_no_marks_of_click() -> None:
