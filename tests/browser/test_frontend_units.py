@@ -133,8 +133,8 @@ def test_hidden_characters(front: Page) -> None:
 
 def test_durations_and_sizes(front: Page) -> None:
     """Numbers are short and have a unit."""
-    spans = ["0.26 s", "12.3 s", "4 m 05 s", "3 h 20 m", "2 d 4 h", ""]
-    assert front.evaluate("() => [0.256, 12.34, 245, 12000, 187200, NaN].map(front.duration)") == spans
+    spans = ["4 ms", "0.26 s", "12.3 s", "4 m 05 s", "3 h 20 m", "2 d 4 h", ""]
+    assert front.evaluate("() => [0.004, 0.256, 12.34, 245, 12000, 187200, NaN].map(front.duration)") == spans
     sizes = ["0 B", "999 B", "1.5 KiB", "4.8 MiB", "2.8 GiB"]
     assert front.evaluate("() => [0, 999, 1536, 5e6, 3e9].map(front.size)") == sizes
 

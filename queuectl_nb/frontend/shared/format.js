@@ -40,10 +40,11 @@ export function clock(time, now = Date.now()) {
     : `${day} ${hours}`;
 }
 
-/** Return seconds as a short duration: 0.26 s, 12.3 s, 4 m 05 s, 3 h 20 m, 2 d 4 h. */
+/** Return seconds as a short duration: 4 ms, 0.26 s, 12.3 s, 4 m 05 s, 3 h 20 m, 2 d 4 h. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
   const whole = Math.floor(Math.max(0, seconds));
+  if (seconds < 0.1) return `${Math.round(Math.max(0, seconds) * 1000)} ms`;
   if (seconds < 10) return `${Math.max(0, seconds).toFixed(2)} s`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   if (seconds < 3600) return `${Math.floor(whole / 60)} m ${String(whole % 60).padStart(2, "0")} s`;
