@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
@@ -78,17 +79,8 @@ def status_json(
 
 def stats_json(stats: Stats) -> dict[str, Any]:
     """Return metrics as JSON object."""
-    return {
-        "counts": {str(state): n for state, n in stats.counts.items()},
-        "attempts": stats.attempts,
-        "avg_duration_s": stats.avg_duration_s,
-        "run_s": dict(stats.run_s),
-        "wait_s": dict(stats.wait_s),
-        "attempts_per_job": stats.attempts_per_job,
-        "per_minute": stats.per_minute,
-        "cpu_s": stats.cpu_s,
-        "max_rss_bytes": stats.max_rss_bytes,
-    }
+    shape = {field.name: getattr(stats, field.name) for field in fields(stats)}
+    return shape | {"counts": {str(state): n for state, n in stats.counts.items()}}
 
 
 def flatten(shape: Mapping[str, Any]) -> dict[str, Any]:

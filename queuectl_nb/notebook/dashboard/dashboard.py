@@ -54,7 +54,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for name in ("chart", "table", "log"):
             getattr(self, f"{name}_pane").add_class(f"qc-pane-{name}")
         self.viewers = Viewers()
-        self.feed = DashboardFeed(ChangeWatcher(queue), self.viewers, self)
+        self.feed = DashboardFeed(ChangeWatcher(queue), self)
         self.actions = Actions(queue, self.show_message, self.feed.wake)
         middle = w.HBox([self.chart_pane, self.worker_panel.box])
         middle.add_class("qc-middle")
@@ -68,23 +68,15 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.viewers.watch_cells()
         _open.add(self)
 
-    # ------------------------------------------------------------------ FeedSink
+    # ------------------------------------------------------------------ called by the feed, in its thread
 
     def show_overview(self, overview: dict[str, Any]) -> None:
-        """Show counts, workers, throughput (from the feed's thread)."""
+        """Show counts, workers, throughput."""
         self.header.show(overview)
         self.state_filter.show(overview["counts"])
         self.worker_panel.show(overview["workers"])
         self.toolbar.show_queues(self.queue.store.reader.queue_names(), overview["paused"])
         self.chart_pane.throughput = overview["throughput"]
-
-    def send_table(self, message: dict[str, Any]) -> None:
-        """Send a message to the table's pages."""
-        self.table_pane.send(message)
-
-    def send_log(self, message: dict[str, Any]) -> None:
-        """Send a message to the log's pages."""
-        self.log_pane.send(message)
 
     def show_error(self, text: str | None) -> None:
         """Show once why the queue cannot be read, and once that it can be read again."""

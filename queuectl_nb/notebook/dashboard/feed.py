@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from queuectl_nb.client.job_list import JobList
 from queuectl_nb.model.errors import QueuectlError
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl_nb.client.changes import ChangeWatcher, Version
-    from queuectl_nb.notebook.dashboard.viewers import Viewers
+    from queuectl_nb.notebook.dashboard.dashboard import Dashboard
 
-__all__ = ["DashboardFeed", "FeedSink"]
+__all__ = ["DashboardFeed"]
 
 TABLE_INTERVAL_S = 0.4
 """Least time between two updates of the table."""
@@ -35,36 +35,19 @@ IDLE_TIMEOUT_S = 30.0
 """The thread ends after this time without a visible page; the next page starts another."""
 
 
-class FeedSink(Protocol):
-    """Where a feed shows things. All methods may be called from its thread."""
-
-    def show_overview(self, overview: dict[str, Any]) -> None:
-        """Show counts, workers, throughput."""
-
-    def send_table(self, message: dict[str, Any]) -> None:
-        """Send a message to the table's pages."""
-
-    def send_log(self, message: dict[str, Any]) -> None:
-        """Send a message to the log's pages."""
-
-    def show_error(self, text: str | None) -> None:
-        """Show why the queue cannot be read; None when it can be read again."""
-
-
 class DashboardFeed:
     """Feeds one dashboard.
 
     ``table``, ``log`` and ``jobs`` are for functions passed to :meth:`submit`, which run in the feed's thread.
     """
 
-    def __init__(self, watch: ChangeWatcher, viewers: Viewers, sink: FeedSink) -> None:
-        """Show on ``sink`` what ``watch`` reads, while there are ``viewers``."""
+    def __init__(self, watch: ChangeWatcher, dashboard: Dashboard) -> None:
+        """Show on ``dashboard`` what ``watch`` reads, while pages show it."""
         self.watch = watch
         self.jobs = JobList(watch, self.wake)
         self.table = TableFeed(self.jobs)
         self.log = LogFeed(watch.queue)
-        self._viewers = viewers
-        self._sink = sink
+        self._dashboard = dashboard
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -107,7 +90,7 @@ class DashboardFeed:
         last_viewed = time.monotonic()
         try:
             while not self._closed:
-                views = self._viewers.visible_views()
+                views = self._dashboard.viewers.visible_views()
                 now = time.monotonic()
                 last_viewed = now if views else last_viewed
                 if now - last_viewed > IDLE_TIMEOUT_S and self._end_if_idle():
@@ -140,12 +123,12 @@ class DashboardFeed:
                 self._version = None
                 return IDLE_TIMEOUT_S
             self._update(views)
-            self._sink.show_error(None)
+            self._dashboard.show_error(None)
         except QueuectlError as error:
-            self._sink.show_error(str(error))
+            self._dashboard.show_error(str(error))
             return RETRY_INTERVAL_S
         except Exception as error:  # noqa: BLE001 - shown in the dashboard; a thread must not print into a cell
-            self._sink.show_error(f"internal error: {type(error).__name__}: {error}")
+            self._dashboard.show_error(f"internal error: {type(error).__name__}: {error}")
             return RETRY_INTERVAL_S
         return POLL_INTERVAL_S
 
@@ -157,14 +140,14 @@ class DashboardFeed:
         if not self._table_at or table_due:
             self.table.keep_views(views)
             for message in self.table.messages():
-                self._sink.send_table(message)
+                self._dashboard.table_pane.send(message)
             self._table_at = time.monotonic()
             self._version = version
             changed = True
         if changed or now - self._overview_at >= OVERVIEW_INTERVAL_S:
-            self._sink.show_overview(self.watch.overview())
-            self._sink.send_table({"kind": "heartbeat"})  # for pages whose own heartbeats do not arrive
+            self._dashboard.show_overview(self.watch.overview())
+            self._dashboard.table_pane.send({"kind": "heartbeat"})  # for pages whose own heartbeats do not arrive
             self._overview_at = now
         log_message = self.log.message()
         if log_message is not None:
-            self._sink.send_log(log_message)
+            self._dashboard.log_pane.send(log_message)

@@ -6,14 +6,11 @@ cell began count as visible until it ends, and one is assumed where a dashboard 
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+from IPython import get_ipython
 
 __all__ = ["UNKNOWN_VIEW", "Viewers"]
 
@@ -60,14 +57,14 @@ class Viewers:
 
     def watch_cells(self) -> None:
         """Register for the start and end of cells, if this process has an IPython shell."""
-        if shell := _shell():
+        if shell := get_ipython():
             shell.events.register("pre_run_cell", self.cell_started)
             shell.events.register("post_run_cell", self.cell_finished)
             self.cell_started()  # the cell that creates the dashboard
 
     def unwatch_cells(self) -> None:
         """Undo :meth:`watch_cells`."""
-        if shell := _shell():
+        if shell := get_ipython():
             shell.events.unregister("pre_run_cell", self.cell_started)
             shell.events.unregister("post_run_cell", self.cell_finished)
 
@@ -97,12 +94,3 @@ class Viewers:
             for name, view in self._views.items()
             if view.visible and moment - view.heartbeat_at < HEARTBEAT_TIMEOUT_S
         ]
-
-
-def _shell() -> InteractiveShell | None:
-    if "IPython" not in sys.modules:
-        return None
-    from IPython import get_ipython
-
-    shell: InteractiveShell | None = get_ipython()
-    return shell

@@ -34,7 +34,6 @@ _NO_TIME = np.iinfo("int64").min
 """NaT."""
 _EPOCH_MS = 210_866_760_000_000.0
 """Julian day of the Unix epoch in milliseconds, the time scale of SQLite."""
-_MAX_EXACT_FLOAT = 2.0**53
 
 
 def floats(values: Sequence[Any] | NDArray[Any]) -> Floats:
@@ -77,22 +76,12 @@ def _scaled_integers(seconds: Floats, scaled: Any) -> NDArray[np.int64]:
 
 def integers(values: Sequence[Any] | NDArray[Any]) -> pd.arrays.IntegerArray:
     """Return integers, None or NaN as ``Int64``."""
-    numbers = np.asarray(values, dtype=None if len(values) else "float64")
-    if numbers.dtype.kind == "O":  # contains None
-        numbers = floats(values)
-    unknown = np.isnan(numbers)
-    counts = np.where(unknown, 0, numbers).astype("int64")
-    if numbers.dtype.kind == "f" and len(values) and np.abs(np.where(unknown, 0, numbers)).max() >= _MAX_EXACT_FLOAT:
-        counts = np.array(
-            [0 if missing else int(value) for value, missing in zip(values, unknown, strict=True)], dtype="int64"
-        )
-    return pd.arrays.IntegerArray(counts, unknown)
+    return pd.array(values, dtype="Int64")
 
 
 def nullable_floats(values: Sequence[Any] | Floats) -> pd.arrays.FloatingArray:
     """Return numbers, None or NaN as ``Float64``."""
-    numbers = floats(values)
-    return pd.arrays.FloatingArray(np.nan_to_num(numbers, nan=0.0), np.isnan(numbers))
+    return pd.array(values, dtype="Float64")
 
 
 def strings(values: Sequence[str | None]) -> pd.arrays.StringArray:

@@ -127,12 +127,8 @@ def _result_columns(values: Sequence[Any]) -> dict[str, Any]:
 def _typed_array(values: Sequence[Any]) -> Any:
     """Return JSON values as an array of the narrowest common type; null is a missing value."""
     types = {type(value) for value in values if value is not None}
-    if types == {bool}:
-        return pd.array(list(values), dtype="boolean")
     if types == {str}:
         return arrays.strings(values)
-    if types and types <= {int, float}:
-        large = any(isinstance(value, int) and abs(value) >= _INT64_LIMIT for value in values)
-        make_array = arrays.objects if large else arrays.integers if types == {int} else arrays.nullable_floats
-        return make_array(values)
-    return arrays.objects(values)
+    if any(isinstance(value, int) and abs(value) >= _INT64_LIMIT for value in values):
+        return arrays.objects(values)
+    return pd.array(arrays.objects(values))  # infers Int64, Float64 or boolean
