@@ -55,8 +55,8 @@ class Page:
         self.dashboard = dashboard
         self.sent = 0
         self.rows: list[dict[str, Any]] = []
-        dashboard.viewers._cell_started_at = None  # noqa: SLF001 - no cell runs
-        ipywidgets.Widget._send = lambda _, message, buffers=None: self.receive(message)  # noqa: ARG005, SLF001
+        dashboard.viewers._cell_started_at = None
+        ipywidgets.Widget._send = lambda _, message, buffers=None: self.receive(message)  # noqa: ARG005
 
     def receive(self, message: dict[str, Any]) -> None:
         """Count the bytes of a message, and keep messages with rows."""
@@ -67,7 +67,7 @@ class Page:
 
     def heartbeat(self, first: int = 0) -> None:
         """Send a heartbeat."""
-        self.dashboard._on_table_message(  # noqa: SLF001
+        self.dashboard._on_table_message(
             None,
             {"kind": "heartbeat", "view": "page", "sequence": time.monotonic(), "visible": True,
              "first": first, "count": 40, "top": not first, "reload": False},
@@ -116,7 +116,7 @@ def refreshes(queue: Queue, dashboard: Dashboard, page: Page, jobs: int, rounds:
     """Change 2 % of the jobs and refresh, repeatedly; yield bytes sent and CPU seconds of the thread."""
     feed = dashboard.feed
     cost: list[float] = []
-    step = feed._step  # noqa: SLF001
+    step = feed._step
 
     def timed(views: list[str]) -> float:
         began = time.thread_time()
@@ -124,7 +124,7 @@ def refreshes(queue: Queue, dashboard: Dashboard, page: Page, jobs: int, rounds:
         cost.append(time.thread_time() - began)
         return interval
 
-    feed._step = timed  # type: ignore[method-assign]  # noqa: SLF001
+    feed._step = timed  # type: ignore[method-assign]
     for number in range(rounds):
         page.sent, before = 0, len(page.rows)
         cost.clear()
@@ -135,7 +135,7 @@ def refreshes(queue: Queue, dashboard: Dashboard, page: Page, jobs: int, rounds:
         page.until(lambda before=before: len(page.rows) > before)  # type: ignore[misc]
         time.sleep(1.2)  # counts and throughput follow the rows
         yield page.sent, max(cost)
-    feed._step = step  # type: ignore[method-assign]  # noqa: SLF001
+    feed._step = step  # type: ignore[method-assign]
 
 
 def search(page: Page, dashboard: Dashboard, wanted: Filter) -> tuple[float, float]:
@@ -144,7 +144,7 @@ def search(page: Page, dashboard: Dashboard, wanted: Filter) -> tuple[float, flo
     longest, last = 0.0, time.perf_counter()
     began = last
     facts = {name: getattr(wanted, name) for name in ("text", "sort", "reverse")}
-    dashboard._set_filter(**facts)  # noqa: SLF001
+    dashboard._set_filter(**facts)
     sent_at = began
     while not any(not message["searching"] and message["keys"] is not None for message in page.rows[before:]):
         time.sleep(0.001)  # as the main thread of the kernel

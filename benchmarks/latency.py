@@ -47,7 +47,7 @@ def latencies(queue: Queue, samples: int) -> list[float]:
     reader = os.open(fifo, os.O_RDWR)
     found = []
     for _ in range(samples):
-        time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - the worker waits, at irregular intervals
+        time.sleep(random.uniform(0.02, 0.06))
         began = time.perf_counter()
         job = enqueue_specs(queue, [measure.JobSpec(f"echo > {shlex.quote(str(fifo))}")])
         os.read(reader, 1)
@@ -72,7 +72,7 @@ def wait_latencies(queue: Queue, samples: int) -> tuple[list[float], list[float]
     thread.start()
     found: tuple[list[float], list[float]] = ([], [])
     for sample in range(2 * samples):
-        pause = random.uniform(0.03, 0.06)  # noqa: S311 - at no fixed phase of the poll
+        pause = random.uniform(0.03, 0.06)
         job = queue.enqueue(f"sleep {pause:.4f}; echo > {shlex.quote(str(fifo))}")
         polling = sample % 2
         with mock.patch.object(notifier, "open_fifo", side_effect=OSError) if polling else nullcontext():

@@ -46,7 +46,7 @@ class SimulatedExecutor:
         self.delays: list[float] = []
         """Seconds between the end of each job and its :meth:`poll`."""
         self.polled_at: list[float] = []
-        self._random = random.Random(seed)  # noqa: S311 - a simulation
+        self._random = random.Random(seed)
         self._runs: dict[str, RemoteRun] = {}
         self._ends: list[tuple[float, int, str, Outcome]] = []
         self._long: list[tuple[float, int, str]] = []

@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -143,6 +144,36 @@ def server(queue_path: Path) -> Iterator[WebServer]:
     server = WebServer(queue_path)
     yield server
     server.close()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a small file system (``size=1m``, ``ro``) and returns its folder."""
+    if os.geteuid() != 0 or sys.platform != "linux" or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs root on Linux")
+    folders: list[Path] = []
+
+    def mount(options: str, source: Path | None = None) -> Path:
+        folder = tmp_path / f"mount-{len(folders)}"
+        folder.mkdir()
+        how = ["--bind", str(source)] if source else ["-t", "tmpfs", "tmpfs"]
+        done = subprocess.run(["mount", "-o", options, *how, str(folder)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no mounting here: {done.stderr.strip()}")
+        folders.append(folder)
+        if source and "ro" in options:
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        return folder
+
+    yield mount
+    for folder in folders:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.fixture
+def small_disk(mounted: Callable[[str], Path]) -> Path:
+    """Return a directory on a file system of its own, of 4 MiB."""
+    return mounted("size=4m")
 
 
 @dataclass(frozen=True, slots=True)

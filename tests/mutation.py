@@ -255,7 +255,7 @@ def run(chosen: list[Path], sample: int, jobs: int, seed: int) -> tuple[int, int
                 sys.exit(f"the tests of {layer} fail without a mutant:\n{output[-3000:]}")
         for module in chosen:
             found = list(mutants(module))
-            random.Random(seed).shuffle(found)  # noqa: S311 - not for secrets
+            random.Random(seed).shuffle(found)
             found = found[: sample or None]
             free: SimpleQueue[Runner] = SimpleQueue()
             for runner in runners:
@@ -264,10 +264,10 @@ def run(chosen: list[Path], sample: int, jobs: int, seed: int) -> tuple[int, int
             for survivor in threads.map(lambda mutant, free=free: _survivor(free, mutant), found):
                 if survivor is not None:
                     survived += 1
-                    print(survivor.difference, flush=True)  # noqa: T201
+                    print(survivor.difference, flush=True)
             killed += len(found) - survived
             total += len(found)
-            print(f"{module.relative_to(ROOT)}: {len(found) - survived} of {len(found)} killed", flush=True)  # noqa: T201
+            print(f"{module.relative_to(ROOT)}: {len(found) - survived} of {len(found)} killed", flush=True)
     return killed, total
 
 
@@ -284,7 +284,7 @@ def main() -> int:
     args = parser.parse_args()
     killed, total = run(modules(args.module), args.sample, args.jobs, args.seed)
     share = 100 * killed / max(1, total)
-    print(f"{killed} of {total} mutants killed: {share:.1f} %")  # noqa: T201
+    print(f"{killed} of {total} mutants killed: {share:.1f} %")
     return int(share < args.target)
 
 

@@ -57,7 +57,7 @@ def queue_page(page: Page) -> FrameLocator:
 
 def saved_layout(hub: LabServer) -> str:
     """Return the layout that JupyterLab has saved after a change."""
-    with urlopen(f"{hub.url}lab/api/workspaces/default?token={hub.token}", timeout=30) as answer:  # noqa: S310 - ours
+    with urlopen(f"{hub.url}lab/api/workspaces/default?token={hub.token}", timeout=30) as answer:
         text: str = answer.read().decode()
         return text
 

@@ -280,7 +280,7 @@ def test_batch_is_a_sequence(queue: Queue) -> None:
     assert jobs.index(as_list[2]) == 2
     assert repr(jobs) == "<Batch of 4 jobs: job-1, …, job-4>"
     assert repr(jobs[:0]) == "<Batch of 0 jobs>"
-    assert pickle.loads(pickle.dumps(jobs)) == jobs  # noqa: S301 - our own
+    assert pickle.loads(pickle.dumps(jobs)) == jobs
     with pytest.raises(IndexError):
         jobs[4]
 

@@ -228,9 +228,9 @@ def test_pickle_copy_equality(queue: Queue) -> None:
     """A pickle holds path and id; the copy is equal and has the same hash."""
     job = queue.enqueue("true")
     batch = queue.enqueue_many([{"command": "true"}, {"command": "false"}])
-    for twin in (pickle.loads(pickle.dumps(job)), copy.copy(job), copy.deepcopy(job)):  # noqa: S301 - our own
+    for twin in (pickle.loads(pickle.dumps(job)), copy.copy(job), copy.deepcopy(job)):
         assert (twin, hash(twin), twin.state) == (job, hash(job), "pending")
-    assert pickle.loads(pickle.dumps(batch)) == batch  # noqa: S301
+    assert pickle.loads(pickle.dumps(batch)) == batch
     assert job != batch[0]
 
 

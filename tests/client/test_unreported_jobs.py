@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb import JobFailed, Queue, WaitTimeout
-from tests.commands.manual_worker import ManualWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def manual_worker(queue: Queue) -> ManualWorker:
-    """Return a manual worker of the queue."""
-    return ManualWorker(queue)
+    from tests.commands.manual_worker import ManualWorker
 
 
 def test_jobs_finished_before_the_wait(queue: Queue, manual_worker: ManualWorker) -> None:

@@ -66,6 +66,13 @@ def within(limit_s: float) -> Iterator[None]:
     assert time.monotonic() - began - delay.seconds < limit_s
 
 
+def fill_disk(ballast: Path) -> None:
+    """Write into the file ``ballast`` until its disk is full."""
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 1024)
+
+
 def job_processes(path: Path) -> list[psutil.Process]:
     """Return the live processes of jobs of the queue ``path``, identified by their environment."""
     found = []

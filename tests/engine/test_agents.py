@@ -112,7 +112,7 @@ class FakeDispatcher:
 
 def over_the_wire(message: Any) -> Any:
     """Return a message as it arrives."""
-    return from_wire(marshal.loads(marshal.dumps(to_wire(message), 2)))  # noqa: S302 - our own bytes
+    return from_wire(marshal.loads(marshal.dumps(to_wire(message), 2)))
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ MESSAGES = [
 @pytest.mark.parametrize("message", MESSAGES)
 def test_messages_survive_marshal(message: Any) -> None:
     """An agent and its runner exchange the same messages, types included."""
-    assert from_wire(marshal.loads(marshal.dumps(to_wire(message), 2))) == message  # noqa: S302 - our own bytes
+    assert from_wire(marshal.loads(marshal.dumps(to_wire(message), 2))) == message
 
 
 @pytest.mark.parametrize("message", MESSAGES)

@@ -94,7 +94,7 @@ def run_once(harness: WorkerHarness, command: str, **fields: Any) -> tuple[Job, 
         ("(exit 3", "failed", 2, None, State.DEAD),
     ],
 )
-def test_exit_codes_and_signals(  # noqa: PLR0917
+def test_exit_codes_and_signals(
     harness: WorkerHarness, command: str, outcome: str, code: int | None, signal: str | None, state: State
 ) -> None:
     """Exit codes and signals decide outcome and state."""

@@ -19,7 +19,7 @@ from queuectl_nb.engine.outcome_journal import RESERVED_BYTES, OutcomeJournal, j
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
-from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until, within
+from tests.engine.harness import WorkerHarness, alive, fill_disk, job_processes, read_pid, until, within
 from tests.engine.test_supervisor import start_in_another_process
 from tests.journeys.terminals import CONSOLE, Terminals, environment
 
@@ -31,25 +31,6 @@ if TYPE_CHECKING:
 
 LIMIT_S = 5.3
 """The kill grace of these tests, and 5 seconds."""
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory on a file system of its own, of 4 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False)
-    if mounted.returncode:
-        pytest.skip("needs permission to mount a file system")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def fill(ballast: Path) -> None:
-    """Write until the disk is full."""
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
 
 
 class FullDisk:
@@ -72,7 +53,7 @@ class FullDisk:
         # a snapshot that is in use keeps SQLite from writing into the beginning of its log, which needs no space
         self.reader.execute("BEGIN")
         self.reader.execute("SELECT * FROM jobs").fetchall()
-        fill(self.ballast)
+        fill_disk(self.ballast)
         writer = sqlite3.connect(self.harness.path, isolation_level=None, timeout=30)
         try:
             with contextlib.suppress(sqlite3.OperationalError):  # full: the log has no room either
@@ -314,7 +295,7 @@ def test_frozen_worker_is_killed_in_time(harness: WorkerHarness, tmp_path: Path)
 def test_journal_has_reserved_space(small_disk: Path) -> None:
     """Outcomes fit into the journal on a full disk; its space is released when it is closed."""
     journal = OutcomeJournal(small_disk, "w")
-    fill(small_disk / "ballast")
+    fill_disk(small_disk / "ballast")
     size = 0
     for number in range(10):
         journal.record(f"token-{number}", Exited(0), Ending(1.0, stdout="x" * 3000, stdout_size=3000))

@@ -84,7 +84,7 @@ class Chaos:
         (self.folder / "marks").mkdir(parents=True)
         (self.folder / "job.sh").write_text(JOB)
         self.path = self.folder / "chaos.db"
-        self.rng = random.Random(seed)  # noqa: S311 - not for secrets
+        self.rng = random.Random(seed)
         self.queue = Queue(self.path)
         self.queue.set("max_retries", 1000)
         self.queue.set("backoff_max", 0)

@@ -82,7 +82,7 @@ def interrupted(queue: Queue, prefix: str) -> None:
     while True:
         try:
             if not number:
-                print("ready", flush=True)  # noqa: T201
+                print("ready", flush=True)
             while True:
                 number += 1
                 enqueue(queue, f"{prefix}-{number}")
@@ -96,7 +96,7 @@ def interrupted(queue: Queue, prefix: str) -> None:
         except KeyboardInterrupt:
             continue
     os.set_blocking(0, True)
-    print("idle", flush=True)  # noqa: T201
+    print("idle", flush=True)
     os.read(0, 100)
     os.read(0, 1)
 
@@ -104,7 +104,7 @@ def interrupted(queue: Queue, prefix: str) -> None:
 def states(queue: Queue) -> None:
     """Print the state of each job, as a process sees it that has just opened the queue."""
     with queue.store.db.read() as connection:
-        print(json.dumps(dict(connection.execute("SELECT id, state FROM jobs").fetchall())))  # noqa: T201
+        print(json.dumps(dict(connection.execute("SELECT id, state FROM jobs").fetchall())))
 
 
 MODES: dict[str, Callable[[Queue, str], None]] = {

@@ -28,7 +28,7 @@ for number in range(10_000):
 
 def test_killed_processes_lose_no_acknowledged_batch(queue_path: Path) -> None:
     """Processes that enqueue batches of three are killed: all batches are complete, none acknowledged is lost."""
-    rng = random.Random(5)  # noqa: S311 - not for secrets
+    rng = random.Random(5)
     acknowledged: list[str] = []
     for round_ in range(12):
         process = subprocess.Popen(
@@ -56,7 +56,7 @@ def test_killed_processes_lose_no_acknowledged_batch(queue_path: Path) -> None:
 
 def test_killed_console_leaves_a_complete_job_or_none(queue_path: Path) -> None:
     """``queuectl enqueue`` is killed at random: acknowledged jobs exist, and existing jobs are complete."""
-    rng = random.Random(6)  # noqa: S311 - not for secrets
+    rng = random.Random(6)
     acknowledged: set[str] = set()
     for number in range(25):
         process = subprocess.Popen(

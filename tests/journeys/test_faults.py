@@ -6,15 +6,14 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import pytest
 
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.state import State
-from tests.engine.harness import WorkerHarness, alive, job_processes, read_pid, until, within
+from tests.engine.harness import WorkerHarness, alive, fill_disk, job_processes, read_pid, until, within
 from tests.engine.test_supervisor import start_in_another_process
 
 if TYPE_CHECKING:
@@ -139,50 +138,30 @@ def test_pool_ends_when_its_file_is_gone(harness: WorkerHarness, tmp_path: Path,
         assert sum(Queue(harness.path).store.reader.counts().values()) == 0
 
 
-def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path) -> None:
+def test_full_disk_loses_no_result(tmp_path: Path, template_path: Path, small_disk: Path) -> None:
     """On a full disk an enqueue fails with an error, and results are recorded once there is room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False)
-    if mounted.returncode:
-        pytest.skip("needs permission to mount a file system")
-    try:
-        shutil.copyfile(template_path, disk / "queue.db")
-        (disk / "queue.db").chmod(0o600)
-        harness = WorkerHarness(Queue(disk / "queue.db"))
-        try:
-            full_disk(harness, tmp_path, disk)
-        finally:
-            harness.close()
-            harness.queue.close()
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def full_disk(harness: WorkerHarness, tmp_path: Path, disk: Path) -> None:
-    """Fill the disk while a job runs, then make room again."""
+    shutil.copyfile(template_path, small_disk / "queue.db")
+    (small_disk / "queue.db").chmod(0o600)
+    harness = WorkerHarness(Queue(small_disk / "queue.db"))
     first, go = tmp_path / "pid", tmp_path / "go"
-    job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
-    harness.start()
-    read_pid(first)
-    until(lambda: job.history[0].pid)
-    with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
-        fill(ballast)
-    go.touch()
-    until(lambda: [each for each in harness.events("warning") if "full" in each["text"]])
-    with pytest.raises(BadEnvironment, match="full"):
-        enqueue_much(harness)
-    count = sum(harness.queue.store.reader.counts().values())
-    (disk / "ballast").unlink()
-    job.wait(timeout=60)
-    assert harness.outcomes(job) == ["succeeded"]
-    assert sum(harness.queue.store.reader.counts().values()) == count
-
-
-def fill(file: BinaryIO) -> None:
-    """Write until the disk is full."""
-    while True:
-        file.write(b"x" * 4096)
+    try:
+        job = harness.add(f"echo $$ > {first}; until [ -e {go} ]; do sleep 0.02; done")
+        harness.start()
+        read_pid(first)
+        until(lambda: job.history[0].pid)
+        fill_disk(small_disk / "ballast")
+        go.touch()
+        until(lambda: [each for each in harness.events("warning") if "full" in each["text"]])
+        with pytest.raises(BadEnvironment, match="full"):
+            enqueue_much(harness)
+        count = sum(harness.queue.store.reader.counts().values())
+        (small_disk / "ballast").unlink()
+        job.wait(timeout=60)
+        assert harness.outcomes(job) == ["succeeded"]
+        assert sum(harness.queue.store.reader.counts().values()) == count
+    finally:
+        harness.close()
+        harness.queue.close()
 
 
 def enqueue_much(harness: WorkerHarness) -> None:

@@ -46,7 +46,7 @@ _rand = st.floats(0, 1, exclude_max=True)
 
 
 @given(st.sampled_from(OUTCOMES), _policies, st.integers(1, 1200), st.sampled_from([False, True]), _moments, _rand)
-def test_settlements_are_legal(  # noqa: PLR0917 - what Hypothesis draws
+def test_settlements_are_legal(
     outcome: Outcome, policy: RetryPolicy, attempts: int, cancel: object, now: float, rand: float
 ) -> None:
     """Each settlement is a legal transition, and only returned attempts are not counted."""

@@ -252,6 +252,6 @@ def test_invalid_times(queue: Queue, value: object) -> None:
         ("jobs", "finished_at", queue.results),
     ):
         with queue.store.db.write() as connection:
-            connection.execute(f"UPDATE {table} SET {column} = ?", (value,))  # noqa: S608 - constants
+            connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
         with pytest.raises(BadEnvironment, match="invalid stored time"):
             read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from queuectl_nb.model.outcome import Exited, Outcome
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY
 from queuectl_nb.store.claims import ClaimResult, Claims, EndedAttempt
 from queuectl_nb.store.insert import insert_jobs
+from queuectl_nb.store.spool import Spool
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -213,27 +213,9 @@ def processes() -> Iterator[ProcessGroup]:
 
 
 @pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Return a function that mounts a small file system (``size=1m``, ``ro``) and returns its folder."""
-    if os.geteuid() != 0 or sys.platform != "linux" or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root on Linux")
-    folders: list[Path] = []
-
-    def mount(options: str, source: Path | None = None) -> Path:
-        folder = tmp_path / f"mount-{len(folders)}"
-        folder.mkdir()
-        how = ["--bind", str(source)] if source else ["-t", "tmpfs", "tmpfs"]
-        done = subprocess.run(["mount", "-o", options, *how, str(folder)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"no mounting here: {done.stderr.strip()}")
-        folders.append(folder)
-        if source and "ro" in options:
-            subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
-        return folder
-
-    yield mount
-    for folder in folders:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
+def spool(tmp_path: Path) -> Spool:
+    """Return an empty spool."""
+    return Spool(tmp_path)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,25 +18,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
+from tests.store.stored_jobs import add_job, job_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
     from queuectl_nb.store.transaction import Transaction
-
-
-def _add(store: Store, job_id: str, command: str = "true") -> None:
-    insert_jobs(store.db, [JobSpec(command, id=job_id)], cwd="/", recorded_env={}, now=time.time())
-
-
-def _ids(store: Store) -> list[str]:
-    with store.db.read() as connection:
-        return [job_id for (job_id,) in connection.execute("SELECT id FROM jobs ORDER BY seq")]
 
 
 def test_synchronous_full(store: Store) -> None:
@@ -66,7 +55,7 @@ def test_one_connection_per_thread(store: Store) -> None:
     def work(number: int) -> None:
         together.wait()
         for turn in range(20):
-            _add(store, f"job-{number}-{turn}")
+            add_job(store, f"job-{number}-{turn}")
             store.reader.counts()
         connections.append(store.db.connection())
         together.wait()
@@ -81,8 +70,8 @@ def test_one_connection_per_thread(store: Store) -> None:
 
 
 def _child(store: Store, queue: Any) -> None:
-    _add(store, "of the child".replace(" ", "-"))
-    queue.put((id(store.db.connection()), _ids(store)))
+    add_job(store, "of the child".replace(" ", "-"))
+    queue.put((id(store.db.connection()), job_ids(store)))
 
 
 def test_new_thread_does_not_recreate_a_deleted_queue(store: Store) -> None:
@@ -107,7 +96,7 @@ def test_new_thread_does_not_recreate_a_deleted_queue(store: Store) -> None:
 
 def test_connections_after_a_fork(store: Store) -> None:
     """Parent and child read and write through new connections after a fork."""
-    _add(store, "before")
+    add_job(store, "before")
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     mine = store.db.connection()
@@ -119,8 +108,8 @@ def test_connections_after_a_fork(store: Store) -> None:
     assert theirs != id(mine)
     assert seen == ["before", "of-the-child"]
     assert store.db.connection() is not mine
-    _add(store, "after")
-    assert _ids(store) == ["before", "of-the-child", "after"]
+    add_job(store, "after")
+    assert job_ids(store) == ["before", "of-the-child", "after"]
     assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -156,10 +145,10 @@ def test_fork_during_a_write_of_another_thread(store: Store) -> None:
 
 def test_a_removed_spool_is_created_again(store: Store) -> None:
     """Writes of an open queue go on when somebody removes its spool, with private directories; nothing is lost."""
-    _add(store, "a")
+    add_job(store, "a")
     shutil.rmtree(store.db.spool)
-    _add(store, "b")
-    assert _ids(store) == ["a", "b"]
+    add_job(store, "b")
+    assert job_ids(store) == ["a", "b"]
     assert {path.stat().st_mode & 0o777 for path in (store.db.spool, store.spool.folder, store.worker_dir)} == {0o700}
 
 
@@ -168,7 +157,7 @@ def test_the_spool_of_a_deleted_queue_is_not_created(store: Store) -> None:
     shutil.rmtree(store.db.spool)
     store.path.unlink()
     with pytest.raises(BadEnvironment, match="was deleted or replaced while in use"):
-        _add(store, "a")
+        add_job(store, "a")
     assert not store.db.spool.exists()
 
 
@@ -183,7 +172,7 @@ def test_transactions_are_atomic(store: Store) -> None:
         raise ZeroDivisionError
     assert store.settings.read().timeout == 30
     assert store.db.revision() == before
-    _add(store, "a")
+    add_job(store, "a")
     assert store.db.revision() == (before[0] + 1, 0)
 
 
@@ -191,18 +180,18 @@ def test_read_snapshot(store: Store) -> None:
     """A commit by another connection during a read is visible only in the next read."""
     with store.db.read() as connection:
         connection.execute("SELECT * FROM jobs").fetchall()
-        other = threading.Thread(target=_add, args=(store, "a"))
+        other = threading.Thread(target=add_job, args=(store, "a"))
         other.start()
         other.join()
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
-    assert _ids(store) == ["a"]
+    assert job_ids(store) == ["a"]
 
 
 def test_data_version(store: Store) -> None:
     """The version changes when another connection commits, and only then."""
     version = store.db.data_version()
     assert store.db.data_version() == version
-    other = threading.Thread(target=_add, args=(store, "a"))
+    other = threading.Thread(target=add_job, args=(store, "a"))
     other.start()
     other.join()
     assert store.db.data_version() != version
@@ -223,20 +212,20 @@ def test_unfinished_blocks_are_cleaned_up(store: Store) -> None:
     """Blocks that an interrupt left without their exit do not affect the next ones."""
     reading = store.db.read()
     reading.__enter__()
-    _add(store, "a")
-    assert _ids(store) == ["a"]
+    add_job(store, "a")
+    assert job_ids(store) == ["a"]
     reading = store.db.read()
     reading.__enter__()
-    other = threading.Thread(target=_add, args=(store, "b"))
+    other = threading.Thread(target=add_job, args=(store, "b"))
     other.start()
     other.join()
-    assert _ids(store) == ["a", "b"], "a look that was cut off must not freeze what is seen"
+    assert job_ids(store) == ["a", "b"], "a look that was cut off must not freeze what is seen"
     writing = store.db.write()
     writing.__enter__().execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
     del writing
     assert not store.db.connection().in_transaction
-    _add(store, "c")
-    assert _ids(store) == ["a", "b", "c"]
+    add_job(store, "c")
+    assert job_ids(store) == ["a", "b", "c"]
     assert store.settings.read().timeout == 30
 
 
@@ -246,11 +235,11 @@ def test_nested_writes_are_refused(store: Store) -> None:
         connection.execute("INSERT INTO settings (key, value) VALUES ('timeout', '7')")
         with store.db.read() as inner:
             assert inner is connection, "a read is part of the write"
-        _add(store, "a")
-    assert not _ids(store)
+        add_job(store, "a")
+    assert not job_ids(store)
     assert store.settings.read().timeout == 30
-    _add(store, "a")
-    assert _ids(store) == ["a"]
+    add_job(store, "a")
+    assert job_ids(store) == ["a"]
 
 
 def test_no_interrupt_is_swallowed(store: Store) -> None:
@@ -333,7 +322,7 @@ time.sleep(60)
         assert int(process.stdout.readline()) > 100
         store = Store(queue_path)
         store.db.set_lock_timeout(5)
-        _add(store, "a")
+        add_job(store, "a")
         assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
     finally:
         process.kill()

@@ -33,7 +33,7 @@ q = Queue({str(path)!r})
 with q.store.db.read() as connection:
     print(*(job_id for (job_id,) in connection.execute("SELECT id FROM jobs")))
 q.close()
-"""  # noqa: S608 - a test's own queries
+"""
     done = subprocess.run(
         [sys.executable, "-c", source],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

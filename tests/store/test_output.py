@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,16 +14,7 @@ from queuectl_nb.store.output import EMPTY_STREAM, StoredStream, punch_middle, r
 from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import Spool
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 TOKEN = "0123456789abcdef" * 2
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """Return an empty spool."""
-    return Spool(tmp_path)
 
 
 def _kept(spool: Spool, data: bytes, limit: int) -> StoredStream:

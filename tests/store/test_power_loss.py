@@ -149,7 +149,7 @@ def test_what_was_acknowledged_survives_power_loss(queue_path: Path, tmp_path: P
     events = _record(path, synchronous)
     assert sum(event.kind == "ack" for event in events) == 80
     assert any(event.kind == "sync" and event.name == "q.db" for event in events), "no checkpoint among them"
-    chance = random.Random(7)  # noqa: S311 - the same images every time
+    chance = random.Random(7)
     moments = set(chance.sample(range(len(events)), min(IMAGES, len(events))))
     lost = []
     for moment, event in enumerate(events):

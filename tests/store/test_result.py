@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.store import output
-from queuectl_nb.store.spool import Spool
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from queuectl_nb.store.spool import Spool
 
 TOKEN = "0123456789abcdef" * 2
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """Return an empty spool."""
-    return Spool(tmp_path)
 
 
 def _result(spool: Spool, raw: bytes) -> tuple[Any, str | None]:

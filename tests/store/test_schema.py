@@ -202,7 +202,7 @@ def test_newer_queue(queue_path: Path) -> None:
 
 
 def _random(size: int) -> bytes:
-    return random.Random(size).randbytes(size)  # noqa: S311 - the same every time
+    return random.Random(size).randbytes(size)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ ENDINGS: list[tuple[Outcome, str, str, int | None, str | None, str | None]] = [
 
 
 @pytest.mark.parametrize(("outcome", "state", "name", "code", "signal", "error"), ENDINGS)
-def test_outcomes_are_recorded(  # noqa: PLR0917 - a row of the table
+def test_outcomes_are_recorded(
     harness: Any, outcome: Outcome, state: str, name: str, code: int | None, signal: str | None, error: str | None
 ) -> None:
     """Each outcome determines the state of the job; its details are on the job and in the history."""

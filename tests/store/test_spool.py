@@ -21,12 +21,6 @@ TOKEN = "0123456789abcdef" * 2
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """Return an empty spool."""
-    return Spool(tmp_path)
-
-
-@pytest.fixture
 def job(spool: Spool) -> Iterator[subprocess.Popen[bytes]]:
     """Run the process of a job in the slot of worker-1; it lives until its stdin is closed."""
     out, err = spool.slot("worker-1").open()

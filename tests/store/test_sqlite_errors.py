@@ -7,47 +7,36 @@ import sqlite3
 import subprocess
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
-from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
-from queuectl_nb.store.insert import insert_jobs
 from queuectl_nb.store.store import Store
-from tests.engine.harness import within
+from tests.engine.harness import fill_disk, within
+from tests.store.stored_jobs import add_job, job_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
-def _add(store: Store, job_id: str, command: str = "true") -> None:
-    insert_jobs(store.db, [JobSpec(command, id=job_id)], cwd="/", recorded_env={}, now=time.time())
-
-
-def _ids(store: Store) -> list[str]:
-    with store.db.read() as connection:
-        return [job_id for (job_id,) in connection.execute("SELECT id FROM jobs ORDER BY seq")]
-
-
 def test_locked_by_another_program(store: Store) -> None:
     """A program that holds SQLite's write lock is exit code 4 after the timeout; reading still works."""
-    _add(store, "a")
+    add_job(store, "a")
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     store.db.set_lock_timeout(0.3)
     began = time.monotonic()
     with pytest.raises(Busy, match=r"another program has held .*queue\.db locked for 0\.3 seconds") as caught:
-        _add(store, "b")
+        add_job(store, "b")
     assert time.monotonic() - began >= 0.25
     assert caught.value.exit_code == 4
-    assert _ids(store) == ["a"]
+    assert job_ids(store) == ["a"]
     other.execute("ROLLBACK")
-    _add(store, "b")
-    assert _ids(store) == ["a", "b"]
+    add_job(store, "b")
+    assert job_ids(store) == ["a", "b"]
 
 
 def test_total_lock_timeout(store: Store) -> None:
@@ -66,7 +55,7 @@ def test_total_lock_timeout(store: Store) -> None:
     inside.wait()
     store.db.set_lock_timeout(1.5)
     with within(2.2), pytest.raises(Busy):
-        _add(store, "a")
+        add_job(store, "a")
     holder.join()
     assert store.db.connection().execute("PRAGMA busy_timeout").fetchone() == (1500,)
 
@@ -90,11 +79,11 @@ def _remake(path: Path) -> None:
 @pytest.mark.parametrize("use", ["write", "read", "version"])
 def test_replaced_file(store: Store, harm: Callable[[Path], None], use: str) -> None:
     """A file deleted or replaced under an open store is exit code 3 at the next use."""
-    _add(store, "a")
+    add_job(store, "a")
     harm(store.path)
     before = store.path.read_bytes() if store.path.exists() else None
     with pytest.raises(BadEnvironment, match="deleted or replaced while in use") as caught:
-        {"write": lambda: _add(store, "b"), "read": store.reader.counts, "version": store.db.data_version}[use]()
+        {"write": lambda: add_job(store, "b"), "read": store.reader.counts, "version": store.db.data_version}[use]()
     assert caught.value.exit_code == 3
     assert store.db.is_replaced()
     assert (store.path.read_bytes() if store.path.exists() else None) == before
@@ -111,18 +100,18 @@ def test_full_disk(mounted: Callable[[str], Path], template_path: Path) -> None:
     acknowledged = []
     with pytest.raises(QueuectlError) as caught:  # noqa: PT012 - the one that is too many
         for number in range(1000):
-            _add(store, f"job-{number}", "x" * 5000)
+            add_job(store, f"job-{number}", "x" * 5000)
             acknowledged.append(f"job-{number}")
     assert caught.value.exit_code == 3
     assert "disk" in str(caught.value)
     assert acknowledged
-    assert _ids(store) == acknowledged
+    assert job_ids(store) == acknowledged
     with pytest.raises(QueuectlError):
-        _add(store, "too-much", "x" * 90_000)
+        add_job(store, "too-much", "x" * 90_000)
     ballast.unlink()
-    _add(store, "with-room", "x" * 5000)
+    add_job(store, "with-room", "x" * 5000)
     store.db.close()
-    assert _ids(Store(path)) == [*acknowledged, "with-room"]
+    assert job_ids(Store(path)) == [*acknowledged, "with-room"]
     assert store.db.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -130,10 +119,7 @@ def test_creation_on_a_full_disk(mounted: Callable[[str], Path]) -> None:
     """A queue that cannot be created for lack of space is exit code 3; with space it is created."""
     folder = mounted("size=600k")
     ballast = folder / "ballast"
-    with suppress(OSError), ballast.open("wb") as file:
-        while True:
-            file.write(b"x" * 1024)
-            file.flush()
+    fill_disk(ballast)
     with pytest.raises(BadEnvironment) as caught:
         Store(folder / "q.db")
     assert str(caught.value).isprintable()
@@ -144,15 +130,15 @@ def test_creation_on_a_full_disk(mounted: Callable[[str], Path]) -> None:
 def test_read_only_mount(mounted: Callable[..., Path], queue_path: Path, tmp_path: Path) -> None:
     """On a read-only mount a queue is exit code 3 with its name, and nothing is lost."""
     store = Store(queue_path)
-    _add(store, "a")
+    add_job(store, "a")
     store.db.close()
     folder = mounted("ro", tmp_path)
     for name in ("queue.db", "new.db"):
         with pytest.raises(BadEnvironment, match=name.replace(".", r"\.")) as caught:
-            _add(Store(folder / name), "b")
+            add_job(Store(folder / name), "b")
         assert caught.value.exit_code == 3
         assert "read-only file system" in str(caught.value).lower()
-    assert _ids(Store(queue_path)) == ["a"]
+    assert job_ids(Store(queue_path)) == ["a"]
 
 
 def test_mount_that_turns_read_only(mounted: Callable[..., Path], template_path: Path) -> None:
@@ -161,22 +147,22 @@ def test_mount_that_turns_read_only(mounted: Callable[..., Path], template_path:
     path = folder / "q.db"
     shutil.copyfile(template_path, path)
     store = Store(path)
-    _add(store, "a")
+    add_job(store, "a")
     store.db.close()
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
     with pytest.raises(BadEnvironment) as caught:
-        _add(store, "b")
+        add_job(store, "b")
     assert caught.value.exit_code == 3
     assert "read-only file system" in str(caught.value)
     subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
-    _add(store, "b")
-    assert _ids(store) == ["a", "b"]
+    add_job(store, "b")
+    assert job_ids(store) == ["a", "b"]
 
 
 def test_damaged_page(queue_path: Path) -> None:
     """A page overwritten with noise is exit code 3 at the first use that reads it."""
     store = Store(queue_path)
-    _add(store, "a")
+    add_job(store, "a")
     with store.db.read() as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'").fetchone()[0]
         size = connection.execute("PRAGMA page_size").fetchone()[0]
@@ -195,4 +181,4 @@ def test_own_sql_errors(store: Store) -> None:
         connection.execute("SELECT ?")
     with pytest.raises(sqlite3.IntegrityError), store.db.write() as connection:
         connection.execute("INSERT INTO clock (only_row) VALUES (2)")
-    _add(store, "a")
+    add_job(store, "a")

@@ -22,7 +22,7 @@ from queuectl_nb.render.json_shapes import attempt_json, job_json
 def _view(harness: Any, name: str) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the columns and rows of a view, as any SQLite tool shows them."""
     with sqlite3.connect(harness.store.path) as connection:
-        found = connection.execute(f"SELECT * FROM {name}")  # noqa: S608
+        found = connection.execute(f"SELECT * FROM {name}")
         columns = [column[0] for column in found.description]
         return columns, [dict(zip(columns, row, strict=True)) for row in found]
 
