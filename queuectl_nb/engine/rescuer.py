@@ -21,7 +21,7 @@ from queuectl_nb.engine.dask.dispatch_journal import read_dispatched
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
-from queuectl_nb.model.errors import BadEnvironment, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import Claims, EndedAttempt, HeldLease
@@ -29,7 +29,7 @@ from queuectl_nb.store.identity import detect_copy
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import psutil
@@ -107,7 +107,7 @@ class Rescuer:
         if not self.held_leases(name):
             self._lost_at.pop(name, None)
             return []
-        with _translate_os_error(name):
+        try:
             # one rescuer at a time: another would take this one, which opens the output files, for a process of the job
             handle = lock_journal(self.store.worker_dir, name)
             if handle is None:
@@ -116,6 +116,9 @@ class Rescuer:
                 return self._settle_all(name, why)
             finally:
                 os.close(handle)
+        except OSError as error:
+            msg = f"cannot settle the attempts of {name} yet: {error}"
+            raise BadEnvironment(msg) from error
 
     def _settle_all(self, name: str, why: str) -> list[Rescued]:
         claims = Claims(self.store.db, name, "")
@@ -229,15 +232,3 @@ class Rescuer:
                 if process_tree.holds_all(row.pid, [lock, self.store.db.write_lock.path]):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(row.pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _translate_os_error(name: str) -> Iterator[None]:
-    """Raise BadEnvironment for OSError."""
-    try:
-        yield
-    except QueuectlError:
-        raise
-    except OSError as error:
-        msg = f"cannot settle the attempts of {name} yet: {error}"
-        raise BadEnvironment(msg) from error

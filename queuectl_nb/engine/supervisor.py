@@ -16,17 +16,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
-from queuectl_nb.engine.control import CONTROL_PIPE, ORPHAN_GRACE_S
+from queuectl_nb.engine.control import CONTROL_PIPE
 from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
 from queuectl_nb.engine.worker_record import read_record
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
-from queuectl_nb.store.boot_time import read_boot_time
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable
 
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.events import Events
@@ -76,7 +75,7 @@ class Supervisor:
         """Start the workers and supervise them until all have ended."""
         rescued = self.rescuer.rescue_dead()
         for _ in range(self.config.processes):
-            self._register_worker()
+            self.workers.append(WorkerProcess.register(self.store, self.config.queues))
         self.store.db.set_lock_timeout(LOCK_TIMEOUT_S)
         started = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
         pids = {name: pid for name, pid in started.items() if pid is not None}
@@ -95,13 +94,8 @@ class Supervisor:
 
     def _timeout(self) -> float:
         """Return the seconds until something is due."""
-        times = [self.maintenance_at]
-        for worker in self.workers:
-            if worker.process is not None:
-                times.append(worker.kill_at)
-            elif not worker.ended:
-                times.append(worker.restart_at if worker.settled else worker.settle_at)
-        return max(0.0, min(times) - time.monotonic())
+        due_at = min(self.maintenance_at, *(worker.due_at for worker in self.workers))
+        return max(0.0, due_at - time.monotonic())
 
     # ------------------------------------------------------------------ stop
 
@@ -126,18 +120,15 @@ class Supervisor:
         if chain and os.getpid() not in chain[1:]:
             return False
         for worker in self.workers:
+            lock = heartbeat.lock_path(self.store.worker_dir, worker.name)
             if worker.process is not None and worker.process.pid in chain[1:]:
                 sender = chain[chain.index(worker.process.pid) - 1]
-            elif chain or not sender or self._last_job_pid(worker) != sender:
+            elif chain or not sender or read_record(lock).pid != sender:  # the job's shell may have exited
                 continue
             self.events.emit("warning", worker=worker.name, text=f"ignored {signal.Signals(number).name} from its job")
             worker.send(f"signal:{number}:{sender}")
             return True
         return bool(chain)
-
-    def _last_job_pid(self, worker: WorkerProcess) -> int:
-        """Return the shell of the job that a worker has started last; it may have ended."""
-        return read_record(heartbeat.lock_path(self.store.worker_dir, worker.name)).pid
 
     def _broadcast_stop(self, how: str) -> None:
         """Stop all workers by ``drain``, ``now`` or ``orphaned`` (now, with a short grace)."""
@@ -145,11 +136,7 @@ class Supervisor:
             return
         self.stop = how
         for worker in self.workers:
-            self._request_stop(worker, how)
-
-    def _request_stop(self, worker: WorkerProcess, how: str) -> None:
-        grace = self.settings.kill_grace
-        worker.request_stop(how, min(grace, ORPHAN_GRACE_S) if how == "orphaned" else grace)
+            worker.request_stop(how, self.settings.kill_grace)
 
     def _on_orphaned(self) -> None:
         """Stop everything within five seconds: the process that started the pool has died."""
@@ -160,31 +147,6 @@ class Supervisor:
         self._broadcast_stop("orphaned")
 
     # ------------------------------------------------------------------ workers
-
-    def _register_worker(self) -> None:
-        """Register a free name. Its lock is taken before the name is visible and held until the supervisor exits."""
-        locks: dict[str, int] = {}
-
-        def take_lock(name: str) -> bool:
-            handle = heartbeat.take_lock(self.store.worker_dir, name)
-            if handle is not None:
-                locks[name] = handle
-            return handle is not None
-
-        try:
-            name = self.store.workers.register(
-                take_lock,
-                pool=os.getpid(),
-                host=heartbeat.host_name(),
-                queues=self.config.queues,
-                now=time.time(),
-                boot=read_boot_time().boot,
-            )
-        except BaseException:
-            for handle in locks.values():
-                os.close(handle)
-            raise
-        self.workers.append(WorkerProcess(name, locks[name]))
 
     def _reap(self) -> None:
         """Reap adopted orphans; workers are reaped through their Popen objects."""
@@ -225,11 +187,12 @@ class Supervisor:
     def _start_replacement(self, worker: WorkerProcess) -> None:
         """Register another dispatcher beside a dead one: settling remote attempts takes as long as a lease."""
         try:
-            self._register_worker()
+            replacement = WorkerProcess.register(self.store, self.config.queues)
         except QueuectlError as error:  # then it is restarted once it is settled, like any worker
             self.events.emit("warning", worker=worker.name, text=str(error))
         else:
-            self.workers[-1].inherit_backoff(worker)
+            replacement.inherit_backoff(worker)
+            self.workers.append(replacement)
 
     def _settle_and_restart(self, worker: WorkerProcess) -> None:
         """Settle what the worker held, retrying until it works or has to end; then restart or unregister it."""
@@ -301,12 +264,17 @@ class Supervisor:
             with contextlib.suppress(InvalidSetting):  # keep the last valid settings; the workers report it
                 self.settings = self.store.settings.read()
             rows = self.store.workers.list_all()
-            self._apply_stop_requests({row.name: row.stop for row in rows if row.stop is not None})
+            requests = {row.name: row.stop for row in rows if row.stop is not None}
+            for worker in self.workers:  # also those without a process
+                if worker.name in requests:
+                    worker.request_stop(requests[worker.name], self.settings.kill_grace)
             self._report_rescued(self.rescuer.rescue_dead())
             names = [row.name for row in rows]
             frozen = self.freeze_detector.find_frozen(names, now, self.settings.lease, MAINTENANCE_INTERVAL_S)
             self._report_rescued(self.rescuer.rescue_frozen(frozen))
-            self._kill_frozen(frozen)
+            for worker in self.workers:
+                if worker.process is not None and worker.stop is not None and worker.name in frozen:
+                    worker.process.kill()  # its job has been rescued
             if self.settings.retention and now >= self.prune_at:
                 self._prune()
         except QueuectlError as error:
@@ -316,18 +284,6 @@ class Supervisor:
         if warning and warning != self.last_warning:
             self.events.emit("warning", worker="pool", text=warning)
         self.last_warning = warning
-
-    def _apply_stop_requests(self, requests: Mapping[str, str]) -> None:
-        """Stop workers as others have requested, also those without a process."""
-        for worker in self.workers:
-            if worker.name in requests:
-                self._request_stop(worker, requests[worker.name])
-
-    def _kill_frozen(self, names: Collection[str]) -> None:
-        """Kill frozen workers that were asked to stop: their jobs have been rescued."""
-        for worker in self.workers:
-            if worker.process is not None and worker.stop is not None and worker.name in names:
-                worker.process.kill()
 
     def _prune(self) -> None:
         """Remove some jobs older than ``retention``; continue soon if there are more."""

@@ -11,12 +11,19 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.events import Events
+    from queuectl_nb.store.store import Store
 
 __all__ = ["ENTRY_POINT", "KILL_MARGIN_S", "LEAVE_MARGIN_S", "WorkerProcess", "command_line"]
 
@@ -77,6 +84,41 @@ class WorkerProcess:
         self._started_at = 0.0
         self._deaths = 0
 
+    @classmethod
+    def register(cls, store: Store, queues: Sequence[str]) -> Self:
+        """Register a free name. Its lock is taken before the name is visible and held until the supervisor exits."""
+        locks: dict[str, int] = {}
+
+        def take_lock(name: str) -> bool:
+            handle = heartbeat.take_lock(store.worker_dir, name)
+            if handle is not None:
+                locks[name] = handle
+            return handle is not None
+
+        try:
+            name = store.workers.register(
+                take_lock,
+                pool=os.getpid(),
+                host=heartbeat.host_name(),
+                queues=queues,
+                now=time.time(),
+                boot=read_boot_time().boot,
+            )
+        except BaseException:
+            for handle in locks.values():
+                os.close(handle)
+            raise
+        return cls(name, locks[name])
+
+    @property
+    def due_at(self) -> float:
+        """Monotonic time at which the supervisor has to do something for this worker; infinity if nothing is due."""
+        if self.process is not None:
+            return self.kill_at
+        if self.ended:
+            return math.inf
+        return self.restart_at if self.settled else self.settle_at
+
     def start(self, config: WorkerConfig, events: Events) -> int | None:
         """Start the process, which inherits the lock and the event pipe and reads control words on its stdin.
 
@@ -102,11 +144,15 @@ class WorkerProcess:
     def request_stop(self, how: str, grace: float) -> None:
         """Stop by ``drain``, ``now`` or ``orphaned``; the last two kill a job after ``grace`` seconds, and then end.
 
+        After ``orphaned`` the grace is :data:`ORPHAN_GRACE_S` at most.
+
         This is the only rule for ending: a process that is still there ``KILL_MARGIN_S`` after the grace
         is killed, and what cannot be settled by ``LEAVE_MARGIN_S`` after it stays in the journal.
         """
         if self.stop in (how, "orphaned") or (self.stop == "now" and how == "drain"):
             return
+        if how == "orphaned":
+            grace = min(grace, ORPHAN_GRACE_S)
         if how != "drain":
             now = time.monotonic()
             self.kill_at = min(self.kill_at, now + grace + KILL_MARGIN_S)
