@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +164,7 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], *, if_a
         if not line.strip():
             continue
         try:
-            specs.append(make_spec({**common, **_parse_object(_decode_line(line), "the line")}))
+            specs.append(make_spec({**common, **_parse_object(line, "the line")}))
         except BadInput as error:
             msg = f"line {number}: {error}; nothing was enqueued"
             raise BadInput(msg) from None
@@ -178,29 +177,24 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], *, if_a
 
 def _read_lines(source: str) -> Iterable[bytes]:
     """Return the lines of a file, or of standard input if ``source`` is ``-``."""
-    if source == "-":
-        return sys.stdin.buffer.read().split(b"\n")
-    from pathlib import Path
-
     try:
-        return Path(source).read_bytes().split(b"\n")
+        with click.open_file(source, "rb") as file:
+            content: bytes = file.read()
     except (OSError, ValueError) as error:
         msg = f"cannot read {quoted(source)}: {getattr(error, 'strerror', None) or error}"
         raise BadInput(msg) from None
+    return content.split(b"\n")
 
 
-def _decode_line(line: bytes) -> str:
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        msg = "not valid UTF-8"
-        raise BadInput(msg) from None
-
-
-def _parse_object(text: str, what: str) -> dict[str, Any]:
+def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:
     """Parse a JSON object; refuse other values, duplicate keys, NaN and infinities."""
     try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
         found = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        msg = f"{what} is not valid UTF-8"
+        raise BadInput(msg) from None
     except (ValueError, RecursionError) as error:
         msg = f"{what} is not valid JSON: {error}"
         raise BadInput(msg) from None
