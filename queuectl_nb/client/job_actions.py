@@ -46,7 +46,9 @@ def retry_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]
     """Move dead jobs back to the queue with a fresh retry budget; return their ids."""
     _require_ids_or_all(ids, all_dead=all_dead)
     if all_dead:
-        chosen = store.dead_letters.retry(time.time())
+        from queuectl_nb.store.dead_letters import retry_all  # not loaded by an enqueue
+
+        chosen = retry_all(store.db, time.time())
     else:
         chosen = list(dict.fromkeys(ids))
         store.jobs.retry(chosen, time.time(), "dlq retry")
@@ -58,7 +60,9 @@ def purge_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]
     """Delete dead jobs; return their ids."""
     _require_ids_or_all(ids, all_dead=all_dead)
     if all_dead:
-        chosen, tokens = store.dead_letters.purge(time.time())
+        from queuectl_nb.store.dead_letters import purge_all
+
+        chosen, tokens = purge_all(store.db, time.time())
     else:
         chosen = list(dict.fromkeys(ids))
         tokens = store.jobs.delete(chosen, time.time(), "dlq purge")

@@ -19,54 +19,48 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.connection import Database
 
-__all__ = ["DeadLetters"]
+__all__ = ["purge_all", "retry_all"]
 
 BATCH_JOBS = 1000
 """Jobs per transaction: about ten milliseconds."""
 
 
-class DeadLetters:
-    """All dead jobs of a queue."""
+def retry_all(db: Database, now: float) -> list[str]:
+    """Requeue every dead job with a full retry budget; return the ids, the longest dead first.
 
-    def __init__(self, db: Database) -> None:
-        """Work on ``db``."""
-        self.db = db
+    A job with unmet dependencies becomes blocked. Raises :class:`WrongState`, before anything is changed, if a
+    job depends on a cancelled one.
+    """
+    with db.read() as connection:
+        dead = connection.execute(Q.dead_jobs).fetchall()
+        dependent = sorted((seq, job_id) for seq, job_id, has_dependencies in dead if has_dependencies)
+        for seq, job_id in dependent:
+            # dead dependencies are retried as well
+            check_dependencies(job_id, unmet_dependencies(connection, seq), [State.CANCELLED])
+    batches = [*_batches([job_id for _, job_id, has_dependencies in dead if not has_dependencies])]
+    if dependent:  # last and together, in enqueue order: by then none of their dependencies is dead
+        batches.append([job_id for _, job_id in dependent])
+    retried: list[str] = []
+    for ids in batches:
+        with db.write() as connection:
+            found = _load_dead(connection, ids)
+            retry_jobs(connection, found, now)
+        retried += [job.id for job in found]
+    return retried
 
-    def retry(self, now: float) -> list[str]:
-        """Requeue every dead job with a full retry budget; return the ids, the longest dead first.
 
-        A job with unmet dependencies becomes blocked. Raises :class:`WrongState`, before anything is changed, if a
-        job depends on a cancelled one.
-        """
-        with self.db.read() as connection:
-            dead = connection.execute(Q.dead_jobs).fetchall()
-            dependent = sorted((seq, job_id) for seq, job_id, has_dependencies in dead if has_dependencies)
-            for seq, job_id in dependent:
-                # dead dependencies are retried as well
-                check_dependencies(job_id, unmet_dependencies(connection, seq), [State.CANCELLED])
-        batches = [*_batches([job_id for _, job_id, has_dependencies in dead if not has_dependencies])]
-        if dependent:  # last and together, in enqueue order: by then none of their dependencies is dead
-            batches.append([job_id for _, job_id in dependent])
-        retried: list[str] = []
-        for ids in batches:
-            with self.db.write() as connection:
-                found = _load_dead(connection, ids)
-                retry_jobs(connection, found, now)
-            retried += [job.id for job in found]
-        return retried
-
-    def purge(self, now: float) -> tuple[list[str], list[str]]:
-        """Delete every dead job with its history; return the ids, and the tokens of the attempts."""
-        with self.db.read() as connection:
-            dead = [job_id for _, job_id, _ in connection.execute(Q.dead_jobs)]
-        deleted: list[str] = []
-        tokens: list[str] = []
-        for ids in _batches(dead):
-            with self.db.write() as connection:
-                found = _load_dead(connection, ids)
-                tokens += delete_jobs(connection, found, now)
-            deleted += [job.id for job in found]
-        return deleted, tokens
+def purge_all(db: Database, now: float) -> tuple[list[str], list[str]]:
+    """Delete every dead job with its history; return the ids, and the tokens of the attempts."""
+    with db.read() as connection:
+        dead = [job_id for _, job_id, _ in connection.execute(Q.dead_jobs)]
+    deleted: list[str] = []
+    tokens: list[str] = []
+    for ids in _batches(dead):
+        with db.write() as connection:
+            found = _load_dead(connection, ids)
+            tokens += delete_jobs(connection, found, now)
+        deleted += [job.id for job in found]
+    return deleted, tokens
 
 
 def _load_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[JobRef]:

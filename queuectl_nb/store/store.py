@@ -13,7 +13,6 @@ from queuectl_nb.store.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuectl_nb.store.dead_letters import DeadLetters
     from queuectl_nb.store.jobs import Jobs
     from queuectl_nb.store.reader import Reader
     from queuectl_nb.store.workers import Workers
@@ -39,13 +38,6 @@ class Store:
         from queuectl_nb.store.jobs import Jobs
 
         return Jobs(self.db)
-
-    @cached_property
-    def dead_letters(self) -> DeadLetters:
-        """Operations on the whole dead letter queue."""
-        from queuectl_nb.store.dead_letters import DeadLetters
-
-        return DeadLetters(self.db)
 
     @cached_property
     def workers(self) -> Workers:

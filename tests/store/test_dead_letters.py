@@ -34,7 +34,7 @@ def test_retry_all(harness: Any) -> None:
     harness.run("done")
     harness.store.jobs.retry(["d3"], harness.now, "dlq retry")
     like = harness.row("d3")
-    assert harness.store.dead_letters.retry(harness.now) == [each for each in MANY if each != "d3"]
+    assert dead_letters.retry_all(harness.store.db, harness.now) == [each for each in MANY if each != "d3"]
     assert harness.states() == {**dict.fromkeys(MANY, "pending"), "done": "completed"}
     own = ("seq", "id", "rev")
     for each in MANY:
@@ -42,7 +42,7 @@ def test_retry_all(harness: Any) -> None:
             key: value for key, value in like.items() if key not in own
         }
     assert len({harness.row(each)["rev"] for each in MANY}) == 1 + 2
-    assert harness.store.dead_letters.retry(harness.now) == []
+    assert dead_letters.retry_all(harness.store.db, harness.now) == []
 
 
 @pytest.mark.usefixtures("few_at_once")
@@ -52,7 +52,7 @@ def test_purge_all(harness: Any) -> None:
     harness.add("failed")
     harness.run("failed", Exited(1))
     tokens = {each.token for job_id in MANY for each in harness.store.reader.attempts(job_id)}
-    gone, given = harness.store.dead_letters.purge(harness.now)
+    gone, given = dead_letters.purge_all(harness.store.db, harness.now)
     assert gone == MANY
     assert (set(given), len(given)) == (tokens, 7)
     assert harness.states() == {"failed": "failed"}
@@ -67,7 +67,7 @@ def test_retried_with_its_dependency(harness: Any) -> None:
     harness.run("second", Exited(1))
     harness.store.jobs.retry(["first"], harness.now)
     harness.exhaust("first")
-    assert harness.store.dead_letters.retry(harness.now) == ["first", "second"]
+    assert dead_letters.retry_all(harness.store.db, harness.now) == ["first", "second"]
     assert harness.states() == {"first": "pending", "second": "blocked"}
     harness.run("first")
     assert harness.state("second") == "pending"
@@ -84,7 +84,7 @@ def test_retry_refused_by_a_cancelled_dependency(harness: Any) -> None:
     harness.store.jobs.cancel(["first"], harness.now)
     before = harness.dump()
     with pytest.raises(WrongState, match="job second waits for first, which is cancelled; retry that one first"):
-        harness.store.dead_letters.retry(harness.now)
+        dead_letters.retry_all(harness.store.db, harness.now)
     assert harness.dump() == before
 
 
@@ -94,7 +94,7 @@ def test_dependents_of_a_purged_job(harness: Any) -> None:
     harness.add("second", after=["first"])
     with harness.store.db.write() as connection:  # no verb leads there: as a hand-edited file may be
         connection.execute("UPDATE jobs SET state = 'dead', ready = 0 WHERE id = 'first'")
-    assert harness.store.dead_letters.purge(harness.now) == (["first"], [])
+    assert dead_letters.purge_all(harness.store.db, harness.now) == (["first"], [])
     assert harness.states() == {"second": "cancelled"}
     assert harness.row("second")["error"] == "job first, which it waited for, was deleted"
 
@@ -115,9 +115,9 @@ def test_jobs_changed_meanwhile_are_skipped(harness: Any, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(harness.store.db, "write", interrupted)
     moved = (
-        harness.store.dead_letters.retry(harness.now)
+        dead_letters.retry_all(harness.store.db, harness.now)
         if what == "retry"
-        else harness.store.dead_letters.purge(harness.now)[0]
+        else dead_letters.purge_all(harness.store.db, harness.now)[0]
     )
     monkeypatch.undo()
     assert "d5" not in moved
