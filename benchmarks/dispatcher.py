@@ -39,7 +39,7 @@ def simulate(jobs: int, in_flight: int, mean: float) -> tuple[float, float, Simu
         name = queue.store.workers.register(lambda _: True, pool=0, host="here", queues=(), now=time.time())
         executor = SimulatedExecutor(queue.store.spool, max_in_flight=in_flight, mean=mean)
         control = SimulatedControl(queue.store, name, WorkerEvents(Events(None), name))
-        dispatcher = Dispatcher(WorkerCore(queue.store, control, host="here", drain=True), executor)
+        dispatcher = Dispatcher(WorkerCore(queue.store, control, host="here", drain=True), executor)  # type: ignore[arg-type]
         used = resource.getrusage(resource.RUSAGE_SELF)
         began = time.perf_counter()
         dispatcher.work()

@@ -18,13 +18,13 @@ from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.outcome import Exited, Returned, TimedOut
+from queuectl_nb.model.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.outcome import Outcome
-    from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool
 
 __all__ = ["SimulatedControl", "SimulatedExecutor"]
@@ -51,6 +51,7 @@ class SimulatedExecutor:
         self._ends: list[tuple[float, int, str, Outcome]] = []
         self._long: list[tuple[float, int, str]] = []
         self._count = 0
+        self._settings = Settings.from_stored({})
         self.fd, self._write_fd = os.pipe()
 
     @property
@@ -65,7 +66,7 @@ class SimulatedExecutor:
     def request_slots(self, jobs: int) -> None:
         """Do nothing: all slots are there."""
 
-    def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> RemoteRun:
+    def start(self, lease: Lease, owned: Callable[[], bool]) -> RemoteRun:
         """Choose how long the job takes."""
         assert owned()
         run = RemoteRun(lease, self.spool)
@@ -74,7 +75,7 @@ class SimulatedExecutor:
         sleep, code = _SLEEP.search(lease.command), _EXIT.search(lease.command)
         duration = float(sleep[1]) if sleep else self._random.expovariate(1 / self.mean)
         outcome: Outcome = Exited(int(code[1]) if code else 0)
-        limit = settings.timeout_for(lease.timeout)
+        limit = self._settings.timeout_for(lease.timeout)
         if limit is not None and limit < duration:
             duration, outcome = limit, TimedOut(limit)
         now = time.monotonic()
@@ -115,12 +116,9 @@ class SimulatedExecutor:
 
     def maintain(self, settings: Settings) -> float:
         """Return the seconds until the next attempt finishes."""
-        del settings
+        self._settings = settings
         times = [heap[0][0] for heap in (self._ends, self._long) if heap]
         return max(0.0, min(times) - time.monotonic()) if times else 60.0
-
-    def acknowledge(self, open_tokens: Collection[str]) -> None:
-        """Do nothing: nothing is kept."""
 
     def close(self) -> None:
         """Close the pipe."""

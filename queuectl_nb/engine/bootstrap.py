@@ -162,7 +162,7 @@ def _make_worker(config: WorkerConfig, core: WorkerCore) -> Worker:
 
 def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStack) -> Dispatcher:
     from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE, Cluster, make_connect
-    from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
+    from queuectl_nb.engine.dask.dispatch_table import DispatchTable
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.dask.executor import DaskExecutor
     from queuectl_nb.engine.dask.transport import ClusterTransport
@@ -179,8 +179,8 @@ def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStac
     if transport.failure is not None:
         raise BadEnvironment(f"dask: {transport.failure}")  # noqa: EM102
     core.control.add("executor", transport.fd)
-    journal = DispatchJournal(store.worker_dir, name)
-    return Dispatcher(core, DaskExecutor(transport, store.spool, journal, core.events, max_in_flight=config.count))
+    table = DispatchTable(store.worker_dir, name)
+    return Dispatcher(core, DaskExecutor(transport, store.spool, table, core.events, max_in_flight=config.count))
 
 
 def _register_running(store: Store, name: str, control: WorkerControl) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.engine import heartbeat, notifier, process_tree
 from queuectl_nb.engine.collect import capture_ending
-from queuectl_nb.engine.dask.dispatch_journal import read_dispatched
+from queuectl_nb.engine.dask.dispatch_table import read_dispatched
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record

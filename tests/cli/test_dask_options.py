@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,7 +78,10 @@ class _Security:
     [
         (_FakeClient(None, _Security()), "closed"),
         (_FakeClient("inproc://10.0.0.1/1/1", _Security()), "processes=True"),
-        (_FakeClient("tls://10.0.0.1:1", _Security(extra_conn_args={"x": object()})), "configuration"),
+        (
+            _FakeClient("tls://10.0.0.1:1", _Security(extra_conn_args={"ssl_context": ssl.create_default_context()})),
+            "configuration",
+        ),
     ],
 )
 def test_unusable_clients(queue: Queue, client: Any, says: str) -> None:

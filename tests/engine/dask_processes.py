@@ -75,7 +75,7 @@ class DaskCluster:
 
     def wait_for_workers(self, count: int) -> None:
         """Wait until the scheduler knows at least ``count`` workers; it forgets dead ones at once."""
-        until(lambda: len(self.worker_threads()) >= count, timeout=30)
+        until(lambda: len(self.worker_threads()) >= count, timeout=120)
 
     def worker_threads(self) -> dict[str, int]:
         """Return the threads of each worker by address; empty if the scheduler does not answer."""

@@ -31,7 +31,7 @@ class SimulatedDispatcher:
         self.executor = SimulatedExecutor(self.store.spool, max_in_flight=max_in_flight, mean=mean)
         self.control = SimulatedControl(self.store, self.name, WorkerEvents(Events(None), self.name))
         core = WorkerCore(self.store, self.control, host="here", drain=drain)
-        self.dispatcher = Dispatcher(core, self.executor)
+        self.dispatcher = Dispatcher(core, self.executor)  # type: ignore[arg-type]
         self.thread = threading.Thread(target=self.dispatcher.work, daemon=True)
         self.thread.start()
 

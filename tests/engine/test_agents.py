@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import marshal
+import fcntl
 import os
 import socket
 import subprocess
@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.dask.agent import ABANDONED_AFTER_S, Agent
+from queuectl_nb.engine.dask.agent import Agent
+from queuectl_nb.engine.dask.channel import decode, encode
 from queuectl_nb.engine.dask.messages import (
     Ended,
     Event,
@@ -25,14 +26,11 @@ from queuectl_nb.engine.dask.messages import (
     Response,
     RunJob,
     Running,
-    SlotClosed,
     SlotOpened,
     Unstarted,
-    from_wire,
-    to_wire,
 )
-from queuectl_nb.engine.dask.recovery import create_folder, load_end, recover, remove_old_folders
-from queuectl_nb.engine.dask.runner_pool import RunnerClient
+from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, load_end, recover, remove_old_folders
+from queuectl_nb.engine.dask.runner_client import RunnerClient
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited, Lost, Returned
@@ -83,7 +81,7 @@ class FakeDispatcher:
         """Send a request and return the response."""
         self.request_number = self.request_number + 1 if number is None else number
         renewal = LeaseRenewal(boot_clock() + lease_s, settings)
-        request = Request(self.request_number, renewal, forward=True, jobs=list(jobs), **fields)
+        request = Request(self.request_number, renewal, jobs=list(jobs), **fields)
         response: Response = over_the_wire(self.agent.handle_request(over_the_wire(request)))
         return response
 
@@ -112,7 +110,7 @@ class FakeDispatcher:
 
 def over_the_wire(message: Any) -> Any:
     """Return a message as it arrives."""
-    return from_wire(marshal.loads(marshal.dumps(to_wire(message), 2)))
+    return decode(encode(message))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +135,7 @@ def dispatcher(shared_dispatcher: FakeDispatcher) -> FakeDispatcher:
 @pytest.fixture
 def one_slot(shared_dispatcher: FakeDispatcher) -> FakeDispatcher:
     """Return a dispatcher with exactly one slot."""
-    until(lambda: len(shared_dispatcher.events(SlotClosed)) == len(shared_dispatcher.slots))
+    until(lambda: len(shared_dispatcher.events(type(None))) == len(shared_dispatcher.slots))
     return shared_dispatcher.reset()
 
 
@@ -237,7 +235,7 @@ def test_a_runner_that_does_not_read_blocks_nobody(dispatcher: FakeDispatcher) -
     runner = psutil.Process(dispatcher.events(Running, job=job)[0].pid).parent()
     assert runner is not None
     runner.suspend()
-    client = dispatcher.agent._active[job.token]
+    client = dispatcher.agent._attempts[job.token].runner
     assert client is not None
     for _ in range(3000):  # more than the socket's buffer holds
         client.send(LeaseRenewal(boot_clock() + LONG_LEASE_S, {}))
@@ -255,7 +253,6 @@ def test_a_job_is_returned_if_no_runner_can_be_started(
     def fail(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    one_slot.agent.runners.close_idle()
     monkeypatch.setattr(subprocess, "Popen", fail)
     refused = one_slot.job("true")
     one_slot.send(refused)
@@ -283,6 +280,32 @@ def test_a_command_that_replaces_its_output_harms_nothing(
     one_slot.send(good)
     assert one_slot.end_of(good).output == {"stdout": (0, b"hello\n")}
     assert victim.read_text() == "precious"
+
+
+def test_output_files_held_by_another_process_are_replaced(one_slot: FakeDispatcher) -> None:
+    """A process outside of a command's tree that keeps its output open does not keep the next one from starting."""
+    first, good = one_slot.job("true"), one_slot.job("echo hello")
+    one_slot.send(first)
+    one_slot.end_of(first)
+    slots = list(Path(one_slot.agent.folder).glob("runner-*.stdout"))
+    handles = [os.open(path, os.O_WRONLY) for path in slots]
+    for handle in handles:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    one_slot.send(good)
+    assert one_slot.end_of(good).output == {"stdout": (0, b"hello\n")}
+    for handle in handles:
+        os.close(handle)
+
+
+def test_an_attempt_that_was_given_up_is_terminated(dispatcher: FakeDispatcher, tmp_path: Path) -> None:
+    """A dispatcher that acknowledges a running attempt has lost it; it must not run beside its retry."""
+    first = tmp_path / "pid"
+    job = dispatcher.job(f"echo $$ > {first}; trap '' TERM; while :; do sleep 0.05; done")
+    dispatcher.send(job)
+    shell = read_pid(first)
+    dispatcher.send(acknowledged=[job.token])
+    assert isinstance(dispatcher.outcome_of(job), Returned)
+    assert not alive(shell)
 
 
 def query(dispatcher: FakeDispatcher, *jobs: Lease, reads: Sequence[OutputRead] = ()) -> RecoveryQuery:
@@ -315,7 +338,7 @@ def test_an_end_survives_its_dask_worker(tmp_path: Path) -> None:
     job = dispatcher.job(f"trap '' TERM; echo $$ > {first}; until [ -e {go} ]; do sleep 0.05; done; sleep 60 &")
     dispatcher.send(job, settings={**SETTINGS, "kill_grace": 5.0})
     runner = psutil.Process(psutil.Process(read_pid(first)).ppid())
-    client = until(lambda: dispatcher.agent._active.get(job.token))
+    client = until(lambda: dispatcher.agent._attempts[job.token].runner)
     go.touch()
     until(lambda: not alive(int(first.read_text())))  # the runner now ends what is left in the background
     client.channel.socket.shutdown(2)
@@ -325,10 +348,15 @@ def test_an_end_survives_its_dask_worker(tmp_path: Path) -> None:
     assert end.outcome == Exited(0)
 
 
-@pytest.mark.parametrize("raw", ["", "{}", "[1, 2", "[null, {}]", '[["Ended", 1], {}]', '[["Exited", 0], 1]'])
-def test_an_incomplete_end_is_ignored(tmp_path: Path, raw: str) -> None:
+WHOLE_END = encode(Ended("token", Exited(0)))
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\0", b"\xff" * 9, WHOLE_END[:-1], WHOLE_END[:9], encode(Exited(0)), encode(Ended("t", Exited(0)))]
+)
+def test_an_incomplete_end_is_ignored(tmp_path: Path, raw: bytes) -> None:
     """What is left of an end after a crash of the machine is not read as one."""
-    (tmp_path / "token.end").write_text(raw)
+    (tmp_path / "token.end").write_bytes(raw)
     assert load_end(f"{tmp_path}", "token") is None
     (tmp_path / "token.end").unlink()
     (tmp_path / "token.end").symlink_to("/dev/zero")
@@ -353,12 +381,10 @@ def test_old_folders_of_dead_agents_are_removed(tmp_path: Path) -> None:
     """The folder of an agent is removed long after its death, and never while it lives."""
     folders = {name: create_folder(f"{tmp_path}", name) for name in ("living", "recent", "dead")}
     for name, (folder, lock) in folders.items():
-        (Path(folder) / "1").mkdir()
         if name != "living":
             os.close(lock)
         if name != "recent":
-            for path in (Path(folder) / "1", Path(folder)):
-                os.utime(path, (0, 0))
+            os.utime(folder, (0, 0))
     remove_old_folders(f"{tmp_path}")
     assert {name for name, (folder, _) in folders.items() if Path(folder).exists()} == {"living", "recent"}
     os.close(folders["living"][1])
@@ -386,7 +412,7 @@ def test_the_files_of_an_abandoned_agent_are_removed(tmp_path: Path) -> None:
     dispatcher.slots[0].join(60)
     assert list(Path(dispatcher.agent.folder).rglob("*.stdout"))
     assert not dispatcher.agent.abandoned
-    dispatcher.send(lease_s=-ABANDONED_AFTER_S)
+    dispatcher.send(lease_s=-KEEP_S)
     assert dispatcher.agent.abandoned
     dispatcher.agent.remove_files()
     assert not Path(dispatcher.agent.folder).exists()
@@ -401,14 +427,14 @@ def test_a_dask_worker_that_does_not_read_keeps_no_command_alive(
     monkeypatch.setattr(socket, "socketpair", lambda: (ours, theirs))
     first = tmp_path / "pid"
     job = dispatcher.job(f"echo $$ > {first}; while :; do head -c 1000 /dev/zero; sleep 0.02; done")
-    client = RunnerClient(str(tmp_path / "runner"), str(tmp_path / "queue.db"), "mark")
+    client = RunnerClient(str(tmp_path / "runner"), "runner-1", str(tmp_path / "queue.db"), "mark")
     client.channel.send(RunJob(job, LeaseRenewal(boot_clock() + 3.0, SETTINGS)))
     try:
         shell = read_pid(first)
         until(lambda: not alive(shell))
     finally:
         client.close()
-    assert client.process.returncode == 0
+    assert client.returncode == 0
 
 
 def test_ends_are_repeated_until_acknowledged(dispatcher: FakeDispatcher) -> None:
@@ -420,6 +446,14 @@ def test_ends_are_repeated_until_acknowledged(dispatcher: FakeDispatcher) -> Non
     for _ in range(2):
         assert dispatcher.send().ended == [end]
     assert dispatcher.send(acknowledged=[job.token]).ended == []
+
+
+def test_an_end_carries_all_small_output(dispatcher: FakeDispatcher) -> None:
+    """Reports of a running command may be lost with the scheduler, so its end repeats the output."""
+    job = dispatcher.job("echo one; sleep 0.3; echo two")
+    dispatcher.send(job)
+    assert dispatcher.end_of(job).output == {"stdout": (0, b"one\ntwo\n")}
+    assert any(report.output for report in dispatcher.events(Running, job=job))
 
 
 def test_large_output_is_read_in_chunks_and_then_removed(dispatcher: FakeDispatcher) -> None:
@@ -437,9 +471,7 @@ def test_large_output_is_read_in_chunks_and_then_removed(dispatcher: FakeDispatc
 
 def test_output_with_a_hole_is_read_without_it(dispatcher: FakeDispatcher) -> None:
     """What ``spool_limit`` has discarded is not reported as bytes that the command never wrote."""
-    job = dispatcher.job(
-        "f=$(readlink /proc/$$/fd/1); head -c 4096 /dev/zero | tr '\\0' x; truncate -s 12288 $f; echo end"
-    )
+    job = dispatcher.job("head -c 4096 /dev/zero | tr '\\0' x; truncate -s 12288 /proc/$$/fd/1; echo end")
     dispatcher.send(job, settings={**SETTINGS, "spool_limit": 0})
     assert dispatcher.end_of(job).output == {}
     reads = [OutputRead(job.token, "stdout", offset, 100_000) for offset in (0, 4096)]
@@ -455,7 +487,7 @@ def test_a_runner_without_an_agent_leaves_nothing(dispatcher: FakeDispatcher, tm
     shell = read_pid(first)
     runner = psutil.Process(psutil.Process(shell).ppid())
     tree = [runner, *runner.children(recursive=True)]
-    client = dispatcher.agent._active[job.token]
+    client = dispatcher.agent._attempts[job.token].runner
     assert client is not None
     client.channel.socket.shutdown(2)
     assert isinstance(dispatcher.outcome_of(job), Lost)

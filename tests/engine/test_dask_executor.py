@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.dask import agent_state, executor, slots
-from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal, read_dispatched
-from queuectl_nb.engine.dask.executor import DaskExecutor
+from queuectl_nb.engine.dask import agent_state, executor
+from queuectl_nb.engine.dask.dispatch_table import DispatchTable, read_dispatched
+from queuectl_nb.engine.dask.executor import OUTAGE_TIMEOUT_S, RESTART_TIMEOUT_S, DaskExecutor
 from queuectl_nb.engine.dask.messages import (
     AgentStatus,
     Ended,
@@ -22,21 +22,16 @@ from queuectl_nb.engine.dask.messages import (
     RecoveryQuery,
     Response,
     ResultsReady,
+    Running,
     SlotOpened,
     Unstarted,
 )
 from queuectl_nb.engine.dask.recovery import create_folder, save_end
-from queuectl_nb.engine.dask.transport import (
-    Answered,
-    Connected,
-    Disconnected,
-    Recovered,
-    RequestFailed,
-    WorkersChanged,
-)
+from queuectl_nb.engine.dask.transport import Answered, Disconnected, WorkersChanged
 from queuectl_nb.engine.events import Events, WorkerEvents
+from queuectl_nb.engine.executor import NoResources
 from queuectl_nb.model.attempt import Lease
-from queuectl_nb.model.outcome import Exited, Lost
+from queuectl_nb.model.outcome import Cancelled, Exited, Lost
 from queuectl_nb.model.settings import Settings
 from queuectl_nb.store.spool import Spool
 
@@ -74,13 +69,11 @@ class FakeTransport:
     def cancel_slots(self, names: list[str]) -> None:
         self.submitted -= len(names)
 
-    def send(self, address: str, agent: str, request: Request) -> None:
-        del address
-        self.requests.append((agent, request))
-
-    def recover(self, addresses: list[str], agent: str, query: RecoveryQuery) -> None:
-        del agent
-        self.queries.append((addresses, query))
+    def ask(self, addresses: list[str], agent: str, question: Request | RecoveryQuery) -> None:
+        if isinstance(question, RecoveryQuery):
+            self.queries.append((addresses, question))
+        else:
+            self.requests.append((agent, question))
 
 
 class ExecutorHarness:
@@ -92,7 +85,7 @@ class ExecutorHarness:
         self.executor = DaskExecutor(
             self.transport,  # type: ignore[arg-type]
             Spool(folder),
-            DispatchJournal(folder, "worker-1"),
+            DispatchTable(folder, "worker-1"),
             WorkerEvents(Events(None), "worker-1"),
             max_in_flight=10,
         )
@@ -115,8 +108,8 @@ class ExecutorHarness:
 
     def open_slot(self, agent: str = "a", address: str = HERE) -> None:
         """Let dask start a slot."""
-        self.executor.request_slots(len(self.executor.slots.agents) + 1)
-        slot = next(slot for slot, given in self.executor.slots.agents.items() if not given)
+        self.executor.request_slots(len(self.executor.slots) + 1)
+        slot = next(slot for slot, given in self.executor.slots.items() if not given)
         self.emit(SlotOpened(slot), self.status(agent, address))
         self.executor.poll()
 
@@ -125,17 +118,21 @@ class ExecutorHarness:
         self.jobs += 1
         token = f"{self.jobs:032x}"
         lease = Lease(self.jobs, f"job-{self.jobs}", 1, token, "true", "/", "default", 0, 1, None, None, {}, {})
-        return self.executor.start(lease, SETTINGS, lambda: True)
+        return self.executor.start(lease, lambda: True)
 
     def answer(self, *tokens: str) -> None:
         """Answer the last request: these attempts are there, or by default all that were sent."""
         agent, request = self.transport.requests[-1]
         there = list(tokens) or [lease.token for _, each in self.transport.requests for lease in each.jobs]
-        self.deliver(Answered(agent, request, Response(self.status(agent), there, [], [], [])))
+        self.deliver(Answered(agent, request, [Response(self.status(agent), there, [], [], [])]))
+
+    def recover(self, *found: Recovery) -> None:
+        """Let peers answer the last query."""
+        self.deliver(Answered("a", self.transport.queries[-1][1], list(found)))
 
     def fail(self) -> None:
         """Let the last request fail."""
-        self.deliver(RequestFailed(*self.transport.requests[-1]))
+        self.deliver(Answered(*self.transport.requests[-1], []))
 
     def step(self, seconds: float = 0.0) -> list[RemoteRun]:
         """Let time pass; return the finished attempts."""
@@ -149,7 +146,7 @@ class ExecutorHarness:
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutorHarness:
     """Return a harness whose clock only moves when the test moves it."""
     found = ExecutorHarness(tmp_path)
-    for module in (executor, agent_state, slots):
+    for module in (executor, agent_state):
         monkeypatch.setattr(module, "boot_clock", lambda: found.now)
     return found
 
@@ -164,11 +161,30 @@ def test_a_request_carries_the_lease_in_the_agents_time(harness: ExecutorHarness
     assert [lease.job_id for lease in request.jobs] == ["job-1"]
 
 
-def test_the_journal_is_written_first(harness: ExecutorHarness) -> None:
+def test_the_dispatch_table_is_written_first(harness: ExecutorHarness) -> None:
     """Before the request is sent, the token is where a rescuer finds it."""
     harness.open_slot()
     run = harness.start()
     assert harness.transport.requests == []
+    assert read_dispatched(harness.folder, "worker-1") == {run.token}
+
+
+def test_an_attempt_that_cannot_be_recorded_is_not_sent(
+    harness: ExecutorHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk an attempt is released instead of being sent, since no rescuer could know of it."""
+    harness.open_slot()
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        with pytest.raises(NoResources, match="No space left"):
+            harness.start()
+    harness.step()
+    assert (harness.executor.in_flight, harness.transport.requests) == (0, [])
+    run = harness.start()
     assert read_dispatched(harness.folder, "worker-1") == {run.token}
 
 
@@ -178,7 +194,7 @@ def test_a_silent_agent_is_lost_when_its_lease_is_over_and_not_before(harness: E
     run = harness.start()
     harness.step()
     assert harness.step(REMOTE_LEASE_S - 0.1) == []
-    assert harness.step(0.2) == [run]
+    assert harness.step(0.3) == [run]
     assert run.outcome == Lost(f"dask worker {HERE}", "did not respond", may_overlap=True)
     assert "may_overlap" in str(run.outcome.error)
 
@@ -258,7 +274,7 @@ def test_a_peer_kills_what_a_dead_dask_worker_left(harness: ExecutorHarness) -> 
     ((peers, query),) = harness.transport.queries
     assert (peers, query.boot, query.tokens) == ([peer], f"boot of {HERE}", ["a", run.token])
     assert harness.step(0.5) == []
-    harness.deliver(Recovered("a", Recovery(gone=True, ended=[], chunks=[])))
+    harness.recover(Recovery(gone=True, ended=[], chunks=[]))
     assert harness.step() == [run]
     assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
 
@@ -283,18 +299,18 @@ def test_an_end_that_was_not_delivered_is_recovered_by_a_peer(harness: ExecutorH
     harness.step()
     harness.deliver(WorkersChanged({"tcp://10.0.0.1:2"}))
     harness.step()
-    end = Ended(run.token, Exited(0), duration_s=9.0, sizes={"stdout": 6}, has_files=True)
-    harness.deliver(Recovered("a", Recovery(gone=True, ended=[end], chunks=[])))
+    end = Ended(run.token, Exited(0), duration_s=9.0, sizes={"stdout": 6})
+    harness.recover(Recovery(gone=True, ended=[end], chunks=[]))
     assert harness.step() == []
     (_, query) = harness.transport.queries[-1]
     assert query.tokens == ["a", other.token]
     assert [(read.token, read.stream, read.offset) for read in query.reads] == [(run.token, "stdout", 0)]
     chunk = OutputChunk(run.token, "stdout", 0, b"hello\n")
-    harness.deliver(Recovered("a", Recovery(gone=True, ended=[], chunks=[chunk])))
+    harness.recover(Recovery(gone=True, ended=[], chunks=[chunk]))
     assert harness.step() == [run]
     assert run.outcome == Exited(0)
     assert Path(run.paths["stdout"]).read_bytes() == b"hello\n"
-    harness.deliver(Recovered("a", Recovery(gone=True, ended=[], chunks=[])))
+    harness.recover(Recovery(gone=True, ended=[], chunks=[]))
     assert harness.step() == [other]
     assert other.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
 
@@ -305,19 +321,65 @@ def test_an_end_is_recovered_without_a_scheduler_on_the_same_host(harness: Execu
     run = harness.start()
     harness.step()
     folder, lock = create_folder(f"{tmp_path}", "a")
-    runner = Path(folder) / "1"
-    runner.mkdir()
     status = dataclasses.replace(harness.status(), boot=heartbeat.boot_id(), folder=folder)
     harness.emit(ResultsReady(), status)
     harness.step()
     harness.deliver(Disconnected("closed"))
     end = Ended(run.token, Exited(3), duration_s=9.0, sizes={"stdout": 3}, output={"stdout": (0, b"\xff\0\n")})
-    save_end(f"{runner}", end)
+    save_end(folder, end)
     assert harness.step(REMOTE_LEASE_S - 0.1) == []
     assert harness.step(0.3) == [run]
     assert run.outcome == Exited(3)
     assert Path(run.paths["stdout"]).read_bytes() == b"\xff\0\n"
     os.close(lock)
+
+
+def lose_scheduler(harness: ExecutorHarness) -> RemoteRun:
+    """Return an attempt on another host whose lease is over while there is no scheduler."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.answer()
+    harness.step()
+    harness.deliver(Disconnected("closed"))
+    for _ in range(3):
+        assert harness.step(OUTAGE_TIMEOUT_S / 4) == []
+        harness.deliver(Disconnected("refused"))
+    return run
+
+
+def test_an_end_is_recovered_after_a_long_outage(harness: ExecutorHarness) -> None:
+    """A scheduler is away for longer than the lease: the end of a command is read by the next dask worker there."""
+    run = lose_scheduler(harness)
+    harness.deliver(WorkersChanged(set()))
+    assert harness.step() == []
+    assert harness.step(RESTART_TIMEOUT_S - 5) == []
+    harness.deliver(WorkersChanged({"tcp://10.0.0.1:2"}))
+    assert harness.step(1.0) == []
+    (_, query) = harness.transport.queries[-1]
+    assert query.tokens == ["a", run.token]
+    end = Ended(run.token, Exited(0), duration_s=9.0)
+    harness.recover(Recovery(gone=True, ended=[end], chunks=[]))
+    assert harness.step() == [run]
+    assert run.outcome == Exited(0)
+
+
+def test_an_attempt_is_lost_if_no_dask_worker_returns_after_an_outage(harness: ExecutorHarness) -> None:
+    """Nobody on the host can read its end: it may have finished, so the attempt says that it may overlap."""
+    run = lose_scheduler(harness)
+    harness.deliver(WorkersChanged({THERE}))
+    assert harness.step() == []
+    assert harness.step(RESTART_TIMEOUT_S - 1) == []
+    assert harness.step(1.3) == [run]
+    assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=True)
+
+
+def test_a_stopped_attempt_does_not_wait_for_the_scheduler(harness: ExecutorHarness) -> None:
+    """A cancellation or a stop ends the wait for an attempt whose lease is over."""
+    run = lose_scheduler(harness)
+    run.forced_outcome = Cancelled()
+    harness.executor.terminate(run, 0.1)
+    assert harness.step() == [run]
 
 
 def test_output_is_requested_again_after_a_failed_request(harness: ExecutorHarness) -> None:
@@ -326,7 +388,7 @@ def test_output_is_requested_again_after_a_failed_request(harness: ExecutorHarne
     run = harness.start()
     harness.step()
     harness.answer()
-    harness.emit(Ended(run.token, Exited(0), sizes={"stdout": 6}, has_files=True))
+    harness.emit(Ended(run.token, Exited(0), sizes={"stdout": 6}))
     assert harness.step() == []
     assert [read.stream for read in harness.transport.requests[-1][1].reads] == ["stdout"]
     harness.fail()
@@ -335,8 +397,19 @@ def test_output_is_requested_again_after_a_failed_request(harness: ExecutorHarne
     assert [read.stream for read in harness.transport.requests[-1][1].reads] == ["stdout"]
 
 
+def test_output_that_a_command_truncates_does_not_keep_it_open(harness: ExecutorHarness) -> None:
+    """A command that truncates the file of its output after some of it was reported finishes all the same."""
+    harness.open_slot()
+    run = harness.start()
+    harness.step()
+    harness.emit(Running(run.token, 7, 0.1, {"stdout": 6}, {"stdout": (0, b"hello\n")}))
+    harness.emit(Ended(run.token, Exited(0), sizes={"stdout": 2}))
+    assert harness.step() == [run]
+    assert Path(run.paths["stdout"]).read_bytes() == b"hello\n"
+
+
 def test_unsent_jobs_are_returned_when_the_scheduler_is_lost(harness: ExecutorHarness) -> None:
-    """Without a scheduler unsent jobs are returned; those that were sent are awaited until their lease is over."""
+    """Without a scheduler unsent jobs are returned; those that were sent wait for it for ten minutes."""
     harness.open_slot()
     sent = harness.start()
     harness.step()
@@ -346,7 +419,8 @@ def test_unsent_jobs_are_returned_when_the_scheduler_is_lost(harness: ExecutorHa
     assert harness.step() == [unsent]
     assert isinstance(unsent.end, Unstarted)
     assert harness.executor.capacity() == 0
-    assert harness.step(REMOTE_LEASE_S) == [sent]
+    assert harness.step(OUTAGE_TIMEOUT_S - 1) == []
+    assert harness.step(1.3) == [sent]
     assert sent.outcome == Lost(f"dask worker {HERE}", "did not respond", may_overlap=True)
 
 
@@ -359,7 +433,7 @@ def test_jobs_survive_a_short_loss_of_the_scheduler(harness: ExecutorHarness) ->
     harness.step()
     harness.deliver(Disconnected("closed"))
     assert harness.step(3.0) == []
-    harness.deliver(Connected({HERE}))
+    harness.deliver(WorkersChanged({HERE}))
     harness.step(1.0)
     harness.answer()
     assert harness.step(REMOTE_LEASE_S - 5) == []
@@ -378,7 +452,7 @@ def test_a_request_to_an_agent_that_is_gone_starts_nothing(harness: ExecutorHarn
     harness.step()
     late = harness.start()
     harness.step()
-    harness.deliver(Answered(*harness.transport.requests[-1], None))
+    harness.deliver(Answered(*harness.transport.requests[-1], [None]))
     assert harness.step() == [late]
     assert isinstance(late.end, Unstarted)
     assert harness.step(REMOTE_LEASE_S) == [ran]
@@ -389,7 +463,7 @@ def test_events_for_another_dispatcher_are_ignored(harness: ExecutorHarness) -> 
     """An agent of a previous dispatcher with our name gets none of our jobs."""
     harness.emit(SlotOpened("slot-1"), harness.status("old"), dispatcher_id="before")
     harness.step()
-    assert harness.executor.runs.agents == {}
+    assert harness.executor.agents == {}
 
 
 def test_the_slots_of_a_lost_agent_are_requested_again(harness: ExecutorHarness) -> None:

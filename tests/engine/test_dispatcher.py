@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.enqueue import enqueue_specs
-from queuectl_nb.engine.dask.dispatch_journal import COMPACT_TOKENS, DispatchJournal, read_dispatched
+from queuectl_nb.engine.dask.dispatch_table import DispatchTable, read_dispatched
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
@@ -91,14 +91,15 @@ def test_long_jobs_show_where_they_run(queue: Queue) -> None:
     assert queue.job(job_id).history[0].outcome == "returned"
 
 
-def test_the_dispatch_journal_stays_short(tmp_path: Path) -> None:
-    """The journal keeps the tokens in flight and soon drops all others."""
-    journal = DispatchJournal(tmp_path, "worker-1")
-    tokens = [f"{n:032x}" for n in range(COMPACT_TOKENS + 100)]
-    for token in tokens:
-        journal.add(token)
-        journal.compact(tokens[:3])
+def test_the_dispatch_table_stays_short(tmp_path: Path) -> None:
+    """The table has the tokens in flight, and no more places than were ever needed at a time."""
+    table = DispatchTable(tmp_path, "worker-1")
+    tokens = [f"{n:032x}" for n in range(1000)]
+    for number, token in enumerate(tokens):
+        table.add(token)
+        if number >= 20:
+            table.remove(tokens[number - 20])
     kept = read_dispatched(tmp_path, "worker-1")
-    assert set(tokens[:3]) | {tokens[-1]} <= kept
-    assert len(kept) < 200
+    assert set(tokens[-20:]) <= kept
+    assert len(kept) < 30
     assert read_dispatched(tmp_path, "worker-2") == frozenset()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat
@@ -20,26 +20,30 @@ from queuectl_nb.engine.dask.messages import (
     Ended,
     Event,
     LeaseRenewal,
-    OutputChunk,
     Response,
     ResultsReady,
     RunJob,
     Running,
-    SlotClosed,
     SlotOpened,
     Terminate,
     Unstarted,
 )
-from queuectl_nb.engine.dask.recovery import create_folder, kill_leftovers, load_end, read_chunk, remove_attempt
-from queuectl_nb.engine.dask.runner_pool import RunnerPool
+from queuectl_nb.engine.dask.recovery import (
+    KEEP_S,
+    create_folder,
+    kill_leftovers,
+    load_end,
+    read_chunk,
+    remove_attempt,
+)
+from queuectl_nb.engine.dask.runner_client import RunnerClient
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.outcome import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.engine.dask.messages import OutputRead, Request
-    from queuectl_nb.engine.dask.runner_pool import RunnerClient
+    from queuectl_nb.engine.dask.messages import Request
     from queuectl_nb.model.attempt import Lease
 
 __all__ = ["Agent"]
@@ -50,10 +54,26 @@ SLOT_LIFETIME_S = 10.0
 """Age after which a slot ends between two jobs, so that dask can give the thread to others."""
 MAX_EVENT_BYTES = 64 * 1024
 """Larger results are fetched with the next request."""
-ABANDONED_AFTER_S = 600.0
-"""How long after the end of its lease an agent without slots is kept."""
+FORWARD_INTERVAL_S = 0.5
+"""How often runners get the renewed lease: a quarter of the shortest one."""
 CLEANUP_TIMEOUT_S = 3.0
 """How long to try to kill what a dead runner left."""
+
+
+@dataclass
+class _Attempt:
+    """An attempt that the dispatcher has sent and not acknowledged."""
+
+    lease: Lease
+    taken: bool = False
+    """Whether a slot runs it; until then it waits for one."""
+    runner: RunnerClient | None = None
+    pid: int | None = None
+    started_at: float | None = None
+    """On the boot clock; None unless it was reported as running."""
+    grace_s: float | None = None
+    """Seconds between SIGTERM and SIGKILL, once it is to be terminated."""
+    end: Ended | Unstarted | None = None
 
 
 class Agent:
@@ -67,22 +87,15 @@ class Agent:
         self.dispatcher_id = dispatcher_id
         self.address = address
         self.folder, self._lock = create_folder(folder, self.id)
-        self.runners = RunnerPool(self.folder, db, self.id)
+        self._db = db
         self._boot = heartbeat.boot_id()
         self._send_event = send_event
         self._changed = threading.Condition()
         self._slots = 0
-        self._backlog: deque[Lease] = deque()
-        self._active: dict[str, RunnerClient | None] = {}
-        """The runner of each attempt that a slot has taken; None until it is known."""
-        self._running: dict[str, tuple[int | None, float]] = {}
-        """Pid and start, on the boot clock, of the attempts reported as running."""
-        self._terminations: dict[str, float] = {}
-        """Grace of the attempts to terminate. Repeated, since a runner may miss a message."""
-        self._ended: dict[str, Ended | Unstarted] = {}
-        self._folders: dict[str, str] = {}
-        """Where the files of each attempt are that is running or has ended."""
+        self._runners_started = 0
+        self._attempts: dict[str, _Attempt] = {}
         self._renewal = LeaseRenewal(0.0, {})
+        self._forward_at = 0.0
         self._request_number = 0
         self._sequence = 0
 
@@ -94,91 +107,101 @@ class Agent:
             self._slots += 1
             self._emit(SlotOpened(slot))
         deadline = boot_clock() + SLOT_LIFETIME_S
-        while (lease := self._next_job(deadline)) is not None:
-            self._run(lease)
+        runner: RunnerClient | None = None
+        try:
+            while (attempt := self._next_attempt(deadline)) is not None:
+                runner = self._run(attempt, runner)
+        finally:
+            if runner is not None:
+                runner.close()
 
-    def _next_job(self, deadline: float) -> Lease | None:
-        """Wait for a job and return it; close the slot and return None if it is time to leave."""
+    def _next_attempt(self, deadline: float) -> _Attempt | None:
+        """Wait for a job and take it; close the slot and return None if it is time to leave."""
         with self._changed:
             idle_until = boot_clock() + SLOT_IDLE_S
             while True:
                 now = boot_clock()
                 if now >= self._renewal.until:
-                    self._return_backlog("the lease of its dispatcher has expired")
-                if now >= deadline or (not self._backlog and now >= idle_until):
+                    self._return_waiting("the lease of its dispatcher has expired")
+                waiting = self._waiting()
+                if now >= deadline or (not waiting and now >= idle_until):
                     break
-                if self._backlog:
-                    lease = self._backlog.popleft()
-                    self._active[lease.token] = None
-                    return lease
+                if waiting:
+                    waiting[0].taken = True
+                    return waiting[0]
                 self._changed.wait(idle_until - now)
             self._slots -= 1
-            last = not self._slots
-            if last:
-                self._return_backlog("no slot was left")
-            self._emit(SlotClosed())
-            needed = list(self._folders.values())
-        if last:
-            self.runners.close_idle(needed)
+            if not self._slots:
+                self._return_waiting("no slot was left")
+            self._emit(None)
         return None
 
-    def _run(self, lease: Lease) -> None:
-        """Run one job and report how it ended."""
-        token = lease.token
+    def _run(self, attempt: _Attempt, runner: RunnerClient | None) -> RunnerClient | None:
+        """Run one job with the slot's runner and report how it ended; return the runner for the next job."""
+        token = attempt.lease.token
         try:
-            runner = self.runners.take()
+            if runner is None or runner.returncode is not None:
+                runner = self._replace_runner(runner)
         except OSError as error:
-            self._finish(Unstarted(token, f"no process could be started there: {error.strerror}"))
-            return
+            self._report(attempt, Unstarted(token, f"no process could be started there: {error.strerror}"))
+            return None
         with self._changed:
-            self._active[token] = runner
-            unwanted = token in self._terminations
-        end = Unstarted(token, "it was stopped before it started") if unwanted else self._monitor(lease, runner)
-        if end is None:
-            runner.close()
-            gone = kill_leftovers([token], [runner.folder], CLEANUP_TIMEOUT_S)
-            end = load_end(runner.folder, token) or Ended(token, Lost("its runner", "died", not gone))
-            self.runners.close(runner)
-        else:
-            self.runners.give_back(runner)
-        self._finish(end, runner.folder if isinstance(end, Ended) else None)
+            attempt.runner = runner
+            unwanted = attempt.grace_s is not None
+        end = Unstarted(token, "it was stopped before it started") if unwanted else self._monitor(attempt, runner)
+        if end is not None:
+            self._report(attempt, end)
+            return runner
+        runner.stop()
+        gone = kill_leftovers(self.folder, [runner.name], [token], CLEANUP_TIMEOUT_S)
+        self._report(attempt, load_end(self.folder, token) or Ended(token, Lost("its runner", "died", not gone)))
+        runner.close()
+        return None
 
-    def _monitor(self, lease: Lease, runner: RunnerClient) -> Ended | Unstarted | None:
+    def _replace_runner(self, runner: RunnerClient | None) -> RunnerClient:
+        """Start a runner in place of one that has died."""
+        if runner is not None:
+            runner.close()
+        with self._changed:
+            self._runners_started += 1
+            name = f"runner-{self._runners_started}"
+        return RunnerClient(self.folder, name, self._db, self.id)
+
+    def _monitor(self, attempt: _Attempt, runner: RunnerClient) -> Ended | Unstarted | None:
         """Have the runner run a job, forward its messages and return the last one; None if the runner died."""
-        for message in runner.run(RunJob(lease, self._renewal)):
+        for message in runner.run(RunJob(attempt.lease, self._renewal)):
             if isinstance(message, Ended | Unstarted):
                 return message
             with self._changed:
                 if isinstance(message, Running):
-                    self._running[lease.token] = (message.pid, boot_clock() - message.age_s)
-                    self._folders[lease.token] = runner.folder
-                    if self._slots == len(self._active):
-                        self._return_backlog("the job before it takes long")
+                    attempt.pid, attempt.started_at = message.pid, boot_clock() - message.age_s
+                    if len(self._open()) - len(self._waiting()) == self._slots:
+                        self._return_waiting("the job before it takes long")
                 self._emit(message)
         return None
 
-    def _finish(self, end: Ended | Unstarted, folder: str | None = None) -> None:
-        """Report the end of an attempt; ``folder`` has its end and the output that is still to be read."""
-        token = end.token
-        with self._changed:
-            for known in (self._active, self._terminations, self._running, self._folders):
-                known.pop(token, None)
-            if folder is not None:
-                self._folders[token] = folder
-            self._report(end)
+    # ------------------------------------------------------------------ attempts
 
-    def _return_backlog(self, reason: str) -> None:
-        """Return all jobs of the backlog unstarted."""
-        while self._backlog:
-            self._report(Unstarted(self._backlog.popleft().token, reason))
+    def _open(self) -> list[_Attempt]:
+        """Return the attempts that wait or run, in the order in which they arrived."""
+        return [attempt for attempt in self._attempts.values() if attempt.end is None]
 
-    def _report(self, end: Ended | Unstarted) -> None:
+    def _waiting(self) -> list[_Attempt]:
+        return [attempt for attempt in self._open() if not attempt.taken]
+
+    def _return_waiting(self, reason: str) -> None:
+        """Return all waiting jobs unstarted."""
+        for attempt in self._waiting():
+            self._report(attempt, Unstarted(attempt.lease.token, reason))
+
+    def _report(self, attempt: _Attempt, end: Ended | Unstarted) -> None:
         """Emit the end of an attempt and keep it until the dispatcher acknowledges it."""
-        self._ended[end.token] = end
         size = 0
         if isinstance(end, Ended):
             size = len(end.result or "") + sum(len(data) for _, data in end.output.values())
-        self._emit(end if size <= MAX_EVENT_BYTES else ResultsReady())
+        with self._changed:
+            attempt.end = end
+            self._emit(end if size <= MAX_EVENT_BYTES else ResultsReady())
 
     def _emit(self, body: Any) -> None:
         self._send_event(Event(self.dispatcher_id, self._status(), body))
@@ -192,7 +215,7 @@ class Agent:
     @property
     def abandoned(self) -> bool:
         """Whether no slot is open and the dispatcher has been silent for long."""
-        return not self._slots and boot_clock() >= self._renewal.until + ABANDONED_AFTER_S
+        return not self._slots and boot_clock() >= self._renewal.until + KEEP_S
 
     def remove_files(self) -> None:
         """Remove the files of an agent that is abandoned."""
@@ -206,69 +229,67 @@ class Agent:
 
         A request that arrives after a later one is ignored, so that its jobs can be considered lost.
         """
-        messages: list[tuple[RunnerClient | None, Any]] = []
+        forward, running = False, []
         with self._changed:
             if request.number > self._request_number:
                 self._request_number = request.number
+                forward = self._must_forward(request.renewal)
                 self._renewal = request.renewal
                 for token in request.acknowledged:
                     self._forget(token)
-                self.runners.remove_closed(self._folders.values())
                 self._accept(request.jobs, request.prefetch)
-                terminations = dict(request.terminations)
-                if request.forward:
-                    terminations = {**self._terminations, **terminations}
-                    messages += [(runner, self._renewal) for runner in self._active.values()]
-                for token, grace in terminations.items():
-                    messages.append((self._terminate(token, grace), Terminate(token, grace)))
+                for token, grace in request.terminations.items():
+                    self._terminate(token, grace)
+                running = [(attempt, attempt.runner) for attempt in self._open() if attempt.runner is not None]
                 self._changed.notify_all()
-        for runner, message in messages:
-            if runner is not None:
-                runner.send(message)
-        return self._respond(request.reads)
-
-    def _terminate(self, token: str, grace: float) -> RunnerClient | None:
-        """Return the runner that must end an attempt; one in the backlog is returned unstarted."""
-        if token in self._active:
-            self._terminations[token] = grace
-            return self._active[token]
-        self._return_job(token, "it was stopped before it started")
-        return None
-
-    def _accept(self, jobs: list[Lease], prefetch: int) -> None:
-        """Queue as many jobs as there are free slots, plus ``prefetch``; return the others."""
-        capacity = self._slots - len(self._active) - len(self._backlog) + (prefetch if self._slots else 0)
-        for number, lease in enumerate(jobs):
-            self._backlog.append(lease)
-            if number >= capacity:
-                self._return_job(lease.token, "no slot was free")
-
-    def _return_job(self, token: str, reason: str) -> None:
-        """Return a job unstarted if it is in the backlog."""
-        for lease in self._backlog:
-            if lease.token == token:
-                self._backlog.remove(lease)
-                self._report(Unstarted(token, reason))
-                return
-
-    def _forget(self, token: str) -> None:
-        """Drop what is kept of an attempt that the dispatcher has acknowledged."""
-        self._ended.pop(token, None)
-        if (folder := self._folders.pop(token, None)) is not None:
-            remove_attempt(folder, token)
-
-    def _respond(self, reads: list[OutputRead]) -> Response:
-        chunks = []
-        for read in reads:
-            folder = self._folders.get(read.token)
-            empty = OutputChunk(read.token, read.stream, read.offset, None)
-            chunks.append(empty if folder is None else read_chunk(folder, read))
+        for attempt, runner in running:
+            if forward:
+                runner.send(request.renewal)
+            if attempt.grace_s is not None:  # repeated, since a runner may miss a message
+                runner.send(Terminate(attempt.lease.token, attempt.grace_s))
+        chunks = [read_chunk(self.folder, read) for read in request.reads]
         with self._changed:
             now = boot_clock()
             return Response(
                 self._status(),
-                attempts=[*(lease.token for lease in self._backlog), *self._active],
-                running=[Running(token, pid, now - started) for token, (pid, started) in self._running.items()],
-                ended=list(self._ended.values()),
+                attempts=[attempt.lease.token for attempt in self._open()],
+                running=[
+                    Running(attempt.lease.token, attempt.pid, now - attempt.started_at)
+                    for attempt in self._open()
+                    if attempt.started_at is not None
+                ],
+                ended=[attempt.end for attempt in self._attempts.values() if attempt.end is not None],
                 chunks=chunks,
             )
+
+    def _must_forward(self, renewal: LeaseRenewal) -> bool:
+        """Return whether the runners must have this renewal: it shortens the lease, or they have had none for long."""
+        now, known = boot_clock(), self._renewal
+        if now < self._forward_at and renewal.settings == known.settings and renewal.until >= known.until:
+            return False
+        self._forward_at = now + FORWARD_INTERVAL_S
+        return True
+
+    def _forget(self, token: str) -> None:
+        """Drop what is kept of an attempt whose end the dispatcher has; terminate one that it has given up."""
+        attempt = self._attempts.get(token)
+        if attempt is not None and attempt.taken and attempt.end is None:
+            attempt.grace_s = 0.0
+            return
+        self._attempts.pop(token, None)
+        remove_attempt(self.folder, token)
+
+    def _accept(self, jobs: list[Lease], prefetch: int) -> None:
+        """Accept as many jobs as there are free slots, plus ``prefetch``; return the others."""
+        capacity = self._slots - len(self._open()) + (prefetch if self._slots else 0)
+        for number, lease in enumerate(jobs):
+            attempt = self._attempts[lease.token] = _Attempt(lease)
+            if number >= capacity:
+                self._report(attempt, Unstarted(lease.token, "no slot was free"))
+
+    def _terminate(self, token: str, grace_s: float) -> None:
+        """Mark an attempt to be terminated, or return it unstarted if it waits."""
+        if (attempt := self._attempts.get(token)) is not None:
+            attempt.grace_s = grace_s
+            if not attempt.taken and attempt.end is None:
+                self._report(attempt, Unstarted(token, "it was stopped before it started"))

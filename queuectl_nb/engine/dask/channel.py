@@ -9,11 +9,20 @@ from typing import Any
 
 from queuectl_nb.engine.dask.messages import from_wire, to_wire
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "decode", "encode"]
 
-MARSHAL_VERSION = 2
 HEADER_BYTES = 4
 READ_BYTES = 256 * 1024
+
+
+def encode(message: Any) -> bytes:
+    """Return a message as bytes that all Python versions read alike."""
+    return marshal.dumps(to_wire(message), 2)
+
+
+def decode(raw: bytes) -> Any:
+    """Return the message that :func:`encode` encoded: one of our own parent, child or files."""
+    return from_wire(marshal.loads(raw))  # noqa: S302
 
 
 class Channel:
@@ -50,16 +59,15 @@ class Channel:
 
     def receive(self) -> list[Any] | None:
         """Wait for the next messages; return None once the other end is closed."""
-        while True:
+        while not (messages := self._parse()):
             try:
                 data = self.socket.recv(READ_BYTES)
             except ConnectionError:
-                return None
+                data = b""
             if not data:
                 return None
             self._buffer += data
-            if messages := self._parse():
-                return messages
+        return messages
 
     def _parse(self) -> list[Any]:
         """Remove the complete messages from the buffer and return them."""
@@ -68,8 +76,7 @@ class Channel:
             end = HEADER_BYTES + int.from_bytes(self._buffer[:HEADER_BYTES], "little")
             if len(self._buffer) < end:
                 break
-            raw = marshal.loads(bytes(self._buffer[HEADER_BYTES:end]))  # noqa: S302 - our own parent or child
-            messages.append(from_wire(raw))
+            messages.append(decode(bytes(self._buffer[HEADER_BYTES:end])))
             del self._buffer[:end]
         return messages
 
@@ -79,5 +86,5 @@ class Channel:
 
 
 def _frame(message: Any) -> bytes:
-    raw = marshal.dumps(to_wire(message), MARSHAL_VERSION)
+    raw = encode(message)
     return len(raw).to_bytes(HEADER_BYTES, "little") + raw

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
-import json
 import os
+import pickle
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from queuectl_nb.model.errors import BadEnvironment, BadInput
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from distributed import Client, Security
+    from distributed import Client
 
 __all__ = ["SECURITY_VARIABLE", "Cluster", "address_of", "make_connect", "require_dask"]
 
@@ -30,7 +31,7 @@ class Cluster(NamedTuple):
     scheduler: str | None = None
     """The scheduler's address; None for a local cluster of the dispatcher's own."""
     security: str | None = None
-    """TLS settings as JSON, see :func:`address_of`; None to use dask's configuration."""
+    """TLS settings from :func:`address_of`; None to use dask's configuration."""
     resources: Mapping[str, float] = MappingProxyType({})
     """The dask resources that each running job needs."""
 
@@ -43,7 +44,7 @@ def require_dask() -> None:
 
 
 def address_of(client: Any) -> tuple[str, str | None]:
-    """Return a client's scheduler address and its TLS settings as JSON.
+    """Return a client's scheduler address and its TLS settings as text.
 
     Raises
     ------
@@ -57,32 +58,11 @@ def address_of(client: Any) -> tuple[str, str | None]:
     if address.startswith("inproc://"):
         msg = "the dask client's cluster lives inside this process; make it with LocalCluster(processes=True)"
         raise BadInput(msg)
-    security = client.security
-    names = type(security).__slots__
-    settings = {name: getattr(security, name) for name in names if getattr(security, name, None) not in (None, {})}
-    for name in ("tls_min_version", "tls_max_version"):
-        if name in settings:
-            settings[name] = int(settings[name])
     try:
-        return address, json.dumps(settings)
-    except TypeError:
+        return address, base64.b64encode(pickle.dumps(client.security)).decode()
+    except (pickle.PicklingError, TypeError, AttributeError):
         msg = "the dask client's security cannot be passed to another process; set it in dask's configuration"
         raise BadInput(msg) from None
-
-
-def _parse_security(text: str | None) -> Security | None:
-    """Return the TLS settings from :func:`address_of`; None to use dask's configuration."""
-    if not text:
-        return None
-    import ssl
-
-    from distributed import Security
-
-    settings = json.loads(text)
-    for name in ("tls_min_version", "tls_max_version"):
-        if name in settings:
-            settings[name] = ssl.TLSVersion(settings[name])
-    return Security(**settings)
 
 
 def make_connect(scheduler: str | None, security: str | None, count: int) -> Callable[[], Any]:
@@ -97,7 +77,8 @@ def make_connect(scheduler: str | None, security: str | None, count: int) -> Cal
         timeout = min(CONNECT_TIMEOUT_S, parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
         common: Mapping[str, Any] = {"asynchronous": True, "timeout": timeout, "set_as_default": False}
         if scheduler is not None:
-            async with Client(scheduler, security=_parse_security(security), **common) as client:
+            tls = pickle.loads(base64.b64decode(security)) if security else None  # noqa: S301 - from our parent
+            async with Client(scheduler, security=tls, **common) as client:
                 yield client
             return
         processes = max(1, min(count, os.cpu_count() or 1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.model.errors import Busy
@@ -18,14 +18,12 @@ from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.output import punch_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
+    from queuectl_nb.engine.dask.executor import DaskExecutor
     from queuectl_nb.engine.dask.remote_run import RemoteRun
     from queuectl_nb.engine.worker_core import WorkerCore
     from queuectl_nb.model.attempt import Lease
-    from queuectl_nb.model.settings import Settings
 
-__all__ = ["Dispatcher", "RemoteExecutor"]
+__all__ = ["Dispatcher"]
 
 COUNT_INTERVAL_S = 0.02
 """Minimum interval between counts of ready jobs."""
@@ -35,46 +33,10 @@ MAX_CLAIMS = 256
 """Maximum number of jobs claimed in one transaction."""
 
 
-class RemoteExecutor(Protocol):
-    """Runs commands elsewhere, many at a time."""
-
-    fd: int
-    """Becomes readable when :meth:`poll` has something."""
-    max_in_flight: int
-
-    @property
-    def in_flight(self) -> int:
-        """How many attempts are in flight."""
-
-    def capacity(self) -> int:
-        """Return how many jobs may be started now."""
-
-    def request_slots(self, jobs: int) -> None:
-        """Request slots for ``jobs``, those in flight included."""
-
-    def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> RemoteRun:
-        """Send an attempt if ``owned`` returns True. Raises ``NoResources`` or ``LeaseLost``."""
-
-    def terminate(self, run: RemoteRun, grace_s: float) -> None:
-        """Have an attempt killed, with ``grace_s`` seconds between SIGTERM and SIGKILL."""
-
-    def poll(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
-        """Return the attempts finished since the last call, and those newly reported as running."""
-
-    def maintain(self, settings: Settings) -> float:
-        """Do what is due; return the seconds until the next call is due."""
-
-    def acknowledge(self, open_tokens: Collection[str]) -> None:
-        """Forget all attempts but these: they are settled."""
-
-    def close(self) -> None:
-        """Release all resources."""
-
-
 class Dispatcher:
     """Runs jobs elsewhere until it is stopped or the queue is drained."""
 
-    def __init__(self, core: WorkerCore, executor: RemoteExecutor) -> None:
+    def __init__(self, core: WorkerCore, executor: DaskExecutor) -> None:
         """Run jobs with ``executor``."""
         self.core = core
         self.buffer = core.buffer
@@ -159,8 +121,7 @@ class Dispatcher:
             self.buffer.release_claimed()
 
     def _start(self, lease: Lease) -> None:
-        settings = self.control.settings
-        run = self.core.start(lease, lambda owned: self.executor.start(lease, settings, owned))
+        run = self.core.start(lease, lambda owned: self.executor.start(lease, owned))
         if run is not None:
             self.in_flight[lease.token] = run
 
@@ -209,7 +170,6 @@ class Dispatcher:
         if want and not self.buffer.claimed:
             self.may_have_work, self.count_at = False, 0.0
         self.buffer.force_check()
-        self.executor.acknowledge(self.in_flight)
 
     # ------------------------------------------------------------------ wait
 

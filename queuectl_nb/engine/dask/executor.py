@@ -8,32 +8,30 @@ lost once its end is proven or that time is over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.dask.in_flight import InFlight
-from queuectl_nb.engine.dask.messages import Ended, Event, OutputGrew, ResultsReady, Running, SlotOpened, Unstarted
+from queuectl_nb.engine.dask.agent_state import RETRY_DELAY_S, AgentState
+from queuectl_nb.engine.dask.messages import (
+    Ended,
+    Event,
+    RecoveryQuery,
+    ResultsReady,
+    Running,
+    SlotOpened,
+    Unstarted,
+)
 from queuectl_nb.engine.dask.recovery import recover
 from queuectl_nb.engine.dask.remote_run import RemoteRun
-from queuectl_nb.engine.dask.slots import Slots
-from queuectl_nb.engine.dask.transport import (
-    Answered,
-    Connected,
-    Disconnected,
-    Recovered,
-    RequestFailed,
-    SlotEnded,
-    WorkersChanged,
-)
+from queuectl_nb.engine.dask.transport import Answered, Disconnected, SlotEnded, WorkersChanged
 from queuectl_nb.engine.executor import LeaseLost, NoResources
 from queuectl_nb.engine.remote_lease import boot_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
-    from queuectl_nb.engine.dask.agent_state import AgentState
-    from queuectl_nb.engine.dask.dispatch_journal import DispatchJournal
-    from queuectl_nb.engine.dask.messages import Recovery, Request, Response
+    from queuectl_nb.engine.dask.dispatch_table import DispatchTable
+    from queuectl_nb.engine.dask.messages import Recovery, Request
     from queuectl_nb.engine.dask.transport import ClusterTransport, Incoming
     from queuectl_nb.engine.events import WorkerEvents
     from queuectl_nb.model.attempt import Lease
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskExecutor"]
 
-RETRY_DELAY_S = 0.5
-"""How long after a failed request the next one is sent."""
 SCAN_INTERVAL_S = 0.25
 """How often all agents are checked; those with news are checked at once."""
 SLOW_RESPONSE_S = 1.0
@@ -51,6 +47,12 @@ SLOW_RESPONSE_S = 1.0
 CHECK_INTERVAL_S = 1.0
 """How often to try to kill what a lost agent left."""
 CHECK_TIMEOUT_S = 1.0
+SLOT_RETRY_DELAY_S = 1.0
+"""How long to request no slots after dask could not run one."""
+OUTAGE_TIMEOUT_S = 600.0
+"""How long attempts on other hosts are kept while there is no scheduler: their ends may be on disk there."""
+RESTART_TIMEOUT_S = 30.0
+"""How long after an outage to wait for a dask worker on the host of a lost agent."""
 
 
 class DaskExecutor:
@@ -60,23 +62,33 @@ class DaskExecutor:
         self,
         transport: ClusterTransport,
         spool: Spool,
-        journal: DispatchJournal,
+        table: DispatchTable,
         events: WorkerEvents,
         *,
         max_in_flight: int,
     ) -> None:
         self.fd = transport.fd
+        """Becomes readable when :meth:`poll` has something."""
         self.max_in_flight = max_in_flight
-        self.runs = InFlight()
-        self.slots = Slots(transport)
+        self.agents: dict[str, AgentState] = {}
+        self.slots: dict[str, str] = {}
+        """The agent of each requested slot; empty while its task waits for a thread."""
         self._transport = transport
         self._spool = spool
-        self._journal = journal
+        self._table = table
         self._events = events
         self._boot = heartbeat.boot_id()
+        self._changed: set[AgentState] = set()
+        """The agents to be checked by the next :meth:`maintain`."""
+        self._available: set[AgentState] = set()
+        """The agents with capacity."""
+        self._finished: list[RemoteRun] = []
+        self._long_running: list[RemoteRun] = []
         self._workers: set[str] = set()
-        self._last_settings: Settings | None = None
         self._connected = True
+        self._outage_until = 0.0
+        self._slots_at = 0.0
+        """When to request slots again."""
         self._scan_at = 0.0
 
     # ------------------------------------------------------------------ called by the dispatcher
@@ -84,72 +96,77 @@ class DaskExecutor:
     @property
     def in_flight(self) -> int:
         """How many attempts are in flight."""
-        return len(self.runs)
+        return sum(len(agent.runs) for agent in self.agents.values())
 
     def capacity(self) -> int:
         """Return how many jobs may be started now."""
-        return min(self.max_in_flight - self.in_flight, self.runs.capacity())
+        return min(self.max_in_flight - self.in_flight, sum(agent.capacity for agent in self._available))
 
     def request_slots(self, jobs: int) -> None:
-        """Request slots from dask for ``jobs``, those in flight included."""
-        if self._connected:
-            self.slots.request(min(jobs, self.max_in_flight))
+        """Submit slot tasks until there is one for each of ``jobs``, those in flight included, or cancel surplus ones.
 
-    def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> RemoteRun:
-        """Assign a job to an agent; call this only while there is capacity.
+        Slots that have a thread are not cancelled: they end by themselves when no job arrives.
+        """
+        missing = min(jobs, self.max_in_flight) - len(self.slots)
+        if self._connected and missing > 0 and boot_clock() >= self._slots_at:
+            self.slots.update(dict.fromkeys(self._transport.submit_slots(missing), ""))
+        elif self._connected and missing < 0:
+            waiting = [slot for slot, agent in self.slots.items() if not agent]
+            if surplus := waiting[:-missing]:
+                self._transport.cancel_slots(surplus)
+                for slot in surplus:
+                    del self.slots[slot]
+
+    def start(self, lease: Lease, owned: Callable[[], bool]) -> RemoteRun:
+        """Assign a job to an agent if ``owned`` returns True; call this only while there is capacity.
 
         Raises
         ------
         LeaseLost, NoResources
-            A rescuer has settled the attempt; the dispatch journal could not be written.
+            A rescuer has settled the attempt; the dispatch table could not be written.
         """
-        del settings  # sent with the request
-        agent = self.runs.best_agent()
+        free = (each for each in self._available if each.free_slots > 0)
+        agent = next(free, None) or next(iter(self._available), None)
         if agent is None:
             raise NoResources("no slot is free")  # noqa: EM101
         if not owned():
             raise LeaseLost
         try:
-            self._journal.add(lease.token)
+            self._table.add(lease.token)
         except OSError as error:
             raise NoResources(str(error)) from error
-        lease = lease._replace(env=dict(lease.env), recorded_env=dict(lease.recorded_env))
-        run = RemoteRun(lease, self._spool, agent)
-        self.runs.add(agent, run)
+        run = RemoteRun(lease._replace(env=dict(lease.env), recorded_env=dict(lease.recorded_env)), self._spool, agent)
+        agent.add(run)
+        self._update(agent)
         return run
 
     def terminate(self, run: RemoteRun, grace_s: float) -> None:
         """Have an attempt killed: SIGTERM to its whole tree, SIGKILL after ``grace_s`` seconds."""
-        agent = run.agent
-        if agent is not None and run.token in agent.runs:
-            agent.terminations[run.token] = min(grace_s, agent.terminations.get(run.token, grace_s))
-            self.runs.mark_changed(agent)
+        if run.agent is not None:
+            run.agent.terminate(run.token, grace_s)
+            self._update(run.agent)
 
     def poll(self) -> tuple[list[RemoteRun], list[RemoteRun]]:
-        """Handle what has arrived; return the finished attempts and those newly reported as running."""
+        """Handle what has arrived; return the attempts that have finished, and those newly reported as running."""
         for message in self._transport.receive():
             self._handle(message)
-        return self.runs.take_changes()
+        for run in self._finished:
+            self._table.remove(run.token)
+        found = self._finished[:], self._long_running[:]
+        self._finished.clear()
+        self._long_running.clear()
+        return found
 
     def maintain(self, settings: Settings) -> float:
         """Send the requests that are due and give up lost agents; return the seconds until the next call is due."""
         now = boot_clock()
-        changed = settings != self._last_settings
-        self._last_settings = settings
-        if changed or now >= self._scan_at:
+        if now >= self._scan_at:
             self._scan_at = now + SCAN_INTERVAL_S
-            agents = list(self.runs.agents.values())
-        else:
-            agents = list(self.runs.changed)
-        self.runs.changed.clear()
+            self._changed.update(self.agents.values())
+        agents, self._changed = self._changed, set()
         for agent in agents:
-            self._maintain_agent(agent, settings, now, changed=changed)
-        times = [at for agent in agents if (at := agent.next_due_at(settings.lease)) is not None]
-        return max(0.0, min(times, default=60.0) - now) if agents else SCAN_INTERVAL_S
-
-    def acknowledge(self, open_tokens: Collection[str]) -> None:
-        """Remove all tokens but these from the dispatch journal: their attempts are settled."""
-        self._journal.compact(open_tokens)
+            self._maintain_agent(agent, settings, now)
+        return 0.0 if self._finished else max(0.0, self._scan_at - now)
 
     def close(self) -> None:
         """Disconnect."""
@@ -157,42 +174,53 @@ class DaskExecutor:
 
     # ------------------------------------------------------------------ agents
 
-    def _maintain_agent(self, agent: AgentState, settings: Settings, now: float, *, changed: bool) -> None:
-        if self._connected and agent.request_due(now, settings.lease, changed=changed):
-            self._transport.send(agent.address, agent.id, agent.make_request(settings, now=now, changed=changed))
-        elif changed:
-            agent.forward_at = 0.0
-        if agent.pending is not None and not agent.slow and now - agent.sent_at >= SLOW_RESPONSE_S:
-            agent.slow = True
-            self.runs.return_unsent(agent, "its dask worker is slow to respond")
+    def _update(self, agent: AgentState) -> None:
+        """Have the next :meth:`maintain` check an agent, and update whether it has capacity."""
+        self._changed.add(agent)
+        if agent.capacity and agent.id in self.agents:
+            self._available.add(agent)
+        else:
+            self._available.discard(agent)
+
+    def _maintain_agent(self, agent: AgentState, settings: Settings, now: float) -> None:
+        if self._connected and agent.request_due(now, settings):
+            self._transport.ask([agent.address], agent.id, agent.make_request(now, settings))
+        if agent.pending is not None and now - agent.sent_at >= SLOW_RESPONSE_S:
+            agent.unconfirmed = True
+            agent.return_unsent("its dask worker is slow to respond")
+            self._update(agent)
         silent = agent.pending is not None or agent.unconfirmed or not self._connected
         if agent.gone or (silent and now >= agent.lost_at):
-            self.slots.remove_agent(agent.id)
+            self.slots = {slot: each for slot, each in self.slots.items() if each != agent.id}
             if agent.runs:
                 self._give_up(agent, now)
+                self._update(agent)
         if agent.gone and not agent.runs:
-            self.runs.remove_agent(agent)
+            self.agents.pop(agent.id, None)
+            self._available.discard(agent)
 
     def _give_up(self, agent: AgentState, now: float) -> None:
         """Recover what an agent left; lose its other attempts once their processes are gone or the lease is over."""
         if now >= agent.check_at:
             agent.check_at = now + CHECK_INTERVAL_S
             if agent.boot == self._boot:
-                self._on_recovery(agent, recover(agent.recovery_query(), CHECK_TIMEOUT_S))
+                self._on_recovery(agent, [recover(agent.recovery_query(), CHECK_TIMEOUT_S)])
             elif peers := [each for each in self._workers if each != agent.address and _same_host(each, agent.address)]:
-                self._transport.recover(peers, agent.id, agent.recovery_query())
+                self._transport.ask(peers, agent.id, agent.recovery_query())
         if now >= agent.lost_at and agent.check_at > now:
-            self.runs.lose_agent(agent, proven=False)
+            agent.lose(proven=False, only_stopped=not self._connected and now < self._outage_until)
 
-    def _on_recovery(self, agent: AgentState, found: Recovery) -> None:
-        for end in found.ended:
-            self.runs.on_end(agent, end)
-        for chunk in found.chunks:
-            self.runs.on_chunk(agent, chunk)
-        if found.ended or found.chunks:
+    def _on_recovery(self, agent: AgentState, found: list[Recovery]) -> None:
+        """Apply what was found of an agent that is gone."""
+        for each in found:
+            for end in each.ended:
+                agent.on_end(end)
+            for chunk in each.chunks:
+                agent.on_chunk(chunk)
+        if any(each.ended or each.chunks for each in found):
             agent.check_at = 0.0  # there may be more
-        elif found.gone:
-            self.runs.lose_agent(agent, proven=True)
+        elif any(each.gone for each in found):
+            agent.lose(proven=True)
 
     # ------------------------------------------------------------------ incoming messages
 
@@ -200,88 +228,76 @@ class DaskExecutor:
         match message:
             case Event():
                 self._on_event(message)
-            case Answered() | RequestFailed() | Recovered():
-                if (agent := self.runs.agents.get(message.agent)) is not None:
-                    self._on_reply(agent, message)
-                    self.runs.mark_changed(agent)
+            case Answered(agent_id, question, answers):
+                if (agent := self.agents.get(agent_id)) is not None:
+                    self._on_answers(agent, question, answers)
+                    self._update(agent)
             case SlotEnded(slot, error):
-                if (why := self.slots.on_end(slot, error)) is not None:
-                    self._events.warn(f"dask could not run a slot: {why}")
+                self._on_slot_end(slot, error)
             case WorkersChanged(workers):
-                self._set_workers(workers)
-            case Connected(workers):
-                self._on_connect(workers)
+                self._on_workers(workers)
             case Disconnected(reason):
                 self._on_disconnect(reason)
 
-    def _on_reply(self, agent: AgentState, reply: Answered | RequestFailed | Recovered) -> None:
-        match reply:
-            case Answered(_, request, response):
-                self._on_response(agent, request, response)
-            case RequestFailed(_, request):
-                agent.on_failure(request, boot_clock(), RETRY_DELAY_S)
-            case Recovered(_, recovery):
-                self._on_recovery(agent, recovery)
-
-    def _on_connect(self, workers: set[str]) -> None:
-        self._connected = True
-        self._set_workers(workers)
-        for agent in self.runs.agents.values():
-            agent.retry_at = 0.0
-            self.runs.mark_changed(agent)
-
-    def _set_workers(self, workers: set[str]) -> None:
-        self._workers = workers
-        for agent in self.runs.agents.values():
-            if not agent.gone and agent.address not in workers:
-                agent.gone = True
-                self.runs.mark_changed(agent)
-
-    def _on_disconnect(self, reason: str) -> None:
-        self._events.warn(f"lost the connection to the dask scheduler ({reason}); reconnecting")
-        self._connected = False
-        self.slots.clear()
-        for agent in self.runs.agents.values():
-            self.runs.return_unsent(agent, "the scheduler is gone")
-            if agent.pending is not None:
-                agent.on_failure(agent.pending, boot_clock(), 0.0)
-            agent.unconfirmed = True
-            self.runs.mark_changed(agent)
+    def _on_answers(self, agent: AgentState, question: Request | RecoveryQuery, answers: list[Any]) -> None:
+        if isinstance(question, RecoveryQuery):
+            self._on_recovery(agent, answers)
+        elif answers:
+            agent.on_response(question, answers[0])
+        else:
+            agent.on_failure(question, boot_clock() + RETRY_DELAY_S)
 
     def _on_event(self, event: Event) -> None:
         if event.dispatcher_id != self._transport.dispatcher_id:
             return  # meant for a previous dispatcher of the same name
-        agent = self.runs.agent_of(event)
+        agent = self.agents.get(event.status.agent)
         if agent is None:
-            return
+            if not isinstance(event.body, SlotOpened | None):
+                return
+            agent = AgentState(event.status.agent, event.status.address, self._finished, self._long_running)
+            self.agents[agent.id] = agent
         agent.update(event.status)
         match event.body:
             case SlotOpened(slot):
-                self.slots.on_open(slot, agent.id)
+                if slot in self.slots:
+                    self.slots[slot] = agent.id
             case Running() as report:
-                self.runs.on_running(agent, report)
-            case OutputGrew() as report:
-                self.runs.on_output(agent, report)
+                agent.on_running(report)
             case Ended() | Unstarted() as end:
-                self.runs.on_end(agent, end)
+                agent.on_end(end)
             case ResultsReady():
                 agent.sent_at = float("-inf")
-        self.runs.mark_changed(agent)
+        self._update(agent)
 
-    def _on_response(self, agent: AgentState, request: Request, response: Response | None) -> None:
-        agent.on_response(request)
-        if response is None:
-            agent.gone = True  # another process has its address now, so the jobs of this request never started
-            for run in list(agent.runs.values()):
-                if run.request_number == request.number and run.end is None:
-                    self.runs.finish(agent, Unstarted(run.token, "its dask worker had gone"))
-            return
-        agent.update(response.status)
-        for end in response.ended:
-            self.runs.on_end(agent, end)
-        for chunk in response.chunks:
-            self.runs.on_chunk(agent, chunk)
-        self.runs.reconcile(agent, request, response)
+    def _on_slot_end(self, slot: str, error: str | None) -> None:
+        agent = self.slots.pop(slot, None)
+        if error is not None and agent == "":
+            self._slots_at = boot_clock() + SLOT_RETRY_DELAY_S
+            self._events.warn(f"dask could not run a slot: {error}")
+
+    def _on_workers(self, workers: set[str]) -> None:
+        self._workers = workers
+        for agent in self.agents.values():
+            agent.gone = agent.gone or agent.address not in workers
+            if not self._connected:
+                agent.retry_at = 0.0
+                agent.lost_at = max(agent.lost_at, boot_clock() + RESTART_TIMEOUT_S)
+            self._update(agent)
+        self._connected = True
+
+    def _on_disconnect(self, reason: str) -> None:
+        self._events.warn(f"lost the connection to the dask scheduler ({reason}); reconnecting")
+        if self._connected:
+            self._connected = False
+            self._outage_until = boot_clock() + OUTAGE_TIMEOUT_S
+        self.slots.clear()
+        self._slots_at = 0.0
+        for agent in self.agents.values():
+            agent.return_unsent("the scheduler is gone")
+            if agent.pending is not None:
+                agent.on_failure(agent.pending, 0.0)
+            agent.unconfirmed = True
+            self._update(agent)
 
 
 def _same_host(one: str, other: str) -> bool:

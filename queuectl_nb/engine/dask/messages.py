@@ -20,7 +20,6 @@ __all__ = [
     "Event",
     "LeaseRenewal",
     "OutputChunk",
-    "OutputGrew",
     "OutputRead",
     "Recovery",
     "RecoveryQuery",
@@ -29,7 +28,6 @@ __all__ = [
     "ResultsReady",
     "RunJob",
     "Running",
-    "SlotClosed",
     "SlotOpened",
     "Terminate",
     "Unstarted",
@@ -37,7 +35,7 @@ __all__ = [
     "to_wire",
 ]
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of these messages; increase it with every change."""
 
 
@@ -69,8 +67,6 @@ class Request:
 
     number: int
     renewal: LeaseRenewal
-    forward: bool = False
-    """Whether the agent must forward the renewal to its runners."""
     jobs: list[Lease] = field(default_factory=list)
     prefetch: int = 0
     """How many jobs the agent may queue in addition to those that a free slot takes at once."""
@@ -102,22 +98,15 @@ class Terminate:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An attempt has been running for ``age_s`` seconds."""
+    """An attempt has been running for ``age_s`` seconds; also sent when its output has grown."""
 
     token: str
     pid: int | None
     age_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class OutputGrew:
-    """A stream has grown to ``size`` bytes; ``data`` holds the new ones where they are few."""
-
-    token: str
-    stream: str
-    size: int
-    offset: int = 0
-    data: bytes | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of each stream that has grown."""
+    output: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """Offset and new bytes of such a stream, if they are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +123,7 @@ class Ended:
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of each stream."""
     output: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    """Offset and bytes of the output that was not reported before, by stream."""
-    has_files: bool = False
-    """Whether that output is too large for a message and must be read from the runner's files."""
+    """The whole output with offset 0, by stream; missing if it is large and stays in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +142,6 @@ class SlotOpened:
     """Dask has started the task of a slot."""
 
     slot: str
-
-
-@dataclass(frozen=True, slots=True)
-class SlotClosed:
-    """The task of a slot has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +171,8 @@ class Event:
 
     dispatcher_id: str
     status: AgentStatus
-    body: SlotOpened | SlotClosed | ResultsReady | Running | OutputGrew | Ended | Unstarted
+    body: SlotOpened | ResultsReady | Running | Ended | Unstarted | None
+    """None if only the status has changed: a slot has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +223,8 @@ class Recovery:
 _CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
-        *(LeaseRenewal, OutputRead, Request, RunJob, Terminate, Running, OutputGrew, Ended, Unstarted),
-        *(SlotOpened, SlotClosed, ResultsReady, AgentStatus, Event, OutputChunk, Response, RecoveryQuery, Recovery),
+        *(LeaseRenewal, OutputRead, Request, RunJob, Terminate, Running, Ended, Unstarted),
+        *(SlotOpened, ResultsReady, AgentStatus, Event, OutputChunk, Response, RecoveryQuery, Recovery),
         *(Lease, Usage, Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost),
     )
 }

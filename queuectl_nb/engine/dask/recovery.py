@@ -1,8 +1,8 @@
 """What an agent leaves when it is gone: processes, output files, and the ends of attempts that it did not deliver.
 
-A runner writes the end of an attempt to its folder before it reports it, and the agent removes the file once the
-dispatcher has acknowledged the end. The folder is not inside that of the dask worker, which is removed when the dask
-worker exits, for example because its scheduler died.
+A runner writes the end of an attempt to the agent's folder before it reports it, and the agent removes the file once
+the dispatcher has acknowledged the end. The folder is not inside that of the dask worker, which is removed when the
+dask worker exits, for example because its scheduler died.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
-import json
 import os
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
-from queuectl_nb.engine.dask.messages import Ended, OutputChunk, Recovery, from_wire, to_wire
+from queuectl_nb.engine.dask.channel import decode, encode
+from queuectl_nb.engine.dask.messages import Ended, OutputChunk, Recovery
 from queuectl_nb.engine.process_tree import Session, holders, kill_until_gone
 from queuectl_nb.engine.worker_record import RecordWriter, read_record
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     import psutil
 
     from queuectl_nb.engine.dask.messages import OutputRead, RecoveryQuery
 
 __all__ = [
+    "KEEP_S",
     "create_folder",
     "kill_leftovers",
     "load_end",
@@ -41,13 +41,14 @@ __all__ = [
     "recover",
     "remove_attempt",
     "remove_old_folders",
+    "remove_runner",
     "save_end",
 ]
 
 PREFIX = "queuectl-"
-RECORD_NAME = "record"
+RECORD_SUFFIX = ".record"
 KEEP_S = 2 * 3600.0
-"""How long the folder of a dead agent is kept; longer than the longest lease."""
+"""How long the folder of a dead or abandoned agent is kept; longer than the longest lease."""
 
 
 # ---------------------------------------------------------------------- folders of agents
@@ -69,15 +70,11 @@ def remove_old_folders(parent: str) -> None:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                changed_at = max(os.lstat(each).st_mtime for each in (path, *_runner_folders(path)))
-                if os.fstat(lock).st_uid == os.geteuid() and time.time() - changed_at > KEEP_S:
+                found = os.fstat(lock)
+                if found.st_uid == os.geteuid() and time.time() - found.st_mtime > KEEP_S:
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)
-
-
-def _runner_folders(path: str) -> list[str]:
-    return glob.glob(os.path.join(glob.escape(path), "*"))
 
 
 # ---------------------------------------------------------------------- ends
@@ -88,28 +85,21 @@ def _end_path(folder: str, token: str) -> str:
 
 
 def save_end(folder: str, end: Ended) -> None:
-    """Write the end of an attempt to a runner's folder; without disk space it is only reported."""
-    output = {stream: (offset, data.decode("latin-1")) for stream, (offset, data) in end.output.items()}
-    raw = json.dumps([to_wire(replace(end, output={})), output]).encode()
+    """Write the end of an attempt to the agent's folder; without disk space it is only reported."""
     with contextlib.suppress(OSError):
         handle = open_regular(_end_path(folder, end.token), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with os.fdopen(handle, "wb", buffering=0) as file:
-            file.write(raw)
+            file.write(encode(end))
 
 
 def load_end(folder: str, token: str) -> Ended | None:
-    """Return the end of an attempt from a runner's folder; None if there is no complete one."""
+    """Return the end of an attempt from the agent's folder; None if there is no complete one."""
     try:
         with os.fdopen(open_regular(_end_path(folder, token), os.O_RDONLY), "rb") as file:
-            raw, output = json.load(file)
-        end = from_wire(raw)
-        if not isinstance(end, Ended) or end.token != token:
-            return None
-        return replace(
-            end, output={stream: (offset, text.encode("latin-1")) for stream, (offset, text) in output.items()}
-        )
-    except (OSError, ValueError, TypeError, AttributeError):
+            end = decode(file.read())
+    except (OSError, ValueError, TypeError, EOFError):
         return None
+    return end if isinstance(end, Ended) and end.token == token else None
 
 
 def remove_attempt(folder: str, token: str) -> None:
@@ -122,17 +112,23 @@ def remove_attempt(folder: str, token: str) -> None:
 # ---------------------------------------------------------------------- recovery
 
 
-def open_record(folder: str) -> RecordWriter:
+def open_record(folder: str, runner: str) -> RecordWriter:
     """Create the record of a runner, which names the session of its command."""
-    handle = open_regular(os.path.join(folder, RECORD_NAME), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    handle = open_regular(f"{folder}/{runner}{RECORD_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     return RecordWriter(handle, "runner")
 
 
-def kill_leftovers(tokens: Collection[str], folders: Iterable[str], timeout_s: float) -> bool:
-    """Kill the processes of attempts of the runners that use ``folders``; return whether none is left."""
-    used = list(folders)
-    files = [f"{folder}/{name}" for folder in used for name in _output_files(folder)]
-    sessions = [session for folder in used if (session := _session(folder, tokens)) is not None]
+def remove_runner(folder: str, runner: str) -> None:
+    """Remove the files of a runner that has ended."""
+    Spool(Path(folder)).slot(runner).remove()
+    with contextlib.suppress(OSError):
+        os.unlink(f"{folder}/{runner}{RECORD_SUFFIX}")
+
+
+def kill_leftovers(folder: str, runners: Collection[str], tokens: Collection[str], timeout_s: float) -> bool:
+    """Kill the processes of attempts of these runners; return whether none is left."""
+    files = [f"{folder}/{name}.{stream}" for name in (*runners, *tokens) for stream in STREAMS]
+    sessions = [session for runner in runners if (session := _session(folder, runner, tokens)) is not None]
 
     def find() -> list[psutil.Process]:
         return [*holders(tokens, files), *(process for session in sessions for process in holders((), (), session))]
@@ -140,32 +136,26 @@ def kill_leftovers(tokens: Collection[str], folders: Iterable[str], timeout_s: f
     return kill_until_gone(find, timeout_s, lambda: None)
 
 
-def _session(folder: str, tokens: Collection[str]) -> Session | None:
+def _session(folder: str, runner: str, tokens: Collection[str]) -> Session | None:
     """Return the session of the command that a runner started last, if it is one of ``tokens``."""
     with contextlib.suppress(OSError):
-        record = read_record(Path(folder, RECORD_NAME))
+        record = read_record(Path(folder, f"{runner}{RECORD_SUFFIX}"))
         if record.pid and record.token in tokens and record.origin is not None and record.origin.shares_pids:
             return Session(record.pid, record.spawn_began_ns, record.spawn_ended_ns)
     return None
 
 
-def _output_files(folder: str) -> list[str]:
-    with contextlib.suppress(OSError):
-        return [name for name in os.listdir(folder) if name.rpartition(".")[2] in STREAMS]
-    return []
-
-
 def recover(query: RecoveryQuery, timeout_s: float) -> Recovery:
     """Kill the processes of an agent that is gone, and return what its folder has."""
-    folders = _runner_folders(query.folder)
-    gone = query.boot == heartbeat.boot_id() and kill_leftovers(query.tokens, folders, timeout_s)
-    ends = [load_end(each, token) for each in folders for token in query.tokens]
-    chunks = [chunk for read in query.reads for each in folders if (chunk := read_chunk(each, read)).data is not None]
-    return Recovery(gone, [end for end in ends if end is not None], chunks)
+    runners = [path.stem for path in Path(query.folder).glob(f"*{RECORD_SUFFIX}")]
+    gone = query.boot == heartbeat.boot_id() and kill_leftovers(query.folder, runners, query.tokens, timeout_s)
+    ends = [end for token in query.tokens if (end := load_end(query.folder, token)) is not None]
+    chunks = [chunk for read in query.reads if (chunk := read_chunk(query.folder, read)).data is not None]
+    return Recovery(gone, ends, chunks)
 
 
 def read_chunk(folder: str, read: OutputRead) -> OutputChunk:
-    """Read output of an attempt from a runner's folder; the chunk has no data if there is no readable file."""
+    """Read output of an attempt from the agent's folder; the chunk has no data if there is no readable file."""
     found = None
     with contextlib.suppress(OSError):
         found = Spool(Path(folder)).read(read.token, read.stream, read.offset, read.size)

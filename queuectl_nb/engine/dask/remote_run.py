@@ -13,6 +13,8 @@ from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from queuectl_nb.engine.dask.agent_state import AgentState
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.store.spool import Spool
@@ -75,11 +77,16 @@ class RemoteRun:
         if self.started_at is None:
             self.started_at = time.time() - age_s
 
-    def add_output(self, stream: str, offset: int, data: bytes | None, size: int = 0) -> None:
-        """Store reported output, unless data before ``offset`` is missing; ``size`` is that of the stream."""
-        self.sizes[stream] = max(size, self.sizes[stream])
-        if data and offset <= self.received[stream]:
-            self._store(stream, offset, data)
+    def add_output(self, sizes: Mapping[str, int], output: Mapping[str, tuple[int, bytes]]) -> None:
+        """Store reported output, unless data before its offset is missing, and note what else exists.
+
+        A command that truncates its output does not shrink it here.
+        """
+        for stream, size in sizes.items():
+            self.sizes[stream] = max(size, self.sizes[stream])
+        for stream, (offset, data) in output.items():
+            if offset <= self.received[stream]:
+                self._store(stream, offset, data)
 
     def add_chunk(self, stream: str, offset: int, data: bytes | None) -> None:
         """Store requested output. It may begin later than requested; without data the stream is complete."""
@@ -104,9 +111,7 @@ class RemoteRun:
             return
         self.pid = end.pid or self.pid
         self.note = end.note or self.note
-        self.sizes.update(end.sizes)
-        for stream, (offset, data) in end.output.items():
-            self.add_output(stream, offset, data)
+        self.add_output(end.sizes, end.output)
         if end.result is not None:
             try:
                 _write(self._result_path, 0, end.result.encode())

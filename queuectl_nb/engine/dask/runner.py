@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.channel import Channel
-from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, OutputGrew, RunJob, Running, Terminate, Unstarted
+from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, RunJob, Running, Terminate, Unstarted
 from queuectl_nb.engine.dask.recovery import open_record, save_end
-from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
+from queuectl_nb.engine.executor import CannotStart, NoResources
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller, block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
@@ -60,8 +60,10 @@ class Runner:
         self.executor = executor
         self.settings = Settings.from_stored({})
         self.lease_until = 0.0
-        self.terminated = ""
-        """Token of an attempt that must not start any more."""
+        self.job: Lease | None = None
+        """The job to start next."""
+        self.termination = Terminate("", 0.0)
+        """The latest; it may arrive right behind its job."""
         self.orphaned = False
         """Whether the dask worker is gone."""
         self.poller = Poller(RUNNER_SIGNALS)
@@ -70,25 +72,32 @@ class Runner:
     def work(self) -> None:
         """Run one command after another."""
         while not self.orphaned:
-            names = self.poller.wait(None)
-            self._read_signals()
-            job: RunJob | None = None
-            for message in self._receive() if "channel" in names else ():
-                match message:
-                    case Terminate(token=token):  # right behind its job, or even before it
-                        self.terminated = token
-                    case LeaseRenewal():
-                        self._renew(message)
-                    case RunJob(renewal=renewal):
-                        self._renew(renewal)
-                        job = message
-            if job is not None:
-                self._run(job.lease)
+            self._wait(None)
+            if self.job is not None:
+                job, self.job = self.job, None
+                self._run(job)
 
-    def _receive(self) -> list[Any]:
+    def _wait(self, timeout: float | None) -> None:
+        """Wait at most ``timeout`` seconds for a signal, a child or messages, and handle them."""
+        names = self.poller.wait(timeout)
+        # a batch system sends SIGTERM to every process: like the death of the dask worker
+        self.orphaned = self.orphaned or signal.SIGTERM in self.poller.signals
+        self.poller.signals.clear()
+        if "channel" not in names:
+            return
         messages = self.channel.receive()
-        self.orphaned = self.orphaned or messages is None
-        return messages or []
+        if messages is None:
+            self.orphaned = True
+            self.poller.remove(self.channel.socket.fileno())
+        for message in messages or ():
+            match message:
+                case Terminate():
+                    self.termination = message
+                case LeaseRenewal():
+                    self._renew(message)
+                case RunJob(lease, renewal):
+                    self._renew(renewal)
+                    self.job = lease
 
     def _send(self, message: Ended | Unstarted) -> None:
         """Send a message and wait until it is written; only between two commands."""
@@ -97,18 +106,13 @@ class Runner:
         except OSError:
             self.orphaned = True
 
-    def _offer(self, message: Running | OutputGrew) -> bool:
+    def _offer(self, message: Running) -> bool:
         """Send a message that can wait; return False if it was not sent."""
         try:
             return self.channel.offer(message)
         except OSError:
             self.orphaned = True
             return False
-
-    def _read_signals(self) -> None:
-        """Treat SIGTERM like the death of the dask worker: a batch system sends it to every process."""
-        self.orphaned = self.orphaned or signal.SIGTERM in self.poller.signals
-        self.poller.signals.clear()
 
     def _renew(self, renewal: LeaseRenewal) -> None:
         self.lease_until = renewal.until
@@ -131,14 +135,14 @@ class Runner:
         if self._expired:
             self._send(Unstarted(token, "the lease of its dispatcher has expired"))
             return
-        if token == self.terminated:
+        if token == self.termination.token:
             self._send(Unstarted(token, "it was stopped before it started"))
             return
         try:
             run = self.executor.start(lease, self.settings.max_retries, lambda: True)
         except CannotStart as error:
             self._send(Ended(token, NotStarted(str(error))))
-        except (NoResources, LeaseLost) as error:
+        except NoResources as error:
             os.makedirs(self.spool.folder, mode=0o700, exist_ok=True)  # a command may have removed it
             self._send(Unstarted(token, f"{error}"))
         else:
@@ -154,14 +158,16 @@ class Runner:
                 monitor.end(Lost("its dask worker", "ended"), self._kill_grace_s)
             elif self._expired:
                 monitor.end(Lost("its dispatcher", "did not renew the lease"), self._kill_grace_s)
-            self._wait(monitor, reporter)
-        end = self._end_of(monitor, run, reporter.reported)
+            elif self.termination.token == run.lease.token:
+                monitor.end(Returned(), min(self.termination.grace_s, self._kill_grace_s))
+            self._wait_for(monitor, reporter)
+        end = self._end_of(monitor, run)
         if not isinstance(end.outcome, Lost):
             save_end(f"{self.spool.folder}", end)
         if not self.orphaned:
             self._send(end)
 
-    def _wait(self, monitor: RunMonitor, reporter: _OutputReporter) -> None:
+    def _wait_for(self, monitor: RunMonitor, reporter: _OutputReporter) -> None:
         """Wait until the command ends, a message arrives or something is due."""
         now = time.monotonic()
         if seconds := monitor.fast_wait_s(now):
@@ -173,51 +179,36 @@ class Runner:
             wake = min(wake, now + left)
         if (at := monitor.wake_at(self.settings)) is not None:
             wake = min(wake, at)
-        names = self.poller.wait(max(0.0, wake - now))
-        self._read_signals()
-        if "channel" not in names:
-            return
-        for message in self._receive():
-            match message:
-                case LeaseRenewal():
-                    self._renew(message)
-                case Terminate(grace_s=grace):
-                    monitor.end(Returned(), min(grace, self._kill_grace_s))
-        if self.orphaned:
-            self.poller.remove(self.channel.socket.fileno())
+        self._wait(max(0.0, wake - now))
 
-    def _end_of(self, monitor: RunMonitor, run: LocalRun, reported: dict[str, int]) -> Ended:
+    def _end_of(self, monitor: RunMonitor, run: LocalRun) -> Ended:
         """Return the end of a command, with its result and as much output as fits."""
         token = run.lease.token
         result, note = self.spool.read_result(token)
         sizes = {stream: _size(path) for stream, path in run.paths.items()}
-        has_files = sum(size - reported[stream] for stream, size in sizes.items()) > MAX_END_OUTPUT_BYTES
-        has_files = has_files or max(sizes.values()) > self.settings.spool_limit
         output: dict[str, tuple[int, bytes]] = {}
-        if has_files:
+        if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > self.settings.spool_limit:
             run.move_to_own_files()
-        else:
-            for stream, size in sizes.items():
-                if (offset := reported[stream]) < size:
-                    output[stream] = (offset, read_range(run.paths[stream], offset, size - offset))
+        else:  # all of it, since reports of a running command may be lost
+            output = {stream: (0, read_range(run.paths[stream], 0, size)) for stream, size in sizes.items() if size}
             if not run.has_own_files:
                 run.clear_files()
             self.spool.remove(token)
         duration_s = time.monotonic() - run.started
-        return Ended(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output, has_files)
+        return Ended(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output)
 
 
 class _OutputReporter:
     """Reports that a command is running and what it prints; what cannot be sent is reported the next time."""
 
-    def __init__(self, offer: Callable[[Running | OutputGrew], bool], run: LocalRun) -> None:
-        self.reported: dict[str, int] = dict.fromkeys(STREAMS, 0)
+    def __init__(self, offer: Callable[[Running], bool], run: LocalRun) -> None:
+        self._reported = dict.fromkeys(STREAMS, 0)
         """Bytes of each stream sent so far, without a gap from its beginning."""
         self.next_report_at = run.started + SHORT_RUN_S
         self._offer = offer
         self._run = run
-        self._known_sizes = dict.fromkeys(STREAMS, 0)
-        self._running_reported = False
+        self._known_sizes: dict[str, int] = {}
+        """Empty until the command was reported as running."""
         self._trim_at = run.started + TRIM_INTERVAL_S
 
     def report(self, spool_limit: int) -> None:
@@ -226,23 +217,19 @@ class _OutputReporter:
         if now < self.next_report_at:
             return
         self.next_report_at = now + REPORT_INTERVAL_S
-        token = self._run.lease.token
-        if not self._running_reported:
-            self._running_reported = self._offer(Running(token, self._run.pid, now - self._run.started))
-        for stream, path in self._run.paths.items():
-            size, known, reported = _size(path), self._known_sizes[stream], self.reported[stream]
-            if size == known:
-                continue
-            data = None
+        sizes, output = {stream: _size(path) for stream, path in self._run.paths.items()}, {}
+        for stream, size in sizes.items():
+            reported = self._reported[stream]
             # larger output may have a hole, which only a reader of the file can skip
-            if reported == known and size - reported <= MAX_REPORT_BYTES and size <= spool_limit:
+            if self._known_sizes.get(stream, 0) == reported < size <= min(spool_limit, reported + MAX_REPORT_BYTES):
                 with contextlib.suppress(OSError):  # replaced meanwhile
-                    data = read_range(path, reported, MAX_REPORT_BYTES)
-                    size = reported + len(data)
-            if self._offer(OutputGrew(token, stream, size, reported, data)):
-                self._known_sizes[stream] = size
-                if data is not None:
-                    self.reported[stream] = size
+                    data = read_range(self._run.paths[stream], reported, size - reported)
+                    output[stream], sizes[stream] = (reported, data), reported + len(data)
+        message = Running(self._run.lease.token, self._run.pid, now - self._run.started, sizes, output)
+        if sizes != self._known_sizes and self._offer(message):
+            self._known_sizes = sizes
+            for stream, (offset, data) in output.items():
+                self._reported[stream] = offset + len(data)
         if now >= self._trim_at:
             self._trim_at = now + TRIM_INTERVAL_S
             punch_middle(self._run.paths.values(), spool_limit)
@@ -261,9 +248,14 @@ def run_runner(config: dict[str, Any]) -> int:
     """Run as a runner until the agent closes the channel."""
     become_subreaper()
     block_signals(*RUNNER_SIGNALS)
-    spool = Spool(Path(config["folder"]))
+    spool, name = Spool(Path(config["folder"])), config["name"]
     executor = LocalExecutor(
-        spool, spool.slot("runner"), open_record(config["folder"]), db=Path(config["db"]), environ=os.environ
+        spool,
+        spool.slot(name),
+        open_record(config["folder"], name),
+        lambda: os.open(os.devnull, os.O_RDONLY),  # there are no rescuers here
+        db=Path(config["db"]),
+        environ=os.environ,
     )
     channel = Channel(socket.socket(fileno=config["channel"]))
     os.set_inheritable(config["channel"], False)

@@ -17,16 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask import worker_tasks
-from queuectl_nb.engine.dask.messages import (
-    PROTOCOL,
-    Event,
-    Recovery,
-    RecoveryQuery,
-    Request,
-    Response,
-    from_wire,
-    to_wire,
-)
+from queuectl_nb.engine.dask.messages import PROTOCOL, Event, RecoveryQuery, Request, from_wire, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -36,58 +27,40 @@ if TYPE_CHECKING:
 __all__ = [
     "Answered",
     "ClusterTransport",
-    "Connected",
     "Disconnected",
     "Incoming",
-    "Recovered",
-    "RequestFailed",
     "SlotEnded",
     "WorkersChanged",
 ]
 
 WORKERS_INTERVAL_S = 1.0
 """How often the list of dask workers is read."""
-VERSION_CHECK_TIMEOUT_S = 10.0
-SCHEDULER_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 10.0
+"""How long the scheduler may take to answer."""
 RECONNECT_DELAY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
-    """A scheduler has answered; ``workers`` are the addresses of its dask workers."""
+class WorkersChanged:
+    """The scheduler has dask workers with these addresses now; the first such message after a loss ends the loss."""
 
     workers: set[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection to the scheduler was lost."""
+    """The connection to the scheduler was lost, or could not be made again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class WorkersChanged:
-    """The scheduler has these dask workers now."""
-
-    workers: set[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Answered:
-    """An agent answered; without a response there is no such agent any more."""
+    """What dask workers answered to a question; without answers it may or may not have arrived."""
 
     agent: str
-    request: Request
-    response: Response | None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestFailed:
-    """A request was not answered, and may or may not have arrived."""
-
-    agent: str
-    request: Request
+    question: Request | RecoveryQuery
+    answers: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +69,10 @@ class SlotEnded:
 
     slot: str
     error: str | None
+    """Why dask could not run it, if it could not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What dask workers on the host of a lost agent have found of it."""
-
-    agent: str
-    recovery: Recovery
-
-
-Incoming = Connected | Disconnected | WorkersChanged | Event | Answered | RequestFailed | SlotEnded | Recovered
+Incoming = WorkersChanged | Disconnected | Event | Answered | SlotEnded
 
 
 class ClusterTransport:
@@ -167,10 +133,7 @@ class ClusterTransport:
         """Return what has arrived since the last call."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
-        messages = []
-        while self._inbox:
-            messages.append(self._inbox.popleft())
-        return messages
+        return [self._inbox.popleft() for _ in range(len(self._inbox))]
 
     def _put(self, message: Incoming) -> None:
         self._inbox.append(message)
@@ -210,16 +173,15 @@ class ClusterTransport:
         client.subscribe_topic(self._topic, lambda event: self._put(from_wire(event[1])))
         if not self._ready.is_set():
             await _check_versions(client)
-        self._put(Connected(set(await client.nthreads())))
+        self._put(WorkersChanged(set(await client.nthreads())))
         self._ready.set()
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), WORKERS_INTERVAL_S)
                 break
             if client.status != "running":
-                msg = "the connection was lost"
-                raise ConnectionError(msg)
-            self._put(WorkersChanged(set(await asyncio.wait_for(client.nthreads(), SCHEDULER_TIMEOUT_S))))
+                raise ConnectionError("the connection was lost")  # noqa: EM101
+            self._put(WorkersChanged(set(await asyncio.wait_for(client.nthreads(), ANSWER_TIMEOUT_S))))
         for future in self._slots.values():
             future.release()
 
@@ -243,35 +205,26 @@ class ClusterTransport:
         async def submit(client: Client) -> None:
             futures = client.map(
                 worker_tasks.run_slot,
-                *zip(*[(self.dispatcher_id, self._topic, self._db, slot) for slot in slots], strict=True),
+                slots,
+                dispatcher_id=self.dispatcher_id,
+                topic=self._topic,
+                db=self._db,
                 key=slots,
                 retries=0,
                 pure=False,
                 resources=self._resources or None,
             )
-            for slot, future in zip(slots, futures, strict=True):
-                self._slots[slot] = future
-                future.add_done_callback(lambda future, slot=slot: self._on_done(slot, future))
+            self._slots.update(zip(slots, futures, strict=True))
+            await asyncio.gather(*[self._watch_slot(slot, future) for slot, future in zip(slots, futures, strict=True)])
 
         self._call(submit)
         return slots
 
-    def _on_done(self, slot: str, future: Future[None]) -> None:
-        """Handle the end of a slot's task; called in a thread of dask."""
-        error = None if future.status == "finished" else future.status
-        self._post(self._release_slot, slot, error)
-
-    def _release_slot(self, slot: str, error: str | None) -> None:
-        future = self._slots.pop(slot, None)
-        if future is None:
-            return
-
-        async def release(_client: Client) -> None:
-            reason = str(await future.exception()) if error == "error" else error
+    async def _watch_slot(self, slot: str, future: Future[None]) -> None:
+        error = await future.exception()
+        if self._slots.pop(slot, None) is not None:
             future.release()
-            self._put(SlotEnded(slot, reason))
-
-        self._call(release)
+            self._put(SlotEnded(slot, None if error is None else str(error)))
 
     def cancel_slots(self, slots: list[str]) -> None:
         """Cancel slot tasks that wait for a thread."""
@@ -282,43 +235,30 @@ class ClusterTransport:
 
         self._call(cancel)
 
-    def send(self, address: str, agent: str, request: Request) -> None:
-        """Send a request to an agent; :class:`Answered` or :class:`RequestFailed` follows."""
+    def ask(self, addresses: list[str], agent: str, question: Request | RecoveryQuery) -> None:
+        """Have dask workers answer a question about an agent; :class:`Answered` follows."""
 
-        async def ask(client: Client) -> None:
-            try:
+        async def run(client: Client) -> None:
+            answers: dict[str, Any] = {}
+            with contextlib.suppress(Exception):  # whatever it is, there is no answer
                 answers = await client.run(
-                    worker_tasks.handle_request, self.dispatcher_id, agent, to_wire(request), workers=[address]
+                    worker_tasks.answer,
+                    self.dispatcher_id,
+                    agent,
+                    to_wire(question),
+                    workers=addresses,
+                    on_error="ignore",
                 )
-            except Exception:  # noqa: BLE001 - whatever it is, there is no response
-                self._put(RequestFailed(agent, request))
-            else:
-                self._put(Answered(agent, request, from_wire(answers[address])))
+            self._put(Answered(agent, question, [from_wire(answer) for answer in answers.values()]))
 
-        self._call(ask)
-
-    def recover(self, addresses: list[str], agent: str, query: RecoveryQuery) -> None:
-        """Have dask workers on the host of a lost agent kill its processes and return what it left."""
-
-        async def ask(client: Client) -> None:
-            with contextlib.suppress(Exception):  # the executor tries again
-                answers = await client.run(worker_tasks.recover, to_wire(query), workers=addresses, on_error="ignore")
-                found: list[Recovery] = [from_wire(answer) for answer in answers.values()]
-                merged = Recovery(
-                    any(each.gone for each in found),
-                    [end for each in found for end in each.ended],
-                    [chunk for each in found for chunk in each.chunks],
-                )
-                self._put(Recovered(agent, merged))
-
-        self._call(ask)
+        self._call(run)
 
 
 async def _check_versions(client: Client) -> None:
     """Raise RuntimeError if a dask worker lacks this package or has another version of it."""
     with contextlib.suppress(TimeoutError):
         answers = await asyncio.wait_for(
-            client.run(worker_tasks.check_version, PROTOCOL, on_error="return"), VERSION_CHECK_TIMEOUT_S
+            client.run(worker_tasks.check_version, PROTOCOL, on_error="return"), ANSWER_TIMEOUT_S
         )
         problems = {
             f"{answer}" for answer in answers.values() if isinstance(answer, str | ImportError | AttributeError)

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine.dask import recovery
 from queuectl_nb.engine.dask.agent import CLEANUP_TIMEOUT_S, Agent
-from queuectl_nb.engine.dask.messages import PROTOCOL, from_wire, to_wire
+from queuectl_nb.engine.dask.messages import PROTOCOL, RecoveryQuery, from_wire, to_wire
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.dask.messages import Event
 
-__all__ = ["check_version", "handle_request", "recover", "run_slot"]
+__all__ = ["answer", "check_version", "run_slot"]
 
 _LOCK = threading.Lock()
-_ATTRIBUTE = "_queuectl_agents"
 
 
 def _agents(worker: Any) -> dict[str, Agent]:
     """Return the agents in this dask worker by dispatcher id."""
-    agents: dict[str, Agent] = worker.__dict__.setdefault(_ATTRIBUTE, {})
+    agents: dict[str, Agent] = worker.__dict__.setdefault("_queuectl_agents", {})
     return agents
 
 
@@ -37,7 +36,7 @@ def check_version(protocol: int) -> str:
     return f"another version of queuectl-nb ({importlib.metadata.version('queuectl-nb')}) runs there"
 
 
-def run_slot(dispatcher_id: str, topic: str, db: str, slot: str) -> None:
+def run_slot(slot: str, dispatcher_id: str, topic: str, db: str) -> None:
     """Run jobs of a dispatcher on this thread until none arrives for a while."""
     from distributed import get_worker
 
@@ -60,13 +59,13 @@ def run_slot(dispatcher_id: str, topic: str, db: str, slot: str) -> None:
     agent.run_slot(slot)
 
 
-def handle_request(dispatcher_id: str, agent_id: str, request: Any, dask_worker: Any = None) -> Any:
-    """Pass a request to an agent and return its response; None if that agent is gone."""
+async def answer(dispatcher_id: str, agent_id: str, question: Any, dask_worker: Any = None) -> Any:
+    """Answer a request to an agent in this dask worker, or a query about one that is gone.
+
+    The answer to a request is None if its agent is gone.
+    """
+    message = from_wire(question)
+    if isinstance(message, RecoveryQuery):
+        return to_wire(await asyncio.to_thread(recovery.recover, message, CLEANUP_TIMEOUT_S))
     agent = _agents(dask_worker).get(dispatcher_id)
-    return None if agent is None or agent.id != agent_id else to_wire(agent.handle_request(from_wire(request)))
-
-
-async def recover(query: Any, dask_worker: Any = None) -> Any:
-    """Return what another dask worker's agent left; see :func:`queuectl_nb.engine.dask.recovery.recover`."""
-    del dask_worker
-    return to_wire(await asyncio.to_thread(recovery.recover, from_wire(query), CLEANUP_TIMEOUT_S))
+    return None if agent is None or agent.id != agent_id else to_wire(agent.handle_request(message))
