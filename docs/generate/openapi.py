@@ -41,7 +41,7 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
     ),
     "overview": closed(
         {
-            "stamp": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with every write"},
+            "version": {**COUNTS, "minItems": 2, "maxItems": 2, "description": "changes with every write"},
             "at": {**SECONDS, "description": "time of the overview, in epoch seconds"},
             "counts": {"$ref": "status.schema.json#/properties/counts"},
             "paused": {"$ref": "status.schema.json#/properties/paused"},

@@ -79,7 +79,7 @@ class _ThreadVersion(threading.local):
     """The version that the connection of a thread saw last."""
 
     changes: tuple[int, ...] | None = None
-    stamp: Version = (-1, -1)
+    version: Version = (-1, -1)
 
 
 class ChangeWatcher:
@@ -102,9 +102,9 @@ class ChangeWatcher:
         """Return the version of the content; takes microseconds if nothing was written."""
         changes = self.queue.store.db.change_counters()
         if changes != self._seen.changes:
-            self._seen.stamp = self.queue.store.db.revision()
+            self._seen.version = self.queue.store.db.revision()
             self._seen.changes = changes
-        return self._seen.stamp
+        return self._seen.version
 
     def changed(self, since: Version | None) -> bool:
         """Return True if anything was written since the version ``since``, or if that is None."""
@@ -113,22 +113,22 @@ class ChangeWatcher:
     def overview(self) -> dict[str, Any]:
         """Return the overview of the queue in JSON types. The object is shared: do not change it.
 
-        ``stamp`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
+        ``version`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
         ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, ``ok`` and ``not_ok``
         attempts that ended.
         """
-        stamp = self.version()
+        version = self.version()
         with self._lock:
             now = time.monotonic()
-            if self._made is None or self._made[0] != stamp or now - self._made[1] > OVERVIEW_MAX_AGE_S:
-                self._overview = self._read_overview(stamp)
-                self._made = (stamp, now)
+            if self._made is None or self._made[0] != version or now - self._made[1] > OVERVIEW_MAX_AGE_S:
+                self._overview = self._read_overview(version)
+                self._made = (version, now)
             return self._overview
 
-    def _read_overview(self, stamp: Version) -> dict[str, Any]:
+    def _read_overview(self, version: Version) -> dict[str, Any]:
         now = time.time()
         return {
-            "stamp": list(stamp),
+            "version": list(version),
             "at": now,
             **read_status(self.queue.store),
             "throughput": self._throughput.read(now),

@@ -71,15 +71,15 @@ class JobList:
 
         Also raises the error of the last background search.
         """
-        stamp = self._watch.version()
+        version = self._watch.version()
         self._collect_search()
         if self._plain:
             if top:
                 self._order = None
                 self.outdated = False
             if self._order is None and first + count <= HEAD_ROWS:
-                return self._head(first, count, stamp, live=top)
-        self._search_if_outdated(stamp, top=top)
+                return self._head(first, count, version, live=top)
+        self._search_if_outdated(version, top=top)
         if self._order is None:
             total = self._reader.count(self.filter) if self._plain else None
             return Window(total, first, None, searching=True, frozen_at=None)
@@ -91,12 +91,12 @@ class JobList:
         wanted = self.filter
         return not (wanted.sort or wanted.reverse or wanted.text or wanted.tag or wanted.queue)
 
-    def _head(self, first: int, count: int, stamp: Version, *, live: bool) -> Window:
+    def _head(self, first: int, count: int, version: Version, *, live: bool) -> Window:
         head = Filter(state=self.filter.state, limit=HEAD_ROWS)
         jobs = self._reader.jobs(head if not live else Filter(state=self.filter.state, limit=first + count))
         total = self._reader.count(self.filter)
         if not live:
-            self._order = _Order(array("q", [job.seq for job in jobs]), total, stamp, time.time(), 0.0)
+            self._order = _Order(array("q", [job.seq for job in jobs]), total, version, time.time(), 0.0)
         return Window(
             total, first, jobs[first : first + count], searching=False, frozen_at=None if live else time.time()
         )
@@ -104,22 +104,22 @@ class JobList:
     def _slice(self, first: int, count: int, *, live: bool) -> Window:
         order = self._order
         assert order is not None  # noqa: S101 - asked before
-        places = order.places[first : first + count]
-        jobs = self._ordering.jobs_at(places)
+        seqs = order.seqs[first : first + count]
+        jobs = self._ordering.jobs_at(seqs)
         searching = self._search is not None
         return Window(order.total, first, jobs, searching, None if live and not searching else order.found_at)
 
     # ------------------------------------------------------------------ orders that take long
 
-    def _search_if_outdated(self, stamp: Version, *, top: bool) -> None:
+    def _search_if_outdated(self, version: Version, *, top: bool) -> None:
         """Start a search if there is no order, rows were deleted, or the order is old enough."""
         order = self._order
         self.outdated = False
         if self._search is not None:
             return
-        if order is not None and len(order.places) >= order.total:
-            removed = stamp[1] != order.stamp[1]
-            if stamp == order.stamp or not (top or removed):
+        if order is not None and len(order.seqs) >= order.total:
+            removed = version[1] != order.version[1]
+            if version == order.version or not (top or removed):
                 return
             if 0 <= time.time() - order.found_at < REORDER_COST_FACTOR * order.cost:
                 self.outdated = True
@@ -141,9 +141,9 @@ class JobList:
             self._search.stop.set()
             self._search = None
 
-    def jobs_at(self, places: Sequence[int]) -> list[JobRecord]:
+    def jobs_at(self, seqs: Sequence[int]) -> list[JobRecord]:
         """Return the current jobs with these ``seq`` values; thread-safe."""
-        return self._ordering.jobs_at(places)
+        return self._ordering.jobs_at(seqs)
 
     def close(self) -> None:
         """Cancel the search and discard the order; the list may be used again."""
@@ -155,9 +155,9 @@ class JobList:
 class _Order:
     """The ``seq`` values of all jobs, or of the first of ``total``, computed in ``cost`` seconds for one version."""
 
-    places: array[int]
+    seqs: array[int]
     total: int
-    stamp: Version
+    version: Version
     found_at: float
     cost: float
 
@@ -179,11 +179,11 @@ class _Search:
         threading.Thread(target=self._run, name="queuectl-search", daemon=True).start()
 
     def _run(self) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         try:
-            stamp = self._watch.version()
-            places = self._ordering.read_order(self.wanted, self.stop.is_set)
-            self.order = _Order(places, len(places), stamp, time.time(), time.monotonic() - began)
+            version = self._watch.version()
+            seqs = self._ordering.read_order(self.wanted, self.stop.is_set)
+            self.order = _Order(seqs, len(seqs), version, time.time(), time.monotonic() - start)
         except QueryStopped:
             return
         except Exception as error:  # noqa: BLE001 - raised by the next call of window

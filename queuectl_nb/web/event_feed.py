@@ -110,7 +110,7 @@ class EventFeed:
             app_log.exception("queuectl: reading the queue failed")
             text = "the server could not read the queue; see its log"
         else:
-            revision, removed = overview["stamp"]
+            revision, removed = overview["version"]
             event = f"id: {revision}-{removed}\nevent: overview\ndata: {json.dumps(overview)}\n\n"
             return overview | {"at": None}, event.encode()
         trouble = {"error": text}

@@ -91,8 +91,8 @@ new EventStream({
     part("dead-badge").hidden = !dead;
     setText(part("dead-badge"), dead ? count(dead) : "");
     document.title = [processing ? `${count(processing)} running` : "", dead ? `${count(dead)} dead` : ""].filter(Boolean).concat("queuectl").join(" · ");
-    if (String(overview.stamp) === shownVersion) return;
-    shownVersion = String(overview.stamp);
+    if (String(overview.version) === shownVersion) return;
+    shownVersion = String(overview.version);
     list.queueChanged();
     panel.queueChanged();
     stats.queueChanged();
