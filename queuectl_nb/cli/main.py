@@ -148,10 +148,14 @@ def _notify(text: str) -> None:
 
 def _fail(text: str, code: int) -> int:
     """Write an error message on one line and return the exit code."""
-    from queuectl_nb.render.text_table import one_line
+    try:
+        from queuectl_nb.render.text_table import one_line
 
+        text = one_line(text)
+    except OSError:  # the error may be that no more files can be opened
+        text = ascii(text)[1:-1]
     with suppress(OSError):  # a closed stderr must not change the exit code
-        sys.stderr.write(f"queuectl: {one_line(text)}\n")
+        sys.stderr.write(f"queuectl: {text}\n")
     return code
 
 
