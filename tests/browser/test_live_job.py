@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +44,9 @@ def test_live_job(notebook: Callable[..., Notebook]) -> None:
     assert card.locator(".qc-state").inner_text() == "processing"
     assert "45/100 epochs" in card.locator(".qc-line").inner_text()
     assert card.locator("pre.qc-command").inner_text().startswith("import pathlib, sys, time")
-    padding, align = (
-        card.locator(where).first.evaluate(f"(element) => getComputedStyle(element).{what}")
-        for where, what in (("pre.qc-command", "paddingLeft"), ("td", "textAlign"))
-    )
-    assert (padding != "0px", align) == (True, "left"), "JupyterLab's own rules have won over the card's"
+    # JupyterLab's own rules must not win over the card's; expect() retries when a redraw replaces the element
+    expect(card.locator("pre.qc-command")).not_to_have_css("padding-left", "0px")
+    expect(card.locator("td").first).to_have_css("text-align", "left")
     for scheme in ("light", "dark"):
         found.theme(scheme)
         place.scroll_into_view_if_needed()
