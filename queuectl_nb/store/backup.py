@@ -84,7 +84,7 @@ def _check_target(db: Database, target: Path, *, force: bool) -> None:
 def _copy(db: Database, draft: str, target: Path) -> int:
     """Copy the database to the empty file ``draft``, which becomes ``target``; return the number of jobs."""
     # nobody else knows the draft: without locks it can be on any file system, and without a journal
-    uri = f"file:{quote(draft)}?nolock=1"
+    uri = f"file:{quote(os.fsencode(draft))}?nolock=1"
     with db.read() as connection, closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as copy:
         jobs: int = sum(n for _, n in connection.execute(Q.counts))
         try:

@@ -40,3 +40,11 @@ def test_backup_in_a_notebook(queue: Queue, tmp_path: Path) -> None:
     assert found.value() == tmp_path / "a.db"
     assert queue.backup(tmp_path / "b.db") == tmp_path / "b.db"
     assert isinstance(queue.backup(str(tmp_path / "c.db")), Path)
+
+
+def test_name_in_invalid_utf8(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """A backup may have any name that the file system allows."""
+    target = tmp_path / "a\udcff%b"
+    ran = run("backup", str(target))
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert run("status", "--db", str(target)).exit_code == 0
