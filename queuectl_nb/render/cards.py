@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from queuectl_nb.model.displayed_command import cell_source, displayed_command
 from queuectl_nb.model.validation import invalid_time
 from queuectl_nb.render.ansi import to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RunStatus",
-    "cell_source",
     "format_time",
     "job_card",
     "log_html",
@@ -39,11 +38,6 @@ _MEBI = 1024 * 1024
 ATTEMPT_COLUMNS = ("attempt", "outcome", "exit", "started", "run time", "memory", "error")
 WORKER_COLUMNS = {"name": "name", "pid": "pid", "state": "state", "job_id": "job", "jobs_done": "jobs done"}
 """Fields of a worker, and the titles of their columns."""
-_CELL_COMMAND = re.compile(
-    r"exec (?:'[^\n]*'|\S+) -m queuectl_nb\.child\.cell(?P<values>[^\n]*)"
-    r" <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
-    re.DOTALL,
-)
 JOB_COLUMNS = ("id", "state", "attempts", "command", "updated")
 MAX_COMMAND_CHARS = 100
 
@@ -120,21 +114,17 @@ def queue_card(path: str, overview: Mapping[str, Any], jobs: Sequence[JobRecord]
     hidden = sum(counts.values()) - len(jobs)
     facts += [f"{hidden:,} more not shown"] if hidden > 0 else []
     rows = [
-        [job.id, str(job.state), job.attempts, job.command[:MAX_COMMAND_CHARS], format_time(job.updated_at)]
+        [
+            job.id,
+            str(job.state),
+            job.attempts,
+            displayed_command(job.command)[:MAX_COMMAND_CHARS],
+            format_time(job.updated_at),
+        ]
         for job in jobs
     ]
     state = "paused" if overview["paused"] else "open"
     return card(f"Queue {path}", state, facts, [table(JOB_COLUMNS, rows, state_column=1)])
-
-
-def cell_source(command: str) -> tuple[str, str] | None:
-    r"""Return source and variables of the Python cell that a command runs; None for other commands.
-
-    >>> cell_source("exec /usr/bin/python3 -m queuectl_nb.child.cell lr=0.1 <<'CELL'\nprint(lr)\nCELL")
-    ('print(lr)', 'lr=0.1')
-    """
-    match = _CELL_COMMAND.fullmatch(command)
-    return None if match is None else (match["source"], match["values"].strip())
 
 
 def short_path(path: Path) -> str:

@@ -14,7 +14,7 @@ from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.render.card_parts import style
-from queuectl_nb.render.cards import RunStatus, job_card, log_html, pool_card, short_path, wait_card
+from queuectl_nb.render.cards import RunStatus, job_card, log_html, pool_card, queue_card, short_path, wait_card
 from queuectl_nb.render.progress import OutputProgress
 from tests.commands.manual_worker import ManualWorker
 
@@ -91,6 +91,9 @@ def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
     assert "Python cell lr=0.1" in html
     assert sys.executable not in card.text
+    overview = {"counts": {"pending": 1}, "workers": [], "paused": [], "at": 0}
+    assert "print(&#x27;&lt;b&gt;" in check_html(queue_card("q", overview, [cell]).html)
+    assert sys.executable not in queue_card("q", overview, [cell]).text
     odd = "exec python -m queuectl_nb.child.cell <<'CELL'\nx\nCELL\nrm -r /"
     assert "rm -r /" in job_card(job._replace(command=odd), []).html
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class TableFeed:
 
 def _row(job: JobRecord) -> list[Any]:
     values = [getattr(job, name) for name in FIELDS]
-    if len(job.command) > MAX_COMMAND_CHARS:
-        values[FIELDS.index("command")] = job.command[:MAX_COMMAND_CHARS] + "…"
+    command = displayed_command(job.command)
+    values[FIELDS.index("command")] = command[:MAX_COMMAND_CHARS] + "…" * (len(command) > MAX_COMMAND_CHARS)
     values[FIELDS.index("state")] = str(job.state)
     return [job.seq, *values]

@@ -1,0 +1,29 @@
+"""Commands as people wrote them: the source of a Python cell instead of the shell command that runs it."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["cell_source", "displayed_command"]
+
+_CELL_COMMAND = re.compile(
+    r"exec (?:'[^\n]*'|\S+) -m queuectl_nb\.child\.cell(?P<values>[^\n]*)"
+    r" <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
+    re.DOTALL,
+)
+
+
+def cell_source(command: str) -> tuple[str, str] | None:
+    r"""Return source and variables of the Python cell that a command runs; None for other commands.
+
+    >>> cell_source("exec /usr/bin/python3 -m queuectl_nb.child.cell lr=0.1 <<'CELL'\nprint(lr)\nCELL")
+    ('print(lr)', 'lr=0.1')
+    """
+    match = _CELL_COMMAND.fullmatch(command)
+    return None if match is None else (match["source"], match["values"].strip())
+
+
+def displayed_command(command: str) -> str:
+    """Return the text that lists, cards, plots and pages show for a command."""
+    source = cell_source(command)
+    return command if source is None else source[0]
