@@ -30,6 +30,7 @@ TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}
 COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
+DURATION = {"type": ["number", "string"], "minimum": 0}
 TIME = {"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"}
 NAMES = {"type": "array", "items": NAME}
 STATE = {"enum": [str(state) for state in State]}
@@ -118,9 +119,9 @@ SPEC = (
     Field("id", NAME, "unique id; generated if omitted"),
     Field("command", TEXT, "run by `/bin/sh -c`; the only required field"),
     Field("priority", WHOLE, "higher runs first (0)"),
-    Field("delay", SECONDS, "seconds to wait before the first start"),
-    Field("run_at", TEXT, "earliest start, in ISO 8601; instead of `delay`"),
-    Field("timeout", SECONDS, "maximum run time per attempt in seconds; 0 for no limit"),
+    Field("delay", DURATION, 'time to wait before the first start: seconds, or text such as `"1h30m"`'),
+    Field("run_at", TEXT, "earliest start: ISO 8601, or `03:00` for the next one, local time; instead of `delay`"),
+    Field("timeout", DURATION, 'maximum run time per attempt: seconds, or text such as `"10m"`; 0 for no limit'),
     Field("max_retries", {**WHOLE, "minimum": 1, "maximum": 1000}, "total number of attempts"),
     Field("queue", NAME, "name of the queue (default `default`)"),
     Field("tags", NAMES, "labels for finding the job"),

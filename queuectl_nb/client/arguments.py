@@ -38,13 +38,13 @@ def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
 
 
 def parse_timeout(timeout: object) -> float | None:
-    """Return a timeout in seconds (None: no limit); a negative one is 0."""
+    """Return a timeout in seconds (None: no limit), also of a text such as ``10m``; a negative one is 0."""
     if timeout is None:
         return None
     value = _to_seconds(timeout)
     if isinstance(value, int | float) and value < 0:
         return 0.0
-    return validation.parse_number("timeout", value)
+    return validation.parse_duration("timeout", value)
 
 
 def parse_age(what: str, value: object) -> float:

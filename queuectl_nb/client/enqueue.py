@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from queuectl_nb.client.job_actions import notify_idle_worker
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.model.validation import quoted
+from queuectl_nb.model.validation import next_time_of_day, quoted
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.insert import insert_jobs
 
@@ -33,14 +34,16 @@ _GLOB_CHARS = frozenset("*?[")
 def make_spec(fields: Mapping[str, Any], resolve: Callable[[str], str] | None = None) -> JobSpec:
     """Return the validated spec of one job.
 
-    ``after`` may hold :class:`Job` objects, and ``cwd`` must be an existing directory; ``resolve`` replaces
-    :func:`resolve_cwd`.
+    ``after`` may hold :class:`Job` objects, ``run_at`` may be a time of day, and ``cwd`` must be an existing directory;
+    ``resolve`` replaces :func:`resolve_cwd`.
     """
     after = fields.get("after")
     if isinstance(after, Job):
         fields = {**fields, "after": [after.id]}
     elif after and isinstance(after, Iterable) and not isinstance(after, str):
         fields = {**fields, "after": [each.id if isinstance(each, Job) else each for each in after]}
+    if "run_at" in fields:
+        fields = {**fields, "run_at": next_time_of_day(fields["run_at"], datetime.now())}  # noqa: DTZ005 - local time
     spec = JobSpec.from_fields(fields)
     return spec if spec.cwd is None else spec._replace(cwd=(resolve or resolve_cwd)(spec.cwd))
 

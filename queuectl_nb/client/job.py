@@ -164,7 +164,7 @@ class Job:
         """Delete the job and its history."""
         self._queue.delete(self.id)
 
-    def wait(self, timeout: float | None = None, *, check: bool = False) -> Job:
+    def wait(self, timeout: float | str | None = None, *, check: bool = False) -> Job:
         """Wait until the job has finished and return it; a notebook shows its progress.
 
         Parameters

@@ -93,9 +93,9 @@ class Queue:
         *,
         id: str | None = None,  # noqa: A002 - the public name of the field
         priority: int = 0,
-        delay: float = 0,
+        delay: float | str = 0,
         run_at: object = None,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         max_retries: int | None = None,
         queue: str | None = None,
         tags: Sequence[str] | None = None,
@@ -111,11 +111,11 @@ class Queue:
         command
             Run by ``/bin/sh -c``; 1 to 100,000 bytes.
         delay, run_at
-            The job does not start before this many seconds have passed, or before this time (ISO 8601 text or a
-            datetime).
+            The job does not start before this many seconds (or ``"1h30m"``) have passed, or before this time: a
+            datetime, ISO 8601 text, or a time of day (``"03:00"``: the next one, in local time).
         timeout, max_retries
-            Maximum run time of an attempt in seconds (0: no limit), and number of attempts in all. None: use the
-            settings that are current when the job runs.
+            Maximum run time of an attempt in seconds or as ``"10m"`` (0: no limit), and number of attempts in all.
+            None: use the settings that are current when the job runs.
         after
             Jobs or ids that must complete first.
         if_absent
@@ -401,7 +401,7 @@ class Queue:
     def wait(
         self,
         *jobs: Jobs,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         check: bool = False,
         show: Callable[[Progress], object] | None = None,
     ) -> dict[State, int]:
@@ -495,7 +495,7 @@ class Queue:
         pool.start()
         return pool
 
-    def stop_workers(self, *names: str, now: bool = False, timeout: float | None = None) -> list[str]:
+    def stop_workers(self, *names: str, now: bool = False, timeout: float | str | None = None) -> list[str]:
         """Stop workers of this queue (default: all), wherever they run, and return their names.
 
         They finish their job first; with ``now`` they return it to the queue. Raises ``NotFound`` for a name that is

@@ -51,10 +51,14 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--id", type=TextParam("ID"), help="Job id; generated if omitted.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
 @click.option("--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
-@click.option("--delay", type=TextParam("SECONDS"), help="Do not start before this many seconds have passed.")
-@click.option("--run-at", type=TextParam("TIME"), help="Do not start before this time, such as 2030-01-31T08:00:00Z.")
+@click.option("--delay", type=TextParam("DURATION"), help="Do not start before this time has passed: 30, 10m, 1h30m.")
 @click.option(
-    "--timeout", type=TextParam("SECONDS"), help="Maximum run time per attempt; 0 for no limit (default: the setting)."
+    "--run-at",
+    type=TextParam("TIME"),
+    help="Do not start before this time: 03:00 (the next one), 2030-01-31T08:00:00Z.",
+)
+@click.option(
+    "--timeout", type=TextParam("DURATION"), help="Maximum run time per attempt; 0 for no limit (default: the setting)."
 )
 @click.option("--max-retries", type=TextParam("N"), help="Number of attempts in all (default: the setting).")
 @click.option("--queue", type=QUEUE, help="Queue to add the job to (default: default).")

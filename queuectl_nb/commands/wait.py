@@ -26,7 +26,7 @@ __all__ = ["command"]
 @click.argument("ids", nargs=-1, type=job_id_type(UNFINISHED_STATES))
 @click.option(
     "--timeout",
-    type=Parsed("SECONDS", validation.parse_number),
+    type=Parsed("DURATION", validation.parse_duration),
     help="Stop waiting after this time (exit code 4); the jobs continue.",
 )
 def command(context: Context, ids: Sequence[str], timeout: float | None) -> PendingWait:

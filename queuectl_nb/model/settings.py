@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.validation import parse_choice, parse_int, parse_number, quoted
+from queuectl_nb.model.validation import parse_choice, parse_duration, parse_int, parse_number, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,11 @@ class Setting(NamedTuple):
         if self.kind == "whole":
             return parse_int(self.key, value, int(self.low), int(self.high))
         if self.kind == "decimal":
-            number = parse_number(self.key, value, self.low, self.high)
+            unit_s = {"seconds": 1, "days": DAY}.get(self.unit)
+            if unit_s is None:
+                number = parse_number(self.key, value, self.low, self.high)
+            else:
+                number = parse_duration(self.key, value, self.low, self.high, unit_s=unit_s)
             return int(number) if number.is_integer() else number
         return _patterns(self.key, value)
 

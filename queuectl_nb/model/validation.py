@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
@@ -23,9 +23,11 @@ __all__ = [
     "MAX_NAME_LENGTH",
     "format_time",
     "invalid_time",
+    "next_time_of_day",
     "parse_age",
     "parse_choice",
     "parse_command",
+    "parse_duration",
     "parse_env_pair",
     "parse_int",
     "parse_name",
@@ -44,10 +46,10 @@ MAX_TIME = 253_402_300_799.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=,@+-]*\Z")
 _WHOLE = re.compile(r"[+-]?[0-9]+\Z")
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
-_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhms])\Z")
+_DURATION = re.compile(r"(?=.)" + "".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in "dhms") + r"\Z")
+_TIME_OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_MAX_AGE_S = 36_500 * 86_400.0
+_UNIT_SECONDS = (86_400, 3600, 60, 1)
 _MAX_QUOTED = 60
 _EPOCH_MS = 210_866_760_000_000
 """The Julian day of 1970-01-01 in milliseconds, as SQLite counts."""
@@ -175,23 +177,63 @@ def parse_time(what: str, value: object) -> float:
     raise BadInput(msg)
 
 
+def parse_duration(
+    what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0, *, unit_s: int = 1
+) -> float:
+    """Return a duration from ``low`` to ``high`` in units of ``unit_s`` seconds: a number of these, or ``1h30m``.
+
+    >>> parse_duration("--timeout", "1h30m")
+    5400.0
+    """
+    unit = "seconds" if unit_s == 1 else "days"
+    seconds = _parse_units(value)
+    if seconds is None and isinstance(value, str) and not _DECIMAL.match(value):
+        msg = f"{what} must be a duration such as 30s, 10m, 1h30m or 7d, or a number of {unit}, not {quoted(value)}"
+        raise BadInput(msg)
+    if seconds is None:
+        return parse_number(what, value, low, high)
+    found = seconds / unit_s
+    if not low <= found <= high:
+        msg = f"{what} must be from {low:.15g} to {high:.15g} {unit}, not {quoted(value)}"
+        raise BadInput(msg)
+    return found
+
+
+def _parse_units(value: object) -> float | None:
+    """Return the seconds of a text such as ``1h30m``; None if it is none."""
+    match = _DURATION.match(value) if isinstance(value, str) and len(value) <= _MAX_QUOTED else None
+    if match is None:
+        return None
+    return float(
+        sum(float(number) * unit for number, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if number)
+    )
+
+
 def parse_age(what: str, value: object) -> float:
-    """Return the seconds of an age such as ``7d``, ``12h``, ``90m``, ``30s`` or ``0``.
+    """Return the seconds of an age such as ``7d``, ``1h30m`` or ``0``; other numbers need a unit.
 
     >>> parse_age("--older-than", "90m")
     5400.0
     """
-    if value == "0" or (value == 0 and isinstance(value, int) and not isinstance(value, bool)):
-        return 0.0
-    match = _AGE.match(value) if isinstance(value, str) and len(value) <= _MAX_QUOTED else None
-    if match is None:
+    if _parse_units(value) is None and value != "0" and (value != 0 or isinstance(value, bool)):
         msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {quoted(value)}"
         raise BadInput(msg)
-    found = float(match[1]) * _UNIT_SECONDS[match[2]]
-    if found > _MAX_AGE_S:
-        msg = f"{what} must be 36500d at most, not {quoted(value)}"
-        raise BadInput(msg)
-    return found
+    return parse_duration(what, value)
+
+
+def next_time_of_day(value: object, now: datetime) -> object:
+    """Return the next time after ``now`` at which it is ``03:00`` or ``03:00:30``; other values unchanged.
+
+    >>> next_time_of_day("03:00", datetime(2027, 3, 1, 8, 0))
+    datetime.datetime(2027, 3, 2, 3, 0)
+    """
+    if not isinstance(value, str) or not _TIME_OF_DAY.match(value):
+        return value
+    try:
+        at = datetime.combine(now.date(), time.fromisoformat(f"0{value}" if value[1] == ":" else value))
+    except ValueError:  # 25:00
+        return value
+    return at if at > now else at + timedelta(days=1)
 
 
 def parse_env_pair(key: object, value: object) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +37,22 @@ def test_waiting_job(run: Callable[..., Ran]) -> None:
     assert ran.stdout == "Job enqueued: c (priority: 0). Will run at 2030-01-02T03:04:05.000Z.\n"
     ran = run("enqueue", "--id", "past", "--command", "true", "--run-at", "2020-01-02")
     assert ran.stdout == "Job enqueued: past (priority: 0)\n"
+
+
+def test_durations_and_times_of_day(run: Callable[..., Ran], queue: Queue) -> None:
+    """Options, JSON, settings and Python take durations with units; ``--run-at 03:00`` is the next such local time."""
+    ran = run("enqueue", "--id", "a", "--command", "true", "--delay", "1h30m", "--timeout", "2d")
+    assert ran.stdout.endswith("Will run after 5400 seconds.\n")
+    assert run("enqueue", '{"id": "b", "command": "true", "timeout": "10m"}').exit_code == 0
+    assert [queue.job("a").record.timeout, queue.job("b").record.timeout] == [172_800, 600]
+    assert queue.enqueue("true", timeout="1m").record.timeout == 60
+    assert run("config", "set", "backoff-max", "1h").stdout == "Config updated: backoff_max = 3600\n"
+    assert run("config", "set", "retention", "36h").stdout == "Config updated: retention = 1.5\n"
+    run("enqueue", "--id", "night", "--command", "true", "--run-at", "03:00")
+    due = datetime.fromtimestamp(queue.job("night").record.run_at or 0).astimezone()
+    now = datetime.now().astimezone()
+    assert (due.hour, due.minute, due.second) == (3, 0, 0)
+    assert now < due <= now + timedelta(hours=25)
 
 
 def test_command_is_verbatim(run: Callable[..., Ran], queue: Queue) -> None:

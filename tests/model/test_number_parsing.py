@@ -54,13 +54,67 @@ def test_invalid_integers(value: object) -> None:
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "5s", "1h", "nan", "inf", "Infinity", "1e", ".", "1.2.3"], ids=ascii)
 def test_invalid_numbers(value: object) -> None:
     """Seconds are a plain decimal number: no unit, nan, infinity or grouping."""
-    assert "must be a plain number" in refusal(validation.parse_number, "delay", value)
+    assert "must be a plain number" in refusal(validation.parse_number, "resource", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *(
+            ("5s", 5),
+            ("10m", 600),
+            ("1h30m", 5400),
+            ("7d", 604_800),
+            ("1d12h30m15s", 131_415),
+            ("1.5h", 5400),
+            ("0m", 0),
+        ),
+        *((90, 90), ("90", 90), ("0.5", 0.5), ("1e3", 1000), (np.int16(2), 2)),
+    ],
+)
+def test_durations(value: object, seconds: float) -> None:
+    """A duration is a number of seconds, or has units from days down to seconds, each at most once."""
+    assert validation.parse_duration("delay", value) == seconds
+
+
+NO_DURATIONS = ["", "s", "5 s", "5S", "5ms", "7w", "30m1h", "1h1h", "1h30", "-5s", "+5s", "1_0s", "\uff15s", "5s\n"]
+
+
+@pytest.mark.parametrize("value", [*NO_DURATIONS, "1" * 60 + "s", "nan", "inf", "true"], ids=ascii)
+def test_invalid_durations(value: str) -> None:
+    """Another text is refused with examples of durations."""
+    assert "such as 30s, 10m, 1h30m or 7d, or a number of seconds" in refusal(validation.parse_duration, "delay", value)
+
+
+def test_durations_out_of_bounds() -> None:
+    """The bounds hold with and without units; the error quotes what was given."""
+    assert (
+        refusal(validation.parse_duration, "lease", "1s", 2, 3600) == "lease must be from 2 to 3600 seconds, not '1s'"
+    )
+    assert refusal(validation.parse_duration, "lease", "1", 2, 3600) == "lease must be from 2 to 3600, not '1'"
+    assert "must be from" in refusal(validation.parse_duration, "delay", "999999999d")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("03:00", datetime(2027, 3, 2, 3)),  # noqa: DTZ001 - local time
+        ("3:00", datetime(2027, 3, 2, 3)),  # noqa: DTZ001
+        ("08:00", datetime(2027, 3, 2, 8)),  # noqa: DTZ001
+        ("08:00:01", datetime(2027, 3, 1, 8, 0, 1)),  # noqa: DTZ001
+        ("23:59", datetime(2027, 3, 1, 23, 59)),  # noqa: DTZ001
+        *((value, value) for value in ("25:00", "03:60", "2027-03-01", "", 3, None)),
+    ],
+)
+def test_next_time_of_day(value: object, expected: object) -> None:
+    """A time of day is the next one after now, today or tomorrow; what is none is left alone."""
+    assert validation.next_time_of_day(value, datetime(2027, 3, 1, 8)) == expected  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("value", [-1, "-1", -1e-9, math.nan, math.inf, -math.inf, "1e999", 10**400, 3_153_600_001])
 def test_delays_out_of_bounds(value: object) -> None:
     """Negative, infinite and huge delays are refused with the bounds."""
-    assert "from 0 to 3153600000" in refusal(validation.parse_number, "delay", value)
+    assert "from 0 to 3153600000" in refusal(validation.parse_duration, "delay", value)
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, str(2**63), 10**5000, -(10**5000), "9" * 60], ids=_name)
@@ -98,7 +152,17 @@ def test_bounds_are_inclusive() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7d", 604_800), ("12h", 43_200), ("90m", 5400), ("30s", 30), ("1.5h", 5400), ("0", 0), (0, 0), ("0d", 0)],
+    [
+        ("7d", 604_800),
+        ("12h", 43_200),
+        ("90m", 5400),
+        ("30s", 30),
+        ("1.5h", 5400),
+        ("1h30m", 5400),
+        ("0", 0),
+        (0, 0),
+        ("0d", 0),
+    ],
 )
 def test_ages(value: object, seconds: float) -> None:
     """``7d``, ``12h``, ``90m``, ``30s`` and 0 are ages."""
