@@ -130,8 +130,8 @@ def run_pending(queue: Queue) -> list[Job]:
 
     store, spool_dir = queue.store, queue.store.db.spool
     claims = Claims(store.db, WORKER_NAME, os.uname().nodename)
-    slot = store.spool.slot(WORKER_NAME)
-    executor = LocalExecutor(store.spool, slot, None, db=store.path, environ=os.environ, owns_children=False)
+    files = store.spool.worker_files(WORKER_NAME)
+    executor = LocalExecutor(store.spool, files, None, db=store.path, environ=os.environ, owns_children=False)
     ran: dict[str, None] = {}
     ended: list[EndedAttempt] = []
     spooled: frozenset[str] = frozenset()

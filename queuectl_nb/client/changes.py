@@ -51,7 +51,7 @@ class Throughput:
             since = max(oldest, self._newest - RECOUNTED_SLICES)
         self._count(since, newest)
         self._newest = newest
-        pairs = [self._counted.get(place, (0, 0)) for place in range(oldest, newest + 1)]
+        pairs = [self._counted.get(index, (0, 0)) for index in range(oldest, newest + 1)]
         return {
             "start": oldest * self._slice_s,
             "slice_s": self._slice_s,
@@ -62,10 +62,10 @@ class Throughput:
     def _count(self, since: int, newest: int) -> None:
         start, end = since * self._slice_s, (newest + 1) * self._slice_s
         fresh: dict[int, list[int]] = {}
-        for place, outcome, count in self._count_ends(start=start, end=end, slice_s=self._slice_s):
-            fresh.setdefault(since + place, [0, 0])[0 if outcome == "succeeded" else 1] += count
-        kept = {place: pair for place, pair in self._counted.items() if newest - self._slices < place < since}
-        self._counted = kept | {place: (ok, bad) for place, (ok, bad) in fresh.items()}
+        for offset, outcome, count in self._count_ends(start=start, end=end, slice_s=self._slice_s):
+            fresh.setdefault(since + offset, [0, 0])[0 if outcome == "succeeded" else 1] += count
+        kept = {index: pair for index, pair in self._counted.items() if newest - self._slices < index < since}
+        self._counted = kept | {index: (ok, bad) for index, (ok, bad) in fresh.items()}
 
 
 Version = tuple[int, int]

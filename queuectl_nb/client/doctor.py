@@ -137,18 +137,18 @@ def _disk_space(path: Path) -> Result:
 def _modes(path: Path) -> Result:
     """Check that other users cannot read commands and output."""
     real = Path(os.path.realpath(path))
-    places = [real, *(real.with_name(real.name + suffix) for suffix in SIDECAR_SUFFIXES), spool_dir(real)]
-    for place in places:
+    paths = [real, *(real.with_name(real.name + suffix) for suffix in SIDECAR_SUFFIXES), spool_dir(real)]
+    for each in paths:
         try:
-            found = place.lstat()
+            found = each.lstat()
         except FileNotFoundError:
             continue
         right = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid != os.geteuid():
-            return f"{place} belongs to user {found.st_uid}", "chown it, or use another queue"
+            return f"{each} belongs to user {found.st_uid}", "chown it, or use another queue"
         if mode & ~right:
-            return f"{place} has mode {mode:04o}", f"chmod {right:o} {place}"
+            return f"{each} has mode {mode:04o}", f"chmod {right:o} {each}"
     return "private", ""
 
 

@@ -268,16 +268,16 @@ class Batch(Sequence[Job]):
         self.ids = list(ids)
 
     @overload
-    def __getitem__(self, place: int) -> Job: ...
+    def __getitem__(self, index: int) -> Job: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Batch: ...
+    def __getitem__(self, index: slice) -> Batch: ...
 
-    def __getitem__(self, place: int | slice) -> Job | Batch:
+    def __getitem__(self, index: int | slice) -> Job | Batch:
         """Return a job, or a slice as a batch."""
-        if isinstance(place, slice):
-            return Batch(self._queue, self.ids[place])
-        return Job(self._queue, self.ids[place])
+        if isinstance(index, slice):
+            return Batch(self._queue, self.ids[index])
+        return Job(self._queue, self.ids[index])
 
     def __len__(self) -> int:
         """Return the number of jobs."""

@@ -151,7 +151,7 @@ def _make_worker(config: WorkerConfig, core: WorkerCore) -> Worker:
     store.db.tune_for_worker()
     executor = LocalExecutor(
         store.spool,
-        store.spool.slot(config.name),
+        store.spool.worker_files(config.name),
         RecordWriter(config.lock, config.name),
         lambda: lock_journal(store.worker_dir, config.name),
         db=store.path,
@@ -169,7 +169,7 @@ def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStac
 
     store, name, cluster = core.store, config.name, config.dask or Cluster()
     # kept locked: while this process lives no rescuer settles its attempts without killing it first
-    store.spool.slot(name).open()
+    store.spool.worker_files(name).open()
     connect = make_connect(cluster.scheduler, os.environ.pop(SECURITY_VARIABLE, None), config.count)
     topic = f"queuectl-{heartbeat.host_name()}-{store.path}-{name}"
     transport = ClusterTransport(connect, topic, str(store.path), dict(cluster.resources))

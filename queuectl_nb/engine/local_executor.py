@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.worker_record import RecordWriter
     from queuectl_nb.model.attempt import Lease
-    from queuectl_nb.store.spool import Slot, Spool
+    from queuectl_nb.store.spool import Spool, WorkerFiles
 
 __all__ = ["LocalExecutor", "LocalRun"]
 
@@ -43,7 +43,7 @@ class LocalExecutor:
     def __init__(  # noqa: PLR0913 - what the worker shares with it
         self,
         spool: Spool,
-        slot: Slot,
+        files: WorkerFiles,
         record: RecordWriter | None,
         lock_out_rescuers: Callable[[], int | None] = lambda: None,
         *,
@@ -51,7 +51,7 @@ class LocalExecutor:
         environ: Mapping[str, str],
         owns_children: bool = True,
     ) -> None:
-        """Start commands in the worker's ``slot``.
+        """Start commands in the ``files`` of a worker.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class LocalExecutor:
             Whether this process has no other children, and adopts orphans if it can.
         """
         self.spool = spool
-        self.slot = slot
+        self.files = files
         self._record = record
         self._lock_out_rescuers = lock_out_rescuers
         self._owns_children = owns_children
@@ -95,20 +95,20 @@ class LocalExecutor:
             b"QUEUECTL_RESULT": self._results % token,
         }
 
-    def _open_slot(self) -> tuple[int, int]:
-        """Open the files of the slot; replace them if something other than a rescuer holds a lock.
+    def _open_files(self) -> tuple[int, int]:
+        """Open the worker's files; replace them if something other than a rescuer holds a lock.
 
         That is a process outside of an earlier job's tree, which the job has given its output to.
         """
         try:
-            return self.slot.open()
+            return self.files.open()
         except BlockingIOError:
             rescue_lock = self._lock_out_rescuers()
             if rescue_lock is None:
                 raise
             try:
-                self.slot.remove()
-                return self.slot.open()
+                self.files.remove()
+                return self.files.open()
             finally:
                 os.close(rescue_lock)
 
@@ -127,7 +127,7 @@ class LocalExecutor:
             Nothing was started.
         """
         try:
-            out, err = self._open_slot()
+            out, err = self._open_files()
         except BlockingIOError as error:
             msg = "a rescuer holds the output files of this worker"
             raise NoResources(msg) from error
@@ -164,7 +164,7 @@ class LocalExecutor:
             os.close(out)
             os.close(err)
             os.chdir("/")
-        return LocalRun(lease, self.slot, pid, started_at, started, self._record, owns_children=self._owns_children)
+        return LocalRun(lease, self.files, pid, started_at, started, self._record, owns_children=self._owns_children)
 
 
 def _change_directory(path: str) -> None:
@@ -186,13 +186,13 @@ class LocalRun:
     usage
         Resource usage, once the shell has exited.
     has_own_files
-        Whether its output files are named after its token, instead of being those of the slot.
+        Whether its output files are named after its token, instead of being those of the worker.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917
         self,
         lease: Lease,
-        slot: Slot,
+        files: WorkerFiles,
         pid: int,
         started_at: float,
         started: float,
@@ -202,7 +202,7 @@ class LocalRun:
     ) -> None:
         """Monitor the child ``pid``; ``record`` says whether a rescuer has killed it."""
         self.lease = lease
-        self.slot = slot
+        self.files = files
         self.has_own_files = False
         self.pid = pid
         self.started_at = started_at
@@ -215,8 +215,8 @@ class LocalRun:
         self._childless = False
 
     def clear_files(self) -> None:
-        """Truncate the files of the slot."""
-        self.slot.clear()
+        """Truncate the worker's files."""
+        self.files.clear()
 
     def poll(self) -> Outcome | None:
         """Reap exited children, adopted orphans included; return how the shell exited, or None while it runs."""
@@ -260,13 +260,13 @@ class LocalRun:
     def paths(self) -> Mapping[str, str]:
         """Current paths of its output streams."""
         if not self.has_own_files:
-            return self.slot.paths
-        return {stream: f"{self.slot.folder}/{self.lease.token}.{stream}" for stream in self.slot.paths}
+            return self.files.paths
+        return {stream: f"{self.files.folder}/{self.lease.token}.{stream}" for stream in self.files.paths}
 
     def move_to_own_files(self) -> None:
-        """Rename the files of the slot after the token of the attempt."""
+        """Rename the worker's files after the token of the attempt."""
         if not self.has_own_files:
-            self.slot.rename(self.lease.token)
+            self.files.rename(self.lease.token)
             self.has_own_files = True
 
     def terminate(self) -> None:

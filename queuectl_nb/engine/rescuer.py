@@ -161,7 +161,7 @@ class Rescuer:
         """Kill all processes of the attempts; return True once none is left."""
         spool = self.store.spool
         paths: list[str | Path] = [
-            *spool.slot(name).paths.values(),
+            *spool.worker_files(name).paths.values(),
             *(spool.path(token, stream) for token in tokens for stream in STREAMS),
         ]
         lock = heartbeat.lock_path(self.store.worker_dir, name)

@@ -65,11 +65,11 @@ class Reader:
                 if most:
                     found += _newest_of_state(connection, terms, {**values, "state": str(state)}, most)
             found.sort(reverse=True)
-            places = json.dumps([seq for _, seq in found[:limit]])
+            chosen = json.dumps([seq for _, seq in found[:limit]])
             return connection.execute(
                 f"SELECT {columns} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
                 " ORDER BY rev DESC, seq DESC",
-                (places,),
+                (chosen,),
             ).fetchall()
 
     def count(self, job_filter: Filter) -> int:

@@ -1,6 +1,6 @@
 """The spool: files beside the database that jobs write their output and result to.
 
-An attempt starts in its worker's pair of files, the slot, which is reused: creating two files costs as much as a
+An attempt starts in its worker's pair of files, which is reused: creating two files costs as much as a
 command of a millisecond. A longer attempt, or one with more output, gets files named by its token. All files are
 locked (flock) through the descriptor that the job inherits: a held lock means that some process of the job is alive,
 whatever its session, parent, environment or pid namespace.
@@ -21,14 +21,14 @@ from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_regular
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["STREAMS", "AttemptLock", "Slot", "Spool"]
+__all__ = ["STREAMS", "AttemptLock", "Spool", "WorkerFiles"]
 
 STREAMS = ("stdout", "stderr")
 TOKEN_LENGTH = 32
 _OPEN_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
 
-class Slot:
+class WorkerFiles:
     """The pair of files in which each attempt of a worker starts."""
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -79,13 +79,13 @@ class Slot:
 class AttemptLock:
     """The locks of an attempt of a lost worker; they prove that none of its processes is alive.
 
-    While they are held nothing can be started in the worker's slot. ``started`` says whether the attempt had started.
+    While they are held nothing can be started in the worker's files. ``started`` says whether the attempt had started.
     """
 
-    def __init__(self, handles: list[int], slot: Slot, paths: dict[str, str], *, started: bool) -> None:
+    def __init__(self, handles: list[int], files: WorkerFiles, paths: dict[str, str], *, started: bool) -> None:
         """Hold the descriptors; ``paths`` are the files of the attempt's streams."""
         self._handles = handles
-        self._slot = slot
+        self._files = files
         self.paths = paths
         self.started = started
 
@@ -99,8 +99,8 @@ class AttemptLock:
             os.close(handle)
 
     def clear(self) -> None:
-        """Empty the slot after the attempt was settled."""
-        self._slot.clear()
+        """Empty the worker's files after the attempt was settled."""
+        self._files.clear()
 
 
 class Spool:
@@ -115,21 +115,21 @@ class Spool:
         """Return the path of a stream (``stdout``, ``stderr``) or of the ``result``."""
         return self.folder / f"{token}.{stream}"
 
-    def slot(self, worker: str) -> Slot:
-        """Return the slot of a worker."""
-        return Slot(self.folder, worker)
+    def worker_files(self, worker: str) -> WorkerFiles:
+        """Return the files of a worker."""
+        return WorkerFiles(self.folder, worker)
 
     def lock_attempt(self, token: str, worker: str, *, current: bool) -> AttemptLock | None:
         """Lock an attempt of a lost ``worker``; return None while a process of it may be alive.
 
         ``current`` says whether the attempt is the last one that the worker started.
         """
-        slot = self.slot(worker)
+        files = self.worker_files(worker)
         named = {stream: f"{self._folder}/{token}.{stream}" for stream in STREAMS}
         named = {stream: path for stream, path in named.items() if os.path.lexists(path)}
         handles: list[int] = []
         try:
-            for path in (*named.values(), *slot.paths.values()):
+            for path in (*named.values(), *files.paths.values()):
                 handles.append(_open_locked(path))  # noqa: PERF401 - opened descriptors must be closed on failure
         except BaseException as error:
             for handle in handles:
@@ -137,8 +137,8 @@ class Spool:
             if isinstance(error, BlockingIOError):
                 return None
             raise
-        paths = {**(slot.paths if current else {}), **named}
-        return AttemptLock(handles, slot, paths, started=bool(named) or current)
+        paths = {**(files.paths if current else {}), **named}
+        return AttemptLock(handles, files, paths, started=bool(named) or current)
 
     def size(self, token: str, stream: str) -> int:
         """Return the size of a stream in bytes; 0 without a file."""

@@ -38,8 +38,8 @@ _ATTEMPT = """
 def insert_history(queue: Queue, past: Iterable[Attempt]) -> None:
     """Insert these attempts, each of its own job."""
     with queue.store.db.write() as connection:
-        for place, attempt in enumerate(past):
-            name, begun, ended = f"past-{place}", attempt.started, attempt.finished
+        for index, attempt in enumerate(past):
+            name, begun, ended = f"past-{index}", attempt.started, attempt.finished
             state, token = ("processing", name) if ended is None else ("completed", None)
             moments = (begun, begun, ended or begun, begun, ended)
             connection.execute(

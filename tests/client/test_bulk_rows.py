@@ -305,8 +305,8 @@ def test_generated_id_in_use(queue: Queue) -> None:
 def test_any_number_of_rows(queue: Queue, count: int) -> None:
     """Rows are inserted in multi-row statements without losing or doubling any."""
     expected = [
-        {"command": f"run {place}", "priority": place % 3, "tags": [f"t{place % 2}"], "timeout": place or None}
-        for place in range(count)
+        {"command": f"run {index}", "priority": index % 3, "tags": [f"t{index % 2}"], "timeout": index or None}
+        for index in range(count)
     ]
     queue.enqueue_many(expected)
     found = [

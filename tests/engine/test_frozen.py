@@ -207,12 +207,12 @@ def test_rescued_attempt_is_not_started(harness: WorkerHarness, tmp_path: Path) 
     (lease,) = claims.settle_and_claim(limit=1, settings=harness.queue.settings, now=time.time(), rand=0).leases
     assert claims.owns(lease)
     assert Rescuer(store).rescue_dead() == [(lease.job_id, "worker-7")]
-    slot = store.spool.slot("worker-7")
-    executor = LocalExecutor(store.spool, slot, None, db=store.path, environ={})
+    files = store.spool.worker_files("worker-7")
+    executor = LocalExecutor(store.spool, files, None, db=store.path, environ={})
     with pytest.raises(LeaseLost):
         executor.start(lease, 3, lambda: claims.owns(lease))
     assert not ran.exists()
-    for handle in slot.open():  # the locks are released
+    for handle in files.open():  # the locks are released
         os.close(handle)
 
 
@@ -222,7 +222,7 @@ def test_job_is_released_while_a_rescuer_holds_the_output_files(harness: WorkerH
     harness.add("true").wait(timeout=60)
     rescue_lock = lock_journal(harness.queue.store.worker_dir, "worker-1")
     assert rescue_lock is not None
-    with open(harness.queue.store.spool.slot("worker-1").paths["stdout"], "a") as held:
+    with open(harness.queue.store.spool.worker_files("worker-1").paths["stdout"], "a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         job = harness.add("echo hello")
         until(lambda: [each for each in harness.events("warning") if "holds the output files" in each["text"]])
@@ -235,7 +235,7 @@ def test_output_files_that_another_process_holds_are_replaced(harness: WorkerHar
     """A process that was given the output of an earlier job does not keep the worker from starting jobs."""
     harness.start()
     harness.add("true").wait(timeout=60)
-    with open(harness.queue.store.spool.slot("worker-1").paths["stdout"], "a") as held:
+    with open(harness.queue.store.spool.worker_files("worker-1").paths["stdout"], "a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert harness.add("echo hello").wait(timeout=60).log() == "hello\n"
 

@@ -174,12 +174,12 @@ def test_filters_and_order(queue: Queue, options: dict[str, Any]) -> None:
     """With any filter and sort, a frame has the rows of the list in order."""
     queue.enqueue_many(
         {
-            "command": f"run {place}",
-            "priority": place % 3,
-            "queue": "gpu" if place % 4 else "default",
-            "tags": ["odd"] if place % 2 else [],
+            "command": f"run {index}",
+            "priority": index % 3,
+            "queue": "gpu" if index % 4 else "default",
+            "tags": ["odd"] if index % 2 else [],
         }
-        for place in range(12)
+        for index in range(12)
     )
     queue.cancel("job-3", "job-9")
     queue.cancel("job-5")
@@ -191,10 +191,10 @@ def test_filters_and_order(queue: Queue, options: dict[str, Any]) -> None:
 def test_frame_from_many_pieces(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are read in pieces without visible boundaries, and each row has its own lists."""
     monkeypatch.setattr(job_columns, "CHUNK_ROWS", 4)
-    queue.enqueue_many([{"command": f"run {place}", "tags": ["a"]} for place in range(10)])
+    queue.enqueue_many([{"command": f"run {index}", "tags": ["a"]} for index in range(10)])
     for sort in (None, "id"):
         frame = queue.jobs(sort=sort)
-        assert sorted(frame["command"]) == sorted(f"run {place}" for place in range(10))
+        assert sorted(frame["command"]) == sorted(f"run {index}" for index in range(10))
         frame["tags"].iloc[0].append("b")
         frame["after"].iloc[0].append("c")
         assert sum(len(each) for each in frame["tags"]) == 11

@@ -35,7 +35,7 @@ XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1
 
 def lab(colour: str, eyes: str) -> np.ndarray:
     """Return a colour in CIE Lab as perceived with this colour vision."""
-    part = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    part = np.array([int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)])
     linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
     xyz = XYZ @ np.clip(BLIND[eyes] @ linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
@@ -68,7 +68,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 3), st.floats(0, 100), st.floats(0, 10
 
 def bars_of(spans: list[tuple[int, float, float]]) -> Bars:
     """Return (row, start, length) tuples as bars."""
-    rows, starts, lengths = (np.array([span[place] for span in spans], dtype="float64") for place in range(3))
+    rows, starts, lengths = (np.array([span[index] for span in spans], dtype="float64") for index in range(3))
     return Bars(rows.astype("int64"), starts, starts + lengths)
 
 

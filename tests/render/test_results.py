@@ -23,7 +23,7 @@ TEMPLATE = "train --lr {lr} --seed {seed}"
 def grid() -> pd.DataFrame:
     """Return six rows of parameters with non-consecutive labels."""
     rows = [{"lr": lr, "seed": seed, "note": "x"} for lr in (0.1, 0.2, 0.3) for seed in (1, 2)]
-    return pd.DataFrame(rows, index=[f"row {place}" for place in range(6)])
+    return pd.DataFrame(rows, index=[f"row {index}" for index in range(6)])
 
 
 def run_all(queue: Queue, give: Any = None) -> None:

@@ -22,8 +22,8 @@ TOKEN = "0123456789abcdef" * 2
 
 @pytest.fixture
 def job(spool: Spool) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the process of a job in the slot of worker-1; it lives until its stdin is closed."""
-    out, err = spool.slot("worker-1").open()
+    """Run the process of a job in the files of worker-1; it lives until its stdin is closed."""
+    out, err = spool.worker_files("worker-1").open()
     process = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=out, stderr=err)
     os.close(out)
     os.close(err)
@@ -39,9 +39,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 # ---------------------------------------------------------------------- files of a worker and locks of an attempt
 
 
-def test_slot_files(spool: Spool) -> None:
-    """A slot has two empty files: locked, in append mode, not inherited by accident, with mode 0600."""
-    out, err = spool.slot("worker-1").open()
+def test_worker_files(spool: Spool) -> None:
+    """A worker has two empty files: locked, in append mode, not inherited by accident, with mode 0600."""
+    out, err = spool.worker_files("worker-1").open()
     assert [entry.name for entry in sorted(spool.folder.iterdir())] == ["worker-1.stderr", "worker-1.stdout"]
     for handle in (out, err):
         assert os.fstat(handle).st_size == 0
@@ -55,22 +55,22 @@ def test_slot_files(spool: Spool) -> None:
     assert spool.path("worker-1", "stdout").read_bytes() == b"ab"
 
 
-def test_slot_in_use(spool: Spool, job: subprocess.Popen[bytes]) -> None:
-    """While a process holds the files of a job, no attempt can start in that slot."""
+def test_files_in_use(spool: Spool, job: subprocess.Popen[bytes]) -> None:
+    """While a process holds the files of a job, no attempt can start in them."""
     with pytest.raises(BlockingIOError):
-        spool.slot("worker-1").open()
+        spool.worker_files("worker-1").open()
     _end(job)
-    for handle in spool.slot("worker-1").open():
+    for handle in spool.worker_files("worker-1").open():
         os.close(handle)
 
 
 @pytest.mark.parametrize("held", STREAMS)
-def test_one_stream_holds_the_slot(spool: Spool, held: str) -> None:
+def test_one_stream_holds_both_files(spool: Spool, held: str) -> None:
     """A process that closed one of its streams still holds the attempt by the other."""
-    out, err = spool.slot("worker-1").open()
+    out, err = spool.worker_files("worker-1").open()
     os.close(err if held == "stdout" else out)
     with pytest.raises(BlockingIOError):
-        spool.slot("worker-1").open()
+        spool.worker_files("worker-1").open()
     assert spool.lock_attempt(TOKEN, "worker-1", current=True) is None
     os.close(out if held == "stdout" else err)
 
@@ -85,16 +85,16 @@ def test_seal(spool: Spool, job: subprocess.Popen[bytes]) -> None:
         assert lock.started
 
 
-def test_sealed_slot(spool: Spool) -> None:
-    """While a rescuer settles for a worker, no attempt starts in the slot; afterwards it is free."""
+def test_files_locked_by_a_rescuer(spool: Spool) -> None:
+    """While a rescuer settles for a worker, no attempt starts in its files; afterwards they are free."""
     lock = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert lock is not None
     with lock:
         assert not lock.started
         with pytest.raises(BlockingIOError):
-            spool.slot("worker-1").open()
+            spool.worker_files("worker-1").open()
         assert spool.lock_attempt(TOKEN, "worker-1", current=False) is None, "two rescuers never settle together"
-    for handle in spool.slot("worker-1").open():
+    for handle in spool.worker_files("worker-1").open():
         os.close(handle)
 
 
@@ -110,14 +110,14 @@ def pause(path, *flags, whole=os.open):
     return handle
 spool.os.open = pause
 try:
-    spool.Spool(Path(sys.argv[1])).slot("worker-1").open()
+    spool.Spool(Path(sys.argv[1])).worker_files("worker-1").open()
 except BlockingIOError:
     print("lost")
 """
 
 
 def test_seal_during_a_start(spool: Spool) -> None:
-    """A worker frozen between opening and locking its slot cannot start once a rescuer holds the lock."""
+    """A worker frozen between opening and locking its files cannot start once a rescuer holds the lock."""
     root = str(Path(output.__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPED, str(spool.folder)],
@@ -135,12 +135,12 @@ def test_seal_during_a_start(spool: Spool) -> None:
 
 
 def test_rename_of_a_long_attempt(spool: Spool, job: subprocess.Popen[bytes]) -> None:
-    """Renamed, a running attempt keeps its files and its lock, and the slot is free for the next one."""
+    """Renamed, a running attempt keeps its files and its lock, and the next one gets new files."""
     assert job.stdin is not None
-    spool.slot("worker-1").rename(TOKEN)
+    spool.worker_files("worker-1").rename(TOKEN)
     job.stdin.write(b"hello")
     job.stdin.flush()
-    for handle in spool.slot("worker-1").open():
+    for handle in spool.worker_files("worker-1").open():
         os.close(handle)
     assert spool.lock_attempt(TOKEN, "worker-1", current=False) is None
     _end(job)
@@ -156,7 +156,7 @@ def test_rename_of_a_long_attempt(spool: Spool, job: subprocess.Popen[bytes]) ->
 
 def test_kill_during_a_rename(spool: Spool) -> None:
     """If only one of the two files was renamed, the lock finds each stream under its name."""
-    for handle in spool.slot("worker-1").open():
+    for handle in spool.worker_files("worker-1").open():
         os.write(handle, b"x")
         os.close(handle)
     spool.path("worker-1", "stdout").rename(spool.path(TOKEN, "stdout"))
@@ -167,15 +167,15 @@ def test_kill_during_a_rename(spool: Spool) -> None:
         lock.clear()
 
 
-def test_slot_is_emptied(spool: Spool) -> None:
+def test_files_are_emptied(spool: Spool) -> None:
     """Output of the last attempt is not part of the next one."""
-    slot = spool.slot("worker-1")
-    for handle in slot.open():
+    files = spool.worker_files("worker-1")
+    for handle in files.open():
         os.write(handle, b"old")
         os.close(handle)
-    slot.clear()
-    assert [read_truncated(path, 9) for path in slot.paths.values()] == [EMPTY_STREAM] * 2
-    spool.slot("worker-9").clear()
+    files.clear()
+    assert [read_truncated(path, 9) for path in files.paths.values()] == [EMPTY_STREAM] * 2
+    spool.worker_files("worker-9").clear()
 
 
 # ---------------------------------------------------------------------- housekeeping
@@ -186,7 +186,7 @@ def test_remove_files(spool: Spool) -> None:
     for token in (TOKEN, TOKEN[::-1]):
         for each in (*STREAMS, "result"):
             spool.path(token, each).write_text("x" * 5000)
-    spool.slot("worker-1").open()
+    spool.worker_files("worker-1").open()
     assert spool.tokens() == {TOKEN, TOKEN[::-1]}
     spool.remove(TOKEN, keep=frozenset({"stderr"}))
     assert sorted(each.name for each in spool.folder.glob(f"{TOKEN}*")) == [f"{TOKEN}.stderr"]

@@ -23,25 +23,25 @@ def _path(worker_dir: Path, name: str) -> Path:
 
 
 class DispatchTable:
-    """The writing side, in the dispatcher ``name``. The file has a place for each attempt in flight."""
+    """The writing side, in the dispatcher ``name``. The file has a record for each attempt in flight."""
 
     def __init__(self, worker_dir: Path, name: str) -> None:
         """Start empty: the attempts of the name's previous owner are settled."""
         self._fd = open_regular(_path(worker_dir, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        self._places: dict[str, int] = {}
+        self._indexes: dict[str, int] = {}
         self._free: list[int] = []
 
     def add(self, token: str) -> None:
         """Record that an attempt is about to be sent; raise OSError if that cannot be written."""
-        place = self._free[-1] if self._free else len(self._places)
-        os.pwrite(self._fd, token.encode("ascii"), place * TOKEN_LENGTH)  # never in part: a place is inside one block
+        index = self._free[-1] if self._free else len(self._indexes)
+        os.pwrite(self._fd, token.encode("ascii"), index * TOKEN_LENGTH)  # never in part: a record is inside one block
         if self._free:
             self._free.pop()
-        self._places[token] = place
+        self._indexes[token] = index
 
     def remove(self, token: str) -> None:
-        """Let the place of an ended attempt be used again; until then its token stays, which misleads nobody."""
-        self._free.append(self._places.pop(token))
+        """Let the record of an ended attempt be overwritten; until then its token stays, which misleads nobody."""
+        self._free.append(self._indexes.pop(token))
 
 
 def read_dispatched(worker_dir: Path, name: str) -> frozenset[str]:

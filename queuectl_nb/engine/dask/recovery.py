@@ -120,7 +120,7 @@ def open_record(folder: str, runner: str) -> RecordWriter:
 
 def remove_runner(folder: str, runner: str) -> None:
     """Remove the files of a runner that has ended."""
-    Spool(Path(folder)).slot(runner).remove()
+    Spool(Path(folder)).worker_files(runner).remove()
     with contextlib.suppress(OSError):
         os.unlink(f"{folder}/{runner}{RECORD_SUFFIX}")
 

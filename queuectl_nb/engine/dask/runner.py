@@ -251,7 +251,7 @@ def run_runner(config: dict[str, Any]) -> int:
     spool, name = Spool(Path(config["folder"])), config["name"]
     executor = LocalExecutor(
         spool,
-        spool.slot(name),
+        spool.worker_files(name),
         open_record(config["folder"], name),
         lambda: os.open(os.devnull, os.O_RDONLY),  # there are no rescuers here
         db=Path(config["db"]),

@@ -15,7 +15,7 @@ STEPS_S = (
     *(each * _DAY for each in (1, 2, 7, 14, 30, 90, 365)),
 )
 MIN_TICKS = 3
-_COARSE_STEPS_S = (0.001, 0.01, 0.1, 1, 10, _MINUTE, 600, _HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
+_COARSE_STEPS_S = (0.001, 0.01, 0.1, 1.0, 10.0, _MINUTE, 600.0, _HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
 
 
 def choose_step(duration_s: float, max_steps: int) -> float:
