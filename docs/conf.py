@@ -85,7 +85,9 @@ pygments_dark_style = "monokai"
 
 _NBVAL = re.compile(r'"# NBVAL_[A-Z_]+\\n",\s*')
 """Test markers in the JSON of a notebook, hidden from readers."""
-_LINK = re.compile(r"\]\(([^)#:]+\.(?:md|ipynb))\)")
+PARENTS = {"docs/decisions/README": "/docs/decisions/", "docs/reference/cli": "/docs/reference/cli/"}
+"""Pages that list the pages below them, with the folder of these."""
+_LINK = re.compile(r"\]\(([^)#:]+\.(?:md|ipynb))(?:#[^)]*)?\)")
 
 
 class Mermaid(Directive):
@@ -124,7 +126,7 @@ def toctree(entries: list[str], caption: str = "") -> str:
 
 
 def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Add toctrees made from the links of the front page and of the list of decisions."""
+    """Add toctrees made from the links of the home page and of the pages that have pages of their own below them."""
     if page == root_doc:
         seen: set[str] = set()
         for section in source[0].split("\n## ")[1:]:
@@ -136,8 +138,8 @@ def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
             source[0] += toctree(entries, section.split("\n")[0])
     elif page.startswith("notebooks/"):
         source[0] = _NBVAL.sub("", source[0])
-    elif page == "docs/decisions/README":
-        source[0] += toctree([entry for entry in links(source[0], page) if entry.startswith("/docs/decisions/")])
+    elif page in PARENTS:
+        source[0] += toctree([entry for entry in links(source[0], page) if entry.startswith(PARENTS[page])])
 
 
 def setup(app: Sphinx) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
 from markdown_it import MarkdownIt
 
-from docs.generate.cli import walk
+from docs.generate import cli
 from queuectl_nb import __version__
-from queuectl_nb.commands.app import ExampleCommand, root
+from queuectl_nb.commands.app import ExampleCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-COMMON = {"--help", "--db", "--format", "--json"}
-"""Options described once for all commands."""
 HEADS = (".SH", ".SS")
 PLAIN = {"meaning", "valid", "content", ""}
 """Column titles that are left out."""
@@ -55,38 +52,22 @@ def page(topics: Mapping[str, str]) -> str:
 
 def _options() -> Iterator[str]:
     """Yield the options of the root command, and those shared by most commands."""
-    _, root_context = next(walk())
-    (status, inner) = next(pair for pair in walk() if pair[0].name == "status")
-    shapes = [param for param in status.get_params(inner) if COMMON & {*param.opts} and param.opts[0] != "--db"]
-    shown = [*root.get_params(root_context), *(param for param in shapes if param.opts[0] != "-h")]
-    for param in shown:
-        record = param.get_help_record(root_context)
-        if record is not None:
-            yield from (".TP", f"\\fB{_escaped(record[0])}\\fR", _line(record[1]))
+    for option, text in cli.common_options():
+        yield from (".TP", f"\\fB{_escaped(option)}\\fR", _line(text))
     yield from _paragraphs("--db, --format and --json are accepted by every command that shows data.")
 
 
 def _commands() -> Iterator[str]:
-    for command, context in walk():
+    for command, context in cli.walk():
         if context.parent is None or isinstance(command, click.Group):
             continue
         usage = " ".join(command.collect_usage_pieces(context))
         yield f".SS {_escaped(context.command_path + ' ' + usage)}"
-        yield from _paragraphs(*_help(command))
-        for param in command.get_params(context):
-            record = param.get_help_record(context)
-            if isinstance(param, click.Option) and record is not None and not COMMON & {*param.opts}:
-                yield ".TP"
-                yield f"\\fB{_escaped(record[0])}\\fR"
-                yield _line(record[1])
+        yield from _paragraphs(*cli.paragraphs(command))
+        for option, text in cli.options(command, context):
+            yield from (".TP", f"\\fB{_escaped(option)}\\fR", _line(text))
         if isinstance(command, ExampleCommand) and command.examples:
             yield from (".PP", "Examples:", ".nf", ".RS 4", *map(_line, command.examples), ".RE", ".fi")
-
-
-def _help(command: click.Command) -> list[str]:
-    """Return the paragraphs of a command's help."""
-    text = command.help or ""
-    return [re.sub(r"\s+", " ", part).strip() for part in text.strip().split("\n\n")]
 
 
 def _topic(text: str) -> Iterator[str]:

@@ -45,7 +45,8 @@ def expected() -> dict[Path, str]:
         found[ROOT / f"docs/reference/{name}.md"] = TOPIC_NOTE.format(name=name) + without_marks(text)
     states = ROOT / "docs/reference/states.md"
     found[states] = found[states].rstrip() + "\n\n## Transitions\n\n" + tables.diagram() + "\n"
-    found[ROOT / "docs/reference/cli.md"] = NOTE + cli.reference()
+    for name, text in cli.pages().items():
+        found[ROOT / f"docs/reference/{name}"] = NOTE + text
     found[ROOT / "docs/man/queuectl.1"] = man.page({name: without_marks(text) for name, text in topics.items()})
     for name, text in schemas.files().items():
         found[ROOT / f"docs/reference/schemas/{name}"] = text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.generate.cli import walk
+from docs.generate import cli
 from queuectl_nb.commands.help import TOPIC_NAMES, topic_summary
 from queuectl_nb.model import errors
 from queuectl_nb.model.settings import SETTINGS
@@ -86,9 +86,10 @@ def states() -> str:
 def commands() -> str:
     """Return the commands with the first line of their help."""
     rows = ["| command | description |", "| --- | --- |"]
-    for command, context in walk():
+    for command, context in cli.walk():
         if context.parent is not None and context.parent.parent is None:
-            rows.append(f"| `{context.command_path}` | {command.get_short_help_str(120).rstrip('.')} |")
+            linked = cli.link(context, "docs/reference/")
+            rows.append(f"| {linked} | {command.get_short_help_str(120).rstrip('.')} |")
     return "\n".join(rows)
 
 

@@ -61,4 +61,12 @@ def test_a_page_without_marks_is_an_error(tmp_path: Path) -> None:
 
 def test_help_texts_show_no_escapes() -> None:
     r"""No help text shows click's mark ``\b`` for preformatted paragraphs instead of applying it."""
-    assert "\\b" not in cli.reference()
+    shown = [command.get_help(context) for command, context in cli.walk()]
+    assert not [text for text in (*shown, *cli.pages().values()) if "\\b" in text]
+
+
+def test_help_texts_become_markdown() -> None:
+    """Commands and options are code; characters with a meaning in Markdown are escaped."""
+    text = cli.pages()["cli/workers.md"]
+    assert "With `--executor` dask one worker" in text
+    assert "| `--executor local\\|dask` | Where jobs run (default: local). |" in text
