@@ -112,10 +112,10 @@ def _describe(error: Exception) -> tuple[str, int]:
     return message, EXIT_ENVIRONMENT
 
 
-def _open(path: str | None, allow_network_fs: bool) -> Queue:
+def _open(path: str | None, allow_network_fs: bool, create: bool) -> Queue:
     from queuectl_nb.client.queue import Queue
 
-    return Queue(path, allow_network_fs=allow_network_fs, interpreter_first=False)
+    return Queue(path, allow_network_fs=allow_network_fs, interpreter_first=False, create=create)
 
 
 def _show(result: Result, shape: str, serve: Serve | None) -> int:

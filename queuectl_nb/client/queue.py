@@ -16,7 +16,7 @@ from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
 from queuectl_nb.client.wait import UnreportedJobs, Wait
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int, parse_name
-from queuectl_nb.store.paths import find_queue, make_private_dir
+from queuectl_nb.store.paths import find_queue, make_private_dir, require_queue
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
@@ -46,10 +46,12 @@ class Queue:
     Parameters
     ----------
     path
-        The file; created with mode 0600 if it does not exist. Default: ``$QUEUECTL_DB``, else the nearest
+        The file. Default: ``$QUEUECTL_DB``, else the nearest
         ``.queuectl/queue.db`` in this directory or above, else the one in the user's data directory.
     allow_network_fs
         Accept a file on a network file system. Use it from one host only.
+    create
+        Create the file, with mode 0600, if it does not exist.
     interpreter_first
         Put the directory of this interpreter first in the ``PATH`` of jobs. The console leaves ``PATH`` unchanged.
 
@@ -65,8 +67,11 @@ class Queue:
         *,
         allow_network_fs: bool = False,
         interpreter_first: bool = True,
+        create: bool = True,
     ) -> None:
         self.path: Path = find_queue(path)
+        if not create:
+            require_queue(self.path, os.fspath(path or self.path))
         if path is None and not os.environ.get("QUEUECTL_DB") and not self.path.parent.is_dir():
             make_private_dir(self.path.parent, parents=True)
         self.allow_network_fs = allow_network_fs
@@ -75,7 +80,9 @@ class Queue:
 
     def __reduce__(self) -> tuple[Callable[..., Queue], tuple[str]]:
         """Pickle the path and the options; unpickling opens the file."""
-        reopen = partial(Queue, allow_network_fs=self.allow_network_fs, interpreter_first=self.interpreter_first)
+        reopen = partial(
+            Queue, allow_network_fs=self.allow_network_fs, interpreter_first=self.interpreter_first, create=False
+        )
         return reopen, (str(self.path),)
 
     def __repr__(self) -> str:

@@ -69,7 +69,7 @@ def set_(context: Context, key: str, value: str) -> Done:
 
     Running workers use the new value without a restart. 'queuectl config list' shows the settings.
     """
-    return _updated(*context.queue().set(key, value))
+    return _updated(*context.queue(create=True).set(key, value))
 
 
 @queuectl_command("unset")

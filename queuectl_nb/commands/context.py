@@ -31,8 +31,8 @@ class Context:
         Shows a message while a command runs; None if there is no terminal.
     """
 
-    def __init__(self, open_queue: Callable[[str | None, bool], Queue]) -> None:
-        """Open the queue, when a command first needs it, by ``open_queue(path or None, allow_network_fs)``."""
+    def __init__(self, open_queue: Callable[[str | None, bool, bool], Queue]) -> None:
+        """Open the queue, when a command first needs it, by ``open_queue(path or None, allow_network_fs, create)``."""
         self.db: str | None = None
         self.allow_network_fs = False
         self.format = "table"
@@ -42,10 +42,13 @@ class Context:
         self._format_option: str | None = None
         self._queue: Queue | None = None
 
-    def queue(self) -> Queue:
-        """Return the queue; open it at the first call."""
+    def queue(self, *, create: bool = False) -> Queue:
+        """Return the queue, opened at the first call; raise ``BadEnvironment`` if it is missing and not to be created.
+
+        Only commands that put something into a queue create one, so that a mistyped path is noticed.
+        """
         if self._queue is None:
-            self._queue = self.open_queue(self.db, self.allow_network_fs)
+            self._queue = self.open_queue(self.db, self.allow_network_fs, create)
         return self._queue
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ def command(context: Context) -> Stream:
 class Demo:
     """Runs command lines as a user would type them, and counts the checks that fail."""
 
-    def __init__(self, open_queue: Callable[[str | None, bool], Queue], write: Callable[[str], object]) -> None:
+    def __init__(self, open_queue: Callable[[str | None, bool, bool], Queue], write: Callable[[str], object]) -> None:
         """Open the temporary queue with ``open_queue``; write each line of output with ``write``."""
         self.failures = 0
         self.pools: list[WorkerPool] = []
@@ -58,7 +58,7 @@ class Demo:
         """Run all flows and return the exit code."""
         folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
         self.path = str(folder / "queue.db")
-        self.queue = self.open_queue(self.path, False)
+        self.queue = self.open_queue(self.path, False, True)
         began = time.monotonic()
         self.write(f"Temporary queue: {self.path}")
         try:

@@ -89,7 +89,7 @@ def command(
         if value not in (None, ())
     }
     _require_one_source(arguments, words, source, fields)
-    queue = context.queue()
+    queue = context.queue(create=True)
     if source is not None:
         return _enqueue_lines(queue, source, fields, if_absent=if_absent)
     if words is not None:

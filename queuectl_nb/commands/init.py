@@ -38,6 +38,6 @@ def command(context: Context) -> Done:
             msg = f"cannot write {ignore}: {error.strerror}"
             raise BadEnvironment(msg) from error
     context.db = str(path)
-    context.queue()
+    context.queue(create=True)
     line = f"Queue already exists: {path}" if existed else f"Queue created: {path}"
     return Done([line], lambda: {"path": str(path)})

@@ -23,7 +23,7 @@ def command(context: Context, queue: str | None) -> Done:
 
     Running jobs continue. 'queuectl resume' starts jobs again.
     """
-    store = context.queue().store
-    context.queue().pause(queue)
+    opened = context.queue(create=True)
+    opened.pause(queue)
     line = f"Queue {queue} paused." if queue else "All queues paused."
-    return Done([line], lambda: {"paused": store.reader.paused_queues()})
+    return Done([line], lambda: {"paused": opened.store.reader.paused_queues()})

@@ -74,7 +74,9 @@ def start(
     the dispatcher, runs up to N jobs at a time on a dask cluster.
     """
     number = validation.parse_int("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
-    pool = context.queue().start_workers(number, executor=executor or "local", resources=dict(resources), **options)
+    pool = context.queue(create=True).start_workers(
+        number, executor=executor or "local", resources=dict(resources), **options
+    )
     return StartedPool(pool)
 
 

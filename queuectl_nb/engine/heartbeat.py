@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
 import struct
 import threading
 import time
@@ -54,7 +53,7 @@ def boot_clock_ns() -> int:
 
 def host_name() -> str:
     """Return the name of this host."""
-    return socket.gethostname()
+    return os.uname().nodename  # socket.gethostname, without loading that module
 
 
 def boot_id() -> str:

@@ -42,12 +42,12 @@ class OpenQueues:
     def __init__(self) -> None:
         self._open: dict[tuple[Path, bool], Queue] = {}
 
-    def __call__(self, path: str | None, allow_network_fs: bool) -> Queue:
+    def __call__(self, path: str | None, allow_network_fs: bool, create: bool) -> Queue:
         """Return the queue of ``path``, or the default one; reopen it if its file was replaced."""
         key = (find_queue(path), allow_network_fs)
         queue = self._open.get(key)
         if queue is None or queue.store.db.is_replaced():
-            queue = self._open[key] = Queue(path, allow_network_fs=allow_network_fs)
+            queue = self._open[key] = Queue(path, allow_network_fs=allow_network_fs, create=create)
         return queue
 
     def close(self) -> None:

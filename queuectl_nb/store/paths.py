@@ -25,6 +25,7 @@ __all__ = [
     "make_private_file",
     "network_fs_type",
     "real_path",
+    "require_queue",
     "spool_dir",
     "user_queue",
 ]
@@ -92,6 +93,18 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
     except FileNotFoundError:
         msg = f"the working directory was removed, so {expanded} cannot be resolved; give an absolute path"
         raise BadEnvironment(msg) from None
+
+
+def require_queue(path: Path, shown: str) -> None:
+    """Raise :class:`BadEnvironment` if there is no file ``path``, which the user knows as ``shown``."""
+    with contextlib.suppress(ValueError):  # a NUL in the name: opening it says so
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            msg = f"no queue at {shown}; 'queuectl enqueue' creates one, --db names another"
+            raise BadEnvironment(msg) from None
+        except OSError:
+            pass
 
 
 def _is_our_dir(path: Path) -> bool:

@@ -318,6 +318,11 @@ WITH RECURSIVE waiting (seq, state, queue) AS (
 )
 SELECT state, queue FROM waiting;
 
+-- name: waiting_jobs
+-- The queues with unfinished jobs that are not blocked, and how many of those wait; few rows, whatever the number of jobs.
+SELECT queue, sum(CASE state WHEN 'processing' THEN 0 ELSE n END) FROM tally
+WHERE state IN ('pending', 'failed', 'processing') AND n > 0 GROUP BY queue;
+
 -- name: paused
 SELECT name FROM queues ORDER BY name;
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.store.boot_time import record_boot
 from queuectl_nb.store.queries import Q
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkerRow", "Workers"]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRow:
+class WorkerRow(NamedTuple):
     """A registered worker."""
 
     name: str

@@ -12,7 +12,7 @@ from jupyter_server.utils import ensure_async, url_path_join
 from tornado.web import HTTPError, RedirectHandler
 
 from queuectl_nb.client.queue import Queue
-from queuectl_nb.store.paths import find_queue, make_private_dir
+from queuectl_nb.store.paths import find_queue
 from queuectl_nb.web.auth import is_own_page
 from queuectl_nb.web.base_handler import BaseHandler
 from queuectl_nb.web.handlers import routes
@@ -80,17 +80,10 @@ def _frame_ancestors(policy: str) -> str | None:
 
 def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     """Add our routes to a server; the queue is opened at the first request."""
-    reader = QueueReader(lambda: _open(Path(serverapp.root_dir)))
+    root = Path(serverapp.root_dir)
+    reader = QueueReader(lambda: Queue(find_queue(start=root), create=False))
     base = url_path_join(serverapp.web_app.settings["base_url"], NAME)
     pattern = re.escape(base)
     rules: list[Any] = [(pattern, RedirectHandler, {"url": base + "/", "permanent": False})]
     serverapp.web_app.add_handlers(".*$", [*rules, *routes(reader, JupyterAuth, pattern)])
     serverapp.log.info("queuectl: the web page is at %s/", base)
-
-
-def _open(root: Path) -> Queue:
-    """Open the queue of the folder ``root``; create it if there is none, as ``%queuectl`` does."""
-    path = find_queue(start=root)
-    if not path.parent.is_dir():
-        make_private_dir(path.parent, parents=True)
-    return Queue(path)

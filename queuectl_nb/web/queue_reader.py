@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from queuectl_nb import __version__
 from queuectl_nb.client.changes import ChangeWatcher
-from queuectl_nb.model.errors import BadEnvironment, Busy
+from queuectl_nb.model.errors import Busy
 from queuectl_nb.render.json_shapes import stats_json
 from queuectl_nb.store.stats import stats as compute_stats
 from queuectl_nb.web.event_feed import EventFeed
@@ -63,12 +63,7 @@ class QueueReader:
         """Return the watcher of the queue, from any thread; open the queue if needed."""
         with self._lock:
             watcher = self._watcher
-            if watcher is not None and watcher.queue.store.db.is_replaced():
-                if not watcher.queue.path.exists():  # reading must not create an empty queue
-                    msg = f"the queue {watcher.queue.path} was deleted"
-                    raise BadEnvironment(msg)
-                watcher = None
-            if watcher is None:
+            if watcher is None or watcher.queue.store.db.is_replaced():
                 watcher = self._watcher = ChangeWatcher(self._open())
             return watcher
 

@@ -85,7 +85,7 @@ def all_commands(
 
 def session(queue: Queue) -> Context:
     """Return a session on a queue."""
-    return Context(lambda _path, _network: queue)
+    return Context(lambda *_: queue)
 
 
 def test_commands_are_there() -> None:

@@ -35,7 +35,7 @@ def test_backup_on_the_console(
 
 def test_backup_in_a_notebook(queue: Queue, tmp_path: Path) -> None:
     """The magic returns the path, as the method does."""
-    found = run_command_line(["backup", str(tmp_path / "a.db")], Context(lambda _path, _network: queue))
+    found = run_command_line(["backup", str(tmp_path / "a.db")], Context(lambda *_: queue))
     assert isinstance(found, Done)
     assert found.value() == tmp_path / "a.db"
     assert queue.backup(tmp_path / "b.db") == tmp_path / "b.db"

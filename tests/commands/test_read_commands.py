@@ -221,6 +221,7 @@ def test_position_of_db(words: list[str], run: Callable[..., Ran], manual_worker
 @pytest.mark.parametrize("noun", ["worker", "dlq", "config"])
 def test_db_after_a_noun(noun: str, run: Callable[..., Ran], tmp_path: Path) -> None:
     """``queuectl worker --db PATH list`` reads that queue."""
-    other = tmp_path / "other.db"
-    assert run(noun, "--db", str(other), "list").exit_code == 0
-    assert other.exists()
+    other = str(tmp_path / "other.db")
+    assert run(noun, "--db", other, "list").exit_code == 3
+    assert run("--db", other, "enqueue", "--command", "true").exit_code == 0
+    assert run(noun, "--db", other, "list").exit_code == 0

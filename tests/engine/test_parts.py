@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,10 +163,10 @@ def test_lock_shows_liveness_and_keeps_the_record(tmp_path: Path) -> None:
     assert not heartbeat.is_current(again, tmp_path, "w")
     assert heartbeat.is_dead(tmp_path, row)
     if sys.platform == "linux":
-        assert not heartbeat.is_dead(tmp_path, replace(row, pool=os.getpid())), "this process has the removed file open"
+        assert not heartbeat.is_dead(tmp_path, row._replace(pool=os.getpid())), "this process has the removed file open"
     os.close(again)
     if sys.platform == "linux":
-        assert heartbeat.is_dead(tmp_path, replace(row, pool=os.getpid()))
+        assert heartbeat.is_dead(tmp_path, row._replace(pool=os.getpid()))
 
 
 def test_new_attempt_clears_the_process_of_the_last_one(tmp_path: Path) -> None:

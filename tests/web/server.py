@@ -69,7 +69,7 @@ class WebServer:
         sockets = listen(self.port)
         self.port = sockets[0].getsockname()[1]
         self.auth.port = self.port
-        self.reader = QueueReader(lambda: Queue(self.path))
+        self.reader = QueueReader(lambda: Queue(self.path, create=False))
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = LimitedServer(application(self.reader, self.auth), self.limit, self.auth.connections)
         server.add_sockets(sockets)

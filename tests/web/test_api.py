@@ -211,7 +211,7 @@ def test_deleted_queue(server: WebServer, queue: Queue) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     response = server.ask("/api/status")
     assert response.status == 503
-    assert "deleted" in response.json["error"]
+    assert "no queue at" in response.json["error"]
     assert not queue.path.exists()
     type(queue)(queue.path).enqueue("true", id="b")
     assert server.ask("/api/jobs/b").status == 200

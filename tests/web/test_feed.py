@@ -175,7 +175,7 @@ def test_trouble_event(server: WebServer, queue: Queue) -> None:
     hidden = queue.path.with_name("hidden.db")
     queue.close()
     queue.path.rename(hidden)
-    assert "deleted" in client.event("trouble")[1]["error"]
+    assert "no queue at" in client.event("trouble")[1]["error"]
     hidden.rename(queue.path)
     client.event()
     client.close()

@@ -1,0 +1,114 @@
+"""Commands on a queue that does not exist: those that read say so and create nothing."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from queuectl_nb.client import Queue
+from queuectl_nb.commands.app import root
+from queuectl_nb.model.errors import BadEnvironment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Ran
+
+READING: tuple[tuple[str, ...], ...] = (
+    ("backup", "copy.db"),
+    ("cancel", "a"),
+    ("config", "get", "timeout"),
+    ("config", "list"),
+    ("config", "unset", "timeout"),
+    ("dashboard",),
+    ("delete", "a"),
+    ("dlq", "list"),
+    ("dlq", "purge", "--all"),
+    ("dlq", "retry", "--all"),
+    ("list",),
+    ("log", "a"),
+    ("prune", "--older-than", "0"),
+    ("resume",),
+    ("retry", "a"),
+    ("show", "a"),
+    ("stats",),
+    ("status",),
+    ("wait",),
+    ("worker", "list"),
+    ("worker", "stop"),
+)
+CREATING: tuple[tuple[str, ...], ...] = (
+    ("config", "set", "timeout", "60"),
+    ("enqueue", "--command", "true"),
+    ("pause", "gpu"),
+    ("worker", "start", "--drain"),
+)
+WITHOUT_A_QUEUE = {"completion", "demo", "doctor", "help", "init"}
+
+
+def test_every_command_is_listed_here() -> None:
+    """A new command must be added to one of the lists above."""
+    context = click.Context(root)
+    listed = {words[0] for words in (*READING, *CREATING)} | WITHOUT_A_QUEUE
+    assert set(root.list_commands(context)) <= listed
+    for name in root.list_commands(context):
+        command = root.get_command(context, name)
+        if isinstance(command, click.Group):
+            assert set(command.commands) <= {words[1] for words in (*READING, *CREATING) if words[0] == name}
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_reading_creates_nothing(
+    words: tuple[str, ...], run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line names the path as it was given, and how a queue is created; the exit code is 3."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    ran = run("--db", "typo.db", *words)
+    assert (ran.exit_code, ran.stdout) == (3, "")
+    assert ran.stderr == "queuectl: no queue at typo.db; 'queuectl enqueue' creates one, --db names another\n"
+    assert not os.listdir(folder)
+
+
+@pytest.mark.parametrize("words", CREATING, ids=" ".join)
+def test_changing_creates_the_queue(words: tuple[str, ...], run: Callable[..., Ran], tmp_path: Path) -> None:
+    """What puts something into a queue creates it."""
+    path = tmp_path / "new.db"
+    assert run("--db", str(path), *words).exit_code == 0
+    assert path.is_file()
+
+
+def test_before_the_first_job(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any queue the message names the default path, which is not created; ``doctor`` finds no fault."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("QUEUECTL_DB", raising=False)
+    data = tmp_path / "data"
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    default = data / "queuectl" / "queue.db"
+    assert f"no queue at {default}; 'queuectl enqueue' creates one" in run("status").stderr
+    assert run("doctor").exit_code == 0
+    assert not data.exists()
+    assert run("enqueue", "--command", "true").exit_code == 0
+    assert default.is_file()
+    assert run("status").exit_code == 0
+
+
+def test_missing_queue_in_python(tmp_path: Path) -> None:
+    """``create=False`` refuses a missing file; a pickled queue does not create it again."""
+    path = tmp_path / "a.db"
+    with pytest.raises(BadEnvironment, match="no queue at"):
+        Queue(path, create=False)
+    assert not os.listdir(tmp_path)
+    queue = Queue(path)
+    stored = pickle.dumps(queue)
+    queue.close()
+    path.unlink()
+    with pytest.raises(BadEnvironment, match="no queue at"):
+        pickle.loads(stored)
+    assert not path.exists()
