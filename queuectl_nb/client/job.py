@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -200,6 +201,10 @@ class Job:
         """Compare as equal if both refer to the same job of the same file."""
         return isinstance(other, Job) and (self.id, self._queue.path) == (other.id, other._queue.path)
 
+    def __lt__(self, other: object) -> bool:
+        """Sort by file and id, with numbers in an id by their value."""
+        return _sort_key(self) < _sort_key(other) if isinstance(other, Job) else NotImplemented
+
     def __hash__(self) -> int:
         """Return a hash that agrees with :meth:`__eq__`."""
         return hash((self.id, self._queue.path))
@@ -213,17 +218,19 @@ class Job:
             return f"<Job {self.id}: {error}>"
         return f"<Job {record.id}: {record.state}, {record.command[:60]!r}>"
 
-    def _ipython_display_(self) -> None:
-        """Display a card that updates until the job finishes; IPython shows a static one where that is not possible."""
-        from queuectl_nb.render.output_cell import new_output_cell
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]] | dict[str, str]:
+        """Return a static card; when a cell displays it, it becomes live (``client/display_hook.py``)."""
+        from queuectl_nb.client import display_hook
+        from queuectl_nb.render.output_cell import has_frontend
 
-        record = self._read_if_exists()
-        cell = None if record is None or record.is_finished else new_output_cell()
-        if cell is None:
-            raise NotImplementedError
-        from queuectl_nb.client.live_cards import LiveCard, card_updater
-
-        card_updater.add(LiveCard(self._queue, self.id, cell))
+        card = self._card(static=has_frontend())
+        if card is None:
+            return {"text/plain": repr(self)}
+        display_hook.install()
+        data = {"text/html": card.html, "text/plain": card.text}
+        return data, display_hook.make_mark(self._queue, self.id)
 
     def _repr_html_(self) -> str | None:
         card = self._card()
@@ -233,24 +240,26 @@ class Job:
         card = self._card()
         printer.text(repr(self) if card is None else card.text)
 
-    def _card(self) -> Rendering | None:
+    def _card(self, *, static: bool = False) -> Rendering | None:
+        """Return the card, or None if the job was deleted or cannot be read; ``static`` says so on the card."""
+        from queuectl_nb.client.live_cards import read_live
         from queuectl_nb.render.cards import job_card
 
-        record = self._read_if_exists()
-        if record is None:
-            return None
-        return job_card(record, self._queue.store.reader.attempts_without_output(self.id))
-
-    def _read_if_exists(self) -> JobRecord | None:
-        """Read the job again; return None if it was deleted or cannot be read."""
         try:
-            return self._read()
+            record, store = self._read(), self._queue.store
+            history = store.reader.attempts_without_output(self.id)
+            return job_card(record, history, read_live(store, record, history), static=static)
         except QueuectlError:
             return None
 
     def __reduce__(self) -> tuple[type[Job], tuple[Queue, str]]:
         """Pickle the queue and the id."""
         return Job, (self._queue, self.id)
+
+
+def _sort_key(job: Job) -> tuple[str, list[str | int], str]:
+    parts = re.split(r"(\d+)", job.id)
+    return str(job._queue.path), [int(part) if part.isdecimal() else part for part in parts], job.id  # noqa: SLF001
 
 
 _MAX_IDS_SHOWN = 3

@@ -1,6 +1,7 @@
-"""Cards of jobs that a background thread updates until the jobs finish.
+"""Cards of jobs that a background thread updates, also when a finished job is retried.
 
-The database is polled up to four times a second, and less often the longer a job does not change.
+The database is checked up to four times a second, and less often the longer nothing changes: one check per queue, and
+one query for all its cards if something was written.
 """
 
 from __future__ import annotations
@@ -10,31 +11,39 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.client.logs import Logs
-from queuectl_nb.model.errors import NotFound, QueuectlError
+from queuectl_nb.model.errors import Busy, NotFound, QueuectlError
 from queuectl_nb.model.state import State
+from queuectl_nb.render import card_parts
 from queuectl_nb.render.cards import RunStatus, job_card
 from queuectl_nb.render.progress import TAIL_BYTES, read_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from queuectl_nb.client.changes import Version
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.render.card_parts import Rendering
     from queuectl_nb.render.output_cell import OutputCell
     from queuectl_nb.store.store import Store
 
 __all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_live"]
 
 MIN_POLL_S, MAX_POLL_S = 0.25, 2.0
-"""Minimum and maximum interval between two polls."""
+"""Minimum and maximum interval between two checks."""
 MAX_REDRAW_S = 10.0
 """Maximum interval between two updates if only time and output have changed."""
+MAX_REDRAWS_PER_S = 10
+"""Maximum number of such updates of all cards together."""
 IDLE_DIVISOR = 60.0
 """The interval is the time since the last change, divided by this."""
 
 
 def poll_delay(since: float, maximum: float) -> float:
-    """Return the seconds until the next poll if the last change was ``since`` seconds ago.
+    """Return the seconds until the next check if the last change was ``since`` seconds ago.
 
     >>> poll_delay(0, 2), poll_delay(60, 2), poll_delay(86400, 2)
     (0.25, 1.0, 2)
@@ -53,87 +62,93 @@ def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> 
 class LiveCard:
     """The card of one job in one output."""
 
-    def __init__(self, queue: Queue, job_id: str, cell: OutputCell) -> None:
-        """Show the job ``job_id`` of ``queue`` in ``place``."""
+    def __init__(
+        self, queue: Queue, job_id: str, cell: OutputCell, *, request: str | None = None, cell_id: str | None = None
+    ) -> None:
+        """Show the job ``job_id`` of ``queue`` in ``cell``, an output of a request to run the cell ``cell_id``."""
         self.queue = queue
         self.job_id = job_id
-        self.due = 0.0
-        self.finished = False
-        self._cell = cell
+        self.cell = cell
+        self.request = request
+        self.cell_id = cell_id
+        self.ended = False
+        """The job or its queue is gone: there will be no further update."""
+        self.running = False
+        self.version: Version | None = None
+        """Version of the queue at which the card was last compared with its job."""
+        self.changed_at = self.written_at = 0.0
+        self.rev = -1
+        self._shown: Rendering | None = None
         self._lock = threading.Lock()
-        self._version: tuple[int, ...] | None = None
-        self._shown = ""
-        self._changed_at = self._written_at = 0.0
-        self._record: JobRecord | None = None
-        self._history: list[AttemptRecord] = []
 
-    def update(self, *, now: bool = False) -> None:
-        """Poll, write what has changed, and schedule the next poll; ``now`` writes pending changes at once."""
+    def render(self) -> Rendering:
+        """Read the job and return its card."""
         with self._lock:
-            if self.finished:
+            return self._render()
+
+    def update(self) -> None:
+        """Read the job, and write its card if that has changed."""
+        with self._lock:
+            shown, new = self._shown, self._render()
+            if new == shown:
                 return
             try:
-                self._update(now=now)
-            except NotFound:
-                self._finish(f"<Job {self.job_id}: removed>")
-            except QueuectlError as error:  # the file was deleted or cannot be read
-                self._finish(f"<Job {self.job_id}: {error}>")
+                self.cell.write(*new)
             except Exception as error:  # noqa: BLE001 - a bug ends only this card
-                self._finish(f"<Job {self.job_id}: no longer updated ({type(error).__name__}: {error})>")
+                self.cell.write(*self._end("unknown", [_describe(error)]))
 
-    def _update(self, *, now: bool) -> None:
+    def end(self, why: str) -> None:
+        """Write why the card ends."""
+        with self._lock:
+            self.cell.write(*self._end("unknown", [why]))
+
+    def _render(self) -> Rendering:
+        try:
+            self._shown = self._read()
+        except NotFound:
+            self._shown = self._end("removed", [])
+        except Exception as error:  # noqa: BLE001 - a bug ends only this card
+            self._shown = self._end("unknown", [_describe(error)])
+        return self._shown
+
+    def _read(self) -> Rendering:
+        store = self.queue.store
+        record = store.jobs.get(self.job_id)
+        history = store.reader.attempts_without_output(self.job_id)
         clock = time.monotonic()
-        moved = self._read()
-        if moved:
-            self._changed_at = clock
-        assert self._record is not None  # noqa: S101 - read
-        since = clock - self._changed_at
-        if moved or now or clock - self._written_at >= poll_delay(since, MAX_REDRAW_S):
-            live = read_live(self.queue.store, self._record, self._history)
-            self._write(*job_card(self._record, self._history, live))
-            self._written_at = clock
-        self.finished = self._record.is_finished
-        self.due = clock + poll_delay(since, MAX_POLL_S)
+        if record.rev != self.rev:
+            self.rev, self.changed_at = record.rev, clock
+        self.written_at = clock
+        live = read_live(store, record, history)
+        self.running = live is not None
+        return job_card(record, history, live)
 
-    def _read(self) -> bool:
-        """Read the job if anything was committed; return True if it has changed."""
-        # the version belongs to the connection, and so to the thread
-        changes = (threading.get_ident(), *self.queue.store.db.change_counters())
-        if changes == self._version:
-            return False
-        self._version = changes
-        record = self.queue.store.jobs.get(self.job_id)
-        if self._record is not None and record.rev == self._record.rev:
-            return False
-        self._record, self._history = record, self.queue.store.reader.attempts_without_output(self.job_id)
-        return True
+    def _end(self, state: str, facts: list[str]) -> Rendering:
+        self.ended, self.running = True, False
+        return card_parts.card(f"Job {self.job_id}", state, facts)
 
-    def _write(self, html: str, text: str) -> None:
-        if html != self._shown:
-            self._cell.write(html, text)
-            self._shown = html
+    def redraw_delay(self, clock: float, minimum: float) -> float:
+        """Return the seconds until the card of a running job is due, at least ``minimum`` after the last time."""
+        return self.written_at + max(minimum, poll_delay(clock - self.changed_at, MAX_REDRAW_S)) - clock
 
-    def _finish(self, text: str) -> None:
-        self.finished = True
-        self._cell.write("", text)
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, QueuectlError) else f"no longer updated ({type(error).__name__}: {error})"
 
 
 class LiveCardUpdater:
     """The live cards of this process, and the thread that updates them while there are any."""
 
     def __init__(self) -> None:
-        self._cards: list[LiveCard] = []
+        self._cards: dict[str, LiveCard] = {}
         self._lock = threading.Lock()
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
 
     def add(self, card: LiveCard) -> None:
-        """Show a card and keep updating it."""
-        card.update()
-        if card.finished:
-            return
+        """Keep updating a card that has been written; it replaces another one in the same output."""
         with self._lock:
-            self._cards.append(card)
+            self._cards[card.cell.display_id] = card
             if self._thread is None or not self._thread.is_alive():
                 # a new context, so that messages have the running cell as their parent, as nbclient expects
                 run = Context().run
@@ -141,46 +156,92 @@ class LiveCardUpdater:
                 self._thread.start()
         self._wakeup.set()
 
+    def find(self, queue: Queue, job_id: str, request: str | None, kinds: Collection[str]) -> LiveCard | None:
+        """Return the card that shows this job in the output of this request."""
+        sought = (queue.path, job_id, request, kinds)
+        for card in self._list():
+            if (card.queue.path, card.job_id, card.request, card.cell.kinds) == sought:
+                return card
+        return None
+
+    def drop(self, gone: Callable[[LiveCard], bool]) -> None:
+        """Stop updating the cards for which ``gone`` returns True; they keep their content."""
+        with self._lock:
+            self._cards = {name: card for name, card in self._cards.items() if not gone(card)}
+        self._wakeup.set()
+
     def refresh(self) -> None:
-        """Update all cards now, in the calling thread; called after a wait."""
-        for card in self._active_cards():
-            card.update(now=True)
+        """Update all cards of changed or running jobs now, in the calling thread; called after a wait."""
+        self._update(self._list(), running=True)
 
     def stop(self) -> None:
         """Stop updating all cards; they keep their content."""
-        with self._lock:
-            self._cards.clear()
-        self._wakeup.set()
+        self.drop(lambda _: True)
 
     def __len__(self) -> int:
         """Return the number of cards that are being updated."""
-        return len(self._active_cards())
+        return len(self._list())
 
-    def _active_cards(self) -> list[LiveCard]:
+    def _list(self) -> list[LiveCard]:
         with self._lock:
-            self._cards = [card for card in self._cards if not card.finished]
-            return list(self._cards)
+            self._cards = {name: card for name, card in self._cards.items() if not card.ended}
+            return list(self._cards.values())
 
     def _run(self) -> None:
-        """Update each card when it is due; return when there are none left."""
+        """Update cards when they are due; return when there are none left."""
         queues: dict[int, Queue] = {}
         try:
-            while True:
-                with self._lock:
-                    self._cards = [card for card in self._cards if not card.finished]
-                    if not self._cards:
-                        self._thread = None
-                        return
-                    known = list(self._cards)
-                for card in known:
-                    queues[id(card.queue)] = card.queue
-                    if card.due <= time.monotonic():
-                        card.update()
-                self._wakeup.wait(max(0.0, min(card.due for card in known) - time.monotonic()))
+            while cards := self._list_or_end():
+                queues |= {id(card.queue): card.queue for card in cards}
+                self._update(cards)
+                self._wakeup.wait(self._delay(cards))
                 self._wakeup.clear()
         finally:
             for queue in queues.values():
                 queue.close()
+
+    def _list_or_end(self) -> list[LiveCard]:
+        cards = self._list()
+        with self._lock:
+            if not self._cards:
+                self._thread = None
+                return []
+        return cards or self._list_or_end()
+
+    @staticmethod
+    def _delay(cards: Iterable[LiveCard]) -> float:
+        return poll_delay(time.monotonic() - max(card.changed_at for card in cards), MAX_POLL_S)
+
+    def _update(self, cards: Collection[LiveCard], *, running: bool = False) -> None:
+        """Write the cards of changed jobs, and those of running jobs that are due or, with ``running``, all of them."""
+        queues = {id(card.queue): card.queue for card in cards}
+        changed: list[LiveCard] = []
+        for key, queue in queues.items():
+            changed += _changed(queue, [card for card in cards if id(card.queue) == key])
+        clock = time.monotonic()
+        due = [card for card in cards if card.running and card not in changed]
+        minimum = len(due) / MAX_REDRAWS_PER_S
+        due = [card for card in due if running or card.redraw_delay(clock, minimum) <= 0]
+        due.sort(key=lambda card: card.written_at)
+        for card in changed + (due if running else due[:MAX_REDRAWS_PER_S]):
+            card.update()
+
+
+def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:
+    """Return the cards whose job was written since they were last compared; end all if the queue cannot be read."""
+    try:
+        version = ChangeWatcher(queue).version()
+        stale = [card for card in cards if card.version != version]
+        revisions = queue.store.reader.revisions_of([card.job_id for card in stale]) if stale else {}
+    except Busy:
+        return []
+    except Exception as error:  # noqa: BLE001 - the file was deleted or cannot be read, or a bug
+        for card in cards:
+            card.end(_describe(error))
+        return []
+    for card in stale:
+        card.version = version
+    return [card for card in stale if revisions.get(card.job_id) != card.rev]
 
 
 card_updater = LiveCardUpdater()

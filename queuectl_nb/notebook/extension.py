@@ -6,6 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client import display_hook
 from queuectl_nb.client.live_cards import card_updater
 from queuectl_nb.notebook.completion import Matcher
 from queuectl_nb.notebook.magics import QueuectlMagics
@@ -51,6 +52,7 @@ def _print_frame(frame: object, printer: RepresentationPrinter, _cycle: bool) ->
 def load(shell: InteractiveShell) -> None:
     """Register the magics, their completion, and the text format of DataFrames."""
     unload(shell)
+    display_hook.install()
     magics = QueuectlMagics(shell)
     shell.register_magics(magics)
     shell.configurables.append(magics)  # type: ignore[arg-type]  # makes it known to %config

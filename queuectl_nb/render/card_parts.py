@@ -26,12 +26,14 @@ __all__ = [
     "frame",
     "heading",
     "style",
+    "style_element",
     "table",
 ]
 
 _LIVE_SELECTOR, _CARD_SELECTOR = ".queuectl-ui", ":is(.queuectl, #qc)"
 """Scope of the palette in live views and in cards; cards.css explains the second."""
 _COMMENT = re.compile(r"/\*.*?\*/\n*", re.DOTALL)
+_SPACE = re.compile(r"\s*([{};,])\s*|(?<=:)\s+")
 
 
 class Html(str):
@@ -64,13 +66,20 @@ def fill(name: str, /, **values: str) -> Html:
 def style() -> Html:
     """Return the style sheet of a card: the palette and cards.css."""
     sheet = js_bundle.read_styles("palette.css").replace(_LIVE_SELECTOR, _CARD_SELECTOR)
-    return Html(_COMMENT.sub("", sheet + js_bundle.read_styles("cards.css")))
+    sheet = _COMMENT.sub("", sheet + js_bundle.read_styles("cards.css"))
+    return Html(_SPACE.sub(lambda match: match[1] or "", sheet).strip())
+
+
+@cache
+def style_element() -> Html:
+    """Return the style sheet as an element, with which each card begins."""
+    return fill("style", sheet=style())
 
 
 def frame(parts: Iterable[Rendering]) -> Rendering:
     """Return parts, one below the other, as a self-contained whole."""
     html, text = zip(*parts, strict=True)
-    return Rendering(fill("frame", style=style(), body=Html("\n".join(html))), "\n".join(text))
+    return Rendering(fill("frame", style=style_element(), body=Html("\n".join(html))), "\n".join(text))
 
 
 def card(title: str, state: str, facts: Sequence[str], parts: Iterable[Rendering] = ()) -> Rendering:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,13 +58,16 @@ class RunStatus(NamedTuple):
         return parts
 
 
-def job_card(job: JobRecord, attempts: Sequence[AttemptRecord], status: RunStatus | None = None) -> Rendering:
-    """Return a job with its attempts and the status of the running one, if any."""
+def job_card(
+    job: JobRecord, attempts: Sequence[AttemptRecord], status: RunStatus | None = None, *, static: bool = False
+) -> Rendering:
+    """Return a job with its attempts and the status of the running one; ``static`` says it is not updated."""
     facts = [_attempt_count(job)]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
     facts += [f"due {format_time(job.run_at)}"] if delayed else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
+    facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
     source, values = cell_source(job.command) or (None, "")
     facts += [] if source is None else [f"Python cell {values}".rstrip()]
     texts = {"command": job.command if source is None else source, "error": job.error or None}

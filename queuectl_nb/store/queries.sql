@@ -259,6 +259,9 @@ SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value
 -- name: states_of_jobs
 SELECT id, state, seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: revisions_of_jobs
+SELECT id, rev FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+
 -- name: retry_jobs
 -- Finished jobs get a full retry budget; a failed job keeps its used attempts and skips the backoff.
 -- A blocked one is due at once when it is unblocked, even if the clock is set back until then.

@@ -142,6 +142,11 @@ class Reader:
             found = connection.execute(Q.states_of_jobs, {"ids": json.dumps(list(ids))})
             return {job_id: State(state) for job_id, state, _ in found}
 
+    def revisions_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the revisions at which the given jobs were last written; unknown ids are left out."""
+        with self.db.read() as connection:
+            return dict(connection.execute(Q.revisions_of_jobs, {"ids": json.dumps(list(ids))}))
+
     # ------------------------------------------------------------------ attempts
 
     def attempts(self, job_id: str) -> list[AttemptRecord]:

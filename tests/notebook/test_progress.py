@@ -47,15 +47,11 @@ def test_live_card(kernel: Kernel, queue: Queue) -> None:
     release_job(queue.path)
     assert kernel.reply(request)["status"] == "ok"
     kernel.drain(request)
-    kernel.run_ok(
-        "from queuectl_nb.client.live_cards import card_updater\n"
-        "while len(card_updater): time.sleep(0.01)\n"
-        "card_updater.refresh()"
-    )
+    kernel.run_ok("from queuectl_nb.client.live_cards import card_updater\ncard_updater.refresh()")
     kernel.run_ok("time.sleep(0.6)")
     assert texts(kernel.sent) == []
     kernel.run_ok("job = %queuectl show a\njob")
-    assert [each["msg_type"] for each in kernel.sent if "data" in each["content"]] == ["execute_result"]
+    assert [each["msg_type"] for each in kernel.sent if "data" in each["content"]] == ["display_data"]
 
 
 def test_wait_and_interrupt(kernel: Kernel, queue: Queue) -> None:

@@ -1,0 +1,130 @@
+"""Makes the cards that a kernel displays live, and sends their style sheet once.
+
+A card is an ordinary MIME bundle with a mark in its metadata. ipykernel passes each output message to this hook before
+it is sent: there a marked bundle gets a display id, and is updated from then on. A bundle that goes elsewhere
+(``format(job)``, an ``Output`` widget, captured output) stays as it is until it is displayed.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.client.live_cards import LiveCard, card_updater
+from queuectl_nb.render.card_parts import style_element
+from queuectl_nb.render.output_cell import OutputCell, kernel_shell, shared_style
+
+if TYPE_CHECKING:
+    from queuectl_nb.client.queue import Queue
+
+__all__ = ["install", "make_mark"]
+
+MARK = "queuectl"
+"""Key in the metadata of the HTML."""
+
+_queues: weakref.WeakValueDictionary[str, Queue] = weakref.WeakValueDictionary()
+"""The queues of marked cards, by path."""
+
+
+def make_mark(queue: Queue, job_id: str) -> dict[str, Any]:
+    """Return the metadata that makes the card of a job live when it is displayed."""
+    _queues[str(queue.path)] = queue
+    return {"text/html": {MARK: {"queue": str(queue.path), "job": job_id}}}
+
+
+def install() -> None:
+    """Register the hook for the output of this thread, once; without a kernel this does nothing."""
+    shell = kernel_shell()
+    if shell is None or not hasattr(shell.display_pub, "register_hook"):  # no kernel, or captured output
+        return
+    if getattr(_installed, "publisher", None) is shell.display_pub:
+        return
+    hook = _DisplayHook(shell)
+    _installed.publisher = shell.display_pub
+    shell.display_pub.register_hook(hook)
+    if hasattr(shell.displayhook, "register_hook"):  # ipykernel 7.3
+        shell.displayhook.register_hook(hook)
+    if threading.current_thread() is threading.main_thread():
+        shell.events.register("pre_run_cell", hook.cell_started)
+
+
+_installed = threading.local()
+
+
+class _DisplayHook:
+    """Receives each output message of one thread before it is sent."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._publisher = shell.display_pub
+
+    def cell_started(self, info: Any) -> None:
+        """Forget the cards of the cell that runs again, and of deleted cells."""
+        metadata = self._shell.get_parent().get("metadata", {})
+        cells = {each for each in (info.cell_id, metadata.get("cellId"), *metadata.get("deletedCells", ())) if each}
+        shared_style.release(cells=cells)
+        card_updater.drop(lambda card: card.cell_id in cells)
+
+    def __call__(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the message to send, or None if it was sent in another form."""
+        request = message["parent_header"].get("msg_id")
+        if OutputCell.is_writing() or _in_output_widget(request):
+            return message
+        content = message["content"]
+        if message["msg_type"] == "clear_output":
+            shared_style.release(request=request)
+            card_updater.drop(lambda card: card.request == request)
+            return message
+        mark = (content["metadata"] or {}).get("text/html", {}).get(MARK)
+        queue = _queues.get(mark["queue"]) if mark else None
+        if queue is not None and message["msg_type"] == "execute_result":
+            # the output of a result cannot be updated
+            self._publisher.publish(content["data"], content["metadata"])
+            return None
+        transient = content.setdefault("transient", {})
+        cell = self._shell.get_parent().get("metadata", {}).get("cellId")
+        if queue is not None and mark:
+            content["metadata"].pop("text/html")
+            self._show_live(queue, mark["job"], content, request, cell)
+        elif message["msg_type"] == "update_display_data":
+            card_updater.drop(lambda card: card.cell.display_id == transient.get("display_id"))
+        self._share_style(content, request, cell)
+        return message
+
+    def _show_live(
+        self, queue: Queue, job_id: str, content: dict[str, Any], request: str | None, cell: str | None
+    ) -> None:
+        """Replace the static card by a live one; the same job in the same place shares its display id."""
+        kinds = frozenset(content["data"])
+        display_id = content["transient"].get("display_id")
+        card = card_updater.find(queue, job_id, request, kinds) if display_id is None else None
+        if card is None:
+            output = OutputCell(self._publisher, display_id or uuid.uuid4().hex, kinds, shown=True)
+            card = LiveCard(queue, job_id, output, request=request, cell_id=cell)
+        content["transient"]["display_id"] = card.cell.display_id
+        html, text = card.render()
+        content["data"] |= {k: v for k, v in (("text/html", html), ("text/plain", text)) if k in kinds}
+        card_updater.add(card)
+
+    @staticmethod
+    def _share_style(content: dict[str, Any], request: str | None, cell: str | None) -> None:
+        """Leave the style sheet in the first card only."""
+        html = content["data"].get("text/html")
+        if not isinstance(html, str) or style_element() not in html:
+            return
+        if shared_style.display_id is None:
+            shared_style.hold(content["transient"].get("display_id") or uuid.uuid4().hex, request, cell)
+            return
+        content["data"]["text/html"] = shared_style.apply(html, content["transient"].get("display_id"))
+
+
+def _in_output_widget(request: str | None) -> bool:
+    """Return True if the front end shows the output of this request in an ``Output`` widget, without updates."""
+    widget, output = (sys.modules.get(f"ipywidgets.widgets.{name}") for name in ("widget", "widget_output"))
+    if widget is None or output is None:
+        return False
+    found = list(widget._instances.values())  # noqa: SLF001 - Widget.widgets is deprecated
+    return any(isinstance(each, output.Output) and each.msg_id == request for each in found)
