@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.commands.app import SECTIONS, ExampleCommand, root
+from queuectl_nb.commands.app import ALIASES, SECTIONS, ExampleCommand, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +86,11 @@ def _overview() -> str:
             if path and path[0] in names and not isinstance(command, click.Group):
                 parts.append(f"| {link(context)} | {_markdown(paragraphs(command)[0].rstrip('.'))} |")
         parts.append("")
+    parts += [
+        "## Short names\n\n| short | command |\n| --- | --- |",
+        *(f"| `{a}` | `{b}` |" for a, b in ALIASES.items()),
+        "",
+    ]
     parts += ["## Common options\n", *_table(common_options()), ""]
     parts.append(
         "Every command that shows data accepts `--format` and `--json`, every command that uses a queue `--db`.\n"

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from docs.generate import cli
 from queuectl_nb import __version__
-from queuectl_nb.commands.app import ExampleCommand
+from queuectl_nb.commands.app import ALIASES, ExampleCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +42,9 @@ def page(topics: Mapping[str, str]) -> str:
         *_options(),
         ".SH COMMANDS",
         *_commands(),
+        ".SS Short names",
+        *_paragraphs("A job id can be shortened to a beginning that no other id has. Some commands have short names:"),
+        *(line for name, full in ALIASES.items() for line in (".TP", f"\\fB{name}\\fR", _line(full))),
     ]
     for text in topics.values():
         lines += _topic(text)

@@ -22,7 +22,7 @@ from queuectl_nb.engine.forced_stop import (
 )
 from queuectl_nb.engine.outcome_journal import read_journal
 from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy, NotFound, WaitTimeout
-from queuectl_nb.model.validation import format_time, parse_choice, parse_number, parse_text, quoted
+from queuectl_nb.model.validation import did_you_mean, format_time, parse_choice, parse_number, parse_text, quoted
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, status_json
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def stop_workers(
     live = [worker["name"] for worker in list_workers(store) if worker["state"] != "lost"]
     for each in names:
         if each not in live:
-            msg = f"no live worker {each!a}; live: {', '.join(live) or 'none'}"
+            msg = f"no live worker {each!a}; {did_you_mean(each, live)}live: {', '.join(live) or 'none'}"
             raise NotFound(msg)
     chosen = list(dict.fromkeys(names)) or live
     stop_and_wait(store, chosen, now=now, timeout=timeout, on_wait=on_wait)

@@ -11,15 +11,17 @@ from queuectl_nb import __version__
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.params import add_db_options, add_format_options
 from queuectl_nb.model import validation
-from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from click.shell_completion import CompletionItem
 
     from queuectl_nb.commands.context import Context
     from queuectl_nb.commands.results import Result
 
 __all__ = [
+    "ALIASES",
     "COMPLETE_VAR",
     "PROGRAM",
     "SECTIONS",
@@ -40,9 +42,20 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "Jobs": ("enqueue", "list", "show", "log", "wait", "retry", "cancel", "delete", "prune", "dlq"),
     "Workers": ("worker", "pause", "resume"),
     "Queue": ("status", "stats", "dashboard", "config", "init", "backup", "doctor"),
-    "Help": ("help", "demo", "completion"),
+    "Help": ("help", "demo", "completion", "version"),
 }
 """The commands by section of the help text; each is ``command`` in the module of its name in this package."""
+
+ALIASES: Mapping[str, str] = {
+    "add": "enqueue",
+    "logs": "log",
+    "ls": "list",
+    "ps": "status",
+    "rm": "delete",
+    "start": "worker start",
+    "stop": "worker stop",
+}
+"""Short names, and the commands that they run."""
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
@@ -52,24 +65,24 @@ SETTINGS: dict[str, Any] = {
 
 
 class CommandGroup(click.Group):
-    """A group of commands; an unknown or missing subcommand raises ``BadInput`` with the valid ones."""
+    """A group of commands; an unknown one raises ``BadInput`` with the valid ones, ``list`` is the default."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of definition."""
         return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse a group without a subcommand."""
-        if not args and not ctx.resilient_parsing and not self.invoke_without_command:
-            msg = f"{ctx.info_name} needs one of: {', '.join(self.list_commands(ctx))}"
-            raise BadInput(msg)
+        """Run ``list`` if there is no subcommand."""
+        bare = all(word.startswith("-") for word in args[:1]) and self.commands.keys().isdisjoint(args)
+        if "list" in self.commands and bare and not ctx.resilient_parsing and not {*ctx.help_option_names} & {*args}:
+            args = ["list", *args]
         return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the subcommand; raise ``BadInput`` if there is none of this name."""
-        if not ctx.resilient_parsing:
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             validation.parse_choice("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
@@ -82,11 +95,20 @@ class RootGroup(CommandGroup):
         return [name for names in SECTIONS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command."""
-        if cmd_name not in self.list_commands(ctx):
+        """Load a command, also by its short name."""
+        name, *subcommand = ALIASES.get(cmd_name, cmd_name).split(" ")
+        if name not in self.list_commands(ctx):
             return None
-        found: click.Command = import_module(f"queuectl_nb.commands.{cmd_name}").command
-        return found
+        found: click.Command = import_module(f"queuectl_nb.commands.{name}").command
+        return found.get_command(ctx, *subcommand) if subcommand and isinstance(found, click.Group) else found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands; once a letter is typed, short names, too."""
+        from click.shell_completion import CompletionItem
+
+        found = super().shell_complete(ctx, incomplete)
+        names = [name for name in ALIASES if incomplete and name.startswith(incomplete)]
+        return found + [CompletionItem(name, help=f"Short for '{ALIASES[name]}'.") for name in names]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands section by section."""
@@ -94,6 +116,8 @@ class RootGroup(CommandGroup):
             commands = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
                 formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in commands if command])
+        with formatter.section("Short names"):
+            formatter.write_dl([*ALIASES.items()])
 
 
 class ExampleCommand(click.Command):
@@ -133,13 +157,14 @@ def queuectl_command(
 
 
 @click.group(cls=RootGroup, context_settings=SETTINGS, invoke_without_command=True)
-@click.version_option(__version__, prog_name=PROGRAM)
+@click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
 @click.pass_context
 def root(ctx: click.Context) -> Result | None:
     """Run commands in the background and keep track of them.
 
     Start with 'queuectl enqueue --command "python train.py"', then 'queuectl worker start' in a second terminal. See
-    'queuectl COMMAND --help' for examples, and 'queuectl help' for topics.
+    'queuectl COMMAND --help' for examples, and 'queuectl help' for topics. A job id can be shortened to a beginning
+    that no other id has.
     """
     return Done(ctx.get_help().splitlines(), ctx.get_help) if ctx.invoked_subcommand is None else None
 
@@ -172,11 +197,10 @@ def describe_usage_error(error: click.ClickException) -> str:
     if ctx is None:
         return text
     _, _, verb = ctx.command_path.partition(" ")
-    if isinstance(ctx.command, click.Group) and text == "missing command":  # after options, else CommandGroup raised
-        return f"{verb} needs one of: {', '.join(ctx.command.list_commands(ctx))}"
     at = f"{verb}: " if verb else ""
     if isinstance(error, click.NoSuchOption):
         options = [param for param in ctx.command.get_params(ctx) if isinstance(param, click.Option)]
         valid = [max(option.opts, key=len) for option in options if not option.hidden]
-        return f"{at}no such option {error.option_name}; valid: {', '.join(valid)}"
+        hint = validation.did_you_mean(error.option_name, valid)
+        return f"{at}no such option {error.option_name}; {hint}valid: {', '.join(valid)}"
     return f"{at}{text}; see '{ctx.command_path} --help'"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import job_ids
+from queuectl_nb.commands.params import find_ids, job_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,5 +24,6 @@ def command(context: Context, ids: Sequence[str]) -> Done:
     Waits until running jobs have stopped. Several ids: all or none.
     """
     queue = context.queue()
+    ids = find_ids(queue, ids)
     queue.cancel(*ids)
     return jobs_done(queue, ids, "Job {id} cancelled.")

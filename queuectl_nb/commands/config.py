@@ -83,4 +83,8 @@ def _updated(key: str, value: Any) -> Done:
     return Done([f"Config updated: {key} = {value}"], lambda: {key: value})
 
 
-command = add_db_options(CommandGroup("config", help="Show and change settings.", commands=[list_, get, set_, unset]))
+command = add_db_options(
+    CommandGroup(
+        "config", help="Show and change settings.\n\nWithout a command, list them.", commands=[list_, get, set_, unset]
+    )
+)

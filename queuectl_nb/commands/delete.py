@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import job_ids
+from queuectl_nb.commands.params import find_ids, job_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ def command(context: Context, ids: Sequence[str]) -> Done:
     Running jobs cannot be deleted. Several ids: all or none.
     """
     queue = context.queue()
+    ids = find_ids(queue, ids)
     frame = None
     if context.wants_value:
         known = queue.store.reader.states_of(ids)  # delete() reports the others

@@ -9,7 +9,7 @@ import click
 from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
 from queuectl_nb.commands.list import list_jobs
-from queuectl_nb.commands.params import add_db_options, job_id_type
+from queuectl_nb.commands.params import add_db_options, find_ids, job_id_type
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def retry(context: Context, *, ids: Sequence[str], everything: bool) -> Done:
     Give ids or --all. Several ids: all or none.
     """
     queue = context.queue()
+    ids = find_ids(queue, ids)
     return jobs_done(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
 
 
@@ -56,9 +57,13 @@ def purge(context: Context, *, ids: Sequence[str], everything: bool) -> Done:
     """
     queue = context.queue()
     dead = queue.jobs(state=State.DEAD) if context.wants_value else None
-    gone = queue.purge_dead(*ids, all=everything)
+    gone = queue.purge_dead(*find_ids(queue, ids), all=everything)
     lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
     return Done(lines, lambda: gone, lambda: None if dead is None else dead.loc[gone])
 
 
-command = add_db_options(CommandGroup("dlq", help="Manage the dead letter queue.", commands=[list_, retry, purge]))
+command = add_db_options(
+    CommandGroup(
+        "dlq", help="Manage the dead letter queue.\n\nWithout a command, list them.", commands=[list_, retry, purge]
+    )
+)

@@ -10,7 +10,7 @@ import click
 
 from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import ExampleCommand, queuectl_command
-from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TextParam, decode_word, job_id_type
+from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TextParam, decode_word, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import quoted
 
@@ -30,6 +30,10 @@ EXAMPLES = (
 )
 
 
+MAX_USAGE_LENGTH = 200
+"""Maximum length of a command line in an error message."""
+
+
 class EnqueueCommand(ExampleCommand):
     """Separates the words after ``--``, which are a command, from the argument, which is JSON."""
 
@@ -40,17 +44,42 @@ class EnqueueCommand(ExampleCommand):
             index = args.index("--")
             words = [decode_word(word) for word in args[index + 1 :]]
             args = args[:index]
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, list(args))
+        except click.UsageError:
+            self._check_dashes(ctx, args)
+            raise
+        if ctx.params["arguments"] and not ctx.resilient_parsing:
+            self._check_dashes(ctx, args)
         ctx.params["words"] = words
         return rest
+
+    def _check_dashes(self, ctx: click.Context, args: list[str]) -> None:
+        """Raise ``BadInput`` if the first argument begins a command: ``--`` is missing before it."""
+        ctx.allow_interspersed_args = False
+        try:
+            words = self.make_parser(ctx).parse_args(list(args))[0].get("arguments") or ()
+        except click.UsageError:  # an option before the first argument is wrong
+            return
+        if words and not words[0].lstrip().startswith("{"):
+            import shlex
+
+            options = [f"queuectl {ctx.info_name}", *map(shlex.quote, args[: len(args) - len(words)])]
+            if len(words) == 1 and not words[0].isalnum():  # a command line as one word
+                fix, usage = "use --command", " ".join([*options, "--command", shlex.quote(words[0])])
+            else:
+                fix, usage = "put -- before the command", " ".join([*options, "--", shlex.join(words)])
+            usage = usage if len(usage) <= MAX_USAGE_LENGTH else usage[:MAX_USAGE_LENGTH] + "..."
+            msg = f"{quoted(words[0])} is not a JSON object; {fix}: {usage}"
+            raise BadInput(msg)
 
 
 @queuectl_command("enqueue", cls=EnqueueCommand, examples=EXAMPLES)
 @click.argument("arguments", metavar="[JSON | -- ARG...]", nargs=-1, type=TextParam("JSON"))
-@click.option("--command", type=TextParam("COMMAND"), help="Command to run with /bin/sh.")
+@click.option("-c", "--command", type=TextParam("COMMAND"), help="Command to run with /bin/sh.")
 @click.option("--id", type=TextParam("ID"), help="Job id; generated if omitted.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
-@click.option("--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
+@click.option("-p", "--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
 @click.option("--delay", type=TextParam("DURATION"), help="Do not start before this time has passed: 30, 10m, 1h30m.")
 @click.option(
     "--run-at",
@@ -58,10 +87,13 @@ class EnqueueCommand(ExampleCommand):
     help="Do not start before this time: 03:00 (the next one), 2030-01-31T08:00:00Z.",
 )
 @click.option(
-    "--timeout", type=TextParam("DURATION"), help="Maximum run time per attempt; 0 for no limit (default: the setting)."
+    "-t",
+    "--timeout",
+    type=TextParam("DURATION"),
+    help="Maximum run time per attempt; 0 for no limit (default: the setting).",
 )
 @click.option("--max-retries", type=TextParam("N"), help="Number of attempts in all (default: the setting).")
-@click.option("--queue", type=QUEUE, help="Queue to add the job to (default: default).")
+@click.option("-q", "--queue", type=QUEUE, help="Queue to add the job to (default: default).")
 @click.option("--tag", "tags", type=TextParam("TAG"), multiple=True, help="Tag of the job; repeatable.")
 @click.option("--after", type=job_id_type(), multiple=True, help="Job that must complete first; repeatable.")
 @click.option("--cwd", type=DIRECTORY, help="Working directory of the job (default: the current one).")
@@ -90,6 +122,8 @@ def command(
     }
     _require_one_source(arguments, words, source, fields)
     queue = context.queue(create=True)
+    if "after" in fields:
+        fields["after"] = find_ids(queue, fields["after"])
     if source is not None:
         return _enqueue_lines(queue, source, fields, if_absent=if_absent)
     if words is not None:
@@ -111,10 +145,7 @@ def _require_one_source(
     }
     chosen = [name for name, given in sources.items() if given]
     msg = ""
-    if arguments and not arguments[0].lstrip().startswith("{"):
-        shown = quoted(arguments[0])
-        msg = f"{shown} is not a JSON object; put -- before the words of a command, or use --command"
-    elif len(chosen) != 1:
+    if len(chosen) != 1:
         found = f"not {' and '.join(chosen)}" if chosen else "none was given"
         msg = f"give the job in one way: --command C, -- ARG..., a JSON object, or --from FILE; {found}"
     elif len(arguments) > 1:

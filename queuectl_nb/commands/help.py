@@ -83,12 +83,15 @@ def _help_of(about: Sequence[str]) -> str:
     for word in about:
         below = found.get_command(context, word) if isinstance(found, click.Group) else None
         if below is None and found is root:
-            valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(root.list_commands(context))}"
-            msg = f"no help for {validation.quoted(word)}; {valid}"
+            commands = root.list_commands(context)
+            hint = validation.did_you_mean(word, [*TOPIC_NAMES, *commands])
+            valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(commands)}"
+            msg = f"no help for {validation.quoted(word)}; {hint}{valid}"
             raise BadInput(msg)
         if below is None:
             known = found.list_commands(context) if isinstance(found, click.Group) else []
-            msg = f"{context.command_path} has no {validation.quoted(word)}; {', '.join(known) or 'no subcommands'}"
+            hint = validation.did_you_mean(word, known) + (", ".join(known) or "no subcommands")
+            msg = f"{context.command_path} has no {validation.quoted(word)}; {hint}"
             raise BadInput(msg)
         found, context = below, click.Context(below, info_name=word, parent=context)
     return found.get_help(context)

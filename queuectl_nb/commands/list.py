@@ -36,9 +36,11 @@ COLUMNS = (
 
 @queuectl_command("list", examples=["queuectl list --state dead", "queuectl list --tag sweep --sort priority --json"])
 @click.option("--state", type=STATE, help="Show only jobs in this state; see 'queuectl help states'.")
-@click.option("--queue", type=QUEUE, help="Show only jobs of this queue.")
+@click.option("-q", "--queue", type=QUEUE, help="Show only jobs of this queue.")
 @click.option("--tag", type=TextParam("TAG"), help="Show only jobs with this tag.")
-@click.option("--limit", type=TextParam("N"), help=f"Maximum number of jobs (default: {DEFAULT_ROWS} in a table).")
+@click.option(
+    "-n", "--limit", type=TextParam("N"), help=f"Maximum number of jobs (default: {DEFAULT_ROWS} in a table)."
+)
 @click.option(
     "--sort",
     type=Choice("sort field", JOB_FIELDS, "FIELD"),

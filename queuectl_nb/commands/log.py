@@ -8,10 +8,10 @@ import click
 
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import Parsed, job_id_type
+from queuectl_nb.commands.params import Parsed, find_ids, job_id_type
 from queuectl_nb.commands.results import Output
 from queuectl_nb.model import validation
-from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.state import FINISHED_STATES, State
 from queuectl_nb.store.spool import STREAMS
 
@@ -25,23 +25,29 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@queuectl_command("log", examples=["queuectl log job-1 --follow", "queuectl log job-1 --stdout --tail 20"])
-@click.argument("job_id", type=job_id_type())
+@queuectl_command("log", examples=["queuectl log --follow", "queuectl log job-1 --stdout --tail 20"])
+@click.argument("job_id", required=False, type=job_id_type())
 @click.option("--attempt", type=Parsed("N", validation.parse_int, 1), help="Show this attempt instead of the latest.")
 @click.option("--stdout", is_flag=True, help="Show only stdout, without the header.")
 @click.option("--stderr", is_flag=True, help="Show only stderr, without the header.")
-@click.option("--tail", type=Parsed("N", validation.parse_int, 0), help="Show only the last N lines of each stream.")
-@click.option("--follow", is_flag=True, help="Follow the output until the job finishes.")
+@click.option(
+    "-n", "--tail", type=Parsed("N", validation.parse_int, 0), help="Show only the last N lines of each stream."
+)
+@click.option("-f", "--follow", is_flag=True, help="Follow the output until the job finishes.")
 def command(
-    context: Context, /, *, job_id: str, attempt: int | None, tail: int | None, follow: bool, **chosen: bool
+    context: Context, /, *, job_id: str | None, attempt: int | None, tail: int | None, follow: bool, **chosen: bool
 ) -> Output:
-    """Show the output of a job."""
+    """Show the output of a job.
+
+    Without an id, of the job that was enqueued last.
+    """
     if follow and context.format != "table":
         msg = f"--follow prints raw output; it cannot be combined with --format {context.format}"
         raise BadInput(msg)
     only = [stream for stream in STREAMS if chosen[stream]]
     streams = only or list(STREAMS)
     queue = context.queue()
+    job_id = _newest(queue) if job_id is None else find_ids(queue, [job_id])[0]
     logs = Logs(queue.store)
     state, error = _state_and_error(queue, job_id)
     found = logs.attempt(job_id, attempt)
@@ -68,6 +74,14 @@ def command(
         attempts=attempts,
         final_state=(lambda: _state_and_error(queue, job_id)) if follow else None,
     )
+
+
+def _newest(queue: Queue) -> str:
+    found = queue.store.reader.newest_id()
+    if found is None:
+        msg = "no jobs in this queue; add one with 'queuectl enqueue'"
+        raise NotFound(msg)
+    return found
 
 
 def _state_and_error(queue: Queue, job_id: str) -> tuple[str, str | None]:

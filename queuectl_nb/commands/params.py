@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from click.types import StringParamType
 
 from queuectl_nb.commands.context import FORMATS, Context
 from queuectl_nb.model import validation
-from queuectl_nb.model.errors import BadInput, QueuectlError
+from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 from queuectl_nb.model.state import ALLOWED_STATES, State
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ __all__ = [
     "add_db_options",
     "add_format_options",
     "decode_word",
+    "find_ids",
     "job_id_type",
     "job_ids",
 ]
 
 MAX_CANDIDATES = 200
 """Maximum number of job ids that are completed."""
+MAX_NAMED = 5
+"""Maximum number of ids in the error about an ambiguous one."""
 
 
 class TextParam(StringParamType):
@@ -93,7 +97,7 @@ def _display_name(param: click.Parameter | None) -> str:
     """Return the name of a parameter for messages."""
     if param is None:
         return "argument"
-    return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.lower()
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name.lower()
 
 
 class Choice(TextParam):
@@ -150,14 +154,39 @@ def job_id_type(states: Iterable[State] = State) -> TextParam:
 
 
 def job_ids(verb: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
-    """Add the argument ``ids``: jobs in the states that ``verb`` accepts, each once."""
+    """Add the argument ``ids``: jobs in the states that ``verb`` accepts, for :func:`find_ids`."""
     return click.argument(
         "ids",
         nargs=-1,
         required=True,
         type=job_id_type(ALLOWED_STATES[verb]),
-        callback=lambda _ctx, _param, ids: list(dict.fromkeys(ids)),
     )
+
+
+_NUMBER_AT_END = re.compile(r"(?<![A-Za-z0-9])[0-9]+\Z")
+_DIGITS_FIRST = re.compile(r"[0-9]+(?![A-Za-z0-9])")
+
+
+def find_ids(queue: Queue, words: Iterable[str]) -> list[str]:
+    """Return the ids that ``words`` stand for, each once: an id, or the beginning of only one.
+
+    A word that is neither is returned as it is, so that the command reports it. ``job-1`` does not stand for
+    ``job-12``: a beginning must not cut a number, since another job may have had that id.
+    """
+    given = list(dict.fromkeys(words))
+    known = queue.store.reader.states_of(given) if given else {}
+    return list(dict.fromkeys(word if word in known else _complete_id(queue, word) for word in given))
+
+
+def _complete_id(queue: Queue, word: str) -> str:
+    found = queue.store.reader.complete_ids(word, list(State), MAX_CANDIDATES) if word else []
+    if _NUMBER_AT_END.search(word):
+        found = [each for each in found if not _DIGITS_FIRST.match(each[len(word) :])]
+    if len(found) > 1:
+        names = ", ".join(found[:MAX_NAMED]) + (", ..." if len(found) > MAX_NAMED else "")
+        msg = f"no job {validation.quoted(word).strip(chr(39))} in this queue; several ids begin with it: {names}"
+        raise NotFound(msg)
+    return found[0] if found else word
 
 
 STATE = Choice("state", State, "STATE")
@@ -217,7 +246,7 @@ def add_format_options(command: click.Command) -> click.Command:
     """Add ``--format`` and ``--json`` to a command."""
     command.params += [
         click.Option(
-            ["--format"],
+            ["-o", "--format"],
             type=Choice("format", FORMATS),
             expose_value=False,
             callback=_set_format,

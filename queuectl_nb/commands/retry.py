@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import job_ids
+from queuectl_nb.commands.params import find_ids, job_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,5 +25,6 @@ def command(context: Context, ids: Sequence[str]) -> Done:
     none.
     """
     queue = context.queue()
+    ids = find_ids(queue, ids)
     queue.retry(*ids)
     return jobs_done(queue, ids, "Job {id} moved back to queue for retry.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import job_id_type
+from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.store.spool import STREAMS
@@ -28,6 +28,7 @@ MAX_OUTPUT_CHARS = 200
 def command(context: Context, job_id: str) -> Detail:
     """Show all fields and attempts of a job."""
     queue = context.queue()
+    (job_id,) = find_ids(queue, [job_id])
     found = queue.job(job_id)
     job = job_json(found.record)
     history = [attempt_json(attempt) for attempt in found.history]

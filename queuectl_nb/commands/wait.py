@@ -9,7 +9,7 @@ import click
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.client.workers import list_workers
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import Parsed, job_id_type
+from queuectl_nb.commands.params import Parsed, find_ids, job_id_type
 from queuectl_nb.commands.results import PendingWait
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import UNFINISHED_STATES
@@ -25,6 +25,7 @@ __all__ = ["command"]
 @queuectl_command("wait", examples=["queuectl wait", "queuectl wait job-1 job-2 --timeout 600"])
 @click.argument("ids", nargs=-1, type=job_id_type(UNFINISHED_STATES))
 @click.option(
+    "-t",
     "--timeout",
     type=Parsed("DURATION", validation.parse_duration),
     help="Stop waiting after this time (exit code 4); the jobs continue.",
@@ -35,7 +36,7 @@ def command(context: Context, ids: Sequence[str], timeout: float | None) -> Pend
     Without ids, wait for all jobs. The exit code is 1 if one of them did not complete.
     """
     queue = context.queue()
-    waiting = Wait(queue, list(ids) or None, timeout)
+    waiting = Wait(queue, find_ids(queue, ids) or None, timeout)
     notes = []
     if waiting.read_progress().remaining and not any(worker["state"] != "lost" for worker in list_workers(queue.store)):
         notes.append("no workers are running on this queue; start some with 'queuectl worker start'")

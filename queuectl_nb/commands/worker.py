@@ -49,9 +49,9 @@ def _parse_resource(name: str, word: str) -> tuple[str, str]:
     format_options=False,
 )
 @click.option(
-    "--count", type=TextParam("N"), default="1", help="Number of workers (default 1); with dask, concurrent jobs."
+    "-n", "--count", type=TextParam("N"), default="1", help="Number of workers (default 1); with dask, concurrent jobs."
 )
-@click.option("--queue", "queues", type=QUEUE, multiple=True, help="Run only jobs of this queue; repeatable.")
+@click.option("-q", "--queue", "queues", type=QUEUE, multiple=True, help="Run only jobs of this queue; repeatable.")
 @click.option("--drain", is_flag=True, help="Stop when all jobs have finished, including delayed jobs and retries.")
 @click.option("--detach", is_flag=True, help="Return at once; the workers outlive this terminal.")
 @click.option("--executor", type=Choice("executor", EXECUTORS), help="Where jobs run (default: local).")
@@ -115,4 +115,8 @@ def list_(context: Context) -> Listing:
     )
 
 
-command = add_db_options(CommandGroup("worker", help="Start, stop and list workers.", commands=[start, stop, list_]))
+command = add_db_options(
+    CommandGroup(
+        "worker", help="Start, stop and list workers.\n\nWithout a command, list them.", commands=[start, stop, list_]
+    )
+)

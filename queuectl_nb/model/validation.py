@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_COMMAND_BYTES",
     "MAX_NAME_LENGTH",
+    "did_you_mean",
     "format_time",
     "invalid_time",
     "next_time_of_day",
@@ -78,8 +79,22 @@ def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: boo
         text = value.replace("-", "_") if hyphens else value
         if text in known:
             return text
-    msg = f"{what} {quoted(value)} is unknown; valid: {', '.join(known)}"
+    msg = f"{what} {quoted(value)} is unknown; {did_you_mean(value, known)}valid: {', '.join(known)}"
     raise BadInput(msg)
+
+
+def did_you_mean(word: object, valid: Iterable[str]) -> str:
+    """Return a question that names the most similar one of ``valid``, and a blank; an empty string if none is similar.
+
+    >>> did_you_mean("prority", ["priority", "delay"])
+    'did you mean priority? '
+    """
+    from difflib import get_close_matches  # only for error messages
+
+    text = word.lower() if isinstance(word, str) else ""
+    known = list(valid)
+    found = get_close_matches(text, known, 1) or [each for each in known if text and each.startswith(text)]
+    return f"did you mean {found[0]}? " if found else ""
 
 
 def parse_text(what: str, value: object) -> str:

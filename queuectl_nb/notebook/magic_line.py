@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.commands.app import ALIASES
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.notebook.python_cell import python_command
 
@@ -53,13 +54,13 @@ def parse_line(text: str) -> MagicLine:
 
 
 def verb_of(words: Sequence[str]) -> str | None:
-    """Return the first argument that is not a root option: a verb or noun."""
+    """Return the first argument that is not a root option: a verb or noun; for a short name, what it runs."""
     remaining = iter(words)
     for word in remaining:
         if word in ROOT_OPTIONS_WITH_VALUE:
             next(remaining, None)
         elif not word.startswith("-"):
-            return word
+            return ALIASES.get(word, word)
     return None
 
 
@@ -93,7 +94,7 @@ def _check_cell(words: Sequence[str], cell: str) -> None:
         raise BadInput(msg)
     for word in words:
         option = word.partition("=")[0]
-        if option in COMMAND_OPTIONS or word.startswith("{"):
+        if option in COMMAND_OPTIONS or word.startswith(("{", "-c")):
             msg = f"the cell is the command; remove {option[:20]}"
             raise BadInput(msg)
 
@@ -119,7 +120,7 @@ def _fill_words(words: Sequence[str], values: Mapping[str, object]) -> list[str]
             raise BadInput(msg)
         if position < end and word.startswith("--command="):
             filled.append("--command=" + _fill_command(word.removeprefix("--command="), values))
-        elif 0 < position < end and words[position - 1] == "--command":
+        elif 0 < position < end and words[position - 1] in ("--command", "-c"):
             filled.append(_fill_command(word, values))
         else:
             filled.append(_fill_unquoted(word, values))

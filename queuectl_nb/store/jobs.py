@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
 from queuectl_nb.model.state import FINISHED_STATES, State, check_action, check_transition
-from queuectl_nb.model.validation import quoted
+from queuectl_nb.model.validation import did_you_mean, quoted
 from queuectl_nb.store import rows
 from queuectl_nb.store.dependencies import UNMEETABLE, cancel_waiting, unmet_dependencies, update_dependents
 from queuectl_nb.store.queries import Q
@@ -55,7 +55,8 @@ class Jobs:
             with self.db.read() as connection, contextlib.suppress(UnicodeEncodeError):  # no job has such an id
                 row = connection.execute(Q.job_by_id, {"id": job_id}).fetchone()
         if row is None:
-            raise _not_found(job_id)
+            with self.db.read() as connection:
+                raise _not_found(connection, job_id)
         return rows.job_from_row(row)
 
     def retry(self, ids: Sequence[str], now: float, action: str = "retry") -> None:
@@ -157,7 +158,7 @@ def _load_all(connection: sqlite3.Connection, ids: Sequence[str], action: str) -
     found = load_jobs(connection, dict.fromkeys(ids))
     for job_id in ids:
         if job_id not in found:
-            raise _not_found(job_id)
+            raise _not_found(connection, job_id)
         check_action(action, job_id, found[job_id].state)
     return sorted(found.values())
 
@@ -209,5 +210,12 @@ def _seqs_json(jobs: Iterable[JobRef]) -> str:
     return json.dumps([job.seq for job in jobs])
 
 
-def _not_found(job_id: str) -> NotFound:
-    return NotFound(f"no job {quoted(job_id).strip(chr(39))} in this queue; see 'queuectl list'")
+SIMILAR_START = 2
+"""Leading characters that a similar id has in common, unless its job is among the newest."""
+
+
+def _not_found(connection: sqlite3.Connection, job_id: str) -> NotFound:
+    start = job_id[:SIMILAR_START] if isinstance(job_id, str) and job_id.isascii() else "-"
+    known = [name for (name,) in connection.execute(Q.similar_ids, {"start": start})]
+    hint = did_you_mean(job_id, known)
+    return NotFound(f"no job {quoted(job_id).strip(chr(39))} in this queue; {hint}see 'queuectl list'")

@@ -256,6 +256,15 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'processing';
 -- name: jobs_by_id
 SELECT seq, id, state, worker, after <> '[]' FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: similar_ids
+-- Candidates for a misspelt id: the newest jobs, and some that begin as it does.
+SELECT id FROM jobs WHERE seq > (SELECT max(seq) FROM jobs) - 300
+UNION
+SELECT id FROM (SELECT id FROM jobs WHERE id >= :start AND id < :start || char(1114111) ORDER BY id LIMIT 300);
+
+-- name: newest_job
+SELECT id FROM jobs WHERE seq = (SELECT max(seq) FROM jobs);
+
 -- name: states_of_jobs
 SELECT id, state, seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 

@@ -111,6 +111,12 @@ class Reader:
         with self.db.read() as connection:
             return [name for (name,) in connection.execute(sql)]
 
+    def newest_id(self) -> str | None:
+        """Return the id of the job that was enqueued last; None if there are no jobs."""
+        with self.db.read() as connection:
+            row = connection.execute(Q.newest_job).fetchone()
+        return None if row is None else str(row[0])
+
     def complete_ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
         """Return up to ``limit`` job ids that begin with ``prefix``, sorted, for completion."""
         try:

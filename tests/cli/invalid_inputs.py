@@ -91,7 +91,6 @@ INVALID_ARGUMENTS: dict[str, list[str]] = {
     # command names and global options
     "unknown command": ["enqeue"],
     "unknown subcommand": ["worker", "begin"],
-    "group without a subcommand": ["dlq"],
     "unknown option": ["list", "--stat", "dead"],
     "too many arguments": ["status", "now"],
     "unknown format": ["list", "--format", "xml"],

@@ -84,11 +84,11 @@ def test_impossible_actions(name: str, run: Callable[..., Ran], three_jobs: Queu
         (["config", "set", "x", "1"], "backoff_base"),
         (["config", "set", "backoff_base", "0"], "1 to 1000"),
         (["worker", "x"], "start, stop, list"),
-        (["dlq"], "list, retry, purge"),
+        (["dlq", "x"], "list, retry, purge"),
         (["x"], "enqueue, list, show"),
         (["stats", "--by", "x"], "command, queue, tag"),
         (["completion", "x"], "bash, zsh, fish"),
-        (["enqueue", "echo", "hi"], "put -- before the words"),
+        (["enqueue", "echo", "hi"], "put -- before the command"),
         (["retry", "there"], "failed, completed, dead, cancelled"),
     ],
 )

@@ -261,13 +261,6 @@ def test_completion_without_a_queue(completions: Callable[..., list[str]], tmp_p
     assert completions("show", "--db", str(other), "") == []
 
 
-@pytest.mark.parametrize("options", [[], ["--db", "queue.db"]])
-def test_noun_without_verb(run: Callable[..., Ran], options: list[str]) -> None:
-    """The error lists the verbs, also after options."""
-    ran = run("worker", *options)
-    assert (ran.exit_code, ran.err.decode()) == (2, "queuectl: worker needs one of: start, stop, list\n")
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str, run: Callable[..., Ran]) -> None:
     """Each shell has a script, which calls us with the variable that we react to."""

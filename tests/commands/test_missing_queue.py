@@ -48,7 +48,7 @@ CREATING: tuple[tuple[str, ...], ...] = (
     ("pause", "gpu"),
     ("worker", "start", "--drain"),
 )
-WITHOUT_A_QUEUE = {"completion", "demo", "doctor", "help", "init"}
+WITHOUT_A_QUEUE = {"completion", "demo", "doctor", "help", "init", "version"}
 
 
 def test_every_command_is_listed_here() -> None:

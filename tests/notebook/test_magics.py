@@ -110,6 +110,16 @@ def test_var(cell: Cell, shell: Any) -> None:
     assert cell("%queuectl enqueue --var ident --id {ident} --command true").id == "a-1"
 
 
+def test_short_forms(cell: Cell, shell: Any) -> None:
+    """Short names, short options, durations and beginnings of ids work as on the console."""
+    shell.user_ns.update(name="it's")
+    assert cell("%%queuectl add --id train-1 -t 10m\necho 1").record.timeout == 600
+    assert cell("%queuectl add --var name -c 'echo {name}'").command == "echo 'it'\"'\"'s'"
+    assert cell("%queuectl ls -n 1").index.tolist() == ["job-2"]
+    assert cell("%queuectl show tra").id == "train-1"
+    assert list(cell("%queuectl config").columns) == list(cell("%queuectl config list").columns)
+
+
 def test_var_in_a_function(cell: Cell, shell: Any) -> None:
     """In a function --var uses local variables first, then those of the notebook."""
     shell.user_ns.update(name="outer", flag="-x")
@@ -137,6 +147,9 @@ def test_var_in_a_function(cell: Cell, shell: Any) -> None:
         ("\n\n  %%queuectl enqueue --id a\n", "empty"),
         ("%%queuectl list", "one %"),
         ("%%queuectl enqueue --command x\ny", "remove --command"),
+        ("%%queuectl add -cx\ny", "remove -cx"),
+        ("%queuectl lsit", "did you mean list?"),
+        ("%queuectl enqueue python x.py --lr 1", "put -- before the command: queuectl enqueue -- python x.py --lr 1"),
         ("%queuectl enqueue --python --command x", "%%queuectl"),
         ("%%queuectl enqueue --python\n!ls", "line 1"),
     ],
