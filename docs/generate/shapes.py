@@ -76,7 +76,7 @@ JOB = (
     Field("started_at", null_or(TIME), "start of the latest attempt"),
     Field("finished_at", null_or(TIME), "end of the latest attempt"),
     Field("exit_code", null_or(WHOLE), "exit code of the latest attempt"),
-    Field("error", null_or(TEXT), "why the latest attempt did not succeed, or why the job was cancelled"),
+    Field("error", null_or(TEXT), "why the latest attempt did not succeed, in one line, or why the job was cancelled"),
     Field("worker", null_or(TEXT), "worker of the latest attempt"),
     Field("result", {}, "JSON value that the completed attempt wrote to `$QUEUECTL_RESULT`"),
 )
@@ -93,7 +93,7 @@ ATTEMPT = (
     Field("outcome", null_or({"enum": [*OUTCOME_NAMES]}), "how the attempt ended; null while it runs"),
     Field("exit_code", null_or(WHOLE), "exit code of the shell; null if a signal killed it"),
     Field("signal", null_or(TEXT), "name of the signal that killed it, such as `SIGSEGV`"),
-    Field("error", null_or(TEXT), "why the attempt did not succeed"),
+    Field("error", null_or(TEXT), "why the attempt did not succeed, in one line"),
     Field("user_cpu_s", null_or(SECONDS), "user CPU time of the command and its children, in seconds"),
     Field("system_cpu_s", null_or(SECONDS), "system CPU time, in seconds"),
     Field(

@@ -133,7 +133,8 @@ def _show_first_rows(result: Listing) -> None:
     rows = list(result.rows(result.default_limit))
     left = result.count() - len(rows) if result.count is not None else 0
     if rows:
-        _write_table([title for title, _ in result.columns], [_cells(row, result.columns) for row in rows])
+        columns = [each for each in result.columns if each[1] != "error" or any(row["error"] for row in rows)]
+        _write_table([title for title, _ in columns], [_cells(row, columns) for row in rows])
     elif not left:
         sys.stdout.write(result.empty_text + "\n")
     if left > 0:
@@ -190,4 +191,4 @@ def _show_wait(result: PendingWait, shape: str) -> None:
     else:
         formats.write_data(sys.stdout, result.data(progress), shape)
     sys.stdout.flush()
-    progress.check()
+    result.wait.check(progress)

@@ -427,7 +427,7 @@ class Queue:
         waiting = Wait(self, arguments.parse_ids(jobs) if jobs else None, arguments.parse_timeout(timeout))
         progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
         if check:
-            progress.check()
+            waiting.check(progress)
         return {state: n for state, n in progress.finished.items() if n}
 
     # ------------------------------------------------------------------ settings

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "StateChanges", "UnreportedJobs", "Wait"]
 
+MAX_SHOWN = 5
+"""Number of failed jobs that an error names."""
+
 
 class UnreportedJobs:
     """The jobs this process started that finished before anyone waited for them.
@@ -108,13 +111,6 @@ class Progress:
     def finished_count(self) -> int:
         """Number of finished jobs."""
         return sum(self.finished.values())
-
-    def check(self) -> None:
-        """Raise :class:`JobFailed` if a job is dead or cancelled."""
-        if self.failed_ids:
-            names = ", ".join(self.failed_ids[:5]) + (", …" if len(self.failed_ids) > 5 else "")
-            msg = f"{len(self.failed_ids)} job(s) did not complete: {names}"
-            raise JobFailed(msg)
 
 
 class Wait:
@@ -226,6 +222,23 @@ class Wait:
                     msg = f"{progress.remaining} job(s) not finished after {self.timeout:g} seconds; they continue"
                     raise WaitTimeout(msg)
                 waiter.wait(left)
+
+    def check(self, progress: Progress) -> None:
+        """Raise :class:`JobFailed` with the errors of the first jobs if a job is dead or cancelled."""
+        if ids := progress.failed_ids:
+            names = [self._with_error(job_id, len(ids)) for job_id in ids[:MAX_SHOWN]]
+            msg = f"{len(ids)} job(s) did not complete: {', '.join(names)}{', …' if len(ids) > MAX_SHOWN else ''}"
+            raise JobFailed(msg)
+
+    def _with_error(self, job_id: str, count: int) -> str:
+        """Return the id with the error of the job, which is the shorter the more jobs are named."""
+        from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
+
+        try:
+            error = self.store.jobs.get(job_id).error
+        except NotFound:
+            error = None
+        return f"{job_id} ({cut(error, MAX_ERROR_CHARS // min(count, MAX_SHOWN))})" if error else job_id
 
     def _mark_reported(self) -> None:
         if self.ids is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "list_", "purge", "retry"]
 
 EMPTY = "DLQ is empty."
-COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "updated_at"))
+COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "updated_at", "error"))
 
 
 @queuectl_command("list")

@@ -31,7 +31,9 @@ COLUMNS = (
     ("Attempts", "attempts"),
     ("Command", "command"),
     ("Updated At", "updated_at"),
+    ("Error", "error"),
 )
+"""The last one is only shown if a job has an error."""
 
 
 @queuectl_command("list", examples=["queuectl list --state dead", "queuectl list --tag sweep --sort priority --json"])

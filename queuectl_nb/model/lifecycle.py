@@ -37,6 +37,7 @@ def settle(  # noqa: PLR0913 - a pure function: every input is an argument
     cancel_requested: bool,
     now: float,
     rand: float,
+    error: str | None = None,
 ) -> Transition:
     """Return the transition of a job whose attempt ended with ``outcome``.
 
@@ -50,6 +51,8 @@ def settle(  # noqa: PLR0913 - a pure function: every input is an argument
         A cancel was requested while it ran. A command that exited with 0 all the same is ``completed``.
     now, rand
         Epoch seconds, and a number in [0, 1) for the jitter.
+    error
+        Why it failed; by default the error of the outcome.
 
     Returns
     -------
@@ -63,6 +66,7 @@ def settle(  # noqa: PLR0913 - a pure function: every input is an argument
         return Transition(State.CANCELLED, attempts, error=Cancelled.error)
     if isinstance(outcome, Returned):
         return Transition(State.PENDING, attempts - 1, run_at=now)
+    error = error or outcome.error
     if policy.exhausted(attempts):
-        return Transition(State.DEAD, attempts, error=outcome.error, reason="Max retries reached")
-    return Transition(State.FAILED, attempts, run_at=now + policy.delay(attempts, rand), error=outcome.error)
+        return Transition(State.DEAD, attempts, error=error, reason="Max retries reached")
+    return Transition(State.FAILED, attempts, run_at=now + policy.delay(attempts, rand), error=error)

@@ -114,7 +114,7 @@ def _wait(result: PendingWait, output_format: str) -> object:
         raise one_line(error, INTERRUPTED_TEXT) from None
     _write(result.lines(waited))
     value = None if output_format == "table" else _convert(result.data(waited), output_format)
-    waited.check()
+    result.wait.check(waited)
     return value
 
 

@@ -6,6 +6,8 @@ import codecs
 import re
 from html import escape
 
+from queuectl_nb.model.escape_sequences import CONTROL, SEQUENCE, STRINGS
+
 __all__ = ["RESET", "AnsiFilter", "to_html"]
 
 RESET = "\x1b[0m"
@@ -13,20 +15,7 @@ RESET = "\x1b[0m"
 MAX_HELD_CHARS = 4096
 """An unfinished escape sequence up to this length is held back until the rest arrives."""
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_STRING_END = "(?:\x07|\x1b\\\\|\x9c)"
-_SEQUENCE = re.compile(
-    "(?P<sgr>\x1b\\[[0-9;:]*m)"
-    "|(?P<line>\r\n?)"
-    "|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # other control sequences: cursor, erase, modes
-    f"|(?:\x1b[P\\]X^_]|[\x90\x9d\x98\x9e\x9f])[^\x07\x1b\x9c]*{_STRING_END}"  # strings: title, link, clipboard
-    "|\x1b[ -/]*[0-Z\\\\^-~]"  # two-character escapes
-    f"|{_CONTROL.pattern}"
-)
-_UNFINISHED = re.compile(
-    "(?:\x1b|(?:\x1b\\[|\x9b)[0-?]*[ -/]*|\x1b[ -/]+|\r"
-    "|(?:\x1b[P\\]X^_]|[\x90\x9d\x98\x9e\x9f])[^\x07\x1b\x9c]*\x1b?)\\Z"
-)
+_UNFINISHED = re.compile(f"(?:\x1b|(?:\x1b\\[|\x9b)[0-?]*[ -/]*|\x1b[ -/]+|\r|{STRINGS}\x1b?)\\Z")
 _SGR = re.compile("\x1b\\[([0-9;:]*)m")
 _ATTRIBUTES = {1: "bold", 2: "dim", 3: "italic", 4: "under", 7: "inverse", 9: "struck"}
 _ATTRIBUTE_RESETS = {22: (1, 2), 23: (3,), 24: (4,), 27: (7,), 29: (9,)}
@@ -50,18 +39,18 @@ class AnsiFilter:
         """Return the text that can be shown now."""
         text = self._held + self._decoder.decode(data)
         self._held = ""
-        if not _CONTROL.search(text):
+        if not CONTROL.search(text):
             return text
         unfinished = _UNFINISHED.search(text)
         if unfinished and len(unfinished[0]) <= MAX_HELD_CHARS:
             self._held = unfinished[0]
             text = text[: unfinished.start()]
-        return _SEQUENCE.sub(self._replace, text)
+        return SEQUENCE.sub(self._replace, text)
 
     def close(self) -> str:
         """Return the held text and reset the colours; the filter can be fed again."""
         text, self._held = self._held, ""
-        text = _SEQUENCE.sub(self._replace, text + self._decoder.decode(b"", final=True))
+        text = SEQUENCE.sub(self._replace, text + self._decoder.decode(b"", final=True))
         self._decoder.reset()
         if self._coloured:
             self._coloured = False

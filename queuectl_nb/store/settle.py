@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from queuectl_nb.model.failure import describe
 from queuectl_nb.model.lifecycle import Transition, revert_claim, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
@@ -58,6 +59,8 @@ class EndedAttempt(NamedTuple):
     lease: Lease | HeldLease
     outcome: Outcome
     ending: Ending
+    error: str | None = None
+    """Why it failed, once that was read from its output."""
 
 
 class StartedAttempt(NamedTuple):
@@ -89,6 +92,7 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     """
     if not ended:
         return [], 0
+    ended = [each._replace(error=describe(each.outcome, each.ending)) if each.outcome.error else each for each in ended]
     seqs = json.dumps([each.lease.seq for each in ended])
     held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (seqs,))}
     policies = {max_retries: settings.retry_policy(max_retries) for _, max_retries, _ in held.values()}
@@ -123,6 +127,7 @@ def _decide(
         cancel_requested=bool(cancel),
         now=now,
         rand=rand,
+        error=each.error,
     )
     check_transition(each.lease.job_id, State.PROCESSING, transition.state)
     return transition
@@ -130,7 +135,7 @@ def _decide(
 
 def job_update(each: EndedAttempt, transition: Transition, now: float, boottime: BootTime) -> dict[str, object]:
     """Return a row of ``settle_job``."""
-    lease, outcome, ending = each
+    lease, outcome, ending, _ = each
     completed = transition.state is State.COMPLETED
     ready = transition.state in WAITING_STATES and (transition.run_at or now) <= now
     due_boottime = None
@@ -155,7 +160,7 @@ def job_update(each: EndedAttempt, transition: Transition, now: float, boottime:
 
 def attempt_update(each: EndedAttempt) -> dict[str, object]:
     """Return a row of ``close_attempt``, without large output, which ``store_streams`` writes."""
-    lease, outcome, ending = each
+    lease, outcome, ending, error = each
     if _is_large(ending):
         ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
     return {
@@ -165,7 +170,7 @@ def attempt_update(each: EndedAttempt) -> dict[str, object]:
         "outcome": outcome.name,
         "exit_code": outcome.code if isinstance(outcome, Exited) else None,
         "signal": outcome.signal if isinstance(outcome, Signalled) else None,
-        "error": outcome.error or ending.note,
+        "error": error or ending.note,
         "started_at": ending.started_at,
         "finished_at": ending.finished_at,
         "pid": ending.pid,
@@ -189,7 +194,7 @@ def _is_large(ending: Ending) -> bool:
 
 def _streams(each: EndedAttempt) -> dict[str, object]:
     """Return the parameters of ``store_streams``."""
-    lease, _, ending = each
+    lease, _, ending, _ = each
     streams = {key: getattr(ending, key) for key in ("stdout", "stdout_tail", "stderr", "stderr_tail")}
     return {**streams, "seq": lease.seq, "number": lease.number, "token": lease.token}
 

@@ -20,7 +20,7 @@ def test_jobs_finished_before_the_wait(queue: Queue, manual_worker: ManualWorker
     manual_worker.add("a", "b", max_retries=1)
     manual_worker.run("a")
     manual_worker.exhaust("b")
-    with pytest.raises(JobFailed, match="1 job\\(s\\) did not complete: b"):
+    with pytest.raises(JobFailed, match="1 job\\(s\\) did not complete: b \\(exit code 1: it broke\\)"):
         Queue(queue.path).wait(timeout=0, check=True)
     assert queue.wait(timeout=0, check=True) == {}
 

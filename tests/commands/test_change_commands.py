@@ -95,7 +95,7 @@ def test_wait_exit_codes(run: Callable[..., Ran], manual_worker: ManualWorker) -
     ran = run("wait", "a", "b", "--json")
     assert ran.exit_code == 1
     assert json.loads(ran.stdout) == {"counts": {"completed": 1, "dead": 1, "cancelled": 0}}
-    assert ran.stderr == "queuectl: 1 job(s) did not complete: b\n"
+    assert ran.stderr == "queuectl: 1 job(s) did not complete: b (exit code 1: it broke)\n"
     manual_worker.add("c")
     ran = run("wait", "--timeout", "0.1")
     assert ran.exit_code == 4

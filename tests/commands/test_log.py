@@ -58,11 +58,13 @@ def test_error_line(run: Callable[..., Ran], manual_worker: ManualWorker, queue:
     manual_worker.run("bad", Exited(3), **finished_attempt("", "oh no\n"))
     limit = "timed out after 30 seconds (raise it with --timeout, or 'queuectl config set timeout')"
     assert f"State: dead\nError: {limit}\n{RULE}\n\n--- STDOUT ---\n(empty)\n" in run("log", "slow").stdout
-    assert f"State: dead\nError: exit code 3\n{RULE}\n" in run("log", "bad").stdout
+    assert f"State: dead\nError: exit code 3: oh no\n{RULE}\n" in run("log", "bad").stdout
     assert run("log", "bad", "--stderr").out == b"oh no\n"
     assert run("retry", "bad").exit_code == 0
     assert f"State: pending\n{RULE}\n" in run("log", "bad").stdout
-    assert f"State: pending\nAttempt: 1\nError: exit code 3\n{RULE}\n" in run("log", "bad", "--attempt", "1").stdout
+    assert (
+        f"State: pending\nAttempt: 1\nError: exit code 3: oh no\n{RULE}\n" in run("log", "bad", "--attempt", "1").stdout
+    )
 
 
 def test_progress_bar_is_one_line(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

@@ -61,6 +61,15 @@ def test_list(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     assert old["updated_at"] > new["updated_at"]
 
 
+def test_list_says_why_jobs_failed(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """A table with a failed job has a last column with the errors."""
+    manual_worker.add("good", "bad", max_retries=1)
+    manual_worker.run("good")
+    manual_worker.exhaust("bad")
+    titles, bad, good = [re.split(r"  +", line) for line in run("list").stdout.splitlines()]
+    assert (titles[-1], bad[-1], good[-1]) == ("Error", "exit code 1: it broke", "-")
+
+
 def test_list_limit(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     """A table shows 50 jobs, and stderr the number of others; JSON has all unless limited."""
     manual_worker.add(*(f"j{number}" for number in range(60)))
@@ -194,10 +203,11 @@ def test_dlq_list(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     manual_worker.add("a", max_retries=1)
     manual_worker.exhaust("a")
     lines = run("dlq", "list").stdout.splitlines()
-    assert lines[0].split() == ["id", "command", "state", "attempts", "updated_at"]
+    assert lines[0].split() == ["id", "command", "state", "attempts", "updated_at", "error"]
     assert lines[1].split()[:4] == ["a", "true", "dead", "1"]
+    assert lines[1].endswith("  exit code 1: it broke")
     (job,) = json.loads(run("dlq", "list", "--json").stdout)
-    assert (job["id"], job["error"]) == ("a", "exit code 1")
+    assert (job["id"], job["error"]) == ("a", "exit code 1: it broke")
 
 
 def test_no_workers(run: Callable[..., Ran]) -> None:

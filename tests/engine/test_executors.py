@@ -103,6 +103,24 @@ def test_exit_codes_and_signals(
     assert (job.state, job.exit_code) == (state, code)
 
 
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("exit 7", "exit code 7"),
+        ("no-such-program-at-all", "exit code 127: no-such-program-at-all: command not found"),
+        (
+            "python -c \"open('missing.csv')\"",
+            "exit code 1: FileNotFoundError: [Errno 2] No such file or directory: 'missing.csv'",
+        ),
+        ("seq 1000000 >&2; echo boom >&2; exit 1", "exit code 1: boom"),
+    ],
+)
+def test_error_says_why(harness: WorkerHarness, command: str, error: str) -> None:
+    """The error of job and attempt has the line of stderr that says why, also of large output."""
+    job, attempt = run_once(harness, command)
+    assert (job.error, attempt.error) == (error, error)
+
+
 @also_simulated
 def test_exit_timeout_and_cancel(harness: WorkerHarness) -> None:
     """A command ends by its exit code, its timeout or a cancel on every executor."""

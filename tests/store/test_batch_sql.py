@@ -44,7 +44,7 @@ def test_each_row_gets_its_own_values(harness: Any, many: int) -> None:
     assert len(settled) == many
     assert None not in settled
     for each in ended:
-        lease, _, ending = each
+        lease, ending = each.lease, each.ending
         (attempt,) = harness.store.reader.attempts(lease.job_id)
         assert (attempt.token, attempt.pid, attempt.finished_at) == (lease.token, ending.pid, ending.finished_at)
         assert (attempt.started_at, attempt.stdout, attempt.exit_code) == (

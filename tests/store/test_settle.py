@@ -93,6 +93,19 @@ def test_result_and_note(harness: Any) -> None:
     assert (found["c"].result, found["c"].error) == (None, "exit code 1")
 
 
+def test_error_says_why(harness: Any) -> None:
+    """The error of job and attempt has the last line of stderr that says something, also of large output."""
+    harness.add("a", "b", "c")
+    harness.run("a", Exited(1), stderr="x\nboom\n", stderr_size=7)
+    harness.run("b", Exited(1), stderr="x" * 40_000, stderr_tail="y" * 40_000 + "\nboom\n", stderr_size=10**6)
+    lease = harness.claim_job("c")
+    harness.store.jobs.cancel(["c"], harness.now)
+    harness.settle(lease, Exited(1), stderr="boom\n", stderr_size=5)
+    errors = {name: harness.store.jobs.get(name).error for name in "abc"}
+    assert errors == {"a": "exit code 1: boom", "b": "exit code 1: boom", "c": "cancelled by a person"}
+    assert {harness.store.reader.attempts(name)[0].error for name in "abc"} == {"exit code 1: boom"}
+
+
 def test_settle_and_claim_in_one_commit(harness: Any) -> None:
     """Settling one job and claiming the next is one revision, visible as a whole."""
     harness.add("a", "b")

@@ -1,0 +1,140 @@
+r"""Why an attempt failed, in one line: its outcome and the last line of its standard error that says something.
+
+>>> from queuectl_nb.model.attempt import Ending
+>>> describe(Exited(1), Ending(0.0, stderr="Error: no space left\n 50%|##   | 1/2\r100%|####| 2/2\n"))
+'exit code 1: Error: no space left'
+>>> describe(Exited(127), Ending(0.0, stderr="sh: 1: conda: not found\n"))
+"exit code 127: conda: command not found (needs another shell, such as --shell 'bash -l')"
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.escape_sequences import SEQUENCE
+from queuectl_nb.model.outcome import Exited, Outcome, Signalled
+
+if TYPE_CHECKING:
+    from queuectl_nb.model.attempt import Ending
+
+__all__ = ["MAX_ERROR_CHARS", "cut", "describe"]
+
+MAX_ERROR_CHARS = 300
+TAIL_CHARS = 8192
+"""The message is searched in this many characters at the end of a stream."""
+NOT_FOUND = 127
+"""Exit code of a shell that did not find a program."""
+_CRASHES = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV"})
+"""Signals that a process causes itself, usually after a message."""
+
+_TRACEBACK = "Traceback (most recent call last):\n"
+_IGNORED = "Exception ignored in"
+_FATAL = "Fatal Python error: "
+_WARNING = re.compile(r"^\S.*:\d+: \w*Warning: .*\n?(?:[ \t].*\n?)?", re.MULTILINE)
+_SKIPPED = re.compile(
+    r"[\W\d_]*\Z"  # no letters
+    r"|.*\d%\s*\||.*[━█╸]{3}|.*\[[=#>.\- ]{5,}\]"  # progress bars
+    r"|\s+at \S|\s*\.\.\. \d+ more\Z|Node\.js v[\d.]+\Z"  # stack frames of Java and Node
+    r"|Execution halted\Z|Calls: |note: run with `RUST_BACKTRACE|Extension modules: "
+    r"|g?make(\[\d+\])?: \*\*\* .* Error \d+\Z"
+    r"|\S+: (cannot set terminal process group|no job control in this shell)"
+)
+"""Lines that do not say why a program failed."""
+_LETTERS = re.compile(r"[\W\d_]+")
+
+_MISSING = re.compile(
+    r"^\S+: (?:(?:line )?\d+: )?(?P<program>.+?): (?:command )?not found$"  # dash, bash, busybox
+    r"|^\S+: (?:command not found|Unknown command): (?P<other>.+)$",  # zsh, fish
+    re.MULTILINE,
+)
+_SHELL_WORDS = frozenset(
+    {"[[", "declare", "function", "let", "mapfile", "popd", "pushd", "readarray", "shopt", "source", "typeset"}
+    | {"activate", "conda", "deactivate", "mamba", "micromamba", "ml", "module", "nvm", "pyenv", "workon"}
+)
+"""Words of bash, and functions that a login shell defines."""
+_OTHER_SHELL = ("CondaError: Run 'conda init'", "Illegal option -o pipefail", "Bad substitution", 'Syntax error: "("')
+"""Parts of messages about what ``/bin/sh`` lacks."""
+_REMEDY = " (needs another shell, such as --shell 'bash -l')"
+
+
+def describe(outcome: Outcome, ending: Ending) -> str | None:
+    """Return the error message of an attempt; None if it succeeded."""
+    error, stderr = outcome.error, ending.stderr_tail or ending.stderr
+    if error is None or not stderr or not _is_own_failure(outcome):
+        return error
+    text = _plain(stderr[-TAIL_CHARS:])
+    missing = _MISSING.findall(text) if isinstance(outcome, Exited) and outcome.code == NOT_FOUND else []
+    if missing:
+        program = "".join(missing[-1])
+        message, other_shell = f"{program}: command not found", program in _SHELL_WORDS
+    else:
+        message = _last_message(text)
+        other_shell = any(part in message for part in _OTHER_SHELL)
+    if not message:
+        return error
+    remedy = _REMEDY if other_shell else ""
+    return cut(f"{error}: {message}", MAX_ERROR_CHARS - len(remedy)) + remedy
+
+
+def cut(text: str, length: int) -> str:
+    """Return text of at most ``length`` characters, with an ellipsis if it was longer."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _is_own_failure(outcome: Outcome) -> bool:
+    """Return True if the command has ended by itself, so that its last line may say why."""
+    return isinstance(outcome, Exited) or (isinstance(outcome, Signalled) and outcome.signal in _CRASHES)
+
+
+def _plain(part: str | bytes) -> str:
+    """Return output without escape sequences; carriage returns are kept."""
+    text = part.decode("utf-8", "replace") if isinstance(part, bytes) else part
+    if "\x1b" not in text and "\r" not in text:
+        return text  # the fast path; _one_line removes other control characters
+    return SEQUENCE.sub(lambda match: ("\r" if match[0] == "\r" else "\n") if match["line"] else "", text)
+
+
+def _last_message(text: str) -> str:
+    """Return the exception of the last Python traceback, otherwise the last line that says something."""
+    if message := _exception(text):
+        return message
+    if (start := text.find(_FATAL)) >= 0:
+        return _one_line(text[start:].partition("\n")[0])
+    return _last_line(text)
+
+
+def _exception(text: str) -> str:
+    """Return the line after the frames of the last traceback; of an empty one, also the first line of its message."""
+    end = len(text)
+    while (found := text.rfind(_TRACEBACK, 0, end)) >= 0:
+        end = text.rfind("\n", 0, found) + 1
+        before = text.rfind("\n", 0, max(0, end - 1)) + 1
+        margin = len(text[end:found].removesuffix("Exception Group "))
+        if text.startswith(_IGNORED, before) or text[end : end + margin].strip(" |+"):
+            continue
+        lines = iter(text[found + len(_TRACEBACK) :].split("\n"))
+        for line in lines:
+            shown = line[margin:]
+            if shown and not shown[0].isspace():
+                rest = (each for each in lines if not _SKIPPED.match(each))
+                return _one_line(f"{shown} {next(rest, '')}" if shown.endswith((":", ": ")) else shown)
+    return ""
+
+
+def _last_line(text: str) -> str:
+    if "Warning: " in text:
+        text = _WARNING.sub("", text)
+    for line in reversed(text.split("\n")):
+        drawn = [part for part in line.split("\r") if part.strip()]
+        if not drawn or _SKIPPED.match(drawn[-1]):
+            continue
+        if len(drawn) > 1 and _LETTERS.sub("", drawn[-1]) == _LETTERS.sub("", drawn[-2]):
+            continue  # a progress display: only its numbers change
+        return _one_line(drawn[-1])
+    return ""
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if line.isprintable() else SEQUENCE.sub("", line)
