@@ -121,9 +121,10 @@ def _open(path: str | None, allow_network_fs: bool, create: bool) -> Queue:
 def _show(result: Result, shape: str, serve: Serve | None) -> int:
     """Show a result; the lines of an enqueue are written here, without importing the presentation code."""
     if isinstance(result, Done) and shape == "table":
-        if result.notes:
-            sys.stderr.write("".join(f"queuectl: {_visible(note)}\n" for note in result.notes))
         sys.stdout.write("".join(f"{_visible(line)}\n" for line in result.lines))
+        if notes := result.notes():
+            sys.stdout.flush()
+            sys.stderr.write("".join(f"queuectl: {_visible(note)}\n" for note in notes))
         return 0
     from queuectl_nb.cli.present import show
 

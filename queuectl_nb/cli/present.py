@@ -23,7 +23,7 @@ from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from queuectl_nb.commands.results import Result, Serve
 
@@ -47,6 +47,7 @@ def show(result: Result, shape: str, serve: Serve | None = None) -> int:
             return _show_plot(result, shape)
         case Listing():
             _show_listing(result, shape)
+            _write_notes(result.hints() if shape == "table" else ())
             return result.exit_code
         case _ if shape == "table":
             _show_text(result)
@@ -55,6 +56,7 @@ def show(result: Result, shape: str, serve: Serve | None = None) -> int:
             formats.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
         case Done() | Detail() | Output():
             formats.write_data(sys.stdout, result.data(), shape)
+            _write_notes(result.notes() if isinstance(result, Done) else ())
     return 0
 
 
@@ -67,14 +69,23 @@ def _show_text(result: Result) -> None:
                     sys.stdout.write(block + "\n")
                 else:
                     _write_table(block.titles, block.rows)
+            _write_notes(result.hints())
         case Output():
             from queuectl_nb.cli.log_output import show_output
 
+            _write_notes(result.hints)
             show_output(result)
         case Text():
             from queuectl_nb.cli.markdown import print_markdown
 
             print_markdown(result.text)
+
+
+def _write_notes(notes: Iterable[str]) -> None:
+    """Write notes and hints to stderr, after what was written to stdout so far."""
+    sys.stdout.flush()
+    sys.stderr.write("".join(f"queuectl: {text_table.visible(note)}\n" for note in notes))
+    sys.stderr.flush()
 
 
 def _show_dashboard(result: Dashboard, serve: Serve | None) -> None:
@@ -174,7 +185,7 @@ def _show_wait(result: PendingWait, shape: str) -> None:
     interactive = sys.stderr.isatty()
     notes_first = interactive or result.wait.timeout is None
     if notes_first:
-        sys.stderr.write("".join(f"queuectl: {note}\n" for note in result.notes))
+        _write_notes(result.notes)
     if interactive and result.wait.read_progress().remaining:
         with progress_bar() as update:
             progress = result.wait.run(update)

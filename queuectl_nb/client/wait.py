@@ -113,6 +113,10 @@ class Progress:
         return sum(self.finished.values())
 
 
+MAX_HINTED_JOBS = 100
+"""A wait for more named jobs gives hints for the first ones."""
+
+
 class Wait:
     """A wait for the given jobs, or for all; then the jobs that finish meanwhile and the unreported ones count.
 
@@ -152,6 +156,15 @@ class Wait:
             left = self._count_unfinished() if self.ids is None else len(self.ids) - finished
             self._progress = Progress(dict(self._counts), left, tuple(self._failed))
         return self._progress
+
+    def hints(self, program: str) -> list[str]:
+        """Return why the jobs of this wait do not start, if nobody serves them."""
+        from queuectl_nb.client.hints import job_hints, waiting_hints
+
+        if self.ids is None:
+            return waiting_hints(self.store, program=program)
+        jobs = [self.store.jobs.get(job_id) for job_id in self.ids[:MAX_HINTED_JOBS]]
+        return list(dict.fromkeys(hint for job in jobs for hint in job_hints(self.store, job, program)))
 
     def _read_changes(self) -> None:
         changed = self._changes.read()

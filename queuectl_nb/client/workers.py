@@ -62,7 +62,8 @@ def list_workers(store: Store) -> list[dict[str, Any]]:
             state = "stopping"
         else:
             state = "busy" if job_id else "idle"
-        values = (row.name, row.pid, row.host, state, job_id, format_time(row.started_at), row.jobs_done)
+        started_at = format_time(row.started_at)
+        values = (row.name, row.pid, row.host, state, job_id, started_at, row.jobs_done, list(row.queues))
         found.append(dict(zip(WORKER_FIELDS, values, strict=True)))
     return found
 

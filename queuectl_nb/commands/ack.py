@@ -26,7 +26,7 @@ class Done:
     value
         Returns what the magic returns; None where the lines say everything.
     notes
-        Warnings, for stderr.
+        Returns warnings and hints, for stderr.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Done:
         data: Callable[[], Any],
         value: Callable[[], Any] = lambda: None,
         *,
-        notes: Sequence[str] = (),
+        notes: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.lines = lines
         self.data = data

@@ -27,6 +27,8 @@ class Context:
         The output format, one of :data:`FORMATS`.
     wants_value
         Whether the caller uses ``value()`` of the result, so that jobs must be read before they are deleted.
+    program
+        How a command of the user begins, for hints: ``queuectl``, or ``%queuectl`` in a notebook.
     notify
         Shows a message while a command runs; None if there is no terminal.
     """
@@ -37,6 +39,7 @@ class Context:
         self.allow_network_fs = False
         self.format = "table"
         self.wants_value = False
+        self.program = "queuectl"
         self.notify: Callable[[str], None] | None = None
         self.open_queue = open_queue
         self._format_option: str | None = None

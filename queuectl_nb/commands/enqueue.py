@@ -15,7 +15,7 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
@@ -126,12 +126,12 @@ def command(
     if "after" in fields:
         fields["after"] = find_ids(queue, fields["after"])
     if source is not None:
-        return _enqueue_lines(queue, source, fields, if_absent=if_absent)
+        return _enqueue_lines(queue, source, fields, context.program, if_absent=if_absent)
     if words is not None:
         fields["command"] = _join_words(words)
     elif arguments:
         fields = _merge_options(_parse_object(arguments[0], "the job"), fields)
-    return _enqueue_one(queue, make_spec(fields), if_absent=if_absent)
+    return _enqueue_one(queue, make_spec(fields), context.program, if_absent=if_absent)
 
 
 def _require_one_source(
@@ -167,17 +167,42 @@ def _join_words(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _enqueue_one(queue: Queue, spec: JobSpec, *, if_absent: bool) -> Done:
+def _enqueue_one(queue: Queue, spec: JobSpec, program: str, *, if_absent: bool) -> Done:
     from queuectl_nb.client.enqueue import enqueue_specs
 
     start = time.time()
     (job_id,) = enqueue_specs(queue, [spec], if_absent=if_absent)
     line = f"Job enqueued: {job_id} (priority: {spec.priority})"
-    if spec.delay or spec.run_at is not None or spec.after:
-        line += _start_condition(spec)
+    notes = _notes(queue, [spec], [job_id], program)
     if if_absent and queue.store.jobs.get(job_id).created_at < start:
-        line = f"Job {job_id} is already in the queue."
-    return Done([line], lambda: queue.job(job_id).to_dict(), lambda: queue.job(job_id))
+        line, notes = f"Job {job_id} is already in the queue.", list
+    elif spec.after and queue.store.jobs.get(job_id).is_finished:
+        pass  # cancelled; a note says why
+    elif spec.delay or spec.run_at is not None or spec.after:
+        line += _start_condition(spec)
+    return Done([line], lambda: queue.job(job_id).to_dict(), lambda: queue.job(job_id), notes=notes)
+
+
+def _notes(queue: Queue, specs: Sequence[JobSpec], ids: Sequence[str], program: str) -> Callable[[], list[str]]:
+    """Return a function that returns what a person should know about these new jobs, each thing once."""
+
+    def read() -> list[str]:
+        from queuectl_nb.client.hints import timeout_hint, waiting_hints
+
+        notes, started = [], specs
+        if dependent := [job_id for spec, job_id in zip(specs, ids, strict=True) if spec.after]:
+            states = queue.store.reader.states_of(dependent)
+            started = [spec for spec, job_id in zip(specs, ids, strict=True) if states.get(job_id) != "cancelled"]
+            if cancelled := [job_id for job_id in dependent if states.get(job_id) == "cancelled"]:
+                job = queue.store.jobs.get(cancelled[0])
+                others = f", and {len(cancelled) - 1} more" if len(cancelled) > 1 else ""
+                notes.append(f"job {job.id} was cancelled: {job.error}{others}; retry that job, then this one")
+        if any(spec.timeout is None for spec in started) and (hint := timeout_hint(queue.store)):
+            notes.append(hint)
+        queues = {spec.queue for spec in started}
+        return notes + (waiting_hints(queue.store, queues, program=program) if queues else [])
+
+    return read
 
 
 def _start_condition(spec: JobSpec) -> str:
@@ -191,7 +216,7 @@ def _start_condition(spec: JobSpec) -> str:
     return f". Will run after {', '.join(spec.after)}." if spec.after else ""
 
 
-def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], *, if_absent: bool) -> Done:
+def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program: str, *, if_absent: bool) -> Done:
     """Add the jobs of a file of JSON lines; ``common`` are fields for lines without them."""
     from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec
 
@@ -207,8 +232,9 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], *, if_a
         numbers.append(number)
     with locate_errors(lambda index: f"line {numbers[index]}", "; nothing was enqueued"):
         ids = enqueue_specs(queue, specs, if_absent=if_absent)
-    jobs = jobs_done(queue, ids, "")
-    return Done([f"{len(ids)} jobs enqueued"], jobs.data, lambda: [queue.job(each) for each in ids])
+    notes = _notes(queue, specs, ids, program)
+    data = jobs_done(queue, ids, "").data
+    return Done([f"{len(ids)} jobs enqueued"], data, lambda: [queue.job(each) for each in ids], notes=notes)
 
 
 def _read_lines(source: str) -> Iterable[bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.client.hints import WAITING_STATES, waiting_hints
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import QUEUE, STATE, Choice, TextParam
 from queuectl_nb.commands.results import Listing
@@ -53,7 +54,11 @@ def command(context: Context, /, **options: Any) -> Listing:
     """List jobs, most recently updated first."""
     wanted = Filter.from_options(**options)
     limit = DEFAULT_ROWS if wanted.limit is None else None
-    return list_jobs(context.queue(), options, COLUMNS, "No jobs.", default_limit=limit)
+    found = list_jobs(context.queue(), options, COLUMNS, "No jobs.", default_limit=limit)
+    if wanted.state not in (None, *WAITING_STATES):
+        return found
+    queues = None if wanted.queue is None else [wanted.queue]
+    return replace(found, hints=lambda: waiting_hints(context.queue().store, queues, program=context.program))
 
 
 def list_jobs(

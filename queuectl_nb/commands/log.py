@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl_nb.client.hints import job_hints
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import Parsed, find_ids, job_id_type
@@ -60,6 +61,7 @@ def command(
         pieces = live if follow else _stored_chunks(logs, found, tail)
         return ((stream, data) for stream, data in pieces if stream in streams)
 
+    hints = job_hints(queue.store, queue.store.jobs.get(job_id), context.program) if follow else ()
     return Output(
         job_id,
         state,
@@ -73,6 +75,7 @@ def command(
         error=error,
         attempts=attempts,
         final_state=(lambda: _state_and_error(queue, job_id)) if follow else None,
+        hints=hints,
     )
 
 

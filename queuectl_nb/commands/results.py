@@ -56,6 +56,8 @@ class Detail:
     data: Callable[[], Any]
     value: Callable[[], Any]
     records: Callable[[], Iterable[Mapping[str, Any]]]
+    hints: Callable[[], Sequence[str]] = tuple
+    """Returns hints for people, for stderr; programs that read JSON or CSV get none."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Listing:
     data: Callable[[], Any] | None = None
     """Set if the JSON is not the array of rows."""
     exit_code: int = 0
+    hints: Callable[[], Sequence[str]] = tuple
+    """As in :class:`Detail`."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class Output:
     """Returns state and error of the job after the last live chunk."""
     attempts: Sequence[int] = ()
     """The attempts of the live chunks so far, the current one last."""
+    hints: Sequence[str] = ()
+    """Why a job whose output is followed does not start."""
 
 
 @dataclass(frozen=True)

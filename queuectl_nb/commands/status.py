@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.hints import waiting_hints
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Detail, Table
@@ -27,17 +28,19 @@ def command(context: Context) -> Detail:
         yield Table(("state", "count"), list(status["counts"].items()))
         if status["paused"]:
             names = "all queues" if status["paused"] == ["*"] else ", ".join(status["paused"])
-            yield f"Paused: {names} (use 'queuectl resume')"
+            yield f"Paused: {names} (use '{context.program} resume')"
         yield "\nWorkers:"
         if not status["workers"]:
-            yield "none; start some with 'queuectl worker start'"
+            yield f"none; start some with '{context.program} worker start'"
             return
         keys = ("name", "pid", "host", "state", "job_id")
-        yield Table((*keys[:-1], "job"), [[worker[key] for key in keys] for worker in status["workers"]])
+        rows = [[*(worker[key] for key in keys), worker["queues"] or "all"] for worker in status["workers"]]
+        yield Table((*keys[:-1], "job", "queues"), rows)
 
     return Detail(
         blocks,
         data=lambda: status,
         value=queue.status,
         records=lambda: [{"state": state, "count": n} for state, n in status["counts"].items()],
+        hints=lambda: waiting_hints(queue.store, program=context.program),
     )

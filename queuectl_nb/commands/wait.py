@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.client.wait import Wait
-from queuectl_nb.client.workers import list_workers
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import Parsed, find_ids, job_id_type
 from queuectl_nb.commands.results import PendingWait
@@ -37,7 +36,4 @@ def command(context: Context, ids: Sequence[str], timeout: float | None) -> Pend
     """
     queue = context.queue()
     waiting = Wait(queue, find_ids(queue, ids) or None, timeout)
-    notes = []
-    if waiting.read_progress().remaining and not any(worker["state"] != "lost" for worker in list_workers(queue.store)):
-        notes.append("no workers are running on this queue; start some with 'queuectl worker start'")
-    return PendingWait(waiting, notes)
+    return PendingWait(waiting, waiting.hints(context.program))

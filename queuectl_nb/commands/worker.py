@@ -31,6 +31,7 @@ COLUMNS = (
     ("job", "job_id"),
     ("started", "started_at"),
     ("jobs done", "jobs_done"),
+    ("queues", "serves"),
 )
 NAME = TextParam("NAME", read=lambda queue, _incomplete: [row.name for row in queue.store.workers.list_all()])
 
@@ -98,7 +99,7 @@ def stop(context: Context, *, names: Sequence[str], now: bool) -> Done:
     stopped = workers.stop_workers(queue.store, names, now=now, timeout=None, on_wait=on_wait)
     left = workers.unrecorded_results(queue.store, stopped)
     notes = [f"{left} result(s) are only in the journals of the workers; the next workers record them"] if left else []
-    return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, notes=notes)
+    return Done([f"{len(stopped)} worker(s) stopped."], lambda: stopped, notes=lambda: notes)
 
 
 @queuectl_command("list")
@@ -109,9 +110,10 @@ def list_(context: Context) -> Listing:
     return Listing(
         WORKER_FIELDS,
         COLUMNS,
-        lambda limit: found[:limit],
+        lambda _limit: [{**worker, "serves": worker["queues"] or "all"} for worker in found],
         value=queue.workers,
-        empty_text="No workers; start some with 'queuectl worker start'.",
+        data=lambda: found,
+        empty_text=f"No workers; start some with '{context.program} worker start'.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Unicode
 
+from queuectl_nb.client.hints import MAGIC
 from queuectl_nb.client.queue import Queue
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
@@ -73,6 +74,7 @@ class QueuectlMagics(Magics):
         """Return the context of one line."""
         context = Context(self.queues)
         context.wants_value = True
+        context.program = MAGIC
         if verb_of(words) != "init":  # init creates the queue of a directory, whatever is configured
             context.db = self.db or None
         return context

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import Image, display
 
 from queuectl_nb.client.display import INTERRUPTED_TEXT, progress_bar, run_with_progress
+from queuectl_nb.client.job import Job
 from queuectl_nb.commands.results import (
     Dashboard,
     Detail,
@@ -69,14 +70,21 @@ def _show_plot(result: Plotted) -> None:
 
 def _show_done(result: Done) -> object:
     """Return jobs or a DataFrame; print the message if there is no value or no job was affected."""
-    _write_notes(result.notes)
     value = result.value()
+    if not isinstance(value, Job):  # its card shows the same
+        _write_notes(result.notes())
     if value is None or (hasattr(value, "empty") and value.empty):
         _write(result.lines)
     return value
 
 
+def _show_detail(result: Detail) -> object:
+    _write_notes(result.hints())
+    return result.value()
+
+
 def _show_listing(result: Listing) -> object:
+    _write_notes(result.hints())
     value = result.value()
     if isinstance(value, list):  # findings of doctor
         import pandas as pd
@@ -88,6 +96,11 @@ def _show_listing(result: Listing) -> object:
         msg = f"{len(failed)} problem(s): {', '.join(failed)}; suggested fixes above"
         raise BadEnvironment(msg)
     return value
+
+
+def _show_output(result: Output) -> None:
+    _write_notes(result.hints)
+    (follow_log if result.live else show_log)(result)
 
 
 def _open_dashboard(result: Dashboard) -> object:
@@ -160,9 +173,9 @@ def _write_notes(notes: Iterable[str]) -> None:
 
 _PRESENTERS: dict[type, Callable[[Any], object]] = {
     Done: _show_done,
-    Detail: lambda result: result.value(),
+    Detail: _show_detail,
     Listing: _show_listing,
-    Output: lambda result: follow_log(result) if result.live else show_log(result),
+    Output: _show_output,
     StartedPool: lambda result: result.pool,
     Stream: _write_stream,
     # IPython in a terminal has no Markdown and shows the source

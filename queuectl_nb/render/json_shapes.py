@@ -29,7 +29,7 @@ __all__ = [
     "status_json",
 ]
 
-WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done")
+WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done", "queues")
 WORKER_STATES = ("idle", "busy", "stopping", "lost")
 _TIMES = frozenset({"run_at", "created_at", "updated_at", "started_at", "finished_at"})
 

@@ -102,6 +102,7 @@ def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "job_id": arrays.strings(raw["job_id"]),
         "started_at": pd.DatetimeIndex(pd.to_datetime(raw["started_at"], utc=True, format="ISO8601")).as_unit("ms"),
         "jobs_done": arrays.integers(raw["jobs_done"]),
+        "queues": arrays.objects(raw["queues"]),
     }
     return pd.DataFrame({name: columns[name] for name in WORKER_FIELDS}).set_index("name")
 

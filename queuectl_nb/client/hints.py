@@ -1,0 +1,79 @@
+"""Hints for people: why jobs wait although they could start, and the timeout that a job inherits from the setting."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from queuectl_nb.model.state import State
+from queuectl_nb.store.paths import find_queue
+from queuectl_nb.store.waiting import read_waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.store.store import Store
+
+__all__ = ["CONSOLE", "MAGIC", "WAITING_STATES", "job_hints", "timeout_hint", "waiting_hints"]
+
+CONSOLE, MAGIC = "queuectl", "%queuectl"
+"""How commands begin in a terminal, and in a notebook."""
+
+
+WAITING_STATES = (State.PENDING, State.FAILED)
+
+
+def timeout_hint(store: Store) -> str | None:
+    """Return what a job without a timeout of its own gets from the setting; None if that is no limit."""
+    limit = store.settings.read().timeout
+    return f"Times out after {limit:.15g} s (setting timeout); --timeout 0 for no limit." if limit else None
+
+
+def job_hints(store: Store, job: JobRecord, program: str) -> list[str]:
+    """Return why a job waits although it could start; none if it has started or finished."""
+    if job.state is State.BLOCKED:
+        return waiting_hints(store, program=program)  # the jobs it waits for can be in any queue
+    return waiting_hints(store, [job.queue], program=program) if job.state in WAITING_STATES else []
+
+
+def waiting_hints(store: Store, queues: Collection[str] | None = None, *, program: str = CONSOLE) -> list[str]:
+    """Return why the unfinished jobs of ``queues`` (default: all) are not served, each with the command that helps.
+
+    Empty if they are served, or there are none. ``program`` is :data:`CONSOLE` or :data:`MAGIC`.
+    """
+    waiting, paused = read_waiting(store.db)
+    chosen = {name: n for name, n in waiting.items() if queues is None or name in queues}
+    return list(_causes(store, chosen, paused, program)) if chosen else []
+
+
+def _causes(store: Store, waiting: dict[str, int], paused: Collection[str], program: str) -> Iterator[str]:
+    from queuectl_nb.engine.heartbeat import is_dead  # not needed by most processes that enqueue
+
+    startable = [name for name, n in waiting.items() if n]
+    if "*" in paused and startable:
+        yield f"all queues are paused; resume them with '{program} resume{_db_option(store)}'"
+    for name in startable:
+        if name in paused:
+            yield f"queue {name} is paused; resume it with '{program} resume {name}{_db_option(store)}'"
+    workers = [row for row in store.workers.list_all() if not is_dead(store.worker_dir, row)]
+    start = f"{program} worker start{_db_option(store)}"
+    if not workers:
+        yield f"no workers are running on this queue; start some with '{start}'"
+    elif all(row.stop for row in workers):
+        yield f"all workers of this queue are stopping; start others with '{start}'"
+    else:
+        served = [row.queues for row in workers if not row.stop]
+        for name in startable if all(served) else ():
+            if name not in paused and not any(name in each for each in served):
+                yield f"no worker serves queue {name}; start one with '{start} --queue {name}'"
+
+
+def _db_option(store: Store) -> str:
+    """Return the option that names this queue, empty if a command finds it without."""
+    if find_queue() == store.path:
+        return ""
+    import shlex
+
+    near = os.path.relpath(store.path)
+    return f" --db {shlex.quote(str(store.path) if near.startswith('..') else near)}"
