@@ -3,7 +3,7 @@
 A worker and its supervisor hold a flock on the worker's lock file; without it, the worker is dead. The first eight
 bytes are the heartbeat, a time written by a thread. It is written in place, which needs neither the database nor
 free disk space, so a busy or full queue never makes a live worker look dead. Observers time its changes on their own
-monotonic clock and start over after a gap in their own time, so that a suspended laptop, a stopped process group or a
+monotonic clock, on which a late check counts as one interval, so that a suspended laptop, a stopped process group or a
 changed clock does not make a worker look frozen. The rest of the file is described in ``worker_record.py``.
 """
 
@@ -193,30 +193,22 @@ class FreezeDetector:
     """Detects workers whose heartbeat has stopped, timed on the observer's monotonic clock."""
 
     worker_dir: Path
-    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
-    last_check: float | None = None
+    unchanged: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By worker: its last heartbeat, and for how many seconds it has not changed."""
+    last_check: float = float("inf")
 
     def find_frozen(self, names: Iterable[str], now: float, lease: float, interval: float) -> list[str]:
         """Return the workers whose heartbeat has not changed for more than ``lease`` seconds.
 
-        ``now`` is the observer's monotonic time and ``interval`` its check interval. After a gap of more than three
-        intervals the observer itself was suspended, and all timing starts over.
+        ``now`` is the observer's monotonic time and ``interval`` its check interval. A late check counts as one
+        interval: the observer was suspended or delayed itself, perhaps together with the workers.
         """
-        if self.last_check is not None and now - self.last_check > 3 * interval:
-            self.seen.clear()
+        elapsed = min(now - self.last_check, interval)
         self.last_check = now
-        frozen = []
-        seen = {}
+        previous, self.unchanged = self.unchanged, {}
         for name in names:
             written = _read_heartbeat(self.worker_dir, name)
-            if written is None:
-                continue
-            previous = self.seen.get(name)
-            if previous is None or previous[0] != written:
-                seen[name] = (written, now)
-            else:
-                seen[name] = previous
-                if now - previous[1] > lease:
-                    frozen.append(name)
-        self.seen = seen
-        return frozen
+            if written is not None:
+                last, seconds = previous.get(name, (None, 0.0))
+                self.unchanged[name] = (written, seconds + elapsed if written == last else 0.0)
+        return [name for name, (_, seconds) in self.unchanged.items() if seconds > lease]
