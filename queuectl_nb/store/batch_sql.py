@@ -63,9 +63,8 @@ def _parameters(shared: tuple[object, ...], values: Iterator[tuple[Any, ...]], c
 def _insert_statement(table: str, shared: tuple[str, ...], columns: tuple[str, ...], count: int) -> str:
     """Return the INSERT of ``count`` rows; all names are constants of this package."""
     names = ", ".join((*shared, *columns))
-    parameters = [f"?{number}" for number in range(1, len(shared) + 1)]
     row = "(" + ", ".join("?" * len(columns)) + ")"
-    chosen = ", ".join([*parameters, *(f"column{number}" for number in range(1, len(columns) + 1))])
+    chosen = ", ".join(["?"] * len(shared) + [f"column{number}" for number in range(1, len(columns) + 1)])
     return f"INSERT INTO {table} ({names}) SELECT {chosen} FROM (VALUES {', '.join([row] * count)})"  # noqa: S608
 
 

@@ -107,10 +107,14 @@ class Database:
             timeout=self.lock_timeout_s,
             check_same_thread=False,  # a fork closes the connections of all threads
         )
-        # FULL: an acknowledged enqueue survives power loss (NORMAL lost up to 831 rows in a crash image)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA cache_size = -{self._cache_kib}")
-        connection.execute("PRAGMA temp_store = MEMORY")
+        try:
+            # FULL: an acknowledged enqueue survives power loss (NORMAL lost up to 831 rows in a crash image)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA cache_size = -{self._cache_kib}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:  # not a database, for example
+            connection.close()
+            raise
         return connection
 
     def new_pool(self, connect: Callable[[], sqlite3.Connection]) -> ConnectionPool:

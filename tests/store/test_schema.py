@@ -218,13 +218,24 @@ def _random(size: int) -> bytes:
     ],
     ids=lambda raw: f"{len(raw)} bytes",
 )
-def test_other_files(tmp_path: Path, raw: bytes) -> None:
-    """Random bytes, zeros and text of any length are exit code 3 with the file's name, and unchanged."""
+def test_other_files(tmp_path: Path, raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random bytes, zeros and text of any length are exit code 3 with the file's name; the file is closed unchanged."""
+    opened: list[sqlite3.Connection] = []
+
+    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        opened.append(original(*args, **kwargs))
+        return opened[-1]
+
+    original = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
     path = tmp_path / "q.db"
     path.write_bytes(raw)
     with pytest.raises(BadEnvironment, match=r"q\.db is (not a queue|damaged)") as caught:
         Store(path)
     assert caught.value.exit_code == 3
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
     assert path.read_bytes() == raw
     assert _count_files(tmp_path) == {"q.db"}
 
