@@ -38,6 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kernel-rounds", type=int, default=1, metavar="N", help="end real kernels in every way N times")
 
 
+def pytest_configure() -> None:
+    """Restore the signals that a shell's background job ignores: the processes that tests interrupt inherit them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat tests with a ``kernel_round`` argument ``--kernel-rounds`` times, at least 20 times with ``--soak``."""
     if "kernel_round" in metafunc.fixturenames:

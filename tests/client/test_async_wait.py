@@ -120,8 +120,10 @@ def test_closed_loops_are_released(queue: Queue) -> None:
             await asyncio.wait_for(other, 0.05)
 
     asyncio.run(await_other())
-    task.get_coro().close()
-    del task, interrupted
+    coroutine = task.get_coro()
+    assert coroutine is not None
+    coroutine.close()
+    del task, interrupted, coroutine
     gc.collect()
     assert [loop() for loop in loops] == [None] * 4
     assert list((queue.store.db.spool / "waiting").iterdir()) == []

@@ -79,7 +79,7 @@ def test_numpy_and_pandas_values(queue: Queue) -> None:
             },
             {"command": "b", "run_at": pd.Timestamp("2100-01-01", tz="UTC"), "timeout": timedelta(minutes=2)},
             {"command": "c", "run_at": np.datetime64("2100-01-01"), "after": pd.NaT},
-            {"command": "d", "run_at": np.datetime64("NaT")},
+            {"command": "d", "run_at": np.datetime64("NaT", "us")},
         ],
         cwd=Path("/"),
     )

@@ -16,7 +16,7 @@ import pytest
 from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.outcome_journal import OutcomeJournal, read_journal
-from queuectl_nb.engine.poller import Poller, block_signals
+from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.worker_record import Origin, RecordWriter, WorkerRecord, read_record
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.errors import BadEnvironment
@@ -243,23 +243,24 @@ def test_poller_receives_signals_sent_before_the_wait(monkeypatch: pytest.Monkey
             signal.signal(number, handler)
 
 
+SENDERS = """
+import signal, subprocess
+from queuectl_nb.engine.poller import Poller, block_signals
+
+block_signals(signal.SIGUSR1, signal.SIGUSR2)
+poller = Poller([signal.SIGUSR1, signal.SIGUSR2])
+for number, wait in [(signal.SIGUSR1, poller.wait), (signal.SIGUSR2, poller.wait_for_child)]:
+    sender = subprocess.Popen(["sh", "-c", f"kill -{number.value} $PPID"])
+    wait(60)
+    assert poller.signals == {number: sender.pid}, poller.signals
+    poller.signals.clear()
+    sender.wait()
+"""
+
+
 def test_poller_identifies_senders() -> None:
-    """A blocked signal ends both kinds of waits, with the pid of its sender."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    block_signals(signal.SIGUSR1, signal.SIGUSR2)
-    try:
-        poller = Poller([signal.SIGUSR1, signal.SIGUSR2])
-        for number in (signal.SIGUSR1, signal.SIGUSR2):
-            sender = subprocess.Popen(["sh", "-c", f"kill -{number.value} $PPID"])
-            if number == signal.SIGUSR1:
-                assert poller.wait(60) == {"signal"}
-            else:
-                poller.wait_for_child(60)
-            assert poller.signals == {number: sender.pid}
-            poller.signals.clear()
-            sender.wait()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    """A signal that all threads block ends both kinds of waits, with the pid of its sender."""
+    subprocess.run([sys.executable, "-c", SENDERS], check=True, timeout=60)
 
 
 def test_poller_without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:

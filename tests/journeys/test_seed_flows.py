@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.journeys.terminals import Terminals
 
 
@@ -49,17 +51,21 @@ def test_flow_2_failure_retry_backoff_and_dead_letter_queue(terminals: Terminals
     assert terminals.run_json("show", "job-fail")["attempts"] == 1
 
 
-def test_flow_3_concurrency_and_priority(terminals: Terminals) -> None:
+def test_flow_3_concurrency_and_priority(terminals: Terminals, tmp_path: Path) -> None:
     """Two terminals run jobs concurrently; a job of high priority runs as soon as a worker is free."""
     first, second = terminals.open("worker", "start"), terminals.open("worker", "start")
     first.wait_for_line("started")
     second.wait_for_line("started")
     for number in (1, 2):
-        terminals.run("enqueue", "--id", f"job-low-{number}", "--command", "sleep 3", "--priority", "1")
+        command = f"until [ -e {tmp_path}/end-{number} ]; do sleep 0.1; done"
+        terminals.run("enqueue", "--id", f"job-low-{number}", "--command", command, "--priority", "1")
     until(lambda: terminals.run_json("status")["counts"]["processing"] == 2)
     assert {worker["name"] for worker in terminals.run_json("worker", "list")} == {"worker-1", "worker-2"}
     terminals.run("enqueue", "--id", "job-later", "--command", "true", "--priority", "2")
     terminals.run("enqueue", "--id", "job-high", "--command", "echo 'I AM HIGH PRIORITY'", "--priority", "100")
+    (tmp_path / "end-1").touch()
+    terminals.run("wait", "job-high", "job-later", "--timeout", "30")
+    (tmp_path / "end-2").touch()
     terminals.run("wait", "--timeout", "30")
     jobs = {job["id"]: job for job in terminals.run_json("list")}
     assert jobs["job-high"]["started_at"] >= min(jobs[f"job-low-{number}"]["finished_at"] for number in (1, 2))
