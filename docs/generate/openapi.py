@@ -101,7 +101,7 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         {"$ref": "overview.schema.json"},
     ),
     "/api/events": (
-        "Server-sent events: 'overview' at once and after each change, 'heartbeat', 'trouble'",
+        "Server-sent events: 'overview' at once and after each change, 'trouble' on errors",
         "text/event-stream",
         TEXT,
     ),

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from itertools import pairwise
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.client.workers import list_workers
-from queuectl_nb.commands.app import queuectl_command, run_command_line
+from queuectl_nb.commands.app import PROGRAM, queuectl_command, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Output, StartedPool, Stream
 from queuectl_nb.model.errors import JobFailed, QueuectlError, WaitTimeout
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
@@ -70,6 +71,9 @@ class Demo:
                     self.check(f"{error}", ok=False)
             outcome = f"{self.failures} check(s) failed" if self.failures else "All flows passed"
             self.write(f"\n{outcome} in {time.monotonic() - began:.1f} seconds.")
+            if not self.failures:
+                for line in next_steps():
+                    self.write(line)
         finally:
             for pool in self.pools:
                 pool.stop(now=True)
@@ -107,6 +111,15 @@ class Demo:
     def wait_finished(self, *ids: str) -> None:
         """Wait until the jobs have finished."""
         Wait(self.queue, ids, STEP_TIMEOUT_S).run()
+
+
+def next_steps() -> Iterator[str]:
+    """Yield the commands to try next, after the one that makes ``queuectl`` available if it is not on ``PATH``."""
+    yield "\nNext steps:"
+    activate = Path(sys.prefix, "bin/activate")
+    if shutil.which(PROGRAM) is None and activate.exists():
+        yield f"  $ source {shlex.quote(str(activate))}"
+    yield from (f"  $ {PROGRAM} {args}" for args in ("enqueue -- echo hello", "worker start --drain", "list", "help"))
 
 
 def _happy_path(demo: Demo) -> None:

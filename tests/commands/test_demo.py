@@ -31,6 +31,20 @@ def test_demo(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.Monke
     assert "✓" in ran.stdout
     assert "✗" not in ran.stdout
     assert not list(tmp_path.glob("queuectl-demo-*"))
+    assert "Next steps:\n" in ran.stdout
+    assert "  $ queuectl enqueue -- echo hello" in ran.stdout.partition("Next steps:")[2]
+
+
+def test_next_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's ``activate`` comes first if ``queuectl`` cannot be typed, and only then."""
+    (tmp_path / "an environment/bin").mkdir(parents=True)
+    activate = tmp_path / "an environment/bin/activate"
+    activate.touch()
+    monkeypatch.setattr("sys.prefix", str(activate.parent.parent))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert f"  $ source '{activate}'" in list(demo.next_steps())
+    (tmp_path / "queuectl").touch(0o755)
+    assert not [line for line in demo.next_steps() if "activate" in line]
 
 
 def test_failing_flow(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:

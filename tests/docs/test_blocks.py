@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,18 @@ def test_the_blocks_of_a_page_run(page: Path, runner: PageRunner) -> None:
     for block in blocks_of(page):
         assert block.language in LANGUAGES, f"{block.where}: the language of a block must be one of {LANGUAGES}"
         runner.run(block)
+    assert not missing_files(page, runner.project)
+
+
+def missing_files(page: Path, project: Path) -> set[str]:
+    """Return the files that the page's blocks use, but that neither a block nor its command has created."""
+    named = re.compile(r"(?<![\w/.{$-])[\w-]+\.(?:py|sh|csv|json|jsonl|png|txt)\b")
+    used: set[str] = set()
+    for block in blocks_of(page):
+        if block.language in RUN and "not run" not in block.marks:
+            texts = [each.text for each in commands_of(block)] if block.language == "console" else [block.text]
+            used.update(name for text in texts for name in named.findall(text))
+    return {name for name in used if not (project / name).exists()}
 
 
 def test_pages_have_blocks_that_run() -> None:

@@ -35,7 +35,7 @@ __all__ = [
     "to_wire",
 ]
 
-PROTOCOL = 5
+PROTOCOL = 4
 """Version of these messages; increase it with every change."""
 
 

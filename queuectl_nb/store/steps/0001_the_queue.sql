@@ -43,7 +43,6 @@ CREATE TABLE jobs (
     tags TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
     after TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(after)),
     cwd TEXT NOT NULL,
-    shell TEXT,
     env TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(env)),
     environment INTEGER REFERENCES environments (id),
     run_at REAL NOT NULL,
