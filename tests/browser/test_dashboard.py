@@ -184,10 +184,10 @@ def test_sorting_filters_and_scrolling(notebook: Callable[..., Notebook], queue:
 
 
 def test_live_while_a_cell_runs(notebook: Callable[..., Notebook], queue: Queue, tmp_path: Path) -> None:
-    """While a cell blocks the kernel, the dashboard updates, logs are followed, and buttons work."""
+    """While a cell blocks the kernel and captures output, the dashboard updates, and logs and buttons work."""
     end = tmp_path / "end"
     queue.enqueue("true", id="first")
-    busy = f"import time, pathlib\nwhile not pathlib.Path({str(end)!r}).exists():\n    time.sleep(0.05)"
+    busy = f"%%capture\nimport time, pathlib\nwhile not pathlib.Path({str(end)!r}).exists():\n    time.sleep(0.05)"
     page = notebook(cells(queue, busy))
     page.start_all()
     dashboard = DashboardPage.wait_for(page)

@@ -76,7 +76,7 @@ def test_page_without_heartbeat_receives_rows(
     """While cells are running, the dashboard updates before the first heartbeat arrives."""
     page = Page(dashboard, monkeypatch, "")
     dashboard._repr_mimebundle_()
-    dashboard.viewers.cell_started()
+    dashboard.viewers.started()
     until(lambda: page.shown() == ["c", "b", "a"])
     queue.cancel("b")
     until(lambda: page.shown() == ["b", "c", "a"])
@@ -168,7 +168,6 @@ def test_two_dashboards_on_two_queues(page: Page, tmp_path: Path, monkeypatch: p
     other = Queue(tmp_path / "other.db")
     other.enqueue("true", id="elsewhere")
     second = Page(Dashboard(other), monkeypatch, "second")
-    second.dashboard.viewers._cell_started_at = None
     second.open()
     until(lambda: second.shown() == ["elsewhere"])
     assert page.shown() == ["c", "b", "a"]

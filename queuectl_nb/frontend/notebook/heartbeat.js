@@ -1,14 +1,14 @@
 // Heartbeats between page and kernel: the kernel sends nothing to pages that are not visible, and the page shows when
-// its kernel is gone.
+// its kernel is gone. A page sends no heartbeats while a cell runs; it only reports what changes.
 
 const HEARTBEAT_INTERVAL_MS = 2500;
-const FIRST_HEARTBEATS_MS = [0, 150, 500, 1200]; // the first messages of a page may be delayed by a running cell
+const FIRST_REPORTS_MS = [0, 150, 500, 1200]; // the first messages of a page may be delayed by a running cell
 const KERNEL_TIMEOUT_MS = 10000;
 
 /**
  * The heartbeats of one view. `model` is the widget's, `root` the view's element. `onState(state)` receives "live",
  * "waiting" (the kernel does not answer; it may be busy) or "gone". `send` sends messages to the kernel in order;
- * `fields()` returns what each heartbeat contains besides.
+ * `fields()` returns what each heartbeat and report contains besides.
  */
 export class Heartbeat {
   constructor(model, root, onState, fields) {
@@ -22,17 +22,19 @@ export class Heartbeat {
     this.receivedAt = Date.now();
     this.onScreen = true;
     this.wasVisible = false;
+    this.answered = false; // whether the kernel knows this view
+    this.busy = false; // whether the kernel is running a cell
     this.cleanups = [];
-    this.listen(document, "visibilitychange", () => this.beat());
+    this.listen(document, "visibilitychange", () => this.reportVisibility());
     this.listen(window, "pagehide", () => this.send({ kind: "close" }));
     const observer = new IntersectionObserver((entries) => {
       this.onScreen = entries[entries.length - 1].isIntersecting;
-      this.beat();
+      this.reportVisibility();
     });
     observer.observe(root);
     this.cleanups.push(() => observer.disconnect());
     const timer = setInterval(() => this.beat(), HEARTBEAT_INTERVAL_MS);
-    const first = FIRST_HEARTBEATS_MS.map((delay) => setTimeout(() => this.beat(), delay));
+    const first = FIRST_REPORTS_MS.map((delay) => setTimeout(() => this.answered || this.report(), delay));
     this.cleanups.push(() => [timer, ...first].forEach(clearTimeout));
     const update = () => setTimeout(() => this.updateState()); // the view's class changes with the same event
     model.on("comm_live_update", update);
@@ -48,26 +50,65 @@ export class Heartbeat {
     return document.visibilityState === "visible" && this.onScreen;
   }
 
+  /** Send what the user did: JupyterLab addresses it to a subshell, so that it is handled while a cell runs. */
   send(message) {
+    this.transmit(message, (content) => this.model.send(content));
+  }
+
+  transmit(message, send) {
     try {
       this.sequence += 1;
-      this.model.send({ ...message, view: this.view, sequence: this.sequence });
+      send({ ...message, view: this.view, sequence: this.sequence });
     } catch {
       this.receivedAt = 0; // the connection was closed
     }
   }
 
-  beat() {
+  /** Report visibility and fields, because they have changed. */
+  report() {
     const visible = this.visible;
     if (visible && !this.wasVisible && this.state !== "gone") this.receivedAt = Date.now(); // the timeout starts now
     this.wasVisible = visible;
-    this.send({ kind: "heartbeat", visible, ...this.fields() });
+    this.send({ kind: "view", visible, ...this.fields() });
     this.updateState();
   }
 
+  reportVisibility() {
+    if (this.visible !== this.wasVisible) this.report();
+  }
+
+  beat() {
+    if (!this.answered) this.report();
+    else if (this.visible && !this.busy) {
+      this.transmit({ kind: "heartbeat", visible: true, ...this.fields() }, (content) => this.sendToMainThread(content));
+    }
+    this.updateState();
+  }
+
+  /** Send a message without a subshell; other front ends than JupyterLab know none. */
+  sendToMainThread(content) {
+    const { kernel } = this.model.widget_manager ?? {};
+    if (!kernel?.sendShellMessage) this.model.send(content);
+    else {
+      const { clientId: session, username } = kernel;
+      const id = `${session}-${this.view}-${this.sequence}`;
+      const header = { msg_id: id, msg_type: "comm_msg", session, username, date: new Date().toISOString(), version: "5.3" };
+      kernel.sendShellMessage({
+        channel: "shell",
+        header: { ...header, subshell_id: null },
+        parent_header: {},
+        metadata: {},
+        content: { comm_id: this.model.get("comm_id"), data: { method: "custom", content } },
+        buffers: [],
+      });
+    }
+  }
+
   /** Record that a message from the kernel arrived. */
-  received() {
+  received({ view, busy }) {
     this.receivedAt = Date.now();
+    this.answered ||= view === this.view;
+    this.busy = busy ?? this.busy;
     this.updateState();
   }
 

@@ -39,7 +39,7 @@ class TablePane {
     this.table = new VirtualTable(grid, {
       columns: COLUMNS,
       label: "Jobs; move with the arrow keys, select with Space, open the log with Enter",
-      onWindow: () => this.heartbeat && this.heartbeat.beat(),
+      onWindow: () => this.heartbeat && this.heartbeat.report(),
       onSort: (field, reverse) => this.heartbeat.send({ kind: "sort", field, reverse }),
       onSelect: (keys, active) => this.heartbeat.send({ kind: "select", keys, active }),
       onOpen: () => this.dashboard()?.querySelector(".qc-log")?.focus(),
@@ -55,7 +55,7 @@ class TablePane {
 
   receive(message) {
     if (message.view && message.view !== this.heartbeat.view) return; // messages without a view are for all
-    this.heartbeat.received();
+    this.heartbeat.received(message);
     if (message.kind === "rows") this.receiveRows(message);
     else if (message.kind === "message") this.showMessage(message.text, message.error);
   }
@@ -64,7 +64,7 @@ class TablePane {
     if (message.sequence !== 1 && message.sequence !== this.sequence + 1) {
       if (this.reload) return;
       this.reload = true;
-      this.heartbeat.beat();
+      this.heartbeat.report();
       return;
     }
     this.reload = !message.view;

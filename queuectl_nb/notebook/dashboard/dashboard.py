@@ -14,6 +14,7 @@ from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.dashboard import widgets
 from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
+from queuectl_nb.notebook.dashboard.subshells import release, separate_from_cells
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
@@ -63,7 +64,8 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for name in ("queuectl-ui", "qc-dash"):
             self.add_class(name)
         for widget in (self, *_descendants(self)):
-            widgets.receive_during_cells(widget)
+            separate_from_cells(widget)
+        self.table_pane.comm_id = self.table_pane.model_id or ""
         self._connect()
         self.viewers.watch_cells()
         _open.add(self)
@@ -87,6 +89,10 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def show_message(self, text: str, error: bool = False) -> None:
         """Show a message below the table."""
         self.table_pane.send({"kind": "message", "text": text, "error": error})
+
+    def send_heartbeat(self, view: str = "") -> None:
+        """Tell a page, or all, that the kernel is alive, and whether it is busy: then pages send no heartbeats."""
+        self.table_pane.send({"kind": "heartbeat", "view": view, "busy": self.viewers.busy})
 
     # ------------------------------------------------------------------ events
 
@@ -118,13 +124,13 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if kind == "close":
             self.viewers.remove(view)
             self._last_sequence.pop(view, None)
-        elif kind == "heartbeat":
+        elif kind in ("heartbeat", "view"):
             visible = bool(message["visible"])
-            self.viewers.record_heartbeat(view, visible=visible)
+            self.viewers.record(view, visible=visible)
             window = {key: message[key] for key in ("first", "count", "top", "reload")}
             if visible:
                 self.feed.submit(lambda: self.feed.table.request(view, **window))
-                self.table_pane.send({"kind": "heartbeat", "view": view})
+                self.send_heartbeat(view)
         elif kind == "sort":
             self._set_filter(sort=message["field"], reverse=bool(message["reverse"]))
         elif kind == "select":
@@ -206,6 +212,8 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with contextlib.suppress(Exception):  # ipywidgets closes widgets while the interpreter exits
             self.viewers.unwatch_cells()
         _open.discard(self)
+        for widget in (self, *_descendants(self)):
+            release(widget)
         for widget in _descendants(self):
             widget.close()
         super().close()

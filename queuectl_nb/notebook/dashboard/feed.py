@@ -54,6 +54,8 @@ class DashboardFeed:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._version: Version | None = None
+        self._busy = False
+        self._heartbeat_at = 0.0
         self._overview_at = 0.0
         self._table_at = 0.0
 
@@ -144,9 +146,12 @@ class DashboardFeed:
             self._table_at = time.monotonic()
             self._version = version
             changed = True
+        busy = self._dashboard.viewers.busy
+        if busy != self._busy or now - self._heartbeat_at >= OVERVIEW_INTERVAL_S:
+            self._dashboard.send_heartbeat()
+            self._busy, self._heartbeat_at = busy, now
         if changed or now - self._overview_at >= OVERVIEW_INTERVAL_S:
             self._dashboard.show_overview(self.watch.overview())
-            self._dashboard.table_pane.send({"kind": "heartbeat"})  # for pages whose own heartbeats do not arrive
             self._overview_at = now
         log_message = self.log.message()
         if log_message is not None:

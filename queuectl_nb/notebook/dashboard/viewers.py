@@ -1,7 +1,7 @@
 """Tracks which pages show a dashboard: each sends heartbeats with its visibility; a page without one counts as closed.
 
-With an older kernel or JupyterLab, heartbeats are not received while a cell runs. Then pages that were visible when the
-cell began count as visible until it ends, and one is assumed where a dashboard has just been displayed.
+The main thread handles heartbeats, and pages send none while it is busy with a cell. Until it is free again, the last
+known state of each page applies.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from IPython import get_ipython
 
@@ -32,23 +33,24 @@ class Viewers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._views: dict[str, _View] = {}
-        self._cell_started_at: float | None = None
-        self._heartbeat_in_cell = False
+        self._depth = 0
+        self._busy_since: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the main thread is running a cell or a callback of another widget."""
+        return self._busy_since is not None
 
     def expect(self) -> None:
         """Assume a page: the dashboard is being displayed."""
         with self._lock:
             self._views[UNKNOWN_VIEW] = _View(time.monotonic(), visible=True)
 
-    def record_heartbeat(self, view: str, *, visible: bool) -> None:
-        """Record a heartbeat."""
+    def record(self, view: str, *, visible: bool) -> None:
+        """Record a heartbeat, or that a page was loaded, shown or hidden."""
         with self._lock:
             self._views.pop(UNKNOWN_VIEW, None)
             self._views[view] = _View(time.monotonic(), visible)
-            if threading.current_thread() is threading.main_thread():
-                self._cell_started_at = None  # the main thread is free: no cell is running
-            else:
-                self._heartbeat_in_cell = True
 
     def remove(self, view: str) -> None:
         """Forget a page that was closed."""
@@ -58,35 +60,40 @@ class Viewers:
     def watch_cells(self) -> None:
         """Register for the start and end of cells, if this process has an IPython shell."""
         if shell := get_ipython():
-            shell.events.register("pre_run_cell", self.cell_started)
-            shell.events.register("post_run_cell", self.cell_finished)
-            self.cell_started()  # the cell that creates the dashboard
+            shell.events.register("pre_execute", self.started)
+            shell.events.register("post_execute", self.finished)
+            kernel: Any = getattr(shell, "kernel", None)
+            if kernel is not None and kernel.get_parent().get("header", {}).get("msg_type") == "execute_request":
+                self.started()  # the cell that creates the dashboard
 
     def unwatch_cells(self) -> None:
         """Undo :meth:`watch_cells`."""
         if shell := get_ipython():
-            shell.events.unregister("pre_run_cell", self.cell_started)
-            shell.events.unregister("post_run_cell", self.cell_finished)
+            shell.events.unregister("pre_execute", self.started)
+            shell.events.unregister("post_execute", self.finished)
 
-    def cell_started(self, *_info: object) -> None:
-        """Note that the main thread is busy."""
-        self._cell_started_at = time.monotonic()
-        self._heartbeat_in_cell = False
+    def started(self) -> None:
+        """Note that the main thread is busy. A cell that runs others is busy until the outermost has ended."""
+        if threading.current_thread() is threading.main_thread():
+            self._depth += 1
+            self._busy_since = self._busy_since or time.monotonic()
 
-    def cell_finished(self, *_info: object) -> None:
-        """Note that the main thread is free; restart the timeout of pages that could not be heard."""
+    def finished(self) -> None:
+        """Note that the main thread is free; restart the timeout of pages that were visible."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # a callback of another widget in a subshell
+        self._depth = max(0, self._depth - 1)
+        if self._depth or self._busy_since is None:
+            return
         with self._lock:
-            if self._cell_started_at is not None and not self._heartbeat_in_cell:
-                now = time.monotonic()
-                for view in self._visible_at(self._cell_started_at):
-                    self._views[view].heartbeat_at = now
-            self._cell_started_at = None
+            for view in self._visible_at(self._busy_since):
+                self._views[view].heartbeat_at = time.monotonic()
+            self._busy_since = None
 
     def visible_views(self) -> list[str]:
-        """Return the pages on which the dashboard is visible now."""
+        """Return the pages on which the dashboard is visible now, or at the start of the running cell."""
         with self._lock:
-            unheard_since = None if self._heartbeat_in_cell else self._cell_started_at
-            return self._visible_at(time.monotonic() if unheard_since is None else unheard_since)
+            return self._visible_at(time.monotonic() if self._busy_since is None else self._busy_since)
 
     def _visible_at(self, moment: float) -> list[str]:
         return [

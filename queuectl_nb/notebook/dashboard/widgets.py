@@ -25,7 +25,6 @@ __all__ = [
     "TablePane",
     "Toolbar",
     "WorkerPanel",
-    "receive_during_cells",
 ]
 
 ALL_STATES = "all"
@@ -42,6 +41,7 @@ class TablePane(anywidget.AnyWidget):
 
     _esm = bundle(_NOTEBOOK / "table_pane.js")
     _css = read_styles("palette.css", "theme.css") + (_NOTEBOOK / "dashboard.css").read_text("utf-8")
+    comm_id = traitlets.Unicode().tag(sync=True)
 
 
 class LogPane(anywidget.AnyWidget):
@@ -55,19 +55,6 @@ class ChartPane(anywidget.AnyWidget):
 
     _esm = bundle(_NOTEBOOK / "chart_pane.js")
     throughput = traitlets.Dict({"start": 0, "slice_s": 10, "ok": [0], "not_ok": [0]}).tag(sync=True)
-
-
-def receive_during_cells(widget: Any) -> None:
-    """Handle a widget's messages in the subshell that the page addresses, so that buttons work while a cell runs.
-
-    JupyterLab addresses a subshell: a kernel thread that is free while a cell runs. ipykernel 7.4 redirects a message
-    to the loop that last wrote to the widget, in case something there waits for a reply. Nothing here waits for
-    replies, and that loop would be blocked by the cell that created the widget. Without that redirection, this does
-    nothing.
-    """
-    comm: Any = widget.comm
-    if hasattr(comm, "_reply_subshell_for"):
-        comm._reply_subshell_for = lambda _data, subshell: subshell  # noqa: SLF001 - there is no public hook
 
 
 def _styled(widget: Any, *classes: str) -> Any:

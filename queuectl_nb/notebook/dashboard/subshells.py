@@ -1,0 +1,69 @@
+"""Handles the messages of a dashboard's page without any effect on the cell that is running.
+
+JupyterLab addresses the messages of widgets to a subshell: a thread of the kernel that is free while a cell runs. In
+ipykernel, each of them becomes the parent of all output in the process that has no parent of its own (threads, child
+processes, C code), and fires IPython's ``pre_execute`` and ``post_execute``, at which matplotlib shows and closes the
+figures of the running cell. Messages of a dashboard do neither.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython import get_ipython
+
+__all__ = ["release", "separate_from_cells"]
+
+CONTROL_TARGET = "jupyter.widget.control"
+"""The target of the comm with which a page that is loaded asks for the state of all widgets."""
+_comm_ids: set[str] = set()
+
+
+def separate_from_cells(widget: Any) -> None:
+    """Keep messages of a widget away from the running cell, and handle them in the subshell that the page addresses."""
+    comm: Any = widget.comm
+    # the default, without the events of IPython
+    comm.handle_msg = widget._handle_msg  # noqa: SLF001 - there is no public hook, here and below
+    if hasattr(comm, "_reply_subshell_for"):
+        # ipykernel 7.4 redirects a message to the thread that last wrote to the widget, which a cell may block
+        comm._reply_subshell_for = lambda _data, subshell: subshell  # noqa: SLF001
+    _comm_ids.add(comm.comm_id)
+    kernel: Any = getattr(get_ipython(), "kernel", None)
+    if hasattr(kernel, "_shell_parent") and getattr(kernel.set_parent, "__name__", "") != _KeepParent.__name__:
+        kernel.set_parent = _KeepParent(kernel)
+
+
+def release(widget: Any) -> None:
+    """Forget a widget that is being closed."""
+    _comm_ids.discard(getattr(widget.comm, "comm_id", ""))
+
+
+class _KeepParent:
+    """Replaces ``set_parent`` of a kernel: messages of a dashboard become the parent of their own thread only."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.__name__ = type(self).__name__
+        self._kernel = kernel
+        self._set_parent = kernel.set_parent
+
+    def __call__(self, ident: Any, parent: dict[str, Any], channel: str = "shell") -> None:
+        content = parent.get("content")
+        if channel == "shell" and isinstance(content, dict) and self._is_separate(content):
+            self._kernel._shell_parent_ident.set(ident)  # noqa: SLF001
+            self._kernel._shell_parent.set(parent)  # noqa: SLF001
+        else:
+            self._set_parent(ident, parent, channel)
+
+    def _is_separate(self, content: dict[str, Any]) -> bool:
+        """Return True for messages of dashboards, and of a page that was loaded while there is a dashboard."""
+        comm_id = content.get("comm_id")
+        if comm_id in _comm_ids:
+            return True
+        comm = self._kernel.comm_manager.comms.get(comm_id)
+        name = content.get("target_name", getattr(comm, "target_name", None))
+        if not _comm_ids or name != CONTROL_TARGET:
+            return False
+        if comm is not None:
+            callback = comm._msg_callback  # noqa: SLF001
+            comm.handle_msg = lambda message: callback and callback(message)
+        return True
