@@ -20,6 +20,11 @@ __all__ = ["file", "openapi", "table"]
 SHAPES = ("job", "attempt", "worker", "status", "stats", "job-with-history")
 NULLABLE_TEXT = {"type": ["string", "null"]}
 COUNTS = {"type": "array", "items": COUNT}
+SERIES = {
+    "succeeded": {**COUNTS, "description": "successful attempts per bar"},
+    "failed": {**COUNTS, "description": "failed, timed out and lost attempts per bar"},
+}
+DISPLAY = {**TEXT, "description": "the command as it was written: the source of a Python cell"}
 
 
 OWN_SHAPES: Mapping[str, dict[str, Any]] = {
@@ -50,10 +55,35 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
                 {
                     "start": {**SECONDS, "description": "start of the first interval, in epoch seconds"},
                     "slice_s": {**SECONDS, "description": "length of an interval in seconds"},
-                    "ok": {**COUNTS, "description": "successful attempts per interval"},
-                    "not_ok": {**COUNTS, "description": "other finished attempts per interval"},
+                    **SERIES,
+                    "stopped": {**COUNTS, "description": "attempts that were cancelled or returned to the queue"},
                 }
             ),
+        }
+    ),
+    "charts": closed(
+        {
+            "throughput": {
+                "anyOf": [{"$ref": "overview.schema.json#/properties/throughput"}, {"type": "null"}],
+                "description": "since the first attempt; null without finished attempts",
+            },
+            "run_time": {
+                **closed(
+                    {
+                        "edges": {"type": "array", "items": SECONDS, "description": "limits of the bars in seconds"},
+                        "ticks": {
+                            "type": "array",
+                            "items": closed(
+                                {"position": {"type": "number", "minimum": 0, "maximum": 1}, "label": TEXT}
+                            ),
+                            "description": "labels of the axis",
+                        },
+                        **SERIES,
+                    }
+                ),
+                "type": ["object", "null"],
+                "description": "attempts by run time; null without any that ran to an end",
+            },
         }
     ),
     "error": closed({"error": {**TEXT, "description": "one line that names the problem and the valid values"}}),
@@ -90,6 +120,11 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         {"$ref": "log-piece.schema.json"},
     ),
     "/api/stats": ("Statistics over all attempts", "application/json", {"$ref": "stats.schema.json"}),
+    "/api/charts": (
+        "Throughput over time and run times of all attempts",
+        "application/json",
+        {"$ref": "charts.schema.json"},
+    ),
     "/api/workers": (
         "All workers",
         "application/json",
@@ -121,6 +156,9 @@ def openapi() -> dict[str, Any]:
     """Return the OpenAPI description."""
     known = {name.removesuffix(".schema.json"): schema for name, schema in schemas().items()}
     shapes = {name: known[name] for name in SHAPES} | dict(OWN_SHAPES)
+    for name in ("job", "job-with-history"):
+        properties = {**shapes[name]["properties"], "display": DISPLAY}
+        shapes[name] = {**shapes[name], "properties": properties, "required": list(properties)}
     bare = {
         name: {key: value for key, value in schema.items() if key not in ("$id", "$schema")}
         for name, schema in shapes.items()
@@ -130,7 +168,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "queuectl",
             "version": __version__,
-            "description": "Read-only. Bodies have the same shape as the output of the console with --json.",
+            "description": "Read-only. Bodies have the shape of the console's --json; jobs also have 'display'.",
         },
         "servers": [{"url": "..", "description": "address of the page"}],
         "security": [{"bearer": []}, {"cookie": []}, {"token": []}],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,21 @@ if TYPE_CHECKING:
 
     CountEnds = Callable[..., list[tuple[int, str, int]]]
 
-__all__ = ["ChangeWatcher", "Throughput", "Version"]
+__all__ = ["SERIES", "ChangeWatcher", "Throughput", "Version", "series_of"]
 
+SERIES = ("succeeded", "failed", "stopped")
+"""Kinds of finished attempts in charts."""
 RECOUNTED_SLICES = 2
 """Recent slices that are counted again, since results are recorded in groups shortly after the end."""
 
 
+def series_of(outcome: str) -> str:
+    """Return the kind of an outcome: attempts that were cancelled or returned to the queue did not fail."""
+    return "stopped" if outcome in ("cancelled", "returned") else "succeeded" if outcome == "succeeded" else "failed"
+
+
 class Throughput:
-    """Counts succeeded and other attempts in slices of time; complete slices are counted once.
+    """Counts finished attempts in slices of time, by kind of outcome; complete slices are counted once.
 
     Deleted jobs stay counted.
     """
@@ -37,11 +45,11 @@ class Throughput:
         self._count_ends = count_ends
         self._slice_s = slice_s
         self._slices = slices
-        self._counted: dict[int, tuple[int, int]] = {}
+        self._counted: Counter[tuple[int, str]] = Counter()
         self._newest: int | None = None
 
     def read(self, now: float) -> dict[str, Any]:
-        """Return the slices up to ``now``, oldest first: ``start``, ``slice_s``, ``ok`` and ``not_ok``."""
+        """Return the slices up to ``now``, oldest first: ``start``, ``slice_s``, and a list of each of ``SERIES``."""
         newest = int(now // self._slice_s)
         oldest = newest - self._slices + 1
         if self._newest is None or not oldest <= self._newest <= newest:
@@ -51,21 +59,16 @@ class Throughput:
             since = max(oldest, self._newest - RECOUNTED_SLICES)
         self._count(since, newest)
         self._newest = newest
-        pairs = [self._counted.get(index, (0, 0)) for index in range(oldest, newest + 1)]
-        return {
-            "start": oldest * self._slice_s,
-            "slice_s": self._slice_s,
-            "ok": [ok for ok, _ in pairs],
-            "not_ok": [bad for _, bad in pairs],
-        }
+        series = {name: [self._counted[index, name] for index in range(oldest, newest + 1)] for name in SERIES}
+        return {"start": oldest * self._slice_s, "slice_s": self._slice_s, **series}
 
     def _count(self, since: int, newest: int) -> None:
         start, end = since * self._slice_s, (newest + 1) * self._slice_s
-        fresh: dict[int, list[int]] = {}
+        fresh: Counter[tuple[int, str]] = Counter()
         for offset, outcome, count in self._count_ends(start=start, end=end, slice_s=self._slice_s):
-            fresh.setdefault(since + offset, [0, 0])[0 if outcome == "succeeded" else 1] += count
-        kept = {index: pair for index, pair in self._counted.items() if newest - self._slices < index < since}
-        self._counted = kept | {index: (ok, bad) for index, (ok, bad) in fresh.items()}
+            fresh[since + offset, series_of(outcome)] += count
+        kept = {key: count for key, count in self._counted.items() if newest - self._slices < key[0] < since}
+        self._counted = Counter(kept) + fresh
 
 
 Version = tuple[int, int]
@@ -114,8 +117,8 @@ class ChangeWatcher:
         """Return the overview of the queue in JSON types. The object is shared: do not change it.
 
         ``version`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
-        ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, ``ok`` and ``not_ok``
-        attempts that ended.
+        ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, the ``succeeded``, ``failed``
+        and ``stopped`` attempts that ended.
         """
         version = self.version()
         with self._lock:

@@ -15,9 +15,9 @@ from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authentica
 
 from queuectl_nb.client.workers import list_workers, read_status
 from queuectl_nb.render.js_bundle import FRONTEND, SHARED
-from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.web import query_params, serializers
 from queuectl_nb.web.base_handler import BaseHandler, JsonHandler
+from queuectl_nb.web.charts import charts
 from queuectl_nb.web.event_feed import Subscriber
 from queuectl_nb.web.metrics import exposition
 from queuectl_nb.web.queue_reader import revision_etag
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queuectl_nb.client.changes import ChangeWatcher
+    from queuectl_nb.client.queue import Queue
     from queuectl_nb.web.queue_reader import QueueReader
 
 __all__ = [
     "ROUTES",
+    "Aggregate",
     "Events",
     "JobLog",
     "Jobs",
@@ -40,7 +42,6 @@ __all__ = [
     "Page",
     "Snapshot",
     "Static",
-    "Stats",
     "routes",
 ]
 
@@ -155,7 +156,7 @@ class OneJob(JsonHandler):
 
         def read(watcher: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
             etag = revision_etag(watcher)
-            job = None if self.client_has(etag) else json.dumps(job_json(watcher.queue.store.jobs.get(job_id)))
+            job = None if self.client_has(etag) else json.dumps(serializers.job(watcher.queue.store.jobs.get(job_id)))
             return etag, job, map(json.dumps, serializers.history(watcher.queue, job_id, output=output))
 
         etag, job, history = await self.reader.read(read)
@@ -190,14 +191,21 @@ class JobLog(JsonHandler):
         self.finish(json.dumps(piece))
 
 
-class Stats(JsonHandler):
-    """``/api/stats``."""
+class Aggregate(JsonHandler):
+    """``/api/stats`` and ``/api/charts``: computed from all attempts."""
+
+    def initialize(self, reader: QueueReader, compute: Callable[[Queue], Any]) -> None:  # type: ignore[override]
+        """Send what ``compute`` returns."""
+        super().initialize(reader)
+        self._compute = compute
 
     @authenticated
     async def get(self) -> None:
-        """Send the statistics over all attempts."""
+        """Send the result; cached in proportion to the time that it takes."""
         self.parse_query()
-        self.finish(json.dumps(await self.reader.read(self.reader.stats, slow=True)))
+        self.finish(
+            json.dumps(await self.reader.read(lambda watcher: self.reader.cached(self._compute, watcher), slow=True))
+        )
 
 
 class Metrics(JsonHandler):
@@ -280,7 +288,8 @@ ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/api/jobs", Jobs, {}),
     (f"/api/jobs/{JOB_ID}", OneJob, {}),
     (f"/api/jobs/{JOB_ID}/log", JobLog, {}),
-    ("/api/stats", Stats, {}),
+    ("/api/stats", Aggregate, {"compute": serializers.stats}),
+    ("/api/charts", Aggregate, {"compute": charts}),
     ("/api/workers", Snapshot, {"serialize": lambda watcher: list_workers(watcher.queue.store)}),
     ("/api/overview", Snapshot, {"serialize": lambda watcher: watcher.overview()}),
     ("/api/events", Events, {}),

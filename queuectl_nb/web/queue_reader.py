@@ -7,13 +7,11 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from queuectl_nb import __version__
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.errors import Busy
-from queuectl_nb.render.json_shapes import stats_json
-from queuectl_nb.store.stats import stats as compute_stats
 from queuectl_nb.web.event_feed import EventFeed
 
 if TYPE_CHECKING:
@@ -30,8 +28,16 @@ FAST_THREADS = 4
 """Threads for reads that take milliseconds."""
 SLOW_THREADS = 2
 """Threads for reads that may scan all jobs: searches and statistics."""
-STATS_TTL_FACTOR = 10
+CACHE_TTL_FACTOR = 10
 """Statistics are cached for this many times the time they took, which bounds the CPU they use."""
+
+
+class _Result(NamedTuple):
+    """A cached result, the version of the queue that it belongs to, and when it may be computed again."""
+
+    value: Any
+    of: tuple[ChangeWatcher, Version]
+    expires_at: float
 
 
 class QueueReader:
@@ -44,10 +50,8 @@ class QueueReader:
         self._watcher: ChangeWatcher | None = None
         self._fast = ThreadPoolExecutor(FAST_THREADS, "queuectl-read")
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "queuectl-search")
-        self._stats_lock = threading.Lock()
-        self._stats: dict[str, Any] = {}
-        self._stats_of: tuple[ChangeWatcher, Version] | None = None
-        self._stats_expire = 0.0
+        self._cache_lock = threading.Lock()
+        self._cache: dict[Callable[[Queue], Any], _Result] = {}
         self.closed = False
         self.feed = EventFeed(lambda: self.read(lambda watcher: watcher.overview()))
 
@@ -67,18 +71,17 @@ class QueueReader:
                 watcher = self._watcher = ChangeWatcher(self._open())
             return watcher
 
-    def stats(self, watcher: ChangeWatcher) -> dict[str, Any]:
-        """Return the body of ``stats --json``; cached in proportion to the time that it takes."""
-        with self._stats_lock:
+    def cached(self, compute: Callable[[Queue], Any], watcher: ChangeWatcher) -> Any:
+        """Return ``compute(queue)``; an outdated result is kept in proportion to the time that it took."""
+        with self._cache_lock:
             current = (watcher, watcher.version())
             start = time.monotonic()
-            replaced = self._stats_of is None or self._stats_of[0] is not watcher
-            if replaced or (self._stats_of != current and start > self._stats_expire):
-                self._stats = stats_json(compute_stats(watcher.queue.store.db)[""])
-                self._stats_of = current
+            found = self._cache.get(compute)
+            if found is None or found.of[0] is not watcher or (found.of != current and start > found.expires_at):
+                result = compute(watcher.queue)
                 end = time.monotonic()
-                self._stats_expire = end + STATS_TTL_FACTOR * (end - start)
-            return self._stats
+                found = self._cache[compute] = _Result(result, current, end + CACHE_TTL_FACTOR * (end - start))
+            return found.value
 
     def close(self) -> None:
         """Stop the feed and the threads without waiting for running queries."""

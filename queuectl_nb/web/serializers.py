@@ -6,15 +6,18 @@ import codecs
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
-from queuectl_nb.render.json_shapes import attempt_json, job_json
+from queuectl_nb.model.displayed_command import displayed_command
+from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json
 from queuectl_nb.store.job_filter import Filter
+from queuectl_nb.store.stats import stats as compute_stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl_nb.client.queue import Queue
+    from queuectl_nb.model.job import JobRecord
 
-__all__ = ["history", "jobs", "log"]
+__all__ = ["history", "job", "jobs", "log", "stats"]
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +34,12 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
     )
     page = found[:limit]
     cursor = f"{page[-1].rev}.{page[-1].seq}" if len(found) > limit else None
-    return {"jobs": [job_json(each) for each in page], "next": cursor}
+    return {"jobs": [job(each) for each in page], "next": cursor}
+
+
+def job(record: JobRecord) -> dict[str, Any]:
+    """Return a job with the text to show for its command as ``display``."""
+    return job_json(record) | {"display": displayed_command(record.command)}
 
 
 def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, Any]]:
@@ -61,3 +69,8 @@ def log(queue: Queue, job_id: str, query: dict[str, Any]) -> tuple[dict[str, Any
     text = decoder.decode(piece.data, final=piece.end)
     body = {"text": text, "offset": piece.next - len(decoder.getstate()[0]), "end": piece.end}
     return body, logs.size(attempt, query["stream"])
+
+
+def stats(queue: Queue) -> dict[str, Any]:
+    """Return the body of ``stats --json``."""
+    return stats_json(compute_stats(queue.store.db)[""])

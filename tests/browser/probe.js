@@ -1,7 +1,7 @@
 // The front end's modules for tests, as window.front; each function does one thing in the element #root.
 
 import { LogLines, showLine } from "./ansi.js";
-import { ThroughputChart } from "./chart.js";
+import { ThroughputChart, timeTicks } from "./chart.js";
 import { LogView } from "./log.js";
 import { VirtualTable } from "./table.js";
 import { VirtualScroll } from "./virtual_scroll.js";
@@ -11,6 +11,7 @@ const root = () => document.getElementById("root");
 
 window.front = {
   duration,
+  timeTicks,
   size,
   visible,
 
@@ -82,11 +83,11 @@ window.front = {
     return wrong;
   },
 
-  /** Show the throughput of 180 slices of 5 seconds, given as [slice, succeeded, others]. */
+  /** Show the throughput of 180 slices of 5 seconds, given as [slice, succeeded, failed, stopped]. */
   showChart(slices) {
-    const [ok, bad] = [Array(180).fill(0), Array(180).fill(0)];
-    for (const [place, good, others] of slices) [ok[place], bad[place]] = [good, others];
+    const series = Object.fromEntries(["succeeded", "failed", "stopped"].map((name) => [name, Array(180).fill(0)]));
+    for (const [place, ...numbers] of slices) Object.values(series).forEach((values, index) => (values[place] = numbers[index] ?? 0));
     this.chart = this.chart || new ThroughputChart(root());
-    this.chart.update({ start: 1764000000, slice_s: 5, ok, not_ok: bad });
+    this.chart.update({ start: 1764000000, slice_s: 5, ...series });
   },
 };

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from queuectl_nb.client.workers import list_workers
+from queuectl_nb.notebook.python_cell import python_command
 from tests.browser.dashboard_page import DashboardPage, cells
 from tests.browser.lab import PAGE_TIMEOUT_MS
 from tests.engine import harness
@@ -85,9 +86,12 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     expect(dashboard.state_button("completed")).to_have_text("completed 4")
     expect(dashboard.state_button("dead")).to_have_text("dead 1")
     expect(dashboard.root.locator(".qc-worker-table tr")).to_have_count(2)
+    expect(dashboard.row("fails")).to_contain_text("dead")  # the counts may be ahead of the rows,
+    expect(dashboard.row("completed")).to_have_count(4)  # which move while jobs finish
 
     dashboard.row("fails").click()
     expect(dashboard.root.locator(".qc-log-title")).to_have_text("Log of fails")
+    expect(dashboard.button("Cancel")).to_be_disabled()
     dashboard.button("Retry").click()
     dashboard.expect_message("Job fails queued again.")
     until(lambda: len(queue.job("fails").history) == 2)
@@ -110,6 +114,7 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     dashboard.root.get_by_label("Stream").select_option("")
 
     dashboard.root.locator(".qc-field-command input").fill("sleep 60")
+    dashboard.button("Options").click()
     dashboard.root.locator(".qc-field-priority input").fill("much")
     dashboard.button("Enqueue").click()
     expect(dashboard.root.locator(".qc-form-message")).to_contain_text("priority")
@@ -122,12 +127,51 @@ def test_every_button(notebook: Callable[..., Notebook], queue: Queue) -> None: 
     dashboard.button("Cancel").click()
     dashboard.expect_message("Job typed cancelled.")
     expect(dashboard.row("typed")).to_contain_text("cancelled")
+    expect(dashboard.button("Cancel")).to_be_disabled()
+    dashboard.button("Delete").click()
     page.theme("light")
     page.picture("dashboard-buttons-light", dashboard.root)
+    dashboard.button("Really delete 1 job").click()
+    dashboard.expect_message("Job typed deleted.")
+    expect(dashboard.row("typed")).to_have_count(0)
+    expect(dashboard.button("Delete")).to_be_disabled()
 
     page.page.evaluate("() => { window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
     expect(dashboard.root.get_by_role("alert")).to_contain_text("is gone")
     expect(dashboard.button("Enqueue")).to_be_disabled()
+
+
+def test_layout(notebook: Callable[..., Notebook], queue: Queue) -> None:
+    """At 1280 by 900 the whole dashboard is in view and commands have most of the table; it fits a narrow window."""
+    command = "python train.py --learning-rate 0.1 --seed 17 --epochs 40"
+    queue.enqueue_many([{"command": f"{command} {n}"} for n in range(20)])
+    queue.enqueue(python_command("import time\ntime.sleep(1)", {}), id="cell")
+    page = notebook(cells(queue))
+    page.page.set_viewport_size({"width": 1280, "height": 900})
+    page.run_all()
+    dashboard = DashboardPage.wait_for(page)
+    visible = page.page.locator(".jp-WindowedPanel-outer").evaluate("(panel) => panel.clientHeight")
+    expect(dashboard.row("cell")).to_contain_text("import time ↵ time.sleep(1)")
+    assert dashboard.root.evaluate("(root) => root.offsetHeight") <= visible
+    fits = "(row) => [...row.children].every((cell) => cell.scrollWidth <= cell.clientWidth)"
+    assert dashboard.row(command).first.evaluate(fits)
+    widths = dashboard.row().first.evaluate("(row) => [row.children[3].offsetWidth, row.offsetWidth]")
+    assert widths[0] > widths[1] / 2
+    for width in (1920, 480):
+        page.page.set_viewport_size({"width": width, "height": 900})
+        page.page.wait_for_function("() => document.querySelector('.qc-dash').offsetWidth < innerWidth")
+        for part in (dashboard.root, dashboard.table):
+            assert part.evaluate("(node) => node.scrollWidth <= node.clientWidth")
+        expect(dashboard.row(command).first.locator(":nth-child(4)")).to_be_visible()
+        whole = "(nodes) => nodes.filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.textContent)"
+        assert dashboard.root.locator("button:visible, .qc-kind-state").evaluate_all(whole) == []
+        bottoms = (
+            "(nodes) => nodes.map((node) => [node.getBoundingClientRect().top, node.getBoundingClientRect().bottom])"
+        )
+        axis, legend = dashboard.root.locator(".qc-chart-axis, .qc-chart-legend").evaluate_all(bottoms)
+        assert axis[1] - axis[0] >= 15
+        assert axis[1] <= legend[0]
+    expect(dashboard.table.get_by_role("columnheader", name="Queue")).to_be_hidden()
 
 
 def test_sorting_filters_and_scrolling(notebook: Callable[..., Notebook], queue: Queue) -> None:

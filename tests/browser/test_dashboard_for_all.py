@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 EVIL = "echo '<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>\u202egpj\x1b]0;title\x07'"
 
+FOCUS = (Path(__file__).parent / "focus.js").read_text("utf-8")
+
 
 def test_keyboard(notebook: Callable[..., Notebook], queue: Queue) -> None:
-    """Everything can be reached and used with the keyboard, and the focus is visible."""
+    """Everything can be reached and used with the keyboard, and the focus ring is whole."""
     queue.enqueue_many([{"command": f"echo {n}", "id": f"k{n}"} for n in range(30)])
     page = notebook(cells(queue))
     page.run_all()
@@ -28,13 +30,10 @@ def test_keyboard(notebook: Callable[..., Notebook], queue: Queue) -> None:
     dashboard.state_button("all").focus()
     seen: list[str] = []
     while len(seen) < 60 and (not seen or "Enqueue" not in seen[-1]):
-        name, outlined = page.page.evaluate(
-            "() => { const it = document.activeElement; const style = getComputedStyle(it);"
-            " return [it.getAttribute('aria-label') || it.textContent.trim().slice(0, 30) || it.placeholder || it.type,"
-            " style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]; }"
-        )
+        name, outlined, whole = page.page.evaluate(FOCUS)
         seen.append(name)
         assert outlined, f"{name} does not show that it has the focus"
+        assert whole, f"a part of the focus ring of {name} is hidden"
         keyboard.press("Tab")
     order = [next((at for at, each in enumerate(seen) if each.startswith(part)), None) for part in (
         "all", "blocked", "Start workers", "Search", "Pause", "Jobs;", "ID", "Attempt", "Log of", "python", "Enqueue"
@@ -52,6 +51,7 @@ def test_keyboard(notebook: Callable[..., Notebook], queue: Queue) -> None:
     keyboard.press("Space")
     expect(dashboard.table.locator("[aria-selected='true']")).to_have_count(2)
     expect(dashboard.button("Cancel 2")).to_be_enabled()
+    expect(dashboard.button("Retry")).to_be_disabled()
     keyboard.press("Escape")
     expect(dashboard.button("Cancel")).to_be_disabled()
     keyboard.press("End")

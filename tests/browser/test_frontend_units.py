@@ -139,8 +139,8 @@ def test_durations_and_sizes(front: Page) -> None:
     assert front.evaluate("() => [0, 999, 1536, 5e6, 3e9].map(front.size)") == sizes
 
 
-def test_chart_description(front: Page) -> None:
-    """The chart has a text alternative, and begins with the first slice that is not empty."""
+def test_chart(front: Page) -> None:
+    """The chart has a text alternative and a time axis, and begins with the first slice that is not empty."""
     front.evaluate("() => front.showChart([[150, 3, 0], [179, 12, 2]])")
     said = front.locator("svg > title").text_content()
     assert said is not None
@@ -148,4 +148,27 @@ def test_chart_description(front: Page) -> None:
     assert front.locator("svg g g").count() == 30
     expect(front.locator("#root")).to_contain_text("maximum: 14 in 5 s")
     front.evaluate("() => front.showChart([])")
-    expect(front.locator("#root")).to_contain_text("no attempt finished recently")
+    expect(front.locator("#root")).to_contain_text("no attempt finished")
+
+
+def test_stopped_attempts_are_no_failures(front: Page) -> None:
+    """Attempts that were cancelled or returned to the queue are shown apart from failed ones, if there are any."""
+    front.evaluate("() => front.showChart([[170, 1, 0, 4]])")
+    expect(front.locator(".qc-key:visible")).to_have_text(["1 succeeded", "0 failed", "4 cancelled or returned"])
+    front.evaluate("() => front.showChart([[170, 1, 0, 0]])")
+    expect(front.locator(".qc-key:visible")).to_have_text(["1 succeeded", "0 failed"])
+
+
+def test_time_axis(front: Page) -> None:
+    """Ticks are at round local times, at their place, and show the date at midnight and for long times."""
+    local = "(year, month, day, ...time) => new Date(year, month - 1, day, ...time) / 1000"
+    ticks = f"([from, to]) => {{ const at = {local}; return front.timeTicks(at(...from), at(...to)); }}"
+    assert front.evaluate(ticks, [[2026, 11, 30, 11, 59, 0], [2026, 11, 30, 12, 2, 0]]) == [
+        [pytest.approx(at), text] for at, text in [(1 / 6, "11:59:30"), (2 / 6, "12:00:00"), (0.5, "12:00:30"),
+                                                   (4 / 6, "12:01:00"), (5 / 6, "12:01:30")]
+    ]  # fmt: skip
+    night = front.evaluate(ticks, [[2026, 11, 29, 21, 0], [2026, 11, 30, 3, 30]])
+    assert [text for _, text in night] == ["22:00", "30 Nov", "02:00"]
+    months = front.evaluate(ticks, [[2026, 1, 10], [2026, 7, 10]])
+    assert 2 <= len(months) <= 6
+    assert all(text.endswith(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul")) for _, text in months)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.model.state import State
+from queuectl_nb.notebook.python_cell import python_command
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -131,7 +132,18 @@ def test_log_of_each_attempt(reader: Reader, harness: WorkerHarness) -> None:
     reader.wait_for_ids("a")
     reader.wait_for("#dead-badge", "1")
     page.click(".qp-nav a[data-view=stats]")
-    reader.wait_for("#stats", re.compile(r"total\s*3"))
+    reader.wait_for("#stats", re.compile(r"Total\s*3"))
+    for chart in ("#all-throughput", "#run-times"):
+        reader.wait_for(f"{chart} .qc-key-failed", "3 failed")
+        reader.wait_for(f"{chart} .qc-chart-axis span")
+
+
+def test_python_cell_is_shown_as_source(reader: Reader, queue: Queue) -> None:
+    """List and job show the source of a Python cell, not the shell command that runs it."""
+    queue.enqueue(python_command("import time\ntime.sleep(1)", {}), id="cell")
+    reader.open("job=cell")
+    reader.wait_for(".qc-row", "import time ↵ time.sleep(1)")
+    assert reader.wait_for("#job-command", "import time").inner_text() == "import time\ntime.sleep(1)"
 
 
 def test_job_texts_are_never_markup(reader: Reader, harness: WorkerHarness) -> None:
@@ -183,7 +195,7 @@ def test_documented_screenshots(reader: Reader, harness: WorkerHarness, pictures
     page.set_viewport_size({"width": 1440, "height": 900})
     reader.open("job=train-lr0.1")
     reader.wait_for("#log .qc-line", "epoch 3")
-    reader.wait_for(".qc-bar-ok:not([height='0'])")
+    reader.wait_for(".qc-bar-succeeded:not([height='0'])")
     widths: list[Any] = page.evaluate("() => ['.qp-jobs', '#job'].map(s => document.querySelector(s).clientWidth)")
     assert min(widths) > 400
     page.screenshot(path=pictures / "page.png", animations="disabled")

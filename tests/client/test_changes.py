@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 class FakeCounts:
     """Counts attempts that ended at given times."""
 
-    def __init__(self, *ends: tuple[float, bool]) -> None:
+    def __init__(self, *ends: tuple[float, str]) -> None:
         self.ends = list(ends)
         self.asked: list[tuple[float, float]] = []
 
     def __call__(self, *, start: float, end: float, slice_s: float) -> list[tuple[int, str, int]]:
         """Count as the store does."""
         self.asked.append((start, end))
-        return [
-            (int((at - start) // slice_s), "succeeded" if ok else "failed", 1)
-            for at, ok in self.ends
-            if start <= at <= end
-        ]
+        return [(int((at - start) // slice_s), outcome, 1) for at, outcome in self.ends if start <= at <= end]
 
 
 def test_stamp(queue: Queue, queue_path: Path) -> None:
@@ -65,7 +61,7 @@ def test_overview(queue: Queue) -> None:
     }  # fmt: skip
     assert (found["paused"], found["workers"]) == (["slow"], [])
     throughput = found["throughput"]
-    assert len(throughput["ok"]) == len(throughput["not_ok"]) == 180
+    assert {len(throughput[name]) for name in ("succeeded", "failed", "stopped")} == {180}
     assert throughput["start"] <= found["at"] < throughput["start"] + 180 * throughput["slice_s"] + 1
 
 
@@ -122,20 +118,30 @@ def test_replaced_file(queue: Queue, queue_path: Path) -> None:
 
 
 def test_throughput() -> None:
-    """Each attempt is counted in its slice by success; past slices are not counted again, late results are."""
-    ends = FakeCounts((101.0, True), (109.9, False), (110.0, True), (145.0, True))
+    """Each attempt is counted in its slice by outcome; past slices are not counted again, late results are.
+
+    An attempt that was returned to the queue or cancelled is no failure.
+    """
+    ends = FakeCounts((101.0, "succeeded"), (109.9, "lost"), (110.0, "succeeded"), (145.0, "succeeded"))
     through = Throughput(ends, 10.0, 5)
-    assert through.read(149.0) == {"start": 100.0, "slice_s": 10.0, "ok": [1, 1, 0, 0, 1], "not_ok": [1, 0, 0, 0, 0]}
-    ends.ends += [(131.0, True), (152.0, False)]
-    assert through.read(155.0)["ok"] == [1, 0, 1, 1, 0]
+    assert through.read(149.0) == {
+        "start": 100.0,
+        "slice_s": 10.0,
+        "succeeded": [1, 1, 0, 0, 1],
+        "failed": [1, 0, 0, 0, 0],
+        "stopped": [0, 0, 0, 0, 0],
+    }
+    ends.ends += [(131.0, "succeeded"), (152.0, "timed_out"), (153.0, "returned"), (154.0, "cancelled")]
+    assert through.read(155.0)["succeeded"] == [1, 0, 1, 1, 0]
     assert ends.asked == [(100.0, 150.0), (120.0, 160.0)]
-    assert through.read(155.0)["not_ok"] == [0, 0, 0, 0, 1]
+    assert through.read(155.0)["failed"] == [0, 0, 0, 0, 1]
+    assert through.read(155.0)["stopped"] == [0, 0, 0, 0, 2]
 
 
 def test_throughput_after_a_clock_change() -> None:
     """If the clock is changed in either direction, all slices are counted again."""
-    ends = FakeCounts((101.0, True), (1001.0, True))
+    ends = FakeCounts((101.0, "succeeded"), (1001.0, "succeeded"))
     through = Throughput(ends, 10.0, 5)
     through.read(1005.0)
-    assert through.read(105.0)["ok"] == [0, 0, 0, 0, 1]
-    assert through.read(1005.0)["ok"] == [0, 0, 0, 0, 1]
+    assert through.read(105.0)["succeeded"] == [0, 0, 0, 0, 1]
+    assert through.read(1005.0)["succeeded"] == [0, 0, 0, 0, 1]

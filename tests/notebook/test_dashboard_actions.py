@@ -63,29 +63,52 @@ def test_delayed_messages_are_ignored(page: Page, dashboard: Dashboard) -> None:
     assert len(dashboard._selected) == 2
     page.send("select", keys=[], active=None)
     until(lambda: dashboard._selected == [])
-    assert dashboard.toolbar.retry.disabled
+    until(lambda: dashboard.toolbar.actions["cancel"].disabled)
 
 
 def test_buttons_act_on_selected_jobs(page: Page, queue: Queue, dashboard: Dashboard) -> None:
-    """Cancel and Retry apply to all selected jobs or none; an error is one line."""
-    assert dashboard.toolbar.retry.disabled
+    """Each applies to the selected jobs in a suitable state, and is off if there is none."""
+    retry, cancel, delete = dashboard.toolbar.actions.values()
+    assert retry.disabled
     page.select("a", "b")
-    assert dashboard.toolbar.cancel.description == "Cancel 2"
-    dashboard.toolbar.cancel.click()
-    until(lambda: ("2 jobs cancelled.", False) in page.messages())
-    dashboard.toolbar.retry.click()
+    until(lambda: cancel.description == "Cancel 2")
+    assert retry.disabled
+    queue.cancel("b")
+    until(lambda: (retry.description, cancel.description) == ("Retry", "Cancel"))
+    cancel.click()
+    until(lambda: ("Job a cancelled.", False) in page.messages())
+    until(lambda: cancel.disabled and retry.description == "Retry 2")
+    retry.click()
     until(lambda: ("2 jobs queued again.", False) in page.messages())
-    dashboard.toolbar.retry.click()
-    until(lambda: page.messages()[-1][1])
-    assert "'retry' takes" in page.messages()[-1][0]
+    until(lambda: retry.disabled)
     assert [str(queue.job(each).state) for each in "ab"] == ["pending", "pending"]
+    assert not delete.disabled
+
+
+def test_delete_asks_for_confirmation(page: Page, queue: Queue, dashboard: Dashboard) -> None:
+    """Delete shows a second button, which disappears when the selection changes, and deletes the selected jobs."""
+    delete, confirm = dashboard.toolbar.actions["delete"], dashboard.toolbar.confirm
+    page.select("a", "b")
+    until(lambda: delete.description == "Delete 2")
+    delete.click()
+    assert (confirm.description, confirm.layout.display) == ("Really delete 2 jobs", None)
+    page.select("a")
+    until(lambda: confirm.layout.display == "none")
+    delete.click()
+    confirm.click()
+    until(lambda: page.shown() == ["c", "b"])
+    until(lambda: delete.disabled and confirm.layout.display == "none")
+    assert ("Job a deleted.", False) in page.messages()
+    assert len(queue.jobs()) == 2
 
 
 def test_pause_and_resume(page: Page, queue: Queue, dashboard: Dashboard) -> None:
     """They apply to the selected queue, or to all."""
+    until(lambda: dashboard.toolbar.resume.disabled)
     dashboard.toolbar.pause.click()
     until(lambda: queue.store.reader.paused_queues() == ["*"])
     until(lambda: not dashboard.toolbar.resume.disabled)
+    assert dashboard.toolbar.pause.disabled
     assert "paused" in dashboard.header.facts.value
     dashboard.toolbar.resume.click()
     until(lambda: queue.store.reader.paused_queues() == [])

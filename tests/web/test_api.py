@@ -13,6 +13,8 @@ import pytest
 from queuectl_nb.client import Queue
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.state import State
+from queuectl_nb.notebook.python_cell import python_command
+from queuectl_nb.web.charts import run_time
 from queuectl_nb.web.queue_reader import SLOW_THREADS, revision_etag
 from tests.engine.harness import until
 from tests.web.server import TOKEN
@@ -57,12 +59,57 @@ def test_bodies_equal_console_json(server: WebServer, finished_jobs: WorkerHarne
     assert server.ask("/api/status").json == console("status")
     assert server.ask("/api/workers").json == console("worker", "list") == []
     assert server.ask("/api/stats").json == console("stats")
-    assert server.ask("/api/jobs").json == {"jobs": console("list"), "next": None}
+
+    def jobs(address: str = "/api/jobs") -> Any:
+        """Return jobs without ``display``, which only the API has."""
+        return [{key: job[key] for key in job if key != "display"} for job in server.ask(address).json["jobs"]]
+
+    assert server.ask("/api/jobs").json["next"] is None
+    assert jobs() == console("list")
     for state in State:
-        assert server.ask(f"/api/jobs?state={state}").json["jobs"] == console("list", "--state", state)
-    assert server.ask("/api/jobs?queue=slow").json["jobs"] == console("list", "--queue", "slow")
+        assert jobs(f"/api/jobs?state={state}") == console("list", "--state", state)
+    assert jobs("/api/jobs?queue=slow") == console("list", "--queue", "slow")
     for job_id in ("good", "result", "bad", "later", "waits", "far"):
-        assert server.ask(f"/api/jobs/{job_id}").json == console("show", job_id)
+        shown = server.ask(f"/api/jobs/{job_id}").json
+        assert shown == {**console("show", job_id), "display": shown["command"]}
+
+
+def test_python_cell_is_shown_as_source(server: WebServer, queue: Queue) -> None:
+    """``display`` is the source of a Python cell, in lists and for a single job; ``command`` is what runs."""
+    command = python_command("print(lr)\nx = 1", {"lr": 0.1})
+    queue.enqueue(command, id="cell")
+    for job in (server.ask("/api/jobs").json["jobs"][0], server.ask("/api/jobs/cell").json):
+        assert (job["display"], job["command"]) == ("print(lr)\nx = 1", command)
+
+
+def test_charts(server: WebServer, finished_jobs: WorkerHarness) -> None:
+    """The charts count every finished attempt once, by outcome; without attempts they are null."""
+    charts = server.ask("/api/charts").json
+    for chart in charts.values():
+        assert (sum(chart["succeeded"]), sum(chart["failed"])) == (2, 2)
+    assert len(charts["run_time"]["edges"]) == len(charts["run_time"]["failed"]) + 1
+    finished_jobs.queue.delete("good", "result", "bad", "waits", "later")
+    until(lambda: server.ask("/api/charts").json == {"throughput": None, "run_time": None})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bars", "labels"),
+    [
+        ([3.0, 3.4, 4.1, 3.0], 21, ["0", "1 s", "2 s", "3 s", "4 s"]),
+        ([0.0, 0.002, 7000.0], 35, ["1 ms", "10 ms", "0.1 s", "1 s", "10 s", "1 min", "10 min", "1 h"]),
+        ([0.0], 2, ["0", "1 ms", "2 ms"]),
+    ],
+)
+def test_histogram_of_run_times(seconds: list[float], bars: int, labels: list[str]) -> None:
+    """Bars of equal width, on a logarithmic axis for a large range; each attempt lies within the edges of its bar."""
+    found = run_time(seconds, ["succeeded"] * len(seconds))
+    assert found is not None
+    assert sum(found["succeeded"]) == len(seconds)
+    assert len(found["succeeded"]) == bars
+    assert [tick["label"] for tick in found["ticks"]] == labels
+    assert all(0 <= tick["position"] <= 1 for tick in found["ticks"])
+    for low, high, count in zip(found["edges"], found["edges"][1:], found["succeeded"], strict=False):
+        assert count == sum(low * 0.999 <= max(each, 0.001) < high * 0.999 for each in seconds)
 
 
 def test_job_without_output(server: WebServer, finished_jobs: WorkerHarness) -> None:

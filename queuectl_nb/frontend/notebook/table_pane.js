@@ -6,14 +6,14 @@ import { VirtualTable } from "./table.js";
 import { clock, count } from "./format.js";
 
 const COLUMNS = [
-  { field: "id", title: "ID", kind: "mono", width: "minmax(90px, 1.1fr)" },
-  { field: "state", title: "State", kind: "state", width: "104px" },
-  { field: "attempts", title: "Attempts", kind: "attempts", width: "90px" },
-  { field: "command", title: "Command", kind: "mono", width: "minmax(150px, 3fr)" },
-  { field: "queue", title: "Queue", kind: "text", width: "minmax(64px, 0.6fr)" },
-  { field: "priority", title: "Priority", kind: "number", width: "72px" },
-  { field: "ran", title: "Run time", kind: "duration", width: "86px", sort: false },
-  { field: "updated_at", title: "Updated", kind: "time", width: "124px" },
+  { field: "id", title: "ID", kind: "mono" },
+  { field: "state", title: "State", kind: "state" },
+  { field: "attempts", title: "Attempts", kind: "attempts", from: 620 },
+  { field: "command", title: "Command", kind: "command", width: "minmax(0, 1fr)" },
+  { field: "queue", title: "Queue", kind: "text", from: 560 },
+  { field: "priority", title: "Priority", kind: "number", from: 1200 },
+  { field: "ran", title: "Run time", kind: "duration", sort: false, from: 480 },
+  { field: "updated_at", title: "Updated", kind: "time", from: 760 },
 ];
 const KERNEL_MESSAGES = {
   live: "",

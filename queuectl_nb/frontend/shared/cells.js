@@ -9,6 +9,7 @@ const MIN_TITLE_CHARS = 12; // shorter texts always fit, and need no tooltip
 const FORMATTERS = {
   text: (value) => [visible(value), null],
   mono: (value) => [visible(value), null],
+  command: (value) => [visible(value.trim().replace(/\s*\n\s*/g, " ↵ ")), value.split("\n").map(visible).join("\n")],
   number: (value) => [count(value), null],
   time: (value) => [clock(value), new Date(millis(value) ?? 0).toISOString()],
   state: (value) => [value, null],
@@ -26,20 +27,20 @@ function runTime(row) {
   return end === null ? "" : duration((end - start) / 1000);
 }
 
-/** Show a row's field in a cell; clear it if the row is not loaded yet. */
+/** Show a row's field in a cell, and return its length in characters; clear it if the row is not loaded yet. */
 export function showCell(cell, column, row) {
   const value = row === undefined ? null : row[column.field];
   if (row === undefined || ((value === null || value === undefined) && column.kind !== "duration")) {
     if (cell.firstChild) cell.replaceChildren();
     setAttributes(cell, { title: null });
-    return;
+    return 0;
   }
   const [text, title] = FORMATTERS[column.kind](value, row);
   if (column.kind === "state") {
-    if (cell.firstChild && cell.firstChild.textContent === text) return;
-    cell.replaceChildren(el("span", { class: `qc-state qc-is-${text}`, text }));
-    return;
+    if (cell.textContent !== text) cell.replaceChildren(el("span", { class: `qc-state qc-is-${text}`, text }));
+    return text.length + 2; // with the padding of the label
   }
   setText(cell, text);
   setAttributes(cell, { title: title ?? (text.length > MIN_TITLE_CHARS ? text : null) });
+  return text.length;
 }

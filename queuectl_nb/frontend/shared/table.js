@@ -8,13 +8,17 @@ import { VirtualScroll } from "./virtual_scroll.js";
 
 const ROW_HEIGHT = 28; // CSS pixels; .qc-row has the same
 const OVERSCAN_ROWS = 12;
+const CHAR_PX = 7.3; // mean width of a character in the widest of the usual fonts
+const PADDING_PX = 17;
+const MAX_NAME_WIDTH = "28%"; // of ids and queues
 let tableCount = 0;
 
 /**
  * A table that fills `root`.
  *
- * `columns`: `{field, title, kind, width, sort}`; `kind` as in cells.js, `width` a CSS grid width, `sort: false` for
- * columns that cannot be sorted. Callbacks: `onWindow({first, count, top})` when other rows come into view (`top`: the
+ * `columns`: `{field, title, kind, width, from, sort}`; `kind` as in cells.js; `width` a CSS grid width, otherwise the
+ * column is as wide as its longest text so far; `from` the width of the table in pixels below which the column is hidden;
+ * `sort: false` for columns that cannot be sorted. Callbacks: `onWindow({first, count, top})` when other rows come into view (`top`: the
  * table is scrolled to its start), `onSort(field, reverse)`, `onSelect(keys, active)`, and `onOpen(key)` for Enter or a
  * double click. The owner answers with `update`.
  *
@@ -33,6 +37,9 @@ export class VirtualTable {
     this.order = new Map(); // key by index
     this.nodes = new Map(); // by index
     this.requested = { first: 0, count: 0, top: true };
+    this.lengths = columns.map(({ title, sort }) => title.length + (sort === false ? 1 : 2)); // of the longest texts; with the sort mark
+    this.hidden = columns.map(() => false);
+    this.omitted = [];
     this.createElements(root, label);
   }
 
@@ -50,7 +57,6 @@ export class VirtualTable {
       "aria-colcount": this.columns.length,
       "data-lm-suppress-shortcuts": true,
     });
-    root.style.setProperty("--qc-columns", this.columns.map(({ width }) => width || "1fr").join(" "));
     root.replaceChildren(el("div", { role: "rowgroup", class: "qc-thead-group" }, this.header.row), this.body, this.empty);
     root.addEventListener("scroll", () => this.onScroll(), { passive: true });
     root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
@@ -97,14 +103,39 @@ export class VirtualTable {
     for (const key of this.rows.keys()) if (!kept.has(key)) this.rows.delete(key);
   }
 
+  /** Omit the columns of these fields. */
+  omit(fields) {
+    this.omitted = fields;
+    this.onResize();
+  }
+
   viewHeight() {
     return Math.max(0, this.root.clientHeight - this.header.row.offsetHeight);
   }
 
   onResize() {
+    const width = this.root.clientWidth;
+    this.hidden = this.columns.map(({ field, from = 0 }) => width < from || this.omitted.includes(field));
+    for (const row of [this.header.row, ...this.nodes.values()]) this.hideCells(row);
+    this.setWidths();
     this.scroll.resize(this.scroll.total, this.viewHeight());
     this.syncScroll();
     this.draw();
+  }
+
+  hideCells(row) {
+    this.hidden.forEach((hidden, position) => {
+      row.children[position].hidden = hidden;
+    });
+  }
+
+  setWidths() {
+    const widths = this.columns.map(({ width, kind }, position) => {
+      const fitted = `${Math.ceil(this.lengths[position] * CHAR_PX + PADDING_PX)}px`;
+      return width || (kind === "mono" || kind === "text" ? `min(${fitted}, ${MAX_NAME_WIDTH})` : fitted);
+    });
+    const text = widths.filter((_, position) => !this.hidden[position]).join(" ");
+    if (text !== this.root.style.getPropertyValue("--qc-columns")) this.root.style.setProperty("--qc-columns", text);
   }
 
   onScroll() {
@@ -140,6 +171,7 @@ export class VirtualTable {
       this.nodes.delete(index);
     }
     for (let index = range.first; index < range.first + range.count; index += 1) this.drawRow(index, changed);
+    this.setWidths();
     const active = this.selection.index === null ? null : this.nodes.get(this.selection.index);
     setAttributes(this.root, { "aria-activedescendant": active ? active.id : null });
     this.tick();
@@ -161,13 +193,17 @@ export class VirtualTable {
         el("div", { role: "gridcell", class: `qc-td qc-kind-${column.kind}`, "aria-colindex": position + 1 }),
       );
       node = el("div", { role: "row", class: "qc-row", id: `${this.name}-${index}`, "aria-rowindex": index + 2 }, ...cells);
+      this.hideCells(node);
       node.shown = null; // differs from a row and from undefined
       this.nodes.set(index, node);
       this.body.append(node);
     }
     node.style.transform = `translateY(${this.scroll.topOf(index)}px)`;
     if (node.shown !== row || (changed && changed.has(key))) {
-      this.columns.forEach((column, position) => showCell(node.children[position], column, row));
+      this.columns.forEach((column, position) => {
+        const length = showCell(node.children[position], column, row);
+        this.lengths[position] = Math.max(this.lengths[position], length);
+      });
       node.classList.toggle("qc-changed", Boolean(changed && changed.has(key) && node.key === key));
       node.classList.toggle("qc-loading", row === undefined);
       node.shown = row;

@@ -85,7 +85,7 @@ export class JobPanel {
     const { parts } = this;
     parts.body.hidden = false;
     parts.state.replaceChildren(el("span", { class: `qc-state qc-is-${job.state}`, text: job.state }));
-    setText(parts.command, visibleLines(job.command));
+    setText(parts.command, visibleLines(job.display));
     parts.facts.replaceChildren(...this.facts(job).map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", {}, value))));
     const extra = [];
     if (job.error) extra.push(el("h3", { text: "Error" }), el("pre", { class: "qp-error", tabindex: 0, "aria-label": "Error", text: visibleLines(job.error) }));

@@ -12,21 +12,19 @@ const SEARCHING_NOTE_DELAY_MS = 400;
 const OPEN_DELAY_MS = 80;
 const MIN_INTERVAL_MS = 1000; // between two requests while the list keeps changing
 const INTERVAL_FACTOR = 5; // at least this many times the duration of a request: searching a million jobs is expensive
-const NARROW_PX = 560; // narrower tables show only the most important columns
-const MEDIUM_PX = 900;
+const NARROW_PX = 560; // in narrower lists a selected job gets the focus
 
-const STATE = { field: "state", title: "State", kind: "state", width: "104px", sort: false };
-const ID = { field: "id", title: "ID", kind: "mono", width: "minmax(110px, 1fr)", sort: false };
-const COMMAND = { field: "command", title: "Command", kind: "mono", width: "minmax(120px, 2.5fr)", sort: false };
-const ERROR = { field: "error", title: "Error", kind: "text", width: "minmax(110px, 2fr)", sort: false };
-const QUEUE = { field: "queue", title: "Queue", kind: "text", width: "96px", sort: false };
-const ATTEMPTS = { field: "attempts", title: "Attempts", kind: "attempts", width: "80px", sort: false };
-const RAN = { field: "ran", title: "Run time", kind: "duration", width: "86px", sort: false };
-const UPDATED = { field: "updated_at", title: "Updated", kind: "time", width: "minmax(78px, 124px)", sort: false };
-const COLUMNS = {
-  jobs: { wide: [STATE, ID, COMMAND, QUEUE, ATTEMPTS, RAN, UPDATED], medium: [STATE, ID, COMMAND, RAN, UPDATED], narrow: [STATE, ID, UPDATED] },
-  dead: { wide: [ID, COMMAND, ERROR, QUEUE, ATTEMPTS, UPDATED], medium: [ID, COMMAND, ERROR, UPDATED], narrow: [ID, ERROR, UPDATED] },
-};
+const COLUMNS = [
+  { field: "state", title: "State", kind: "state" },
+  { field: "id", title: "ID", kind: "mono" },
+  { field: "display", title: "Command", kind: "command", width: "minmax(0, 1fr)" },
+  { field: "error", title: "Error", kind: "text", width: "minmax(0, 1fr)" },
+  { field: "queue", title: "Queue", kind: "text", from: 760 },
+  { field: "attempts", title: "Attempts", kind: "attempts", from: 640 },
+  { field: "ran", title: "Run time", kind: "duration", from: 480 },
+  { field: "updated_at", title: "Updated", kind: "time", from: 560 },
+].map((column) => ({ ...column, sort: false }));
+const OMITTED = { jobs: ["error"], dead: ["state", "ran"] };
 const EMPTY_TEXTS = new Map([
   ["", "No jobs yet."],
   ["dead", "The dead letter queue is empty."],
@@ -47,26 +45,8 @@ export class JobList {
     });
     parts.older.addEventListener("click", () => this.next && navigate({ after: this.next }));
     parts.newest.addEventListener("click", () => navigate({ after: "" }));
-    new ResizeObserver(() => this.buildTable()).observe(parts.table.parentElement);
-    this.buildTable();
-  }
-
-  buildTable() {
-    const width = this.parts.table.parentElement.clientWidth;
-    this.narrow = width < NARROW_PX;
-    const columns = COLUMNS[currentLocation().state === "dead" ? "dead" : "jobs"][this.narrow ? "narrow" : width < MEDIUM_PX ? "medium" : "wide"];
-    if (columns === this.columns) return;
-    this.columns = columns;
-    this.table?.close();
-    const before = this.parts.table;
-    const focused = document.activeElement === before;
-    const { position } = this.table?.scroll ?? { position: 0 };
-    const root = before.cloneNode(false); // without the listeners of the former table
-    before.replaceWith(root);
-    this.parts.table = root;
-    this.shownRows.clear();
-    this.table = new VirtualTable(root, {
-      columns,
+    this.table = new VirtualTable(parts.table, {
+      columns: COLUMNS,
       label: "Jobs, last updated first; press Enter to open one",
       multiple: false,
       onWindow: () => {},
@@ -74,16 +54,12 @@ export class JobList {
       onSelect: (_, active) => this.onSelect(active),
       onOpen: (id) => this.open(id, true),
     });
-    if (this.shown) this.show(this.shown, false);
-    this.table.scroll.position = Math.min(position, this.table.scroll.maxPosition);
-    this.table.syncScroll();
-    if (focused) root.focus({ preventScroll: true });
   }
 
   /** Open the selected job after a short delay, so that moving through the rows opens only the last one. */
   onSelect(id) {
     clearTimeout(this.openTimer);
-    if (id !== null) this.openTimer = setTimeout(() => this.open(id, this.narrow), OPEN_DELAY_MS);
+    if (id !== null) this.openTimer = setTimeout(() => this.open(id, this.table.root.clientWidth < NARROW_PX), OPEN_DELAY_MS);
   }
 
   open(id, focus = false) {
@@ -110,7 +86,7 @@ export class JobList {
       if (document.activeElement !== input) input.value = value;
     }
     setText(this.parts.title, location.state === "dead" ? "Dead letter queue" : location.state ? `Jobs: ${location.state}` : "Jobs");
-    this.buildTable();
+    this.table.omit(OMITTED[location.state === "dead" ? "dead" : "jobs"]);
     this.load(true);
   }
 

@@ -26,7 +26,7 @@ setUpTheme(part("theme"), part("theme-symbol"));
 const tiles = new Tiles(part("tiles"));
 const workers = new Workers(part("workers"));
 const chart = new ThroughputChart(part("throughput"));
-const stats = new Stats(part("stats"));
+const stats = new Stats({ numbers: part("stats"), throughput: part("all-throughput"), run_time: part("run-times") });
 const list = new JobList({
   table: part("jobs-table"),
   title: part("jobs-title"),
@@ -69,6 +69,7 @@ onNavigate((location) => {
   const showsStats = location.view === "stats";
   part("jobs-view").hidden = showsStats;
   part("stats-view").hidden = !showsStats;
+  part("now").hidden = showsStats;
   part("jobs-view").classList.toggle("qp-open", Boolean(location.job));
   const view = showsStats ? "stats" : location.state === "dead" ? "dead" : "jobs";
   for (const link of document.querySelectorAll(".qp-nav a")) {

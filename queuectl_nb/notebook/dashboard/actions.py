@@ -60,6 +60,11 @@ class Actions:
         self._queue.cancel(*ids)
         return f"{_jobs(ids)} cancelled."
 
+    def delete(self, ids: Sequence[str]) -> str:
+        """Delete jobs."""
+        self._queue.delete(*ids)
+        return f"{_jobs(ids)} deleted."
+
     def pause(self, queue: str | None) -> str:
         """Pause a queue, or all."""
         self._queue.pause(queue)

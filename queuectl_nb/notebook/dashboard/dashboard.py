@@ -11,12 +11,13 @@ import ipywidgets as w
 
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.errors import QueuectlError
+from queuectl_nb.model.state import ALLOWED_STATES
 from queuectl_nb.notebook.dashboard import widgets
 from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
 from queuectl_nb.notebook.dashboard.subshells import release, separate_from_cells
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
-from queuectl_nb.notebook.dashboard.widgets import ALL_STATES, ALL_WORKERS, LAST_UPDATED
+from queuectl_nb.notebook.dashboard.widgets import ACTIONS, ALL_STATES, ALL_WORKERS, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
 from queuectl_nb.store.job_filter import Filter
 
@@ -46,6 +47,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Show ``queue``."""
         self.queue = queue
         self._selected: list[int] = []
+        self._targets: dict[str, list[str]] = {}
         self._last_sequence: dict[str, int] = {}
         self._error: str | None = None
         self.header = widgets.Header(str(queue.path))
@@ -79,6 +81,11 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.worker_panel.show(overview["workers"])
         self.toolbar.show_queues(self.queue.store.reader.queue_names(), overview["paused"])
         self.chart_pane.throughput = overview["throughput"]
+        jobs = self.feed.jobs.jobs_at(self._selected)
+        targets = {verb: [job.id for job in jobs if job.state in ALLOWED_STATES[verb]] for verb in ACTIONS}
+        if targets != self._targets:
+            self._targets = targets
+            self.toolbar.show_targets(targets)
 
     def show_error(self, text: str | None) -> None:
         """Show once why the queue cannot be read, and once that it can be read again."""
@@ -105,8 +112,10 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         toolbar.search.observe(lambda change: self._set_filter(text=change["new"].strip() or None), "value")
         toolbar.queue.observe(lambda _: self._set_filter(queue=toolbar.selected_queue), "value")
         toolbar.sort.observe(lambda change: self._on_sort(change["new"]), "value")
-        toolbar.retry.on_click(lambda _: self._act_on_selected(self.actions.retry))
-        toolbar.cancel.on_click(lambda _: self._act_on_selected(self.actions.cancel))
+        toolbar.actions["retry"].on_click(lambda _: self._act(self.actions.retry, self._targets["retry"]))
+        toolbar.actions["cancel"].on_click(lambda _: self._act(self.actions.cancel, self._targets["cancel"]))
+        toolbar.actions["delete"].on_click(lambda _: toolbar.show_confirm(len(self._targets["delete"])))
+        toolbar.confirm.on_click(lambda _: self._act(self.actions.delete, self._targets["delete"]))
         toolbar.pause.on_click(lambda _: self._act(self.actions.pause, toolbar.selected_queue))
         toolbar.resume.on_click(lambda _: self._act(self.actions.resume, toolbar.selected_queue))
         panel = self.worker_panel
@@ -171,14 +180,9 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _select(self, keys: list[int], active: int | None) -> None:
         """Set the selected jobs, and follow the log of the active row (in the feed's thread)."""
         self._selected = [int(key) for key in keys]
-        self.toolbar.show_selected(len(self._selected))
         found = self.feed.jobs.jobs_at([active]) if active is not None else []
         if found and found[0].id != self.feed.log.job_id:
             self.feed.log.select(found[0].id)
-
-    def _act_on_selected(self, action: Callable[[list[str]], str]) -> None:
-        keys = list(self._selected)
-        self.actions.start(lambda: action([job.id for job in self.feed.jobs.jobs_at(keys)]))
 
     def _act(self, action: Callable[[Any], str], value: Any) -> None:
         self.actions.start(lambda: action(value))

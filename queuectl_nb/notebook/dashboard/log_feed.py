@@ -82,4 +82,6 @@ def _note(new: NewOutput, state: str) -> str:
         return "The job never started." if state in FINISHED_STATES else "The job has not started yet."
     if new.outcome is None:
         return f"Attempt {new.number} is running." if state == "processing" else f"Attempt {new.number}."
+    if new.outcome == "returned":
+        return f"Attempt {new.number} was returned to the queue; it does not count."
     return f"Attempt {new.number}: {new.outcome.replace('_', ' ')}."

@@ -8,6 +8,7 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
+from queuectl_nb.client.changes import SERIES
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.card_parts import Html, fill
@@ -31,6 +32,12 @@ ALL_STATES = "all"
 ALL_QUEUES = "all queues"
 ALL_WORKERS = "all workers"
 LAST_UPDATED = "last updated"
+ACTIONS = {
+    "retry": "Run the selected jobs again now",
+    "cancel": "Cancel the selected jobs; running ones are stopped",
+    "delete": "Delete the selected jobs with their attempts and output",
+}
+"""Actions on selected jobs, and their tooltips."""
 MAX_PATH_CHARS = 48
 MAX_WORKERS_SHOWN = 12
 _NOTEBOOK = FRONTEND / "notebook"
@@ -54,7 +61,7 @@ class ChartPane(anywidget.AnyWidget):
     """The throughput chart; its value is that of an overview."""
 
     _esm = bundle(_NOTEBOOK / "chart_pane.js")
-    throughput = traitlets.Dict({"start": 0, "slice_s": 10, "ok": [0], "not_ok": [0]}).tag(sync=True)
+    throughput = traitlets.Dict({"start": 0, "slice_s": 10} | {name: [0] for name in SERIES}).tag(sync=True)
 
 
 def _styled(widget: Any, *classes: str) -> Any:
@@ -175,24 +182,35 @@ class Toolbar:
         )
         self.queue = _styled(w.Dropdown(options=[ALL_QUEUES], description="Queue"), "qc-pick", "qc-unlabelled")
         self.sort = _styled(w.Dropdown(options=[LAST_UPDATED, *JOB_FIELDS], description="Sort by"), "qc-pick")
-        self.retry = _button("Retry", "Run the selected jobs again now", "qc-act")
-        self.cancel = _button("Cancel", "Cancel the selected jobs; running ones are stopped", "qc-act", "qc-danger")
+        self.actions = {
+            verb: _button(verb.capitalize(), tooltip, "qc-act", *(["qc-danger"] if verb != "retry" else []))
+            for verb, tooltip in ACTIONS.items()
+        }
+        self.confirm = _button("", "Deleted jobs cannot be restored", "qc-act", "qc-danger")
         self.pause = _button("Pause", "Start no more jobs of the queue shown; running jobs continue")
         self.resume = _button("Resume", "Start jobs of the queue shown again")
-        actions = [self.retry, self.cancel, self.pause, self.resume]
+        actions = [*self.actions.values(), self.confirm, self.pause, self.resume]
         self.box = _box([_box([self.search, self.queue, self.sort], "qc-find"), _box(actions, "qc-group")], "qc-bar")
-        self.show_selected(0)
+        self.show_targets({verb: [] for verb in ACTIONS})
 
-    def show_selected(self, count: int) -> None:
-        """Show on the buttons how many jobs are selected."""
-        for button, verb in ((self.retry, "Retry"), (self.cancel, "Cancel")):
+    def show_targets(self, targets: Mapping[str, Sequence[str]]) -> None:
+        """Enable the actions that apply to selected jobs, and show to how many."""
+        for verb, button in self.actions.items():
+            count = len(targets[verb])
             button.disabled = count == 0
-            button.description = verb if count < 2 else f"{verb} {count}"
+            button.description = verb.capitalize() if count < 2 else f"{verb.capitalize()} {count}"
+        self.show_confirm(0)
+
+    def show_confirm(self, count: int) -> None:
+        """Ask for confirmation to delete this many jobs; 0 withdraws the question."""
+        self.confirm.description = f"Really delete {count} job{'' if count == 1 else 's'}"
+        self.confirm.layout.display = None if count else "none"
 
     def show_queues(self, queues: Sequence[str], paused: Sequence[str]) -> None:
         """Offer the existing queues."""
         _set_options(self.queue, [ALL_QUEUES, *queues])
-        self.resume.disabled = not paused
+        self.pause.disabled = (self.selected_queue or "*") in paused
+        self.resume.disabled = not paused if self.selected_queue is None else self.selected_queue not in paused
 
     @property
     def selected_queue(self) -> str | None:
@@ -223,7 +241,9 @@ class EnqueueForm:
         }
         self.submit = _button("Enqueue", "Add the job to the queue", "qc-primary")
         self.message = _styled(w.HTML(), "qc-form-message")
-        fields = _box([*self.fields.values(), self.submit], "qc-fields")
+        more = _styled(w.ToggleButton(description="Options", tooltip="Show the other fields of a job"), "qc-more")
+        command, *options = self.fields.values()
+        fields = _box([command, more, *options, self.submit], "qc-fields")
         self.box = _styled(w.VBox([fields, self.message]), "qc-form")
 
     def values(self) -> dict[str, Any]:
