@@ -27,12 +27,14 @@ class Reader:
         self.page = page = context.new_page()
         self.server = server
         self.browser_errors: list[str] = []
+        self.expected_error = "(?!)"
+        """Pattern of errors that the test causes; they may be logged late."""
         page.set_default_timeout(TIMEOUT_MS)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.browser_errors.append(str(error)))
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not re.search(self.expected_error, message.text):
             self.browser_errors.append(message.text)
 
     def open(self, fragment: str = "") -> Reader:
