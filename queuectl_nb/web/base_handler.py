@@ -27,6 +27,8 @@ CONTENT_SECURITY_POLICY = (
 )
 """No inline script or style, no foreign content, and no text of a job can become markup."""
 METHODS = ("GET", "HEAD")
+AUTH_PARAMS = ("token", "_xsrf")
+"""Query parameters that every address accepts; JupyterHub reads ``_xsrf``."""
 ERROR_STATUS = {BadInput: HTTPStatus.BAD_REQUEST, NotFound: HTTPStatus.NOT_FOUND}
 """HTTP status by error of the queue; 503 for others."""
 
@@ -35,6 +37,8 @@ class BaseHandler(RequestHandler):
     """A read-only handler; :func:`routes` mixes in a subclass that authenticates requests."""
 
     frame_ancestors = "'none'"
+    page_xsrf_token = ""
+    """The token that requests of the page send, where the server requires one."""
     reader: QueueReader
 
     def initialize(self, reader: QueueReader) -> None:
@@ -87,7 +91,7 @@ class JsonHandler(BaseHandler):
     """A handler that responds with JSON."""
 
     params: ClassVar[Mapping[str, QueryParam]] = {}
-    """Accepted query parameters, besides ``token``."""
+    """Accepted query parameters, besides those of the authentication."""
 
     def set_default_headers(self) -> None:
         """Send JSON."""
@@ -96,8 +100,8 @@ class JsonHandler(BaseHandler):
 
     def parse_query(self) -> dict[str, Any]:
         """Return the validated query parameters."""
-        arguments = {name: values for name, values in self.request.query_arguments.items() if name != "token"}
-        return parse_query(self.params, arguments)
+        given = self.request.query_arguments
+        return parse_query(self.params, {name: given[name] for name in given if name not in AUTH_PARAMS})
 
     def client_has(self, etag: str) -> bool:
         """Return True if the client has a copy with this ETag."""

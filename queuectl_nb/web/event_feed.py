@@ -20,10 +20,10 @@ __all__ = ["EventFeed", "Subscriber"]
 POLL_INTERVAL_S = 0.25
 INTERVAL_PER_CLIENT_S = 0.005
 """Added to the interval for each client, which bounds the CPU that many clients use."""
-KEEPALIVE_S = 15.0
-"""A comment is sent after this long without an event, because proxies close silent connections."""
+HEARTBEAT_S = 15.0
+"""A heartbeat is sent after this long without another event: proxies close silent connections, or keep dead ones."""
 MAX_CLIENTS = 500
-KEEPALIVE_COMMENT = b": keepalive\n\n"
+HEARTBEAT = b"event: heartbeat\ndata: {}\n\n"
 
 
 class Subscriber:
@@ -59,7 +59,7 @@ class EventFeed:
         return len(self._subscribers)
 
     async def events(self, subscriber: Subscriber) -> AsyncGenerator[bytes]:
-        """Yield the current state, then each change or keepalive comment, until the subscriber is closed.
+        """Yield the current state, then each change or heartbeat, until the subscriber is closed.
 
         Raises :class:`Busy` if there are too many subscribers.
         """
@@ -78,7 +78,7 @@ class EventFeed:
                     await subscriber.wake.wait()
                 event = self._latest
                 if not subscriber.closed:
-                    yield KEEPALIVE_COMMENT if event is None or event == sent else event
+                    yield HEARTBEAT if event is None or event == sent else event
                 sent = event
         finally:
             self._subscribers.discard(subscriber)
@@ -87,14 +87,14 @@ class EventFeed:
                 self._task = None
 
     async def _poll(self) -> None:
-        """Poll the queue; wake the subscribers at each change and when a keepalive is due."""
+        """Poll the queue; wake the subscribers at each change and when a heartbeat is due."""
         while True:
             state, event = await self._read_event()
             changed = state != self._latest_state
             if changed:
                 self._latest_state, self._latest = state, event
             now = time.monotonic()
-            if changed or now - self._notified_at > KEEPALIVE_S:
+            if changed or now - self._notified_at > HEARTBEAT_S:
                 self._notified_at = now
                 for subscriber in self._subscribers:
                     subscriber.wake.set()

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tornado.escape import xhtml_escape
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
@@ -65,7 +66,8 @@ class Page(BaseHandler):
     def get(self) -> None:
         """Send the page."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish((FRONTEND / "web" / "page.html").read_bytes())
+        page = (FRONTEND / "web" / "page.html").read_text("utf-8")
+        self.finish(page.replace("XSRF_TOKEN", xhtml_escape(self.page_xsrf_token)))
 
 
 class Static(BaseHandler, StaticFileHandler):
@@ -78,8 +80,7 @@ class Static(BaseHandler, StaticFileHandler):
 
     head = BaseHandler.head  # type: ignore[assignment]
 
-    @authenticated
-    async def get(self, path: str, include_body: bool = True) -> None:  # type: ignore[override]
+    async def get(self, path: str, include_body: bool = True) -> None:
         """Send a file."""
         await StaticFileHandler.get(self, path, include_body)
 
@@ -303,10 +304,13 @@ ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
 
 
 def routes(
-    reader: QueueReader, auth_class: type[BaseHandler], prefix: str = ""
+    reader: QueueReader, auth_class: type[BaseHandler], prefix: str = "", static_class: type[BaseHandler] | None = None
 ) -> list[tuple[str, type[BaseHandler], Any]]:
-    """Return the rules for an application, with ``auth_class`` mixed into each handler."""
-    return [
-        (prefix + pattern, type(handler.__name__, (auth_class, handler), {}), {"reader": reader, **options})
-        for pattern, handler, options in ROUTES
-    ]
+    """Return the rules for an application, with ``auth_class`` mixed into each handler.
+
+    ``static_class`` replaces the handler of static files.
+    """
+    mixed = {handler: type(handler.__name__, (auth_class, handler), {}) for _, handler, _ in ROUTES}
+    if static_class is not None:
+        mixed[Static] = static_class
+    return [(prefix + pattern, mixed[handler], {"reader": reader, **options}) for pattern, handler, options in ROUTES]

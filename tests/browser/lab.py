@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import expect
 
+from queuectl_nb.render.js_bundle import FRONTEND
 from tests.web.jupyter import JupyterProcess
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ class LabServer(JupyterProcess):
             JUPYTERLAB_WORKSPACES_DIR=str(home / "workspaces"),
             QUEUECTL_DB=str(self.queue),
         )
+
+
+def extensions_of_checkout(folder: Path) -> dict[str, str]:
+    """Return variables with which Jupyter loads the extensions of this checkout; what is installed is a copy."""
+    (folder / "labextensions").mkdir(parents=True)
+    (folder / "labextensions/queuectl-nb").symlink_to(FRONTEND / "labextension")
+    return {"JUPYTER_PATH": str(folder), "JUPYTER_CONFIG_PATH": str(FRONTEND.parents[1] / "jupyter-config")}
 
 
 @dataclass

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
 
-import queuectl_nb
 from queuectl_nb.client import Queue
-from tests.browser.lab import PAGE_TIMEOUT_MS, THEMES, LabServer
+from tests.browser.lab import PAGE_TIMEOUT_MS, THEMES, LabServer, extensions_of_checkout
 from tests.browser.screenshots import busy_queue
 from tests.engine.harness import WorkerHarness, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import FrameLocator, Page
 
-PACKAGE = Path(queuectl_nb.__file__).parent
 PREFIX = "/user/ada/"
 
 
@@ -27,12 +25,9 @@ PREFIX = "/user/ada/"
 def hub(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     """Return a JupyterLab started as a hub does, with the extensions of this checkout."""
     home = tmp_path_factory.mktemp("hub")
-    folder = home / "share/labextensions"
-    folder.mkdir(parents=True)
-    (folder / "queuectl-nb").symlink_to(PACKAGE / "frontend/labextension")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(home / "share"))
-        patch.setenv("JUPYTER_CONFIG_PATH", str(PACKAGE.parent / "jupyter-config"))
+        for name, value in extensions_of_checkout(home / "extensions").items():
+            patch.setenv(name, value)
         server = LabServer(home, f"--ServerApp.base_url={PREFIX}")
     yield server
     server.close()

@@ -106,12 +106,14 @@ def test_reconnect(queue: Queue) -> None:
     server.close()
 
 
-def test_keepalive(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without changes a comment is sent regularly, so that proxies keep the connection."""
-    monkeypatch.setattr(event_feed, "KEEPALIVE_S", 0.1)
+def test_heartbeat(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without changes an event is sent regularly: proxies keep the connection, and the page notices a dead one."""
+    assert event_feed.HEARTBEAT_S == 15
+    monkeypatch.setattr(event_feed, "HEARTBEAT_S", 0.1)
     client = FeedClient(server)
     client.event()
-    until(lambda: "" in client.block())
+    for _ in range(2):
+        assert client.event("heartbeat") == ("", {})
     client.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import queuectl_nb
 from queuectl_nb.client import Queue
+from tests.engine.harness import WorkerHarness, until
 from tests.web.jupyter import JupyterProcess
 from tests.web.server import Response
 from tests.web.test_auth import route_examples
@@ -75,11 +76,13 @@ def test_extension_point() -> None:
 
 @pytest.mark.parametrize("target", route_examples())
 def test_every_route_requires_the_login(jupyter: JupyterServer, target: str) -> None:
-    """Without a login every route is 403, except the page, which redirects to the login."""
+    """Without a login every route is 403; the page redirects to the login, and static files are public."""
     for headers in ({}, {"Authorization": "token wrong"}, {"Cookie": "queuectl-8642=x"}):
         response = jupyter.ask(HERE + target, login=False, **headers)
         assert b"secret" not in response.body
-        if target == "/":
+        if target.startswith("/static/"):
+            assert response.status == 200
+        elif target == "/":
             assert response.status == 302
             assert response.headers["Location"].startswith(f"{BASE}login?next=")
         else:
@@ -114,7 +117,7 @@ def test_origins_allowed_by_jupyter(tmp_path: Path, allowed: str) -> None:
     """An origin allowed in Jupyter's settings is served after the login, any other is 403; neither gets CORS."""
     jupyter = JupyterServer(tmp_path, f"--ServerApp.{allowed}")
     try:
-        for target in ("/", "/api/status", "/static/page.js"):
+        for target in ("/", "/api/status"):
             assert jupyter.ask(HERE + target, Origin="https://lab.example").status == 200
             assert jupyter.ask(HERE + target, Origin=f"http://127.0.0.1:{jupyter.port}").status == 200
             assert jupyter.ask(HERE + target, login=False, Origin="https://lab.example").status in (302, 403)
@@ -129,12 +132,46 @@ def test_origins_allowed_by_jupyter(tmp_path: Path, allowed: str) -> None:
 
 def test_security_headers(jupyter: JupyterServer) -> None:
     """The policy is as strict as on the stand-alone server, except that Jupyter may frame the page."""
-    for target in ("/", "/api/status", "/static/shared/table.js", "/nothing"):
+    for target in ("/", "/api/status", "/nothing"):
         headers = jupyter.ask(HERE + target).headers
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_running_jobs_are_activity(tmp_path: Path, enabled: bool) -> None:
+    """While a live worker runs a job the server is active, so that no culler stops it; admins can switch this off."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/jupyter_server_config.py").write_text(
+        "import queuectl_nb.web.jupyter as extension\n"
+        "extension.ACTIVITY_INTERVAL_S = 0.05\n"
+        f"c.Queuectl.jobs_are_activity = {enabled}\n"
+    )
+    jupyter = JupyterServer(tmp_path)
+    harness = WorkerHarness(Queue(jupyter.root / ".queuectl/queue.db"))
+
+    def last_activity() -> str:
+        return str(json.loads(jupyter.ask(f"{BASE}api/status").body)["last_activity"])
+
+    try:
+        jupyter.ask(f"{HERE}/api/status")
+        idle = last_activity()
+        harness.add("sleep 600", id="long", priority=1)
+        harness.start()
+        until(lambda: harness.queue.job("long").state == "processing")
+        if enabled:
+            until(lambda: last_activity() > idle)
+            latest = last_activity()
+            until(lambda: last_activity() > latest)
+        else:
+            for _ in range(20):
+                assert last_activity() == idle
+    finally:
+        harness.close()
+        harness.queue.close()
+        jupyter.close()
 
 
 def test_errors_are_json(jupyter: JupyterServer) -> None:

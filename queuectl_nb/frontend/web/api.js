@@ -1,11 +1,19 @@
 // Requests to the API, by addresses relative to the page, which may be served below any prefix.
 
-/** An error response: its HTTP status and message. */
+const XSRF_TOKEN = document.querySelector("meta[name=xsrf-token]").content; // empty if the server requires none
+
+/** An error response: its HTTP status and message; `fromApi` is false if a proxy or a hub responded instead. */
 export class ApiError extends Error {
-  constructor(status, text) {
+  constructor(status, text, fromApi = false) {
     super(text);
     this.status = status;
+    this.fromApi = fromApi;
   }
+}
+
+/** Return the address for requests that cannot send headers. */
+export function addressWithToken(address) {
+  return XSRF_TOKEN ? `${address}?${new URLSearchParams({ _xsrf: XSRF_TOKEN })}` : address;
 }
 
 const cache = new Map(); // address -> ETag and body
@@ -36,17 +44,15 @@ export async function getHeaders(address, parameters, { signal }) {
   return response.headers;
 }
 
-async function send(target, options) {
-  const response = await fetch(target, { cache: "no-store", credentials: "same-origin", ...options });
-  if (response.redirected) throw new ApiError(403, "login required");
-  if (!response.ok && response.status !== 304) throw new ApiError(response.status, await errorMessage(response));
+async function send(target, { headers, signal, method }) {
+  const options = { cache: "no-store", credentials: "same-origin", signal, method };
+  const response = await fetch(target, { ...options, headers: XSRF_TOKEN ? { ...headers, "X-XSRFToken": XSRF_TOKEN } : headers });
+  if (response.ok && response.redirected) throw new ApiError(403, "login required");
+  if (!response.ok && response.status !== 304) throw await apiError(response);
   return response;
 }
 
-async function errorMessage(response) {
-  try {
-    return (await response.json()).error || response.statusText;
-  } catch {
-    return response.statusText || `status ${response.status}`;
-  }
+async function apiError(response) {
+  const { error } = await response.json().catch(() => ({}));
+  return new ApiError(response.status, error || response.statusText || `status ${response.status}`, Boolean(error));
 }

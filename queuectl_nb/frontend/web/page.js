@@ -18,6 +18,11 @@ const STATUS_TEXTS = {
   polling: "Live (polling)",
   lost: "Connection lost, reconnecting…",
   login: "Logged out",
+  stopped: "Server stopped",
+};
+const ADVICE = {
+  login: "You are logged out, or the server was restarted. In Jupyter, reload this page; otherwise open the address that 'queuectl dashboard' printed.",
+  stopped: "JupyterHub has stopped the Jupyter server. Start it from the hub's home page, then reload this page.",
 };
 
 const WIDE = matchMedia("(min-width: 1180px)"); // as in page.css: the panel is beside the list
@@ -102,7 +107,7 @@ new EventStream({
   onStatus(status) {
     setAttributes(part("live"), { "data-kind": status });
     setText(part("live-text"), STATUS_TEXTS[status]);
-    if (status === "login") showTrouble("You are logged out, or the server was restarted. Log in to Jupyter again, or open the address that 'queuectl dashboard' printed.");
+    if (status in ADVICE) showTrouble(ADVICE[status]);
     if (status === "lost") shownVersion = null;
   },
 });

@@ -17,16 +17,24 @@
   }
 
   async function extension() {
-    const [application, apputils, launchers, components] = await Promise.all(
-      ["application", "apputils", "launcher", "ui-components"].map((name) => importShared(`@jupyterlab/${name}`)),
+    const [application, apputils, launchers, components, { ServerConnection }] = await Promise.all(
+      ["application", "apputils", "launcher", "ui-components", "services"].map((name) => importShared(`@jupyterlab/${name}`)),
     );
     const icon = new components.LabIcon({ name: "queuectl:icon", svgstr: ICON });
     const optional = [apputils.ICommandPalette, launchers?.ILauncher, application?.ILayoutRestorer].filter(Boolean);
+
+    /** Return whether the page at this address may be shown in a frame; JupyterHub forbids it by default. */
+    async function allowsFrame(address, settings) {
+      const { headers } = await ServerConnection.makeRequest(address, { method: "HEAD" }, settings);
+      const ancestors = /frame-ancestors ([^;]*)/.exec(headers.get("Content-Security-Policy"))?.[1] ?? "*";
+      return ancestors.split(" ").some((source) => ["*", "'self'", location.origin].includes(source));
+    }
 
     function activate(app, ...services) {
       const service = (token) => (token ? services[optional.indexOf(token)] : null);
       const tracker = new apputils.WidgetTracker({ namespace: "queuectl" });
       const address = new URL("queuectl/", new URL(app.serviceManager.serverSettings.baseUrl, location.href)).href;
+      const framed = allowsFrame(address, app.serviceManager.serverSettings).catch(() => true);
       let tab = null;
 
       function createTab() {
@@ -44,7 +52,9 @@
         label: (args) => (args.isPalette ? "Open the job queue (queuectl)" : "queuectl"),
         caption: "Live view of the job queue",
         icon: (args) => (args.isPalette ? undefined : icon),
-        execute: () => {
+        execute: async ({ isRestored }) => {
+          const openBrowserTab = () => isRestored || window.open(address, "_blank", "noopener");
+          if (!(await framed)) return void openBrowserTab();
           if (tab === null || tab.isDisposed) tab = createTab();
           if (!tab.parent) app.shell.add(tab, "main");
           if (tab.parent) {
@@ -52,13 +62,13 @@
             app.shell.activateById(tab.id);
           } else {
             tab.dispose(); // Notebook 7 shows one widget per browser tab
-            window.open(address, "_blank", "noopener");
+            openBrowserTab();
           }
         },
       });
       service(apputils.ICommandPalette)?.addItem({ command: COMMAND, category: "Other", args: { isPalette: true } });
       service(launchers?.ILauncher)?.add({ command: COMMAND, category: "Other", rank: 10 });
-      void service(application?.ILayoutRestorer)?.restore(tracker, { command: COMMAND, name: () => "queuectl" });
+      void service(application?.ILayoutRestorer)?.restore(tracker, { command: COMMAND, args: () => ({ isRestored: true }), name: () => "queuectl" });
     }
 
     return { id: "queuectl-nb:page", description: "Opens the queuectl web page.", autoStart: true, optional, activate };
