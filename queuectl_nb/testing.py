@@ -168,7 +168,7 @@ def _run(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[End
 
     try:
         with contextlib.chdir("."):  # back to here afterwards
-            run = executor.start(lease, settings.max_retries, lambda: True)
+            run = executor.start(lease, settings, lambda: True)
     except CannotStart as error:
         return EndedAttempt(lease, NotStarted(str(error)), Ending(time.time())), frozenset()
     except NoResources as error:

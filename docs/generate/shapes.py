@@ -58,7 +58,7 @@ QUANTILES = closed({"p50": null_or(SECONDS), "p95": null_or(SECONDS)})
 
 JOB = (
     Field("id", NAME, "unique id of the job"),
-    Field("command", TEXT, "run by `/bin/sh -c`"),
+    Field("command", TEXT, "run by the shell, by default `/bin/sh -c`"),
     Field("state", STATE, "current state"),
     Field("priority", WHOLE, "higher runs first"),
     Field("attempts", COUNT, "attempts used of the current budget, including a running one"),
@@ -118,7 +118,7 @@ WORKER = (
 
 SPEC = (
     Field("id", NAME, "unique id; generated if omitted"),
-    Field("command", TEXT, "run by `/bin/sh -c`; the only required field"),
+    Field("command", TEXT, "run by the shell, by default `/bin/sh -c`; the only required field"),
     Field("priority", WHOLE, "higher runs first (0)"),
     Field("delay", DURATION, 'time to wait before the first start: seconds, or text such as `"1h30m"`'),
     Field("run_at", TEXT, "earliest start: ISO 8601, or `03:00` for the next one, local time; instead of `delay`"),
@@ -129,6 +129,7 @@ SPEC = (
     Field("after", NAMES, "ids of jobs that must complete first"),
     Field("cwd", TEXT, "working directory (default: the current one)"),
     Field("env", {"type": "object", "additionalProperties": TEXT}, "additional environment variables"),
+    Field("shell", TEXT, "shell that runs the command, such as `bash -l` (default: the setting)"),
 )
 
 STATUS = (

@@ -7,6 +7,7 @@ from pathlib import Path
 from docs.generate import cli
 from queuectl_nb.commands.help import TOPIC_NAMES, topic_summary
 from queuectl_nb.model import errors
+from queuectl_nb.model.job_environment import WITHHELD
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import ALLOWED_STATES, FINISHED_STATES, TRANSITIONS, State
 
@@ -20,6 +21,7 @@ __all__ = [
     "settings",
     "states",
     "topics",
+    "withheld",
 ]
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -48,6 +50,13 @@ def settings() -> str:
     for row in SETTINGS.values():
         default = str(row.default).replace(",", ", ")
         rows.append(f"| `{row.key}` | {default} | {row.bounds} | {row.meaning} |")
+    return "\n".join(rows)
+
+
+def withheld() -> str:
+    """Return the variables of workers that do not reach jobs."""
+    rows = ["| belongs to | variables |", "| --- | --- |"]
+    rows += [f"| {owner} | {', '.join(f'`{name}`' for name in names)} |" for owner, names in WITHHELD.items()]
     return "\n".join(rows)
 
 

@@ -109,6 +109,7 @@ class Queue:
         after: Sequence[str | Job] | str | Job | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
+        shell: str | None = None,
         if_absent: bool = False,
     ) -> Job:
         """Add a job and return it. The job is durable once this method returns.
@@ -116,13 +117,15 @@ class Queue:
         Parameters
         ----------
         command
-            Run by ``/bin/sh -c``; 1 to 100,000 bytes.
+            Run by the shell; 1 to 100,000 bytes.
         delay, run_at
             The job does not start before this many seconds (or ``"1h30m"``) have passed, or before this time: a
             datetime, ISO 8601 text, or a time of day (``"03:00"``: the next one, in local time).
         timeout, max_retries
             Maximum run time of an attempt in seconds or as ``"10m"`` (0: no limit), and number of attempts in all.
             None: use the settings that are current when the job runs.
+        shell
+            A POSIX shell with its options, such as ``"bash -l"``. None: the setting, by default ``/bin/sh``.
         after
             Jobs or ids that must complete first.
         if_absent
@@ -148,6 +151,7 @@ class Queue:
             "after": after,
             "cwd": cwd,
             "env": env,
+            "shell": shell,
         }
         spec = make_spec({key: to_python(value) for key, value in fields.items() if value is not None})
         return Job(self, enqueue_specs(self, [spec], if_absent=if_absent)[0])

@@ -76,7 +76,7 @@ class EnqueueCommand(ExampleCommand):
 
 @queuectl_command("enqueue", cls=EnqueueCommand, examples=EXAMPLES)
 @click.argument("arguments", metavar="[JSON | -- ARG...]", nargs=-1, type=TextParam("JSON"))
-@click.option("-c", "--command", type=TextParam("COMMAND"), help="Command to run with /bin/sh.")
+@click.option("-c", "--command", type=TextParam("COMMAND"), help="Command to run with the shell.")
 @click.option("--id", type=TextParam("ID"), help="Job id; generated if omitted.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
 @click.option("-p", "--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
@@ -98,6 +98,7 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--after", type=job_id_type(), multiple=True, help="Job that must complete first; repeatable.")
 @click.option("--cwd", type=DIRECTORY, help="Working directory of the job (default: the current one).")
 @click.option("--env", type=TextParam("K=V"), multiple=True, help="Environment variable; repeatable.")
+@click.option("--shell", type=TextParam("SHELL"), help="Shell that runs the command (default: the setting).")
 @click.option("--if-absent", is_flag=True, help="Do nothing if a job with this id and command exists.")
 def command(
     context: Context,

@@ -35,7 +35,8 @@ def command(context: Context, job_id: str) -> Detail:
 
     def blocks() -> Iterator[str | Table]:
         yield f"Job: {job_id}"
-        yield Table((), [(key, _format_value(key, value)) for key, value in job.items() if key != "id"])
+        facts = {**job, "shell": found.record.shell} if found.record.shell else job
+        yield Table((), [(key, _format_value(key, value)) for key, value in facts.items() if key != "id"])
         for attempt in history:
             yield f"\nAttempt {attempt['number']}:"
             yield Table((), [(key, _format_value(key, value)) for key, value in _attempt_fields(attempt).items()])

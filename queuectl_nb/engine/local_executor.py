@@ -1,4 +1,4 @@
-"""Runs commands on this host: ``/bin/sh -c`` in a session of its own, with output going straight into spool files.
+"""Runs commands on this host: ``SHELL -c`` in a session of its own, with output going straight into spool files.
 
 The worker runs one command at a time and is a subreaper: orphaned processes of a command become its children. Having no
 children proves, with a single system call, that nothing of the command is left.
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import shutil
 import signal
 import sys
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.model.attempt import Usage
+from queuectl_nb.model.job_environment import base_environment
 from queuectl_nb.model.outcome import Outcome, Signalled, exited
 
 if TYPE_CHECKING:
@@ -26,12 +30,13 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.worker_record import RecordWriter
     from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool, WorkerFiles
 
 __all__ = ["LocalExecutor", "LocalRun"]
 
-SHELL = "/bin/sh"
 _RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+_NO_PROGRAM = frozenset({errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR})
 _TEMPORARY_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 # Python ignores these, and children would inherit that
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -60,7 +65,7 @@ class LocalExecutor:
         lock_out_rescuers
             Returns a descriptor that keeps rescuers from settling for this worker until it is closed, or None.
         environ
-            Base environment, overridden by the environment recorded with a job.
+            Environment of the worker: jobs get :func:`base_environment` of it, overridden by what is recorded.
         owns_children
             Whether this process has no other children, and adopts orphans if it can.
         """
@@ -70,7 +75,7 @@ class LocalExecutor:
         self._lock_out_rescuers = lock_out_rescuers
         self._owns_children = owns_children
         self._dev_null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._environ = {"PYTHONUNBUFFERED": "1", **environ, "QUEUECTL_DB": str(db)}
+        self._environ = {**base_environment(environ), "QUEUECTL_DB": str(db)}
         self._encoded_cache: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
         self._results = os.fsencode(spool.folder) + b"/%b.result"
 
@@ -112,11 +117,11 @@ class LocalExecutor:
             finally:
                 os.close(rescue_lock)
 
-    def start(self, lease: Lease, max_retries: int, owned: Callable[[], bool]) -> LocalRun:
+    def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> LocalRun:
         """Start the command with its output going to the spool.
 
-        ``max_retries`` is the setting, for jobs without their own value. ``owned`` is called once the output files
-        are locked, when no rescuer can settle the attempt any more; False means that one already has.
+        ``settings`` have the shell and ``max_retries`` of jobs without their own. ``owned`` is called once the output
+        files are locked, when no rescuer can settle the attempt any more; False means that one already has.
 
         ``posix_spawn`` is as fast as in C, also from a large process, unlike Popen. It has no option for the working
         directory, so the worker changes its own, and leaves it again: a directory in use cannot be unmounted.
@@ -140,10 +145,12 @@ class LocalExecutor:
             _change_directory(lease.cwd)
             if self._record is not None:
                 self._record.begin(lease.token)
+            environment = self._make_environment(lease, settings.max_retries)
+            program, *options = _split_shell(lease.shell or settings.shell)
             pid = os.posix_spawn(
-                SHELL,
-                ["sh", "-c", lease.command],
-                self._make_environment(lease, max_retries),
+                program if "/" in program else _find_shell(program, environment.get(b"PATH")),
+                [os.path.basename(program), *options, "-c", lease.command],
+                environment,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, self._dev_null, 0),
                     (os.POSIX_SPAWN_DUP2, out, 1),
@@ -159,12 +166,29 @@ class LocalExecutor:
             if error.errno in _TEMPORARY_ERRORS:
                 raise NoResources(str(error)) from error
             msg = error.strerror or str(error)
+            if error.errno in _NO_PROGRAM:
+                msg = f"shell {lease.shell or settings.shell}: {msg}"
             raise CannotStart(msg) from error
         finally:
             os.close(out)
             os.close(err)
             os.chdir("/")
         return LocalRun(lease, self.files, pid, started_at, started, self._record, owns_children=self._owns_children)
+
+
+@lru_cache
+def _split_shell(shell: str) -> list[str]:
+    """Return program and options of a shell."""
+    return shlex.split(shell)
+
+
+@lru_cache
+def _find_shell(program: str, path: bytes | None) -> str:
+    """Return where the ``PATH`` of a job finds its shell; raise FileNotFoundError if it does not."""
+    found = shutil.which(program, path=None if path is None else os.fsdecode(path))
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "not found in PATH")
+    return found
 
 
 def _change_directory(path: str) -> None:

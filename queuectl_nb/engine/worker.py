@@ -87,8 +87,8 @@ class Worker:
             self._start(self.buffer.claimed.popleft())
 
     def _start(self, lease: Lease) -> None:
-        retries = self.control.settings.max_retries
-        run = self.core.start(lease, lambda owned: self.executor.start(lease, retries, owned))
+        settings = self.control.settings
+        run = self.core.start(lease, lambda owned: self.executor.start(lease, settings, owned))
         if run is not None:
             self.monitor = RunMonitor(run)
             self.control.job_pid = run.pid

@@ -31,6 +31,7 @@ class Lease(NamedTuple):
     timeout: float | None
     env: Mapping[str, str] = MappingProxyType({})
     recorded_env: Mapping[str, str] = MappingProxyType({})
+    shell: str | None = None
 
 
 class Usage(NamedTuple):

@@ -22,7 +22,7 @@ class JobSpec(NamedTuple):
     """The validated fields of a new job; times are relative or in epoch seconds.
 
     A tuple, because a hundred thousand may be created at once, and ``zip`` turns them into columns. ``id`` None: the
-    store generates one. ``timeout`` and ``max_retries`` None: the current settings. ``cwd`` None: the working
+    store generates one. ``timeout``, ``max_retries``, ``shell`` None: the current settings. ``cwd`` None: the working
     directory at the enqueue.
     """
 
@@ -38,6 +38,7 @@ class JobSpec(NamedTuple):
     after: tuple[str, ...] = ()
     cwd: str | None = None
     env: Mapping[str, str] = MappingProxyType({})
+    shell: str | None = None
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> JobSpec:
@@ -104,6 +105,7 @@ _PARSERS: Mapping[str, Any] = {
     "after": lambda value: _names("after", value),
     "cwd": lambda value: validation.parse_text("cwd", value),
     "env": _env,
+    "shell": lambda value: validation.parse_shell("shell", value),
 }
 
 SPEC_FIELDS = tuple(_PARSERS)
@@ -139,6 +141,7 @@ class JobRecord(NamedTuple):
     worker: str | None
     result: Any
     rev: int = 0
+    shell: str | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -146,5 +149,5 @@ class JobRecord(NamedTuple):
         return self.state in FINISHED_STATES
 
 
-JOB_FIELDS = tuple(name for name in JobRecord._fields if name not in ("seq", "rev"))
+JOB_FIELDS = tuple(name for name in JobRecord._fields if name not in ("seq", "rev", "shell"))
 """The JSON fields of a job, in their order; also the columns of ``job_view`` and of the frames."""

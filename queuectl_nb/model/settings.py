@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.validation import parse_choice, parse_duration, parse_int, parse_number, quoted
+from queuectl_nb.model.validation import (
+    parse_choice,
+    parse_duration,
+    parse_int,
+    parse_number,
+    parse_shell,
+    quoted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +28,7 @@ _PATTERN = re.compile(r"[A-Za-z_*?\[][A-Za-z0-9_*?\[\]!-]*\Z")
 
 
 class Setting(NamedTuple):
-    """A row of the table; ``kind`` is ``whole``, ``decimal`` or ``names``; bounds are inclusive."""
+    """A row of the table; ``kind`` is ``whole``, ``decimal``, ``names`` or ``shell``; bounds are inclusive."""
 
     key: str
     kind: str
@@ -42,13 +49,15 @@ class Setting(NamedTuple):
             else:
                 number = parse_duration(self.key, value, self.low, self.high, unit_s=unit_s)
             return int(number) if number.is_integer() else number
-        return _patterns(self.key, value)
+        return parse_shell(self.key, value) if self.kind == "shell" else _patterns(self.key, value)
 
     @property
     def bounds(self) -> str:
         """The valid values, for display."""
         if self.kind == "names":
             return "names and globs, separated by commas"
+        if self.kind == "shell":
+            return "a POSIX shell with its options"
         unit = f" {self.unit}" if self.unit else ""
         return f"{self.low:.15g} to {self.high:.15g}{unit}"
 
@@ -89,6 +98,7 @@ SETTINGS: Mapping[str, Setting] = {
             "",
             "environment variables recorded with each job",
         ),
+        Setting("shell", "shell", "/bin/sh", 0, 0, "", "shell that runs the commands; `bash -l` for `conda activate`"),
     )
 }
 
@@ -112,6 +122,7 @@ class Settings(NamedTuple):
     spool_limit: int
     retention: float
     keep_env: str
+    shell: str
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, object]) -> Settings:

@@ -33,6 +33,7 @@ __all__ = [
     "parse_int",
     "parse_name",
     "parse_number",
+    "parse_shell",
     "parse_text",
     "parse_time",
     "quoted",
@@ -40,6 +41,7 @@ __all__ = [
 
 MAX_NAME_LENGTH = 128
 MAX_COMMAND_BYTES = 100_000
+MAX_SHELL_LENGTH = 1000
 MAX_INT = 2**63 - 1
 MAX_TIME = 253_402_300_799.0
 """9999-12-31T23:59:59Z in epoch seconds: the last time that ISO 8601 text can express."""
@@ -138,6 +140,21 @@ def parse_command(value: object) -> str:
         if size > MAX_COMMAND_BYTES:
             msg = f"command has {size} bytes; {MAX_COMMAND_BYTES} at most (put it into a script file)"
             raise BadInput(msg)
+    return text
+
+
+def parse_shell(what: str, value: object) -> str:
+    """Return a shell with its options, such as ``bash -l``, verbatim."""
+    import shlex
+
+    text = parse_text(what, value)
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    if not words or not words[0] or len(text) > MAX_SHELL_LENGTH or "\n" in text:
+        msg = f"{what} must be a program with its options, such as /bin/bash or 'bash -l', not {quoted(value)}"
+        raise BadInput(msg)
     return text
 
 

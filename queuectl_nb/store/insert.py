@@ -121,7 +121,7 @@ class _NewJobs:
         self.shared: dict[str, object] = {"created_at": now, "updated_at": now}
         self.columns: dict[str, Sequence[object]] = {}
         encode = cache(json.dumps)  # most jobs have the same names
-        self._add({name: fields[name] for name in ("command", "priority", "queue", "max_retries", "timeout")})
+        self._add({name: fields[name] for name in ("command", "priority", "queue", "max_retries", "timeout", "shell")})
         self._add(
             {
                 "tags": [*map(encode, fields["tags"])],

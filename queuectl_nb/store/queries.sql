@@ -32,7 +32,7 @@ SELECT id FROM environments WHERE body = :body;
 -- name: job_by_id
 SELECT
     seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
-    updated_at, started_at, finished_at, exit_code, error, worker, result, rev
+    updated_at, started_at, finished_at, exit_code, error, worker, result, rev, shell
 FROM jobs WHERE id = :id;
 
 -- ---------------------------------------------------------------- claim
@@ -87,7 +87,8 @@ GROUP BY queue;
 -- name: ready_in_queue
 -- The next ready jobs of one queue: the first entries of the index jobs_ready.
 SELECT
-    seq, id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, env, environment
+    seq, id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, shell, env,
+    environment
 FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit;
 
 -- name: environments_of_claimed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,24 @@ def test_command_is_verbatim(run: Callable[..., Ran], queue: Queue) -> None:
     """Quotes, newlines, ``$()`` and emoji are stored unchanged."""
     assert run("enqueue", "--id", "a", "--command", HARD).exit_code == 0
     assert queue.job("a").command == HARD
+
+
+def test_shell(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
+    """The shell of a job is an option, a JSON field, a keyword and a column; ``show`` has it, JSON does not change."""
+    run("enqueue", "--id", "option", "--shell", "bash -l", "--command", "true")
+    run("enqueue", '{"id": "json", "command": "true", "shell": "zsh"}')
+    lines = tmp_path / "jobs.jsonl"
+    lines.write_text('{"id": "line", "command": "true"}\n{"id": "own", "command": "true", "shell": "dash"}\n')
+    run("enqueue", "--from", str(lines), "--shell", "bash")
+    queue.enqueue("true", id="keyword", shell="bash")
+    queue.enqueue_many([{"id": "row", "command": "true", "shell": "bash"}, {"id": "none", "command": "true"}])
+    shells = {name: queue.job(name).shell for name in ("option", "json", "line", "own", "keyword", "row", "none")}
+    assert list(shells.values()) == ["bash -l", "zsh", "bash", "dash", "bash", "bash", None]
+    assert re.search(r"^shell +bash -l$", run("show", "option").stdout, re.MULTILINE)
+    assert not re.search("^shell ", run("show", "none").stdout, re.MULTILINE)
+    assert "shell" not in json.loads(run("show", "option", "--json").stdout)
+    ran = run("enqueue", "--shell", "bash 'x", "--command", "true")
+    assert (ran.exit_code, ran.stderr.startswith("queuectl: shell must be a program")) == (2, True)
 
 
 def test_words_are_quoted(run: Callable[..., Ran], queue: Queue) -> None:

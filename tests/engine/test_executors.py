@@ -121,6 +121,24 @@ def test_error_says_why(harness: WorkerHarness, command: str, error: str) -> Non
     assert (job.error, attempt.error) == (error, error)
 
 
+def test_shell(harness: WorkerHarness) -> None:
+    """The job's own shell, else the setting, runs the command; one that is missing is named."""
+    words = "[[ -n $BASH_VERSION ]] && shopt -q login_shell && echo login"
+    job, _ = run_once(harness, words, shell="bash -l")
+    assert (job.state, job.log()) == (State.COMPLETED, "login\n")
+    job, _ = run_once(harness, "[[ -n x ]]")
+    assert (job.exit_code, "[[: command not found (needs another shell" in job.error) == (127, True)
+    harness.queue.set("shell", "bash -l")
+    until(lambda: run_once(harness, words)[0].state is State.COMPLETED)
+    job, attempt = run_once(harness, "true", shell="nosuchshell -x")
+    assert (attempt.outcome, job.error) == (
+        "not_started",
+        "could not be started: shell nosuchshell -x: not found in PATH",
+    )
+    job, attempt = run_once(harness, "true", shell="/no/such/shell")
+    assert job.error == "could not be started: shell /no/such/shell: No such file or directory"
+
+
 @also_simulated
 def test_exit_timeout_and_cancel(harness: WorkerHarness) -> None:
     """A command ends by its exit code, its timeout or a cancel on every executor."""

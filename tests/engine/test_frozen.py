@@ -212,7 +212,7 @@ def test_rescued_attempt_is_not_started(harness: WorkerHarness, tmp_path: Path) 
     files = store.spool.worker_files("worker-7")
     executor = LocalExecutor(store.spool, files, None, db=store.path, environ={})
     with pytest.raises(LeaseLost):
-        executor.start(lease, 3, lambda: claims.owns(lease))
+        executor.start(lease, harness.queue.settings, lambda: claims.owns(lease))
     assert not ran.exists()
     for handle in files.open():  # the locks are released
         os.close(handle)

@@ -48,6 +48,23 @@ def test_precedence_of_environments(harness: WorkerHarness, monkeypatch: pytest.
     assert job.wait(timeout=60).log() == "at-enqueue given at-start []\n"
 
 
+def test_variables_of_terminal_and_kernel(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What describes the terminal or kernel that started the workers does not reach jobs, unless it is asked for."""
+    for name in ("MPLBACKEND", "FORCE_COLOR", "CLICOLOR_FORCE", "GIT_PAGER", "JPY_PARENT_PID", "TERM", "NOTIFY_SOCKET"):
+        monkeypatch.setenv(name, "of the starter")
+    monkeypatch.setenv("HOME_OF_DATA", "kept")
+    plain = harness.add("env")
+    given = harness.add("env", env={"MPLBACKEND": "pdf", "TERM": "xterm"})
+    harness.queue.set("keep_env", "PATH,FORCE_*")
+    recorded = harness.add("env")
+    harness.start()
+    harness.queue.wait(timeout=60)
+    assert "of the starter" not in plain.log()
+    assert {"TERM=dumb", "HOME_OF_DATA=kept"} <= set(plain.log().splitlines())
+    assert {"MPLBACKEND=pdf", "TERM=xterm"} <= set(given.log().splitlines())
+    assert [line for line in recorded.log().splitlines() if "starter" in line] == ["FORCE_COLOR=of the starter"]
+
+
 def test_secrets_are_not_stored(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only variables listed in ``keep_env`` are stored."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-hunter2")

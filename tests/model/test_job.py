@@ -21,7 +21,9 @@ EXPECTED_FIELDS = (  # in the documented order
 def test_fields() -> None:
     """The JSON fields of a job and those of a spec are the documented ones, in order."""
     assert " ".join(JOB_FIELDS) == EXPECTED_FIELDS
-    assert " ".join(SPEC_FIELDS) == "id command priority delay run_at timeout max_retries queue tags after cwd env"
+    assert (
+        " ".join(SPEC_FIELDS) == "id command priority delay run_at timeout max_retries queue tags after cwd env shell"
+    )
 
 
 def test_all_fields() -> None:
@@ -39,10 +41,11 @@ def test_all_fields() -> None:
             "after": "b",
             "cwd": "/tmp",
             "env": {"A": "1"},
+            "shell": "bash -l",
         }
     )
     assert spec == JobSpec(
-        "true", "a", -3, 0.0, 1_803_888_000.0, 0.0, 1000, "gpu", ("x", "y"), ("b",), "/tmp", {"A": "1"}
+        "true", "a", -3, 0.0, 1_803_888_000.0, 0.0, 1000, "gpu", ("x", "y"), ("b",), "/tmp", {"A": "1"}, "bash -l"
     )
 
 
@@ -57,7 +60,7 @@ def test_null_is_the_default() -> None:
         ({}, "needs a command"),
         ({"id": "a"}, "needs a command"),
         ({"command": ""}, "empty"),
-        ({"comand": "true"}, "job field 'comand' is unknown; valid: id, command, "),
+        ({"comand": "true"}, "job field 'comand' is unknown; did you mean command? valid: id, command, "),
         ({"state": "dead"}, "is unknown"),
         ({"attempts": 0}, "is unknown"),
         ({"id": "../x"}, "id '../x' is not valid"),

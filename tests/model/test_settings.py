@@ -31,11 +31,13 @@ WHOLE = ("max_retries", "output_limit", "spool_limit")
 
 def test_settings_table() -> None:
     """Keys, defaults and bounds are exactly the documented ones."""
-    assert {key: (row.default, row.low, row.high) for key, row in SETTINGS.items() if key != "keep_env"} == EXPECTED
+    numbers = {key: row for key, row in SETTINGS.items() if row.kind in ("whole", "decimal")}
+    assert {key: (row.default, row.low, row.high) for key, row in numbers.items()} == EXPECTED
+    assert SETTINGS["shell"].default == "/bin/sh"
     assert SETTINGS["keep_env"].default == (
         "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES"
     )
-    assert list(SETTINGS) == [*EXPECTED, "keep_env"]
+    assert list(SETTINGS) == [*EXPECTED, "keep_env", "shell"]
 
 
 def test_settings_fields() -> None:
@@ -93,6 +95,19 @@ def test_values_round_trip(key: str, data: st.DataObject) -> None:
 def test_keep_env(value: str, kept: str) -> None:
     """``keep_env`` is a comma-separated list of names and globs, or empty."""
     assert SETTINGS["keep_env"].parse(value) == kept
+
+
+@pytest.mark.parametrize("value", ["/bin/bash", "bash -l", "'/opt/my shell/bash' -l -x"])
+def test_shell(value: str) -> None:
+    """A shell may have options and is kept verbatim."""
+    assert SETTINGS["shell"].parse(value) == value
+
+
+@pytest.mark.parametrize("value", ["", " ", "''", "bash 'x", "bash\n", "b\0", "x" * 2000, 5, None, ["bash"]])
+def test_invalid_shell(value: object) -> None:
+    """Anything else is refused in one line."""
+    with pytest.raises(BadInput, match=r"^shell "):
+        SETTINGS["shell"].parse(value)
 
 
 @pytest.mark.parametrize("value", ["PATH;X", "A B", ",", "PATH,", "A=1", "\u00c4", "A\nB", "A\0", 5, None, ["PATH"]])

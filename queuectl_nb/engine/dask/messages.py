@@ -35,7 +35,7 @@ __all__ = [
     "to_wire",
 ]
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Version of these messages; increase it with every change."""
 
 

@@ -139,7 +139,7 @@ class Runner:
             self._send(Unstarted(token, "it was stopped before it started"))
             return
         try:
-            run = self.executor.start(lease, self.settings.max_retries, lambda: True)
+            run = self.executor.start(lease, self.settings, lambda: True)
         except CannotStart as error:
             self._send(Ended(token, NotStarted(str(error))))
         except NoResources as error:

@@ -43,6 +43,7 @@ CREATE TABLE jobs (
     tags TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
     after TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(after)),
     cwd TEXT NOT NULL,
+    shell TEXT,
     env TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(env)),
     environment INTEGER REFERENCES environments (id),
     run_at REAL NOT NULL,

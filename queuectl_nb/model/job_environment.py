@@ -1,0 +1,49 @@
+"""Variables of whoever started the workers that do not reach jobs."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["WITHHELD", "base_environment"]
+
+WITHHELD: Mapping[str, tuple[str, ...]] = {
+    "a terminal": (
+        *(
+            "TERM",
+            "TERM_*",
+            "TERMCAP",
+            "TERMINFO",
+            "COLORTERM",
+            "COLORFGBG",
+            "COLUMNS",
+            "LINES",
+            "LS_COLORS",
+            "WINDOWID",
+        ),
+        *("VTE_VERSION", "WT_*", "KITTY_*", "ITERM_*", "KONSOLE_*", "TMUX*", "STY", "WINDOW", "SSH_TTY", "GPG_TTY"),
+    ),
+    "colours and pagers": ("FORCE_COLOR", "CLICOLOR*", "PY_COLORS", "PYTHON_COLORS", "PAGER", "*_PAGER", "MANPAGER"),
+    "an interactive shell": ("PS1", "PS2", "PROMPT_COMMAND", "OLDPWD", "SHLVL", "_"),
+    "a Jupyter kernel": ("MPLBACKEND", "JPY_*", "PYDEVD_*", "PYTHONSTARTUP", "PYTHONINSPECT"),
+    "an editor": ("VSCODE_*", "ELECTRON_*", "PYCHARM_*", "INSIDE_EMACS"),
+    "systemd": ("NOTIFY_SOCKET", "WATCHDOG_*", "LISTEN_*", "INVOCATION_ID", "JOURNAL_STREAM"),
+}
+"""Names and globs, by what they describe and a job does not have."""
+
+DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "TERM": "dumb"}
+"""Unless the worker's environment, ``keep_env`` or ``--env`` has another value."""
+
+
+def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of a worker's environment that its jobs get, over the defaults.
+
+    >>> base_environment({"HOME": "/home/ada", "MPLBACKEND": "inline", "JPY_PARENT_PID": "7", "TERM": "xterm"})
+    {'PYTHONUNBUFFERED': '1', 'TERM': 'dumb', 'HOME': '/home/ada'}
+    """
+    patterns = [pattern for group in WITHHELD.values() for pattern in group]
+    kept = {name: value for name, value in environ.items() if not any(fnmatchcase(name, each) for each in patterns)}
+    return {**DEFAULTS, **kept}
