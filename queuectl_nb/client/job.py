@@ -242,13 +242,10 @@ class Job:
 
     def _card(self, *, static: bool = False) -> Rendering | None:
         """Return the card, or None if the job was deleted or cannot be read; ``static`` says so on the card."""
-        from queuectl_nb.client.live_cards import read_live
-        from queuectl_nb.render.cards import job_card
+        from queuectl_nb.client.live_cards import read_card
 
         try:
-            record, store = self._read(), self._queue.store
-            history = store.reader.attempts_without_output(self.id)
-            return job_card(record, history, read_live(store, record, history), static=static)
+            return read_card(self._queue.store, self._read(), static=static)
         except QueuectlError:
             return None
 

@@ -16,6 +16,7 @@ from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import Busy, NotFound, QueuectlError
 from queuectl_nb.model.state import State
 from queuectl_nb.render import card_parts
+from queuectl_nb.render.ansi import fold_returns
 from queuectl_nb.render.cards import RunStatus, job_card
 from queuectl_nb.render.progress import TAIL_BYTES, read_progress
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from queuectl_nb.render.output_cell import OutputCell
     from queuectl_nb.store.store import Store
 
-__all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_live"]
+__all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_card", "read_live"]
 
 MIN_POLL_S, MAX_POLL_S = 0.25, 2.0
 """Minimum and maximum interval between two checks."""
@@ -53,10 +54,26 @@ def poll_delay(since: float, maximum: float) -> float:
 
 def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> RunStatus | None:
     """Return run time and last output of a running job; None if it is not running."""
-    attempt = history[-1] if history else None
-    if record.state is not State.PROCESSING or attempt is None or attempt.outcome is not None:
-        return None
-    return RunStatus(time.time() - attempt.started_at, read_progress(Logs(store).read_last_bytes(attempt, TAIL_BYTES)))
+    return _read_output(store, record, history)[0]
+
+
+def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rendering:
+    """Return the card of a job, with the end of its latest output."""
+    history = store.reader.attempts_without_output(record.id)
+    return job_card(record, history, *_read_output(store, record, history), static=static)
+
+
+def _read_output(store: Store, record: JobRecord, history: list[AttemptRecord]) -> tuple[RunStatus | None, str]:
+    """Return the status of the running attempt, if any, and the end of the latest output."""
+    if not history:
+        return None, ""
+    attempt = history[-1]
+    if attempt.outcome is not None:
+        return None, fold_returns(Logs(store).read_ending(attempt, TAIL_BYTES))
+    tail = Logs(store).read_last_bytes(attempt, TAIL_BYTES)
+    if record.state is not State.PROCESSING:
+        return None, ""
+    return RunStatus(time.time() - attempt.started_at, read_progress(tail)), fold_returns(tail)
 
 
 class LiveCard:
@@ -112,16 +129,13 @@ class LiveCard:
         return self._shown
 
     def _read(self) -> Rendering:
-        store = self.queue.store
-        record = store.jobs.get(self.job_id)
-        history = store.reader.attempts_without_output(self.job_id)
+        record = self.queue.store.jobs.get(self.job_id)
         clock = time.monotonic()
         if record.rev != self.rev:
             self.rev, self.changed_at = record.rev, clock
         self.written_at = clock
-        live = read_live(store, record, history)
-        self.running = live is not None
-        return job_card(record, history, live)
+        self.running = record.state is State.PROCESSING
+        return read_card(self.queue.store, record)
 
     def _end(self, state: str, facts: list[str]) -> Rendering:
         self.ended, self.running = True, False

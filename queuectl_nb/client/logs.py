@@ -160,6 +160,18 @@ class Logs:
                 break
         return last
 
+    def read_ending(self, attempt: AttemptRecord, count: int) -> bytes:
+        """Return up to ``count`` last bytes of a finished attempt: of stderr, if it failed, else of stdout.
+
+        If nothing was written there, of the other stream.
+        """
+        found = self.store.reader.attempt(attempt.job_id, attempt.number) or attempt
+        for stream in STREAMS if attempt.outcome == "succeeded" else reversed(STREAMS):
+            data = self.read_chunk(found, stream, max(0, self.size(found, stream) - count)).data
+            if data.strip():
+                return data
+        return b""
+
     def follow(
         self,
         job_id: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from IPython.display import display
 
 from queuectl_nb.notebook.errors import one_line
-from queuectl_nb.render.ansi import AnsiFilter
+from queuectl_nb.render.ansi import AnsiFilter, fold_returns
 from queuectl_nb.render.cards import log_html
 from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, stream_heading
 
@@ -30,7 +30,7 @@ def show_log(output: Output) -> None:
         if (excess := len(streams[stream]) - MAX_STREAM_BYTES) > 0:
             del streams[stream][:excess]
             omitted_bytes += excess
-    texts = {stream: _text(bytes(data)) for stream, data in streams.items()}
+    texts = {stream: fold_returns(bytes(data)) for stream, data in streams.items()}
     notes = []
     if omitted_bytes:
         notes = [f"{omitted_bytes} earlier bytes are not shown; 'queuectl log {output.job_id}' shows all"]
@@ -48,14 +48,6 @@ def _plain(output: Output, texts: dict[str, str], notes: list[str]) -> str:
     for stream, text in texts.items():
         parts += [stream_heading(stream), text.rstrip("\n") or EMPTY]
     return "\n".join([*parts, "", RULE])
-
-
-def _text(raw: bytes) -> str:
-    """Return text with colours and no other escapes; of a line overwritten by carriage returns, the last state."""
-    lines = raw.replace(b"\r\n", b"\n").split(b"\n")
-    last = b"\n".join(line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines)
-    ansi = AnsiFilter()
-    return ansi.feed(last) + ansi.close()
 
 
 def follow_log(output: Output) -> None:

@@ -8,7 +8,7 @@ from html import escape
 
 from queuectl_nb.model.escape_sequences import CONTROL, SEQUENCE, STRINGS
 
-__all__ = ["RESET", "AnsiFilter", "to_html"]
+__all__ = ["RESET", "AnsiFilter", "fold_returns", "strip_colours", "to_html"]
 
 RESET = "\x1b[0m"
 """Resets all colours of a terminal."""
@@ -66,6 +66,17 @@ class AnsiFilter:
         return ""
 
 
+def fold_returns(raw: bytes) -> str:
+    r"""Return output as text with colours and no other escapes; of a line overwritten after ``\r``, the last state.
+
+    >>> fold_returns(b"loading\n 40%\r 50%\r")
+    'loading\n 50%'
+    """
+    lines = raw.replace(b"\r\n", b"\n").split(b"\n")
+    ansi = AnsiFilter()
+    return ansi.feed(b"\n".join(line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines)) + ansi.close()
+
+
 class _Style:
     """The current colours and attributes."""
 
@@ -116,6 +127,11 @@ def _codes(parameter: str) -> list[int]:
     if rest and first in ("38", "48"):
         return [int(first), 5, int(rest[1][:_MAX_DIGITS] or 0)] if len(rest) > 1 and rest[0] == "5" else []
     return [int(first[:_MAX_DIGITS] or 0)]
+
+
+def strip_colours(text: str) -> str:
+    """Return filtered text without colours."""
+    return _SGR.sub("", text)
 
 
 def to_html(text: str) -> str:

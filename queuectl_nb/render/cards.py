@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.displayed_command import cell_source, displayed_command
 from queuectl_nb.model.validation import invalid_time
-from queuectl_nb.render.ansi import to_html
+from queuectl_nb.render.ansi import strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
 from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
@@ -41,42 +41,83 @@ WORKER_COLUMNS = {"name": "name", "pid": "pid", "state": "state", "job_id": "job
 """Fields of a worker, and the titles of their columns."""
 JOB_COLUMNS = ("id", "state", "attempts", "command", "updated")
 MAX_COMMAND_CHARS = 100
+OUTPUT_LINES = 8
+"""Lines of output on a card."""
 
 
 class RunStatus(NamedTuple):
-    """A running attempt: seconds since its start, and the end of its output."""
+    """A running attempt: seconds since its start, and the last line of its output."""
 
     elapsed_s: float
     output: OutputProgress
 
+    def line(self) -> Rendering:
+        """Return running time and progress bar."""
+        text, fraction = f"running for {format_duration(self.elapsed_s, running=True)}", self.output.fraction
+        return heading(text) if fraction is None else bar("progress", fraction, f"{text}, {fraction:.0%}")
+
     def parts(self) -> list[Rendering]:
         """Return running time, progress bar and last line of output."""
-        text, fraction = f"running for {format_duration(self.elapsed_s, running=True)}", self.output.fraction
-        parts = [heading(text) if fraction is None else bar("progress", fraction, f"{text}, {fraction:.0%}")]
-        if self.output.line:
-            parts.append(Rendering(fill("last_line", text=self.output.line), visible(self.output.line)))
-        return parts
+        last = self.output.line
+        return [self.line(), *([Rendering(fill("last_line", text=last), visible(last))] if last else [])]
 
 
 def job_card(
-    job: JobRecord, attempts: Sequence[AttemptRecord], status: RunStatus | None = None, *, static: bool = False
+    job: JobRecord,
+    attempts: Sequence[AttemptRecord],
+    status: RunStatus | None = None,
+    output: str = "",
+    *,
+    static: bool = False,
 ) -> Rendering:
-    """Return a job with its attempts and the status of the running one; ``static`` says it is not updated."""
+    """Return a job with its attempts, the status of the running one, and the end of the latest output.
+
+    ``static`` says on the card that it is not updated. The parts have a fixed order, so that it changes little.
+    """
     facts = [_attempt_count(job)]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
     facts += [f"due {format_time(job.run_at)}"] if delayed else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
-    source, values = cell_source(job.command) or (None, "")
-    facts += [] if source is None else [f"Python cell {values}".rstrip()]
-    texts = {"command": job.command if source is None else source, "error": job.error or None}
+    parts = [status.line() if status else heading(_summary(attempts)), _command(job.command)]
+    parts += [block("error", job.error)] if job.error else []
+    if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
+        parts += [_output(tail)] if any(tail) else []
     if job.result is not None:
-        texts["result"] = json.dumps(job.result, indent=1, ensure_ascii=False)
-    parts = status.parts() if status else []
-    parts += [block(kind, text) for kind, text in texts.items() if text is not None]
-    parts += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)] if attempts else []
+        parts += [block("result", json.dumps(job.result, indent=1, ensure_ascii=False))]
+    if len(attempts) > 1:
+        parts += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)]
     return card(f"Job {job.id}", str(job.state), facts, parts)
+
+
+def _command(command: str) -> Rendering:
+    """Return the command; several lines, and the source of a Python cell, are folded behind the first line."""
+    source, values = cell_source(command) or (None, "")
+    text = command if source is None else source
+    lines = text.strip().split("\n")
+    if source is None and len(lines) == 1:
+        return block("command", text)
+    kind = "command" if source is None else f"Python cell {values}".rstrip()
+    title = f"{kind}: {lines[0][:MAX_COMMAND_CHARS]}" + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
+    return Rendering(fill("details", title=title, body=block("command", text).html), block(kind, text).text)
+
+
+def _output(lines: Sequence[str]) -> Rendering:
+    text = "\n".join(lines)
+    return Rendering(fill("pre", kind="output", text=Html(to_html(text))), block("output", strip_colours(text)).text)
+
+
+def _summary(attempts: Sequence[AttemptRecord]) -> str:
+    """Return how the latest attempt ended."""
+    if not attempts:
+        return "not started"
+    last = attempts[-1]
+    _, outcome, exit_, started, ran, memory, _ = _attempt_row(last)
+    facts = [str(outcome).replace("_", " ") + (f" after {ran}" if ran else "")]
+    facts += [f"exit code {exit_}"] if last.exit_code else []
+    facts += [str(memory)] if memory else []
+    return ", ".join([*facts, *([f"started {started}"] if started else [])])
 
 
 def pool_card(title: str, state: str, workers: Iterable[Mapping[str, Any]], warnings: Iterable[str]) -> Rendering:

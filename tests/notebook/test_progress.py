@@ -170,7 +170,7 @@ def test_terminal(
     monkeypatch.setattr("queuectl_nb.notebook.present.progress_bar", progress_bar)
     command = f"until [ -e {tmp_path}/release ]; do sleep 0.02; done"
     cell(f"job = %queuectl enqueue --id a --command '{command}'\njob")
-    assert f"Job a: pending, 0 attempts\n  command: {command}\n" in capsys.readouterr().out
+    assert f"Job a: pending, 0 attempts\n  not started\n  command: {command}\n" in capsys.readouterr().out
     cell("pool = %queuectl worker start\n%queuectl wait\npool.stop()")
     assert shown[0] == 1
     assert capsys.readouterr().out.endswith("1 job(s) finished: 1 completed.\n")

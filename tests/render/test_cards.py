@@ -44,6 +44,7 @@ class _Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
+KNOWN_TAGS = {"style", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
 ALLOWED = ("class", "tabindex", "role", "style")
 
 
@@ -53,7 +54,7 @@ def check_html(html: str) -> str:
     parser.feed(html)
     parser.close()
     assert parser.open == []
-    assert parser.tags <= {"style", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td"}
+    assert parser.tags <= KNOWN_TAGS
     assert not HIDDEN.search(html)
     return html
 
@@ -75,9 +76,10 @@ def test_job_card_escapes_text(job: JobRecord, queue: Queue) -> None:
     card = job_card(job, [attempt], status)
     html = check_html(card.html)
     assert not PAGE.search(html.replace("&lt;script", ""))
-    assert html.count("&lt;script&gt;") >= 5
+    assert html.count("&lt;script&gt;") >= 4
     assert not HIDDEN.search(card.text)
-    (attempt_line,) = [line for line in card.text.splitlines() if line.startswith("  1 ")]
+    text = job_card(job, [attempt, attempt._replace(number=2)]).text
+    (attempt_line,) = [line for line in text.splitlines() if line.startswith("  1 ")]
     assert attempt_line.split()[:3] == ["1", "succeeded", "0"]
 
 
@@ -96,6 +98,31 @@ def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     assert sys.executable not in queue_card("q", overview, [cell]).text
     odd = "exec python -m queuectl_nb.child.cell <<'CELL'\nx\nCELL\nrm -r /"
     assert "rm -r /" in job_card(job._replace(command=odd), []).html
+
+
+def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:
+    """The last lines are shown with colours, as text without; there is no empty block."""
+    attempts = queue.job("a").history
+    output = "".join(f"line {number}\n" for number in range(20)) + "\x1b[31mred</pre><script>\x1b[0m\n\n"
+    card = job_card(job, attempts, None, output)
+    assert "line 13\n" in check_html(card.html)
+    assert "line 12" not in card.html
+    assert '<span class="qc-fg1">red&lt;/pre&gt;&lt;script&gt;</span>' in card.html
+    assert "  output:\n    line 13\n" in card.text
+    assert not HIDDEN.search(card.text)
+    assert "qc-output" not in job_card(job, attempts, None, "\n").html
+
+
+def test_same_parts_in_each_state(job: JobRecord, queue: Queue) -> None:
+    """A job has one line for its progress, whether it waits, runs or has finished, so that cards do not jump."""
+    waiting = job._replace(error=None, result=None, state=State.PENDING)
+    last = queue.job("a").history[0]._replace(exit_code=3, outcome="failed", max_rss_bytes=2**20, finished_at=None)
+    texts = [
+        job_card(waiting, []).text.split("\n")[1],
+        job_card(waiting, [], RunStatus(3, OutputProgress())).text.split("\n")[1],
+        job_card(waiting, [last]).text.split("\n")[1].rsplit(",", 1)[0],
+    ]
+    assert texts == ["  not started", "  running for 3 s", "  failed, exit code 3, 1 MiB"]
 
 
 def test_pool_and_log_cards_escape_text() -> None:
