@@ -36,7 +36,7 @@ _SKIPPED = re.compile(
     r"[\W\d_]*\Z"  # no letters
     r"|.*\d%\s*\||.*[━█╸]{3}|.*\[[=#>.\- ]{5,}\]"  # progress bars
     r"|\s+at \S|\s*\.\.\. \d+ more\Z|Node\.js v[\d.]+\Z"  # stack frames of Java and Node
-    r"|Execution halted\Z|Calls: |note: run with `RUST_BACKTRACE|Extension modules: "
+    r"|compilation terminated\.\Z|Execution halted\Z|Calls: |note: run with `RUST_BACKTRACE|Extension modules: "
     r"|g?make(\[\d+\])?: \*\*\* .* Error \d+\Z"
     r"|\S+: (cannot set terminal process group|no job control in this shell)"
 )

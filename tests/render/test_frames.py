@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, job_json
 from queuectl_nb.store import job_columns
 from queuectl_nb.store.claims import Claims, EndedAttempt
+from queuectl_nb.store.job_columns import JobColumns
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
@@ -110,6 +112,19 @@ def test_each_column_of_jobs_has_its_type(queue: Queue, *, filled: bool) -> None
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == JOB_TYPES
     assert list(frame["state"].cat.categories) == list(State)
     assert (str(frame.index.dtype), len(frame)) == ("string", int(filled))
+
+
+def test_errors_of_many_jobs(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that differ in their errors only are parsed once."""
+    queue.enqueue_many([{"command": "true"}] * 50)
+    with queue.store.db.write() as connection:
+        connection.execute("UPDATE jobs SET error = 'no file ' || seq WHERE seq > 1")
+    parse = Mock(side_effect=JobColumns.parse_shared)
+    monkeypatch.setattr(JobColumns, "parse_shared", parse)
+    errors = queue.jobs(sort="created_at")["error"]
+    assert errors.isna().sum() == 1
+    assert set(errors.dropna()) == {f"no file {number}" for number in range(2, 51)}
+    parse.assert_called_once()
 
 
 def test_other_frames_have_types_when_empty(queue: Queue) -> None:

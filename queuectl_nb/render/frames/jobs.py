@@ -35,7 +35,6 @@ _SHARED_COLUMNS: dict[str, Callable[[Any], Any]] = {
     "queue": arrays.strings,
     "cwd": arrays.strings,
     "exit_code": arrays.integers,
-    "error": arrays.strings,
     "worker": arrays.strings,
 }
 """Columns whose values are read once for all jobs that have the same, and their types."""
@@ -68,6 +67,7 @@ class _Rows:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.commands: list[str] = []
+        self.errors: list[str | None] = []
         self.results: list[str | None] = []
         self._indices = _Indices()
         self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, "timeout")}
@@ -77,6 +77,7 @@ class _Rows:
         for chunk in source.chunks():
             self.ids += chunk.id
             self.commands += chunk.command
+            self.errors += chunk.error
             self.results += chunk.result
             for name in TIME_FIELDS:
                 self._parts[name].append(arrays.epoch_seconds(getattr(chunk, name)))
@@ -96,6 +97,7 @@ class _Rows:
         for name, make_array in _SHARED_COLUMNS.items():
             columns[name] = make_array([getattr(each, name) for each in shared]).take(indices)
         columns["command"] = arrays.strings(self.commands)
+        columns["error"] = arrays.strings(self.errors)
         columns["timeout"] = arrays.nullable_floats(self.column("timeout"))
         columns["tags"] = _copied_lists([each.tags for each in shared], indices)
         columns["after"] = _copied_lists([each.after for each in shared], indices)
