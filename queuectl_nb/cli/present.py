@@ -11,6 +11,7 @@ from queuectl_nb.commands.results import (
     Dashboard,
     Detail,
     Done,
+    Foreground,
     Listing,
     Output,
     PendingWait,
@@ -30,13 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 
-def show(result: Result, shape: str, serve: Serve | None = None) -> int:
+def show(result: Result, shape: str, serve: Serve | None = None) -> int:  # noqa: C901 - a case per type
     """Write a result to stdout in the format ``shape`` and return the exit code; ``serve`` runs the web page."""
     match result:
         case StartedPool():
             from queuectl_nb.cli.worker_events import follow_pool
 
             return follow_pool(result.pool)
+        case Foreground():
+            from queuectl_nb.cli.run import run_in_foreground
+
+            return run_in_foreground(result)
         case Stream():
             return result.run(_write_line)
         case Dashboard():

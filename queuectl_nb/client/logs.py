@@ -178,12 +178,13 @@ class Logs:
         number: int | None = None,
         tail: int | None = None,
         on_attempt: Callable[[int], None] | None = None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[str, bytes]]:
         """Yield (stream, bytes) as they are written, until the job (or the given attempt) has finished.
 
         Without ``number``, follow the attempts one after the other until the job finishes; wait for a job that has
         not started. ``tail`` starts with that many last lines of the existing output. ``on_attempt`` is called with
-        the number of each attempt before its first chunk.
+        the number of each attempt before its first chunk, ``on_wait`` several times a second while there is no output.
         """
         self.attempt(job_id, number)
         seen = (
@@ -202,14 +203,17 @@ class Logs:
                 if attempt is not None:  # else it was returned to the queue meanwhile
                     if on_attempt is not None:
                         on_attempt(attempt.number)
-                    yield from self._follow_attempt(attempt, tail)
+                    yield from self._follow_attempt(attempt, tail, on_wait)
                     tail = None
             if not fresh:
                 if over:
                     return
+                on_wait()
                 time.sleep(FOLLOW_POLL_S)
 
-    def _follow_attempt(self, attempt: AttemptRecord, tail: int | None) -> Iterator[tuple[str, bytes]]:
+    def _follow_attempt(
+        self, attempt: AttemptRecord, tail: int | None, on_wait: Callable[[], None]
+    ) -> Iterator[tuple[str, bytes]]:
         offsets = dict.fromkeys(STREAMS, 0)
         if tail is not None:
             offsets = {stream: self.tail_offset(attempt, stream, tail) for stream in STREAMS}
@@ -230,6 +234,7 @@ class Logs:
             if over:
                 continue
             if not any(piece.data for piece in pieces.values()):
+                on_wait()
                 time.sleep(FOLLOW_POLL_S)
             try:
                 attempt = self.attempt(attempt.job_id, attempt.number) or attempt

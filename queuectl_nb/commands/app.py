@@ -39,7 +39,7 @@ COMPLETE_VAR = "_QUEUECTL_COMPLETE"
 """Environment variable that the shell completion scripts set."""
 
 SECTIONS: Mapping[str, Sequence[str]] = {
-    "Jobs": ("enqueue", "list", "show", "log", "wait", "retry", "cancel", "delete", "prune", "dlq"),
+    "Jobs": ("enqueue", "run", "list", "show", "log", "wait", "retry", "cancel", "delete", "prune", "dlq"),
     "Workers": ("worker", "pause", "resume"),
     "Queue": ("status", "stats", "dashboard", "config", "init", "backup", "doctor"),
     "Help": ("help", "demo", "completion", "version"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.run import ForegroundJob
     from queuectl_nb.client.wait import Progress, Wait
 
     Serve = Callable[["Dashboard", Callable[[str], object]], None]
@@ -28,6 +29,7 @@ __all__ = [
     "Dashboard",
     "Detail",
     "Done",
+    "Foreground",
     "Listing",
     "Output",
     "PendingWait",
@@ -126,6 +128,14 @@ class StartedPool:
 
 
 @dataclass(frozen=True)
+class Foreground:
+    """A job that the caller follows until it has finished; ``added`` is the result of its enqueue."""
+
+    job: ForegroundJob
+    added: Done
+
+
+@dataclass(frozen=True)
 class PendingWait:
     """A wait that the caller runs and shows; afterwards it calls :meth:`Progress.check`."""
 
@@ -169,4 +179,4 @@ class Dashboard:
     open_browser: bool
 
 
-Result = Done | Detail | Listing | Plotted | Output | StartedPool | PendingWait | Stream | Text | Dashboard
+Result = Done | Detail | Listing | Plotted | Output | StartedPool | Foreground | PendingWait | Stream | Text | Dashboard

@@ -10,7 +10,7 @@ from IPython.core.completer import SimpleCompletion
 
 from queuectl_nb.commands.app import PROGRAM, root
 from queuectl_nb.model.errors import QueuectlError
-from queuectl_nb.notebook.magic_line import parse_line, verb_of
+from queuectl_nb.notebook.magic_line import CELL_VERBS, parse_line, verb_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Matcher:
         if words and words[-1] == "--var":
             yield from (name for name in self._variables() if name.startswith(incomplete))
             return
-        if verb_of(words) == "enqueue" and "--" not in words and incomplete.startswith("-"):
+        if verb_of(words) in CELL_VERBS and "--" not in words and incomplete.startswith("-"):
             yield from (option for option in NOTEBOOK_OPTIONS if option.startswith(incomplete))
         before, _, _ = incomplete.partition("=") if incomplete.startswith("--") else ("", "", incomplete)
         prefix = f"{before}=" if "=" in incomplete and before else ""

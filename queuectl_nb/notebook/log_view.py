@@ -13,6 +13,8 @@ from queuectl_nb.render.cards import log_html
 from queuectl_nb.render.log_header import EMPTY, RULE, header_lines, stream_heading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from queuectl_nb.commands.results import Output
 
 __all__ = ["follow_log", "show_log"]
@@ -50,16 +52,16 @@ def _plain(output: Output, texts: dict[str, str], notes: list[str]) -> str:
     return "\n".join([*parts, "", RULE])
 
 
-def follow_log(output: Output) -> None:
+def follow_log(job_id: str, chunks: Iterator[tuple[str, bytes]]) -> None:
     """Write a job's output into the cell as it arrives, until the job finishes; an interrupt stops only that."""
-    filters = {stream: AnsiFilter(keep_returns=True) for stream in output.streams}
     files = {"stdout": sys.stdout, "stderr": sys.stderr}
+    filters = {stream: AnsiFilter(keep_returns=True) for stream in files}
     try:
-        for stream, chunk in output.chunks():
+        for stream, chunk in chunks:
             files[stream].write(filters[stream].feed(chunk))
             files[stream].flush()
     except KeyboardInterrupt as error:
-        raise one_line(error, f"stopped following; job {output.job_id} continues") from None
+        raise one_line(error, f"stopped following; job {job_id} continues") from None
     finally:
         for stream, ansi in filters.items():
             files[stream].write(ansi.close())

@@ -13,11 +13,13 @@ from queuectl_nb.notebook.python_cell import python_command
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MagicLine", "build_arguments", "parse_line", "verb_of"]
+__all__ = ["CELL_VERBS", "MagicLine", "build_arguments", "parse_line", "verb_of"]
 
 ROOT_OPTIONS_WITH_VALUE = ("--db",)
 COMMAND_OPTIONS = ("--command", "--from", "--")
 """Other ways to give the command, not allowed together with a cell."""
+CELL_VERBS = ("enqueue", "run")
+"""The verbs of which the cell can be the command."""
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::raw)?\}")
 
 
@@ -86,11 +88,11 @@ def build_arguments(line: MagicLine, cell: str | None, namespace: Mapping[str, o
 def _check_cell(words: Sequence[str], cell: str) -> None:
     """Reject a cell for other verbs, an empty cell, and a command given in another way."""
     verb = verb_of(words)
-    if verb != "enqueue":
-        msg = f"%%queuectl supports only enqueue; use %queuectl {verb or 'VERB'} with one %"
+    if verb not in CELL_VERBS:
+        msg = f"%%queuectl supports only {' and '.join(CELL_VERBS)}; use %queuectl {verb or 'VERB'} with one %"
         raise BadInput(msg)
     if not cell.strip():
-        msg = "the cell is empty; write the command below %%queuectl enqueue"
+        msg = f"the cell is empty; write the command below %%queuectl {verb}"
         raise BadInput(msg)
     for word in words:
         option = word.partition("=")[0]

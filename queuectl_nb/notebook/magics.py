@@ -13,7 +13,7 @@ from queuectl_nb.client.queue import Queue
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.notebook.errors import one_line_errors
-from queuectl_nb.notebook.magic_line import build_arguments, parse_line, verb_of
+from queuectl_nb.notebook.magic_line import CELL_VERBS, build_arguments, parse_line, verb_of
 from queuectl_nb.notebook.present import present
 from queuectl_nb.store.paths import find_queue
 
@@ -29,12 +29,12 @@ HELP = """
 In a notebook:
   --var NAME             Replace {NAME} by the notebook's variable, quoted for the shell; {NAME:raw} is not
                          quoted, {{ is a brace. Repeatable.
-  %%queuectl enqueue     Run the cell below as a shell command.
+  %%queuectl enqueue     Run the cell below as a shell command; with run instead of enqueue, follow it.
   %%queuectl enqueue --python
                          Run the cell as Python, in a new process with this kernel's interpreter; variables
                          of --var are defined there.
 """
-"""Appended to ``enqueue --help``."""
+"""Appended to the help text of ``enqueue`` and ``run``."""
 
 
 class OpenQueues:
@@ -103,6 +103,6 @@ class QueuectlMagics(Magics):
             try:
                 return present(run_command_line(arguments, context), context.format)
             finally:
-                if verb == "enqueue" and {"--help", "-h"} & set(arguments):
+                if verb in CELL_VERBS and {"--help", "-h"} & set(arguments):
                     sys.stdout.write(HELP)
         return None

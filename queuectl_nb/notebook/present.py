@@ -13,6 +13,7 @@ from queuectl_nb.commands.results import (
     Dashboard,
     Detail,
     Done,
+    Foreground,
     Listing,
     Output,
     PendingWait,
@@ -49,7 +50,7 @@ def present(result: Result, output_format: str) -> object:
         result = result.answer
     if isinstance(result, PendingWait):
         return _wait(result, output_format)
-    if output_format == "table" or isinstance(result, StartedPool | Stream | Text | Dashboard):
+    if output_format == "table" or isinstance(result, StartedPool | Foreground | Stream | Text | Dashboard):
         return _PRESENTERS[type(result)](result)
     return _as_data(result, output_format)
 
@@ -100,7 +101,10 @@ def _show_listing(result: Listing) -> object:
 
 def _show_output(result: Output) -> None:
     _write_notes(result.hints)
-    (follow_log if result.live else show_log)(result)
+    if result.live:
+        follow_log(result.job_id, result.chunks())
+    else:
+        show_log(result)
 
 
 def _open_dashboard(result: Dashboard) -> object:
@@ -116,6 +120,20 @@ def _write_stream(result: Stream) -> None:
     if result.run(lambda line: _write([line])):
         msg = "not everything succeeded; see the lines above"
         raise JobFailed(msg)
+
+
+def _run(result: Foreground) -> object:
+    """Follow the job and return it; raise if it did not complete. An interrupt leaves it running."""
+    result.job.on_note = lambda text: _write_notes([text])
+    _write_notes(result.added.lines)
+    chunks = result.job.chunks()
+    _write_notes(result.added.notes())
+    follow_log(result.job.job_id, chunks)
+    result.job.stop_worker()
+    _, error = result.job.outcome()
+    if error is not None:
+        raise JobFailed(error)
+    return result.added.value()
 
 
 def _wait(result: PendingWait, output_format: str) -> object:
@@ -177,6 +195,7 @@ _PRESENTERS: dict[type, Callable[[Any], object]] = {
     Listing: _show_listing,
     Output: _show_output,
     StartedPool: lambda result: result.pool,
+    Foreground: _run,
     Stream: _write_stream,
     # IPython in a terminal has no Markdown and shows the source
     Text: lambda result: display({"text/markdown": result.text, "text/plain": result.text}, raw=True),

@@ -46,6 +46,7 @@ CREATING: tuple[tuple[str, ...], ...] = (
     ("config", "set", "timeout", "60"),
     ("enqueue", "--command", "true"),
     ("pause", "gpu"),
+    ("run", "--command", "true"),
     ("worker", "start", "--drain"),
 )
 WITHOUT_A_QUEUE = {"completion", "demo", "doctor", "help", "init", "version"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 from queuectl_nb.client import Job, Queue
 from queuectl_nb.client.pool import WorkerPool
 from queuectl_nb.model.errors import BadInput, JobFailed, NotFound, QueuectlError
+from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +111,38 @@ def test_var(cell: Cell, shell: Any) -> None:
     assert cell("%%queuectl enqueue --var flags\nls {flags:raw}").command == "ls -a -b"
     assert cell("%queuectl enqueue --var name -- echo {name}").command == "echo 'it'\"'\"'s'"
     assert cell("%queuectl enqueue --var ident --id {ident} --command true").id == "a-1"
+
+
+def test_run(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    """``run`` shows the output of the job in the cell and returns the job; one that did not complete fails the cell."""
+    job = cell("%%queuectl run -q gpu --max-retries 1\necho out; echo err >&2")
+    assert (job.state, job.record.queue) == ("completed", "gpu")
+    shown = capsys.readouterr()
+    assert shown.out.startswith("out\nOut[0]:")  # the job is the value of the cell
+    assert "err" in shown.err.splitlines()
+    with pytest.raises(JobFailed, match="job job-2 is dead: exit code 3"):
+        cell("%queuectl run --max-retries 1 -c 'exit 3'")
+    until(lambda: cell("%queuectl worker list").empty)
+
+
+def test_interrupted_run(cell: Cell, shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt leaves the job running, with its worker, and says so."""
+
+    class Output(io.StringIO):
+        def write(self, text: str) -> int:
+            if text == "begun\n":
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    with monkeypatch.context() as patch:
+        output = Output()
+        patch.setattr(sys, "stdout", output)
+        ran = shell.run_cell("%queuectl run -c 'echo begun; sleep 60'")
+    assert isinstance(ran.error_in_exec, KeyboardInterrupt)
+    assert "stopped following; job job-1 continues" in output.getvalue()
+    assert cell("%queuectl worker list").state.tolist() == ["busy"]
+    cell("%queuectl cancel job-1")
+    until(lambda: cell("%queuectl worker list").empty)
 
 
 def test_short_forms(cell: Cell, shell: Any) -> None:

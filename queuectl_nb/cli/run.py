@@ -1,0 +1,160 @@
+"""``run`` in a terminal or a script: writes the output of the job as its own, and handles Ctrl+C and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from queuectl_nb.model.errors import QueuectlError, WrongState
+from queuectl_nb.render.ansi import AnsiFilter
+from queuectl_nb.render.text_table import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from queuectl_nb.client.run import ForegroundJob
+    from queuectl_nb.commands.results import Foreground
+
+__all__ = ["run_in_foreground"]
+
+EXIT_SIGNAL = 128
+
+
+def run_in_foreground(result: Foreground) -> int:
+    """Follow the job until it has finished and return the exit code.
+
+    Ctrl+C asks what to do; where nobody can answer, and at SIGTERM, it cancels the job. The job goes on if the
+    terminal is closed (SIGHUP).
+    """
+    job = result.job
+    streams = {"stdout": _Stream(sys.stdout), "stderr": _Stream(sys.stderr)}
+    job.on_note = lambda text: _note(streams, text)
+    for line in result.added.lines:
+        job.on_note(line)
+    with _received_signals() as received:
+        try:
+            chunks = job.chunks()
+            for note in result.added.notes():
+                job.on_note(note)
+            for name, data in chunks:
+                streams[name].write(data)
+        except KeyboardInterrupt:
+            return _interrupted(job, received[0] if received else signal.SIGINT)
+        except BrokenPipeError:  # as the command itself would end when its reader is gone
+            _cancel(job, signal.SIGPIPE)
+            raise
+        finally:
+            for stream in streams.values():
+                stream.close()
+        job.stop_worker()
+    code, error = job.outcome()
+    if error is not None:
+        job.on_note(f"{error}; see 'queuectl show {job.job_id}'")
+    return code
+
+
+class _Stream:
+    """One of our streams: a pipe gets the bytes of the job; a terminal its text and colours, no other escapes."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.at_line_start = True
+        self.filter: AnsiFilter | None = None
+        if file.isatty():
+            self.filter = AnsiFilter(keep_colours=not os.environ.get("NO_COLOR"), keep_returns=True)
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of output."""
+        self.at_line_start = data.endswith(b"\n")
+        if self.filter is None:
+            self.file.buffer.write(data)
+        else:
+            self.file.write(self.filter.feed(data))
+        self.file.flush()
+
+    def close(self) -> None:
+        """Reset the colours."""
+        if self.filter is not None:
+            self.file.write(self.filter.close())
+            self.file.flush()
+
+
+def _note(streams: dict[str, _Stream], text: str) -> None:
+    """Write a message to stderr, on a line of its own on a terminal."""
+    stream = streams["stderr"]
+    stream.close()
+    begun = stream.filter is not None and not all(each.at_line_start for each in streams.values())
+    sys.stderr.write(f"{chr(10) if begun else ''}queuectl: {visible(text)}\n")
+    sys.stderr.flush()
+    for each in streams.values():
+        each.at_line_start = True
+
+
+@contextmanager
+def _received_signals() -> Iterator[list[int]]:
+    """Turn SIGTERM and SIGHUP into an interrupt and return the list of those received; an ignored one stays ignored.
+
+    An interrupt is delayed while the database is written; other exceptions in a signal handler are not.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(job: ForegroundJob, number: int) -> int:
+    """Leave the job running or cancel it, and return the exit code."""
+    if number == signal.SIGHUP or (number == signal.SIGINT and _wants_to_leave(job)):
+        job.serve_now()
+        follow = f"'queuectl log {job.job_id} --follow' follows it"
+        job.on_note(f"job {job.job_id} continues; {follow}, 'queuectl cancel {job.job_id}' cancels it")
+        return EXIT_SIGNAL + number
+    return _cancel(job, number)
+
+
+def _wants_to_leave(job: ForegroundJob) -> bool:
+    """Ask whether to leave the job running; False without a terminal, and at a second Ctrl+C."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        while True:
+            sys.stderr.write(f"\nLeave job {job.job_id} running? [Y/n] (Ctrl+C cancels it) ")
+            sys.stderr.flush()
+            answer = sys.stdin.readline()
+            if answer == "":  # Ctrl+D
+                sys.stderr.write("\n")
+                return True
+            if answer.strip().lower() in ("", "y", "yes", "n", "no"):
+                return not answer.strip().lower().startswith("n")
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return False
+
+
+def _cancel(job: ForegroundJob, number: int) -> int:
+    """Cancel the job and return the exit code: its own if it has finished meanwhile."""
+    try:
+        job.queue.cancel(job.job_id)
+        job.on_note(f"job {job.job_id} cancelled")
+    except WrongState:
+        return job.outcome()[0]
+    except QueuectlError as error:
+        job.on_note(str(error))
+    finally:
+        job.stop_worker()
+    return EXIT_SIGNAL + number

@@ -1,0 +1,37 @@
+"""``run``: run a command as a job and follow it, as if in the foreground."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.client.run import ForegroundJob
+from queuectl_nb.commands import enqueue
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.results import Foreground
+
+if TYPE_CHECKING:
+    from queuectl_nb.commands.ack import Done
+    from queuectl_nb.commands.context import Context
+
+__all__ = ["command"]
+
+EXAMPLES = ("queuectl run -- python train.py --lr 0.1", "queuectl run -q gpu -t 2h -- python train.py")
+NOT_HERE = ("source", "format", "json")
+"""Parameters of ``enqueue`` that ``run`` does not have."""
+
+
+@queuectl_command("run", cls=enqueue.EnqueueCommand, examples=EXAMPLES, format_options=False, db_options=False)
+def command(context: Context, **options: Any) -> Foreground:
+    """Add a job, follow its output, and exit with its code.
+
+    Starts a worker if none serves the queue of the job; that worker ends after the job. Ctrl+C asks whether to leave
+    the job running, a second Ctrl+C cancels it. The exit code is that of the command, 128+N after signal N, 124 after a
+    timeout; see 'queuectl help exit-codes'.
+    """
+    added: Done = click.get_current_context().invoke(enqueue.command, **options)
+    return Foreground(ForegroundJob(context.queue(), added.value().id), added)
+
+
+command.params += [param for param in enqueue.command.params if param.name not in NOT_HERE]
