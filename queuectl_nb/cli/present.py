@@ -20,6 +20,7 @@ from queuectl_nb.commands.results import (
     Stream,
     Text,
 )
+from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 
@@ -159,7 +160,13 @@ def _show_first_rows(result: Listing) -> None:
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> list[Any]:
-    return [_local_time(row[key]) if key.endswith("_at") else row[key] for _, key in columns]
+    return [_cell(key, row[key]) for _, key in columns]
+
+
+def _cell(key: str, value: Any) -> Any:
+    if key == "command":
+        return displayed_command(value)
+    return _local_time(value) if key.endswith("_at") else value
 
 
 def _local_time(iso: str | None) -> str | None:

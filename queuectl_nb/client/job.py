@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 from queuectl_nb.client.logs import Logs
+from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.errors import BadEnvironment, JobFailed, NotFound, QueuectlError
 from queuectl_nb.model.job import JOB_FIELDS, JobRecord
 from queuectl_nb.model.state import State
@@ -216,7 +217,7 @@ class Job:
             return f"<Job {self.id}: removed>"
         except QueuectlError as error:
             return f"<Job {self.id}: {error}>"
-        return f"<Job {record.id}: {record.state}, {record.command[:60]!r}>"
+        return f"<Job {record.id}: {record.state}, {displayed_command(record.command)[:60]!r}>"
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

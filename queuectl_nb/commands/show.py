@@ -9,6 +9,7 @@ import click
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.commands.results import Detail, Table
+from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.store.spool import STREAMS
 
@@ -68,6 +69,8 @@ def _format_value(key: str, value: Any) -> Any:
     """Return a field as text for a table."""
     if value is None:
         return {"timeout": "(from the setting)", "max_retries": "(from the setting)"}.get(key, "-")
+    if key == "command":
+        return displayed_command(value)
     if key == "max_rss_bytes":
         import humanize
 

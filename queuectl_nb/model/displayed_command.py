@@ -11,6 +11,10 @@ _CELL_COMMAND = re.compile(
     r" <<'(?P<end>CELL_*)'\n(?P<source>.*)\n(?P=end)",
     re.DOTALL,
 )
+_QUOTE = """'"'"'"""
+_JOINED_WORD = re.compile(rf"(?<![^\s])'(?:[^']*{_QUOTE})+[^']*'(?![^\s])")
+"""A word with single quotes, as ``shlex.join`` writes it."""
+_SPECIAL = frozenset('"$`\\!')
 
 
 def cell_source(command: str) -> tuple[str, str] | None:
@@ -24,6 +28,15 @@ def cell_source(command: str) -> tuple[str, str] | None:
 
 
 def displayed_command(command: str) -> str:
-    """Return the text that lists, cards, plots and pages show for a command."""
+    """Return the text that lists, cards, plots and pages show for a command.
+
+    >>> import shlex
+    >>> print(displayed_command(shlex.join(["python", "-c", "print('x')"])))
+    python -c "print('x')"
+    """
     source = cell_source(command)
-    return command if source is None else source[0]
+    return _JOINED_WORD.sub(_in_double_quotes, command) if source is None else source[0]
+
+
+def _in_double_quotes(match: re.Match[str]) -> str:
+    return f'"{word}"' if not _SPECIAL & {*(word := match[0][1:-1].replace(_QUOTE, "'"))} else match[0]

@@ -42,6 +42,10 @@ class QueuectlError(Exception):
         self.index = index
         return self
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows instead of a traceback: the message."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class JobFailed(QueuectlError):
     """A job is ``dead`` or ``cancelled``."""

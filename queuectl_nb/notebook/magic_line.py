@@ -23,6 +23,9 @@ CELL_VERBS = ("enqueue", "run")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::raw)?\}")
 
 
+_EXPANSION = re.compile(r"\{[^\W\d][\w.\[\]'\"]*\}|\$\{?\w+\}?")
+
+
 class MagicLine(NamedTuple):
     """A parsed line: arguments, variables named by ``--var``, and whether ``--python`` was given."""
 
@@ -73,6 +76,8 @@ def build_arguments(line: MagicLine, cell: str | None, namespace: Mapping[str, o
         if line.python:
             msg = "--python needs a cell: write %%queuectl enqueue --python with the code below it"
             raise BadInput(msg)
+        if not values:
+            _check_expansion(line.words)
         return _fill_words(line.words, values) if values else line.words
     if {"--help", "-h"} & set(line.words):
         return line.words
@@ -83,6 +88,15 @@ def build_arguments(line: MagicLine, cell: str | None, namespace: Mapping[str, o
     if line.python:
         return [*words, "--command", python_command(text, values)]
     return [*words, "--command", _fill_command(text, values)]
+
+
+def _check_expansion(words: Sequence[str]) -> None:
+    """Reject an argument such as ``{job.id}`` or ``$name``, which other magics expand."""
+    end = words.index("--") if "--" in words else len(words)
+    for before, word in zip(["", *words], words[:end], strict=False):
+        if before != "--command" and _EXPANSION.fullmatch(word):
+            msg = f"{word} is not expanded; assign it to a variable, and write {{NAME}} with --var NAME"
+            raise BadInput(msg)
 
 
 def _check_cell(words: Sequence[str], cell: str) -> None:

@@ -94,7 +94,7 @@ def job_card(
 def _command(command: str) -> Rendering:
     """Return the command; several lines, and the source of a Python cell, are folded behind the first line."""
     source, values = cell_source(command) or (None, "")
-    text = command if source is None else source
+    text = displayed_command(command)
     lines = text.strip().split("\n")
     if source is None and len(lines) == 1:
         return block("command", text)

@@ -16,6 +16,7 @@ from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
+from queuectl_nb.render.frames.display import mark
 from queuectl_nb.render.frames.jobs import STATES, jobs
 from queuectl_nb.render.frames.results import check_frame, job_id_column, results
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, decode_stream, flatten, stats_json
@@ -71,7 +72,7 @@ def attempts(reader: Reader) -> pd.DataFrame:
     started, finished = arrays.epoch_seconds(raw["started_at"]), arrays.epoch_seconds(raw["finished_at"])
     columns["waited"] = arrays.timedeltas(started - arrays.epoch_seconds(raw["due_at"]))
     columns["ran"] = arrays.timedeltas(np.where(np.isnan(finished), time.time(), finished) - started)
-    return pd.DataFrame(columns).set_index(["job_id", "number"])
+    return mark(pd.DataFrame(columns).set_index(["job_id", "number"]))
 
 
 def status(counts: Mapping[State, int]) -> pd.DataFrame:
@@ -88,7 +89,7 @@ def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
         is_integer = name in _INTEGER_STATS or name.startswith("counts_")
         columns[name] = (arrays.integers if is_integer else arrays.nullable_floats)([row[name] for row in rows])
     index = None if by is None else pd.Index(arrays.strings(list(groups)), name=by)
-    return pd.DataFrame(columns, index=index)
+    return mark(pd.DataFrame(columns, index=index), "rows" if by else "stats")
 
 
 def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

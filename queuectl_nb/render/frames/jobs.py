@@ -14,6 +14,7 @@ import pandas as pd
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
+from queuectl_nb.render.frames.display import mark
 from queuectl_nb.store.job_columns import TIME_FIELDS, JobColumns
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def jobs(reader: Reader, job_filter: Filter) -> pd.DataFrame:
         rows.read(source)
         frame = rows.frame(source)
     if source.is_sorted:
-        return frame
+        return mark(frame)
     order = np.argsort(rows.column("rev"), kind="stable")  # keeps the order of enqueue within a revision
-    return frame.take(order if job_filter.reverse else order[::-1])
+    return mark(frame.take(order if job_filter.reverse else order[::-1]))
 
 
 class _Indices(dict[str, int]):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.frames import arrays
+from queuectl_nb.render.frames.display import mark
 from queuectl_nb.render.frames.jobs import STATES
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | Non
     _add_columns(
         added, taken, _result_columns([None if each is None else json.loads(each) for each in result]), "result"
     )
-    return _join_columns(left, pd.DataFrame(added, index=left.index))
+    return mark(_join_columns(left, pd.DataFrame(added, index=left.index)))
 
 
 def check_frame(frame: object) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.render.plots import axes, ticks
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def durations(lasting: Durations, by: str, limit: int, ax: Axes | None) -> Axes:
     for position, (_, members) in enumerate(rows):
         _draw_row(ax, position, np.maximum(seconds[members], floor), outcome[members], lasting.outcomes)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    labels = [axes.shorten_label(name) for name, _ in rows]
+    labels = [axes.shorten_label(displayed_command(name)) for name, _ in rows]
     ax.set_yticks(range(len(rows)), labels, fontsize="small", family="monospace")
     largest = max(len(members) for _, members in rows)
     note = "box: quartiles, whiskers: 5th to 95th percentile" if largest >= MIN_BOX_ATTEMPTS else ""

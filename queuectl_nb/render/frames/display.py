@@ -1,0 +1,63 @@
+"""How a notebook shows our DataFrames: commands as people wrote them and never as formulas, metrics as a card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from queuectl_nb.model.displayed_command import displayed_command
+from queuectl_nb.render.card_parts import frame as card_frame
+from queuectl_nb.render.card_parts import heading, table
+from queuectl_nb.render.output_cell import kernel_shell
+from queuectl_nb.render.progress import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+__all__ = ["frame_html", "mark"]
+
+MAX_SHOWN_ROWS = 1000
+"""At either end of a frame; pandas shows 60 rows unless the user wants more."""
+KIND = "queuectl"
+"""Attribute of our frames; those that are derived from them keep it."""
+
+
+def mark(frame: pd.DataFrame, kind: str = "rows") -> pd.DataFrame:
+    """Return a frame that a notebook shows by :func:`frame_html`; ``kind`` is ``rows`` or ``stats``."""
+    frame.attrs[KIND] = kind
+    if shell := kernel_shell():
+        shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, frame_html)
+    return frame
+
+
+def frame_html(frame: pd.DataFrame) -> str | None:
+    """Return a frame as HTML; one that is not ours as pandas does it."""
+    kind = frame.attrs.get(KIND)
+    if kind == "stats" and len(frame) == 1 and pd.get_option("display.notebook_repr_html"):
+        facts = [(_title(name), _value(name, value)) for name, value in frame.iloc[0].items() if not pd.isna(value)]
+        return card_frame([heading("Metrics"), table((), facts, state_column=-1)]).html
+    if kind is None:
+        html: str | None = frame._repr_html_()  # type: ignore[operator]
+        return html
+    if "command" in frame.columns:
+        commands = frame["command"].to_numpy(dtype=object, copy=True)
+        for rows in (slice(MAX_SHOWN_ROWS), slice(-MAX_SHOWN_ROWS, None)):
+            commands[rows] = [displayed_command(x) if isinstance(x, str) else x for x in commands[rows]]
+        frame = frame.assign(command=commands)
+    # MathJax would read "$A and $B" as a formula
+    with pd.option_context("display.html.use_mathjax", False):
+        return frame._repr_html_()  # type: ignore[operator, no-any-return]
+
+
+def _title(name: Hashable) -> str:
+    return str(name).removeprefix("counts_").replace("_s_p", " p").removesuffix("_s").replace("_", " ")
+
+
+def _value(name: Hashable, value: float) -> object:
+    text = str(name)
+    if text.endswith(("_s", "_s_p50", "_s_p95")):
+        return format_duration(float(value))
+    if text.endswith("_bytes"):
+        return f"{value / 2**20:.0f} MiB"
+    return f"{value:.4g}" if isinstance(value, float) else value

@@ -1,0 +1,56 @@
+"""How a notebook shows our DataFrames and errors, and what it says about expansion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.notebook.python_cell import python_command
+from queuectl_nb.render.frames.display import frame_html
+
+if TYPE_CHECKING:
+    from queuectl_nb.client import Queue
+
+
+def test_commands_in_frames(queue: Queue) -> None:
+    """MathJax ignores them, a Python cell is its source; the values and other frames are unchanged."""
+    cell = python_command("print(1)", {})
+    queue.enqueue("echo $A and $B", id="a")
+    queue.enqueue(cell, id="b")
+    frame = queue.jobs()
+    for each in (frame, frame.head(5), queue.results(), queue.attempts()):
+        assert "mathjax_ignore" in str(frame_html(each))
+    assert "queuectl_nb.child.cell" not in str(frame_html(frame))
+    assert frame.loc["b", "command"] == cell
+    plain = frame.reset_index(drop=True)
+    plain.attrs.clear()
+    assert "mathjax_ignore" not in str(frame_html(plain))
+
+
+def test_stats_are_a_card(queue: Queue) -> None:
+    """The metrics of all jobs are shown one below the other; groups are a table."""
+    queue.enqueue("true")
+    shown = str(frame_html(queue.stats()))
+    assert "Metrics" in shown
+    assert "<td>pending</td><td>1</td>" in shown
+    assert "dataframe" in str(frame_html(queue.stats(by="queue")))
+
+
+def test_errors_of_the_api_are_one_line(shell: Any, queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    """As those of the magic: ``retry`` of a job in a wrong state shows no traceback."""
+    queue.enqueue("true", id="a")
+    shell.run_cell("from queuectl_nb import Queue\nQueue().retry('a')")
+    assert capsys.readouterr().out.splitlines() == [
+        "WrongState: job a is pending; 'retry' takes jobs that are failed, completed, dead, cancelled"
+    ]
+
+
+@pytest.mark.parametrize("word", ["{job.id}", "{jobs[0]}", "$job_id", "${job_id}"])
+def test_expansion_is_explained(cell: Any, word: str) -> None:
+    """An argument that other magics would expand is an error that names --var."""
+    with pytest.raises(BadInput, match="--var NAME"):
+        cell(f"%queuectl log {word}")
+    assert cell("%queuectl enqueue --command {x}").command == "{x}"
+    assert cell("%queuectl enqueue -- echo '$HOME'").command == "echo '$HOME'"
