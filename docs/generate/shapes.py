@@ -87,7 +87,7 @@ ATTEMPT = (
     Field("token", TEXT, "unique token of the attempt"),
     Field("worker", TEXT, "name of the worker"),
     Field("pid", null_or(WHOLE), "process id of the shell"),
-    Field("host", TEXT, "host on which it ran"),
+    Field("host", TEXT, "host on which it ran; on Slurm the node and the job: node7 (SLURM_JOB_ID 4711)"),
     Field("started_at", TIME, "time of the start"),
     Field("finished_at", null_or(TIME), "time of the end"),
     Field("outcome", null_or({"enum": [*OUTCOME_NAMES]}), "how the attempt ended; null while it runs"),

@@ -129,7 +129,7 @@ def _run_worker(config: WorkerConfig, events: Events, resources: ExitStack) -> N
     control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
     control.open(config.parent, config.starter)
     core = WorkerCore(
-        store, control, host=heartbeat.host_name(), queues=config.queues, drain=config.drain, lock=config.lock
+        store, control, host=heartbeat.job_host(), queues=config.queues, drain=config.drain, lock=config.lock
     )
     worker = _make_worker(config, core) if config.dask is None else _make_dispatcher(config, core, resources)
     if not _register_running(store, config.name, control):

@@ -56,6 +56,12 @@ def host_name() -> str:
     return os.uname().nodename  # socket.gethostname, without loading that module
 
 
+def job_host() -> str:
+    """Return the host recorded with attempts: that of the node and the job id if this process runs in a Slurm job."""
+    node, job_id = os.environ.get("SLURMD_NODENAME"), os.environ.get("SLURM_JOB_ID")
+    return f"{node} (SLURM_JOB_ID {job_id})" if node and job_id else host_name()
+
+
 def boot_id() -> str:
     """Return an identifier of the boot and pid namespace in which pids are unique."""
     parts = []

@@ -448,6 +448,15 @@ def test_ends_are_repeated_until_acknowledged(dispatcher: FakeDispatcher) -> Non
     assert dispatcher.send(acknowledged=[job.token]).ended == []
 
 
+def test_an_agent_in_a_slurm_job_says_so(one_slot: FakeDispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host of an attempt names the node and the Slurm job that its dask worker runs in."""
+    monkeypatch.setenv("SLURMD_NODENAME", "node7")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    assert one_slot.send().status.host == "node7 (SLURM_JOB_ID 4711)"
+    monkeypatch.delenv("SLURMD_NODENAME")  # a shell of salloc on the login node
+    assert one_slot.send().status.host == socket.gethostname()
+
+
 def test_an_end_carries_all_small_output(dispatcher: FakeDispatcher) -> None:
     """Reports of a running command may be lost with the scheduler, so its end repeats the output."""
     job = dispatcher.job("echo one; sleep 0.3; echo two")

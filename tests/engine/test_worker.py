@@ -13,6 +13,8 @@ from queuectl_nb.model.state import State
 from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.engine.harness import WorkerHarness
 
 
@@ -39,3 +41,13 @@ def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None
     assert job.refresh().state is State.COMPLETED
     assert worker.core.drained
     assert control.waits == 0
+
+
+def test_attempts_in_a_slurm_job_name_it(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host of an attempt names the node and the Slurm job that its worker runs in."""
+    monkeypatch.setenv("SLURMD_NODENAME", "node7")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    job = harness.add("true")
+    harness.start()
+    job.wait(60)
+    assert job.history[0].host == "node7 (SLURM_JOB_ID 4711)"

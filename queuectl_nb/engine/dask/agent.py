@@ -208,7 +208,7 @@ class Agent:
 
     def _status(self) -> AgentStatus:
         self._sequence += 1
-        host = heartbeat.host_name()
+        host = heartbeat.job_host()
         identity = (self.id, self.address, self._boot, host, self.folder)
         return AgentStatus(*identity, self._sequence, self._slots, boot_clock())
 
