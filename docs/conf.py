@@ -28,7 +28,7 @@ author = "queuectl-nb contributors"
 html_show_copyright = False
 release = version = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx_design", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/README"
 include_patterns = [
     "docs/**.md",
@@ -42,7 +42,7 @@ include_patterns = [
 exclude_patterns = [".*", "**/.*", "artifacts", "build", "dist", "docs/_build", "queuectl_nb", "tests"]
 
 # -- text
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_fence_as_directive = ["mermaid"]
 suppress_warnings = ["myst.header"]  # generated pages start with a comment
@@ -88,6 +88,8 @@ _NBVAL = re.compile(r'"# NBVAL_[A-Z_]+\\n",\s*')
 PARENTS = {"docs/decisions/README": "/docs/decisions/", "docs/reference/cli": "/docs/reference/cli/"}
 """Pages that list the pages below them, with the folder of these."""
 _LINK = re.compile(r"\]\(([^)#:]+\.(?:md|ipynb))(?:#[^)]*)?\)")
+_PICTURE = re.compile(r'<picture>\s*<source [^>]*srcset="(.+?)">\s*<img alt="(.+?)" src="(.+?)">\s*</picture>')
+_ITEM = re.compile(r"^- \[(.+)\]\((.+)\.(?:md|ipynb)\): (.+)$", re.MULTILINE)
 
 
 class Mermaid(Directive):
@@ -119,6 +121,14 @@ def links(text: str, page: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def cards(text: str) -> str:
+    """Return a text with its list of links and descriptions as a grid of cards."""
+    items = list(_ITEM.finditer(text))
+    made = [f":::{{grid-item-card}} {item[1]}\n:link: {item[2]}\n:link-type: doc\n\n{item[3]}\n:::" for item in items]
+    grid = "\n".join(["::::{grid} 1 2 2 3", ":gutter: 3\n", *made, "::::"])
+    return text[: items[0].start()] + grid + text[items[-1].end() :]
+
+
 def toctree(entries: list[str], caption: str = "") -> str:
     """Return a hidden toctree."""
     head = f":caption: {caption}\n" if caption else ""
@@ -126,10 +136,16 @@ def toctree(entries: list[str], caption: str = "") -> str:
 
 
 def navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Add toctrees made from the links of the home page and of the pages that have pages of their own below them."""
+    """Adapt a page to the site: navigation from its links, cards, and pictures for both colour schemes."""
+    source[0] = _PICTURE.sub(
+        r"```{image} \3\n:alt: \2\n:class: only-light\n```\n\n```{image} \1\n:alt: \2\n:class: only-dark\n```",
+        source[0],
+    )
     if page == root_doc:
         seen: set[str] = set()
-        for section in source[0].split("\n## ")[1:]:
+        start, *sections = source[0].split("\n## ")
+        source[0] = "\n## ".join([cards(start), *sections])
+        for section in sections:
             entries = [entry for entry in links(section, page) if entry not in seen]
             if section.startswith("Tutorial"):  # include notebooks that are not linked yet
                 every = (f"/notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("*.ipynb")))

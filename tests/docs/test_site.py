@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from unittest.mock import ANY
 
 import pytest
 
@@ -65,6 +66,15 @@ def test_every_page_can_be_reached(site: Path, pages: dict[str, Page]) -> None:
             queue += [target for _, target, _ in by_path[path].internal_links()]
     unreachable = {name for name, page in pages.items() if page.path.resolve() not in found}
     assert unreachable <= {"index.html", "search.html"}, unreachable
+
+
+def test_the_home_page_leads_on(pages: dict[str, Page]) -> None:
+    """The home page has a picture for each colour scheme, says how to install, and has cards that are links."""
+    page = pages["docs/README.html"]
+    classes = [image.get("class") or "" for image in page.images]
+    assert [[name for name in classes if scheme in name] for scheme in ("only-light", "only-dark")] == [[ANY], [ANY]]
+    assert "pip install ." in page.text
+    assert page.path.read_text("utf-8").count("sd-stretched-link") >= 6
 
 
 def test_every_source_is_in_the_site(pages: dict[str, Page]) -> None:
