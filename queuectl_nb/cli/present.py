@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.display import progress_bar
@@ -23,6 +25,7 @@ from queuectl_nb.commands.results import (
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
+from queuectl_nb.render.local_time import local_time, zone_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.results import Result, Serve
 
 __all__ = ["show"]
+
+OPTIONAL = ("error", "run_at")
+"""Columns that are only shown if a row has a value."""
 
 
 def show(result: Result, shape: str, serve: Serve | None = None) -> int:  # noqa: C901 - a case per type
@@ -150,8 +156,10 @@ def _show_first_rows(result: Listing) -> None:
     rows = list(result.rows(result.default_limit))
     left = result.count() - len(rows) if result.count is not None else 0
     if rows:
-        columns = [each for each in result.columns if each[1] != "error" or any(row["error"] for row in rows)]
-        _write_table([title for title, _ in columns], [_cells(row, columns) for row in rows])
+        shown = [_shown_fields(row) for row in rows]
+        columns = [each for each in result.columns if each[1] not in OPTIONAL or any(row[each[1]] for row in shown)]
+        titles = [f"{title} ({zone_name()})" if key.endswith("_at") else title for title, key in columns]
+        _write_table(titles, [[row[key] for _, key in columns] for row in shown])
     elif not left:
         sys.stdout.write(result.empty_text + "\n")
     if left > 0:
@@ -159,31 +167,26 @@ def _show_first_rows(result: Listing) -> None:
         sys.stderr.write(f"queuectl: {left} more not shown; use --limit N or --format json to see them\n")
 
 
-def _cells(row: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> list[Any]:
-    return [_cell(key, row[key]) for _, key in columns]
-
-
-def _cell(key: str, value: Any) -> Any:
-    if key == "command":
-        return displayed_command(value)
-    return _local_time(value) if key.endswith("_at") else value
-
-
-def _local_time(iso: str | None) -> str | None:
-    if iso is None:
-        return None
-    from datetime import datetime
-
-    return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M:%S}"
+def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with local times and commands as they were typed; of ``run_at`` only what lies ahead."""
+    shown = {key: local_time(value) if key.endswith("_at") else value for key, value in row.items()}
+    if "command" in row:
+        shown["command"] = displayed_command(row["command"])
+    if shown.get("run_at"):
+        ahead = datetime.fromisoformat(row["run_at"]) > datetime.now(UTC)
+        shown["run_at"] = shown["run_at"] if ahead and row["state"] in ("pending", "failed", "blocked") else None
+    return shown
 
 
 def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table: with rich on a colour terminal, as plain text elsewhere."""
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        from queuectl_nb.cli.rich_table import print_table
+    if sys.stdout.isatty():
+        rows = text_table.shorten_commands(titles, rows, shutil.get_terminal_size().columns)
+        if not os.environ.get("NO_COLOR"):
+            from queuectl_nb.cli.rich_table import print_table
 
-        print_table(titles, rows)
-        return
+            print_table(titles, rows)
+            return
     for line in text_table.table_lines(titles, rows):
         sys.stdout.write(line + "\n")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from queuectl_nb.render import text_table
-from queuectl_nb.render.text_table import format_cell
+from queuectl_nb.render.text_table import COLUMN_GAP, format_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,12 +29,11 @@ STYLES = {
     "wrong": "bold red",
     "ok": "green",
 }
-UNWRAPPED = frozenset(("state", "attempts", "updated at", "updated_at", "started", "jobs done", "count", "key", "pid"))
+UNWRAPPED = frozenset(
+    ("state", "attempts", "updated at", "updated_at", "due at", "started", "jobs done", "count", "key", "pid")
+)
 """Columns that are never wrapped; ids and commands share the remaining width."""
-COLUMN_GAP = 3
 MIN_WRAPPED_WIDTH = 8
-MAX_COMMAND_LENGTH = 200
-"""Long scripts are cut on a terminal, so that they do not push other jobs off the screen."""
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -47,17 +45,17 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         return
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(titles), pad_edge=False)
     for title in titles or [""] * max(map(len, cells), default=0):
-        table.add_column(title, no_wrap=title.lower() in UNWRAPPED, overflow="fold")
+        # one style on a terminal; programs that read the plain table know its headings as they are
+        name, zone = title.replace("_", " ").partition(" (")[::2]
+        heading = title if title[:1].isupper() else name.title() + (f" ({zone}" if zone else "")
+        table.add_column(heading, no_wrap=_is_unwrapped(title), overflow="fold")
     for row in cells:
-        texts = [_shorten(text, title) for text, title in zip_longest(row, titles[: len(row)])]
-        table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in texts])
+        table.add_row(*[Text(text, style=STYLES.get(text, "")) for text in row])
     console.print(table)
 
 
-def _shorten(text: str, title: str | None) -> str:
-    """Cut a long command."""
-    long = title is not None and title.lower() == "command" and len(text) > MAX_COMMAND_LENGTH
-    return text[:MAX_COMMAND_LENGTH] + "..." if long else text
+def _is_unwrapped(title: str) -> bool:
+    return title.lower().partition(" (")[0] in UNWRAPPED  # without the zone of times
 
 
 def _min_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
@@ -65,5 +63,5 @@ def _min_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     total = 0
     for index, title in enumerate(titles):
         widest = max(text_table.width(text) for text in (title, *(row[index] for row in cells)))
-        total += COLUMN_GAP + (widest if title.lower() in UNWRAPPED else min(widest, MIN_WRAPPED_WIDTH))
+        total += COLUMN_GAP + (widest if _is_unwrapped(title) else min(widest, MIN_WRAPPED_WIDTH))
     return total

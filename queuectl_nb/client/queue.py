@@ -227,7 +227,7 @@ class Queue:
     def jobs(  # noqa: PLR0913 - the filters of `list`
         self,
         *,
-        state: str | None = None,
+        state: str | Sequence[str] | None = None,
         queue: str | None = None,
         tag: str | None = None,
         text: str | None = None,
@@ -238,8 +238,9 @@ class Queue:
     ) -> pd.DataFrame:
         """Return jobs as a DataFrame indexed by ``id``, most recently updated first.
 
-        ``text`` is searched in id and command. ``sort`` names a field to sort by, ascending unless ``reverse``. With
-        ``ids`` these jobs are returned in this order, and the other arguments are ignored.
+        ``state`` is a state or several. ``text`` is searched in id and command. ``sort`` names a field to sort by,
+        ascending unless ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are
+        ignored.
 
         The columns are the JSON fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
         datetimes, ``state`` is a categorical, numbers are nullable integers.

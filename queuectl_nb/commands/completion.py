@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 EXAMPLES = (
-    'eval "$(queuectl completion bash)"        in ~/.bashrc',
-    'eval "$(queuectl completion zsh)"         in ~/.zshrc',
+    """echo 'eval "$(queuectl completion bash)"' >> ~/.bashrc""",
+    """echo 'eval "$(queuectl completion zsh)"' >> ~/.zshrc""",
     "queuectl completion fish > ~/.config/fish/completions/queuectl.fish",
 )
 
@@ -25,7 +25,10 @@ EXAMPLES = (
 @queuectl_command("completion", examples=EXAMPLES, format_options=False, db_options=False)
 @click.argument("shell", type=Choice("shell", ("bash", "zsh", "fish")))
 def command(_context: Context, shell: str) -> Done:
-    """Print the script that completes commands, options and job ids."""
+    """Print the script that completes commands, options and job ids.
+
+    Run the line for your shell once, then open a new terminal.
+    """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

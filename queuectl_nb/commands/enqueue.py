@@ -209,8 +209,9 @@ def _start_condition(spec: JobSpec) -> str:
     """Return when a job that does not start at once will start, as a sentence."""
     if spec.run_at is not None and spec.run_at > time.time():
         from queuectl_nb.model.validation import format_time
+        from queuectl_nb.render.local_time import local_time, zone_name
 
-        return f". Will run at {format_time(spec.run_at)}."
+        return f". Will run at {local_time(format_time(spec.run_at))} {zone_name()}."
     if spec.delay:
         return f". Will run after {spec.delay:.15g} seconds."
     return f". Will run after {', '.join(spec.after)}." if spec.after else ""

@@ -32,13 +32,16 @@ COLUMNS = (
     ("Attempts", "attempts"),
     ("Command", "command"),
     ("Updated At", "updated_at"),
+    ("Due At", "run_at"),
     ("Error", "error"),
 )
-"""The last one is only shown if a job has an error."""
+"""The last two are only shown if a job is delayed or has an error."""
 
 
 @queuectl_command("list", examples=["queuectl list --state dead", "queuectl list --tag sweep --sort priority --json"])
-@click.option("--state", type=STATE, help="Show only jobs in this state; see 'queuectl help states'.")
+@click.option(
+    "--state", type=STATE, multiple=True, help="Show only jobs in this state; repeatable. See 'queuectl help states'."
+)
 @click.option("-q", "--queue", type=QUEUE, help="Show only jobs of this queue.")
 @click.option("--tag", type=TextParam("TAG"), help="Show only jobs with this tag.")
 @click.option(
@@ -55,7 +58,7 @@ def command(context: Context, /, **options: Any) -> Listing:
     wanted = Filter.from_options(**options)
     limit = DEFAULT_ROWS if wanted.limit is None else None
     found = list_jobs(context.queue(), options, COLUMNS, "No jobs.", default_limit=limit)
-    if wanted.state not in (None, *WAITING_STATES):
+    if wanted.state and not set(WAITING_STATES).intersection(wanted.state):
         return found
     queues = None if wanted.queue is None else [wanted.queue]
     return replace(found, hints=lambda: waiting_hints(context.queue().store, queues, program=context.program))

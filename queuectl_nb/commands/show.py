@@ -11,6 +11,7 @@ from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.render.json_shapes import attempt_json, job_json
+from queuectl_nb.render.local_time import local_time, zone_name
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ def command(context: Context, job_id: str) -> Detail:
     history = [attempt_json(attempt) for attempt in found.history]
 
     def blocks() -> Iterator[str | Table]:
-        yield f"Job: {job_id}"
-        facts = {**job, "shell": found.record.shell} if found.record.shell else job
-        yield Table((), [(key, _format_value(key, value)) for key, value in facts.items() if key != "id"])
+        yield f"Job: {job_id} (times: {zone_name()})"
+        facts = {**job, "shell": found.record.shell}
+        yield Table((), _rows({key: value for key, value in facts.items() if key != "id"}))
         for attempt in history:
             yield f"\nAttempt {attempt['number']}:"
-            yield Table((), [(key, _format_value(key, value)) for key, value in _attempt_fields(attempt).items()])
+            yield Table((), _rows(_attempt_fields(attempt)))
 
     return Detail(
         blocks,
@@ -65,12 +66,21 @@ def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
+def _rows(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the fields that have a value, with their text."""
+    settings = {key: "(from the setting)" for key in ("timeout", "max_retries") if fields.get(key, 0) is None}
+    shown = {key: value for key, value in {**fields, **settings}.items() if value is not None}
+    return [
+        (key, _format_value(key, value)) for key, value in shown.items() if key == "result" or value not in ("", [])
+    ]
+
+
 def _format_value(key: str, value: Any) -> Any:
     """Return a field as text for a table."""
-    if value is None:
-        return {"timeout": "(from the setting)", "max_retries": "(from the setting)"}.get(key, "-")
     if key == "command":
         return displayed_command(value)
+    if key.endswith("_at"):
+        return local_time(value)
     if key == "max_rss_bytes":
         import humanize
 
@@ -78,5 +88,5 @@ def _format_value(key: str, value: Any) -> Any:
     if isinstance(value, dict | list):
         import json
 
-        return json.dumps(value) if key == "result" else ", ".join(value) or "-"
+        return json.dumps(value) if key == "result" else ", ".join(value)
     return value

@@ -35,7 +35,7 @@ def command(context: Context) -> Detail:
             return
         keys = ("name", "pid", "host", "state", "job_id")
         rows = [[*(worker[key] for key in keys), worker["queues"] or "all"] for worker in status["workers"]]
-        yield Table((*keys[:-1], "job", "queues"), rows)
+        yield Table(("Name", "PID", "Host", "State", "Job", "Queues"), rows)
 
     return Detail(
         blocks,

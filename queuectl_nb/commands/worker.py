@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["command", "list_", "start", "stop"]
 
 COLUMNS = (
-    ("name", "name"),
-    ("pid", "pid"),
-    ("host", "host"),
-    ("state", "state"),
-    ("job", "job_id"),
-    ("started", "started_at"),
-    ("jobs done", "jobs_done"),
-    ("queues", "serves"),
+    ("Name", "name"),
+    ("PID", "pid"),
+    ("Host", "host"),
+    ("State", "state"),
+    ("Job", "job_id"),
+    ("Started", "started_at"),
+    ("Jobs Done", "jobs_done"),
+    ("Queues", "serves"),
 )
 NAME = TextParam("NAME", read=lambda queue, _incomplete: [row.name for row in queue.store.workers.list_all()])
 

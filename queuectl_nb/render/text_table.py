@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["format_cell", "one_line", "table_lines", "visible", "width"]
+__all__ = ["COLUMN_GAP", "format_cell", "one_line", "shorten_commands", "table_lines", "visible", "width"]
+
+COLUMN_GAP = 3
+"""Terminal columns between two columns of a table, at most."""
+MIN_COMMAND_WIDTH = 25
+"""A command is not cut to less, however long ids and errors are."""
 
 MAX_COLUMN_WIDTH = 60
 """Longer cells are not truncated, but break the alignment of their row."""
@@ -61,6 +66,18 @@ def width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+
+
+def shorten_commands(titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int) -> list[list[str]]:
+    """Return the cells of a table for a terminal; a command gets the room that the others leave, on one line."""
+    cells = [[format_cell(value) for value in row] for row in rows]
+    place = next((index for index, title in enumerate(titles) if title.lower() == "command"), None)
+    if place is not None and cells:
+        widest = [max(width(text) for text in column) for column in zip(titles, *cells, strict=True)]
+        room = max(MIN_COMMAND_WIDTH, columns - sum(widest[:place] + widest[place + 1 :]) - COLUMN_GAP * len(titles))
+        for row in cells:
+            row[place] = row[place] if width(row[place]) <= room else row[place][: room - 3] + "..."
+    return cells
 
 
 def table_lines(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

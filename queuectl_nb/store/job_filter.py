@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from queuectl_nb.model import validation
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["CURSOR", "Filter"]
 
@@ -27,7 +31,8 @@ class Filter:
     Without ``sort`` the last changed come first. ``after`` is a cursor: (rev, seq) of the last job of the page before.
     """
 
-    state: str | None = None
+    state: tuple[str, ...] = ()
+    """Jobs in one of these states; empty: in any."""
     queue: str | None = None
     tag: str | None = None
     text: str | None = None
@@ -41,7 +46,7 @@ class Filter:
     def from_options(  # noqa: PLR0913 - the options of `list`
         cls,
         *,
-        state: str | None = None,
+        state: str | Iterable[str] | None = None,
         queue: str | None = None,
         tag: str | None = None,
         text: str | None = None,
@@ -52,7 +57,7 @@ class Filter:
     ) -> Filter:
         """Return a validated filter; raise ``BadInput`` with the valid values."""
         return cls(
-            None if state is None else validation.parse_choice("state", state, State),
+            _parse_states(state),
             None if queue is None else validation.parse_name("queue", queue),
             None if tag is None else validation.parse_name("tag", tag),
             None if text is None else validation.parse_text("search text", text),
@@ -69,9 +74,10 @@ class Filter:
         """
         terms, values = self.terms()
         terms += extra
-        if self.state is not None:
-            terms.append(f"{state_column} = :state")
-            values["state"] = self.state
+        if self.state:
+            names = [f"state_{number}" for number in range(len(self.state))]
+            terms.append(f"{state_column} IN ({', '.join(f':{name}' for name in names)})")
+            values |= zip(names, self.state, strict=True)
         return f"WHERE {' AND '.join(terms)}" if terms else "", values
 
     def order_by(self) -> str:
@@ -101,6 +107,12 @@ class Filter:
         }
         values["rev"], values["seq"] = self.after or (0, 0)
         return terms, values
+
+
+def _parse_states(states: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return the states that a user has given, each once."""
+    given = [] if states is None else [states] if isinstance(states, str) else states
+    return tuple(dict.fromkeys(validation.parse_choice("state", each, State) for each in given))
 
 
 def _pattern(text: str) -> str:

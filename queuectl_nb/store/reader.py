@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
-from queuectl_nb.store.job_filter import CURSOR
+from queuectl_nb.store.job_filter import CURSOR, Filter
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
-    from queuectl_nb.store.job_filter import Filter
 
 __all__ = ["Reader"]
 
@@ -60,7 +59,7 @@ class Reader:
             counts = dict.fromkeys(map(str, State), limit)
             if job_filter.queue is not None:
                 counts = dict(connection.execute(Q.counts_of_queue, {"queue": job_filter.queue}))
-            for state in State if job_filter.state is None else [job_filter.state]:
+            for state in job_filter.state or State:
                 most = min(limit, counts.get(str(state), 0))
                 if most:
                     found += _newest_of_state(connection, terms, {**values, "state": str(state)}, most)
@@ -75,9 +74,11 @@ class Reader:
     def count(self, job_filter: Filter) -> int:
         """Return the number of jobs of a filter, ignoring its limit."""
         condition, values = job_filter.condition()
-        if condition in ("", "WHERE state = :state"):
+        if job_filter == Filter(
+            job_filter.state, sort=job_filter.sort, reverse=job_filter.reverse, limit=job_filter.limit
+        ):
             counts = self.counts()
-            return counts[State(job_filter.state)] if job_filter.state else sum(counts.values())
+            return sum(counts[State(each)] for each in job_filter.state or State)
         with self.db.read() as connection:
             found: int = connection.execute(f"SELECT count(*) FROM jobs {condition}", values).fetchone()[0]  # noqa: S608
             return found

@@ -208,17 +208,31 @@ def test_narrow_terminal(columns: int, run: Callable[..., Ran], queue: Queue, mo
     assert re.search(r"\bpython\b", shown)
 
 
-def test_long_command_is_shortened(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal list shortens long commands; pipes and ``show`` do not."""
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_long_command_is_shortened(
+    no_color: str, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal list shows a long command on one line; pipes and ``show`` have all of it."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
     enqueue(queue, "echo " + "x" * 50_000, "echo short")
-    shown = run("list", terminal=True).stdout
-    assert shown.count("\n") < 20
-    assert 150 < shown.count("x") < 250
-    assert "..." in shown
+    (line,) = [line for line in run("list", terminal=True).stdout.splitlines() if "xxx" in line]
+    assert 30 < line.count("x") < 60
+    assert "x... " in line
+    assert len(re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip()) <= 100
     assert run("list").stdout.count("x") == 50_000
     assert run("show", "job-1", terminal=True).stdout.count("x") > 50_000
+
+
+def test_headings_on_a_terminal(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tables on a terminal have headings of one style."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    enqueue(queue, "true")
+    for words, heading in {"status": "State Count", "config list": "Key Value Default Meaning"}.items():
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", run(*words.split(), terminal=True).stdout)
+        assert any(" ".join(line.split()) == heading for line in shown.splitlines())
 
 
 def test_wait_progress_bar(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

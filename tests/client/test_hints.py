@@ -174,7 +174,7 @@ def test_worker_list_shows_queues(run: Callable[..., Ran], queue: Queue) -> None
     _, first = register(queue, "gpu", "cpu")
     _, second = register(queue)
     lines = run("worker", "list").stdout.splitlines()
-    assert lines[0].split()[-1] == "queues"
+    assert lines[0].split()[-1] == "Queues"
     assert [line.rpartition("  ")[2] for line in lines[1:]] == ["gpu, cpu", "all"]
     assert "gpu, cpu" in run("status").stdout
     assert queue.workers().queues.tolist() == [["gpu", "cpu"], []]

@@ -83,7 +83,7 @@ def test_order_is_stable_below_the_head(queue: Queue, reader: Reader) -> None:
 @pytest.mark.parametrize(
     ("wanted", "ids"),
     [
-        (Filter(state="cancelled"), ["j1"]),
+        (Filter(state=("cancelled",)), ["j1"]),
         (Filter(sort="command"), ["j9", "j8", "j7"]),
         (Filter(sort="priority", reverse=True), ["j8", "j5", "j2"]),
         (Filter(text="ECHO 2"), ["j7"]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.model.job import JOB_FIELDS
+from queuectl_nb.render.local_time import local_time, zone_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,10 @@ def test_waiting_job(run: Callable[..., Ran]) -> None:
     run("enqueue", "--id", "a", "--command", "true")
     assert run("enqueue", "--id", "b", "--command", "true", "--after", "a").stdout.endswith(". Will run after a.\n")
     ran = run("enqueue", "--id", "c", "--command", "true", "--run-at", "2030-01-02T03:04:05Z")
-    assert ran.stdout == "Job enqueued: c (priority: 0). Will run at 2030-01-02T03:04:05.000Z.\n"
+    assert (
+        ran.stdout
+        == f"Job enqueued: c (priority: 0). Will run at {local_time('2030-01-02T03:04:05Z')} {zone_name()}.\n"
+    )
     ran = run("enqueue", "--id", "past", "--command", "true", "--run-at", "2020-01-02")
     assert ran.stdout == "Job enqueued: past (priority: 0)\n"
 

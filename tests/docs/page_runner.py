@@ -68,10 +68,11 @@ class PageRunner:
         self.home = home
         self.project = home / "project"
         self.project.mkdir(parents=True)
-        inherited = {key: os.environ[key] for key in ("LANG", "TZ", "TMPDIR") if key in os.environ}
+        inherited = {key: os.environ[key] for key in ("LANG", "TMPDIR") if key in os.environ}
         self.environ = {
             **inherited,
             "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
             "HOME": str(home),
             "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),

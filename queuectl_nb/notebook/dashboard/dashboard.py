@@ -157,7 +157,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Filter by a state; exactly one button is pressed at any time."""
         if pressed:
             self.state_filter.select(state)
-            self._set_filter(state=None if state == ALL_STATES else state)
+            self._set_filter(state=() if state == ALL_STATES else (state,))
         elif not any(button.value for button in self.state_filter.buttons.values()):
             self.state_filter.select(ALL_STATES)
 
