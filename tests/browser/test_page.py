@@ -188,7 +188,7 @@ def _json(text: str) -> str:
 @pytest.mark.pictures
 def test_documented_screenshots(reader: Reader, harness: WorkerHarness, pictures: Path) -> None:
     """Take the screenshots of the documentation, of a queue with jobs in all states."""
-    from tests.browser.screenshots import busy_queue
+    from tests.browser.screenshots import busy_queue, history
 
     busy_queue(harness)
     page = reader.page
@@ -202,6 +202,11 @@ def test_documented_screenshots(reader: Reader, harness: WorkerHarness, pictures
     page.emulate_media(color_scheme="dark")
     page.screenshot(path=pictures / "page-dark.png", animations="disabled")
     page.emulate_media(color_scheme="light")
+    history(harness.queue)
+    reader.go_to("view=stats")
+    reader.wait_for("#all-throughput .qc-chart-axis span")
+    page.screenshot(path=pictures / "page-statistics.png", animations="disabled")
+    reader.go_to("job=train-lr0.1")
     page.set_viewport_size({"width": 360, "height": 780})
     page.evaluate("() => scrollTo(0, 0)")
     page.screenshot(path=pictures / "page-narrow.png", animations="disabled")
