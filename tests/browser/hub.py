@@ -76,7 +76,7 @@ class Hub:
                 start_new_session=True,
             )
         try:
-            until(self._answers, 60)
+            until(self._answers, 180)
         except AssertionError:
             self.close()
             msg = f"JupyterHub did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}"
@@ -92,13 +92,13 @@ class Hub:
     def api(self, method: str, path: str) -> Any:
         """Send a request of an administrator to the hub's API; return the JSON answer."""
         request = Request(f"{self.url}hub/api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
-        with urlopen(request, timeout=100) as answer:
+        with urlopen(request, timeout=200) as answer:
             return json.loads(answer.read() or "null")
 
     def status_of(self, path: str, **headers: str) -> int:
         """Return the HTTP status of a request without cookies."""
         try:
-            with urlopen(Request(self.url + path, headers=headers), timeout=100) as answer:
+            with urlopen(Request(self.url + path, headers=headers), timeout=200) as answer:
                 return int(answer.status)
         except HTTPError as error:
             return error.code

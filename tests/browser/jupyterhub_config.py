@@ -16,13 +16,13 @@ config.ConfigurableHTTPProxy.command = [
     f"{executable.ROOT_DIR}/bin/node",
     shutil.which("configurable-http-proxy"),
 ]
-config.JupyterHub.tornado_settings = {"slow_spawn_timeout": 100, "slow_stop_timeout": 100}  # requests wait for the end
+config.JupyterHub.tornado_settings = {"slow_spawn_timeout": 180, "slow_stop_timeout": 180}  # requests wait for the end
 config.JupyterHub.authenticator_class = "dummy"
 config.Authenticator.allow_all = True
 config.JupyterHub.spawner_class = "simple"
 config.SimpleLocalProcessSpawner.home_dir_template = given["homes"] + "/{username}"
 config.Spawner.args = ["--allow-root", "--ServerApp.terminals_enabled=False"]
-config.Spawner.start_timeout = config.Spawner.http_timeout = 100
+config.Spawner.start_timeout = config.Spawner.http_timeout = 180
 config.Spawner.environment = {
     **given["environment"],
     "QUEUECTL_DB": lambda spawner: f"{given['homes']}/{spawner.user.name}/queue.db",

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.state import State
+from queuectl_nb.web import event_feed
 from tests.browser.chromium import WINDOW
 from tests.browser.page_reader import Reader
 from tests.browser.proxy import PrefixProxy
@@ -15,6 +16,7 @@ from tests.engine.harness import until
 from tests.web.server import TOKEN
 
 if TYPE_CHECKING:
+    import pytest
     from playwright.sync_api import Browser
 
     from queuectl_nb.client import Queue
@@ -33,6 +35,17 @@ def test_reconnects_by_itself(reader: Reader, queue: Queue) -> None:
     reader.wait_for_count("pending", 1)
     reader.wait_for_ids("meanwhile")
     reader.browser_errors.clear()  # of connections refused
+
+
+def test_reconnects_after_missed_heartbeats(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that stays open but silent, as behind the proxy of a stopped server, is opened again."""
+    monkeypatch.setattr(event_feed, "HEARTBEAT_S", 1000)
+    reader.page.clock.install()
+    reader.open()
+    with reader.page.expect_request("**/api/events"):
+        reader.page.clock.fast_forward(40_000)
+    reader.wait_for("#live[data-kind=live]")
+    reader.browser_errors.clear()  # of the aborted request
 
 
 def test_polls_without_the_event_stream(reader: Reader, queue: Queue) -> None:
