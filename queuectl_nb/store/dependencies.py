@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import State
+from queuectl_nb.model.validation import did_you_mean
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime
 from queuectl_nb.store.queries import Q
 
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["UNMEETABLE", "DependencyResolver", "cancel_waiting", "unmet_dependencies", "update_dependents"]
+__all__ = [
+    "UNMEETABLE",
+    "DependencyResolver",
+    "cancel_waiting",
+    "suggest_id",
+    "unmet_dependencies",
+    "update_dependents",
+]
 
 UNMEETABLE = (State.DEAD, State.CANCELLED)
 """States of a job in which its dependents can never run."""
@@ -31,6 +39,7 @@ class DependencyResolver:
     def __init__(self, connection: sqlite3.Connection, new_jobs: Mapping[str, int], specs: Sequence[JobSpec]) -> None:
         """Load every existing job that ``specs`` depend on; ``new_jobs`` maps the new ids to their ``seq``."""
         self.new_jobs = new_jobs
+        self._connection = connection
         self.others: list[int] = []
         self.jobs: list[int] = []
         self._cancelled: set[int] = set()
@@ -57,9 +66,20 @@ class DependencyResolver:
         if new is not None and new < seq:
             return new, State.CANCELLED if new in self._cancelled else State.BLOCKED
         if other not in self._existing:
-            msg = f"no job {other} to wait for (after); it must be in the queue or earlier in the same list"
+            hint = suggest_id(self._connection, other)
+            msg = f"no job {other} to wait for (after); {hint}it must be in the queue or earlier in the same list"
             raise NotFound(msg).with_index(seq - min(self.new_jobs.values()))
         return self._existing[other]
+
+
+SIMILAR_START = 2
+"""Leading characters that a similar id has in common, unless its job is among the newest."""
+
+
+def suggest_id(connection: sqlite3.Connection, job_id: object) -> str:
+    """Return the question whether a similar id is meant, for the error about an unknown one."""
+    start = job_id[:SIMILAR_START] if isinstance(job_id, str) and job_id.isascii() else "-"
+    return did_you_mean(job_id, [name for (name,) in connection.execute(Q.similar_ids, {"start": start})])
 
 
 def unmet_dependencies(connection: sqlite3.Connection, seq: int) -> list[tuple[str, State]]:

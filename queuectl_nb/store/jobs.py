@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadInput, NotFound, WrongState
 from queuectl_nb.model.state import FINISHED_STATES, State, check_action, check_transition
-from queuectl_nb.model.validation import did_you_mean, quoted
+from queuectl_nb.model.validation import quoted
 from queuectl_nb.store import rows
-from queuectl_nb.store.dependencies import UNMEETABLE, cancel_waiting, unmet_dependencies, update_dependents
+from queuectl_nb.store.dependencies import UNMEETABLE, cancel_waiting, suggest_id, unmet_dependencies, update_dependents
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -210,12 +210,6 @@ def _seqs_json(jobs: Iterable[JobRef]) -> str:
     return json.dumps([job.seq for job in jobs])
 
 
-SIMILAR_START = 2
-"""Leading characters that a similar id has in common, unless its job is among the newest."""
-
-
 def _not_found(connection: sqlite3.Connection, job_id: str) -> NotFound:
-    start = job_id[:SIMILAR_START] if isinstance(job_id, str) and job_id.isascii() else "-"
-    known = [name for (name,) in connection.execute(Q.similar_ids, {"start": start})]
-    hint = did_you_mean(job_id, known)
+    hint = suggest_id(connection, job_id)
     return NotFound(f"no job {quoted(job_id).strip(chr(39))} in this queue; {hint}see 'queuectl list'")

@@ -135,6 +135,10 @@ def test_log_without_an_id(run: Callable[..., Ran], manual_worker: ManualWorker)
         (("completion", "bsh"), "did you mean bash? valid: "),
         (("enqueue", '{"command": "true", "prioriti": 1}'), "did you mean priority? valid: "),
         (("show", "tran-vit"), "no job tran-vit in this queue; did you mean train-vit? see "),
+        (
+            ("enqueue", "--command", "true", "--after", "trian-vit"),
+            "no job trian-vit to wait for (after); did you mean train-vit? ",
+        ),
         (("delete", "xrain-vit"), "no job xrain-vit in this queue; did you mean train-vit? see "),
         (("list", "--state", "xyz"), "state 'xyz' is unknown; valid: "),
         (("show", "xyz"), "no job xyz in this queue; see "),
