@@ -51,6 +51,7 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
             "counts": {"$ref": "status.schema.json#/properties/counts"},
             "paused": {"$ref": "status.schema.json#/properties/paused"},
             "workers": {"$ref": "status.schema.json#/properties/workers"},
+            "hints": {"type": "array", "items": TEXT, "description": "why jobs wait although they could start"},
             "throughput": closed(
                 {
                     "start": {**SECONDS, "description": "start of the first interval, in epoch seconds"},

@@ -11,6 +11,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.client.hints import CONSOLE, waiting_hints
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.store.attempt_history import count_outcomes
 
@@ -92,9 +93,10 @@ class ChangeWatcher:
     in time.
     """
 
-    def __init__(self, queue: Queue, *, minutes: float = 15, slices: int = 180) -> None:
+    def __init__(self, queue: Queue, *, program: str = CONSOLE, minutes: float = 15, slices: int = 180) -> None:
         """Watch ``queue``; the throughput covers the last ``minutes`` in ``slices`` parts."""
         self.queue = queue
+        self._program = program
         self._throughput = Throughput(partial(count_outcomes, queue.store.db), minutes * 60 / slices, slices)
         self._seen = _ThreadVersion()
         self._lock = threading.Lock()
@@ -117,6 +119,7 @@ class ChangeWatcher:
         """Return the overview of the queue in JSON types. The object is shared: do not change it.
 
         ``version`` (a list) · ``at`` (epoch seconds) · ``counts``, ``paused`` and ``workers`` as in ``status --json`` ·
+        ``hints``: why jobs wait although they could start ·
         ``throughput``: ``start`` (epoch seconds), ``slice_s`` and, one number a slice, the ``succeeded``, ``failed``
         and ``stopped`` attempts that ended.
         """
@@ -134,6 +137,7 @@ class ChangeWatcher:
             "version": list(version),
             "at": now,
             **read_status(self.queue.store),
+            "hints": waiting_hints(self.queue.store, program=self._program),
             "throughput": self._throughput.read(now),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.state import State
 from queuectl_nb.store.paths import find_queue
 from queuectl_nb.store.waiting import read_waiting
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
-__all__ = ["CONSOLE", "MAGIC", "WAITING_STATES", "job_hints", "timeout_hint", "waiting_hints"]
+__all__ = ["CONSOLE", "MAGIC", "WAITING_STATES", "job_hints", "timeout_facts", "timeout_hint", "waiting_hints"]
 
 CONSOLE, MAGIC = "queuectl", "%queuectl"
 """How commands begin in a terminal, and in a notebook."""
 
 
+WARNING_SHARE = 0.8
+"""Share of an inherited timeout after which the card of a running job warns."""
 WAITING_STATES = (State.PENDING, State.FAILED)
 
 
@@ -28,6 +31,19 @@ def timeout_hint(store: Store) -> str | None:
     """Return what a job without a timeout of its own gets from the setting; None if that is no limit."""
     limit = store.settings.read().timeout
     return f"Times out after {limit:.15g} s (setting timeout); --timeout 0 for no limit." if limit else None
+
+
+def timeout_facts(store: Store, job: JobRecord, elapsed_s: float | None) -> list[str]:
+    """Return the timeout that an unfinished job inherits, and after 80 % of it a warning; none if it has its own."""
+    try:
+        limit = store.settings.read().timeout if job.timeout is None and not job.is_finished else 0
+    except InvalidSetting:
+        limit = 0
+    if not limit:
+        return []
+    if elapsed_s is not None and elapsed_s >= WARNING_SHARE * limit:
+        return [f"{elapsed_s:.0f} of {limit:.15g} s until its timeout; '{MAGIC} config set timeout 0' lifts it"]
+    return [f"times out after {limit:.15g} s (setting timeout)"]
 
 
 def job_hints(store: Store, job: JobRecord, program: str) -> list[str]:

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.changes import ChangeWatcher
+from queuectl_nb.client.hints import MAGIC, WAITING_STATES, job_hints, timeout_facts
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.errors import Busy, NotFound, QueuectlError
 from queuectl_nb.model.state import State
@@ -60,7 +61,10 @@ def read_live(store: Store, record: JobRecord, history: list[AttemptRecord]) -> 
 def read_card(store: Store, record: JobRecord, *, static: bool = False) -> Rendering:
     """Return the card of a job, with the end of its latest output."""
     history = store.reader.attempts_without_output(record.id)
-    return job_card(record, history, *_read_output(store, record, history), static=static)
+    status, output = _read_output(store, record, history)
+    facts = timeout_facts(store, record, None if status is None else status.elapsed_s)
+    hints = job_hints(store, record, MAGIC)
+    return job_card(record, history, status, output, static=static, facts=facts, hints=hints)
 
 
 def _read_output(store: Store, record: JobRecord, history: list[AttemptRecord]) -> tuple[RunStatus | None, str]:
@@ -134,7 +138,8 @@ class LiveCard:
         if record.rev != self.rev:
             self.rev, self.changed_at = record.rev, clock
         self.written_at = clock
-        self.running = record.state is State.PROCESSING
+        # a waiting job's hint changes with workers and pauses, not with the job
+        self.running = record.state is State.PROCESSING or record.state in WAITING_STATES
         return read_card(self.queue.store, record)
 
     def _end(self, state: str, facts: list[str]) -> Rendering:

@@ -62,25 +62,28 @@ class RunStatus(NamedTuple):
         return [self.line(), *([Rendering(fill("last_line", text=last), visible(last))] if last else [])]
 
 
-def job_card(
+def job_card(  # noqa: PLR0913 - what a card shows
     job: JobRecord,
     attempts: Sequence[AttemptRecord],
     status: RunStatus | None = None,
     output: str = "",
     *,
     static: bool = False,
+    facts: Sequence[str] = (),
+    hints: Sequence[str] = (),
 ) -> Rendering:
     """Return a job with its attempts, the status of the running one, and the end of the latest output.
 
-    ``static`` says on the card that it is not updated. The parts have a fixed order, so that it changes little.
+    ``static`` says on the card that it is not updated; ``hints`` say why it does not start. The parts have a
+    fixed order, so that it changes little.
     """
-    facts = [_attempt_count(job)]
+    facts = [_attempt_count(job), *facts]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
     facts += [f"due {format_time(job.run_at)}"] if delayed else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
-    parts = [status.line() if status else heading(_summary(attempts)), _command(job.command)]
+    parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints])), _command(job.command)]
     parts += [block("error", job.error)] if job.error else []
     if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
         parts += [_output(tail)] if any(tail) else []
@@ -155,6 +158,7 @@ def queue_card(path: str, overview: Mapping[str, Any], jobs: Sequence[JobRecord]
     facts = [f"{count:,} {state}" for state, count in counts.items()] or ["no jobs"]
     facts.append(f"{len(overview['workers'])} worker(s)")
     facts += [f"paused: {', '.join(overview['paused'])}"] if overview["paused"] else []
+    facts += overview["hints"]
     facts.append(f"as of {format_time(overview['at'])}")
     hidden = sum(counts.values()) - len(jobs)
     facts += [f"{hidden:,} more not shown"] if hidden > 0 else []

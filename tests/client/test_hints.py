@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.client.hints import MAGIC, job_hints, timeout_hint, waiting_hints
+from queuectl_nb.client.changes import ChangeWatcher
+from queuectl_nb.client.hints import MAGIC, job_hints, timeout_facts, timeout_hint, waiting_hints
+from queuectl_nb.client.live_cards import read_card
 from queuectl_nb.commands.app import run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Output
 from queuectl_nb.engine import heartbeat
+from queuectl_nb.notebook.dashboard.widgets import WorkerPanel
+from queuectl_nb.render.cards import queue_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,3 +202,42 @@ def test_resume_of_a_queue_that_is_not_paused(run: Callable[..., Ran], queue: Qu
     queue.pause("gpu")
     assert run("resume", "gpo").stderr == "queuectl: queue gpo was not paused by name; paused: gpu\n"
     assert run("resume", "gpu").stderr == ""
+
+
+def test_cards_show_hints_and_the_inherited_timeout(queue: Queue) -> None:
+    """The card of a waiting job says why it waits; one with a timeout of its own does not name the setting."""
+    card = read_card(queue.store, queue.enqueue("true").record).text
+    assert "no workers are running on this queue; start some with '%queuectl worker start'" in card
+    assert "times out after 30 s (setting timeout)" in card
+    _, lock = register(queue)
+    assert "no workers" not in read_card(queue.store, queue.job("job-1").record).text
+    assert "times out" not in read_card(queue.store, queue.enqueue("true", timeout=60).record).text
+    os.close(lock)
+
+
+def test_warning_before_an_inherited_timeout(queue: Queue, manual_worker: ManualWorker) -> None:
+    """From 80 % on the card says how much is left, and what raises the limit of a running job."""
+    job = queue.enqueue("sleep 60")
+    manual_worker.claim(job.id)
+    record = queue.job(job.id).record
+    assert timeout_facts(queue.store, record, 23.9) == ["times out after 30 s (setting timeout)"]
+    warning = "24 of 30 s until its timeout; '%queuectl config set timeout 0' lifts it"
+    assert timeout_facts(queue.store, record, 24.0) == [warning]
+    assert timeout_facts(queue.store, record._replace(timeout=30.0), 29.0) == []
+    with queue.store.db.write() as connection:
+        connection.execute("UPDATE attempts SET started_at = started_at - 25")
+    assert "of 30 s until its timeout" in read_card(queue.store, record).text
+    queue.set("timeout", 0)
+    assert "timeout" not in read_card(queue.store, record).text
+
+
+def test_live_views_show_hints(queue: Queue) -> None:
+    """The overview of the page and the dashboard has the hints, as commands that can be typed there."""
+    queue.enqueue("true")
+    assert ChangeWatcher(queue).overview()["hints"] == [NO_WORKERS]
+    overview = ChangeWatcher(queue, program=MAGIC).overview()
+    assert "%queuectl worker start" in overview["hints"][0]
+    assert overview["hints"][0] in queue_card("q.db", overview, []).text
+    panel = WorkerPanel()
+    panel.show(overview["workers"], overview["hints"])
+    assert "Jobs wait: no workers are running" in panel.list.value

@@ -93,7 +93,7 @@ def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
     assert "Python cell lr=0.1" in html
     assert sys.executable not in card.text
-    overview = {"counts": {"pending": 1}, "workers": [], "paused": [], "at": 0}
+    overview = {"counts": {"pending": 1}, "workers": [], "paused": [], "hints": [], "at": 0}
     assert "print(&#x27;&lt;b&gt;" in check_html(queue_card("q", overview, [cell]).html)
     assert sys.executable not in queue_card("q", overview, [cell]).text
     odd = "exec python -m queuectl_nb.child.cell <<'CELL'\nx\nCELL\nrm -r /"

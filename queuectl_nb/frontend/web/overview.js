@@ -48,8 +48,8 @@ export class Workers {
     this.shown = "";
   }
 
-  update(workers, paused) {
-    const shown = JSON.stringify([workers, paused]);
+  update(workers, paused, hints) {
+    const shown = JSON.stringify([workers, paused, hints]);
     if (shown === this.shown) return;
     this.shown = shown;
     const parts = [];
@@ -59,6 +59,7 @@ export class Workers {
     }
     if (!workers.length) parts.push(el("p", { class: "qp-hint" }, "No workers are running. Start some with ", el("code", { text: "queuectl worker start" }), "."));
     else parts.push(el("ul", { class: "qp-worker-list" }, ...workers.map((worker) => this.row(worker))));
+    for (const hint of hints) parts.push(el("p", { class: "qp-paused", text: `Jobs wait: ${visible(hint)}` }));
     const focused = this.root.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     this.root.replaceChildren(...parts);
     if (focused) [...this.root.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();

@@ -91,7 +91,7 @@ new EventStream({
   onOverview(overview) {
     showTrouble("");
     tiles.update(overview.counts, currentLocation());
-    workers.update(overview.workers, overview.paused);
+    workers.update(overview.workers, overview.paused, overview.hints);
     chart.update(overview.throughput);
     const { processing, dead } = overview.counts;
     part("dead-badge").hidden = !dead;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from queuectl_nb.client.changes import ChangeWatcher
+from queuectl_nb.client.hints import MAGIC
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.model.state import ALLOWED_STATES
 from queuectl_nb.notebook.dashboard import widgets
@@ -57,7 +58,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for name in ("chart", "table", "log"):
             getattr(self, f"{name}_pane").add_class(f"qc-pane-{name}")
         self.viewers = Viewers()
-        self.feed = DashboardFeed(ChangeWatcher(queue), self)
+        self.feed = DashboardFeed(ChangeWatcher(queue, program=MAGIC), self)
         self.actions = Actions(queue, self.show_message, self.feed.wake)
         middle = w.HBox([self.chart_pane, self.worker_panel.box])
         middle.add_class("qc-middle")
@@ -78,7 +79,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Show counts, workers, throughput."""
         self.header.show(overview)
         self.state_filter.show(overview["counts"])
-        self.worker_panel.show(overview["workers"])
+        self.worker_panel.show(overview["workers"], overview["hints"])
         self.toolbar.show_queues(self.queue.store.reader.queue_names(), overview["paused"])
         self.chart_pane.throughput = overview["throughput"]
         jobs = self.feed.jobs.jobs_at(self._selected)

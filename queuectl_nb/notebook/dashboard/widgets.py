@@ -152,8 +152,8 @@ class WorkerPanel:
         groups = [_box([self.count, self.start], "qc-group"), _box([self.selected, self.stop], "qc-group")]
         self.box = _styled(w.VBox([self.list, _box(groups, "qc-groups")]), "qc-workers")
 
-    def show(self, workers: Sequence[Mapping[str, Any]]) -> None:
-        """Show the workers and their jobs."""
+    def show(self, workers: Sequence[Mapping[str, Any]], hints: Sequence[str] = ()) -> None:
+        """Show the workers and their jobs, and why jobs wait that nobody serves."""
         rows = [
             fill(
                 "worker",
@@ -167,7 +167,8 @@ class WorkerPanel:
         hidden = len(workers) - MAX_WORKERS_SHOWN
         more = fill("paragraph", text=f"and {hidden} more") if hidden > 0 else Html()
         none = fill("paragraph", text="No worker is running. Jobs start when there is one.")
-        self.list.value = fill("workers", rows=Html("".join(rows)), more=more) if workers else none
+        listed = fill("workers", rows=Html("".join(rows)), more=more) if workers else none
+        self.list.value = listed + "".join(fill("paragraph", text=f"Jobs wait: {hint}") for hint in hints)
         names = [ALL_WORKERS, *(each["name"] for each in workers if each["state"] != "lost")]
         _set_options(self.selected, names)
         self.stop.disabled = len(names) == 1
