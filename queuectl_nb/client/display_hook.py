@@ -13,11 +13,12 @@ import uuid
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.client.live_cards import LiveCard, card_updater
+from queuectl_nb.client.live_cards import LiveCard, PoolCard, card_updater, owner_key
 from queuectl_nb.render.card_parts import style_element
 from queuectl_nb.render.output_cell import OutputCell, kernel_shell, shared_style
 
 if TYPE_CHECKING:
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
 
 __all__ = ["install", "make_mark"]
@@ -25,14 +26,15 @@ __all__ = ["install", "make_mark"]
 MARK = "queuectl"
 """Key in the metadata of the HTML."""
 
-_queues: weakref.WeakValueDictionary[str, Queue] = weakref.WeakValueDictionary()
-"""The queues of marked cards, by path."""
+_owners: weakref.WeakValueDictionary[str, Queue | WorkerPool] = weakref.WeakValueDictionary()
+"""The queues and pools of marked cards."""
 
 
-def make_mark(queue: Queue, job_id: str) -> dict[str, Any]:
-    """Return the metadata that makes the card of a job live when it is displayed."""
-    _queues[str(queue.path)] = queue
-    return {"text/html": {MARK: {"queue": str(queue.path), "job": job_id}}}
+def make_mark(owner: Queue | WorkerPool, name: str) -> dict[str, Any]:
+    """Return the metadata by which the card of a pool, or of the job ``name`` of a queue, becomes live."""
+    key = owner_key(owner)
+    _owners[key] = owner
+    return {"text/html": {MARK: {"owner": key, "name": name}}}
 
 
 def install() -> None:
@@ -79,31 +81,36 @@ class _DisplayHook:
             card_updater.drop(lambda card: card.request == request)
             return message
         mark = (content["metadata"] or {}).get("text/html", {}).get(MARK)
-        queue = _queues.get(mark["queue"]) if mark else None
-        if queue is not None and message["msg_type"] == "execute_result":
+        owner = _owners.get(mark["owner"]) if mark else None
+        if owner is not None and message["msg_type"] == "execute_result":
             # the output of a result cannot be updated
             self._publisher.publish(content["data"], content["metadata"])
             return None
         transient = content.setdefault("transient", {})
         cell = self._shell.get_parent().get("metadata", {}).get("cellId")
-        if queue is not None and mark:
+        if owner is not None and mark:
             content["metadata"].pop("text/html")
-            self._show_live(queue, mark["job"], content, request, cell)
+            self._show_live(owner, mark["name"], content, request, cell)
         elif message["msg_type"] == "update_display_data":
             card_updater.drop(lambda card: card.cell.display_id == transient.get("display_id"))
         self._share_style(content, request, cell)
         return message
 
     def _show_live(
-        self, queue: Queue, job_id: str, content: dict[str, Any], request: str | None, cell: str | None
+        self, owner: Queue | WorkerPool, name: str, content: dict[str, Any], request: str | None, cell: str | None
     ) -> None:
         """Replace the static card by a live one; the same job in the same place shares its display id."""
+        from queuectl_nb.client.queue import Queue
+
         kinds = frozenset(content["data"])
         display_id = content["transient"].get("display_id")
-        card = card_updater.find(queue, job_id, request, kinds) if display_id is None else None
+        card = card_updater.find(owner, name, request, kinds) if display_id is None else None
         if card is None:
             output = OutputCell(self._publisher, display_id or uuid.uuid4().hex, kinds, shown=True)
-            card = LiveCard(queue, job_id, output, request=request, cell_id=cell)
+            place = {"request": request, "cell_id": cell}
+            card = (
+                LiveCard(owner, name, output, **place) if isinstance(owner, Queue) else PoolCard(owner, output, **place)
+            )
         content["transient"]["display_id"] = card.cell.display_id
         html, text = card.render()
         content["data"] |= {k: v for k, v in (("text/html", html), ("text/plain", text)) if k in kinds}

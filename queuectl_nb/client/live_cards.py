@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from queuectl_nb.client.changes import Version
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
@@ -32,12 +33,23 @@ if TYPE_CHECKING:
     from queuectl_nb.render.output_cell import OutputCell
     from queuectl_nb.store.store import Store
 
-__all__ = ["LiveCard", "LiveCardUpdater", "card_updater", "poll_delay", "read_card", "read_live"]
+__all__ = [
+    "LiveCard",
+    "LiveCardUpdater",
+    "PoolCard",
+    "card_updater",
+    "owner_key",
+    "poll_delay",
+    "read_card",
+    "read_live",
+]
 
 MIN_POLL_S, MAX_POLL_S = 0.25, 2.0
 """Minimum and maximum interval between two checks."""
 MAX_REDRAW_S = 10.0
 """Maximum interval between two updates if only time and output have changed."""
+POOL_REDRAW_S = 1.0
+"""Interval between two updates of a pool."""
 MAX_REDRAWS_PER_S = 10
 """Maximum number of such updates of all cards together."""
 IDLE_DIVISOR = 60.0
@@ -80,6 +92,11 @@ def _read_output(store: Store, record: JobRecord, history: list[AttemptRecord]) 
     return RunStatus(time.time() - attempt.started_at, read_progress(tail)), fold_returns(tail)
 
 
+def owner_key(owner: Queue | WorkerPool) -> str:
+    """Return a text that identifies a pool, or the file of a queue."""
+    return f"pool {owner.pid}" if hasattr(owner, "pid") else str(owner.path)
+
+
 class LiveCard:
     """The card of one job in one output."""
 
@@ -87,6 +104,7 @@ class LiveCard:
         self, queue: Queue, job_id: str, cell: OutputCell, *, request: str | None = None, cell_id: str | None = None
     ) -> None:
         """Show the job ``job_id`` of ``queue`` in ``cell``, an output of a request to run the cell ``cell_id``."""
+        self.owner: Queue | WorkerPool = queue
         self.queue = queue
         self.job_id = job_id
         self.cell = cell
@@ -151,6 +169,24 @@ class LiveCard:
         return self.written_at + max(minimum, poll_delay(clock - self.changed_at, MAX_REDRAW_S)) - clock
 
 
+class PoolCard(LiveCard):
+    """The card of a worker pool, until that has ended."""
+
+    def __init__(self, pool: WorkerPool, cell: OutputCell, *, request: str | None, cell_id: str | None) -> None:
+        """Show ``pool`` in ``cell``."""
+        super().__init__(pool._queue, "", cell, request=request, cell_id=cell_id)  # noqa: SLF001 - of this package
+        self.owner = self._pool = pool
+
+    def _read(self) -> Rendering:
+        self.running = self._pool.alive
+        self.written_at = time.monotonic()
+        return self._pool._card()  # noqa: SLF001 - of this package
+
+    def redraw_delay(self, clock: float, minimum: float) -> float:
+        """Return the seconds until the card is due."""
+        return self.written_at + max(minimum, POOL_REDRAW_S) - clock
+
+
 def _describe(error: Exception) -> str:
     return str(error) if isinstance(error, QueuectlError) else f"no longer updated ({type(error).__name__}: {error})"
 
@@ -175,11 +211,13 @@ class LiveCardUpdater:
                 self._thread.start()
         self._wakeup.set()
 
-    def find(self, queue: Queue, job_id: str, request: str | None, kinds: Collection[str]) -> LiveCard | None:
-        """Return the card that shows this job in the output of this request."""
-        sought = (queue.path, job_id, request, kinds)
+    def find(
+        self, owner: Queue | WorkerPool, name: str, request: str | None, kinds: Collection[str]
+    ) -> LiveCard | None:
+        """Return the card that shows this pool, or this job of a queue, in the output of this request."""
+        sought = (owner_key(owner), name, request, kinds)
         for card in self._list():
-            if (card.queue.path, card.job_id, card.request, card.cell.kinds) == sought:
+            if (owner_key(card.owner), card.job_id, card.request, card.cell.kinds) == sought:
                 return card
         return None
 
@@ -260,7 +298,7 @@ def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:
         return []
     for card in stale:
         card.version = version
-    return [card for card in stale if revisions.get(card.job_id) != card.rev]
+    return [card for card in stale if card.job_id and revisions.get(card.job_id) != card.rev]
 
 
 card_updater = LiveCardUpdater()

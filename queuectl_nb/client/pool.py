@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.engine.config import WorkerConfig
+    from queuectl_nb.render.card_parts import Rendering
 
 __all__ = ["WorkerPool"]
 
@@ -318,7 +319,9 @@ class WorkerPool:
         kind = " detached" if self.detach else ""
         return f"<Pool {state}{kind}: {', '.join(self.names) or self.config.count} on {self.path}>"
 
-    def _repr_html_(self) -> str:
+    def _card(self) -> Rendering:
+        """Return the workers as HTML, and the pool in a line of text."""
+        from queuectl_nb.render.card_parts import Rendering
         from queuectl_nb.render.cards import pool_card, short_path
 
         state = "running" if self.alive else "ended"
@@ -326,12 +329,23 @@ class WorkerPool:
         workers = []
         with contextlib.suppress(QueuectlError):  # the file of the queue was deleted
             workers = self.workers
-        return pool_card(title, state, workers, self.troubles).html
+        html = pool_card(title, state, workers, self.troubles).html
+        return Rendering(html, repr(self).replace(str(self.path), short_path(self.path)))
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return a static card; when a cell displays it, it is updated until the pool has ended."""
+        from queuectl_nb.client import display_hook
+
+        display_hook.install()
+        return {"text/html": self._repr_html_()}, display_hook.make_mark(self, "")
+
+    def _repr_html_(self) -> str:
+        return self._card().html
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from queuectl_nb.render.cards import short_path
-
-        printer.text(repr(self).replace(str(self.path), short_path(self.path)))
+        printer.text(self._card().text)
 
 
 def _error(failure: Event) -> QueuectlError:

@@ -147,3 +147,24 @@ def test_live_thread(run: Callable[..., list[tuple[str, Any]]], manual_worker: M
     run("job")
     manual_worker.run("a")
     until(lambda: "Job a: completed" in str(kernel.client.get_iopub_msg(timeout=60)["content"]))
+
+
+def test_pool(run: Callable[..., list[tuple[str, Any]]]) -> None:
+    """The card of a pool says that the pool has ended."""
+    ((kind, content),) = run("pool = q.start_workers(1)\npool")
+    assert (kind, content["data"]["text/plain"].startswith("<Pool running")) == ("display_data", True)
+    assert "qc-is-running" in content["data"]["text/html"]
+    sent = run("pool.stop()\ncard_updater.refresh()")
+    assert "qc-is-ended" in sent[-1][1]["data"]["text/html"]
+    assert sent[-1][1]["transient"] == content["transient"]
+
+
+def test_dashboard_of_a_cell_that_runs_again(run: Callable[..., list[tuple[str, Any]]]) -> None:
+    """It closes the former dashboards of this cell, not those of another cell or of the same run."""
+    count = "from queuectl_nb.notebook.dashboard import dashboard\nassert len(dashboard._open) == {}"
+    run("%queuectl dashboard", cell="one")
+    run("%queuectl dashboard", cell="two")
+    run("first = %queuectl dashboard\nsecond = %queuectl dashboard", cell="one")
+    run(count.format(3))
+    run("%queuectl dashboard", cell="one")
+    run(count.format(2))

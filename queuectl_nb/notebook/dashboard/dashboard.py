@@ -20,6 +20,7 @@ from queuectl_nb.notebook.dashboard.subshells import release, separate_from_cell
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ACTIONS, ALL_STATES, ALL_WORKERS, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
+from queuectl_nb.render.output_cell import kernel_shell
 from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.table_pane.comm_id = self.table_pane.model_id or ""
         self._connect()
         self.viewers.watch_cells()
+        self._cell = _running_cell()
+        for other in list(_open):  # made by an earlier run of this cell, whose output is gone
+            if self._cell[0] and other._cell[0] == self._cell[0] and other._cell[1] != self._cell[1]:  # noqa: SLF001
+                other.close()
         _open.add(self)
 
     # ------------------------------------------------------------------ called by the feed, in its thread
@@ -246,6 +251,13 @@ def _descendants(box: Any) -> list[Any]:
         found += [*(_descendants(widget) if isinstance(widget, w.Box) else []), widget, widget.layout]
         found += [widget.style] if hasattr(widget, "style") else []
     return found
+
+
+def _running_cell() -> tuple[str | None, str | None]:
+    """Return the ids of the running cell, if the front end tells it, and of the request to run it."""
+    shell = kernel_shell()
+    parent = shell.get_parent() if shell else {}
+    return parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
 
 
 def close_all() -> None:
