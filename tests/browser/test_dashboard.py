@@ -9,15 +9,17 @@ from playwright.sync_api import expect
 
 from queuectl_nb.client.workers import list_workers
 from queuectl_nb.notebook.python_cell import python_command
+from tests.browser.chromium import WINDOW
 from tests.browser.dashboard_page import DashboardPage, cells
-from tests.browser.lab import PAGE_TIMEOUT_MS
+from tests.browser.lab import PAGE_TIMEOUT_MS, Notebook
 from tests.engine import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from playwright.sync_api import Browser
+
     from queuectl_nb.client import Queue
-    from tests.browser.lab import Notebook
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -248,3 +250,29 @@ def test_live_while_a_cell_runs(notebook: Callable[..., Notebook], queue: Queue,
         expect(dashboard.row("talks")).to_contain_text("completed")
     page.done()
     assert page.errors() == []
+
+
+def test_two_browsers(notebook: Callable[..., Notebook], browser: Browser, queue: Queue) -> None:
+    """Two browsers that show a notebook have a selection and a log each, and buttons act on their own selection."""
+    queue.enqueue_many([{"command": f"echo output of {each}", "id": each} for each in ("one", "two")])
+    with queue.start_workers(1, drain=True):
+        queue.wait(timeout=60)
+    first = notebook(cells(queue), name="shared.ipynb")
+    first.run_all()
+    first.command("docmanager:save")
+    page = browser.new_context(viewport=WINDOW, reduced_motion="reduce").new_page()  # type: ignore[arg-type]
+    page.set_default_timeout(PAGE_TIMEOUT_MS)
+    page.goto(f"{first.server.url}doc/tree/shared.ipynb?token={first.server.token}")
+    second = Notebook(page, first.server, first.pictures)
+    second.ready()
+    dashboards = {"one": DashboardPage.wait_for(first), "two": DashboardPage.wait_for(second)}
+    for job_id, dashboard in dashboards.items():
+        dashboard.row(job_id).first.click()
+        expect(dashboard.log).to_contain_text(f"output of {job_id}")
+    for job_id, dashboard in dashboards.items():
+        expect(dashboard.table.locator("[aria-selected=true]")).to_have_count(1)
+        expect(dashboard.table.locator("[aria-selected=true]")).to_contain_text(job_id)
+        expect(dashboard.root.locator(".qc-log-title")).to_have_text(f"Log of {job_id}")
+    dashboards["one"].button("Retry").click()
+    until(lambda: queue.job("one").state == "pending")
+    assert queue.job("two").state == "completed"

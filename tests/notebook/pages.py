@@ -38,7 +38,7 @@ class Page:
     def open(self) -> None:
         """Load the page."""
         self.heartbeat(reload=True)
-        self.dashboard._on_log_message(None, {"kind": "open"}, [])
+        self.dashboard._on_log_message(None, {"kind": "open", "view": self.view}, [])
 
     def heartbeat(self, *, first: int = 0, top: bool = True, visible: bool = True, reload: bool = False) -> None:
         """Send a heartbeat."""
@@ -65,4 +65,4 @@ class Page:
         keys = {row[1]: row[0] for message in self.rows() for row in message["rows"]}
         selected = [keys[each] for each in ids]
         self.send("select", keys=selected, active=selected[-1])
-        until(lambda: self.dashboard._selected == selected)
+        until(lambda: self.dashboard._selected.get(self.view) == selected)

@@ -60,9 +60,9 @@ def test_delayed_messages_are_ignored(page: Page, dashboard: Dashboard) -> None:
     processed = threading.Event()
     dashboard.feed.submit(processed.set)
     assert processed.wait(60)
-    assert len(dashboard._selected) == 2
+    assert len(dashboard._selected[page.view]) == 2
     page.send("select", keys=[], active=None)
-    until(lambda: dashboard._selected == [])
+    until(lambda: dashboard._selected[page.view] == [])
     until(lambda: dashboard.toolbar.actions["cancel"].disabled)
 
 

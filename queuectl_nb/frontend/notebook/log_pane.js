@@ -6,15 +6,17 @@ import { size, visible } from "./format.js";
 
 const MAX_ATTEMPTS = 200;
 const OPEN_INTERVAL_MS = 700;
+const FIRST_OPEN_MS = 50; // when the table is there
 
 /** One view of the log. */
 class LogPane {
   constructor(model, root) {
     this.model = model;
+    this.root = root;
     this.title = el("span", { class: "qc-log-title", text: "Log" });
     this.state = el("span", { class: "qc-state", hidden: true });
     this.attempt = this.select("Attempt", [["", "latest attempt"]], (value) =>
-      model.send({ kind: "attempt", number: value ? Number(value) : null }),
+      model.send({ kind: "attempt", view: this.view, number: value ? Number(value) : null }),
     );
     this.stream = this.select(
       "Stream",
@@ -52,8 +54,14 @@ class LogPane {
     this.onMessage = (message) => this.receive(message);
     model.on("msg:custom", this.onMessage);
     // repeated until there is an answer: the first message may be delayed by a running cell
-    this.opening = setInterval(() => model.send({ kind: "open" }), OPEN_INTERVAL_MS);
-    model.send({ kind: "open" });
+    const open = () => this.view && model.send({ kind: "open", view: this.view });
+    this.opening = setInterval(open, OPEN_INTERVAL_MS);
+    setTimeout(open, FIRST_OPEN_MS);
+  }
+
+  /** The name of the table's view in the same dashboard: each page has its own selection and log. */
+  get view() {
+    return this.root.closest(".qc-dash")?.dataset.view;
   }
 
   select(label, options, onChange) {
@@ -63,7 +71,7 @@ class LogPane {
   }
 
   receive(message) {
-    if (message.kind !== "log") return;
+    if (message.kind !== "log" || message.view !== this.view) return;
     clearInterval(this.opening);
     if (message.reset) {
       this.log.reset();

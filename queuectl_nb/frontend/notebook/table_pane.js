@@ -41,7 +41,7 @@ class TablePane {
       label: "Jobs; move with the arrow keys, select with Space, open the log with Enter",
       onWindow: () => this.heartbeat && this.heartbeat.report(),
       onSort: (field, reverse) => this.heartbeat.send({ kind: "sort", field, reverse }),
-      onSelect: (keys, active) => this.heartbeat.send({ kind: "select", keys, active }),
+      onSelect: (keys, active) => this.select(keys, active),
       onOpen: () => this.dashboard()?.querySelector(".qc-log")?.focus(),
     });
     this.onMessage = (message) => this.receive(message);
@@ -50,7 +50,30 @@ class TablePane {
     const fields = () => ({ ...this.table.requested, reload: this.reload });
     this.labelling = setInterval(() => this.addLabels(), 500);
     this.heartbeat = new Heartbeat(model, root, (state) => this.showKernelState(state), fields);
-    this.heartbeat.send({ kind: "select", keys: [], active: null }); // clears a selection from before a reload
+    this.selection = { keys: [], active: null };
+    this.join();
+  }
+
+  select(keys, active) {
+    this.selection = { keys, active };
+    this.heartbeat.send({ kind: "select", ...this.selection });
+  }
+
+  /** Name the view for the log, and let the buttons, which all pages share, follow this page while it is used. */
+  join() {
+    const dashboard = this.dashboard();
+    if (!dashboard) {
+      this.joining = requestAnimationFrame(() => this.join());
+      return;
+    }
+    dashboard.dataset.view = this.heartbeat.view;
+    const use = () => this.heartbeat.send({ kind: "select", ...this.selection });
+    for (const event of ["pointerenter", "focusin"]) {
+      this.heartbeat.listen(dashboard, event, ({ relatedTarget }) => dashboard.contains(relatedTarget) || use());
+    }
+    for (const event of ["pointerdown", "keydown"]) {
+      this.heartbeat.listen(dashboard, event, ({ target }) => target.closest(".qc-act") && use());
+    }
   }
 
   receive(message) {
@@ -132,6 +155,7 @@ class TablePane {
   close() {
     this.model.off("msg:custom", this.onMessage);
     clearInterval(this.labelling);
+    cancelAnimationFrame(this.joining);
     this.heartbeat.close();
     this.table.close();
   }

@@ -48,7 +48,8 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def __init__(self, queue: Queue) -> None:
         """Show ``queue``."""
         self.queue = queue
-        self._selected: list[int] = []
+        self._selected: dict[str, list[int]] = {}
+        self._used = ""
         self._targets: dict[str, list[str]] = {}
         self._last_sequence: dict[str, int] = {}
         self._error: str | None = None
@@ -87,11 +88,18 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.worker_panel.show(overview["workers"], overview["hints"])
         self.toolbar.show_queues(self.queue.store.reader.queue_names(), overview["paused"])
         self.chart_pane.throughput = overview["throughput"]
-        jobs = self.feed.jobs.jobs_at(self._selected)
-        targets = {verb: [job.id for job in jobs if job.state in ALLOWED_STATES[verb]] for verb in ACTIONS}
+        targets = self._find_targets()
         if targets != self._targets:
             self._targets = targets
             self.toolbar.show_targets(targets)
+
+    def _find_targets(self) -> dict[str, list[str]]:
+        """Return the jobs to which each action applies: of those selected on the page that was used last.
+
+        All pages share the buttons.
+        """
+        jobs = self.feed.jobs.jobs_at(self._selected.get(self._used, []))
+        return {verb: [job.id for job in jobs if job.state in ALLOWED_STATES[verb]] for verb in ACTIONS}
 
     def show_error(self, text: str | None) -> None:
         """Show once why the queue cannot be read, and once that it can be read again."""
@@ -118,10 +126,10 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         toolbar.search.observe(lambda change: self._set_filter(text=change["new"].strip() or None), "value")
         toolbar.queue.observe(lambda _: self._set_filter(queue=toolbar.selected_queue), "value")
         toolbar.sort.observe(lambda change: self._on_sort(change["new"]), "value")
-        toolbar.actions["retry"].on_click(lambda _: self._act(self.actions.retry, self._targets["retry"]))
-        toolbar.actions["cancel"].on_click(lambda _: self._act(self.actions.cancel, self._targets["cancel"]))
+        toolbar.actions["retry"].on_click(lambda _: self._act_on_selected(self.actions.retry, "retry"))
+        toolbar.actions["cancel"].on_click(lambda _: self._act_on_selected(self.actions.cancel, "cancel"))
         toolbar.actions["delete"].on_click(lambda _: toolbar.show_confirm(len(self._targets["delete"])))
-        toolbar.confirm.on_click(lambda _: self._act(self.actions.delete, self._targets["delete"]))
+        toolbar.confirm.on_click(lambda _: self._act_on_selected(self.actions.delete, "delete"))
         toolbar.pause.on_click(lambda _: self._act(self.actions.pause, toolbar.selected_queue))
         toolbar.resume.on_click(lambda _: self._act(self.actions.resume, toolbar.selected_queue))
         panel = self.worker_panel
@@ -139,6 +147,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if kind == "close":
             self.viewers.remove(view)
             self._last_sequence.pop(view, None)
+            self.feed.submit(lambda: self._forget(view))
         elif kind in ("heartbeat", "view"):
             visible = bool(message["visible"])
             self.viewers.record(view, visible=visible)
@@ -150,14 +159,15 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._set_filter(sort=message["field"], reverse=bool(message["reverse"]))
         elif kind == "select":
             keys, active = message["keys"], message["active"]
-            self.feed.submit(lambda: self._select(keys, active))
+            self.feed.submit(lambda: self._select(view, keys, active))
 
     def _on_log_message(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
-        if message.get("kind") == "attempt":
+        view, kind = message["view"], message.get("kind")
+        if kind == "attempt":
             number = message["number"]
-            self.feed.submit(lambda: self.feed.log.select(self.feed.log.job_id, number))
-        elif message.get("kind") == "open":
-            self.feed.submit(self.feed.log.restart)
+            self.feed.submit(lambda: self.feed.log(view).select(self.feed.log(view).job_id, number))
+        elif kind == "open":
+            self.feed.submit(lambda: self.feed.log(view).restart())
 
     def _on_state(self, state: str, *, pressed: bool) -> None:
         """Filter by a state; exactly one button is pressed at any time."""
@@ -183,12 +193,20 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if "sort" in changes and self.toolbar.sort.value != (changes["sort"] or LAST_UPDATED):
             self.toolbar.sort.value = changes["sort"] or LAST_UPDATED
 
-    def _select(self, keys: list[int], active: int | None) -> None:
-        """Set the selected jobs, and follow the log of the active row (in the feed's thread)."""
-        self._selected = [int(key) for key in keys]
+    def _select(self, view: str, keys: list[int], active: int | None) -> None:
+        """Set the selected jobs of a page, and follow the log of its active row (in the feed's thread)."""
+        self._used, self._selected[view] = view, [int(key) for key in keys]
         found = self.feed.jobs.jobs_at([active]) if active is not None else []
-        if found and found[0].id != self.feed.log.job_id:
-            self.feed.log.select(found[0].id)
+        if found and found[0].id != self.feed.log(view).job_id:
+            self.feed.log(view).select(found[0].id)
+
+    def _forget(self, view: str) -> None:
+        self._selected.pop(view, None)
+        self.feed.logs.pop(view, None)
+
+    def _act_on_selected(self, action: Callable[[list[str]], str], verb: str) -> None:
+        """Act on the selection of the page with the click, whose selection may still be in the feed's inbox."""
+        self.feed.submit(lambda: self._act(action, self._find_targets()[verb]))
 
     def _act(self, action: Callable[[Any], str], value: Any) -> None:
         self.actions.start(lambda: action(value))

@@ -38,7 +38,7 @@ IDLE_TIMEOUT_S = 30.0
 class DashboardFeed:
     """Feeds one dashboard.
 
-    ``table``, ``log`` and ``jobs`` are for functions passed to :meth:`submit`, which run in the feed's thread.
+    ``table``, ``logs`` and ``jobs`` are for functions passed to :meth:`submit`, which run in the feed's thread.
     """
 
     def __init__(self, watch: ChangeWatcher, dashboard: Dashboard) -> None:
@@ -46,7 +46,7 @@ class DashboardFeed:
         self.watch = watch
         self.jobs = JobList(watch, self.wake)
         self.table = TableFeed(self.jobs)
-        self.log = LogFeed(watch.queue)
+        self.logs: dict[str, LogFeed] = {}
         self._dashboard = dashboard
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -69,6 +69,10 @@ class DashboardFeed:
                 self._thread = threading.Thread(target=self._run, name="queuectl-dashboard", daemon=True)
                 self._thread.start()
         self._wake.set()
+
+    def log(self, view: str) -> LogFeed:
+        """Return the log that a page shows."""
+        return self.logs.setdefault(view, LogFeed(self.watch.queue))
 
     def wake(self) -> None:
         """Update now. Through the inbox, so that an update in progress does not swallow it."""
@@ -153,6 +157,7 @@ class DashboardFeed:
         if changed or now - self._overview_at >= OVERVIEW_INTERVAL_S:
             self._dashboard.show_overview(self.watch.overview())
             self._overview_at = now
-        log_message = self.log.message()
-        if log_message is not None:
-            self._dashboard.log_pane.send(log_message)
+        for view in views:
+            log_message = self.log(view).message()
+            if log_message is not None:
+                self._dashboard.log_pane.send({"view": view, **log_message})
