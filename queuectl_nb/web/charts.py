@@ -12,6 +12,8 @@ from queuectl_nb.render.plots.ticks import choose_step, linear_ticks, log_ticks,
 from queuectl_nb.store.attempt_history import attempt_durations, count_outcomes, finish_time_range
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.store.connection import Database
 
@@ -43,30 +45,35 @@ def _throughput(db: Database) -> dict[str, Any] | None:
 
 def _run_time(db: Database) -> dict[str, Any] | None:
     found = attempt_durations(db, by="queue", since=None)
-    return run_time(list(found.seconds), [series_of(found.outcomes[each]) for each in found.outcome])
+    return run_time(found.seconds, (series_of(found.outcomes[each]) for each in found.outcome))
 
 
-def run_time(seconds: list[float], series: list[str]) -> dict[str, Any] | None:
+def run_time(seconds: Sequence[float], series: Iterable[str]) -> dict[str, Any] | None:
     """Return a histogram: ``edges`` of the bars in seconds, ``ticks`` of the axis, and a list of counts by series."""
     if not seconds:
         return None
-    values = [max(each, MIN_RUN_TIME_S) for each in seconds]
-    low, high = min(values), max(values)
+    low, high = (max(extreme(seconds), MIN_RUN_TIME_S) for extreme in (min, max))
     if high / low > LOG_SCALE_RATIO:
         per_decade = 5 if high / low > 1e5 else 10
         start = math.floor(math.log10(low) * per_decade)
-        places = [math.floor(math.log10(each) * per_decade) - start for each in values]
-        edges = [10 ** ((start + place) / per_decade) for place in range(max(places) + 2)]
+
+        def place(value: float) -> int:
+            return math.floor(math.log10(max(value, MIN_RUN_TIME_S)) * per_decade) - start
+
+        edges = [10 ** ((start + index) / per_decade) for index in range(place(high) + 2)]
         ticks = [(math.log10(each / edges[0]) * per_decade, each) for each in log_ticks(edges[0], edges[-1])]
     else:
         step = choose_step(high, MAX_BARS // 2)
-        places = [math.floor(each / step) for each in values]
-        edges = [step * place for place in range(max(places) + 2)]
+
+        def place(value: float) -> int:
+            return math.floor(max(value, MIN_RUN_TIME_S) / step)
+
+        edges = [step * index for index in range(place(high) + 2)]
         ticks = [(each / step, each) for each in linear_ticks(edges[-1])]
     bars = len(edges) - 1
-    counts = Counter(zip(series, places, strict=True))
+    counts = Counter(zip(series, map(place, seconds), strict=True))
     return {
         "edges": edges,
-        "ticks": [{"position": place / bars, "label": tick_label(each)} for place, each in ticks],
-        **{name: [counts[name, place] for place in range(bars)] for name in ("succeeded", "failed")},
+        "ticks": [{"position": position / bars, "label": tick_label(each)} for position, each in ticks],
+        **{name: [counts[name, index] for index in range(bars)] for name in ("succeeded", "failed")},
     }
