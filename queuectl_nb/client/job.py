@@ -128,7 +128,7 @@ class Job:
             return self._queue.store.reader.attempts(self.id)
 
     def log(self, stream: str | None = None, *, attempt: int | None = None, tail: int | None = None) -> str:
-        """Return the output of an attempt (default: the latest) as text.
+        """Return the output of an attempt (default: the latest) as text; a notebook shows its end, with colours.
 
         Parameters
         ----------
@@ -150,7 +150,9 @@ class Job:
         found = Logs(self._queue.store).read(self.id, number, None if tail is None else parse_int("tail", tail, 0))
         parts = {"stdout": found.stdout, "stderr": found.stderr}
         chosen = parts.values() if stream is None else [parts[stream]]
-        return b"".join(chosen).decode("utf-8", "replace")
+        from queuectl_nb.render.log_text import LogText
+
+        return LogText(b"".join(chosen).decode("utf-8", "replace"))
 
     def cancel(self) -> Job:
         """Cancel the job, stopping its processes if it is running; return it."""

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from IPython.lib.pretty import pretty
 
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from queuectl_nb.notebook.python_cell import python_command
 from queuectl_nb.render.card_parts import style
 from queuectl_nb.render.cards import RunStatus, job_card, log_html, pool_card, queue_card, short_path, wait_card
+from queuectl_nb.render.log_text import LogText
 from queuectl_nb.render.progress import OutputProgress
 from tests.commands.manual_worker import ManualWorker
 
@@ -111,6 +113,20 @@ def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:
     assert "  output:\n    line 13\n" in card.text
     assert not HIDDEN.search(card.text)
     assert "qc-output" not in job_card(job, attempts, None, "\n").html
+
+
+def test_log_text() -> None:
+    """A log is a string that is shown folded, with colours in HTML and without in text."""
+    log = LogText(f"a\n 10%\r 20%\r\n\x1b[31mred {EVIL}\n")
+    html = check_html(log._repr_html_())
+    assert "a\n 20%\n" in html
+    assert "10%" not in html
+    assert '<span class="qc-fg1">red' in html
+    assert not PAGE.search(html.replace("&lt;script", ""))
+    shown = pretty(log)
+    assert shown.startswith("a\n 20%\nred ")
+    assert not HIDDEN.search(shown)
+    assert (log.split("\n")[0], pretty(LogText()), isinstance(log, str)) == ("a", "(empty)", True)
 
 
 def test_same_parts_in_each_state(job: JobRecord, queue: Queue) -> None:
