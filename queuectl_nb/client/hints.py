@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.state import State
-from queuectl_nb.store.paths import find_queue
+from queuectl_nb.store.paths import PROJECT_DIR, find_queue
 from queuectl_nb.store.waiting import read_waiting
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def _causes(store: Store, waiting: dict[str, int], paused: Collection[str], prog
 
 def _db_option(store: Store) -> str:
     """Return the option that names this queue, empty if a command finds it without."""
-    if find_queue() == store.path:
+    # platformdirs, which finds the user's queue, is slow to load: only ask for a file that may be the default one
+    may_be_default = os.environ.get("QUEUECTL_DB") or store.path.parent.name in (PROJECT_DIR, "queuectl")
+    if may_be_default and find_queue() == store.path:
         return ""
     import shlex
 

@@ -94,6 +94,8 @@ def test_hint_names_another_queue(queue: Queue, tmp_path: Path, monkeypatch: pyt
     other = Queue("my jobs.db")
     other.enqueue("true")
     assert waiting_hints(other.store) == [f"{NO_WORKERS[:-1]} --db 'my jobs.db''"]
+    monkeypatch.delenv("QUEUECTL_DB")
+    assert waiting_hints(other.store) == [f"{NO_WORKERS[:-1]} --db 'my jobs.db''"]
     other.close()
 
 
