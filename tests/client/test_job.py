@@ -126,7 +126,7 @@ def test_invalid_log_arguments(queue: Queue, manual_worker: ManualWorker) -> Non
     manual_worker.add("a")
     manual_worker.run("a")
     job = queue.job("a")
-    with pytest.raises(BadInput, match="stream 'out' is unknown; valid: stdout, stderr"):
+    with pytest.raises(BadInput, match="stream 'out' is unknown; did you mean stdout"):
         job.log("out")
     for wrong in ({"attempt": 0}, {"attempt": "x"}, {"attempt": 1.0}, {"tail": -1}, {"tail": "x"}):
         with pytest.raises(BadInput, match="must be"):
