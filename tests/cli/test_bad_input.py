@@ -85,7 +85,7 @@ def test_impossible_actions(name: str, run: Callable[..., Ran], three_jobs: Queu
         (["config", "set", "backoff_base", "0"], "1 to 1000"),
         (["worker", "x"], "start, stop, list"),
         (["dlq", "x"], "list, retry, purge"),
-        (["x"], "enqueue, list, show"),
+        (["x"], "enqueue, run, list, show"),
         (["stats", "--by", "x"], "command, queue, tag"),
         (["completion", "x"], "bash, zsh, fish"),
         (["enqueue", "echo", "hi"], "put -- before the command"),
