@@ -22,7 +22,7 @@ NULLABLE_TEXT = {"type": ["string", "null"]}
 COUNTS = {"type": "array", "items": COUNT}
 SERIES = {
     "succeeded": {**COUNTS, "description": "successful attempts per bar"},
-    "failed": {**COUNTS, "description": "failed, timed out and lost attempts per bar"},
+    "failed": {**COUNTS, "description": "failed and timed out attempts per bar; in throughput lost ones, too"},
 }
 DISPLAY = {**TEXT, "description": "the command as it was written: the source of a Python cell"}
 

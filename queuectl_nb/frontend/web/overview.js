@@ -57,8 +57,8 @@ export class Workers {
       const names = paused.includes("*") ? "All queues are paused" : `Paused: ${paused.map(visible).join(", ")}`;
       parts.push(el("p", { class: "qp-paused", text: `${names}. Run 'queuectl resume' to continue.` }));
     }
-    if (!workers.length) parts.push(el("p", { class: "qp-hint" }, "No workers are running. Start some with ", el("code", { text: "queuectl worker start" }), "."));
-    else parts.push(el("ul", { class: "qp-worker-list" }, ...workers.map((worker) => this.row(worker))));
+    if (workers.length) parts.push(el("ul", { class: "qp-worker-list" }, ...workers.map((worker) => this.row(worker))));
+    else if (!hints.length) parts.push(el("p", { class: "qp-hint", text: "No workers are running, and no job waits for one." }));
     for (const hint of hints) parts.push(el("p", { class: "qp-paused", text: `Jobs wait: ${visible(hint)}` }));
     const focused = this.root.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     this.root.replaceChildren(...parts);

@@ -166,7 +166,7 @@ class WorkerPanel:
         ]
         hidden = len(workers) - MAX_WORKERS_SHOWN
         more = fill("paragraph", text=f"and {hidden} more") if hidden > 0 else Html()
-        none = fill("paragraph", text="No worker is running. Jobs start when there is one.")
+        none = Html() if hints else fill("paragraph", text="No workers are running, and no job waits for one.")
         listed = fill("workers", rows=Html("".join(rows)), more=more) if workers else none
         self.list.value = listed + "".join(fill("paragraph", text=f"Jobs wait: {hint}") for hint in hints)
         names = [ALL_WORKERS, *(each["name"] for each in workers if each["state"] != "lost")]
