@@ -133,7 +133,7 @@ def test_start_and_stop_workers(page: Page, queue: Queue, dashboard: Dashboard) 
     dashboard.worker_panel.selected.value = "all workers"
     dashboard.worker_panel.stop.click()
     until(lambda: list_workers(queue.store) == [])
-    until(lambda: "No worker is running" in dashboard.worker_panel.list.value)
+    until(lambda: "No workers are running" in dashboard.worker_panel.list.value)
 
 
 def test_form_adds_a_job(page: Page, queue: Queue, dashboard: Dashboard) -> None:
