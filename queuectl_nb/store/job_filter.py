@@ -111,7 +111,9 @@ class Filter:
 
 def _parse_states(states: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the states that a user has given, each once."""
-    given = [] if states is None else [states] if isinstance(states, str) else states
+    if states is None:
+        return ()
+    given = states if isinstance(states, (list, tuple, set, frozenset)) else [states]
     return tuple(dict.fromkeys(validation.parse_choice("state", each, State) for each in given))
 
 
