@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from queuectl_nb.commands.results import Result
     from queuectl_nb.model.job import JobRecord
 
-__all__ = ["Demo", "command"]
+__all__ = ["Demo", "command", "next_steps"]
 
 STEP_TIMEOUT_S = 15.0
 """Maximum duration of a step."""

@@ -36,6 +36,7 @@ __all__ = [
     "host_name",
     "is_current",
     "is_dead",
+    "job_host",
     "lock_path",
     "take_lock",
 ]

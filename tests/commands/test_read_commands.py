@@ -60,7 +60,8 @@ def test_list(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     assert re.split(r"  +", lines[1])[:4] == ["old", "completed", "1", "echo 'Hello World'"]
     assert re.split(r"  +", lines[2])[:4] == ["new", "pending", "0", "echo 'Hello World'"]
     old, new = json.loads(run("list", "--json").stdout)
-    assert old["updated_at"] > new["updated_at"]
+    assert (old["id"], new["id"]) == ("old", "new")
+    assert old["updated_at"] >= new["updated_at"]
 
 
 def test_list_says_why_jobs_failed(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

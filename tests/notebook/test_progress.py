@@ -170,7 +170,9 @@ def test_terminal(
     monkeypatch.setattr("queuectl_nb.notebook.present.progress_bar", progress_bar)
     command = f"until [ -e {tmp_path}/release ]; do sleep 0.02; done"
     cell(f"job = %queuectl enqueue --id a --command '{command}'\njob")
-    assert f"Job a: pending, 0 attempts\n  not started\n  command: {command}\n" in capsys.readouterr().out
+    shown_job = capsys.readouterr().out
+    assert "Job a: pending, 0 attempts, times out after 30 s (setting timeout)\n  not started; no workers" in shown_job
+    assert f"  command: {command}\n" in shown_job
     cell("pool = %queuectl worker start\n%queuectl wait\npool.stop()")
     assert shown[0] == 1
     assert capsys.readouterr().out.endswith("1 job(s) finished: 1 completed.\n")
