@@ -66,6 +66,15 @@ def test_delayed_messages_are_ignored(page: Page, dashboard: Dashboard) -> None:
     until(lambda: dashboard.toolbar.actions["cancel"].disabled)
 
 
+def test_a_heartbeat_may_overtake_a_selection(page: Page, dashboard: Dashboard) -> None:
+    """The main thread handles heartbeats, a subshell what the user does; neither makes the other outdated."""
+    selection = {"kind": "select", "view": page.view, "sequence": page.sequence + 1, "keys": [1], "active": 1}
+    page.sequence += 1
+    page.heartbeat()
+    dashboard._on_table_message(None, selection, [])
+    until(lambda: dashboard._selected.get(page.view) == [1])
+
+
 def test_buttons_act_on_selected_jobs(page: Page, queue: Queue, dashboard: Dashboard) -> None:
     """Each applies to the selected jobs in a suitable state, and is off if there is none."""
     retry, cancel, delete = dashboard.toolbar.actions.values()

@@ -51,7 +51,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._selected: dict[str, list[int]] = {}
         self._used = ""
         self._targets: dict[str, list[str]] = {}
-        self._last_sequence: dict[str, int] = {}
+        self._last_sequence: dict[tuple[str, str], int] = {}
         self._error: str | None = None
         self.header = widgets.Header(str(queue.path))
         self.state_filter, self.worker_panel = widgets.StateFilter(), widgets.WorkerPanel()
@@ -141,12 +141,15 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _on_table_message(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         view, kind = message.get("view", ""), message.get("kind")
-        if message["sequence"] <= self._last_sequence.get(view, 0):
-            return  # delayed by a running cell, and overtaken by a later message
-        self._last_sequence[view] = message["sequence"]
+        # heartbeats, which the main thread handles, overtake what a page sends to a subshell, and the other way round
+        purpose = view, "view" if kind == "heartbeat" else str(kind)
+        if message["sequence"] <= self._last_sequence.get(purpose, 0):
+            return  # overtaken by a later message for the same purpose
+        self._last_sequence[purpose] = message["sequence"]
         if kind == "close":
             self.viewers.remove(view)
-            self._last_sequence.pop(view, None)
+            for purpose in [each for each in list(self._last_sequence) if each[0] == view]:
+                self._last_sequence.pop(purpose, None)
             self.feed.submit(lambda: self._forget(view))
         elif kind in ("heartbeat", "view"):
             visible = bool(message["visible"])
