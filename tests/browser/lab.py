@@ -24,6 +24,7 @@ FLAGS = (
     "--LabApp.expose_app_in_browser=True",
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LanguageServerManager.autodetect=False",  # two pages of a notebook: a dialog about basedpyright covers them
     "--LabApp.extension_manager=readonly",
 )
 READY = (HERE / "ready.js").read_text("utf-8")
