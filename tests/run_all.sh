@@ -122,28 +122,25 @@ if [ $# -gt 0 ]; then
     exit
 fi
 
-# Tests wait more than they compute, so three groups run side by side.
+# Browser and documentation tests mostly wait, so they run beside the rest, and then those on the other Python.
 logs=$(mktemp -d)
-names=() pids=()
-trap 'kill "${pids[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
-
-# in_background NAME VENV [ARGUMENT...]: run tests, and keep what they print until they have ended
-in_background() {
-    step "Tests in the background: $1 ..."
-    names+=("$1")
-    run_pytest "${@:2}" -p no:cacheprovider >"$logs/$1" 2>&1 &
-    pids+=($!)
+trap 'kill "${background:-}" 2>/dev/null || true; rm -rf "$logs"' EXIT
+run_in_background() {
+    local failed=0
+    run_pytest "$venv" -p no:cacheprovider tests/browser tests/docs || failed=$?
+    if [ "$other_python" != none ]; then
+        run_pytest "$other_venv" -p no:cacheprovider --ignore tests/browser --ignore tests/docs || failed=$?
+    fi
+    return "$failed"
 }
-
-in_background "browser and documentation" "$venv" tests/browser tests/docs
-[ "$other_python" = none ] || in_background "$("$other_python" --version)" "$other_venv" --ignore tests/browser --ignore tests/docs
+step "Tests in the background: browser and documentation, then the rest on the other Python ..."
+run_in_background >"$logs/background" 2>&1 &
+background=$!
 step "Tests in the foreground: everything else ..."
 failed=0
 run_pytest "$venv" --ignore tests/browser --ignore tests/docs || failed=$?
-for index in "${!pids[@]}"; do
-    step "Waiting for the tests in the background: ${names[index]} ..."
-    wait "${pids[index]}" || failed=$?
-    cat "$logs/${names[index]}"
-done
+step "Waiting for the tests in the background ..."
+wait "$background" || failed=$?
+cat "$logs/background"
 if [ "$failed" = 0 ]; then step "All checks and tests passed."; else step "Failed."; fi
 exit "$failed"

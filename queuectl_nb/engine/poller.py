@@ -73,17 +73,18 @@ class Poller:
             self._base.unregister(handle)
 
     def wait_for_child(self, timeout: float) -> None:
-        """Wait at most ``timeout`` seconds for a child to exit or another signal.
+        """Wait at most ``timeout`` seconds for a child to exit or another signal; no time if it is negative.
 
         The next :meth:`wait` handles everything else. One system call, where :meth:`wait` needs several.
         """
         if not self._blocked:
             self.wait(timeout)
-        elif (found := signal.sigtimedwait(self._blocked, timeout)) is not None:
+        elif (found := signal.sigtimedwait(self._blocked, max(0, timeout))) is not None:
             self.signals[found.si_signo] = found.si_pid
 
     def wait(self, timeout: float | None, *, idle: bool = False) -> set[str]:
         """Wait at most ``timeout`` seconds (None: forever) and return the names of the ready descriptors."""
+        timeout = timeout and max(0, timeout)  # epoll would wait forever for a time that is over
         handles = self._poll(timeout, idle=idle) if _LINUX else self._poll_without_epoll(timeout, idle=idle)
         names = {self._names[handle] for handle in handles}
         if "signal" in names:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.client.logs import Logs
 from queuectl_nb.model.state import State
+from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,7 +162,7 @@ def test_small_output_is_in_the_database_only(harness: WorkerHarness) -> None:
     harness.start()
     job.wait(timeout=60)
     assert (job.log("stdout"), job.log("stderr")) == ("one\n", "zwei")
-    assert harness.queue.store.spool.tokens() == set()
+    until(lambda: harness.queue.store.spool.tokens() == set())
 
 
 def test_large_output_is_complete_in_the_spool(harness: WorkerHarness) -> None:

@@ -255,6 +255,7 @@ for number, wait in [(signal.SIGUSR1, poller.wait), (signal.SIGUSR2, poller.wait
     assert poller.signals == {number: sender.pid}, poller.signals
     poller.signals.clear()
     sender.wait()
+    wait(-1)
 """
 
 
