@@ -30,6 +30,8 @@ __all__ = ["event_lines", "follow_pool"]
 
 MAX_BATCH = 4096
 """Maximum number of events per write."""
+SIGNAL_CHECK_S = 0.5
+"""Python handles a signal that arrives right before a wait only after it, so no wait is longer."""
 STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned": "RETURNED"}
 """All other outcomes are FAILED."""
 
@@ -76,7 +78,13 @@ def _batches(pool: WorkerPool) -> Iterator[list[Event]]:
         inbox.put(None)
 
     threading.Thread(target=receive, name="queuectl-lines", daemon=True).start()
-    while (event := inbox.get()) is not None:
+    while True:
+        try:
+            event = inbox.get(timeout=SIGNAL_CHECK_S)
+        except queue.Empty:
+            continue
+        if event is None:
+            return
         batch = [event]
         while len(batch) < MAX_BATCH and not inbox.empty():
             another = inbox.get()

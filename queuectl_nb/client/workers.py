@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job_actions import notify_workers
-from queuectl_nb.engine import heartbeat
+from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.dask.cluster import Cluster, address_of, require_dask
 from queuectl_nb.engine.enclosing_job import enclosing_job
 from queuectl_nb.engine.forced_stop import (
@@ -26,7 +26,7 @@ from queuectl_nb.model.validation import did_you_mean, format_time, parse_choice
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, status_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -93,7 +93,22 @@ def stop_workers(
             raise NotFound(msg)
     chosen = list(dict.fromkeys(names)) or live
     stop_and_wait(store, chosen, now=now, timeout=timeout, on_wait=on_wait)
+    if now and (held := _held_by_suspended_supervisors(store, chosen)):
+        force_stop(store.path, held)
     return chosen
+
+
+def _held_by_suspended_supervisors(store: Store, names: Collection[str]) -> list[str]:
+    """Return the workers that have ended, but whose supervisor is suspended (SIGSTOP), so that it cannot end."""
+    return [
+        row.name
+        for row in store.workers.list_all()
+        if row.name in names
+        and row.pid is not None
+        and not is_running(store, row, row.pid)
+        and is_running(store, row, row.pool)
+        and process_tree.is_suspended(row.pool)
+    ]
 
 
 def unrecorded_results(store: Store, names: Iterable[str]) -> int:

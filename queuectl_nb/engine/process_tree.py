@@ -22,6 +22,7 @@ __all__ = [
     "descendants",
     "holders",
     "holds_all",
+    "is_suspended",
     "kill_tree",
     "kill_until_gone",
     "send_signal",
@@ -117,6 +118,15 @@ def _is_zombie(process: psutil.Process) -> bool:
         return True
     except psutil.Error:
         return False
+
+
+def is_suspended(pid: int) -> bool:
+    """Return True if a process was stopped by SIGSTOP, or by a debugger."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False
 
 
 def send_signal(processes: Iterable[psutil.Process], number: int) -> None:

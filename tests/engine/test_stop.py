@@ -230,8 +230,7 @@ def test_stop_now_of_a_frozen_supervisor(
     assert not alive(shell)
     assert job_processes(harness.path) == []
     assert harness.outcomes(frozen_supervisor) == ["lost" if frozen_worker else "returned"]
-    harness.pools[0].stop(now=True)
-    assert not harness.pools[0].alive
+    until(lambda: not harness.pools[0].alive)
 
 
 def test_console_kills_a_frozen_supervisor(terminals: Terminals, queue: Queue, tmp_path: Path) -> None:
