@@ -20,8 +20,6 @@ __all__ = ["CONSOLE", "MAGIC", "WAITING_STATES", "job_hints", "timeout_facts", "
 
 CONSOLE, MAGIC = "queuectl", "%queuectl"
 """How commands begin in a terminal, and in a notebook."""
-
-
 WARNING_SHARE = 0.8
 """Share of an inherited timeout after which the card of a running job warns."""
 WAITING_STATES = (State.PENDING, State.FAILED)

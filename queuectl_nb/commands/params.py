@@ -184,7 +184,7 @@ def _complete_id(queue: Queue, word: str) -> str:
         found = [each for each in found if not _DIGITS_FIRST.match(each[len(word) :])]
     if len(found) > 1:
         names = ", ".join(found[:MAX_NAMED]) + (", ..." if len(found) > MAX_NAMED else "")
-        msg = f"no job {validation.quoted(word).strip(chr(39))} in this queue; several ids begin with it: {names}"
+        msg = f"no job {validation.shown_id(word)} in this queue; several ids begin with it: {names}"
         raise NotFound(msg)
     return found[0] if found else word
 

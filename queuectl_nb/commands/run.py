@@ -10,6 +10,7 @@ from queuectl_nb.client.run import ForegroundJob
 from queuectl_nb.commands import enqueue
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.results import Foreground
+from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.ack import Done
@@ -30,6 +31,9 @@ def command(context: Context, **options: Any) -> Foreground:
     the job running, a second Ctrl+C cancels it. The exit code is that of the command, 128+N after signal N, 124 after a
     timeout; see 'queuectl help exit-codes'.
     """
+    if options["words"] is None and not (options["command"] or options["arguments"]):
+        msg = f"give the command: {context.program} run -- COMMAND"
+        raise BadInput(msg)
     added: Done = click.get_current_context().invoke(enqueue.command, **options)
     return Foreground(ForegroundJob(context.queue(), added.value().id), added)
 

@@ -1,4 +1,4 @@
-"""Variables of whoever started the workers that do not reach jobs."""
+"""Environment variables of the process that started the workers which jobs do not get."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WITHHELD: Mapping[str, tuple[str, ...]] = {
     "an editor": ("VSCODE_*", "ELECTRON_*", "PYCHARM_*", "INSIDE_EMACS"),
     "systemd": ("NOTIFY_SOCKET", "WATCHDOG_*", "LISTEN_*", "INVOCATION_ID", "JOURNAL_STREAM"),
 }
-"""Names and globs, by what they describe and a job does not have."""
+"""Names and globs, by what they describe: something that a job does not have."""
 
 DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "TERM": "dumb"}
 """Unless the worker's environment, ``keep_env`` or ``--env`` has another value."""

@@ -37,6 +37,7 @@ __all__ = [
     "parse_text",
     "parse_time",
     "quoted",
+    "shown_id",
 ]
 
 MAX_NAME_LENGTH = 128
@@ -56,6 +57,11 @@ _UNIT_SECONDS = (86_400, 3600, 60, 1)
 _MAX_QUOTED = 60
 _EPOCH_MS = 210_866_760_000_000
 """The Julian day of 1970-01-01 in milliseconds, as SQLite counts."""
+
+
+def shown_id(value: object) -> str:
+    """Return an id for an error message, without quotes unless it is empty."""
+    return quoted(value).strip("'") or "''"
 
 
 def quoted(value: object) -> str:

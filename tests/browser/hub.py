@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from tests.browser.lab import extensions_of_checkout
 from tests.engine.harness import until
+from tests.web.jupyter import end_process
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -123,9 +124,4 @@ class Hub:
 
     def close(self) -> None:
         """Stop the hub with its proxy and all servers."""
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(60)
+        end_process(self.process)

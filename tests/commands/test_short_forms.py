@@ -142,6 +142,8 @@ def test_log_without_an_id(run: Callable[..., Ran], manual_worker: ManualWorker)
         (("delete", "xrain-vit"), "no job xrain-vit in this queue; did you mean train-vit? see "),
         (("list", "--state", "xyz"), "state 'xyz' is unknown; valid: "),
         (("show", "xyz"), "no job xyz in this queue; see "),
+        (("retry", ""), "no job '' in this queue; see "),
+        (("run",), "give the command: queuectl run -- COMMAND\n"),
     ],
 )
 def test_suggestions(

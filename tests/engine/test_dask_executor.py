@@ -334,14 +334,20 @@ def test_an_end_is_recovered_without_a_scheduler_on_the_same_host(harness: Execu
     os.close(lock)
 
 
-def lose_scheduler(harness: ExecutorHarness) -> RemoteRun:
-    """Return an attempt on another host whose lease is over while there is no scheduler."""
+def start_and_disconnect(harness: ExecutorHarness) -> RemoteRun:
+    """Return an attempt that was running when the connection to the scheduler was lost."""
     harness.open_slot()
     run = harness.start()
     harness.step()
     harness.answer()
     harness.step()
     harness.deliver(Disconnected("closed"))
+    return run
+
+
+def lose_scheduler(harness: ExecutorHarness) -> RemoteRun:
+    """Return an attempt on another host whose lease is over while there is no scheduler."""
+    run = start_and_disconnect(harness)
     for _ in range(3):
         assert harness.step(OUTAGE_TIMEOUT_S / 4) == []
         harness.deliver(Disconnected("refused"))
@@ -426,12 +432,7 @@ def test_unsent_jobs_are_returned_when_the_scheduler_is_lost(harness: ExecutorHa
 
 def test_jobs_survive_a_short_loss_of_the_scheduler(harness: ExecutorHarness) -> None:
     """Connected again within the lease, the dispatcher finds its jobs where they were."""
-    harness.open_slot()
-    run = harness.start()
-    harness.step()
-    harness.answer()
-    harness.step()
-    harness.deliver(Disconnected("closed"))
+    run = start_and_disconnect(harness)
     assert harness.step(3.0) == []
     harness.deliver(WorkersChanged({HERE}))
     harness.step(1.0)

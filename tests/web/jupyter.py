@@ -16,7 +16,7 @@ from tests.engine.harness import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["JupyterProcess"]
+__all__ = ["JupyterProcess", "end_process"]
 
 FLAGS = (
     "--ServerApp.open_browser=False",
@@ -25,6 +25,16 @@ FLAGS = (
     "--ServerApp.allow_root=True",
     "--ServerApp.terminals_enabled=False",
 )
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a server; kill it if that takes more than a minute."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(60)
 
 
 class JupyterProcess:
@@ -81,9 +91,4 @@ class JupyterProcess:
 
     def close(self) -> None:
         """Stop the server and its kernels."""
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(60)
+        end_process(self.process)
