@@ -20,7 +20,7 @@ OUTCOMES = {
     "timed_out": "it exceeded its timeout and was ended",
     "lost": "the worker died or froze, or the queue was copied during the attempt",
     "cancelled": "the job was cancelled",
-    "returned": "the worker was stopped and returned the job; does not use up an attempt",
+    "returned": "the worker was stopped, or lost its supervisor, and returned the job; does not use up an attempt",
     "not_started": "the command could not be started",
 }
 

@@ -40,6 +40,8 @@ class WorkerControl:
         ``drain``, ``now`` or None.
     orphaned
         Whether the supervisor has died, or the process that started the pool.
+    supervisor_died
+        Whether the supervisor has died before it has asked this worker to stop now.
     settings
         The last valid settings.
     next_poll_at
@@ -56,7 +58,7 @@ class WorkerControl:
         self.name = name
         self.events = events
         self.stop: str | None = None
-        self.orphaned = False
+        self.orphaned = self.supervisor_died = False
         self.notified = True
         self.settings: Settings = store.settings.read()
         self.next_poll_at = 0.0
@@ -134,7 +136,9 @@ class WorkerControl:
             self.notified = True
         if "control" in names:
             self._read_control()
-        if "starter" in names or os.getppid() != self._supervisor:
+        if os.getppid() != self._supervisor:
+            self._on_supervisor_died()
+        if "starter" in names:
             self._on_orphaned()
         self._handle_signals()
 
@@ -167,8 +171,14 @@ class WorkerControl:
                     self.request_stop(word)
                 case ["signal", number, pid] if self._is_of_job(int(pid)):
                     self.job_signal = SignalledWorker(int(number), "supervisor")
-        if not words or "orphaned" in words:
+        if not words:
+            self._on_supervisor_died()
+        if "orphaned" in words:
             self._on_orphaned()
+
+    def _on_supervisor_died(self) -> None:
+        self.supervisor_died = self.supervisor_died or self.stop != "now"
+        self._on_orphaned()
 
     def _on_orphaned(self) -> None:
         """Stop now, with a short grace: nobody waits for this worker any more."""

@@ -59,7 +59,8 @@ class Worker:
     def _poll_control(self) -> None:
         self.core.poll_control(self._refresh)
         if self.control.stop == "now" and self.monitor is not None:
-            self.monitor.end(Returned(), self.control.kill_grace_s)
+            outcome = self.monitor.forced_outcome or self.core.stop_outcome(self.monitor.run.lease)
+            self.monitor.end(outcome, self.control.kill_grace_s)
         if self.control.job_signal is not None:
             if self.monitor is not None:
                 self.monitor.end(self.control.job_signal, self.control.kill_grace_s)

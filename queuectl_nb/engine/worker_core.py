@@ -14,7 +14,7 @@ from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, OutcomeJournal
 from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment, Busy
-from queuectl_nb.model.outcome import NotStarted
+from queuectl_nb.model.outcome import SUPERVISOR_DIED, Lost, NotStarted, Returned
 from queuectl_nb.store.claims import Claims
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.engine.control import WorkerControl
     from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.store.store import Store
 
 __all__ = ["WorkerCore"]
@@ -97,6 +98,19 @@ class WorkerCore:
             self.events.started(lease, self.control.settings)
             return run
         return None
+
+    def stop_outcome(self, lease: Lease) -> Outcome:
+        """Return the outcome of an attempt that is ended because the worker has to stop now.
+
+        The job may have killed the supervisor itself. If that never counted, it would start again with all later
+        workers; so it does not count once.
+        """
+        if not self.control.supervisor_died:
+            return Returned()
+        with contextlib.suppress(Busy, BadEnvironment):
+            if self.claims.has_ended_as(lease, SUPERVISOR_DIED):
+                return Lost(self.control.name, "stopped because its supervisor died, as in an earlier attempt")
+        return SUPERVISOR_DIED
 
     def capture(self, token: str, paths: Mapping[str, str], **facts: Any) -> tuple[Ending, frozenset[str], bool]:
         """Return the ending of an attempt, the streams that stay spooled, and whether its files must be kept."""

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 __all__ = [
     "OUTCOME_NAMES",
+    "SUPERVISOR_DIED",
     "Cancelled",
     "Copied",
     "Exited",
@@ -140,6 +141,9 @@ class Lost:
         where = "on another host or in another container"
         doubt = f"; its processes {where} may still run (may_overlap)" if self.may_overlap else ""
         return f"lost: {self.worker} {self.why}{doubt}"
+
+
+SUPERVISOR_DIED = Returned("its supervisor died")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.lifecycle import Transition
+    from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.connection import Database
 
@@ -151,6 +152,11 @@ class Claims:
         """Return True if the worker still holds the attempt."""
         with self.db.read() as connection:
             return connection.execute(Q.held_job, (lease.seq, lease.token)).fetchone() is not None
+
+    def has_ended_as(self, lease: Lease, outcome: Outcome) -> bool:
+        """Return True if an earlier attempt of the job has ended with ``outcome``."""
+        with self.db.read() as connection:
+            return connection.execute(Q.ended_as, (lease.seq, outcome.name, outcome.error)).fetchone() is not None
 
     def cancel_requests(self) -> set[str]:
         """Return the tokens of this worker's attempts for which a cancel was requested."""

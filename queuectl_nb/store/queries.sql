@@ -145,6 +145,9 @@ SELECT token FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs)) AND can
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '*')
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = jobs.queue);
 
+-- name: ended_as
+SELECT 1 FROM attempts WHERE job = ? AND outcome = ? AND error = ? LIMIT 1;
+
 -- name: cancels_of_worker
 SELECT seq, token FROM jobs WHERE cancel = 1 AND worker = :worker;
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queuectl_nb.model.outcome import SUPERVISOR_DIED, Returned
 from queuectl_nb.model.state import State
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from queuectl_nb.client import Job
+    from queuectl_nb.client.pool import WorkerPool
     from tests.engine.harness import WorkerHarness
 
 SUPERVISOR = "$(cut -d ' ' -f 4 /proc/$PPID/stat)"
@@ -66,6 +69,38 @@ def test_job_that_signals_its_supervisor_fails(harness: WorkerHarness, command: 
     assert other.refresh().state is State.PROCESSING
     assert pool.alive
     assert {harness.worker_pid(name) for name in ("worker-1", "worker-2")} == pids
+
+
+def wait_for_end(pool: WorkerPool, job: Job, state: State) -> None:
+    """Wait until the supervisor has died and its worker has settled the job."""
+    until(lambda: not pool.alive and job.refresh().state is state)
+
+
+def test_job_that_kills_its_supervisor_ends_dead(harness: WorkerHarness) -> None:
+    """The first time does not count, since anybody may have killed the supervisor; all others do."""
+    job = harness.add(f"kill -9 {SUPERVISOR}; sleep 60", max_retries=2)
+    harness.queue.set("backoff_max", 0)
+    for state, attempts in [(State.PENDING, 0), (State.FAILED, 1), (State.DEAD, 2)]:
+        wait_for_end(harness.start(), job, state)
+        assert job.attempts == attempts
+    assert harness.outcomes(job) == ["returned", "lost", "lost"]
+    assert job.error == "lost: worker-1 stopped because its supervisor died, as in an earlier attempt"
+
+
+def test_first_death_of_a_supervisor_does_not_count_after_a_stop(harness: WorkerHarness, tmp_path: Path) -> None:
+    """Attempts that an orderly stop has returned are not taken for those of a supervisor that has died."""
+    job = harness.add(f"echo >> {tmp_path / 'started'}; sleep 60", max_retries=1)
+    pool = harness.start()
+    until((tmp_path / "started").exists)
+    pool.stop(now=True)
+    assert harness.outcomes(job) == ["returned"]
+    (tmp_path / "started").unlink()
+    pool = harness.start()
+    until((tmp_path / "started").exists)
+    os.kill(pool.pid, signal.SIGKILL)
+    wait_for_end(pool, job, State.PENDING)
+    assert [attempt.error for attempt in job.history] == [Returned().error, SUPERVISOR_DIED.error]
+    assert job.attempts == 0
 
 
 def test_job_that_signals_its_supervisor_and_exits(harness: WorkerHarness) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.model.errors import Busy
-from queuectl_nb.model.outcome import Cancelled, Returned
+from queuectl_nb.model.outcome import Cancelled
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.claims import StartedAttempt
 from queuectl_nb.store.output import punch_middle
@@ -76,7 +76,7 @@ class Dispatcher:
         if self.control.stop == "now" and self._stopped_as != stop:
             self._stopped_as = stop
             for run in self.in_flight.values():
-                run.forced_outcome = run.forced_outcome or Returned()
+                run.forced_outcome = run.forced_outcome or self.core.stop_outcome(run.lease)
                 self.executor.terminate(run, self.control.kill_grace_s)
 
     def _refresh(self) -> None:
