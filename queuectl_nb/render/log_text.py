@@ -12,6 +12,8 @@ __all__ = ["LogText"]
 
 MAX_SHOWN_CHARS = 256 * 1024
 """Only the end of a longer text is shown."""
+MAX_UNSWITCHED_LINE = 80
+"""A text with a longer line gets a switch for wrapping: such a line may be wider than a notebook."""
 
 
 class LogText(str):
@@ -23,8 +25,11 @@ class LogText(str):
         return fold_returns(self[-MAX_SHOWN_CHARS:].encode("utf-8", "replace"))
 
     def _repr_html_(self) -> str:
-        pre = fill("pre", kind="output", text=Html(to_html(self._folded()) or EMPTY))
-        return frame([Rendering(fill("tail", body=pre), "")]).html
+        folded = self._folded()
+        pre = fill("pre", kind="output", text=Html(to_html(folded) or EMPTY))
+        is_wide = any(len(line) > MAX_UNSWITCHED_LINE for line in strip_colours(folded).splitlines())
+        parts = [fill("wrap_switch")] * is_wide + [fill("tail", body=pre)]
+        return frame([Rendering(part, "") for part in parts]).html
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(strip_colours(self._folded()) or EMPTY)

@@ -38,7 +38,8 @@ class _Balance(HTMLParser):
         self.tags: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open.append(tag)
+        if tag != "input":  # has no end
+            self.open.append(tag)
         self.tags.add(tag)
         assert all(name in ALLOWED or name.startswith("aria-") for name, _ in attrs), attrs
 
@@ -47,7 +48,8 @@ class _Balance(HTMLParser):
 
 
 KNOWN_TAGS = {"style", "div", "span", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
-ALLOWED = ("class", "tabindex", "role", "style")
+KNOWN_TAGS |= {"label", "input"}
+ALLOWED = ("class", "tabindex", "role", "style", "type", "checked")
 
 
 def check_html(html: str) -> str:
@@ -127,6 +129,12 @@ def test_log_text() -> None:
     assert shown.startswith("a\n 20%\nred ")
     assert not HIDDEN.search(shown)
     assert (log.split("\n")[0], pretty(LogText()), isinstance(log, str)) == ("a", "(empty)", True)
+
+
+def test_log_with_long_lines_has_a_switch_for_wrapping() -> None:
+    """Colours and overwritten text do not make a line long."""
+    texts = ("x" * 80, "x" * 81, "\x1b[31m" * 20 + "red", f"{'x' * 81}\rshort\x1b[K\n")
+    assert ["checkbox" in check_html(LogText(text)._repr_html_()) for text in texts] == [False, True, False, False]
 
 
 def test_same_parts_in_each_state(job: JobRecord, queue: Queue) -> None:
