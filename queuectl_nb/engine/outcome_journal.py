@@ -2,7 +2,8 @@
 
 Short jobs are recorded in groups. A job that kills its worker must not lose the results of the jobs before it, so each
 outcome is appended to this file before the next job starts (one system call: the kernel keeps the data when the process
-dies). The rescuer of a dead worker reads it.
+dies). The rescuer of a dead worker reads it. SIGKILL can cut a long write at a page boundary, so each entry has a
+checksum: otherwise what an earlier entry left in the file could complete it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import contextlib
 import fcntl
 import marshal
 import os
+import struct
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import Ending, Usage
@@ -42,7 +45,9 @@ _OUTCOME_CLASSES = {
 MARSHAL_VERSION = 2
 """The newest version that all Python versions read alike."""
 RESERVED_BYTES = 64 * 1024
-_END = bytes(4)
+_HEADER = struct.Struct("<II")
+"""Size and CRC-32 of an entry."""
+_END = bytes(_HEADER.size)
 """An entry of size 0, which follows the last one."""
 
 
@@ -81,7 +86,7 @@ class OutcomeJournal:
             ),
             MARSHAL_VERSION,
         )
-        entry = len(line).to_bytes(len(_END), "little") + line
+        entry = _HEADER.pack(len(line), zlib.crc32(line)) + line
         with contextlib.suppress(OSError):
             if os.pwrite(self._handle, entry + _END, self._end) >= len(entry):
                 self._end += len(entry)
@@ -112,9 +117,10 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
     except FileNotFoundError:
         return {}
     outcomes: dict[str, tuple[Outcome, Ending]] = {}
-    while size := int.from_bytes(raw[: len(_END)], "little"):
-        line, raw = raw[len(_END) : len(_END) + size], raw[len(_END) + size :]
-        if len(line) < size:
+    while len(raw) > _HEADER.size:
+        size, checksum = _HEADER.unpack_from(raw)
+        line, raw = raw[_HEADER.size : _HEADER.size + size], raw[_HEADER.size + size :]
+        if not size or zlib.crc32(line) != checksum:
             break
         try:
             token, kind, arguments, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, writable by this user only

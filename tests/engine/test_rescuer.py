@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +55,8 @@ def claim(harness: WorkerHarness, count: int = 1) -> list[Lease]:
 def test_corrupt_journal_does_not_prevent_a_rescue(harness: WorkerHarness) -> None:
     """A corrupt journal is read up to the first invalid entry."""
     (lease,) = claim(harness)
-    for corrupt in (bytes(64), b"\x05\0\0\0hello", b"\x01\0\0\0N", os.urandom(4096)):
+    none = struct.pack("<II", 1, zlib.crc32(b"N")) + b"N"
+    for corrupt in (b"", b"\x05\0\0\0", bytes(64), b"\x05\0\0\0\0\0\0\0hello", none, os.urandom(4096)):
         journal_path(harness.queue.store.worker_dir, LOST).write_bytes(corrupt)
         assert read_journal(harness.queue.store.worker_dir, LOST) == {}
     assert Rescuer(harness.queue.store).rescue_dead() == [(lease.job_id, LOST)]
@@ -69,6 +72,18 @@ def test_partial_entry_does_not_affect_later_entries(tmp_path: Path, monkeypatch
     monkeypatch.undo()
     journal.record("after", Exited(1), Ending(3.0))
     assert list(read_journal(tmp_path, "w")) == ["before", "after"]
+
+
+def test_partial_entry_over_an_earlier_one_is_dropped(tmp_path: Path) -> None:
+    """An entry of several pages that was cut by SIGKILL is not completed by what was in the journal before."""
+    journal, path = OutcomeJournal(tmp_path, "w"), journal_path(tmp_path, "w")
+    journal.record("a" * 32, Exited(0), Ending(1.0, stdout="a" * 9000, stdout_size=9000))
+    before = path.read_bytes()
+    journal.clear()
+    journal.record("b" * 32, Exited(0), Ending(2.0, stdout="b" * 9000, stdout_size=9000))
+    page = os.sysconf("SC_PAGE_SIZE")
+    path.write_bytes(path.read_bytes()[:page] + before[page:])
+    assert read_journal(tmp_path, "w") == {}
 
 
 @pytest.mark.parametrize("kind", ["lock", "dispatched", "outcomes"])
