@@ -144,7 +144,11 @@ def _text(name: str, value: object) -> str:
     if hasattr(value, "__len__"):
         msg = f"{{{name}}} is {type(value).__name__}, no single text or number; turn it into text first"
         raise BadInput(msg)
-    return str(value)
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - of the value's own method
+        msg = f"{{{name}}} is {type(value).__name__}, which cannot be text: {quoted(str(error))}"
+        raise BadInput(msg) from None
 
 
 def _shell(part: _Value, text: str) -> str:

@@ -6,6 +6,7 @@ The command contains the source, so that the job can run later or again, and nee
 from __future__ import annotations
 
 import ast
+import contextlib
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -29,8 +30,8 @@ def python_command(source: str, values: Mapping[str, object]) -> str:
     """
     try:
         compile_cell(source)
-    except (SyntaxError, ValueError) as error:
-        reason = str(error)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "too deeply nested"
         if isinstance(error, SyntaxError):  # there is no line number for a NUL character
             reason = error.msg if error.lineno is None else f"line {error.lineno}: {error.msg}"
         msg = f"the cell is not valid Python ({reason}); magics and !commands work in the notebook only"
@@ -50,17 +51,15 @@ def python_command(source: str, values: Mapping[str, object]) -> str:
 
 def _literal(name: str, value: object) -> str:
     """Return a value as a Python literal; reject values that do not round-trip."""
-    plain = value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
-    text = repr(plain)
-    try:
-        same = ast.literal_eval(text) == plain
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        same = False
-    if not same:
-        what = text if isinstance(plain, float) else type(value).__name__
-        msg = (
-            f"--var {name} is {what}, which cannot be passed to a cell; supported are finite numbers, strings, None,"
-            " and lists, tuples, sets and dicts of these"
-        )
-        raise BadInput(msg)
-    return text
+    what = type(value).__name__
+    with contextlib.suppress(Exception):  # methods of the value can raise anything
+        plain = value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
+        text = repr(plain)
+        what = text if isinstance(plain, float) else what
+        if ast.literal_eval(text) == plain:
+            return text
+    msg = (
+        f"--var {name} is {what}, which cannot be passed to a cell; supported are finite numbers, strings, None,"
+        " and lists, tuples, sets and dicts of these"
+    )
+    raise BadInput(msg)

@@ -65,6 +65,9 @@ def _check_target(db: Database, target: Path, *, force: bool) -> None:
         found = os.lstat(target)
     except OSError:  # it does not exist, or writing it will say what is wrong
         found = None
+    except ValueError as error:
+        msg = f"{str(target)!a} cannot be the name of a file ({error}); choose another"
+        raise BadInput(msg) from None
     if found is not None:
         if os.path.exists(target) and os.path.samefile(target, db.file):
             msg = f"{target} is the queue itself; choose another file for the backup"

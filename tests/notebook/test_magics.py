@@ -6,6 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -214,8 +215,54 @@ def test_invalid_python_cells(cell: Cell, shell: Any) -> None:
     for var, why in {"rate": "--var rate is nan, .* finite numbers", "frame": "--var frame is DataFrame"}.items():
         with pytest.raises(BadInput, match=why):
             cell(f"%%queuectl enqueue --python --var {var}\nprint({var})")
+    for source in ("-" * 100_000 + "1", "1" + "+1" * 50_000):  # the parser gives up on one, the compiler on the other
+        with pytest.raises(BadInput, match=r"not valid Python \(too deeply nested\)"):
+            cell(f"%%queuectl enqueue --python\n{source}")
     with pytest.raises(BadInput, match="source code string cannot contain null bytes"):
         cell("%%queuectl enqueue --python\nprint('a\0b')")
+
+
+class Unwilling:
+    """A value that cannot be shown."""
+
+    shape = ()
+
+    def item(self) -> Any:
+        """Fail, and so do ``repr`` and ``str``."""
+        msg = "no\nway"
+        raise RuntimeError(msg)
+
+    __repr__ = __str__ = item
+
+
+class Ambiguous:
+    """A value that looks like a number and cannot be compared."""
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return "1"
+
+    def __str__(self) -> str:
+        raise ValueError
+
+    def __eq__(self, other: object) -> Any:
+        return np.array([True, False])
+
+
+@pytest.mark.parametrize(
+    "value", [10**5000, [10**5000], Unwilling(), Ambiguous()], ids=lambda value: type(value).__name__
+)
+def test_values_whose_methods_fail(cell: Cell, shell: Any, value: object) -> None:
+    """The error names the variable, on one line."""
+    shell.user_ns["value"] = value
+    with pytest.raises(BadInput, match=f"--var value is {type(value).__name__}, which") as caught:
+        cell("%%queuectl enqueue --python --var value\nprint(1)")
+    assert "\n" not in str(caught.value)
+    if not isinstance(value, list):
+        with pytest.raises(BadInput, match=f"{{value}} is {type(value).__name__}, which cannot be text: ") as caught:
+            cell("%queuectl enqueue --var value --command 'echo {value}'")
+        assert "\n" not in str(caught.value)
 
 
 def test_error_class(cell: Cell) -> None:

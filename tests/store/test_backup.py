@@ -104,6 +104,13 @@ def test_anything_but_a_file_is_refused(
     assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (before.st_ino, before.st_mode, before.st_mtime_ns)
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_refused(harness: Any, tmp_path: Path, name: str) -> None:
+    """The console cannot pass such a name; a notebook and Python can."""
+    with pytest.raises(BadInput, match="cannot be the name of a file"):
+        write_backup(harness.store.db, tmp_path / name)
+
+
 def test_a_queue_in_use_is_not_replaced(harness: Any, tmp_path: Path) -> None:
     """The write-ahead log of another queue would be read as a part of the backup."""
     other = Store(tmp_path / "other.db")
