@@ -30,7 +30,10 @@ def exposition(watcher: ChangeWatcher, clients: int, accept: str) -> tuple[bytes
     """Return the metrics and their content type, in the format that the Accept header asks for."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_QueueCollector(watcher, clients))
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # what should be a version is none
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -54,3 +55,12 @@ def test_metrics_of_an_empty_queue(server: WebServer) -> None:
     assert response.headers["Content-Type"].startswith("application/openmetrics-text")
     families = {family.name for family in parse_open(response.body.decode())}
     assert {"queuectl", "queuectl_jobs", "queuectl_workers", "queuectl_recent_wait_seconds"} <= families
+
+
+@pytest.mark.parametrize("version", ["x", "1.x", "9" * 5000])
+@pytest.mark.parametrize("kind", ["text/plain", "application/openmetrics-text"])
+def test_invalid_versions_get_the_plain_format(server: WebServer, kind: str, version: str) -> None:
+    """An Accept header that names no version is answered as one without any."""
+    response = server.ask("/metrics", Accept=f"{kind};version={version}")
+    assert response.status == 200
+    assert response.headers["Content-Type"].startswith("text/plain")
