@@ -26,11 +26,9 @@ def main() -> None:
 
 
 def _serve(dashboard: Dashboard, ready: Callable[[str], object]) -> None:
-    import asyncio
-
     from queuectl_nb.web.server import serve
 
-    asyncio.run(serve(dashboard, ready))
+    serve(dashboard, ready)
 
 
 if __name__ == "__main__":

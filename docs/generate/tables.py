@@ -18,6 +18,7 @@ __all__ = [
     "exit_codes",
     "label",
     "measurements",
+    "setting_ranges",
     "settings",
     "states",
     "topics",
@@ -51,6 +52,12 @@ def settings() -> str:
         default = str(row.default).replace(",", ", ")
         rows.append(f"| `{row.key}` | {default} | {row.bounds} | {row.meaning} |")
     return "\n".join(rows)
+
+
+def setting_ranges() -> str:
+    """Return the valid values of the settings."""
+    rows = [f"| `{row.key}` | {row.bounds} |" for row in SETTINGS.values()]
+    return "\n".join(["| setting | valid |", "| --- | --- |", *rows])
 
 
 def withheld() -> str:

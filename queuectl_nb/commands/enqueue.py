@@ -15,7 +15,7 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
@@ -32,6 +32,10 @@ EXAMPLES = (
 
 MAX_USAGE_LENGTH = 200
 """Maximum length of a command line in an error message."""
+MAX_LINES = 1_000_000
+MAX_LINE_BYTES = 4 * 1024 * 1024
+MAX_FILE_BYTES = 1024 * 1024 * 1024
+"""Limits of a file of jobs: all of them are in memory, to be added in one transaction."""
 
 
 class EnqueueCommand(ExampleCommand):
@@ -238,15 +242,27 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program
     return Done([f"{len(ids)} jobs enqueued"], data, lambda: [queue.job(each) for each in ids], notes=notes)
 
 
-def _read_lines(source: str) -> Iterable[bytes]:
-    """Return the lines of a file, or of standard input if ``source`` is ``-``."""
+def _read_lines(source: str) -> Iterator[bytes]:
+    """Yield the lines of a file, or of standard input if ``source`` is ``-``; refuse what is too large."""
+    left = MAX_FILE_BYTES
     try:
         with click.open_file(source, "rb") as file:
-            content: bytes = file.read()
+            for number in range(1, MAX_LINES + 2):
+                line: bytes = file.readline(MAX_LINE_BYTES + 1)
+                if not line:
+                    return
+                left -= len(line)
+                if len(line) > MAX_LINE_BYTES:
+                    msg = f"line {number} is longer than {MAX_LINE_BYTES:,} bytes; nothing was enqueued"
+                    raise BadInput(msg)
+                if number > MAX_LINES or left < 0:
+                    limits = f"{MAX_LINES:,} lines or {MAX_FILE_BYTES:,} bytes"
+                    msg = f"{quoted(source)} has more than {limits}; split it; nothing was enqueued"
+                    raise BadInput(msg)
+                yield line
     except (OSError, ValueError) as error:
         msg = f"cannot read {quoted(source)}: {getattr(error, 'strerror', None) or error}"
         raise BadInput(msg) from None
-    return content.split(b"\n")
 
 
 def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ LOCK_TIMEOUT_S = 1.0
 EVENT_PIPE = 1
 TASKS_PER_WORKER = 4
 """Processes and threads for which a worker needs room: itself, its heartbeat, and the shell and a command of a job."""
+PROBE_STACK_BYTES = 64 * 1024
+_M_ARENA_MAX = -8  # malloc.h
 
 
 def run_supervisor(config: WorkerConfig) -> int:
@@ -77,10 +79,16 @@ def _fit_processes(config: WorkerConfig, events: Events) -> WorkerConfig:
 def _count_startable_threads(wanted: int) -> int:
     """Return how many more threads, up to ``wanted``, can run now; each counts like a process.
 
-    Trying is the only way to know: many limits apply, and other programs use them too.
+    Trying is the only way to know: many limits apply, and other programs use them too. The threads take little address
+    space, because its limit (``ulimit -v``) applies to each process: small stacks, and no heap of their own.
     """
+    import ctypes
+
+    with suppress(AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     end = threading.Event()
     threads: list[threading.Thread] = []
+    usual_size = threading.stack_size(PROBE_STACK_BYTES)
     try:
         for _ in range(wanted):
             thread = threading.Thread(target=end.wait)
@@ -88,6 +96,8 @@ def _count_startable_threads(wanted: int) -> int:
             threads.append(thread)
     except RuntimeError:
         pass
+    finally:
+        threading.stack_size(usual_size)
     end.set()
     for thread in threads:
         thread.join()

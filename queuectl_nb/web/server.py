@@ -138,11 +138,15 @@ def listen(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:
     raise BadEnvironment(msg)
 
 
-async def serve(dashboard: Dashboard, on_ready: Callable[[str], object]) -> None:
+def serve(dashboard: Dashboard, on_ready: Callable[[str], object]) -> None:
     """Serve the page until SIGINT or SIGTERM; call ``on_ready`` with its address when it accepts requests."""
+    limit = max_connections()  # before the event loop, which opens files
+    asyncio.run(_serve(dashboard, on_ready, limit))
+
+
+async def _serve(dashboard: Dashboard, on_ready: Callable[[str], object], limit: int) -> None:
     queue = dashboard.queue
     sockets = listen(dashboard.port, dashboard.host)
-    limit = max_connections()
     auth = Auth(load_token(queue.store.db.spool), dashboard.host, sockets[0].getsockname()[1])
     reader = QueueReader(lambda: copy.copy(queue))
     server = LimitedServer(application(reader, auth), limit, auth.connections)

@@ -151,6 +151,33 @@ def test_invalid_line(run: Callable[..., Ran], queue: Queue, last: bytes, code: 
     assert sum(queue.store.reader.counts().values()) == 1
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "why"),
+    [
+        ("MAX_LINE_BYTES", 25, "line 2 is longer than 25 bytes"),
+        ("MAX_LINES", 2, "'-' has more than 2 lines or 1,073,741,824 bytes; split it"),
+        ("MAX_FILE_BYTES", 60, "'-' has more than 1,000,000 lines or 60 bytes; split it"),
+    ],
+)
+def test_endless_input(
+    run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, why: str
+) -> None:
+    """Reading stops at a limit: an endless file without a line end does not fill the memory."""
+    monkeypatch.setattr(f"queuectl_nb.commands.enqueue.{limit}", value)
+    line = b'{"command": "true"}\n'
+    ran = run("enqueue", "--from", "-", stdin=line + (b"\0" * 10_000 if limit == "MAX_LINE_BYTES" else line * 3))
+    assert (ran.exit_code, ran.stderr) == (2, f"queuectl: {why}; nothing was enqueued\n")
+    assert sum(queue.store.reader.counts().values()) == 0
+
+
+def test_largest_input(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is as large as all limits allow is enqueued."""
+    line = b'{"command": "true"}\n'
+    for limit, value in (("MAX_LINE_BYTES", len(line)), ("MAX_LINES", 2), ("MAX_FILE_BYTES", 2 * len(line))):
+        monkeypatch.setattr(f"queuectl_nb.commands.enqueue.{limit}", value)
+    assert run("enqueue", "--from", "-", stdin=line * 2).stdout == "2 jobs enqueued\n"
+
+
 def test_json_output(run: Callable[..., Ran]) -> None:
     """``--json`` prints the job as stored; with lines, an array."""
     job = json.loads(run("enqueue", "--command", "true", "--json").stdout)

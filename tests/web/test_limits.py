@@ -134,6 +134,17 @@ def test_the_limit_follows_the_limit_of_open_files(monkeypatch: pytest.MonkeyPat
         limited_server.max_connections()
 
 
+def test_too_few_files_for_the_event_loop(queue_path: Path, run: Callable[..., Ran]) -> None:
+    """A limit that does not even allow the files of the event loop ends in one line."""
+    run("enqueue", "--command", "true")
+    command = f"ulimit -n 10; exec {sys.executable} -m queuectl_nb --db {queue_path} dashboard --port 0"
+    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert ran.stderr == (
+        "queuectl: the limit of 10 open files is too low for the web page; raise it, for example: ulimit -n 256\n"
+    )
+
+
 def test_process_with_few_files(queue_path: Path, run: Callable[..., Ran]) -> None:
     """With all its files used by strangers, the process answers its owner and writes one line."""
     run("enqueue", "--command", "true")
