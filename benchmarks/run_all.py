@@ -7,6 +7,7 @@ import sys
 import claim_scale
 import dashboard
 import dask_map
+import disk
 import dispatcher
 import enqueue_many
 import frames
@@ -24,6 +25,7 @@ BENCHMARKS = {
     startup: ["--rounds", "5"],
     claim_scale: ["--finished", "20000", "--delayed", "20000", "--rounds", "100"],
     memory: ["--jobs", "1000", "--megabytes", "50"],
+    disk: ["--jobs", "50000", "--rounds", "20"],
     enqueue_many: ["--jobs", "10000", "--rounds", "2"],
     frames: ["--jobs", "20000", "--rounds", "2"],
     dask_map: ["--jobs", "200", "--rounds", "2"],

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.client.growth import describe_growth
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.store.checks import MIN_SQLITE_VERSION, Checks, sqlite_version
+from queuectl_nb.store.maintenance import KEPT_BYTES, read_space
 from queuectl_nb.store.paths import SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ def _results(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool)
     yield "settings", _settings(store)
     yield "workers", _workers(store)
     yield "spool", _spool(store, checks)
+    yield "space in the file", _free_pages(store)
+    yield "growth", describe_growth(store)
 
 
 def _interpreter() -> Result:
@@ -197,6 +201,16 @@ def _workers(store: Store) -> Result:
         remedy = "start a worker ('queuectl worker start') to recover their jobs"
         return f"lost, not cleaned up: {', '.join(dict.fromkeys(lost))}", remedy
     return f"{len(rows)} live", ""
+
+
+def _free_pages(store: Store) -> Result:
+    """Return how much of the file is free; that is no problem, since new jobs use it first."""
+    import humanize
+
+    space = read_space(store.db)
+    size, free = (humanize.naturalsize(each, binary=True) for each in (space.size, space.free))
+    how = "; 'queuectl prune --vacuum' gives them back" if space.free > KEPT_BYTES else ""
+    return f"{size}, of which {space.free_pages} pages ({free}) are free{how}", ""
 
 
 def _spool(store: Store, checks: Checks) -> Result:

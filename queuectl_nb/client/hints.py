@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
-__all__ = ["CONSOLE", "MAGIC", "WAITING_STATES", "job_hints", "timeout_facts", "timeout_hint", "waiting_hints"]
+__all__ = [
+    "CONSOLE",
+    "MAGIC",
+    "WAITING_STATES",
+    "db_option",
+    "job_hints",
+    "timeout_facts",
+    "timeout_hint",
+    "waiting_hints",
+]
 
 CONSOLE, MAGIC = "queuectl", "%queuectl"
 """How commands begin in a terminal, and in a notebook."""
@@ -66,12 +75,12 @@ def _causes(store: Store, waiting: dict[str, int], paused: Collection[str], prog
 
     startable = [name for name, n in waiting.items() if n]
     if "*" in paused and startable:
-        yield f"all queues are paused; resume them with '{program} resume{_db_option(store)}'"
+        yield f"all queues are paused; resume them with '{program} resume{db_option(store)}'"
     for name in startable:
         if name in paused:
-            yield f"queue {name} is paused; resume it with '{program} resume {name}{_db_option(store)}'"
+            yield f"queue {name} is paused; resume it with '{program} resume {name}{db_option(store)}'"
     workers = [row for row in store.workers.list_all() if not is_dead(store.worker_dir, row)]
-    start = f"{program} worker start{_db_option(store)}"
+    start = f"{program} worker start{db_option(store)}"
     if not workers:
         yield f"no workers are running on this queue; start some with '{start}'"
     elif all(row.stop for row in workers):
@@ -83,7 +92,7 @@ def _causes(store: Store, waiting: dict[str, int], paused: Collection[str], prog
                 yield f"no worker serves queue {name}; start one with '{start} --queue {name}'"
 
 
-def _db_option(store: Store) -> str:
+def db_option(store: Store) -> str:
     """Return the option that names this queue, empty if a command finds it without."""
     # platformdirs, which finds the user's queue, is slow to load: only ask for a file that may be the default one
     may_be_default = os.environ.get("QUEUECTL_DB") or store.path.parent.name in (PROJECT_DIR, "queuectl")

@@ -116,11 +116,23 @@ def delete(store: Store, ids: Sequence[str]) -> None:
     _remove_output(store, tokens)
 
 
-def prune(store: Store, older_than: float, state: str | None) -> int:
-    """Delete finished jobs that did not change for ``older_than`` seconds; return how many."""
-    removed, tokens = store.jobs.prune(older_than, time.time(), state)
-    _remove_output(store, tokens)
-    return removed
+def prune(store: Store, older_than: float | None, state: str | None, *, vacuum: bool = False) -> tuple[int, int]:
+    """Delete finished jobs that did not change for ``older_than`` seconds, and with ``vacuum`` shrink the file.
+
+    Return the number of jobs, and the bytes that were given back. Without an age, the file is only shrunk.
+    """
+    removed = freed = 0
+    if older_than is not None:
+        removed, tokens = store.jobs.prune(older_than, time.time(), state)
+        _remove_output(store, tokens)
+    elif not vacuum or state is not None:
+        msg = "older_than must be given, such as --older-than 7d; only --vacuum alone works without it"
+        raise BadInput(msg)
+    if vacuum:
+        from queuectl_nb.store import maintenance
+
+        freed = maintenance.vacuum(store.db)
+    return removed, freed
 
 
 def _remove_output(store: Store, tokens: Collection[str]) -> None:

@@ -383,9 +383,16 @@ class Queue:
         """Delete jobs with their history; running ones are refused."""
         job_actions.delete(self.store, arguments.parse_ids(jobs))
 
-    def prune(self, older_than: float | str | timedelta, state: str | None = None) -> int:
-        """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many."""
-        return job_actions.prune(self.store, arguments.parse_age("older_than", older_than), state)
+    def prune(
+        self, older_than: float | str | timedelta | None = None, state: str | None = None, *, vacuum: bool = False
+    ) -> int:
+        """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many.
+
+        ``vacuum`` gives the free space in the file back to the disk; without ``older_than`` it does only that. Workers
+        do it by themselves while no job waits, except for the last megabytes.
+        """
+        age = None if older_than is None else arguments.parse_age("older_than", older_than)
+        return job_actions.prune(self.store, age, state, vacuum=vacuum)[0]
 
     def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write a copy of the queue to the file ``path`` and return its absolute path.

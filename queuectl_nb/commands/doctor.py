@@ -22,8 +22,8 @@ COLUMNS = (("check", "check"), ("", "mark"), ("finding", "finding"), ("remedy", 
 def command(context: Context) -> Listing:
     """Check for problems and suggest fixes.
 
-    Checks file system, file modes, SQLite, interpreter, schema, counts, times, settings, workers and spool. The exit
-    code is 3 if there is a problem.
+    Checks file system, file modes, SQLite, interpreter, schema, counts, times, settings, workers, spool, free space and
+    growth. The exit code is 3 if there is a problem.
     """
     from queuectl_nb.client.doctor import run_checks
 

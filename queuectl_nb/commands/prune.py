@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from queuectl_nb.client import job_actions
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import Choice, Parsed
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import FINISHED_STATES, State
+from queuectl_nb.store.maintenance import read_space
 
 if TYPE_CHECKING:
     from queuectl_nb.commands.context import Context
@@ -20,18 +22,27 @@ __all__ = ["command"]
 FINISHED_STATE = Choice("finished state", [state for state in State if state in FINISHED_STATES])
 
 
-@queuectl_command("prune", examples=["queuectl prune --older-than 7d --state completed"])
+@queuectl_command("prune", examples=["queuectl prune --older-than 7d --state completed", "queuectl prune --vacuum"])
 @click.option(
     "--older-than",
-    required=True,
     type=Parsed("AGE", validation.parse_age),
     help="Minimum age since the job finished: 7d, 12h, 90m, 30s or 0.",
 )
 @click.option("--state", type=FINISHED_STATE, help="Delete only jobs in this state.")
-def command(context: Context, older_than: float, state: str | None) -> Done:
-    """Delete finished jobs older than a given age.
+@click.option("--vacuum", is_flag=True, help="Shrink the file; without --older-than, do only that.")
+def command(context: Context, *, older_than: float | None, state: str | None, vacuum: bool) -> Done:
+    """Delete finished jobs older than a given age, and shrink the file.
 
-    Their history is deleted, too.
+    Their history is deleted, too. Without --vacuum, running workers shrink the file while no job waits.
     """
-    removed = context.queue().prune(older_than, state)
-    return Done([f"{removed} job(s) removed."], lambda: {"removed": removed})
+    store = context.queue().store
+    removed, freed = job_actions.prune(store, older_than, state, vacuum=vacuum)
+    lines = [f"{removed} job(s) removed."] if older_than is not None else []
+    data = {"removed": removed}
+    if vacuum:
+        from humanize import naturalsize
+
+        size = naturalsize(read_space(store.db).size, binary=True)
+        lines.append(f"File shrunk by {naturalsize(freed, binary=True)} to {size}.")
+        data["freed_bytes"] = freed
+    return Done(lines, lambda: data)

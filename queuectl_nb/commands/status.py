@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from queuectl_nb.client.growth import disk_hints
 from queuectl_nb.client.hints import waiting_hints
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.commands.app import queuectl_command
@@ -42,5 +43,5 @@ def command(context: Context) -> Detail:
         data=lambda: status,
         value=queue.status,
         records=lambda: [{"state": state, "count": n} for state, n in status["counts"].items()],
-        hints=lambda: waiting_hints(queue.store, program=context.program),
+        hints=lambda: waiting_hints(queue.store, program=context.program) + disk_hints(queue.store, context.program),
     )

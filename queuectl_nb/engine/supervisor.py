@@ -1,8 +1,8 @@
 """The supervisor: starts workers, restarts those that die, settles their attempts and stops them all.
 
 It is a subreaper: processes that a dead worker leaves behind become its children, and are killed before the job is
-given to another worker. It also settles for workers of other supervisors that are gone, and prunes old jobs
-(``retention``).
+given to another worker. It also settles for workers of other supervisors that are gone, prunes old jobs
+(``retention``) and shrinks the database file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
 from queuectl_nb.engine.worker_record import read_record
-from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, Busy, InvalidSetting, QueuectlError
+from queuectl_nb.store.maintenance import shrink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +42,8 @@ LOCK_TIMEOUT_S = 0.5
 PRUNE_INTERVAL_S = 600.0
 MAX_PRUNED_JOBS = 500
 """Maximum number of jobs pruned at once."""
+MAX_SHRINK_S = 0.02
+"""Maximum time for shrinking the file in each maintenance run."""
 
 
 class Supervisor:
@@ -253,7 +256,7 @@ class Supervisor:
     # ------------------------------------------------------------------ maintenance
 
     def _run_maintenance(self) -> None:
-        """Rescue jobs of lost and frozen workers of any supervisor, and prune old jobs."""
+        """Rescue jobs of lost and frozen workers of any supervisor, prune old jobs, and shrink the file."""
         now = time.monotonic()
         if now < self.maintenance_at:
             return
@@ -277,6 +280,8 @@ class Supervisor:
                     worker.process.kill()  # its job has been rescued
             if self.settings.retention and now >= self.prune_at:
                 self._prune()
+            with contextlib.suppress(Busy):
+                shrink(self.store.db, MAX_SHRINK_S)
         except QueuectlError as error:
             warning = str(error)
             if self.store.db.is_replaced():

@@ -181,6 +181,10 @@ class Database:
         """
         return Transaction(self, self.write_lock.new_request())
 
+    def exclusive(self) -> Transaction:
+        """Return a context manager that holds the write lock; each statement within is a transaction of its own."""
+        return Transaction(self, self.write_lock.new_request(), begin=False)
+
     def read(self) -> Transaction:
         """Return a read transaction as a context manager: all statements see one snapshot.
 

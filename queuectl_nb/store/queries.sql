@@ -305,6 +305,36 @@ SELECT token FROM attempts WHERE job IN (SELECT value FROM json_each(:seqs));
 -- Pruning starts with the longest unchanged jobs, until a batch contains none that is old enough.
 SELECT seq, updated_at FROM jobs WHERE state = :state ORDER BY rev LIMIT :limit;
 
+-- ---------------------------------------------------------------- maintenance
+
+-- name: file_space
+-- auto_vacuum 2: incremental.
+SELECT page_size, page_count, freelist_count, auto_vacuum = 2
+FROM pragma_page_size, pragma_page_count, pragma_freelist_count, pragma_auto_vacuum;
+
+-- name: attempts_since
+-- The first attempt that ended since a time, the last one that was claimed, and when the oldest one ended.
+SELECT rowid, finished_at, (SELECT max(rowid) FROM attempts),
+    (SELECT finished_at FROM attempts WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT 1)
+FROM attempts WHERE finished_at >= :since ORDER BY finished_at LIMIT 1;
+
+-- name: sampled_output
+-- What every step-th attempt keeps: its row, and of each stream the ends in the database and, of a long one, a file.
+WITH RECURSIVE sampled (row) AS (
+    VALUES (:first)
+    UNION ALL
+    SELECT row + :step FROM sampled WHERE row + :step <= :last
+)
+SELECT sum(
+    :row_bytes + min(stdout_size, :output_limit) + min(stderr_size, :output_limit)
+    + CASE WHEN stdout_size > :output_limit THEN min(stdout_size, :spool_limit) ELSE 0 END
+    + CASE WHEN stderr_size > :output_limit THEN min(stderr_size, :spool_limit) ELSE 0 END
+) FROM sampled CROSS JOIN attempts ON attempts.rowid = sampled.row
+WHERE finished_at IS NULL OR finished_at >= :since;
+
+-- name: any_ready
+SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE ready = 1 LIMIT 1;
+
 -- ---------------------------------------------------------------- read
 
 -- name: counts

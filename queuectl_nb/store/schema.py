@@ -49,6 +49,7 @@ def check_application(connection: sqlite3.Connection, path: Path) -> None:
 def ensure_schema(connection: sqlite3.Connection, path: Path, journal: str) -> None:
     """Create or migrate the schema and set the ``journal`` mode; the caller holds the write lock."""
     check_application(connection, path)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; see maintenance.py
     if _journal_mode(connection) != journal:
         connection.execute(f"PRAGMA journal_mode = {journal}")
     if not _is_migrated(connection):

@@ -29,10 +29,14 @@ NEGLIGIBLE_WAIT_S = 0.1
 class Transaction:
     """A context manager: commits at the end, rolls back on any error. The value is the thread's connection."""
 
-    def __init__(self, db: Database, lock: LockRequest | None) -> None:
-        """Prepare a transaction; ``lock`` is the write lock if it writes."""
+    def __init__(self, db: Database, lock: LockRequest | None, *, begin: bool = True) -> None:
+        """Prepare a transaction; ``lock`` is the write lock if it writes.
+
+        Without ``begin`` each statement is a transaction of its own, under the lock.
+        """
         self._db = db
         self.lock = lock
+        self._begin = begin
         self.opened: _Opened | None = None
         """None if it has not begun, has ended, or is part of an outer transaction."""
 
@@ -55,7 +59,7 @@ class Transaction:
             else:
                 msg = f"a write transaction on {self._db.path} is open in this thread; write transactions do not nest"
                 raise RuntimeError(msg)
-        self.opened = opened = _Opened(self._db, self.lock)
+        self.opened = opened = _Opened(self._db, self.lock, begin=self._begin)
         # the callback ends a transaction of which an exception between two instructions has left out the exit
         local.transaction = weakref.ref(self, opened.abandon)
         with self._db.translate_errors():
@@ -87,9 +91,10 @@ class Transaction:
 class _Opened:
     """What a transaction holds: the write lock, a use of the thread's connection, and the handler of interrupts."""
 
-    def __init__(self, db: Database, lock: LockRequest | None) -> None:
+    def __init__(self, db: Database, lock: LockRequest | None, *, begin: bool) -> None:
         self._db = db
         self._lock = lock
+        self._begin = begin
         self._local = db.thread_state
         self._interrupts = DelayedInterrupts()
         self._is_in_use = False
@@ -115,6 +120,8 @@ class _Opened:
         lock.acquire(timeout_s)
         self._db.check_identity()
         self.connection = connection
+        if not self._begin:
+            return
         waited = time.monotonic() - began
         if waited > NEGLIGIBLE_WAIT_S:  # the timeout covers both locks
             connection.execute(f"PRAGMA busy_timeout = {max(0, round((timeout_s - waited) * 1000))}")
@@ -128,7 +135,7 @@ class _Opened:
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and release everything."""
         try:
-            if commit and self.connection is not None:
+            if commit and self._begin and self.connection is not None:
                 self.connection.execute("COMMIT")
         finally:
             self._release()

@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from queuectl_nb.client import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
@@ -72,6 +73,21 @@ def test_prune(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     assert run("prune", "--older-than", "0", "--state", "dead").stdout == "1 job(s) removed.\n"
     assert json.loads(run("prune", "--older-than", "0s", "--json").stdout) == {"removed": 1}
     assert states(manual_worker.queue) == {"c": "pending"}
+
+
+def test_prune_vacuum(run: Callable[..., Ran], queue: Queue) -> None:
+    """``--vacuum`` shrinks the file, also alone; without an age or ``--vacuum`` there is nothing to do."""
+    queue.enqueue_many([{"command": "x" * 50_000}] * 100)
+    queue.cancel(*queue.jobs().index)
+    ran = run("prune", "--older-than", "0", "--vacuum", "--json")
+    assert json.loads(ran.stdout) == {"removed": 100, "freed_bytes": pytest.approx(5_000_000, rel=0.1)}
+    assert queue.path.stat().st_size < 500_000
+    assert re.fullmatch(r"File shrunk by 0 Bytes to \d+\.0 KiB\.\n", run("prune", "--vacuum").stdout)
+    assert queue.prune(vacuum=True) == 0
+    for words in (["prune"], ["prune", "--vacuum", "--state", "dead"]):
+        ran = run(*words)
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert ran.stderr.startswith("queuectl: older_than must be given, such as --older-than 7d; ")
 
 
 def test_pause_and_resume(run: Callable[..., Ran], queue: Queue) -> None:

@@ -16,6 +16,7 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
 from queuectl_nb.store.stats import Stats
+from tests.client.history_factory import Attempt, insert_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,23 @@ def test_status(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     assert [line.split()[0] for line in lines[2:9]] == [str(state) for state in State]
     assert lines[2].split() == ["pending", "2"]
     assert "Workers:" in lines
+
+
+def test_full_disk_ahead(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``status`` and ``doctor`` say when the disk is full, if that is within days, with the commands that help."""
+    insert_history(queue, [Attempt("worker-1", time.time() - 60, time.time() - 30) for _ in range(60)])
+    for days, told in ((8, False), (6, True)):
+        monkeypatch.setattr("queuectl_nb.store.growth.free_disk_space", lambda _, days=days: days * 600 * 60 * 24)
+        remedy = "queuectl prune --older-than 7d --vacuum"
+        hint = f"queuectl: the queue grows by about 843.8 KiB a day: the disk is full in {days} days; delete old jobs"
+        ran = run("status")
+        assert (hint in ran.stderr, remedy in ran.stderr) == (told, told)
+        assert "disk" not in run("status", "--json").stderr
+        (found,) = [each for each in json.loads(run("doctor", "--json").stdout) if each["check"] == "growth"]
+        assert (found["ok"], remedy in found["remedy"]) == (not told, told)
+        assert found["finding"].startswith("the queue grows by about 843.8 KiB a day")
+    queue.set("retention", 30 / 86_400)
+    assert "disk" not in run("status").stderr
 
 
 def test_status_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

@@ -13,6 +13,7 @@ import pytest
 from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, NotFound
 from queuectl_nb.model.state import State
+from queuectl_nb.store.maintenance import KEPT_BYTES, read_space
 from tests.engine.harness import alive, job_processes, read_pid, until, within
 
 if TYPE_CHECKING:
@@ -329,3 +330,17 @@ def test_invalid_setting_does_not_stop_running_workers(harness: WorkerHarness) -
     until(lambda: [each for each in harness.events("warning") if "timeout" in each["text"]])
     harness.queue.unset("timeout")
     assert harness.add("true").wait(timeout=60).state is State.COMPLETED
+
+
+def test_idle_workers_shrink_the_file(harness: WorkerHarness) -> None:
+    """Once no job waits, free pages are given back to the disk, except for some that new jobs will use."""
+    queue = harness.queue
+    queue.enqueue_many([{"command": f": {'x' * 99_000}"}] * 200)
+    queue.cancel(*queue.jobs().index)
+    assert queue.prune(0) == 200
+    full = queue.path.stat().st_size + (queue.path.with_name("queue.db-wal")).stat().st_size
+    assert full > 19_000_000
+    harness.start()
+    until(lambda: queue.path.stat().st_size < KEPT_BYTES + 1_000_000)
+    assert read_space(queue.store.db).free == KEPT_BYTES
+    assert harness.events("warning") == []

@@ -28,6 +28,7 @@ QUERIES = load()
 MANY = ("jobs", "attempts", "dependents", "environments", "other")
 """Tables (and an alias) with as many rows as there are jobs; the others hold a handful."""
 FIRST_ENTRY = {
+    "any_ready": "SCAN jobs USING INDEX jobs_ready",
     "any_dependents": "SCAN dependents USING COVERING INDEX dependents_job",
 }
 """Scans that stop at the first entry of an index."""

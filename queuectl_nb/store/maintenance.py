@@ -1,0 +1,141 @@
+"""Gives free pages of the database file back to the file system; SQLite keeps them for later rows."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    from queuectl_nb.store.connection import Database
+
+__all__ = ["KEPT_BYTES", "FileSpace", "free_disk_space", "read_space", "shrink", "vacuum"]
+
+KEPT_BYTES = 8 * 1024 * 1024
+"""Free space that is kept while workers run: giving it back and taking it again costs more than it saves."""
+KEPT_SHARE = 0.1
+"""The same, as a share of the file."""
+STEP_PAGES = 256
+"""Pages removed per transaction: other writers wait for milliseconds, and a full disk has room in the log for it."""
+STEP_PAUSE_S = 0.005
+"""Pause between two transactions, in which other writers get the write lock."""
+READER_TIMEOUT_S = 1.0
+"""How long other writers wait for readers of an old snapshot, which keep the log from being truncated."""
+INTERRUPT_CHECK_STEPS = 100_000
+
+
+class FileSpace(NamedTuple):
+    """The pages of a database file. Pages of a file that is not ``incremental`` can only be freed by rewriting it."""
+
+    page_bytes: int
+    pages: int
+    free_pages: int
+    is_incremental: bool
+
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+        return self.pages * self.page_bytes
+
+    @property
+    def free(self) -> int:
+        """Free bytes in the file."""
+        return self.free_pages * self.page_bytes
+
+
+def read_space(db: Database) -> FileSpace:
+    """Return the space in the file; takes microseconds."""
+    with db.read() as connection:
+        return FileSpace(*connection.execute(Q.file_space).fetchone())
+
+
+def free_disk_space(db: Database) -> int:
+    """Return the bytes that this user can write to the disk of the queue."""
+    found = os.statvfs(db.file.parent)
+    return found.f_bavail * found.f_frsize
+
+
+def shrink(db: Database, max_s: float) -> None:
+    """Give back some of the free pages, for at most ``max_s`` seconds, unless jobs wait to be claimed."""
+    with db.read() as connection:
+        if connection.execute(Q.any_ready).fetchone():
+            return
+    space = read_space(db)
+    kept = max(KEPT_BYTES, int(space.size * KEPT_SHARE)) // space.page_bytes
+    if space.is_incremental and space.free_pages > kept and _remove_free_pages(db, kept, max_s):
+        with db.exclusive() as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # shortens the file
+
+
+def vacuum(db: Database) -> int:
+    """Give all free pages back to the file system; return by how many bytes the database has shrunk.
+
+    A file that was made without incremental vacuum is rewritten, once: nobody else can write meanwhile.
+
+    Raises
+    ------
+    BadEnvironment
+        The disk has no room for that.
+    """
+    before = read_space(db)
+    try:
+        if before.is_incremental:
+            _remove_free_pages(db, 0, math.inf)
+        elif before.free_pages:
+            _rewrite(db, before)
+    finally:
+        _truncate_log(db)
+    return before.size - read_space(db).size
+
+
+def _remove_free_pages(db: Database, kept: int, max_s: float) -> bool:
+    """Remove free pages from the end of the file, until ``kept`` are left (True) or ``max_s`` is over."""
+    deadline = time.monotonic() + max_s
+    while (left := read_space(db).free_pages - kept) > 0:
+        if time.monotonic() > deadline:
+            return False
+        with db.exclusive() as connection:
+            # execute() would stop after one page
+            connection.executescript(f"PRAGMA incremental_vacuum({min(left, STEP_PAGES)})")
+        time.sleep(STEP_PAUSE_S)
+    return True
+
+
+def _rewrite(db: Database, space: FileSpace) -> None:
+    """Rewrite the file without free pages, as one that can be shrunk in steps."""
+    needed = space.size - space.free
+    if free_disk_space(db) < needed:
+        msg = f"{db.path} needs {needed // 2**20 + 1} MiB of free disk space to be rewritten; free some and try again"
+        raise BadEnvironment(msg)
+    with db.exclusive() as connection:
+        connection.execute("PRAGMA temp_store = FILE")  # the copy does not fit into the memory
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.set_progress_handler(_check_interrupt, INTERRUPT_CHECK_STEPS)
+        try:
+            connection.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from error
+            raise
+        finally:
+            connection.set_progress_handler(None, 0)
+            connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def _check_interrupt() -> None:
+    """Do nothing: a Ctrl+C takes effect when Python code is called, and its exception ends the statement."""
+
+
+def _truncate_log(db: Database) -> None:
+    """Write the log to the file, which shortens it, and empty it."""
+    with db.exclusive() as connection:
+        connection.execute(f"PRAGMA busy_timeout = {round(READER_TIMEOUT_S * 1000)}")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(db.lock_timeout_s * 1000)}")
