@@ -31,21 +31,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "Queue": "queuectl_nb.client",
-    "Job": "queuectl_nb.client",
-    "State": "queuectl_nb.model.state",
-    "BadEnvironment": "queuectl_nb.model.errors",
-    "BadInput": "queuectl_nb.model.errors",
-    "Busy": "queuectl_nb.model.errors",
-    "JobFailed": "queuectl_nb.model.errors",
-    "NotFound": "queuectl_nb.model.errors",
-    "WaitTimeout": "queuectl_nb.model.errors",
-    "QueuectlError": "queuectl_nb.model.errors",
-    "InvalidSetting": "queuectl_nb.model.errors",
-    "WrongState": "queuectl_nb.model.errors",
-}
-
 __all__ = [
     "BadEnvironment",
     "BadInput",
@@ -83,10 +68,11 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    module = {"Queue": "client", "Job": "client", "State": "model.state"}.get(name, "model.errors")
+    return getattr(import_module(f"queuectl_nb.{module}"), name)
 
 
 def __dir__() -> list[str]:
