@@ -9,11 +9,8 @@ import ast
 import linecache
 import sys
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from types import CodeType, TracebackType
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
 
 __all__ = ["CELL_NAME", "CellArguments", "compile_cell", "main", "run_cell"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,9 +12,6 @@ from rich.text import Text
 
 from queuectl_nb.render import text_table
 from queuectl_nb.render.text_table import COLUMN_GAP, format_cell
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 __all__ = ["print_table"]
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import FILE
-
-if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import find_ids, job_ids
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

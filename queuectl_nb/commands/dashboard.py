@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
 
 import click
 
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import Parsed
 from queuectl_nb.commands.results import Dashboard
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
-
-if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

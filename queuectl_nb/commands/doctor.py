@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.paths import find_queue
-
-if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import PROGRAM, queuectl_command, root
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Text
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["ABOUT", "FOLDER", "TOPIC_NAMES", "command", "topic_summary", "topic_text"]
 

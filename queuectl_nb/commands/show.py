@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.render.local_time import local_time, zone_name
 from queuectl_nb.store.spool import STREAMS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from queuectl_nb.client.growth import disk_hints
 from queuectl_nb.client.hints import waiting_hints
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Detail, Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from queuectl_nb import __version__
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import PROGRAM, queuectl_command
-
-if TYPE_CHECKING:
-    from queuectl_nb.commands.context import Context
+from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import click
 
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import Parsed, find_ids, job_id_type
 from queuectl_nb.commands.results import PendingWait
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import UNFINISHED_STATES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 

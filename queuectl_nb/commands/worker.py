@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -10,16 +11,12 @@ from queuectl_nb.client import workers
 from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT, MAX_WORKERS
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import QUEUE, Choice, Parsed, TextParam, add_db_options
 from queuectl_nb.commands.results import Listing, StartedPool
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from queuectl_nb.commands.context import Context
 
 __all__ = ["command", "list_", "start", "stop"]
 

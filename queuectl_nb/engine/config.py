@@ -7,13 +7,10 @@ import os
 import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from queuectl_nb.engine.dask.cluster import Cluster
 from queuectl_nb.store.store import Store
-
-if TYPE_CHECKING:
-    from typing import Self
 
 __all__ = ["WorkerConfig"]
 

@@ -7,10 +7,7 @@ import os
 import select
 import signal
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 __all__ = ["Poller", "block_signals"]
 

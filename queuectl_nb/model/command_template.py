@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.shell_quoting import ShellReader
 from queuectl_nb.model.validation import quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 __all__ = ["CommandTemplate"]
 

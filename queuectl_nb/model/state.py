@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import WrongState
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "ALLOWED_STATES",

@@ -8,15 +8,12 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment, BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "MAX_COMMAND_BYTES",

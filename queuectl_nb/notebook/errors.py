@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -11,9 +12,6 @@ from queuectl_nb.commands.app import describe_usage_error
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
 from queuectl_nb.render import text_table
 from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["one_line", "one_line_errors"]
 

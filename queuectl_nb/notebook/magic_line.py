@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from queuectl_nb.commands.app import ALIASES
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.notebook.python_cell import python_command
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 __all__ = ["CELL_VERBS", "MagicLine", "build_arguments", "parse_line", "verb_of"]
 

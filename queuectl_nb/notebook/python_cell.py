@@ -9,13 +9,10 @@ import ast
 import contextlib
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from queuectl_nb.child.cell import compile_cell
 from queuectl_nb.model.errors import BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["python_command"]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
 from queuectl_nb.render.card_parts import style_element
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 __all__ = ["BOTH", "OutputCell", "SharedStyle", "has_frontend", "kernel_shell", "new_output_cell", "shared_style"]
 

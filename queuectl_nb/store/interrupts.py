@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import CodeType, FrameType
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import TypeVar
 
 __all__ = ["DelayedInterrupts", "interruptible", "uninterrupted"]
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from queuectl_nb.model import validation
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["CURSOR", "Filter"]
 

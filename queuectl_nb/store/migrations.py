@@ -8,13 +8,10 @@ are never changed; ``PRAGMA user_version`` counts them.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from importlib import resources
-from typing import TYPE_CHECKING
 
 from sqlite_utils import Database, Migrations
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["migrate", "migrations", "step_0001_the_queue"]
 

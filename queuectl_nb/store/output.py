@@ -9,12 +9,10 @@ import math
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from queuectl_nb.store.regular_file import open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "EMPTY_STREAM",

@@ -6,14 +6,11 @@ import contextlib
 import os
 import re
 import stat
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.os_errors import os_reason
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 __all__ = [
     "absolute_path",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from queuectl_nb.model.attempt import AttemptRecord, Lease
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.state import State
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 __all__ = ["JOB_COLUMNS", "attempt_from_row", "job_from_row", "join_stream", "lease_from_row", "parse_environments"]
 

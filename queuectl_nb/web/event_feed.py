@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tornado.log import app_log
 
 from queuectl_nb.model.errors import Busy, QueuectlError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 __all__ = ["EventFeed", "Subscriber"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import anywidget
 import ipywidgets as w
@@ -13,9 +14,6 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.card_parts import Html, fill
 from queuectl_nb.render.js_bundle import FRONTEND, bundle, read_styles
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "ChartPane",

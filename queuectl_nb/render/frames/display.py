@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
 
 import pandas as pd
 
@@ -11,9 +11,6 @@ from queuectl_nb.render.card_parts import frame as card_frame
 from queuectl_nb.render.card_parts import heading, table
 from queuectl_nb.render.output_cell import kernel_shell
 from queuectl_nb.render.progress import format_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 __all__ = ["frame_html", "mark"]
 
