@@ -9,19 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.display import progress_bar
-from queuectl_nb.commands.results import (
-    Dashboard,
-    Detail,
-    Done,
-    Foreground,
-    Listing,
-    Output,
-    PendingWait,
-    Plotted,
-    StartedPool,
-    Stream,
-    Text,
-)
+from queuectl_nb.commands import results
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
@@ -30,7 +18,6 @@ from queuectl_nb.render.local_time import local_time, zone_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from queuectl_nb.commands.results import Result, Serve
 
 __all__ = ["show"]
 
@@ -38,56 +25,53 @@ OPTIONAL = ("error", "run_at")
 """Columns that are only shown if a row has a value."""
 
 
-def show(result: Result, shape: str, serve: Serve | None = None) -> int:  # noqa: C901 - a case per type
+def show(result: results.Result, shape: str, serve: results.Serve | None = None) -> int:
     """Write a result to stdout in the format ``shape`` and return the exit code; ``serve`` runs the web page."""
     match result:
-        case StartedPool():
+        case results.StartedPool():
             from queuectl_nb.cli.worker_events import follow_pool
 
             return follow_pool(result.pool)
-        case Foreground():
+        case results.Foreground():
             from queuectl_nb.cli.run import run_in_foreground
 
             return run_in_foreground(result)
-        case Stream():
+        case results.Stream():
             return result.run(_write_line)
-        case Dashboard():
+        case results.Dashboard():
             _show_dashboard(result, serve)
-        case PendingWait():
+        case results.PendingWait():
             _show_wait(result, shape)
-        case Plotted():
+        case results.Plotted():
             return _show_plot(result, shape)
-        case Listing():
-            _show_listing(result, shape)
-            _write_notes(result.hints() if shape == "table" else ())
-            return result.exit_code
         case _ if shape == "table":
             _show_text(result)
-        case Detail() if shape == "csv":
-            rows = list(result.records())
-            formats.write_csv(sys.stdout, list(rows[0]) if rows else [], rows)
-        case Done() | Detail() | Output():
-            formats.write_data(sys.stdout, result.data(), shape)
-            _write_notes(result.notes() if isinstance(result, Done) else ())
-    return 0
+        case _ if isinstance(result, results.Data):
+            data, fields = results.as_data(result, shape)
+            formats.write_data(sys.stdout, data, shape, fields)
+            _write_notes(result.notes() if isinstance(result, results.Done) else ())
+    return result.exit_code if isinstance(result, results.Listing) else 0
 
 
-def _show_text(result: Result) -> None:
+def _show_text(result: results.Result) -> None:
     """Show a result to a person."""
     match result:
-        case Detail():
+        case results.Detail():
             for block in result.blocks():
                 if isinstance(block, str):
                     sys.stdout.write(block + "\n")
                 else:
                     _write_table(block.titles, block.rows)
             _write_notes(result.hints())
-        case Output():
+        case results.Listing():
+            _show_first_rows(result)
+            _write_notes(result.hints())
+        case results.Output():
             from queuectl_nb.cli.log_output import show_output
 
             _write_notes(result.hints)
             show_output(result)
-        case Text():
+        case results.Text():
             from queuectl_nb.cli.markdown import print_markdown
 
             print_markdown(result.text)
@@ -100,7 +84,7 @@ def _write_notes(notes: Iterable[str]) -> None:
     sys.stderr.flush()
 
 
-def _show_dashboard(result: Dashboard, serve: Serve | None) -> None:
+def _show_dashboard(result: results.Dashboard, serve: results.Serve | None) -> None:
     """Print the address of the web page and serve it until interrupted."""
     if serve is None:
         msg = "the web page is not available here; run 'queuectl dashboard' in a terminal"
@@ -125,7 +109,7 @@ def _write_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def _show_plot(result: Plotted, shape: str) -> int:
+def _show_plot(result: results.Plotted, shape: str) -> int:
     """Save the plot and show the data that it is made of."""
     if not result.path:
         msg = "--plot needs a file name on the console, such as --plot stats.png; a notebook shows the plot itself"
@@ -139,19 +123,7 @@ def _show_plot(result: Plotted, shape: str) -> int:
     return code
 
 
-def _show_listing(result: Listing, shape: str) -> None:
-    if shape == "table":
-        _show_first_rows(result)
-    elif shape == "csv":
-        formats.write_csv(sys.stdout, result.fields, result.rows(None))
-    elif result.data is not None:
-        formats.write_data(sys.stdout, result.data(), shape)
-    else:
-        write = formats.write_json if shape == "json" else formats.write_jsonl
-        write(sys.stdout, result.rows(None))
-
-
-def _show_first_rows(result: Listing) -> None:
+def _show_first_rows(result: results.Listing) -> None:
     """Show the first rows, and the number of rows that are not shown."""
     rows = list(result.rows(result.default_limit))
     left = result.count() - len(rows) if result.count is not None else 0
@@ -191,7 +163,7 @@ def _write_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         sys.stdout.write(line + "\n")
 
 
-def _show_wait(result: PendingWait, shape: str) -> None:
+def _show_wait(result: results.PendingWait, shape: str) -> None:
     """Wait with a progress bar, print a summary, and raise if a job did not complete.
 
     Notes come first on a terminal and for a wait without a timeout. Otherwise they are part of the timeout error, so

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dashboard",
+    "Data",
     "Detail",
     "Done",
     "Foreground",
@@ -39,6 +40,7 @@ __all__ = [
     "Stream",
     "Table",
     "Text",
+    "as_data",
 ]
 
 
@@ -179,4 +181,16 @@ class Dashboard:
     open_browser: bool
 
 
-Result = Done | Detail | Listing | Plotted | Output | StartedPool | Foreground | PendingWait | Stream | Text | Dashboard
+Data = Done | Detail | Listing | Output
+"""The results that can be shown in every format."""
+Result = Data | Plotted | StartedPool | Foreground | PendingWait | Stream | Text | Dashboard
+
+
+def as_data(result: Data, output_format: str) -> tuple[Any, Sequence[str]]:
+    """Return what a format other than ``table`` shows of a result, and the columns of CSV, if they are fixed."""
+    if isinstance(result, Listing) and (result.data is None or output_format == "csv"):
+        return result.rows(None), result.fields
+    if isinstance(result, Detail) and output_format == "csv":
+        return list(result.records()), ()
+    assert result.data is not None  # noqa: S101 - checked above for the type that may have none
+    return result.data(), ()

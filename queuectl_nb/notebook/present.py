@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import Image, display
 
 from queuectl_nb.client.display import INTERRUPTED_TEXT, progress_bar, run_with_progress
 from queuectl_nb.client.job import Job
-from queuectl_nb.commands.results import (
-    Dashboard,
-    Detail,
-    Done,
-    Foreground,
-    Listing,
-    Output,
-    PendingWait,
-    Plotted,
-    StartedPool,
-    Stream,
-    Text,
-)
+from queuectl_nb.commands import results
 from queuectl_nb.model.errors import BadEnvironment, BadInput, JobFailed
 from queuectl_nb.notebook.errors import one_line
 from queuectl_nb.notebook.log_view import follow_log, show_log
@@ -30,32 +19,33 @@ from queuectl_nb.render.output_cell import has_frontend, new_output_cell
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from queuectl_nb.client.wait import Progress
-    from queuectl_nb.commands.results import Result
 
 __all__ = ["present"]
 
 PLOT_ALT = "Finished attempts per minute, attempts by worker, and run times of commands"
 
 
-def present(result: Result, output_format: str) -> object:
+def present(result: results.Result, output_format: str) -> object:
     """Show a result, and return the value of the cell.
 
     ``json`` returns the value that the console prints as JSON; ``jsonl`` and ``csv`` are printed.
     """
-    if isinstance(result, Plotted):
+    if isinstance(result, results.Plotted):
         _show_plot(result)
         result = result.answer
-    if isinstance(result, PendingWait):
+    if isinstance(result, results.PendingWait):
         return _wait(result, output_format)
-    if output_format == "table" or isinstance(result, StartedPool | Foreground | Stream | Text | Dashboard):
-        return _PRESENTERS[type(result)](result)
-    return _as_data(result, output_format)
+    if output_format != "table" and isinstance(
+        result, results.Done | results.Detail | results.Listing | results.Output
+    ):
+        return _as_data(result, output_format)
+    return _PRESENTERS[type(result)](result)
 
 
-def _show_plot(result: Plotted) -> None:
+def _show_plot(result: results.Plotted) -> None:
     from queuectl_nb.render.plots import overview
 
     if result.path:
@@ -69,7 +59,7 @@ def _show_plot(result: Plotted) -> None:
     display(Image(data=png, format="png", retina=True, alt=PLOT_ALT))
 
 
-def _show_done(result: Done) -> object:
+def _show_done(result: results.Done) -> object:
     """Return jobs or a DataFrame; print the message if there is no value or no job was affected."""
     value = result.value()
     if not isinstance(value, Job):  # its card shows the same
@@ -79,12 +69,12 @@ def _show_done(result: Done) -> object:
     return value
 
 
-def _show_detail(result: Detail) -> object:
+def _show_detail(result: results.Detail) -> object:
     _write_notes(result.hints())
     return result.value()
 
 
-def _show_listing(result: Listing) -> object:
+def _show_listing(result: results.Listing) -> object:
     _write_notes(result.hints())
     value = result.value()
     if isinstance(value, list):  # findings of doctor
@@ -99,7 +89,7 @@ def _show_listing(result: Listing) -> object:
     return value
 
 
-def _show_output(result: Output) -> None:
+def _show_output(result: results.Output) -> None:
     _write_notes(result.hints)
     if result.live:
         follow_log(result.job_id, result.chunks())
@@ -107,22 +97,22 @@ def _show_output(result: Output) -> None:
         show_log(result)
 
 
-def _open_dashboard(result: Dashboard) -> object:
+def _open_dashboard(result: results.Dashboard) -> object:
     if result.port is not None or result.open_browser:
         msg = "--port and --open are for the console's web page; in a notebook the dashboard is a widget"
         raise BadInput(msg)
-    from queuectl_nb.notebook.dashboard.dashboard import Dashboard as Widget
+    from queuectl_nb.notebook.dashboard.dashboard import Dashboard
 
-    return Widget(result.queue)
+    return Dashboard(result.queue)
 
 
-def _write_stream(result: Stream) -> None:
+def _write_stream(result: results.Stream) -> None:
     if result.run(lambda line: _write([line])):
         msg = "not everything succeeded; see the lines above"
         raise JobFailed(msg)
 
 
-def _run(result: Foreground) -> object:
+def _run(result: results.Foreground) -> object:
     """Follow the job and return it; raise if it did not complete. An interrupt leaves it running."""
     result.job.on_note = lambda text: _write_notes([text])
     _write_notes(result.added.lines)
@@ -136,7 +126,7 @@ def _run(result: Foreground) -> object:
     return result.added.value()
 
 
-def _wait(result: PendingWait, output_format: str) -> object:
+def _wait(result: results.PendingWait, output_format: str) -> object:
     """Wait with visible progress, and print the result; an interrupt stops only the wait."""
     _write_notes(result.notes)
     try:
@@ -149,7 +139,7 @@ def _wait(result: PendingWait, output_format: str) -> object:
     return value
 
 
-def _run_wait(result: PendingWait) -> Progress:
+def _run_wait(result: results.PendingWait) -> Progress:
     """Show a card on a page, and a text bar in a terminal."""
     if new_output_cell():
         return run_with_progress(result.wait, keep=False)
@@ -157,26 +147,20 @@ def _run_wait(result: PendingWait) -> Progress:
         return result.wait.run(update)
 
 
-def _as_data(result: Done | Detail | Listing | Output, output_format: str) -> object:
-    value: object = None
-    if output_format == "csv" and isinstance(result, Listing):
-        formats.write_csv(sys.stdout, result.fields, result.rows(None))
-    elif output_format == "csv" and isinstance(result, Detail):
-        _convert(list(result.records()), output_format)
-    else:
-        data = result.data() if result.data is not None else list(result.rows(None))
-        value = _convert(data, output_format)
-    if isinstance(result, Listing) and result.exit_code:
+def _as_data(result: results.Data, output_format: str) -> object:
+    data, fields = results.as_data(result, output_format)
+    value = _convert(list(data) if isinstance(data, Iterator) else data, output_format, fields)
+    if isinstance(result, results.Listing) and result.exit_code:
         msg = "there are problems; see the result"
         raise BadEnvironment(msg)
     return value
 
 
-def _convert(value: Any, output_format: str) -> Any:
+def _convert(value: Any, output_format: str, fields: Sequence[str] = ()) -> Any:
     """Return a value for ``json``; print it for ``jsonl`` and ``csv``."""
     if output_format == "json":
         return value
-    formats.write_data(sys.stdout, value, output_format)
+    formats.write_data(sys.stdout, value, output_format, fields)
     return None
 
 
@@ -190,14 +174,14 @@ def _write_notes(notes: Iterable[str]) -> None:
 
 
 _PRESENTERS: dict[type, Callable[[Any], object]] = {
-    Done: _show_done,
-    Detail: _show_detail,
-    Listing: _show_listing,
-    Output: _show_output,
-    StartedPool: lambda result: result.pool,
-    Foreground: _run,
-    Stream: _write_stream,
+    results.Done: _show_done,
+    results.Detail: _show_detail,
+    results.Listing: _show_listing,
+    results.Output: _show_output,
+    results.StartedPool: lambda result: result.pool,
+    results.Foreground: _run,
+    results.Stream: _write_stream,
     # IPython in a terminal has no Markdown and shows the source
-    Text: lambda result: display({"text/markdown": result.text, "text/plain": result.text}, raw=True),
-    Dashboard: _open_dashboard,
+    results.Text: lambda result: display({"text/markdown": result.text, "text/plain": result.text}, raw=True),
+    results.Dashboard: _open_dashboard,
 }

@@ -15,14 +15,16 @@ FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would evaluate a text that starts with one of these."""
 
 
-def write_data(out: TextIO, value: Any, output_format: str) -> None:
-    """Write a single value or a short array as ``json``, ``jsonl`` or ``csv``."""
-    if output_format == "csv":
+def write_data(out: TextIO, value: Any, output_format: str, fields: Sequence[str] = ()) -> None:
+    """Write a value as ``json``, ``jsonl`` or ``csv``; rows with these ``fields`` are written as they are read."""
+    if output_format != "csv":
+        (write_json if output_format == "json" else write_jsonl)(out, value)
+    elif fields:
+        write_csv(out, fields, value)
+    else:
         elements = value if isinstance(value, list) else [value]
         rows = [each if isinstance(each, dict) else {"value": each} for each in elements]
         write_csv(out, list(rows[0]) if rows else ["id"], rows)
-    else:
-        (write_json if output_format == "json" else write_jsonl)(out, value)
 
 
 def write_json(out: TextIO, value: Any) -> None:
