@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from queuectl_nb.cli.job_stream import JobStream
+from queuectl_nb.cli.stdio import handled_signals
 from queuectl_nb.model.errors import QueuectlError, WrongState
-from queuectl_nb.render.ansi import AnsiFilter
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run_in_foreground(result: Foreground) -> int:
     terminal is closed (SIGHUP).
     """
     job = result.job
-    streams = {"stdout": _Stream(sys.stdout), "stderr": _Stream(sys.stderr)}
+    streams = {"stdout": JobStream(sys.stdout, keep_returns=True), "stderr": JobStream(sys.stderr, keep_returns=True)}
     job.on_note = lambda text: _note(streams, text)
     for line in result.added.lines:
         job.on_note(line)
@@ -57,33 +57,7 @@ def run_in_foreground(result: Foreground) -> int:
     return code
 
 
-class _Stream:
-    """One of our streams: a pipe gets the bytes of the job; a terminal its text and colours, no other escapes."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-        self.at_line_start = True
-        self.filter: AnsiFilter | None = None
-        if file.isatty():
-            self.filter = AnsiFilter(keep_colours=not os.environ.get("NO_COLOR"), keep_returns=True)
-
-    def write(self, data: bytes) -> None:
-        """Write a piece of output."""
-        self.at_line_start = data.endswith(b"\n")
-        if self.filter is None:
-            self.file.buffer.write(data)
-        else:
-            self.file.write(self.filter.feed(data))
-        self.file.flush()
-
-    def close(self) -> None:
-        """Reset the colours."""
-        if self.filter is not None:
-            self.file.write(self.filter.close())
-            self.file.flush()
-
-
-def _note(streams: dict[str, _Stream], text: str) -> None:
+def _note(streams: dict[str, JobStream], text: str) -> None:
     """Write a message to stderr, on a line of its own on a terminal."""
     stream = streams["stderr"]
     stream.close()
@@ -109,12 +83,8 @@ def _received_signals() -> Iterator[list[int]]:
         signal.raise_signal(signal.SIGINT)
 
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
+    with handled_signals(dict.fromkeys(numbers, interrupt)):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _interrupted(job: ForegroundJob, number: int) -> int:

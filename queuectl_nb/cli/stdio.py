@@ -1,11 +1,15 @@
-"""Makes the standard streams safe to use: closed ones, encodings, broken pipes."""
+"""Makes the standard streams safe to use: closed ones, encodings, broken pipes; and signals during a command."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 
-__all__ = ["redirect_stdout_to_null", "repair_streams"]
+__all__ = ["handled_signals", "redirect_stdout_to_null", "repair_streams"]
 
 
 def repair_streams() -> None:
@@ -35,3 +39,14 @@ def redirect_stdout_to_null() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
+
+
+@contextmanager
+def handled_signals(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], object]]) -> Iterator[None]:
+    """Handle signals in the block."""
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

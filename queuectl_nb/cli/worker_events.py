@@ -5,15 +5,14 @@ Short jobs produce thousands of lines a second, so lines are written in batches.
 
 from __future__ import annotations
 
+import math
 import os
-import queue
 import signal
 import sys
-import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.cli.stdio import redirect_stdout_to_null
+from queuectl_nb.cli.stdio import handled_signals, redirect_stdout_to_null
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.validation import format_time
 from queuectl_nb.render.text_table import visible
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["event_lines", "follow_pool"]
 
-MAX_BATCH = 4096
-"""Maximum number of events per write."""
-SIGNAL_CHECK_S = 0.5
-"""Python handles a signal that arrives right before a wait only after it, so no wait is longer."""
 STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned": "RETURNED"}
 """All other outcomes are FAILED."""
 
@@ -43,8 +38,9 @@ def follow_pool(pool: WorkerPool) -> int:
     if pool.detach:
         output.write([f"[{name}] Starting..." for name in pool.names])
         return 0
+    pool.max_unread_events = math.inf
     with _forward_signals(pool):
-        for events in _batches(pool):
+        for events in pool.event_batches():
             lines: list[str] = []
             warnings: list[str] = []
             for event in events:
@@ -66,33 +62,6 @@ def _start_lines(pool: WorkerPool) -> list[str]:
         return [f"Starting {count} worker(s)...", ready]
     where = pool.config.dask.scheduler or "a local cluster"
     return [f"Starting a dispatcher for {count} concurrent job(s) on dask ({where})...", ready]
-
-
-def _batches(pool: WorkerPool) -> Iterator[list[Event]]:
-    """Yield the available events as a batch, until the pool exits."""
-    inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-
-    def receive() -> None:
-        for event in pool.events():
-            inbox.put(event)
-        inbox.put(None)
-
-    threading.Thread(target=receive, name="queuectl-lines", daemon=True).start()
-    while True:
-        try:
-            event = inbox.get(timeout=SIGNAL_CHECK_S)
-        except queue.Empty:
-            continue
-        if event is None:
-            return
-        batch = [event]
-        while len(batch) < MAX_BATCH and not inbox.empty():
-            another = inbox.get()
-            if another is None:
-                inbox.put(None)
-                break
-            batch.append(another)
-        yield batch
 
 
 class _LineWriter:
@@ -144,12 +113,8 @@ def _forward_signals(pool: WorkerPool) -> Iterator[None]:
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         handlers[signal.SIGHUP] = terminate
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
+    with handled_signals(handlers):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def event_lines(event: Event) -> list[str]:

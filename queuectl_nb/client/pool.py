@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import replace
+from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,6 +42,10 @@ ABORT_TIMEOUT_S = 8.0
 PIPE_SIZE_BYTES = 1024 * 1024
 MAX_UNREAD_EVENTS = 10_000
 """Events kept for :meth:`WorkerPool.events`; the oldest are dropped first."""
+MAX_BATCH = 4096
+"""Maximum number of events in a batch."""
+SIGNAL_CHECK_S = 0.5
+"""Python handles a signal that arrives right before a wait only after it, so no wait for events is longer."""
 MAX_TROUBLES = 20
 RESERVED_FILES = 40
 """Open files that a supervisor needs besides those for its workers, and more than a worker needs.
@@ -85,6 +90,8 @@ class WorkerPool:
         self._log = spool_dir(real_path(config.db)) / "worker" / "pool.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._events: SimpleQueue[bytes | None] = SimpleQueue()
+        self.max_unread_events: float = MAX_UNREAD_EVENTS
+        """Changed by a reader that keeps up or wants every event."""
         self._ready = threading.Event()
         self._failure: Event | None = None
         self._stop_enforcer = threading.Thread(target=self._enforce_stop, name="queuectl-stop", daemon=True)
@@ -175,10 +182,7 @@ class WorkerPool:
             for line in lines:
                 # two lines a job, mostly unread: parsing them would double the cost of this thread
                 if self._on_event is not None or not line.startswith(PER_JOB_EVENTS):
-                    event = None
-                    with contextlib.suppress(ValueError):
-                        event = json.loads(line)
-                    if isinstance(event, dict) and "event" in event:  # else another program has printed it
+                    for event in _parse(line):
                         self._handle_event(event)
                 if self._on_event is None:
                     self._store_line(line)
@@ -234,7 +238,7 @@ class WorkerPool:
 
     def _store_line(self, line: bytes) -> None:
         """Keep an event for :meth:`events`."""
-        if self._events.qsize() >= MAX_UNREAD_EVENTS:
+        if self._events.qsize() >= self.max_unread_events:
             with contextlib.suppress(Empty):
                 self._events.get_nowait()
         self._events.put(line)
@@ -264,9 +268,18 @@ class WorkerPool:
 
     def events(self) -> Iterator[Event]:
         """Yield events until the pool has ended; not available with ``on_event``."""
-        while (line := self._events.get()) is not None:
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+        return chain.from_iterable(self.event_batches())
+
+    def event_batches(self) -> Iterator[list[Event]]:
+        """Yield the available events, perhaps none, at least every :data:`SIGNAL_CHECK_S` until the pool has ended."""
+        lines: list[bytes | None] = []
+        while None not in lines:
+            lines.clear()
+            with contextlib.suppress(Empty):
+                lines.append(self._events.get(timeout=SIGNAL_CHECK_S))
+                while len(lines) < MAX_BATCH:
+                    lines.append(self._events.get_nowait())
+            yield [event for line in lines if line is not None for event in _parse(line)]
 
     def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
         """Stop the workers after their current jobs; with ``now``, return the jobs instead.
@@ -346,6 +359,15 @@ class WorkerPool:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self._card().text)
+
+
+def _parse(line: bytes) -> list[Event]:
+    """Return the event in a line; none if another program has printed it."""
+    with contextlib.suppress(ValueError):
+        event = json.loads(line)
+        if isinstance(event, dict) and "event" in event:
+            return [event]
+    return []
 
 
 def _error(failure: Event) -> QueuectlError:
