@@ -111,10 +111,6 @@ class ChangeWatcher:
             self._seen.changes = changes
         return self._seen.version
 
-    def changed(self, since: Version | None) -> bool:
-        """Return True if anything was written since the version ``since``, or if that is None."""
-        return self.version() != since
-
     def overview(self) -> dict[str, Any]:
         """Return the overview of the queue in JSON types. The object is shared: do not change it.
 

@@ -26,7 +26,6 @@ __all__ = ["Finding", "run_checks"]
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """Less free space than this is a problem."""
-MIN_PYTHON = (3, 11)
 
 
 class Finding(NamedTuple):
@@ -87,8 +86,6 @@ def _results(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool)
 def _interpreter() -> Result:
     version = ".".join(map(str, sys.version_info[:3]))
     text = f"Python {version} at {sys.executable or 'an unknown path'}"
-    if sys.version_info[:2] < MIN_PYTHON:
-        return text, "use Python 3.11 or newer"
     if not sys.executable or not os.access(sys.executable, os.X_OK):
         return text, "use an interpreter that is still installed; workers are started with it"
     return text, ""

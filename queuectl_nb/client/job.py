@@ -148,8 +148,7 @@ class Job:
             parse_choice("stream", stream, STREAMS)
         number = None if attempt is None else parse_int("attempt", attempt, 1)
         found = Logs(self._queue.store).read(self.id, number, None if tail is None else parse_int("tail", tail, 0))
-        parts = {"stdout": found.stdout, "stderr": found.stderr}
-        chosen = parts.values() if stream is None else [parts[stream]]
+        chosen = found.values() if stream is None else [found[stream]]
         from queuectl_nb.render.log_text import LogText
 
         return LogText(b"".join(chosen).decode("utf-8", "replace"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import NotFound
@@ -14,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queuectl_nb.model.attempt import AttemptRecord
-    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.store import Store
 
-__all__ = ["Chunk", "Log", "Logs"]
+__all__ = ["Chunk", "Logs"]
 
 CHUNK_BYTES = 256 * 1024
 """Size of a chunk."""
@@ -31,16 +29,6 @@ class Chunk(NamedTuple):
     data: bytes
     next: int
     end: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """The output of one attempt; ``number`` is None if the job has not started."""
-
-    job: JobRecord
-    number: int | None
-    stdout: bytes
-    stderr: bytes
 
 
 class Logs:
@@ -66,18 +54,13 @@ class Logs:
         msg = f"job {job_id} has no attempt {number}; attempts: {known}"
         raise NotFound(msg)
 
-    def read(self, job_id: str, number: int | None = None, tail: int | None = None) -> Log:
-        """Return both streams of an attempt as bytes, or the last ``tail`` lines of each."""
+    def read(self, job_id: str, number: int | None = None, tail: int | None = None) -> dict[str, bytes]:
+        """Return both streams of an attempt by name, or the last ``tail`` lines of each."""
         attempt = self.attempt(job_id, number)
-        job = self.store.jobs.get(job_id)
         if attempt is None:
-            return Log(job, None, b"", b"")
-        if tail is not None:
-            starts = {stream: self.tail_offset(attempt, stream, tail) for stream in STREAMS}
-        else:
-            starts = dict.fromkeys(STREAMS, 0)
-        streams = {stream: b"".join(self.iter_chunks(attempt, stream, start)) for stream, start in starts.items()}
-        return Log(job, attempt.number, **streams)
+            return dict.fromkeys(STREAMS, b"")
+        starts = {stream: 0 if tail is None else self.tail_offset(attempt, stream, tail) for stream in STREAMS}
+        return {stream: b"".join(self.iter_chunks(attempt, stream, start)) for stream, start in starts.items()}
 
     def tail_offset(self, attempt: AttemptRecord, stream: str, count: int) -> int:
         """Return the offset of the last ``count`` lines of a stream, however long they are.
@@ -214,9 +197,7 @@ class Logs:
     def _follow_attempt(
         self, attempt: AttemptRecord, tail: int | None, on_wait: Callable[[], None]
     ) -> Iterator[tuple[str, bytes]]:
-        offsets = dict.fromkeys(STREAMS, 0)
-        if tail is not None:
-            offsets = {stream: self.tail_offset(attempt, stream, tail) for stream in STREAMS}
+        offsets = {stream: 0 if tail is None else self.tail_offset(attempt, stream, tail) for stream in STREAMS}
         open_streams = set(STREAMS)
         while open_streams:
             over = attempt.outcome is not None

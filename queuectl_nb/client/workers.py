@@ -23,7 +23,7 @@ from queuectl_nb.engine.forced_stop import (
 from queuectl_nb.engine.outcome_journal import read_journal
 from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy, NotFound, WaitTimeout
 from queuectl_nb.model.validation import did_you_mean, format_time, parse_choice, parse_number, parse_text, quoted
-from queuectl_nb.render.json_shapes import WORKER_FIELDS, status_json
+from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -70,7 +70,8 @@ def list_workers(store: Store) -> list[dict[str, Any]]:
 
 def read_status(store: Store) -> dict[str, Any]:
     """Return counts by state, paused queues and workers as JSON object."""
-    return status_json(store.reader.counts(), store.reader.paused_queues(), list_workers(store))
+    counts = {str(state): n for state, n in store.reader.counts().items()}
+    return {"counts": counts, "paused": store.reader.paused_queues(), "workers": list_workers(store)}
 
 
 def stop_workers(

@@ -110,5 +110,5 @@ def _attempt_data(logs: Logs, attempt: AttemptRecord, tail: int | None) -> dict[
     shape = attempt_json(attempt)
     if attempt.outcome is None or tail is not None:
         log = logs.read(attempt.job_id, attempt.number, tail)
-        shape["stdout"], shape["stderr"] = decode_stream(log.stdout), decode_stream(log.stderr)
+        shape |= {stream: decode_stream(data) for stream, data in log.items()}
     return shape

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.types import StringParamType
 
-from queuectl_nb.commands.context import FORMATS, Context
+from queuectl_nb.commands.context import FORMATS
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
 from queuectl_nb.model.state import ALLOWED_STATES, State
@@ -76,7 +76,7 @@ class TextParam(StringParamType):
         words: Iterable[str] = self.words
         if self.read is not None:
             try:
-                queue = _context(ctx).existing_queue()
+                queue = ctx.obj.existing_queue()
                 words = self.read(queue, incomplete) if queue else ()
             except QueuectlError:
                 return []
@@ -195,28 +195,22 @@ FILE = Path("file")
 DIRECTORY = Path("dir")
 
 
-def _context(ctx: click.Context) -> Context:
-    found = ctx.find_object(Context)
-    assert found is not None, "the caller sets ctx.obj"  # noqa: S101
-    return found
-
-
 def _set_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
         if not value or "\0" in value:
             msg = "--db needs a path"
             raise BadInput(msg)
-        _context(ctx).db = value
+        ctx.obj.db = value
 
 
 def _set_network(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        _context(ctx).allow_network_fs = True
+        ctx.obj.allow_network_fs = True
 
 
 def _set_format(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
-        _context(ctx).choose_format(value)
+        ctx.obj.choose_format(value)
 
 
 def add_db_options(command: click.Command, *, hide_network: bool = True) -> click.Command:

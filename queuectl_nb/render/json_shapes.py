@@ -10,11 +10,10 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.validation import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
-    from queuectl_nb.model.state import State
     from queuectl_nb.store.stats import Stats
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "job_json",
     "json_number",
     "stats_json",
-    "status_json",
 ]
 
 WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done", "queues")
@@ -64,17 +62,6 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
     shape["stdout"] = decode_stream(attempt.stdout)
     shape["stderr"] = decode_stream(attempt.stderr)
     return shape
-
-
-def status_json(
-    counts: Mapping[State, int], paused: Sequence[str], workers: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return counts by state, paused queues and workers as JSON object."""
-    return {
-        "counts": {str(state): n for state, n in counts.items()},
-        "paused": list(paused),
-        "workers": [dict(worker) for worker in workers],
-    }
 
 
 def stats_json(stats: Stats) -> dict[str, Any]:

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.connection import Database
 
-__all__ = ["RUNNING", "Durations", "Spans", "attempt_durations", "attempt_spans", "count_outcomes", "finish_time_range"]
+__all__ = [
+    "RUNNING",
+    "Codes",
+    "Durations",
+    "Spans",
+    "attempt_durations",
+    "attempt_spans",
+    "count_outcomes",
+    "finish_time_range",
+]
 
 RUNNING = "running"
 """The outcome of attempts that have not ended."""
@@ -44,8 +53,8 @@ class Durations(NamedTuple):
     seconds: array[float]
 
 
-class _Codes(dict[str, int]):
-    """Assigns consecutive numbers to strings."""
+class Codes(dict[str, int]):
+    """Numbers strings in the order of their first lookup."""
 
     def __missing__(self, text: str) -> int:
         self[text] = code = len(self)
@@ -54,7 +63,7 @@ class _Codes(dict[str, int]):
 
 def _read_columns(rows: Any, texts: int, numbers: int) -> tuple[list[list[str]], list[array[int]], list[array[float]]]:
     """Read rows of ``texts`` strings and ``numbers`` numbers; strings as indexes of lists of the distinct ones."""
-    known = [_Codes() for _ in range(texts)]
+    known = [Codes() for _ in range(texts)]
     codes: list[array[int]] = [array("q") for _ in range(texts)]
     values: list[array[float]] = [array("d") for _ in range(numbers)]
     while some := rows.fetchmany(FETCH_ROWS):

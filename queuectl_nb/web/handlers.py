@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from contextlib import aclosing
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queuectl_nb.client.changes import ChangeWatcher
-    from queuectl_nb.client.queue import Queue
     from queuectl_nb.web.queue_reader import QueueReader
 
 __all__ = [
     "ROUTES",
-    "Aggregate",
+    "Computed",
     "Events",
     "JobLog",
     "Jobs",
@@ -41,7 +41,6 @@ __all__ = [
     "OneJob",
     "OpenApi",
     "Page",
-    "Snapshot",
     "Static",
     "routes",
 ]
@@ -95,22 +94,25 @@ class Static(BaseHandler, StaticFileHandler):
         return CONTENT_TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
 
 
-class Snapshot(JsonHandler):
-    """``/api/status``, ``/api/workers`` and ``/api/overview``: the current state, without parameters.
+class Computed(JsonHandler):
+    """The routes without parameters: ``/api/status``, ``/api/stats`` and so on.
 
     Tornado makes the ETag from the body: workers can change without a write, for example when one dies.
     """
 
-    def initialize(self, reader: QueueReader, serialize: Callable[[ChangeWatcher], Any]) -> None:  # type: ignore[override]
-        """Send what ``serialize`` returns."""
+    def initialize(  # type: ignore[override]
+        self, reader: QueueReader, compute: Callable[[ChangeWatcher], Any], *, slow: bool = False
+    ) -> None:
+        """Send what ``compute`` returns; if ``slow``, cached in proportion to the time that it takes."""
         super().initialize(reader)
-        self._serialize = serialize
+        self._compute = partial(reader.cached, compute) if slow else compute
+        self._slow = slow
 
     @authenticated
     async def get(self) -> None:
-        """Send the current state."""
+        """Send the value."""
         self.parse_query()
-        self.finish(await self.reader.read(lambda watcher: json.dumps(self._serialize(watcher))))
+        self.finish(await self.reader.read(lambda watcher: json.dumps(self._compute(watcher)), slow=self._slow))
 
 
 class Jobs(JsonHandler):
@@ -192,23 +194,6 @@ class JobLog(JsonHandler):
         self.finish(json.dumps(piece))
 
 
-class Aggregate(JsonHandler):
-    """``/api/stats`` and ``/api/charts``: computed from all attempts."""
-
-    def initialize(self, reader: QueueReader, compute: Callable[[Queue], Any]) -> None:  # type: ignore[override]
-        """Send what ``compute`` returns."""
-        super().initialize(reader)
-        self._compute = compute
-
-    @authenticated
-    async def get(self) -> None:
-        """Send the result; cached in proportion to the time that it takes."""
-        self.parse_query()
-        self.finish(
-            json.dumps(await self.reader.read(lambda watcher: self.reader.cached(self._compute, watcher), slow=True))
-        )
-
-
 class Metrics(JsonHandler):
     """``/metrics``."""
 
@@ -285,14 +270,14 @@ JOB_ID = r"(?P<job_id>[^/]+)"
 
 ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/", Page, {}),
-    ("/api/status", Snapshot, {"serialize": lambda watcher: read_status(watcher.queue.store)}),
+    ("/api/status", Computed, {"compute": lambda watcher: read_status(watcher.queue.store)}),
     ("/api/jobs", Jobs, {}),
     (f"/api/jobs/{JOB_ID}", OneJob, {}),
     (f"/api/jobs/{JOB_ID}/log", JobLog, {}),
-    ("/api/stats", Aggregate, {"compute": serializers.stats}),
-    ("/api/charts", Aggregate, {"compute": charts}),
-    ("/api/workers", Snapshot, {"serialize": lambda watcher: list_workers(watcher.queue.store)}),
-    ("/api/overview", Snapshot, {"serialize": lambda watcher: watcher.overview()}),
+    ("/api/stats", Computed, {"compute": lambda watcher: serializers.stats(watcher.queue), "slow": True}),
+    ("/api/charts", Computed, {"compute": lambda watcher: charts(watcher.queue), "slow": True}),
+    ("/api/workers", Computed, {"compute": lambda watcher: list_workers(watcher.queue.store)}),
+    ("/api/overview", Computed, {"compute": lambda watcher: watcher.overview()}),
     ("/api/events", Events, {}),
     ("/api/openapi.json", OpenApi, {}),
     ("/metrics", Metrics, {}),

@@ -51,7 +51,7 @@ class QueueReader:
         self._fast = ThreadPoolExecutor(FAST_THREADS, "queuectl-read")
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "queuectl-search")
         self._cache_lock = threading.Lock()
-        self._cache: dict[Callable[[Queue], Any], _Result] = {}
+        self._cache: dict[Callable[[ChangeWatcher], Any], _Result] = {}
         self.closed = False
         self.feed = EventFeed(lambda: self.read(lambda watcher: watcher.overview()))
 
@@ -71,14 +71,14 @@ class QueueReader:
                 watcher = self._watcher = ChangeWatcher(self._open())
             return watcher
 
-    def cached(self, compute: Callable[[Queue], Any], watcher: ChangeWatcher) -> Any:
-        """Return ``compute(queue)``; an outdated result is kept in proportion to the time that it took."""
+    def cached(self, compute: Callable[[ChangeWatcher], Any], watcher: ChangeWatcher) -> Any:
+        """Return ``compute(watcher)``; an outdated result is kept in proportion to the time that it took."""
         with self._cache_lock:
             current = (watcher, watcher.version())
             start = time.monotonic()
             found = self._cache.get(compute)
             if found is None or found.of[0] is not watcher or (found.of != current and start > found.expires_at):
-                result = compute(watcher.queue)
+                result = compute(watcher)
                 end = time.monotonic()
                 found = self._cache[compute] = _Result(result, current, end + CACHE_TTL_FACTOR * (end - start))
             return found.value

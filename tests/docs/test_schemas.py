@@ -14,11 +14,12 @@ from docs.generate.fields import OUTCOMES
 from docs.generate.pages import ROOT
 from docs.generate.schemas import schemas
 from docs.generate.shapes import ATTEMPT, JOB, SPEC, WORKER
+from queuectl_nb.client.workers import read_status
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
-from queuectl_nb.render.json_shapes import WORKER_FIELDS, stats_json, status_json
+from queuectl_nb.render.json_shapes import WORKER_FIELDS, stats_json
 from queuectl_nb.store.stats import stats as compute_stats
 from tests.engine.harness import until
 
@@ -140,8 +141,7 @@ def test_status_and_stats_are_shaped_by_the_code(harness: WorkerHarness) -> None
     """The documented fields of status and metrics are those of the output, in order."""
     from docs.generate.shapes import STATS, STATUS
 
-    status = status_json(harness.queue.store.reader.counts(), [], [])
-    assert [field.name for field in STATUS] == list(status)
+    assert [field.name for field in STATUS] == list(read_status(harness.queue.store))
     assert [field.name for field in STATS] == list(stats_json(compute_stats(harness.queue.store.db)[""]))
 
 

@@ -15,6 +15,7 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
 from queuectl_nb.render.frames.display import mark
+from queuectl_nb.store.attempt_history import Codes
 from queuectl_nb.store.job_columns import TIME_FIELDS, JobColumns
 
 if TYPE_CHECKING:
@@ -54,14 +55,6 @@ def jobs(reader: Reader, job_filter: Filter) -> pd.DataFrame:
     return mark(frame.take(order if job_filter.reverse else order[::-1]))
 
 
-class _Indices(dict[str, int]):
-    """Numbers strings in the order of their first lookup."""
-
-    def __missing__(self, text: str) -> int:
-        self[text] = index = len(self)
-        return index
-
-
 class _Rows:
     """The columns of all jobs, assembled from chunks."""
 
@@ -70,7 +63,7 @@ class _Rows:
         self.commands: list[str] = []
         self.errors: list[str | None] = []
         self.results: list[str | None] = []
-        self._indices = _Indices()
+        self._indices = Codes()
         self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, "timeout")}
         self._parts |= {name: [np.empty(0, "int64")] for name in ("shared", "rev")}
 
