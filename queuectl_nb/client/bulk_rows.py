@@ -70,17 +70,21 @@ def iter_fields(
         if "command" in shared:
             msg = "a template cannot be combined with command="
             raise BadInput(msg)
-        return _fill_template(CommandTemplate(rows), frame, shared)
+        template = CommandTemplate(rows)
+        if is_frame(frame):
+            template.check(_parameter_names(frame))
+            return _frame_fields(frame, template, shared)
+        return _fill_from_dicts(template, _require_rows("rows for the template", frame), shared)
     if frame is not None:
         msg = "frame= needs a template: enqueue_many('python train.py --lr {lr}', frame)"
         raise BadInput(msg)
     if not is_frame(rows):
         return _iter_dicts(_require_rows("jobs", rows), shared)
-    if "command" not in shared:
-        _require_columns(
-            rows, ["command"], "enqueue_many takes a DataFrame with a column 'command', or a template and a frame"
-        )
-    return _frame_fields(rows, (), shared)
+    if "command" not in shared and "command" not in _labels(rows):
+        remedy = "enqueue_many takes a DataFrame with a column 'command', or a template and a frame"
+        msg = f"the DataFrame has no column 'command': {remedy}"
+        raise BadInput(msg)
+    return _frame_fields(rows, None, shared)
 
 
 def render_commands(template: str | None, frame: pd.DataFrame) -> Iterator[str] | None:
@@ -121,19 +125,6 @@ def _normalize_row(row: object) -> Mapping[str, Any]:
     return row
 
 
-def _fill_template(template: CommandTemplate, rows: Any, shared: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Return an iterator that fills the template with each row."""
-    if not is_frame(rows):
-        return _fill_from_dicts(template, _require_rows("rows for the template", rows), shared)
-    template.check(_parameter_names(rows))
-    parameters = _columns(rows, template.names)
-    fields = _frame_fields(rows, template.names, shared)
-    return (
-        {**own, "command": template.fill(dict(zip(parameters, values, strict=True)))}
-        for values, own in zip(_iter_rows(rows, parameters), fields, strict=True)
-    )
-
-
 def _fill_from_dicts(
     template: CommandTemplate, rows: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
@@ -151,18 +142,22 @@ def _fill_from_dicts(
         yield {**shared, **own, "command": template.fill({**row, **gone} if gone else row)}
 
 
-def _frame_fields(frame: Any, taken: Sequence[str], shared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return an iterator of the job fields in the rows of a frame; ``taken`` are parameters of the template."""
-    used = [
-        name for name in SPEC_FIELDS if name not in taken and any(_is_label(name, label) for label in frame.columns)
-    ]
-    columns = {
-        name: [_convert_field(name, value) for value in values] for name, values in _columns(frame, used).items()
-    }
-    return (
-        {**shared, **{name: value for name, value in zip(columns, values, strict=True) if value is not None}}
-        for values in _iter_rows(frame, columns)
-    )
+def _frame_fields(
+    frame: Any, template: CommandTemplate | None, shared: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """Return an iterator of the job fields in the rows of a frame; a ``template`` is filled with the other columns."""
+    parameters = () if template is None else template.names
+    labels = _labels(frame)
+    used = [name for name in SPEC_FIELDS if name in labels and name not in parameters]
+    columns = _columns(frame, [*parameters, *used])
+    columns |= {name: [_convert_field(name, value) for value in columns[name]] for name in used}
+
+    def fields(values: Sequence[Any]) -> Mapping[str, Any]:
+        row = dict(zip(columns, values, strict=True))
+        own = {name: row[name] for name in used if row[name] is not None}
+        return {**shared, **own} if template is None else {**shared, **own, "command": template.fill(row)}
+
+    return map(fields, _iter_rows(frame, columns))
 
 
 def _convert_field(name: str, value: Any) -> Any:
@@ -179,29 +174,23 @@ def _parameter_names(frame: Any) -> list[str]:
     return [name for name in (*frame.columns, *frame.index.names) if isinstance(name, str)]
 
 
-def _require_columns(frame: Any, names: Iterable[str], remedy: str) -> None:
-    for name in names:
-        if not any(_is_label(name, label) for label in frame.columns):
-            msg = f"the DataFrame has no column {name!r}: {remedy}"
-            raise BadInput(msg)
-
-
-def _is_label(name: str, label: object) -> bool:
-    """Return True if the column label is this name; labels that are not strings never match."""
-    return isinstance(label, str) and label == name
+def _labels(frame: Any) -> list[str | None]:
+    """Return the names of the columns; None for one that is no string."""
+    return [label if isinstance(label, str) else None for label in frame.columns]
 
 
 def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
     """Return columns (or levels of the index) as lists of scalars, with None for missing values."""
     found = {}
+    labels = _labels(frame)
     for name in names:
-        columns = [index for index, label in enumerate(frame.columns) if _is_label(name, label)]
-        if len(columns) > 1:
-            msg = f"the DataFrame has {len(columns)} columns {name!r}; rename one"
+        if (count := labels.count(name)) > 1:
+            msg = f"the DataFrame has {count} columns {name!r}; rename one"
             raise BadInput(msg)
-        if not columns and name not in frame.index.names:
-            _require_columns(frame, [name], "it is needed for the command")
-        values = frame.iloc[:, columns[0]] if columns else frame.index.get_level_values(name)
+        if not count and name not in frame.index.names:
+            msg = f"the DataFrame has no column {name!r}: it is needed for the command"
+            raise BadInput(msg)
+        values = frame.iloc[:, labels.index(name)] if count else frame.index.get_level_values(name)
         # converted to a Python float, a float32 gets extra digits; the NumPy scalar prints as it was written
         exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8
         scalars = values.tolist() if exact else list(values.array)
