@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from queuectl_nb.client.display import progress_bar
 from queuectl_nb.commands import results
@@ -14,10 +15,6 @@ from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 from queuectl_nb.render.local_time import local_time, zone_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
 
 __all__ = ["show"]
 

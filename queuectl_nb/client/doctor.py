@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from queuectl_nb.client.growth import describe_growth
 from queuectl_nb.engine import heartbeat
@@ -22,36 +22,24 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.store.store import Store
 
-__all__ = ["Finding", "run_checks"]
+__all__ = ["run_checks"]
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """Less free space than this is a problem."""
-
-
-class Finding(NamedTuple):
-    """The result of one check; ``remedy`` is empty if it passed."""
-
-    check: str
-    ok: bool
-    finding: str
-    remedy: str
 
 
 Result = tuple[str, str]
 """What a check found, and the remedy; an empty remedy means that there is no problem."""
 
 
-def run_checks(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool = False) -> Iterator[Finding]:
-    """Yield the findings about the queue at ``path``.
+def run_checks(
+    path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool = False
+) -> Iterator[tuple[str, Result]]:
+    """Yield the name and the result of each check of the queue at ``path``.
 
     ``opener`` opens it and is called only if the file exists. A network file system is a problem unless allowed.
     Checks that depend on a failed one are skipped.
     """
-    for name, (finding, remedy) in _results(path, opener, allow_network_fs=allow_network_fs):
-        yield Finding(name, not remedy, finding, remedy)
-
-
-def _results(path: Path, opener: Callable[[], Queue], *, allow_network_fs: bool) -> Iterator[tuple[str, Result]]:
     yield "interpreter", _interpreter()
     yield "SQLite", _sqlite()
     yield "file", _file(path)

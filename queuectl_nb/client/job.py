@@ -55,10 +55,10 @@ class Job:
     seconds. A finished job keeps its last values when it, or its file, is deleted.
     """
 
-    def __init__(self, queue: Queue, job_id: str, record: JobRecord | None = None) -> None:
+    def __init__(self, queue: Queue, job_id: str) -> None:
         """Refer to the job ``job_id`` of ``queue``; its record is read when first needed."""
         self._queue = queue
-        self._record = record
+        self._record: JobRecord | None = None
         self._version: tuple[int, ...] | None = None
         self.id = job_id
 

@@ -91,11 +91,11 @@ class ForegroundJob:
             self.on_note(f"attempt {self._attempt} did not succeed{why}; this is attempt {number}")
         self._attempt = number
 
-    def stop_worker(self, timeout: float = STOP_TIMEOUT_S) -> None:
+    def stop_worker(self) -> None:
         """Stop the own worker, if there is one, after its current job."""
         if self._pool is not None:
             with suppress(QueuectlError):
-                self._pool.stop(timeout=timeout)
+                self._pool.stop(timeout=STOP_TIMEOUT_S)
 
     def outcome(self) -> tuple[int, str | None]:
         """Return the exit code of a shell that had run the command, and why the finished job did not complete."""

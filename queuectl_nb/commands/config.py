@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import TextParam, add_db_options
 from queuectl_nb.commands.results import Listing
-from queuectl_nb.model.settings import SETTINGS, get_setting
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from queuectl_nb.commands.context import Context
-    from queuectl_nb.model.settings import Settings, Value
+from queuectl_nb.model.settings import SETTINGS, Settings, Value, get_setting
 
 __all__ = ["command", "get", "list_", "set_", "unset"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Listing
@@ -24,9 +26,10 @@ def command(context: Context) -> Listing:
     from queuectl_nb.client.doctor import run_checks
 
     found = run_checks(find_queue(context.db), context.queue, allow_network_fs=context.allow_network_fs)
-    rows = [finding._asdict() for finding in found]
-    for row in rows:
-        row["mark"] = "ok" if row["ok"] else "wrong"
+    rows: list[dict[str, Any]] = [
+        {"check": name, "ok": not remedy, "finding": finding, "remedy": remedy, "mark": "wrong" if remedy else "ok"}
+        for name, (finding, remedy) in found
+    ]
     return Listing(
         FIELDS,
         COLUMNS,

@@ -128,15 +128,14 @@ class Parsed(TextParam):
         return self.parse(_display_name(param), super().convert(value, param, ctx), *self.bounds)
 
 
-class Path(StringParamType):
+class Path(TextParam):
     """A path, completed by the shell; any bytes are accepted."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    convert = StringParamType.convert
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """Return the name of the value in help texts."""
-        return self.kind.upper()
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind.upper())
+        self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Let the shell complete it."""

@@ -14,7 +14,9 @@ import marshal
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import (
@@ -29,10 +31,6 @@ from queuectl_nb.model.outcome import (
     TimedOut,
 )
 from queuectl_nb.store.regular_file import open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "journal_path", "lock_journal", "make_outcome", "read_journal"]
 

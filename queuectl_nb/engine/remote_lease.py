@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
-
-if TYPE_CHECKING:
-    from queuectl_nb.model.settings import Settings
+from queuectl_nb.model.settings import Settings
 
 __all__ = ["boot_clock", "remote_lease_s"]
 

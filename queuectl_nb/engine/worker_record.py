@@ -10,15 +10,12 @@ import contextlib
 import os
 import struct
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
 from queuectl_nb.engine.heartbeat import boot_clock_ns, boot_id, host_name
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.regular_file import open_regular
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import Self
 
 __all__ = ["FROZE", "Origin", "RecordWriter", "WorkerRecord", "note_kill", "read_record"]
 

@@ -10,13 +10,10 @@ r"""Why an attempt failed, in one line: its outcome and the last line of its sta
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.escape_sequences import SEQUENCE
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
-
-if TYPE_CHECKING:
-    from queuectl_nb.model.attempt import Ending
 
 __all__ = ["MAX_ERROR_CHARS", "cut", "describe"]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned
+from queuectl_nb.model.retry import RetryPolicy
 from queuectl_nb.model.state import State
-
-if TYPE_CHECKING:
-    from queuectl_nb.model.retry import RetryPolicy
 
 __all__ = ["Transition", "revert_claim", "settle"]
 

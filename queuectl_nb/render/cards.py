@@ -6,23 +6,20 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from queuectl_nb.model.attempt import AttemptRecord
 from queuectl_nb.model.displayed_command import cell_source, displayed_command
+from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.validation import invalid_time
 from queuectl_nb.render.ansi import strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
 from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
 from queuectl_nb.render.text_table import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from queuectl_nb.model.attempt import AttemptRecord
-    from queuectl_nb.model.job import JobRecord
 
 __all__ = [
     "RunStatus",

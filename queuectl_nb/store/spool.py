@@ -13,13 +13,11 @@ import errno
 import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_regular
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["STREAMS", "AttemptLock", "Spool", "WorkerFiles"]
 

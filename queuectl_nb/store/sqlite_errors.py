@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store.os_errors import open_files_error, os_reason
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["PROGRAMMING_ERRORS", "translate"]
 

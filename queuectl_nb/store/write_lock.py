@@ -10,16 +10,13 @@ import contextlib
 import fcntl
 import os
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store.interrupts import interruptible
 from queuectl_nb.store.os_errors import os_reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 __all__ = ["LockRequest", "LockWaiter", "WriteLock"]
 

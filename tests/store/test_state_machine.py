@@ -12,7 +12,7 @@ from hypothesis import settings, stateful
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
-from queuectl_nb.model.attempt import Lease  # noqa: TC001 - a field of a dataclass
+from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.errors import NotFound, WrongState
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Returned
 from queuectl_nb.store.store import Store

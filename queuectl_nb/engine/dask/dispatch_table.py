@@ -7,13 +7,10 @@ So each token is written to a file, which survives kill -9, before the attempt i
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import TOKEN_LENGTH
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["DispatchTable", "read_dispatched"]
 

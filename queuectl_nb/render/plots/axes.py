@@ -124,13 +124,13 @@ def sort_outcomes(outcomes: Iterable[str]) -> list[str]:
     return sorted(outcomes, key=list(OUTCOME_STYLES).index)
 
 
-def draw_empty(ax: Axes, title: str, text: str = "no attempts yet") -> Axes:
-    """Draw a text instead of data."""
+def draw_empty(ax: Axes, title: str) -> Axes:
+    """Draw a text where there are no data."""
     ax.set_title(title, loc="left", fontsize="medium", fontweight="bold")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_alpha(0.3)
-    ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, alpha=0.7)
+    ax.text(0.5, 0.5, "no attempts yet", ha="center", va="center", transform=ax.transAxes, alpha=0.7)
     return ax
 
 
