@@ -78,7 +78,7 @@ def _to_seconds(value: object) -> object:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
-def to_python(value: Any) -> Any:
+def to_python(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
     """Convert a NumPy or pandas value to a Python value; NaT and ``pd.NA`` become None.
 
     Times without a zone are local times, as in text; timedeltas become seconds.
@@ -86,22 +86,16 @@ def to_python(value: Any) -> Any:
     kind = type(value)
     if kind in PLAIN_TYPES:
         return value
-    if isinstance(value, datetime | timedelta):
-        return None if kind.__name__ == "NaTType" else _convert_time(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if hasattr(value, "dtype"):
-        return _from_numpy(value)
-    return None if kind.__name__ == "NAType" else value
-
-
-def _convert_time(value: datetime | timedelta) -> datetime | float:
+    if kind.__name__ in ("NaTType", "NAType"):
+        return None
     if isinstance(value, timedelta):
         return value.total_seconds()
-    return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
-
-
-def _from_numpy(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if not hasattr(value, "dtype"):
+        return value
     if value.dtype.kind not in "mM" or hasattr(value, "__len__"):
         return value.tolist()
     unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"

@@ -35,9 +35,7 @@ def is_frame(rows: object) -> bool:
     return pandas is not None and isinstance(rows, pandas.DataFrame)
 
 
-def iter_fields(
-    rows: Rows, frame: pd.DataFrame | Iterable[Mapping[str, Any]] | None, common: Mapping[str, Any]
-) -> Iterator[Mapping[str, Any]]:
+def iter_fields(rows: Rows, frame: Any, common: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Return an iterator of the fields of each job: its own, completed by those that are ``common`` to all.
 
     Parameters
@@ -72,7 +70,7 @@ def iter_fields(
             raise BadInput(msg)
         template = CommandTemplate(rows)
         if is_frame(frame):
-            template.check(_parameter_names(frame))
+            template.check(name for name in (*frame.columns, *frame.index.names) if isinstance(name, str))
             return _frame_fields(frame, template, shared)
         return _fill_from_dicts(template, _require_rows("rows for the template", frame), shared)
     if frame is not None:
@@ -167,11 +165,6 @@ def _convert_field(name: str, value: Any) -> Any:
     if name in _NAME_FIELDS and (type(value) is int or (isinstance(value, float) and value.is_integer())):
         return str(int(value))
     return to_python(value)
-
-
-def _parameter_names(frame: Any) -> list[str]:
-    """Return the valid parameter names: columns, and named levels of the index."""
-    return [name for name in (*frame.columns, *frame.index.names) if isinstance(name, str)]
 
 
 def _labels(frame: Any) -> list[str | None]:

@@ -51,7 +51,8 @@ class Matcher:
 
     def _complete(self, words: list[str], incomplete: str) -> Iterator[str]:
         if words and words[-1] == "--var":
-            yield from (name for name in self._variables() if name.startswith(incomplete))
+            names = self.magics.namespace
+            yield from (name for name in names if name.startswith(incomplete) and not name.startswith("_"))
             return
         if verb_of(words) in CELL_VERBS and "--" not in words and incomplete.startswith("-"):
             yield from (option for option in NOTEBOOK_OPTIONS if option.startswith(incomplete))
@@ -69,6 +70,3 @@ class Matcher:
             return ShellComplete(root, {"obj": context}, PROGRAM, "_").get_completions(words, incomplete)
         except QueuectlError:
             return []
-
-    def _variables(self) -> list[str]:
-        return [name for name in self.magics.namespace if not name.startswith("_")]

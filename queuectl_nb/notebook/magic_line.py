@@ -76,11 +76,11 @@ def build_arguments(line: MagicLine, cell: str | None, namespace: Mapping[str, o
             raise BadInput(msg)
         if not values:
             _check_expansion(line.words)
-        return _fill_words(line.words, values) if values else line.words
+        return _fill_words(line.words, values)
     if {"--help", "-h"} & set(line.words):
         return line.words
     _check_cell(line.words, cell)
-    words = _fill_words(line.words, values) if values else line.words
+    words = _fill_words(line.words, values)
     # IPython adds a newline to each cell
     text = cell.removesuffix("\n")
     if line.python:
@@ -126,6 +126,8 @@ def _value(name: str, namespace: Mapping[str, object]) -> object:
 
 def _fill_words(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
     """Fill placeholders: quoted for the shell in ``--command``, unquoted in other arguments."""
+    if not values:
+        return [*words]
     end = words.index("--") if "--" in words else len(words)
     filled: list[str] = []
     for position, word in enumerate(words):
@@ -137,7 +139,8 @@ def _fill_words(words: Sequence[str], values: Mapping[str, object]) -> list[str]
         elif 0 < position < end and words[position - 1] in ("--command", "-c"):
             filled.append(_fill_command(word, values))
         else:
-            filled.append(_fill_unquoted(word, values))
+            raw = _PLACEHOLDER.sub(lambda match: match[0] if match[1] is None else f"{{{match[1]}:raw}}", word)
+            filled.append(_fill_command(raw, values))
     return filled
 
 
@@ -148,14 +151,3 @@ def _fill_command(text: str, values: Mapping[str, object]) -> str:
     from queuectl_nb.model.command_template import CommandTemplate
 
     return CommandTemplate(text).fill(values)
-
-
-def _fill_unquoted(word: str, values: Mapping[str, object]) -> str:
-    """Return a word with its values inserted unquoted."""
-    from queuectl_nb.model.command_template import CommandTemplate
-
-    return CommandTemplate(_PLACEHOLDER.sub(_make_raw, word)).fill(values)
-
-
-def _make_raw(match: re.Match[str]) -> str:
-    return match[0] if match[1] is None else f"{{{match[1]}:raw}}"

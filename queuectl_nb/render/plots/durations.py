@@ -100,7 +100,8 @@ def _draw_row(
         ax.barh(row, right - left, left=left, height=0.56, color=_BOX_COLOUR, alpha=0.35, zorder=2)
         ax.plot([middle, middle], [row - 0.28, row + 0.28], color=_BOX_COLOUR, linewidth=2.4, zorder=4)
     if len(seconds) <= MAX_DOTS:
-        offsets = 0.2 * _jitter(len(seconds)) if len(seconds) > 1 else np.zeros(1)
+        # evenly scattered from -0.2 to 0.2, the same each time
+        offsets = 0.2 * (np.arange(len(seconds)) * 0.618034 % 1 * 2 - 1) if len(seconds) > 1 else np.zeros(1)
         for number, name in enumerate(outcomes):
             selected = outcome == number
             if selected.any():
@@ -115,8 +116,3 @@ def _draw_row(
                     linewidths=0,
                     zorder=3,
                 )
-
-
-def _jitter(count: int) -> NDArray[np.float64]:
-    """Return evenly scattered numbers from -1 to 1, the same each time."""
-    return np.asarray(np.arange(count) * 0.618034 % 1 * 2 - 1, dtype="float64")
