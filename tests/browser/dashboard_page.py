@@ -70,7 +70,7 @@ class DashboardPage:
 
     def state_button(self, state: str) -> Locator:
         """Return the filter button of a state."""
-        return self.root.locator(f".qc-chip-{state}")
+        return self.root.locator(f".qc-chip.qc-is-{state}")
 
     def expect_message(self, text: str) -> None:
         """Wait for a message below the table."""

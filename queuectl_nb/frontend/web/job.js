@@ -150,7 +150,7 @@ export class JobPanel {
     const cpu = attempt.user_cpu_s === null ? "" : duration(attempt.user_cpu_s + attempt.system_cpu_s);
     const outcome = attempt.outcome ?? "running";
     const cells = [
-      el("span", { class: `qp-outcome qp-outcome-${outcome}`, text: outcome.replace("_", " "), title: attempt.error ? visible(attempt.error) : null }),
+      el("span", { class: `qp-outcome qc-is-${outcome}`, text: outcome.replace("_", " "), title: attempt.error ? visible(attempt.error) : null }),
       visible(attempt.signal ?? attempt.exit_code ?? ""),
       clock(attempt.started_at),
       el("span", attempt.outcome ? { text: runTime(attempt) } : { text: runTime(attempt), "data-since": attempt.started_at }),

@@ -114,7 +114,7 @@ class StateFilter:
             state: _styled(
                 w.ToggleButton(description=state, value=state == ALL_STATES, tooltip=f"Show {state} jobs"),
                 "qc-chip",
-                f"qc-chip-{state}",
+                f"qc-is-{state}",
             )
             for state in (ALL_STATES, *map(str, State))
         }
