@@ -49,8 +49,8 @@ class LogTail:
         self._logs = Logs(queue.store)
         self._token: str | None = None
         self._offsets: dict[str, int] = {}
+        """Of the streams that have not ended; -1 before the first read."""
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
-        self._ended: set[str] = set()
 
     def read_new(self) -> NewOutput:
         """Return new output; raise ``NotFound`` if the job or attempt was deleted."""
@@ -62,17 +62,15 @@ class LogTail:
         if attempt.token != self._token:
             self._start_attempt(attempt)
             fresh.new_attempt = True
-        for stream in STREAMS:
-            if stream not in self._ended:
-                self._read(attempt, stream, fresh)
-        fresh.end = len(self._ended) == len(STREAMS)
+        for stream in [*self._offsets]:
+            self._read(attempt, stream, fresh)
+        fresh.end = not self._offsets
         return fresh
 
     def _start_attempt(self, attempt: AttemptRecord) -> None:
         self._token = attempt.token
         self._offsets = dict.fromkeys(STREAMS, -1)
         self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
-        self._ended = set()
 
     def _read(self, attempt: AttemptRecord, stream: str, fresh: NewOutput) -> None:
         first = self._offsets[stream] < 0
@@ -87,6 +85,6 @@ class LogTail:
         over = attempt.outcome is not None and (piece.end or not piece.data)
         text = self._decoders[stream].decode(piece.data, final=over)
         if over:
-            self._ended.add(stream)
+            del self._offsets[stream]
         if text:
             fresh.chunks.append((stream, text))

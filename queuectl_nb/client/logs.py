@@ -198,23 +198,19 @@ class Logs:
         self, attempt: AttemptRecord, tail: int | None, on_wait: Callable[[], None]
     ) -> Iterator[tuple[str, bytes]]:
         offsets = {stream: 0 if tail is None else self.tail_offset(attempt, stream, tail) for stream in STREAMS}
-        open_streams = set(STREAMS)
-        while open_streams:
-            over = attempt.outcome is not None
-            pieces = {
-                stream: self.read_chunk(attempt, stream, offsets[stream])
-                for stream in STREAMS
-                if stream in open_streams
-            }
-            for stream, piece in pieces.items():
+        while offsets:
+            over, quiet = attempt.outcome is not None, True
+            for stream, offset in [*offsets.items()]:
+                piece = self.read_chunk(attempt, stream, offset)
                 offsets[stream] = piece.next
                 if piece.data:
+                    quiet = False
                     yield stream, piece.data
                 if over and (piece.end or not piece.data):
-                    open_streams.discard(stream)
+                    del offsets[stream]
             if over:
                 continue
-            if not any(piece.data for piece in pieces.values()):
+            if quiet:
                 on_wait()
                 time.sleep(FOLLOW_POLL_S)
             try:
