@@ -69,8 +69,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in __all__:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = {"Queue": "client", "Job": "client", "State": "model.state"}.get(name, "model.errors")
     return getattr(import_module(f"queuectl_nb.{module}"), name)
 

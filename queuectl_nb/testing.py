@@ -103,8 +103,7 @@ def assert_enqueued(queue: Queue, command: str | None = None, **fields: Any) -> 
         if all(job[key] == value for key, value in expected.items()):
             return queue.job(job["id"])
     shown = [{key: job[key] for key in {"id": None, **expected}} for job in jobs]
-    msg = f"no job with {expected}; jobs in the queue: {shown or 'none'}"
-    raise AssertionError(msg)
+    raise AssertionError(f"no job with {expected}; jobs in the queue: {shown or 'none'}")
 
 
 def run_pending(queue: Queue) -> list[Job]:

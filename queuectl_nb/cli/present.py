@@ -84,8 +84,7 @@ def _write_notes(notes: Iterable[str]) -> None:
 def _show_dashboard(result: results.Dashboard, serve: results.Serve | None) -> None:
     """Print the address of the web page and serve it until interrupted."""
     if serve is None:
-        msg = "the web page is not available here; run 'queuectl dashboard' in a terminal"
-        raise BadEnvironment(msg)
+        raise BadEnvironment("the web page is not available here; run 'queuectl dashboard' in a terminal")
 
     def on_ready(address: str) -> None:
         sys.stdout.write(address + "\n")
@@ -179,8 +178,7 @@ def _show_wait(result: results.PendingWait, shape: str) -> None:
         except WaitTimeout as error:
             if notes_first or not result.notes:
                 raise
-            msg = f"{error} ({'; '.join(result.notes)})"
-            raise WaitTimeout(msg) from None
+            raise WaitTimeout(f"{error} ({'; '.join(result.notes)})") from None
     if shape == "table":
         sys.stdout.write("".join(f"{line}\n" for line in result.lines(progress)))
     else:

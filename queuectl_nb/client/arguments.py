@@ -32,8 +32,7 @@ def parse_ids(jobs: Iterable[Jobs]) -> list[str]:
         elif isinstance(each, Iterable) and not isinstance(each, bytes):
             found += parse_ids(each)
         else:
-            msg = f"expected a job or its id, not {validation.quoted(each)}"
-            raise BadInput(msg)
+            raise BadInput(f"expected a job or its id, not {validation.quoted(each)}")
     return found
 
 

@@ -63,25 +63,21 @@ def iter_fields(rows: Rows, frame: Any, common: Mapping[str, Any]) -> Iterator[M
     shared = {key: to_python(value) for key, value in common.items()}
     if isinstance(rows, str):
         if frame is None:
-            msg = "a template needs rows to fill it: enqueue_many('python train.py --lr {lr}', frame)"
-            raise BadInput(msg)
+            raise BadInput("a template needs rows to fill it: enqueue_many('python train.py --lr {lr}', frame)")
         if "command" in shared:
-            msg = "a template cannot be combined with command="
-            raise BadInput(msg)
+            raise BadInput("a template cannot be combined with command=")
         template = CommandTemplate(rows)
         if is_frame(frame):
             template.check(name for name in (*frame.columns, *frame.index.names) if isinstance(name, str))
             return _frame_fields(frame, template, shared)
         return _fill_from_dicts(template, _require_rows("rows for the template", frame), shared)
     if frame is not None:
-        msg = "frame= needs a template: enqueue_many('python train.py --lr {lr}', frame)"
-        raise BadInput(msg)
+        raise BadInput("frame= needs a template: enqueue_many('python train.py --lr {lr}', frame)")
     if not is_frame(rows):
         return _iter_dicts(_require_rows("jobs", rows), shared)
     if "command" not in shared and "command" not in _labels(rows):
         remedy = "enqueue_many takes a DataFrame with a column 'command', or a template and a frame"
-        msg = f"the DataFrame has no column 'command': {remedy}"
-        raise BadInput(msg)
+        raise BadInput(f"the DataFrame has no column 'command': {remedy}")
     return _frame_fields(rows, None, shared)
 
 
@@ -115,8 +111,7 @@ def _iter_dicts(rows: Iterable[Any], shared: Mapping[str, Any]) -> Iterator[Mapp
 def _normalize_row(row: object) -> Mapping[str, Any]:
     """Return a dict with plain Python values; the same dict if it has them already."""
     if not isinstance(row, Mapping):
-        msg = f"a job must be a dict such as {{'command': 'true'}}, not {quoted(row)}"
-        raise BadInput(msg)
+        raise BadInput(f"a job must be a dict such as {{'command': 'true'}}, not {quoted(row)}")
     for value in row.values():
         if type(value) not in PLAIN_TYPES:
             return {key: to_python(each) for key, each in row.items()}
@@ -129,8 +124,7 @@ def _fill_from_dicts(
     names = frozenset(template.names)
     for row in rows:
         if not isinstance(row, Mapping):
-            msg = f"a row for the template must be a dict, not {quoted(row)}"
-            raise BadInput(msg)
+            raise BadInput(f"a row for the template must be a dict, not {quoted(row)}")
         for key in row:
             if key not in names and (key not in _FIELDS or key == "command"):
                 msg = f"{quoted(key)} is neither in the command ({', '.join(template.names)}) nor a field of a job"
@@ -178,11 +172,9 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
     labels = _labels(frame)
     for name in names:
         if (count := labels.count(name)) > 1:
-            msg = f"the DataFrame has {count} columns {name!r}; rename one"
-            raise BadInput(msg)
+            raise BadInput(f"the DataFrame has {count} columns {name!r}; rename one")
         if not count and name not in frame.index.names:
-            msg = f"the DataFrame has no column {name!r}: it is needed for the command"
-            raise BadInput(msg)
+            raise BadInput(f"the DataFrame has no column {name!r}: it is needed for the command")
         values = frame.iloc[:, labels.index(name)] if count else frame.index.get_level_values(name)
         # converted to a Python float, a float32 gets extra digits; the NumPy scalar prints as it was written
         exact = getattr(values.dtype, "kind", "O") != "f" or getattr(values.dtype, "itemsize", 8) == 8

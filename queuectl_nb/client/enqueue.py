@@ -58,8 +58,7 @@ def make_specs(rows: Iterable[Mapping[str, Any]], *, single: bool) -> list[JobSp
     except BadInput as error:
         if single:
             raise
-        msg = f"row {len(specs) + 1}: {error}"
-        raise BadInput(msg) from None
+        raise BadInput(f"row {len(specs) + 1}: {error}") from None
     return specs
 
 
@@ -71,16 +70,14 @@ def locate_errors(label: Callable[[int], str], suffix: str = "") -> Iterator[Non
     except (BadInput, NotFound) as error:
         if error.index is None:
             raise
-        msg = f"{label(error.index)}: {error}{suffix}"
-        raise type(error)(msg) from None
+        raise type(error)(f"{label(error.index)}: {error}{suffix}") from None
 
 
 def enqueue_specs(queue: Queue, specs: Sequence[JobSpec], *, if_absent: bool = False) -> list[str]:
     """Add validated specs in one transaction, all or none, and notify an idle worker; return the ids in order."""
     UnreportedJobs.for_queue(queue).start(queue.store)
     if if_absent and any(spec.id is None for spec in specs):
-        msg = "--if-absent needs an id; give --id"
-        raise BadInput(msg)
+        raise BadInput("--if-absent needs an id; give --id")
     if not specs:
         return []
     ids = insert_jobs(
@@ -105,26 +102,22 @@ def current_dir() -> str:
     try:
         found = os.getcwd()
     except FileNotFoundError:
-        msg = "the working directory was removed; change to another one"
-        raise BadInput(msg) from None
+        raise BadInput("the working directory was removed; change to another one") from None
     if not _is_utf8(found):
-        msg = f"the working directory's name is not valid UTF-8: {found!a}; change to another one, or set cwd"
-        raise BadInput(msg)
+        raise BadInput(f"the working directory's name is not valid UTF-8: {found!a}; change to another one, or set cwd")
     return found
 
 
 def resolve_cwd(cwd: str) -> str:
     """Return ``cwd`` as the absolute path of an existing directory."""
     if not cwd:
-        msg = "cwd is empty; omit it to use the working directory"
-        raise BadInput(msg)
+        raise BadInput("cwd is empty; omit it to use the working directory")
     path = Path(os.path.expanduser(cwd))
     if not path.is_absolute():
         path = Path(current_dir(), path)
     path = Path(os.path.normpath(path))  # keeps symbolic links as the user wrote them
     if not os.path.isdir(path):  # also False for a name that is too long
-        msg = f"cwd {quoted(cwd)} is not a directory"
-        raise BadInput(msg)
+        raise BadInput(f"cwd {quoted(cwd)} is not a directory")
     return str(path)
 
 

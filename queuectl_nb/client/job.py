@@ -107,8 +107,7 @@ class Job:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in _ATTRIBUTES:  # before the job is read: it may be gone
-            msg = f"a job has no attribute {name!r}; 'to_dict()' shows its fields"
-            raise AttributeError(msg)
+            raise AttributeError(f"a job has no attribute {name!r}; 'to_dict()' shows its fields")
         return getattr(self._current(), name)
 
     def __dir__(self) -> list[str]:

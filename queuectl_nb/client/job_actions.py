@@ -72,8 +72,7 @@ def purge_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]
 
 def _require_ids_or_all(ids: Sequence[str], *, all_dead: bool) -> None:
     if bool(ids) == all_dead:
-        msg = "give the ids of dead jobs, or --all"
-        raise BadInput(msg)
+        raise BadInput("give the ids of dead jobs, or --all")
 
 
 def cancel(store: Store, ids: Sequence[str]) -> None:
@@ -105,8 +104,7 @@ def _await_cancel(store: Store, ids: list[str]) -> None:
     for job_id in ids:
         state = store.jobs.get(job_id).state
         if state is not State.CANCELLED:
-            msg = f"job {job_id} finished ({state}) before it could be cancelled"
-            raise WrongState(msg)
+            raise WrongState(f"job {job_id} finished ({state}) before it could be cancelled")
 
 
 def delete(store: Store, ids: Sequence[str]) -> None:
@@ -126,8 +124,7 @@ def prune(store: Store, older_than: float | None, state: str | None, *, vacuum: 
         removed, tokens = store.jobs.prune(older_than, time.time(), state)
         _remove_output(store, tokens)
     elif not vacuum or state is not None:
-        msg = "older_than must be given, such as --older-than 7d; only --vacuum alone works without it"
-        raise BadInput(msg)
+        raise BadInput("older_than must be given, such as --older-than 7d; only --vacuum alone works without it")
     if vacuum:
         from queuectl_nb.store import maintenance
 

@@ -51,8 +51,7 @@ class Logs:
         if found is not None or number is None:
             return found
         known = ", ".join(str(attempt.number) for attempt in known_facts) or "none yet"
-        msg = f"job {job_id} has no attempt {number}; attempts: {known}"
-        raise NotFound(msg)
+        raise NotFound(f"job {job_id} has no attempt {number}; attempts: {known}")
 
     def read(self, job_id: str, number: int | None = None, tail: int | None = None) -> dict[str, bytes]:
         """Return both streams of an attempt by name, or the last ``tail`` lines of each."""

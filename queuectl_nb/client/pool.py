@@ -173,8 +173,7 @@ class WorkerPool:
         if self._failure is not None:
             raise _error(self._failure)
         if not self.names or not self._ready.is_set():
-            msg = f"the worker pool did not start; see {self._log}"
-            raise BadEnvironment(msg)
+            raise BadEnvironment(f"the worker pool did not start; see {self._log}")
 
     def _read(self, handle: int) -> None:
         """Read events until the last process that writes any has ended; runs in a thread."""
@@ -247,8 +246,7 @@ class WorkerPool:
     def process(self) -> subprocess.Popen[bytes]:
         """The supervisor's process."""
         if self._process is None:
-            msg = "the pool was not started"
-            raise RuntimeError(msg)
+            raise RuntimeError("the pool was not started")
         return self._process
 
     @property
@@ -305,8 +303,7 @@ class WorkerPool:
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            msg = f"the workers have not ended after {timeout:g} seconds"
-            raise WaitTimeout(msg) from None
+            raise WaitTimeout(f"the workers have not ended after {timeout:g} seconds") from None
         self._must_end.put(False)
         self._stop_enforcer.join()
         self._close_pipe()

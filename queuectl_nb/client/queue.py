@@ -323,8 +323,7 @@ class Queue:
         if ids is None and frame is not None:
             ids = frames.job_id_column(frame) or self._frame_index.find(frame)
             if ids is None:
-                msg = "the jobs of this frame are not known; pass jobs=, or add their ids as a column job_id"
-                raise BadInput(msg)
+                raise BadInput("the jobs of this frame are not known; pass jobs=, or add their ids as a column job_id")
         return frames.results(self.store.reader, frame, ids)
 
     @cached_property

@@ -139,8 +139,7 @@ class Wait:
         self._counts = {state: 0 for state in State if state in FINISHED_STATES}
         self._enclosing_job = enclosing_job(store.path)
         if self.ids is not None and self._enclosing_job in self.ids:
-            msg = f"job {self._enclosing_job} cannot wait for itself"
-            raise BadInput(msg)
+            raise BadInput(f"job {self._enclosing_job} cannot wait for itself")
         states = store.reader.states_of(self.ids or ())
         for job_id in self.ids or ():
             if job_id not in states:
@@ -194,8 +193,7 @@ class Wait:
         states = self.store.reader.states_of(ids)
         for job_id in ids:
             if job_id not in states:
-                msg = f"job {job_id} was deleted during the wait"
-                raise NotFound(msg)
+                raise NotFound(f"job {job_id} was deleted during the wait")
         return [(job_id, states[job_id]) for job_id in ids]
 
     def _count_unfinished(self) -> int:

@@ -90,8 +90,7 @@ def stop_workers(
     live = [worker["name"] for worker in list_workers(store) if worker["state"] != "lost"]
     for each in names:
         if each not in live:
-            msg = f"no live worker {each!a}; {did_you_mean(each, live)}live: {', '.join(live) or 'none'}"
-            raise NotFound(msg)
+            raise NotFound(f"no live worker {each!a}; {did_you_mean(each, live)}live: {', '.join(live) or 'none'}")
     chosen = list(dict.fromkeys(names)) or live
     stop_and_wait(store, chosen, now=now, timeout=timeout, on_wait=on_wait)
     if now and (held := _held_by_suspended_supervisors(store, chosen)):
@@ -205,25 +204,21 @@ def parse_cluster(
     if parse_choice("executor", executor, EXECUTORS) == "local":
         for what, value in (("scheduler", scheduler), ("client", client), ("resource", resources)):
             if value:
-                msg = f"{what} needs --executor dask"
-                raise BadInput(msg)
+                raise BadInput(f"{what} needs --executor dask")
         return None
     parsed = dict(_parse_resource(key, value) for key, value in (resources or {}).items())
     require_dask()
     if client is not None and scheduler is not None:
-        msg = "give a client or a scheduler address, not both"
-        raise BadInput(msg)
+        raise BadInput("give a client or a scheduler address, not both")
     if client is not None:
         address, security = address_of(client)
         return Cluster(address, security, parsed)
     if scheduler is not None and not parse_text("scheduler", scheduler).strip():
-        msg = "scheduler is empty; give its address, such as tcp://10.0.0.1:8786"
-        raise BadInput(msg)
+        raise BadInput("scheduler is empty; give its address, such as tcp://10.0.0.1:8786")
     return Cluster(scheduler, None, parsed)
 
 
 def _parse_resource(key: object, value: object) -> tuple[str, float]:
     if isinstance(key, str) and _RESOURCE.match(key):
         return key, parse_number(f"resource {key}", value, 0.0, MAX_RESOURCE)
-    msg = f"resource {quoted(key)} is not valid: a letter first, then letters, digits and . _ -"
-    raise BadInput(msg)
+    raise BadInput(f"resource {quoted(key)} is not valid: a letter first, then letters, digits and . _ -")

@@ -104,8 +104,7 @@ class Demo:
         deadline = time.monotonic() + STEP_TIMEOUT_S
         while self.job(job_id).state not in states:
             if time.monotonic() > deadline:
-                msg = f"{job_id} is not {' or '.join(states)} after {STEP_TIMEOUT_S:g} seconds"
-                raise WaitTimeout(msg)
+                raise WaitTimeout(f"{job_id} is not {' or '.join(states)} after {STEP_TIMEOUT_S:g} seconds")
             time.sleep(POLL_INTERVAL_S)
 
     def wait_finished(self, *ids: str) -> None:

@@ -74,8 +74,7 @@ class EnqueueCommand(ExampleCommand):
             else:
                 fix, usage = "put -- before the command", " ".join([*options, "--", shlex.join(words)])
             usage = usage if len(usage) <= MAX_USAGE_LENGTH else usage[:MAX_USAGE_LENGTH] + "..."
-            msg = f"{quoted(words[0])} is not a JSON object; {fix}: {usage}"
-            raise BadInput(msg)
+            raise BadInput(f"{quoted(words[0])} is not a JSON object; {fix}: {usage}")
 
 
 @queuectl_command("enqueue", cls=EnqueueCommand, examples=EXAMPLES)
@@ -166,8 +165,7 @@ def _join_words(words: Sequence[str]) -> str:
     import shlex
 
     if not words or not words[0]:
-        msg = "there is no command after --"
-        raise BadInput(msg)
+        raise BadInput("there is no command after --")
     return shlex.join(words)
 
 
@@ -232,8 +230,7 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program
         try:
             specs.append(make_spec({**common, **_parse_object(line, "the line")}))
         except BadInput as error:
-            msg = f"line {number}: {error}; nothing was enqueued"
-            raise BadInput(msg) from None
+            raise BadInput(f"line {number}: {error}; nothing was enqueued") from None
         numbers.append(number)
     with locate_errors(lambda index: f"line {numbers[index]}", "; nothing was enqueued"):
         ids = enqueue_specs(queue, specs, if_absent=if_absent)
@@ -253,16 +250,13 @@ def _read_lines(source: str) -> Iterator[bytes]:
                     return
                 left -= len(line)
                 if len(line) > MAX_LINE_BYTES:
-                    msg = f"line {number} is longer than {MAX_LINE_BYTES:,} bytes; nothing was enqueued"
-                    raise BadInput(msg)
+                    raise BadInput(f"line {number} is longer than {MAX_LINE_BYTES:,} bytes; nothing was enqueued")
                 if number > MAX_LINES or left < 0:
                     limits = f"{MAX_LINES:,} lines or {MAX_FILE_BYTES:,} bytes"
-                    msg = f"{quoted(source)} has more than {limits}; split it; nothing was enqueued"
-                    raise BadInput(msg)
+                    raise BadInput(f"{quoted(source)} has more than {limits}; split it; nothing was enqueued")
                 yield line
     except (OSError, ValueError) as error:
-        msg = f"cannot read {quoted(source)}: {getattr(error, 'strerror', None) or error}"
-        raise BadInput(msg) from None
+        raise BadInput(f"cannot read {quoted(source)}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:
@@ -272,34 +266,28 @@ def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:
             text = text.decode("utf-8-sig")
         found = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
-        msg = f"{what} is not valid UTF-8"
-        raise BadInput(msg) from None
+        raise BadInput(f"{what} is not valid UTF-8") from None
     except (ValueError, RecursionError) as error:
-        msg = f"{what} is not valid JSON: {error}"
-        raise BadInput(msg) from None
+        raise BadInput(f"{what} is not valid JSON: {error}") from None
     if not isinstance(found, dict):
-        msg = f"{what} is not a JSON object"
-        raise BadInput(msg)
+        raise BadInput(f"{what} is not a JSON object")
     return found
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        msg = "a key occurs twice"
-        raise BadInput(msg)
+        raise BadInput("a key occurs twice")
     return found
 
 
 def _refuse_constant(word: str) -> float:
-    msg = f"{word} is not a JSON number"
-    raise BadInput(msg)
+    raise BadInput(f"{word} is not a JSON number")
 
 
 def _merge_options(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the JSON job and the options; refuse a field that is in both."""
     twice = [key for key in options if key in job]
     if twice:
-        msg = f"{twice[0]} is given in the JSON and as an option"
-        raise BadInput(msg)
+        raise BadInput(f"{twice[0]} is given in the JSON and as an option")
     return {**job, **options}

@@ -82,12 +82,10 @@ def _help_of(about: Sequence[str]) -> str:
             commands = root.list_commands(context)
             hint = validation.did_you_mean(word, [*TOPIC_NAMES, *commands])
             valid = f"topics {', '.join(TOPIC_NAMES)}; commands {', '.join(commands)}"
-            msg = f"no help for {validation.quoted(word)}; {hint}{valid}"
-            raise BadInput(msg)
+            raise BadInput(f"no help for {validation.quoted(word)}; {hint}{valid}")
         if below is None:
             known = found.list_commands(context) if isinstance(found, click.Group) else []
             hint = validation.did_you_mean(word, known) + (", ".join(known) or "no subcommands")
-            msg = f"{context.command_path} has no {validation.quoted(word)}; {hint}"
-            raise BadInput(msg)
+            raise BadInput(f"{context.command_path} has no {validation.quoted(word)}; {hint}")
         found, context = below, click.Context(below, info_name=word, parent=context)
     return found.get_help(context)

@@ -32,8 +32,7 @@ def command(context: Context) -> Done:
         try:
             ignore.write_text("*\n", "utf-8")  # a queue does not belong in version control
         except OSError as error:
-            msg = f"cannot write {ignore}: {error.strerror}"
-            raise BadEnvironment(msg) from error
+            raise BadEnvironment(f"cannot write {ignore}: {error.strerror}") from error
     context.db = str(path)
     context.queue(create=True)
     line = f"Queue already exists: {path}" if existed else f"Queue created: {path}"

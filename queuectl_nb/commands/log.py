@@ -43,8 +43,7 @@ def command(
     Without an id, of the job that was enqueued last.
     """
     if follow and context.format != "table":
-        msg = f"--follow prints raw output; it cannot be combined with --format {context.format}"
-        raise BadInput(msg)
+        raise BadInput(f"--follow prints raw output; it cannot be combined with --format {context.format}")
     only = [stream for stream in STREAMS if chosen[stream]]
     streams = only or list(STREAMS)
     queue = context.queue()
@@ -82,8 +81,7 @@ def command(
 def _newest(queue: Queue) -> str:
     found = queue.store.reader.newest_id()
     if found is None:
-        msg = "no jobs in this queue; add one with 'queuectl enqueue'"
-        raise NotFound(msg)
+        raise NotFound("no jobs in this queue; add one with 'queuectl enqueue'")
     return found
 
 

@@ -183,8 +183,7 @@ def _complete_id(queue: Queue, word: str) -> str:
         found = [each for each in found if not _DIGITS_FIRST.match(each[len(word) :])]
     if len(found) > 1:
         names = ", ".join(found[:MAX_NAMED]) + (", ..." if len(found) > MAX_NAMED else "")
-        msg = f"no job {validation.shown_id(word)} in this queue; several ids begin with it: {names}"
-        raise NotFound(msg)
+        raise NotFound(f"no job {validation.shown_id(word)} in this queue; several ids begin with it: {names}")
     return found[0] if found else word
 
 
@@ -197,8 +196,7 @@ DIRECTORY = Path("dir")
 def _set_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
         if not value or "\0" in value:
-            msg = "--db needs a path"
-            raise BadInput(msg)
+            raise BadInput("--db needs a path")
         ctx.obj.db = value
 
 

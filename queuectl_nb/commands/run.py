@@ -32,8 +32,7 @@ def command(context: Context, **options: Any) -> Foreground:
     timeout; see 'queuectl help exit-codes'.
     """
     if options["words"] is None and not (options["command"] or options["arguments"]):
-        msg = f"give the command: {context.program} run -- COMMAND"
-        raise BadInput(msg)
+        raise BadInput(f"give the command: {context.program} run -- COMMAND")
     added: Done = click.get_current_context().invoke(enqueue.command, **options)
     return Foreground(ForegroundJob(context.queue(), added.value().id), added)
 

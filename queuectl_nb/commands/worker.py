@@ -36,8 +36,7 @@ NAME = TextParam("NAME", read=lambda queue, _incomplete: [row.name for row in qu
 def _parse_resource(name: str, word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
-        msg = f"{name} {validation.quoted(word)} must be K=N, such as GPU=1"
-        raise BadInput(msg)
+        raise BadInput(f"{name} {validation.quoted(word)} must be K=N, such as GPU=1")
     return key, value
 
 

@@ -70,7 +70,7 @@ def _fit_processes(config: WorkerConfig, events: Events) -> WorkerConfig:
         return config
     remedy = "raise 'ulimit -u' or the limit of the container (pids.max)"
     if not fit:
-        raise BadEnvironment(f"no room for the processes of a worker; {remedy}")  # noqa: EM102
+        raise BadEnvironment(f"no room for the processes of a worker; {remedy}")
     text = f"only {fit} of {config.processes} workers fit into the limit of processes; {remedy} to start more"
     events.emit("warning", worker="pool", text=text)
     return replace(config, count=fit)
@@ -187,7 +187,7 @@ def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStac
     resources.callback(transport.close)
     transport.start()
     if transport.failure is not None:
-        raise BadEnvironment(f"dask: {transport.failure}")  # noqa: EM102
+        raise BadEnvironment(f"dask: {transport.failure}")
     core.control.add("executor", transport.fd)
     table = DispatchTable(store.worker_dir, name)
     return Dispatcher(core, DaskExecutor(transport, store.spool, table, core.events, max_in_flight=config.count))

@@ -37,8 +37,7 @@ def parse_line(text: str) -> MagicLine:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        msg = f"cannot parse the line: {str(error).lower()}"
-        raise BadInput(msg) from None
+        raise BadInput(f"cannot parse the line: {str(error).lower()}") from None
     end = words.index("--") if "--" in words else len(words)
     kept: list[str] = []
     variables: list[str] = []
@@ -72,8 +71,7 @@ def build_arguments(line: MagicLine, cell: str | None, namespace: Mapping[str, o
     values = {name: _value(name, namespace) for name in line.variables}
     if cell is None:
         if line.python:
-            msg = "--python needs a cell: write %%queuectl enqueue --python with the code below it"
-            raise BadInput(msg)
+            raise BadInput("--python needs a cell: write %%queuectl enqueue --python with the code below it")
         if not values:
             _check_expansion(line.words)
         return _fill_words(line.words, values)
@@ -93,8 +91,7 @@ def _check_expansion(words: Sequence[str]) -> None:
     end = words.index("--") if "--" in words else len(words)
     for before, word in zip(["", *words], words[:end], strict=False):
         if before != "--command" and _EXPANSION.fullmatch(word):
-            msg = f"{word} is not expanded; assign it to a variable, and write {{NAME}} with --var NAME"
-            raise BadInput(msg)
+            raise BadInput(f"{word} is not expanded; assign it to a variable, and write {{NAME}} with --var NAME")
 
 
 def _check_cell(words: Sequence[str], cell: str) -> None:
@@ -104,23 +101,19 @@ def _check_cell(words: Sequence[str], cell: str) -> None:
         msg = f"%%queuectl supports only {' and '.join(CELL_VERBS)}; use %queuectl {verb or 'VERB'} with one %"
         raise BadInput(msg)
     if not cell.strip():
-        msg = f"the cell is empty; write the command below %%queuectl {verb}"
-        raise BadInput(msg)
+        raise BadInput(f"the cell is empty; write the command below %%queuectl {verb}")
     for word in words:
         option = word.partition("=")[0]
         if option in COMMAND_OPTIONS or word.startswith(("{", "-c")):
-            msg = f"the cell is the command; remove {option[:20]}"
-            raise BadInput(msg)
+            raise BadInput(f"the cell is the command; remove {option[:20]}")
 
 
 def _value(name: str, namespace: Mapping[str, object]) -> object:
     """Return the value of a notebook variable."""
     if not name.isidentifier():
-        msg = f"--var needs a variable name, not {name!a}"
-        raise BadInput(msg)
+        raise BadInput(f"--var needs a variable name, not {name!a}")
     if name not in namespace:
-        msg = f"--var {name}: no such variable in the notebook"
-        raise BadInput(msg)
+        raise BadInput(f"--var {name}: no such variable in the notebook")
     return namespace[name]
 
 
@@ -132,8 +125,7 @@ def _fill_words(words: Sequence[str], values: Mapping[str, object]) -> list[str]
     filled: list[str] = []
     for position, word in enumerate(words):
         if position < end and word.lstrip().startswith("{") and ":" in word and '"' in word:
-            msg = "--var cannot fill JSON, which has braces itself; use --command, a cell, or Queue.enqueue()"
-            raise BadInput(msg)
+            raise BadInput("--var cannot fill JSON, which has braces itself; use --command, a cell, or Queue.enqueue()")
         if position < end and word.startswith("--command="):
             filled.append("--command=" + _fill_command(word.removeprefix("--command="), values))
         elif 0 < position < end and words[position - 1] in ("--command", "-c"):

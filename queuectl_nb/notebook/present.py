@@ -53,8 +53,7 @@ def _show_plot(result: results.Plotted) -> None:
         sys.stderr.write(f"queuectl: saved the plot to {visible(result.path)}\n")
         return
     if not has_frontend():
-        msg = "a terminal cannot show plots; name a file, for example --plot stats.png"
-        raise BadInput(msg)
+        raise BadInput("a terminal cannot show plots; name a file, for example --plot stats.png")
     png = overview.to_png(result.figure())
     display(Image(data=png, format="png", retina=True, alt=PLOT_ALT))
 
@@ -84,8 +83,7 @@ def _show_listing(result: results.Listing) -> object:
     if result.exit_code:
         display(value)
         failed = [str(row[result.fields[0]]) for row in result.rows(None) if not row.get("ok", True)]
-        msg = f"{len(failed)} problem(s): {', '.join(failed)}; suggested fixes above"
-        raise BadEnvironment(msg)
+        raise BadEnvironment(f"{len(failed)} problem(s): {', '.join(failed)}; suggested fixes above")
     return value
 
 
@@ -99,8 +97,7 @@ def _show_output(result: results.Output) -> None:
 
 def _open_dashboard(result: results.Dashboard) -> object:
     if result.port is not None or result.open_browser:
-        msg = "--port and --open are for the console's web page; in a notebook the dashboard is a widget"
-        raise BadInput(msg)
+        raise BadInput("--port and --open are for the console's web page; in a notebook the dashboard is a widget")
     from queuectl_nb.notebook.dashboard.dashboard import Dashboard
 
     return Dashboard(result.queue)
@@ -108,8 +105,7 @@ def _open_dashboard(result: results.Dashboard) -> object:
 
 def _write_stream(result: results.Stream) -> None:
     if result.run(lambda line: _write([line])):
-        msg = "not everything succeeded; see the lines above"
-        raise JobFailed(msg)
+        raise JobFailed("not everything succeeded; see the lines above")
 
 
 def _run(result: results.Foreground) -> object:
@@ -151,8 +147,7 @@ def _as_data(result: results.Data, output_format: str) -> object:
     data, fields = results.as_data(result, output_format)
     value = _convert(list(data) if isinstance(data, Iterator) else data, output_format, fields)
     if isinstance(result, results.Listing) and result.exit_code:
-        msg = "there are problems; see the result"
-        raise BadEnvironment(msg)
+        raise BadEnvironment("there are problems; see the result")
     return value
 
 

@@ -55,8 +55,7 @@ def _literal(name: str, value: object) -> str:
         what = text if isinstance(plain, float) else what
         if ast.literal_eval(text) == plain:
             return text
-    msg = (
+    raise BadInput(
         f"--var {name} is {what}, which cannot be passed to a cell; supported are finite numbers, strings, None,"
         " and lists, tuples, sets and dicts of these"
     )
-    raise BadInput(msg)

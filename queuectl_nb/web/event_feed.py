@@ -62,8 +62,7 @@ class EventFeed:
         Raises :class:`Busy` if there are too many subscribers.
         """
         if self.clients >= MAX_CLIENTS:
-            msg = "the event feed has too many clients; poll /api/overview instead"
-            raise Busy(msg)
+            raise Busy("the event feed has too many clients; poll /api/overview instead")
         self._subscribers.add(subscriber)
         try:
             if self._task is None or self._task.done():

@@ -45,14 +45,12 @@ def decode_cursor(text: str) -> tuple[int, int]:
         rev, seq = text.split(".")
         return validation.parse_int("after", rev, 0), validation.parse_int("after", seq, 0)
     except (ValueError, BadInput):
-        msg = f"after must be the 'next' of an earlier page, not {validation.quoted(text)}"
-        raise BadInput(msg) from None
+        raise BadInput(f"after must be the 'next' of an earlier page, not {validation.quoted(text)}") from None
 
 
 def _search_text(value: str) -> str:
     if len(value) > MAX_SEARCH_LENGTH:
-        msg = f"q has {len(value)} characters; at most {MAX_SEARCH_LENGTH} are allowed"
-        raise BadInput(msg)
+        raise BadInput(f"q has {len(value)} characters; at most {MAX_SEARCH_LENGTH} are allowed")
     return validation.parse_text("q", value)
 
 
@@ -81,17 +79,14 @@ def parse_query(params: Mapping[str, QueryParam], arguments: Mapping[str, Sequen
     for name in arguments:
         if name not in params:
             valid = ", ".join(params) or "none"
-            msg = f"query parameter {validation.quoted(name)} is unknown; valid: {valid}"
-            raise BadInput(msg)
+            raise BadInput(f"query parameter {validation.quoted(name)} is unknown; valid: {valid}")
     values = {}
     for name, param in params.items():
         texts = [text for text in arguments.get(name, ()) if text]
         if len(texts) > 1:
-            msg = f"query parameter {name} is given {len(texts)} times; give it once"
-            raise BadInput(msg)
+            raise BadInput(f"query parameter {name} is given {len(texts)} times; give it once")
         try:
             values[name] = param.parse(texts[0].decode()) if texts else param.default
         except UnicodeDecodeError:
-            msg = f"query parameter {name} is not valid UTF-8"
-            raise BadInput(msg) from None
+            raise BadInput(f"query parameter {name} is not valid UTF-8") from None
     return values

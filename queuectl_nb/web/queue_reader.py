@@ -58,8 +58,7 @@ class QueueReader:
     async def read(self, query: Callable[[ChangeWatcher], T], *, slow: bool = False) -> T:
         """Return ``query(watcher)``, run in a thread; ``slow`` queries queue behind each other only."""
         if self.closed:
-            msg = "the server is shutting down"
-            raise Busy(msg)
+            raise Busy("the server is shutting down")
         threads = self._slow if slow else self._fast
         return await asyncio.get_running_loop().run_in_executor(threads, lambda: query(self.watcher()))
 

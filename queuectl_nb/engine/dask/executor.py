@@ -128,7 +128,7 @@ class DaskExecutor:
         free = (each for each in self._available if each.free_slots > 0)
         agent = next(free, None) or next(iter(self._available), None)
         if agent is None:
-            raise NoResources("no slot is free")  # noqa: EM101
+            raise NoResources("no slot is free")
         if not owned():
             raise LeaseLost
         try:

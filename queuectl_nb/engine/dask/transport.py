@@ -180,7 +180,7 @@ class ClusterTransport:
                 await asyncio.wait_for(self._closing.wait(), WORKERS_INTERVAL_S)
                 break
             if client.status != "running":
-                raise ConnectionError("the connection was lost")  # noqa: EM101
+                raise ConnectionError("the connection was lost")
             self._put(WorkersChanged(set(await asyncio.wait_for(client.nthreads(), ANSWER_TIMEOUT_S))))
         for future in self._slots.values():
             future.release()

@@ -31,8 +31,7 @@ def job_id_column(frame: pd.DataFrame) -> list[str] | None:
         return None
     ids = frame[JOB_ID]
     if isinstance(ids, pd.DataFrame):
-        msg = f"the DataFrame has {ids.shape[1]} columns {JOB_ID!r}; rename all but one"
-        raise BadInput(msg)
+        raise BadInput(f"the DataFrame has {ids.shape[1]} columns {JOB_ID!r}; rename all but one")
     return [str(job_id) for job_id in ids]
 
 
@@ -52,8 +51,7 @@ def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | Non
         The number of jobs differs from the number of rows.
     """
     if frame is not None and ids is not None and len(frame) != len(ids):
-        msg = f"the frame has {len(frame)} rows, but there are {len(ids)} jobs"
-        raise BadInput(msg)
+        raise BadInput(f"the frame has {len(frame)} rows, but there are {len(ids)} jobs")
     by_id = {row[0]: row[1:] for row in reader.result_rows(ids)}
     job_ids = list(by_id) if ids is None else list(ids)
     missing = (None,) * 6
@@ -83,8 +81,7 @@ def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | Non
 def check_frame(frame: object) -> None:
     """Reject anything but a DataFrame."""
     if not isinstance(frame, pd.DataFrame):
-        msg = f"results takes a DataFrame of parameters, not {type(frame).__name__}; pass jobs as jobs=..."
-        raise BadInput(msg)
+        raise BadInput(f"results takes a DataFrame of parameters, not {type(frame).__name__}; pass jobs as jobs=...")
 
 
 def _has_column(frame: pd.DataFrame, name: str) -> bool:

@@ -56,8 +56,7 @@ def write_figure(draw: Callable[[], Figure], path: str) -> None:
     formats = FigureCanvasAgg.get_supported_filetypes()
     extension = PurePath(path).suffix.removeprefix(".").lower()
     if extension not in formats:
-        msg = f"--plot {path!a}: unknown image format; valid extensions: {', '.join(sorted(formats))}"
-        raise BadInput(msg)
+        raise BadInput(f"--plot {path!a}: unknown image format; valid extensions: {', '.join(sorted(formats))}")
     draw().savefig(path, dpi=DPI, format=extension)
 
 
