@@ -14,7 +14,7 @@ from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 from queuectl_nb.store.checks import MIN_SQLITE_VERSION, Checks, sqlite_version
 from queuectl_nb.store.maintenance import KEPT_BYTES, read_space
-from queuectl_nb.store.paths import SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
+from queuectl_nb.store.paths import LOCK_NAME, SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,9 +124,11 @@ def _disk_space(path: Path) -> Result:
 
 
 def _modes(path: Path) -> Result:
-    """Check that other users cannot read commands and output."""
+    """Check that other users cannot read commands and output, and that their owner can write them."""
     real = Path(os.path.realpath(path))
-    paths = [real, *(real.with_name(real.name + suffix) for suffix in SIDECAR_SUFFIXES), spool_dir(real)]
+    spool = spool_dir(real)
+    paths = [real, *(real.with_name(real.name + suffix) for suffix in SIDECAR_SUFFIXES), spool]
+    paths += [spool / name for name in ("output", "worker", LOCK_NAME)]
     for each in paths:
         try:
             found = each.lstat()
@@ -136,7 +138,7 @@ def _modes(path: Path) -> Result:
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid != os.geteuid():
             return f"{each} belongs to user {found.st_uid}", "chown it, or use another queue"
-        if mode & ~right:
+        if mode != right:
             return f"{each} has mode {mode:04o}", f"chmod {right:o} {each}"
     return "private", ""
 

@@ -100,6 +100,13 @@ def test_modes(find_problems: Callable[..., Any], queue: Queue) -> None:
     assert find_problems() == {}, "opening the queue has closed the folder"
     queue.path.chmod(0o644)
     assert find_problems()["modes"]["remedy"] == f"chmod 600 {queue.path}"
+    queue.path.chmod(0o400)
+    assert find_problems()["modes"]["remedy"] == f"chmod 600 {queue.path}"
+    queue.path.chmod(0o600)
+    for name, mode in (("", 0o700), ("output", 0o700), ("worker", 0o700), ("write.lock", 0o600)):
+        (spool / name).chmod(0o500)
+        assert find_problems()["modes"]["remedy"] == f"chmod {mode:o} {spool / name}"
+        (spool / name).chmod(mode)
 
 
 def test_other_files(find_problems: Callable[..., Any], tmp_path: Path) -> None:
