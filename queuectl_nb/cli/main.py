@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -14,7 +15,7 @@ from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import COMPLETE_VAR, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.model.errors import BadEnvironment, BadInput, QueuectlError
-from queuectl_nb.store.os_errors import OPEN_FILES_ERRNOS, describe_os_error
+from queuectl_nb.store.os_errors import describe_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,10 @@ __all__ = ["console", "main"]
 
 DEBUG_VARIABLE = "QUEUECTL_DEBUG"
 EXIT_INTERRUPTED = 130
+OUTPUT_ERRNOS = frozenset(
+    getattr(errno, name) for name in ("EAGAIN", "EBADF", "EDQUOT", "EFBIG", "EINVAL", "EIO", "ENOSPC", "EPIPE")
+)
+"""Error numbers of write(2); other errors without a file name come from the command, not from showing its result."""
 EXIT_ENVIRONMENT = BadEnvironment.exit_code
 
 
@@ -89,8 +94,7 @@ def _run(args: Sequence[str], context: Context, serve: Serve | None) -> int:
 
 
 def _is_about_output(error: OSError) -> bool:
-    is_other = isinstance(error, QueuectlError) or error.errno in OPEN_FILES_ERRNOS
-    return error.filename is None and not is_other
+    return error.filename is None and error.errno in OUTPUT_ERRNOS and not isinstance(error, QueuectlError)
 
 
 def _describe(error: Exception) -> tuple[str, int]:

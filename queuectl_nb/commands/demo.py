@@ -18,8 +18,9 @@ from queuectl_nb.client.workers import list_workers
 from queuectl_nb.commands.app import PROGRAM, queuectl_command, run_command_line
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Output, StartedPool, Stream
-from queuectl_nb.model.errors import JobFailed, QueuectlError, WaitTimeout
+from queuectl_nb.model.errors import BadEnvironment, JobFailed, QueuectlError, WaitTimeout
 from queuectl_nb.model.state import State
+from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,11 @@ class Demo:
 
     def run_flows(self) -> int:
         """Run all flows and return the exit code."""
-        folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
+        except OSError as error:
+            msg = f"no temporary queue can be created ({os_reason(error)}); set TMPDIR"
+            raise BadEnvironment(msg) from None
         self.path = str(folder / "queue.db")
         self.queue = self.open_queue(self.path, False, True)
         began = time.monotonic()

@@ -35,6 +35,18 @@ def test_demo(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.Monke
     assert "  $ queuectl enqueue -- echo hello" in ran.stdout.partition("Next steps:")[2]
 
 
+def test_no_place_for_temporary_files(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says so, and names the variable that helps."""
+
+    def fail(**_: object) -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", fail)
+    ran = run("demo")
+    expected = "no temporary queue can be created (No usable temporary directory found in ['/tmp']); set TMPDIR"
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (3, "", f"queuectl: {expected}\n")
+
+
 def test_next_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment's ``activate`` comes first if ``queuectl`` cannot be typed, and only then."""
     (tmp_path / "an environment/bin").mkdir(parents=True)
