@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.store.connection_pool import in_use
+from queuectl_nb.store.paths import record_first_name
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _renew(db: Database, inode: str, born: int | None) -> None:
         if row is not None:
             _fail_running_jobs(db, connection)
         connection.execute(Q.set_identity, (os.urandom(16).hex(), inode, born))
+        record_first_name(db.file)
 
 
 def _fail_running_jobs(db: Database, connection: sqlite3.Connection) -> None:

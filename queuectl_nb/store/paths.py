@@ -11,6 +11,7 @@ from pathlib import Path
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.os_errors import os_reason
+from queuectl_nb.store.regular_file import open_regular
 
 __all__ = [
     "absolute_path",
@@ -22,6 +23,7 @@ __all__ = [
     "make_private_file",
     "network_fs_type",
     "real_path",
+    "record_first_name",
     "require_queue",
     "spool_dir",
     "user_queue",
@@ -175,11 +177,25 @@ def _check_queue_file(path: Path, real: Path, found: os.stat_result) -> None:
 
 
 def _is_first_name(file: Path) -> bool:
-    """Return True if a hard-linked queue has its spool under this name, and the spool is no tree of links itself."""
+    """Return True if a hard-linked queue has its spool under this name, according to the spool's lock file."""
     try:
-        return os.lstat(spool_dir(file) / LOCK_NAME).st_nlink == 1
+        lock = open_regular(spool_dir(file) / LOCK_NAME, os.O_RDWR)  # refuses a file that has other names itself
+        with os.fdopen(lock, encoding="ascii", errors="replace") as record:
+            return record.read() == _first_name_record(file)
     except OSError:
         return False
+
+
+def record_first_name(file: Path) -> None:
+    """Record in the lock file of the spool which queue it belongs to, in case that gets hard links."""
+    with contextlib.suppress(OSError):
+        lock = open_regular(spool_dir(file) / LOCK_NAME, os.O_WRONLY | os.O_TRUNC)
+        with os.fdopen(lock, "w", encoding="ascii") as record:
+            record.write(_first_name_record(file))
+
+
+def _first_name_record(file: Path) -> str:
+    return f"{os.stat(file).st_ino} {os.stat(spool_dir(file)).st_ino}"
 
 
 def make_private_dir(path: Path, *, parents: bool = False) -> None:

@@ -175,6 +175,24 @@ def test_the_second_name_of_a_queue_is_refused(harness: Any, tmp_path: Path) -> 
     other.unlink()
 
 
+def test_copies_that_were_linked_together_remain_two_queues(harness: Any, tmp_path: Path) -> None:
+    """Programs that replace equal files by links skip small ones, so the copy keeps a spool of its own."""
+    harness.add("first")
+    harness.store.db.close()
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for each in tmp_path.glob("queue.db*"):
+        (shutil.copytree if each.is_dir() else shutil.copy2)(each, folder / each.name)
+    copy = folder / harness.store.path.name
+    copy.unlink()
+    os.link(harness.store.path, copy)
+    with pytest.raises(BadEnvironment, match="is a second name"):
+        Store(copy)
+    again = Store(harness.store.path)
+    assert again.jobs.get("first").state == "pending"
+    again.db.close()
+
+
 def test_a_tree_of_hard_links_is_refused(harness: Any, tmp_path: Path) -> None:
     """After ``cp -al`` neither name is known to be the first: both are refused until one tree is gone."""
     harness.add("first")
