@@ -34,8 +34,12 @@ def test_live_updates(reader: Reader, queue: Queue) -> None:
     reader.wait_for_count("cancelled", 1)
     reader.wait_for_ids("first", "second")
     reader.wait_for(".qc-row .qc-is-cancelled")
+    reader.wait_for("#workers code", f"queuectl worker start --db {queue.path}")
     queue.pause()
-    reader.wait_for("#workers", "All queues are paused")
+    reader.wait_for("#workers", "Jobs wait: all queues are paused; resume them with:")
+    assert reader.page.locator("#workers", has_text="queuectl resume").locator("p").count() == 2
+    queue.cancel("second")
+    reader.wait_for("#workers", "All queues are paused; continue with:")
 
 
 def test_filters_survive_a_reload(reader: Reader, queue: Queue) -> None:

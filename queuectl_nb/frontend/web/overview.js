@@ -52,17 +52,25 @@ export class Workers {
     const shown = JSON.stringify([workers, paused, hints]);
     if (shown === this.shown) return;
     this.shown = shown;
-    const parts = [];
-    if (paused.length) {
-      const names = paused.includes("*") ? "All queues are paused" : `Paused: ${paused.map(visible).join(", ")}`;
-      parts.push(el("p", { class: "qp-paused", text: `${names}. Run 'queuectl resume' to continue.` }));
+    const parts = hints.map((hint) => this.hint(`Jobs wait: ${hint}`));
+    const hinted = hints.join("\n"); // says where jobs wait for a paused queue
+    const others = paused.filter((name) => !hinted.includes(name === "*" ? "all queues are paused" : `queue ${name} is paused`));
+    if (others.length) {
+      const names = others.includes("*") ? "All queues are paused" : `Paused: ${others.join(", ")}`;
+      parts.push(this.hint(`${names}; continue with 'queuectl resume'`));
     }
     if (workers.length) parts.push(el("ul", { class: "qp-worker-list" }, ...workers.map((worker) => this.row(worker))));
     else if (!hints.length) parts.push(el("p", { class: "qp-hint", text: "No workers are running, and no job waits for one." }));
-    for (const hint of hints) parts.push(el("p", { class: "qp-paused", text: `Jobs wait: ${visible(hint)}` }));
     const focused = this.root.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     this.root.replaceChildren(...parts);
     if (focused) [...this.root.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+  }
+
+  /** A hint; the command at its end gets a line of its own. */
+  hint(text) {
+    const [, reason, command] = /^(.*?) '(queuectl .*)'$/s.exec(text) ?? [text, text];
+    const code = command && el("code", { text: visible(command) });
+    return el("p", { class: "qp-paused" }, visible(reason) + (code ? ":" : ""), code);
   }
 
   row(worker) {
