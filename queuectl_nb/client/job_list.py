@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import JobOrder, QueryStopped
+from queuectl_nb.store.job_lists import JobOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,17 +125,28 @@ class JobList:
             if 0 <= time.time() - order.found_at < REORDER_COST_FACTOR * order.cost:
                 self.outdated = True
                 return
-        self._search = _Search(self._ordering, self._watch, self.filter, self._on_ready)
+        self._search = _Search(self.filter)
+        threading.Thread(target=self._run_search, args=(self._search,), name="queuectl-search", daemon=True).start()
 
     def _collect_search(self) -> None:
         search = self._search
-        if search is None or not search.done.is_set():
-            return
-        self._search = None
-        if search.error is not None:
-            raise search.error
-        if search.order is not None and search.wanted == self.filter:
-            self._order = search.order
+        if search is not None and search.order.done():
+            self._search = None
+            self._order = search.order.result()  # raises the error of the search
+
+    def _run_search(self, search: _Search) -> None:
+        """Compute an order; runs in a thread."""
+        start = time.monotonic()
+        try:
+            version = self._watch.version()
+            seqs = self._ordering.read_order(search.wanted, search.stop.is_set)
+            search.order.set_result(_Order(seqs, len(seqs), version, time.time(), time.monotonic() - start))
+        except Exception as error:  # noqa: BLE001 - raised by the next call of window
+            search.order.set_exception(error)
+        finally:
+            self._watch.close()
+            if not search.stop.is_set():
+                self._on_ready()
 
     def _cancel_search(self) -> None:
         if self._search is not None:
@@ -162,34 +174,10 @@ class _Order:
     cost: float
 
 
+@dataclass(frozen=True)
 class _Search:
-    """Computes an order in a background thread."""
+    """The computation of an order in a background thread."""
 
-    def __init__(
-        self, ordering: JobOrder, watch: ChangeWatcher, wanted: Filter, on_ready: Callable[[], object]
-    ) -> None:
-        self.wanted = wanted
-        self.stop = threading.Event()
-        self.done = threading.Event()
-        self.order: _Order | None = None
-        self.error: Exception | None = None
-        self._ordering = ordering
-        self._watch = watch
-        self._on_ready = on_ready
-        threading.Thread(target=self._run, name="queuectl-search", daemon=True).start()
-
-    def _run(self) -> None:
-        start = time.monotonic()
-        try:
-            version = self._watch.version()
-            seqs = self._ordering.read_order(self.wanted, self.stop.is_set)
-            self.order = _Order(seqs, len(seqs), version, time.time(), time.monotonic() - start)
-        except QueryStopped:
-            return
-        except Exception as error:  # noqa: BLE001 - raised by the next call of window
-            self.error = error
-        finally:
-            self._watch.close()
-            self.done.set()
-            if not self.stop.is_set():
-                self._on_ready()
+    wanted: Filter
+    stop: threading.Event = field(default_factory=threading.Event)
+    order: Future[_Order] = field(default_factory=Future)
