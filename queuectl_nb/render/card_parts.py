@@ -14,19 +14,7 @@ from typing import NamedTuple
 from queuectl_nb.render import js_bundle
 from queuectl_nb.render.text_table import format_cell, table_lines, visible
 
-__all__ = [
-    "Html",
-    "Rendering",
-    "bar",
-    "block",
-    "card",
-    "fill",
-    "frame",
-    "heading",
-    "style",
-    "style_element",
-    "table",
-]
+__all__ = ["Html", "Rendering", "bar", "block", "card", "fill", "frame", "heading", "style", "style_element", "table"]
 
 _LIVE_SELECTOR, _CARD_SELECTOR = ".queuectl-ui", ":is(.queuectl, #qc)"
 """Scope of the palette in live views and in cards; cards.css explains the second."""

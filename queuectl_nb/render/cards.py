@@ -21,16 +21,7 @@ from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
 from queuectl_nb.render.text_table import visible
 
-__all__ = [
-    "RunStatus",
-    "format_time",
-    "job_card",
-    "log_html",
-    "pool_card",
-    "queue_card",
-    "short_path",
-    "wait_card",
-]
+__all__ = ["RunStatus", "format_time", "job_card", "log_html", "pool_card", "queue_card", "short_path", "wait_card"]
 
 _MEBI = 1024 * 1024
 ATTEMPT_COLUMNS = ("attempt", "outcome", "exit", "started", "run time", "memory", "error")

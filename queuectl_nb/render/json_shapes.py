@@ -16,16 +16,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.stats import Stats
 
-__all__ = [
-    "WORKER_FIELDS",
-    "WORKER_STATES",
-    "attempt_json",
-    "decode_stream",
-    "flatten",
-    "job_json",
-    "json_number",
-    "stats_json",
-]
+__all__ = ["WORKER_FIELDS", "WORKER_STATES", "attempt_json", "decode_stream", "flatten", "job_json", "stats_json"]
 
 WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done", "queues")
 WORKER_STATES = ("idle", "busy", "stopping", "lost")
@@ -37,7 +28,7 @@ def decode_stream(stream: str | bytes | None) -> str | None:
     return stream.decode("utf-8", "replace") if isinstance(stream, bytes) else stream
 
 
-def json_number(value: float | None) -> float | int | None:
+def _json_number(value: float | None) -> float | int | None:
     """Return an integer if the number is whole."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -48,7 +39,7 @@ def job_json(job: JobRecord) -> dict[str, Any]:
     for key in _TIMES:
         shape[key] = format_time(shape[key])
     shape["state"] = str(job.state)
-    shape["timeout"] = json_number(job.timeout)
+    shape["timeout"] = _json_number(job.timeout)
     shape["tags"] = list(job.tags)
     shape["after"] = list(job.after)
     return shape

@@ -30,20 +30,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.changes import ChangeWatcher
     from queuectl_nb.web.queue_reader import QueueReader
 
-__all__ = [
-    "ROUTES",
-    "Computed",
-    "Events",
-    "JobLog",
-    "Jobs",
-    "Metrics",
-    "NotFoundHandler",
-    "OneJob",
-    "OpenApi",
-    "Page",
-    "Static",
-    "routes",
-]
+__all__ = ["ROUTES", "NotFoundHandler", "Page", "Static", "routes"]
 
 CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
@@ -94,7 +81,7 @@ class Static(BaseHandler, StaticFileHandler):
         return CONTENT_TYPES.get(Path(self.absolute_path or "").suffix, "application/octet-stream")
 
 
-class Computed(JsonHandler):
+class _Computed(JsonHandler):
     """The routes without parameters: ``/api/status``, ``/api/stats`` and so on.
 
     Tornado makes the ETag from the body: workers can change without a write, for example when one dies.
@@ -115,7 +102,7 @@ class Computed(JsonHandler):
         self.finish(await self.reader.read(lambda watcher: json.dumps(self._compute(watcher)), slow=self._slow))
 
 
-class Jobs(JsonHandler):
+class _Jobs(JsonHandler):
     """``/api/jobs``."""
 
     params = query_params.JOBS_PARAMS
@@ -147,7 +134,7 @@ class Jobs(JsonHandler):
             self._page.cancel()
 
 
-class OneJob(JsonHandler):
+class _OneJob(JsonHandler):
     """``/api/jobs/ID``."""
 
     params = query_params.JOB_PARAMS
@@ -180,7 +167,7 @@ class OneJob(JsonHandler):
         self.finish("]}")
 
 
-class JobLog(JsonHandler):
+class _JobLog(JsonHandler):
     """``/api/jobs/ID/log``."""
 
     params = query_params.LOG_PARAMS
@@ -194,7 +181,7 @@ class JobLog(JsonHandler):
         self.finish(json.dumps(piece))
 
 
-class Metrics(JsonHandler):
+class _Metrics(JsonHandler):
     """``/metrics``."""
 
     @authenticated
@@ -208,7 +195,7 @@ class Metrics(JsonHandler):
         self.finish(body)
 
 
-class Events(JsonHandler):
+class _Events(JsonHandler):
     """``/api/events``: server-sent events, sent as fast as the client reads."""
 
     _subscriber: Subscriber | None = None
@@ -247,7 +234,7 @@ class Events(JsonHandler):
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
-class OpenApi(JsonHandler):
+class _OpenApi(JsonHandler):
     """``/api/openapi.json``."""
 
     @authenticated
@@ -270,17 +257,17 @@ JOB_ID = r"(?P<job_id>[^/]+)"
 
 ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/", Page, {}),
-    ("/api/status", Computed, {"compute": lambda watcher: read_status(watcher.queue.store)}),
-    ("/api/jobs", Jobs, {}),
-    (f"/api/jobs/{JOB_ID}", OneJob, {}),
-    (f"/api/jobs/{JOB_ID}/log", JobLog, {}),
-    ("/api/stats", Computed, {"compute": lambda watcher: serializers.stats(watcher.queue), "slow": True}),
-    ("/api/charts", Computed, {"compute": lambda watcher: charts(watcher.queue), "slow": True}),
-    ("/api/workers", Computed, {"compute": lambda watcher: list_workers(watcher.queue.store)}),
-    ("/api/overview", Computed, {"compute": lambda watcher: watcher.overview()}),
-    ("/api/events", Events, {}),
-    ("/api/openapi.json", OpenApi, {}),
-    ("/metrics", Metrics, {}),
+    ("/api/status", _Computed, {"compute": lambda watcher: read_status(watcher.queue.store)}),
+    ("/api/jobs", _Jobs, {}),
+    (f"/api/jobs/{JOB_ID}", _OneJob, {}),
+    (f"/api/jobs/{JOB_ID}/log", _JobLog, {}),
+    ("/api/stats", _Computed, {"compute": lambda watcher: serializers.stats(watcher.queue), "slow": True}),
+    ("/api/charts", _Computed, {"compute": lambda watcher: charts(watcher.queue), "slow": True}),
+    ("/api/workers", _Computed, {"compute": lambda watcher: list_workers(watcher.queue.store)}),
+    ("/api/overview", _Computed, {"compute": lambda watcher: watcher.overview()}),
+    ("/api/events", _Events, {}),
+    ("/api/openapi.json", _OpenApi, {}),
+    ("/metrics", _Metrics, {}),
     (r"/static/shared/(?P<path>.+)", Static, {"path": str(SHARED)}),
     (r"/static/(?P<path>.+)", Static, {"path": str(FRONTEND / "web")}),
     (r"/.*", NotFoundHandler, {}),

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 
     from distributed import Client, Future
 
-__all__ = [
-    "Answered",
-    "ClusterTransport",
-    "Disconnected",
-    "Incoming",
-    "SlotEnded",
-    "WorkersChanged",
-]
+__all__ = ["Answered", "ClusterTransport", "Disconnected", "Incoming", "SlotEnded", "WorkersChanged"]
 
 WORKERS_INTERVAL_S = 1.0
 """How often the list of dask workers is read."""

@@ -15,16 +15,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.render.card_parts import Html, fill
 from queuectl_nb.render.js_bundle import FRONTEND, bundle, read_styles
 
-__all__ = [
-    "ChartPane",
-    "EnqueueForm",
-    "Header",
-    "LogPane",
-    "StateFilter",
-    "TablePane",
-    "Toolbar",
-    "WorkerPanel",
-]
+__all__ = ["ChartPane", "EnqueueForm", "Header", "LogPane", "StateFilter", "TablePane", "Toolbar", "WorkerPanel"]
 
 ALL_STATES = "all"
 ALL_QUEUES = "all queues"
