@@ -186,11 +186,7 @@ _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
 
 
 def parse_cluster(
-    executor: str,
-    *,
-    scheduler: str | None = None,
-    client: Any = None,
-    resources: Mapping[str, Any] | None = None,
+    executor: str, *, scheduler: str | None = None, client: Any = None, resources: Mapping[str, Any] | None = None
 ) -> Cluster | None:
     """Return the dask cluster that the options name; None for the local executor.
 

@@ -52,10 +52,7 @@ class TextParam(StringParamType):
     """
 
     def __init__(
-        self,
-        metavar: str,
-        words: Iterable[str] = (),
-        read: Callable[[Queue, str], Iterable[str]] | None = None,
+        self, metavar: str, words: Iterable[str] = (), read: Callable[[Queue, str], Iterable[str]] | None = None
     ) -> None:
         self.metavar = metavar
         self.words = tuple(words)
@@ -154,12 +151,7 @@ def job_id_type(states: Iterable[State] = State) -> TextParam:
 
 def job_ids(verb: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
     """Add the argument ``ids``: jobs in the states that ``verb`` accepts, for :func:`find_ids`."""
-    return click.argument(
-        "ids",
-        nargs=-1,
-        required=True,
-        type=job_id_type(ALLOWED_STATES[verb]),
-    )
+    return click.argument("ids", nargs=-1, required=True, type=job_id_type(ALLOWED_STATES[verb]))
 
 
 _NUMBER_AT_END = re.compile(r"(?<![A-Za-z0-9])[0-9]+\Z")

@@ -40,12 +40,7 @@ def command(context: Context, job_id: str) -> Detail:
             yield f"\nAttempt {attempt['number']}:"
             yield Table((), _rows(_attempt_fields(attempt)))
 
-    return Detail(
-        blocks,
-        data=lambda: {**job, "history": history},
-        value=lambda: found,
-        records=lambda: [job],
-    )
+    return Detail(blocks, data=lambda: {**job, "history": history}, value=lambda: found, records=lambda: [job])
 
 
 def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,10 +155,7 @@ def kill_tree(find: Callable[[], list[psutil.Process]]) -> None:
 
 
 def holders(
-    tokens: Collection[str],
-    paths: Iterable[str | Path],
-    session: Session | None = None,
-    worker: int | None = None,
+    tokens: Collection[str], paths: Iterable[str | Path], session: Session | None = None, worker: int | None = None
 ) -> list[psutil.Process]:
     """Return the live processes that belong to one of the attempts ``tokens``, and all their descendants.
 

@@ -100,12 +100,7 @@ class Worker:
         """Collect outcome, usage, output and result of a finished run."""
         run = monitor.run
         ending, spooled, keep_files = self.core.capture(
-            run.lease.token,
-            run.paths,
-            finished_at=time.time(),
-            started_at=run.started_at,
-            pid=run.pid,
-            usage=run.usage,
+            run.lease.token, run.paths, finished_at=time.time(), started_at=run.started_at, pid=run.pid, usage=run.usage
         )
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
             run.move_to_own_files()

@@ -8,14 +8,7 @@ from typing import NamedTuple
 
 from queuectl_nb.model.errors import BadInput, InvalidSetting
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.validation import (
-    parse_choice,
-    parse_duration,
-    parse_int,
-    parse_number,
-    parse_shell,
-    quoted,
-)
+from queuectl_nb.model.validation import parse_choice, parse_duration, parse_int, parse_number, parse_shell, quoted
 
 __all__ = ["SETTINGS", "Setting", "Settings", "Value", "get_setting"]
 

@@ -62,14 +62,7 @@ class Workers:
                 number += 1
             connection.execute(
                 Q.add_worker,
-                {
-                    "name": name,
-                    "pid": None,
-                    "host": host,
-                    "pool": pool,
-                    "queues": json.dumps(list(queues)),
-                    "now": now,
-                },
+                {"name": name, "pid": None, "host": host, "pool": pool, "queues": json.dumps(list(queues)), "now": now},
             )
         return name
 

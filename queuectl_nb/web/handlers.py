@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUTES", "NotFoundHandler", "Page", "Static", "routes"]
 
-CONTENT_TYPES = {
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+CONTENT_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 RECONNECT_MS = 2000
 """Delay before a browser reconnects to the event feed."""
 SEND_BUFFER_BYTES = 64 * 1024

@@ -62,7 +62,7 @@ JOBS_PARAMS: Mapping[str, QueryParam] = {
     "after": QueryParam(decode_cursor),
 }
 JOB_PARAMS: Mapping[str, QueryParam] = {
-    "output": QueryParam(lambda text: validation.parse_choice("output", text, ("yes", "no")), "yes"),
+    "output": QueryParam(lambda text: validation.parse_choice("output", text, ("yes", "no")), "yes")
 }
 LOG_PARAMS: Mapping[str, QueryParam] = {
     "stream": QueryParam(lambda text: validation.parse_choice("stream", text, STREAMS), STREAMS[0]),

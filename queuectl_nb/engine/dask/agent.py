@@ -28,14 +28,7 @@ from queuectl_nb.engine.dask.messages import (
     Terminate,
     Unstarted,
 )
-from queuectl_nb.engine.dask.recovery import (
-    KEEP_S,
-    create_folder,
-    kill_leftovers,
-    load_end,
-    read_chunk,
-    remove_attempt,
-)
+from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, kill_leftovers, load_end, read_chunk, remove_attempt
 from queuectl_nb.engine.dask.runner_client import RunnerClient
 from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.model.outcome import Lost

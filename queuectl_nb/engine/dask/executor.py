@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.agent_state import RETRY_DELAY_S, AgentState
-from queuectl_nb.engine.dask.messages import (
-    Ended,
-    Event,
-    RecoveryQuery,
-    ResultsReady,
-    Running,
-    SlotOpened,
-    Unstarted,
-)
+from queuectl_nb.engine.dask.messages import Ended, Event, RecoveryQuery, ResultsReady, Running, SlotOpened, Unstarted
 from queuectl_nb.engine.dask.recovery import recover
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 from queuectl_nb.engine.dask.transport import Answered, Disconnected, SlotEnded, WorkersChanged
