@@ -79,7 +79,6 @@ export class VirtualTable {
     }
     if (sort) this.header.show(sort);
     if (empty !== undefined) setText(this.empty, empty);
-    const changed = new Set(rows.map(([key]) => key));
     for (const [key, row] of rows) this.rows.set(key, row);
     if (keys) {
       this.order = new Map(keys.map((key, index) => [first + index, key]));
@@ -93,7 +92,7 @@ export class VirtualTable {
     }
     if (top || total !== undefined) this.syncScroll();
     const selected = this.selection.relocate(this.order);
-    this.draw(changed);
+    this.draw();
     if (selected) this.callbacks.onSelect([...this.selection.keys], this.selection.active);
   }
 
@@ -162,7 +161,7 @@ export class VirtualTable {
     this.syncedTop = this.root.scrollTop;
   }
 
-  draw(changed = null) {
+  draw() {
     const range = this.scroll.range(OVERSCAN_ROWS);
     this.request(range);
     for (const [index, node] of this.nodes) {
@@ -170,7 +169,7 @@ export class VirtualTable {
       node.remove();
       this.nodes.delete(index);
     }
-    for (let index = range.first; index < range.first + range.count; index += 1) this.drawRow(index, changed);
+    for (let index = range.first; index < range.first + range.count; index += 1) this.drawRow(index);
     this.setWidths();
     const active = this.selection.index === null ? null : this.nodes.get(this.selection.index);
     setAttributes(this.root, { "aria-activedescendant": active ? active.id : null });
@@ -184,7 +183,7 @@ export class VirtualTable {
     this.callbacks.onWindow(this.requested);
   }
 
-  drawRow(index, changed) {
+  drawRow(index) {
     const key = this.order.get(index);
     const row = key === undefined ? undefined : this.rows.get(key);
     let node = this.nodes.get(index);
@@ -199,15 +198,13 @@ export class VirtualTable {
       this.body.append(node);
     }
     node.style.transform = `translateY(${this.scroll.topOf(index)}px)`;
-    if (node.shown !== row || (changed && changed.has(key))) {
+    if (node.shown !== row) {
       this.columns.forEach((column, position) => {
         const length = showCell(node.children[position], column, row);
         this.lengths[position] = Math.max(this.lengths[position], length);
       });
-      node.classList.toggle("qc-changed", Boolean(changed && changed.has(key) && node.key === key));
       node.classList.toggle("qc-loading", row === undefined);
       node.shown = row;
-      node.key = key;
     }
     node.classList.toggle("qc-odd", index % 2 === 1);
     node.classList.toggle("qc-active", index === this.selection.index);
