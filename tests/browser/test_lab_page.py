@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
+from playwright.sync_api import expect
 
 from queuectl_nb.client import Queue
-from tests.browser.lab import PAGE_TIMEOUT_MS, THEMES, LabServer, extensions_of_checkout
+from tests.browser.dashboard_page import DashboardPage, cells
+from tests.browser.lab import PAGE_TIMEOUT_MS, THEMES, LabServer, Notebook, extensions_of_checkout
 from tests.browser.screenshots import busy_queue
 from tests.engine.harness import WorkerHarness, until
 
@@ -86,3 +88,36 @@ def test_launcher_and_palette(page: Page, hub: LabServer, harness: WorkerHarness
     page.goto(f"{hub.url}lab")
     queue_page(page)
     assert browser_errors == []
+
+
+def test_saved_dashboard(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
+    """After a reload a dashboard is live again; once its kernel is gone, its place has the saved table."""
+    harness.queue.enqueue("echo saved", id="saved")
+    notebook = Notebook.open(page, hub, cells(harness.queue), pictures)
+    notebook.run_all()
+    DashboardPage.wait_for(notebook)
+    notebook.reload()
+    DashboardPage.wait_for(notebook).row("saved").wait_for()
+    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    notebook.page.reload()
+    notebook.ready()
+    output = page.locator(".jp-OutputArea-output")
+    expect(output.locator("table")).to_contain_text("echo saved")
+    expect(output.locator(".qc-state").first).to_have_css("border-radius", "12px")
+    notebook.picture("saved-dashboard", output)
+    assert "Error" not in output.inner_text()
+    notebook.run_all()
+    DashboardPage.wait_for(notebook).row("saved").wait_for()
+
+
+def test_card_without_the_style_sheet(page: Page, hub: LabServer, harness: WorkerHarness, pictures: Path) -> None:
+    """A card keeps its colours when the cell whose output carries the style sheet is deleted."""
+    harness.queue.enqueue("true", id="styled")
+    show = "from queuectl_nb import Queue\nqueue = Queue()\nqueue.job('styled')"
+    notebook = Notebook.open(page, hub, [show, "%load_ext queuectl_nb\n%queuectl log styled"], pictures)
+    notebook.run_all()
+    assert page.locator(".jp-OutputArea-output style").count() == 1
+    notebook.page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
+    notebook.command("notebook:delete-cell")
+    expect(page.locator(".jp-OutputArea-output style")).to_have_count(0)
+    expect(page.locator(".queuectl .qc-state")).to_have_css("border-radius", "12px")

@@ -153,6 +153,15 @@ def test_saved_notebook(queue_path: Path) -> None:
     assert notebook.cells[2].outputs[-1].text.endswith("1 job(s) finished: 1 completed.\n")
 
 
+def test_dashboard_without_a_page(queue_path: Path) -> None:
+    """Nbclient saves the static table of a dashboard, and nothing of its widgets."""
+    notebook = run_notebook(
+        queue_path, ["%load_ext queuectl_nb\n%queuectl enqueue --command 'echo saved'", "%queuectl dashboard"]
+    )
+    assert "echo saved" in notebook.cells[1].outputs[0].data["text/html"]
+    assert "widgets" not in notebook.metadata
+
+
 def test_terminal(
     cell: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from queuectl_nb.model.state import ALLOWED_STATES
 from queuectl_nb.notebook.dashboard import widgets
 from queuectl_nb.notebook.dashboard.actions import Actions
 from queuectl_nb.notebook.dashboard.feed import DashboardFeed
-from queuectl_nb.notebook.dashboard.subshells import release, separate_from_cells
+from queuectl_nb.notebook.dashboard.subshells import outside_of_cells, release, separate_from_cells
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW, Viewers
 from queuectl_nb.notebook.dashboard.widgets import ACTIONS, ALL_STATES, ALL_WORKERS, LAST_UPDATED
 from queuectl_nb.render.cards import queue_card
@@ -34,6 +34,9 @@ INITIAL_ROWS = 40
 """Rows for a page that has not requested any yet."""
 STATIC_JOBS = 20
 """Jobs in the static rendering."""
+
+SAVED_TYPE = "application/vnd.queuectl.dashboard+json"
+"""Tells JupyterLab to show the static rendering instead of an error if the widget is gone (``remoteEntry.js``)."""
 
 _open: weakref.WeakSet[Dashboard] = weakref.WeakSet()
 
@@ -53,15 +56,26 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._targets: dict[str, list[str]] = {}
         self._last_sequence: dict[tuple[str, str], int] = {}
         self._error: str | None = None
-        self.header = widgets.Header(str(queue.path))
+        self.viewers = Viewers()
+        self.feed = DashboardFeed(ChangeWatcher(queue, program=MAGIC), self)
+        self.actions = Actions(queue, self.show_message, self.feed.wake)
+        with outside_of_cells():
+            self._create_widgets()
+        self._connect()
+        self.viewers.watch_cells()
+        self._cell = _running_cell()
+        for other in list(_open):  # made by an earlier run of this cell, whose output is gone
+            if self._cell[0] and other._cell[0] == self._cell[0] and other._cell[1] != self._cell[1]:  # noqa: SLF001
+                other.close()
+        _open.add(self)
+
+    def _create_widgets(self) -> None:
+        self.header = widgets.Header(str(self.queue.path))
         self.state_filter, self.worker_panel = widgets.StateFilter(), widgets.WorkerPanel()
         self.toolbar, self.form = widgets.Toolbar(), widgets.EnqueueForm()
         self.chart_pane, self.table_pane, self.log_pane = widgets.ChartPane(), widgets.TablePane(), widgets.LogPane()
         for name in ("chart", "table", "log"):
             getattr(self, f"{name}_pane").add_class(f"qc-pane-{name}")
-        self.viewers = Viewers()
-        self.feed = DashboardFeed(ChangeWatcher(queue, program=MAGIC), self)
-        self.actions = Actions(queue, self.show_message, self.feed.wake)
         middle = w.HBox([self.chart_pane, self.worker_panel.box])
         middle.add_class("qc-middle")
         top = [self.header.box, self.state_filter.box, middle, self.toolbar.box]
@@ -71,13 +85,6 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for widget in (self, *_descendants(self)):
             separate_from_cells(widget)
         self.table_pane.comm_id = self.table_pane.model_id or ""
-        self._connect()
-        self.viewers.watch_cells()
-        self._cell = _running_cell()
-        for other in list(_open):  # made by an earlier run of this cell, whose output is gone
-            if self._cell[0] and other._cell[0] == self._cell[0] and other._cell[1] != self._cell[1]:  # noqa: SLF001
-                other.close()
-        _open.add(self)
 
     # ------------------------------------------------------------------ called by the feed, in its thread
 
@@ -255,6 +262,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             lambda: self.feed.table.request(UNKNOWN_VIEW, first=0, count=INITIAL_ROWS, top=True, reload=True)
         )
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
+        bundle[SAVED_TYPE] = {}
         try:
             jobs = self.queue.store.reader.jobs(Filter(limit=STATIC_JOBS))
             bundle["text/html"], bundle["text/plain"] = queue_card(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client.job_list import JobList
 from queuectl_nb.model.errors import QueuectlError
 from queuectl_nb.notebook.dashboard.log_feed import LogFeed
+from queuectl_nb.notebook.dashboard.subshells import outside_of_cells
 from queuectl_nb.notebook.dashboard.table_feed import TableFeed
 
 if TYPE_CHECKING:
@@ -93,22 +94,26 @@ class DashboardFeed:
         return self._thread is not None
 
     def _run(self) -> None:
-        last_viewed = time.monotonic()
         try:
-            while not self._closed:
-                views = self._dashboard.viewers.visible_views()
-                now = time.monotonic()
-                last_viewed = now if views else last_viewed
-                if now - last_viewed > IDLE_TIMEOUT_S and self._end_if_idle():
-                    return
-                self._wake.wait(self._step(views))
-                self._wake.clear()
+            with outside_of_cells():
+                self._run_until_idle()
         finally:
             self.jobs.close()
             self.watch.close()
             with self._lock:
                 if self._thread is threading.current_thread():
                     self._thread = None
+
+    def _run_until_idle(self) -> None:
+        last_viewed = time.monotonic()
+        while not self._closed:
+            views = self._dashboard.viewers.visible_views()
+            now = time.monotonic()
+            last_viewed = now if views else last_viewed
+            if now - last_viewed > IDLE_TIMEOUT_S and self._end_if_idle():
+                return
+            self._wake.wait(self._step(views))
+            self._wake.clear()
 
     def _end_if_idle(self) -> bool:
         """Give up the thread unless the inbox has something."""

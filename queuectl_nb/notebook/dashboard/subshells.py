@@ -8,15 +8,33 @@ figures of the running cell. Messages of a dashboard do neither.
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from IPython import get_ipython
 
-__all__ = ["release", "separate_from_cells"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["outside_of_cells", "release", "separate_from_cells"]
 
 CONTROL_TARGET = "jupyter.widget.control"
 """The target of the comm with which a page that is loaded asks for the state of all widgets."""
 _comm_ids: set[str] = set()
+
+
+@contextmanager
+def outside_of_cells() -> Iterator[None]:
+    """Send messages that do not belong to the running cell: nbclient saves the state of widgets that a cell opens."""
+    parent = getattr(getattr(get_ipython(), "kernel", None), "_shell_parent", None)
+    if parent is None:
+        yield
+        return
+    token = parent.set({})
+    try:
+        yield
+    finally:
+        parent.reset(token)
 
 
 def separate_from_cells(widget: Any) -> None:

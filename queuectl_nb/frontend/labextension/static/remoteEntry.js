@@ -1,8 +1,12 @@
-// JupyterLab extension: a launcher tile and a palette command that open the web page.
+// JupyterLab extension: a launcher tile and a palette command that open the web page, and what notebooks need to show
+// cards and saved dashboards.
 // JupyterLab loads extensions as module federation containers, objects with init(scope) and get(module). This one is
 // written by hand, so there is no build step. JupyterLab's own packages come from the shared scope.
 (() => {
   const COMMAND = "queuectl:open";
+  const DASHBOARD = "application/vnd.queuectl.dashboard+json"; // as in dashboard.py
+  const WIDGET = "application/vnd.jupyter.widget-view+json";
+  const FIND_WIDGET_MS = 500;
   const ICON =
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0a58ca"/>' +
     '<g fill="#fff"><rect x="7" y="8" width="18" height="4" rx="2"/><rect x="7" y="14" width="13" height="4" rx="2"/>' +
@@ -16,7 +20,69 @@
     return found && (await found.get())();
   }
 
-  async function extension() {
+  /** Show a dashboard as a widget if the kernel has it, also later; before, and for ever if not, the saved table. */
+  async function notebooks() {
+    const [notebook, widgets] = await Promise.all([importShared("@jupyterlab/notebook"), importShared("@lumino/widgets")]);
+    const optional = [notebook?.INotebookTracker].filter(Boolean);
+
+    class Dashboard extends widgets.Panel {
+      constructor(rendermime, hasWidget) {
+        super();
+        Object.assign(this, { rendermime, hasWidget });
+      }
+
+      async renderModel(model) {
+        clearInterval(this.search);
+        const { model_id: id } = model.data[WIDGET];
+        if (this.hasWidget(id)) return this.draw(WIDGET, model);
+        this.search = setInterval(() => {
+          if (!this.hasWidget(id)) return;
+          clearInterval(this.search);
+          void this.draw(WIDGET, model);
+        }, FIND_WIDGET_MS);
+        return this.draw("text/html", model);
+      }
+
+      async draw(type, model) {
+        for (const child of [...this.widgets]) child.dispose();
+        const content = this.rendermime.createRenderer(type);
+        this.addWidget(content);
+        await content.renderModel(model);
+      }
+
+      dispose() {
+        clearInterval(this.search);
+        super.dispose();
+      }
+    }
+
+    /** Add the style sheet of cards to the page: the output that carries it may be deleted. */
+    async function addStyles({ baseUrl }) {
+      const folder = new URL("queuectl/static/shared/", new URL(baseUrl, location.href));
+      const answers = await Promise.all(["palette.css", "cards.css"].map((name) => fetch(new URL(name, folder))));
+      if (!answers.every(({ ok }) => ok)) return; // the server has no extension
+      const style = document.createElement("style");
+      const sheets = await Promise.all(answers.map((answer) => answer.text()));
+      style.textContent = sheets.join("\n").replaceAll(".queuectl-ui", ":is(.queuectl, #qc)"); // as in card_parts.py
+      document.head.append(style);
+    }
+
+    function activate(app, tracker) {
+      const add = ({ content: { rendermime }, sessionContext }) => {
+        const hasWidget = (id) => Boolean(sessionContext.session?.kernel?.hasComm(id));
+        const createRenderer = () => new Dashboard(rendermime, hasWidget);
+        rendermime.addFactory({ safe: false, mimeTypes: [DASHBOARD], createRenderer }, -20); // widgets have -10
+      };
+      if (!tracker) return; // the application shows no notebooks
+      tracker.forEach(add);
+      tracker.widgetAdded.connect((_, panel) => add(panel));
+      void addStyles(app.serviceManager.serverSettings);
+    }
+
+    return { id: "queuectl-nb:notebooks", description: "Shows cards and saved dashboards.", autoStart: true, optional, activate };
+  }
+
+  async function page() {
     const [application, apputils, launchers, components, { ServerConnection }] = await Promise.all(
       ["application", "apputils", "launcher", "ui-components", "services"].map((name) => importShared(`@jupyterlab/${name}`)),
     );
@@ -80,7 +146,7 @@
       shared = scope;
     },
     async get() {
-      const exports = { __esModule: true, default: await extension() };
+      const exports = { __esModule: true, default: await Promise.all([page(), notebooks()]) };
       return () => exports;
     },
   };
