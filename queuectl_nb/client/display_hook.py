@@ -1,4 +1,4 @@
-"""Makes the cards that a kernel displays live, and sends their style sheet once.
+"""Makes the cards that a kernel displays live, and sends their style sheet with few of them.
 
 A card is an ordinary MIME bundle with a mark in its metadata. ipykernel passes each output message to this hook before
 it is sent: there a marked bundle gets a display id, and is updated from then on. A bundle that goes elsewhere
@@ -67,8 +67,9 @@ class _DisplayHook:
         """Forget the cards of the cell that runs again, and of deleted cells."""
         metadata = self._shell.get_parent().get("metadata", {})
         cells = {each for each in (info.cell_id, metadata.get("cellId"), *metadata.get("deletedCells", ())) if each}
-        shared_style.release(cells=cells)
         card_updater.drop(lambda card: card.cell_id in cells)
+        shared_style.release(cells=cells)
+        self._keep_style()
 
     def __call__(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Return the message to send, or None if it was sent in another form."""
@@ -77,8 +78,9 @@ class _DisplayHook:
             return message
         content = message["content"]
         if message["msg_type"] == "clear_output":
-            shared_style.release(request=request)
             card_updater.drop(lambda card: card.request == request)
+            shared_style.release(request=request)
+            self._keep_style()
             return message
         mark = (content["metadata"] or {}).get("text/html", {}).get(MARK)
         owner = _owners.get(mark["owner"]) if mark else None
@@ -86,14 +88,15 @@ class _DisplayHook:
             # the output of a result cannot be updated
             self._publisher.publish(content["data"], content["metadata"])
             return None
-        transient = content.setdefault("transient", {})
+        display_id = content.setdefault("transient", {}).get("display_id")
         cell = self._shell.get_parent().get("metadata", {}).get("cellId")
+        if message["msg_type"] == "update_display_data":
+            card_updater.drop(lambda card: card.cell.display_id == display_id)
+            shared_style.release(display_id=display_id)
         if owner is not None and mark:
             content["metadata"].pop("text/html")
             self._show_live(owner, mark["name"], content, request, cell)
-        elif message["msg_type"] == "update_display_data":
-            card_updater.drop(lambda card: card.cell.display_id == transient.get("display_id"))
-        self._share_style(content, request, cell)
+        self._share_style(content, request, cell, live=owner is not None)
         return message
 
     def _show_live(
@@ -117,15 +120,23 @@ class _DisplayHook:
         card_updater.add(card)
 
     @staticmethod
-    def _share_style(content: dict[str, Any], request: str | None, cell: str | None) -> None:
-        """Leave the style sheet in the first card only."""
+    def _share_style(content: dict[str, Any], request: str | None, cell: str | None, *, live: bool) -> None:
+        """Leave the style sheet in the first live card of each request; in others only if no output has it."""
         html = content["data"].get("text/html")
         if not isinstance(html, str) or style_element() not in html:
             return
-        if shared_style.display_id is None:
-            shared_style.hold(content["transient"].get("display_id") or uuid.uuid4().hex, request, cell)
-            return
-        content["data"]["text/html"] = shared_style.apply(html, content["transient"].get("display_id"))
+        display_id = content["transient"].get("display_id") or uuid.uuid4().hex
+        if not shared_style or (live and not shared_style.is_in(request)):
+            card_updater.write_again(shared_style.add(display_id, request, cell))
+        content["data"]["text/html"] = shared_style.apply(html, display_id)
+
+    @staticmethod
+    def _keep_style() -> None:
+        """Send the style sheet with the latest live card if the outputs that had it are gone."""
+        card = None if shared_style else card_updater.latest()
+        if card is not None:
+            shared_style.add(card.cell.display_id, card.request, card.cell_id)
+            card_updater.write_again(card.cell.display_id)
 
 
 def _in_output_widget(request: str | None) -> bool:

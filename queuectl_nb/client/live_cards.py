@@ -1,7 +1,7 @@
 """Cards of jobs that a background thread updates, also when a finished job is retried.
 
 The database is checked up to four times a second, and less often the longer nothing changes: one check per queue, and
-one query for all its cards if something was written.
+if something was written, a query for the jobs that have changed.
 """
 
 from __future__ import annotations
@@ -136,6 +136,12 @@ class LiveCard:
             except Exception as error:  # noqa: BLE001 - a bug ends only this card
                 self.cell.write(*self._end("unknown", [_describe(error)]))
 
+    def write_again(self) -> None:
+        """Write the card as it was written last, with or without the style sheet."""
+        with self._lock:
+            if self._shown is not None:
+                self.cell.write(*self._shown)
+
     def end(self, why: str) -> None:
         """Write why the card ends."""
         with self._lock:
@@ -221,6 +227,16 @@ class LiveCardUpdater:
                 return card
         return None
 
+    def latest(self) -> LiveCard | None:
+        """Return the card that was displayed last, of those with HTML."""
+        return next((card for card in reversed(self._list()) if "text/html" in card.cell.kinds), None)
+
+    def write_again(self, display_id: str | None) -> None:
+        """Write the card of an output as it was written last; ignored if there is none."""
+        card = self._cards.get(display_id or "")
+        if card is not None:
+            card.write_again()
+
     def drop(self, gone: Callable[[LiveCard], bool]) -> None:
         """Stop updating the cards for which ``gone`` returns True; they keep their content."""
         with self._lock:
@@ -276,7 +292,7 @@ class LiveCardUpdater:
         for key, queue in queues.items():
             changed += _changed(queue, [card for card in cards if id(card.queue) == key])
         clock = time.monotonic()
-        due = [card for card in cards if card.running and card not in changed]
+        due = [card for card in set(cards).difference(changed) if card.running]
         minimum = len(due) / MAX_REDRAWS_PER_S
         due = [card for card in due if running or card.redraw_delay(clock, minimum) <= 0]
         due.sort(key=lambda card: card.written_at)
@@ -286,10 +302,16 @@ class LiveCardUpdater:
 
 def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:
     """Return the cards whose job was written since they were last compared; end all if the queue cannot be read."""
+    reader = queue.store.reader
     try:
         version = ChangeWatcher(queue).version()
         stale = [card for card in cards if card.version != version]
-        revisions = queue.store.reader.revisions_of([card.job_id for card in stale]) if stale else {}
+        compared = min((card.version for card in stale if card.version), default=None)
+        suspects = stale
+        if compared is not None and compared[1] == version[1]:  # no job was deleted
+            written = {job_id for job_id, _ in reader.changed_since(list(State), compared[0])}
+            suspects = [card for card in stale if card.version is None or card.job_id in written]
+        revisions = reader.revisions_of([card.job_id for card in suspects]) if suspects else {}
     except Busy:
         return []
     except Exception as error:  # noqa: BLE001 - the file was deleted or cannot be read, or a bug
@@ -298,7 +320,7 @@ def _changed(queue: Queue, cards: list[LiveCard]) -> list[LiveCard]:
         return []
     for card in stale:
         card.version = version
-    return [card for card in stale if card.job_id and revisions.get(card.job_id) != card.rev]
+    return [card for card in suspects if card.job_id and revisions.get(card.job_id) != card.rev]
 
 
 card_updater = LiveCardUpdater()

@@ -14,33 +14,56 @@ __all__ = ["BOTH", "OutputCell", "SharedStyle", "has_frontend", "kernel_shell", 
 
 BOTH = ("text/html", "text/plain")
 """The MIME types of a card."""
+MAX_CARRIERS = 3
+"""Outputs that carry the style sheet at any time."""
 
 
 class SharedStyle:
-    """The output of this kernel's pages that carries the style sheet of cards; all others are sent without it."""
+    """The outputs of this kernel's pages that carry the style sheet of cards; all others are sent without it.
+
+    Those are the first live cards of the last cells that displayed any, so that one may be deleted or cleared.
+    """
 
     def __init__(self) -> None:
-        self.display_id: str | None = None
-        self._place: tuple[str | None, str | None] = (None, None)
+        self._carriers: dict[str, tuple[str | None, str | None]] = {}
+        """The request and cell of each output, by its display id, oldest first."""
 
-    def hold(self, display_id: str, request: str | None, cell: str | None) -> None:
-        """Let this output, of a request and a cell, carry the sheet."""
-        self.display_id, self._place = display_id, (request, cell)
+    def __bool__(self) -> bool:
+        """Whether an output carries the sheet."""
+        return bool(self._carriers)
 
-    def release(self, *, request: str | None = None, cells: Collection[str] = ()) -> None:
-        """Forget the output if it was of this request or of one of these cells: its content is gone."""
-        if (request is not None and request == self._place[0]) or self._place[1] in cells:
-            self.display_id = None
+    def is_in(self, request: str | None) -> bool:
+        """Return True if an output of this request carries the sheet."""
+        return any(each == request for each, _ in self._carriers.values())
+
+    def add(self, display_id: str, request: str | None, cell: str | None) -> str | None:
+        """Let an output carry the sheet; return the id of one that does no longer and is to be sent again."""
+        self._carriers[display_id] = request, cell
+        if len(self._carriers) <= MAX_CARRIERS:
+            return None
+        oldest = next(iter(self._carriers))
+        del self._carriers[oldest]
+        return oldest
+
+    def release(
+        self, *, request: str | None = None, cells: Collection[str] = (), display_id: str | None = None
+    ) -> None:
+        """Forget this output, those of this request, and those of these cells: their content is gone."""
+        self._carriers = {
+            name: place
+            for name, place in self._carriers.items()
+            if name != display_id and (request is None or place[0] != request) and place[1] not in cells
+        }
 
     def apply(self, html: str, display_id: str | None) -> str:
         """Return HTML without the sheet if another output has it."""
-        if self.display_id is None or display_id == self.display_id:
+        if not self._carriers or display_id in self._carriers:
             return html
         return html.replace(style_element(), "")
 
 
 shared_style = SharedStyle()
-"""The sheet of the pages of this process."""
+"""That of this process."""
 _writing = threading.local()
 
 

@@ -126,20 +126,37 @@ def test_formatter_and_output_widget(run: Callable[..., list[tuple[str, Any]]]) 
     assert run("assert len(card_updater) == 0") == []
 
 
-def test_style_sheet_once(run: Callable[..., list[tuple[str, Any]]], queue: Queue) -> None:
-    """The first card carries the sheet; others, updates and logs do not. It is sent again once that card is gone."""
+def test_style_sheet(run: Callable[..., list[tuple[str, Any]]], queue: Queue) -> None:
+    """The first card of each of the last three cells carries the sheet; other cards, updates and logs do not.
+
+    When a cell is deleted, run again or cleared, other cells keep it, or a card that is left is sent with it.
+    """
     sheet = style_element()
 
-    def carriers(sent: list[tuple[str, Any]]) -> int:
-        return sum(sheet in content["data"].get("text/html", "") for _, content in sent)
+    def carriers(sent: list[tuple[str, Any]]) -> list[tuple[str, bool]]:
+        """Return type of message and presence of the sheet."""
+        return [(kind, sheet in content["data"].get("text/html", "")) for kind, content in sent]
 
     queue.enqueue_many([{"id": name, "command": "true"} for name in "bcd"])
-    assert carriers(run("for name in 'bcd': display(q.job(name))", cell="one")) == 1
-    assert carriers(run("for name in 'bcd': display(q.job(name))\njob", cell="two")) == 0
-    assert carriers(run("%queuectl log b", cell="three")) == 0
-    assert carriers(run("q.cancel('b', 'c', 'd')\ncard_updater.refresh()", cell="four")) == 1
-    assert carriers(run("job", cell="one")) == 1
-    assert carriers(run("for _ in range(3):\n    clear_output()\n    display(job)", cell="one")) == 3
+    assert carriers(run("%queuectl log b", cell="log")) == [("display_data", True)]
+    display = "for name in 'bcd': display(q.job(name))"
+    for cell in ("one", "two"):
+        assert carriers(run(display, cell=cell)) == [("display_data", True)] + [("display_data", False)] * 2
+    assert carriers(run("%queuectl log b", cell="other log")) == [("display_data", False)]
+    run(display, cell="three")
+    sent = run("display(job)", cell="four")  # the first of cell one is sent without
+    assert carriers(sent) == [("update_display_data", False), ("display_data", True)]
+    assert [sheet in content["data"]["text/html"] for content in updates(run)] == [True]
+
+    for cell in ("two", "three"):
+        assert carriers(run("1 + 1", cell=cell))[:-1] == []
+    assert carriers(run("1 + 1", cell="four"))[0] == ("update_display_data", True)  # a card of cell one
+    assert (
+        carriers(run("for _ in range(3):\n    clear_output()\n    display(job)", cell="five"))
+        == [("display_data", True)] * 3
+    )
+    assert carriers(run("1 + 1", cell="one"))[:-1] == []
+    assert carriers(run("card_updater.stop()\njob", cell="five")) == [("display_data", True)]
 
 
 def test_live_thread(run: Callable[..., list[tuple[str, Any]]], manual_worker: ManualWorker, kernel: Kernel) -> None:
