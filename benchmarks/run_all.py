@@ -11,7 +11,9 @@ import disk
 import dispatcher
 import enqueue_many
 import frames
+import lab_page
 import latency
+import live_cards
 import measure
 import memory
 import startup
@@ -31,6 +33,8 @@ BENCHMARKS = {
     dask_map: ["--jobs", "200", "--rounds", "2"],
     dispatcher: ["--jobs", "2000", "--in-flight", "100"],
     dashboard: ["--jobs", "20000", "--rounds", "2"],
+    live_cards: ["--cards", "100", "--seconds", "3"],
+    lab_page: ["--cards", "20", "--running", "5", "--seconds", "3"],
     web_page: ["--jobs", "100000", "--samples", "10"],
     web_clients: ["--jobs", "1000", "--clients", "50", "--rounds", "1"],
 }
