@@ -61,8 +61,7 @@ class Demo:
         try:
             folder = Path(tempfile.mkdtemp(prefix="queuectl-demo-"))
         except OSError as error:
-            msg = f"no temporary queue can be created ({os_reason(error)}); set TMPDIR"
-            raise BadEnvironment(msg) from None
+            raise BadEnvironment(f"no temporary queue can be created ({os_reason(error)}); set TMPDIR") from None
         self.path = str(folder / "queue.db")
         self.queue = self.open_queue(self.path, False, True)
         began = time.monotonic()

@@ -152,8 +152,7 @@ def _translate_os_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"cannot use {path}: {os_reason(error)}"
-        raise BadEnvironment(msg) from error
+        raise BadEnvironment(f"cannot use {path}: {os_reason(error)}") from error
 
 
 class Heartbeat:

@@ -134,8 +134,7 @@ class LocalExecutor:
         try:
             out, err = self._open_files()
         except BlockingIOError as error:
-            msg = "a rescuer holds the output files of this worker"
-            raise NoResources(msg) from error
+            raise NoResources("a rescuer holds the output files of this worker") from error
         except OSError as error:
             raise NoResources(str(error)) from error
         started_at, started = time.time(), time.monotonic()
@@ -196,8 +195,7 @@ def _change_directory(path: str) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        msg = f"working directory {path}: {error.strerror}"
-        raise CannotStart(msg) from error
+        raise CannotStart(f"working directory {path}: {error.strerror}") from error
 
 
 class LocalRun:

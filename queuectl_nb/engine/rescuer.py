@@ -117,8 +117,7 @@ class Rescuer:
             finally:
                 os.close(handle)
         except OSError as error:
-            msg = f"cannot settle the attempts of {name} yet: {error}"
-            raise BadEnvironment(msg) from error
+            raise BadEnvironment(f"cannot settle the attempts of {name} yet: {error}") from error
 
     def _settle_all(self, name: str, why: str) -> list[Rescued]:
         claims = Claims(self.store.db, name, "")

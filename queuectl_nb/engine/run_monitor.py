@@ -59,8 +59,7 @@ class RunMonitor:
         if self.forced_outcome is not None:
             return self.forced_outcome
         if self.exit_outcome is None:
-            msg = f"the attempt of job {self.run.lease.job_id} is still running"
-            raise RuntimeError(msg)
+            raise RuntimeError(f"the attempt of job {self.run.lease.job_id} is still running")
         return self.exit_outcome
 
     def step(self, settings: Settings, grace: float) -> bool:

@@ -151,5 +151,4 @@ class WorkerCore:
         if self.buffer.flushed:
             self.buffer.journal.close()
         if self.spool_removed:
-            msg = f"{self.store.db.spool} or files in it were removed; start the workers again"
-            raise BadEnvironment(msg)
+            raise BadEnvironment(f"{self.store.db.spool} or files in it were removed; start the workers again")

@@ -179,8 +179,7 @@ class WorkerProcess:
         (for example because of a full disk) is retried; the failure of the first process is reported to the starter.
         """
         if self.process is None or self.process.returncode is None:
-            msg = f"{self.name} is still running"
-            raise RuntimeError(msg)
+            raise RuntimeError(f"{self.name} is still running")
         code: int = self.process.returncode
         if self.process.stdin is not None:
             self.process.stdin.close()

@@ -64,8 +64,7 @@ class CommandTemplate:
         for name in self.names:
             if name not in known:
                 there = ", ".join(known) or "none"
-                msg = f"{{{name}}} in the command is unknown; valid: {there} (and {{{{ for a brace)"
-                raise BadInput(msg)
+                raise BadInput(f"{{{name}}} in the command is unknown; valid: {there} (and {{{{ for a brace)")
 
     def fill(self, values: Mapping[str, object]) -> str:
         """Return the command filled with ``values``.
@@ -121,13 +120,11 @@ def _placeholder(inside: str, after: str) -> _Value:
     name, colon, form = inside.partition(":")
     what = f"{{{quoted(inside)[1:-1]}}} in the command"
     if not name.isidentifier():
-        msg = f"{what} is no plain name; write {{{{ and }}}} for braces themselves"
-        raise BadInput(msg)
+        raise BadInput(f"{what} is no plain name; write {{{{ and }}}} for braces themselves")
     if colon and form != "raw":
-        msg = (
+        raise BadInput(
             f"{what}: there are {{{name}}} and {{{name}:raw}} only; format the value itself, or write {{{{ for a brace"
         )
-        raise BadInput(msg)
     # 2>file is not 2 >file: a number before a redirection must be quoted to stay a word
     return _Value(name, form == "raw", after in ("<", ">"))
 
@@ -137,16 +134,13 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, str):
         return value
     if value is None:
-        msg = f"{{{name}}} has no value"
-        raise BadInput(msg)
+        raise BadInput(f"{{{name}}} has no value")
     if hasattr(value, "__len__"):
-        msg = f"{{{name}}} is {type(value).__name__}, no single text or number; turn it into text first"
-        raise BadInput(msg)
+        raise BadInput(f"{{{name}}} is {type(value).__name__}, no single text or number; turn it into text first")
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001 - of the value's own method
-        msg = f"{{{name}}} is {type(value).__name__}, which cannot be text: {quoted(str(error))}"
-        raise BadInput(msg) from None
+        raise BadInput(f"{{{name}}} is {type(value).__name__}, which cannot be text: {quoted(str(error))}") from None
 
 
 def _shell(part: _Value, text: str) -> str:

@@ -52,14 +52,11 @@ class JobSpec(NamedTuple):
             elif value is not None:
                 fields[key] = parse(value)
         if "command" not in fields:
-            msg = "a job needs a command"
-            raise BadInput(msg)
+            raise BadInput("a job needs a command")
         if "delay" in fields and "run_at" in fields:
-            msg = "give either delay or run_at, not both"
-            raise BadInput(msg)
+            raise BadInput("give either delay or run_at, not both")
         if "after" in fields and fields.get("id") in fields["after"]:
-            msg = f"job {fields['id']} cannot wait for itself (after)"
-            raise BadInput(msg)
+            raise BadInput(f"job {fields['id']} cannot wait for itself (after)")
         return cls(**fields)
 
     def due_at(self, now: float) -> float:
@@ -72,8 +69,7 @@ def _names(what: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
-        msg = f"{what} must be a list of names, not {validation.quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be a list of names, not {validation.quoted(value)}")
     return tuple(dict.fromkeys(validation.parse_name(what.rstrip("s"), each) for each in value))
 
 
@@ -85,8 +81,7 @@ def _env(value: object) -> dict[str, str]:
     elif isinstance(value, list | tuple) and all(isinstance(each, str) and "=" in each for each in value):
         pairs = [tuple(each.split("=", 1)) for each in value]
     else:
-        msg = f"env must be K=V, not {validation.quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"env must be K=V, not {validation.quoted(value)}")
     return dict(validation.parse_env_pair(key, each) for key, each in pairs)
 
 

@@ -60,8 +60,7 @@ def _patterns(key: str, value: object) -> str:
         return ""
     for word in words:
         if not _PATTERN.match(word):
-            msg = f"{key} must be names and globs separated by commas (PATH,CONDA_*), not {quoted(value)}"
-            raise BadInput(msg)
+            raise BadInput(f"{key} must be names and globs separated by commas (PATH,CONDA_*), not {quoted(value)}")
     return ",".join(words)
 
 

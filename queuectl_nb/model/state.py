@@ -76,8 +76,7 @@ def check_transition(job_id: str, old: State, new: State) -> None:
     allowed = TRANSITIONS[old]
     if new not in allowed:
         names = ", ".join(state for state in State if state in allowed)
-        msg = f"job {job_id} is {old} and cannot become {new}; allowed: {names}"
-        raise IllegalTransition(msg)
+        raise IllegalTransition(f"job {job_id} is {old} and cannot become {new}; allowed: {names}")
 
 
 def check_action(action: str, job_id: str, state: State) -> None:
@@ -85,5 +84,4 @@ def check_action(action: str, job_id: str, state: State) -> None:
     allowed = ALLOWED_STATES[action]
     if state not in allowed:
         names = ", ".join(each for each in State if each in allowed)
-        msg = f"job {job_id} is {state}; '{action}' takes jobs that are {names}"
-        raise WrongState(msg)
+        raise WrongState(f"job {job_id} is {state}; '{action}' takes jobs that are {names}")

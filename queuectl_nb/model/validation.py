@@ -84,8 +84,7 @@ def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: boo
         text = value.replace("-", "_") if hyphens else value
         if text in known:
             return text
-    msg = f"{what} {quoted(value)} is unknown; {did_you_mean(value, known)}valid: {', '.join(known)}"
-    raise BadInput(msg)
+    raise BadInput(f"{what} {quoted(value)} is unknown; {did_you_mean(value, known)}valid: {', '.join(known)}")
 
 
 def did_you_mean(word: object, valid: Iterable[str]) -> str:
@@ -105,16 +104,13 @@ def did_you_mean(word: object, valid: Iterable[str]) -> str:
 def parse_text(what: str, value: object) -> str:
     """Return a string of valid Unicode without NUL characters."""
     if not isinstance(value, str):
-        msg = f"{what} must be text, not {quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be text, not {quoted(value)}")
     if "\0" in value:
-        msg = f"{what} contains a NUL character"
-        raise BadInput(msg)
+        raise BadInput(f"{what} contains a NUL character")
     try:
         value.encode()
     except UnicodeEncodeError:
-        msg = f"{what} is not valid UTF-8"
-        raise BadInput(msg) from None
+        raise BadInput(f"{what} is not valid UTF-8") from None
     return value
 
 
@@ -136,13 +132,11 @@ def parse_command(value: object) -> str:
     else:
         text = parse_text("command", value)
     if not text.strip():
-        msg = "command is empty; give what the shell should run"
-        raise BadInput(msg)
+        raise BadInput("command is empty; give what the shell should run")
     if len(text) * 4 > MAX_COMMAND_BYTES:
         size = len(text.encode())
         if size > MAX_COMMAND_BYTES:
-            msg = f"command has {size} bytes; {MAX_COMMAND_BYTES} at most (put it into a script file)"
-            raise BadInput(msg)
+            raise BadInput(f"command has {size} bytes; {MAX_COMMAND_BYTES} at most (put it into a script file)")
     return text
 
 
@@ -167,11 +161,9 @@ def parse_int(what: str, value: object, low: int = -(2**63), high: int = MAX_INT
     if typed or (isinstance(value, Integral) and not isinstance(value, bool)):
         number: int = int(value)  # type: ignore[call-overload]  # text or a number, by the line above
     else:
-        msg = f"{what} must be a whole number from {low} to {high}, not {quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be a whole number from {low} to {high}, not {quoted(value)}")
     if not low <= number <= high:
-        msg = f"{what} must be from {low} to {high}, not {quoted(number)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be from {low} to {high}, not {quoted(number)}")
     return number
 
 
@@ -185,11 +177,9 @@ def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153
         except OverflowError:
             number = math.inf
     else:
-        msg = f"{what} must be a plain number from {low:.15g} to {high:.15g}, not {quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be a plain number from {low:.15g} to {high:.15g}, not {quoted(value)}")
     if not math.isfinite(number) or not low <= number <= high:
-        msg = f"{what} must be from {low:.15g} to {high:.15g}, not {quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be from {low:.15g} to {high:.15g}, not {quoted(value)}")
     return number
 
 
@@ -206,10 +196,8 @@ def parse_time(what: str, value: object) -> float:
             stamp = -1.0
         if 0 <= stamp <= MAX_TIME:
             return stamp
-        msg = f"{what} must lie between 1970 and 9999, not {quoted(str(value))}"
-        raise BadInput(msg)
-    msg = f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {quoted(value)}"
-    raise BadInput(msg)
+        raise BadInput(f"{what} must lie between 1970 and 9999, not {quoted(str(value))}")
+    raise BadInput(f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {quoted(value)}")
 
 
 def parse_duration(
@@ -229,8 +217,7 @@ def parse_duration(
         return parse_number(what, value, low, high)
     found = seconds / unit_s
     if not low <= found <= high:
-        msg = f"{what} must be from {low:.15g} to {high:.15g} {unit}, not {quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be from {low:.15g} to {high:.15g} {unit}, not {quoted(value)}")
     return found
 
 
@@ -251,8 +238,7 @@ def parse_age(what: str, value: object) -> float:
     5400.0
     """
     if _parse_units(value) is None and value != "0" and (value != 0 or isinstance(value, bool)):
-        msg = f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {quoted(value)}"
-        raise BadInput(msg)
+        raise BadInput(f"{what} must be an age such as 7d, 12h, 90m, 30s or 0, not {quoted(value)}")
     return parse_duration(what, value)
 
 
@@ -274,15 +260,12 @@ def next_time_of_day(value: object, now: datetime) -> object:
 def parse_env_pair(key: object, value: object) -> tuple[str, str]:
     """Return an environment variable of a job; ``QUEUECTL_*`` cannot be set."""
     if not isinstance(key, str) or not _ENV_NAME.match(key):
-        msg = f"environment name {quoted(key)} is not valid: letters, digits and _, no digit first"
-        raise BadInput(msg)
+        raise BadInput(f"environment name {quoted(key)} is not valid: letters, digits and _, no digit first")
     if key.startswith("QUEUECTL_"):
-        msg = f"environment name {key} is set by queuectl itself"
-        raise BadInput(msg)
+        raise BadInput(f"environment name {key} is set by queuectl itself")
     text = parse_text(f"environment value of {key}", value)
     if len(key) + len(text.encode()) > MAX_COMMAND_BYTES:
-        msg = f"environment value of {key} is longer than {MAX_COMMAND_BYTES} bytes"
-        raise BadInput(msg)
+        raise BadInput(f"environment value of {key} is longer than {MAX_COMMAND_BYTES} bytes")
     return key, text
 
 

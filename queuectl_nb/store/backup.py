@@ -55,8 +55,7 @@ def write_backup(db: Database, path: str | os.PathLike[str], *, force: bool = Fa
             os.close(handle)
         _sync_dir(target.parent)
     except OSError as error:
-        msg = f"cannot write the backup {target}: {os_reason(error)}"
-        raise BadEnvironment(msg) from error
+        raise BadEnvironment(f"cannot write the backup {target}: {os_reason(error)}") from error
     return target, jobs
 
 
@@ -66,18 +65,14 @@ def _check_target(db: Database, target: Path, *, force: bool) -> None:
     except OSError:  # it does not exist, or writing it will say what is wrong
         found = None
     except ValueError as error:
-        msg = f"{str(target)!a} cannot be the name of a file ({error}); choose another"
-        raise BadInput(msg) from None
+        raise BadInput(f"{str(target)!a} cannot be the name of a file ({error}); choose another") from None
     if found is not None:
         if os.path.exists(target) and os.path.samefile(target, db.file):
-            msg = f"{target} is the queue itself; choose another file for the backup"
-            raise BadInput(msg)
+            raise BadInput(f"{target} is the queue itself; choose another file for the backup")
         if not stat.S_ISREG(found.st_mode):
-            msg = f"{target} is not a regular file; choose another file for the backup"
-            raise BadInput(msg)
+            raise BadInput(f"{target} is not a regular file; choose another file for the backup")
         if not force:
-            msg = f"{target} exists; choose another file, or replace it with --force"
-            raise BadInput(msg)
+            raise BadInput(f"{target} exists; choose another file, or replace it with --force")
     for suffix in SIDECAR_SUFFIXES:
         if os.path.lexists(f"{target}{suffix}"):  # SQLite would take it for a part of the backup
             msg = f"{target}{suffix} exists, so a program may be using that queue; choose another file for the backup"

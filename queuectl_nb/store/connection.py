@@ -153,8 +153,7 @@ class Database:
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self.identity:
-            msg = f"the queue {self.path} was deleted or replaced while in use; open it again"
-            raise BadEnvironment(msg)
+            raise BadEnvironment(f"the queue {self.path} was deleted or replaced while in use; open it again")
 
     def check_files(self) -> None:
         """Raise if SQLite must not open the file: it was replaced, or somebody else has put files beside it.

@@ -106,8 +106,7 @@ class Jobs:
         """
         states = [each for each in State if each in FINISHED_STATES]
         if state is not None and state not in states:
-            msg = f"prune removes finished jobs: {', '.join(states)}; not {state}"
-            raise BadInput(msg)
+            raise BadInput(f"prune removes finished jobs: {', '.join(states)}; not {state}")
         removed, tokens = 0, []
         for each in states if state is None else [state]:
             while True:
@@ -138,8 +137,7 @@ class Jobs:
         with self.db.write() as connection:
             paused = {name for (name,) in connection.execute(Q.paused)}
             if queue is not None and queue not in paused and "*" in paused:
-                msg = f"all queues are paused, not {queue} by name; run 'queuectl resume' without a name"
-                raise WrongState(msg)
+                raise WrongState(f"all queues are paused, not {queue} by name; run 'queuectl resume' without a name")
             connection.execute(Q.resume_queue, {"name": queue or "*"})
 
 
@@ -184,8 +182,7 @@ def check_dependencies(job_id: str, others: Iterable[tuple[str, State]], unmeeta
     """Raise :class:`WrongState` if a job depends on one in an ``unmeetable`` state."""
     for other, state in others:
         if state in unmeetable:
-            msg = f"job {job_id} waits for {other}, which is {state}; retry that one first"
-            raise WrongState(msg)
+            raise WrongState(f"job {job_id} waits for {other}, which is {state}; retry that one first")
 
 
 def _requeue(connection: sqlite3.Connection, jobs: Sequence[JobRef], state: State, now: float) -> None:

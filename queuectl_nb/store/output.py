@@ -211,22 +211,19 @@ def read_result(path: str) -> tuple[str | None, str | None]:
 def _parse_file(handle: int) -> str:
     size = os.fstat(handle).st_size
     if size > MAX_RESULT_BYTES:
-        msg = f"{size} bytes, at most {MAX_RESULT_BYTES} are allowed"
-        raise ValueError(msg)
+        raise ValueError(f"{size} bytes, at most {MAX_RESULT_BYTES} are allowed")
     try:
         with os.fdopen(handle, "rb", closefd=False) as file:
             return _normalize(file.read(MAX_RESULT_BYTES))
     except (ValueError, RecursionError) as error:
-        msg = f"not valid JSON ({error})"
-        raise ValueError(msg) from error
+        raise ValueError(f"not valid JSON ({error})") from error
 
 
 def _normalize(raw: bytes) -> str:
     """Return JSON that the database accepts: NaN and infinities become null."""
     value = json.loads(raw, parse_constant=lambda _: None, parse_float=_parse_finite)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
-        msg = f"nested deeper than {MAX_DEPTH} levels"
-        raise ValueError(msg)
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     text = json.dumps(value, allow_nan=False)
     return _replace_surrogates(value) if r"\ud" in text else text
 

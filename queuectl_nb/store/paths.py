@@ -100,8 +100,7 @@ def require_queue(path: Path, shown: str) -> None:
         try:
             os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
-            msg = f"no queue at {shown}; 'queuectl enqueue' creates one, --db names another"
-            raise BadEnvironment(msg) from None
+            raise BadEnvironment(f"no queue at {shown}; 'queuectl enqueue' creates one, --db names another") from None
         except OSError:
             pass
 
@@ -124,8 +123,7 @@ def real_path(path: Path) -> Path:
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError) as error:
-        msg = f"{str(path)!a} cannot be opened: {getattr(error, 'strerror', None) or error}"
-        raise BadEnvironment(msg) from error
+        raise BadEnvironment(f"{str(path)!a} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
 
 
 def check_location(path: Path, *, allow_network_fs: bool) -> bool:
@@ -136,8 +134,7 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
     except FileNotFoundError:
         found = None
     except OSError as error:
-        msg = f"{path} cannot be opened: {os_reason(error)}"
-        raise BadEnvironment(msg) from error
+        raise BadEnvironment(f"{path} cannot be opened: {os_reason(error)}") from error
     if found is None:
         if not os.path.isdir(real.parent):
             msg = f"there is no directory {real.parent} for the queue; create it, or choose another file with --db"
@@ -146,34 +143,29 @@ def check_location(path: Path, *, allow_network_fs: bool) -> bool:
         _check_queue_file(path, real, found)
     kind = network_fs_type(real)
     if kind is not None and not allow_network_fs:
-        msg = (
+        raise BadEnvironment(
             f"{path} is on a network file system ({kind}), where locks are unreliable;"
             " choose a local file with --db or QUEUECTL_DB, or use --allow-network-fs from one host only"
         )
-        raise BadEnvironment(msg)
     return kind is None
 
 
 def _check_queue_file(path: Path, real: Path, found: os.stat_result) -> None:
     """Raise :class:`BadEnvironment` if an existing file cannot be used as a queue by this user."""
     if stat.S_ISDIR(found.st_mode):
-        msg = f"{path} is a directory; --db takes the queue's file, such as {path / FILE_NAME}"
-        raise BadEnvironment(msg)
+        raise BadEnvironment(f"{path} is a directory; --db takes the queue's file, such as {path / FILE_NAME}")
     if not stat.S_ISREG(found.st_mode):
-        msg = f"{path} is not a regular file; choose another with --db"
-        raise BadEnvironment(msg)
+        raise BadEnvironment(f"{path} is not a regular file; choose another with --db")
     if 0 < found.st_size < _SQLITE_HEADER_BYTES:  # SQLite would overwrite a file of one byte
-        msg = f"{path} is not a queue (not a SQLite file); choose another file with --db"
-        raise BadEnvironment(msg)
+        raise BadEnvironment(f"{path} is not a queue (not a SQLite file); choose another file with --db")
     if found.st_uid != os.geteuid():
         msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; choose another queue with --db"
         raise BadEnvironment(msg)
     if found.st_nlink > 1 and not _is_first_name(real):
-        msg = (
+        raise BadEnvironment(
             f"{path} is a second name (a hard link) of a queue, and would be a second queue in the same file;"
             " use the first name, or remove all names but one"
         )
-        raise BadEnvironment(msg)
 
 
 def _is_first_name(file: Path) -> bool:
@@ -213,18 +205,15 @@ def make_private_dir(path: Path, *, parents: bool = False) -> None:
         if stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
             path.chmod(0o700)
     except OSError as error:
-        msg = f"cannot create {path}: {os_reason(error)}"
-        raise BadEnvironment(msg) from error
+        raise BadEnvironment(f"cannot create {path}: {os_reason(error)}") from error
 
 
 def _check_private_dir(path: Path) -> os.stat_result:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        msg = f"{path} is not a directory; move it away, queuectl creates its own"
-        raise BadEnvironment(msg)
+        raise BadEnvironment(f"{path} is not a directory; move it away, queuectl creates its own")
     if found.st_uid != os.geteuid():
-        msg = f"{path} belongs to user {found.st_uid}; choose another queue with --db"
-        raise BadEnvironment(msg)
+        raise BadEnvironment(f"{path} belongs to user {found.st_uid}; choose another queue with --db")
     return found
 
 
@@ -246,8 +235,7 @@ def check_sidecars(file: str | Path, *, required: Collection[str] = ()) -> None:
             found = os.lstat(name)
         except FileNotFoundError:
             if suffix in required:
-                msg = f"{name} was deleted while SQLite opened it; try again"
-                raise BadEnvironment(msg) from None
+                raise BadEnvironment(f"{name} was deleted while SQLite opened it; try again") from None
             continue
         if not stat.S_ISREG(found.st_mode):
             fault = "is not a regular file"
@@ -275,8 +263,7 @@ def make_private_file(path: Path) -> None:
                 path.chmod(0o600)
         return
     except OSError as error:
-        msg = f"cannot create the queue {path}: {os_reason(error)}"
-        raise BadEnvironment(msg) from error
+        raise BadEnvironment(f"cannot create the queue {path}: {os_reason(error)}") from error
     os.fchmod(handle, 0o600)
     os.close(handle)
 

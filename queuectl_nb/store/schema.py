@@ -36,14 +36,12 @@ def check_application(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         connection.execute("COMMIT")
     if application == APPLICATION_ID and version > SCHEMA_VERSION:
-        msg = (
+        raise BadEnvironment(
             f"{path} was created by a newer queuectl (schema {version}, this one supports {SCHEMA_VERSION});"
             " upgrade with 'pip install -U queuectl-nb'"
         )
-        raise BadEnvironment(msg)
     if application != APPLICATION_ID and (application or version or tables):
-        msg = f"{path} is a SQLite database but not a queue; choose another file with --db"
-        raise BadEnvironment(msg)
+        raise BadEnvironment(f"{path} is a SQLite database but not a queue; choose another file with --db")
 
 
 def ensure_schema(connection: sqlite3.Connection, path: Path, journal: str) -> None:

@@ -84,8 +84,7 @@ class LockRequest:
                 self._make_directories()
                 return _Descriptor(os.open(self._path, _OPEN_FLAGS, 0o600))
         except OSError as error:
-            msg = f"cannot open the write lock {self._path}: {os_reason(error)}"
-            raise BadEnvironment(msg) from error
+            raise BadEnvironment(f"cannot open the write lock {self._path}: {os_reason(error)}") from error
 
     @staticmethod
     @interruptible
@@ -135,8 +134,7 @@ class LockWaiter:
             threading.Thread(target=self._wait, name="queuectl-write-lock", daemon=True).start()
         except RuntimeError as error:  # after an interrupt the thread may exist; then it closes the copy itself
             self._copy.close()
-            msg = f"the queue is busy, and no thread can be started to wait ({error}); try again"
-            raise Busy(msg) from error
+            raise Busy(f"the queue is busy, and no thread can be started to wait ({error}); try again") from error
 
     def _wait(self) -> None:
         try:

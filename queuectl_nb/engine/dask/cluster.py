@@ -39,8 +39,7 @@ class Cluster(NamedTuple):
 def require_dask() -> None:
     """Raise :class:`BadEnvironment` if dask's distributed is not installed."""
     if importlib.util.find_spec("distributed") is None:
-        msg = "dask is not installed here: pip install 'queuectl-nb[dask]'"
-        raise BadEnvironment(msg)
+        raise BadEnvironment("dask is not installed here: pip install 'queuectl-nb[dask]'")
 
 
 def address_of(client: Any) -> tuple[str, str | None]:
@@ -52,12 +51,10 @@ def address_of(client: Any) -> tuple[str, str | None]:
         Another process cannot use the client's scheduler or its TLS settings.
     """
     if client.scheduler is None:
-        msg = "the dask client is closed"
-        raise BadInput(msg)
+        raise BadInput("the dask client is closed")
     address = client.scheduler.address
     if address.startswith("inproc://"):
-        msg = "the dask client's cluster lives inside this process; make it with LocalCluster(processes=True)"
-        raise BadInput(msg)
+        raise BadInput("the dask client's cluster lives inside this process; make it with LocalCluster(processes=True)")
     try:
         return address, base64.b64encode(pickle.dumps(client.security)).decode()
     except (pickle.PicklingError, TypeError, AttributeError):

@@ -53,8 +53,7 @@ class RemoteRun:
     def outcome(self) -> Outcome:
         """How the attempt ended; :attr:`forced_outcome` if it ended because the dispatcher terminated it."""
         if not isinstance(self.end, Ended):
-            msg = f"the attempt of job {self.lease.job_id} has not ended"
-            raise TypeError(msg)
+            raise TypeError(f"the attempt of job {self.lease.job_id} has not ended")
         outcome = self.end.outcome
         return (self.forced_outcome or outcome) if isinstance(outcome, Returned) else outcome
 
