@@ -100,12 +100,10 @@ def attempt_durations(db: Database, *, by: str, since: float | None) -> Duration
 
 def finish_time_range(db: Database, *, since: float | None) -> tuple[float, float] | None:
     """Return when the first and the last attempt ended, since a time or ever; None without attempts."""
-    with db.read() as connection:
-        first, last = connection.execute(Q.first_and_last_end, {"since": since or 0}).fetchone()
+    ((first, last),) = db.query(Q.first_and_last_end, {"since": since or 0})
     return None if first is None else (first, last)
 
 
 def count_outcomes(db: Database, *, start: float, end: float, slice_s: float) -> list[tuple[int, str, int]]:
     """Return (slice, outcome, count) of the attempts that ended from ``start`` to ``end`` inclusive."""
-    with db.read() as connection:
-        return connection.execute(Q.ends_by_outcome, {"start": start, "end": end, "slice": slice_s}).fetchall()
+    return db.query(Q.ends_by_outcome, {"start": start, "end": end, "slice": slice_s})

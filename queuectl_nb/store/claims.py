@@ -130,8 +130,7 @@ class Claims:
 
     def next_due(self) -> NextDue:
         """Return when the next scheduled job is due."""
-        with self.db.read() as connection:
-            return NextDue(*connection.execute(Q.next_due).fetchone())
+        return NextDue(*self.db.query(Q.next_due)[0])
 
     def preempted(self, leases: Sequence[Lease]) -> list[Lease]:
         """Return those of the unstarted ``leases`` that must not start any more.
@@ -150,8 +149,7 @@ class Claims:
 
     def owns(self, lease: Lease) -> bool:
         """Return True if the worker still holds the attempt."""
-        with self.db.read() as connection:
-            return connection.execute(Q.held_job, (lease.seq, lease.token)).fetchone() is not None
+        return bool(self.db.query(Q.held_job, (lease.seq, lease.token)))
 
     def has_ended_as(self, lease: Lease, outcome: Outcome) -> bool:
         """Return True if an earlier attempt of the job has ended with ``outcome``."""
@@ -160,8 +158,7 @@ class Claims:
 
     def cancel_requests(self) -> set[str]:
         """Return the tokens of this worker's attempts for which a cancel was requested."""
-        with self.db.read() as connection:
-            return {token for _, token in connection.execute(Q.cancels_of_worker, {"worker": self.worker})}
+        return {token for _, token in self.db.query(Q.cancels_of_worker, {"worker": self.worker})}
 
     def count_unfinished(self, enclosing_job: str | None = None) -> int:
         """Return how many jobs of the worker's queues are unfinished, except those waiting in paused queues.
@@ -180,5 +177,4 @@ class Claims:
 
     def held_leases(self) -> list[HeldLease]:
         """Return the leases that the worker holds; a rescuer calls this for a lost worker."""
-        with self.db.read() as connection:
-            return [HeldLease(*row) for row in connection.execute(Q.held_by_worker, {"worker": self.worker})]
+        return [HeldLease(*row) for row in self.db.query(Q.held_by_worker, {"worker": self.worker})]

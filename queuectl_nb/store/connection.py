@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store import schema
@@ -25,7 +25,7 @@ from queuectl_nb.store.transaction import Transaction
 from queuectl_nb.store.write_lock import WriteLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from queuectl_nb.store.connection_pool import ThreadState
@@ -191,6 +191,11 @@ class Database:
         """
         return Transaction(self, None)
 
+    def query(self, sql: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[Any]:
+        """Return the rows of a statement, in a read transaction of its own or as part of that of this thread."""
+        with self.read() as connection:
+            return connection.execute(sql, values).fetchall()
+
     # ------------------------------------------------------------------ changes
 
     def data_version(self) -> int:
@@ -206,9 +211,8 @@ class Database:
 
     def revision(self) -> tuple[int, int]:
         """Return the revision of the queue and its number of deletions; both unchanged: no job has changed."""
-        with self.read() as connection:
-            found: tuple[int, int] = connection.execute(Q.revision).fetchone()
-            return found
+        found: tuple[int, int] = self.query(Q.revision)[0]
+        return found
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:

@@ -51,8 +51,7 @@ def retry_all(db: Database, now: float) -> list[str]:
 
 def purge_all(db: Database, now: float) -> tuple[list[str], list[str]]:
     """Delete every dead job with its history; return the ids, and the tokens of the attempts."""
-    with db.read() as connection:
-        dead = [job_id for _, job_id, _ in connection.execute(Q.dead_jobs)]
+    dead = [job_id for _, job_id, _ in db.query(Q.dead_jobs)]
     deleted: list[str] = []
     tokens: list[str] = []
     for ids in _batches(dead):

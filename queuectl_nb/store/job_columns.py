@@ -78,8 +78,7 @@ class JobColumns:
 
     def due_at(self, ids: Sequence[str]) -> dict[str, float]:
         """Return when the latest attempts of jobs were due, by id; ``run_at`` may already be that of a retry."""
-        with self._reader.db.read() as connection:
-            return dict(connection.execute(Q.due_of_newest_attempts, {"ids": json.dumps(ids)}).fetchall())
+        return dict(self._reader.db.query(Q.due_of_newest_attempts, {"ids": json.dumps(ids)}))
 
     def chunks(self) -> Iterator[ColumnChunk]:
         """Yield the rows, chunk by chunk."""

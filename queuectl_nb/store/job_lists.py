@@ -61,8 +61,7 @@ class JobOrder:
     def jobs_at(self, seqs: Sequence[int]) -> list[JobRecord]:
         """Return the jobs with these ``seq``, in that order; deleted ones are left out."""
         sql = f"SELECT {rows.JOB_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
-        with self._db.read() as connection:
-            found = {row[0]: row for row in connection.execute(sql, (json.dumps(list(seqs)),))}
+        found = {row[0]: row for row in self._db.query(sql, (json.dumps(list(seqs)),))}
         return [rows.job_from_row(found[seq]) for seq in seqs if seq in found]
 
 
@@ -82,8 +81,7 @@ def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobR
     for start in range(0, len(seqs), CHUNK_ROWS):
         chunk = seqs[start : start + CHUNK_ROWS]
         values["seqs"] = json.dumps(chunk)
-        with db.read() as connection:
-            found = {row[0]: row for row in connection.execute(sql, values)}
+        found = {row[0]: row for row in db.query(sql, values)}
         for seq in chunk:
             if seq in found:
                 yield rows.job_from_row(found[seq])

@@ -49,8 +49,7 @@ class Reader:
         limit = "" if job_filter.limit is None else "LIMIT :limit"
         values["limit"] = job_filter.limit
         sql = f"SELECT {columns} FROM jobs {condition} {job_filter.order_by()} {limit}"  # noqa: S608 - checked names
-        with self.db.read() as connection:
-            return connection.execute(sql, values).fetchall()
+        return self.db.query(sql, values)
 
     def _newest(self, job_filter: Filter, columns: str, limit: int) -> list[tuple[Any, ...]]:
         terms, values = job_filter.terms()
@@ -79,44 +78,35 @@ class Reader:
         ):
             counts = self.counts()
             return sum(counts[State(each)] for each in job_filter.state or State)
-        with self.db.read() as connection:
-            found: int = connection.execute(f"SELECT count(*) FROM jobs {condition}", values).fetchone()[0]  # noqa: S608
-            return found
+        ((found,),) = self.db.query(f"SELECT count(*) FROM jobs {condition}", values)  # noqa: S608
+        return int(found)
 
     def counts(self) -> dict[State, int]:
         """Return the number of jobs in every state, from the table ``tally``."""
-        with self.db.read() as connection:
-            found = dict(connection.execute(Q.counts).fetchall())
+        found = dict(self.db.query(Q.counts))
         return {state: found.get(state.value, 0) for state in State}
 
     def count_waiting_for(self, job_id: str) -> int:
         """Return how many unfinished jobs cannot finish before this job: itself and its direct and other dependents."""
-        with self.db.read() as connection:
-            return len(connection.execute(Q.waiting_for, {"id": job_id}).fetchall())
+        return len(self.db.query(Q.waiting_for, {"id": job_id}))
 
     def count_enqueued(self) -> int:
         """Return how many jobs were ever enqueued, including deleted ones."""
-        with self.db.read() as connection:
-            found: int = connection.execute(Q.last_seq).fetchone()[0]
-            return found
+        return int(self.db.query(Q.last_seq)[0][0])
 
     def paused_queues(self) -> list[str]:
         """Return the paused queues; ``["*"]`` when everything is paused."""
-        with self.db.read() as connection:
-            names = [name for (name,) in connection.execute(Q.paused)]
+        names = [name for (name,) in self.db.query(Q.paused)]
         return ["*"] if "*" in names else names
 
     def queue_names(self) -> list[str]:
         """Return the names of queues that have jobs or are paused, for completion."""
         sql = "SELECT queue FROM tally WHERE n > 0 UNION SELECT name FROM queues WHERE name <> '*' ORDER BY 1"
-        with self.db.read() as connection:
-            return [name for (name,) in connection.execute(sql)]
+        return [name for (name,) in self.db.query(sql)]
 
     def newest_id(self) -> str | None:
         """Return the id of the job that was enqueued last; None if there are no jobs."""
-        with self.db.read() as connection:
-            row = connection.execute(Q.newest_job).fetchone()
-        return None if row is None else str(row[0])
+        return next((str(name) for (name,) in self.db.query(Q.newest_job)), None)
 
     def complete_ids(self, prefix: str, states: Sequence[State], limit: int) -> list[str]:
         """Return up to ``limit`` job ids that begin with ``prefix``, sorted, for completion."""
@@ -129,9 +119,7 @@ class Reader:
         state = "state" if sum(counts[each] for each in states) < MAX_SORTED_IDS else "+state"
         marks = ", ".join("?" * len(states))
         sql = f"SELECT id FROM jobs WHERE id >= ? AND id < ? AND {state} IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608
-        with self.db.read() as connection:
-            found = connection.execute(sql, (prefix, prefix + "\U0010ffff", *states, limit)).fetchall()
-        return [job_id for (job_id,) in found]
+        return [job_id for (job_id,) in self.db.query(sql, (prefix, prefix + "\U0010ffff", *states, limit))]
 
     # ------------------------------------------------------------------ since a revision (wait)
 
@@ -145,32 +133,27 @@ class Reader:
 
     def states_of(self, ids: Sequence[str]) -> dict[str, State]:
         """Return the states of the given jobs; unknown ids are left out."""
-        with self.db.read() as connection:
-            found = connection.execute(Q.states_of_jobs, {"ids": json.dumps(list(ids))})
-            return {job_id: State(state) for job_id, state, _ in found}
+        found = self.db.query(Q.states_of_jobs, {"ids": json.dumps(list(ids))})
+        return {job_id: State(state) for job_id, state, _ in found}
 
     def revisions_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the revisions at which the given jobs were last written; unknown ids are left out."""
-        with self.db.read() as connection:
-            return dict(connection.execute(Q.revisions_of_jobs, {"ids": json.dumps(list(ids))}))
+        return dict(self.db.query(Q.revisions_of_jobs, {"ids": json.dumps(list(ids))}))
 
     # ------------------------------------------------------------------ attempts
 
     def attempts(self, job_id: str) -> list[AttemptRecord]:
         """Return a job's attempts with their stored output, oldest first."""
-        with self.db.read() as connection:
-            return [rows.attempt_from_row(row) for row in connection.execute(Q.attempts_of_job, {"id": job_id})]
+        return [rows.attempt_from_row(row) for row in self.db.query(Q.attempts_of_job, {"id": job_id})]
 
     def attempt(self, job_id: str, number: int) -> AttemptRecord | None:
         """Return one attempt with its stored output, or None."""
-        with self.db.read() as connection:
-            row = connection.execute(Q.attempt_of_job, {"id": job_id, "number": number}).fetchone()
-        return None if row is None else rows.attempt_from_row(row)
+        found = self.db.query(Q.attempt_of_job, {"id": job_id, "number": number})
+        return rows.attempt_from_row(found[0]) if found else None
 
     def attempts_without_output(self, job_id: str) -> list[AttemptRecord]:
         """Return a job's attempts, oldest first; ``stdout`` and ``stderr`` are None."""
-        with self.db.read() as connection:
-            return [rows.attempt_from_row(row) for row in connection.execute(Q.attempt_facts_of_job, {"id": job_id})]
+        return [rows.attempt_from_row(row) for row in self.db.query(Q.attempt_facts_of_job, {"id": job_id})]
 
     def attempt_rows(self, columns: str) -> list[tuple[Any, ...]]:
         """Return columns of all attempts and their jobs as raw rows, in enqueue order."""
@@ -178,8 +161,7 @@ class Reader:
             f"SELECT {columns} FROM attempts JOIN jobs ON jobs.seq = attempts.job"  # noqa: S608
             " ORDER BY attempts.job, attempts.number"
         )
-        with self.db.read() as connection:
-            return connection.execute(sql).fetchall()
+        return self.db.query(sql)
 
     def result_rows(self, ids: Sequence[str] | None) -> list[tuple[Any, ...]]:
         """Return rows for results of jobs (None: all) in enqueue order.
@@ -191,8 +173,7 @@ class Reader:
             "SELECT id, command, state, started_at, finished_at, (SELECT max_rss_bytes FROM attempts"  # noqa: S608
             f" WHERE job = jobs.seq AND number = jobs.starts), result FROM jobs {which} ORDER BY seq"
         )
-        with self.db.read() as connection:
-            return connection.execute(sql, {"ids": json.dumps(ids)}).fetchall()
+        return self.db.query(sql, {"ids": json.dumps(ids)})
 
 
 def _newest_of_state(

@@ -23,8 +23,7 @@ class SettingsTable:
 
     def read(self) -> Settings:
         """Return all settings; raise ``InvalidSetting`` for an invalid stored value."""
-        with self.db.read() as connection:
-            return Settings.from_stored({key: _text(value) for key, value in connection.execute(Q.all_settings)})
+        return Settings.from_stored({key: _text(value) for key, value in self.db.query(Q.all_settings)})
 
     def read_valid(self) -> Settings:
         """Return all settings; the defaults if one is invalid, for work that must go on anyway."""

@@ -85,21 +85,16 @@ class Workers:
 
     def list_all(self) -> list[WorkerRow]:
         """Return the registered workers, ``worker-2`` before ``worker-10``."""
-        with self.db.read() as connection:
-            found = [
-                WorkerRow(*(*row[:4], tuple(json.loads(row[4])), *row[5:])) for row in connection.execute(Q.worker_rows)
-            ]
+        found = [WorkerRow(*(*row[:4], tuple(json.loads(row[4])), *row[5:])) for row in self.db.query(Q.worker_rows)]
         return sorted(found, key=lambda row: (len(row.name), row.name))
 
     def current_jobs(self) -> dict[str, str]:
         """Return the id of each worker's current job, by worker name; of several claimed, the first."""
-        with self.db.read() as connection:
-            return dict(connection.execute(Q.current_jobs).fetchall())
+        return dict(self.db.query(Q.current_jobs))
 
     def orphaned_workers(self) -> list[str]:
         """Return the names of unregistered workers that hold jobs."""
-        with self.db.read() as connection:
-            return [name for (name,) in connection.execute(Q.orphaned_jobs)]
+        return [name for (name,) in self.db.query(Q.orphaned_jobs)]
 
     def request_stop(self, names: Sequence[str], how: str) -> None:
         """Request workers to stop: ``drain`` finishes the running job, ``now`` returns it."""
@@ -108,6 +103,5 @@ class Workers:
 
     def stop_request(self, name: str) -> str | None:
         """Return how the worker was asked to stop, or None; ``now`` if it is not registered."""
-        with self.db.read() as connection:
-            row = connection.execute(Q.stop_of_worker, {"name": name}).fetchone()
-        return row[0] if row else "now"
+        found = self.db.query(Q.stop_of_worker, {"name": name})
+        return found[0][0] if found else "now"
