@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.errors import InvalidSetting
 from queuectl_nb.model.state import State
 from queuectl_nb.store.paths import PROJECT_DIR, find_queue
-from queuectl_nb.store.waiting import read_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -65,7 +64,7 @@ def waiting_hints(store: Store, queues: Collection[str] | None = None, *, progra
 
     Empty if they are served, or there are none. ``program`` is :data:`CONSOLE` or :data:`MAGIC`.
     """
-    waiting, paused = read_waiting(store.db)
+    waiting, paused = store.read_waiting()
     chosen = {name: n for name, n in waiting.items() if queues is None or name in queues}
     return list(_causes(store, chosen, paused, program)) if chosen else []
 

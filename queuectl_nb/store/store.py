@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.store.connection import Database
 from queuectl_nb.store.identity import detect_copy
+from queuectl_nb.store.queries import Q
 from queuectl_nb.store.settings import SettingsTable
 from queuectl_nb.store.spool import Spool
 
@@ -31,6 +32,14 @@ class Store:
         self.worker_dir = self.db.worker_dir
         self.spool = Spool(self.db.output_dir)
         detect_copy(self.db)
+
+    def read_waiting(self) -> tuple[dict[str, int], set[str]]:
+        """Return the queues with pending, failed or running jobs, and the paused ones (``"*"``: all).
+
+        The value of a queue is its number of pending and failed jobs. Light enough for every enqueue.
+        """
+        with self.db.read() as connection:
+            return dict(connection.execute(Q.waiting_jobs)), {name for (name,) in connection.execute(Q.paused)}
 
     @cached_property
     def jobs(self) -> Jobs:
