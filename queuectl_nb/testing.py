@@ -182,14 +182,6 @@ def _run(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[End
         while not monitor.step(settings, 0.0):
             time.sleep(POLL_INTERVAL_S)
         raise
-    ending, spooled = capture_ending(
-        executor.spool,
-        lease.token,
-        run.paths,
-        limit=settings.output_limit,
-        finished_at=time.time(),
-        started_at=run.started_at,
-        pid=run.pid,
-        usage=run.usage,
-    )
+    known = Ending(time.time(), run.started_at, run.pid, usage=run.usage)
+    ending, spooled = capture_ending(executor.spool, lease.token, run.paths, settings.output_limit, known)
     return EndedAttempt(lease, monitor.outcome, ending), spooled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl_nb.model.attempt import Ending, Usage
+from queuectl_nb.model.attempt import Ending
 from queuectl_nb.store.output import EMPTY_STREAM, read_truncated
 from queuectl_nb.store.spool import STREAMS
 
@@ -18,20 +18,12 @@ __all__ = ["capture_ending"]
 _NONE: frozenset[str] = frozenset()
 
 
-def capture_ending(  # noqa: PLR0913 - the fields of an ending
-    spool: Spool,
-    token: str,
-    paths: Mapping[str, str],
-    *,
-    limit: int,
-    finished_at: float,
-    started_at: float | None = None,
-    pid: int | None = None,
-    usage: Usage | None = None,
+def capture_ending(
+    spool: Spool, token: str, paths: Mapping[str, str], limit: int, ending: Ending
 ) -> tuple[Ending, frozenset[str]]:
-    """Return the ending of an attempt with output in ``paths``, and the streams whose files must be kept.
+    """Return ``ending`` with result and output of an attempt, and the streams whose files must be kept.
 
-    The database keeps ``limit`` bytes of each stream.
+    ``paths`` are the files of its streams, of which the database keeps ``limit`` bytes each.
     """
     result, note = spool.read_result(token)
     try:
@@ -39,20 +31,7 @@ def capture_ending(  # noqa: PLR0913 - the fields of an ending
     except OSError as error:
         out = err = EMPTY_STREAM
         note = f"its output could not be read: {error.strerror}"
-    ending = Ending(
-        finished_at,
-        started_at,
-        pid,
-        out.head,
-        out.tail,
-        out.size,
-        err.head,
-        err.tail,
-        err.size,
-        result,
-        note=note,
-        usage=usage or Usage(),
-    )
+    ending = Ending(*ending[:3], *out[:3], *err[:3], result, ending.host, note or ending.note, ending.usage)
     if not (out.spooled or err.spooled):
         return ending, _NONE
     return ending, frozenset(stream for stream, each in zip(STREAMS, (out, err), strict=True) if each.spooled)

@@ -21,6 +21,7 @@ from queuectl_nb.engine.dask.dispatch_table import read_dispatched
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
 from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
+from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Lost
 from queuectl_nb.store.boot_time import read_boot_time
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import psutil
 
     from queuectl_nb.engine.worker_record import WorkerRecord
-    from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import AttemptLock
@@ -194,21 +194,13 @@ class Rescuer:
         if journaled is None and not attempt_lock.started and not dispatched:
             claims.settle_and_claim(released=[lease], **facts)
             return
+        lost = replace(worker.lost, may_overlap=lease.token in worker.elsewhere)
+        outcome, known = journaled or (lost, Ending(now))
         ending, spooled = capture_ending(
-            self.store.spool, lease.token, attempt_lock.paths, limit=settings.output_limit, finished_at=now
+            self.store.spool, lease.token, attempt_lock.paths, settings.output_limit, known
         )
-        outcome: Outcome = replace(worker.lost, may_overlap=lease.token in worker.elsewhere)
-        if journaled is not None:
-            outcome, recorded = journaled
-            ending = ending if max(recorded.stdout_size, recorded.stderr_size) > MAX_STREAM_BYTES else recorded
-            ending = ending._replace(
-                finished_at=recorded.finished_at,
-                started_at=recorded.started_at,
-                pid=recorded.pid,
-                host=recorded.host,
-                note=recorded.note or ending.note,
-                usage=recorded.usage,
-            )
+        if journaled and max(known.stdout_size, known.stderr_size) <= MAX_STREAM_BYTES:
+            ending = known
         claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], **facts)
         self.store.spool.remove(lease.token, keep=spooled)
         if attempt_lock.started:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.run_monitor import SHORT_JOB_S, RunMonitor
 from queuectl_nb.engine.work_buffer import MAX_GROUP
+from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
@@ -99,9 +100,8 @@ class Worker:
     def _collect(self, monitor: RunMonitor) -> None:
         """Collect outcome, usage, output and result of a finished run."""
         run = monitor.run
-        ending, spooled, keep_files = self.core.capture(
-            run.lease.token, run.paths, finished_at=time.time(), started_at=run.started_at, pid=run.pid, usage=run.usage
-        )
+        known = Ending(time.time(), run.started_at, run.pid, usage=run.usage)
+        ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
             run.move_to_own_files()
             punch_middle(run.paths.values(), self.control.settings.spool_limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from queuectl_nb.engine import heartbeat, notifier
 from queuectl_nb.engine.collect import capture_ending
@@ -112,10 +112,9 @@ class WorkerCore:
                 return Lost(self.control.name, "stopped because its supervisor died, as in an earlier attempt")
         return SUPERVISOR_DIED
 
-    def capture(self, token: str, paths: Mapping[str, str], **facts: Any) -> tuple[Ending, frozenset[str], bool]:
-        """Return the ending of an attempt, the streams that stay spooled, and whether its files must be kept."""
-        limit = self.control.settings.output_limit
-        ending, spooled = capture_ending(self.store.spool, token, paths, limit=limit, **facts)
+    def capture(self, token: str, paths: Mapping[str, str], ending: Ending) -> tuple[Ending, frozenset[str], bool]:
+        """Return ``ending`` with result and output, the streams that stay spooled, and whether files must be kept."""
+        ending, spooled = capture_ending(self.store.spool, token, paths, self.control.settings.output_limit, ending)
         return ending, spooled, bool(spooled) or max(ending.stdout_size, ending.stderr_size) > MAX_STREAM_BYTES
 
     def check_for_work(self, *, idle: bool) -> bool | None:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.dask.messages import Ended
+from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import Busy
 from queuectl_nb.model.outcome import Cancelled
 from queuectl_nb.store.boot_time import read_boot_time
@@ -136,15 +137,9 @@ class Dispatcher:
             self.may_have_work = True
             return
         now = time.time()
-        ending, spooled, keep_files = self.core.capture(
-            run.token,
-            run.paths,
-            finished_at=now,
-            started_at=run.started_at if run.end.duration_s is None else now - run.end.duration_s,
-            pid=run.pid,
-            usage=run.end.usage,
-        )
-        ending = ending._replace(host=run.host, note=ending.note or run.note)
+        started_at = run.started_at if run.end.duration_s is None else now - run.end.duration_s
+        known = Ending(now, started_at, run.pid, host=run.host, note=run.note, usage=run.end.usage)
+        ending, spooled, keep_files = self.core.capture(run.token, run.paths, known)
         if keep_files:
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
