@@ -14,32 +14,16 @@ import marshal
 import os
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from queuectl_nb.model.attempt import Ending, Usage
-from queuectl_nb.model.outcome import (
-    Cancelled,
-    Exited,
-    Lost,
-    NotStarted,
-    Outcome,
-    Returned,
-    Signalled,
-    SignalledWorker,
-    TimedOut,
-)
+from queuectl_nb.model.outcome import OUTCOME_CLASSES, Outcome
 from queuectl_nb.store.regular_file import open_regular
 
-__all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "journal_path", "lock_journal", "make_outcome", "read_journal"]
+__all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "journal_path", "lock_journal", "read_journal"]
 
 MAX_STREAM_BYTES = 16 * 1024
 """Maximum size of a stream in an entry; a larger one must already have a file of its own."""
-_OUTCOME_CLASSES = {
-    kind.__name__: kind
-    for kind in (Exited, Signalled, SignalledWorker, TimedOut, NotStarted, Cancelled, Returned, Lost)
-}
 MARSHAL_VERSION = 2
 """The newest version that all Python versions read alike."""
 RESERVED_BYTES = 64 * 1024
@@ -47,12 +31,6 @@ _HEADER = struct.Struct("<II")
 """Size and CRC-32 of an entry."""
 _END = bytes(_HEADER.size)
 """An entry of size 0, which follows the last one."""
-
-
-def make_outcome(kind: str, arguments: Sequence[Any]) -> Outcome:
-    """Return the outcome of class ``kind`` with these arguments."""
-    outcome: Outcome = _OUTCOME_CLASSES[kind](*arguments)
-    return outcome
 
 
 def journal_path(worker_dir: Path, name: str) -> Path:
@@ -122,7 +100,7 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
             break
         try:
             token, kind, arguments, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, writable by this user only
-            outcomes[token] = (make_outcome(kind, arguments), Ending._make((*ending, Usage._make(usage))))
+            outcomes[token] = (OUTCOME_CLASSES[kind](*arguments), Ending._make((*ending, Usage._make(usage))))
         except (EOFError, ValueError, TypeError, KeyError):
             break
     return outcomes

@@ -8,9 +8,10 @@ from __future__ import annotations
 import signal as _signal
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 __all__ = [
+    "OUTCOME_CLASSES",
     "OUTCOME_NAMES",
     "SUPERVISOR_DIED",
     "Cancelled",
@@ -158,5 +159,8 @@ exited = cache(Exited)
 """Return a shared :class:`Exited` for a code: most attempts exit with the same few."""
 
 Outcome = Exited | Signalled | SignalledWorker | TimedOut | NotStarted | Cancelled | Returned | Lost | Copied
+
+OUTCOME_CLASSES = {kind.__name__: kind for kind in get_args(Outcome)}
+"""By name, for files and messages."""
 
 OUTCOME_NAMES = ("succeeded", "failed", "timed_out", "lost", "cancelled", "returned", "not_started")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from queuectl_nb.model.attempt import Lease, Usage
-from queuectl_nb.model.outcome import Cancelled, Exited, Lost, NotStarted, Outcome, Returned, Signalled, TimedOut
+from queuectl_nb.model.outcome import OUTCOME_CLASSES, Outcome
 
 __all__ = [
     "PROTOCOL",
@@ -225,7 +225,7 @@ _CLASSES: dict[str, type] = {
     for each in (
         *(LeaseRenewal, OutputRead, Request, RunJob, Terminate, Running, Ended, Unstarted),
         *(SlotOpened, ResultsReady, AgentStatus, Event, OutputChunk, Response, RecoveryQuery, Recovery),
-        *(Lease, Usage, Exited, Signalled, TimedOut, NotStarted, Cancelled, Returned, Lost),
+        *(Lease, Usage, *OUTCOME_CLASSES.values()),
     )
 }
 
