@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.store import Store
 
-__all__ = ["CONTROL_PIPE", "ORPHAN_GRACE_S", "POLL_INTERVAL_S", "STOP_SIGNALS", "WorkerControl"]
+__all__ = ["CONTROL_PIPE", "ORPHAN_GRACE_S", "POLL_INTERVAL_S", "STOP_SIGNALS", "WorkerControl", "remote_lease_s"]
 
 ORPHAN_GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL after the parent has died: everything must end within five seconds."""
@@ -29,6 +29,16 @@ CONTROL_PIPE = 0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POLL_INTERVAL_S = 1.0
 """Interval of the fallback poll, in case a notification was lost."""
+EXPIRY_MARGIN_S = 1.0
+"""Time allowed for another host to act on an expired lease."""
+
+
+def remote_lease_s(settings: Settings) -> float:
+    """Return the time from the last message of a dispatcher until all its remote attempts have ended.
+
+    An agent without messages ends its commands when the lease expires: SIGTERM, at most the orphan grace, SIGKILL.
+    """
+    return settings.lease + min(settings.kill_grace, ORPHAN_GRACE_S) + EXPIRY_MARGIN_S
 
 
 class WorkerControl:

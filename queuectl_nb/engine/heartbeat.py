@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FreezeDetector",
     "Heartbeat",
+    "boot_clock",
     "boot_clock_ns",
     "boot_id",
     "host_name",
@@ -50,6 +51,11 @@ _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def boot_clock_ns() -> int:
     """Return nanoseconds of the clock of process start times in /proc, which includes suspended time."""
     return time.clock_gettime_ns(_BOOT_CLOCK)
+
+
+def boot_clock() -> float:
+    """Return seconds of the same clock; comparable within one host and boot."""
+    return time.clock_gettime(_BOOT_CLOCK)
 
 
 def host_name() -> str:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.engine import heartbeat, notifier, process_tree
 from queuectl_nb.engine.collect import capture_ending
+from queuectl_nb.engine.control import remote_lease_s
 from queuectl_nb.engine.dask.dispatch_table import read_dispatched
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, lock_journal, read_journal
-from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
 from queuectl_nb.engine.worker_record import FROZE, note_kill, read_record
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
@@ -153,8 +153,8 @@ class Rescuer:
 
     def _remote_lease_expired(self, name: str, settings: Settings) -> bool:
         """Return True if leases of remote attempts have expired, counted from when the worker was found lost."""
-        since = self._lost_at.setdefault(name, boot_clock())
-        return boot_clock() - since >= remote_lease_s(settings)
+        since = self._lost_at.setdefault(name, heartbeat.boot_clock())
+        return heartbeat.boot_clock() - since >= remote_lease_s(settings)
 
     def _kill_leftovers(self, name: str, tokens: Sequence[str], record: WorkerRecord, *, frozen: bool) -> bool:
         """Kill all processes of the attempts; return True once none is left."""

@@ -31,7 +31,7 @@ from queuectl_nb.engine.dask.messages import (
 )
 from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, load_end, recover, remove_old_folders
 from queuectl_nb.engine.dask.runner_client import RunnerClient
-from queuectl_nb.engine.remote_lease import boot_clock
+from queuectl_nb.engine.heartbeat import boot_clock
 from queuectl_nb.model.attempt import Lease
 from queuectl_nb.model.outcome import Exited, Lost, Returned
 from tests.engine.harness import alive, read_pid, until

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.engine import heartbeat, process_tree, remote_lease, worker_record
+from queuectl_nb.engine import heartbeat, process_tree, worker_record
 from queuectl_nb.engine.rescuer import Rescuer
 from queuectl_nb.engine.worker_record import RecordWriter, note_kill
 from queuectl_nb.model.state import State
@@ -182,8 +182,8 @@ def test_attempt_in_another_pid_namespace_waits_for_the_lease(
     found = Rescuer(harness.queue.store)
     assert found.rescue_dead() == []
     assert job.refresh().state is State.PROCESSING
-    clock = remote_lease.boot_clock
-    monkeypatch.setattr("queuectl_nb.engine.rescuer.boot_clock", lambda: clock() + 3600)
+    clock = heartbeat.boot_clock
+    monkeypatch.setattr("queuectl_nb.engine.heartbeat.boot_clock", lambda: clock() + 3600)
     assert found.rescue_dead() == [(job.id, LOST)]
     assert "may_overlap" in (job.history[0].error or "")
 

@@ -14,7 +14,6 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.messages import (
     AgentStatus,
     Ended,
@@ -30,7 +29,7 @@ from queuectl_nb.engine.dask.messages import (
 )
 from queuectl_nb.engine.dask.recovery import KEEP_S, create_folder, kill_leftovers, load_end, read_chunk, remove_attempt
 from queuectl_nb.engine.dask.runner_client import RunnerClient
-from queuectl_nb.engine.remote_lease import boot_clock
+from queuectl_nb.engine.heartbeat import boot_clock, boot_id, job_host
 from queuectl_nb.model.outcome import Lost
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class Agent:
         self.address = address
         self.folder, self._lock = create_folder(folder, self.id)
         self._db = db
-        self._boot = heartbeat.boot_id()
+        self._boot = boot_id()
         self._send_event = send_event
         self._changed = threading.Condition()
         self._slots = 0
@@ -201,8 +200,7 @@ class Agent:
 
     def _status(self) -> AgentStatus:
         self._sequence += 1
-        host = heartbeat.job_host()
-        identity = (self.id, self.address, self._boot, host, self.folder)
+        identity = (self.id, self.address, self._boot, job_host(), self.folder)
         return AgentStatus(*identity, self._sequence, self._slots, boot_clock())
 
     @property

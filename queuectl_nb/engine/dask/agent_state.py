@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from queuectl_nb.engine.control import remote_lease_s
 from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, RecoveryQuery, Request, Unstarted
 from queuectl_nb.engine.dask.runner import SHORT_RUN_S
-from queuectl_nb.engine.remote_lease import boot_clock, remote_lease_s
+from queuectl_nb.engine.heartbeat import boot_clock
 from queuectl_nb.model.outcome import Lost
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SENT_SETTINGS = ("timeout", "kill_grace", "spool_limit", "max_retries", "shell")
 
 @dataclass(eq=False)
 class AgentState:
-    """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.remote_lease.boot_clock`."""
+    """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.heartbeat.boot_clock`."""
 
     id: str
     address: str

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.dask.agent_state import RETRY_DELAY_S, AgentState
 from queuectl_nb.engine.dask.messages import Ended, Event, RecoveryQuery, ResultsReady, Running, SlotOpened, Unstarted
 from queuectl_nb.engine.dask.recovery import recover
 from queuectl_nb.engine.dask.remote_run import RemoteRun
 from queuectl_nb.engine.dask.transport import Answered, Disconnected, SlotEnded, WorkersChanged
 from queuectl_nb.engine.executor import LeaseLost, NoResources
-from queuectl_nb.engine.remote_lease import boot_clock
+from queuectl_nb.engine.heartbeat import boot_clock, boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +68,7 @@ class DaskExecutor:
         self._spool = spool
         self._table = table
         self._events = events
-        self._boot = heartbeat.boot_id()
+        self._boot = boot_id()
         self._changed: set[AgentState] = set()
         """The agents to be checked by the next :meth:`maintain`."""
         self._available: set[AgentState] = set()

@@ -21,10 +21,10 @@ from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, RunJob, Running, Terminate, Unstarted
 from queuectl_nb.engine.dask.recovery import open_record, save_end
 from queuectl_nb.engine.executor import CannotStart, NoResources
+from queuectl_nb.engine.heartbeat import boot_clock
 from queuectl_nb.engine.local_executor import LocalExecutor
 from queuectl_nb.engine.poller import Poller, block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
-from queuectl_nb.engine.remote_lease import boot_clock
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
