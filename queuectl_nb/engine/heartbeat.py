@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.os_errors import os_reason
-from queuectl_nb.store.regular_file import open_regular
+from queuectl_nb.store.regular_file import open_locked, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -94,14 +94,13 @@ def take_lock(worker_dir: Path, name: str) -> int | None:
     """
     path = lock_path(worker_dir, name)
     with _translate_os_error(path):
-        handle = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = open_locked(path, os.O_RDWR | os.O_CREAT)
+        except BlockingIOError:
+            return None
+        try:
             if not os.fstat(handle).st_size:  # shows a full disk now; a rescuer reads the content of an old file
                 os.pwrite(handle, _HEARTBEAT.pack(0), 0)
-        except BlockingIOError:
-            os.close(handle)
-            return None
         except BaseException:
             os.close(handle)
             raise

@@ -9,7 +9,6 @@ checksum: otherwise what an earlier entry left in the file could complete it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import marshal
 import os
 import struct
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import OUTCOME_CLASSES, Outcome
-from queuectl_nb.store.regular_file import open_regular
+from queuectl_nb.store.regular_file import open_locked, open_regular
 
 __all__ = ["MAX_STREAM_BYTES", "OutcomeJournal", "journal_path", "lock_journal", "read_journal"]
 
@@ -111,10 +110,7 @@ def lock_journal(worker_dir: Path, name: str) -> int | None:
 
     The worker itself never locks it, so this also works for a frozen worker.
     """
-    handle = open_regular(journal_path(worker_dir, name), os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return open_locked(journal_path(worker_dir, name), os.O_RDWR | os.O_CREAT)
     except BlockingIOError:
-        os.close(handle)
         return None
-    return handle

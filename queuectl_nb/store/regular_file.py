@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 
-__all__ = ["REPLACED_ERRNOS", "open_regular"]
+__all__ = ["REPLACED_ERRNOS", "open_locked", "open_regular"]
 
 REPLACED_ERRNOS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL})
 """Error numbers of :func:`open_regular` for a path that is not a regular file of its own."""
@@ -27,6 +28,17 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
         _check(os.fstat(handle), path, writing=bool(flags & (os.O_WRONLY | os.O_RDWR)))
         if flags & os.O_TRUNC:
             os.ftruncate(handle, 0)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def open_locked(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a regular file and lock it (flock); raise BlockingIOError if somebody else has locked it."""
+    handle = open_regular(path, flags)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
         os.close(handle)
         raise

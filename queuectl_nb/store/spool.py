@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from pathlib import Path
 from typing import Self
 
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
-from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_regular
+from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
 
 __all__ = ["STREAMS", "AttemptLock", "Spool", "WorkerFiles"]
 
@@ -208,16 +207,11 @@ def _remove(path: str) -> None:
 def _open_locked(path: str) -> int:
     """Open a file for appending and lock it; raise BlockingIOError if it is locked."""
     try:
-        handle = open_regular(path, _OPEN_FLAGS)
+        handle = open_locked(path, _OPEN_FLAGS)
     except OSError as error:
         if error.errno not in REPLACED_ERRNOS:
             raise
         _remove(path)
-        handle = open_regular(path, _OPEN_FLAGS)
-    try:
-        os.set_blocking(handle, True)  # as jobs expect; only opening must not block
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(handle)
-        raise
+        handle = open_locked(path, _OPEN_FLAGS)
+    os.set_blocking(handle, True)  # as jobs expect; only opening must not block
     return handle
