@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client.growth import describe_growth
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
-from queuectl_nb.store.checks import MIN_SQLITE_VERSION, Checks, sqlite_version
+from queuectl_nb.store.checks import MIN_SQLITE_VERSION, SQLITE_VERSION, Checks
 from queuectl_nb.store.maintenance import KEPT_BYTES, read_space
 from queuectl_nb.store.paths import LOCK_NAME, SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
 
@@ -80,9 +80,9 @@ def _interpreter() -> Result:
 
 
 def _sqlite() -> Result:
-    version, oldest = sqlite_version(), ".".join(map(str, MIN_SQLITE_VERSION))
-    remedy = f"use a Python built with SQLite {oldest} or newer" if version < MIN_SQLITE_VERSION else ""
-    return f"SQLite {'.'.join(map(str, version))}", remedy
+    oldest = ".".join(map(str, MIN_SQLITE_VERSION))
+    remedy = f"use a Python built with SQLite {oldest} or newer" if SQLITE_VERSION < MIN_SQLITE_VERSION else ""
+    return f"SQLite {'.'.join(map(str, SQLITE_VERSION))}", remedy
 
 
 def _file(path: Path) -> Result:

@@ -59,10 +59,6 @@ class JobSpec(NamedTuple):
             raise BadInput(f"job {fields['id']} cannot wait for itself (after)")
         return cls(**fields)
 
-    def due_at(self, now: float) -> float:
-        """Return the earliest start time in epoch seconds."""
-        return now + self.delay if self.run_at is None else self.run_at
-
 
 def _names(what: str, value: object) -> tuple[str, ...]:
     """Return a list of distinct names in the given order; a string counts as a list of one."""

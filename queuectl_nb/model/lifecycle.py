@@ -8,7 +8,7 @@ from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned
 from queuectl_nb.model.retry import RetryPolicy
 from queuectl_nb.model.state import State
 
-__all__ = ["Transition", "revert_claim", "settle"]
+__all__ = ["Transition", "settle"]
 
 
 class Transition(NamedTuple):
@@ -20,11 +20,6 @@ class Transition(NamedTuple):
     error: str | None = None
     reason: str | None = None
     """Why the job is dead, for the worker's output."""
-
-
-def revert_claim(attempts: int, previous: State) -> Transition:
-    """Return the transition for an attempt that never ran: back to the ``previous`` state, at no cost."""
-    return Transition(previous, attempts - 1)
 
 
 def settle(  # noqa: PLR0913 - a pure function: every input is an argument

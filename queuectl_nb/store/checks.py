@@ -14,15 +14,12 @@ from queuectl_nb.store.schema import SCHEMA_VERSION
 if TYPE_CHECKING:
     from queuectl_nb.store.connection import Database
 
-__all__ = ["MIN_SQLITE_VERSION", "Checks", "sqlite_version"]
+__all__ = ["MIN_SQLITE_VERSION", "SQLITE_VERSION", "Checks"]
 
 MIN_SQLITE_VERSION = (3, 38, 0)
 """The first version with built-in JSON functions, which the schema uses."""
-
-
-def sqlite_version() -> tuple[int, ...]:
-    """Return the version of the SQLite library in use."""
-    return sqlite3.sqlite_version_info
+SQLITE_VERSION: tuple[int, ...] = sqlite3.sqlite_version_info
+"""The version of the SQLite library in use."""
 
 
 class Checks:

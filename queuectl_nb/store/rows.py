@@ -58,7 +58,7 @@ def join_stream(head: str | bytes | None, tail: str | bytes | None, size: int) -
     """Join the stored head and tail of a stream with a line that says how many bytes are missing."""
     if head is None or tail is None:
         return head
-    kept = _size(head) + _size(tail)
+    kept = len(_encode(head)) + len(_encode(tail))
     gap = f"\n... {size - kept} bytes not kept here ...\n"
     if isinstance(head, str) and isinstance(tail, str):
         return head + gap + tail
@@ -67,10 +67,6 @@ def join_stream(head: str | bytes | None, tail: str | bytes | None, size: int) -
 
 def _encode(part: str | bytes) -> bytes:
     return part.encode() if isinstance(part, str) else part
-
-
-def _size(part: str | bytes) -> int:
-    return len(_encode(part))
 
 
 def attempt_from_row(row: tuple[Any, ...]) -> AttemptRecord:

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.failure import describe
-from queuectl_nb.model.lifecycle import Transition, revert_claim, settle
+from queuectl_nb.model.lifecycle import Transition, settle
 from queuectl_nb.model.outcome import Exited, Outcome, Signalled
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
 from queuectl_nb.store.batch_sql import run_for_rows
@@ -205,10 +205,10 @@ def release_claim(connection: sqlite3.Connection, lease: Lease | HeldLease, now:
     if row is None:
         return
     attempts, cancelled, undo = row
-    transition = revert_claim(attempts, State.FAILED if undo == _WAS_FAILED else State.PENDING)
-    check_transition(lease.job_id, State.PROCESSING, transition.state)
+    previous = State.FAILED if undo == _WAS_FAILED else State.PENDING
+    check_transition(lease.job_id, State.PROCESSING, previous)
     values = {"seq": lease.seq, "number": lease.number, "token": lease.token}
-    job = {"state": transition.state.value, "attempts": transition.attempts, "restore": undo != _WAS_NEW, "now": now}
+    job = {"state": previous.value, "attempts": attempts - 1, "restore": undo != _WAS_NEW, "now": now}
     connection.execute(Q.release_job, {**values, **job})
     connection.execute(Q.delete_attempt, values)
     if cancelled:

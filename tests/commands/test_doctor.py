@@ -206,7 +206,7 @@ def test_file_system(find_problems: Callable[..., Any], monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("queue")
 def test_old_versions(find_problems: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """An old Python and an old SQLite are reported first."""
-    monkeypatch.setattr(doctor, "sqlite_version", lambda: (3, 7, 0))
+    monkeypatch.setattr(doctor, "SQLITE_VERSION", (3, 7, 0))
     monkeypatch.setattr("sys.executable", "/gone/python")
     bad = find_problems()
     assert bad["SQLite"]["finding"] == "SQLite 3.7.0"

@@ -109,13 +109,6 @@ def test_any_json(fields: dict[str, object]) -> None:
         assert 1 <= len(JobSpec.from_fields(fields).command.encode()) <= 100_000
 
 
-def test_due_time() -> None:
-    """A delay counts from the enqueue, ``run_at`` is absolute; without either the job is due at once."""
-    assert JobSpec("true").due_at(100.0) == 100.0
-    assert JobSpec("true", delay=5).due_at(100.0) == 105.0
-    assert JobSpec("true", run_at=90.0).due_at(100.0) == 90.0
-
-
 @pytest.mark.parametrize("state", State)
 def test_finished_records(state: State) -> None:
     """A job is finished in the states that only a user's action leaves; a record starts at revision 0."""

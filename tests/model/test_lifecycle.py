@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl_nb.model.lifecycle import Transition, revert_claim, settle
+from queuectl_nb.model.lifecycle import Transition, settle
 from queuectl_nb.model.outcome import (
     OUTCOME_NAMES,
     Cancelled,
@@ -103,13 +103,6 @@ def test_backoff() -> None:
     facts: dict[str, Any] = {"policy": RetryPolicy(), "cancel_requested": False, "now": 1000.0, "rand": 0.0}
     assert settle(Exited(3), attempts=1, **facts) == Transition(State.FAILED, 1, 1002.0, "exit code 3")
     assert settle(Returned(), attempts=2, **facts) == Transition(State.PENDING, 1, 1000.0)
-
-
-@given(st.sampled_from([State.PENDING, State.FAILED]), st.integers(1, 1000))
-def test_released_claim(before: State, attempts: int) -> None:
-    """Releasing a claim that was not started restores the state and the budget."""
-    check_transition("a", State.PROCESSING, before)
-    assert revert_claim(attempts, before) == Transition(before, attempts - 1)
 
 
 def test_outcomes() -> None:

@@ -58,8 +58,6 @@ class DaskExecutor:
         *,
         max_in_flight: int,
     ) -> None:
-        self.fd = transport.fd
-        """Becomes readable when :meth:`poll` has something."""
         self.max_in_flight = max_in_flight
         self.agents: dict[str, AgentState] = {}
         self.slots: dict[str, str] = {}
@@ -158,10 +156,6 @@ class DaskExecutor:
         for agent in agents:
             self._maintain_agent(agent, settings, now)
         return 0.0 if self._finished else max(0.0, self._scan_at - now)
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._transport.close()
 
     # ------------------------------------------------------------------ agents
 
