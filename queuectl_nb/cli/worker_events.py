@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.cli.stdio import handled_signals, redirect_stdout_to_null
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.model.validation import format_time
+from queuectl_nb.model.times import format_time
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job import Job
-from queuectl_nb.model import validation
+from queuectl_nb.model import times, validation
 from queuectl_nb.model.errors import BadInput
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def parse_since(what: str, value: object) -> float:
     if isinstance(value, timedelta):
         return time.time() - value.total_seconds()
     if isinstance(value, int | float):
-        return validation.parse_number(what, value, 0, validation.MAX_TIME)
+        return validation.parse_number(what, value, 0, times.MAX_TIME)
     try:
         return time.time() - validation.parse_age(what, value)
     except BadInput:
         if isinstance(value, str) and value[-1:] in "dhms" and value[:1].isdigit() and "-" not in value:
             raise
     try:
-        return validation.parse_time(what, value)
+        return times.parse_time(what, value)
     except BadInput:
         msg = f"{what} must be an age such as 7d, 12h, 90m, 30s, or an ISO 8601 time, not {validation.quoted(value)}"
         raise BadInput(msg) from None

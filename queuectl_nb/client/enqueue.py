@@ -17,7 +17,8 @@ from queuectl_nb.client.job_actions import notify_idle_worker
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.job import JobSpec
-from queuectl_nb.model.validation import next_time_of_day, quoted
+from queuectl_nb.model.times import next_time_of_day
+from queuectl_nb.model.validation import quoted
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.insert import insert_jobs
 

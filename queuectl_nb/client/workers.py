@@ -22,7 +22,8 @@ from queuectl_nb.engine.forced_stop import (
 )
 from queuectl_nb.engine.outcome_journal import read_journal
 from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy, NotFound, WaitTimeout
-from queuectl_nb.model.validation import did_you_mean, format_time, parse_choice, parse_number, parse_text, quoted
+from queuectl_nb.model.times import format_time
+from queuectl_nb.model.validation import did_you_mean, parse_choice, parse_number, parse_text, quoted
 from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from queuectl_nb.model import validation
+from queuectl_nb.model import times, validation
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import FINISHED_STATES, State
 
@@ -86,7 +86,7 @@ _PARSERS: Mapping[str, Any] = {
     "command": validation.parse_command,
     "priority": lambda value: validation.parse_int("priority", value),
     "delay": lambda value: validation.parse_duration("delay", value),
-    "run_at": lambda value: validation.parse_time("run_at", value),
+    "run_at": lambda value: times.parse_time("run_at", value),
     "timeout": lambda value: validation.parse_duration("timeout", value, 0, MAX_TIMEOUT_S),
     "max_retries": lambda value: validation.parse_int("max_retries", value, 1, 1000),
     "queue": lambda value: validation.parse_name("queue", value),

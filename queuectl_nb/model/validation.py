@@ -5,23 +5,18 @@ Strict on purpose: no ``1_000``, no full-width digits, no ``true`` for 1, no ``n
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta
-from functools import lru_cache
 from numbers import Integral, Real
 
-from queuectl_nb.model.errors import BadEnvironment, BadInput
+from queuectl_nb.model.errors import BadInput
 
 __all__ = [
     "MAX_COMMAND_BYTES",
     "MAX_NAME_LENGTH",
+    "MAX_QUOTED",
     "did_you_mean",
-    "format_time",
-    "invalid_time",
-    "next_time_of_day",
     "parse_age",
     "parse_choice",
     "parse_command",
@@ -32,7 +27,6 @@ __all__ = [
     "parse_number",
     "parse_shell",
     "parse_text",
-    "parse_time",
     "quoted",
     "shown_id",
 ]
@@ -40,20 +34,16 @@ __all__ = [
 MAX_NAME_LENGTH = 128
 MAX_COMMAND_BYTES = 100_000
 MAX_SHELL_LENGTH = 1000
+MAX_QUOTED = 60
+"""Characters of a value in an error message, and of a number or time."""
 MAX_INT = 2**63 - 1
-MAX_TIME = 253_402_300_799.0
-"""9999-12-31T23:59:59Z in epoch seconds: the last time that ISO 8601 text can express."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=,@+-]*\Z")
 _WHOLE = re.compile(r"[+-]?[0-9]+\Z")
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _DURATION = re.compile(r"(?=.)" + "".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in "dhms") + r"\Z")
-_TIME_OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _UNIT_SECONDS = (86_400, 3600, 60, 1)
-_MAX_QUOTED = 60
-_EPOCH_MS = 210_866_760_000_000
-"""The Julian day of 1970-01-01 in milliseconds, as SQLite counts."""
 
 
 def shown_id(value: object) -> str:
@@ -71,7 +61,7 @@ def quoted(value: object) -> str:
         text = f"an object of type {type(value).__name__}"
     if len(text.splitlines()) > 1:  # a Series or DataFrame
         text = " ".join(text.split())
-    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."
+    return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 3] + "..."
 
 
 def parse_choice(what: str, value: object, valid: Iterable[str], *, hyphens: bool = False) -> str:
@@ -157,7 +147,7 @@ def parse_shell(what: str, value: object) -> str:
 
 def parse_int(what: str, value: object, low: int = -(2**63), high: int = MAX_INT) -> int:
     """Return an int from ``low`` to ``high``, given as a number or as ASCII digits."""
-    typed = isinstance(value, str) and len(value) <= _MAX_QUOTED and _WHOLE.match(value)
+    typed = isinstance(value, str) and len(value) <= MAX_QUOTED and _WHOLE.match(value)
     if typed or (isinstance(value, Integral) and not isinstance(value, bool)):
         number: int = int(value)  # type: ignore[call-overload]  # text or a number, by the line above
     else:
@@ -169,7 +159,7 @@ def parse_int(what: str, value: object, low: int = -(2**63), high: int = MAX_INT
 
 def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0) -> float:
     """Return a finite number from ``low`` to ``high`` (default: a hundred years in seconds)."""
-    if isinstance(value, str) and len(value) <= _MAX_QUOTED and _DECIMAL.match(value):
+    if isinstance(value, str) and len(value) <= MAX_QUOTED and _DECIMAL.match(value):
         number = float(value)
     elif isinstance(value, Real) and not isinstance(value, bool):
         try:
@@ -181,23 +171,6 @@ def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153
     if not math.isfinite(number) or not low <= number <= high:
         raise BadInput(f"{what} must be from {low:.15g} to {high:.15g}, not {quoted(value)}")
     return number
-
-
-def parse_time(what: str, value: object) -> float:
-    """Return epoch seconds for ISO 8601 text or a datetime; without an offset it is local time."""
-    at = value
-    if isinstance(value, str) and value.isascii() and len(value) <= _MAX_QUOTED:
-        with contextlib.suppress(ValueError):
-            at = datetime.fromisoformat(value)
-    if isinstance(at, datetime):
-        try:
-            stamp = at.timestamp()
-        except (OverflowError, ValueError, OSError):
-            stamp = -1.0
-        if 0 <= stamp <= MAX_TIME:
-            return stamp
-        raise BadInput(f"{what} must lie between 1970 and 9999, not {quoted(str(value))}")
-    raise BadInput(f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {quoted(value)}")
 
 
 def parse_duration(
@@ -223,7 +196,7 @@ def parse_duration(
 
 def _parse_units(value: object) -> float | None:
     """Return the seconds of a text such as ``1h30m``; None if it is none."""
-    match = _DURATION.match(value) if isinstance(value, str) and len(value) <= _MAX_QUOTED else None
+    match = _DURATION.match(value) if isinstance(value, str) and len(value) <= MAX_QUOTED else None
     if match is None:
         return None
     return float(
@@ -242,21 +215,6 @@ def parse_age(what: str, value: object) -> float:
     return parse_duration(what, value)
 
 
-def next_time_of_day(value: object, now: datetime) -> object:
-    """Return the next time after ``now`` at which it is ``03:00`` or ``03:00:30``; other values unchanged.
-
-    >>> next_time_of_day("03:00", datetime(2027, 3, 1, 8, 0))
-    datetime.datetime(2027, 3, 2, 3, 0)
-    """
-    if not isinstance(value, str) or not _TIME_OF_DAY.match(value):
-        return value
-    try:
-        at = datetime.combine(now.date(), time.fromisoformat(f"0{value}" if value[1] == ":" else value))
-    except ValueError:  # 25:00
-        return value
-    return at if at > now else at + timedelta(days=1)
-
-
 def parse_env_pair(key: object, value: object) -> tuple[str, str]:
     """Return an environment variable of a job; ``QUEUECTL_*`` cannot be set."""
     if not isinstance(key, str) or not _ENV_NAME.match(key):
@@ -267,32 +225,3 @@ def parse_env_pair(key: object, value: object) -> tuple[str, str]:
     if len(key) + len(text.encode()) > MAX_COMMAND_BYTES:
         raise BadInput(f"environment value of {key} is longer than {MAX_COMMAND_BYTES} bytes")
     return key, text
-
-
-def format_time(stamp: float | None) -> str | None:
-    """Return epoch seconds as ISO 8601 in UTC with milliseconds and ``Z``; None stays None.
-
-    Raises :class:`BadEnvironment` for a time outside of the years 1 to 9999.
-
-    >>> format_time(0.0015)
-    '1970-01-01T00:00:00.002Z'
-    """
-    if stamp is None:
-        return None
-    try:
-        # rounded exactly as SQLite's strftime, so that the views show the same millisecond
-        whole_ms = int(stamp * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS
-        return f"{_second(whole_ms // 1000)}.{whole_ms % 1000:03d}Z"
-    except (OSError, OverflowError, TypeError, ValueError) as error:
-        raise invalid_time(stamp) from error
-
-
-def invalid_time(stamp: object) -> BadEnvironment:
-    """Return the error for a stored time that is none, for example because it was edited by hand."""
-    return BadEnvironment(f"invalid stored time {quoted(stamp)}; 'queuectl doctor' names the job")
-
-
-@lru_cache(maxsize=4096)
-def _second(stamp: int) -> str:
-    """Format a whole second; cached, because most times of many jobs are in the same few hours."""
-    return f"{datetime.fromtimestamp(stamp, UTC):%Y-%m-%dT%H:%M:%S}"

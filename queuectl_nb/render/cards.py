@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from queuectl_nb.model.attempt import AttemptRecord
 from queuectl_nb.model.displayed_command import cell_source, displayed_command
 from queuectl_nb.model.job import JobRecord
-from queuectl_nb.model.validation import invalid_time
+from queuectl_nb.model.times import invalid_time
 from queuectl_nb.render.ansi import strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
 from queuectl_nb.render.log_header import EMPTY

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS
-from queuectl_nb.model.validation import format_time
+from queuectl_nb.model.times import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database as Tables
 
-from queuectl_nb.model.validation import MAX_TIME
+from queuectl_nb.model.times import MAX_TIME
 from queuectl_nb.store.job_columns import TIME_FIELDS
 from queuectl_nb.store.schema import SCHEMA_VERSION
 

@@ -14,7 +14,7 @@ from queuectl_nb.model.attempt import ATTEMPT_FIELDS, Ending, Usage
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
-from queuectl_nb.model.validation import format_time
+from queuectl_nb.model.times import format_time
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, job_json
 from queuectl_nb.store import job_columns
 from queuectl_nb.store.claims import Claims, EndedAttempt

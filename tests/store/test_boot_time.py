@@ -10,7 +10,7 @@ import pytest
 
 from queuectl_nb import testing
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.model.validation import format_time
+from queuectl_nb.model.times import format_time
 from queuectl_nb.store import boot_time
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime, NextDue
 from tests.store.conftest import StoreHarness

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.outcome import Signalled
-from queuectl_nb.model.validation import format_time
+from queuectl_nb.model.times import format_time
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 
 # ---------------------------------------------------------------------- views

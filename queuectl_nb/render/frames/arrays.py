@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from queuectl_nb.model.validation import MAX_TIME, invalid_time
+from queuectl_nb.model.times import MAX_TIME, invalid_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
