@@ -11,31 +11,25 @@ import os
 import shlex
 import shutil
 import signal
-import sys
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
-from queuectl_nb.model.attempt import Usage
+from queuectl_nb.engine.local_run import LocalRun
 from queuectl_nb.model.job_environment import base_environment
-from queuectl_nb.model.outcome import Outcome, Signalled, exited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    import psutil
 
     from queuectl_nb.engine.worker_record import RecordWriter
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool, WorkerFiles
 
-__all__ = ["LocalExecutor", "LocalRun"]
+__all__ = ["LocalExecutor"]
 
-_RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 _NO_PROGRAM = frozenset({errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR})
 _TEMPORARY_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 # Python ignores these, and children would inherit that
@@ -172,7 +166,7 @@ class LocalExecutor:
             os.close(out)
             os.close(err)
             os.chdir("/")
-        return LocalRun(lease, self.files, pid, started_at, started, self._record, owns_children=self._owns_children)
+        return LocalRun(lease, self.files, pid, started_at, started, self._record, self._owns_children)
 
 
 @lru_cache
@@ -195,106 +189,5 @@ def _change_directory(path: str) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        raise CannotStart(f"working directory {path}: {error.strerror}") from error
-
-
-class LocalRun:
-    """A command that runs as a child process.
-
-    Attributes
-    ----------
-    started_at, started
-        When it was started, in epoch and monotonic seconds.
-    usage
-        Resource usage, once the shell has exited.
-    has_own_files
-        Whether its output files are named after its token, instead of being those of the worker.
-    """
-
-    def __init__(  # noqa: PLR0913, PLR0917
-        self,
-        lease: Lease,
-        files: WorkerFiles,
-        pid: int,
-        started_at: float,
-        started: float,
-        record: RecordWriter | None = None,
-        *,
-        owns_children: bool = True,
-    ) -> None:
-        """Monitor the child ``pid``; ``record`` says whether a rescuer has killed it."""
-        self.lease = lease
-        self.files = files
-        self.has_own_files = False
-        self.pid = pid
-        self.started_at = started_at
-        self.started = started
-        self._record = record
-        self.usage = Usage()
-        self._outcome: Outcome | None = None
-        self._waited_pid = -1 if owns_children else pid
-        self._adopts_orphans = owns_children and sys.platform.startswith("linux")
-        self._childless = False
-
-    def clear_files(self) -> None:
-        """Truncate the worker's files."""
-        self.files.clear()
-
-    def poll(self) -> Outcome | None:
-        """Reap exited children, adopted orphans included; return how the shell exited, or None while it runs."""
-        self._childless = not self._reap()
-        return self._outcome
-
-    def has_leftovers(self) -> bool:
-        """Return True if processes of the command are left; only valid after its exit."""
-        if not self._childless and self._reap():  # without children there can be no new ones
-            return True
-        return not self._adopts_orphans and bool(self._processes())
-
-    def _reap(self) -> bool:
-        """Reap exited children and record the exit of the shell; return True if live children are left."""
-        while True:
-            try:
-                pid, status, used = os.wait4(self._waited_pid, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if not pid:
-                return True
-            if pid == self.pid:
-                # the kernel counts microseconds; float sums give values such as 0.0009029999999999999
-                user, system = round(used.ru_utime, 6), round(used.ru_stime, 6)
-                self.usage = Usage(user, system, used.ru_maxrss * _RSS_UNIT_BYTES)
-                code = os.waitstatus_to_exitcode(status)
-                self._outcome = exited(code) if code >= 0 else Signalled(-code)
-                if self._record is not None:
-                    killed = self._record.outcome_if_killed(self.lease.token, self.started)
-                    self._outcome = killed or self._outcome
-
-    def _processes(self) -> list[psutil.Process]:
-        """Find all its processes: our descendants, or, without adopted orphans, by token, open files and session."""
-        if self._adopts_orphans:
-            return process_tree.descendants(os.getpid())
-        began_ns = heartbeat.boot_clock_ns() - int((time.monotonic() - self.started) * 1e9)
-        session = process_tree.Session(self.pid, began_ns, heartbeat.boot_clock_ns())
-        return process_tree.holders([self.lease.token], self.paths.values(), session)
-
-    @property
-    def paths(self) -> Mapping[str, str]:
-        """Current paths of its output streams."""
-        if not self.has_own_files:
-            return self.files.paths
-        return {stream: f"{self.files.folder}/{self.lease.token}.{stream}" for stream in self.files.paths}
-
-    def move_to_own_files(self) -> None:
-        """Rename the worker's files after the token of the attempt."""
-        if not self.has_own_files:
-            self.files.rename(self.lease.token)
-            self.has_own_files = True
-
-    def terminate(self) -> None:
-        """Send SIGTERM to all processes of the command."""
-        process_tree.send_signal(self._processes(), signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill all processes of the command."""
-        process_tree.kill_tree(self._processes)
+        msg = f"working directory {path}: {error.strerror}"
+        raise CannotStart(msg) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.model.outcome import Outcome, SignalledWorker, TimedOut
 
 if TYPE_CHECKING:
-    from queuectl_nb.engine.local_executor import LocalRun
+    from queuectl_nb.engine.local_run import LocalRun
     from queuectl_nb.model.settings import Settings
 
 __all__ = ["SHORT_JOB_S", "RunMonitor"]

@@ -34,7 +34,7 @@ from queuectl_nb.store.spool import STREAMS, Spool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queuectl_nb.engine.local_executor import LocalRun
+    from queuectl_nb.engine.local_run import LocalRun
     from queuectl_nb.model.attempt import Lease
 
 __all__ = ["MAX_END_OUTPUT_BYTES", "SHORT_RUN_S", "Runner", "run_runner"]
