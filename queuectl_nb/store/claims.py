@@ -85,12 +85,12 @@ class Claims:
         self, connection: sqlite3.Connection, limit: int, now: float, boottime: BootTime
     ) -> tuple[list[Lease], int]:
         connection.execute(Q.promote_due, {"now": now, "boottime": boottime.seconds})
-        queues = [(queue, n) for queue, n in connection.execute(Q.queues_with_work).fetchall() if self._serves(queue)]
-        waiting = sum(n for _, n in queues)
+        queues = self._queues_with_work(connection)
+        waiting = sum(queues.values())
         # no prefetching of the last jobs, which another worker could start now
         limit = min(limit, max(1, waiting // max(1, connection.execute(Q.count_workers).fetchone()[0])))
         found: list[tuple[object, ...]] = []
-        for queue, _ in queues:
+        for queue in queues:
             found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": limit}).fetchall()
         if len(queues) > 1:
             found.sort(key=lambda row: (-row[6], row[0]))  # type: ignore[operator]  # priority down, then the older
@@ -106,6 +106,10 @@ class Claims:
     def _serves(self, queue: str) -> bool:
         return not self.queues or queue in self.queues
 
+    def _queues_with_work(self, connection: sqlite3.Connection) -> dict[str, int]:
+        """Return the number of waiting jobs of each served queue that has any and is not paused."""
+        return {queue: n for queue, n in connection.execute(Q.queues_with_work) if self._serves(queue)}
+
     def has_ready_jobs(self, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> bool:
         """Return True if a claim would find a job; does not write."""
         with self.db.read() as connection:
@@ -113,16 +117,15 @@ class Claims:
                 return True
             return any(
                 connection.execute(Q.best_ready_priority, {"queue": queue}).fetchone()
-                for queue, _ in connection.execute(Q.queues_with_work).fetchall()
-                if self._serves(queue)
+                for queue in self._queues_with_work(connection)
             )
 
     def count_ready(self, limit: int, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> int:
         """Return how many jobs could start now, counted up to ``limit``; does not write."""
         with self.db.read() as connection:
             found = 0
-            for queue, _ in connection.execute(Q.queues_with_work).fetchall():
-                if self._serves(queue) and found < limit:
+            for queue in self._queues_with_work(connection):
+                if found < limit:
                     found += connection.execute(Q.ready_count, {"queue": queue, "limit": limit - found}).fetchone()[0]
             values = {"now": now, "boottime": boottime.seconds, "limit": max(0, limit - found)}
             due: int = connection.execute(Q.due_count, values).fetchone()[0]
@@ -138,11 +141,10 @@ class Claims:
         They were cancelled or lost, or their queue was paused; all of them if a job of higher priority is ready.
         """
         with self.db.read() as connection:
-            for queue, _ in connection.execute(Q.queues_with_work).fetchall():
-                if self._serves(queue):
-                    best = connection.execute(Q.best_ready_priority, {"queue": queue}).fetchone()
-                    if best and best[0] > leases[0].priority:
-                        return list(leases)
+            for queue in self._queues_with_work(connection):
+                best = connection.execute(Q.best_ready_priority, {"queue": queue}).fetchone()
+                if best and best[0] > leases[0].priority:
+                    return list(leases)
             seqs = json.dumps([lease.seq for lease in leases])
             valid = {token for (token,) in connection.execute(Q.still_valid, {"seqs": seqs})}
         return [lease for lease in leases if lease.token not in valid]
