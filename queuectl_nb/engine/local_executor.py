@@ -189,5 +189,4 @@ def _change_directory(path: str) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        msg = f"working directory {path}: {error.strerror}"
-        raise CannotStart(msg) from error
+        raise CannotStart(f"working directory {path}: {error.strerror}") from error

@@ -32,10 +32,8 @@ def parse_time(what: str, value: object) -> float:
             stamp = -1.0
         if 0 <= stamp <= MAX_TIME:
             return stamp
-        msg = f"{what} must lie between 1970 and 9999, not {quoted(str(value))}"
-        raise BadInput(msg)
-    msg = f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {quoted(value)}"
-    raise BadInput(msg)
+        raise BadInput(f"{what} must lie between 1970 and 9999, not {quoted(str(value))}")
+    raise BadInput(f"{what} must be an ISO 8601 time such as 2027-03-01T08:00:00Z, not {quoted(value)}")
 
 
 def next_time_of_day(value: object, now: datetime) -> object:

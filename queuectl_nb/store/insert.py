@@ -210,8 +210,7 @@ def _check_unique(given: Sequence[str | None]) -> None:
     seen: set[str] = set()
     for index, name in enumerate(given):
         if name in seen:
-            msg = f"job {name} occurs twice in the list; ids are unique"
-            raise BadInput(msg).with_index(index)
+            raise BadInput(f"job {name} occurs twice in the list; ids are unique").with_index(index)
         if name:
             seen.add(name)
 
