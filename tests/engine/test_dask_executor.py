@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -284,7 +283,7 @@ def test_the_dispatcher_kills_what_a_dead_dask_worker_left_on_its_own_host(harne
     harness.open_slot()
     run = harness.start()
     harness.step()
-    harness.emit(ResultsReady(), dataclasses.replace(harness.status(), boot=heartbeat.boot_id()))
+    harness.emit(ResultsReady(), harness.status()._replace(boot=heartbeat.boot_id()))
     harness.deliver(WorkersChanged({THERE}))
     assert harness.step() == [run]
     assert run.outcome == Lost(f"dask worker {HERE}", "died", may_overlap=False)
@@ -321,7 +320,7 @@ def test_an_end_is_recovered_without_a_scheduler_on_the_same_host(harness: Execu
     run = harness.start()
     harness.step()
     folder, lock = create_folder(f"{tmp_path}", "a")
-    status = dataclasses.replace(harness.status(), boot=heartbeat.boot_id(), folder=folder)
+    status = harness.status()._replace(boot=heartbeat.boot_id(), folder=folder)
     harness.emit(ResultsReady(), status)
     harness.step()
     harness.deliver(Disconnected("closed"))

@@ -8,7 +8,7 @@ turns a message into nested lists of plain values, and :func:`from_wire` restore
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from queuectl_nb.model.attempt import Lease, Usage
 from queuectl_nb.model.outcome import OUTCOME_CLASSES, Outcome
@@ -42,8 +42,7 @@ PROTOCOL = 5
 # ---------------------------------------------------------------------- dispatcher to agent, agent to runner
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRenewal:
+class LeaseRenewal(NamedTuple):
     """Extends the lease of everything the dispatcher has sent, and carries the current settings."""
 
     until: float
@@ -51,8 +50,7 @@ class LeaseRenewal:
     settings: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class OutputRead:
+class OutputRead(NamedTuple):
     """Asks for ``size`` bytes of output from ``offset``."""
 
     token: str
@@ -77,16 +75,14 @@ class Request:
     """Tokens of attempts whose end the dispatcher has received completely."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunJob:
+class RunJob(NamedTuple):
     """Has a runner start a command."""
 
     lease: Lease
     renewal: LeaseRenewal
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(NamedTuple):
     """Has a runner end its command."""
 
     token: str
@@ -126,8 +122,7 @@ class Ended:
     """The whole output with offset 0, by stream; missing if it is large and stays in files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unstarted:
+class Unstarted(NamedTuple):
     """An attempt never started on this agent and never will."""
 
     token: str
@@ -137,20 +132,17 @@ class Unstarted:
 # ---------------------------------------------------------------------- agent to dispatcher
 
 
-@dataclass(frozen=True, slots=True)
-class SlotOpened:
+class SlotOpened(NamedTuple):
     """Dask has started the task of a slot."""
 
     slot: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResultsReady:
+class ResultsReady(NamedTuple):
     """An attempt has ended whose result is too large for an event; the next response carries it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentStatus:
+class AgentStatus(NamedTuple):
     """What every event and response of an agent says about it."""
 
     agent: str
@@ -165,8 +157,7 @@ class AgentStatus:
     clock: float
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Sent by an agent at any time. Events are fast but may be lost; responses repeat what matters."""
 
     dispatcher_id: str
@@ -175,8 +166,7 @@ class Event:
     """None if only the status has changed: a slot has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputChunk:
+class OutputChunk(NamedTuple):
     """Answers an :class:`OutputRead`. The offset is larger where the middle was discarded; None means no more data."""
 
     token: str
@@ -185,8 +175,7 @@ class OutputChunk:
     data: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """Answers a :class:`Request` with everything that the dispatcher has not acknowledged yet."""
 
     status: AgentStatus
@@ -197,8 +186,7 @@ class Response:
     chunks: list[OutputChunk]
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryQuery:
+class RecoveryQuery(NamedTuple):
     """Asks a dask worker on the host of an agent that is gone for what the agent left."""
 
     folder: str
@@ -210,8 +198,7 @@ class RecoveryQuery:
     """The missing output of attempts that have ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(NamedTuple):
     """What was found of an agent that is gone."""
 
     gone: bool
@@ -233,10 +220,9 @@ _CLASSES: dict[str, type] = {
 def to_wire(value: Any) -> Any:
     """Return a message as ``[class name, *fields]``, with the messages inside it treated alike."""
     kind = type(value)
-    if kind in (Lease, Usage):
-        return [kind.__name__, *value]
     if kind.__name__ in _CLASSES:
-        return [kind.__name__, *[to_wire(getattr(value, name)) for name in kind.__slots__]]
+        fields = value if isinstance(value, tuple) else [getattr(value, name) for name in kind.__slots__]
+        return [kind.__name__, *map(to_wire, fields)]
     return [to_wire(each) for each in value] if kind is list else value
 
 

@@ -13,8 +13,7 @@ import os
 import threading
 import uuid
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.engine.dask import worker_tasks
 from queuectl_nb.engine.dask.messages import PROTOCOL, Event, RecoveryQuery, Request, from_wire, to_wire
@@ -33,22 +32,19 @@ ANSWER_TIMEOUT_S = 10.0
 RECONNECT_DELAY_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkersChanged:
+class WorkersChanged(NamedTuple):
     """The scheduler has dask workers with these addresses now; the first such message after a loss ends the loss."""
 
     workers: set[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(NamedTuple):
     """The connection to the scheduler was lost, or could not be made again."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What dask workers answered to a question; without answers it may or may not have arrived."""
 
     agent: str
@@ -56,8 +52,7 @@ class Answered:
     answers: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class SlotEnded:
+class SlotEnded(NamedTuple):
     """The task of a slot has ended."""
 
     slot: str
