@@ -143,7 +143,7 @@ class Rescuer:
             attempt_lock = self.store.spool.lock_attempt(lease.token, name, current=current)
             if attempt_lock is None:
                 continue  # a process still holds the files: retried by the next run
-            with attempt_lock:
+            with attempt_lock.locks:
                 self._settle(worker, lease, attempt_lock)
             rescued.append((lease.job_id, name))
         if rescued:
@@ -204,7 +204,7 @@ class Rescuer:
         claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], **facts)
         self.store.spool.remove(lease.token, keep=spooled)
         if attempt_lock.started:
-            attempt_lock.clear()
+            attempt_lock.files.clear()
 
     def rescue_frozen(self, names: Iterable[str]) -> list[Rescued]:
         """Settle for frozen workers: their jobs are killed and requeued."""

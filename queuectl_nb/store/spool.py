@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
@@ -73,31 +73,19 @@ class WorkerFiles:
                 _remove(path)
 
 
-class AttemptLock:
+class AttemptLock(NamedTuple):
     """The locks of an attempt of a lost worker; they prove that none of its processes is alive.
 
-    While they are held nothing can be started in the worker's files. ``started`` says whether the attempt had started.
+    While they are held nothing can be started in the worker's files.
     """
 
-    def __init__(self, handles: list[int], files: WorkerFiles, paths: dict[str, str], *, started: bool) -> None:
-        """Hold the descriptors; ``paths`` are the files of the attempt's streams."""
-        self._handles = handles
-        self._files = files
-        self.paths = paths
-        self.started = started
-
-    def __enter__(self) -> Self:
-        """Hold the locks until the end of the block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Release the locks."""
-        for handle in self._handles:
-            os.close(handle)
-
-    def clear(self) -> None:
-        """Empty the worker's files after the attempt was settled."""
-        self._files.clear()
+    locks: contextlib.ExitStack
+    """Releases the locks when it is closed."""
+    files: WorkerFiles
+    paths: dict[str, str]
+    """The files of the attempt's streams."""
+    started: bool
+    """Whether the attempt had started."""
 
 
 class Spool:
@@ -124,18 +112,14 @@ class Spool:
         files = self.worker_files(worker)
         named = {stream: f"{self._folder}/{token}.{stream}" for stream in STREAMS}
         named = {stream: path for stream, path in named.items() if os.path.lexists(path)}
-        handles: list[int] = []
-        try:
-            for path in (*named.values(), *files.paths.values()):
-                handles.append(_open_locked(path))  # noqa: PERF401 - opened descriptors must be closed on failure
-        except BaseException as error:
-            for handle in handles:
-                os.close(handle)
-            if isinstance(error, BlockingIOError):
+        with contextlib.ExitStack() as locks:
+            try:
+                for path in (*named.values(), *files.paths.values()):
+                    locks.callback(os.close, _open_locked(path))
+            except BlockingIOError:
                 return None
-            raise
-        paths = {**(files.paths if current else {}), **named}
-        return AttemptLock(handles, files, paths, started=bool(named) or current)
+            paths = {**(files.paths if current else {}), **named}
+            return AttemptLock(locks.pop_all(), files, paths, started=bool(named) or current)
 
     def size(self, token: str, stream: str) -> int:
         """Return the size of a stream in bytes; 0 without a file."""

@@ -81,7 +81,7 @@ def test_seal(spool: Spool, job: subprocess.Popen[bytes]) -> None:
     _end(job)
     lock = spool.lock_attempt(TOKEN, "worker-1", current=True)
     assert lock is not None
-    with lock:
+    with lock.locks:
         assert lock.started
 
 
@@ -89,7 +89,7 @@ def test_files_locked_by_a_rescuer(spool: Spool) -> None:
     """While a rescuer settles for a worker, no attempt starts in its files; afterwards they are free."""
     lock = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert lock is not None
-    with lock:
+    with lock.locks:
         assert not lock.started
         with pytest.raises(BlockingIOError):
             spool.worker_files("worker-1").open()
@@ -130,7 +130,7 @@ def test_seal_during_a_start(spool: Spool) -> None:
     assert process.stdout.readline() == "opened\n"
     lock = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert lock is not None
-    with lock:
+    with lock.locks:
         assert process.communicate("\n", timeout=30)[0] == "lost\n"
 
 
@@ -146,7 +146,7 @@ def test_rename_of_a_long_attempt(spool: Spool, job: subprocess.Popen[bytes]) ->
     _end(job)
     lock = spool.lock_attempt(TOKEN, "worker-1", current=False)
     assert lock is not None
-    with lock:
+    with lock.locks:
         assert lock.started, "files of its own say that it was started"
         assert read_truncated(lock.paths["stdout"], 100) == StoredStream("hello", None, 5, spooled=False)
     assert spool.tokens() == {TOKEN}
@@ -162,9 +162,9 @@ def test_kill_during_a_rename(spool: Spool) -> None:
     spool.path("worker-1", "stdout").rename(spool.path(TOKEN, "stdout"))
     lock = spool.lock_attempt(TOKEN, "worker-1", current=True)
     assert lock is not None
-    with lock:
+    with lock.locks:
         assert [read_truncated(lock.paths[each], 9).head for each in STREAMS] == ["x", "x"]
-        lock.clear()
+        lock.files.clear()
 
 
 def test_files_are_emptied(spool: Spool) -> None:
