@@ -9,19 +9,9 @@ __all__ = ["WITHHELD", "base_environment"]
 
 WITHHELD: Mapping[str, tuple[str, ...]] = {
     "a terminal": (
-        *(
-            "TERM",
-            "TERM_*",
-            "TERMCAP",
-            "TERMINFO",
-            "COLORTERM",
-            "COLORFGBG",
-            "COLUMNS",
-            "LINES",
-            "LS_COLORS",
-            "WINDOWID",
-        ),
-        *("VTE_VERSION", "WT_*", "KITTY_*", "ITERM_*", "KONSOLE_*", "TMUX*", "STY", "WINDOW", "SSH_TTY", "GPG_TTY"),
+        *("TERM", "TERM_*", "TERMCAP", "TERMINFO", "COLORTERM", "COLORFGBG", "COLUMNS", "LINES", "LS_COLORS"),
+        *("WINDOWID", "VTE_VERSION", "WT_*", "KITTY_*", "ITERM_*", "KONSOLE_*", "TMUX*", "STY", "WINDOW"),
+        *("SSH_TTY", "GPG_TTY"),
     ),
     "colours and pagers": ("FORCE_COLOR", "CLICOLOR*", "PY_COLORS", "PYTHON_COLORS", "PAGER", "*_PAGER", "MANPAGER"),
     "an interactive shell": ("PS1", "PS2", "PROMPT_COMMAND", "OLDPWD", "SHLVL", "_"),

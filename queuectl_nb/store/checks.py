@@ -1,11 +1,9 @@
-"""Checks of the database file: integrity, schema, and whether the job counts are right. Uses sqlite-utils."""
+"""Checks of the database file: integrity, schema, and whether the job counts are right."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
-
-from sqlite_utils import Database as Tables
+from typing import TYPE_CHECKING
 
 from queuectl_nb.model.times import MAX_TIME
 from queuectl_nb.store.job_columns import TIME_FIELDS
@@ -26,31 +24,28 @@ class Checks:
     """Checks of a queue's file."""
 
     def __init__(self, db: Database) -> None:
-        """Check ``db``, on this thread's connection."""
-        self._db = db
-        self._tables = Tables(db.connection())
-
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with self._db.translate_errors():
-            return self._tables.execute(sql).fetchall()
+        """Check ``db``."""
+        self._query = db.query
 
     def integrity_errors(self) -> list[str]:
         """Return the errors that ``PRAGMA quick_check`` finds."""
-        found = [line for (line,) in self._rows("PRAGMA quick_check")]
+        found = [line for (line,) in self._query("PRAGMA quick_check")]
         return [] if found == ["ok"] else found
 
     def missing_objects(self) -> list[str]:
         """Return tables, views and indexes of the current schema that the file lacks."""
-        fresh = Tables(memory=True)
+        from sqlite_utils import Database as Tables
+
         from queuectl_nb.store.migrations import migrations
 
+        fresh = Tables(memory=True)
         migrations.apply(fresh)
         sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_%' ESCAPE '\\'"
-        return sorted({name for (name,) in fresh.execute(sql)} - {name for (name,) in self._rows(sql)})
+        return sorted({name for (name,) in fresh.execute(sql)} - {name for (name,) in self._query(sql)})
 
     def schema_versions(self) -> tuple[int, int]:
         """Return the file's schema version, and that of this code."""
-        ((version,),) = self._rows("PRAGMA user_version")
+        ((version,),) = self._query("PRAGMA user_version")
         return version, SCHEMA_VERSION
 
     def tally_mismatches(self) -> list[str]:
@@ -62,18 +57,18 @@ class Checks:
                 SELECT queue, state, -count(*) FROM jobs GROUP BY queue, state
             ) GROUP BY queue, state HAVING sum(n) <> 0
         """
-        return [name for (name,) in self._rows(sql)]
+        return [name for (name,) in self._query(sql)]
 
     def invalid_times(self) -> list[tuple[str, str, object]]:
         """Return id, column and value of the times of jobs that cannot be displayed; reads all jobs."""
         each = "SELECT id, {0!r}, {0} FROM jobs WHERE NOT {0} BETWEEN 0 AND {1!r}"
-        return self._rows(" UNION ALL ".join(each.format(column, MAX_TIME) for column in TIME_FIELDS))
+        return self._query(" UNION ALL ".join(each.format(column, MAX_TIME) for column in TIME_FIELDS))
 
     def known_tokens(self, tokens: set[str]) -> set[str]:
         """Return those of ``tokens`` that belong to an attempt."""
-        return {token for (token,) in self._rows("SELECT token FROM attempts") if token in tokens}
+        return {token for (token,) in self._query("SELECT token FROM attempts") if token in tokens}
 
     def journal_mode(self) -> str:
         """Return the journal mode: ``wal``, or ``delete`` on a network file system."""
-        ((mode,),) = self._rows("PRAGMA journal_mode")
+        ((mode,),) = self._query("PRAGMA journal_mode")
         return str(mode)
