@@ -7,6 +7,7 @@ of busy workers needs.
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -38,7 +39,9 @@ def simulate(jobs: int, in_flight: int, mean: float) -> tuple[float, float, Simu
         enqueue_specs(queue, [measure.JobSpec("true", timeout=0.0) for _ in range(jobs)])
         name = queue.store.workers.register(lambda _: True, pool=0, host="here", queues=(), now=time.time())
         executor = SimulatedExecutor(queue.store.spool, max_in_flight=in_flight, mean=mean)
-        control = SimulatedControl(queue.store, name, WorkerEvents(Events(None), name))
+        events = Events(os.open(os.devnull, os.O_WRONLY))
+        events.has_reader = False
+        control = SimulatedControl(queue.store, name, WorkerEvents(events, name))
         dispatcher = Dispatcher(WorkerCore(queue.store, control, host="here", drain=True), executor)  # type: ignore[arg-type]
         used = resource.getrusage(resource.RUSAGE_SELF)
         began = time.perf_counter()

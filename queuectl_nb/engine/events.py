@@ -30,35 +30,26 @@ ATOMIC_WRITE_BYTES = 4096
 class Events:
     """The writing end of the event pipe."""
 
-    def __init__(self, handle: int | None) -> None:
-        """Write to ``handle``; None discards all events."""
+    def __init__(self, handle: int) -> None:
+        """Write to ``handle``."""
         self._handle = handle
         self._lines: list[str] = []
         self._dropped = 0
-        if handle is not None:
-            os.set_blocking(handle, False)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether events are written at all."""
-        return self._handle is not None
+        self.has_reader = True
+        """False once a write has failed because nobody reads any more."""
+        os.set_blocking(handle, False)
 
     def emit(self, event: str, **fields: Any) -> None:
         """Buffer an event until the next :meth:`flush`."""
-        if self._handle is not None:
-            self._lines.append(json.dumps({"event": event, **fields}))
+        self._lines.append(json.dumps({"event": event, **fields}))
 
     def emit_line(self, line: str) -> None:
         """Buffer an event that is already JSON."""
-        if self._handle is not None:
-            self._lines.append(line)
+        self._lines.append(line)
 
     def flush(self) -> None:
         """Write the buffered events in atomic chunks."""
-        if self._handle is None or not self._lines:
-            self._lines.clear()
-            return
-        if self._dropped:
+        if self._dropped and self._lines:
             self._lines.insert(0, json.dumps({"event": "dropped", "count": self._dropped}))
             self._dropped = 0
         for chunk in _chunks(self._lines):
@@ -67,8 +58,7 @@ class Events:
             except BlockingIOError:
                 self._dropped += chunk.count("\n")
             except OSError:
-                self._handle = None
-                break
+                self.has_reader = False
         self._lines.clear()
 
 
@@ -102,7 +92,7 @@ class WorkerEvents:
 
     def started(self, lease: Lease, settings: Settings) -> None:
         """Report that an attempt has started."""
-        if self.events.enabled:
+        if self.events.has_reader:
             self._unsent_starts[lease.token] = (
                 f'{{"event":"started","worker":{self._quoted_name},"job":{_quote(lease.job_id)},'
                 f'"attempt":{lease.attempts},"max_retries":{lease.max_retries or settings.max_retries},'
@@ -118,7 +108,7 @@ class WorkerEvents:
             self.warn(f"the result of job {job_id} came too late and was dropped: a rescuer has settled it")
             return
         self._last_warning = ""
-        if self.events.enabled:
+        if self.events.has_reader:
             error, ending = attempt.outcome.error, attempt.ending
             self.events.emit_line(
                 f'{{"event":"finished","worker":{self._quoted_name},"job":{_quote(attempt.lease.job_id)},'

@@ -29,7 +29,9 @@ class SimulatedDispatcher:
         self.locks: list[int] = []
         self.name = self.store.workers.register(self._take_lock, pool=0, host="here", queues=(), now=time.time())
         self.executor = SimulatedExecutor(self.store.spool, max_in_flight=max_in_flight, mean=mean)
-        self.control = SimulatedControl(self.store, self.name, WorkerEvents(Events(None), self.name))
+        self.control = SimulatedControl(
+            self.store, self.name, WorkerEvents(Events(os.open(os.devnull, os.O_WRONLY)), self.name)
+        )
         core = WorkerCore(self.store, self.control, host="here", drain=drain)
         self.dispatcher = Dispatcher(core, self.executor)  # type: ignore[arg-type]
         self.thread = threading.Thread(target=self.dispatcher.work, daemon=True)

@@ -85,7 +85,7 @@ class ExecutorHarness:
             self.transport,  # type: ignore[arg-type]
             Spool(folder),
             DispatchTable(folder, "worker-1"),
-            WorkerEvents(Events(None), "worker-1"),
+            WorkerEvents(Events(os.open(os.devnull, os.O_WRONLY)), "worker-1"),
             max_in_flight=10,
         )
         self.folder = folder

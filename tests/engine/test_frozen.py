@@ -247,7 +247,7 @@ class QuietControl(WorkerControl):
 
     def __init__(self, store: Store) -> None:
         """Control ``worker-1`` of ``store``."""
-        super().__init__(store, "worker-1", WorkerEvents(Events(None), "worker-1"))
+        super().__init__(store, "worker-1", WorkerEvents(Events(os.open(os.devnull, os.O_WRONLY)), "worker-1"))
         self.notified = False
 
     def wait(self, timeout: float, *, idle: bool) -> None:

@@ -114,7 +114,7 @@ def test_events_without_a_reader_are_discarded() -> None:
     os.close(read)
     events.emit("tick")
     events.flush()
-    assert not events.enabled
+    assert not events.has_reader
 
 
 def test_journal_round_trip(tmp_path: Path) -> None:

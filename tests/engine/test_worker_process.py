@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ import pytest
 from queuectl_nb.engine.events import Events
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, LEAVE_MARGIN_S, MAX_RESTART_DELAY_S, WorkerProcess
 
-NO_EVENTS = Events(None)
+NO_EVENTS = Events(os.open(os.devnull, os.O_WRONLY))
 
 
 def exit_with(worker: WorkerProcess, command: str, *, gone: bool = False, events: Events = NO_EVENTS) -> int:
