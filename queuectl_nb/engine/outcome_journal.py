@@ -51,16 +51,9 @@ class OutcomeJournal:
         """Append one outcome; if it does not fit on the disk, only the database will have it."""
         if max(ending.stdout_size, ending.stderr_size) > MAX_STREAM_BYTES:
             ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
-        line = marshal.dumps(
-            (
-                token,
-                type(outcome).__name__,
-                [getattr(outcome, slot) for slot in type(outcome).__slots__],
-                ending[:-1],
-                tuple(ending.usage),
-            ),
-            MARSHAL_VERSION,
-        )
+        kind = type(outcome)
+        arguments = [getattr(outcome, slot) for slot in kind.__slots__]
+        line = marshal.dumps((token, kind.__name__, arguments, ending[:-1], tuple(ending.usage)), MARSHAL_VERSION)
         entry = _HEADER.pack(len(line), zlib.crc32(line)) + line
         with contextlib.suppress(OSError):
             if os.pwrite(self._handle, entry + _END, self._end) >= len(entry):

@@ -15,6 +15,7 @@ __all__ = ["SETTINGS", "Setting", "Settings", "Value", "get_setting"]
 Value = int | float | str
 DAY = 86_400
 MIB = 1024 * 1024
+KEEP_ENV = "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES"
 _PATTERN = re.compile(r"[A-Za-z_*?\[][A-Za-z0-9_*?\[\]!-]*\Z")
 
 
@@ -79,15 +80,7 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "output per stream kept on disk"),
         Setting("retention", "decimal", 0, 0, 36_500, "days", "age at which finished jobs are deleted; 0 keeps them"),
-        Setting(
-            "keep_env",
-            "names",
-            "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES",
-            0,
-            0,
-            "",
-            "environment variables recorded with each job",
-        ),
+        Setting("keep_env", "names", KEEP_ENV, 0, 0, "", "environment variables recorded with each job"),
         Setting("shell", "shell", "/bin/sh", 0, 0, "", "shell that runs the commands; `bash -l` for `conda activate`"),
     )
 }

@@ -426,8 +426,8 @@ WHERE jobs.id IN (SELECT value FROM json_each(:ids));
 -- ---------------------------------------------------------------- workers
 
 -- name: add_worker
-INSERT INTO workers (name, pid, host, pool, queues, started_at)
-VALUES (:name, :pid, :host, :pool, :queues, :now);
+INSERT INTO workers (name, host, pool, queues, started_at)
+VALUES (:name, :host, :pool, :queues, :now);
 
 -- name: worker_is_running
 UPDATE workers SET pid = :pid, started_at = :now WHERE name = :name;

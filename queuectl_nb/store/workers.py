@@ -60,18 +60,15 @@ class Workers:
             number = 1
             while (name := f"worker-{number}") in taken or not acquire_lock(name):
                 number += 1
-            connection.execute(
-                Q.add_worker,
-                {"name": name, "pid": None, "host": host, "pool": pool, "queues": json.dumps(list(queues)), "now": now},
-            )
+            values = {"name": name, "host": host, "pool": pool, "queues": json.dumps(list(queues)), "now": now}
+            connection.execute(Q.add_worker, values)
         return name
 
     def mark_running(self, pids: Mapping[str, int], now: float) -> None:
         """Record that workers have started; ``pids`` are their process ids by name."""
         with self.db.write() as connection:
-            connection.executemany(
-                Q.worker_is_running, [{"name": name, "pid": pid, "now": now} for name, pid in pids.items()]
-            )
+            rows = [{"name": name, "pid": pid, "now": now} for name, pid in pids.items()]
+            connection.executemany(Q.worker_is_running, rows)
 
     def remove(self, name: str, remove_files: Callable[[bool], None] = lambda _last: None) -> None:
         """Unregister a worker.
