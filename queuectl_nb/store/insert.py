@@ -58,7 +58,15 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
     environment = json.dumps(recorded_env, ensure_ascii=False, sort_keys=True)
     if if_absent:
         with db.write() as connection:
-            return _insert_absent(connection, specs, cwd, environment, now=now, boottime=boottime)
+            if absent := _find_absent(connection, specs):
+                try:
+                    new = _NewJobs([specs[index] for index in absent], cwd, now, boottime)
+                    new.insert(connection, environment, check_ids=True)
+                except QueuectlError as error:
+                    if error.index is not None:
+                        error.with_index(absent[error.index])
+                    raise
+        return [spec.id or "" for spec in specs]
     new = _NewJobs(specs, cwd, now, boottime)  # before taking the write lock, which others wait for
     if None in new.given_ids:
         try:
@@ -70,16 +78,8 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
         return new.insert(connection, environment, check_ids=True)
 
 
-def _insert_absent(  # noqa: PLR0913 - as insert_jobs
-    connection: sqlite3.Connection,
-    specs: Sequence[JobSpec],
-    cwd: str,
-    environment: str,
-    *,
-    now: float,
-    boottime: BootTime,
-) -> list[str]:
-    """Insert the specs whose id does not exist; an existing id with a different command is refused."""
+def _find_absent(connection: sqlite3.Connection, specs: Sequence[JobSpec]) -> list[int]:
+    """Return the indexes of specs whose id does not exist; an existing id with a different command is refused."""
     absent: list[int] = []
     for index, spec in enumerate(specs):
         found = connection.execute("SELECT command FROM jobs WHERE id = ?", (spec.id,)).fetchone()
@@ -88,15 +88,7 @@ def _insert_absent(  # noqa: PLR0913 - as insert_jobs
         elif found[0] != spec.command:
             msg = f"job {spec.id} is already in the queue with another command; choose another id"
             raise BadInput(msg).with_index(index)
-    if absent:
-        try:
-            new = _NewJobs([specs[index] for index in absent], cwd, now, boottime)
-            new.insert(connection, environment, check_ids=True)
-        except QueuectlError as error:
-            if error.index is not None:
-                error.with_index(absent[error.index])
-            raise
-    return [spec.id or "" for spec in specs]
+    return absent
 
 
 class _NewJobs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.store import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
@@ -20,6 +20,7 @@ __all__ = ["JobOrder", "QueryStopped", "iter_jobs"]
 
 CHUNK_ROWS = 1_000
 """Rows fetched at once; other threads run in between."""
+_AT = "seq IN (SELECT value FROM json_each(:seqs))"
 PROGRESS_INSTRUCTIONS = 20_000
 """SQLite instructions between two calls of ``should_stop``: about a millisecond."""
 
@@ -60,9 +61,7 @@ class JobOrder:
 
     def jobs_at(self, seqs: Sequence[int]) -> list[JobRecord]:
         """Return the jobs with these ``seq``, in that order; deleted ones are left out."""
-        sql = f"SELECT {rows.JOB_COLUMNS} FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
-        found = {row[0]: row for row in self._db.query(sql, (json.dumps(list(seqs)),))}
-        return [rows.job_from_row(found[seq]) for seq in seqs if seq in found]
+        return _read_jobs(self._db, seqs, f"WHERE {_AT}", {})
 
 
 def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobRecord]:
@@ -76,12 +75,13 @@ def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobR
         yield from reader.jobs(job_filter)
         return
     seqs = [seq for (seq,) in reader.job_rows(job_filter, "seq")]
-    condition, values = job_filter.condition("seq IN (SELECT value FROM json_each(:seqs))", state_column="+state")
-    sql = f"SELECT {rows.JOB_COLUMNS} FROM jobs {condition}"  # noqa: S608 - our own terms
+    condition, values = job_filter.condition(_AT, state_column="+state")
     for start in range(0, len(seqs), CHUNK_ROWS):
-        chunk = seqs[start : start + CHUNK_ROWS]
-        values["seqs"] = json.dumps(chunk)
-        found = {row[0]: row for row in db.query(sql, values)}
-        for seq in chunk:
-            if seq in found:
-                yield rows.job_from_row(found[seq])
+        yield from _read_jobs(db, seqs[start : start + CHUNK_ROWS], condition, values)
+
+
+def _read_jobs(db: Database, seqs: Sequence[int], condition: str, values: Mapping[str, object]) -> list[JobRecord]:
+    """Return the jobs with these ``seq`` that fulfil the condition, in that order."""
+    sql = f"SELECT {rows.JOB_COLUMNS} FROM jobs {condition}"  # noqa: S608 - our own terms
+    found = {row[0]: row for row in db.query(sql, {**values, "seqs": json.dumps(list(seqs))})}
+    return [rows.job_from_row(found[seq]) for seq in seqs if seq in found]
