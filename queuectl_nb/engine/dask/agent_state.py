@@ -30,19 +30,13 @@ SENT_SETTINGS = ("timeout", "kill_grace", "spool_limit", "max_retries", "shell")
 class AgentState:
     """One agent. Times are seconds of this host's :func:`~queuectl_nb.engine.heartbeat.boot_clock`."""
 
-    id: str
-    address: str
+    status: AgentStatus
+    """The latest."""
     finished: list[RemoteRun]
     """Gets the attempts that have finished, with all of their output."""
     long_running: list[RemoteRun]
     """Gets the attempts that are newly reported as running."""
 
-    boot: str = ""
-    host: str = ""
-    folder: str = ""
-    slots: int = 0
-    sequence: int = 0
-    """Of the latest status."""
     clock_offset: float = float("-inf")
     """Lower bound of how far its clock is ahead of ours."""
     gone: bool = False
@@ -74,21 +68,20 @@ class AgentState:
     @property
     def free_slots(self) -> int:
         """How many slots have no job; negative if jobs wait for a slot."""
-        return self.slots - len(self.runs)
+        return self.status.slots - len(self.runs)
 
     @property
     def capacity(self) -> int:
         """How many more jobs may be sent."""
-        if self.gone or self.unconfirmed or not self.slots:
+        if self.gone or self.unconfirmed or not self.status.slots:
             return 0
         return max(0, self.free_slots + self.prefetch)
 
     def update(self, status: AgentStatus) -> None:
         """Apply the status that came with an event or response."""
         self.clock_offset = max(self.clock_offset, status.clock - boot_clock())
-        self.boot, self.host, self.folder = status.boot, status.host, status.folder
-        if status.sequence > self.sequence:
-            self.sequence, self.slots = status.sequence, status.slots
+        if status.sequence > self.status.sequence:
+            self.status = status
 
     # ------------------------------------------------------------------ requests
 
@@ -109,7 +102,7 @@ class AgentState:
     def recovery_query(self) -> RecoveryQuery:
         """Ask for what is missing of its attempts, now that it is gone."""
         tokens = [token for token, run in self.runs.items() if run.end is None]
-        return RecoveryQuery(self.folder, self.boot, [self.id, *tokens], self._reads())
+        return RecoveryQuery(self.status.folder, self.status.boot, [self.status.id, *tokens], self._reads())
 
     def request_due(self, now: float, settings: Settings) -> bool:
         """Return whether to send a request: there is something to send, or the lease must be extended."""
@@ -187,7 +180,7 @@ class AgentState:
             return
         run.add_output(report.sizes, report.output)
         if run.started_at is None:
-            run.mark_running(report.pid, report.age_s, self.host)
+            run.mark_running(report.pid, report.age_s, self.status.host)
             self.prefetch = 0
             self.long_running.append(run)
 
@@ -204,10 +197,10 @@ class AgentState:
         if run is None:
             self.acknowledged.append(end.token)
         elif run.end is None:
-            run.finish(end, self.host)
+            run.finish(end, self.status.host)
             self._finish_if_complete(run)
             if isinstance(end, Ended) and end.duration_s and end.duration_s < SHORT_RUN_S:
-                self.prefetch = min(MAX_PREFETCH, 2 * self.slots, max(1, 2 * self.prefetch))
+                self.prefetch = min(MAX_PREFETCH, 2 * self.status.slots, max(1, 2 * self.prefetch))
 
     def _finish_if_complete(self, run: RemoteRun) -> None:
         """Finish an attempt once it has ended and all of its output has been received."""
@@ -235,7 +228,7 @@ class AgentState:
             if only_stopped and run.forced_outcome is None:
                 continue
             if run.end is None:
-                run.lose(Lost(f"dask worker {self.address}", why, not proven))
+                run.lose(Lost(f"dask worker {self.status.address}", why, not proven))
             else:
                 run.note = "the rest of its output was lost with its dask worker"
             self._finish(run)

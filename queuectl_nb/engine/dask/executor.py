@@ -162,36 +162,36 @@ class DaskExecutor:
     def _update(self, agent: AgentState) -> None:
         """Have the next :meth:`maintain` check an agent, and update whether it has capacity."""
         self._changed.add(agent)
-        if agent.capacity and agent.id in self.agents:
+        if agent.capacity and agent.status.id in self.agents:
             self._available.add(agent)
         else:
             self._available.discard(agent)
 
     def _maintain_agent(self, agent: AgentState, settings: Settings, now: float) -> None:
         if self._connected and agent.request_due(now, settings):
-            self._transport.ask([agent.address], agent.id, agent.make_request(now, settings))
+            self._transport.ask([agent.status.address], agent.status.id, agent.make_request(now, settings))
         if agent.pending is not None and now - agent.sent_at >= SLOW_RESPONSE_S:
             agent.unconfirmed = True
             agent.return_unsent("its dask worker is slow to respond")
             self._update(agent)
         silent = agent.pending is not None or agent.unconfirmed or not self._connected
         if agent.gone or (silent and now >= agent.lost_at):
-            self.slots = {slot: each for slot, each in self.slots.items() if each != agent.id}
+            self.slots = {slot: each for slot, each in self.slots.items() if each != agent.status.id}
             if agent.runs:
                 self._give_up(agent, now)
                 self._update(agent)
         if agent.gone and not agent.runs:
-            self.agents.pop(agent.id, None)
+            self.agents.pop(agent.status.id, None)
             self._available.discard(agent)
 
     def _give_up(self, agent: AgentState, now: float) -> None:
         """Recover what an agent left; lose its other attempts once their processes are gone or the lease is over."""
         if now >= agent.check_at:
             agent.check_at = now + CHECK_INTERVAL_S
-            if agent.boot == self._boot:
+            if agent.status.boot == self._boot:
                 self._on_recovery(agent, [recover(agent.recovery_query(), CHECK_TIMEOUT_S)])
-            elif peers := [each for each in self._workers if each != agent.address and _same_host(each, agent.address)]:
-                self._transport.ask(peers, agent.id, agent.recovery_query())
+            elif peers := [each for each in self._workers if _is_neighbour(each, agent.status.address)]:
+                self._transport.ask(peers, agent.status.id, agent.recovery_query())
         if now >= agent.lost_at and agent.check_at > now:
             agent.lose(proven=False, only_stopped=not self._connected and now < self._outage_until)
 
@@ -235,17 +235,17 @@ class DaskExecutor:
     def _on_event(self, event: Event) -> None:
         if event.dispatcher_id != self._transport.dispatcher_id:
             return  # meant for a previous dispatcher of the same name
-        agent = self.agents.get(event.status.agent)
+        agent = self.agents.get(event.status.id)
         if agent is None:
             if not isinstance(event.body, SlotOpened | None):
                 return
-            agent = AgentState(event.status.agent, event.status.address, self._finished, self._long_running)
-            self.agents[agent.id] = agent
+            agent = AgentState(event.status, self._finished, self._long_running)
+            self.agents[agent.status.id] = agent
         agent.update(event.status)
         match event.body:
             case SlotOpened(slot):
                 if slot in self.slots:
-                    self.slots[slot] = agent.id
+                    self.slots[slot] = agent.status.id
             case Running() as report:
                 agent.on_running(report)
             case Ended() | Unstarted() as end:
@@ -263,7 +263,7 @@ class DaskExecutor:
     def _on_workers(self, workers: set[str]) -> None:
         self._workers = workers
         for agent in self.agents.values():
-            agent.gone = agent.gone or agent.address not in workers
+            agent.gone = agent.gone or agent.status.address not in workers
             if not self._connected:
                 agent.retry_at = 0.0
                 agent.lost_at = max(agent.lost_at, boot_clock() + RESTART_TIMEOUT_S)
@@ -285,5 +285,6 @@ class DaskExecutor:
             self._update(agent)
 
 
-def _same_host(one: str, other: str) -> bool:
-    return one.rpartition(":")[0] == other.rpartition(":")[0]
+def _is_neighbour(one: str, other: str) -> bool:
+    """Return True for the addresses of two dask workers on one host."""
+    return one != other and one.rpartition(":")[0] == other.rpartition(":")[0]

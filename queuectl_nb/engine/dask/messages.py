@@ -145,7 +145,7 @@ class ResultsReady(NamedTuple):
 class AgentStatus(NamedTuple):
     """What every event and response of an agent says about it."""
 
-    agent: str
+    id: str
     address: str
     boot: str
     host: str
