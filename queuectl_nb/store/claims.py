@@ -155,8 +155,7 @@ class Claims:
 
     def has_ended_as(self, lease: Lease, outcome: Outcome) -> bool:
         """Return True if an earlier attempt of the job has ended with ``outcome``."""
-        with self.db.read() as connection:
-            return connection.execute(Q.ended_as, (lease.seq, outcome.name, outcome.error)).fetchone() is not None
+        return bool(self.db.query(Q.ended_as, (lease.seq, outcome.name, outcome.error)))
 
     def cancel_requests(self) -> set[str]:
         """Return the tokens of this worker's attempts for which a cancel was requested."""

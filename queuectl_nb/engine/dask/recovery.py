@@ -47,6 +47,7 @@ __all__ = [
 
 PREFIX = "queuectl-"
 RECORD_SUFFIX = ".record"
+_OPEN_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 KEEP_S = 2 * 3600.0
 """How long the folder of a dead or abandoned agent is kept; longer than the longest lease."""
 
@@ -58,7 +59,7 @@ def create_folder(parent: str, agent: str) -> tuple[str, int]:
     """Create the folder of an agent; return its path and a lock that is held while the agent lives."""
     path = os.path.join(parent, f"{PREFIX}{agent}")
     os.mkdir(path, 0o700)
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    lock = os.open(path, _OPEN_FLAGS)
     fcntl.flock(lock, fcntl.LOCK_EX)
     return path, lock
 
@@ -67,7 +68,7 @@ def remove_old_folders(parent: str) -> None:
     """Remove the folders of agents that died long ago."""
     for path in glob.glob(os.path.join(glob.escape(parent), f"{PREFIX}*")):
         with contextlib.suppress(OSError):  # it is in use, or somebody else's
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            lock = os.open(path, _OPEN_FLAGS)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 found = os.fstat(lock)
