@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 def is_current(connection: sqlite3.Connection, journal: str) -> bool:
     """Return True for a queue with the current schema and this ``journal`` mode."""
-    return _is_migrated(connection) and _journal_mode(connection) == journal
+    return _is_migrated(connection) and _pragma(connection, "journal_mode") == journal
 
 
 def _is_migrated(connection: sqlite3.Connection) -> bool:
@@ -48,16 +48,12 @@ def ensure_schema(connection: sqlite3.Connection, path: Path, journal: str) -> N
     """Create or migrate the schema and set the ``journal`` mode; the caller holds the write lock."""
     check_application(connection, path)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; see maintenance.py
-    if _journal_mode(connection) != journal:
+    if _pragma(connection, "journal_mode") != journal:
         connection.execute(f"PRAGMA journal_mode = {journal}")
     if not _is_migrated(connection):
         from queuectl_nb.store.migrations import migrate
 
         migrate(connection, APPLICATION_ID, SCHEMA_VERSION)
-
-
-def _journal_mode(connection: sqlite3.Connection) -> str:
-    return str(_pragma(connection, "journal_mode"))
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> Any:
