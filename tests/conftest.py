@@ -33,8 +33,9 @@ _ENVIRONMENT_VARIABLES = ("QUEUECTL_DB", "NO_COLOR", "FORCE_COLOR", "QUEUECTL_JO
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--soak`` for long tests and ``--kernel-rounds`` for repeated kernel shutdowns."""
+    """Add ``--soak`` for long tests, and options for how long or how often some of them run."""
     parser.addoption("--soak", action="store_true", help="also run the tests marked 'soak', which take minutes")
+    parser.addoption("--web-minutes", type=float, default=10, metavar="N", help="soak the web server for N minutes")
     parser.addoption("--kernel-rounds", type=int, default=1, metavar="N", help="end real kernels in every way N times")
 
 

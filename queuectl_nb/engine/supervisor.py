@@ -42,7 +42,7 @@ LOCK_TIMEOUT_S = 0.5
 PRUNE_INTERVAL_S = 600.0
 MAX_PRUNED_JOBS = 500
 """Maximum number of jobs pruned at once."""
-MAX_SHRINK_S = 0.02
+MAX_SHRINK_S = 0.1
 """Maximum time for shrinking the file in each maintenance run."""
 
 

@@ -67,9 +67,12 @@ def shrink(db: Database, max_s: float) -> None:
             return
     space = read_space(db)
     kept = max(KEPT_BYTES, int(space.size * KEPT_SHARE)) // space.page_bytes
-    if space.is_incremental and space.free_pages > kept and _remove_free_pages(db, kept, max_s):
+    if space.is_incremental and space.free_pages > kept:
+        _remove_free_pages(db, kept, max_s)
+        space = read_space(db)
+    if os.stat(db.file).st_size > space.size:  # the log has to be written to the file, which readers may have prevented
         with db.exclusive() as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # shortens the file
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def vacuum(db: Database) -> int:
@@ -93,17 +96,14 @@ def vacuum(db: Database) -> int:
     return before.size - read_space(db).size
 
 
-def _remove_free_pages(db: Database, kept: int, max_s: float) -> bool:
-    """Remove free pages from the end of the file, until ``kept`` are left (True) or ``max_s`` is over."""
+def _remove_free_pages(db: Database, kept: int, max_s: float) -> None:
+    """Remove free pages from the end of the file, until ``kept`` are left or ``max_s`` is over."""
     deadline = time.monotonic() + max_s
-    while (left := read_space(db).free_pages - kept) > 0:
-        if time.monotonic() > deadline:
-            return False
+    while (left := read_space(db).free_pages - kept) > 0 and time.monotonic() < deadline:
         with db.exclusive() as connection:
             # execute() would stop after one page
             connection.executescript(f"PRAGMA incremental_vacuum({min(left, STEP_PAGES)})")
         time.sleep(STEP_PAUSE_S)
-    return True
 
 
 def _rewrite(db: Database, space: FileSpace) -> None:
