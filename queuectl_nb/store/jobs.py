@@ -10,12 +10,14 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.model.errors import BadInput, NotFound, WrongState
+from queuectl_nb.model.errors import BadEnvironment, BadInput, NotFound, WrongState
 from queuectl_nb.model.state import FINISHED_STATES, State, check_action, check_transition
 from queuectl_nb.model.validation import shown_id
 from queuectl_nb.store import rows
 from queuectl_nb.store.dependencies import UNMEETABLE, cancel_waiting, suggest_id, unmet_dependencies, update_dependents
+from queuectl_nb.store.maintenance import checkpoint
 from queuectl_nb.store.queries import Q
+from queuectl_nb.store.sqlite_errors import is_disk_full
 
 if TYPE_CHECKING:
     import sqlite3
@@ -107,22 +109,35 @@ class Jobs:
         states = [each for each in State if each in FINISHED_STATES]
         if state is not None and state not in states:
             raise BadInput(f"prune removes finished jobs: {', '.join(states)}; not {state}")
-        removed, tokens = 0, []
+        removed, tokens, size, failed_at = 0, list[str](), PRUNE_BATCH_JOBS, 0
         for each in states if state is None else [state]:
             while True:
-                with self.db.write() as connection:
-                    values = {"state": each, "limit": PRUNE_BATCH_JOBS}
-                    batch = connection.execute(Q.oldest_finished, values).fetchall()
-                    old = [seq for seq, updated in batch if updated <= now - older_than]
-                    seqs = {"seqs": json.dumps(old)}
-                    tokens += [token for (token,) in connection.execute(Q.tokens_of_jobs, seqs)]
-                    connection.execute(Q.delete_jobs, seqs)
-                removed += len(old)
+                try:
+                    found, old, of_old = self._prune_batch(each, size, now - older_than)
+                except BadEnvironment as error:
+                    if failed_at == 1 or not is_disk_full(error):
+                        raise
+                    failed_at, size = size, max(1, size // 5)
+                    checkpoint(self.db)  # then the log, which needs disk space first, is used from its start
+                    continue
+                failed_at = 0
+                removed += old
+                tokens += of_old
                 if limit is not None and removed >= limit:
                     return removed, tokens
-                if not old or len(batch) < PRUNE_BATCH_JOBS:
+                if not old or found < size:
                     break
         return removed, tokens
+
+    def _prune_batch(self, state: str, size: int, before: float) -> tuple[int, int, list[str]]:
+        """Delete the oldest of up to ``size`` jobs; return how many were found, how many deleted, and their tokens."""
+        with self.db.write() as connection:
+            batch = connection.execute(Q.oldest_finished, {"state": state, "limit": size}).fetchall()
+            old = [seq for seq, updated in batch if updated <= before]
+            seqs = {"seqs": json.dumps(old)}
+            tokens = [token for (token,) in connection.execute(Q.tokens_of_jobs, seqs)]
+            connection.execute(Q.delete_jobs, seqs)
+        return len(batch), len(old), tokens
 
     def pause(self, queue: str | None, now: float) -> None:
         """Stop new starts in ``queue``, or in all queues if None."""

@@ -14,7 +14,7 @@ from queuectl_nb.store.queries import Q
 if TYPE_CHECKING:
     from queuectl_nb.store.connection import Database
 
-__all__ = ["KEPT_BYTES", "FileSpace", "free_disk_space", "read_space", "shrink", "vacuum"]
+__all__ = ["KEPT_BYTES", "FileSpace", "checkpoint", "free_disk_space", "read_space", "shrink", "vacuum"]
 
 KEPT_BYTES = 8 * 1024 * 1024
 """Free space that is kept while workers run: giving it back and taking it again costs more than it saves."""
@@ -71,8 +71,13 @@ def shrink(db: Database, max_s: float) -> None:
         _remove_free_pages(db, kept, max_s)
         space = read_space(db)
     if os.stat(db.file).st_size > space.size:  # the log has to be written to the file, which readers may have prevented
-        with db.exclusive() as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        checkpoint(db)
+
+
+def checkpoint(db: Database) -> None:
+    """Write as much of the log to the file as readers allow."""
+    with db.exclusive() as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def vacuum(db: Database) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from queuectl_nb.model.errors import BadEnvironment, Busy
 from queuectl_nb.store.os_errors import open_files_error, os_reason
 
-__all__ = ["PROGRAMMING_ERRORS", "translate"]
+__all__ = ["PROGRAMMING_ERRORS", "is_disk_full", "translate"]
 
 PROGRAMMING_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """Bugs in our code, not problems with the file: these are never translated."""
@@ -36,6 +36,11 @@ def translate(error: sqlite3.Error, path: Path, lock_timeout_s: float) -> BadEnv
         sqlite3.SQLITE_IOERR: f"reading or writing {path} failed ({error}); check the disk and its free space",
     }
     return BadEnvironment(texts.get(code, f"{path}: {error}"))
+
+
+def is_disk_full(error: BadEnvironment) -> bool:
+    """Return True for a translated error of a full disk."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _is_read_only(path: Path) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 JOBS = 400
 COMMAND = "x" * 6000
 KEPT = 4
+MIB = 1024 * 1024
 
 
 def _fill(harness: Any) -> None:
@@ -226,6 +227,21 @@ def test_full_disk(small: Any) -> None:
     assert read_space(store.db).free_pages == 0
     assert maintenance.free_disk_space(store.db) >= before.free
     _check(store)
+
+
+def test_prune_on_an_almost_full_disk(small: Any) -> None:
+    """What is deleted must fit into the log first: where it does not, fewer jobs are deleted at a time."""
+    store, ballast = small.store, small.store.path.with_name("ballast")
+    ids = small.add(*(f"old-{number}" for number in range(100)), command="x" * 50_000)
+    small.store.jobs.cancel(ids, small.now)
+    store.db.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    reserve = store.path.with_name("reserve")
+    reserve.write_bytes(b"x" * MIB)
+    fill_disk(ballast)
+    reserve.unlink()
+    assert store.jobs.prune(0, small.now)[0] == 100
+    assert vacuum(store.db) > 4 * MIB
+    assert job_ids(store) == []
 
 
 def test_rewrite_on_a_full_disk(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
