@@ -6,9 +6,12 @@ build (tests/docs) runs them once more, for their pictures.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +42,17 @@ def test_saved_outputs() -> None:
         text = path.read_text("utf-8")
         found = [part for part in ("/tmp/", "/home/", "/root/", "/Users/", "site-packages") if part in text]
         assert (path.name, found, '"output_type": "error"' in text) == (path.name, [], False)
+
+
+@pytest.mark.parametrize("name", ["02-failures", "05-operating-a-queue"])
+def test_run_all_works_again_on_the_same_queue(
+    name: str, shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notebooks with fixed ids accept what an earlier run of theirs has left."""
+    cells = json.loads((ROOT / f"notebooks/{name}.ipynb").read_text("utf-8"))["cells"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda: str(tmp_path))
+    for _ in range(2):
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                shell.run_cell("".join(cell["source"])).raise_error()
