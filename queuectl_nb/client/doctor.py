@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.client.growth import describe_growth
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
+from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.checks import MIN_SQLITE_VERSION, SQLITE_VERSION, Checks
 from queuectl_nb.store.maintenance import KEPT_BYTES, read_space
 from queuectl_nb.store.paths import LOCK_NAME, SIDECAR_SUFFIXES, network_fs_type, spool_dir, user_queue
@@ -116,11 +117,9 @@ def _file_system(path: Path, *, allowed: bool) -> Result:
 
 
 def _disk_space(path: Path) -> Result:
-    import humanize
-
     free = shutil.disk_usage(path.parent).free
     remedy = "free some disk space; without it results cannot be recorded" if free < MIN_FREE_BYTES else ""
-    return f"{humanize.naturalsize(free, binary=True)} free", remedy
+    return f"{format_size(free)} free", remedy
 
 
 def _modes(path: Path) -> Result:
@@ -192,21 +191,17 @@ def _workers(store: Store) -> Result:
 
 def _free_pages(store: Store) -> Result:
     """Return how much of the file is free; that is no problem, since new jobs use it first."""
-    import humanize
-
     space = read_space(store.db)
-    size, free = (humanize.naturalsize(each, binary=True) for each in (space.size, space.free))
+    size, free = (format_size(each) for each in (space.size, space.free))
     how = "; 'queuectl prune --vacuum' gives them back" if space.free > KEPT_BYTES else ""
     return f"{size}, of which {space.free_pages} pages ({free}) are free{how}", ""
 
 
 def _spool(store: Store, checks: Checks) -> Result:
     """Check the size of the spool, and for output of deleted jobs."""
-    import humanize
-
     tokens = store.spool.tokens()
     orphans = tokens - checks.known_tokens(tokens) - {row.name for row in store.workers.list_all()}
-    text = f"{humanize.naturalsize(store.spool.disk_usage(), binary=True)}, {len(tokens)} attempt(s)"
+    text = f"{format_size(store.spool.disk_usage())}, {len(tokens)} attempt(s)"
     if orphans:
         some = " ".join(f"{store.spool.folder / token}.*" for token in sorted(orphans)[:3])
         return f"{text}, {len(orphans)} of deleted jobs: {some}", f"rm {some}"

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.client.hints import CONSOLE, db_option
+from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.growth import DAY, read_growth
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def _read(store: Store) -> Growth:
 
 
 def _describe(store: Store, growth: Growth, program: str) -> tuple[str, str]:
-    from humanize import naturaldelta, naturalsize  # slow to load: not for a status without a problem
+    from humanize import naturaldelta  # slow to load: not for a status without a problem
 
-    text = f"the queue grows by about {naturalsize(growth.bytes_per_s * DAY, binary=True)} a day"
+    text = f"the queue grows by about {format_size(growth.bytes_per_s * DAY)} a day"
     if growth.full_in_s > HORIZON_S:
         return text, ""
     option = db_option(store)

@@ -11,6 +11,7 @@ from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import Choice, Parsed
 from queuectl_nb.model import validation
 from queuectl_nb.model.state import FINISHED_STATES, State
+from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.maintenance import read_space
 
 __all__ = ["command"]
@@ -36,9 +37,7 @@ def command(context: Context, *, older_than: float | None, state: str | None, va
     lines = [f"{removed} job(s) removed."] if older_than is not None else []
     data = {"removed": removed}
     if vacuum:
-        from humanize import naturalsize
-
-        size = naturalsize(read_space(store.db).size, binary=True)
-        lines.append(f"File shrunk by {naturalsize(freed, binary=True)} to {size}.")
+        size = format_size(read_space(store.db).size)
+        lines.append(f"File shrunk by {format_size(freed)} to {size}.")
         data["freed_bytes"] = freed
     return Done(lines, lambda: data)

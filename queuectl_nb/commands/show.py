@@ -14,6 +14,7 @@ from queuectl_nb.commands.results import Detail, Table
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.render.local_time import local_time, zone_name
+from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.spool import STREAMS
 
 __all__ = ["command"]
@@ -49,12 +50,8 @@ def _attempt_fields(attempt: Mapping[str, Any]) -> dict[str, Any]:
     for stream in STREAMS:
         text = attempt[stream]
         if text is not None and len(text) > MAX_OUTPUT_CHARS:
-            import humanize
-
-            size = humanize.naturalsize(len(text.encode()), binary=True)
-            facts[stream] = (
-                f"{size}; 'queuectl log {attempt['job_id']} --attempt {attempt['number']} --{stream}' shows it"
-            )
+            how = f"'queuectl log {attempt['job_id']} --attempt {attempt['number']} --{stream}' shows it"
+            facts[stream] = f"{format_size(len(text.encode()))}; {how}"
     return facts
 
 
@@ -74,9 +71,7 @@ def _format_value(key: str, value: Any) -> Any:
     if key.endswith("_at"):
         return local_time(value)
     if key == "max_rss_bytes":
-        import humanize
-
-        return f"{value} ({humanize.naturalsize(value, binary=True)})"
+        return f"{value} ({format_size(value)})"
     if isinstance(value, dict | list):
         import json
 

@@ -11,6 +11,7 @@ from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import FILE, Choice, Parsed
 from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
 from queuectl_nb.render.json_shapes import flatten, stats_json
+from queuectl_nb.render.progress import format_size
 from queuectl_nb.store.stats import GROUPS
 from queuectl_nb.store.stats import stats as compute_stats
 
@@ -95,18 +96,10 @@ def _text_blocks(stats: Mapping[str, Any]) -> Iterator[str | Table]:
         "Attempts": f"{stats['attempts']} ({per_job} per job)",
         "Throughput": per_minute,
         "CPU": _seconds(stats["cpu_s"]),
-        "Peak Memory": _bytes(stats["max_rss_bytes"]),
+        "Peak Memory": "-" if (peak := stats["max_rss_bytes"]) is None else format_size(peak),
     }
     yield "\n".join(f"  - {title}: {value}" for title, value in lines.items())
 
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} seconds"
-
-
-def _bytes(value: int | None) -> str:
-    if value is None:
-        return "-"
-    import humanize
-
-    return humanize.naturalsize(value, binary=True)

@@ -75,11 +75,9 @@ def unload(shell: InteractiveShell) -> None:
     for magics in [each for each in shell.configurables if isinstance(each, QueuectlMagics)]:
         magics.queues.close()
         shell.configurables.remove(magics)
-    if shell.Completer is not None:
-        matchers = shell.Completer.custom_matchers
-        matchers[:] = [each for each in matchers if not isinstance(each, Matcher)]
-    transformers = shell.input_transformers_cleanup
-    transformers[:] = [each for each in transformers if not isinstance(each, EmptyCellTransformer)]
+    matchers = [] if shell.Completer is None else shell.Completer.custom_matchers
+    for registered in (matchers, shell.input_transformers_cleanup):
+        registered[:] = [each for each in registered if not isinstance(each, Matcher | EmptyCellTransformer)]
     if shell.display_formatter is not None:
         for module, name in FRAME_TYPES:
             shell.display_formatter.formatters["text/plain"].pop(f"{module}.{name}", None)

@@ -1,4 +1,4 @@
-"""Progress of a job: the last line of its output with a percentage, and formatted durations."""
+"""Progress of a job: the last line of its output with a percentage, and formatted durations and sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from queuectl_nb.render.ansi import AnsiFilter
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["TAIL_BYTES", "OutputProgress", "format_duration", "read_progress"]
+__all__ = ["TAIL_BYTES", "OutputProgress", "format_duration", "format_size", "read_progress"]
 
 TAIL_BYTES = 8192
 """The last line is searched in this many bytes at the end of a stream."""
@@ -47,6 +47,13 @@ def _fraction(line: str) -> float | None:
     if len(percentages) != 1 or float(percentages[0]) > 100:
         return None
     return float(percentages[0]) / 100
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes in a unit that suits it, such as ``1.5 MiB``."""
+    from humanize import naturalsize  # slow to load
+
+    return naturalsize(size, binary=True)
 
 
 def format_duration(seconds: float, *, running: bool = False) -> str:
