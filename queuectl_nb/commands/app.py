@@ -28,6 +28,7 @@ __all__ = [
     "CommandGroup",
     "ExampleCommand",
     "RootGroup",
+    "command_group",
     "describe_usage_error",
     "queuectl_command",
     "root",
@@ -130,6 +131,11 @@ class ExampleCommand(click.Command):
         if self.examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for line in self.examples))
+
+
+def command_group(name: str, summary: str, *commands: click.Command) -> click.Command:
+    """Return a group with a command ``list``."""
+    return add_db_options(CommandGroup(name, help=f"{summary}\n\nWithout a command, list them.", commands=commands))
 
 
 def queuectl_command(

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from queuectl_nb.commands.ack import Done
-from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.context import Context
-from queuectl_nb.commands.params import TextParam, add_db_options
+from queuectl_nb.commands.params import TextParam
 from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.settings import SETTINGS, Settings, Value, get_setting
 
@@ -79,8 +79,4 @@ def _updated(key: str, value: Any) -> Done:
     return Done([f"Config updated: {key} = {value}"], lambda: {key: value})
 
 
-command = add_db_options(
-    CommandGroup(
-        "config", help="Show and change settings.\n\nWithout a command, list them.", commands=[list_, get, set_, unset]
-    )
-)
+command = command_group("config", "Show and change settings.", list_, get, set_, unset)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from queuectl_nb.commands.ack import Done, jobs_done
-from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.list import list_jobs
-from queuectl_nb.commands.params import add_db_options, find_ids, job_id_type
+from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
@@ -62,8 +62,4 @@ def purge(context: Context, *, ids: Sequence[str], everything: bool) -> Done:
     return Done(lines, lambda: gone, lambda: None if dead is None else dead.loc[gone])
 
 
-command = add_db_options(
-    CommandGroup(
-        "dlq", help="Manage the dead letter queue.\n\nWithout a command, list them.", commands=[list_, retry, purge]
-    )
-)
+command = command_group("dlq", "Manage the dead letter queue.", list_, retry, purge)

@@ -10,9 +10,9 @@ import click
 from queuectl_nb.client import workers
 from queuectl_nb.client.workers import EXECUTORS, MAX_IN_FLIGHT, MAX_WORKERS
 from queuectl_nb.commands.ack import Done
-from queuectl_nb.commands.app import CommandGroup, queuectl_command
+from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.context import Context
-from queuectl_nb.commands.params import QUEUE, Choice, Parsed, TextParam, add_db_options
+from queuectl_nb.commands.params import QUEUE, Choice, Parsed, TextParam
 from queuectl_nb.commands.results import Listing, StartedPool
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput
@@ -113,8 +113,4 @@ def list_(context: Context) -> Listing:
     )
 
 
-command = add_db_options(
-    CommandGroup(
-        "worker", help="Start, stop and list workers.\n\nWithout a command, list them.", commands=[start, stop, list_]
-    )
-)
+command = command_group("worker", "Start, stop and list workers.", start, stop, list_)
