@@ -138,7 +138,7 @@ def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str |
     kept = {
         name: environ[name]
         for name in names.intersection(environ)
-        if not name.startswith("QUEUECTL_") and _is_utf8(name) and _is_utf8(environ[name])
+        if not name.startswith("QUEUECTL_") and _is_utf8(name + environ[name])
     }
     if first_path and "PATH" in names:
         others = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != first_path]

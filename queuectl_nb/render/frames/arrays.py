@@ -22,6 +22,7 @@ __all__ = [
     "epoch_seconds",
     "floats",
     "integers",
+    "named_categories",
     "nullable_floats",
     "objects",
     "parse_json",
@@ -92,6 +93,12 @@ def strings(values: Sequence[str | None]) -> pd.arrays.StringArray:
 def categories(codes: Sequence[int] | NDArray[Any], names: Sequence[str]) -> pd.Categorical:
     """Return categories from indices into ``names``; -1 is missing."""
     return pd.Categorical.from_codes(np.asarray(codes, dtype="int8"), categories=pd.Index(list(names), dtype="str"))
+
+
+def named_categories(values: Iterable[str | None], names: Sequence[str]) -> pd.Categorical:
+    """Return categories from ``names`` or None."""
+    codes = {None: -1} | {name: code for code, name in enumerate(names)}
+    return categories([codes[value] for value in values], names)
 
 
 def objects(values: Iterable[Any]) -> NDArray[np.object_]:

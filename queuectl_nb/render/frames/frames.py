@@ -37,23 +37,26 @@ _EMPTY_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_VALUES, _NO_VALUES, N
 _INTEGER_STATS = ("attempts", "max_rss_bytes")
 
 
-def _outcomes(values: Sequence[str | None]) -> pd.Categorical:
-    codes = {name: code for code, name in enumerate(OUTCOME_NAMES)}
-    return arrays.categories([-1 if value is None else codes[value] for value in values], OUTCOME_NAMES)
-
-
 _ATTEMPT_TYPES: Mapping[str, Callable[[Any], Any]] = {
     "number": arrays.integers,
     "pid": arrays.integers,
     "started_at": lambda values: arrays.timestamps(arrays.epoch_seconds(values)),
     "finished_at": lambda values: arrays.timestamps(arrays.epoch_seconds(values)),
-    "outcome": _outcomes,
+    "outcome": lambda values: arrays.named_categories(values, OUTCOME_NAMES),
     "exit_code": arrays.integers,
     "user_cpu_s": arrays.nullable_floats,
     "system_cpu_s": arrays.nullable_floats,
     "max_rss_bytes": arrays.integers,
 }
 """Columns of an attempt that are not strings."""
+_WORKER_TYPES: Mapping[str, Callable[[Any], Any]] = {
+    "pid": arrays.integers,
+    "state": lambda values: arrays.named_categories(values, WORKER_STATES),
+    "started_at": lambda values: pd.DatetimeIndex(pd.to_datetime(values, utc=True, format="ISO8601")).as_unit("ms"),
+    "jobs_done": arrays.integers,
+    "queues": arrays.objects,
+}
+"""Likewise of a worker."""
 
 
 def attempts(reader: Reader) -> pd.DataFrame:
@@ -95,17 +98,7 @@ def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
 def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return workers: index ``name``, the JSON fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
-    columns: dict[str, Any] = {
-        "name": arrays.strings(raw["name"]),
-        "pid": arrays.integers(raw["pid"]),
-        "host": arrays.strings(raw["host"]),
-        "state": arrays.categories([WORKER_STATES.index(state) for state in raw["state"]], WORKER_STATES),
-        "job_id": arrays.strings(raw["job_id"]),
-        "started_at": pd.DatetimeIndex(pd.to_datetime(raw["started_at"], utc=True, format="ISO8601")).as_unit("ms"),
-        "jobs_done": arrays.integers(raw["jobs_done"]),
-        "queues": arrays.objects(raw["queues"]),
-    }
-    return pd.DataFrame({name: columns[name] for name in WORKER_FIELDS}).set_index("name")
+    return pd.DataFrame({name: _WORKER_TYPES.get(name, arrays.strings)(raw[name]) for name in raw}).set_index("name")
 
 
 def settings(values: Settings) -> pd.DataFrame:

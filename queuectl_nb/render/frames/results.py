@@ -59,7 +59,7 @@ def results(reader: Reader, frame: pd.DataFrame | None, ids: Sequence[str] | Non
     command, state, started, finished, memory, result = zip(*rows, strict=True) if rows else ((),) * 6
     ends = [time.time() if each == "processing" else end for each, end in zip(state, finished, strict=True)]
     fields = {
-        "state": arrays.categories([-1 if each is None else STATES.index(each) for each in state], STATES),
+        "state": arrays.named_categories(state, STATES),
         "ran": arrays.timedeltas(arrays.epoch_seconds(ends) - arrays.epoch_seconds(started)),
         "max_rss_bytes": arrays.integers(memory),
     }
