@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Install everything the tests need into virtual environments, then run all checks and tests: on this Python, and all
-# but the static, browser and documentation checks on the newest other Python that is found.
-# Requires Python 3.11 or newer with pip and venv.
+# but the static, browser, documentation and packaging checks on the newest other Python that is found. They run in
+# groups, several at once, because many tests wait. Requires Python 3.11 or newer with pip and venv.
 #
 #   bash tests/run_all.sh                          everything
 #   bash tests/run_all.sh tests/store -k claim     these tests, on this Python; the arguments are pytest's
 #   bash tests/run_all.sh --lower-bounds           all tests with the oldest libraries that pyproject.toml allows
 #
 # Environment: PYTHON (interpreter), QUEUECTL_OTHER_PYTHON (the second one; "none" for none),
-# QUEUECTL_TEST_VENV (default .venv-test), QUEUECTL_CHROMIUM (path of a browser).
+# QUEUECTL_TEST_VENV (default .venv-test), QUEUECTL_TEST_PROCESSES (groups at once, default: one more than there are
+# cores), QUEUECTL_CHROMIUM (path of a browser).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,10 +24,11 @@ if [ "${1:-}" = --lower-bounds ]; then
     other_python=none
 fi
 [ $# = 0 ] || other_python=none
-started=$SECONDS
+processes=${QUEUECTL_TEST_PROCESSES:-$(($(getconf _NPROCESSORS_ONLN) + 1))}
+started=$(date +%s)
 
 step() {
-    printf '[%3d s] %s\n' $((SECONDS - started)) "$*" >&2
+    printf '[%3d s] %s\n' $(($(date +%s) - started)) "$*" >&2
 }
 
 # Print the newest other Python that can make virtual environments and build the queue; nothing if there is none.
@@ -44,15 +46,12 @@ find_other_python() {
     done
 }
 
-# install VENV PYTHON EXTRAS
+# install VENV PYTHON EXTRAS: with uv, which takes a fraction of the time of pip, or with pip where uv fails
 install() {
     [ -x "$1/bin/python" ] || "$2" -m venv "$1"
-    if [ -n "$lower_bounds" ]; then
-        "$1/bin/python" -m pip install --quiet --disable-pip-version-check uv
-        "$1/bin/uv" pip install --quiet --python "$1" --resolution lowest-direct --editable ".[$3]"
-    else
-        "$1/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$3]"
-    fi
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv &&
+        "$venv/bin/uv" pip install --quiet --python "$1" ${lower_bounds:+--resolution=lowest-direct} --editable ".[$3]" ||
+        { [ -z "$lower_bounds" ] && "$1/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$3]"; }
 }
 
 step "Installing the package and the test tools into $venv ..."
@@ -104,43 +103,53 @@ run_pytest() {
     fi
 }
 
-if [ -z "$lower_bounds" ]; then
-    step "Static checks: ruff, mypy, import layers, generated pages ..."
-    (
-        PATH="$PWD/$venv/bin:$PATH"
-        ruff check .
-        ruff format --check .
-        mypy
-        lint-imports
-        python -m docs.generate --check
-    )
-fi
+run_static_checks() {
+    local PATH="$PWD/$venv/bin:$PATH"
+    ruff check . && ruff format --check . && mypy && lint-imports && python -m docs.generate --check
+}
 
 if [ $# -gt 0 ]; then
+    [ -n "$lower_bounds" ] || run_static_checks
     step "Tests: $* ..."
     run_pytest "$venv" "$@"
     exit
 fi
 
-# Browser and documentation tests mostly wait, so they run beside the rest, and then those on the other Python.
-logs=$(mktemp -d)
-trap 'kill "${background:-}" 2>/dev/null || true; rm -rf "$logs"' EXIT
-run_in_background() {
-    local failed=0
-    run_pytest "$venv" -p no:cacheprovider tests/browser tests/docs || failed=$?
-    if [ "$other_python" != none ]; then
-        run_pytest "$other_venv" -p no:cacheprovider --ignore tests/browser --ignore tests/docs || failed=$?
-    fi
-    return "$failed"
+# Print the groups: name, command, arguments. Long ones come first, so that no core is idle at the end.
+groups() {
+    local each of=
+    [ -n "$lower_bounds" ] || echo "static run_static_checks"
+    echo "browser run_pytest $venv tests/browser tests/docs/test_images.py"
+    echo "documentation run_pytest $venv tests/docs --ignore tests/docs/test_images.py"
+    for each in "$venv" ${other_venv:+"$other_venv"}; do
+        echo "engine$of run_pytest $each tests/engine"
+        echo "console$of run_pytest $each tests/cli tests/commands tests/journeys"
+        echo "notebook$of run_pytest $each tests/client tests/notebook tests/web"
+        of=-on-other-python
+    done
+    echo "units run_pytest $venv tests/model tests/render tests/store" tests/test_*.py
+    [ -z "${other_venv:-}" ] ||
+        echo "units$of run_pytest $other_venv tests/model tests/render tests/store" tests/test_{package,read_only}.py
 }
-step "Tests in the background: browser and documentation, then the rest on the other Python ..."
-run_in_background >"$logs/background" 2>&1 &
-background=$!
-step "Tests in the foreground: everything else ..."
-failed=0
-run_pytest "$venv" --ignore tests/browser --ignore tests/docs || failed=$?
-step "Waiting for the tests in the background ..."
-wait "$background" || failed=$?
-cat "$logs/background"
-if [ "$failed" = 0 ]; then step "All checks and tests passed."; else step "Failed."; fi
-exit "$failed"
+
+# run_group NAME COMMAND [ARGUMENT...]: print the output when the command has ended
+run_group() {
+    local name=$1 result=passed
+    shift
+    "$@" >"$logs/$name" 2>&1 || result=FAILED
+    cat "$logs/$name"
+    step "$name: $result"
+    [ "$result" = passed ]
+}
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-} -p no:cacheprovider" logs started venv
+export -f step run_pytest run_static_checks run_group
+step "Checks and tests, $processes groups at once ..."
+if groups | xargs -P "$processes" -L 1 bash -c 'run_group "$@"' run_group; then
+    step "All checks and tests passed."
+else
+    step "Failed."
+    exit 1
+fi

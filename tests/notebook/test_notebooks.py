@@ -25,8 +25,9 @@ def test_nbval(queue_path: Path) -> None:
     """Every cell runs, its asserts hold, and deterministic output equals the saved one."""
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     assert {path.name[:2] for path in notebooks} >= {"01", "02", "03", "04", "05"}
+    words = ("-p", "nbval", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", *notebooks],
+        [sys.executable, "-m", "pytest", *words, *notebooks],
         env=environment(queue_path),
         cwd=ROOT,
         capture_output=True,
