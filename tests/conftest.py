@@ -40,11 +40,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Restore the signals that a shell's background job ignores: the processes that tests interrupt inherit them."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
-        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    """Restore the signals that a background job or ``nohup`` ignores: the processes that tests signal inherit them."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -136,11 +135,11 @@ def manual_worker(queue: Queue) -> ManualWorker:
 
 
 @pytest.fixture
-def terminals(queue_path: Path) -> Iterator[Terminals]:
+def terminals(queue_path: Path, run: Callable[..., Ran]) -> Iterator[Terminals]:
     """Return a factory of terminals on the fresh queue; they are closed after the test."""
     from tests.journeys.terminals import Terminals
 
-    terminals = Terminals(queue_path)
+    terminals = Terminals(queue_path, run)
     yield terminals
     terminals.close()
 

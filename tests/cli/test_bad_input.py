@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 LONG = "LONG"
-"""Replaced by a text of 10 MB."""
+"""Replaced by a text of a megabyte."""
 
 
 def dump(path: Path) -> list[str]:
@@ -116,8 +116,8 @@ def test_an_error_names_the_valid_choices(words: list[str], named: str, run: Cal
 )
 @pytest.mark.usefixtures("three_jobs")
 def test_an_error_about_a_long_argument_is_short(words: list[str], run: Callable[..., Ran]) -> None:
-    """An argument of megabytes does not fill the terminal."""
-    ran = run(*["x" * 10_000_000 if word == LONG else word for word in words])
+    """An argument of a megabyte does not fill the terminal."""
+    ran = run(*["x" * 1_000_000 if word == LONG else word for word in words])
     assert_refused(ran, 3 if "--db" in words else 5 if words[0] in ("show", "worker") else 2)
     assert len(ran.stderr) < 1100
 

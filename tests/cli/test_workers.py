@@ -157,7 +157,7 @@ def test_real_limit_of_processes(terminals: Terminals, limit: int) -> None:
 
 def test_detach(terminals: Terminals) -> None:
     """``--detach`` returns while the workers run; ``worker stop`` stops them and says how many."""
-    said = terminals.run("worker", "start", "--count", "2", "--detach")
+    said = terminals.run_process("worker", "start", "--count", "2", "--detach")
     assert said.splitlines()[:2] == ["Starting 2 worker(s)...", "2 worker(s) started."]
     try:
         workers = terminals.run_json("worker", "list")

@@ -21,13 +21,15 @@ from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
 from tests.engine.harness import WorkerHarness, alive, fill_disk, job_processes, read_pid, until, within
 from tests.engine.test_supervisor import start_in_another_process
-from tests.journeys.terminals import CONSOLE, Terminals, environment
+from tests.journeys.terminals import CONSOLE, Terminal, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from queuectl_nb.client import Job
+    from tests.conftest import Ran
+    from tests.journeys.terminals import Terminals
 
 LIMIT_S = 5.3
 """The kill grace of these tests, and 5 seconds."""
@@ -127,8 +129,7 @@ def test_starter_ends_on_a_full_disk(full_disk: FullDisk) -> None:
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
 def test_console_ends_on_a_full_disk(full_disk: FullDisk, numbers: list[int]) -> None:
     """``worker start`` ends on SIGTERM and on the second Ctrl+C, and says that results are not recorded."""
-    terminals = Terminals(full_disk.harness.path)
-    terminal = terminals.open("worker", "start")
+    terminal = Terminal(("worker", "start"), full_disk.harness.path)
     try:
         full_disk.end_job()
         with within(LIMIT_S):
@@ -139,7 +140,7 @@ def test_console_ends_on_a_full_disk(full_disk: FullDisk, numbers: list[int]) ->
             terminal.wait()
         terminal.wait_for_line("queuectl: ", "; the next workers")
     finally:
-        terminals.close()
+        terminal.close()
     full_disk.check_afterwards()
 
 
@@ -252,7 +253,9 @@ def test_console_kills_a_frozen_supervisor(terminals: Terminals, queue: Queue, t
 
 
 @pytest.mark.parametrize("options", [[], ["--now"]])
-def test_stop_of_a_worker_that_cannot_be_started(queue_path: Path, tmp_path: Path, options: list[str]) -> None:
+def test_stop_of_a_worker_that_cannot_be_started(
+    queue_path: Path, tmp_path: Path, run: Callable[..., Ran], options: list[str]
+) -> None:
     """``worker stop`` ends a detached pool whose dead worker cannot be started: its package was removed."""
     library = tmp_path / "library"
     package = os.path.dirname(workers_module.__file__).removesuffix("/client")
@@ -272,8 +275,7 @@ def test_stop_of_a_worker_that_cannot_be_started(queue_path: Path, tmp_path: Pat
     os.kill(worker.pid, signal.SIGKILL)
     log = store.worker_dir / "pool.log"
     until(lambda: "can't open file" in log.read_text())
-    terminals = Terminals(queue_path)
-    assert terminals.run("worker", "stop", *options) == "1 worker(s) stopped.\n"
+    assert run("worker", "stop", *options).stdout == "1 worker(s) stopped.\n"
     until(lambda: not alive(worker.pool))
 
 

@@ -64,6 +64,27 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
     found.close()
 
 
+CONFIGURATIONS = [("allow_origin=https://lab.example", True), (r"allow_origin_pat=https://lab\.example\Z", False)]
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def configured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[JupyterServer, bool]]:
+    """Return a server that allows an origin, and whether running jobs are activity there."""
+    home = tmp_path_factory.mktemp("configured")
+    allowed, jobs_are_activity = request.param
+    (home / "config").mkdir()
+    (home / "config/jupyter_server_config.py").write_text(
+        "import queuectl_nb.web.jupyter as extension\n"
+        "extension.ACTIVITY_INTERVAL_S = 0.05\n"
+        f"c.Queuectl.jobs_are_activity = {jobs_are_activity}\n"
+    )
+    found = JupyterServer(home, f"--ServerApp.{allowed}")
+    yield found, jobs_are_activity
+    found.close()
+
+
 def test_extension_point() -> None:
     """Jupyter finds the loader through the package, and the installed configuration names the package."""
     (point,) = queuectl_nb._jupyter_server_extension_points()
@@ -112,22 +133,18 @@ def test_foreign_pages_are_refused(jupyter: JupyterServer) -> None:
     assert jupyter.ask(f"{HERE}/api/status", Host="evil.example").status == 403
 
 
-@pytest.mark.parametrize("allowed", ["allow_origin=https://lab.example", r"allow_origin_pat=https://lab\.example\Z"])
-def test_origins_allowed_by_jupyter(tmp_path: Path, allowed: str) -> None:
+def test_origins_allowed_by_jupyter(configured: tuple[JupyterServer, bool]) -> None:
     """An origin allowed in Jupyter's settings is served after the login, any other is 403; neither gets CORS."""
-    jupyter = JupyterServer(tmp_path, f"--ServerApp.{allowed}")
-    try:
-        for target in ("/", "/api/status"):
-            assert jupyter.ask(HERE + target, Origin="https://lab.example").status == 200
-            assert jupyter.ask(HERE + target, Origin=f"http://127.0.0.1:{jupyter.port}").status == 200
-            assert jupyter.ask(HERE + target, login=False, Origin="https://lab.example").status in (302, 403)
-            for origin in ("https://evil.example", "https://lab.example.evil", "null"):
-                for login in (True, False):
-                    response = jupyter.ask(HERE + target, login=login, Origin=origin)
-                    assert response.status == 403, (origin, login)
-                    assert not [name for name in response.headers if name.lower().startswith("access-control-")]
-    finally:
-        jupyter.close()
+    jupyter, _ = configured
+    for target in ("/", "/api/status"):
+        assert jupyter.ask(HERE + target, Origin="https://lab.example").status == 200
+        assert jupyter.ask(HERE + target, Origin=f"http://127.0.0.1:{jupyter.port}").status == 200
+        assert jupyter.ask(HERE + target, login=False, Origin="https://lab.example").status in (302, 403)
+        for origin in ("https://evil.example", "https://lab.example.evil", "null"):
+            for login in (True, False):
+                response = jupyter.ask(HERE + target, login=login, Origin=origin)
+                assert response.status == 403, (origin, login)
+                assert not [name for name in response.headers if name.lower().startswith("access-control-")]
 
 
 def test_security_headers(jupyter: JupyterServer) -> None:
@@ -140,16 +157,9 @@ def test_security_headers(jupyter: JupyterServer) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_running_jobs_are_activity(tmp_path: Path, enabled: bool) -> None:
+def test_running_jobs_are_activity(configured: tuple[JupyterServer, bool]) -> None:
     """While a live worker runs a job the server is active, so that no culler stops it; admins can switch this off."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/jupyter_server_config.py").write_text(
-        "import queuectl_nb.web.jupyter as extension\n"
-        "extension.ACTIVITY_INTERVAL_S = 0.05\n"
-        f"c.Queuectl.jobs_are_activity = {enabled}\n"
-    )
-    jupyter = JupyterServer(tmp_path)
+    jupyter, enabled = configured
     harness = WorkerHarness(Queue(jupyter.root / ".queuectl/queue.db"))
 
     def last_activity() -> str:
@@ -171,7 +181,6 @@ def test_running_jobs_are_activity(tmp_path: Path, enabled: bool) -> None:
     finally:
         harness.close()
         harness.queue.close()
-        jupyter.close()
 
 
 def test_errors_are_json(jupyter: JupyterServer) -> None:
