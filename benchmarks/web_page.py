@@ -1,6 +1,7 @@
 """Pages of 100 jobs on the web among a million jobs: the newest, one in the middle, and filtered.
 
-The time is measured by the client from the request to the last byte, over one connection to a separate process.
+The time is measured by the client from the request to the last byte, over one connection to a separate process. Then the
+size of a page as the browser requests it, with commands of 100,000 bytes, compared with the page in full.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TARGET_MS = 50.0
+TARGET_SHORT = 0.01
 BATCH = 100_000
 
 
@@ -72,6 +74,10 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
                 what, reached = f"a page {name}, {args.jobs} jobs", middle <= TARGET_MS
                 detail = f"slowest {worst:.1f} ms"
                 rows.append(measure.Row(what, f"{middle:.1f} ms", f"≤ {TARGET_MS:g} ms", reached, detail))
+            enqueue_specs(queue, [measure.JobSpec(f"{seed} ".ljust(100_000, "x")) for seed in range(100)])
+            short, full = ([float(len(json.dumps(get(f"/api/jobs?short={each}"))))] for each in ("yes", "no"))
+            what = "a page of 100 commands of 100,000 bytes as the browser requests it, against all of it"
+            rows.append(measure.compare(what, "bytes", short, full, TARGET_SHORT, at_least=False))
         queue.close()
     return rows
 

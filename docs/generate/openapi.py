@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from docs.generate.schemas import schemas
 from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, WHOLE, closed
 from queuectl_nb import __version__
+from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS
 from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.web.query_params import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 
@@ -97,6 +98,10 @@ QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
         "q": (TEXT, "only jobs with this text in their id or command, ignoring case"),
         "limit": ({**WHOLE, "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}, "jobs per page"),
         "after": (TEXT, "`next` of the previous page"),
+        "short": (
+            {"enum": ["yes", "no"], "default": "no"},
+            f"`yes`: `command` and `display` end after {MAX_LISTED_CHARS} characters, `after` is empty, `result` null",
+        ),
     },
     "/api/jobs/{job_id}": {
         "output": ({"enum": ["yes", "no"], "default": "yes"}, "whether to include the output of the attempts"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from queuectl_nb.client.display import progress_bar
 from queuectl_nb.commands import results
-from queuectl_nb.model.displayed_command import displayed_command
+from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.model.errors import BadEnvironment, BadInput, WaitTimeout
 from queuectl_nb.render import formats, text_table
 from queuectl_nb.render.local_time import local_time, zone_name
@@ -136,10 +136,10 @@ def _show_first_rows(result: results.Listing) -> None:
 
 
 def _shown_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with local times and commands as they were typed; of ``run_at`` only what lies ahead."""
+    """Return a row with local times, the start of its command as it was typed, and ``run_at`` only if it lies ahead."""
     shown = {key: local_time(value) if key.endswith("_at") else value for key, value in row.items()}
     if "command" in row:
-        shown["command"] = displayed_command(row["command"])
+        shown["command"] = listed_command(row["command"])
     if shown.get("run_at"):
         ahead = datetime.fromisoformat(row["run_at"]) > datetime.now(UTC)
         shown["run_at"] = shown["run_at"] if ahead and row["state"] in ("pending", "failed", "blocked") else None

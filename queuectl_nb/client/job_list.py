@@ -32,7 +32,7 @@ REORDER_COST_FACTOR = 8
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the list: the jobs from index ``first`` on, and the total number.
+    """A part of the list: the jobs from index ``first`` on, without ``after`` and ``result``, and the total number.
 
     While ``searching``, the order is still being computed, and ``jobs`` and ``total`` may be None. ``frozen_at`` is the
     time (epoch seconds) at which a frozen order was computed, None while the list is live.
@@ -94,7 +94,8 @@ class JobList:
 
     def _head(self, first: int, count: int, version: Version, *, live: bool) -> Window:
         head = Filter(state=self.filter.state, limit=HEAD_ROWS)
-        jobs = self._reader.jobs(head if not live else Filter(state=self.filter.state, limit=first + count))
+        wanted = head if not live else Filter(state=self.filter.state, limit=first + count)
+        jobs = self._reader.jobs(wanted, short=True)
         total = self._reader.count(self.filter)
         if not live:
             self._order = _Order(array("q", [job.seq for job in jobs]), total, version, time.time(), 0.0)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cell_source", "displayed_command"]
+from queuectl_nb.model.failure import cut
+
+__all__ = ["MAX_LISTED_CHARS", "cell_source", "displayed_command", "listed_command"]
+
+MAX_LISTED_CHARS = 300
+"""Characters of a command in a list; a command has up to 100,000."""
 
 _CELL_COMMAND = re.compile(
     r"exec (?:'[^\n]*'|\S+) -m queuectl_nb\.child\.cell(?P<values>[^\n]*)"
@@ -28,7 +33,7 @@ def cell_source(command: str) -> tuple[str, str] | None:
 
 
 def displayed_command(command: str) -> str:
-    """Return the text that lists, cards, plots and pages show for a command.
+    """Return the text that cards, plots and pages show for a command.
 
     >>> import shlex
     >>> print(displayed_command(shlex.join(["python", "-c", "print('x')"])))
@@ -36,6 +41,13 @@ def displayed_command(command: str) -> str:
     """
     source = cell_source(command)
     return _JOINED_WORD.sub(_in_double_quotes, command) if source is None else source[0]
+
+
+def listed_command(command: str) -> str:
+    """Return the text that lists show for a command: its first :data:`MAX_LISTED_CHARS` characters."""
+    source = cell_source(command)
+    text = displayed_command(command[: 2 * MAX_LISTED_CHARS]) if source is None else source[0]
+    return cut(text, MAX_LISTED_CHARS)
 
 
 def _in_double_quotes(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from queuectl_nb.model.attempt import AttemptRecord
-from queuectl_nb.model.displayed_command import cell_source, displayed_command
+from queuectl_nb.model.displayed_command import cell_source, displayed_command, listed_command
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.times import invalid_time
 from queuectl_nb.render.ansi import strip_colours, to_html
@@ -155,7 +155,7 @@ def queue_card(path: str, overview: Mapping[str, Any], jobs: Sequence[JobRecord]
             job.id,
             str(job.state),
             job.attempts,
-            displayed_command(job.command)[:MAX_COMMAND_CHARS],
+            listed_command(job.command)[:MAX_COMMAND_CHARS],
             format_time(job.updated_at),
         ]
         for job in jobs

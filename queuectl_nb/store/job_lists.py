@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.store import rows
 
@@ -60,8 +60,11 @@ class JobOrder:
         return seqs
 
     def jobs_at(self, seqs: Sequence[int]) -> list[JobRecord]:
-        """Return the jobs with these ``seq``, in that order; deleted ones are left out."""
-        return _read_jobs(self._db, seqs, f"WHERE {_AT}", {})
+        """Return the jobs with these ``seq``, in that order, without ``after`` and ``result``.
+
+        Deleted ones are left out.
+        """
+        return [*map(rows.job_from_row, _read_rows(self._db, rows.SHORT_JOB_COLUMNS, seqs, f"WHERE {_AT}", {}))]
 
 
 def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobRecord]:
@@ -77,11 +80,14 @@ def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobR
     seqs = [seq for (seq,) in reader.job_rows(job_filter, "seq")]
     condition, values = job_filter.condition(_AT, state_column="+state")
     for start in range(0, len(seqs), CHUNK_ROWS):
-        yield from _read_jobs(db, seqs[start : start + CHUNK_ROWS], condition, values)
+        found = _read_rows(db, rows.JOB_COLUMNS, seqs[start : start + CHUNK_ROWS], condition, values)
+        yield from map(rows.job_from_row, found)
 
 
-def _read_jobs(db: Database, seqs: Sequence[int], condition: str, values: Mapping[str, object]) -> list[JobRecord]:
-    """Return the jobs with these ``seq`` that fulfil the condition, in that order."""
-    sql = f"SELECT {rows.JOB_COLUMNS} FROM jobs {condition}"  # noqa: S608 - our own terms
+def _read_rows(
+    db: Database, columns: str, seqs: Sequence[int], condition: str, values: Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    """Return columns of the jobs with these ``seq`` that fulfil the condition, in that order."""
+    sql = f"SELECT {columns} FROM jobs {condition}"  # noqa: S608 - our own terms
     found = {row[0]: row for row in db.query(sql, {**values, "seqs": json.dumps(list(seqs))})}
-    return [rows.job_from_row(found[seq]) for seq in seqs if seq in found]
+    return [found[seq] for seq in seqs if seq in found]

@@ -33,9 +33,10 @@ class Reader:
 
     # ------------------------------------------------------------------ jobs
 
-    def jobs(self, job_filter: Filter) -> list[JobRecord]:
-        """Return the jobs of a filter."""
-        return [rows.job_from_row(row) for row in self.job_rows(job_filter, rows.JOB_COLUMNS)]
+    def jobs(self, job_filter: Filter, *, short: bool = False) -> list[JobRecord]:
+        """Return the jobs of a filter; ``short`` ones have no ``after`` and ``result``, which may be long."""
+        columns = rows.SHORT_JOB_COLUMNS if short else rows.JOB_COLUMNS
+        return [rows.job_from_row(row) for row in self.job_rows(job_filter, columns)]
 
     def job_rows(self, job_filter: Filter, columns: str) -> list[tuple[Any, ...]]:
         """Return columns of a filter's jobs as raw rows.

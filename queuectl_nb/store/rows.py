@@ -11,10 +11,20 @@ from queuectl_nb.model.attempt import AttemptRecord, Lease
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.state import State
 
-__all__ = ["JOB_COLUMNS", "attempt_from_row", "job_from_row", "join_stream", "lease_from_row", "parse_environments"]
+__all__ = [
+    "JOB_COLUMNS",
+    "SHORT_JOB_COLUMNS",
+    "attempt_from_row",
+    "job_from_row",
+    "join_stream",
+    "lease_from_row",
+    "parse_environments",
+]
 
 JOB_COLUMNS = ", ".join(JobRecord._fields)
 """The columns of a row for :func:`job_from_row`."""
+SHORT_JOB_COLUMNS = ", ".join({"after": "'[]'", "result": "NULL"}.get(name, name) for name in JobRecord._fields)
+"""The same without what may be long and lists do not show."""
 
 
 def _parse_names(text: str) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ JOBS_PARAMS: Mapping[str, QueryParam] = {
     "q": QueryParam(_search_text),
     "limit": QueryParam(lambda text: validation.parse_int("limit", text, 1, MAX_PAGE_SIZE), DEFAULT_PAGE_SIZE),
     "after": QueryParam(decode_cursor),
+    "short": QueryParam(lambda text: validation.parse_choice("short", text, ("yes", "no")), "no"),
 }
 JOB_PARAMS: Mapping[str, QueryParam] = {
     "output": QueryParam(lambda text: validation.parse_choice("output", text, ("yes", "no")), "yes")

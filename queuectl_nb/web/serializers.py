@@ -6,7 +6,8 @@ import codecs
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
-from queuectl_nb.model.displayed_command import displayed_command
+from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_command, listed_command
+from queuectl_nb.model.failure import cut
 from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json
 from queuectl_nb.store.job_filter import Filter
 from queuectl_nb.store.stats import stats as compute_stats
@@ -21,8 +22,12 @@ __all__ = ["history", "job", "jobs", "log", "stats"]
 
 
 def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
-    """Return a page of jobs, last updated first, and the cursor of the next page (None on the last page)."""
+    """Return a page of jobs, last updated first, and the cursor of the next page (None on the last page).
+
+    With ``short`` the page has no long values: a job can have megabytes.
+    """
     limit = query["limit"]
+    short = query["short"] == "yes"
     found = queue.store.reader.jobs(
         Filter.from_options(
             state=query["state"],
@@ -30,16 +35,23 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
             text=query["q"],
             limit=limit + 1,  # one more tells whether there is a next page
             after=query["after"],
-        )
+        ),
+        short=short,
     )
     page = found[:limit]
     cursor = f"{page[-1].rev}.{page[-1].seq}" if len(found) > limit else None
-    return {"jobs": [job(each) for each in page], "next": cursor}
+    return {"jobs": [_short_job(each) if short else job(each) for each in page], "next": cursor}
 
 
 def job(record: JobRecord) -> dict[str, Any]:
     """Return a job with the text to show for its command as ``display``."""
     return job_json(record) | {"display": displayed_command(record.command)}
+
+
+def _short_job(record: JobRecord) -> dict[str, Any]:
+    """Return a job with the first characters of its command."""
+    command = cut(record.command, MAX_LISTED_CHARS)
+    return job_json(record._replace(command=command)) | {"display": listed_command(record.command)}
 
 
 def history(queue: Queue, job_id: str, *, output: bool) -> Iterator[dict[str, Any]]:

@@ -224,7 +224,7 @@ def test_narrow_terminal(columns: int, run: Callable[..., Ran], queue: Queue, mo
 def test_long_command_is_shortened(
     no_color: str, run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A terminal list shows a long command on one line; pipes and ``show`` have all of it."""
+    """A terminal list shows a long command on one line, a pipe 300 characters; JSON and ``show`` have all of it."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", no_color)
@@ -233,7 +233,9 @@ def test_long_command_is_shortened(
     assert 30 < line.count("x") < 60
     assert "x... " in line
     assert len(re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip()) <= 100
-    assert run("list").stdout.count("x") == 50_000
+    assert "echo " + "x" * 294 + "… " in run("list").stdout
+    assert run("list").stdout.count("x") == 294
+    assert "x" * 50_000 in run("list", "--json").stdout
     assert run("show", "job-1", terminal=True).stdout.count("x") > 50_000
 
 

@@ -82,6 +82,26 @@ def test_python_cell_is_shown_as_source(server: WebServer, queue: Queue) -> None
         assert (job["display"], job["command"]) == ("print(lr)\nx = 1", command)
 
 
+def test_short_pages(server: WebServer, queue: Queue) -> None:
+    """With ``short`` no value of a job is long, as the page has a list once a second; the fields are the same."""
+    long = "echo " + "ä" * 40_000
+    before = queue.enqueue_many([{"command": "true"}] * 1000).ids
+    queue.enqueue(long, id="long", after=before)
+    queue.enqueue(python_command("x" * 40_000, {}), id="cell")
+    with queue.store.db.write() as connection:
+        connection.execute("UPDATE jobs SET result = json_quote(?) WHERE id = 'long'", (long,))
+    short = server.ask("/api/jobs?limit=2&short=yes")
+    full = server.ask("/api/jobs?limit=2&short=no").json
+    assert len(short.body) < 6000
+    assert short.json["next"] == full["next"]
+    for job, whole in zip(short.json["jobs"], full["jobs"], strict=True):
+        text = "x" * 40_000 if job["id"] == "cell" else long
+        own = {"command": whole["command"][:299] + "…", "display": text[:299] + "…", "after": [], "result": None}
+        assert list(job) == list(whole)
+        assert job == whole | own
+        assert whole["display"] == text
+
+
 def test_charts(server: WebServer, finished_jobs: WorkerHarness) -> None:
     """The charts count every finished attempt once, by outcome; without attempts they are null."""
     charts = server.ask("/api/charts").json

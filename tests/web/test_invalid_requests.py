@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         ("/api/jobs?q=%FF", "UTF-8"),
         ("/api/jobs?q=%00", "NUL"),
         (f"/api/jobs?q={'x' * 1001}", "at most 1000"),
-        ("/api/jobs?sort=id", "valid: state, queue, q, limit, after"),
+        ("/api/jobs?sort=id", "valid: state, queue, q, limit, after, short"),
         ("/api/status?x=1", "valid: none"),
         ("/api/workers?x", "valid: none"),
         ("/api/stats?by=command", "valid: none"),

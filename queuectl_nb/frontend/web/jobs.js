@@ -103,7 +103,7 @@ export class JobList {
     const noteTimer = filtersChanged ? setTimeout(() => this.showNote("Searching…"), SEARCHING_NOTE_DELAY_MS) : null;
     const { state, queue, q, after } = currentLocation();
     try {
-      const page = await getJson("api/jobs", { state, queue, q, after }, { signal: request.signal });
+      const page = await getJson("api/jobs", { state, queue, q, after, short: "yes" }, { signal: request.signal });
       if (request.signal.aborted) return;
       this.showNote("");
       this.show(page, filtersChanged);

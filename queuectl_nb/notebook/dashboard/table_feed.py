@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.model.displayed_command import displayed_command
+from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.notebook.dashboard.viewers import UNKNOWN_VIEW
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ FIELDS = (
     "updated_at",
 )
 """The values of a row, after its key; times in epoch seconds."""
-MAX_COMMAND_CHARS = 240
 RESEND_INTERVAL_S = 1.0
 """An unknown page is sent its rows again this often: the first message may have arrived before it was loaded."""
 MAX_ROWS = 200
@@ -126,7 +125,6 @@ class TableFeed:
 
 def _row(job: JobRecord) -> list[Any]:
     values = [getattr(job, name) for name in FIELDS]
-    command = displayed_command(job.command)
-    values[FIELDS.index("command")] = command[:MAX_COMMAND_CHARS] + "…" * (len(command) > MAX_COMMAND_CHARS)
+    values[FIELDS.index("command")] = listed_command(job.command)
     values[FIELDS.index("state")] = str(job.state)
     return [job.seq, *values]
