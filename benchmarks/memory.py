@@ -1,7 +1,11 @@
-"""Resident memory of a worker: idle, over thousands of jobs, and while a job prints a gigabyte."""
+"""Resident memory of a worker: idle, over thousands of jobs, and while a job prints a gigabyte.
+
+Then the memory of a process that reads the output with ``job.log()``, which refuses the gigabyte.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -15,6 +19,7 @@ from queuectl_nb.client.workers import list_workers
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from pathlib import Path
 
 MIB = 1024 * 1024
 TARGET = 25.0
@@ -22,6 +27,23 @@ TARGET_GROWTH = 1.0
 """MiB that a worker may grow over all these jobs."""
 WARM_UP_JOBS = 3000
 """Jobs after which everything is loaded, and SQLite's page cache is full."""
+
+
+READ_LOG = """
+import resource, sys
+from queuectl_nb import BadInput, Queue
+job = Queue(sys.argv[1]).job(sys.argv[2])
+job.log(tail=0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    text = job.log()
+except BadInput as error:
+    print(error)
+else:
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / len(text))
+"""
+TARGET_LOG = 2.2
+"""Peak memory of ``job.log()`` as a multiple of the text, which is copied once."""
 
 
 def peak(process: psutil.Process, work: Callable[[], object]) -> float:
@@ -60,18 +82,33 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         busy = peak(worker, lambda: jobs(args.jobs))
         after = worker.memory_info().rss / MIB
 
-        def print_much() -> None:
-            enqueue_specs(queue, [measure.JobSpec(f"head -c {args.megabytes}000000 /dev/zero | tr '\\0' x")])
-            queue.wait(timeout=600, check=True)
+        def print_much(megabytes: int = args.megabytes) -> str:
+            command = f"head -c {megabytes}000000 /dev/zero | tr '\\0' x"
+            return queue.enqueue(command).wait(timeout=600, check=True).id
 
         loud = peak(worker, print_much)
+        logs = [_read_log(queue.path, print_much(size), size) for size in (args.megabytes, min(250, args.megabytes))]
     most, growth = max(idle, busy, loud), after - warm
     meanwhile = f"{warm:.1f} after {WARM_UP_JOBS}, {after:.1f} after all, at most {busy:.1f}"
     return [
         measure.Row("maximum resident memory of a worker", *_bounded(most, TARGET), f"{idle:.1f} idle"),
         measure.Row(f"growth over {args.jobs:,} jobs", *_bounded(growth, TARGET_GROWTH), meanwhile),
         measure.Row(f"while a job prints {args.megabytes:,} MB", *_bounded(loud, TARGET), ""),
+        *logs,
     ]
+
+
+def _read_log(path: Path, job_id: str, megabytes: int) -> measure.Row:
+    words = [sys.executable, "-c", READ_LOG, path, job_id]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    refused = answer.startswith("the output of job")
+    return measure.Row(
+        f"memory of job.log() of {megabytes:,} MB, against the text",
+        "refused" if refused else f"{float(answer):.2f}",
+        f"≤ {TARGET_LOG:g}, or refused",
+        refused or float(answer) <= TARGET_LOG,
+        answer if refused else "",
+    )
 
 
 def _bounded(mebibytes: float, target: float) -> tuple[str, str, bool]:

@@ -1,7 +1,7 @@
 """Pages of 100 jobs on the web among a million jobs: the newest, one in the middle, and filtered.
 
-The time is measured by the client from the request to the last byte, over one connection to a separate process. Then the
-size of a page as the browser requests it, with commands of 100,000 bytes, compared with the page in full.
+The time is measured by the client from the request to the last byte, over one connection to a separate process. Then
+the size of a page as the browser requests it, with commands of 100,000 bytes, compared with the page in full.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Job", "JobRemoved", "QueueRemoved"]
 
 ERROR_LINES = 10
+ERROR_BYTES = 64 * 1024
+"""Maximum size of these lines."""
 _ATTRIBUTES = frozenset((*JobRecord._fields, "is_finished"))
 
 
@@ -139,18 +141,19 @@ class Job:
         Raises
         ------
         BadInput
-            There is no such stream, or a number is invalid.
+            There is no such stream, a number is invalid, or the output is longer than 256 MiB.
         NotFound
             The job has no such attempt.
         """
         if stream is not None:
             parse_choice("stream", stream, STREAMS)
         number = None if attempt is None else parse_int("attempt", attempt, 1)
-        found = Logs(self._queue.store).read(self.id, number, None if tail is None else parse_int("tail", tail, 0))
-        chosen = found.values() if stream is None else [found[stream]]
+        lines = None if tail is None else parse_int("tail", tail, 0)
+        logs = Logs(self._queue.store)
+        found = logs.attempt(self.id, number)
         from queuectl_nb.render.log_text import LogText
 
-        return LogText(b"".join(chosen).decode("utf-8", "replace"))
+        return LogText("" if found is None else logs.read_text(found, [stream] if stream else STREAMS, lines))
 
     def cancel(self) -> Job:
         """Cancel the job, stopping its processes if it is running; return it."""
@@ -185,9 +188,11 @@ class Job:
     def check(self) -> None:
         """Raise :class:`JobFailed` with the error and the last lines of the log if the job is dead or cancelled."""
         if self.state in (State.DEAD, State.CANCELLED):
-            lines = self.log("stderr", tail=ERROR_LINES) or self.log("stdout", tail=ERROR_LINES)
-            msg = f"job {self.id} is {self.state}: {self._current().error}" + (f"\n{lines.rstrip()}" if lines else "")
-            raise JobFailed(msg)
+            store = self._queue.store
+            attempts = store.reader.attempts_without_output(self.id)
+            ending = Logs(store).read_ending(attempts[-1], ERROR_BYTES) if attempts else b""
+            lines = ending.decode("utf-8", "replace").rstrip().split("\n")[-ERROR_LINES:] if ending else []
+            raise JobFailed("\n".join([f"job {self.id} is {self.state}: {self._current().error}", *lines]))
 
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the event loop; the result is the finished job."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from queuectl_nb.model.errors import NotFound
+from queuectl_nb.model.errors import BadInput, NotFound
 from queuectl_nb.model.state import FINISHED_STATES
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.store.store import Store
@@ -19,6 +20,8 @@ __all__ = ["Chunk", "Logs"]
 
 CHUNK_BYTES = 256 * 1024
 """Size of a chunk."""
+MAX_TEXT_BYTES = 256 * 1024 * 1024
+"""Output that is returned as one text; more would fill the memory of a notebook."""
 FOLLOW_POLL_S = 0.1
 """Interval at which a followed file is checked."""
 
@@ -53,13 +56,28 @@ class Logs:
         known = ", ".join(str(attempt.number) for attempt in known_facts) or "none yet"
         raise NotFound(f"job {job_id} has no attempt {number}; attempts: {known}")
 
-    def read(self, job_id: str, number: int | None = None, tail: int | None = None) -> dict[str, bytes]:
-        """Return both streams of an attempt by name, or the last ``tail`` lines of each."""
-        attempt = self.attempt(job_id, number)
-        if attempt is None:
-            return dict.fromkeys(STREAMS, b"")
-        starts = {stream: 0 if tail is None else self.tail_offset(attempt, stream, tail) for stream in STREAMS}
-        return {stream: b"".join(self.iter_chunks(attempt, stream, start)) for stream, start in starts.items()}
+    def read_text(self, attempt: AttemptRecord, streams: Iterable[str], tail: int | None = None) -> str:
+        """Return streams of an attempt one after the other as text, or the last ``tail`` lines of each.
+
+        Raises :class:`BadInput` if that is more than :data:`MAX_TEXT_BYTES`.
+        """
+        text, size, job_id = "", 0, attempt.job_id
+        for stream in streams:
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            for data in self.iter_chunks(attempt, stream, self.start_offset(attempt, stream, tail)):
+                size += len(data)
+                if size > MAX_TEXT_BYTES:
+                    raise BadInput(
+                        f"the output of job {job_id} is longer than {MAX_TEXT_BYTES >> 20} MiB; read its end with"
+                        f" tail=N (--tail N), or write it to a file with 'queuectl log {job_id} > FILE'"
+                    )
+                text += decoder.decode(data)  # grows in place: to join pieces takes twice the memory
+            text += decoder.decode(b"", final=True)
+        return text
+
+    def start_offset(self, attempt: AttemptRecord, stream: str, tail: int | None) -> int:
+        """Return the offset of the last ``tail`` lines; without ``tail`` 0."""
+        return 0 if tail is None else self.tail_offset(attempt, stream, tail)
 
     def tail_offset(self, attempt: AttemptRecord, stream: str, count: int) -> int:
         """Return the offset of the last ``count`` lines of a stream, however long they are.
@@ -196,7 +214,7 @@ class Logs:
     def _follow_attempt(
         self, attempt: AttemptRecord, tail: int | None, on_wait: Callable[[], None]
     ) -> Iterator[tuple[str, bytes]]:
-        offsets = {stream: 0 if tail is None else self.tail_offset(attempt, stream, tail) for stream in STREAMS}
+        offsets = {stream: self.start_offset(attempt, stream, tail) for stream in STREAMS}
         while offsets:
             over, quiet = attempt.outcome is not None, True
             for stream, offset in [*offsets.items()]:

@@ -96,17 +96,15 @@ def _stored_chunks(logs: Logs, attempt: AttemptRecord | None, tail: int | None) 
     if attempt is None:
         return
     for stream in STREAMS:
-        start = 0 if tail is None else logs.tail_offset(attempt, stream, tail)
-        for piece in logs.iter_chunks(attempt, stream, start):
+        for piece in logs.iter_chunks(attempt, stream, logs.start_offset(attempt, stream, tail)):
             yield stream, piece
 
 
 def _attempt_data(logs: Logs, attempt: AttemptRecord, tail: int | None) -> dict[str, Any]:
     """Return an attempt as a JSON object, with the output so far if it is running."""
-    from queuectl_nb.render.json_shapes import attempt_json, decode_stream
+    from queuectl_nb.render.json_shapes import attempt_json
 
     shape = attempt_json(attempt)
     if attempt.outcome is None or tail is not None:
-        log = logs.read(attempt.job_id, attempt.number, tail)
-        shape |= {stream: decode_stream(data) for stream, data in log.items()}
+        shape |= {stream: logs.read_text(attempt, [stream], tail) for stream in STREAMS}
     return shape

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuectl_nb.client.logs import Chunk, Logs
+from queuectl_nb.model.errors import BadInput, JobFailed
 from queuectl_nb.model.outcome import Exited, TimedOut
 from queuectl_nb.store.output import punch_middle
 from queuectl_nb.store.spool import Spool
@@ -75,6 +76,32 @@ def test_progress_bar_is_one_line(run: Callable[..., Ran], manual_worker: Manual
     assert run("log", "a", "--stdout", "--tail", "1").out == b"end"
     assert run("log", "a", "--stdout", "--tail", "2").out == bar + b"\nend"
     assert run("log", "a", "--stdout", "--tail", "9").out == b"begin\n" + bar + b"\nend"
+
+
+def test_output_that_is_too_long(
+    queue: Queue, manual_worker: ManualWorker, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long output is no text that fills the memory; the error names ``tail``, and a failed job its last lines."""
+    monkeypatch.setattr("queuectl_nb.client.logs.MAX_TEXT_BYTES", 1000)
+    manual_worker.add("a", "b")
+    lease = manual_worker.claim("a")
+    queue.store.spool.path(lease.token, "stdout").write_bytes(b"x" * 600)
+    queue.store.spool.path(lease.token, "stderr").write_bytes(b"y" * 600 + b"\n" + b"z" * 2000 + b"\nend\n")
+    job = queue.job("a")
+    assert len(job.log("stdout")) == 600
+    for arguments in ({}, {"stream": "stderr"}, {"stream": "stderr", "tail": 2}):
+        with pytest.raises(BadInput, match=r"job a is longer than .* tail=N .*'queuectl log a > FILE'"):
+            job.log(**arguments)
+    assert job.log("stderr", tail=1) == "end\n"
+    refused = run("log", "a", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--tail N" in refused.stderr
+    assert json.loads(run("log", "a", "--json", "--tail", "0").stdout)["stdout"] == ""
+    assert len(run("log", "a", "--stderr").stdout) == 2606
+    queue.set("max_retries", 1)
+    manual_worker.run("b", Exited(1), stderr="y\n" * 2000, stderr_size=4000)
+    with pytest.raises(JobFailed, match=r"\ny\ny$"):
+        queue.job("b").check()
 
 
 @pytest.mark.parametrize("live", [True, False])
