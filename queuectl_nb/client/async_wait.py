@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 from queuectl_nb.client.wait import StateChanges
 from queuectl_nb.engine.notifier import (
     FALLBACK_POLL_S,
-    MIN_WAKE_INTERVAL_S,
     POLL_WITHOUT_FIFO_S,
     FinishWaiter,
     drain,
     waiter_dir,
+    wake_interval,
 )
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import FINISHED_STATES
@@ -59,10 +59,7 @@ class _LoopWaiter:
         self._timer: asyncio.TimerHandle | None = None
         self._waiter = FinishWaiter(waiter_dir(store.db.spool))
         self._waiter.open()
-        if self._waiter.handle is not None:
-            with contextlib.suppress(NotImplementedError):
-                loop.add_reader(self._waiter.handle, self._on_notification)
-                self._poll_interval_s = FALLBACK_POLL_S
+        self._watch()
 
     @classmethod
     def for_store(cls, store: Store) -> _LoopWaiter:
@@ -94,23 +91,36 @@ class _LoopWaiter:
     def _close(self) -> None:
         if not self._loop.is_closed():
             self._schedule(0.0)
-            if self._waiter.handle is not None:
-                with contextlib.suppress(NotImplementedError):
-                    self._loop.remove_reader(self._waiter.handle)
+            self._ignore_notifications()
         self._waiter.close()
         key = (self._loop, self._store.path)
         if self._instances.get(key) is self:
             self._instances.pop(key, None)
 
-    def _on_notification(self) -> None:
+    def _watch(self) -> None:
+        """Let the next notification cause a check."""
         if self._waiter.handle is not None:
-            drain(self._waiter.handle)
-        self._schedule(self._checked_at + max(MIN_WAKE_INTERVAL_S, self._check_cost_s) - time.monotonic())
+            with contextlib.suppress(NotImplementedError):
+                self._loop.add_reader(self._waiter.handle, self._on_notification)
+                self._poll_interval_s = FALLBACK_POLL_S
+
+    def _ignore_notifications(self) -> None:
+        if self._waiter.handle is not None:
+            with contextlib.suppress(NotImplementedError):
+                self._loop.remove_reader(self._waiter.handle)
+
+    def _on_notification(self) -> None:
+        self._ignore_notifications()  # until the check: there may be hundreds a second
+        pause = max(wake_interval(len(self._futures)), self._check_cost_s)
+        self._schedule(self._checked_at + pause - time.monotonic())
 
     def _check(self) -> None:
         """Resolve the futures of finished jobs, and schedule the next check."""
         began = time.monotonic()
         try:
+            if self._waiter.handle is not None:
+                drain(self._waiter.handle)
+            self._watch()
             self._resolve()
         except BaseException as error:
             self._changes = StateChanges(self._store)

@@ -232,7 +232,7 @@ class Wait:
                 if left <= 0:
                     msg = f"{progress.remaining} job(s) not finished after {self.timeout:g} seconds; they continue"
                     raise WaitTimeout(msg)
-                waiter.wait(left)
+                waiter.wait(left, progress.remaining)
 
     def check(self, progress: Progress) -> None:
         """Raise :class:`JobFailed` with the errors of the first jobs if a job is dead or cancelled."""

@@ -33,6 +33,7 @@ __all__ = [
     "open_fifo",
     "unregister_worker",
     "waiter_dir",
+    "wake_interval",
     "work_fifo",
     "worker_fifo",
 ]
@@ -43,6 +44,8 @@ POLL_WITHOUT_FIFO_S = 0.02
 """Its poll interval where it could not create a FIFO."""
 MIN_WAKE_INTERVAL_S = 0.002
 """Minimum interval between two wakes of a :class:`FinishWaiter`: workers may record hundreds of results a second."""
+WAKE_INTERVAL_PER_JOB_S = 0.0002
+"""Part of that interval for each job that is waited for: so many jobs are not finished any sooner."""
 STALE_AFTER_S = 1.0
 """Age from which a FIFO without a reader is removed; a younger one may be about to be opened."""
 
@@ -131,6 +134,15 @@ def drain(handle: int) -> None:
             pass
 
 
+def wake_interval(jobs: int) -> float:
+    """Return the minimum interval between two checks of so many unfinished jobs.
+
+    >>> wake_interval(1), wake_interval(20_000)
+    (0.002, 0.1)
+    """
+    return min(max(MIN_WAKE_INTERVAL_S, jobs * WAKE_INTERVAL_PER_JOB_S), FALLBACK_POLL_S)
+
+
 class FinishWaiter:
     """Waits until jobs may have finished: on a FIFO of its own, or by polling where there can be none.
 
@@ -154,8 +166,11 @@ class FinishWaiter:
             self.handle = open_fifo(path)
             self._remove = weakref.finalize(self, _remove_fifo, self.handle, path, os.getpid())
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait for a notification, or at most ``timeout_s``; the first call creates the FIFO and returns."""
+    def wait(self, timeout_s: float, jobs: int = 1) -> None:
+        """Wait for a notification, or at most ``timeout_s``; the first call creates the FIFO and returns.
+
+        The more ``jobs`` are waited for, the longer are the intervals between two notifications.
+        """
         if not self._opened:
             self.open()
         elif self.handle is None:
@@ -164,7 +179,8 @@ class FinishWaiter:
             poll = select.poll()
             poll.register(self.handle, select.POLLIN)
             if poll.poll(min(timeout_s, FALLBACK_POLL_S) * 1000):
-                time.sleep(max(0.0, self._woken_at + MIN_WAKE_INTERVAL_S - time.monotonic()))
+                pause = self._woken_at + wake_interval(jobs) - time.monotonic()
+                time.sleep(max(0.0, min(pause, timeout_s)))
                 drain(self.handle)
                 self._woken_at = time.monotonic()
 

@@ -181,6 +181,44 @@ def test_a_wait_reads_only_what_has_changed(queue: Queue, monkeypatch: pytest.Mo
     assert max(asked) <= 1
 
 
+def _gather(queue: Queue, ids: list[str]) -> None:
+    async def main() -> None:
+        await asyncio.wait_for(asyncio.gather(*(_task(queue.job(job_id)) for job_id in ids)), 0.5)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("wait", "check"),
+    [(lambda queue, ids: queue.wait(ids, timeout=0.5), (Wait, "read_progress")),
+     (_gather, (async_wait._LoopWaiter, "_resolve"))],
+    ids=["wait", "await"],
+)  # fmt: skip
+def test_a_wait_for_many_jobs_checks_rarely(
+    queue: Queue,
+    waiters: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait: Callable[[Queue, list[str]], object],
+    check: tuple[type, str],
+) -> None:
+    """However often workers notify, a wait for hundreds of jobs checks ten times a second, not hundreds of times."""
+    ids = queue.enqueue_many([{"command": "true"}] * 600).ids
+    checked, over, original = [], threading.Event(), getattr(*check)
+    monkeypatch.setattr(*check, lambda waiter: (checked.append(time.monotonic()), original(waiter))[1])
+
+    def notify() -> None:
+        while not over.wait(0.001):
+            notifier.notify_finished(waiters)
+
+    thread = threading.Thread(target=notify)
+    thread.start()
+    with pytest.raises(TimeoutError):
+        wait(queue, ids)
+    over.set()
+    thread.join()
+    assert 3 <= len(checked) <= (checked[-1] - checked[0]) / 0.1 + 3
+
+
 def test_a_wait_follows_retries_and_deletions(queue: Queue, manual_worker: ManualWorker) -> None:
     """A job that is retried during a wait is unfinished again; a deleted one ends a wait that names it."""
     manual_worker.add("a", "b", "c", max_retries=1)
