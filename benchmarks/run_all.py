@@ -10,6 +10,7 @@ import dask_map
 import disk
 import dispatcher
 import enqueue_many
+import exports
 import frames
 import lab_page
 import latency
@@ -18,6 +19,7 @@ import measure
 import memory
 import startup
 import throughput
+import wait_many
 import web_clients
 import web_page
 
@@ -30,6 +32,8 @@ BENCHMARKS = {
     disk: ["--jobs", "50000", "--rounds", "20"],
     enqueue_many: ["--jobs", "10000", "--rounds", "2"],
     frames: ["--jobs", "20000", "--rounds", "2"],
+    exports: ["--jobs", "20000", "--rounds", "1"],
+    wait_many: ["--jobs", "1000", "--rounds", "1"],
     dask_map: ["--jobs", "200", "--rounds", "2"],
     dispatcher: ["--jobs", "2000", "--in-flight", "100"],
     dashboard: ["--jobs", "20000", "--rounds", "2"],

@@ -43,6 +43,8 @@ def show(result: results.Result, shape: str, serve: results.Serve | None = None)
             return _show_plot(result, shape)
         case _ if shape == "table":
             _show_text(result)
+        case results.Listing() if result.texts and not (shape == "csv" and sys.stdout.isatty()):  # it gets escapes
+            formats.write_texts(sys.stdout, result.fields, result.texts(shape), shape)
         case _ if isinstance(result, results.Data):
             data, fields = results.as_data(result, shape)
             formats.write_data(sys.stdout, data, shape, fields)

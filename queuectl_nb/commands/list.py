@@ -14,7 +14,7 @@ from queuectl_nb.commands.results import Listing
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import iter_jobs
+from queuectl_nb.store.job_lists import LINE_COLUMNS, iter_jobs, iter_row_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,10 +78,17 @@ def list_jobs(
         chosen = wanted if limit is None else replace(wanted, limit=limit)
         return map(job_json, iter_jobs(queue.store.db, queue.store.reader, chosen))
 
+    def texts(output_format: str) -> Iterator[str]:
+        from queuectl_nb.render import job_lines
+
+        chunks = iter_row_chunks(queue.store.db, queue.store.reader, wanted, LINE_COLUMNS)
+        return (job_lines.csv_lines if output_format == "csv" else job_lines.json_texts)(chunks)
+
     return Listing(
         JOB_FIELDS,
         columns,
         rows,
+        texts=texts,
         value=lambda: queue.jobs(**options),
         count=lambda: queue.store.reader.count(wanted),
         default_limit=default_limit,

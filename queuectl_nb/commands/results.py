@@ -81,6 +81,8 @@ class Listing:
     empty_text: str = ""
     data: Callable[[], Any] | None = None
     """Set if the JSON is not the array of rows."""
+    texts: Callable[[str], Iterable[str]] | None = None
+    """Returns the JSON of each row, or its line of CSV for ``csv``, faster than from ``rows``."""
     exit_code: int = 0
     hints: Callable[[], Sequence[str]] = tuple
     """As in :class:`Detail`."""

@@ -138,5 +138,5 @@ class JobRecord(NamedTuple):
         return self.state in FINISHED_STATES
 
 
-JOB_FIELDS = tuple(name for name in JobRecord._fields if name not in ("seq", "rev", "shell"))
+JOB_FIELDS = JobRecord._fields[1:-2]
 """The JSON fields of a job, in their order; also the columns of ``job_view`` and of the frames."""

@@ -64,7 +64,7 @@ def format_time(stamp: float | None) -> str | None:
     try:
         # rounded exactly as SQLite's strftime, so that the views show the same millisecond
         whole_ms = int(stamp * 1000.0 + _EPOCH_MS + 0.5) - _EPOCH_MS
-        return f"{_second(whole_ms // 1000)}.{whole_ms % 1000:03d}Z"
+        return _second(whole_ms // 1000) + _fraction(whole_ms % 1000)
     except (OSError, OverflowError, TypeError, ValueError) as error:
         raise invalid_time(stamp) from error
 
@@ -78,3 +78,8 @@ def invalid_time(stamp: object) -> BadEnvironment:
 def _second(stamp: int) -> str:
     """Format a whole second; cached, because most times of many jobs are in the same few hours."""
     return f"{datetime.fromtimestamp(stamp, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+@lru_cache(maxsize=1000)
+def _fraction(milliseconds: int) -> str:
+    return f".{milliseconds:03d}Z"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["write_csv", "write_data", "write_json", "write_jsonl"]
+__all__ = ["csv_cell", "write_csv", "write_data", "write_json", "write_jsonl", "write_texts"]
 
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = frozenset("=+-@\t\r")
 """A spreadsheet would evaluate a text that starts with one of these."""
+_NESTED = (dict, list, tuple, bool)
+_needs_quotes = re.compile('[",\r\n]').search
 
 
 def write_data(out: TextIO, value: Any, output_format: str, fields: Sequence[str] = ()) -> None:
@@ -32,45 +34,46 @@ def write_json(out: TextIO, value: Any) -> None:
     if isinstance(value, dict | str | int | float | None):
         out.write(json.dumps(value, indent=2) + "\n")
         return
-    first = True
-    for element in value:
-        out.write(("[\n " if first else ",\n ") + json.dumps(element))
-        first = False
-    out.write("[]\n" if first else "\n]\n")
+    write_texts(out, (), map(json.dumps, value), "json")
 
 
 def write_jsonl(out: TextIO, value: Any) -> None:
     """Write each element of an iterable, or any other value, on one line."""
     elements = [value] if isinstance(value, dict | str | int | float | None) else value
-    out.writelines(json.dumps(element) + "\n" for element in elements)
+    write_texts(out, (), map(json.dumps, elements), "jsonl")
 
 
 def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows with a header; nested values become JSON, and a quote disarms formulas.
 
-    A terminal gets hidden characters as escapes; a file or pipe gets texts unchanged.
+    A terminal gets hidden characters as escapes; a file or pipe gets texts unchanged. Lines end with a newline, which
+    shell tools expect.
     """
-    to_text = visible if out.isatty() else str
-    # csv quotes fields that contain a character of lineterminator: this way also a bare CR
-    writer = csv.writer(_UnixLines(out), lineterminator="\r\n")
-    writer.writerow(fields)
-    writer.writerows([_csv_value(row.get(key), to_text) for key in fields] for row in rows)
+    escape = visible if out.isatty() else str
+    lines = (",".join([csv_cell(row.get(key), escape) for key in fields]) or '""' for row in rows)
+    write_texts(out, fields, lines, "csv")
 
 
-class _UnixLines:
-    """Replaces the line ends of the csv module by newlines, which shell tools expect."""
+def write_texts(out: TextIO, fields: Sequence[str], texts: Iterable[str], output_format: str) -> None:
+    """Write elements that are JSON, or lines of ``csv``, while they are consumed."""
+    if output_format == "json":
+        start = "[\n "
+        for text in texts:
+            out.write(start + text)
+            start = ",\n "
+        out.write("\n]\n" if start == ",\n " else "[]\n")
+        return
+    if output_format == "csv":
+        out.write(",".join(fields) + "\n")
+    out.writelines(text + "\n" for text in texts)
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
 
-    def write(self, line: str) -> None:
-        """Write one line."""
-        self._out.write(line.removesuffix("\r\n") + "\n")
-
-
-def _csv_value(value: Any, to_text: Callable[[str], str]) -> Any:
-    if isinstance(value, dict | list | tuple | bool):
-        return json.dumps(value)
+def csv_cell(value: Any, escape: Callable[[str], str] = str) -> str:
+    """Return a value as it stands in a line of CSV; ``escape`` is applied to texts."""
+    if value is None:
+        return ""
     if isinstance(value, str):
-        return to_text("'" + value if value.startswith(FORMULA_PREFIXES) else value)
-    return value
+        text = escape("'" + value if value[:1] in FORMULA_STARTS else value)
+    else:
+        text = json.dumps(value) if isinstance(value, _NESTED) else str(value)
+    return '"' + text.replace('"', '""') + '"' if _needs_quotes(text) else text

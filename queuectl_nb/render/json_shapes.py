@@ -16,11 +16,21 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.stats import Stats
 
-__all__ = ["WORKER_FIELDS", "WORKER_STATES", "attempt_json", "decode_stream", "flatten", "job_json", "stats_json"]
+__all__ = [
+    "TIME_FIELDS",
+    "WORKER_FIELDS",
+    "WORKER_STATES",
+    "attempt_json",
+    "decode_stream",
+    "flatten",
+    "job_json",
+    "json_number",
+    "stats_json",
+]
 
 WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done", "queues")
 WORKER_STATES = ("idle", "busy", "stopping", "lost")
-_TIMES = frozenset({"run_at", "created_at", "updated_at", "started_at", "finished_at"})
+TIME_FIELDS = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
 
 
 def decode_stream(stream: str | bytes | None) -> str | None:
@@ -28,18 +38,18 @@ def decode_stream(stream: str | bytes | None) -> str | None:
     return stream.decode("utf-8", "replace") if isinstance(stream, bytes) else stream
 
 
-def _json_number(value: float | None) -> float | int | None:
+def json_number(value: float | None) -> float | int | None:
     """Return an integer if the number is whole."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def job_json(job: JobRecord) -> dict[str, Any]:
     """Return a job as JSON object."""
-    shape = {key: getattr(job, key) for key in JOB_FIELDS}
-    for key in _TIMES:
+    shape = dict(zip(JOB_FIELDS, job[1:-2], strict=True))
+    for key in TIME_FIELDS:
         shape[key] = format_time(shape[key])
     shape["state"] = str(job.state)
-    shape["timeout"] = _json_number(job.timeout)
+    shape["timeout"] = json_number(job.timeout)
     shape["tags"] = list(job.tags)
     shape["after"] = list(job.after)
     return shape

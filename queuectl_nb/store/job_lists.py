@@ -6,6 +6,7 @@ import json
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.store import rows
 
 if TYPE_CHECKING:
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.reader import Reader
 
-__all__ = ["JobOrder", "QueryStopped", "iter_jobs"]
+__all__ = ["LINE_COLUMNS", "LINE_FIELDS", "JobOrder", "QueryStopped", "iter_jobs", "iter_row_chunks"]
 
 CHUNK_ROWS = 1_000
 """Rows fetched at once; other threads run in between."""
 _AT = "seq IN (SELECT value FROM json_each(:seqs))"
+LINE_FIELDS = (
+    *(("id",), ("command",), ("state", "priority", "attempts", "max_retries"), ("timeout",)),
+    ("queue", "tags", "after", "cwd"),
+    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("run_at") :]),
+)
+"""The fields of a job in their order. Those that many jobs have in common are read as one JSON array: handing over
+values one by one takes most of the time of reading a row, and each distinct array is converted once."""
+LINE_COLUMNS = ", ".join(
+    ("seq", *(names[0] if len(names) == 1 else f"json_array({', '.join(names)})" for names in LINE_FIELDS))
+)
 PROGRESS_INSTRUCTIONS = 20_000
 """SQLite instructions between two calls of ``should_stop``: about a millisecond."""
 
@@ -36,7 +47,7 @@ class JobOrder:
         """Read from ``db``."""
         self._db = db
 
-    def read_order(self, job_filter: Filter, should_stop: Callable[[], bool]) -> array[int]:
+    def read_order(self, job_filter: Filter, should_stop: Callable[[], bool] = lambda: False) -> array[int]:
         """Return the ``seq`` of all jobs of a filter in order, ignoring its limit and cursor: 8 bytes a job.
 
         Takes a second or more for a million jobs. ``should_stop()`` is called meanwhile; True raises
@@ -68,20 +79,30 @@ class JobOrder:
 
 
 def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobRecord]:
-    """Yield the jobs of a filter in order, in chunks: a million at once would take a gigabyte.
+    """Yield the jobs of a filter in order."""
+    for chunk in iter_row_chunks(db, reader, job_filter, rows.JOB_COLUMNS):
+        yield from map(rows.job_from_row, chunk)
 
-    A short list is one snapshot. For a long one the order is that of the start; each job is yielded as it is when its
-    chunk is read, and jobs that were deleted or no longer match are left out. No read transaction stays open between
-    chunks, because it would keep the WAL from being checkpointed.
+
+def iter_row_chunks(
+    db: Database, reader: Reader, job_filter: Filter, columns: str
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Yield columns of a filter's jobs as raw rows in order, in chunks: a million at once would take a gigabyte.
+
+    The first column must be ``seq``. A short list is one snapshot. For a long one the order is that of the start; each
+    job is yielded as it is when its chunk is read, and jobs that were deleted or no longer match are left out. No read
+    transaction stays open between chunks, because it would keep the WAL from being checkpointed.
     """
     if job_filter.limit is not None and job_filter.limit <= CHUNK_ROWS:
-        yield from reader.jobs(job_filter)
+        yield from filter(None, [reader.job_rows(job_filter, columns)])
         return
-    seqs = [seq for (seq,) in reader.job_rows(job_filter, "seq")]
+    if job_filter.limit is None:
+        seqs = JobOrder(db).read_order(job_filter)
+    else:
+        seqs = array("q", [seq for (seq,) in reader.job_rows(job_filter, "seq")])
     condition, values = job_filter.condition(_AT, state_column="+state")
     for start in range(0, len(seqs), CHUNK_ROWS):
-        found = _read_rows(db, rows.JOB_COLUMNS, seqs[start : start + CHUNK_ROWS], condition, values)
-        yield from map(rows.job_from_row, found)
+        yield from filter(None, [_read_rows(db, columns, seqs[start : start + CHUNK_ROWS], condition, values)])
 
 
 def _read_rows(
