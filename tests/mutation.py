@@ -42,6 +42,7 @@ TESTED_BY = {
     "attempt_history": ["views", "stats"],
     "checks": ["delete_jobs", "reader"],
     "connection_pool": ["forks_and_copies", "connection"],
+    "escape_sequences": ["failure"],
     "insert": ["insert", "dependencies"],
     "interrupts": ["connection"],
     "job": ["job", "validation"],
@@ -55,6 +56,7 @@ TESTED_BY = {
     "shell_quoting": ["command_template"],
     "job_columns": ["reader", "job_lists"],
     "transaction": ["connection"],
+    "validation": ["validation", "number_parsing"],
 }
 """Tests that run first, where they are not named after the module."""
 SLOW = ("concurrent_writers", "forks_and_copies", "power_loss", "schema", "state_machine")

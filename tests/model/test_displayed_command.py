@@ -1,0 +1,67 @@
+"""Commands as lists, cards and pages show them."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from queuectl_nb.model.displayed_command import cell_source, displayed_command
+
+CELL = "exec {python} -m queuectl_nb.child.cell{values} <<'{end}'\n{source}\n{end}"
+
+
+@pytest.mark.parametrize("python", ["/usr/bin/python3", "'/opt/my python/bin/python'"])
+@pytest.mark.parametrize(
+    ("values", "source", "end"),
+    [
+        ("", "print(1)", "CELL"),
+        (" lr=0.1 seed=3", "x = 1\n\nprint(x)", "CELL"),
+        (" lr=0.1", "print('''\nCELL\n''')", "CELL_"),
+        ("", "CELL\nCELL_", "CELL__"),
+    ],
+)
+def test_python_cells(python: str, values: str, source: str, end: str) -> None:
+    """Of a Python cell, the source is shown, and its variables are known."""
+    command = CELL.format(python=python, values=values, source=source, end=end)
+    assert cell_source(command) == (source, values.strip())
+    assert displayed_command(command) == source
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo hello",
+        "echo exec python -m queuectl_nb.child.cell <<'CELL'\nprint(1)\nCELL",
+        "exec python -m queuectl_nb.child.cell <<'CELL'\nprint(1)\nCELL\necho done",
+        "exec python -m queuectl_nb.child.cell <<'CELL'\nprint(1)\nCELL_",
+        "exec python -m queuectl_nbXchild.cell <<'CELL'\nprint(1)\nCELL",
+    ],
+)
+def test_other_commands(command: str) -> None:
+    """Another command is shown as it is, also one that contains that of a cell."""
+    assert cell_source(command) is None
+    assert displayed_command(command) == command
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["python", "-c", "print('x')"], "python -c \"print('x')\""),
+        (["echo", "it's", "two words"], "echo \"it's\" 'two words'"),
+        (["echo", "'"], 'echo "\'"'),
+        *((["echo", f"it's {char}"], None) for char in '"$`\\!'),
+    ],
+)
+def test_words_with_single_quotes(words: list[str], shown: str | None) -> None:
+    """Such a word is shown in double quotes, unless it has characters that these do not protect."""
+    command = shlex.join(words)
+    assert displayed_command(command) == (shown or command)
+    assert shlex.split(displayed_command(command)) == words
+
+
+def test_quotes_within_a_word() -> None:
+    """Quotes that are only a part of a word stay as they are."""
+    command = """echo a'b'"'"'c'"""
+    assert displayed_command(command) == command
+    assert displayed_command(f"{command}d") == f"{command}d"
