@@ -27,9 +27,6 @@ class _Value(NamedTuple):
     raw: bool
     tight: bool
 
-    def __str__(self) -> str:
-        return f"{{{self.name}{':raw' if self.raw else ''}}}"
-
 
 class CommandTemplate:
     r"""A command with placeholders.
@@ -91,7 +88,7 @@ class CommandTemplate:
             elif part.raw:
                 reader.read(raw[part.name])
             elif reader.trouble:
-                raise BadInput(_refusal(part, reader.trouble))
+                raise BadInput(_refusal(part.name, reader.trouble))
             else:
                 reader.value()
 
@@ -153,12 +150,12 @@ def _shell(part: _Value, text: str) -> str:
     return quoted
 
 
-def _refusal(part: _Value, trouble: str) -> str:
+def _refusal(name: str, trouble: str) -> str:
     """Return the error message for a quoted value in a bad position."""
     remedies = {
         "is inside quotes": "remove the quotes, the value is quoted automatically",
-        "follows a $": f"write ${{{part}}} for the shell's own, or remove the $",
+        "follows a $": f"write ${{{{{name}}}}} for the shell's own, or remove the $",
         "follows a backslash": "remove the backslash",
     }
     remedy = remedies.get(trouble, "put it elsewhere")
-    return f"{part} in the command {trouble}: {remedy}; or write {{{part.name}:raw}} to insert it unquoted"
+    return f"{{{name}}} in the command {trouble}: {remedy}; or write {{{name}:raw}} to insert it unquoted"

@@ -186,7 +186,7 @@ def test_fill(text: str, filled: str) -> None:
         ("{x", "an unmatched { at character 1; write {{ for a brace"),
         ("a } b", "an unmatched } at character 3"),
         ("{}", "{} in the command is no plain name; write {{ and }} for braces themselves"),
-        ("{x.y}", "no plain name"),
+        ("{x.y}", "{x.y} in the command is no plain name"),
         ("{x[0]}", "no plain name"),
         ("{x!r}", "no plain name"),
         ("{ x }", "no plain name"),
