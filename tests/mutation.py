@@ -50,7 +50,7 @@ TESTED_BY = {
     "migrations": ["schema"],
     "output": ["output", "result"],
     "regular_file": ["spool"],
-    "rows": ["reader"],
+    "rows": ["rows", "output", "reader"],
     "shared_locks": ["forks_and_copies"],
     "os_errors": ["sqlite_errors", "paths"],
     "shell_quoting": ["command_template"],
