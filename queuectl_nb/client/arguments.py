@@ -48,11 +48,9 @@ def parse_timeout(timeout: object) -> float | None:
 
 def parse_age(what: str, value: object) -> float:
     """Return seconds from a number, a timedelta, or a text such as ``7d``."""
-    return (
-        validation.parse_age(what, value)
-        if isinstance(value, str)
-        else validation.parse_number(what, _to_seconds(value))
-    )
+    if isinstance(value, str):
+        return validation.parse_age(what, value)
+    return validation.parse_number(what, _to_seconds(value))
 
 
 def parse_since(what: str, value: object) -> float:

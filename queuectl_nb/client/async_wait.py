@@ -8,14 +8,7 @@ import time
 from typing import TYPE_CHECKING, ClassVar
 
 from queuectl_nb.client.wait import StateChanges
-from queuectl_nb.engine.notifier import (
-    FALLBACK_POLL_S,
-    POLL_WITHOUT_FIFO_S,
-    FinishWaiter,
-    drain,
-    waiter_dir,
-    wake_interval,
-)
+from queuectl_nb.engine import notifier
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import FINISHED_STATES
 
@@ -27,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["wait_finished"]
 
-POLL_INTERVAL_S = POLL_WITHOUT_FIFO_S
+POLL_INTERVAL_S = notifier.POLL_WITHOUT_FIFO_S
 """Delay of the first check, and interval of the checks in a loop without readers."""
 CHECK_COST_FACTOR = 5
 """The interval is at least this many times the duration of a check."""
@@ -57,7 +50,7 @@ class _LoopWaiter:
         self._checked_at = 0.0
         self._check_cost_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._waiter = FinishWaiter(waiter_dir(store.db.spool))
+        self._waiter = notifier.FinishWaiter(notifier.waiter_dir(store.db.spool))
         self._waiter.open()
         self._watch()
 
@@ -102,7 +95,7 @@ class _LoopWaiter:
         if self._waiter.handle is not None:
             with contextlib.suppress(NotImplementedError):
                 self._loop.add_reader(self._waiter.handle, self._on_notification)
-                self._poll_interval_s = FALLBACK_POLL_S
+                self._poll_interval_s = notifier.FALLBACK_POLL_S
 
     def _ignore_notifications(self) -> None:
         if self._waiter.handle is not None:
@@ -111,7 +104,7 @@ class _LoopWaiter:
 
     def _on_notification(self) -> None:
         self._ignore_notifications()  # until the check: there may be hundreds a second
-        pause = max(wake_interval(len(self._futures)), self._check_cost_s)
+        pause = max(notifier.wake_interval(len(self._futures)), self._check_cost_s)
         self._schedule(self._checked_at + pause - time.monotonic())
 
     def _check(self) -> None:
@@ -119,7 +112,7 @@ class _LoopWaiter:
         began = time.monotonic()
         try:
             if self._waiter.handle is not None:
-                drain(self._waiter.handle)
+                notifier.drain(self._waiter.handle)
             self._watch()
             self._resolve()
         except BaseException as error:

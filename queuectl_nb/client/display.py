@@ -113,11 +113,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
 
         def update(now: Progress) -> None:
             bad = f", {len(now.failed_ids)} not completed" if now.failed_ids else ""
-            bar.update(
-                task,
-                completed=now.finished_count,
-                total=now.finished_count + now.remaining,
-                description=f"{now.remaining} unfinished{bad}",
-            )
+            done, left = now.finished_count, now.remaining
+            bar.update(task, completed=done, total=done + left, description=f"{left} unfinished{bad}")
 
         yield update

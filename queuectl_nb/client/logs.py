@@ -187,11 +187,8 @@ class Logs:
         the number of each attempt before its first chunk, ``on_wait`` several times a second while there is no output.
         """
         self.attempt(job_id, number)
-        seen = (
-            {attempt.token for attempt in self.store.reader.attempts_without_output(job_id)[:-1]}
-            if number is None
-            else set()
-        )
+        earlier = self.store.reader.attempts_without_output(job_id)[:-1] if number is None else []
+        seen = {attempt.token for attempt in earlier}
         while True:
             # read the state before the history, so that no attempt of a finished job is missed
             over = self.store.jobs.get(job_id).state in FINISHED_STATES or number is not None

@@ -9,17 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job_actions import notify_workers
-from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine import forced_stop, heartbeat, process_tree
 from queuectl_nb.engine.dask.cluster import Cluster, address_of, require_dask
 from queuectl_nb.engine.enclosing_job import enclosing_job
-from queuectl_nb.engine.forced_stop import (
-    FORCE_MARGIN_S,
-    force_stop,
-    impatient_store,
-    is_running,
-    read_kill_grace,
-    signal_workers,
-)
+from queuectl_nb.engine.forced_stop import is_running
 from queuectl_nb.engine.outcome_journal import read_journal
 from queuectl_nb.model.errors import BadEnvironment, BadInput, Busy, NotFound, WaitTimeout
 from queuectl_nb.model.times import format_time
@@ -95,7 +88,7 @@ def stop_workers(
     chosen = list(dict.fromkeys(names)) or live
     stop_and_wait(store, chosen, now=now, timeout=timeout, on_wait=on_wait)
     if now and (held := _held_by_suspended_supervisors(store, chosen)):
-        force_stop(store.path, held)
+        forced_stop.force_stop(store.path, held)
     return chosen
 
 
@@ -130,7 +123,7 @@ def stop_and_wait(
     began = time.monotonic()
     _request_stop(store, names, now=now)
     deadline = None if timeout is None else began + timeout
-    force_at = began + read_kill_grace(store) + FORCE_MARGIN_S if now else math.inf
+    force_at = began + forced_stop.read_kill_grace(store) + forced_stop.FORCE_MARGIN_S if now else math.inf
     own_job = enclosing_job(store.path)
     own = {name for name, job_id in store.workers.current_jobs().items() if job_id == own_job}
     left, ended_at = set(names) - own, dict[str, float]()
@@ -139,7 +132,7 @@ def stop_and_wait(
             msg = f"{', '.join(sorted(left))} not stopped after {timeout:g} seconds; they will stop after their job"
             raise WaitTimeout(msg)
         if time.monotonic() > force_at:
-            force_stop(store.path, left)
+            forced_stop.force_stop(store.path, left)
             break
         if on_wait is not None and time.monotonic() > began + _NOTICE_AFTER_S:
             on_wait(sorted(left))
@@ -151,13 +144,13 @@ def _request_stop(store: Store, names: Sequence[str], *, now: bool) -> None:
     """Request the stop in the database, or by signals if that cannot be written (``now``: soon)."""
     try:
         if now:
-            with impatient_store(store.path) as impatient:
+            with forced_stop.impatient_store(store.path) as impatient:
                 impatient.workers.request_stop(names, "now")
         else:
             store.workers.request_stop(names, "drain")
     except (BadEnvironment, Busy):
         rows = [row for row in store.workers.list_all() if row.name in names]
-        if not signal_workers(store, rows, signal.SIGTERM if now else signal.SIGINT):
+        if not forced_stop.signal_workers(store, rows, signal.SIGTERM if now else signal.SIGINT):
             raise
     notify_workers(store, names)
 

@@ -29,13 +29,8 @@ def list_(context: Context) -> Listing:
         {"key": key, "value": values[key], "default": row.default, "meaning": f"{row.meaning} ({row.bounds})"}
         for key, row in SETTINGS.items()
     ]
-    return Listing(
-        FIELDS,
-        tuple((field, field) for field in FIELDS),
-        lambda limit: rows[:limit],
-        value=lambda: _frame(now),
-        data=lambda: values,
-    )
+    columns = [(field, field) for field in FIELDS]
+    return Listing(FIELDS, columns, lambda limit: rows[:limit], value=lambda: _frame(now), data=lambda: values)
 
 
 def _frame(settings: Settings) -> Any:

@@ -36,12 +36,7 @@ def python_command(source: str, values: Mapping[str, object]) -> str:
     end = "CELL"
     while end in source.split("\n"):
         end += "_"
-    start = [
-        sys.executable,
-        "-m",
-        "queuectl_nb.child.cell",
-        *(f"{name}={_literal(name, values[name])}" for name in values),
-    ]
+    start = [sys.executable, "-m", "queuectl_nb.child.cell", *(f"{key}={_literal(key, values[key])}" for key in values)]
     # exec: no shell between the job and the interpreter, so that signals and exit codes are the interpreter's
     return f"exec {shlex.join(start)} <<'{end}'\n{source}\n{end}"
 

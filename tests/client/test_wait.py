@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wait return because of a notification only: the fallback poll comes too late for any test."""
     monkeypatch.setattr(notifier, "FALLBACK_POLL_S", 3600.0)
-    monkeypatch.setattr(async_wait, "FALLBACK_POLL_S", 3600.0)
 
 
 @pytest.fixture

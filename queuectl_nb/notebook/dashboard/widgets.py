@@ -128,11 +128,8 @@ class WorkerPanel:
 
     def __init__(self) -> None:
         self.list = _styled(w.HTML(), "qc-workers-list")
-        self.count = _styled(
-            w.BoundedIntText(value=1, min=1, max=256, description="Number of workers to start"),
-            "qc-count",
-            "qc-unlabelled",
-        )
+        number = w.BoundedIntText(value=1, min=1, max=256, description="Number of workers to start")
+        self.count = _styled(number, "qc-count", "qc-unlabelled")
         self.start = _button("Start workers", "Start this many worker processes; they stop with this kernel")
         self.selected = _styled(
             w.Dropdown(options=[ALL_WORKERS], description="Workers to stop"), "qc-which", "qc-unlabelled"

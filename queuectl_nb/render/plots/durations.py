@@ -51,14 +51,8 @@ def durations(lasting: Durations, by: str, limit: int, ax: Axes | None) -> Axes:
     axes.decorate(ax, title, note)
     axes.add_legend(ax, lasting.outcomes, offset_in=0.16 + 0.07 * len(f"{largest:,}"))
     for position, (_, members) in enumerate(rows):
-        ax.annotate(
-            f" {len(members):,}",
-            (1, position),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize="small",
-            alpha=0.8,
-        )
+        count = f" {len(members):,}"
+        ax.annotate(count, (1, position), xycoords=("axes fraction", "data"), va="center", fontsize="small", alpha=0.8)
     return ax
 
 
@@ -103,16 +97,7 @@ def _draw_row(
         # evenly scattered from -0.2 to 0.2, the same each time
         offsets = 0.2 * (np.arange(len(seconds)) * 0.618034 % 1 * 2 - 1) if len(seconds) > 1 else np.zeros(1)
         for number, name in enumerate(outcomes):
-            selected = outcome == number
-            if selected.any():
-                marker = "o" if name == "succeeded" else "X"
-                colour = axes.OUTCOME_STYLES[name].colour
-                ax.scatter(
-                    seconds[selected],
-                    row + offsets[selected],
-                    s=20,
-                    marker=marker,
-                    color=colour,
-                    linewidths=0,
-                    zorder=3,
-                )
+            chosen = outcome == number
+            if chosen.any():
+                marker, c = "o" if name == "succeeded" else "X", axes.OUTCOME_STYLES[name].colour
+                ax.scatter(seconds[chosen], row + offsets[chosen], s=20, c=c, marker=marker, linewidths=0, zorder=3)
