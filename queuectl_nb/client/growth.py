@@ -40,8 +40,8 @@ def _describe(store: Store, growth: Growth, program: str) -> tuple[str, str]:
     text = f"the queue grows by about {format_size(growth.bytes_per_s * DAY)} a day"
     if growth.full_in_s > HORIZON_S:
         return text, ""
-    option = db_option(store)
+    option, age = db_option(store), "1d" if growth.full_in_s > DAY else "1h"
     return f"{text}: the disk is full in {naturaldelta(growth.full_in_s)}", (
-        f"delete old jobs with '{program} prune --older-than 7d --vacuum{option}', or let the workers do that with"
-        f" '{program} config set retention 7{option}'"
+        f"delete old jobs with '{program} prune --older-than {age} --vacuum{option}', or let the workers do that with"
+        f" '{program} config set retention {age}{option}'"
     )
