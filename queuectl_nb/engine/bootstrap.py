@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.control import STOP_SIGNALS, WorkerControl
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.poller import block_signals
-from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree
+from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree, use_one_heap
 from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.store.os_errors import os_reason
@@ -33,7 +33,6 @@ EVENT_PIPE = 1
 TASKS_PER_WORKER = 4
 """Processes and threads for which a worker needs room: itself, its heartbeat, and the shell and a command of a job."""
 PROBE_STACK_BYTES = 64 * 1024
-_M_ARENA_MAX = -8  # malloc.h
 
 
 def run_supervisor(config: WorkerConfig) -> int:
@@ -82,10 +81,7 @@ def _count_startable_threads(wanted: int) -> int:
     Trying is the only way to know: many limits apply, and other programs use them too. The threads take little address
     space, because its limit (``ulimit -v``) applies to each process: small stacks, and no heap of their own.
     """
-    import ctypes
-
-    with suppress(AttributeError):  # not the GNU C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    use_one_heap()
     end = threading.Event()
     threads: list[threading.Thread] = []
     usual_size = threading.stack_size(PROBE_STACK_BYTES)

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError
 
+from queuectl_nb.engine.process_tree import use_one_heap
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.render.js_bundle import FRONTEND
 from queuectl_nb.store.os_errors import os_reason
@@ -141,6 +142,7 @@ def listen(port: int | None, address: str = "127.0.0.1") -> list[socket.socket]:
 def serve(dashboard: Dashboard, on_ready: Callable[[str], object]) -> None:
     """Serve the page until SIGINT or SIGTERM; call ``on_ready`` with its address when it accepts requests."""
     limit = max_connections()  # before the event loop, which opens files
+    use_one_heap()
     asyncio.run(_serve(dashboard, on_ready, limit))
 
 

@@ -92,7 +92,7 @@ FEEDS, PAGES, VISITORS = 4, 3, 1
 RECONNECT_S = 60.0
 SAMPLE_S = 5.0
 WARM_UP_SHARE = 0.25
-MAX_SOAK_GROWTH_MIB = 1.0
+MAX_SOAK_GROWTH_MIB = 2.0
 
 
 def follow_feed(port: int, token: str, stop: threading.Event) -> None:
