@@ -49,13 +49,14 @@ TESTED_BY = {
     "job_filter": ["reader", "job_lists"],
     "migrations": ["schema"],
     "output": ["output", "result"],
-    "regular_file": ["spool"],
+    "regular_file": ["regular_file", "spool"],
     "rows": ["rows", "output", "reader"],
     "shared_locks": ["forks_and_copies"],
     "os_errors": ["sqlite_errors", "paths"],
     "shell_quoting": ["command_template"],
     "job_columns": ["reader", "job_lists"],
     "transaction": ["connection"],
+    "workers": ["workers", "boot_time"],
     "validation": ["validation", "number_parsing"],
 }
 """Tests that run first, where they are not named after the module."""

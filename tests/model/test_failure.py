@@ -146,6 +146,18 @@ def test_words_of_another_shell(stderr: str, code: int, expected: str | None) ->
     assert message(stderr, Exited(code)) == (expected or stderr.strip() + REMEDY)
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("[[", "declare", "function", "let", "mapfile", "popd", "pushd", "readarray", "shopt", "source", "typeset"),
+        *("activate", "conda", "deactivate", "mamba", "micromamba", "ml", "module", "nvm", "pyenv", "workon"),
+    ],
+)
+def test_words_that_need_the_remedy(word: str) -> None:
+    """The remedy follows words of bash and functions of a login shell."""
+    assert message(f"sh: 1: {word}: not found\n", Exited(127)) == f"{word}: command not found{REMEDY}"
+
+
 def test_length() -> None:
     """It has at most 300 characters; the remedy is kept."""
     error = describe(Exited(1), Ending(0.0, stderr="x" * 100_000))

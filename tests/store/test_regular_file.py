@@ -1,0 +1,74 @@
+"""Opening files that a job may have replaced."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return a file with two bytes."""
+    path = tmp_path / "file"
+    path.write_bytes(b"ab")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_what_is_no_regular_file(tmp_path: Path, file: Path, kind: str) -> None:
+    """A link, a FIFO or a directory is refused at once, whatever it is opened for."""
+    path = tmp_path / "other"
+    if kind == "link":
+        path.symlink_to(file)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    for flags in (os.O_RDONLY, os.O_RDWR, os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
+        with pytest.raises(OSError, match=r"other|not a regular file") as caught:
+            open_regular(path, flags)
+        assert caught.value.errno in REPLACED_ERRNOS
+        assert caught.value.filename == str(path)
+    assert file.read_bytes() == b"ab"
+
+
+@pytest.mark.parametrize("flags", [os.O_WRONLY | os.O_TRUNC, os.O_RDWR])
+def test_hard_links(tmp_path: Path, file: Path, flags: int) -> None:
+    """A file with another name is not opened for writing, nor truncated; it may be read."""
+    (tmp_path / "other").hardlink_to(file)
+    with pytest.raises(OSError, match="the file has another hard link") as caught:
+        open_regular(file, flags)
+    assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, str(file))
+    assert file.read_bytes() == b"ab"
+    os.close(open_regular(file, os.O_RDONLY))
+
+
+def test_modes(tmp_path: Path, file: Path) -> None:
+    """A new file is private, and a file is truncated only on request."""
+    os.close(open_regular(tmp_path / "new", os.O_WRONLY | os.O_CREAT))
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+    os.close(open_regular(file, os.O_WRONLY))
+    assert file.read_bytes() == b"ab"
+    handle = open_regular(file, os.O_WRONLY | os.O_TRUNC)
+    assert file.read_bytes() == b""
+    assert not os.get_inheritable(handle)
+    os.close(handle)
+
+
+def test_locks(file: Path) -> None:
+    """One descriptor at a time is locked; a failure leaves none open."""
+    before = os.listdir("/proc/self/fd")
+    handle = open_locked(file, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        open_locked(file, os.O_RDONLY)
+    os.close(handle)
+    os.close(open_locked(file, os.O_WRONLY))
+    assert os.listdir("/proc/self/fd") == before
