@@ -26,6 +26,13 @@ def test_fields() -> None:
     )
 
 
+def test_defaults() -> None:
+    """Without other fields the settings and the place of the enqueue apply."""
+    assert JobSpec.from_fields({"command": "true", "id": None}) == JobSpec(
+        "true", None, 0, 0.0, None, None, None, "default", (), (), None, {}, None
+    )
+
+
 def test_all_fields() -> None:
     """Every field of a spec is stored with its type."""
     spec = JobSpec.from_fields(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl_nb.model.job_environment import base_environment
+from queuectl_nb.model.job_environment import WITHHELD, base_environment
 
 DEFAULTS = {"PYTHONUNBUFFERED": "1", "TERM": "dumb"}
 
@@ -39,6 +39,12 @@ def test_kept_variables(name: str) -> None:
 def test_withheld_variables(name: str) -> None:
     """Jobs do not get what describes something that they do not have."""
     assert base_environment({name: "x"}) == DEFAULTS
+
+
+def test_owners() -> None:
+    """The documentation names what the variables describe."""
+    owners = ["a terminal", "colours and pagers", "an interactive shell", "a Jupyter kernel", "an editor", "systemd"]
+    assert list(WITHHELD) == owners
 
 
 def test_defaults() -> None:

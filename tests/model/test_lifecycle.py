@@ -103,6 +103,13 @@ def test_backoff() -> None:
     facts: dict[str, Any] = {"policy": RetryPolicy(), "cancel_requested": False, "now": 1000.0, "rand": 0.0}
     assert settle(Exited(3), attempts=1, **facts) == Transition(State.FAILED, 1, 1002.0, "exit code 3")
     assert settle(Returned(), attempts=2, **facts) == Transition(State.PENDING, 1, 1000.0)
+    facts |= {"policy": RetryPolicy(jitter=0.5), "rand": 0.5}
+    assert settle(Exited(3), attempts=1, **facts).run_at == 1001.5
+
+
+def test_transition_without_further_facts() -> None:
+    """What does not apply is None."""
+    assert Transition(State.COMPLETED, 1) == (State.COMPLETED, 1, None, None, None)
 
 
 def test_outcomes() -> None:

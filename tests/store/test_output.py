@@ -75,6 +75,8 @@ def test_missing_stream(spool: Spool) -> None:
     assert read_truncated(str(spool.path(TOKEN, "stdout")), 10) == EMPTY_STREAM
     assert spool.size(TOKEN, "stdout") == 0
     assert spool.read(TOKEN, "stdout", 0, 10) is None
+    with pytest.raises(OSError, match="too long"):
+        spool.read("t" * 300, "stdout", 0, 10)
 
 
 def test_omission_line() -> None:

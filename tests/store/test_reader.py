@@ -96,13 +96,15 @@ def test_pages_join(listed: Any, size: int, how: dict[str, Any]) -> None:
         pages += [job.id for job in page]
         after = (page[-1].rev, page[-1].seq)
     assert pages == _listed(listed, **how)
+    first = listed.store.reader.jobs(Filter.from_options(**how))[0]
+    assert _listed(listed, **how, after=(first.rev, first.seq)) == pages[1:]  # without a limit
 
 
 @pytest.mark.parametrize(
     ("how", "why"),
     [
         ({"state": "' OR 1=1--"}, "valid: pending, processing, failed, completed, dead, cancelled, blocked"),
-        ({"sort": "id;drop"}, "valid: id, command, state"),
+        ({"sort": "id;drop"}, "sort field 'id;drop' is unknown; valid: id, command, state"),
         ({"sort": "rev"}, "valid: id, command, state"),
         ({"limit": -1}, "limit must be from 0"),
         ({"limit": True}, "limit must be"),
