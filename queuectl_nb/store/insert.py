@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.errors import BadInput, QueuectlError
@@ -112,12 +111,11 @@ class _NewJobs:
         self.has_durations = self.has_dependencies or any(fields["delay"])
         self.shared: dict[str, object] = {"created_at": now, "updated_at": now}
         self.columns: dict[str, Sequence[object]] = {}
-        encode = cache(json.dumps)  # most jobs have the same names
         self._add({name: fields[name] for name in ("command", "priority", "queue", "max_retries", "timeout", "shell")})
         self._add(
             {
-                "tags": [*map(encode, fields["tags"])],
-                "after": [*map(encode, fields["after"])],
+                "tags": _encode(fields["tags"]),
+                "after": _encode(fields["after"]),
                 "cwd": [each or cwd for each in fields["cwd"]],
                 "env": [json.dumps(each, ensure_ascii=False) if each else "{}" for each in fields["env"]],
                 "run_at": run_at,
@@ -180,6 +178,12 @@ class _NewJobs:
                 "finished_at": [self.now if state is State.CANCELLED else None for state in states],
             }
         )
+
+
+def _encode(values: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return lists of names as JSON. Many jobs have the same: a dict is half as fast again as ``functools.cache``."""
+    encoded = {names: json.dumps(names) for names in set(values)}
+    return [encoded[names] for names in values]
 
 
 def _make_unique(connection: sqlite3.Connection, ids: list[str], given: Sequence[str | None]) -> None:
