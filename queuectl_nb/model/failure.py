@@ -53,6 +53,7 @@ _SHELL_WORDS = frozenset(
 _OTHER_SHELL = ("CondaError: Run 'conda init'", "Illegal option -o pipefail", "Bad substitution", 'Syntax error: "("')
 """Parts of messages about what ``/bin/sh`` lacks."""
 _REMEDY = " (needs another shell, such as --shell 'bash -l')"
+_ONE_WORD_REMEDY = " (this is one word; give a line for the shell with --command)"
 
 
 def describe(outcome: Outcome, ending: Ending) -> str | None:
@@ -64,13 +65,14 @@ def describe(outcome: Outcome, ending: Ending) -> str | None:
     missing = _MISSING.findall(text) if isinstance(outcome, Exited) and outcome.code == NOT_FOUND else []
     if missing:
         program = "".join(missing[-1])
-        message, other_shell = f"{program}: command not found", program in _SHELL_WORDS
+        message, remedy = f"{program}: command not found", _REMEDY if program in _SHELL_WORDS else ""
+        if " " in program and "/" not in program.partition(" ")[0]:
+            remedy = _ONE_WORD_REMEDY
     else:
         message = _last_message(text)
-        other_shell = any(part in message for part in _OTHER_SHELL)
+        remedy = _REMEDY if any(part in message for part in _OTHER_SHELL) else ""
     if not message:
         return error
-    remedy = _REMEDY if other_shell else ""
     return cut(f"{error}: {message}", MAX_ERROR_CHARS - len(remedy)) + remedy
 
 

@@ -13,6 +13,8 @@ from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Signalle
 
 REMEDY = " (needs another shell, such as --shell 'bash -l')"
 
+ONE_WORD_REMEDY = " (this is one word; give a line for the shell with --command)"
+
 TASK_GROUP = """
 import asyncio
 async def fail(): raise OSError("bad")
@@ -133,6 +135,8 @@ def test_missing_programs(shell: str, command: str, expected: str) -> None:
         ("sh: 1: source: not found\n", 127, "source: command not found" + REMEDY),
         ("zsh:1: command not found: conda\n", 127, "conda: command not found" + REMEDY),
         ("sh: conda: not found\n", 127, "conda: command not found" + REMEDY),
+        ("sh: 1: echo a; exit 3: not found\n", 127, "echo a; exit 3: command not found" + ONE_WORD_REMEDY),
+        ("sh: 1: /opt/my app/run: not found\n", 127, "/opt/my app/run: command not found"),
         ("sh: 1: ./train.sh: not found\n", 127, "./train.sh: command not found"),
         ("env: 'python9': No such file or directory\n", 127, "env: 'python9': No such file or directory"),
         ("CondaError: Run 'conda init' before 'conda activate'\n", 1, None),
