@@ -135,11 +135,8 @@ def recorded_env(patterns: str, environ: Mapping[str, str], *, first_path: str |
         from fnmatch import filter as matching
 
         names.update(*(matching(known, word) for word in words))
-    kept = {
-        name: environ[name]
-        for name in names.intersection(environ)
-        if not name.startswith("QUEUECTL_") and _is_utf8(name + environ[name])
-    }
+    found = {name: environ[name] for name in names.intersection(environ) if not name.startswith("QUEUECTL_")}
+    kept = {name: value for name, value in found.items() if _is_utf8(name + value)}
     if first_path and "PATH" in names:
         others = [part for part in kept.get("PATH", os.defpath).split(os.pathsep) if part != first_path]
         kept["PATH"] = os.pathsep.join([first_path, *others])

@@ -20,14 +20,12 @@ def command(context: Context, queue: str | None) -> Done:
     Running jobs continue. 'queuectl resume' starts jobs again.
     """
     opened = context.queue(create=True)
-    known = {
-        *opened.store.reader.queue_names(),
-        *(name for row in opened.store.workers.list_all() for name in row.queues),
-    }
+    store = opened.store
+    known = {*store.reader.queue_names(), *(name for row in store.workers.list_all() for name in row.queues)}
     notes = []
     if queue is not None and queue not in known:
         others = ", ".join(sorted(known)) or "none"
         notes.append(f"no job or worker uses queue {queue} yet; known queues: {others}")
     opened.pause(queue)
     line = f"Queue {queue} paused." if queue else "All queues paused."
-    return Done([line], lambda: {"paused": opened.store.reader.paused_queues()}, notes=lambda: notes)
+    return Done([line], lambda: {"paused": store.reader.paused_queues()}, notes=lambda: notes)

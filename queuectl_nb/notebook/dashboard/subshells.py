@@ -8,13 +8,11 @@ figures of the running cell. Messages of a dashboard do neither.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython import get_ipython
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["outside_of_cells", "release", "separate_from_cells"]
 
