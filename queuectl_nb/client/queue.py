@@ -267,21 +267,27 @@ class Queue:
 
         return frames.status(self.store.reader.counts())
 
-    def stats(self, *, by: str | None = None, since: object = None) -> pd.DataFrame:
+    def stats(self, *, by: str | None = None, since: object = None, limit: int | None = None) -> pd.DataFrame:
         """Return metrics as a DataFrame with one row, or one row per group; names are flattened (``run_s_p50``).
 
         Parameters
         ----------
         by
             ``"command"``, ``"queue"`` or ``"tag"``: group by this field.
+        limit
+            Return only the groups with the longest total run time; default: all, by name.
         since
             Ignore what finished earlier: epoch seconds, ISO 8601 text, a datetime, a timedelta, or an age (``"7d"``).
         """
         from queuectl_nb.render.frames import frames
-        from queuectl_nb.store.stats import stats
+        from queuectl_nb.store.stats import largest_groups, stats, total_stats
 
-        start = None if since is None else arguments.parse_since("since", since)
-        return frames.stats(stats(self.store.db, by=by, since=start), by)
+        db, start = self.store.db, None if since is None else arguments.parse_since("since", since)
+        if by is None:
+            return frames.stats([("", total_stats(db, since=start))], by)
+        if limit is None:
+            return frames.stats(stats(db, by=by, since=start), by)
+        return frames.stats(largest_groups(db, by, parse_int("limit", limit, 1), since=start)[0], by)
 
     def workers(self) -> pd.DataFrame:
         """Return the workers as a DataFrame indexed by ``name``."""

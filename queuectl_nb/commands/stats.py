@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,19 +12,22 @@ from queuectl_nb.client import arguments
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import FILE, Choice, Parsed
 from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
+from queuectl_nb.model import validation
+from queuectl_nb.model.errors import BadInput
 from queuectl_nb.render.json_shapes import flatten, stats_json
 from queuectl_nb.render.progress import format_size
-from queuectl_nb.store.stats import GROUPS
-from queuectl_nb.store.stats import stats as compute_stats
+from queuectl_nb.store.stats import EMPTY_STATS, GROUPS, Stats, largest_groups, stats, total_stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
+DEFAULT_ROWS = 50
+"""Rows of a table without ``--limit``."""
 GROUP_COLUMNS = (
     ("jobs", "jobs"),
     ("attempts", "attempts"),
@@ -38,6 +43,12 @@ GROUP_COLUMNS = (
 @queuectl_command("stats", examples=["queuectl stats --by queue --since 7d"])
 @click.option("--by", type=Choice("group", GROUPS), help="Show one row per command, queue or tag.")
 @click.option(
+    "-n",
+    "--limit",
+    type=Parsed("N", validation.parse_int, 1),
+    help=f"Show only the N groups with the longest total run time (default: {DEFAULT_ROWS} in a table).",
+)
+@click.option(
     "--since",
     type=Parsed("TIME", arguments.parse_since),
     help="Count only attempts that ended since: 7d, 12h, 90m, 30s, or an ISO time.",
@@ -50,17 +61,21 @@ GROUP_COLUMNS = (
     metavar="[FILE]",
     help="Also plot it: below the notebook cell, or into a file (.png, .svg, .pdf).",
 )
-def command(context: Context, by: str | None, since: float | None, plot: str | None) -> Detail | Listing | Plotted:
+def command(
+    context: Context, by: str | None, limit: int | None, since: float | None, plot: str | None
+) -> Detail | Listing | Plotted:
     """Show metrics: run times, attempts, throughput, CPU, memory."""
+    if by is None and limit is not None:
+        raise BadInput("--limit is the number of groups; it needs --by command, queue or tag")
     queue = context.queue()
-    groups = {name: stats_json(stats) for name, stats in compute_stats(queue.store.db, by=by, since=since).items()}
-    answer = _totals(queue, groups[""], since) if by is None else _by_group(queue, groups, by, since)
+    answer = _totals(queue, since) if by is None else _by_group(queue, by, limit, since)
     if plot is None:
         return answer
     return Plotted(answer, lambda: queue.plot.overview(by=by or "command", since=since), plot)
 
 
-def _totals(queue: Queue, stats: dict[str, Any], since: float | None) -> Detail:
+def _totals(queue: Queue, since: float | None) -> Detail:
+    stats = stats_json(total_stats(queue.store.db, since=since))
     return Detail(
         lambda: [*_text_blocks(stats)],
         data=lambda: stats,
@@ -69,15 +84,28 @@ def _totals(queue: Queue, stats: dict[str, Any], since: float | None) -> Detail:
     )
 
 
-def _by_group(queue: Queue, groups: Mapping[str, dict[str, Any]], by: str, since: float | None) -> Listing:
-    rows = [{by: name, "jobs": sum(stats["counts"].values()), **flatten(stats)} for name, stats in groups.items()]
+def _by_group(queue: Queue, by: str, limit: int | None, since: float | None) -> Listing:
+    """Return the groups: the largest ``limit`` ones, or all, of which a table shows the largest."""
+
+    @cache
+    def largest(number: int) -> tuple[list[tuple[str, Stats]], int]:
+        return largest_groups(queue.store.db, by, number, since=since)
+
+    def groups(number: int | None) -> Iterable[tuple[str, Stats]]:
+        return stats(queue.store.db, by=by, since=since) if number is None else largest(number)[0]
+
+    def row(name: str, each: Stats) -> dict[str, Any]:
+        return {by: name, "jobs": sum(each.counts.values()), **flatten(stats_json(each))}
+
     return Listing(
-        [by, *flatten(next(iter(groups.values()), {}))],
+        [by, *flatten(stats_json(EMPTY_STATS))],
         ((by, by), *GROUP_COLUMNS),
-        lambda limit: rows[:limit],
-        value=lambda: queue.stats(by=by, since=since),
+        lambda number: starmap(row, groups(limit or number)),
+        value=lambda: queue.stats(by=by, limit=limit, since=since),
+        count=lambda: largest(limit or DEFAULT_ROWS)[1],
+        default_limit=DEFAULT_ROWS,
         empty_text="No jobs.",
-        data=lambda: [{by: name, **stats} for name, stats in groups.items()],
+        data=lambda: ({by: name, **stats_json(each)} for name, each in groups(limit)),
     )
 
 

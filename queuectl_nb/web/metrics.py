@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from queuectl_nb import __version__
 from queuectl_nb.client.workers import list_workers
 from queuectl_nb.render.json_shapes import WORKER_STATES
-from queuectl_nb.store.stats import stats as compute_stats
+from queuectl_nb.store.stats import total_stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +58,7 @@ class _QueueCollector(Collector):
         )
         paused = dict.fromkeys(self.reader.paused_queues(), 1)
         yield _gauge("queuectl_paused", "1 for each paused queue; * stands for all queues.", "queue", paused)
-        stats = compute_stats(self.queue.store.db, since=time.time() - RECENT_S)[""]
+        stats = total_stats(self.queue.store.db, since=time.time() - RECENT_S)
         yield GaugeMetricFamily(
             "queuectl_recent_attempts", "Attempts that ended in the last minute or are running.", stats.attempts
         )

@@ -10,7 +10,7 @@ from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, displayed_comm
 from queuectl_nb.model.failure import cut
 from queuectl_nb.render.json_shapes import attempt_json, job_json, stats_json
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.stats import stats as compute_stats
+from queuectl_nb.store.stats import total_stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,4 +85,4 @@ def log(queue: Queue, job_id: str, query: dict[str, Any]) -> tuple[dict[str, Any
 
 def stats(queue: Queue) -> dict[str, Any]:
     """Return the body of ``stats --json``."""
-    return stats_json(compute_stats(queue.store.db)[""])
+    return stats_json(total_stats(queue.store.db))

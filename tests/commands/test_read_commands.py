@@ -252,6 +252,30 @@ def test_stats_as_data(run: Callable[..., Ran], manual_worker: ManualWorker) -> 
     assert json.loads(run("stats", "--since", "2999-01-01", "--json").stdout)["attempts"] == 0
 
 
+def test_stats_of_many_groups(
+    run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table shows the groups with the longest total run time and how many more there are; JSON has all, by name."""
+    monkeypatch.setattr("queuectl_nb.commands.stats.DEFAULT_ROWS", 3)
+    for number in range(5):
+        manual_worker.add(f"j{number}", command=f"echo {number}")
+    manual_worker.run("j0")
+    manual_worker.add("again", command="echo 3", priority=1)
+    manual_worker.run("again")
+    manual_worker.run("j1")
+    manual_worker.run("j2")
+    manual_worker.run("j3")
+    shown = run("stats", "--by", "command")
+    assert [line.split("  ")[0] for line in shown.stdout.splitlines()] == ["command", "echo 3", "echo 0", "echo 1"]
+    assert "2 more not shown; use --limit N" in shown.stderr
+    named = [group["command"] for group in json.loads(run("stats", "--by", "command", "--json").stdout)]
+    assert named == [f"echo {number}" for number in range(5)]
+    most = json.loads(run("stats", "--by", "command", "--json", "--limit", "1").stdout)
+    assert [(group["command"], group["attempts"]) for group in most] == [("echo 3", 2)]
+    assert queue.stats(by="command", limit=2).index.tolist() == ["echo 3", "echo 0"]
+    assert run("stats", "--limit", "1").exit_code == 2
+
+
 def test_config(run: Callable[..., Ran]) -> None:
     """The table has key, value, default and meaning; ``get`` prints the value; keys may have hyphens."""
     lines = run("config", "list").stdout.splitlines()

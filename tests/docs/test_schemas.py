@@ -20,7 +20,7 @@ from queuectl_nb.model.job import JOB_FIELDS, SPEC_FIELDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, stats_json
-from queuectl_nb.store.stats import stats as compute_stats
+from queuectl_nb.store.stats import total_stats
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def test_status_and_stats_are_shaped_by_the_code(harness: WorkerHarness) -> None
     from docs.generate.shapes import STATS, STATUS
 
     assert [field.name for field in STATUS] == list(read_status(harness.queue.store))
-    assert [field.name for field in STATS] == list(stats_json(compute_stats(harness.queue.store.db)[""]))
+    assert [field.name for field in STATS] == list(stats_json(total_stats(harness.queue.store.db)))
 
 
 def test_other_output_is_as_described(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

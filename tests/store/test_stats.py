@@ -12,7 +12,7 @@ from queuectl_nb.model.attempt import Usage
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.outcome import Exited, Lost, Returned, TimedOut
 from queuectl_nb.model.state import State
-from queuectl_nb.store.stats import percentile, stats
+from queuectl_nb.store.stats import largest_groups, percentile, stats, total_stats
 
 
 def _known_day(harness: Any) -> float:
@@ -57,13 +57,13 @@ def test_cpu_seconds_are_rounded(harness: Any) -> None:
     """Sums of microseconds are whole microseconds: 0.3, not 0.30000000000000004."""
     harness.add("a")
     harness.settle(harness.claim_job("a"), Exited(0), started_at=harness.now, usage=Usage(0.1, 0.2, 1))
-    assert stats(harness.store.db)[""].cpu_s == 0.3
+    assert total_stats(harness.store.db).cpu_s == 0.3
 
 
 def test_all_metrics(harness: Any) -> None:
     """Every metric equals the one calculated by hand from the table above."""
     _known_day(harness)
-    found = stats(harness.store.db)[""]
+    found = total_stats(harness.store.db)
     assert {state: n for state, n in found.counts.items() if n} == {
         "completed": 2,
         "dead": 1,
@@ -93,7 +93,7 @@ def test_groups(harness: Any, by: str, groups: dict[str, tuple[int, int, int]]) 
     """By queue, tag or command, each group counts its own attempts, jobs and completed jobs."""
     _known_day(harness)
     harness.now += 1
-    found = stats(harness.store.db, by=by)
+    found = dict(stats(harness.store.db, by=by))
     assert {
         name: (each.attempts, sum(each.counts.values()), each.counts[State.COMPLETED]) for name, each in found.items()
     } == groups
@@ -102,7 +102,7 @@ def test_groups(harness: Any, by: str, groups: dict[str, tuple[int, int, int]]) 
 def test_since(harness: Any) -> None:
     """Attempts that ended at or after the time and running ones are counted, and jobs that changed since."""
     start = _known_day(harness)
-    found = stats(harness.store.db, since=start + 11)[""]
+    found = total_stats(harness.store.db, since=start + 11)
     assert found.attempts == 4  # b, c's second, d, e
     assert sum(found.counts.values()) == 4
     assert found.run_s == {"p50": 10, "p95": 55}
@@ -110,13 +110,13 @@ def test_since(harness: Any) -> None:
 
 def test_empty_queue(harness: Any) -> None:
     """Without attempts counts are 0 and metrics null; grouped, there are no groups."""
-    found = stats(harness.store.db)[""]
+    found = total_stats(harness.store.db)
     assert set(found.counts.values()) == {0}
     assert found.attempts == 0
     assert (found.avg_duration_s, found.attempts_per_job, found.per_minute) == (None, None, None)
     assert (found.run_s, found.wait_s) == ({"p50": None, "p95": None}, {"p50": None, "p95": None})
     assert (found.cpu_s, found.max_rss_bytes) == (None, None)
-    assert stats(harness.store.db, by="queue") == {}
+    assert list(stats(harness.store.db, by="queue")) == []
 
 
 def test_clock_set_back(harness: Any) -> None:
@@ -125,7 +125,7 @@ def test_clock_set_back(harness: Any) -> None:
     lease = harness.claim_job("a")
     harness.now -= 500
     harness.settle(lease, started_at=harness.now + 100)
-    found = stats(harness.store.db)[""]
+    found = total_stats(harness.store.db)
     assert (found.avg_duration_s, found.run_s["p50"], found.wait_s["p50"]) == (0, 0, 0)
     assert found.per_minute == 1
 
@@ -137,13 +137,31 @@ def test_rate_of_a_short_time(harness: Any) -> None:
     harness.now += 0.5
     for lease in leases:
         harness.settle(lease, started_at=harness.now - 0.4)
-    assert stats(harness.store.db)[""].per_minute == 2
+    assert total_stats(harness.store.db).per_minute == 2
 
 
 def test_unknown_group(harness: Any) -> None:
     """``--by`` accepts command, queue and tag, and the error says so."""
     with pytest.raises(BadInput, match="valid: command, queue, tag"):
         stats(harness.store.db, by="id; DROP TABLE jobs")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("since", [None, 11])
+@pytest.mark.parametrize("by", ["command", "queue", "tag"])
+def test_largest_groups(
+    harness: Any, by: str, since: float | None, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The groups with the longest total run time come first, with the statistics that they have among all."""
+    monkeypatch.setattr("queuectl_nb.store.stats.FETCH_ROWS", 2)
+    start = _known_day(harness)
+    harness.add("never", command="echo never", queue="other", tags=["z"])
+    at = None if since is None else start + since
+    everything = dict(stats(harness.store.db, by=by, since=at))
+    order = {"command": ["true", "echo never"], "queue": ["default", "q", "other"], "tag": ["x", "y", "z"]}[by]
+    found, number = largest_groups(harness.store.db, by, limit, since=at)
+    assert found == [(name, everything[name]) for name in order[:limit]]
+    assert number == len(everything) == len(order)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.5, 0.95, 0.01, 1.0]))

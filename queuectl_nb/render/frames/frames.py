@@ -6,6 +6,7 @@ For a million jobs this is faster than ``pandas.read_sql``, which does not even 
 from __future__ import annotations
 
 import time
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,18 +23,17 @@ from queuectl_nb.render.frames.results import check_frame, job_id_column, result
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, decode_stream, flatten, stats_json
 from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import STREAMS
-from queuectl_nb.store.stats import Stats
+from queuectl_nb.store.stats import EMPTY_STATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.reader import Reader
+    from queuectl_nb.store.stats import Stats
 
 __all__ = ["attempts", "check_frame", "job_id_column", "jobs", "results", "settings", "stats", "status", "workers"]
 
-_NO_VALUES = {"p50": None, "p95": None}
-_EMPTY_STATS = Stats(dict.fromkeys(State, 0), 0, None, _NO_VALUES, _NO_VALUES, None, None, None, None)
 _INTEGER_STATS = ("attempts", "max_rss_bytes")
 
 
@@ -84,14 +84,19 @@ def status(counts: Mapping[State, int]) -> pd.DataFrame:
     return pd.DataFrame({"count": arrays.integers([counts[state] for state in State])}, index=index)
 
 
-def stats(groups: Mapping[str, Stats], by: str | None) -> pd.DataFrame:
+def stats(groups: Iterable[tuple[str, Stats]], by: str | None) -> pd.DataFrame:
     """Return metrics in one row, or in one row per group with the index ``by``; nested names are joined with ``_``."""
-    rows = [flatten(stats_json(each)) for each in groups.values()]
+    names = []
+    values = {name: array("d") for name in flatten(stats_json(EMPTY_STATS))}  # a million rows take less than objects
+    for group, each in groups:
+        names.append(group)
+        for name, value in flatten(stats_json(each)).items():
+            values[name].append(np.nan if value is None else value)
     columns = {}
-    for name in flatten(stats_json(_EMPTY_STATS)):
+    for name, numbers in values.items():
         is_integer = name in _INTEGER_STATS or name.startswith("counts_")
-        columns[name] = (arrays.integers if is_integer else arrays.nullable_floats)([row[name] for row in rows])
-    index = None if by is None else pd.Index(arrays.strings(list(groups)), name=by)
+        columns[name] = (arrays.integers if is_integer else arrays.nullable_floats)(np.array(numbers))
+    index = None if by is None else pd.Index(arrays.strings(names), name=by)
     return mark(pd.DataFrame(columns, index=index), "rows" if by else "stats")
 
 
