@@ -30,7 +30,7 @@ from queuectl_nb.model.job import JobSpec
 from tests.journeys.chaos_acts import Container, Freeze, Kill
 from tests.journeys.chaos_enqueuer import enqueue, job_command
 from tests.journeys.chaos_enqueuer_acts import Fork, Interrupt
-from tests.journeys.chaos_file_acts import CopyFolder, ReadFiles
+from tests.journeys.chaos_file_acts import CopyFolder, ReadFiles, Vacuum
 from tests.journeys.chaos_findings import VIOLATIONS, Findings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 POOLS, WORKERS = 2, 2
 LEASE_S = 2.0
 """Longer than any job, so that a job that nobody can see or end (in a container) is over when its lease is."""
-OTHER_ACTS: tuple[type[Act], ...] = (Freeze, Container, Fork, Interrupt, ReadFiles, CopyFolder)
+OTHER_ACTS: tuple[type[Act], ...] = (Freeze, Container, Fork, Interrupt, ReadFiles, CopyFolder, Vacuum)
 
 KILLS_PER_ACT = 2
 """Kills for each other act."""

@@ -1,4 +1,4 @@
-"""Copies of the queue's files while :mod:`tests.journeys.chaos` runs."""
+"""Copies and rewrites of the queue's files while :mod:`tests.journeys.chaos` runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from tests.journeys.chaos_acts import Act, kill_tree
 if TYPE_CHECKING:
     from tests.journeys.chaos import Chaos
 
-__all__ = ["CopyFolder", "ReadFiles"]
+__all__ = ["CopyFolder", "ReadFiles", "Vacuum"]
 
 COPY_SECONDS = 3.0
 """How long workers run in a copy, from their start."""
@@ -72,6 +73,25 @@ class CopyFolder(Act):
         if (folder / "marks" / "overlaps").exists():
             self.chaos.report("overlapping", "in a copy: " + (folder / "marks" / "overlaps").read_text())
         shutil.rmtree(folder)
+
+
+class Vacuum(Act):
+    """A process that gives free pages back, in steps or by rewriting the file, and is killed at some point."""
+
+    name = "vacuums"
+
+    def perform(self) -> None:
+        """Make free pages, start the process, and kill it."""
+        path = self.chaos.path
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+            if self.rng.random() < 0.5:  # a file that can only be rewritten
+                connection.executescript("PRAGMA auto_vacuum = NONE; VACUUM")
+            connection.executescript("CREATE TABLE ballast AS SELECT randomblob(5000000); DROP TABLE ballast")
+        arguments = [sys.executable, "-m", "queuectl_nb", "prune", "--vacuum", "--db", str(path)]
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self.rng.uniform(0.1, 1.0))
+            process.kill()
 
 
 def copy_queue(chaos: Chaos, folder: os.PathLike[str]) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @pytest.mark.timeout(300)
 def test_short_chaos(tmp_path: Path) -> None:
-    """Kills, freezes, forks, copies, containers and interrupts, each at least once: no violation."""
+    """Kills, freezes, forks, copies, vacuums, containers and interrupts, each at least once: no violation."""
     chaos = Chaos(tmp_path, jobs=150, seed=20261125)
-    found = chaos.run(kills=12, seconds=120)
+    found = chaos.run(kills=14, seconds=120)
     assert {key: found[key] for key in VIOLATIONS} == dict.fromkeys(VIOLATIONS, 0), found["notes"]
     assert {act.name for act in (chaos.kill, *chaos.others)} <= found["acts"].keys()
 
