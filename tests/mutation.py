@@ -52,7 +52,7 @@ TESTED_BY = {
     "regular_file": ["regular_file", "spool"],
     "rows": ["rows", "output", "reader"],
     "shared_locks": ["forks_and_copies"],
-    "os_errors": ["sqlite_errors", "paths"],
+    "os_errors": ["os_errors", "sqlite_errors", "paths"],
     "shell_quoting": ["command_template"],
     "job_columns": ["reader", "job_lists"],
     "transaction": ["connection"],

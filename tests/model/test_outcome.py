@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuectl_nb.model.outcome import (
+    OUTCOME_CLASSES,
     OUTCOME_NAMES,
     Cancelled,
     Copied,
@@ -42,6 +43,7 @@ def test_name_and_error(outcome: Outcome, name: str, error: str | None) -> None:
     """Each outcome has the name that is stored and one line that tells what happened."""
     assert (outcome.name, outcome.error) == (name, error)
     assert name in OUTCOME_NAMES
+    assert OUTCOME_CLASSES[type(outcome).__name__] is type(outcome)
 
 
 def test_timeout() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_nb.model.retry import RetryPolicy
-from queuectl_nb.model.settings import SETTINGS
+from queuectl_nb.model.settings import SETTINGS, Settings
 
 
 def _within(key: str) -> st.SearchStrategy[float]:
@@ -60,3 +60,8 @@ def test_default_delays() -> None:
 def test_exhausted(max_retries: int, attempts: int) -> None:
     """A budget of n attempts is exhausted by the n-th, not before."""
     assert RetryPolicy(max_retries).exhausted(attempts) == (attempts >= max_retries)
+
+
+def test_defaults() -> None:
+    """Without arguments the policy is that of the default settings."""
+    assert RetryPolicy() == Settings.from_stored({}).retry_policy(None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queuectl_nb.model.attempt import Ending, Usage
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store.batch_sql import BATCH_ROWS, expand
+from queuectl_nb.store.batch_sql import BATCH_ROWS, MAX_PARAMETERS, expand, insert_rows
 from queuectl_nb.store.claims import EndedAttempt
 
 if TYPE_CHECKING:
@@ -94,3 +95,15 @@ def test_one_late_result_in_a_batch(harness: Any) -> None:
 def test_statements_are_cached_by_row_count() -> None:
     """The long form has a placeholder for each value of each row."""
     assert expand("SELECT * FROM (VALUES :rows)", 2, 3) == "SELECT * FROM (VALUES (?, ?, ?), (?, ?, ?))"
+
+
+@pytest.mark.parametrize("rows", [1, MAX_PARAMETERS // 2 - 1, MAX_PARAMETERS // 2, 3 * MAX_PARAMETERS + 1])
+def test_inserted_rows(rows: int) -> None:
+    """Rows are inserted in order, with the shared values in each."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c)")
+    columns = {"b": range(rows), "c": [f"c{number}" for number in range(rows)]}
+    insert_rows(connection, "t", {"a": "x"}, columns)
+    found = connection.execute("SELECT a, b, c FROM t ORDER BY id").fetchall()
+    assert found == [("x", number, f"c{number}") for number in range(rows)]
+    connection.close()

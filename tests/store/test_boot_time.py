@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +168,14 @@ def test_the_clock_does_not_follow_the_wall_clock(monkeypatch: pytest.MonkeyPatc
     after: Any = boot_time.read_boot_time()
     assert after.boot == before.boot
     assert after.seconds - before.seconds >= 1
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="needs /proc")
+def test_time_since_boot() -> None:
+    """It names the boot, and counts on."""
+    first, second = boot_time.read_boot_time(), boot_time.read_boot_time()
+    assert first.boot.startswith(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+    assert first.boot == second.boot
+    assert first.seconds is not None
+    assert second.seconds is not None
+    assert 0 < first.seconds <= second.seconds <= time.clock_gettime(time.CLOCK_BOOTTIME)

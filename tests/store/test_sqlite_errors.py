@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.model.state import State
+from queuectl_nb.store.sqlite_errors import translate
 from queuectl_nb.store.store import Store
 from tests.engine.harness import fill_disk, within
 from tests.store.stored_jobs import add_job, job_ids
@@ -182,3 +184,37 @@ def test_own_sql_errors(store: Store) -> None:
     with pytest.raises(sqlite3.IntegrityError), store.db.write() as connection:
         connection.execute("INSERT INTO clock (only_row) VALUES (2)")
     add_job(store, "a")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (sqlite3.SQLITE_BUSY, "the queue is busy: another program has held {path} locked for 1.5 seconds"),
+        (sqlite3.SQLITE_LOCKED, "the queue is busy: another program has held {path} locked for 1.5 seconds"),
+        (sqlite3.SQLITE_NOTADB, "{path} is not a queue (not a SQLite file); choose another file with --db"),
+        (sqlite3.SQLITE_CORRUPT, "{path} is damaged (why); move it away and restore a backup"),
+        (sqlite3.SQLITE_FULL, "the disk of {path} is full"),
+        (sqlite3.SQLITE_READONLY, "{path} or its directory is not writable; check permissions and mount options"),
+        (sqlite3.SQLITE_CANTOPEN, "{path} cannot be opened; check permissions of file and directory, and the mount"),
+        (sqlite3.SQLITE_IOERR | 5 << 8, "reading or writing {path} failed (why); check the disk and its free space"),
+        (sqlite3.SQLITE_ERROR, "{path}: why"),
+    ],
+)
+def test_every_cause_has_a_remedy(tmp_path: Path, code: int, expected: str) -> None:
+    """The error names the file, the cause and what to do."""
+    error = sqlite3.OperationalError("why")
+    error.sqlite_errorcode = code
+    found = translate(error, tmp_path / "queue.db", 1.5)
+    assert str(found).startswith(expected.format(path=tmp_path / "queue.db"))
+    assert isinstance(found, Busy if "busy" in expected else BadEnvironment)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL])
+def test_too_many_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Where SQLite cannot open a file, the limit of open files is named if it is reached."""
+    monkeypatch.setattr("queuectl_nb.store.sqlite_errors.open_files_error", lambda: OSError(errno.EMFILE, "x"))
+    error = sqlite3.OperationalError("why")
+    error.sqlite_errorcode = code
+    text = str(translate(error, tmp_path / "queue.db", 1.5))
+    limited = text.startswith(f"{tmp_path / 'queue.db'} cannot be opened: too many open files: the limit is ")
+    assert limited == (code != sqlite3.SQLITE_FULL)
