@@ -65,3 +65,4 @@ def test_exhausted(max_retries: int, attempts: int) -> None:
 def test_defaults() -> None:
     """Without arguments the policy is that of the default settings."""
     assert RetryPolicy() == Settings.from_stored({}).retry_policy(None)
+    assert RetryPolicy(jitter=1.0).delay(1) == 2.0
