@@ -21,7 +21,12 @@ config.JupyterHub.authenticator_class = "dummy"
 config.Authenticator.allow_all = True
 config.JupyterHub.spawner_class = "simple"
 config.SimpleLocalProcessSpawner.home_dir_template = given["homes"] + "/{username}"
-config.Spawner.args = ["--allow-root", "--ServerApp.terminals_enabled=False"]
+config.Spawner.args = [
+    "--allow-root",
+    "--ServerApp.terminals_enabled=False",
+    "--LanguageServerManager.autodetect=False",
+    '--ServerApp.jpserver_extensions={"jupyter_lsp": False, "notebook_shim": False, "jupyter_server_terminals": False}',
+]
 config.Spawner.start_timeout = config.Spawner.http_timeout = 180
 config.Spawner.environment = {
     **given["environment"],
