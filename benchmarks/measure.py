@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb import Queue
 from queuectl_nb.client.enqueue import enqueue_specs
-from queuectl_nb.client.workers import list_workers
 from queuectl_nb.model.job import JobSpec
 from queuectl_nb.model.state import State
 
@@ -40,6 +39,7 @@ __all__ = [
     "served",
     "table",
     "until_completed",
+    "until_ready",
 ]
 
 
@@ -121,15 +121,20 @@ def idle_queue(workers: int, jobs: int = 0, command: str = "true") -> Iterator[Q
         queue.pause()
         enqueue_specs(queue, [JobSpec(command) for _ in range(jobs)])
         with queue.start_workers(workers, on_event=lambda _: None) as pool:
-            while sum(1 for each in list_workers(queue.store) if each["pid"] and each["state"] == "idle") < workers:
-                time.sleep(0.01)
-            time.sleep(1)  # the pids are listed before the workers are ready
+            until_ready(queue, workers)
+            time.sleep(1)
             try:
                 yield queue
             finally:
                 if pool.alive:
                     pool.stop(now=True)
         queue.close()
+
+
+def until_ready(queue: Queue, workers: int) -> None:
+    """Wait until this many workers wait for work; each creates its FIFO right before that."""
+    while sum(1 for _ in queue.store.worker_dir.glob("*.fifo")) < workers:
+        time.sleep(0.01)
 
 
 class Served(NamedTuple):

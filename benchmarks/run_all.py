@@ -15,6 +15,7 @@ import frames
 import lab_page
 import latency
 import live_cards
+import many_workers
 import measure
 import memory
 import startup
@@ -30,6 +31,7 @@ BENCHMARKS = {
     claim_scale: ["--finished", "20000", "--delayed", "20000", "--rounds", "100"],
     memory: ["--jobs", "1000", "--megabytes", "50"],
     disk: ["--jobs", "50000", "--rounds", "20"],
+    many_workers: ["--jobs", "300", "--workers", "32", "--rounds", "1"],
     enqueue_many: ["--jobs", "10000", "--rounds", "2"],
     frames: ["--jobs", "20000", "--rounds", "2"],
     exports: ["--jobs", "20000", "--rounds", "1"],

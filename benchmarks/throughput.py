@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from queuectl_nb import Queue
+
 WORKERS = 2
 COMMAND = "true"
 TARGETS = {"c": 0.65, "xargs": 1.0, "huey": 1.2}
@@ -28,10 +30,15 @@ NAMES = {"c": "C, posix_spawn and wait", "xargs": "xargs -P 2", "huey": "huey, 2
 def run_queuectl(jobs: int) -> float:
     """Return the jobs per second of queuectl."""
     with measure.idle_queue(WORKERS, jobs, COMMAND) as queue:
-        began = time.perf_counter()
-        queue.resume()
-        measure.until_completed(queue, jobs)
-        return jobs / (time.perf_counter() - began)
+        return run_jobs(queue, jobs)
+
+
+def run_jobs(queue: Queue, jobs: int) -> float:
+    """Resume a paused queue and return the jobs per second until all ``jobs`` are completed."""
+    began = time.perf_counter()
+    queue.resume()
+    measure.until_completed(queue, jobs)
+    return jobs / (time.perf_counter() - began)
 
 
 def run_c(jobs: int, program: Path) -> float:
@@ -40,11 +47,11 @@ def run_c(jobs: int, program: Path) -> float:
     return jobs / float(done.stdout)
 
 
-def run_xargs(jobs: int) -> float:
+def run_xargs(jobs: int, workers: int = WORKERS) -> float:
     """Return the jobs per second of xargs with one `sh` per job."""
     numbers = "".join(f"{number}\n" for number in range(jobs))
     began = time.perf_counter()
-    subprocess.run(["xargs", "-P", str(WORKERS), "-I{}", "sh", "-c", COMMAND], input=numbers, text=True, check=True)
+    subprocess.run(["xargs", "-P", str(workers), "-I{}", "sh", "-c", COMMAND], input=numbers, text=True, check=True)
     return jobs / (time.perf_counter() - began)
 
 

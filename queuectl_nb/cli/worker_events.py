@@ -34,12 +34,12 @@ STATUS_BY_OUTCOME = {"succeeded": "SUCCESS", "cancelled": "CANCELLED", "returned
 def follow_pool(pool: WorkerPool) -> int:
     """Print the events of the workers until they exit; return the exit code of the pool."""
     output = _LineWriter()
-    output.write(_start_lines(pool))
     if pool.detach:
-        output.write([f"[{name}] Starting..." for name in pool.names])
+        output.write([*_start_lines(pool), *(f"[{name}] Starting..." for name in pool.names)])
         return 0
     pool.max_unread_events = math.inf
     with _forward_signals(pool):
+        output.write(_start_lines(pool))
         for events in pool.event_batches():
             lines: list[str] = []
             warnings: list[str] = []

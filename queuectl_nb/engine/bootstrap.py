@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,14 +15,13 @@ from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.poller import block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree, use_one_heap
 from queuectl_nb.engine.worker_core import WorkerCore
-from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
+from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.worker import Worker
-    from queuectl_nb.store.store import Store
 
 __all__ = ["run_supervisor", "run_worker"]
 
@@ -39,6 +37,8 @@ def run_supervisor(config: WorkerConfig) -> int:
     """Run a supervisor until all its workers have ended; return the exit code."""
     from queuectl_nb.engine.supervisor import Supervisor
 
+    if config.dask is None:  # forked workers share what is loaded now
+        from queuectl_nb.engine import local_executor, outcome_journal, worker, worker_record  # noqa: F401
     become_subreaper()
     signals = [signal.SIGCHLD, *STOP_SIGNALS]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup does
@@ -138,8 +138,6 @@ def _run_worker(config: WorkerConfig, events: Events, resources: ExitStack) -> N
         store, control, host=heartbeat.job_host(), queues=config.queues, drain=config.drain, lock=config.lock
     )
     worker = _make_worker(config, core) if config.dask is None else _make_dispatcher(config, core, resources)
-    if not _register_running(store, config.name, control):
-        return
     if config.dask is not None:
         events.emit("connected", worker=config.name)
         events.flush()
@@ -187,15 +185,3 @@ def _make_dispatcher(config: WorkerConfig, core: WorkerCore, resources: ExitStac
     core.control.add("executor", transport.fd)
     table = DispatchTable(store.worker_dir, name)
     return Dispatcher(core, DaskExecutor(transport, store.spool, table, core.events, max_in_flight=config.count))
-
-
-def _register_running(store: Store, name: str, control: WorkerControl) -> bool:
-    """Record the worker's pid, retrying while the database is busy; return False if the worker is stopped first."""
-    while not control.stop:
-        try:
-            store.workers.mark_running({name: os.getpid()}, time.time())
-        except Busy:
-            control.wait(0.0, idle=False)
-        else:
-            return True
-    return False

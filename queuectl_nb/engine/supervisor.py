@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -55,6 +56,8 @@ class Supervisor:
         self.config = config
         self.events = events
         self.workers: list[WorkerProcess] = []
+        self.unrecorded_pids: dict[str, int] = {}
+        """Of workers whose rows do not have them yet, by name."""
         self.rescuer = Rescuer(store, self._reap)
         self.settings = store.settings.read()
         self.freeze_detector = heartbeat.FreezeDetector(store.worker_dir)
@@ -77,13 +80,9 @@ class Supervisor:
     def work(self) -> int:
         """Start the workers and supervise them until all have ended."""
         rescued = self.rescuer.rescue_dead()
-        for _ in range(self.config.processes):
-            self.workers.append(WorkerProcess.register(self.store, self.config.queues))
+        self.workers = WorkerProcess.register(self.store, self.config.queues, self.config.processes)
         self.store.db.set_lock_timeout(LOCK_TIMEOUT_S)
-        started = {worker.name: worker.start(self.config, self.events) for worker in self.workers}
-        pids = {name: pid for name, pid in started.items() if pid is not None}
-        with contextlib.suppress(QueuectlError):  # each worker records its pid itself; this makes it visible earlier
-            self.store.workers.mark_running(pids, time.time())
+        self._start(self.workers)
         self._report_rescued(rescued)
         self.events.emit("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
@@ -151,11 +150,26 @@ class Supervisor:
 
     # ------------------------------------------------------------------ workers
 
+    def _start(self, workers: Iterable[WorkerProcess]) -> None:
+        """Start the processes of these workers and record their pids."""
+        for worker in workers:
+            pid = worker.start(self.config, self.events)
+            if pid is not None:
+                self.unrecorded_pids[worker.name] = pid
+            self.events.flush()  # before those of the worker
+        with contextlib.suppress(QueuectlError):  # the next maintenance run repeats it
+            self._record_pids()
+
+    def _record_pids(self) -> None:
+        if self.unrecorded_pids:
+            self.store.workers.mark_running(self.unrecorded_pids, time.time())
+            self.unrecorded_pids = {}
+
     def _reap(self) -> None:
         """Reap adopted orphans; workers are reaped through their Popen objects."""
         if not hasattr(os, "waitid"):  # macOS, where orphans are not adopted
             for worker in self.workers:
-                if worker.process is not None:
+                if isinstance(worker.process, subprocess.Popen):
                     worker.process.poll()
             return
         processes = {worker.process.pid: worker.process for worker in self.workers if worker.process is not None}
@@ -190,7 +204,7 @@ class Supervisor:
     def _start_replacement(self, worker: WorkerProcess) -> None:
         """Register another dispatcher beside a dead one: settling remote attempts takes as long as a lease."""
         try:
-            replacement = WorkerProcess.register(self.store, self.config.queues)
+            (replacement,) = WorkerProcess.register(self.store, self.config.queues)
         except QueuectlError as error:  # then it is restarted once it is settled, like any worker
             self.events.emit("warning", worker=worker.name, text=str(error))
         else:
@@ -206,7 +220,7 @@ class Supervisor:
         if worker.settled and (worker.retiring or worker.stop is not None):
             self._unregister(worker)
         elif worker.settled and now >= worker.restart_at:
-            worker.start(self.config, self.events)
+            self._start([worker])
         elif not worker.settled and (worker.stop == "orphaned" or now >= worker.leave_at):
             text = "the database cannot be written; the next workers on this queue record its results from its journal"
             self.events.emit("warning", worker=worker.name, text=text)
@@ -264,6 +278,7 @@ class Supervisor:
         warning = ""
         try:
             self.store.db.check_identity()
+            self._record_pids()
             with contextlib.suppress(InvalidSetting):  # keep the last valid settings; the workers report it
                 self.settings = self.store.settings.read()
             rows = self.store.workers.list_all()

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
+from queuectl_nb.engine.forked_process import ForkedProcess, can_fork
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.store.boot_time import read_boot_time
 from queuectl_nb.store.os_errors import os_reason
@@ -72,7 +74,7 @@ class WorkerProcess:
         """Hold ``lock`` for the worker ``name``; :meth:`start` runs it."""
         self.name = name
         self.lock = lock
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.restart_at = 0.0
         self.settle_at = 0.0
         self.settled = True
@@ -85,8 +87,8 @@ class WorkerProcess:
         self._deaths = 0
 
     @classmethod
-    def register(cls, store: Store, queues: Sequence[str]) -> Self:
-        """Register a free name. Its lock is taken before the name is visible and held until the supervisor exits."""
+    def register(cls, store: Store, queues: Sequence[str], count: int = 1) -> list[Self]:
+        """Register free names. Their locks are taken before they are visible, and held until the supervisor exits."""
         locks: dict[str, int] = {}
 
         def take_lock(name: str) -> bool:
@@ -96,8 +98,9 @@ class WorkerProcess:
             return handle is not None
 
         try:
-            name = store.workers.register(
+            names = store.workers.register(
                 take_lock,
+                count=count,
                 pool=os.getpid(),
                 host=heartbeat.host_name(),
                 queues=queues,
@@ -108,7 +111,7 @@ class WorkerProcess:
             for handle in locks.values():
                 os.close(handle)
             raise
-        return cls(name, locks[name])
+        return [cls(name, locks[name]) for name in names]
 
     @property
     def due_at(self) -> float:
@@ -122,17 +125,22 @@ class WorkerProcess:
     def start(self, config: WorkerConfig, events: Events) -> int | None:
         """Start the process, which inherits the lock and the event pipe and reads control words on its stdin.
 
-        Return its pid, or None if the system has no room for another process, which counts as a death.
+        It is a fork of this process where that is possible; a dispatcher needs much memory of its own. Return its pid,
+        or None if the system has no room for another process, which counts as a death.
         """
         config = config.for_worker(self.name, self.lock, replacement=self._deaths > 0)
         self._started_at = time.monotonic()
+        inherited = [handle for handle in (self.lock, config.starter) if handle >= 0]
         try:
-            self.process = subprocess.Popen(
-                command_line("worker", config),
-                stdin=subprocess.PIPE,
-                pass_fds=[handle for handle in (self.lock, config.starter) if handle >= 0],
-                bufsize=0,
-            )
+            if config.dask is None and can_fork():
+                from queuectl_nb.engine.bootstrap import run_worker
+
+                command = [*command_line("worker", config)[:-1], self.name, str(config.db)]
+                self.process = ForkedProcess(partial(run_worker, config), inherited, command)
+            else:
+                self.process = subprocess.Popen(
+                    command_line("worker", config), stdin=subprocess.PIPE, pass_fds=inherited, bufsize=0
+                )
         except OSError as error:
             self._schedule_restart(f"not started: {os_reason(error)}", events)
             return None

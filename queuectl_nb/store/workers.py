@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,29 +41,33 @@ class Workers:
         self,
         acquire_lock: Callable[[str], bool],
         *,
+        count: int = 1,
         pool: int,
         host: str,
         queues: Sequence[str],
         now: float,
         boot: str = "",
-    ) -> str:
-        """Register a worker under the lowest free ``worker-N`` and return that name.
+    ) -> list[str]:
+        """Register ``count`` workers under the lowest free ``worker-N`` and return these names.
 
         ``acquire_lock(name)`` must lock the name and return whether it could. The lock is held before the row is
         visible, so that the new worker is never taken for a dead one. ``boot`` identifies the boot, where known.
         """
+        names: list[str] = []
         with self.db.write() as connection:
             if boot:
                 record_boot(connection, boot)
             taken = {row[0] for row in connection.execute(Q.worker_rows)}
             # a name with jobs that a rescuer has yet to settle is not free
             taken |= {name for (name,) in connection.execute(Q.orphaned_jobs)}
-            number = 1
-            while (name := f"worker-{number}") in taken or not acquire_lock(name):
-                number += 1
-            values = {"name": name, "host": host, "pool": pool, "queues": json.dumps(list(queues)), "now": now}
-            connection.execute(Q.add_worker, values)
-        return name
+            for number in itertools.count(1):
+                if len(names) == count:
+                    break
+                if (name := f"worker-{number}") not in taken and acquire_lock(name):
+                    names.append(name)
+            row = {"host": host, "pool": pool, "queues": json.dumps(list(queues)), "now": now}
+            connection.executemany(Q.add_worker, [{**row, "name": name} for name in names])
+        return names
 
     def mark_running(self, pids: Mapping[str, int], now: float) -> None:
         """Record that workers have started; ``pids`` are their process ids by name."""

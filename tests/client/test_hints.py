@@ -44,7 +44,7 @@ def register(queue: Queue, *queues: str) -> tuple[str, int]:
         handles.extend([] if handle is None else [handle])
         return handle is not None
 
-    name = queue.store.workers.register(acquire, pool=os.getpid(), host="here", queues=queues, now=0.0)
+    (name,) = queue.store.workers.register(acquire, pool=os.getpid(), host="here", queues=queues, now=0.0)
     return name, handles[-1]
 
 

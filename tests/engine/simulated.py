@@ -27,7 +27,7 @@ class SimulatedDispatcher:
         """Serve the queue at ``path``."""
         self.store = Store(path)
         self.locks: list[int] = []
-        self.name = self.store.workers.register(self._take_lock, pool=0, host="here", queues=(), now=time.time())
+        (self.name,) = self.store.workers.register(self._take_lock, pool=0, host="here", queues=(), now=time.time())
         self.executor = SimulatedExecutor(self.store.spool, max_in_flight=max_in_flight, mean=mean)
         self.control = SimulatedControl(
             self.store, self.name, WorkerEvents(Events(os.open(os.devnull, os.O_WRONLY)), self.name)

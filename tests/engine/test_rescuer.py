@@ -254,7 +254,7 @@ locks = []
 def take_lock(name):
     locks.append(heartbeat.take_lock(store.worker_dir, name))
     return True
-name = store.workers.register(take_lock, pool=os.getppid(), host=heartbeat.host_name(), queues=[], now=time.time())
+(name,) = store.workers.register(take_lock, pool=os.getppid(), host=heartbeat.host_name(), queues=[], now=time.time())
 store.workers.mark_running({name: os.getpid()}, time.time())
 if sys.argv[2] == "writing":
     with store.db.write():

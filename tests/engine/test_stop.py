@@ -8,13 +8,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from queuectl_nb.client import Queue
-from queuectl_nb.client import workers as workers_module
+from queuectl_nb.engine.notifier import worker_fifo
 from queuectl_nb.engine.outcome_journal import RESERVED_BYTES, OutcomeJournal, journal_path, read_journal
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
@@ -240,6 +239,7 @@ def test_console_kills_a_frozen_supervisor(terminals: Terminals, queue: Queue, t
     terminal = terminals.open("worker", "start")
     terminals.run("enqueue", "--id", "a", "--command", f"echo $$ > {tmp_path / 'pid'}; sleep 600")
     shell = read_pid(tmp_path / "pid")
+    terminal.wait_for_line("started")  # a job may start before the supervisor has reported that
     supervisor = until(queue.store.workers.list_all)[0].pool
     os.kill(supervisor, signal.SIGSTOP)
     terminal.interrupt()
@@ -254,29 +254,18 @@ def test_console_kills_a_frozen_supervisor(terminals: Terminals, queue: Queue, t
 
 @pytest.mark.parametrize("options", [[], ["--now"]])
 def test_stop_of_a_worker_that_cannot_be_started(
-    queue_path: Path, tmp_path: Path, run: Callable[..., Ran], options: list[str]
+    harness: WorkerHarness, run: Callable[..., Ran], options: list[str]
 ) -> None:
-    """``worker stop`` ends a detached pool whose dead worker cannot be started: its package was removed."""
-    library = tmp_path / "library"
-    package = os.path.dirname(workers_module.__file__).removesuffix("/client")
-    shutil.copytree(package, library / "queuectl_nb", ignore=shutil.ignore_patterns("__pycache__"))
-    paths = os.pathsep.join([str(library), *(entry for entry in sys.path if entry)])
-    subprocess.run(
-        [sys.executable, "-P", "-m", "queuectl_nb", "worker", "start", "--detach"],
-        env={**environment(queue_path), "PYTHONPATH": paths},
-        cwd=tmp_path,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    store = Queue(queue_path).store
-    (worker,) = until(lambda: [row for row in store.workers.list_all() if row.pid])
-    (library / "queuectl_nb").rename(library / "removed")
-    assert worker.pid is not None
-    os.kill(worker.pid, signal.SIGKILL)
-    log = store.worker_dir / "pool.log"
-    until(lambda: "can't open file" in log.read_text())
+    """``worker stop`` ends a pool whose dead worker cannot be started: its FIFO was replaced by a file."""
+    pool = harness.start()
+    fifo = worker_fifo(harness.queue.store.db.spool, "worker-1")
+    until(fifo.exists)
+    fifo.unlink()
+    fifo.touch()
+    os.kill(harness.worker_pid(), signal.SIGKILL)
+    until(lambda: harness.events("worker_died", why="exit code 1"))
     assert run("worker", "stop", *options).stdout == "1 worker(s) stopped.\n"
-    until(lambda: not alive(worker.pool))
+    until(lambda: not pool.alive)
 
 
 def test_frozen_worker_is_killed_in_time(harness: WorkerHarness, tmp_path: Path) -> None:

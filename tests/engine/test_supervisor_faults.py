@@ -9,8 +9,10 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from queuectl_nb.client.pool import WorkerPool
-from queuectl_nb.engine import notifier
+from queuectl_nb.engine import notifier, worker_process
 from queuectl_nb.engine.config import WorkerConfig
 from queuectl_nb.engine.control import POLL_INTERVAL_S
 from queuectl_nb.engine.worker_process import WorkerProcess
@@ -19,8 +21,6 @@ from tests.engine.harness import alive, read_pid, until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from queuectl_nb.client import Queue
     from queuectl_nb.engine.events import Events
@@ -46,7 +46,10 @@ def test_invalid_setting_does_not_prevent_a_rescue(harness: WorkerHarness, tmp_p
     assert harness.events("warning", worker="pool") == []
 
 
-def test_worker_that_cannot_be_started_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("forked", [False, True])
+def test_worker_that_cannot_be_started_is_retried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forked: bool
+) -> None:
     """If no process can be started, the start is retried with growing delays."""
     emitted: list[dict[str, Any]] = []
     events = cast("Events", SimpleNamespace(emit=lambda event, **facts: emitted.append({"event": event, **facts})))
@@ -54,7 +57,8 @@ def test_worker_that_cannot_be_started_is_retried(tmp_path: Path, monkeypatch: p
     def fail(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(subprocess, "Popen", fail)
+    monkeypatch.setattr(worker_process, "can_fork", lambda: forked)
+    monkeypatch.setattr(os if forked else subprocess, "fork" if forked else "Popen", fail)
     worker, config = WorkerProcess("worker-1", 0), WorkerConfig(db=tmp_path / "queue.db")
     for _ in range(3):
         assert worker.start(config, events) is None

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 
 def _register(harness: Any, hold: Any = lambda _: True, **facts: Any) -> str:
+    (name,) = _register_all(harness, hold, **facts)
+    return name
+
+
+def _register_all(harness: Any, hold: Any = lambda _: True, **facts: Any) -> list[str]:
     values = {"pool": 1, "host": "here", "queues": (), "now": harness.now, **facts}
-    return str(harness.store.workers.register(hold, **values))
+    names: list[str] = harness.store.workers.register(hold, **values)
+    return names
 
 
 # ---------------------------------------------------------------------- register
@@ -43,8 +49,8 @@ def test_names_in_use_are_skipped(harness: Any) -> None:
         asked.append(name)
         return name != "worker-1"
 
-    assert _register(harness, lock) == "worker-3"
-    assert asked == ["worker-1", "worker-3"]
+    assert _register_all(harness, lock, count=2) == ["worker-3", "worker-4"]
+    assert asked == ["worker-1", "worker-3", "worker-4"]
 
 
 def test_lock_before_row(harness: Any) -> None:
@@ -88,7 +94,7 @@ def hold(name):
     held.append(handle)
     return True
 # go
-names = [store.workers.register(hold, pool=1, host="h", queues=(), now=time.time()) for _ in range(5)]
+names = store.workers.register(hold, count=5, pool=1, host="h", queues=(), now=time.time())
 print(*names)
 """
 
