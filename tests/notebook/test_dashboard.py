@@ -132,6 +132,18 @@ def test_unexpected_error_is_shown(page: Page, monkeypatch: pytest.MonkeyPatch) 
     assert page.dashboard.feed.running
 
 
+def test_chart_is_drawn_at_intervals(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not updated with every change; later overviews have the rest."""
+    overview = dashboard.feed.watch.overview()
+    dashboard.show_overview(overview)
+    later = overview | {"throughput": overview["throughput"] | {"start": 1}}
+    dashboard.show_overview(later)
+    assert dashboard.chart_pane.throughput == overview["throughput"]
+    monkeypatch.setattr("queuectl_nb.notebook.dashboard.dashboard.CHART_INTERVAL_S", 0)
+    dashboard.show_overview(later)
+    assert dashboard.chart_pane.throughput == later["throughput"]
+
+
 def test_static_rendering(queue: Queue, dashboard: Dashboard) -> None:
     """The output also contains a static table as HTML and as text."""
     bundle = dashboard._repr_mimebundle_()

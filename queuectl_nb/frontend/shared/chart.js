@@ -1,6 +1,6 @@
 // Stacked bar charts of attempts: finished attempts over time, and run times.
 
-import { el, setText, svg } from "./dom.js";
+import { el, setAttributes, setText, svg } from "./dom.js";
 import { clock, count, duration } from "./format.js";
 
 const WIDTH = 600; // of the drawing; it is stretched to the size of its frame
@@ -12,6 +12,12 @@ const DAY = 86400;
 const TIME_STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, DAY, 2 * DAY, 7 * DAY, 30 * DAY, 90 * DAY];
 const YEAR = 365 * DAY;
 const OUTCOMES = { succeeded: "succeeded", failed: "failed", stopped: "cancelled or returned" };
+
+/** Create a bar; most bars stay as they are when the chart is drawn again. */
+function createBar(names) {
+  const parts = names.map((name) => svg("rect", { class: `qc-bar-${name}` }));
+  return svg("g", {}, svg("title"), svg("rect", { class: "qc-bar-space", y: 0, height: HEIGHT }), ...parts);
+}
 
 /** A chart that fills `root`. */
 class BarChart {
@@ -45,21 +51,21 @@ class BarChart {
     const unit = (HEIGHT - headroom) / Math.max(1, maximum);
     const width = WIDTH / titles.length;
     const describe = (numbers) => names.filter((name) => numbers[name] || name !== "stopped").map((name) => `${count(numbers[name])} ${OUTCOMES[name]}`);
-    this.bars.replaceChildren(
-      ...titles.map((title, index) => {
-        let above = HEIGHT;
-        const parts = names.map((name) => {
-          const height = series[name][index] * unit;
-          above -= height;
-          return svg("rect", { class: `qc-bar-${name}`, x: width * 0.1, y: above, width: width * 0.8, height });
-        });
-        const numbers = Object.fromEntries(names.map((name) => [name, series[name][index]]));
-        const space = svg("rect", { class: "qc-bar-space", y: 0, width, height: HEIGHT });
-        const tooltip = svg("title");
-        tooltip.textContent = `${title}: ${describe(numbers).join(", ")}`;
-        return svg("g", { transform: `translate(${index * width} 0)` }, tooltip, space, ...parts);
-      }),
-    );
+    if (this.bars.children.length !== titles.length) this.bars.replaceChildren(...titles.map(() => createBar(names)));
+    titles.forEach((title, index) => {
+      const bar = this.bars.children[index];
+      const [tooltip, space, ...parts] = bar.children;
+      setAttributes(bar, { transform: `translate(${index * width} 0)` });
+      setAttributes(space, { width });
+      let above = HEIGHT;
+      parts.forEach((part, position) => {
+        const height = series[names[position]][index] * unit;
+        above -= height;
+        setAttributes(part, { x: width * 0.1, y: above, width: width * 0.8, height });
+      });
+      const numbers = Object.fromEntries(names.map((name) => [name, series[name][index]]));
+      setText(tooltip, `${title}: ${describe(numbers).join(", ")}`);
+    });
     const line = (x1, y1, x2, y2) => svg("line", { class: "qc-grid", x1, y1, x2, y2 });
     const lines = ticks.map(([at]) => line(at * WIDTH, 0, at * WIDTH, HEIGHT));
     this.grid.replaceChildren(...lines, ...(maximum ? [line(0, headroom, WIDTH, headroom)] : []));

@@ -6,6 +6,7 @@ const HIDDEN_CHARACTERS = new RegExp(
   "g",
 );
 
+const THOUSANDS = new Intl.NumberFormat("en-US"); // toLocaleString is slow
 const SHORT_ESCAPES = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /** Return text with control and invisible characters shown as escapes. */
@@ -54,7 +55,7 @@ export function duration(seconds) {
 
 /** Return a number with thousands separators. */
 export function count(number) {
-  return Number(number).toLocaleString("en-US");
+  return THOUSANDS.format(Number(number));
 }
 
 /** Return a number of bytes with a unit. */

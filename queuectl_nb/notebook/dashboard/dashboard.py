@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dashboard", "close_all"]
 
+CHART_INTERVAL_S = 1.9
+"""Least time between two updates of the chart, which is expensive to paint; there is an overview every two seconds."""
 INITIAL_ROWS = 40
 """Rows for a page that has not requested any yet."""
 STATIC_JOBS = 20
@@ -56,6 +59,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._targets: dict[str, list[str]] = {}
         self._last_sequence: dict[tuple[str, str], int] = {}
         self._error: str | None = None
+        self._chart_at = 0.0
         self.viewers = Viewers()
         self.feed = DashboardFeed(ChangeWatcher(queue, program=MAGIC), self)
         self.actions = Actions(queue, self.show_message, self.feed.wake)
@@ -94,7 +98,9 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.state_filter.show(overview["counts"])
         self.worker_panel.show(overview["workers"], overview["hints"])
         self.toolbar.show_queues(self.queue.store.reader.queue_names(), overview["paused"])
-        self.chart_pane.throughput = overview["throughput"]
+        now = time.monotonic()
+        if now - self._chart_at >= CHART_INTERVAL_S:
+            self.chart_pane.throughput, self._chart_at = overview["throughput"], now
         targets = self._find_targets()
         if targets != self._targets:
             self._targets = targets
