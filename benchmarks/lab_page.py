@@ -1,6 +1,7 @@
 """A notebook in JupyterLab and Chromium: CPU of all processes of the browser, and bytes from the server.
 
-Cards of 200 jobs, 50 of which run and print a line a second; and a dashboard of a queue that runs a job a second.
+Cards of 200 jobs, 50 of which run and print a line a second; and a dashboard of a queue that has run a job a second
+for a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, WebSocket
 
 TARGET_CARDS, TARGET_DASHBOARD, TARGET_BYTES = 0.25, 0.08, 1_000_000
+HISTORY_S = 900
+SETTLE_MS = 12_000
 SHOW = """\
 from IPython.display import display
 from queuectl_nb import Queue
@@ -61,6 +64,17 @@ class Jobs:
                 file.write(f"step {self._lines} of 1000\n")
 
 
+def fill_history(queue: Queue) -> None:
+    """Let the queue have run a job a second for as long as the dashboard's chart shows."""
+    worker = ManualWorker(queue)
+    ids = [f"past-{number}" for number in range(HISTORY_S)]
+    worker.add(*ids)
+    for each in ids:
+        worker.run(each)
+    with queue.store.db.write() as connection:
+        connection.execute("UPDATE attempts SET finished_at = finished_at - ? + job", (HISTORY_S,))
+
+
 class Meter:
     """Notebooks in a browser; counts its CPU seconds and what its web sockets receive."""
 
@@ -70,13 +84,12 @@ class Meter:
         self._received = 0
 
     def open(self, *sources: str) -> Notebook:
-        """Open a notebook with these cells, run them, and wait until the page has settled."""
+        """Open a notebook with these cells, run them, and wait until what loading has left is collected."""
         page = self._browser.new_context(viewport=WINDOW).new_page()  # type: ignore[arg-type]
         page.on("websocket", self._count)
         notebook = Notebook.open(page, self._server, list(sources), self._server.root)
-        if sources:
-            notebook.run_all()
-        page.wait_for_timeout(3_000)
+        notebook.run_all()
+        page.wait_for_timeout(SETTLE_MS)
         return notebook
 
     def _count(self, socket: WebSocket) -> None:
@@ -116,10 +129,6 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         server = stack.enter_context(closing(LabServer(home)))
         queue = stack.enter_context(closing(Queue(server.queue)))
         meter = Meter(stack.enter_context(launched(chromium, str(profile))), server)
-        notebook = meter.open()
-        empty, _ = meter.measure(notebook, args.seconds)
-        notebook.page.close()
-
         ids = [f"job-{number}" for number in range(args.cards)]
         jobs = Jobs(queue, ids, args.running)
         notebook = meter.open(SHOW.format(ids))
@@ -127,20 +136,21 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         notebook.page.close()
 
         other = stack.enter_context(closing(Queue(home / "other.db")))
+        fill_history(other)
         with other.start_workers(1, on_event=lambda _: None):
             notebook = meter.open(*cells(other))
+            still, _ = meter.measure(notebook, args.seconds)
             dashboard, _ = meter.measure(notebook, 2 * args.seconds, lambda: other.enqueue("true"))
     what = f"{args.cards} cards, {args.running} of running jobs"
-    detail = f"a notebook without output {empty:.1%}"
     return [
-        measure.Row(f"{what}: the browser", f"{cards:.1%}", "≤ 25 % of a core", cards <= TARGET_CARDS, detail),
+        measure.Row(f"{what}: the browser", f"{cards:.1%}", "≤ 25 % of a core", cards <= TARGET_CARDS),
         measure.Row(f"{what}: sent in 10 s", f"{received / 1e6:.2f} MB", "≤ 1 MB", received <= TARGET_BYTES),
         measure.Row(
             "dashboard at a job a second: the browser",
             f"{dashboard:.1%}",
             "≤ 8 % of a core",
             dashboard <= TARGET_DASHBOARD,
-            detail,
+            f"without jobs {still:.1%}",
         ),
     ]
 
