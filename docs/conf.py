@@ -45,7 +45,10 @@ exclude_patterns = [".*", "**/.*", "artifacts", "build", "dist", "docs/_build", 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_fence_as_directive = ["mermaid"]
-suppress_warnings = ["myst.header"]  # generated pages start with a comment
+suppress_warnings = [
+    "myst.header",  # generated pages start with a comment
+    "mystnb.unknown_mime_type",  # a saved dashboard has a mark for JupyterLab beside its table
+]
 
 # -- notebooks: always executed, so that their output is current
 nb_execution_mode = "force"
