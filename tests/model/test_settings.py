@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -38,6 +39,15 @@ def test_settings_table() -> None:
         "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES"
     )
     assert list(SETTINGS) == [*EXPECTED, "keep_env", "shell"]
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_help(key: str) -> None:
+    """The help topic has the valid values and the meaning of each setting."""
+    row = SETTINGS[key]
+    topic = resources.files("queuectl_nb").joinpath("topics", "settings.md").read_text("utf-8")
+    default = str(row.default).replace(",", ", ")
+    assert f"| `{key}` | {default} | {row.bounds} | {row.meaning} |" in topic.splitlines()
 
 
 def test_settings_fields() -> None:

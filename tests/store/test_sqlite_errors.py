@@ -14,7 +14,7 @@ import pytest
 
 from queuectl_nb.model.errors import BadEnvironment, Busy, QueuectlError
 from queuectl_nb.model.state import State
-from queuectl_nb.store.sqlite_errors import translate
+from queuectl_nb.store.sqlite_errors import is_disk_full, translate
 from queuectl_nb.store.store import Store
 from tests.engine.harness import fill_disk, within
 from tests.store.stored_jobs import add_job, job_ids
@@ -207,6 +207,12 @@ def test_every_cause_has_a_remedy(tmp_path: Path, code: int, expected: str) -> N
     found = translate(error, tmp_path / "queue.db", 1.5)
     assert str(found).startswith(expected.format(path=tmp_path / "queue.db"))
     assert isinstance(found, Busy if "busy" in expected else BadEnvironment)
+
+
+def test_errors_without_a_code(tmp_path: Path) -> None:
+    """Python's own errors of the module have no code."""
+    assert str(translate(sqlite3.Error("why"), tmp_path / "queue.db", 1.5)) == f"{tmp_path / 'queue.db'}: why"
+    assert not is_disk_full(BadEnvironment("why"))
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL])
