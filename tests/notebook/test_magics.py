@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,7 @@ def test_run(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
     job = cell("%%queuectl run -q gpu --max-retries 1\necho out; echo err >&2")
     assert (job.state, job.record.queue) == ("completed", "gpu")
     shown = capsys.readouterr()
-    assert shown.out.startswith("out\nOut[0]:")  # the job is the value of the cell
+    assert re.match(r"out\nOut\[\d\]:", shown.out)  # the job is the value of the cell
     assert "err" in shown.err.splitlines()
     with pytest.raises(JobFailed, match="job job-2 is dead: exit code 3"):
         cell("%queuectl run --max-retries 1 -c 'exit 3'")
