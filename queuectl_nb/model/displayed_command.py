@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from queuectl_nb.model.failure import cut
-
 __all__ = ["MAX_LISTED_CHARS", "cell_source", "displayed_command", "listed_command"]
 
 MAX_LISTED_CHARS = 300
@@ -47,6 +45,8 @@ def listed_command(command: str) -> str:
     """Return the text that lists show for a command: its first :data:`MAX_LISTED_CHARS` characters."""
     source = cell_source(command)
     text = displayed_command(command[: 2 * MAX_LISTED_CHARS]) if source is None else source[0]
+    from queuectl_nb.model.failure import cut  # an enqueue does not load it
+
     return cut(text, MAX_LISTED_CHARS)
 
 
