@@ -62,16 +62,18 @@ def free_disk_space(db: Database) -> int:
 
 def shrink(db: Database, max_s: float) -> None:
     """Give back some of the free pages, for at most ``max_s`` seconds, unless jobs wait to be claimed."""
-    with db.read() as connection:
-        if connection.execute(Q.any_ready).fetchone():
-            return
     space = read_space(db)
     kept = max(KEPT_BYTES, int(space.size * KEPT_SHARE)) // space.page_bytes
-    if space.is_incremental and space.free_pages > kept:
+    if space.is_incremental and space.free_pages > kept and not _jobs_wait(db):
         _remove_free_pages(db, kept, max_s)
         space = read_space(db)
     if os.stat(db.file).st_size > space.size:  # the log has to be written to the file, which readers may have prevented
         checkpoint(db)
+
+
+def _jobs_wait(db: Database) -> bool:
+    with db.read() as connection:
+        return connection.execute(Q.any_ready).fetchone() is not None
 
 
 def checkpoint(db: Database) -> None:
