@@ -51,6 +51,7 @@ TESTED_BY = {
     "output": ["output", "result"],
     "regular_file": ["regular_file", "spool"],
     "rows": ["rows", "output", "reader"],
+    "settle": ["settle", "query_plans"],
     "shared_locks": ["forks_and_copies"],
     "os_errors": ["os_errors", "sqlite_errors", "paths"],
     "shell_quoting": ["command_template"],

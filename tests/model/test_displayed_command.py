@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from queuectl_nb.model.displayed_command import cell_source, displayed_command
+from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS, cell_source, displayed_command, listed_command
 
 CELL = "exec {python} -m queuectl_nb.child.cell{values} <<'{end}'\n{source}\n{end}"
 
@@ -65,3 +65,12 @@ def test_quotes_within_a_word() -> None:
     command = """echo a'b'"'"'c'"""
     assert displayed_command(command) == command
     assert displayed_command(f"{command}d") == f"{command}d"
+
+
+@pytest.mark.parametrize("length", [MAX_LISTED_CHARS, MAX_LISTED_CHARS + 1, 3 * MAX_LISTED_CHARS])
+def test_lists_show_the_beginning(length: int) -> None:
+    """A list shows the beginning of a long command or cell."""
+    text = "echo ".ljust(length, "x")
+    shown = text if length == MAX_LISTED_CHARS else text[: MAX_LISTED_CHARS - 1] + "…"
+    assert listed_command(text) == shown
+    assert listed_command(CELL.format(python="python", values="", source=text, end="CELL")) == shown

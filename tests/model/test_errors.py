@@ -42,3 +42,13 @@ def test_tree_in_the_docstring() -> None:
 def test_wait_timeout_is_a_timeout_error() -> None:
     """``except TimeoutError`` catches ``WaitTimeout``."""
     assert issubclass(errors.WaitTimeout, TimeoutError)
+
+
+def test_invalid_setting() -> None:
+    """It has key and value, and names the ways to fix it."""
+    error = errors.InvalidSetting("timeout", "x", "it must be a number")
+    assert (error.key, error.value) == ("timeout", "x")
+    assert str(error) == (
+        "invalid stored value for setting timeout: it must be a number;"
+        " fix it with 'queuectl config set timeout VALUE' or 'queuectl config unset timeout'"
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl_nb.model import times
+from queuectl_nb.model.errors import BadEnvironment
 from tests.model.refusal import refusal
 
 
@@ -82,3 +86,27 @@ def test_times_round_trip(ms: int) -> None:
 def test_missing_time_is_null() -> None:
     """What has not happened yet has no time."""
     assert times.format_time(None) is None
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the local time zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_shown_times_are_utc() -> None:
+    """Whatever the time zone of the machine."""
+    assert times.format_time(987_654_321.5) == "2001-04-19T04:25:21.500Z"
+
+
+@pytest.mark.parametrize("stamp", ["x", 1e300, float("nan")])
+def test_invalid_stored_times(stamp: Any) -> None:
+    """A time that was edited by hand is quoted, with the way to find it."""
+    with pytest.raises(BadEnvironment) as caught:
+        times.format_time(stamp)
+    assert str(caught.value) == f"invalid stored time {stamp!a}; 'queuectl doctor' names the job"

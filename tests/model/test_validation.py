@@ -93,10 +93,10 @@ def test_valid_commands(command: str) -> None:
         ("x" * 100_001, "100001 bytes"),
         ("\u20ac" * 33_334, "100002 bytes"),
         ("\U0001f680" * 25_001, "100004 bytes"),
-        ("echo a\0b", "NUL"),
+        ("echo a\0b", "command contains a NUL character"),
         ("echo \udcff", "UTF-8"),
         ("echo " + chr(0xD800), "UTF-8"),
-        (b"true", "must be text"),
+        (b"true", "command must be text"),
         (None, "must be text"),
         (5, "must be text"),
         (["true"], "must be text"),
@@ -131,6 +131,8 @@ def test_valid_environment() -> None:
 def test_invalid_choice() -> None:
     """An unknown word is refused with the valid ones in order."""
     assert validation.parse_choice("state", "dead", ["dead", "completed"]) == "dead"
+    assert validation.parse_choice("setting", "kill-grace", ["kill_grace"], hyphens=True) == "kill_grace"
+    assert "did you mean kill_grace?" in refusal(validation.parse_choice, "setting", "kill-grace", ["kill_grace"])
     assert refusal(validation.parse_choice, "state", "' OR 1=1--", ["dead", "completed"]) == (
         'state "\' OR 1=1--" is unknown; valid: dead, completed'
     )

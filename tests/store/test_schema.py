@@ -194,7 +194,9 @@ def test_newer_queue(queue_path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     connection.close()
     before = queue_path.read_bytes()
-    with pytest.raises(BadEnvironment, match=r"newer queuectl .*pip install -U queuectl-nb") as caught:
+    with pytest.raises(
+        BadEnvironment, match=r"newer queuectl .*; upgrade with 'pip install -U queuectl-nb'$"
+    ) as caught:
         Store(queue_path)
     assert caught.value.exit_code == 3
     assert queue_path.read_bytes() == before
