@@ -55,7 +55,7 @@ TESTED_BY = {
     "shared_locks": ["forks_and_copies"],
     "os_errors": ["os_errors", "sqlite_errors", "paths"],
     "shell_quoting": ["command_template"],
-    "job_columns": ["reader", "job_lists"],
+    "job_columns": ["job_columns", "reader", "job_lists"],
     "transaction": ["connection"],
     "workers": ["workers", "boot_time"],
     "validation": ["validation", "number_parsing"],

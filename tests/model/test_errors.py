@@ -52,3 +52,13 @@ def test_invalid_setting() -> None:
         "invalid stored value for setting timeout: it must be a number;"
         " fix it with 'queuectl config set timeout VALUE' or 'queuectl config unset timeout'"
     )
+
+
+def test_base_class() -> None:
+    """An error is one line in IPython, and may tell which of several jobs it is about."""
+    error = errors.BadInput("too bad")
+    assert errors.QueuectlError.exit_code == 3
+    assert error.index is None
+    assert error.with_index(4) is error
+    assert error.index == 4
+    assert error._render_traceback_() == ["BadInput: too bad"]
