@@ -9,7 +9,7 @@ import pytest
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store import job_lists
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import iter_jobs
+from queuectl_nb.store.job_lists import JobOrder, QueryStopped, iter_jobs
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +68,16 @@ def test_no_transaction_between_pieces(harness: Any) -> None:
     found = iter_jobs(harness.store.db, harness.store.reader, Filter.from_options())
     next(found)
     assert not harness.store.db.connection().in_transaction
+
+
+def test_reading_the_order_can_be_stopped(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks every now and then; afterwards the connection works as before."""
+    monkeypatch.setattr(job_lists, "PROGRESS_INSTRUCTIONS", 1)
+    harness.add(*"abc")
+    order = JobOrder(harness.store.db)
+    with pytest.raises(QueryStopped):
+        order.read_order(Filter(), lambda: True)
+    seqs = order.read_order(Filter(sort="id"), lambda: False)
+    assert [job.id for job in order.jobs_at(seqs)] == ["a", "b", "c"]
+    assert [job.id for job in order.jobs_at([seqs[2], 99, seqs[0]])] == ["c", "a"]
+    assert harness.store.reader.count(Filter()) == 3
