@@ -322,6 +322,18 @@ def test_file_system_of_a_path(tmp_path: Path, path: str, kind: str | None) -> N
     assert network_fs_type(Path(path), str(tmp_path / "not there")) is None
 
 
+def test_network_file_systems(tmp_path: Path) -> None:
+    """These types are known; all others count as local."""
+    remote = (
+        "9p afs beegfs ceph cifs davfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs prl_fs smb3 smbfs vboxsf"
+        " fuse.davfs2 fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs"
+    )
+    mounts = tmp_path / "mountinfo"
+    for kind in [*remote.split(), "ext4", "btrfs", "xfs", "zfs", "tmpfs", "overlay", "fuse.ntfs", "apfs"]:
+        mounts.write_text(f"36 35 98:0 / / rw - {kind} x rw\n")
+        assert network_fs_type(tmp_path, str(mounts)) == (kind if kind in remote.split() else None)
+
+
 def test_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is exit code 3 with type and remedy; with the option, a journal without shared memory is used."""
     monkeypatch.setattr(paths, "network_fs_type", lambda _: "nfs4")
