@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ("model", "store")
 TESTED_BY = {
     "attempt": ["attempt", "settle", "claims"],
-    "attempt_history": ["views", "stats"],
+    "attempt_history": ["attempt_history", "views", "stats"],
     "checks": ["delete_jobs", "reader"],
     "connection_pool": ["forks_and_copies", "connection"],
     "escape_sequences": ["failure"],

@@ -325,8 +325,8 @@ def test_file_system_of_a_path(tmp_path: Path, path: str, kind: str | None) -> N
 def test_network_file_systems(tmp_path: Path) -> None:
     """These types are known; all others count as local."""
     remote = (
-        "9p afs beegfs ceph cifs davfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs prl_fs smb3 smbfs vboxsf"
-        " fuse.davfs2 fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs"
+        "9p afs beegfs ceph cifs davfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs panfs prl_fs smb3 smbfs"
+        " vboxsf fuse.davfs2 fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs"
     )
     mounts = tmp_path / "mountinfo"
     for kind in [*remote.split(), "ext4", "btrfs", "xfs", "zfs", "tmpfs", "overlay", "fuse.ntfs", "apfs"]:
