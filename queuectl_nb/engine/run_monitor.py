@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -14,22 +15,47 @@ if TYPE_CHECKING:
 __all__ = ["SHORT_JOB_S", "RunMonitor"]
 
 SHORT_JOB_S = 0.01
-"""Run time up to which a job may delay results and prefetched jobs.
+"""Run time up to which a job may delay results and prefetched jobs, if it does not wait for a core.
 
 On a busy machine even a command of 1 ms takes longer, since it waits for a core until the next scheduler tick (4 ms at
 250 Hz) once or twice. With a limit of 5 ms such commands counted as long, and prefetched jobs were released and claimed
 again and again.
 """
+MAX_SHORT_JOB_S = 0.5
+"""The same on an overloaded machine, at most."""
 FAST_WAIT_S = 0.005
 """Run time during which only the exit is waited for, which is cheapest; other inputs wait."""
 KILL_INTERVAL_S = 0.02
 """Interval between attempts to kill remaining processes."""
 
 
+def short_job_s() -> float:
+    """Return the run time up to which a job counts as short: in proportion to the processes that share a core.
+
+    With 256 workers on two cores a command of 1 ms takes 200 ms.
+    """
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            running = int(file.read().split()[3].partition(b"/")[0])
+    except OSError:  # macOS
+        return SHORT_JOB_S
+    return min(MAX_SHORT_JOB_S, SHORT_JOB_S * max(1.0, running / (os.cpu_count() or 1)))
+
+
 class RunMonitor:
     """Monitors a run until all its processes are gone; :meth:`step` is short and never waits."""
 
-    __slots__ = ("_grace", "_kill_at", "exit_outcome", "forced_outcome", "recorded", "run", "was_short")
+    __slots__ = (
+        "_grace",
+        "_is_long",
+        "_kill_at",
+        "exit_outcome",
+        "forced_outcome",
+        "long_at",
+        "recorded",
+        "run",
+        "was_short",
+    )
 
     def __init__(self, run: LocalRun) -> None:
         """Monitor ``run``."""
@@ -41,13 +67,19 @@ class RunMonitor:
         self.exit_outcome: Outcome | None = None
         """How the shell exited; other processes may still be running."""
         self.was_short = False
-        """Whether the shell exited within :data:`SHORT_JOB_S`."""
+        """Whether the shell exited before the run was long."""
+        self.long_at = run.started + SHORT_JOB_S
+        """Monotonic time at which the run may become long."""
+        self._is_long = False
         self._kill_at = 0.0
         self._grace = 0.0
 
     def is_long(self, now: float) -> bool:
         """Return True if it has run for so long that results and prefetched jobs must not wait for it."""
-        return now - self.run.started >= SHORT_JOB_S
+        if not self._is_long and now >= self.long_at:
+            self.long_at = self.run.started + short_job_s()
+            self._is_long = now >= self.long_at
+        return self._is_long
 
     def fast_wait_s(self, now: float) -> float:
         """Return the seconds for which only its exit should be waited for."""
@@ -76,7 +108,7 @@ class RunMonitor:
             if not self._kill_at:
                 self._terminate()
         else:
-            if not run.has_own_files and time.monotonic() - run.started >= SHORT_JOB_S:
+            if not run.has_own_files and self.is_long(time.monotonic()):
                 run.move_to_own_files()
             if self.forced_outcome is None:
                 limit = settings.timeout_for(run.lease.timeout)
@@ -92,7 +124,7 @@ class RunMonitor:
         if self.exit_outcome is None:
             self.exit_outcome = self.run.poll()
             if self.exit_outcome is not None:
-                self.was_short = time.monotonic() - self.run.started < SHORT_JOB_S
+                self.was_short = not self.is_long(time.monotonic())
 
     def end(self, outcome: Outcome, grace: float) -> None:
         """Send SIGTERM to the process tree now and SIGKILL after ``grace`` seconds.

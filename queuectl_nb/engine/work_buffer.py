@@ -33,8 +33,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_GROUP", "WorkBuffer"]
 
+LOCK_TIMEOUT_S = 1.0
+"""Time that a worker without a running job waits for the write lock before it attends to other inputs."""
 MAX_GROUP = 64
 """Maximum number of results recorded, and of jobs claimed, in one transaction."""
+MAX_GROUP_S = 0.64
+"""Maximum time that jobs claimed together should take; on an overloaded machine short ones take long."""
+PREFETCH_GROWTH = 4
+CONTENDED_S = 0.01
+"""Duration of a transaction that has waited for others, or for a core."""
 PREEMPTION_CHECK_INTERVAL_S = 0.01
 """Minimum interval between checks for better jobs before a start. A check costs 28 µs with two workers."""
 FRESH_CLAIM_S = 1.0
@@ -60,6 +67,8 @@ class WorkBuffer:
         Ended attempts that are not recorded yet.
     prefetch
         Number of jobs to claim in the next transaction; grows while jobs are short.
+    contended
+        Whether the last transaction had to wait for others.
     next_due
         When the next scheduled job is due, if known.
     claimed_at
@@ -80,6 +89,7 @@ class WorkBuffer:
         self.to_release: list[Lease] = []
         self.results: list[EndedAttempt] = []
         self.prefetch = 1
+        self.contended = False
         self.next_due: NextDue | None = None
         self.claimed_at = 0.0
         self.retry_at = 0.0
@@ -110,9 +120,9 @@ class WorkBuffer:
         self.to_release += self.claimed
         self.claimed.clear()
 
-    def grow_prefetch(self) -> None:
-        """Claim more jobs at once: the last one was short."""
-        self.prefetch = min(MAX_GROUP, self.prefetch * 2)
+    def grow_prefetch(self, run_s: float) -> None:
+        """Claim more jobs at once, since the last one took only ``run_s`` seconds."""
+        self.prefetch = max(1, min(MAX_GROUP, self.prefetch * PREFETCH_GROWTH, int(MAX_GROUP_S / max(run_s, 0.001))))
 
     def shrink_prefetch(self) -> None:
         """Release prefetched jobs and claim fewer at once: the running one is long."""
@@ -191,8 +201,16 @@ class WorkBuffer:
 
     # ------------------------------------------------------------------ transaction
 
-    def flush(self, settings: Settings, want: int, started: Sequence[StartedAttempt] = ()) -> bool:
+    def flush(
+        self,
+        settings: Settings,
+        want: int,
+        started: Sequence[StartedAttempt] = (),
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> bool:
         """Record results and ``started`` attempts, release leases and claim ``want`` jobs; return whether it worked.
+
+        Wait at most ``lock_timeout_s`` seconds for other writers.
 
         Raises
         ------
@@ -201,6 +219,7 @@ class WorkBuffer:
         """
         began = time.monotonic()
         self.blocked = True
+        self.store.db.lock_timeout_s = lock_timeout_s
         try:
             version = self.store.db.data_version()  # before the transaction: later commits show as a change
             claim = self.claims.settle_and_claim(
@@ -214,7 +233,9 @@ class WorkBuffer:
                 boottime=read_boot_time(),
             )
         except Busy:
-            self._on_busy(began)
+            self.contended = True
+            if lock_timeout_s == LOCK_TIMEOUT_S:
+                self._on_busy(began)
             return False
         except BadEnvironment as error:
             if self.store.db.is_replaced():
@@ -225,6 +246,7 @@ class WorkBuffer:
             notifier.notify_finished(self._waiters)
         self.retry_at = self._busy_since = 0.0
         self.blocked = False
+        self.contended = time.monotonic() - began > CONTENDED_S
         if not self.claimed:
             # jobs claimed earlier are still to be checked for preemption by changes until now
             self._version = version

@@ -1,7 +1,7 @@
 """A worker: claims, starts, waits for and settles one command at a time.
 
 Short jobs are prefetched and settled in groups, and the next one starts before the previous result is recorded, since
-a commit costs as much as a start. Nobody else has to wait for that: as soon as a job runs longer than ``SHORT_JOB_S``,
+a commit costs as much as a start. Nobody else has to wait for that: as soon as a job runs longer than ``short_job_s()``,
 results are recorded and prefetched jobs are released. Before a start the worker checks from time to time whether a job
 with a higher priority has arrived.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from queuectl_nb.engine.run_monitor import SHORT_JOB_S, RunMonitor
-from queuectl_nb.engine.work_buffer import MAX_GROUP
+from queuectl_nb.engine.run_monitor import RunMonitor
+from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S, MAX_GROUP
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Returned
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease
 
 __all__ = ["Worker"]
+
+LONG_JOB_LOCK_TIMEOUT_S = 0.05
+"""Time for which a worker waits for the write lock before it looks whether its long job has ended."""
 
 
 class Worker:
@@ -110,7 +113,7 @@ class Worker:
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear_files()
         if monitor.was_short:
-            self.buffer.grow_prefetch()
+            self.buffer.grow_prefetch(ending.finished_at - run.started_at)
         self.monitor = None
 
     def _flush_due(self) -> bool:
@@ -126,8 +129,8 @@ class Worker:
             return True
         if monitor.is_long(time.monotonic()):
             return bool(not buffer.flushed or buffer.claimed or not monitor.recorded)
-        # the last claimed job is running: record and claim meanwhile
-        return bool(buffer.results) and not buffer.claimed and buffer.prefetch > 1
+        # the last claimed job is running: record and claim meanwhile, unless its end could not be noticed
+        return bool(buffer.results) and not buffer.claimed and buffer.prefetch > 1 and not buffer.contended
 
     def _flush(self) -> None:
         """Record results, release leases and claim the next jobs."""
@@ -137,10 +140,11 @@ class Worker:
             self.buffer.shrink_prefetch()
         want = 0 if is_long or self.buffer.claimed or self.control.stop else self.buffer.prefetch
         started = []
+        timeout = LOCK_TIMEOUT_S if monitor is None else LONG_JOB_LOCK_TIMEOUT_S if is_long else 0.0
         if monitor is not None and is_long:
             started = [StartedAttempt(monitor.run.lease, monitor.run.pid, monitor.run.started_at)]
         try:
-            done = self.buffer.flush(self.control.settings, want, started)
+            done = self.buffer.flush(self.control.settings, want, started, timeout)
         except BadEnvironment:
             self._abort()
             return
@@ -168,7 +172,7 @@ class Worker:
             self.core.wait(wake_at, now, idle=True)
             return
         if not buffer.flushed or buffer.claimed or not monitor.recorded:
-            wake_at = min(wake_at, max(monitor.run.started + SHORT_JOB_S, buffer.retry_at))
+            wake_at = min(wake_at, max(monitor.long_at, buffer.retry_at))
         due = monitor.wake_at(self.control.settings)
         if due is not None:
             wake_at = min(wake_at, due)

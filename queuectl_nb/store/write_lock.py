@@ -21,6 +21,7 @@ from queuectl_nb.store.os_errors import os_reason
 __all__ = ["LockRequest", "LockWaiter", "WriteLock"]
 
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_BUSY = "the queue is busy: another process has held its write lock for {:g} seconds; try again"
 _open_descriptors: set[_Descriptor] = set()
 """Open descriptors of lock files. A forked child closes its copies, which would keep the lock if the parent died."""
 
@@ -61,20 +62,21 @@ class LockRequest:
 
     def acquire(self, timeout_s: float) -> None:
         """Acquire the lock; raise :class:`Busy` after ``timeout_s`` seconds."""
-        waiter = self._adopt_waiter()
+        waiter = self._adopt_waiter() if timeout_s else None
         if waiter is None:
             self._descriptor = self._open()
             try:
                 fcntl.flock(self._descriptor.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except BlockingIOError as error:
+                if not timeout_s:
+                    raise Busy(_BUSY.format(timeout_s)) from error
                 waiter = LockWaiter(self._descriptor.number)
             except OSError as error:
                 msg = f"cannot lock {self._path}: {error.strerror}; put the queue on a file system that knows flock"
                 raise BadEnvironment(msg) from error
         if waiter is not None and not self._wait(waiter, timeout_s):
             self._abandon(waiter)
-            msg = f"the queue is busy: another process has held its write lock for {timeout_s:g} seconds; try again"
-            raise Busy(msg)
+            raise Busy(_BUSY.format(timeout_s))
 
     def _open(self) -> _Descriptor:
         try:
