@@ -14,6 +14,7 @@ from queuectl_nb.engine.control import STOP_SIGNALS, WorkerControl
 from queuectl_nb.engine.events import Events, WorkerEvents
 from queuectl_nb.engine.poller import block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree, use_one_heap
+from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S
 from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.store.os_errors import os_reason
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_supervisor", "run_worker"]
 
-LOCK_TIMEOUT_S = 1.0
-"""Time that a worker waits for the write lock before it attends to its processes again."""
 EVENT_PIPE = 1
 TASKS_PER_WORKER = 4
 """Processes and threads for which a worker needs room: itself, its heartbeat, and the shell and a command of a job."""

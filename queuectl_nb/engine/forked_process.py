@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine.control import CONTROL_PIPE
@@ -74,6 +73,8 @@ def _run_and_exit(run: Callable[[], int], stdin: int, keep: Collection[int], com
             _set_command_line(command)
         code = run()
     except BaseException:  # noqa: BLE001 - nothing may return into the supervisor's code
+        import traceback
+
         traceback.print_exc()
     finally:
         os._exit(code)

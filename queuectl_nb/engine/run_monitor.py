@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from queuectl_nb.engine.local_run import LocalRun
     from queuectl_nb.model.settings import Settings
 
-__all__ = ["SHORT_JOB_S", "RunMonitor"]
+__all__ = ["SHORT_JOB_S", "RunMonitor", "short_job_s"]
 
 SHORT_JOB_S = 0.01
 """Run time up to which a job may delay results and prefetched jobs, if it does not wait for a core.
@@ -21,6 +21,7 @@ On a busy machine even a command of 1 ms takes longer, since it waits for a core
 250 Hz) once or twice. With a limit of 5 ms such commands counted as long, and prefetched jobs were released and claimed
 again and again.
 """
+LOADAVG = "/proc/loadavg"
 MAX_SHORT_JOB_S = 0.5
 """The same on an overloaded machine, at most."""
 FAST_WAIT_S = 0.005
@@ -35,7 +36,7 @@ def short_job_s() -> float:
     With 256 workers on two cores a command of 1 ms takes 200 ms.
     """
     try:
-        with open("/proc/loadavg", "rb") as file:
+        with open(LOADAVG, "rb") as file:
             running = int(file.read().split()[3].partition(b"/")[0])
     except OSError:  # macOS
         return SHORT_JOB_S

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.claims import Claims
     from queuectl_nb.store.store import Store
 
-__all__ = ["MAX_GROUP", "WorkBuffer"]
+__all__ = ["LOCK_TIMEOUT_S", "MAX_GROUP", "WorkBuffer"]
 
 LOCK_TIMEOUT_S = 1.0
 """Time that a worker without a running job waits for the write lock before it attends to other inputs."""
@@ -40,8 +40,9 @@ MAX_GROUP = 64
 MAX_GROUP_S = 0.64
 """Maximum time that jobs claimed together should take; on an overloaded machine short ones take long."""
 PREFETCH_GROWTH = 4
-CONTENDED_S = 0.01
-"""Duration of a transaction that has waited for others, or for a core."""
+"""Factor by which the number of jobs to claim grows with each short job."""
+CONTENDED_S = 0.002
+"""Time for which a transaction has waited for others if there are many writers."""
 PREEMPTION_CHECK_INTERVAL_S = 0.01
 """Minimum interval between checks for better jobs before a start. A check costs 28 µs with two workers."""
 FRESH_CLAIM_S = 1.0
@@ -68,7 +69,7 @@ class WorkBuffer:
     prefetch
         Number of jobs to claim in the next transaction; grows while jobs are short.
     contended
-        Whether the last transaction had to wait for others.
+        Whether the last transaction had to wait long for others.
     next_due
         When the next scheduled job is due, if known.
     claimed_at
@@ -234,8 +235,8 @@ class WorkBuffer:
             )
         except Busy:
             self.contended = True
-            if lock_timeout_s == LOCK_TIMEOUT_S:
-                self._on_busy(began)
+            if lock_timeout_s:
+                self._on_busy(began, BUSY_RETRY_S if lock_timeout_s == LOCK_TIMEOUT_S else 0.0)
             return False
         except BadEnvironment as error:
             if self.store.db.is_replaced():
@@ -246,7 +247,7 @@ class WorkBuffer:
             notifier.notify_finished(self._waiters)
         self.retry_at = self._busy_since = 0.0
         self.blocked = False
-        self.contended = time.monotonic() - began > CONTENDED_S
+        self.contended = self.store.db.lock_waited_s > CONTENDED_S
         if not self.claimed:
             # jobs claimed earlier are still to be checked for preemption by changes until now
             self._version = version
@@ -266,11 +267,11 @@ class WorkBuffer:
         """Start no transaction for ``seconds``."""
         self.retry_at = time.monotonic() + seconds
 
-    def _on_busy(self, began: float) -> None:
-        """Retry later; warn if the database has been busy for long."""
+    def _on_busy(self, began: float, pause_s: float) -> None:
+        """Retry after ``pause_s``; warn if the database has been busy for long."""
         self._busy_since = self._busy_since or began
         if time.monotonic() - self._busy_since < BUSY_WARNING_AFTER_S:
-            self.pause(BUSY_RETRY_S)
+            self.pause(pause_s)
         else:
             text = f"the queue is busy: others have held its write lock for over {BUSY_WARNING_AFTER_S:g} seconds"
             self._warn_and_pause(text, BUSY_RETRY_S)

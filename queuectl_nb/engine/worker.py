@@ -1,7 +1,7 @@
 """A worker: claims, starts, waits for and settles one command at a time.
 
 Short jobs are prefetched and settled in groups, and the next one starts before the previous result is recorded, since
-a commit costs as much as a start. Nobody else has to wait for that: as soon as a job runs longer than ``short_job_s()``,
+a commit costs as much as a start. Nobody else has to wait for that: as soon as a job is long (:mod:`.run_monitor`),
 results are recorded and prefetched jobs are released. Before a start the worker checks from time to time whether a job
 with a higher priority has arrived.
 """

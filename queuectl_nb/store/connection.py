@@ -46,6 +46,8 @@ class Database:
         """
         self.path = path
         self.lock_timeout_s = LOCK_TIMEOUT_S
+        self.lock_waited_s = 0.0
+        """Time for which the last write transaction waited for the write lock."""
         self._cache_kib = 2000
         self.file = real_path(path)
         self.spool = spool_dir(self.file)

@@ -122,7 +122,7 @@ class _Opened:
         self.connection = connection
         if not self._begin:
             return
-        waited = time.monotonic() - began
+        waited = self._db.lock_waited_s = time.monotonic() - began
         if waited > NEGLIGIBLE_WAIT_S:  # the timeout covers both locks
             connection.execute(f"PRAGMA busy_timeout = {max(0, round((timeout_s - waited) * 1000))}")
         try:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from queuectl_nb.engine.run_monitor import RunMonitor
+from queuectl_nb.engine import run_monitor
+from queuectl_nb.engine.run_monitor import MAX_SHORT_JOB_S, RunMonitor
 from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned, TimedOut
 from queuectl_nb.model.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from queuectl_nb.model.attempt import Lease
 
 
@@ -138,3 +142,28 @@ def test_no_outcome_before_the_exit() -> None:
     """Reading the outcome of a running attempt is an error."""
     with pytest.raises(RuntimeError, match="job-1 is still running"):
         monitor(FakeRun()).outcome  # noqa: B018 - the property raises
+
+
+@pytest.mark.parametrize(
+    ("loadavg", "seconds"),
+    [
+        ("0.2 0.1 0.0 1/900 77", 0.01),
+        ("0.2 0.1 0.0 20/900 77", 0.1),
+        ("0.2 0.1 0.0 256/900 77", MAX_SHORT_JOB_S),
+        (None, 0.01),
+    ],
+)
+def test_short_jobs_on_a_busy_machine(
+    loadavg: str | None, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job is long if it runs for more than 10 ms times the number of processes that share a core."""
+    if loadavg is not None:
+        (tmp_path / "loadavg").write_text(loadavg)
+    monkeypatch.setattr(run_monitor, "LOADAVG", str(tmp_path / "loadavg"))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monitored = monitor(FakeRun(started=100.0))
+    assert not monitored.is_long(100.009)
+    assert not monitored.is_long(100.0 + seconds - 0.001)
+    assert monitored.is_long(100.0 + seconds)
+    monkeypatch.setattr(run_monitor, "short_job_s", lambda: 60.0)
+    assert monitored.is_long(101.0), "a long run stays long"

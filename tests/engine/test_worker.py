@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from queuectl_nb.engine.worker import Worker
+from queuectl_nb.engine import run_monitor
+from queuectl_nb.engine.run_monitor import RunMonitor
+from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S
+from queuectl_nb.engine.worker import LONG_JOB_LOCK_TIMEOUT_S, Worker
 from queuectl_nb.engine.worker_core import WorkerCore
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.outcome import Exited
 from queuectl_nb.model.state import State
+from queuectl_nb.store.write_lock import LockRequest
 from tests.engine.test_frozen import QuietControl, Recorder
 
 if TYPE_CHECKING:
@@ -41,6 +47,46 @@ def test_drained_queue_is_noticed_without_a_wait(harness: WorkerHarness) -> None
     assert job.refresh().state is State.COMPLETED
     assert worker.core.drained
     assert control.waits == 0
+
+
+def test_a_running_job_is_not_left_alone_for_the_write_lock(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose job runs does not wait for other writers, or it would notice the end late, as a long run time."""
+    store = harness.queue.store
+    worker = Worker(WorkerCore(store, QuietControl(store), host="here"), cast("Any", Recorder()))
+    run = SimpleNamespace(lease=None, pid=1, started=time.monotonic(), started_at=time.time())
+    waited: list[float] = []
+
+    def give_up(_waiter: object, seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    monkeypatch.setattr(LockRequest, "_wait", staticmethod(give_up))
+    with store.db.write_lock.request(1):
+        worker.monitor = RunMonitor(cast("Any", run))
+        worker.monitor.long_at = math.inf
+        worker._flush()
+        assert waited == []
+        worker.monitor.long_at = -math.inf
+        monkeypatch.setattr(run_monitor, "short_job_s", lambda: 0.0)
+        worker._flush()
+        assert waited == [LONG_JOB_LOCK_TIMEOUT_S]
+        worker.monitor = None
+        worker._flush()
+    assert waited == [LONG_JOB_LOCK_TIMEOUT_S, LOCK_TIMEOUT_S]
+    assert worker.buffer.contended
+
+
+def test_jobs_are_claimed_for_a_limited_time(harness: WorkerHarness) -> None:
+    """The group grows quickly with short jobs, up to its maximum, and not beyond what can run soon."""
+    store = harness.queue.store
+    buffer = Worker(WorkerCore(store, QuietControl(store), host="here"), cast("Any", Recorder())).buffer
+    sizes = []
+    for run_s in (0.001, 0.001, 0.001, 0.001, 0.2, 0.5, 2.0):
+        buffer.grow_prefetch(run_s)
+        sizes.append(buffer.prefetch)
+    assert sizes == [4, 16, 64, 64, 3, 1, 1]
 
 
 def test_attempts_in_a_slurm_job_name_it(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -298,3 +298,14 @@ def test_nested_forks(lock: WriteLock) -> None:
         assert _is_free(lock)
 
     generation(3)
+
+
+def test_a_request_without_patience_leaves_no_waiter(lock: WriteLock) -> None:
+    """With a timeout of 0 a lock that is held is refused at once, without a thread that waits for it."""
+    with lock.request(1):
+        threads = threading.active_count()
+        with pytest.raises(Busy), lock.request(0):
+            pass
+        assert threading.active_count() == threads
+    with lock.request(0):
+        pass
