@@ -49,7 +49,7 @@ def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, An
     A terminal gets hidden characters as escapes; a file or pipe gets texts unchanged. Lines end with a newline, which
     shell tools expect.
     """
-    escape = visible if out.isatty() else str
+    escape = visible if out.isatty() else None
     lines = (",".join([csv_cell(row.get(key), escape) for key in fields]) or '""' for row in rows)
     write_texts(out, fields, lines, "csv")
 
@@ -68,12 +68,15 @@ def write_texts(out: TextIO, fields: Sequence[str], texts: Iterable[str], output
     out.writelines(text + "\n" for text in texts)
 
 
-def csv_cell(value: Any, escape: Callable[[str], str] = str) -> str:
+def csv_cell(value: Any, escape: Callable[[str], str] | None = None) -> str:
     """Return a value as it stands in a line of CSV; ``escape`` is applied to texts."""
-    if value is None:
-        return ""
     if isinstance(value, str):
-        text = escape("'" + value if value[:1] in FORMULA_STARTS else value)
+        text = "'" + value if value[:1] in FORMULA_STARTS else value
+        text = text if escape is None else escape(text)
+    elif value is None:
+        return ""
+    elif isinstance(value, _NESTED):
+        text = json.dumps(value)
     else:
-        text = json.dumps(value) if isinstance(value, _NESTED) else str(value)
+        return str(value)
     return '"' + text.replace('"', '""') + '"' if _needs_quotes(text) else text

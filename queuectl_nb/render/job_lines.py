@@ -30,12 +30,12 @@ _encode = json.JSONEncoder().encode
 def json_texts(chunks: Chunks) -> Iterator[str]:
     """Yield each job as a JSON object; ``chunks`` are rows of ``LINE_COLUMNS``."""
     labels = [f'"{name}": %s' for name in JOB_FIELDS]
-    return _texts(chunks, _json_cell, _json_of_stored, row="{%s}", separator=", ", labels=labels)
+    return _texts(chunks, _json_cell, _json_of_stored, _json_time, row="{%s}", separator=", ", labels=labels)
 
 
 def csv_lines(chunks: Chunks) -> Iterator[str]:
     """Yield each job as a line of CSV; ``chunks`` are rows of ``LINE_COLUMNS``."""
-    return _texts(chunks, csv_cell, _csv_of_stored, row="%s", separator=",", labels=["%s"] * len(JOB_FIELDS))
+    return _texts(chunks, csv_cell, _csv_of_stored, _csv_time, row="%s", separator=",", labels=["%s"] * len(JOB_FIELDS))
 
 
 def _json_cell(value: Any) -> str:
@@ -49,14 +49,22 @@ def _json_of_stored(text: str | None) -> str:
     return text if text.isascii() else json.dumps(json.loads(text))
 
 
+def _json_time(stamp: float | None) -> str:
+    return "null" if stamp is None else f'"{format_time(stamp)}"'
+
+
+def _csv_time(stamp: float | None) -> str:
+    return format_time(stamp) or ""
+
+
 def _csv_of_stored(text: str | None) -> str:
     return csv_cell(None if text is None else json.loads(text))
 
 
 def _texts(  # noqa: PLR0913 - the parts of a format
-    chunks: Chunks, cell: Convert, stored: Convert, *, row: str, separator: str, labels: Sequence[str]
+    chunks: Chunks, cell: Convert, stored: Convert, time: Convert, *, row: str, separator: str, labels: Sequence[str]
 ) -> Iterator[str]:
-    """Convert rows: ``cell`` returns the text of a value, ``stored`` that of one that is stored as JSON.
+    """Convert rows: ``cell`` returns the text of a value, ``stored`` that of one stored as JSON, ``time`` of a time.
 
     ``row`` and ``labels`` are templates of a row and of its fields.
     """
@@ -64,7 +72,7 @@ def _texts(  # noqa: PLR0913 - the parts of a format
     converts: dict[str, Convert] = {
         **dict.fromkeys(JOB_FIELDS, cell),
         **dict.fromkeys(("error", "exit_code", "worker"), cached(cell)),
-        **dict.fromkeys(TIME_FIELDS, lru_cache(CACHED_TIMES)(lambda stamp: cell(format_time(stamp)))),
+        **dict.fromkeys(TIME_FIELDS, lru_cache(CACHED_TIMES)(time)),
         **dict.fromkeys(("tags", "after", "result"), stored),
         "timeout": cached(lambda value: cell(json_number(value))),
     }

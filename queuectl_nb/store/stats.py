@@ -118,15 +118,16 @@ def _largest_names(db: Database, key: str, extra: str, limit: int, since: float 
         if len(names) <= limit:
             return names, len(names)
         sql = f"""
-            SELECT jobs.seq, {key}, CASE WHEN {_OWN_END} AND attempts.finished_at >= :since THEN {_RAN} END
+            SELECT jobs.seq, {key}, CASE WHEN {_OWN_END} AND attempts.finished_at >= :since THEN {_RAN} ELSE 0 END
             FROM jobs{extra} LEFT JOIN attempts ON attempts.job = jobs.seq {where}
         """  # noqa: S608 - all parts are this module's own
+        adders = [(codes.append, rows.append, times.append) for codes, rows, times in parts]
         for row, (seq, name, ran) in enumerate(connection.execute(sql, values)):
             code = hash(name)
-            codes, rows, times = parts[code % PARTS]
-            codes.append(code)
-            rows.append(row)
-            times.append(ran or 0)
+            add_code, add_row, add_time = adders[code % PARTS]
+            add_code(code)
+            add_row(row)
+            add_time(ran)
             seqs.append(seq)
         largest: list[tuple[float, int, int]] = []
         number = 0
