@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import frames
 import measure
+import psutil
 
 from queuectl_nb import Queue
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 TARGET_STATS_S, TARGET_STATS_MIB = 3.0, 100.0
 TARGETS = {"csv": 2.5, "json": 2.0}
 """Maximum ratio by format."""
+SAMPLE_INTERVAL_S = 0.01
+"""Interval at which memory is read."""
 INSERT_ATTEMPTS = """
     INSERT INTO attempts (
         job, number, token, worker, host, pid, due_at, undo, started_at, finished_at, outcome, exit_code, error,
@@ -48,10 +51,14 @@ def fill(queue: Queue, jobs: int) -> None:
 def spent(words: list[str]) -> tuple[float, float]:
     """Run a program; return its seconds and the maximum of its resident memory in MiB."""
     began = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, words
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    process = psutil.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    most = 0
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            most = max(most, process.memory_info().rss)
+        time.sleep(SAMPLE_INTERVAL_S)
+    assert process.returncode == 0, words
+    return time.perf_counter() - began, most / 2**20
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
@@ -64,10 +71,10 @@ def run(args: argparse.Namespace) -> list[measure.Row]:
         rows = []
         for group in ("command", "queue"):
             taken = [spent([*console, "stats", "--by", group]) for _ in range(args.rounds)]
-            seconds, memory = sorted(each[0] for each in taken)[args.rounds // 2], max(each[1] for each in taken)
+            seconds, most = sorted(each[0] for each in taken)[args.rounds // 2], max(each[1] for each in taken)
             rows += [
                 _bounded(f"stats --by {group} of {args.jobs:,} jobs", seconds, "s", TARGET_STATS_S),
-                _bounded(f"memory of stats --by {group}", memory, "MiB", TARGET_STATS_MIB),
+                _bounded(f"memory of stats --by {group}", most, "MiB", TARGET_STATS_MIB),
             ]
         return rows + [_exported(name, console, queue.path, args) for name in TARGETS]
 

@@ -1,7 +1,7 @@
 """20,000 jobs of ``true`` with two workers beside a process that waits for all of them, and without one.
 
 The rate is that of the recorded attempts, from the first start to the last end. The waiting process reports the CPU
-time of its ``q.wait(batch)``, or of ``await asyncio.gather(*batch)``.
+time of its ``q.wait(batch)``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import measure
@@ -22,31 +22,23 @@ if TYPE_CHECKING:
 
 TARGET_RATE = 0.97
 TARGET_CPU = 0.03
-WAITERS = {
-    "wait": "queue.wait(batch)",
-    "await": "asyncio.run(gather())",
-}
 WAIT = """
-import asyncio, sys, time
+import sys, time
 from queuectl_nb import Queue
 from queuectl_nb.client.job import Batch
 queue = Queue(sys.argv[1])
-batch = Batch(queue, [f"job-{{number}}" for number in range(1, int(sys.argv[2]) + 1)])
-
-async def gather():
-    await asyncio.gather(*batch)
-
+batch = Batch(queue, [f"job-{number}" for number in range(1, int(sys.argv[2]) + 1)])
 print("ready", flush=True)
 began, cpu = time.monotonic(), time.process_time()
-{call}
+queue.wait(batch)
 print((time.process_time() - cpu) / (time.monotonic() - began))
 """
 
 
 @contextmanager
-def waiting(queue: Queue, call: str, jobs: int, found: list[float]) -> Iterator[None]:
+def waiting(queue: Queue, jobs: int, found: list[float]) -> Iterator[None]:
     """Let another process wait for the jobs meanwhile; append its share of a core to ``found``."""
-    words = [sys.executable, "-c", WAIT.format(call=call), str(queue.path), str(jobs)]
+    words = [sys.executable, "-c", WAIT, str(queue.path), str(jobs)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -56,38 +48,27 @@ def waiting(queue: Queue, call: str, jobs: int, found: list[float]) -> Iterator[
     assert process.wait() == 0
 
 
-def rate(jobs: int, call: str | None, found: list[float]) -> float:
-    """Return the jobs a second with a waiting process, or without one."""
+def rate(jobs: int, found: list[float] | None = None) -> float:
+    """Return the jobs a second; with ``found``, beside a waiting process."""
     with measure.idle_queue(2, jobs) as queue:
-        if call is None:
+        with nullcontext() if found is None else waiting(queue, jobs, found):
             queue.resume()
             measure.until_completed(queue, jobs)
-        else:
-            with waiting(queue, call, jobs, found):
-                queue.resume()
-                measure.until_completed(queue, jobs)
-        with queue.store.db.read() as connection:
-            sql = "SELECT count(*) / (max(finished_at) - min(started_at)) FROM attempts"
-            per_second: float = connection.execute(sql).fetchone()[0]
+        sql = "SELECT count(*) / (max(finished_at) - min(started_at)) FROM attempts"
+        per_second: float = queue.store.db.query(sql)[0][0]
     return per_second
 
 
 def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure each way to wait."""
-    rows = []
-    for name, call in WAITERS.items():
-        shares: list[float] = []
-        measured, reference = measure.alternate(
-            args.rounds,
-            lambda call=call, shares=shares: rate(args.jobs, call, shares),
-            lambda: rate(args.jobs, None, []),
-        )
-        what = f"{args.jobs:,} jobs beside a {name} of all, against none"
-        rows.append(measure.compare(what, "jobs/s", measured, reference, TARGET_RATE, at_least=True))
-        share = sorted(shares)[len(shares) // 2]
-        reached = share <= TARGET_CPU
-        rows.append(measure.Row(f"CPU of this {name}", f"{share:.1%} of a core", f"≤ {TARGET_CPU:.0%}", reached))
-    return rows
+    """Measure both in alternation."""
+    shares: list[float] = []
+    measured, reference = measure.alternate(args.rounds, lambda: rate(args.jobs, shares), lambda: rate(args.jobs))
+    share = sorted(shares)[len(shares) // 2]
+    what = f"{args.jobs:,} jobs beside a wait for all, against none"
+    return [
+        measure.compare(what, "jobs/s", measured, reference, TARGET_RATE, at_least=True),
+        measure.Row("CPU of this wait", f"{share:.1%} of a core", f"≤ {TARGET_CPU:.0%}", share <= TARGET_CPU),
+    ]
 
 
 def parser() -> argparse.ArgumentParser:
