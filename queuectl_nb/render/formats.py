@@ -57,11 +57,11 @@ def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, An
 def write_texts(out: TextIO, fields: Sequence[str], texts: Iterable[str], output_format: str) -> None:
     """Write elements that are JSON, or lines of ``csv``, while they are consumed."""
     if output_format == "json":
-        start = "[\n "
-        for text in texts:
-            out.write(start + text)
-            start = ",\n "
-        out.write("\n]\n" if start == ",\n " else "[]\n")
+        rest = iter(texts)
+        first = next(rest, None)
+        out.write("[]\n" if first is None else "[\n " + first)
+        out.writelines(map(",\n ".__add__, rest))
+        out.write("" if first is None else "\n]\n")
         return
     if output_format == "csv":
         out.write(",".join(fields) + "\n")

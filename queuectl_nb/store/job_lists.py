@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.job import JOB_FIELDS
@@ -61,7 +62,7 @@ class JobOrder:
             try:
                 cursor = connection.execute(sql, values)
                 while found := cursor.fetchmany(CHUNK_ROWS):
-                    seqs.extend(seq for (seq,) in found)
+                    seqs.extend(map(itemgetter(0), found))
             except Exception:
                 if should_stop():
                     raise QueryStopped from None
@@ -111,4 +112,4 @@ def _read_rows(
     """Return columns of the jobs with these ``seq`` that fulfil the condition, in that order."""
     sql = f"SELECT {columns} FROM jobs {condition}"  # noqa: S608 - our own terms
     found = {row[0]: row for row in db.query(sql, {**values, "seqs": json.dumps(list(seqs))})}
-    return [found[seq] for seq in seqs if seq in found]
+    return [*filter(None, map(found.get, seqs))]
