@@ -50,6 +50,7 @@ def test_other_commands(command: str) -> None:
         (["python", "-c", "print('x')"], "python -c \"print('x')\""),
         (["echo", "it's", "two words"], "echo \"it's\" 'two words'"),
         (["echo", "'"], 'echo "\'"'),
+        (["echo", "X's"], 'echo "X\'s"'),
         *((["echo", f"it's {char}"], None) for char in '"$`\\!'),
     ],
 )
