@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DashboardFeed"]
 
-TABLE_INTERVAL_S = 0.4
-"""Least time between two updates of the table."""
+TABLE_INTERVAL_S = 1.0
+"""Least time between two updates of table and overview, unless the user did something."""
 POLL_INTERVAL_S = 0.2
 OVERVIEW_INTERVAL_S = 2.0
 """An unchanged queue is summarized this often: workers die, and time passes, without a write."""
@@ -146,20 +146,19 @@ class DashboardFeed:
     def _update(self, views: list[str]) -> None:
         now = time.monotonic()
         version = self.watch.version()
-        changed = version != self._version
-        table_due = now - self._table_at >= TABLE_INTERVAL_S and (changed or self.jobs.outdated)
-        if not self._table_at or table_due:
+        changed = version != self._version or self.jobs.outdated
+        due = not self._table_at or (changed and now - self._table_at >= TABLE_INTERVAL_S)
+        if due:
             self.table.keep_views(views)
             for message in self.table.messages():
                 self._dashboard.table_pane.send(message)
             self._table_at = time.monotonic()
             self._version = version
-            changed = True
         busy = self._dashboard.viewers.busy
         if busy != self._busy or now - self._heartbeat_at >= OVERVIEW_INTERVAL_S:
             self._dashboard.send_heartbeat()
             self._busy, self._heartbeat_at = busy, now
-        if changed or now - self._overview_at >= OVERVIEW_INTERVAL_S:
+        if due or now - self._overview_at >= OVERVIEW_INTERVAL_S:
             self._dashboard.show_overview(self.watch.overview())
             self._overview_at = now
         for view in views:
