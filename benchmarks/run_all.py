@@ -12,6 +12,7 @@ import dispatcher
 import enqueue_many
 import exports
 import frames
+import functions
 import lab_page
 import latency
 import live_cards
@@ -36,6 +37,7 @@ BENCHMARKS = {
     frames: ["--jobs", "20000", "--rounds", "2"],
     exports: ["--jobs", "20000", "--rounds", "1"],
     wait_many: ["--jobs", "1000", "--rounds", "1"],
+    functions: ["--calls", "200", "--rounds", "2", "--samples", "20"],
     dask_map: ["--jobs", "200", "--rounds", "2"],
     dispatcher: ["--jobs", "2000", "--in-flight", "100"],
     dashboard: ["--jobs", "20000", "--rounds", "2"],

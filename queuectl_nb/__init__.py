@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from queuectl_nb.child.control import CurrentJob, GiveUp, Retry, current_job
     from queuectl_nb.client import Job, Queue
+    from queuectl_nb.client.value import JobCancelled
     from queuectl_nb.model.errors import (
         BadEnvironment,
         BadInput,
@@ -35,15 +37,20 @@ __all__ = [
     "BadEnvironment",
     "BadInput",
     "Busy",
+    "CurrentJob",
+    "GiveUp",
     "InvalidSetting",
     "Job",
+    "JobCancelled",
     "JobFailed",
     "NotFound",
     "Queue",
     "QueuectlError",
+    "Retry",
     "State",
     "WaitTimeout",
     "WrongState",
+    "current_job",
 ]
 
 
@@ -70,7 +77,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = {"Queue": "client", "Job": "client", "State": "model.state"}.get(name, "model.errors")
+    control = dict.fromkeys(("CurrentJob", "GiveUp", "Retry", "current_job"), "child.control")
+    others = {"Queue": "client", "Job": "client", "JobCancelled": "client.value", "State": "model.state"}
+    module = (control | others).get(name, "model.errors")
     return getattr(import_module(f"queuectl_nb.{module}"), name)
 
 

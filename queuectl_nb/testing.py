@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.claims import EndedAttempt
+    from queuectl_nb.store.store import Store
 
 __all__ = ["assert_enqueued", "run_pending", "temporary_queue"]
 
@@ -150,15 +151,18 @@ def run_pending(queue: Queue) -> list[Job]:
         if not result.leases:
             break
         ran[result.leases[0].job_id] = None
-        attempt, spooled = _run(executor, result.leases[0], settings)
+        attempt, spooled = _run(store, executor, result.leases[0], settings)
         ended = [attempt]
     return [job for job in (queue.job(job_id) for job_id in ran) if job.record.is_finished]
 
 
-def _run(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[EndedAttempt, frozenset[str]]:
+def _run(
+    store: Store, executor: LocalExecutor, lease: Lease, settings: Settings
+) -> tuple[EndedAttempt, frozenset[str]]:
     """Run one attempt until none of its processes is left; return the result, and the streams to keep in the spool."""
-    from queuectl_nb.engine.collect import capture_ending
+    from queuectl_nb.engine.collect import add_reply, capture_ending
     from queuectl_nb.engine.executor import CannotStart, NoResources
+    from queuectl_nb.engine.python.request import with_call
     from queuectl_nb.engine.run_monitor import RunMonitor
     from queuectl_nb.model.attempt import Ending
     from queuectl_nb.model.errors import BadEnvironment
@@ -167,9 +171,9 @@ def _run(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[End
 
     try:
         with contextlib.chdir("."):  # back to here afterwards
-            run = executor.start(lease, settings, lambda: True)
+            run = executor.start(lease := with_call(store.db, lease), settings, lambda: True)
     except CannotStart as error:
-        return EndedAttempt(lease, NotStarted(str(error)), Ending(time.time())), frozenset()
+        return EndedAttempt(lease, NotStarted(str(error), error.final), Ending(time.time())), frozenset()
     except NoResources as error:
         raise BadEnvironment(str(error)) from error
     run.move_to_own_files()
@@ -184,4 +188,7 @@ def _run(executor: LocalExecutor, lease: Lease, settings: Settings) -> tuple[End
         raise
     known = Ending(time.time(), run.started_at, run.pid, usage=run.usage)
     ending, spooled = capture_ending(executor.spool, lease.token, run.paths, settings.output_limit, known)
-    return EndedAttempt(lease, monitor.outcome, ending), spooled
+    outcome = monitor.outcome
+    if lease.call is not None:
+        outcome, ending, _ = add_reply(executor.spool, lease.token, outcome, ending)
+    return EndedAttempt(lease, outcome, ending), spooled

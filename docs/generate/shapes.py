@@ -78,7 +78,9 @@ JOB = (
     Field("exit_code", null_or(WHOLE), "exit code of the latest attempt"),
     Field("error", null_or(TEXT), "why the latest attempt did not succeed, in one line, or why the job was cancelled"),
     Field("worker", null_or(TEXT), "worker of the latest attempt"),
-    Field("result", {}, "JSON value that the completed attempt wrote to `$QUEUECTL_RESULT`"),
+    Field("result", {}, "JSON value that the job wrote to `$QUEUECTL_RESULT`, or that its function returned"),
+    Field("kind", {"enum": ["command", "function"]}, "what it runs"),
+    Field("result_repr", null_or(TEXT), "`repr` of the value that a function returned, at most 1,000 characters"),
 )
 
 ATTEMPT = (

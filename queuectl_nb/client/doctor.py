@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,8 +69,22 @@ def run_checks(
     yield "settings", _settings(store)
     yield "workers", _workers(store)
     yield "spool", _spool(store, checks)
+    yield "blobs", _blobs(store)
     yield "space in the file", _free_pages(store)
     yield "growth", describe_growth(store)
+
+
+def _blobs(store: Store) -> Result:
+    """Check the files of large arguments and values."""
+    from queuectl_nb.store.blobs import find_missing, find_strays
+
+    missing, strays = find_missing(store.db), find_strays(store.db, time.time())
+    if missing:
+        text = f"{len(missing)} files of arguments or values are missing, such as {missing[0][:12]}"
+        return text, "restore the spool from a backup; jobs that need them fail, and their values cannot be read"
+    if strays:
+        return f"{len(strays)} files of arguments or values belong to no job", "run 'queuectl prune --vacuum'"
+    return "all files of arguments and values exist", ""
 
 
 def _interpreter() -> Result:

@@ -18,6 +18,7 @@ from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.attempt import AttemptRecord
@@ -65,6 +66,11 @@ class Job:
         self.id = job_id
 
     @property
+    def queue_path(self) -> Path:
+        """The file of its queue."""
+        return self._queue.path
+
+    @property
     def record(self) -> JobRecord:
         """The current record; times in epoch seconds."""
         return self._current()
@@ -98,11 +104,42 @@ class Job:
         """The current state."""
         return self._current().state
 
-    @property
-    def result(self) -> Any:
-        """The JSON that the completed attempt wrote to ``$QUEUECTL_RESULT``; None if there is none."""
-        now = self._current()
-        return now.result if now.state is State.COMPLETED else None
+    def done(self) -> bool:
+        """Return True if the job has finished: completed, dead or cancelled."""
+        return self._current().is_finished
+
+    def result(self, timeout: float | str | None = None) -> Any:
+        """Wait until the job has finished and return its value.
+
+        The value is what the function returned; of a command, the JSON that it wrote to ``$QUEUECTL_RESULT``, or None.
+
+        Raises
+        ------
+        Exception
+            What the function raised, with the traceback from the job as ``__cause__``.
+        JobFailed
+            The job is dead for another reason, such as a timeout; ``JobCancelled`` if it is cancelled.
+        WaitTimeout
+            It did not finish within ``timeout`` seconds; it continues.
+        """
+        from queuectl_nb.client import value
+
+        self._wait_silently(timeout)
+        return value.read_result(self, self._queue.store)
+
+    def exception(self, timeout: float | str | None = None) -> BaseException | None:
+        """Wait until the job has finished and return what :meth:`result` would raise; None if it completed.
+
+        Raises ``JobCancelled`` if the job is cancelled, and ``WaitTimeout`` like :meth:`result`.
+        """
+        from queuectl_nb.client import value
+
+        self._wait_silently(timeout)
+        return value.read_exception(self, self._queue.store)
+
+    def _wait_silently(self, timeout: float | str | None) -> None:
+        if not self._current().is_finished:
+            self._queue.wait(self, timeout=timeout, show=lambda _: None)
 
     def __getattr__(self, name: str) -> Any:
         """Return a field of the current record."""
@@ -294,6 +331,18 @@ class Batch(Sequence[Job]):
     def __len__(self) -> int:
         """Return the number of jobs."""
         return len(self.ids)
+
+    def results(self, timeout: float | str | None = None, *, return_exceptions: bool = False) -> list[Any]:
+        """Wait until the jobs have finished and return their values in order, one per call.
+
+        The first exception is raised; with ``return_exceptions`` exceptions are in the list. Raises ``WaitTimeout``
+        after ``timeout`` seconds.
+        """
+        from queuectl_nb.client import value
+
+        if self.ids:
+            self._queue.wait(self, timeout=timeout)
+        return value.read_results(self, self._queue.store, return_exceptions=return_exceptions)
 
     def __add__(self, others: Iterable[Job]) -> list[Job]:
         return [*self, *others]

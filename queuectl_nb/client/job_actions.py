@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
     from queuectl_nb.store.store import Store
 
-__all__ = ["cancel", "delete", "notify_idle_worker", "notify_workers", "prune", "purge_dead", "retry", "retry_dead"]
+__all__ = [
+    "cancel",
+    "cancel_waiting",
+    "delete",
+    "notify_idle_worker",
+    "notify_workers",
+    "prune",
+    "purge_dead",
+    "retry",
+    "retry_dead",
+]
 
 
 def notify_idle_worker(store: Store) -> None:
@@ -88,6 +98,12 @@ def cancel(store: Store, ids: Sequence[str]) -> None:
         _await_cancel(store, [job_id for job_id, _ in running])
 
 
+def cancel_waiting(store: Store, job_id: str) -> None:
+    """Cancel a job that does not run; raise ``WrongState`` if it runs or has finished."""
+    store.jobs.cancel([job_id], time.time(), waiting_only=True)
+    notifier.notify_finished(notifier.waiter_dir(store.db.spool))
+
+
 def _await_cancel(store: Store, ids: list[str]) -> None:
     from queuectl_nb.engine.rescuer import Rescuer
 
@@ -126,13 +142,18 @@ def prune(store: Store, older_than: float | None, state: str | None, *, vacuum: 
     elif not vacuum or state is not None:
         raise BadInput("older_than must be given, such as --older-than 7d; only --vacuum alone works without it")
     if vacuum:
-        from queuectl_nb.store import maintenance
+        from queuectl_nb.store import blobs, maintenance
+
+        blobs.remove_strays(store.db, time.time())
 
         freed = maintenance.vacuum(store.db)
     return removed, freed
 
 
 def _remove_output(store: Store, tokens: Collection[str]) -> None:
-    """Delete the spool files of these attempts."""
+    """Delete the spool files of these attempts, and old files of blobs that no job needs."""
     for token in tokens if len(tokens) < SPOOL_LISTING_THRESHOLD else store.spool.tokens().intersection(tokens):
         store.spool.remove(token)
+    from queuectl_nb.store.blobs import remove_strays
+
+    remove_strays(store.db, time.time())

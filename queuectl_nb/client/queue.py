@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import nullcontext
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.arguments import to_python
@@ -20,24 +20,30 @@ from queuectl_nb.store.paths import find_queue, make_private_dir, require_queue
 from queuectl_nb.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
+    from types import ModuleType
 
     import pandas as pd
     import sqlite_utils
 
     from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.client.executor import QueueExecutor
     from queuectl_nb.client.frame_index import FrameIndex
     from queuectl_nb.client.plot import Plot
     from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.sql import UserDatabase
+    from queuectl_nb.client.task import Task
     from queuectl_nb.client.wait import Progress
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
 
 __all__ = ["Queue"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Queue:
@@ -203,6 +209,68 @@ class Queue:
             template = rows if isinstance(rows, str) else None
             self._frame_index.add(template, [spec.command for spec in specs], ids)
         return Batch(self, ids)
+
+    # ------------------------------------------------------------------ functions
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
+        """Add a job that calls ``function(*args, **kwargs)`` in a process of its own, and return it.
+
+        All keywords are the function's; options of the job go through :meth:`task`. See :meth:`Task.submit`.
+        """
+        return self.task(function).submit(*args, **kwargs)
+
+    def map(self, function: Callable[..., Any], /, *iterables: Iterable[Any], chunksize: int = 1) -> Batch:
+        """Add a job per call of ``function``, with the arguments taken from ``iterables`` like ``map``.
+
+        A DataFrame alone means a call per row, with its columns as keywords. ``chunksize`` calls make one job.
+        """
+        return self.task(function).map(*iterables, chunksize=chunksize)
+
+    @overload
+    def task(self, function: Callable[P, R], /, **options: Any) -> Task[P, R]: ...
+
+    @overload
+    def task(self, /, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Return a :class:`Task`: the function with options for its jobs, such as ``timeout`` and ``tags``.
+
+        Without a function, return a decorator: ``@q.task(timeout=3600)``.
+        """
+        from queuectl_nb.client.task import Task
+
+        return partial(Task, self, options=options) if function is None else Task(self, function, options)
+
+    def executor(self, *, workers: int = 0, **options: Any) -> QueueExecutor:
+        """Return a ``concurrent.futures.Executor`` whose calls are jobs with these options.
+
+        A future is done when its job has finished, retries included. The queue must be served by workers from
+        elsewhere, unless ``workers`` of its own are asked for; they stop at ``shutdown``.
+        """
+        from queuectl_nb.client.executor import QueueExecutor
+
+        self.task(print, **options)  # raise for an invalid option here
+        return QueueExecutor(self, options, self.start_workers(workers) if workers else None)
+
+    def as_completed(self, jobs: Iterable[Job], timeout: float | str | None = None) -> Iterator[Job]:
+        """Yield jobs as they finish, however they end; raise ``WaitTimeout`` after ``timeout`` seconds."""
+        found = {job.id: job for job in jobs}
+        if not found:
+            return
+        waiting = Wait(self, list(found), arguments.parse_timeout(timeout))
+        for _ in waiting.poll():
+            for job_id in waiting.finished_ids():
+                if job_id in found:
+                    yield found.pop(job_id)
+
+    def by_value(self, module: ModuleType) -> None:
+        """Send functions and classes of ``module`` with each job, instead of having jobs import it.
+
+        For a module that is being edited: a job then runs the code as it was at the enqueue.
+        """
+        import cloudpickle
+
+        cloudpickle.register_pickle_by_value(module)
 
     # ------------------------------------------------------------------ read
 
@@ -402,9 +470,9 @@ class Queue:
     def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write a copy of the queue to the file ``path`` and return its absolute path.
 
-        The copy is consistent even while workers run. It does not contain output longer than ``output_limit``.
-        ``force`` replaces an existing file. The copy is a queue of its own: when it is first used, the jobs that were
-        running are failed in it.
+        The copy is consistent even while workers run. It contains the arguments and values of functions, but not output
+        longer than ``output_limit``. ``force`` replaces an existing file. The copy is a queue of its own: when it is
+        first used, the jobs that were running are failed in it.
         """
         from queuectl_nb.store.backup import write_backup
 

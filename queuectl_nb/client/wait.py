@@ -156,6 +156,10 @@ class Wait:
             self._progress = Progress(dict(self._counts), left, tuple(self._failed))
         return self._progress
 
+    def finished_ids(self) -> list[str]:
+        """Return the jobs that had finished at the last :meth:`read_progress`, in the order in which they did."""
+        return list(self._finished)
+
     def hints(self, program: str) -> list[str]:
         """Return why the jobs of this wait do not start, if nobody serves them."""
         from queuectl_nb.client.hints import job_hints, waiting_hints

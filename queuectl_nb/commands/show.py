@@ -59,6 +59,8 @@ def _rows(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the fields that have a value, with their text."""
     settings = {key: "(from the setting)" for key in ("timeout", "max_retries") if fields.get(key, 0) is None}
     shown = {key: value for key, value in {**fields, **settings}.items() if value is not None}
+    if shown.get("kind") == "command":
+        del shown["kind"]
     return [
         (key, _format_value(key, value)) for key, value in shown.items() if key == "result" or value not in ("", [])
     ]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import Ending
-from queuectl_nb.store.output import EMPTY_STREAM, read_truncated
+from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
+from queuectl_nb.model.outcome import Exited, NotStarted, Raised
+from queuectl_nb.store.calls import parse_reply
+from queuectl_nb.store.output import EMPTY_STREAM, normalize_json, read_truncated
 from queuectl_nb.store.spool import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from queuectl_nb.model.call import CallValue
+    from queuectl_nb.model.outcome import Outcome
     from queuectl_nb.store.spool import Spool
 
-__all__ = ["capture_ending"]
+__all__ = ["add_reply", "capture_ending"]
 
 _NONE: frozenset[str] = frozenset()
+MAX_REPR_CHARS = 1000
 
 
 def capture_ending(
@@ -31,7 +37,53 @@ def capture_ending(
     except OSError as error:
         out = err = EMPTY_STREAM
         note = f"its output could not be read: {error.strerror}"
-    ending = Ending(*ending[:3], *out[:3], *err[:3], result, ending.host, note or ending.note, ending.usage)
+    ending = Ending(*ending[:3], *out[:3], *err[:3], result, ending.host, note or ending.note, usage=ending.usage)
     if not (out.spooled or err.spooled):
         return ending, _NONE
     return ending, frozenset(stream for stream, each in zip(STREAMS, (out, err), strict=True) if each.spooled)
+
+
+def add_reply(spool: Spool, token: str, outcome: Outcome, ending: Ending) -> tuple[Outcome, Ending, list[str]]:
+    """Return outcome and ending of a Python job with what its process has written about its calls.
+
+    The last value are the names of the modules that it has imported.
+    """
+    values, facts = parse_reply(spool.read_reply(token))
+    modules = facts.get("modules")
+    names = [name for name in modules if isinstance(name, str)] if isinstance(modules, list) else []
+    outcome, ending = _merge(outcome, ending, values, facts)
+    return outcome, ending, names
+
+
+def _merge(
+    outcome: Outcome, ending: Ending, values: Sequence[CallValue], facts: Mapping[str, Any]
+) -> tuple[Outcome, Ending]:
+    shown = facts.get("repr")
+    ending = ending._replace(
+        values=tuple(values),
+        result=_valid_json(facts.get("result")),
+        result_repr=shown[:MAX_REPR_CHARS] if isinstance(shown, str) else None,
+    )
+    if not isinstance(outcome, Exited):
+        return outcome, ending
+    if isinstance(why := facts.get("not_started"), str):
+        return NotStarted(cut(why, MAX_ERROR_CHARS), final=True), ending
+    error = facts.get("error")
+    if not isinstance(error, str):
+        if outcome.code:
+            return outcome, ending
+        returned = values and not values[-1].raised
+        return (outcome if returned else Raised("ended without a value", 0)), ending
+    after = facts.get("retry_after")
+    valid = isinstance(after, int | float) and after >= 0
+    return Raised(cut(error, MAX_ERROR_CHARS), outcome.code, after if valid else None, bool(facts.get("final"))), ending
+
+
+def _valid_json(text: object) -> str | None:
+    """Return JSON that the database accepts, or None."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return normalize_json(text.encode())
+    except (ValueError, RecursionError):
+        return None

@@ -11,18 +11,23 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import time
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
+from queuectl_nb.engine import process_tree
+from queuectl_nb.engine.executor import CannotStart, ForkServerFailed, LeaseLost, NoResources
 from queuectl_nb.engine.local_run import LocalRun
+from queuectl_nb.engine.python.request import command_line, write_request
 from queuectl_nb.model.job_environment import base_environment
+from queuectl_nb.store.blobs import blob_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from queuectl_nb.engine.python.fork_servers import ForkServer, ForkServers
     from queuectl_nb.engine.worker_record import RecordWriter
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.model.settings import Settings
@@ -72,11 +77,19 @@ class LocalExecutor:
         self._environ = {**base_environment(environ), "QUEUECTL_DB": str(db)}
         self._encoded_cache: tuple[Mapping[str, str], Mapping[str, str], dict[bytes, bytes]] = ({}, {}, {})
         self._results = os.fsencode(spool.folder) + b"/%b.result"
+        self._server_pids: set[int] = set()
 
-    def _make_environment(self, lease: Lease, max_retries: int) -> dict[bytes, bytes]:
-        """Merge the worker's environment, the recorded one, ``--env`` and the variables of the attempt.
+    @cached_property
+    def fork_servers(self) -> ForkServers:
+        """Processes that fork those of Python jobs; not loaded by a worker that runs commands only."""
+        from queuectl_nb.engine.python.fork_servers import ForkServers
 
-        As bytes, for ``posix_spawn``. The part that jobs of one notebook share is encoded once and cached.
+        return ForkServers(self._server_pids)
+
+    def _shared_environment(self, lease: Lease) -> dict[bytes, bytes]:
+        """Merge the worker's environment, the recorded one and ``--env``, as bytes for ``posix_spawn``.
+
+        The jobs of one notebook share it, so the last one is cached.
         """
         kept, own, shared = self._encoded_cache
         if kept is not lease.recorded_env or own is not lease.env:
@@ -84,9 +97,12 @@ class LocalExecutor:
             merged = {**self._environ, **kept, **own}
             shared = {os.fsencode(key): os.fsencode(value) for key, value in merged.items()}
             self._encoded_cache = kept, own, shared
+        return shared
+
+    def _attempt_variables(self, lease: Lease, max_retries: int) -> dict[bytes, bytes]:
+        """Return the variables that each attempt has for itself."""
         token = lease.token.encode()
         return {
-            **shared,
             b"QUEUECTL_JOB_ID": lease.job_id.encode(),
             b"QUEUECTL_ATTEMPT": b"%d" % lease.number,
             b"QUEUECTL_ATTEMPT_TOKEN": token,
@@ -97,19 +113,26 @@ class LocalExecutor:
     def _open_files(self) -> tuple[int, int]:
         """Open the worker's files; replace them if something other than a rescuer holds a lock.
 
-        That is a process outside of an earlier job's tree, which the job has given its output to.
+        That is a process outside of an earlier job's tree, which the job has given its output to. Raises
+        :class:`NoResources`.
         """
         try:
-            return self.files.open()
-        except BlockingIOError:
-            rescue_lock = self._lock_out_rescuers()
-            if rescue_lock is None:
-                raise
             try:
-                self.files.remove()
                 return self.files.open()
-            finally:
-                os.close(rescue_lock)
+            except BlockingIOError:
+                rescue_lock = self._lock_out_rescuers()
+                if rescue_lock is None:
+                    raise
+                try:
+                    self.files.remove()
+                    return self.files.open()
+                finally:
+                    os.close(rescue_lock)
+        except BlockingIOError as error:
+            msg = "a rescuer holds the output files of this worker"
+            raise NoResources(msg) from error
+        except OSError as error:
+            raise NoResources(str(error)) from error
 
     def start(self, lease: Lease, settings: Settings, owned: Callable[[], bool]) -> LocalRun:
         """Start the command with its output going to the spool.
@@ -125,12 +148,7 @@ class LocalExecutor:
         CannotStart, NoResources, LeaseLost
             Nothing was started.
         """
-        try:
-            out, err = self._open_files()
-        except BlockingIOError as error:
-            raise NoResources("a rescuer holds the output files of this worker") from error
-        except OSError as error:
-            raise NoResources(str(error)) from error
+        out, err = self._open_files()
         started_at, started = time.time(), time.monotonic()
         try:
             if not owned():
@@ -138,27 +156,16 @@ class LocalExecutor:
             _change_directory(lease.cwd)
             if self._record is not None:
                 self._record.begin(lease.token)
-            environment = self._make_environment(lease, settings.max_retries)
-            program, *options = _split_shell(lease.shell or settings.shell)
-            pid = os.posix_spawn(
-                program if "/" in program else _find_shell(program, environment.get(b"PATH")),
-                [os.path.basename(program), *options, "-c", lease.command],
-                environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, self._dev_null, 0),
-                    (os.POSIX_SPAWN_DUP2, out, 1),
-                    (os.POSIX_SPAWN_DUP2, err, 2),
-                ],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=_DEFAULT_SIGNALS,
-            )
+            pid, server = self._start_process(lease, settings, (out, err))
             if self._record is not None:
                 self._record.started(pid)
         except OSError as error:
             if error.errno in _TEMPORARY_ERRORS:
                 raise NoResources(str(error)) from error
             msg = error.strerror or str(error)
+            if lease.call is not None:
+                msg = f"interpreter {lease.call['runtime']['executable']}: {msg}"
+                raise CannotStart(msg, final=error.errno in _NO_PROGRAM) from error
             if error.errno in _NO_PROGRAM:
                 msg = f"shell {lease.shell or settings.shell}: {msg}"
             raise CannotStart(msg) from error
@@ -166,7 +173,72 @@ class LocalExecutor:
             os.close(out)
             os.close(err)
             os.chdir("/")
-        return LocalRun(lease, self.files, pid, started_at, started, self._record, self._owns_children)
+        return LocalRun(
+            lease,
+            self.files,
+            pid,
+            started_at,
+            started,
+            self._record,
+            self._owns_children,
+            server=server,
+            server_pids=self._server_pids,
+        )
+
+    def _start_process(
+        self, lease: Lease, settings: Settings, output: tuple[int, int]
+    ) -> tuple[int, ForkServer | None]:
+        """Start the process of a job; return its pid, and its fork server if it has one."""
+        shared, own = self._shared_environment(lease), self._attempt_variables(lease, settings.max_retries)
+        if lease.call is not None:
+            return self._start_call(lease, lease.call, (shared, own), output, settings.preload)
+        program, *options = _split_shell(lease.shell or settings.shell)
+        path = program if "/" in program else _find_shell(program, shared.get(b"PATH"))
+        arguments = [os.path.basename(program), *options, "-c", lease.command]
+        return self._spawn(path, arguments, {**shared, **own}, [self._dev_null, *output]), None
+
+    @staticmethod
+    def _spawn(path: str, arguments: list[str], environment: Mapping[bytes, bytes], handles: Sequence[int]) -> int:
+        """Start a program in a session of its own, with ``handles`` as its descriptors 0, 1, 2 …; return its pid."""
+        return os.posix_spawn(
+            path,
+            arguments,
+            environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(handles)],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+
+    def _start_call(
+        self,
+        lease: Lease,
+        call: Mapping[str, Any],
+        environments: tuple[dict[bytes, bytes], dict[bytes, bytes]],
+        output: tuple[int, int],
+        preload: str,
+    ) -> tuple[int, ForkServer | None]:
+        """Start the process of a Python job: by a fork server, or where this process could not adopt it, by itself."""
+        shared, own = environments
+        request = {
+            **call,
+            "reply": f"{self.spool.path(lease.token, 'reply')}",
+            "blob_dir": blob_dir(self.spool.folder),
+        }
+        if self._owns_children and sys.platform.startswith("linux"):
+            variables = {os.fsdecode(key): os.fsdecode(value) for key, value in own.items()}
+            try:
+                return self.fork_servers.start(
+                    {**request, "variables": variables, "cwd": lease.cwd}, shared, output, preload
+                )
+            except ForkServerFailed:  # it may have forked the job
+                process_tree.kill_tree(lambda: process_tree.descendants(os.getpid()))
+        handle = write_request(request, self.spool)
+        try:
+            path, *arguments = command_line(call, 3)
+            return self._spawn(path, arguments, {**shared, **own}, [self._dev_null, *output, handle]), None
+        finally:
+            os.close(handle)
 
 
 @lru_cache
@@ -189,4 +261,5 @@ def _change_directory(path: str) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        raise CannotStart(f"working directory {path}: {error.strerror}") from error
+        msg = f"working directory {path}: {error.strerror}"
+        raise CannotStart(msg) from error

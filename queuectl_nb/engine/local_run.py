@@ -1,4 +1,4 @@
-"""One command that runs on this host as a child process: its exit, leftovers, usage and output files."""
+"""One job that runs on this host: its exit, leftovers, usage and output files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
+from queuectl_nb.engine.executor import ForkServerFailed
 from queuectl_nb.model.attempt import Usage
-from queuectl_nb.model.outcome import Outcome, Signalled, exited
+from queuectl_nb.model.outcome import Lost, Outcome, Signalled, exited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import psutil
 
+    from queuectl_nb.engine.python.fork_servers import ForkServer
     from queuectl_nb.engine.worker_record import RecordWriter
     from queuectl_nb.model.attempt import Lease
     from queuectl_nb.store.spool import WorkerFiles
@@ -30,7 +32,7 @@ _RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(eq=False)
 class LocalRun:
-    """A command that runs as a child process."""
+    """A job whose process is a child of this process, or of its fork server."""
 
     lease: Lease
     files: WorkerFiles
@@ -42,7 +44,11 @@ class LocalRun:
     record: RecordWriter | None
     """Says whether a rescuer has killed it."""
     owns_children: bool
-    """Whether this process has no other children, and adopts orphans if it can."""
+    """Whether this process has no other children but fork servers, and adopts orphans if it can."""
+    server: ForkServer | None = None
+    """The parent of its process."""
+    server_pids: set[int] = field(default_factory=set)
+    """Fork servers that are children of this process."""
     has_own_files: bool = False
     """Whether its output files are named after its token, instead of being those of the worker."""
     usage: Usage = field(default_factory=Usage)
@@ -61,6 +67,9 @@ class LocalRun:
     def poll(self) -> Outcome | None:
         """Reap exited children, adopted orphans included; return how the shell exited, or None while it runs."""
         self._childless = not self._reap()
+        if self.server is not None and self._outcome is None:
+            self._poll_server(self.server)
+            self._childless = False
         return self._outcome
 
     def has_leftovers(self) -> bool:
@@ -70,28 +79,44 @@ class LocalRun:
         return not self._adopts_orphans and bool(self._processes())
 
     def _reap(self) -> bool:
-        """Reap exited children and record the exit of the shell; return True if live children are left."""
+        """Reap exited children and record the exit of the job's process; return True if live children are left."""
         while True:
             try:
                 pid, status, used = os.wait4(-1 if self.owns_children else self.pid, os.WNOHANG)
             except ChildProcessError:
                 return False
             if not pid:
-                return True
+                return not self.server_pids or process_tree.has_children(self.server_pids)
+            self.server_pids.discard(pid)
             if pid == self.pid:
-                # the kernel counts microseconds; float sums give values such as 0.0009029999999999999
-                user, system = round(used.ru_utime, 6), round(used.ru_stime, 6)
-                self.usage = Usage(user, system, used.ru_maxrss * _RSS_UNIT_BYTES)
-                code = os.waitstatus_to_exitcode(status)
-                self._outcome = exited(code) if code >= 0 else Signalled(-code)
-                if self.record is not None:
-                    killed = self.record.outcome_if_killed(self.lease.token, self.started)
-                    self._outcome = killed or self._outcome
+                self._on_exit(status, used.ru_utime, used.ru_stime, used.ru_maxrss)
+
+    def _poll_server(self, server: ForkServer) -> None:
+        """Record the exit of a process that is a child of the fork server, or has been adopted from it."""
+        try:
+            if (found := server.read_exit()) is not None:
+                self._on_exit(*found)
+        except ForkServerFailed:
+            # once the fork server is reaped, a process that runs is a child of this one, and is reaped like any other
+            gone = server.pid not in self.server_pids and not process_tree.has_children(self.server_pids)
+            if gone and self._outcome is None:
+                self._outcome = Lost("its fork server", "died")
+
+    def _on_exit(self, status: int, user_cpu_s: float, system_cpu_s: float, max_rss: int) -> None:
+        """Record how the process of the job has exited."""
+        # the kernel counts microseconds; float sums give values such as 0.0009029999999999999
+        self.usage = Usage(round(user_cpu_s, 6), round(system_cpu_s, 6), max_rss * _RSS_UNIT_BYTES)
+        code = os.waitstatus_to_exitcode(status)
+        self._outcome = exited(code) if code >= 0 else Signalled(-code)
+        if self.record is not None:
+            killed = self.record.outcome_if_killed(self.lease.token, self.started)
+            self._outcome = killed or self._outcome
 
     def _processes(self) -> list[psutil.Process]:
         """Find all its processes: our descendants, or, without adopted orphans, by token, open files and session."""
         if self._adopts_orphans:
-            return process_tree.descendants(os.getpid())
+            found = process_tree.descendants(os.getpid())
+            return [process for process in found if process.pid not in self.server_pids]
         began_ns = heartbeat.boot_clock_ns() - int((time.monotonic() - self.started) * 1e9)
         session = process_tree.Session(self.pid, began_ns, heartbeat.boot_clock_ns())
         return process_tree.holders([self.lease.token], self.paths.values(), session)

@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 
 from queuectl_nb.model.attempt import Ending, Usage
+from queuectl_nb.model.call import CallValue
 from queuectl_nb.model.outcome import OUTCOME_CLASSES, Outcome
 from queuectl_nb.store.regular_file import open_locked, open_regular
 
@@ -53,7 +54,9 @@ class OutcomeJournal:
             ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
         kind = type(outcome)
         arguments = [getattr(outcome, slot) for slot in kind.__slots__]
-        line = marshal.dumps((token, kind.__name__, arguments, ending[:-1], tuple(ending.usage)), MARSHAL_VERSION)
+        values = [tuple(value) for value in ending.values]
+        facts = (token, kind.__name__, arguments, ending[:-2], values, tuple(ending.usage))
+        line = marshal.dumps(facts, MARSHAL_VERSION)
         entry = _HEADER.pack(len(line), zlib.crc32(line)) + line
         with contextlib.suppress(OSError):
             if os.pwrite(self._handle, entry + _END, self._end) >= len(entry):
@@ -91,8 +94,9 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
         if not size or zlib.crc32(line) != checksum:
             break
         try:
-            token, kind, arguments, ending, usage = marshal.loads(line)  # noqa: S302 - our own file, writable by this user only
-            outcomes[token] = (OUTCOME_CLASSES[kind](*arguments), Ending._make((*ending, Usage._make(usage))))
+            token, kind, arguments, facts, values, usage = marshal.loads(line)  # noqa: S302 - our own file, writable by this user only
+            ending = Ending._make((*facts, tuple(map(CallValue._make, values)), Usage._make(usage)))
+            outcomes[token] = (OUTCOME_CLASSES[kind](*arguments), ending)
         except (EOFError, ValueError, TypeError, KeyError):
             break
     return outcomes

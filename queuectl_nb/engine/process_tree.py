@@ -20,6 +20,7 @@ __all__ = [
     "ancestors",
     "become_subreaper",
     "descendants",
+    "has_children",
     "holders",
     "holds_all",
     "is_suspended",
@@ -84,19 +85,30 @@ def descendants(pid: int, exclude: Collection[int] = (), *, scan: bool = False) 
 _HAS_CHILDREN_FILES = os.path.exists("/proc/thread-self/children")
 
 
-def _read_children(pid: int) -> list[psutil.Process]:
-    """Return the children of ``pid`` from /proc: a process that forks in a loop is gone before a full scan ends."""
-    import psutil
+def has_children(exclude: Collection[int]) -> bool:
+    """Return True if this process has children, dead ones included, besides ``exclude``."""
+    if not _HAS_CHILDREN_FILES:
+        return bool(descendants(os.getpid(), exclude))
+    return any(pid not in exclude for pid in _child_pids(os.getpid()))
 
+
+def _child_pids(pid: int) -> list[int]:
     pids: list[str] = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as listed:
                 pids += listed.read().split()
+    return [int(each) for each in pids]
+
+
+def _read_children(pid: int) -> list[psutil.Process]:
+    """Return the children of ``pid`` from /proc: a process that forks in a loop is gone before a full scan ends."""
+    import psutil
+
     found = []
-    for each in pids:
+    for each in _child_pids(pid):
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(int(each))
+            process = psutil.Process(each)
             if process.ppid() == pid:  # the pid was not reused meanwhile
                 found.append(process)
     return found

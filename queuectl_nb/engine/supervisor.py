@@ -24,6 +24,7 @@ from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
 from queuectl_nb.engine.worker_record import read_record
 from queuectl_nb.model.errors import BadEnvironment, Busy, InvalidSetting, QueuectlError
+from queuectl_nb.store.blobs import remove_strays
 from queuectl_nb.store.maintenance import shrink
 
 if TYPE_CHECKING:
@@ -312,6 +313,8 @@ class Supervisor:
         self.prune_at = time.monotonic() + (PRUNE_INTERVAL_S if removed < MAX_PRUNED_JOBS else 0.0)
         for token in tokens:
             self.store.spool.remove(token)
+        if tokens:
+            remove_strays(self.store.db, time.time())
 
     def _report_rescued(self, rescued: list[Rescued]) -> None:
         for job_id, was in rescued:

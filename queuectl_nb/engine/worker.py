@@ -11,9 +11,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.engine.collect import add_reply
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S, MAX_GROUP
 from queuectl_nb.model.attempt import Ending
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadEnvironment
 from queuectl_nb.model.outcome import Cancelled, Returned
 from queuectl_nb.store.claims import StartedAttempt
@@ -93,7 +95,7 @@ class Worker:
 
     def _start(self, lease: Lease) -> None:
         settings = self.control.settings
-        run = self.core.start(lease, lambda owned: self.executor.start(lease, settings, owned))
+        run = self.core.start(lease, lambda full, owned: self.executor.start(full, settings, owned))
         if run is not None:
             self.monitor = RunMonitor(run)
             self.control.job_pid = run.pid
@@ -105,11 +107,15 @@ class Worker:
         run = monitor.run
         known = Ending(time.time(), run.started_at, run.pid, usage=run.usage)
         ending, spooled, keep_files = self.core.capture(run.lease.token, run.paths, known)
+        outcome = monitor.outcome
+        if run.lease.kind != Kind.COMMAND:
+            outcome, ending, modules = add_reply(self.core.store.spool, run.lease.token, outcome, ending)
+            self.executor.fork_servers.learn(modules)
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
             run.move_to_own_files()
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
-        has_files = run.has_own_files or ending.result is not None or ending.note is not None
-        self.buffer.add_result(run.lease, monitor.outcome, ending, spooled if has_files else None)
+        has_files = run.has_own_files or ending.result is not None or ending.note is not None or bool(ending.values)
+        self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear_files()
         if monitor.was_short:

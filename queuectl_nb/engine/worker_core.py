@@ -11,6 +11,7 @@ from queuectl_nb.engine.collect import capture_ending
 from queuectl_nb.engine.control import POLL_INTERVAL_S
 from queuectl_nb.engine.executor import CannotStart, LeaseLost, NoResources
 from queuectl_nb.engine.outcome_journal import MAX_STREAM_BYTES, OutcomeJournal
+from queuectl_nb.engine.python.request import with_call
 from queuectl_nb.engine.work_buffer import WorkBuffer
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import BadEnvironment, Busy
@@ -76,15 +77,18 @@ class WorkerCore:
             self.spool_removed = True
             self.control.request_stop("now")
 
-    def start(self, lease: Lease, start: Callable[[Callable[[], bool]], _Run]) -> _Run | None:
-        """Start ``lease`` by calling ``start(owned)``; on failure record or release it and return None.
+    def start(
+        self, lease: Lease, start: Callable[[Lease, Callable[[], bool]], _Run], *, ship_blobs: bool = False
+    ) -> _Run | None:
+        """Start ``lease`` by calling ``start(lease, owned)``; on failure record or release it and return None.
 
         ``owned`` must be called right before the process starts: False means that a rescuer has settled the attempt.
+        With ``ship_blobs``, a Python job does not need the files of this host.
         """
         try:
-            run = start(lambda: self.buffer.owns(lease))
+            run = start(with_call(self.store.db, lease, ship_blobs=ship_blobs), lambda: self.buffer.owns(lease))
         except CannotStart as error:
-            self.buffer.add_result(lease, NotStarted(str(error)), Ending(time.time()))
+            self.buffer.add_result(lease, NotStarted(str(error), error.final), Ending(time.time()))
         except Busy:  # unknown whether the lease is still ours
             self.buffer.release_claimed([lease])
         except NoResources as error:

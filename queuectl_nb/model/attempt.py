@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from queuectl_nb.model.call import CallValue
 
 __all__ = ["ATTEMPT_FIELDS", "AttemptRecord", "Ending", "Lease", "Usage"]
 
@@ -30,6 +32,9 @@ class Lease(NamedTuple):
     env: Mapping[str, str] = MappingProxyType({})
     recorded_env: Mapping[str, str] = MappingProxyType({})
     shell: str | None = None
+    kind: str = "command"
+    call: Mapping[str, Any] | None = None
+    """What a Python job runs, with its arguments (``store/calls.py``)."""
 
 
 class Usage(NamedTuple):
@@ -61,6 +66,10 @@ class Ending(NamedTuple):
     """The host it ran on, if not its worker's."""
     note: str | None = None
     """A warning for a command that succeeded, for example that its result was not valid JSON."""
+    result_repr: str | None = None
+    """The ``repr`` of a Python job's value."""
+    values: tuple[CallValue, ...] = ()
+    """The values and exceptions of a Python job's calls."""
     usage: Usage = Usage()
 
 

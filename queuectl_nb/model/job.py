@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from queuectl_nb.model import times, validation
+from queuectl_nb.model.call import Kind, Payload
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.state import FINISHED_STATES, State
 
@@ -37,6 +38,8 @@ class JobSpec(NamedTuple):
     cwd: str | None = None
     env: Mapping[str, str] = MappingProxyType({})
     shell: str | None = None
+    kind: str = Kind.COMMAND
+    payload: Payload | None = None
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> JobSpec:
@@ -129,6 +132,8 @@ class JobRecord(NamedTuple):
     error: str | None
     worker: str | None
     result: Any
+    kind: str = Kind.COMMAND
+    result_repr: str | None = None
     rev: int = 0
     shell: str | None = None
 

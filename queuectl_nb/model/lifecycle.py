@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuectl_nb.model.outcome import Cancelled, Exited, Outcome, Returned
+from queuectl_nb.model.outcome import Cancelled, Exited, NotStarted, Outcome, Raised, Returned
 from queuectl_nb.model.retry import RetryPolicy
 from queuectl_nb.model.state import State
 
@@ -50,8 +50,8 @@ def settle(  # noqa: PLR0913 - a pure function: every input is an argument
     Returns
     -------
     Transition
-        ``completed``; ``cancelled``; ``pending`` at no cost (returned); ``dead`` if no attempts are left;
-        otherwise ``failed`` with the next ``run_at``.
+        ``completed``; ``cancelled``; ``pending`` at no cost (returned); ``dead`` if no attempts are left, or if the
+        outcome is final; otherwise ``failed`` with the next ``run_at``.
     """
     if isinstance(outcome, Exited) and not outcome.code:
         return Transition(State.COMPLETED, attempts)
@@ -60,6 +60,11 @@ def settle(  # noqa: PLR0913 - a pure function: every input is an argument
     if isinstance(outcome, Returned):
         return Transition(State.PENDING, attempts - 1, run_at=now)
     error = error or outcome.error
+    if isinstance(outcome, NotStarted | Raised) and outcome.final:
+        used = attempts - isinstance(outcome, NotStarted)
+        return Transition(State.DEAD, used, error=error, reason="It cannot succeed")
     if policy.exhausted(attempts):
         return Transition(State.DEAD, attempts, error=error, reason="Max retries reached")
-    return Transition(State.FAILED, attempts, run_at=now + policy.delay(attempts, rand), error=error)
+    delay = outcome.retry_after if isinstance(outcome, Raised) else None
+    run_at = now + (policy.delay(attempts, rand) if delay is None else delay)
+    return Transition(State.FAILED, attempts, run_at=run_at, error=error)

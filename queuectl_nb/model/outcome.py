@@ -20,10 +20,12 @@ __all__ = [
     "Lost",
     "NotStarted",
     "Outcome",
+    "Raised",
     "Returned",
     "Signalled",
     "SignalledWorker",
     "TimedOut",
+    "exit_code",
     "exited",
 ]
 
@@ -81,6 +83,20 @@ class SignalledWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """A Python job raised an exception, or left no value.
+
+    ``retry_after`` replaces the backoff (seconds); ``final`` allows no further attempt.
+    """
+
+    error: str
+    code: int = 1
+    retry_after: float | None = None
+    final: bool = False
+    name: ClassVar[str] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
 class TimedOut:
     """The attempt ran longer than ``after`` seconds and was killed."""
 
@@ -95,9 +111,13 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The command could not be started, for example because its directory was removed."""
+    """The job could not be started, for example because its directory was removed.
+
+    ``final``: nor will another attempt, so none is counted.
+    """
 
     why: str
+    final: bool = False
     name: ClassVar[str] = "not_started"
 
     @property
@@ -155,10 +175,15 @@ class Copied:
     error: ClassVar[str] = "the queue was copied while it ran"
 
 
+def exit_code(outcome: Outcome) -> int | None:
+    """Return the exit code of the attempt's process; None if it did not exit by itself."""
+    return outcome.code if isinstance(outcome, Exited | Raised) else None
+
+
 exited = cache(Exited)
 """Return a shared :class:`Exited` for a code: most attempts exit with the same few."""
 
-Outcome = Exited | Signalled | SignalledWorker | TimedOut | NotStarted | Cancelled | Returned | Lost | Copied
+Outcome = Exited | Raised | Signalled | SignalledWorker | TimedOut | NotStarted | Cancelled | Returned | Lost | Copied
 
 OUTCOME_CLASSES = {kind.__name__: kind for kind in get_args(Outcome)}
 """By name, for files and messages."""

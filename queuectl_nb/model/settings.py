@@ -20,7 +20,10 @@ _PATTERN = re.compile(r"[A-Za-z_*?\[][A-Za-z0-9_*?\[\]!-]*\Z")
 
 
 class Setting(NamedTuple):
-    """A row of the table; ``kind`` is ``whole``, ``decimal``, ``names`` or ``shell``; bounds are inclusive."""
+    """A row of the table; ``kind`` is ``whole``, ``decimal``, ``names``, ``modules`` or ``shell``.
+
+    Bounds are inclusive.
+    """
 
     key: str
     kind: str
@@ -41,7 +44,9 @@ class Setting(NamedTuple):
             else:
                 number = parse_duration(self.key, value, self.low, self.high, unit_s=unit_s)
             return int(number) if number.is_integer() else number
-        return parse_shell(self.key, value) if self.kind == "shell" else _patterns(self.key, value)
+        if self.kind == "shell":
+            return parse_shell(self.key, value)
+        return _modules(self.key, value) if self.kind == "modules" else _patterns(self.key, value)
 
     @property
     def bounds(self) -> str:
@@ -50,8 +55,19 @@ class Setting(NamedTuple):
             return "names and globs, separated by commas"
         if self.kind == "shell":
             return "a POSIX shell with its options"
+        if self.kind == "modules":
+            return "auto, none, or modules separated by commas"
         unit = f" {self.unit}" if self.unit else ""
         return f"{self.low:.15g} to {self.high:.15g}{unit}"
+
+
+def _modules(key: str, value: object) -> str:
+    """Return a normalized comma-separated list of modules."""
+    words = [word.strip() for word in value.split(",")] if isinstance(value, str) else [""]
+    if not all(all(part.isidentifier() for part in word.split(".")) for word in words):
+        msg = f"{key} must be auto, none, or modules separated by commas (numpy,pandas), not {quoted(value)}"
+        raise BadInput(msg)
+    return ",".join(words)
 
 
 def _patterns(key: str, value: object) -> str:
@@ -81,6 +97,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "output per stream kept on disk"),
         Setting("retention", "decimal", 0, 0, 36_500, "days", "age at which finished jobs are deleted; 0 keeps them"),
         Setting("keep_env", "names", KEEP_ENV, 0, 0, "", "environment variables recorded with each job"),
+        Setting("preload", "modules", "auto", 0, 0, "", "modules imported before a call: `auto`, `none` or names"),
         Setting("shell", "shell", "/bin/sh", 0, 0, "", "shell that runs the commands; `bash -l` for `conda activate`"),
     )
 }
@@ -105,6 +122,7 @@ class Settings(NamedTuple):
     spool_limit: int
     retention: float
     keep_env: str
+    preload: str
     shell: str
 
     @classmethod

@@ -75,7 +75,9 @@ def job_card(  # noqa: PLR0913 - what a card shows
     parts += [block("error", job.error)] if job.error else []
     if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
         parts += [_output(tail)] if any(tail) else []
-    if job.result is not None:
+    if job.result_repr is not None:
+        parts += [block("result", job.result_repr)]
+    elif job.result is not None:
         parts += [block("result", json.dumps(job.result, indent=1, ensure_ascii=False))]
     if len(attempts) > 1:
         parts += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)]

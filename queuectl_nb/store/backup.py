@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -10,7 +11,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from queuectl_nb.child.blob import read_blob
 from queuectl_nb.model.errors import BadEnvironment, BadInput
+from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.os_errors import os_reason
 from queuectl_nb.store.paths import SIDECAR_SUFFIXES, absolute_path
 from queuectl_nb.store.queries import Q
@@ -25,6 +28,8 @@ __all__ = ["write_backup"]
 
 STEP_PAGES = 1024
 """Pages that are copied at once; an interrupt takes effect between two steps."""
+_FORMAT_AT, _ROLLBACK_JOURNAL = 18, b"\1\1"
+"""Offset of the format versions in the header of a database, and their values without write-ahead logging."""
 _TARGET_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -46,6 +51,7 @@ def write_backup(db: Database, path: str | os.PathLike[str], *, force: bool = Fa
         handle, draft = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
         try:
             jobs = _copy(db, draft, target)
+            _include_blobs(db, draft, handle)
             os.fsync(handle)
             os.replace(draft, target)
         except BaseException:
@@ -81,9 +87,7 @@ def _check_target(db: Database, target: Path, *, force: bool) -> None:
 
 def _copy(db: Database, draft: str, target: Path) -> int:
     """Copy the database to the empty file ``draft``, which becomes ``target``; return the number of jobs."""
-    # nobody else knows the draft: without locks it can be on any file system, and without a journal
-    uri = f"file:{quote(os.fsencode(draft))}?nolock=1"
-    with db.read() as connection, closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as copy:
+    with db.read() as connection, closing(sqlite3.connect(_uri(draft), uri=True, isolation_level=None)) as copy:
         jobs: int = sum(n for _, n in connection.execute(Q.counts))
         try:
             copy.execute("PRAGMA journal_mode = OFF")
@@ -92,6 +96,26 @@ def _copy(db: Database, draft: str, target: Path) -> int:
             at_target = getattr(error, "sqlite_errorcode", 0) & 0xFF in _TARGET_ERRORS
             raise translate(error, target if at_target else db.path, db.lock_timeout_s) from error
     return jobs
+
+
+def _include_blobs(db: Database, draft: str, handle: int) -> None:
+    """Put the content of blobs that are files into the copy; one whose file is damaged or missing stays without."""
+    with db.read() as connection:
+        names = [sha256 for (sha256,) in connection.execute(Q.blob_files)]
+    if not names:
+        return
+    os.pwrite(handle, _ROLLBACK_JOURNAL, _FORMAT_AT)  # write-ahead logging needs shared memory
+    with closing(sqlite3.connect(_uri(draft), uri=True)) as copy, copy:
+        copy.execute("PRAGMA journal_mode = OFF")
+        for name in names:
+            with contextlib.suppress(OSError):
+                values = {"sha256": name, "body": read_blob(f"{blob_dir(db.output_dir)}/{name}")}
+                copy.execute(Q.set_blob_body, values)
+
+
+def _uri(draft: str) -> str:
+    """Return the URI of the copy. Nobody else knows it: without locks it can be on any file system."""
+    return f"file:{quote(os.fsencode(draft))}?nolock=1"
 
 
 def _sync_dir(folder: Path) -> None:

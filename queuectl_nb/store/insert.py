@@ -17,6 +17,7 @@ from queuectl_nb.store.queries import Q
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from queuectl_nb.model.call import Payload
     from queuectl_nb.store.connection import Database
 
 __all__ = ["insert_jobs"]
@@ -59,14 +60,15 @@ def insert_jobs(  # noqa: PLR0913 - everything that the result depends on
         with db.write() as connection:
             if absent := _find_absent(connection, specs):
                 try:
-                    new = _NewJobs([specs[index] for index in absent], cwd, now, boottime)
+                    new = _NewJobs(db, [specs[index] for index in absent], cwd, now, boottime)
                     new.insert(connection, environment, check_ids=True)
                 except QueuectlError as error:
                     if error.index is not None:
                         error.with_index(absent[error.index])
                     raise
         return [spec.id or "" for spec in specs]
-    new = _NewJobs(specs, cwd, now, boottime)  # before taking the write lock, which others wait for
+    new = _NewJobs(db, specs, cwd, now, boottime)  # before taking the write lock, which others wait for
+    new.write_blobs()
     if None in new.given_ids:
         try:
             with db.write() as connection:
@@ -96,12 +98,14 @@ class _NewJobs:
     A column with the same value in all rows is kept as that one value, in ``shared``.
     """
 
-    def __init__(self, specs: Sequence[JobSpec], cwd: str, now: float, boottime: BootTime) -> None:
+    def __init__(self, db: Database, specs: Sequence[JobSpec], cwd: str, now: float, boottime: BootTime) -> None:
+        self.db = db
         self.specs = specs
         self.now = now
         self.boottime = boottime
         fields: dict[str, Sequence[Any]] = dict(zip(JobSpec._fields, zip(*specs, strict=True), strict=True))
         self.given_ids: Sequence[str | None] = fields["id"]
+        self.payloads: Sequence[Payload | None] = fields["payload"]
         _check_unique(self.given_ids)
         self.has_dependencies = any(fields["after"])
         run_at = [
@@ -111,7 +115,9 @@ class _NewJobs:
         self.has_durations = self.has_dependencies or any(fields["delay"])
         self.shared: dict[str, object] = {"created_at": now, "updated_at": now}
         self.columns: dict[str, Sequence[object]] = {}
-        self._add({name: fields[name] for name in ("command", "priority", "queue", "max_retries", "timeout", "shell")})
+        self._add(
+            {name: fields[name] for name in ("command", "priority", "queue", "max_retries", "timeout", "shell", "kind")}
+        )
         self._add(
             {
                 "tags": _encode(fields["tags"]),
@@ -134,6 +140,14 @@ class _NewJobs:
             else:
                 self.columns[name] = values
                 self.shared.pop(name, None)
+
+    def write_blobs(self) -> None:
+        """Write the files of large blobs, which takes long, before the transaction that needs them."""
+        if any(self.payloads):
+            from queuectl_nb.store.blobs import write_blob_files
+
+            unique = {blob.sha256: blob for payload in self.payloads if payload for blob in payload.blobs}
+            write_blob_files(self.db, unique.values())
 
     def insert(self, connection: sqlite3.Connection, environment: str, *, check_ids: bool) -> list[str]:
         """Insert the jobs in the current transaction and return their ids.
@@ -165,6 +179,11 @@ class _NewJobs:
             raise
         if resolver is not None:
             insert_rows(connection, "dependents", {}, {"other": resolver.others, "job": resolver.jobs})
+        if any(self.payloads):
+            from queuectl_nb.store.calls import insert_payloads
+
+            given = {seq: payload for seq, payload in zip(seqs, self.payloads, strict=True) if payload is not None}
+            insert_payloads(self.db, connection, given)
         return ids
 
     def _add_states(self, resolver: DependencyResolver, seqs: range) -> None:

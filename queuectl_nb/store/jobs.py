@@ -70,8 +70,10 @@ class Jobs:
         with self.db.write() as connection:
             retry_jobs(connection, _load_all(connection, ids, action), now)
 
-    def cancel(self, ids: Sequence[str], now: float) -> list[tuple[str, str | None]]:
+    def cancel(self, ids: Sequence[str], now: float, *, waiting_only: bool = False) -> list[tuple[str, str | None]]:
         """Cancel the jobs: waiting ones at once, running ones by a request to their worker.
+
+        With ``waiting_only``, running ones are refused with :class:`WrongState`.
 
         Returns
         -------
@@ -82,6 +84,8 @@ class Jobs:
             jobs = _load_all(connection, ids, "cancel")
             running = [job for job in jobs if job.state is State.PROCESSING]
             waiting = [job for job in jobs if job.state is not State.PROCESSING]
+            if running and waiting_only:
+                raise WrongState(f"job {running[0].id} is running")
             connection.execute(Q.cancel_running, {"seqs": _seqs_json(running), "now": now})
             cancel_waiting(connection, [job.seq for job in waiting], "cancelled by a person", now)
             if connection.execute(Q.any_dependents).fetchone():
@@ -203,6 +207,7 @@ def check_dependencies(job_id: str, others: Iterable[tuple[str, State]], unmeeta
 def _requeue(connection: sqlite3.Connection, jobs: Sequence[JobRef], state: State, now: float) -> None:
     for job in jobs:
         check_transition(job.id, job.state, state)
+    connection.execute(Q.forget_values, {"seqs": _seqs_json(jobs)})
     connection.execute(Q.retry_jobs, {"seqs": _seqs_json(jobs), "state": state, "now": now})
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "StoredStream",
     "next_data_offset",
     "next_hole_offset",
+    "normalize_json",
     "punch_middle",
     "read_range",
     "read_result",
@@ -214,12 +215,12 @@ def _parse_file(handle: int) -> str:
         raise ValueError(f"{size} bytes, at most {MAX_RESULT_BYTES} are allowed")
     try:
         with os.fdopen(handle, "rb", closefd=False) as file:
-            return _normalize(file.read(MAX_RESULT_BYTES))
+            return normalize_json(file.read(MAX_RESULT_BYTES))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON ({error})") from error
 
 
-def _normalize(raw: bytes) -> str:
+def normalize_json(raw: bytes) -> str:
     """Return JSON that the database accepts: NaN and infinities become null."""
     value = json.loads(raw, parse_constant=lambda _: None, parse_float=_parse_finite)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):

@@ -32,8 +32,26 @@ SELECT id FROM environments WHERE body = :body;
 -- name: job_by_id
 SELECT
     seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
-    updated_at, started_at, finished_at, exit_code, error, worker, result, rev, shell
+    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, result_repr, rev, shell
 FROM jobs WHERE id = :id;
+
+-- name: keep_payload
+INSERT INTO payloads (job, body) VALUES (?, ?);
+
+-- name: keep_blob
+INSERT INTO blobs (sha256, size, body) VALUES (?, ?, ?) ON CONFLICT (sha256) DO NOTHING;
+
+-- name: use_blob
+INSERT INTO job_blobs (job, sha256) VALUES (?, ?) ON CONFLICT (job, sha256) DO NOTHING;
+
+-- name: blob_files
+SELECT sha256 FROM blobs WHERE body IS NULL;
+
+-- name: set_blob_body
+UPDATE blobs SET body = :body WHERE sha256 = :sha256;
+
+-- name: known_blobs
+SELECT sha256 FROM blobs WHERE sha256 IN (SELECT value FROM json_each(:names));
 
 -- ---------------------------------------------------------------- claim
 
@@ -87,13 +105,39 @@ GROUP BY queue;
 -- name: ready_in_queue
 -- The next ready jobs of one queue: the first entries of the index jobs_ready.
 SELECT
-    seq, id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, shell, env,
-    environment
+    seq, id, starts + 1, command, cwd, queue, priority, attempts + 1, max_retries, timeout, shell, kind,
+    env, environment
 FROM jobs WHERE ready = 1 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit;
 
 -- name: environments_of_claimed
 -- The recorded environments of claimed jobs; most jobs share one, which is read once.
 SELECT id, body FROM environments WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: payload
+SELECT body FROM payloads WHERE job = :seq;
+
+-- name: returned_calls
+SELECT call FROM job_values WHERE job = :seq AND raised = 0;
+
+-- name: blobs_of_job
+SELECT blobs.sha256, body FROM job_blobs JOIN blobs ON blobs.sha256 = job_blobs.sha256 WHERE job = :seq;
+
+-- name: result_of_job
+SELECT kind, result, (SELECT body ->> '$.chunk' FROM payloads WHERE job = jobs.seq) FROM jobs WHERE id = :id;
+
+-- name: count_calls
+SELECT json_array_length(body, '$.calls'), body ->> '$.chunk' FROM payloads
+WHERE job = (SELECT seq FROM jobs WHERE id = :id);
+
+-- name: values_of_job
+-- What was raised is of interest only if it was in the latest attempt.
+SELECT call, raised, body, sha256 FROM job_values JOIN jobs ON jobs.seq = job
+WHERE id = :id AND (raised = 0 OR attempt = starts) ORDER BY call;
+
+-- name: forget_values
+-- A completed job that runs again calls everything again; of others, calls that have returned are not repeated.
+DELETE FROM job_values
+WHERE job IN (SELECT seq FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'completed');
 
 -- name: ready_count
 -- How many jobs could start now, counted up to a limit, for a dispatcher that requests slots.
@@ -128,7 +172,8 @@ WITH v (token, worker, host, started_at, seq) AS (VALUES :rows)
 UPDATE jobs SET
     state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = v.token,
     worker = v.worker, started_at = v.started_at, updated_at = v.started_at,
-    finished_at = NULL, exit_code = NULL, error = NULL, result = NULL, rev = (SELECT rev FROM clock)
+    finished_at = NULL, exit_code = NULL, error = NULL, result = NULL, result_repr = NULL,
+    rev = (SELECT rev FROM clock)
 FROM v WHERE jobs.seq = v.seq;
 
 -- name: attempt_is_running
@@ -165,13 +210,14 @@ WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 -- name: settle_job
 -- The columns of v are the keys of settle.job_update.
 WITH v (
-    seq, token, state, ready, attempts, run_at, due_boottime, updated_at, started_at, finished_at, exit_code, error, result
+    seq, token, state, ready, attempts, run_at, due_boottime, updated_at, started_at, finished_at, exit_code, error, result,
+    result_repr
 ) AS (VALUES :rows)
 UPDATE jobs SET
     state = v.state, ready = v.ready, attempts = v.attempts, token = NULL, cancel = 0,
     run_at = coalesce(v.run_at, jobs.run_at), due_boottime = v.due_boottime, updated_at = v.updated_at,
     started_at = coalesce(v.started_at, jobs.started_at), finished_at = v.finished_at,
-    exit_code = v.exit_code, error = v.error, result = v.result, rev = (SELECT rev FROM clock)
+    exit_code = v.exit_code, error = v.error, result = v.result, result_repr = v.result_repr, rev = (SELECT rev FROM clock)
 FROM v WHERE jobs.seq = v.seq AND jobs.state = 'processing' AND jobs.token = v.token;
 
 -- name: close_attempt
@@ -210,6 +256,9 @@ UPDATE jobs SET
     ),
     rev = (SELECT rev FROM clock)
 WHERE seq = :seq AND state = 'processing' AND token = :token;
+
+-- name: keep_value
+INSERT OR REPLACE INTO job_values (job, attempt, call, raised, body, sha256) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: delete_attempt
 DELETE FROM attempts WHERE job = :seq AND number = :number AND token = :token;
@@ -281,7 +330,7 @@ SELECT id, rev FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 UPDATE jobs SET
     state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
     run_at = :now, due_boottime = CASE :state WHEN 'blocked' THEN 0 END, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
-    worker = NULL, result = NULL, rev = (SELECT rev FROM clock)
+    worker = NULL, result = NULL, result_repr = NULL, rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: blocked_by

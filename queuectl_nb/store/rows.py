@@ -59,9 +59,11 @@ def parse_environments(found: Iterable[tuple[int, str]]) -> dict[int, Mapping[st
 
 def lease_from_row(row: tuple[Any, ...], token: str, environments: Mapping[int, Mapping[str, str]]) -> Lease:
     """Return the lease of a row of ``ready_in_queue``, whose columns are the fields of a lease but the token."""
-    seq, job_id, number, *rest, shell, env, environment = row
+    seq, job_id, number, *rest, shell, kind, env, environment = row
     own = _EMPTY if env == "{}" else _parse_environment(env)
-    return Lease._make((seq, job_id, number, token, *rest, own, environments.get(environment, _EMPTY), shell))
+    return Lease._make(
+        (seq, job_id, number, token, *rest, own, environments.get(environment, _EMPTY), shell, kind, None)
+    )
 
 
 def join_stream(head: str | bytes | None, tail: str | bytes | None, size: int) -> str | bytes | None:

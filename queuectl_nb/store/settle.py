@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.failure import describe
 from queuectl_nb.model.lifecycle import Transition, settle
-from queuectl_nb.model.outcome import Exited, Outcome, Signalled
+from queuectl_nb.model.outcome import Outcome, Signalled, exit_code
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
 from queuectl_nb.store.batch_sql import run_for_rows
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime
@@ -103,6 +103,10 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     for each, _ in in_time:
         if _is_large(each.ending):
             connection.execute(Q.store_streams, _streams(each))
+    if with_values := [each for each, _ in in_time if each.ending.values]:
+        from queuectl_nb.store.calls import record_values
+
+        record_values(connection, with_values)
     unblocked = 0
     if in_time and connection.execute(Q.any_dependents).fetchone():
         for each, transition in in_time:
@@ -152,9 +156,10 @@ def job_update(each: EndedAttempt, transition: Transition, now: float, boottime:
         "updated_at": now,
         "started_at": ending.started_at,
         "finished_at": ending.finished_at,
-        "exit_code": outcome.code if isinstance(outcome, Exited) else None,
+        "exit_code": exit_code(outcome),
         "error": transition.error or (ending.note if completed else None),
         "result": ending.result if completed else None,
+        "result_repr": ending.result_repr,
     }
 
 
@@ -168,7 +173,7 @@ def attempt_update(each: EndedAttempt) -> dict[str, object]:
         "number": lease.number,
         "token": lease.token,
         "outcome": outcome.name,
-        "exit_code": outcome.code if isinstance(outcome, Exited) else None,
+        "exit_code": exit_code(outcome),
         "signal": outcome.signal if isinstance(outcome, Signalled) else None,
         "error": error or ending.note,
         "started_at": ending.started_at,

@@ -22,6 +22,7 @@ __all__ = ["STREAMS", "AttemptLock", "Spool", "WorkerFiles"]
 
 STREAMS = ("stdout", "stderr")
 TOKEN_LENGTH = 32
+MAX_REPLY_CHARS = 256 * 1024 * 1024
 _OPEN_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
 
@@ -155,9 +156,18 @@ class Spool:
         """Return the job's result as normalized JSON and an error message; either may be None."""
         return read_result(f"{self._folder}/{token}.result")
 
+    def read_reply(self, token: str) -> str:
+        """Return what the process of a Python job has written about its calls; empty if there is nothing."""
+        try:
+            handle = open_regular(f"{self._folder}/{token}.reply", os.O_RDONLY)
+        except OSError:
+            return ""
+        with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_REPLY_CHARS)
+
     def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
         """Remove the files of an attempt, except those of the streams in ``keep``."""
-        for stream in (*STREAMS, "result"):
+        for stream in (*STREAMS, "result", "reply"):
             if stream not in keep:
                 _remove(f"{self._folder}/{token}.{stream}")
 

@@ -46,9 +46,9 @@ def test_fields_are_current(queue: Queue, manual_worker: ManualWorker) -> None:
     queue.retry_dead("a")
     assert (mine.state, mine.exit_code, mine.attempts, other.state) == ("pending", None, 0, "pending")
     manual_worker.run("a", result='{"x": 1}')
-    assert (mine.result, other.result, mine.to_dict()["state"]) == ({"x": 1}, {"x": 1}, "completed")
+    assert (mine.result(), other.result(), mine.to_dict()["state"]) == ({"x": 1}, {"x": 1}, "completed")
     queue.retry("a")
-    assert (mine.result, mine.to_dict()["state"]) == (None, "pending")
+    assert (mine.to_dict()["result"], mine.to_dict()["state"]) == (None, "pending")
 
 
 def test_fields_are_attributes(queue: Queue) -> None:

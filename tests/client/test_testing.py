@@ -37,7 +37,7 @@ def test_run_pending(queue: Queue, tmp_path: Path) -> None:
     assert [job.id for job in run_pending(queue)] == ["high", "low", "next"]
     low, high, after = (queue.job(job_id) for job_id in ("low", "high", "next"))
     assert (low.log("stdout"), low.log("stderr")) == (f"{tmp_path}\nhello\n", "low\n")
-    assert (high.state, high.result) == ("completed", {"loss": 1})
+    assert (high.state, high.result()) == ("completed", {"loss": 1})
     assert (after.state, after.exit_code, after.worker) == ("dead", 3, "testing")
     assert run_pending(queue) == []
     assert list(queue.store.spool.tokens()) == []

@@ -48,7 +48,7 @@ def test_healthy_queue(run: Callable[..., Ran]) -> None:
     assert ran.exit_code == 0
     checks = [line.split()[0] for line in ran.stdout.splitlines()[1:]]
     before_opening = "interpreter SQLite file file disk modes"
-    assert checks == f"{before_opening} integrity schema counts times settings workers spool space growth".split()
+    assert checks == f"{before_opening} integrity schema counts times settings workers spool blobs space growth".split()
     assert "wrong" not in ran.stdout
 
 

@@ -136,13 +136,17 @@ class PageRunner:
         self._count += 1
         end = f"--- end of {self._count}: "
         script = self.home / f".typed-{self._count}"
-        script.write_text(command + "\n", "utf-8")
+        script.write_text(self._keep_in_home(command) + "\n", "utf-8")
         assert self._shell.stdin is not None
         self._shell.stdin.write(f". {script} </dev/null\nprintf '\\n{end}%d\\n' $?\n".encode())
         output, exit_code = self._read_until(block, command, re.compile(rf"\n{re.escape(end)}(\d+)\n".encode()))
         text = output.decode("utf-8", "replace")
         assert int(exit_code) == code, f"{block.where}: {command!r} exited with {int(exit_code)}, not {code}:\n{text}"
         return text
+
+    def _keep_in_home(self, text: str) -> str:
+        """Return commands or code with directories in ``/tmp`` moved into the home directory."""
+        return text.replace("/tmp/queue-of-", f"{self.home}/queue-of-")
 
     def _read_until(self, block: Block, command: str, end: re.Pattern[bytes]) -> tuple[bytes, bytes]:
         assert self._shell.stdout is not None
@@ -196,7 +200,7 @@ class PageRunner:
             )
         assert self._notebook.stdin is not None
         assert self._notebook.stdout is not None
-        self._notebook.stdin.write(json.dumps(block.text) + "\n")
+        self._notebook.stdin.write(json.dumps(self._keep_in_home(block.text)) + "\n")
         self._notebook.stdin.flush()
         line = self._notebook.stdout.readline()  # the timeout of the test ends a cell that hangs
         assert line, f"{block.where}: the cell ended its process"

@@ -249,16 +249,29 @@ def test_missing_directory(harness: WorkerHarness, tmp_path: Path) -> None:
 def test_result(harness: WorkerHarness) -> None:
     """JSON in QUEUECTL_RESULT becomes the job's result; invalid JSON is reported and does not fail the job."""
     job, _ = run_once(harness, """echo '{"loss": 0.25}' > $QUEUECTL_RESULT""")
-    assert job.result == {"loss": 0.25}
+    assert job.result() == {"loss": 0.25}
     job, _ = run_once(harness, "echo nonsense > $QUEUECTL_RESULT")
-    assert (job.state, job.result) == (State.COMPLETED, None)
+    assert (job.state, job.result()) == (State.COMPLETED, None)
     assert "result" in job.error
     big = "x" * 200_000
     job, _ = run_once(
         harness,
         f'python3 -c \'import json, os; json.dump("x" * {len(big)}, open(os.environ["QUEUECTL_RESULT"], "w"))\'',
     )
-    assert job.result == big
+    assert job.result() == big
+
+
+def test_functions(harness: WorkerHarness) -> None:
+    """Functions run on every executor: values and arguments of any size, exceptions, chunks and jobs as arguments."""
+    queue = harness.queue
+    large = queue.submit(lambda body: body + b"y", b"x" * 100_000)
+    assert queue.submit(len, large).result(60) == 100_001
+    assert large.result() == b"x" * 100_000 + b"y"
+    job = queue.task(lambda: 1 / 0, max_retries=1).submit()
+    with pytest.raises(ZeroDivisionError):
+        job.result(60)
+    assert job.error == "ZeroDivisionError: division by zero"
+    assert queue.map(abs, [-1, 2, -3], chunksize=2).results(60) == [1, 2, 3]
 
 
 def test_resource_usage(harness: WorkerHarness) -> None:

@@ -136,8 +136,8 @@ def test_result_is_stored_for_completed_attempts_only(harness: WorkerHarness) ->
     odd = harness.add("echo 'no json' > $QUEUECTL_RESULT")
     harness.start()
     harness.queue.wait(timeout=60)
-    assert good.result == {"loss": 0.5, "bad": None}
-    assert bad.result is None
+    assert good.result() == {"loss": 0.5, "bad": None}
+    assert bad.to_dict()["result"] is None
     assert odd.state is State.COMPLETED
     assert "not valid JSON" in odd.refresh().error
 

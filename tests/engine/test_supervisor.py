@@ -82,7 +82,7 @@ def test_large_result_survives_the_death_of_its_worker(harness: WorkerHarness) -
     harness.start()
     harness.queue.wait(timeout=40)
     assert [harness.outcomes(job) for job in large] == [["succeeded"]] * 4
-    assert [job.result for job in large] == ["y" * 60_000] * 4
+    assert [job.result() for job in large] == ["y" * 60_000] * 4
 
 
 @pytest.mark.parametrize("command", ["kill 0", "kill -TERM 0; sleep 5", "kill -SEGV $$"])

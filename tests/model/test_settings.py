@@ -35,10 +35,11 @@ def test_settings_table() -> None:
     numbers = {key: row for key, row in SETTINGS.items() if row.kind in ("whole", "decimal")}
     assert {key: (row.default, row.low, row.high) for key, row in numbers.items()} == EXPECTED
     assert SETTINGS["shell"].default == "/bin/sh"
+    assert SETTINGS["preload"].default == "auto"
     assert SETTINGS["keep_env"].default == (
         "PATH,VIRTUAL_ENV,CONDA_PREFIX,CONDA_DEFAULT_ENV,PYTHONPATH,CUDA_VISIBLE_DEVICES"
     )
-    assert list(SETTINGS) == [*EXPECTED, "keep_env", "shell"]
+    assert list(SETTINGS) == [*EXPECTED, "keep_env", "preload", "shell"]
 
 
 @pytest.mark.parametrize("key", SETTINGS)

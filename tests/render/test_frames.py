@@ -94,7 +94,7 @@ def test_stats_is_one_row_or_one_a_group(queue: Queue) -> None:
 
 
 JOB_TYPES = (
-    dict.fromkeys(("command", "queue", "cwd", "error", "worker"), "string")
+    dict.fromkeys(("command", "queue", "cwd", "error", "worker", "kind", "result_repr"), "string")
     | dict.fromkeys(("priority", "attempts", "max_retries", "exit_code"), "Int64")
     | dict.fromkeys(("run_at", "created_at", "updated_at", "started_at", "finished_at"), "datetime64[ms, UTC]")
     | dict.fromkeys(("tags", "after", "result"), "object")

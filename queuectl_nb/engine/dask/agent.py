@@ -191,6 +191,7 @@ class Agent:
         size = 0
         if isinstance(end, Ended):
             size = len(end.result or "") + sum(len(data) for _, data in end.output.values())
+            size += len(end.reply or "") + sum(map(len, end.blobs.values()))
         with self._changed:
             attempt.end = end
             self._emit(end if size <= MAX_EVENT_BYTES else ResultsReady())

@@ -10,6 +10,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.engine.collect import add_reply
 from queuectl_nb.engine.dask.messages import Ended
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.errors import Busy
@@ -122,7 +123,7 @@ class Dispatcher:
             self.buffer.release_claimed()
 
     def _start(self, lease: Lease) -> None:
-        run = self.core.start(lease, lambda owned: self.executor.start(lease, owned))
+        run = self.core.start(lease, self.executor.start, ship_blobs=True)
         if run is not None:
             self.in_flight[lease.token] = run
 
@@ -140,10 +141,14 @@ class Dispatcher:
         started_at = run.started_at if run.end.duration_s is None else now - run.end.duration_s
         known = Ending(now, started_at, run.pid, host=run.host, note=run.note, usage=run.end.usage)
         ending, spooled, keep_files = self.core.capture(run.token, run.paths, known)
+        outcome = run.outcome
+        if run.lease.call is not None:
+            outcome, ending, _ = add_reply(self.core.store.spool, run.token, outcome, ending)
         if keep_files:
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
         has_files = bool(ending.stdout_size or ending.stderr_size or ending.result is not None or ending.note)
-        self.buffer.add_result(run.lease, run.outcome, ending, spooled if has_files else None)
+        has_files = has_files or run.end.reply is not None
+        self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
 
     def _flush_due(self) -> bool:
         """Return True if it is time for a transaction."""

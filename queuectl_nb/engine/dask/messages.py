@@ -35,7 +35,7 @@ __all__ = [
     "to_wire",
 ]
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Version of these messages; increase it with every change."""
 
 
@@ -120,6 +120,10 @@ class Ended:
     """Bytes of each stream."""
     output: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """The whole output with offset 0, by stream; missing if it is large and stays in files."""
+    reply: str | None = None
+    """What the process of a Python job has written about its calls."""
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    """The large values of these calls, by their SHA-256."""
 
 
 class Unstarted(NamedTuple):

@@ -7,8 +7,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from queuectl_nb.child.blob import write_blob
 from queuectl_nb.engine.dask.messages import Ended, OutputRead, Unstarted
 from queuectl_nb.model.outcome import Outcome, Returned
+from queuectl_nb.store.blobs import blob_dir
 from queuectl_nb.store.regular_file import open_regular
 from queuectl_nb.store.spool import STREAMS
 
@@ -47,7 +49,7 @@ class RemoteRun:
         """Bytes of each stream received, without a gap from its beginning."""
         self.sizes = dict.fromkeys(STREAMS, 0)
         """Bytes of each stream that are known to exist."""
-        self._result_path = f"{spool.folder}/{lease.token}.result"
+        self._spool = spool
 
     @property
     def outcome(self) -> Outcome:
@@ -111,13 +113,21 @@ class RemoteRun:
         self.pid = end.pid or self.pid
         self.note = end.note or self.note
         self.add_output(end.sizes, end.output)
-        if end.result is not None:
-            try:
-                _write(self._result_path, 0, end.result.encode())
-            except OSError as error:
-                self.note = f"its result was not stored: {error.strerror}"
-                with contextlib.suppress(OSError):
-                    os.unlink(self._result_path)
+        for name, text in (("result", end.result), ("reply", end.reply)):
+            if text is not None:
+                self._store_text(name, text, end.blobs)
+
+    def _store_text(self, name: str, text: str, blobs: Mapping[str, bytes]) -> None:
+        """Store the result, or the reply with the blobs that it refers to, where those of a local job would be."""
+        path = self._spool.path(self.token, name)
+        try:
+            for sha256, body in blobs.items():
+                write_blob(blob_dir(self._spool.folder), sha256, body)
+            _write(f"{path}", 0, text.encode())
+        except OSError as error:
+            self.note = f"its {'value' if name == 'reply' else 'result'} was not stored: {error.strerror}"
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def lose(self, outcome: Outcome) -> None:
         """End the attempt without a report from its agent. The output received so far is kept."""

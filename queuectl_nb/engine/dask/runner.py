@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb.child.blob import read_blob
 from queuectl_nb.engine.control import ORPHAN_GRACE_S
 from queuectl_nb.engine.dask.channel import Channel
 from queuectl_nb.engine.dask.messages import Ended, LeaseRenewal, RunJob, Running, Terminate, Unstarted
@@ -28,6 +29,8 @@ from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_
 from queuectl_nb.engine.run_monitor import RunMonitor
 from queuectl_nb.model.outcome import Lost, NotStarted, Returned
 from queuectl_nb.model.settings import Settings
+from queuectl_nb.store.blobs import blob_dir
+from queuectl_nb.store.calls import parse_reply
 from queuectl_nb.store.output import punch_middle, read_range
 from queuectl_nb.store.spool import STREAMS, Spool
 
@@ -185,6 +188,10 @@ class Runner:
         """Return the end of a command, with its result and as much output as fits."""
         token = run.lease.token
         result, note = self.spool.read_result(token)
+        reply, blobs = None, {}
+        if run.lease.call is not None:
+            reply = self.spool.read_reply(token)
+            blobs = _take_blobs(self.spool, reply)
         sizes = {stream: _size(path) for stream, path in run.paths.items()}
         output: dict[str, tuple[int, bytes]] = {}
         if sum(sizes.values()) > MAX_END_OUTPUT_BYTES or max(sizes.values()) > self.settings.spool_limit:
@@ -195,7 +202,19 @@ class Runner:
                 run.clear_files()
             self.spool.remove(token)
         duration_s = time.monotonic() - run.started
-        return Ended(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output)
+        return Ended(token, monitor.outcome, run.usage, run.pid, duration_s, result, note, sizes, output, reply, blobs)
+
+
+def _take_blobs(spool: Spool, reply: str) -> dict[str, bytes]:
+    """Read and remove the files of the values that a reply refers to; a missing one is reported by the reader."""
+    found = {}
+    for value in parse_reply(reply)[0]:
+        if value.sha256 is not None:
+            path = f"{blob_dir(spool.folder)}/{value.sha256}"
+            with contextlib.suppress(OSError):
+                found[value.sha256] = read_blob(path)
+                os.unlink(path)
+    return found
 
 
 class _OutputReporter:

@@ -38,6 +38,7 @@ _SHARED_COLUMNS: dict[str, Callable[[Any], Any]] = {
     "cwd": arrays.strings,
     "exit_code": arrays.integers,
     "worker": arrays.strings,
+    "kind": arrays.strings,
 }
 """Columns whose values are read once for all jobs that have the same, and their types."""
 
@@ -63,6 +64,7 @@ class _Rows:
         self.commands: list[str] = []
         self.errors: list[str | None] = []
         self.results: list[str | None] = []
+        self.reprs: list[str | None] = []
         self._indices = Codes()
         self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, "timeout")}
         self._parts |= {name: [np.empty(0, "int64")] for name in ("shared", "rev")}
@@ -73,6 +75,7 @@ class _Rows:
             self.commands += chunk.command
             self.errors += chunk.error
             self.results += chunk.result
+            self.reprs += chunk.result_repr
             for name in TIME_FIELDS:
                 self._parts[name].append(arrays.epoch_seconds(getattr(chunk, name)))
             self._parts["timeout"].append(arrays.floats(chunk.timeout))
@@ -96,6 +99,7 @@ class _Rows:
         columns["tags"] = _copied_lists([each.tags for each in shared], indices)
         columns["after"] = _copied_lists([each.after for each in shared], indices)
         columns["result"] = arrays.parse_json(self.results)
+        columns["result_repr"] = arrays.strings(self.reprs)
         states = np.array([_STATE_CODES[each.state] for each in shared], dtype="int8")[indices]
         columns["state"] = arrays.categories(states, STATES)
         finished = np.where(states == _STATE_CODES["processing"], time.time(), seconds["finished_at"])

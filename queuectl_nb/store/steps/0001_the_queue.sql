@@ -28,6 +28,7 @@ CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enqueue; never used again after a deletion
     id TEXT NOT NULL UNIQUE CHECK (length(id) BETWEEN 1 AND 128),
     command TEXT NOT NULL CHECK (length(command) > 0),
+    kind TEXT NOT NULL DEFAULT 'command' CHECK (kind = 'command' OR kind = 'function'),
     -- spelled out: for each row written, SQLite makes a table of a list after IN and drops it again (a tenth of a job)
     state TEXT NOT NULL CHECK (
         state = 'pending' OR state = 'processing' OR state = 'completed' OR state = 'failed' OR state = 'dead'
@@ -58,6 +59,7 @@ CREATE TABLE jobs (
     token TEXT,  -- fences the result of the running attempt
     cancel INTEGER NOT NULL DEFAULT 0 CHECK (cancel IN (0, 1)),
     result TEXT CHECK (result IS NULL OR json_valid(result)),
+    result_repr TEXT,
     rev INTEGER NOT NULL,
     CHECK ((state = 'processing') = (token IS NOT NULL)),
     CHECK (ready = 0 OR state IN ('pending', 'failed')),
@@ -82,6 +84,42 @@ CREATE TABLE dependents (
     PRIMARY KEY (other, job)
 ) WITHOUT ROWID;
 CREATE INDEX dependents_job ON dependents (job);
+
+CREATE TABLE payloads (
+    -- What a Python job runs.
+    job INTEGER PRIMARY KEY REFERENCES jobs (seq),
+    body TEXT NOT NULL CHECK (json_valid(body))
+);
+
+CREATE TABLE job_values (
+    -- How the calls of a Python job ended: a pickle, in a blob if it is large.
+    job INTEGER NOT NULL REFERENCES jobs (seq),
+    call INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    raised INTEGER NOT NULL CHECK (raised IN (0, 1)),
+    body BLOB,
+    sha256 TEXT,
+    PRIMARY KEY (job, call)
+) WITHOUT ROWID;
+
+CREATE TABLE blobs (
+    -- Immutable content; without a body it is a file in the spool.
+    sha256 TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    body BLOB
+) WITHOUT ROWID;
+
+CREATE TABLE job_blobs (
+    -- A blob is deleted with the last job that uses it.
+    job INTEGER NOT NULL REFERENCES jobs (seq),
+    sha256 TEXT NOT NULL REFERENCES blobs (sha256),
+    PRIMARY KEY (job, sha256)
+) WITHOUT ROWID;
+CREATE INDEX job_blobs_sha256 ON job_blobs (sha256);
+CREATE TRIGGER job_blobs_removed AFTER DELETE ON job_blobs
+WHEN NOT EXISTS (SELECT 1 FROM job_blobs WHERE sha256 = old.sha256) BEGIN
+    DELETE FROM blobs WHERE sha256 = old.sha256;
+END;
 
 CREATE TABLE attempts (
     job INTEGER NOT NULL REFERENCES jobs (seq),
@@ -162,6 +200,11 @@ CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
     DELETE FROM dependents WHERE job = old.seq OR other = old.seq;
     UPDATE clock SET removed = removed + 1;
 END;
+CREATE TRIGGER python_jobs_removed AFTER DELETE ON jobs WHEN old.kind <> 'command' BEGIN
+    DELETE FROM payloads WHERE job = old.seq;
+    DELETE FROM job_values WHERE job = old.seq;
+    DELETE FROM job_blobs WHERE job = old.seq;
+END;
 
 CREATE VIEW job_view AS
 SELECT
@@ -171,7 +214,7 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, 'unixepoch') AS updated_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished_at,
-    exit_code, error, worker, result
+    exit_code, error, worker, result, kind, result_repr
 FROM jobs;
 
 CREATE VIEW attempt_view AS

@@ -1,0 +1,115 @@
+"""Functions as jobs: a task is a function with options for its jobs."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from queuectl_nb.client.arguments import to_python
+from queuectl_nb.client.bulk_rows import is_frame
+from queuectl_nb.client.call import Call, CallPickler, call_text
+from queuectl_nb.client.enqueue import enqueue_specs, make_spec
+from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.model.call import Kind
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.job import SPEC_FIELDS
+from queuectl_nb.model.validation import parse_choice, parse_int
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.model.job import JobSpec
+
+__all__ = ["Task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_OPTIONS = tuple(name for name in SPEC_FIELDS if name not in {"command", "shell"})
+
+
+class Task(Generic[P, R]):
+    """A function with options for its jobs. Calling it calls the function here and now.
+
+    Parameters
+    ----------
+    queue, function
+        Where its jobs go, and what they call.
+    options
+        Fields of a job: ``priority``, ``timeout``, ``max_retries``, ``tags`` …; by default ``timeout`` is 0 (no limit).
+    """
+
+    def __init__(self, queue: Queue, function: Callable[P, R], options: Mapping[str, Any]) -> None:
+        for name in options:
+            parse_choice("job option", name, _OPTIONS)
+        self.queue = queue
+        self.function: Callable[P, R] = function.function if isinstance(function, Task) else function
+        self.options = dict(options)
+        functools.update_wrapper(self, self.function, updated=())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function in this process."""
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[type[Task[P, R]], tuple[Any, ...]]:
+        """Pickle queue, function and options."""
+        return Task, (self.queue, self.function, self.options)
+
+    def __repr__(self) -> str:
+        return f"<Task {getattr(self.function, '__name__', self.function)!s} of {self.queue.path}>"
+
+    def submit(self, *args: Any, **kwargs: Any) -> Job:
+        """Add a job that calls the function with these arguments, and return it.
+
+        A job or batch among the arguments, also directly in a list, tuple or dict, is replaced by its value; the new
+        job waits for it. Raises ``BadInput`` if an argument cannot be pickled.
+        """
+        pickler = CallPickler(self.queue.path, self.function)
+        spec = self._spec(pickler, [Call(args, kwargs)], chunk=False)
+        return Job(self.queue, enqueue_specs(self.queue, [spec])[0])
+
+    def map(self, *iterables: Iterable[Any], chunksize: int = 1) -> Batch:
+        """Add a job per call, in one transaction, with the arguments taken from ``iterables`` like ``map``.
+
+        A DataFrame alone means a call per row, with its columns as keywords. ``chunksize`` calls make one job; if some
+        of them fail, only these are repeated.
+        """
+        size = parse_int("chunksize", chunksize, 1, 100_000)
+        if not iterables:
+            msg = "map needs at least one iterable of arguments"
+            raise BadInput(msg)
+        calls: Iterable[Call]
+        if len(iterables) == 1 and is_frame(frame := iterables[0]):
+            calls = (Call((), row) for row in _rows(frame))
+        else:
+            calls = (Call(arguments) for arguments in zip(*iterables, strict=False))
+        pickler = CallPickler(self.queue.path, self.function)
+        if size == 1:
+            specs = [self._spec(pickler, [call], chunk=False) for call in calls]
+        else:
+            specs = [self._spec(pickler, part, chunk=True) for part in _split(list(calls), size)]
+        return Batch(self.queue, enqueue_specs(self.queue, specs))
+
+    def _spec(self, pickler: CallPickler, calls: Sequence[Call], *, chunk: bool) -> JobSpec:
+        payload, needed = pickler.payload(calls, chunk=chunk)
+        fields = {key: to_python(value) for key, value in self.options.items() if value is not None}
+        fields |= {"command": call_text(pickler.name, calls)}
+        fields.setdefault("timeout", 0)
+        spec = make_spec(fields)
+        after = tuple(dict.fromkeys((*spec.after, *needed)))
+        return spec._replace(kind=Kind.FUNCTION, payload=payload, after=after)
+
+
+def _split(calls: Sequence[Call], size: int) -> list[Sequence[Call]]:
+    return [calls[start : start + size] for start in range(0, len(calls), size)]
+
+
+def _rows(frame: Any) -> Iterable[dict[str, Any]]:
+    """Return the rows of a frame as keywords; its columns must be named by strings."""
+    names = list(frame.columns)
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier():
+            msg = f"the columns of the DataFrame must be names of parameters, not {name!r}"
+            raise BadInput(msg)
+    columns = [[value.item() if hasattr(value, "item") else value for value in frame[name]] for name in names]
+    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))

@@ -1,0 +1,106 @@
+"""Values and exceptions of finished jobs. Only here are the pickles of Python jobs loaded outside of jobs."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from queuectl_nb.model.call import Kind
+from queuectl_nb.model.errors import JobFailed
+from queuectl_nb.model.state import State
+from queuectl_nb.store.calls import read_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from queuectl_nb.client.job import Job
+    from queuectl_nb.store.store import Store
+
+__all__ = ["JobCancelled", "RemoteTraceback", "read_exception", "read_result", "read_results"]
+
+
+class JobCancelled(JobFailed, CancelledError):
+    """The job whose value was asked for is cancelled."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception in the process of a job, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class _CallOutcome(NamedTuple):
+    """The value of a call, or the exception that it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+def read_result(job: Job, store: Store) -> Any:
+    """Return the value of a finished job, a list of values if it packs several calls; or raise its exception."""
+    outcomes, chunk = _read_outcomes(job, store)
+    for each in outcomes:
+        if each.error is not None:
+            raise each.error
+    return [each.value for each in outcomes] if chunk else outcomes[0].value
+
+
+def read_exception(job: Job, store: Store) -> BaseException | None:
+    """Return the exception of a finished job; None if it completed. Raise :class:`JobCancelled`."""
+    if job.record.state is State.CANCELLED:
+        raise _failure(job)
+    if job.record.state is State.COMPLETED:
+        return None
+    return next((each.error for each in _read_outcomes(job, store)[0] if each.error is not None), None)
+
+
+def read_results(jobs: Iterable[Job], store: Store, *, return_exceptions: bool) -> list[Any]:
+    """Return the values of the calls of finished jobs, in order; raise the first exception, or return all of them."""
+    outcomes = [outcome for job in jobs for outcome in _read_outcomes(job, store)[0]]
+    if not return_exceptions:
+        for each in outcomes:
+            if each.error is not None:
+                raise each.error
+    return [each.value if each.error is None else each.error for each in outcomes]
+
+
+def _read_outcomes(job: Job, store: Store) -> tuple[list[_CallOutcome], bool]:
+    """Return the outcomes of a job's calls, and whether it is one of ``chunksize`` calls."""
+    record = job.record
+    completed = record.state is State.COMPLETED
+    if record.kind == Kind.COMMAND:
+        return [_CallOutcome(record.result) if completed else _CallOutcome(error=_failure(job))], False
+    try:
+        calls = read_calls(store.db, job.id)
+    except OSError as error:
+        msg = f"the value of job {job.id} cannot be read: {error.filename}: {error.strerror}"
+        raise JobFailed(msg) from error
+    found = {each.call: _load(job, each.raised, each.pickle) for each in calls.values}
+    missing = _CallOutcome(error=_failure(job)) if len(found) < calls.number else _CallOutcome()
+    return [found.get(call, missing) for call in range(calls.number)], calls.chunk
+
+
+def _load(job: Job, raised: bool, body: bytes | None) -> _CallOutcome:
+    if body is None:  # the exception cannot be pickled
+        return _CallOutcome(error=_failure(job))
+    try:
+        value = pickle.loads(body)  # noqa: S301 - stored by the same user
+    except Exception as error:
+        msg = f"the {'exception' if raised else 'value'} of job {job.id} cannot be unpickled here: {error}"
+        raise JobFailed(msg) from error
+    if not raised:
+        return _CallOutcome(value)
+    exception, text = value
+    exception.__cause__ = RemoteTraceback(text)
+    return _CallOutcome(error=exception)
+
+
+def _failure(job: Job) -> JobFailed:
+    """Return the error of a job that is dead or cancelled without an exception of its own."""
+    try:
+        job.check()
+    except JobFailed as error:
+        return JobCancelled(*error.args) if job.record.state is State.CANCELLED else error
+    return JobFailed(f"job {job.id} has no value: it was stored by another version")

@@ -1,0 +1,45 @@
+"""What a Python job runs, and the values that its calls return.
+
+A payload is JSON. It is stored with the job and names the blobs that it needs: the pickled function, the description
+of the interpreter, and large arguments. Nothing here is unpickled outside of the job and of a reader of its value.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Blob", "CallValue", "Kind", "Payload"]
+
+
+class Kind:
+    """The kinds of jobs."""
+
+    COMMAND = "command"
+    FUNCTION = "function"
+
+
+class Blob(NamedTuple):
+    """Immutable bytes, identified by their content."""
+
+    sha256: str
+    body: bytes
+
+
+class Payload(NamedTuple):
+    """The description of a job's calls as JSON, and the blobs that it refers to."""
+
+    body: str
+    blobs: tuple[Blob, ...] = ()
+
+
+class CallValue(NamedTuple):
+    """How one call of a job ended: a pickle of its value, or of its exception and traceback.
+
+    The pickle is in ``body``, or in the blob ``sha256``; neither is set if it could not be pickled.
+    """
+
+    call: int
+    raised: bool
+    body: bytes | None = None
+    sha256: str | None = None
+    size: int = 0

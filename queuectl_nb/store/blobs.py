@@ -1,0 +1,102 @@
+"""Blobs: immutable bytes that jobs share, identified by the SHA-256 of their content.
+
+A small blob is a row. A larger one is a file in the spool; its row says who needs it. A file is written and synced
+before the transaction that refers to it, and checked again within that transaction. Files without a row are removed
+once they are an hour old, under the write lock, so that none is removed that a transaction is about to refer to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, write_blob
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store.os_errors import os_reason
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from queuectl_nb.model.call import Blob
+    from queuectl_nb.store.connection import Database
+
+__all__ = [
+    "STRAY_AGE_S",
+    "blob_dir",
+    "find_missing",
+    "find_strays",
+    "insert_blobs",
+    "remove_strays",
+    "write_blob_files",
+]
+
+STRAY_AGE_S = 3600.0
+"""Age from which a file without a row is removed; a transaction that refers to it may be about to start."""
+_NAME_LENGTH = 64
+
+
+def blob_dir(spool: Path) -> str:
+    """Return the directory of the blobs that are files, in the directory of the spool."""
+    return f"{spool}/blobs"
+
+
+def write_blob_files(db: Database, blobs: Iterable[Blob]) -> None:
+    """Write the large ones of ``blobs`` as files, durably; raise :class:`BadEnvironment` if that is impossible."""
+    folder = blob_dir(db.output_dir)
+    try:
+        for blob in blobs:
+            if len(blob.body) > MAX_INLINE_BYTES:
+                write_blob(folder, blob.sha256, blob.body)
+    except OSError as error:
+        msg = f"{folder}: {os_reason(error)}; nothing was enqueued"
+        raise BadEnvironment(msg) from error
+
+
+def insert_blobs(db: Database, connection: sqlite3.Connection, jobs: Mapping[int, Sequence[Blob]]) -> None:
+    """Record the blobs that ``jobs`` (by seq) need, in the current transaction."""
+    unique = {blob.sha256: blob for blobs in jobs.values() for blob in blobs}
+    write_blob_files(db, unique.values())  # costs a look at each file, unless one was removed meanwhile
+    rows = [
+        (blob.sha256, len(blob.body), None if len(blob.body) > MAX_INLINE_BYTES else blob.body)
+        for blob in unique.values()
+    ]
+    connection.executemany(Q.keep_blob, rows)
+    connection.executemany(Q.use_blob, [(seq, blob.sha256) for seq, blobs in jobs.items() for blob in blobs])
+
+
+def find_strays(db: Database, now: float, age_s: float = STRAY_AGE_S) -> list[str]:
+    """Return the names of files that no job needs and that are older than ``age_s`` seconds."""
+    try:
+        with os.scandir(blob_dir(db.output_dir)) as entries:
+            names = [entry.name for entry in entries if entry.stat(follow_symlinks=False).st_mtime < now - age_s]
+    except FileNotFoundError:
+        return []
+    with db.read() as connection:
+        known = {sha for (sha,) in connection.execute(Q.known_blobs, {"names": json.dumps(names)})}
+    return [name for name in names if name not in known]
+
+
+def remove_strays(db: Database, now: float, age_s: float = STRAY_AGE_S) -> int:
+    """Remove the files that :func:`find_strays` finds; return how many."""
+    if not find_strays(db, now, age_s):
+        return 0
+    removed = 0
+    with db.write():  # nobody refers to one of them meanwhile
+        for name in find_strays(db, now, age_s):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{blob_dir(db.output_dir)}/{name}")
+                removed += 1
+    return removed
+
+
+def find_missing(db: Database) -> list[str]:
+    """Return the names of blobs whose file does not exist."""
+    folder = blob_dir(db.output_dir)
+    with db.read() as connection:
+        names = [sha for (sha,) in connection.execute(Q.blob_files)]
+    return [name for name in names if not os.path.isfile(f"{folder}/{name}")]

@@ -1,0 +1,149 @@
+"""Payloads and values of Python jobs: what they run, and what their calls returned or raised."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from queuectl_nb.child.blob import read_blob
+from queuectl_nb.model.call import CallValue
+from queuectl_nb.store.blobs import blob_dir, insert_blobs
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+    from queuectl_nb.model.attempt import Lease
+    from queuectl_nb.model.call import Payload
+    from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.settle import EndedAttempt
+
+__all__ = ["JobCalls", "StoredValue", "insert_payloads", "load_call", "parse_reply", "read_calls", "record_values"]
+
+
+class StoredValue(NamedTuple):
+    """How a call ended: the pickle of its value, or, if it ``raised``, of the exception and the traceback."""
+
+    call: int
+    raised: bool
+    pickle: bytes | None
+    """None if it could not be pickled."""
+
+
+class JobCalls(NamedTuple):
+    """The calls of a job: how many, whether they are a chunk of a ``map``, and how those that ended did."""
+
+    number: int
+    chunk: bool
+    values: list[StoredValue]
+
+
+def insert_payloads(db: Database, connection: sqlite3.Connection, payloads: Mapping[int, Payload]) -> None:
+    """Store the payloads of new jobs (by seq) in the current transaction."""
+    connection.executemany(Q.keep_payload, [(seq, payload.body) for seq, payload in payloads.items()])
+    insert_blobs(db, connection, {seq: payload.blobs for seq, payload in payloads.items()})
+
+
+def record_values(connection: sqlite3.Connection, ended: Sequence[EndedAttempt]) -> None:
+    """Store the values of ended attempts in the current transaction."""
+    values = [(each.lease, value) for each in ended for value in each.ending.values]
+    connection.executemany(Q.keep_value, [(lease.seq, lease.number, *value[:-1]) for lease, value in values])
+    files = [(lease.seq, value.sha256, value.size) for lease, value in values if value.sha256 is not None]
+    connection.executemany(Q.keep_blob, [(sha, size, None) for _, sha, size in files])
+    connection.executemany(Q.use_blob, [(seq, sha) for seq, sha, _ in files])
+
+
+def read_calls(db: Database, job_id: str) -> JobCalls:
+    """Return the calls of a Python job; raise OSError if the file of a value is missing or damaged."""
+    with db.read() as connection:
+        number, chunk = connection.execute(Q.count_calls, {"id": job_id}).fetchone() or (0, False)
+        rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
+    values = [StoredValue(call, bool(raised), _load(db, body, sha)) for call, raised, body, sha in rows]
+    return JobCalls(number, bool(chunk), values)
+
+
+def _load(db: Database, body: bytes | None, sha256: str | None) -> bytes | None:
+    return body if sha256 is None else read_blob(f"{blob_dir(db.output_dir)}/{sha256}")
+
+
+def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[str, Any]:
+    """Return all that the process of a Python job needs, as values that ``marshal`` can write.
+
+    ``calls`` are those without a value, with their numbers. A blob or a value of another job is its bytes or, if large
+    and unless ``read_files``, the path of its file; that of a command is JSON.
+
+    Raises
+    ------
+    LookupError
+        The payload, or the value of a job that it needs, does not exist.
+    OSError
+        With ``read_files``: a file cannot be read.
+    """
+    folder = blob_dir(db.output_dir)
+    with db.read() as connection:
+        row = connection.execute(Q.payload, {"seq": lease.seq}).fetchone()
+        if row is None:
+            msg = "its payload does not exist"
+            raise LookupError(msg)
+        payload = json.loads(row[0])
+        done = {call for (call,) in connection.execute(Q.returned_calls, {"seq": lease.seq})}
+        blobs = {
+            sha: f"{folder}/{sha}" if body is None else body
+            for sha, body in connection.execute(Q.blobs_of_job, {"seq": lease.seq})
+        }
+        jobs = {name: _value_of(connection, name, folder) for name in payload["jobs"]}
+    if read_files:
+        blobs = {sha: _read(body) for sha, body in blobs.items()}
+        jobs = {name: {**found, "pickles": [*map(_read, found.get("pickles", ()))]} for name, found in jobs.items()}
+    calls = payload["calls"]
+    return {
+        "function": payload["function"],
+        "runtime": json.loads(blobs[payload["runtime"]]),
+        "preload": payload["preload"],
+        "name": lease.command,
+        "single": len(calls) == 1 and not payload["chunk"],
+        "calls": [(number, call) for number, call in enumerate(calls) if number not in done],
+        "blobs": blobs,
+        "jobs": jobs,
+    }
+
+
+def _read(source: bytes | str) -> bytes:
+    return source if isinstance(source, bytes) else read_blob(source)
+
+
+def _value_of(connection: sqlite3.Connection, job_id: str, folder: str) -> dict[str, Any]:
+    """Return the value of a completed job for the process of another one."""
+    job = connection.execute(Q.result_of_job, {"id": job_id}).fetchone()
+    if job is None:
+        msg = f"job {job_id}, whose value it needs, was deleted"
+        raise LookupError(msg)
+    kind, result, chunk = job
+    if kind == "command":
+        return {"json": result or "null"}
+    rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
+    found = [f"{folder}/{sha}" if body is None else body for _, raised, body, sha in rows if not raised]
+    return {"pickles": found, "chunk": bool(chunk)}
+
+
+def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:
+    """Return the values in the lines that a Python job has written, and the facts of the last lines."""
+    import base64
+    import binascii
+
+    values: list[CallValue] = []
+    facts: dict[str, Any] = {}
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            body = None if entry.get("pickle") is None else base64.b64decode(entry["pickle"], validate=True)
+            if "call" in entry:
+                value = CallValue(
+                    int(entry["call"]), bool(entry["raised"]), body, entry.get("sha256"), int(entry.get("size", 0))
+                )
+                values.append(value)
+            facts |= entry
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error):
+            continue  # incomplete: the process was killed, or something else has written to the file
+    return values, facts

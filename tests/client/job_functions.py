@@ -1,0 +1,85 @@
+"""Functions that jobs import in ``test_functions.py``. It imports little, because each job imports it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from typing import NoReturn
+
+
+def add(x: float, y: float = 1) -> float:
+    """Return a sum."""
+    return x + y
+
+
+def fail(text: str) -> NoReturn:
+    """Raise."""
+    raise ValueError(text)
+
+
+class TwoArguments(Exception):
+    """Pickles, but does not unpickle."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+class WithLock(Exception):
+    """Does not pickle."""
+
+    def __init__(self) -> None:
+        super().__init__("locked")
+        self.lock = threading.Lock()
+
+
+def exit_hard() -> None:
+    """Leave without a value."""
+    os._exit(0)
+
+
+def become_true() -> None:
+    """Replace the process."""
+    os.execvp("true", ["true"])  # noqa: S606
+
+
+def segfault() -> None:
+    """Crash."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave_thread() -> str:
+    """Leave a thread that ends later."""
+
+    def end() -> None:
+        time.sleep(0.05)
+        os.write(1, b"end of the thread\n")
+
+    threading.Thread(target=end).start()
+    return "returned"
+
+
+def leave_daemon() -> int:
+    """Leave a thread that never ends, and a process in a session of its own."""
+    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    return subprocess.Popen(["sleep", "1000"], start_new_session=True).pid
+
+
+def close_everything() -> str:
+    """Close all descriptors."""
+    os.closerange(0, 1000)
+    return "closed"
+
+
+def fork_and_return() -> str:
+    """Return twice."""
+    return "child" if os.fork() == 0 else "parent"
+
+
+def change_directory() -> str:
+    """Change the directory and the environment."""
+    os.chdir("/")
+    os.environ.clear()
+    return os.getcwd()

@@ -1,0 +1,116 @@
+"""The executor: futures of jobs, with the semantics of ``concurrent.futures``."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queuectl_nb import BadInput, JobFailed, NotFound, Queue, WaitTimeout
+from queuectl_nb.testing import temporary_queue
+from tests.client.job_functions import add, fail, segfault
+from tests.engine.harness import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Queue]:
+    """Return a queue with one worker."""
+    with temporary_queue() as queue:
+        queue.set("backoff_max", 0)
+        with queue.start_workers(1):
+            yield queue
+
+
+def test_values_and_exceptions(served: Queue) -> None:
+    """Futures have the values and exceptions of their jobs; callbacks are called."""
+    called = threading.Event()
+    with served.executor(max_retries=1, priority=3) as executor:
+        future = executor.submit(add, 1, y=2)
+        future.add_done_callback(lambda _: called.set())
+        failing = executor.submit(fail, "no")
+        crashing = executor.submit(segfault)
+        assert future.result(TIMEOUT_S) == 3
+        with pytest.raises(ValueError, match="no"):
+            failing.result(TIMEOUT_S)
+        with pytest.raises(JobFailed, match="SIGSEGV"):
+            crashing.result(TIMEOUT_S)
+        assert list(executor.map(add, range(5), range(5), timeout=TIMEOUT_S)) == [0, 2, 4, 6, 8]
+    assert called.wait(TIMEOUT_S)
+    assert set(served.jobs().priority) >= {3}
+    done, rest = concurrent.futures.wait([future, failing, crashing], TIMEOUT_S)
+    assert (len(done), len(rest)) == (3, 0)
+
+
+def test_shutdown(served: Queue) -> None:
+    """After ``shutdown`` nothing is accepted, and what was accepted finishes."""
+    executor = served.executor()
+    futures = [executor.submit(add, n) for n in range(3)]
+    executor.shutdown()
+    assert [future.result(0) for future in futures] == [1, 2, 3]
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(add, 1)
+
+
+def test_cancel(served: Queue) -> None:
+    """A waiting call can be cancelled, a running one cannot; so do ``cancel_futures`` and other processes."""
+    executor = served.executor()
+    running = executor.submit(time.sleep, 60)
+    waiting, second, third = (executor.submit(add, n) for n in range(3))
+    until(running.running)
+    assert not running.cancel()
+    assert waiting.cancel()
+    assert waiting.cancelled()
+    served.cancel(second.job)  # type: ignore[attr-defined]
+    until(second.cancelled)
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert third.cancelled()
+    with pytest.raises(concurrent.futures.CancelledError):
+        third.result(0)
+    served.cancel(running.job)  # type: ignore[attr-defined]
+    with pytest.raises(concurrent.futures.CancelledError):
+        running.result(TIMEOUT_S)
+
+
+def test_a_deleted_job_fails_its_future(served: Queue) -> None:
+    """A future never waits for a job that is gone."""
+    executor = served.executor(delay=3600)
+    future = executor.submit(add, 1)
+    served.delete(future.job)  # type: ignore[attr-defined]
+    with pytest.raises(NotFound, match="was deleted"):
+        future.result(TIMEOUT_S)
+    executor.shutdown()
+
+
+def test_own_workers() -> None:
+    """``workers`` starts workers that stop with the executor."""
+    with temporary_queue() as queue:
+        with queue.executor(workers=1) as executor:
+            assert executor.submit(add, 1).result(TIMEOUT_S) == 2
+        until(lambda: queue.workers().empty)
+
+
+def test_invalid_options(served: Queue) -> None:
+    """Unknown options are refused when the executor is made."""
+    with pytest.raises(BadInput, match="job option 'prio' is unknown"):
+        served.executor(prio=1)
+
+
+def test_as_completed(served: Queue) -> None:
+    """Jobs come as they finish, however they end; a timeout raises."""
+    slow = served.submit(time.sleep, 60)
+    until(lambda: slow.state == "processing")
+    waiting = served.submit(add, 1)
+    found = served.as_completed([slow, waiting], timeout=TIMEOUT_S)
+    slow.cancel()
+    assert [job.id for job in found] == [slow.id, waiting.id]
+    assert list(served.as_completed([])) == []
+    with pytest.raises(WaitTimeout):
+        list(served.as_completed([served.task(add, delay=3600).submit(1)], timeout=0))

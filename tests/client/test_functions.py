@@ -1,0 +1,511 @@
+"""Functions as jobs: values, exceptions, retries, dependencies, and functions that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
+from queuectl_nb.client.task import Task
+from queuectl_nb.testing import run_pending, temporary_queue
+from tests.client.job_functions import (
+    TwoArguments,
+    WithLock,
+    add,
+    become_true,
+    change_directory,
+    close_everything,
+    exit_hard,
+    fail,
+    fork_and_return,
+    leave_daemon,
+    leave_thread,
+    segfault,
+)
+from tests.engine.harness import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Queue]:
+    """Return a queue with two workers, for the whole module: starting them takes longer than all of its jobs."""
+    with temporary_queue() as queue:
+        queue.set("backoff_max", 0)
+        with queue.start_workers(2):
+            yield queue
+
+
+def run(queue: Queue, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a function with a single attempt and return its value."""
+    return queue.task(function, max_retries=1).submit(*args, **kwargs).result(TIMEOUT_S)
+
+
+# ---------------------------------------------------------------------- values
+
+
+def test_value(served: Queue) -> None:
+    """A job returns what the function returned, also to another process's handle, and is shown as the call."""
+    job = served.submit(add, 2, y=3)
+    assert job.result(TIMEOUT_S) == 5
+    shown = Queue(served.path).job(job.id)
+    assert shown.result() == 5
+    assert shown.exception() is None
+    assert shown.done()
+    fields = shown.to_dict()
+    expected = {"command": "add(2, y=3)", "kind": "function", "result": 5, "result_repr": "5", "timeout": 0}
+    assert {key: fields[key] for key in expected} == expected
+
+
+def test_command_result(served: Queue) -> None:
+    """``result()`` of a command is the JSON that it wrote, or None."""
+    assert served.enqueue("echo '[1]' > $QUEUECTL_RESULT").result(TIMEOUT_S) == [1]
+    assert served.enqueue("true").result(TIMEOUT_S) is None
+    with pytest.raises(JobFailed, match="exit code 3"):
+        served.enqueue("exit 3", max_retries=1).result(TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    "value", [None, {"a": [1.5]}, float("inf"), "\udc80", b"\0", {1, 2}, 2**80, ("x" * 1000,)], ids=ascii
+)
+def test_values_are_faithful(served: Queue, value: object) -> None:
+    """Values arrive with their type, whether JSON has it or not."""
+    found = run(served, lambda: value)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_large_values_are_files(served: Queue) -> None:
+    """An argument and a value over 64 KiB are stored once by content, and removed with the last job that has them."""
+    array = np.arange(100_000.0)
+    jobs = [served.submit(lambda a, n: a * n, array, 2) for _ in range(2)]
+    assert all((job.result(TIMEOUT_S) == array * 2).all() for job in jobs)
+    folder = served.store.db.output_dir / "blobs"
+    count = len(os.listdir(folder))
+    assert count >= 2
+    sizes = served.db["blobs"].rows_where("body IS NULL")
+    assert len(list(sizes)) == count
+    assert {oct((folder / name).stat().st_mode) for name in os.listdir(folder)} == {"0o100600"}
+    served.delete(*jobs)
+    assert served.db.execute("SELECT count(*) FROM blobs WHERE body IS NULL").fetchone()[0] == count - 2
+    from queuectl_nb.store.blobs import remove_strays
+
+    assert remove_strays(served.store.db, time.time()) == 0  # younger than an hour
+    assert remove_strays(served.store.db, time.time() + 3601) == 2
+    assert len(os.listdir(folder)) == count - 2
+
+
+def test_local_definitions(served: Queue) -> None:
+    """Closures and classes of the notebook go by value; the value is of the same class."""
+
+    class Point(tuple[int, int]):
+        __slots__ = ()
+
+    offset = 5
+
+    def shift(point: Point) -> Point:
+        return Point((point[0] + offset, point[1]))
+
+    found = run(served, shift, Point((1, 2)))
+    assert type(found) is Point
+    assert found == (6, 2)
+
+
+def test_async_function(served: Queue) -> None:
+    """The value of a coroutine function is what it returns."""
+
+    async def later() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert run(served, later) == 7
+
+
+def test_random_numbers_differ(served: Queue) -> None:
+    """Each job has its own random numbers, although all are forked from one process."""
+
+    def draw() -> tuple[float, float]:
+        import random
+
+        return random.random(), float(np.random.random())  # noqa: NPY002
+
+    found = served.map(lambda _: draw(), range(6)).results(TIMEOUT_S)
+    assert len({first for first, _ in found}) == len({second for _, second in found}) == 6
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def test_exception(served: Queue) -> None:
+    """The exception itself is raised, with the traceback from the job as its cause."""
+    job = served.task(fail, max_retries=1).submit("bad rate")
+    with pytest.raises(ValueError, match="bad rate") as caught:
+        job.result(TIMEOUT_S)
+    assert "in fail" in str(caught.value.__cause__)
+    assert isinstance(job.exception(), ValueError)
+    assert (job.state, job.error, job.exit_code) == ("dead", "ValueError: bad rate", 1)
+    assert job.log("stderr").rstrip().endswith("ValueError: bad rate")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(lambda: TwoArguments("a", "b"), "TwoArguments: a b"), (WithLock, "WithLock: locked")],
+    ids=["unpickling fails", "pickling fails"],
+)
+def test_exceptions_that_cannot_be_pickled(served: Queue, error: Callable[[], Exception], text: str) -> None:
+    """Such an exception becomes a JobFailed with its text."""
+
+    def raise_it() -> NoReturn:
+        raise error()
+
+    job = served.task(raise_it, max_retries=1).submit()
+    with pytest.raises(JobFailed, match=text):
+        job.result(TIMEOUT_S)
+
+
+def test_value_that_cannot_be_pickled(served: Queue) -> None:
+    """The job is dead at once, keeps the repr of its value, and says so."""
+    job = served.task(threading.Lock, max_retries=5).submit()
+    with pytest.raises(JobFailed, match=r"the value cannot be pickled: lock: .*lock"):
+        job.result(TIMEOUT_S)
+    assert (job.state, job.attempts) == ("dead", 1)
+    assert job.result_repr.startswith("<unlocked _thread.lock")
+
+
+def test_arguments_that_cannot_be_pickled(served: Queue) -> None:
+    """They are refused by the name of the parameter, and nothing is enqueued."""
+    before = len(served.jobs())
+    lock = threading.Lock()
+    for args, kwargs, name in [((1, lock), {}, "y"), ((1,), {"y": lock}, "y"), ((lock,), {}, "x")]:
+        with pytest.raises(BadInput, match=rf"^argument {name} of add cannot be pickled: .*lock"):
+            served.submit(add, *args, **kwargs)
+    with pytest.raises(BadInput, match="argument x of add cannot"):
+        served.map(add, [1, lock])
+    with pytest.raises(BadInput, match="function or another callable is needed, not int"):
+        served.submit(3)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"function <lambda> cannot be pickled: .*lock"):
+        served.submit(lambda: lock)
+    assert len(served.jobs()) == before
+
+
+def test_retries(served: Queue) -> None:
+    """A function that raises is retried; ``Retry`` sets the delay, ``GiveUp`` ends the job, and both are raised."""
+
+    def second_time() -> int:
+        job = current_job()
+        assert job is not None
+        if job.attempt < 2:
+            raise Retry("not yet", after=0.2)
+        return job.attempt
+
+    def give_up() -> NoReturn:
+        raise GiveUp("no data")
+
+    before = time.time()
+    job = served.submit(second_time)
+    assert job.result(TIMEOUT_S) == 2
+    assert job.started_at >= before + 0.2
+    assert [attempt.error for attempt in job.history] == ["Retry: not yet", None]
+    job = served.submit(give_up)
+    with pytest.raises(GiveUp, match="no data"):
+        job.result(TIMEOUT_S)
+    assert (job.state, job.attempts, job.error) == ("dead", 1, "GiveUp: no data")
+    job = served.task(fail, max_retries=2).submit("again")
+    with pytest.raises(ValueError, match="again"):
+        job.result(TIMEOUT_S)
+    assert job.attempts == 2
+
+
+def test_an_old_exception_is_not_raised(served: Queue) -> None:
+    """If the last attempt ends by a signal, the exception of an earlier one is not raised."""
+
+    def raise_then_die() -> None:
+        job = current_job()
+        assert job is not None
+        if job.attempt == 1:
+            raise ValueError
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    job = served.task(raise_then_die, max_retries=2).submit()
+    with pytest.raises(JobFailed, match="killed by SIGKILL"):
+        job.result(TIMEOUT_S)
+
+
+def test_timeout_and_cancel(served: Queue) -> None:
+    """A timeout is a JobFailed; a cancelled job raises JobCancelled, also from ``exception()``."""
+    job = served.task(time.sleep, timeout=0.2, max_retries=1).submit(60)
+    with pytest.raises(JobFailed, match=r"timed out after 0.2 seconds"):
+        job.result(TIMEOUT_S)
+    job = served.submit(time.sleep, 60)
+    with pytest.raises(WaitTimeout):
+        job.result(0)
+    until(lambda: job.state == "processing")
+    assert not job.done()
+    job.cancel()
+    for ask in (job.result, job.exception):
+        with pytest.raises(JobCancelled) as caught:
+            ask(TIMEOUT_S)
+        assert isinstance(caught.value, concurrent.futures.CancelledError)
+
+
+# ---------------------------------------------------------------------- functions that misbehave
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "code"),
+    [
+        (lambda: sys.exit(3), "exit code 3", 3),
+        (lambda: sys.exit("bye"), "exit code 1", 1),
+        (lambda: sys.exit(256 + 7), "exit code 7", 7),
+        (exit_hard, "ended without a value", 0),
+        (become_true, "ended without a value", 0),
+        (segfault, "killed by SIGSEGV", None),
+    ],
+    ids=["exit 3", "exit text", "exit 263", "_exit", "exec", "segfault"],
+)
+def test_ends_without_a_value(served: Queue, function: Callable[[], object], error: str, code: int | None) -> None:
+    """A process that leaves no value fails, with its exit code."""
+    job = served.task(function, max_retries=1).submit()
+    with pytest.raises(JobFailed, match=error):
+        job.result(TIMEOUT_S)
+    assert (job.state, job.error, job.exit_code) == ("dead", error, code)
+
+
+def test_values_of_odd_functions(served: Queue) -> None:
+    """Threads are waited for, daemons and processes are killed; descriptors, forks and directories harm nobody."""
+    job = served.submit(leave_thread)
+    assert job.result(TIMEOUT_S) == "returned"
+    assert job.log("stdout") == "end of the thread\n"
+    pid = run(served, leave_daemon)
+    until(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert run(served, close_everything) == "closed"
+    assert run(served, fork_and_return) == "parent"
+    assert run(served, change_directory) == "/"
+    assert run(served, os.getcwd) == os.getcwd()
+    assert run(served, sys.exit) is None
+
+
+def test_a_killed_fork_server_is_replaced(served: Queue) -> None:
+    """A job that kills the process it was forked from goes on, and the next one finds another."""
+
+    def kill_parent() -> int:
+        parent = os.getppid()
+        os.kill(parent, signal.SIGKILL)
+        return parent
+
+    assert len({run(served, kill_parent) for _ in range(3)}) == 3
+    assert run(served, add, 1) == 2
+
+
+def test_interpreters(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job whose interpreter is gone, or is another version, is not started; no attempt is counted."""
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    job = served.submit(add, 1)
+    with pytest.raises(JobFailed, match="interpreter /nonexistent/python: No such file or directory"):
+        job.result(TIMEOUT_S)
+    assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
+    job = served.submit(add, 1)
+    monkeypatch.undo()
+    here = ".".join(map(str, sys.version_info[:3]))
+    with pytest.raises(JobFailed, match=rf"enqueued by Python 3\.10\.4, and .* is Python {here} now"):
+        job.result(TIMEOUT_S)
+    assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed", "replaced by a link"])
+def test_damaged_payload(tmp_path: Path, damage: str) -> None:
+    """A payload file that was changed, removed or replaced fails the attempt, by name; a link is not followed."""
+    queue = Queue(tmp_path / "queue.db")
+    job = queue.task(len, max_retries=1).submit(b"x" * 100_000)
+    (blob,) = (tmp_path / "queue.db-spool").rglob("blobs/*")
+    content = blob.read_bytes()
+    if damage == "changed":
+        blob.write_bytes(content[:-1] + b"y")
+    else:
+        blob.unlink()
+    if damage == "replaced by a link":
+        (tmp_path / "elsewhere").write_bytes(content)
+        blob.symlink_to(tmp_path / "elsewhere")
+    run_pending(queue)
+    assert job.state == "dead"
+    assert blob.name in job.error
+
+
+def test_no_pickle_is_loaded_to_show_a_job(tmp_path: Path) -> None:
+    """Lists, cards, frames and ``show`` never unpickle arguments or values."""
+    marker = tmp_path / "loaded"
+
+    class Bomb:
+        def __repr__(self) -> str:
+            return "Bomb()"
+
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str, ...]]:
+            return os.mkdir, (str(marker),)
+
+    queue = Queue(tmp_path / "queue.db")
+    job = queue.submit(lambda _: Bomb(), Bomb())
+    assert not marker.exists()
+    run_pending(queue)
+    marker.rmdir()  # by the job, which loads its argument
+    assert "Bomb" in repr(job)
+    assert job._repr_html_()
+    assert len(queue.jobs()) == len(queue.results()) == 1
+    assert job.to_dict()["state"] == "completed"
+    assert job.log() == ""
+    assert not marker.exists()
+    with contextlib.suppress(JobFailed):
+        job.result()
+    assert marker.exists()
+
+
+# ---------------------------------------------------------------------- jobs as arguments
+
+
+def test_jobs_as_arguments(served: Queue) -> None:
+    """A job or batch stands for its value, also directly in a list, tuple or dict, and must complete first."""
+    one, two = served.submit(add, 0), served.submit(add, 1)
+    batch = served.map(add, [10, 20], chunksize=2)
+    job = served.submit(lambda *args, **kwargs: (args, kwargs), one, [two, 5], {"k": one}, (two,), batch, late=batch)
+    assert job.result(TIMEOUT_S) == ((1, [2, 5], {"k": 1}, (2,), [11, 21]), {"late": [11, 21]})
+    assert job.after == (one.id, two.id, *batch.ids)
+    command = served.enqueue("echo '{\"lr\": 1}' > $QUEUECTL_RESULT")
+    assert served.submit(dict, command).result(TIMEOUT_S) == {"lr": 1}
+
+
+def test_a_failed_dependency_cancels(served: Queue) -> None:
+    """A job whose argument has no value is cancelled, with the reason."""
+    failing = served.task(fail, max_retries=1).submit("first")
+    job = served.submit(add, failing)
+    with pytest.raises(JobCancelled, match=failing.id):
+        job.result(TIMEOUT_S)
+
+
+def test_jobs_of_other_queues_are_refused(served: Queue, tmp_path: Path) -> None:
+    """A job of another queue is no argument: nothing could wait for it."""
+    other = Queue(tmp_path / "other.db").enqueue("true")
+    with pytest.raises(BadInput, match=r"job job-1 is in another queue, .*; pass its value: job\.result\(\)"):
+        served.submit(add, other)
+
+
+# ---------------------------------------------------------------------- map
+
+
+def test_map(served: Queue) -> None:
+    """``map`` adds a job per call, in one transaction, and has the values in order."""
+    batch = served.map(add, [1, 2, 3], [10, 20])
+    assert [job.command for job in batch] == ["add(1, 10)", "add(2, 20)"]
+    assert batch.results(TIMEOUT_S) == [11, 22]
+    frame = pd.DataFrame({"x": [1, 2], "y": [0.5, 0.25]})
+    assert served.map(add, frame).results(TIMEOUT_S) == [1.5, 2.25]
+    assert len(served.map(add, [])) == 0
+    assert served.map(add, []).results(TIMEOUT_S) == []
+    with pytest.raises(BadInput, match="columns of the DataFrame must be names of parameters, not 0"):
+        served.map(add, pd.DataFrame([[1]]))
+    with pytest.raises(BadInput, match="chunksize must be"):
+        served.map(add, [1], chunksize=0)
+
+
+def test_chunks(served: Queue) -> None:
+    """A chunk repeats only the calls that failed, and has a value per call."""
+
+    def count(path: str, x: int) -> int:
+        with open(path, "a") as file:
+            file.write(f"{x}\n")
+        job = current_job()
+        assert job is not None
+        if x == 1 and job.attempt == 1:
+            raise ValueError(x)
+        return x * 10
+
+    path = f"{served.path}.calls"
+    batch = served.map(count, [path] * 5, range(5), chunksize=3)
+    assert [job.command for job in batch] == [f"count({path!r}, 0) and 2 more", f"count({path!r}, 3) and 1 more"]
+    assert batch.results(TIMEOUT_S) == [0, 10, 20, 30, 40]
+    with open(path) as file:
+        assert sorted(map(int, file)) == [0, 1, 1, 2, 3, 4]
+    assert batch[0].history[0].error == "1 of 3 calls failed: ValueError: 1"
+
+
+def test_exceptions_of_a_batch(served: Queue) -> None:
+    """The first exception is raised, or all of them are returned in place of their values."""
+    batch = served.task(lambda x: 1 / x, max_retries=1).map([1, 0, 2, 0], chunksize=2)
+    with pytest.raises(ZeroDivisionError):
+        batch.results(TIMEOUT_S)
+    found = batch.results(return_exceptions=True)
+    assert [type(each) for each in found] == [float, ZeroDivisionError, float, ZeroDivisionError]
+
+
+# ---------------------------------------------------------------------- tasks
+
+
+def test_task(served: Queue) -> None:
+    """A decorated function is still a function; its jobs have the options."""
+
+    @served.task(priority=5, tags=["train"], timeout="1h")
+    def train(rate: float, epochs: int = 3) -> float:
+        """Train."""
+        return rate * epochs
+
+    assert train(0.5) == 1.5
+    assert (getattr(train, "__name__", ""), train.__doc__) == ("train", "Train.")
+    job = train.submit(0.5, epochs=4)
+    assert (job.priority, job.tags, job.timeout, job.command) == (5, ("train",), 3600, "train(0.5, epochs=4)")
+    assert job.result(TIMEOUT_S) == 2.0
+    assert served.task(train, priority=6).submit(1).priority == 6
+    assert pickle.loads(pickle.dumps(served.task(add))).submit(1).result(TIMEOUT_S) == 2
+    assert isinstance(train, Task)
+    with pytest.raises(BadInput, match="job option 'prio' is unknown"):
+        served.task(add, prio=1)
+    with pytest.raises(BadInput, match="priority must be"):
+        served.task(add, priority="high").submit(1)
+
+
+def test_keywords_are_the_functions(served: Queue) -> None:
+    """Keywords of ``submit`` go to the function, also those that name an option of a job."""
+    assert served.submit(lambda **names: names, timeout=5, priority=1).result(TIMEOUT_S) == {
+        "timeout": 5,
+        "priority": 1,
+    }
+
+
+def test_current_job(served: Queue) -> None:
+    """Inside of a job its id and attempt are known; outside there is none."""
+    assert current_job() is None
+    job = served.submit(current_job)
+    assert tuple(job.result(TIMEOUT_S)) == (job.id, 1, 3)
+
+
+def test_await(served: Queue) -> None:
+    """Awaiting a job gives the job."""
+
+    async def wait() -> Any:
+        return (await served.submit(add, 1)).result()
+
+    assert asyncio.run(wait()) == 2
+
+
+def test_run_pending_runs_functions(queue: Queue) -> None:
+    """Without workers, ``run_pending`` runs functions in processes of their own, too."""
+    job = queue.submit(os.getpid)
+    failing = queue.task(fail, max_retries=1).submit("no")
+    assert [each.id for each in run_pending(queue)] == [job.id, failing.id]
+    assert job.result() != os.getpid()
+    with pytest.raises(ValueError, match="no"):
+        failing.result()
