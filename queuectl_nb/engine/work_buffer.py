@@ -39,8 +39,8 @@ MAX_GROUP = 64
 """Maximum number of results recorded, and of jobs claimed, in one transaction."""
 MAX_GROUP_S = 0.64
 """Maximum time that jobs claimed together should take; on an overloaded machine short ones take long."""
-PREFETCH_GROWTH = 4
-"""Factor by which the number of jobs to claim grows with each short job."""
+PREFETCH_GROWTH = 8
+"""Factor by which the number of jobs to claim grows with each short job, and shrinks with each long one."""
 CONTENDED_S = 0.002
 """Time for which a transaction has waited for others if there are many writers."""
 PREEMPTION_CHECK_INTERVAL_S = 0.01
@@ -128,7 +128,7 @@ class WorkBuffer:
     def shrink_prefetch(self) -> None:
         """Release prefetched jobs and claim fewer at once: the running one is long."""
         self.release_claimed()
-        self.prefetch = max(1, self.prefetch // 2)
+        self.prefetch = max(1, self.prefetch // PREFETCH_GROWTH)
 
     def release_preempted(self) -> None:
         """Release claimed jobs that should not start any more; checks at most every PREEMPTION_CHECK_INTERVAL_S."""

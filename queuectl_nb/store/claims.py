@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["ClaimResult", "Claims", "EndedAttempt", "HeldLease", "StartedAttempt"]
 
 
+MAX_LAST_JOBS = 8
+WORKERS_PER_LAST_JOB = 16
+"""With many workers even the last jobs are claimed a few at a time: a transaction each takes longer than they do."""
+
+
 class ClaimResult(NamedTuple):
     """The transition of each ended attempt (None: its result came too late), and the leases claimed."""
 
@@ -88,7 +93,8 @@ class Claims:
         queues = self._queues_with_work(connection)
         waiting = sum(queues.values())
         # no prefetching of the last jobs, which another worker could start now
-        limit = min(limit, max(1, waiting // max(1, connection.execute(Q.count_workers).fetchone()[0])))
+        workers = max(1, connection.execute(Q.count_workers).fetchone()[0])
+        limit = min(limit, max(1, waiting // workers, min(MAX_LAST_JOBS, workers // WORKERS_PER_LAST_JOB)))
         found: list[tuple[object, ...]] = []
         for queue in queues:
             found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": limit}).fetchall()

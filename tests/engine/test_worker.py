@@ -86,7 +86,7 @@ def test_jobs_are_claimed_for_a_limited_time(harness: WorkerHarness) -> None:
     for run_s in (0.001, 0.001, 0.001, 0.001, 0.2, 0.5, 2.0):
         buffer.grow_prefetch(run_s)
         sizes.append(buffer.prefetch)
-    assert sizes == [4, 16, 64, 64, 3, 1, 1]
+    assert sizes == [8, 64, 64, 64, 3, 1, 1]
 
 
 def test_attempts_in_a_slurm_job_name_it(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:

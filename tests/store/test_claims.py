@@ -85,6 +85,13 @@ def test_last_jobs_are_shared(harness: Any) -> None:
     assert [len(harness.claim(16)) for _ in range(9)] == [2, 1, 1, 1, 1, 1, 1, 0, 0]
 
 
+def test_last_jobs_of_many_workers(harness: Any) -> None:
+    """With 64 workers up to four of the last jobs are claimed at once, if the worker asks for several."""
+    harness.store.workers.register(lambda _: True, count=64, pool=1, host="h", queues=(), now=harness.now)
+    harness.enqueue(*({"command": "x"} for _ in range(8)))
+    assert [len(harness.claim(limit)) for limit in (1, 16, 16)] == [1, 4, 3]
+
+
 def test_claim_records_an_attempt(harness: Any) -> None:
     """A claim commits state, attempts, worker, token and a history row before the job starts."""
     harness.add("a", delay=10)
