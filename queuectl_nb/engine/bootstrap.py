@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.control import STOP_SIGNALS, WorkerControl
 from queuectl_nb.engine.events import Events, WorkerEvents
+from queuectl_nb.engine.forked_process import can_fork
 from queuectl_nb.engine.poller import block_signals
 from queuectl_nb.engine.process_tree import become_subreaper, descendants, kill_tree, use_one_heap
 from queuectl_nb.engine.work_buffer import LOCK_TIMEOUT_S
@@ -20,6 +21,8 @@ from queuectl_nb.model.errors import BadEnvironment, QueuectlError
 from queuectl_nb.store.os_errors import os_reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.engine.dask.dispatcher import Dispatcher
     from queuectl_nb.engine.worker import Worker
@@ -45,7 +48,8 @@ def run_supervisor(config: WorkerConfig) -> int:
     block_signals(*signals)
     events = Events(EVENT_PIPE)
     try:
-        return Supervisor(config.open_store(), _fit_processes(config, events), events, signals).work()
+        config = _fit_processes(config, events)
+        return Supervisor(config.open_store(), config, events, signals).work()
     except QueuectlError as error:
         events.emit("failed", text=str(error), exit_code=error.exit_code)
         events.flush()
@@ -63,7 +67,7 @@ def run_supervisor(config: WorkerConfig) -> int:
 
 def _fit_processes(config: WorkerConfig, events: Events) -> WorkerConfig:
     """Reduce the number of workers to those that can run jobs; raise BadEnvironment if there is no room for one."""
-    fit = _count_startable_threads(config.processes * TASKS_PER_WORKER) // TASKS_PER_WORKER
+    fit = _in_fork(_count_startable_threads, config.processes * TASKS_PER_WORKER) // TASKS_PER_WORKER
     if fit >= config.processes:
         return config
     remedy = "raise 'ulimit -u' or the limit of the container (pids.max)"
@@ -72,6 +76,28 @@ def _fit_processes(config: WorkerConfig, events: Events) -> WorkerConfig:
     text = f"only {fit} of {config.processes} workers fit into the limit of processes; {remedy} to start more"
     events.emit("warning", worker="pool", text=text)
     return replace(config, count=fit)
+
+
+def _in_fork(count: Callable[[int], int], wanted: int) -> int:
+    """Return ``count(wanted)``, called in a fork if possible: workers would inherit the heap of a thousand threads."""
+    if not can_fork():
+        return count(wanted)
+    read, write = os.pipe()
+    try:
+        pid = os.fork()
+        if not pid:
+            try:
+                os.write(write, b"%d" % count(wanted))
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        os.write(write, b"\n")
+        return int(os.read(read, 32).strip() or b"0")
+    except BlockingIOError:
+        return 0
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def _count_startable_threads(wanted: int) -> int:
