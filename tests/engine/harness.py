@@ -73,6 +73,9 @@ def fill_disk(ballast: Path) -> None:
             file.write(b"x" * 1024)
 
 
+FORK_SERVER = "queuectl_nb.child.fork_server"
+
+
 def job_processes(path: Path) -> list[psutil.Process]:
     """Return the live processes of jobs of the queue ``path``, identified by their environment."""
     found = []
@@ -80,9 +83,15 @@ def job_processes(path: Path) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             environment = process.environ()
             ours = environment.get("QUEUECTL_DB") == str(path) and "QUEUECTL_ATTEMPT_TOKEN" in environment
-            if ours and process.status() != psutil.STATUS_ZOMBIE:
+            if ours and process.status() != psutil.STATUS_ZOMBIE and not _is_fork_server(process):
                 found.append(process)
     return found
+
+
+def _is_fork_server(process: psutil.Process) -> bool:
+    """Return True for the parent of jobs that call functions, which stays; such jobs have the same command line."""
+    parent = process.parent()
+    return FORK_SERVER in process.cmdline() and (parent is None or FORK_SERVER not in parent.cmdline())
 
 
 @dataclass
