@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import time
@@ -16,6 +15,8 @@ MAX_INLINE_BYTES = 64 * 1024
 
 def digest(body: bytes) -> str:
     """Return the name of the blob with this content."""
+    import hashlib  # 3 MB that a worker which runs commands does not need
+
     return hashlib.sha256(body).hexdigest()
 
 

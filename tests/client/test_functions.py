@@ -231,6 +231,15 @@ def test_retries(served: Queue) -> None:
     assert job.attempts == 2
 
 
+def test_a_completed_job_runs_again(served: Queue) -> None:
+    """After a retry the value is that of the new attempt; until then there is none."""
+    job = served.submit(os.getpid)
+    first = job.result(TIMEOUT_S)
+    job.retry()
+    assert job.result(TIMEOUT_S) != first
+    assert [attempt.outcome for attempt in job.history] == ["succeeded", "succeeded"]
+
+
 def test_an_old_exception_is_not_raised(served: Queue) -> None:
     """If the last attempt ends by a signal, the exception of an earlier one is not raised."""
 
