@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
+import importlib
 import io
 import json
 import marshal
@@ -102,7 +103,7 @@ class _CallRunner:
         failed: list[dict[str, Any]] = []
         code = 0
         try:
-            function = self._load({"sha256": self._request["function"]})
+            function = self._function()
         except BaseException as error:  # noqa: BLE001 - whatever importing it raises
             self._write({**self._describe(error), "final": isinstance(error, ImportError | AttributeError)})
             return 1
@@ -191,6 +192,18 @@ class _CallRunner:
             _write_reply(self._request["reply"], entry)
 
     # ------------------------------------------------------------------ arguments
+
+    def _function(self) -> Callable[..., Any]:
+        """Return the function from its pickle, or import it by its name."""
+        item = self._request["function"]
+        if "reference" not in item:
+            return self._load(item)  # type: ignore[no-any-return]
+        module, _, names = item["reference"].partition(":")
+        sys.path.insert(0, os.getcwd())
+        found: Any = importlib.import_module(module)
+        for name in names.split("."):
+            found = getattr(found, name)
+        return found  # type: ignore[no-any-return]
 
     def _load(self, item: Any) -> Any:
         """Return an argument from its pickle, which is text in the payload or a blob."""

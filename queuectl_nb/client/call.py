@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import reprlib
 import sys
 from base64 import b64encode
@@ -19,6 +20,7 @@ from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest
 from queuectl_nb.client.job import Batch, Job
 from queuectl_nb.model.call import Blob, Payload
 from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Call", "CallPickler", "call_text"]
 
 MAX_TEXT_CHARS = 200
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 _SCALARS = frozenset({bool, bytes, float, int, str, type(None)})
 
 
@@ -52,20 +55,24 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
 class CallPickler:
     """Pickles calls of one function for the queue at ``path``; equal functions and large arguments share a blob."""
 
-    def __init__(self, path: Path, function: Callable[..., Any]) -> None:
-        """Pickle the function; raise :class:`BadInput` if that is impossible."""
-        if not callable(function):
-            msg = f"a function or another callable is needed, not {type(function).__name__}"
-            raise BadInput(msg)
+    def __init__(self, path: Path, function: Callable[..., Any] | str) -> None:
+        """Pickle the function, or refer to it as ``module:function``; raise :class:`BadInput` if that is impossible."""
         self._path = path
         self._function = function
-        self.name = getattr(function, "__name__", None) or type(function).__name__
         self._blobs: dict[str, Blob] = {}
-        self._preload = sorted(_imported_names(function))
-        self._body = {
-            "function": self._add_blob(self._dump(f"function {self.name}", function)),
-            "runtime": self._add_blob(_runtime()),
-        }
+        self._shared = [self._add_blob(_runtime())]
+        self._body: dict[str, Any] = {"runtime": self._shared[0]}
+        if isinstance(function, str):
+            if not _REFERENCE.match(function):
+                raise BadInput(f"a function is named as MODULE:FUNCTION, such as train:main, not {quoted(function)}")
+            self.name = function.partition(":")[2]
+            self._body |= {"function": {"reference": function}, "preload": []}
+            return
+        if not callable(function):
+            raise BadInput(f"a function or another callable is needed, not {type(function).__name__}")
+        self.name = getattr(function, "__name__", None) or type(function).__name__
+        self._shared.append(self._add_blob(self._dump(f"function {self.name}", function)))
+        self._body |= {"function": {"sha256": self._shared[1]}, "preload": sorted(_imported_names(function))}
 
     def payload(self, calls: Sequence[Call], *, chunk: bool) -> tuple[Payload, list[str]]:
         """Return the payload of a job that makes ``calls``, and the ids of the jobs whose values they need.
@@ -76,7 +83,7 @@ class CallPickler:
             An argument cannot be pickled, or is a job of another queue; the message names the parameter.
         """
         jobs: dict[str, None] = {}
-        used = dict.fromkeys(self._body.values())
+        used = dict.fromkeys(self._shared)
         items = [
             (
                 [self._pickle(each, jobs, used, call, index) for index, each in enumerate(call.arguments)],
@@ -84,7 +91,7 @@ class CallPickler:
             )
             for call in calls
         ]
-        body = {**self._body, "calls": items, "jobs": list(jobs), "chunk": chunk, "preload": self._preload}
+        body = {**self._body, "calls": items, "jobs": list(jobs), "chunk": chunk}
         return Payload(json.dumps(body), tuple(self._blobs[sha] for sha in used)), list(jobs)
 
     def _pickle(
@@ -146,6 +153,8 @@ class CallPickler:
         """Return the name of the parameter that an argument is for, or its position."""
         if isinstance(place, str):
             return place
+        if isinstance(self._function, str):
+            return f"{place + 1}"
         try:
             bound = inspect.signature(self._function).bind_partial(*call.arguments[: place + 1])
         except (TypeError, ValueError):

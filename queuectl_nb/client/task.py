@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["Task"]
+__all__ = ["Task", "make_call_spec"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +65,7 @@ class Task(Generic[P, R]):
         job waits for it. Raises ``BadInput`` if an argument cannot be pickled.
         """
         pickler = CallPickler(self.queue.path, self.function)
-        spec = self._spec(pickler, [Call(args, kwargs)], chunk=False)
+        spec = make_call_spec(pickler, [Call(args, kwargs)], self.options, chunk=False)
         return Job(self.queue, enqueue_specs(self.queue, [spec])[0])
 
     def map(self, *iterables: Iterable[Any], chunksize: int = 1) -> Batch:
@@ -85,19 +85,21 @@ class Task(Generic[P, R]):
             calls = (Call(arguments) for arguments in zip(*iterables, strict=False))
         pickler = CallPickler(self.queue.path, self.function)
         if size == 1:
-            specs = [self._spec(pickler, [call], chunk=False) for call in calls]
+            specs = [make_call_spec(pickler, [call], self.options, chunk=False) for call in calls]
         else:
-            specs = [self._spec(pickler, part, chunk=True) for part in _split(list(calls), size)]
+            specs = [make_call_spec(pickler, part, self.options, chunk=True) for part in _split(list(calls), size)]
         return Batch(self.queue, enqueue_specs(self.queue, specs))
 
-    def _spec(self, pickler: CallPickler, calls: Sequence[Call], *, chunk: bool) -> JobSpec:
-        payload, needed = pickler.payload(calls, chunk=chunk)
-        fields = {key: to_python(value) for key, value in self.options.items() if value is not None}
-        fields |= {"command": call_text(pickler.name, calls)}
-        fields.setdefault("timeout", 0)
-        spec = make_spec(fields)
-        after = tuple(dict.fromkeys((*spec.after, *needed)))
-        return spec._replace(kind=Kind.FUNCTION, payload=payload, after=after)
+
+def make_call_spec(pickler: CallPickler, calls: Sequence[Call], options: Mapping[str, Any], *, chunk: bool) -> JobSpec:
+    """Return the spec of a job that makes ``calls``."""
+    payload, needed = pickler.payload(calls, chunk=chunk)
+    fields = {key: to_python(value) for key, value in options.items() if value is not None}
+    fields |= {"command": call_text(pickler.name, calls)}
+    fields.setdefault("timeout", 0)
+    spec = make_spec(fields)
+    after = tuple(dict.fromkeys((*spec.after, *needed)))
+    return spec._replace(kind=Kind.FUNCTION, payload=payload, after=after)
 
 
 def _split(calls: Sequence[Call], size: int) -> list[Sequence[Call]]:

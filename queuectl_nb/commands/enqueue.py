@@ -80,6 +80,9 @@ class EnqueueCommand(ExampleCommand):
 @queuectl_command("enqueue", cls=EnqueueCommand, examples=EXAMPLES)
 @click.argument("arguments", metavar="[JSON | -- ARG...]", nargs=-1, type=TextParam("JSON"))
 @click.option("-c", "--command", type=TextParam("COMMAND"), help="Command to run with the shell.")
+@click.option("--call", type=TextParam("MODULE:FUNCTION"), help="Function to call instead of a command.")
+@click.option("--args", "call_args", type=TextParam("JSON"), help="Arguments of --call, as a JSON array.")
+@click.option("--kwargs", "call_kwargs", type=TextParam("JSON"), help="Keywords of --call, as a JSON object.")
 @click.option("--id", type=TextParam("ID"), help="Job id; generated if omitted.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
 @click.option("-p", "--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
@@ -119,15 +122,21 @@ def command(
     """
     from queuectl_nb.client.enqueue import make_spec
 
-    fields = {
+    fields: dict[str, Any] = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in options.items()
         if value not in (None, ())
     }
-    _require_one_source(arguments, words, source, fields)
+    call, call_args, call_kwargs = (fields.pop(name, None) for name in ("call", "call_args", "call_kwargs"))
+    _require_one_source(arguments, words, source, call, fields)
     queue = context.queue(create=True)
     if "after" in fields:
         fields["after"] = find_ids(queue, fields["after"])
+    if call is not None:
+        spec = _call_spec(queue, call, call_args, call_kwargs, fields)
+        return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
+    if call_args or call_kwargs:
+        raise BadInput("--args and --kwargs are for --call MODULE:FUNCTION")
     if source is not None:
         return _enqueue_lines(queue, source, fields, context.program, if_absent=if_absent)
     if words is not None:
@@ -137,8 +146,26 @@ def command(
     return _enqueue_one(queue, make_spec(fields), context.program, if_absent=if_absent)
 
 
+def _call_spec(
+    queue: Queue, call: str, call_args: str | None, call_kwargs: str | None, fields: Mapping[str, Any]
+) -> JobSpec:
+    """Return the spec of a job that calls a function by name."""
+    from queuectl_nb.client.call import Call, CallPickler
+    from queuectl_nb.client.task import make_call_spec
+
+    if "shell" in fields:
+        raise BadInput("--shell is for commands, not for --call")
+    arguments = _parse_json(call_args or "[]", "--args", list, "array")
+    keywords = _parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
+    return make_call_spec(CallPickler(queue.path, call), [Call(arguments, keywords)], fields, chunk=False)
+
+
 def _require_one_source(
-    arguments: Sequence[str], words: Sequence[str] | None, source: str | None, fields: Mapping[str, Any]
+    arguments: Sequence[str],
+    words: Sequence[str] | None,
+    source: str | None,
+    call: str | None,
+    fields: Mapping[str, Any],
 ) -> None:
     """Raise ``BadInput`` unless the job is given in exactly one way."""
     sources = {
@@ -146,12 +173,13 @@ def _require_one_source(
         "words after --": words is not None,
         "JSON": bool(arguments),
         "--from": source is not None,
+        "--call": call is not None,
     }
     chosen = [name for name, given in sources.items() if given]
     msg = ""
     if len(chosen) != 1:
         found = f"not {' and '.join(chosen)}" if chosen else "none was given"
-        msg = f"give the job in one way: --command C, -- ARG..., a JSON object, or --from FILE; {found}"
+        msg = f"give the job in one way: --command C, -- ARG..., a JSON object, --from FILE, or --call M:F; {found}"
     elif len(arguments) > 1:
         msg = "give one JSON object; use --from FILE for several jobs"
     elif source is not None and "id" in fields:
@@ -261,6 +289,11 @@ def _read_lines(source: str) -> Iterator[bytes]:
 
 def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:
     """Parse a JSON object; refuse other values, duplicate keys, NaN and infinities."""
+    return _parse_json(text, what, dict, "object")  # type: ignore[no-any-return]
+
+
+def _parse_json(text: str | bytes, what: str, kind: type, name: str) -> Any:
+    """Parse a JSON value of this ``kind``; refuse duplicate keys, NaN and infinities."""
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
@@ -269,8 +302,8 @@ def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:
         raise BadInput(f"{what} is not valid UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{what} is not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BadInput(f"{what} is not a JSON object")
+    if not isinstance(found, kind):
+        raise BadInput(f"{what} is not a JSON {name}")
     return found
 
 

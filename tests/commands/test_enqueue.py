@@ -11,6 +11,7 @@ import pytest
 
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.local_time import local_time, zone_name
+from queuectl_nb.testing import run_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,3 +223,38 @@ def test_path_is_unchanged(run: Callable[..., Ran], queue: Queue, monkeypatch: p
     with queue.store.db.read() as connection:
         (body,) = connection.execute("SELECT body FROM environments").fetchone()
     assert json.loads(body)["PATH"] == "/one:/two"
+
+
+def test_call(run: Callable[..., Ran], queue: Queue, tmp_path: Path) -> None:
+    """``--call`` calls a function of a module in the working directory; a missing one ends the job, by name."""
+    (tmp_path / "train_module.py").write_text("def main(rate, epochs=1):\n    return [rate, epochs]\n")
+    words = ["--args", "[0.5]", "--kwargs", '{"epochs": 3}', "--cwd", str(tmp_path)]
+    assert run("enqueue", "--call", "train_module:main", "--id", "good", *words).exit_code == 0
+    assert run("enqueue", "--call", "train_module:missing", "--id", "bad", *words).exit_code == 0
+    assert run("enqueue", "--call", "no_such_module:main", "--id", "worse").exit_code == 0
+    run_pending(queue)
+    good, bad, worse = map(queue.job, ("good", "bad", "worse"))
+    assert (good.result(), good.command, good.timeout) == ([0.5, 3], "main(0.5, epochs=3)", 0)
+    assert (bad.state, bad.attempts) == (worse.state, worse.attempts) == ("dead", 1)
+    assert "has no attribute 'missing'" in bad.error
+    assert worse.error == "ModuleNotFoundError: No module named 'no_such_module'"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--call", "main"], "named as MODULE:FUNCTION"),
+        (["--call", "a:b()"], "named as MODULE:FUNCTION"),
+        (["--call", "a:b", "--args", "{}"], "--args is not a JSON array"),
+        (["--call", "a:b", "--args", "[NaN]"], "NaN is not a JSON number"),
+        (["--call", "a:b", "--kwargs", "[]"], "--kwargs is not a JSON object"),
+        (["--call", "a:b", "--command", "true"], "in one way"),
+        (["--call", "a:b", "--shell", "bash"], "--shell is for commands"),
+        (["--command", "true", "--args", "[]"], "are for --call"),
+    ],
+)
+def test_invalid_calls(run: Callable[..., Ran], queue: Queue, words: list[str], why: str) -> None:
+    """They are refused, and nothing is enqueued."""
+    ran = run("enqueue", *words)
+    assert (ran.exit_code, why in ran.stderr) == (2, True), ran.stderr
+    assert queue.jobs().empty

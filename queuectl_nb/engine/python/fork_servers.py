@@ -129,7 +129,7 @@ class ForkServers:
         ``preload`` is the setting. Raises OSError if the interpreter cannot be started, :class:`ForkServerFailed` if
         the fork server has failed.
         """
-        function, executable = request["function"], request["runtime"]["executable"]
+        function, executable = "".join(request["function"].values()), request["runtime"]["executable"]
         modules = self._modules(preload, request.get("preload", ()), function)
         key: Key = (executable, frozenset(environment.items()), modules)
         server = self._servers.pop(key, None)
