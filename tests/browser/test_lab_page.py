@@ -105,7 +105,7 @@ def test_saved_dashboard(page: Page, hub: LabServer, harness: WorkerHarness, pic
     expect(output.locator("table")).to_contain_text("echo saved")
     expect(output.locator(".qc-state").first).to_have_css("border-radius", "12px")
     notebook.picture("saved-dashboard", output)
-    assert "Error" not in output.inner_text()
+    assert "Error displaying widget" not in output.inner_text()
     notebook.run_all()
     DashboardPage.wait_for(notebook).row("saved").wait_for()
 
