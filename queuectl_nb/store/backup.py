@@ -109,7 +109,7 @@ def _include_blobs(db: Database, draft: str, handle: int) -> None:
         copy.execute("PRAGMA journal_mode = OFF")
         for name in names:
             with contextlib.suppress(OSError):
-                values = {"sha256": name, "body": read_blob(f"{blob_dir(db.output_dir)}/{name}")}
+                values = {"name": name, "body": read_blob(f"{blob_dir(db.output_dir)}/{name}")}
                 copy.execute(Q.set_blob_body, values)
 
 

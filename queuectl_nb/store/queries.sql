@@ -48,7 +48,7 @@ INSERT INTO job_blobs (job, sha256) VALUES (?, ?) ON CONFLICT (job, sha256) DO N
 SELECT sha256 FROM blobs WHERE body IS NULL;
 
 -- name: set_blob_body
-UPDATE blobs SET body = :body WHERE sha256 = :sha256;
+UPDATE blobs SET body = :body WHERE sha256 = :name;
 
 -- name: known_blobs
 SELECT sha256 FROM blobs WHERE sha256 IN (SELECT value FROM json_each(:names));

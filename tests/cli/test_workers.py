@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client import Queue
     from tests.conftest import Ran
-    from tests.journeys.terminals import Terminals
+    from tests.journeys.terminals import Terminal, Terminals
 
 
 def enqueue_held_job(terminals: Terminals, tmp_path: Path, job_id: str = "held") -> Path:
@@ -45,9 +45,16 @@ def test_start_lines(terminals: Terminals) -> None:
     assert sorted(start_lines) == [f"[worker-{number}] Starting..." for number in (1, 2, 3)]
 
 
+def open_started(terminals: Terminals, prefix: tuple[str, ...] = ()) -> Terminal:
+    """Start a worker in a terminal, and wait until signals are forwarded; a job may run before that."""
+    terminal = terminals.open("worker", "start", prefix=prefix)
+    terminal.wait_for_line("worker(s) started.")
+    return terminal
+
+
 def test_first_interrupt_is_graceful(terminals: Terminals, tmp_path: Path) -> None:
     """After Ctrl+C the running job completes and no other is started; stderr explains the second Ctrl+C."""
-    terminal = terminals.open("worker", "start")
+    terminal = open_started(terminals)
     release = enqueue_held_job(terminals, tmp_path)
     terminals.run("enqueue", "--id", "next", "--command", "true")
     terminal.interrupt()
@@ -60,7 +67,7 @@ def test_first_interrupt_is_graceful(terminals: Terminals, tmp_path: Path) -> No
 
 def test_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: Path) -> None:
     """After the second Ctrl+C the job is killed and pending again without a used attempt."""
-    terminal = terminals.open("worker", "start")
+    terminal = open_started(terminals)
     enqueue_held_job(terminals, tmp_path)
     terminal.interrupt()
     terminal.wait_for_line("press Ctrl+C again")
@@ -75,7 +82,7 @@ def test_second_interrupt_gives_the_job_back(terminals: Terminals, tmp_path: Pat
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_termination_gives_the_job_back(number: int, terminals: Terminals, tmp_path: Path) -> None:
     """SIGTERM and SIGHUP stop the workers at once and return the job."""
-    terminal = terminals.open("worker", "start")
+    terminal = open_started(terminals)
     enqueue_held_job(terminals, tmp_path)
     os.kill(terminal.process.pid, number)
     assert terminal.wait() == 0
@@ -85,7 +92,7 @@ def test_termination_gives_the_job_back(number: int, terminals: Terminals, tmp_p
 
 def test_ignored_hangup_stays_ignored(terminals: Terminals, tmp_path: Path) -> None:
     """Under nohup neither the console nor its supervisor ends with the terminal."""
-    terminal = terminals.open("worker", "start", prefix=("nohup",))
+    terminal = open_started(terminals, prefix=("nohup",))
     release = enqueue_held_job(terminals, tmp_path)
     console = psutil.Process(terminal.process.pid)
     (supervisor,) = console.children()
@@ -175,7 +182,7 @@ def test_detach(terminals: Terminals) -> None:
 
 def test_stop_now_gives_jobs_back(terminals: Terminals, tmp_path: Path) -> None:
     """``worker stop --now`` gives running jobs back; no worker is restarted."""
-    terminal = terminals.open("worker", "start")
+    terminal = open_started(terminals)
     enqueue_held_job(terminals, tmp_path)
     (worker,) = terminals.run_json("worker", "list")
     assert (worker["state"], worker["job_id"]) == ("busy", "held")
@@ -186,7 +193,7 @@ def test_stop_now_gives_jobs_back(terminals: Terminals, tmp_path: Path) -> None:
 
 def test_stop_shows_what_it_waits_for(terminals: Terminals, tmp_path: Path, run: Callable[..., Ran]) -> None:
     """On a terminal ``worker stop`` names the workers that it waits for; stdout has the result only."""
-    terminal = terminals.open("worker", "start")
+    terminal = open_started(terminals)
     release = enqueue_held_job(terminals, tmp_path)
     notify = console._notify
 
@@ -293,7 +300,7 @@ def test_output_cannot_forge_lines(terminals: Terminals) -> None:
 
 def test_killed_pool(terminals: Terminals) -> None:
     """A killed pool is exit code 3 and one line."""
-    terminal = terminals.open("worker", "start")
+    terminal = open_started(terminals)
     terminal.wait_for_line("[worker-1] Starting...")
     (pool,) = psutil.Process(terminal.process.pid).children()
     pool.kill()

@@ -35,7 +35,7 @@ def test_join_stream(head: Any, tail: Any, size: int, joined: Any) -> None:
 def test_lease_from_row(env: str, environment: int, own: dict[str, str], recorded: dict[str, str]) -> None:
     """A lease has the environment of its job and the recorded one, which many jobs share."""
     environments = parse_environments([(1, '{"A": "1"}')])
-    row = (7, "job-7", 2, "true", "/", "default", 5, 1, 3, 30.0, "/bin/bash", env, environment)
+    row = (7, "job-7", 2, "true", "/", "default", 5, 1, 3, 30.0, "/bin/bash", "command", env, environment)
     lease = lease_from_row(row, "token", environments)
     assert lease == Lease(7, "job-7", 2, "token", "true", "/", "default", 5, 1, 3, 30.0, own, recorded, "/bin/bash")
 
@@ -65,6 +65,7 @@ def test_job_from_row(result: str | None, value: object) -> None:
         "e",
         "w",
     )
-    record = job_from_row((*row, result, 9, "/bin/sh"))
-    assert record == JobRecord(*row[:3], State.DEAD, *row[4:9], ("x", "y"), (), *row[11:], value, 9, "/bin/sh")  # type: ignore[arg-type]
+    rest = ("function", "1", 9, "/bin/sh")
+    record = job_from_row((*row, result, *rest))
+    assert record == JobRecord(*row[:3], State.DEAD, *row[4:9], ("x", "y"), (), *row[11:], value, *rest)  # type: ignore[arg-type]
     assert type(record.state) is State
