@@ -105,7 +105,7 @@ class _CallRunner:
         try:
             function = self._function()
         except BaseException as error:  # noqa: BLE001 - whatever importing it raises
-            self._write({**self._describe(error), "final": isinstance(error, ImportError | AttributeError)})
+            self._write({"final": isinstance(error, ImportError | AttributeError), **self._describe(error)})
             return 1
         for number, call in calls:
             entry, exit_code = self._call(function, number, call)
@@ -167,6 +167,8 @@ class _CallRunner:
         text = "".join(lines)
         sys.stderr.write(text)
         sys.stderr.flush()
+        if isinstance(error, _ValueMissing):  # another attempt would not find it either
+            return {"error": f"{error}", "final": True}
         facts: dict[str, Any] = {"error": "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]}
         if isinstance(error, Retry):
             facts["retry_after"] = error.after

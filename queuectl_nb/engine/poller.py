@@ -76,8 +76,8 @@ class Poller:
         """
         if not self._blocked:
             self.wait(timeout)
-        elif (found := signal.sigtimedwait(self._blocked, max(0, timeout))) is not None:
-            self.signals[found.si_signo] = found.si_pid
+        else:
+            self._receive_signal(max(0, timeout))
 
     def wait(self, timeout: float | None, *, idle: bool = False) -> set[str]:
         """Wait at most ``timeout`` seconds (None: forever) and return the names of the ready descriptors."""
@@ -104,10 +104,19 @@ class Poller:
             poll.register(handle, select.POLLIN)
         return [handle for handle, _ in poll.poll(None if timeout is None else timeout * 1000)]
 
+    def _receive_signal(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds for a blocked signal; return True if there was one."""
+        found = signal.sigtimedwait(self._blocked, timeout)
+        # if this process is suspended during the wait, Python may return a structure without a signal
+        if found is None or found.si_signo not in self._blocked:
+            return False
+        self.signals[found.si_signo] = found.si_pid
+        return True
+
     def _receive_signals(self) -> None:
         if self._blocked:
-            while (found := signal.sigtimedwait(self._blocked, 0)) is not None:
-                self.signals[found.si_signo] = found.si_pid
+            while self._receive_signal(0):
+                pass
         else:
             with contextlib.suppress(BlockingIOError):
                 self.signals.update(dict.fromkeys(os.read(self._signal_fd, 4096), 0))

@@ -91,7 +91,7 @@ class LockRequest:
     @staticmethod
     @interruptible
     def _wait(waiter: LockWaiter, timeout_s: float) -> bool:
-        return waiter.locked.wait(timeout_s)
+        return waiter.wait(timeout_s)
 
     def _adopt_waiter(self) -> LockWaiter | None:
         """Return a waiter that an earlier request of this process has abandoned, or None."""
@@ -131,7 +131,8 @@ class LockWaiter:
         """Wait for the lock of descriptor ``number``."""
         self._copy = _Descriptor(os.dup(number))
         self._closing = threading.Lock()
-        self.locked = threading.Event()
+        self._pending = threading.Lock()  # not an Event: an interrupt of its wait may raise RuntimeError
+        self._pending.acquire()
         try:
             threading.Thread(target=self._wait, name="queuectl-write-lock", daemon=True).start()
         except RuntimeError as error:  # after an interrupt the thread may exist; then it closes the copy itself
@@ -141,10 +142,14 @@ class LockWaiter:
     def _wait(self) -> None:
         try:
             fcntl.flock(self._copy.number, fcntl.LOCK_EX)
-            self.locked.set()
+            self._pending.release()
         finally:
             with self._closing:
                 self._copy.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait at most ``timeout_s`` seconds; return True once the lock is held."""
+        return self._pending.acquire(timeout=timeout_s)
 
     def adopt(self) -> int | None:
         """Return a new descriptor of the lock; None if the thread has already had it and finished."""

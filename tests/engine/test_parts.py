@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -241,6 +242,19 @@ def test_poller_receives_signals_sent_before_the_wait(monkeypatch: pytest.Monkey
         signal.set_wakeup_fd(old_fd)
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def test_a_wait_that_ends_in_a_suspension_reports_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's ``sigtimedwait`` may return a structure without a signal after SIGSTOP and SIGCONT; it is ignored."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        poller = Poller([signal.SIGUSR1])
+        nothing = SimpleNamespace(si_signo=0, si_pid=0)
+        monkeypatch.setattr(signal, "sigtimedwait", lambda *_: nothing)
+        poller.wait_for_child(0.0)
+        assert poller.signals == {}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 SENDERS = """
