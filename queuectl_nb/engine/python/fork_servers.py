@@ -21,7 +21,7 @@ __all__ = ["PRELOADABLE", "ForkServer", "ForkServers"]
 MAX_SERVERS = 3
 """Fork servers of a worker; the one that was not used for longest is replaced."""
 START_TIMEOUT_S = 60.0
-"""Time for a server to import what it was told to, and to fork a job."""
+"""Time for a fork server to import its modules and fork a job."""
 PRELOADABLE = frozenset({"cloudpickle", "matplotlib", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch"})
 """Modules that may be imported before a fork: they start no threads that a fork would lose."""
 _CHANNEL = 3
