@@ -81,7 +81,10 @@ def test_job_that_kills_its_supervisor_ends_dead(harness: WorkerHarness) -> None
     job = harness.add(f"kill -9 {SUPERVISOR}; sleep 60", max_retries=2)
     harness.queue.set("backoff_max", 0)
     for state, attempts in [(State.PENDING, 0), (State.FAILED, 1), (State.DEAD, 2)]:
-        wait_for_end(harness.start(), job, state)
+        harness.queue.pause()  # the pool must have started before the job kills its supervisor
+        pool = harness.start()
+        harness.queue.resume()
+        wait_for_end(pool, job, state)
         assert job.attempts == attempts
     assert harness.outcomes(job) == ["returned", "lost", "lost"]
     assert job.error == "lost: worker-1 stopped because its supervisor died, as in an earlier attempt"
