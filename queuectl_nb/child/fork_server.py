@@ -13,7 +13,6 @@ import gc
 import importlib
 import marshal
 import os
-import random
 import signal
 import socket
 import sys
@@ -106,7 +105,6 @@ def _run(request: Mapping[str, Any], handles: Sequence[int]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.update(request["variables"])
         os.chdir(request["cwd"])
-        random.seed()
         code = call.run(request)
     except BaseException:  # noqa: BLE001 - nothing may return into the fork server
         sys.excepthook(*sys.exc_info())

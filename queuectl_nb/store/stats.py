@@ -105,7 +105,7 @@ def largest_groups(
 def _largest_names(db: Database, key: str, extra: str, limit: int, since: float | None) -> tuple[list[str], int]:
     """Return the names of those groups, and the number of all.
 
-    Groups are told apart by the hash of their name and summed up in parts: a dictionary of a million names takes
+    Groups are identified by the hash of their name and summed up in parts: a dictionary of a million names takes
     hundreds of megabytes. Among a million names, two have the same hash with a probability of 1 to 30 million.
     """
     values = {"since": since or 0, "most": limit + 1}
