@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
@@ -32,10 +31,6 @@ EXAMPLES = (
 
 MAX_USAGE_LENGTH = 200
 """Maximum length of a command line in an error message."""
-MAX_LINES = 1_000_000
-MAX_LINE_BYTES = 4 * 1024 * 1024
-MAX_FILE_BYTES = 1024 * 1024 * 1024
-"""Limits of a file of jobs: all of them are in memory, to be added in one transaction."""
 
 
 class EnqueueCommand(ExampleCommand):
@@ -142,7 +137,9 @@ def command(
     if words is not None:
         fields["command"] = _join_words(words)
     elif arguments:
-        fields = _merge_options(_parse_object(arguments[0], "the job"), fields)
+        from queuectl_nb.commands.json_input import parse_object
+
+        fields = _merge_options(parse_object(arguments[0], "the job"), fields)
     return _enqueue_one(queue, make_spec(fields), context.program, if_absent=if_absent)
 
 
@@ -152,11 +149,12 @@ def _call_spec(
     """Return the spec of a job that calls a function by name."""
     from queuectl_nb.client.call import Call, CallPickler
     from queuectl_nb.client.task import make_call_spec
+    from queuectl_nb.commands.json_input import parse_json
 
     if "shell" in fields:
         raise BadInput("--shell is for commands, not for --call")
-    arguments = _parse_json(call_args or "[]", "--args", list, "array")
-    keywords = _parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
+    arguments = parse_json(call_args or "[]", "--args", list, "array")
+    keywords = parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
     return make_call_spec(CallPickler(queue.path, call), [Call(arguments, keywords)], fields, chunk=False)
 
 
@@ -250,13 +248,14 @@ def _start_condition(spec: JobSpec) -> str:
 def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program: str, *, if_absent: bool) -> Done:
     """Add the jobs of a file of JSON lines; ``common`` are fields for lines without them."""
     from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec
+    from queuectl_nb.commands.json_input import parse_object, read_lines
 
     specs, numbers = [], []
-    for number, line in enumerate(_read_lines(source), 1):
+    for number, line in enumerate(read_lines(source), 1):
         if not line.strip():
             continue
         try:
-            specs.append(make_spec({**common, **_parse_object(line, "the line")}))
+            specs.append(make_spec({**common, **parse_object(line, "the line")}))
         except BadInput as error:
             raise BadInput(f"line {number}: {error}; nothing was enqueued") from None
         numbers.append(number)
@@ -265,57 +264,6 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program
     notes = _notes(queue, specs, ids, program)
     data = jobs_done(queue, ids, "").data
     return Done([f"{len(ids)} jobs enqueued"], data, lambda: [queue.job(each) for each in ids], notes=notes)
-
-
-def _read_lines(source: str) -> Iterator[bytes]:
-    """Yield the lines of a file, or of standard input if ``source`` is ``-``; refuse what is too large."""
-    left = MAX_FILE_BYTES
-    try:
-        with click.open_file(source, "rb") as file:
-            for number in range(1, MAX_LINES + 2):
-                line: bytes = file.readline(MAX_LINE_BYTES + 1)
-                if not line:
-                    return
-                left -= len(line)
-                if len(line) > MAX_LINE_BYTES:
-                    raise BadInput(f"line {number} is longer than {MAX_LINE_BYTES:,} bytes; nothing was enqueued")
-                if number > MAX_LINES or left < 0:
-                    limits = f"{MAX_LINES:,} lines or {MAX_FILE_BYTES:,} bytes"
-                    raise BadInput(f"{quoted(source)} has more than {limits}; split it; nothing was enqueued")
-                yield line
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {quoted(source)}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:
-    """Parse a JSON object; refuse other values, duplicate keys, NaN and infinities."""
-    return _parse_json(text, what, dict, "object")  # type: ignore[no-any-return]
-
-
-def _parse_json(text: str | bytes, what: str, kind: type, name: str) -> Any:
-    """Parse a JSON value of this ``kind``; refuse duplicate keys, NaN and infinities."""
-    try:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8-sig")
-        found = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-    except UnicodeDecodeError:
-        raise BadInput(f"{what} is not valid UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{what} is not valid JSON: {error}") from None
-    if not isinstance(found, kind):
-        raise BadInput(f"{what} is not a JSON {name}")
-    return found
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise BadInput("a key occurs twice")
-    return found
-
-
-def _refuse_constant(word: str) -> float:
-    raise BadInput(f"{word} is not a JSON number")
 
 
 def _merge_options(job: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

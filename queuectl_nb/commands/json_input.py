@@ -1,0 +1,72 @@
+"""Read JSON that a user gives, as an argument or as the lines of a file, within limits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.validation import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MAX_FILE_BYTES", "MAX_LINES", "MAX_LINE_BYTES", "parse_json", "parse_object", "read_lines"]
+
+MAX_LINES = 1_000_000
+MAX_LINE_BYTES = 4 * 1024 * 1024
+MAX_FILE_BYTES = 1024 * 1024 * 1024
+"""Limits of a file of jobs: all of them are in memory, to be added in one transaction."""
+
+
+def read_lines(source: str) -> Iterator[bytes]:
+    """Yield the lines of a file, or of standard input if ``source`` is ``-``; refuse what is too large."""
+    left = MAX_FILE_BYTES
+    try:
+        with click.open_file(source, "rb") as file:
+            for number in range(1, MAX_LINES + 2):
+                line: bytes = file.readline(MAX_LINE_BYTES + 1)
+                if not line:
+                    return
+                left -= len(line)
+                if len(line) > MAX_LINE_BYTES:
+                    raise BadInput(f"line {number} is longer than {MAX_LINE_BYTES:,} bytes; nothing was enqueued")
+                if number > MAX_LINES or left < 0:
+                    limits = f"{MAX_LINES:,} lines or {MAX_FILE_BYTES:,} bytes"
+                    raise BadInput(f"{quoted(source)} has more than {limits}; split it; nothing was enqueued")
+                yield line
+    except (OSError, ValueError) as error:
+        raise BadInput(f"cannot read {quoted(source)}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def parse_object(text: str | bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object; refuse other values, duplicate keys, NaN and infinities."""
+    return parse_json(text, what, dict, "object")  # type: ignore[no-any-return]
+
+
+def parse_json(text: str | bytes, what: str, kind: type, name: str) -> Any:
+    """Parse a JSON value of this ``kind``; refuse duplicate keys, NaN and infinities."""
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        found = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise BadInput(f"{what} is not valid UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{what} is not valid JSON: {error}") from None
+    if not isinstance(found, kind):
+        raise BadInput(f"{what} is not a JSON {name}")
+    return found
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise BadInput("a key occurs twice")
+    return found
+
+
+def _refuse_constant(word: str) -> float:
+    raise BadInput(f"{word} is not a JSON number")
