@@ -42,7 +42,7 @@ class Logs:
         self.store = store
 
     def attempt(self, job_id: str, number: int | None = None) -> AttemptRecord | None:
-        """Return an attempt (default: the latest), or None if the job has none.
+        """Return an attempt (default: the latest) for the other methods, or None if the job has none.
 
         Raises :class:`NotFound` for an unknown job or attempt.
         """
@@ -50,11 +50,19 @@ class Logs:
         known_facts = self.store.reader.attempts_without_output(job_id)
         if number is None and not known_facts:
             return None
-        found = self.store.reader.attempt(job_id, known_facts[-1].number if number is None else number)
+        found = self._with_output(job_id, known_facts[-1].number if number is None else number)
         if found is not None or number is None:
             return found
         known = ", ".join(str(attempt.number) for attempt in known_facts) or "none yet"
         raise NotFound(f"job {job_id} has no attempt {number}; attempts: {known}")
+
+    def _with_output(self, job_id: str, number: int) -> AttemptRecord | None:
+        """Return an attempt with its streams as bytes: encoding text for each chunk would take quadratic time."""
+        found = self.store.reader.attempt(job_id, number)
+        if found is None:
+            return None
+        stdout, stderr = (text.encode() if isinstance(text, str) else text for text in (found.stdout, found.stderr))
+        return found._replace(stdout=stdout, stderr=stderr)
 
     def read_text(self, attempt: AttemptRecord, streams: Iterable[str], tail: int | None = None) -> str:
         """Return streams of an attempt one after the other as text, or the last ``tail`` lines of each.
@@ -139,15 +147,12 @@ class Logs:
             return *found, self.store.spool.size(attempt.token, stream)
         if attempt.outcome is None:
             return offset, b"", 0
-        kept = getattr(attempt, stream)
-        raw = kept.encode() if isinstance(kept, str) else kept or b""
+        raw = getattr(attempt, stream) or b""
         return offset, raw[offset : offset + count], len(raw)
 
     def size(self, attempt: AttemptRecord, stream: str) -> int:
         """Return the number of bytes of a stream that can be read now."""
-        spooled = self.store.spool.size(attempt.token, stream)
-        kept = getattr(attempt, stream) or b""
-        return spooled or len(kept.encode() if isinstance(kept, str) else kept)
+        return self.store.spool.size(attempt.token, stream) or len(getattr(attempt, stream) or b"")
 
     def read_last_bytes(self, attempt: AttemptRecord, count: int) -> bytes:
         """Return up to ``count`` last bytes of the stream that was written most recently."""
@@ -165,7 +170,7 @@ class Logs:
 
         If nothing was written there, of the other stream.
         """
-        found = self.store.reader.attempt(attempt.job_id, attempt.number) or attempt
+        found = self._with_output(attempt.job_id, attempt.number) or attempt
         for stream in STREAMS if attempt.outcome == "succeeded" else reversed(STREAMS):
             data = self.read_chunk(found, stream, max(0, self.size(found, stream) - count)).data
             if data.strip():
@@ -196,7 +201,7 @@ class Logs:
             fresh = [each for each in history if each.token not in seen and number in (None, each.number)]
             for facts in fresh:
                 seen.add(facts.token)
-                attempt = self.store.reader.attempt(job_id, facts.number)
+                attempt = self._with_output(job_id, facts.number)
                 if attempt is not None:  # else it was returned to the queue meanwhile
                     if on_attempt is not None:
                         on_attempt(attempt.number)

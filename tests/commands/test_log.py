@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -102,6 +102,34 @@ def test_output_that_is_too_long(
     manual_worker.run("b", Exited(1), stderr="y\n" * 2000, stderr_size=4000)
     with pytest.raises(JobFailed, match=r"\ny\ny$"):
         queue.job("b").check()
+
+
+class CountedText(str):
+    """Counts how often it is encoded."""
+
+    __slots__ = ()
+    encoded: ClassVar[list[int]] = []
+
+    def encode(self, *args: Any, **kwargs: Any) -> bytes:
+        """Encode and count."""
+        self.encoded.append(len(self))
+        return super().encode(*args, **kwargs)
+
+
+def test_long_output_is_encoded_once(
+    queue: Queue, manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored text is not encoded again for each chunk, which would take quadratic time."""
+    text = CountedText("é" * 200_000 + "\n")
+    manual_worker.add("a")
+    manual_worker.run("a", **finished_attempt(b"x"))
+    monkeypatch.setattr(CountedText, "encoded", [])
+    found = queue.store.reader.attempt("a", 1)
+    assert found is not None
+    monkeypatch.setattr(type(queue.store.reader), "attempt", lambda *_: found._replace(stdout=text, stderr=text))
+    assert queue.job("a").log() == text + text
+    assert queue.job("a").log("stdout", tail=1) == text
+    assert len(CountedText.encoded) == 4  # two streams, read twice
 
 
 @pytest.mark.parametrize("live", [True, False])
