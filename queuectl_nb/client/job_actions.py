@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import notifier
-from queuectl_nb.model.errors import BadInput, WaitTimeout, WrongState
+from queuectl_nb.model.errors import BadInput, QueuectlError, WaitTimeout, WrongState
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from queuectl_nb.store.store import Store
 
@@ -58,7 +59,10 @@ def retry_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]
     if all_dead:
         from queuectl_nb.store.dead_letters import retry_all  # not loaded by an enqueue
 
-        chosen = retry_all(store.db, time.time())
+        chosen = list[str]()
+        with _report_progress(lambda: len(chosen), "moved back to the queue"):
+            for each in retry_all(store.db, time.time()):
+                chosen += each
     else:
         chosen = list(dict.fromkeys(ids))
         store.jobs.retry(chosen, time.time(), "dlq retry")
@@ -72,11 +76,15 @@ def purge_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]
     if all_dead:
         from queuectl_nb.store.dead_letters import purge_all
 
-        chosen, tokens = purge_all(store.db, time.time())
+        chosen = list[str]()
+        with _report_progress(lambda: len(chosen), "removed"), _removed_output(store) as tokens:
+            for each, of_each in purge_all(store.db, time.time()):
+                chosen += each
+                tokens.extend(of_each)
     else:
         chosen = list(dict.fromkeys(ids))
-        tokens = store.jobs.delete(chosen, time.time(), "dlq purge")
-    _remove_output(store, tokens)
+        with _removed_output(store) as tokens:
+            tokens.extend(store.jobs.delete(chosen, time.time(), "dlq purge"))
     return chosen
 
 
@@ -125,9 +133,9 @@ def _await_cancel(store: Store, ids: list[str]) -> None:
 
 def delete(store: Store, ids: Sequence[str]) -> None:
     """Delete jobs that are not running, with their history and files."""
-    tokens = store.jobs.delete(ids, time.time())
-    notifier.notify_finished(notifier.waiter_dir(store.db.spool))
-    _remove_output(store, tokens)
+    with _removed_output(store) as tokens:
+        tokens.extend(store.jobs.delete(ids, time.time()))
+        notifier.notify_finished(notifier.waiter_dir(store.db.spool))
 
 
 def prune(store: Store, older_than: float | None, state: str | None, *, vacuum: bool = False) -> tuple[int, int]:
@@ -136,24 +144,45 @@ def prune(store: Store, older_than: float | None, state: str | None, *, vacuum: 
     Return the number of jobs, and the bytes that were given back. Without an age, the file is only shrunk.
     """
     removed = freed = 0
-    if older_than is not None:
-        removed, tokens = store.jobs.prune(older_than, time.time(), state)
-        _remove_output(store, tokens)
-    elif not vacuum or state is not None:
+    if older_than is None and (not vacuum or state is not None):
         raise BadInput("older_than must be given, such as --older-than 7d; only --vacuum alone works without it")
-    if vacuum:
-        from queuectl_nb.store import blobs, maintenance
+    with _report_progress(lambda: removed, "removed"):
+        with _removed_output(store) as tokens:
+            if older_than is not None:
+                for number, of_each in store.jobs.prune(older_than, time.time(), state):
+                    removed += number
+                    tokens.extend(of_each)
+        if vacuum:
+            from queuectl_nb.store import maintenance
 
-        blobs.remove_strays(store.db, time.time())
-
-        freed = maintenance.vacuum(store.db)
+            freed = maintenance.vacuum(store.db)
     return removed, freed
 
 
-def _remove_output(store: Store, tokens: Collection[str]) -> None:
-    """Delete the spool files of these attempts, and old files of blobs that no job needs."""
-    for token in tokens if len(tokens) < SPOOL_LISTING_THRESHOLD else store.spool.tokens().intersection(tokens):
-        store.spool.remove(token)
-    from queuectl_nb.store.blobs import remove_strays
+@contextlib.contextmanager
+def _report_progress(count: Callable[[], int], done: str) -> Iterator[None]:
+    """Let the error of an action in several transactions say how many jobs those before have changed."""
+    try:
+        yield
+    except QueuectlError as error:
+        if number := count():
+            raise error.after(f"{number} job(s) were {done}") from error
+        raise
 
-    remove_strays(store.db, time.time())
+
+@contextlib.contextmanager
+def _removed_output(store: Store) -> Iterator[list[str]]:
+    """Delete at the end the spool files of the attempts (tokens) in the list, and old blobs that no job needs.
+
+    Also after an error or an interrupt, since their jobs are deleted.
+    """
+    tokens: list[str] = []
+    try:
+        yield tokens
+    finally:
+        for token in tokens if len(tokens) < SPOOL_LISTING_THRESHOLD else store.spool.tokens().intersection(tokens):
+            store.spool.remove(token)
+        from queuectl_nb.store.blobs import remove_strays
+
+        with contextlib.suppress(QueuectlError):  # a full disk: the next deletion finds them
+            remove_strays(store.db, time.time())

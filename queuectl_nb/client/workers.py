@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import signal
@@ -21,6 +22,8 @@ from queuectl_nb.render.json_shapes import WORKER_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    import psutil
 
     from queuectl_nb.store.store import Store
 
@@ -126,6 +129,7 @@ def stop_and_wait(
     force_at = began + forced_stop.read_kill_grace(store) + forced_stop.FORCE_MARGIN_S if now else math.inf
     own_job = enclosing_job(store.path)
     own = {name for name, job_id in store.workers.current_jobs().items() if job_id == own_job}
+    supervisors = _find_supervisors(store, set(names) - own)
     left, ended_at = set(names) - own, dict[str, float]()
     while left := _still_running(store, left, ended_at):
         if deadline is not None and time.monotonic() > deadline:
@@ -137,6 +141,31 @@ def stop_and_wait(
         if on_wait is not None and time.monotonic() > began + _NOTICE_AFTER_S:
             on_wait(sorted(left))
             on_wait = None
+        time.sleep(_POLL_INTERVAL_S)
+    _await_supervisors(store, supervisors)
+
+
+def _find_supervisors(store: Store, names: Collection[str]) -> list[psutil.Process]:
+    """Return the supervisors of these workers that run on this host."""
+    import psutil
+
+    rows = {row.pool: row for row in store.workers.list_all() if row.name in names}
+    found = []
+    for pid, row in rows.items():
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))  # before the check, so that the pid is not reused afterwards
+            if not is_running(store, row, pid):
+                found.pop()
+    return found
+
+
+def _await_supervisors(store: Store, supervisors: Collection[psutil.Process]) -> None:
+    """Wait until these supervisors have ended, unless they have workers, or are suspended, for example."""
+    deadline = time.monotonic() + _UNREGISTER_TIMEOUT_S
+    while time.monotonic() < deadline:
+        needed = {row.pool for row in store.workers.list_all()}
+        if all(each.pid in needed or process_tree.is_zombie(each) for each in supervisors):
+            return
         time.sleep(_POLL_INTERVAL_S)
 
 

@@ -75,7 +75,7 @@ def _format_value(key: str, value: Any) -> Any:
     if key == "max_rss_bytes":
         return f"{value} ({format_size(value)})"
     if isinstance(value, dict | list):
-        import json
+        from queuectl_nb.render.formats import json_text
 
-        return json.dumps(value) if key == "result" else ", ".join(value)
+        return json_text(value) if key == "result" else ", ".join(value)
     return value

@@ -24,6 +24,7 @@ __all__ = [
     "holders",
     "holds_all",
     "is_suspended",
+    "is_zombie",
     "kill_tree",
     "kill_until_gone",
     "send_signal",
@@ -77,7 +78,7 @@ def descendants(pid: int, exclude: Collection[int] = (), *, scan: bool = False) 
         for child in children_of(todo.pop()):
             if child.pid not in exclude:
                 todo.append(child.pid)
-                if not _is_zombie(child):
+                if not is_zombie(child):
                     found.append(child)
     return found
 
@@ -125,7 +126,7 @@ def _scan_children() -> Callable[[int], list[psutil.Process]]:
     return lambda pid: children.get(pid, [])
 
 
-def _is_zombie(process: psutil.Process) -> bool:
+def is_zombie(process: psutil.Process) -> bool:
     """Return True if the process is dead, reaped or not.
 
     A process whose first thread has ended looks like a zombie while its other threads run.
@@ -204,7 +205,7 @@ def holders(
         new = [pid for pid in children.get(todo.pop(), ()) if pid not in found]
         found.update(new)
         todo += new
-    return [processes[pid] for pid in found if not _is_zombie(processes[pid])]
+    return [processes[pid] for pid in found if not is_zombie(processes[pid])]
 
 
 def _read_stat(pid: int) -> list[bytes]:
@@ -293,7 +294,7 @@ def kill_until_gone(find: Callable[[], list[psutil.Process]], timeout_s: float, 
 
     def find_all() -> list[psutil.Process]:
         found.update((process.pid, process) for process in find())
-        return [process for process in found.values() if not _is_zombie(process)]
+        return [process for process in found.values() if not is_zombie(process)]
 
     while find_all():
         if time.monotonic() > deadline:

@@ -309,11 +309,15 @@ class Supervisor:
     def _prune(self) -> None:
         """Remove some jobs older than ``retention``; continue soon if there are more."""
         age = self.settings.retention * 86_400
-        removed, tokens = self.store.jobs.prune(age, time.time(), limit=MAX_PRUNED_JOBS)
-        self.prune_at = time.monotonic() + (PRUNE_INTERVAL_S if removed < MAX_PRUNED_JOBS else 0.0)
-        for token in tokens:
-            self.store.spool.remove(token)
-        if tokens:
+        removed, self.prune_at = 0, time.monotonic() + PRUNE_INTERVAL_S
+        for number, tokens in self.store.jobs.prune(age, time.time()):
+            for token in tokens:
+                self.store.spool.remove(token)
+            removed += number
+            if removed >= MAX_PRUNED_JOBS:
+                self.prune_at = 0.0
+                break
+        if removed:
             remove_strays(self.store.db, time.time())
 
     def _report_rescued(self, rescued: list[Rescued]) -> None:

@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+NOTHING_CHANGED = "nothing was changed"
+"""Part of the messages of failed transactions."""
+
+
 class QueuectlError(Exception):
     """Base class of all errors of queuectl."""
 
@@ -41,6 +45,11 @@ class QueuectlError(Exception):
         """Set ``index`` and return the error."""
         self.index = index
         return self
+
+    def after(self, what: str) -> Self:
+        """Return the error of an action of which a part had been done: ``what``, such as ``5 jobs were removed``."""
+        text = str(self)
+        return type(self)(text.replace(NOTHING_CHANGED, what) if NOTHING_CHANGED in text else f"{text}; {what}")
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows instead of a traceback: the message."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.times import invalid_time
 from queuectl_nb.render.ansi import strip_colours, to_html
 from queuectl_nb.render.card_parts import Html, Rendering, bar, block, card, fill, frame, heading, table
+from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.log_header import EMPTY
 from queuectl_nb.render.progress import OutputProgress, format_duration
 from queuectl_nb.render.text_table import visible
@@ -78,7 +78,7 @@ def job_card(  # noqa: PLR0913 - what a card shows
     if job.result_repr is not None:
         parts += [block("result", job.result_repr)]
     elif job.result is not None:
-        parts += [block("result", json.dumps(job.result, indent=1, ensure_ascii=False))]
+        parts += [block("result", json_text(job.result, indent=1, ensure_ascii=False))]
     if len(attempts) > 1:
         parts += [table(ATTEMPT_COLUMNS, [_attempt_row(each) for each in attempts], state_column=1)]
     return card(f"Job {job.id}", str(job.state), facts, parts)

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from queuectl_nb.render.text_table import visible
 
-__all__ = ["csv_cell", "write_csv", "write_data", "write_json", "write_jsonl", "write_texts"]
+__all__ = ["csv_cell", "json_text", "write_csv", "write_data", "write_json", "write_jsonl", "write_texts"]
 
 FORMULA_STARTS = frozenset("=+-@\t\r")
 """A spreadsheet would evaluate a text that starts with one of these."""
 _NESTED = (dict, list, tuple, bool)
 _needs_quotes = re.compile('[",\r\n]').search
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """Return a value as JSON; ``options`` are those of ``json.dumps``.
+
+    JSON has no infinities and no NaN, so they become null. SQLite and ``json.loads`` return them for numbers that are
+    too large, such as 1e999, which somebody may have written into the file.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_finite(value), **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_data(out: TextIO, value: Any, output_format: str, fields: Sequence[str] = ()) -> None:
@@ -32,15 +53,15 @@ def write_data(out: TextIO, value: Any, output_format: str, fields: Sequence[str
 def write_json(out: TextIO, value: Any) -> None:
     """Write a value as JSON; an iterable as an array with one element per line, while it is consumed."""
     if isinstance(value, dict | str | int | float | None):
-        out.write(json.dumps(value, indent=2) + "\n")
+        out.write(json_text(value, indent=2) + "\n")
         return
-    write_texts(out, (), map(json.dumps, value), "json")
+    write_texts(out, (), map(json_text, value), "json")
 
 
 def write_jsonl(out: TextIO, value: Any) -> None:
     """Write each element of an iterable, or any other value, on one line."""
     elements = [value] if isinstance(value, dict | str | int | float | None) else value
-    write_texts(out, (), map(json.dumps, elements), "jsonl")
+    write_texts(out, (), map(json_text, elements), "jsonl")
 
 
 def write_csv(out: TextIO, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -76,7 +97,7 @@ def csv_cell(value: Any, escape: Callable[[str], str] | None = None) -> str:
     elif value is None:
         return ""
     elif isinstance(value, _NESTED):
-        text = json.dumps(value)
+        text = json_text(value)
     else:
         return str(value)
     return '"' + text.replace('"', '""') + '"' if _needs_quotes(text) else text

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.model.times import format_time
-from queuectl_nb.render.formats import csv_cell
+from queuectl_nb.render.formats import csv_cell, json_text
 from queuectl_nb.render.json_shapes import TIME_FIELDS, json_number
 from queuectl_nb.store.job_lists import LINE_FIELDS
 
@@ -24,7 +25,9 @@ CACHED_VALUES = 1024
 """Converted values of a column that are kept: most have few distinct ones."""
 CACHED_TIMES = 4096
 """Converted times that are kept: ``run_at`` is often ``created_at``, and ``updated_at`` is ``finished_at``."""
-_encode = json.JSONEncoder().encode
+_may_overflow = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{309}").search
+"""Finds a number for which a float may be too small; or a text that looks like one."""
+_MIN_OVERFLOW_CHARS = len("1e999")
 
 
 def json_texts(chunks: Chunks) -> Iterator[str]:
@@ -39,14 +42,16 @@ def csv_lines(chunks: Chunks) -> Iterator[str]:
 
 
 def _json_cell(value: Any) -> str:
-    return "null" if value is None else _encode(value)
+    return "null" if value is None else json_text(value)
 
 
 def _json_of_stored(text: str | None) -> str:
-    """Return JSON as it is stored; ASCII, as all our JSON."""
+    """Return JSON as it is stored, if it is ASCII, as all our JSON, and has no number that is too large."""
     if text is None:
         return "null"
-    return text if text.isascii() else json.dumps(json.loads(text))
+    if text.isascii() and (len(text) < _MIN_OVERFLOW_CHARS or not _may_overflow(text)):
+        return text
+    return json_text(json.loads(text))
 
 
 def _json_time(stamp: float | None) -> str:

@@ -25,8 +25,8 @@ BATCH_JOBS = 1000
 """Jobs per transaction: about ten milliseconds."""
 
 
-def retry_all(db: Database, now: float) -> list[str]:
-    """Requeue every dead job with a full retry budget; return the ids, the longest dead first.
+def retry_all(db: Database, now: float) -> Iterator[list[str]]:
+    """Requeue every dead job with a full retry budget; yield the ids of each transaction, the longest dead first.
 
     A job with unmet dependencies becomes blocked. Raises :class:`WrongState`, before anything is changed, if a
     job depends on a cancelled one.
@@ -40,26 +40,20 @@ def retry_all(db: Database, now: float) -> list[str]:
     batches = [*_batches([job_id for _, job_id, has_dependencies in dead if not has_dependencies])]
     if dependent:  # last and together, in enqueue order: by then none of their dependencies is dead
         batches.append([job_id for _, job_id in dependent])
-    retried: list[str] = []
     for ids in batches:
         with db.write() as connection:
             found = _load_dead(connection, ids)
             retry_jobs(connection, found, now)
-        retried += [job.id for job in found]
-    return retried
+        yield [job.id for job in found]
 
 
-def purge_all(db: Database, now: float) -> tuple[list[str], list[str]]:
-    """Delete every dead job with its history; return the ids, and the tokens of the attempts."""
-    dead = [job_id for _, job_id, _ in db.query(Q.dead_jobs)]
-    deleted: list[str] = []
-    tokens: list[str] = []
-    for ids in _batches(dead):
+def purge_all(db: Database, now: float) -> Iterator[tuple[list[str], list[str]]]:
+    """Delete every dead job with its history; yield ids and tokens of the attempts of each transaction."""
+    for ids in _batches([job_id for _, job_id, _ in db.query(Q.dead_jobs)]):
         with db.write() as connection:
             found = _load_dead(connection, ids)
-            tokens += delete_jobs(connection, found, now)
-        deleted += [job.id for job in found]
-    return deleted, tokens
+            tokens = delete_jobs(connection, found, now)
+        yield [job.id for job in found], tokens
 
 
 def _load_dead(connection: sqlite3.Connection, ids: Sequence[str]) -> list[JobRef]:

@@ -21,7 +21,7 @@ from queuectl_nb.store.sqlite_errors import is_disk_full
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
@@ -98,26 +98,19 @@ class Jobs:
         with self.db.write() as connection:
             return delete_jobs(connection, _load_all(connection, ids, action), now)
 
-    def prune(
-        self, older_than: float, now: float, state: str | None = None, limit: int | None = None
-    ) -> tuple[int, list[str]]:
+    def prune(self, older_than: float, now: float, state: str | None = None) -> Iterator[tuple[int, list[str]]]:
         """Delete finished jobs unchanged for ``older_than`` seconds, in small transactions.
 
-        ``limit`` stops after the transaction in which that many are reached.
-
-        Returns
-        -------
-        (int, list of str)
-            How many were deleted, and the tokens of their attempts.
+        Yield for each transaction how many were deleted, and the tokens of their attempts.
         """
         states = [each for each in State if each in FINISHED_STATES]
         if state is not None and state not in states:
             raise BadInput(f"prune removes finished jobs: {', '.join(states)}; not {state}")
-        removed, tokens, size, failed_at = 0, list[str](), PRUNE_BATCH_JOBS, 0
+        size, failed_at = PRUNE_BATCH_JOBS, 0
         for each in states if state is None else [state]:
             while True:
                 try:
-                    found, old, of_old = self._prune_batch(each, size, now - older_than)
+                    found, old, tokens = self._prune_batch(each, size, now - older_than)
                 except BadEnvironment as error:
                     if failed_at == 1 or not is_disk_full(error):
                         raise
@@ -125,13 +118,9 @@ class Jobs:
                     checkpoint(self.db)  # then the log, which needs disk space first, is used from its start
                     continue
                 failed_at = 0
-                removed += old
-                tokens += of_old
-                if limit is not None and removed >= limit:
-                    return removed, tokens
+                yield old, tokens
                 if not old or found < size:
                     break
-        return removed, tokens
 
     def _prune_batch(self, state: str, size: int, before: float) -> tuple[int, int, list[str]]:
         """Delete the oldest of up to ``size`` jobs; return how many were found, how many deleted, and their tokens."""

@@ -28,7 +28,7 @@ SHORT_JOB_COLUMNS = ", ".join({"after": "'[]'", "result": "NULL"}.get(name, name
 
 
 def _parse_names(text: str) -> tuple[str, ...]:
-    return () if text == "[]" else tuple(json.loads(text))
+    return () if text == "[]" else tuple(map(str, json.loads(text)))
 
 
 _EMPTY: Mapping[str, str] = {}

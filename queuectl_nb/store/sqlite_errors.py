@@ -6,7 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from queuectl_nb.model.errors import BadEnvironment, Busy
+from queuectl_nb.model.errors import NOTHING_CHANGED, BadEnvironment, Busy
 from queuectl_nb.store.os_errors import open_files_error, os_reason
 
 __all__ = ["PROGRAMMING_ERRORS", "is_disk_full", "translate"]
@@ -30,7 +30,7 @@ def translate(error: sqlite3.Error, path: Path, lock_timeout_s: float) -> BadEnv
     texts = {
         sqlite3.SQLITE_NOTADB: f"{path} is not a queue (not a SQLite file); choose another file with --db",
         sqlite3.SQLITE_CORRUPT: f"{path} is damaged ({error}); move it away and restore a backup",
-        sqlite3.SQLITE_FULL: f"the disk of {path} is full; nothing was changed; free some space and try again",
+        sqlite3.SQLITE_FULL: f"the disk of {path} is full; {NOTHING_CHANGED}; free some space and try again",
         sqlite3.SQLITE_READONLY: f"{path} or its directory is not writable; check permissions and mount options",
         sqlite3.SQLITE_CANTOPEN: f"{path} cannot be opened; check permissions of file and directory, and the mount",
         sqlite3.SQLITE_IOERR: f"reading or writing {path} failed ({error}); check the disk and its free space",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 from tornado.log import app_log
 
 from queuectl_nb.model.errors import Busy, QueuectlError
+from queuectl_nb.render.formats import json_text
 
 __all__ = ["EventFeed", "Subscriber"]
 
@@ -108,10 +108,10 @@ class EventFeed:
             text = "the server could not read the queue; see its log"
         else:
             revision, removed = overview["version"]
-            event = f"id: {revision}-{removed}\nevent: overview\ndata: {json.dumps(overview)}\n\n"
+            event = f"id: {revision}-{removed}\nevent: overview\ndata: {json_text(overview)}\n\n"
             return overview | {"at": None}, event.encode()
         trouble = {"error": text}
-        return trouble, f"event: trouble\ndata: {json.dumps(trouble)}\n\n".encode()
+        return trouble, f"event: trouble\ndata: {json_text(trouble)}\n\n".encode()
 
     def close(self) -> None:
         """Disconnect all subscribers."""

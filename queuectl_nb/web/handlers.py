@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from contextlib import aclosing
 from functools import partial
@@ -16,6 +15,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
 from queuectl_nb.client.workers import list_workers, read_status
+from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.js_bundle import FRONTEND, SHARED
 from queuectl_nb.web import query_params, serializers
 from queuectl_nb.web.base_handler import BaseHandler, JsonHandler
@@ -95,7 +95,7 @@ class _Computed(JsonHandler):
     async def get(self) -> None:
         """Send the value."""
         self.parse_query()
-        self.finish(await self.reader.read(lambda watcher: json.dumps(self._compute(watcher)), slow=self._slow))
+        self.finish(await self.reader.read(lambda watcher: json_text(self._compute(watcher)), slow=self._slow))
 
 
 class _Jobs(JsonHandler):
@@ -115,7 +115,7 @@ class _Jobs(JsonHandler):
 
         def read(watcher: ChangeWatcher) -> tuple[str, str | None]:
             etag = revision_etag(watcher)
-            return etag, None if self.client_has(etag) else json.dumps(serializers.jobs(watcher.queue, query))
+            return etag, None if self.client_has(etag) else json_text(serializers.jobs(watcher.queue, query))
 
         self._page = asyncio.ensure_future(self.reader.read(read, slow=slow))
         try:
@@ -142,8 +142,8 @@ class _OneJob(JsonHandler):
 
         def read(watcher: ChangeWatcher) -> tuple[str, str | None, Iterator[str]]:
             etag = revision_etag(watcher)
-            job = None if self.client_has(etag) else json.dumps(serializers.job(watcher.queue.store.jobs.get(job_id)))
-            return etag, job, map(json.dumps, serializers.history(watcher.queue, job_id, output=output))
+            job = None if self.client_has(etag) else json_text(serializers.job(watcher.queue.store.jobs.get(job_id)))
+            return etag, job, map(json_text, serializers.history(watcher.queue, job_id, output=output))
 
         etag, job, history = await self.reader.read(read)
         if job is None:
@@ -174,7 +174,7 @@ class _JobLog(JsonHandler):
         query = self.parse_query()
         piece, size = await self.reader.read(lambda watcher: serializers.log(watcher.queue, job_id, query))
         self.set_header("Log-Size", str(size))
-        self.finish(json.dumps(piece))
+        self.finish(json_text(piece))
 
 
 class _Metrics(JsonHandler):

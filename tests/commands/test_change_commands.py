@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queuectl_nb.client import Queue
+from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store import dead_letters, jobs
+from queuectl_nb.store.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from queuectl_nb.store.transaction import Transaction
     from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
 
@@ -73,6 +77,44 @@ def test_prune(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
     assert run("prune", "--older-than", "0", "--state", "dead").stdout == "1 job(s) removed.\n"
     assert json.loads(run("prune", "--older-than", "0s", "--json").stdout) == {"removed": 1}
     assert states(manual_worker.queue) == {"c": "pending"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("prune", "--older-than", "0", "--state", "dead"), "2 job(s) were removed"),
+        (("dlq", "purge", "--all"), "2 job(s) were removed"),
+        (("dlq", "retry", "--all"), "2 job(s) were moved back to the queue"),
+    ],
+)
+def test_disk_full_between_two_transactions(
+    run: Callable[..., Ran], manual_worker: ManualWorker, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    """The error says what was done before, and the output of deleted jobs is removed."""
+    monkeypatch.setattr(jobs, "PRUNE_BATCH_JOBS", 2)
+    monkeypatch.setattr(dead_letters, "BATCH_JOBS", 2)
+    store = manual_worker.queue.store
+    for job_id in ("a", "b", "c"):
+        manual_worker.add(job_id, max_retries=1)
+        manual_worker.exhaust(job_id)
+    files = {each: store.spool.path(store.reader.attempts(each)[0].token, "stdout") for each in ("a", "b", "c")}
+    for path in files.values():
+        path.touch()
+    write, begun = Database.write, []
+
+    def fail_at_the_second(db: Database) -> Transaction:
+        begun.append(db)
+        if len(begun) >= 2:
+            raise BadEnvironment("the disk is full; nothing was changed; free some space and try again")
+        return write(db)
+
+    monkeypatch.setattr(Database, "write", fail_at_the_second)
+    ran = run(*words)
+    assert (ran.exit_code, ran.stderr) == (3, f"queuectl: the disk is full; {told}; free some space and try again\n")
+    monkeypatch.undo()
+    dead = [job_id for job_id, state in states(manual_worker.queue).items() if state == "dead"]
+    assert len(dead) == 1
+    assert [each for each, path in files.items() if path.exists()] == (["a", "b", "c"] if "retry" in words else dead)
 
 
 def test_prune_vacuum(run: Callable[..., Ran], queue: Queue) -> None:

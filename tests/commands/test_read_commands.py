@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import time
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from queuectl_nb.client import Queue
     from tests.commands.manual_worker import ManualWorker
     from tests.conftest import Ran
+    from tests.web.server import WebServer
 
 
 def test_status(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
@@ -53,6 +55,41 @@ def test_full_disk_ahead(run: Callable[..., Ran], queue: Queue, monkeypatch: pyt
         assert found["finding"].startswith("the queue grows by about 843.8 KiB a day")
     queue.set("retention", 30 / 86_400)
     assert "disk" not in run("status").stderr
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "jobs SET result = '1e999'",
+        'jobs SET result = \'{"loss": [-1E+999, 0.5, "1e999"]}\'',
+        "jobs SET timeout = 9e999",
+        "jobs SET tags = '[1e999]'",
+        "attempts SET user_cpu_s = 9e999, system_cpu_s = -9e999",
+    ],
+)
+def test_stored_numbers_that_json_does_not_have(
+    run: Callable[..., Ran], manual_worker: ManualWorker, server: WebServer, edit: str
+) -> None:
+    """An infinity, which 1e999 becomes, is null wherever stored values are written as JSON."""
+    manual_worker.add("a", "b")
+    manual_worker.run("a", result="1")
+    with manual_worker.queue.store.db.write() as connection:
+        connection.execute(f"UPDATE {edit}")
+
+    def parse(text: str) -> object:
+        return json.loads(text, parse_constant=pytest.fail, parse_float=lambda digits: _finite(float(digits)))
+
+    def _finite(number: float) -> float:
+        assert math.isfinite(number)
+        return number
+
+    for words in (["list"], ["show", "a"], ["stats"], ["list", "--limit", "1"]):
+        parse(run(*words, "--json").stdout)
+    for line in run("list", "--format", "jsonl").stdout.splitlines():
+        parse(line)
+    for route in ("/api/jobs", "/api/jobs/a", "/api/stats"):
+        parse(server.ask(route).body.decode())
+    assert run("show", "a").exit_code == run("list").exit_code == 0
 
 
 def test_status_as_json(run: Callable[..., Ran], manual_worker: ManualWorker) -> None:

@@ -8,11 +8,13 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from queuectl_nb.client import Queue
+from queuectl_nb.engine import heartbeat
 from queuectl_nb.engine.notifier import worker_fifo
 from queuectl_nb.engine.outcome_journal import RESERVED_BYTES, OutcomeJournal, journal_path, read_journal
 from queuectl_nb.model.attempt import Ending
@@ -91,6 +93,31 @@ def full_disk(small_disk: Path, template_path: Path, tmp_path: Path) -> Iterator
     full_disk.make_room()
     full_disk.harness.close()
     full_disk.harness.queue.close()
+
+
+def test_stop_waits_for_the_supervisor(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``worker stop`` returns when the supervisor has ended, not when it has unregistered its last worker."""
+    store, slept = queue.store, list[None]()
+    lock = heartbeat.lock_path(store.worker_dir, "worker-1")
+    script = f"import fcntl; f = open({str(lock)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout is not None
+        supervisor.stdout.readline()
+        store.workers.register(
+            lambda _: True, count=1, pool=supervisor.pid, host=heartbeat.host_name(), queues=[], now=0.0
+        )
+
+        def proceed(_: float) -> None:
+            """Do the next step of a supervisor that stops."""
+            slept.append(None)
+            if len(slept) == 1:
+                store.workers.remove("worker-1", lambda _: None)
+            else:
+                supervisor.kill()
+
+        monkeypatch.setattr("queuectl_nb.client.workers.time.sleep", proceed)
+        assert queue.stop_workers() == ["worker-1"]
+        assert supervisor.poll() is not None
 
 
 STOPS: dict[str, Callable[[WorkerHarness], object]] = {

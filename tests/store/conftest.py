@@ -89,6 +89,11 @@ class StoreHarness:
         """Claim just this job and settle it."""
         return self.settle(self.claim_job(job_id), outcome, **facts)
 
+    def prune(self, older_than: float, state: str | None = None) -> tuple[int, list[str]]:
+        """Prune; return how many jobs were deleted, and the tokens of their attempts."""
+        found = list(self.store.jobs.prune(older_than, self.now, state))
+        return sum(number for number, _ in found), [token for _, tokens in found for token in tokens]
+
     def exhaust(self, job_id: str) -> None:
         """Fail a job until it is dead."""
         while self.state(job_id) != "dead":

@@ -26,6 +26,15 @@ def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letters, "BATCH_JOBS", 3)
 
 
+def _retry_all(harness: Any) -> list[str]:
+    return [job_id for ids in dead_letters.retry_all(harness.store.db, harness.now) for job_id in ids]
+
+
+def _purge_all(harness: Any) -> tuple[list[str], list[str]]:
+    found = list(dead_letters.purge_all(harness.store.db, harness.now))
+    return [job_id for ids, _ in found for job_id in ids], [token for _, tokens in found for token in tokens]
+
+
 @pytest.mark.usefixtures("few_at_once")
 def test_retry_all(harness: Any) -> None:
     """All dead jobs are ready with a fresh budget; other writers get their turn in between."""
@@ -34,7 +43,7 @@ def test_retry_all(harness: Any) -> None:
     harness.run("done")
     harness.store.jobs.retry(["d3"], harness.now, "dlq retry")
     like = harness.row("d3")
-    assert dead_letters.retry_all(harness.store.db, harness.now) == [each for each in MANY if each != "d3"]
+    assert _retry_all(harness) == [each for each in MANY if each != "d3"]
     assert harness.states() == {**dict.fromkeys(MANY, "pending"), "done": "completed"}
     own = ("seq", "id", "rev")
     for each in MANY:
@@ -42,7 +51,7 @@ def test_retry_all(harness: Any) -> None:
             key: value for key, value in like.items() if key not in own
         }
     assert len({harness.row(each)["rev"] for each in MANY}) == 1 + 2
-    assert dead_letters.retry_all(harness.store.db, harness.now) == []
+    assert _retry_all(harness) == []
 
 
 @pytest.mark.usefixtures("few_at_once")
@@ -52,7 +61,7 @@ def test_purge_all(harness: Any) -> None:
     harness.add("failed")
     harness.run("failed", Exited(1))
     tokens = {each.token for job_id in MANY for each in harness.store.reader.attempts(job_id)}
-    gone, given = dead_letters.purge_all(harness.store.db, harness.now)
+    gone, given = _purge_all(harness)
     assert gone == MANY
     assert (set(given), len(given)) == (tokens, 7)
     assert harness.states() == {"failed": "failed"}
@@ -67,7 +76,7 @@ def test_retried_with_its_dependency(harness: Any) -> None:
     harness.run("second", Exited(1))
     harness.store.jobs.retry(["first"], harness.now)
     harness.exhaust("first")
-    assert dead_letters.retry_all(harness.store.db, harness.now) == ["first", "second"]
+    assert _retry_all(harness) == ["first", "second"]
     assert harness.states() == {"first": "pending", "second": "blocked"}
     harness.run("first")
     assert harness.state("second") == "pending"
@@ -84,7 +93,7 @@ def test_retry_refused_by_a_cancelled_dependency(harness: Any) -> None:
     harness.store.jobs.cancel(["first"], harness.now)
     before = harness.dump()
     with pytest.raises(WrongState, match="job second waits for first, which is cancelled; retry that one first"):
-        dead_letters.retry_all(harness.store.db, harness.now)
+        _retry_all(harness)
     assert harness.dump() == before
 
 
@@ -94,7 +103,7 @@ def test_dependents_of_a_purged_job(harness: Any) -> None:
     harness.add("second", after=["first"])
     with harness.store.db.write() as connection:  # no verb leads there: as a hand-edited file may be
         connection.execute("UPDATE jobs SET state = 'dead', ready = 0 WHERE id = 'first'")
-    assert dead_letters.purge_all(harness.store.db, harness.now) == (["first"], [])
+    assert _purge_all(harness) == (["first"], [])
     assert harness.states() == {"second": "cancelled"}
     assert harness.row("second")["error"] == "job first, which it waited for, was deleted"
 
@@ -114,11 +123,7 @@ def test_jobs_changed_meanwhile_are_skipped(harness: Any, monkeypatch: pytest.Mo
         return write()
 
     monkeypatch.setattr(harness.store.db, "write", interrupted)
-    moved = (
-        dead_letters.retry_all(harness.store.db, harness.now)
-        if what == "retry"
-        else dead_letters.purge_all(harness.store.db, harness.now)[0]
-    )
+    moved = _retry_all(harness) if what == "retry" else _purge_all(harness)[0]
     monkeypatch.undo()
     assert "d5" not in moved
     assert sorted([*moved, "d5"]) == MANY

@@ -30,20 +30,20 @@ def test_prune(harness: Any) -> None:
     harness.now += 100
     harness.add("late")
     harness.store.jobs.cancel(["late"], harness.now)
-    prune = harness.store.jobs.prune
-    assert prune(100.001, harness.now)[0] == 0
-    removed, tokens = prune(100, harness.now, "dead")
+    prune = harness.prune
+    assert prune(100.001) == (0, [])
+    removed, tokens = prune(100, "dead")
     assert (removed, len(tokens)) == (1, 1)
-    assert prune(100, harness.now)[0] == 2
+    assert prune(100)[0] == 2
     assert set(harness.states()) == {"failed", "processing", "blocked", "pending", "late"}
-    assert prune(0, harness.now)[0] == 1
+    assert prune(0)[0] == 1
 
 
 @pytest.mark.parametrize("state", ["pending", "failed", "processing", "banana", ""])
 def test_prune_of_open_jobs_is_refused(harness: Any, state: str) -> None:
     """Only finished states can be given; others are exit code 2 with the valid ones."""
     with pytest.raises(BadInput, match="prune removes finished jobs: completed, dead, cancelled"):
-        harness.store.jobs.prune(0, harness.now, state)
+        harness.prune(0, state)
 
 
 def test_prune_uses_short_transactions(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +54,6 @@ def test_prune_uses_short_transactions(harness: Any, monkeypatch: pytest.MonkeyP
         connection.execute("UPDATE jobs SET state = 'completed', ready = 0, updated_at = 0, rev = seq")
         connection.execute("UPDATE jobs SET updated_at = ? WHERE id IN ('job-3', 'job-55')", (harness.now,))
     before = harness.store.db.revision()[0]
-    assert harness.store.jobs.prune(10, harness.now)[0] == 98
+    assert harness.prune(10)[0] == 98
     assert set(harness.states()) == {"job-3", "job-55"}
     assert harness.store.db.revision()[0] - before >= 10

@@ -37,7 +37,7 @@ def _fill(harness: Any) -> None:
     with harness.store.db.write() as connection:
         connection.execute("UPDATE jobs SET command = ?", (COMMAND,))
     harness.store.jobs.cancel([f"old-{number}" for number in range(JOBS)], harness.now)
-    harness.store.jobs.prune(0, harness.now)
+    harness.prune(0)
 
 
 def _make_old(store: Store) -> None:
@@ -239,7 +239,7 @@ def test_prune_on_an_almost_full_disk(small: Any) -> None:
     reserve.write_bytes(b"x" * MIB)
     fill_disk(ballast)
     reserve.unlink()
-    assert store.jobs.prune(0, small.now)[0] == 100
+    assert small.prune(0)[0] == 100
     assert vacuum(store.db) > 4 * MIB
     assert job_ids(store) == []
 

@@ -147,7 +147,7 @@ def _use_every_verb(harness: Any) -> None:
     harness.exhaust("a")
     harness.run("b")
     store.jobs.retry(["a"], harness.now)
-    store.jobs.prune(0, harness.now)
+    harness.prune(0)
     reader = store.reader
     for wanted in (
         Filter.from_options(limit=5),

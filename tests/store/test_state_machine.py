@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
             for job_id, updated in self.harness.query("SELECT id, updated_at FROM jobs")
             if self.model.jobs[job_id].state in FINISHED and updated <= self.harness.now - age
         }
-        assert self.harness.store.jobs.prune(age, self.harness.now)[0] == len(old)
+        assert self.harness.prune(age)[0] == len(old)
         for job_id in old:
             del self.model.jobs[job_id]
 
