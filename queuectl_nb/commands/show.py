@@ -11,6 +11,7 @@ from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import find_ids, job_id_type
 from queuectl_nb.commands.results import Detail, Table
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import displayed_command
 from queuectl_nb.render.json_shapes import attempt_json, job_json
 from queuectl_nb.render.local_time import local_time, zone_name
@@ -59,8 +60,10 @@ def _rows(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the fields that have a value, with their text."""
     settings = {key: "(from the setting)" for key in ("timeout", "max_retries") if fields.get(key, 0) is None}
     shown = {key: value for key, value in {**fields, **settings}.items() if value is not None}
-    if shown.get("kind") == "command":
+    if shown.get("kind") == Kind.COMMAND:
         del shown["kind"]
+    if shown.get("kind") == Kind.FUNCTION:
+        shown = {"call" if key == "command" else key: value for key, value in shown.items()}
     return [
         (key, _format_value(key, value)) for key, value in shown.items() if key == "result" or value not in ("", [])
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
-from queuectl_nb.render import js_bundle
+from queuectl_nb.render import js_bundle, python_source
 from queuectl_nb.render.text_table import format_cell, table_lines, visible
 
 __all__ = ["Html", "Rendering", "bar", "block", "card", "fill", "frame", "heading", "style", "style_element", "table"]
@@ -87,11 +87,15 @@ def heading(text: str) -> Rendering:
     return Rendering(fill("heading", text=text), visible(text))
 
 
-def block(kind: str, text: str) -> Rendering:
-    """Return text of several lines; hidden characters but newlines and tabs are shown as escapes."""
+def block(kind: str, text: str, *, python: bool = False) -> Rendering:
+    """Return text of several lines; hidden characters but newlines and tabs are shown as escapes.
+
+    ``python`` colours it as Python source.
+    """
     shown = re.sub(r"[^\n\t]+", lambda match: visible(match[0]), text)
     below = f"\n{textwrap.indent(shown, '  ')}" if "\n" in shown else f" {shown}"
-    return Rendering(fill("pre", kind=kind, text=Html(escape(shown))), f"{kind}:{below}")
+    body = python_source.to_html(shown) if python else escape(shown)
+    return Rendering(fill("pre", kind=kind, text=Html(body)), f"{kind}:{below}")
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[object]], state_column: int) -> Rendering:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from queuectl_nb.model.attempt import AttemptRecord
+from queuectl_nb.model.call import Kind
 from queuectl_nb.model.displayed_command import cell_source, displayed_command, listed_command
 from queuectl_nb.model.job import JobRecord
 from queuectl_nb.model.times import invalid_time
@@ -65,13 +66,13 @@ def job_card(  # noqa: PLR0913 - what a card shows
     ``static`` says on the card that it is not updated; ``hints`` say why it does not start. The parts have a
     fixed order, so that it changes little.
     """
-    facts = [_attempt_count(job), *facts]
+    facts = [*([] if job.kind == Kind.COMMAND else [job.kind]), _attempt_count(job), *facts]
     delayed = str(job.state) in ("pending", "failed") and (job.run_at or 0) > job.updated_at
     facts += [f"due {format_time(job.run_at)}"] if delayed else []
     facts += [f"after {', '.join(job.after)}"] if job.after else []
     facts += [f"on {job.worker}"] if job.worker and str(job.state) == "processing" else []
     facts += [f"as of {format_time(time.time())}, not updated"] if static and not job.is_finished else []
-    parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints])), _command(job.command)]
+    parts = [status.line() if status else heading("; ".join([_summary(attempts), *hints])), _command(job)]
     parts += [block("error", job.error)] if job.error else []
     if tail := output.rstrip().split("\n")[-OUTPUT_LINES:]:
         parts += [_output(tail)] if any(tail) else []
@@ -84,8 +85,11 @@ def job_card(  # noqa: PLR0913 - what a card shows
     return card(f"Job {job.id}", str(job.state), facts, parts)
 
 
-def _command(command: str) -> Rendering:
-    """Return the command; several lines, and the source of a Python cell, are folded behind the first line."""
+def _command(job: JobRecord) -> Rendering:
+    """Return the call or command; several lines, and the source of a Python cell, are folded behind the first line."""
+    command = job.command
+    if job.kind == Kind.FUNCTION:
+        return block("call", command, python=True)
     source, values = cell_source(command) or (None, "")
     text = displayed_command(command)
     lines = text.strip().split("\n")
@@ -93,7 +97,8 @@ def _command(command: str) -> Rendering:
         return block("command", text)
     kind = "command" if source is None else f"Python cell {values}".rstrip()
     title = f"{kind}: {lines[0][:MAX_COMMAND_CHARS]}" + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
-    return Rendering(fill("details", title=title, body=block("command", text).html), block(kind, text).text)
+    body = block("command", text, python=source is not None)
+    return Rendering(fill("details", title=title, body=body.html), block(kind, text).text)
 
 
 def _output(lines: Sequence[str]) -> Rendering:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -19,7 +21,9 @@ import pytest
 
 from queuectl_nb import BadInput, GiveUp, JobCancelled, JobFailed, Queue, Retry, WaitTimeout, current_job
 from queuectl_nb.client.task import Task
+from queuectl_nb.notebook.dashboard.log_feed import LogFeed
 from queuectl_nb.testing import run_pending, temporary_queue
+from queuectl_nb.web import serializers
 from tests.client.job_functions import (
     TwoArguments,
     WithLock,
@@ -39,6 +43,8 @@ from tests.engine.harness import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.conftest import Ran
 
 TIMEOUT_S = 60.0
 
@@ -357,8 +363,8 @@ def test_damaged_payload(tmp_path: Path, damage: str) -> None:
     assert blob.name in job.error
 
 
-def test_no_pickle_is_loaded_to_show_a_job(tmp_path: Path) -> None:
-    """Lists, cards, frames and ``show`` never unpickle arguments or values."""
+def test_no_pickle_is_loaded_to_show_a_job(queue: Queue, run: Callable[..., Ran], tmp_path: Path) -> None:
+    """Lists, cards, frames, ``show``, dashboard and page show call and value, and never unpickle them."""
     marker = tmp_path / "loaded"
 
     class Bomb:
@@ -368,16 +374,31 @@ def test_no_pickle_is_loaded_to_show_a_job(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Callable[..., object], tuple[str, ...]]:
             return os.mkdir, (str(marker),)
 
-    queue = Queue(tmp_path / "queue.db")
-    job = queue.submit(lambda _: Bomb(), Bomb())
+    def detonate(_: object) -> object:
+        os.write(1, b"boom\n")
+        return Bomb()
+
+    job = queue.submit(detonate, Bomb())
     assert not marker.exists()
     run_pending(queue)
     marker.rmdir()  # by the job, which loads its argument
     assert "Bomb" in repr(job)
-    assert job._repr_html_()
+    card = job._card()
+    assert card is not None
+    assert re.search(r"(?s)^Job .*: completed, function, .*call: detonate\(Bomb\(\)\)\n.*boom\n.*result: ", card.text)
+    assert '<span class="qc-fg4">detonate</span>(<span' in card.html
+    assert re.search(r"(?m)^call +detonate\(Bomb\(\)\)$", run("show", job.id).stdout)
+    assert json.loads(run("list", "--json").stdout)[0]["command"] == "detonate(Bomb())"
+    feed = LogFeed(queue)
+    feed.select(job.id)
+    message = feed.message()
+    assert message is not None
+    assert (message["call"], message["result"], message["error"]) == ("detonate(Bomb())", job.result_repr, None)
+    assert serializers.job(job.record)["display"] == "detonate(Bomb())"
+    assert len([*serializers.history(queue, job.id, output=True)]) == 1
     assert len(queue.jobs()) == len(queue.results()) == 1
     assert job.to_dict()["state"] == "completed"
-    assert job.log() == ""
+    assert job.log() == "boom\n"
     assert not marker.exists()
     with contextlib.suppress(JobFailed):
         job.result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,8 @@ def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     card = job_card(cell, [])
     html = check_html(card.html)
     assert sys.executable not in html
-    assert "print(&#x27;&lt;b&gt;&#x27;)\nCELL</pre>" in html
+    assert "</span>)\nCELL</pre>" in html
+    assert "print('<b>')\nCELL" in unescape(re.sub("</?span[^>]*>", "", html))
     assert "Python cell lr=0.1" in html
     assert sys.executable not in card.text
     overview = {"counts": {"pending": 1}, "workers": [], "paused": [], "hints": [], "at": 0}
@@ -102,6 +104,19 @@ def test_python_cell_is_shown_as_source(job: JobRecord) -> None:
     assert sys.executable not in queue_card("q", overview, [cell]).text
     odd = "exec python -m queuectl_nb.child.cell <<'CELL'\nx\nCELL\nrm -r /"
     assert "rm -r /" in job_card(job._replace(command=odd), []).html
+
+
+def test_function_is_shown_as_a_call(job: JobRecord) -> None:
+    """A call has its kind in the head and the colours of Python; hostile text in it is escaped."""
+    card = job_card(job._replace(kind="function", command=f"train({EVIL!r}, lr=0.1)", result_repr=EVIL), [])
+    html = check_html(card.html)
+    assert '<span class="qc-fact">function</span>' in html
+    assert '<span class="qc-fg4">train</span>(<span class="qc-fg2">' in html
+    assert 'lr=<span class="qc-fg6">0.1</span>)</pre>' in html
+    assert not PAGE.search(html)
+    assert "\n  call: train(" in card.text
+    assert f"\n  result: {EVIL[:6]}" in card.text
+    assert not HIDDEN.search(card.text)
 
 
 def test_end_of_the_output(job: JobRecord, queue: Queue) -> None:

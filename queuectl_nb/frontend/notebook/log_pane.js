@@ -43,7 +43,10 @@ class LogPane {
       el("label", { class: "qc-check" }, this.follow, "Follow"),
     );
     root.classList.add("qc-log-pane");
-    root.replaceChildren(this.header, box);
+    this.call = el("pre", { class: "qc-call", "aria-label": "Call" });
+    this.value = el("pre", { class: "qc-value" });
+    this.job = el("div", { class: "qc-log-job", hidden: true }, this.call, this.value);
+    root.replaceChildren(this.header, this.job, box);
     this.log = new LogView(box, {
       label: "Log of the selected job",
       onFollow: (value) => {
@@ -84,7 +87,22 @@ class LogPane {
     this.log.setNote(message.note);
     this.state.hidden = !message.state;
     setText(this.state, message.state || "");
+    this.showCall(message);
     this.state.className = `qc-state qc-is-${message.state}`;
+  }
+
+  /** Show what is called, and the value or the error; commands are in the table, and their errors in the log. */
+  showCall({ call, error, result }) {
+    this.job.hidden = !call;
+    if (!call) return;
+    const value = error ?? result ?? "";
+    for (const [node, text] of [[this.call, call], [this.value, value]]) {
+      setText(node, visible(text));
+      node.title = visible(text);
+    }
+    this.value.hidden = !value;
+    this.value.setAttribute("aria-label", error ? "Error" : "Result");
+    this.value.classList.toggle("qc-bad", Boolean(error));
   }
 
   showAttempts({ attempts, selected }) {

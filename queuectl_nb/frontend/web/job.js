@@ -86,12 +86,12 @@ export class JobPanel {
     parts.body.hidden = false;
     parts.state.replaceChildren(el("span", { class: `qc-state qc-is-${job.state}`, text: job.state }));
     setText(parts.command, visibleLines(job.display));
+    parts.command.setAttribute("aria-label", job.kind === "function" ? "Call" : "Command");
     parts.facts.replaceChildren(...this.facts(job).map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", {}, value))));
     const extra = [];
     if (job.error) extra.push(el("h3", { text: "Error" }), el("pre", { class: "qp-error", tabindex: 0, "aria-label": "Error", text: visibleLines(job.error) }));
-    if (job.result !== null) {
-      extra.push(el("h3", { text: "Result" }), el("pre", { tabindex: 0, "aria-label": "Result", text: visibleLines(JSON.stringify(job.result, null, 1)) }));
-    }
+    const result = job.result_repr ?? (job.result === null ? null : JSON.stringify(job.result, null, 1));
+    if (result !== null) extra.push(el("h3", { text: "Result" }), el("pre", { tabindex: 0, "aria-label": "Result", text: visibleLines(result) }));
     if (job.state === "dead") {
       extra.push(el("p", { class: "qp-hint qp-remedy" }, "Retry with ", el("code", { text: `queuectl dlq retry ${visible(job.id)}` })));
     }
@@ -101,6 +101,7 @@ export class JobPanel {
 
   facts(job) {
     const facts = [
+      ...(job.kind === "command" ? [] : [["kind", job.kind]]),
       ["attempts", job.max_retries ? `${job.attempts} of ${job.max_retries}` : String(job.attempts)],
       ["queue", visible(job.queue)],
       ["priority", String(job.priority)],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.log_tail import LogTail
+from queuectl_nb.model.call import Kind
+from queuectl_nb.model.displayed_command import listed_command
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import FINISHED_STATES
 
@@ -47,12 +49,13 @@ class LogFeed:
             return self._make({"reset": True, "note": NO_JOB_NOTE}) if self._restart else None
         try:
             new = tail.read_new()
-            state = str(self._queue.store.jobs.get(tail.job_id).state)
+            job = self._queue.store.jobs.get(tail.job_id)
         except NotFound:
             self._tail = None
             return self._make({"reset": True, "note": f"Job {tail.job_id} was removed."})
+        state = str(job.state)
         note = _note(new, state)
-        sent = (state, note, new.attempts)
+        sent = (state, note, new.attempts, job.error, job.result_repr)
         if not (new.chunks or new.new_attempt or new.skipped or self._restart or sent != self._sent):
             return None
         self._sent = sent
@@ -61,6 +64,9 @@ class LogFeed:
                 "reset": self._restart or new.new_attempt,
                 "job": tail.job_id,
                 "state": state,
+                "call": None if job.kind == Kind.COMMAND else listed_command(job.command),
+                "error": job.error,
+                "result": job.result_repr,
                 "number": new.number,
                 "attempts": new.attempts,
                 "selected": tail.number,
