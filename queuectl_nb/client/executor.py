@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.job_actions import cancel_waiting
-from queuectl_nb.client.value import read_exception, read_result
+from queuectl_nb.client.value import read_result
 from queuectl_nb.client.wait import StateChanges
 from queuectl_nb.engine.notifier import FinishWaiter, waiter_dir
-from queuectl_nb.model.errors import NotFound, QueuectlError, WrongState
+from queuectl_nb.model.errors import NotFound, WrongState
 from queuectl_nb.model.state import FINISHED_STATES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from queuectl_nb.client.job import Job
     from queuectl_nb.client.pool import WorkerPool
@@ -39,6 +40,11 @@ class JobFuture(Future[Any]):
                 cancel_waiting(self._executor.queue.store, self.job.id)
                 self.mark_cancelled()
         return self.cancelled()
+
+    def mark_running(self) -> bool:
+        """Mark the future as running; return False if it is settled or cancelled."""
+        with self._condition:  # another thread may cancel it
+            return self.running() or (not self.done() and self.set_running_or_notify_cancel())
 
     def mark_cancelled(self) -> None:
         """Cancel the future of a cancelled job, and wake those who wait for it."""
@@ -70,80 +76,117 @@ class QueueExecutor(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Add a job that calls ``fn`` and return its future; raise RuntimeError after :meth:`shutdown`."""
+        return self._add(lambda: [self.queue.task(fn, **self._options).submit(*args, **kwargs)])[0]
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Return an iterator of the values, in order. All jobs are added in one transaction, ``chunksize`` calls each.
+
+        Other options are those of ``Executor.map`` in newer versions of Python.
+        """
+        if any(value is not None for value in options.values()):
+            return super().map(fn, *iterables, timeout=timeout, **options)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        task = self.queue.task(fn, **self._options)
+        futures = self._add(lambda: task.map(*map(iter, iterables), chunksize=chunksize))
+        return _iter_values(futures, deadline, chunks=chunksize > 1)
+
+    def _add(self, enqueue: Callable[[], Iterable[Job]]) -> list[JobFuture]:
+        """Return futures of the jobs that ``enqueue`` adds."""
         with self._lock:
             if self._shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            future = JobFuture(self, self.queue.task(fn, **self._options).submit(*args, **kwargs))
-            self._futures[future.job.id] = future
-            if self._watcher is None or not self._watcher.is_alive():
+            futures = [JobFuture(self, job) for job in enqueue()]
+            self._futures |= {future.job.id: future for future in futures}
+            if futures and self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, name="queuectl-executor", daemon=True)
                 self._watcher.start()
-        return future
+        return futures
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls; with ``cancel_futures`` cancel jobs that have not started. Others go on."""
         with self._lock:
             self._shut_down = True
-            futures = list(self._futures.values())
+            watcher, futures = self._watcher, list(self._futures.values())
         for future in futures if cancel_futures else ():
             future.cancel()
         if wait:
-            if self._watcher is not None:
-                self._watcher.join()
+            if watcher is not None:
+                watcher.join()
             if self._pool is not None:
                 self._pool.stop()
 
     def _watch(self) -> None:
-        """Settle futures until none is left."""
+        """Settle futures until none is left. Refers to none of them while it waits, so that values can be freed."""
         store = self.queue.store
         changes = StateChanges(store)
         known: set[str] = set()
         with FinishWaiter(waiter_dir(store.db.spool)) as waiter:
-            while True:
-                with self._lock:
-                    waiting = dict(self._futures)
-                    if not waiting:
-                        self._watcher = None
-                        return
+            while waiting := self._unsettled():
                 try:
                     changed = changes.read()
-                    asked = list(waiting if changed is None else waiting.keys() - known)
-                    states = dict(changed or ()) | (store.reader.states_of(asked) if asked else {})
-                    known = set(waiting)
-                    for job_id in {*asked, *(waiting.keys() & states.keys())}:
-                        self._update(waiting[job_id], states.get(job_id))
-                except QueuectlError as error:  # the queue cannot be read
-                    for future in waiting.values():
-                        self._settle(future, error)
+                    asked = waiting if changed is None else waiting - known
+                    states = dict(changed or ()) | (store.reader.states_of(list(asked)) if asked else {})
+                    for job_id in asked | (waiting & states.keys()):
+                        self._update(job_id, states.get(job_id))
+                except Exception as error:  # noqa: BLE001 - the queue cannot be read; nobody may wait for ever
+                    for job_id in waiting:
+                        self._settle(job_id, error=error)
+                known = waiting
                 waiter.wait(1.0)
 
-    def _update(self, future: JobFuture, state: State | None) -> None:
+    def _unsettled(self) -> set[str]:
+        """Return the ids of jobs whose futures are not settled; if there are none, the watcher ends."""
+        with self._lock:
+            if not self._futures:
+                self._watcher = None
+            return set(self._futures)
+
+    def _update(self, job_id: str, state: State | None) -> None:
         """Pass the state of a job on to its future; None: the job was deleted."""
-        if state is State.PROCESSING and not future.running() and not future.done():
-            future.set_running_or_notify_cancel()
+        future = self._futures[job_id]
         if state is None:
-            self._settle(future, NotFound(f"job {future.job.id} was deleted"))
+            self._settle(job_id, error=NotFound(f"job {job_id} was deleted"))
+        elif state is State.PROCESSING:
+            future.mark_running()
         elif state in FINISHED_STATES:
-            store = self.queue.store
             if state is State.CANCELLED:
                 future.mark_cancelled()
             try:
-                error = read_exception(future.job, store)
-            except QueuectlError as cancelled:
-                error = cancelled
-            self._settle(future, error, None if error is not None else read_result(future.job, store))
+                self._settle(job_id, read_result(future.job, self.queue.store))
+            except BaseException as error:  # noqa: BLE001 - whatever the function has raised
+                self._settle(job_id, error=error.with_traceback(None))  # which refers to the future
 
-    def _settle(self, future: JobFuture, error: BaseException | None, value: Any = None) -> None:
-        self._forget(future)
-        if future.done():
+    def _settle(self, job_id: str, value: Any = None, error: BaseException | None = None) -> None:
+        with self._lock:
+            future = self._futures.pop(job_id, None)
+        if future is None or not future.mark_running():
             return
-        if not future.running():
-            future.set_running_or_notify_cancel()
         if error is None:
             future.set_result(value)
         else:
             future.set_exception(error)
 
-    def _forget(self, future: JobFuture) -> None:
-        with self._lock:
-            self._futures.pop(future.job.id, None)
+
+def _iter_values(futures: list[JobFuture], deadline: float | None, *, chunks: bool) -> Iterator[Any]:
+    """Yield the values of the calls, and keep none of them; cancel the other jobs at an exception or timeout."""
+    futures.reverse()
+    try:
+        while futures:
+            # not popped before it is settled, so that it is cancelled if that takes too long
+            futures[-1].exception(None if deadline is None else deadline - time.monotonic())
+            if not chunks:
+                yield futures.pop().result()
+                continue
+            values = futures.pop().result()[::-1]
+            while values:
+                yield values.pop()
+    finally:
+        for future in futures:
+            future.cancel()

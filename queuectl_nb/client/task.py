@@ -47,7 +47,7 @@ class Task(Generic[P, R]):
         self.options = dict(options)
         functools.update_wrapper(self, self.function, updated=())
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function in this process."""
         return self.function(*args, **kwargs)
 
@@ -58,7 +58,7 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {getattr(self.function, '__name__', self.function)!s} of {self.queue.path}>"
 
-    def submit(self, *args: Any, **kwargs: Any) -> Job:
+    def submit(self, /, *args: Any, **kwargs: Any) -> Job:
         """Add a job that calls the function with these arguments, and return it.
 
         A job or batch among the arguments, also directly in a list, tuple or dict, is replaced by its value; the new

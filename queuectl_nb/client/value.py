@@ -87,9 +87,11 @@ def _load(job: Job, raised: bool, body: bytes | None) -> _CallOutcome:
         return _CallOutcome(error=_failure(job))
     try:
         value = pickle.loads(body)  # noqa: S301 - stored by the same user
-    except Exception as error:
-        msg = f"the {'exception' if raised else 'value'} of job {job.id} cannot be unpickled here: {error}"
-        raise JobFailed(msg) from error
+    except Exception as error:  # noqa: BLE001 - of the user's class
+        what = "exception" if raised else "value"
+        failed = JobFailed(f"the {what} of job {job.id} cannot be unpickled here: {type(error).__name__}: {error}")
+        failed.__cause__ = error
+        return _CallOutcome(error=failed)
     if not raised:
         return _CallOutcome(value)
     exception, text = value

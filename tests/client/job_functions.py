@@ -27,6 +27,18 @@ class TwoArguments(Exception):
         super().__init__(f"{first} {second}")
 
 
+class UnpickleFails:
+    """Pickles, and cannot be unpickled."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> NoReturn:
+        raise RuntimeError("not here")
+
+    def __getstate__(self) -> object:
+        return 1
+
+
 class WithLock(Exception):
     """Does not pickle."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from queuectl_nb import BadInput, JobFailed, NotFound, Queue, WaitTimeout
 from queuectl_nb.testing import temporary_queue
-from tests.client.job_functions import add, fail, segfault
+from tests.client.job_functions import UnpickleFails, add, fail, segfault
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -47,6 +47,38 @@ def test_values_and_exceptions(served: Queue) -> None:
     assert set(served.jobs().priority) >= {3}
     done, rest = concurrent.futures.wait([future, failing, crashing], TIMEOUT_S)
     assert (len(done), len(rest)) == (3, 0)
+
+
+def test_map_packs_calls(served: Queue) -> None:
+    """``map`` adds its jobs in one transaction, ``chunksize`` calls each; a timeout cancels those that wait."""
+    served.pause()
+    try:
+        with served.executor() as executor:
+            before = len(served.jobs())
+            values = executor.map(add, range(5), [10] * 5, timeout=TIMEOUT_S, chunksize=2)
+            assert len(served.jobs()) == before + 3
+            slow = executor.map(add, [1], timeout=0)
+            with pytest.raises(TimeoutError):
+                next(slow)
+            assert served.jobs(sort="created_at").state.iloc[-1] == "cancelled"
+            served.resume()
+            assert list(values) == [10, 11, 12, 13, 14]
+            failing = executor.map(lambda x: 1 / x, [1, 0, 1], chunksize=1)
+            assert next(failing) == 1
+            failing.close()  # type: ignore[attr-defined]
+    finally:
+        served.resume()
+
+
+def test_a_value_that_cannot_be_loaded_fails_its_future_only(served: Queue) -> None:
+    """Other futures of the executor are not affected, nor other calls of a batch."""
+    with served.executor() as executor:
+        bad, good = executor.submit(UnpickleFails), executor.submit(add, 1)
+        with pytest.raises(JobFailed, match="cannot be unpickled here: RuntimeError: not here"):
+            bad.result(TIMEOUT_S)
+        assert good.result(TIMEOUT_S) == 2
+    found = served.map(UnpickleFails, range(2), chunksize=2).results(TIMEOUT_S, return_exceptions=True)
+    assert [type(each) for each in found] == [JobFailed, JobFailed]
 
 
 def test_shutdown(served: Queue) -> None:

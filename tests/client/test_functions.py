@@ -513,6 +513,7 @@ def test_keywords_are_the_functions(served: Queue) -> None:
         "timeout": 5,
         "priority": 1,
     }
+    assert served.submit(lambda self, function: (self, function), self=1, function=2).result(TIMEOUT_S) == (1, 2)
 
 
 def test_current_job(served: Queue) -> None:
