@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from queuectl_nb.model.call import KINDS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from queuectl_nb.render.json_shapes import WORKER_STATES
@@ -79,7 +80,7 @@ JOB = (
     Field("error", null_or(TEXT), "why the latest attempt did not succeed, in one line, or why the job was cancelled"),
     Field("worker", null_or(TEXT), "worker of the latest attempt"),
     Field("result", {}, "JSON value that the job wrote to `$QUEUECTL_RESULT`, or that its function returned"),
-    Field("kind", {"enum": ["command", "function"]}, "what it runs"),
+    Field("kind", {"enum": [*KINDS]}, "what it runs"),
     Field("result_repr", null_or(TEXT), "`repr` of the value that a function returned, at most 1,000 characters"),
 )
 

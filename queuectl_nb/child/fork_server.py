@@ -19,7 +19,8 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.child import call
+import queuectl_nb.child.function  # noqa: F401 - loaded before a fork
+from queuectl_nb.child import process
 from queuectl_nb.child.channel import EXIT, PID, SIZE, receive
 
 if TYPE_CHECKING:
@@ -105,11 +106,11 @@ def _run(request: Mapping[str, Any], handles: Sequence[int]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.update(request["variables"])
         os.chdir(request["cwd"])
-        code = call.run(request)
+        code = process.run(request)
     except BaseException:  # noqa: BLE001 - nothing may return into the fork server
         sys.excepthook(*sys.exc_info())
     finally:
-        call.exit_process(code)
+        process.exit_process(code)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.bulk_rows import is_frame
-from queuectl_nb.client.call import Call, CallPickler, call_text
-from queuectl_nb.client.enqueue import enqueue_specs, make_spec
+from queuectl_nb.client.enqueue import enqueue_specs
+from queuectl_nb.client.function import Call, FunctionPickler, call_text
 from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.client.payload import make_python_spec
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.job import SPEC_FIELDS
@@ -64,7 +64,7 @@ class Task(Generic[P, R]):
         A job or batch among the arguments, also directly in a list, tuple or dict, is replaced by its value; the new
         job waits for it. Raises ``BadInput`` if an argument cannot be pickled.
         """
-        pickler = CallPickler(self.queue.path, self.function)
+        pickler = FunctionPickler(self.queue.path, self.function)
         spec = make_call_spec(pickler, [Call(args, kwargs)], self.options, chunk=False)
         return Job(self.queue, enqueue_specs(self.queue, [spec])[0])
 
@@ -83,7 +83,7 @@ class Task(Generic[P, R]):
             calls = (Call((), row) for row in _rows(frame))
         else:
             calls = (Call(arguments) for arguments in zip(*iterables, strict=False))
-        pickler = CallPickler(self.queue.path, self.function)
+        pickler = FunctionPickler(self.queue.path, self.function)
         if size == 1:
             specs = [make_call_spec(pickler, [call], self.options, chunk=False) for call in calls]
         else:
@@ -91,15 +91,11 @@ class Task(Generic[P, R]):
         return Batch(self.queue, enqueue_specs(self.queue, specs))
 
 
-def make_call_spec(pickler: CallPickler, calls: Sequence[Call], options: Mapping[str, Any], *, chunk: bool) -> JobSpec:
+def make_call_spec(
+    pickler: FunctionPickler, calls: Sequence[Call], options: Mapping[str, Any], *, chunk: bool
+) -> JobSpec:
     """Return the spec of a job that makes ``calls``."""
-    payload, needed = pickler.payload(calls, chunk=chunk)
-    fields = {key: to_python(value) for key, value in options.items() if value is not None}
-    fields |= {"command": call_text(pickler.name, calls)}
-    fields.setdefault("timeout", 0)
-    spec = make_spec(fields)
-    after = tuple(dict.fromkeys((*spec.after, *needed)))
-    return spec._replace(kind=Kind.FUNCTION, payload=payload, after=after)
+    return make_python_spec(Kind.FUNCTION, call_text(pickler.name, calls), pickler.payload(calls, chunk=chunk), options)
 
 
 def _split(calls: Sequence[Call], size: int) -> list[Sequence[Call]]:

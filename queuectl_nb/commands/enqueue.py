@@ -147,7 +147,7 @@ def _call_spec(
     queue: Queue, call: str, call_args: str | None, call_kwargs: str | None, fields: Mapping[str, Any]
 ) -> JobSpec:
     """Return the spec of a job that calls a function by name."""
-    from queuectl_nb.client.call import Call, CallPickler
+    from queuectl_nb.client.function import Call, FunctionPickler
     from queuectl_nb.client.task import make_call_spec
     from queuectl_nb.commands.json_input import parse_json
 
@@ -155,7 +155,7 @@ def _call_spec(
         raise BadInput("--shell is for commands, not for --call")
     arguments = parse_json(call_args or "[]", "--args", list, "array")
     keywords = parse_json(call_kwargs or "{}", "--kwargs", dict, "object")
-    return make_call_spec(CallPickler(queue.path, call), [Call(arguments, keywords)], fields, chunk=False)
+    return make_call_spec(FunctionPickler(queue.path, call), [Call(arguments, keywords)], fields, chunk=False)
 
 
 def _require_one_source(

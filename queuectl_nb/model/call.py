@@ -1,14 +1,15 @@
 """What a Python job runs, and the values that its calls return.
 
 A payload is JSON. It is stored with the job and names the blobs that it needs: the pickled function, the description
-of the interpreter, and large arguments. Nothing here is unpickled outside of the job and of a reader of its value.
+of the interpreter, and large arguments. Payloads of all kinds have the keys ``runtime``, ``preload`` and ``jobs``.
+Nothing here is unpickled outside of the job and of a reader of its value.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Blob", "CallValue", "Kind", "Payload"]
+__all__ = ["KINDS", "Blob", "CallValue", "Kind", "Payload"]
 
 
 class Kind:
@@ -16,6 +17,11 @@ class Kind:
 
     COMMAND = "command"
     FUNCTION = "function"
+    CELL = "cell"
+    NOTEBOOK = "notebook"
+
+
+KINDS = (Kind.COMMAND, Kind.FUNCTION, Kind.CELL, Kind.NOTEBOOK)
 
 
 class Blob(NamedTuple):
@@ -26,7 +32,7 @@ class Blob(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """The description of a job's calls as JSON, and the blobs that it refers to."""
+    """The description of what a job runs as JSON, and the blobs that it refers to."""
 
     body: str
     blobs: tuple[Blob, ...] = ()

@@ -70,8 +70,9 @@ def _load(db: Database, body: bytes | None, sha256: str | None) -> bytes | None:
 def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[str, Any]:
     """Return all that the process of a Python job needs, as values that ``marshal`` can write.
 
-    ``calls`` are those without a value, with their numbers. A blob or a value of another job is its bytes or, if large
-    and unless ``read_files``, the path of its file; that of a command is JSON.
+    It is the payload with kind, interpreter, blobs and values of other jobs; ``done`` are the calls that have returned.
+    A blob or a value is its bytes or, if large and unless ``read_files``, the path of its file; that of a command is
+    JSON.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[s
             msg = "its payload does not exist"
             raise LookupError(msg)
         payload = json.loads(row[0])
-        done = {call for (call,) in connection.execute(Q.returned_calls, {"seq": lease.seq})}
+        done = [call for (call,) in connection.execute(Q.returned_calls, {"seq": lease.seq})]
         blobs = {
             sha: f"{folder}/{sha}" if body is None else body
             for sha, body in connection.execute(Q.blobs_of_job, {"seq": lease.seq})
@@ -96,14 +97,12 @@ def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[s
     if read_files:
         blobs = {sha: _read(body) for sha, body in blobs.items()}
         jobs = {name: {**found, "pickles": [*map(_read, found.get("pickles", ()))]} for name, found in jobs.items()}
-    calls = payload["calls"]
     return {
-        "function": payload["function"],
-        "runtime": json.loads(blobs[payload["runtime"]]),
-        "preload": payload["preload"],
+        **payload,
+        "kind": lease.kind,
         "name": lease.command,
-        "single": len(calls) == 1 and not payload["chunk"],
-        "calls": [(number, call) for number, call in enumerate(calls) if number not in done],
+        "runtime": json.loads(blobs[payload["runtime"]]),
+        "done": done,
         "blobs": blobs,
         "jobs": jobs,
     }

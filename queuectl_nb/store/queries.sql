@@ -126,7 +126,7 @@ SELECT blobs.sha256, body FROM job_blobs JOIN blobs ON blobs.sha256 = job_blobs.
 SELECT kind, result, (SELECT body ->> '$.chunk' FROM payloads WHERE job = jobs.seq) FROM jobs WHERE id = :id;
 
 -- name: count_calls
-SELECT json_array_length(body, '$.calls'), body ->> '$.chunk' FROM payloads
+SELECT coalesce(json_array_length(body, '$.calls'), 1), body ->> '$.chunk' FROM payloads
 WHERE job = (SELECT seq FROM jobs WHERE id = :id);
 
 -- name: values_of_job

@@ -118,7 +118,7 @@ class ForkServers:
         self.pids = pids
         self._servers: dict[Key, ForkServer] = {}
         self._learned: dict[str, frozenset[str]] = {}
-        """Preloadable modules that a function was seen to import, by the function's blob."""
+        """Preloadable modules that a function or cell was seen to import, by what identifies its code."""
         self._last: tuple[Key, str] | None = None
 
     def start(
@@ -129,8 +129,8 @@ class ForkServers:
         ``preload`` is the setting. Raises OSError if the interpreter cannot be started, :class:`ForkServerFailed` if
         the fork server has failed.
         """
-        function, executable = "".join(request["function"].values()), request["runtime"]["executable"]
-        modules = self._modules(preload, request.get("preload", ()), function)
+        code, executable = str(request.get("function", request["name"])), request["runtime"]["executable"]
+        modules = self._modules(preload, request["preload"], code)
         key: Key = (executable, frozenset(environment.items()), modules)
         server = self._servers.pop(key, None)
         if server is None or not self._is_alive(server.pid):
@@ -139,7 +139,7 @@ class ForkServers:
             server = ForkServer(executable, environment, modules)
             self.pids.add(server.pid)
         self._servers[key] = server  # the most recently used is the last one
-        self._last = key, function
+        self._last = key, code
         try:
             return server.start(request, handles), server
         except ForkServerFailed:
@@ -153,20 +153,20 @@ class ForkServers:
             self.pids.discard(pid)
         return pid in self.pids
 
-    def _modules(self, preload: str, hints: Iterable[str], function: str) -> frozenset[str]:
+    def _modules(self, preload: str, hints: Iterable[str], code: str) -> frozenset[str]:
         if preload == "none":
             return frozenset()
         if preload != "auto":
             return frozenset(preload.split(","))
-        return PRELOADABLE & frozenset(hints) | self._learned.get(function, frozenset())
+        return PRELOADABLE & frozenset(hints) | self._learned.get(code, frozenset())
 
     def learn(self, modules: Iterable[str]) -> None:
         """Preload, from now on, what the job that was started last has imported."""
         found = PRELOADABLE & frozenset(modules)
         if not found or self._last is None:
             return
-        key, function = self._last
-        self._learned[function] = self._learned.get(function, frozenset()) | found
+        key, code = self._last
+        self._learned[code] = self._learned.get(code, frozenset()) | found
         if server := self._servers.pop(key, None):
             server.preload(found)
             self._servers[key[0], key[1], server.modules] = server

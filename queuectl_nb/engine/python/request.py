@@ -43,7 +43,7 @@ def with_call(db: Database, lease: Lease, *, ship_blobs: bool = False) -> Lease:
 def command_line(call: Mapping[str, Any], handle: int) -> list[str]:
     """Return program and arguments of the process that reads its request from the descriptor ``handle``."""
     executable = call["runtime"]["executable"]
-    return [executable, executable, "-P", "-m", "queuectl_nb.child.call", str(handle)]
+    return [executable, executable, "-P", "-m", "queuectl_nb.child.process", str(handle)]
 
 
 def write_request(request: Mapping[str, Any], spool: Spool) -> int:

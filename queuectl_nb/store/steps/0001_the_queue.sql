@@ -28,7 +28,9 @@ CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enqueue; never used again after a deletion
     id TEXT NOT NULL UNIQUE CHECK (length(id) BETWEEN 1 AND 128),
     command TEXT NOT NULL CHECK (length(command) > 0),
-    kind TEXT NOT NULL DEFAULT 'command' CHECK (kind = 'command' OR kind = 'function'),
+    kind TEXT NOT NULL DEFAULT 'command' CHECK (
+        kind = 'command' OR kind = 'function' OR kind = 'cell' OR kind = 'notebook'
+    ),
     -- spelled out: for each row written, SQLite makes a table of a list after IN and drops it again (a tenth of a job)
     state TEXT NOT NULL CHECK (
         state = 'pending' OR state = 'processing' OR state = 'completed' OR state = 'failed' OR state = 'dead'

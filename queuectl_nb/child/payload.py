@@ -1,0 +1,76 @@
+"""Reads what the payload of a Python job refers to: pickled arguments, blobs and values of other jobs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.child.blob import read_blob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Arguments", "ValueMissing"]
+
+
+class ValueMissing(Exception):
+    """Something that the job needs cannot be read."""
+
+
+class Arguments:
+    """Loads the arguments of the job of ``request``."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self._blobs = request["blobs"]
+        self._jobs = request["jobs"]
+
+    def load(self, item: str | Mapping[str, str]) -> Any:
+        """Return an argument from its pickle, which is text in the payload or a blob."""
+        return _Unpickler(base64.b64decode(item) if isinstance(item, str) else self.blob(item["sha256"]), self).load()
+
+    def blob(self, sha256: str) -> bytes:
+        """Return the content of a blob."""
+        if sha256 not in self._blobs:
+            msg = f"blob {sha256[:12]} of the payload does not exist"
+            raise ValueMissing(msg)
+        return _read(self._blobs[sha256])
+
+    def value_of(self, ids: Sequence[str], *, single: bool) -> Any:
+        """Return the value of a job that this one depends on, or those of several in a list."""
+        values: list[Any] = []
+        for job_id in ids:
+            found = self._jobs[job_id]
+            if "json" in found:
+                values.append(json.loads(found["json"]))
+                continue
+            own = [pickle.loads(_read(each)) for each in found["pickles"]]  # noqa: S301 - stored by the same user
+            if single and found["chunk"]:
+                return own
+            values += own
+        return values[0] if single else values
+
+
+class _Unpickler(pickle.Unpickler):
+    """Unpickles an argument, with the values of jobs in the place of these jobs."""
+
+    def __init__(self, body: bytes, arguments: Arguments) -> None:
+        super().__init__(io.BytesIO(body))
+        self._arguments = arguments
+
+    def persistent_load(self, pid: Any) -> Any:
+        ids, single = pid
+        return self._arguments.value_of(ids, single=single)
+
+
+def _read(source: bytes | str) -> bytes:
+    """Return bytes, or the content of the blob file with this path, which is checked."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        return read_blob(source)
+    except OSError as error:
+        msg = f"{source}: {error.strerror}"
+        raise ValueMissing(msg) from None

@@ -1,0 +1,118 @@
+"""The reply of a Python job: lines of JSON, each written at once, so that they are there if the process dies."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any
+
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest, write_blob
+from queuectl_nb.child.control import GiveUp, Retry
+from queuectl_nb.child.payload import ValueMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+__all__ = ["Reply", "Unpicklable", "short_repr"]
+
+MAX_REPR_CHARS = 1000
+MAX_RESULT_CHARS = 64 * 1024
+
+
+class Unpicklable(Exception):
+    """A value cannot be pickled."""
+
+
+class Reply:
+    """Writes the reply of a job to the file ``path``, and large values to ``blob_dir``."""
+
+    def __init__(self, path: str, blob_dir: str) -> None:
+        self._path = path
+        self._blob_dir = blob_dir
+        self._pid = os.getpid()
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append a line; ignored in a process that the job has forked, and that returned here."""
+        if os.getpid() != self._pid:
+            return
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            line = json.dumps(entry).encode() + b"\n"
+            while line:
+                line = line[os.write(handle, line) :]
+        finally:
+            os.close(handle)
+
+    def value(self, number: int, value: object, *, as_json: bool) -> dict[str, Any]:
+        """Return the line for the value of a call; raise :class:`Unpicklable` or OSError."""
+        entry = {"call": number, "raised": False, **self.store(_dump(value)), "repr": short_repr(value)}
+        if as_json:
+            try:
+                text = json.dumps(value)
+            except (TypeError, ValueError, RecursionError):
+                text = None
+            entry["result"] = text if text is not None and len(text) <= MAX_RESULT_CHARS else None
+        return entry
+
+    def exception(self, error: BaseException, trace: TracebackType | None) -> dict[str, Any]:
+        """Print the traceback of an exception; return how a line describes it."""
+        import traceback
+
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        if isinstance(error, ValueMissing):  # another attempt would not find it either
+            return {"error": f"{error}", "final": True}
+        facts: dict[str, Any] = {"error": "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]}
+        if isinstance(error, Retry):
+            facts["retry_after"] = error.after
+            facts["error"] = f"Retry: {error}" if str(error) else "Retry"
+        if isinstance(error, GiveUp):
+            facts |= {"final": True, "error": f"GiveUp: {error}" if str(error) else "GiveUp"}
+        with contextlib.suppress(BaseException):  # of the user's class; then its text has to do
+            body = _dump((error, text))
+            pickle.loads(body)  # noqa: S301 - an exception may pickle and not unpickle
+            facts |= self.store(body)
+        return facts
+
+    @staticmethod
+    def exit(error: SystemExit) -> tuple[dict[str, Any], int]:
+        """Return how a line describes ``sys.exit()`` with a code other than 0, and the exit code."""
+        if not isinstance(error.code, int):
+            sys.stderr.write(f"{error.code}\n")
+        code = error.code & 255 if isinstance(error.code, int) else 1
+        return {"error": f"exit code {code}"}, code or 1
+
+    def store(self, body: bytes) -> dict[str, Any]:
+        """Return how a line refers to a pickle: in itself, or in a file that has been written."""
+        if len(body) <= MAX_INLINE_BYTES:
+            return {"pickle": base64.b64encode(body).decode("ascii")}
+        sha256 = digest(body)
+        write_blob(self._blob_dir, sha256, body)
+        return {"sha256": sha256, "size": len(body)}
+
+
+def _dump(value: object) -> bytes:
+    """Pickle a value; what the module ``__main__`` defines by value, with cloudpickle."""
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - any class can raise anything
+        try:
+            import cloudpickle
+
+            return bytes(cloudpickle.dumps(value))
+        except Exception as error:  # noqa: BLE001
+            raise Unpicklable(" ".join(str(error).split())) from None
+
+
+def short_repr(value: object) -> str:
+    """Return the beginning of the repr of a value."""
+    try:
+        return repr(value)[:MAX_REPR_CHARS]
+    except Exception as error:  # noqa: BLE001 - of the user's class
+        return f"<{type(value).__name__}: repr() raised {type(error).__name__}>"

@@ -1,0 +1,132 @@
+"""Turns calls of Python functions into payloads: what is pickled, and what is refused."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import reprlib
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from queuectl_nb.child.blob import MAX_INLINE_BYTES
+from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.client.payload import Item, PayloadWriter
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.validation import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from queuectl_nb.model.call import Payload
+
+__all__ = ["Call", "FunctionPickler", "call_text"]
+
+MAX_TEXT_CHARS = 200
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
+
+
+class Call(NamedTuple):
+    """The arguments of one call."""
+
+    arguments: Sequence[Any] = ()
+    keywords: Mapping[str, Any] = {}
+
+
+class FunctionPickler:
+    """Pickles calls of one function for the queue at ``path``; equal functions and large arguments share a blob."""
+
+    def __init__(self, path: Path, function: Callable[..., Any] | str) -> None:
+        """Pickle the function, or refer to it as ``module:function``; raise :class:`BadInput` if that is impossible."""
+        self._function = function
+        self._writer = PayloadWriter(path)
+        self._body: dict[str, Any]
+        if isinstance(function, str):
+            if not _REFERENCE.match(function):
+                raise BadInput(f"a function is named as MODULE:FUNCTION, such as train:main, not {quoted(function)}")
+            self.name = function.partition(":")[2]
+            self._body = {"function": {"reference": function}, "preload": []}
+            return
+        if not callable(function):
+            raise BadInput(f"a function or another callable is needed, not {type(function).__name__}")
+        self.name = getattr(function, "__name__", None) or type(function).__name__
+        sha256 = self._writer.share(self._writer.dump(f"function {self.name}", function))
+        self._body = {"function": {"sha256": sha256}, "preload": sorted(_imported_names(function))}
+
+    def payload(self, calls: Sequence[Call], *, chunk: bool) -> tuple[Payload, list[str]]:
+        """Return the payload of a job that makes ``calls``, and the ids of the jobs whose values they need.
+
+        Raises
+        ------
+        BadInput
+            An argument cannot be pickled, or is a job of another queue; the message names the parameter.
+        """
+        self._writer.begin()
+        items = [
+            (
+                [self._item(each, call, index) for index, each in enumerate(call.arguments)],
+                {name: self._item(each, call, name) for name, each in call.keywords.items()},
+            )
+            for call in calls
+        ]
+        return self._writer.finish({**self._body, "calls": items, "chunk": chunk})
+
+    def _item(self, value: object, call: Call, place: int | str) -> Item:
+        return self._writer.item(lambda: f"argument {self._parameter(call, place)} of {self.name}", value)
+
+    def _parameter(self, call: Call, place: int | str) -> str:
+        """Return the name of the parameter that an argument is for, or its position."""
+        if isinstance(place, str):
+            return place
+        if isinstance(self._function, str):
+            return f"{place + 1}"
+        try:
+            bound = inspect.signature(self._function).bind_partial(*call.arguments[: place + 1])
+        except (TypeError, ValueError):
+            return f"{place + 1}"
+        return list(bound.arguments)[-1]
+
+
+def _imported_names(function: Callable[..., Any]) -> set[str]:
+    """Return the top-level modules that a function imports, or refers to by global names, as far as its code shows."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    space = getattr(function, "__globals__", {})
+    found = {"cloudpickle"}  # unpickles what the notebook defines
+    todo = [code] if code else []
+    while todo:
+        code = todo.pop()
+        todo += [each for each in code.co_consts if isinstance(each, CodeType)]
+        for name in code.co_names:
+            value = space.get(name)
+            module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or name
+            found.add(str(module).partition(".")[0])
+    return found
+
+
+class _Repr(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 60
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 6
+
+    def repr_instance(self, value: Any, level: int) -> str:
+        if isinstance(value, Job):
+            return value.id
+        if isinstance(value, Batch) or getattr(value, "nbytes", 0) > MAX_INLINE_BYTES:
+            return f"<{type(value).__name__}>"
+        return super().repr_instance(value, level)
+
+
+_shorten = _Repr().repr
+
+
+def call_text(name: str, calls: Sequence[Call]) -> str:
+    """Return how a job is displayed: ``train(0.1, epochs=3)``; of several calls, the first one."""
+    call = calls[0]
+    words = [_shorten(each) for each in call.arguments]
+    words += [f"{key}={_shorten(each)}" for key, each in call.keywords.items()]
+    text = " ".join(f"{name}({', '.join(words)})".split())
+    text = "".join(char if char.isprintable() else "?" for char in text)
+    more = f" and {len(calls) - 1} more" if len(calls) > 1 else ""
+    limit = MAX_TEXT_CHARS - len(more)
+    return (text if len(text) <= limit else f"{text[: limit - 1]}…") + more

@@ -1,0 +1,161 @@
+"""What the payloads of all Python jobs consist of: pickled values, blobs, and the description of this interpreter."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import sys
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cloudpickle
+
+from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest
+from queuectl_nb.client.arguments import to_python
+from queuectl_nb.client.enqueue import make_spec
+from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.model.call import Blob, Payload
+from queuectl_nb.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from queuectl_nb.model.job import JobSpec
+
+__all__ = ["Item", "PayloadWriter", "make_python_spec"]
+
+_SCALARS = frozenset({bool, bytes, float, int, str, type(None)})
+
+Item = str | dict[str, str]
+"""How a payload refers to a value: its pickle as text, or the blob with it."""
+
+
+class _ValueOf(NamedTuple):
+    """Stands for the value of a job, or, unless ``single``, for the list of the values of several."""
+
+    ids: tuple[str, ...]
+    single: bool
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
+    def persistent_id(self, value: object) -> tuple[tuple[str, ...], bool] | None:
+        return tuple(value) if type(value) is _ValueOf else None  # type: ignore[return-value]
+
+
+class PayloadWriter:
+    """Writes payloads for the queue at ``path``, one after the other; equal large values share a blob."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._blobs: dict[str, Blob] = {}
+        self._shared: list[str] = []
+        self._runtime = self.share(_runtime())
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a new payload."""
+        self._used = dict.fromkeys(self._shared)
+        self._jobs: dict[str, None] = {}
+
+    def finish(self, body: Mapping[str, Any]) -> tuple[Payload, list[str]]:
+        """Return the payload with ``body``, and the ids of the jobs whose values it needs."""
+        jobs = list(self._jobs)
+        text = json.dumps({"runtime": self._runtime, **body, "jobs": jobs})
+        return Payload(text, tuple(self._blobs[sha256] for sha256 in self._used)), jobs
+
+    def share(self, body: bytes) -> str:
+        """Add a blob that all following payloads need; return its name."""
+        sha256 = self._add_blob(body)
+        self._shared.append(sha256)
+        return sha256
+
+    def item(self, what: str | Callable[[], str], value: object) -> Item:
+        """Return how the payload refers to a value; jobs in it are replaced by their values when the job runs.
+
+        Raises :class:`BadInput` with ``what`` if it cannot be pickled, or contains a job of another queue.
+        """
+        if type(value) in _SCALARS:
+            body = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        else:
+            body = self.dump(what, self._replace_jobs(value))
+        return self.store(body)
+
+    def store(self, body: bytes) -> Item:
+        """Return how the payload refers to a pickle."""
+        if len(body) <= MAX_INLINE_BYTES:
+            return b64encode(body).decode("ascii")
+        sha256 = self._add_blob(body)
+        self._used[sha256] = None
+        return {"sha256": sha256}
+
+    @staticmethod
+    def dump(what: str | Callable[[], str], value: object) -> bytes:
+        """Pickle a value; raise :class:`BadInput` with ``what`` if that is impossible."""
+        file = io.BytesIO()
+        try:
+            _Pickler(file).dump(value)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            msg = f"{what if isinstance(what, str) else what()} cannot be pickled: {reason}"
+            raise BadInput(msg) from error
+        return file.getvalue()
+
+    def _replace_jobs(self, value: object, depth: int = 1) -> object:
+        """Return a value with markers in the place of jobs, also of those directly in a list, tuple or dict."""
+        match value:
+            case Job():
+                return _ValueOf((self._add_job(value),), single=True)
+            case Batch():
+                return _ValueOf(tuple(self._add_job(job) for job in value), single=False)
+        if not depth:
+            return value
+        if type(value) in {list, tuple}:
+            items = [self._replace_jobs(each, 0) for each in value]  # type: ignore[attr-defined]
+            return type(value)(items) if any(type(each) is _ValueOf for each in items) else value  # type: ignore[call-arg]
+        if type(value) is dict:
+            values = {key: self._replace_jobs(each, 0) for key, each in value.items()}
+            return values if any(type(each) is _ValueOf for each in values.values()) else value
+        return value
+
+    def _add_job(self, job: Job) -> str:
+        if job.queue_path != self._path:
+            msg = f"job {job.id} is in another queue, {job.queue_path}; pass its value: job.result()"
+            raise BadInput(msg)
+        self._jobs[job.id] = None
+        return job.id
+
+    def _add_blob(self, body: bytes) -> str:
+        sha256 = digest(body)
+        self._blobs.setdefault(sha256, Blob(sha256, body))
+        return sha256
+
+
+def _runtime() -> bytes:
+    """Return the description of this interpreter, which runs the job."""
+    paths = [os.path.abspath(each) for each in sys.path]
+    runtime = {
+        "executable": sys.executable,
+        "python": list(sys.version_info[:3]),
+        "cloudpickle": cloudpickle.__version__,
+        "sys_path": list(dict.fromkeys(paths)),
+    }
+    return json.dumps(runtime, sort_keys=True).encode()
+
+
+def make_python_spec(
+    kind: str, command: str, payload: tuple[Payload, list[str]], options: Mapping[str, Any]
+) -> JobSpec:
+    """Return the spec of a Python job: ``command`` is its text, ``payload`` what :meth:`PayloadWriter.finish` returns.
+
+    By default it has no timeout.
+    """
+    body, needed = payload
+    fields = {key: to_python(value) for key, value in options.items() if value is not None}
+    fields |= {"command": command}
+    fields.setdefault("timeout", 0)
+    spec = make_spec(fields)
+    after = tuple(dict.fromkeys((*spec.after, *needed)))
+    return spec._replace(kind=kind, payload=body, after=after)
