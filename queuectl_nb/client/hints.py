@@ -20,6 +20,7 @@ __all__ = [
     "MAGIC",
     "WAITING_STATES",
     "db_option",
+    "empty_hints",
     "job_hints",
     "timeout_facts",
     "timeout_hint",
@@ -89,6 +90,13 @@ def _causes(store: Store, waiting: dict[str, int], paused: Collection[str], prog
         for name in startable if all(served) else ():
             if name not in paused and not any(name in each for each in served):
                 yield f"no worker serves queue {name}; start one with '{start} --queue {name}'"
+
+
+def empty_hints(store: Store) -> list[str]:
+    """Return which file this is if it has no jobs, because another one may be meant."""
+    if any(store.reader.counts().values()):
+        return []
+    return [f"no jobs in {store.path}; --db or QUEUECTL_DB names another queue"]
 
 
 def db_option(store: Store) -> str:

@@ -87,7 +87,8 @@ def stop_workers(
     live = [worker["name"] for worker in list_workers(store) if worker["state"] != "lost"]
     for each in names:
         if each not in live:
-            raise NotFound(f"no live worker {each!a}; {did_you_mean(each, live)}live: {', '.join(live) or 'none'}")
+            others = f"{did_you_mean(each, live)}live: {', '.join(live) or 'none'}"
+            raise NotFound(f"no live worker {each!a} on {store.path}; {others}")
     chosen = list(dict.fromkeys(names)) or live
     stop_and_wait(store, chosen, now=now, timeout=timeout, on_wait=on_wait)
     if now and (held := _held_by_suspended_supervisors(store, chosen)):

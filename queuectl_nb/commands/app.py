@@ -135,7 +135,8 @@ class ExampleCommand(click.Command):
 
 def command_group(name: str, summary: str, *commands: click.Command) -> click.Command:
     """Return a group with a command ``list``."""
-    return add_db_options(CommandGroup(name, help=f"{summary}\n\nWithout a command, list them.", commands=commands))
+    default = f"Without a command, does the same as '{PROGRAM} {name} list'."
+    return add_db_options(CommandGroup(name, help=f"{summary}\n\n{default}", commands=commands))
 
 
 def queuectl_command(

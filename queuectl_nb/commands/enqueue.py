@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,7 +102,7 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--env", type=TextParam("K=V"), multiple=True, help="Environment variable; repeatable.")
 @click.option("--shell", type=TextParam("SHELL"), help="Shell that runs the command (default: the setting).")
 @click.option("--if-absent", is_flag=True, help="Do nothing if a job with this id and command exists.")
-def command(
+def command(  # noqa: PLR0913 - the ways to give a job
     context: Context,
     /,
     *,
@@ -109,6 +110,7 @@ def command(
     words: Sequence[str] | None,
     source: str | None,
     if_absent: bool,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
     **options: Any,
 ) -> Done:
     """Add a job to the queue.
@@ -128,7 +130,7 @@ def command(
     if "after" in fields:
         fields["after"] = find_ids(queue, fields["after"])
     if call is not None:
-        spec = _call_spec(queue, call, call_args, call_kwargs, fields)
+        spec = _call_spec(queue, call, call_args, call_kwargs, {**defaults, **fields})
         return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
     if call_args or call_kwargs:
         raise BadInput("--args and --kwargs are for --call MODULE:FUNCTION")
@@ -140,7 +142,7 @@ def command(
         from queuectl_nb.commands.json_input import parse_object
 
         fields = _merge_options(parse_object(arguments[0], "the job"), fields)
-    return _enqueue_one(queue, make_spec(fields), context.program, if_absent=if_absent)
+    return _enqueue_one(queue, make_spec({**defaults, **fields}), context.program, if_absent=if_absent)
 
 
 def _call_spec(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.client.hints import WAITING_STATES, waiting_hints
+from queuectl_nb.client.hints import WAITING_STATES, empty_hints, waiting_hints
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import QUEUE, STATE, Choice, TextParam
 from queuectl_nb.commands.results import Listing
@@ -57,11 +57,16 @@ def command(context: Context, /, **options: Any) -> Listing:
     """List jobs, most recently updated first."""
     wanted = Filter.from_options(**options)
     limit = DEFAULT_ROWS if wanted.limit is None else None
+    store = context.queue().store
+
+    def hints() -> list[str]:
+        if wanted.state and not set(WAITING_STATES).intersection(wanted.state):
+            return empty_hints(store)
+        queues = None if wanted.queue is None else [wanted.queue]
+        return waiting_hints(store, queues, program=context.program) or empty_hints(store)
+
     found = list_jobs(context.queue(), options, COLUMNS, "No jobs.", default_limit=limit)
-    if wanted.state and not set(WAITING_STATES).intersection(wanted.state):
-        return found
-    queues = None if wanted.queue is None else [wanted.queue]
-    return replace(found, hints=lambda: waiting_hints(context.queue().store, queues, program=context.program))
+    return replace(found, hints=hints)
 
 
 def list_jobs(

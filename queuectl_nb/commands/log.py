@@ -81,7 +81,7 @@ def command(
 def _newest(queue: Queue) -> str:
     found = queue.store.reader.newest_id()
     if found is None:
-        raise NotFound("no jobs in this queue; add one with 'queuectl enqueue'")
+        raise NotFound(f"no jobs in {queue.path}; add one with 'queuectl enqueue'")
     return found
 
 

@@ -175,7 +175,7 @@ def _complete_id(queue: Queue, word: str) -> str:
         found = [each for each in found if not _DIGITS_FIRST.match(each[len(word) :])]
     if len(found) > 1:
         names = ", ".join(found[:MAX_NAMED]) + (", ..." if len(found) > MAX_NAMED else "")
-        raise NotFound(f"no job {validation.shown_id(word)} in this queue; several ids begin with it: {names}")
+        raise NotFound(f"no job {validation.shown_id(word)} in {queue.path}; several ids begin with it: {names}")
     return found[0] if found else word
 
 

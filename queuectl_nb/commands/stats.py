@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl_nb.client import arguments
+from queuectl_nb.client.hints import empty_hints
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.params import FILE, Choice, Parsed
 from queuectl_nb.commands.results import Detail, Listing, Plotted, Table
@@ -81,6 +82,7 @@ def _totals(queue: Queue, since: float | None) -> Detail:
         data=lambda: stats,
         value=lambda: queue.stats(since=since),
         records=lambda: [flatten(stats)],
+        hints=lambda: empty_hints(queue.store),
     )
 
 
@@ -105,6 +107,7 @@ def _by_group(queue: Queue, by: str, limit: int | None, since: float | None) -> 
         count=lambda: largest(limit or DEFAULT_ROWS)[1],
         default_limit=DEFAULT_ROWS,
         empty_text="No jobs.",
+        hints=lambda: empty_hints(queue.store),
         data=lambda: ({by: name, **stats_json(each)} for name, each in groups(limit)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from queuectl_nb.client.growth import disk_hints
-from queuectl_nb.client.hints import waiting_hints
+from queuectl_nb.client.hints import empty_hints, waiting_hints
 from queuectl_nb.client.workers import read_status
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
@@ -39,5 +39,8 @@ def command(context: Context) -> Detail:
         data=lambda: status,
         value=queue.status,
         records=lambda: [{"state": state, "count": n} for state, n in status["counts"].items()],
-        hints=lambda: waiting_hints(queue.store, program=context.program) + disk_hints(queue.store, context.program),
+        hints=lambda: [
+            *(waiting_hints(queue.store, program=context.program) or empty_hints(queue.store)),
+            *disk_hints(queue.store, context.program),
+        ],
     )

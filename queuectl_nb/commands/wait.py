@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from queuectl_nb.client.hints import empty_hints
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
@@ -32,4 +33,4 @@ def command(context: Context, ids: Sequence[str], timeout: float | None) -> Pend
     """
     queue = context.queue()
     waiting = Wait(queue, find_ids(queue, ids) or None, timeout)
-    return PendingWait(waiting, waiting.hints(context.program))
+    return PendingWait(waiting, waiting.hints(context.program) or empty_hints(queue.store))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import NotFound
 from queuectl_nb.model.state import State
-from queuectl_nb.model.validation import did_you_mean
+from queuectl_nb.model.validation import did_you_mean, shown_id
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime
 from queuectl_nb.store.queries import Q
 
@@ -21,7 +21,7 @@ __all__ = [
     "UNMEETABLE",
     "DependencyResolver",
     "cancel_waiting",
-    "suggest_id",
+    "describe_missing",
     "unmet_dependencies",
     "update_dependents",
 ]
@@ -66,9 +66,10 @@ class DependencyResolver:
         if new is not None and new < seq:
             return new, State.CANCELLED if new in self._cancelled else State.BLOCKED
         if other not in self._existing:
-            hint = suggest_id(self._connection, other)
-            msg = f"no job {other} to wait for (after); {hint}it must be in the queue or earlier in the same list"
-            raise NotFound(msg).with_index(seq - min(self.new_jobs.values()))
+            missing = describe_missing(self._connection, other, " to wait for (after)")
+            raise NotFound(f"{missing}it must be in the queue or earlier in the same list").with_index(
+                seq - min(self.new_jobs.values())
+            )
         return self._existing[other]
 
 
@@ -76,10 +77,12 @@ SIMILAR_START = 2
 """Leading characters that a similar id has in common, unless its job is among the newest."""
 
 
-def suggest_id(connection: sqlite3.Connection, job_id: object) -> str:
-    """Return the question whether a similar id is meant, for the error about an unknown one."""
+def describe_missing(connection: sqlite3.Connection, job_id: object, purpose: str = "") -> str:
+    """Return that there is no such job, in which file, and the most similar id; the remedy is to follow."""
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
     start = job_id[:SIMILAR_START] if isinstance(job_id, str) and job_id.isascii() else "-"
-    return did_you_mean(job_id, [name for (name,) in connection.execute(Q.similar_ids, {"start": start})])
+    similar = [name for (name,) in connection.execute(Q.similar_ids, {"start": start})]
+    return f"no job {shown_id(job_id)}{purpose} in {path}; {did_you_mean(job_id, similar)}"
 
 
 def unmet_dependencies(connection: sqlite3.Connection, seq: int) -> list[tuple[str, State]]:

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadEnvironment, BadInput, NotFound, WrongState
 from queuectl_nb.model.state import FINISHED_STATES, State, check_action, check_transition
-from queuectl_nb.model.validation import shown_id
 from queuectl_nb.store import rows
-from queuectl_nb.store.dependencies import UNMEETABLE, cancel_waiting, suggest_id, unmet_dependencies, update_dependents
+from queuectl_nb.store.dependencies import (
+    UNMEETABLE,
+    cancel_waiting,
+    describe_missing,
+    unmet_dependencies,
+    update_dependents,
+)
 from queuectl_nb.store.maintenance import checkpoint
 from queuectl_nb.store.queries import Q
 from queuectl_nb.store.sqlite_errors import is_disk_full
@@ -217,5 +222,4 @@ def _seqs_json(jobs: Iterable[JobRef]) -> str:
 
 
 def _not_found(connection: sqlite3.Connection, job_id: str) -> NotFound:
-    hint = suggest_id(connection, job_id)
-    return NotFound(f"no job {shown_id(job_id)} in this queue; {hint}see 'queuectl list'")
+    return NotFound(f"{describe_missing(connection, job_id)}see 'queuectl list'")

@@ -161,21 +161,31 @@ def _check_queue_file(path: Path, real: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         msg = f"{path} belongs to user {found.st_uid}, and its jobs would run as you; choose another queue with --db"
         raise BadEnvironment(msg)
-    if found.st_nlink > 1 and not _is_first_name(real):
+    if found.st_nlink > 1:
+        _check_first_name(path, real)
+
+
+def _check_first_name(path: Path, file: Path) -> None:
+    """Raise :class:`BadEnvironment` unless a hard-linked queue has its spool under this name.
+
+    The lock file of the spool tells. If it has links, too (``cp -al``), no name can be used.
+    """
+    links, is_first = 1, False
+    with contextlib.suppress(OSError):
+        lock = open_regular(spool_dir(file) / LOCK_NAME, os.O_RDONLY)
+        with os.fdopen(lock, encoding="ascii", errors="replace") as record:
+            links = os.fstat(lock).st_nlink
+            is_first = record.read() == _first_name_record(file)
+    if not is_first:
         raise BadEnvironment(
             f"{path} is a second name (a hard link) of a queue, and would be a second queue in the same file;"
             " use the first name, or remove all names but one"
         )
-
-
-def _is_first_name(file: Path) -> bool:
-    """Return True if a hard-linked queue has its spool under this name, according to the spool's lock file."""
-    try:
-        lock = open_regular(spool_dir(file) / LOCK_NAME, os.O_RDWR)  # refuses a file that has other names itself
-        with os.fdopen(lock, encoding="ascii", errors="replace") as record:
-            return record.read() == _first_name_record(file)
-    except OSError:
-        return False
+    if links > 1:
+        raise BadEnvironment(
+            f"{path} and its spool have hard links, as 'cp -al' makes them, and would be two queues in the same file;"
+            " remove the links; 'queuectl backup' copies a queue"
+        )
 
 
 def record_first_name(file: Path) -> None:

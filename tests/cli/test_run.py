@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.conftest import Ran
 
 LONG = "echo begun; sleep 60"
-ONCE = ("--max-retries", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +54,7 @@ def test_exit_codes(
     command: str, options: tuple[str, ...], code: int, error: str | None, run: Callable[..., Ran], queue: Queue
 ) -> None:
     """The exit code is that of a shell that had run the command; the worker that was started for it ends."""
-    ran = run("run", "--id", "a", *ONCE, *options, "-c", command)
+    ran = run("run", "--id", "a", *options, "-c", command)
     assert (ran.exit_code, ran.stdout) == (code, "")
     assert "queuectl: Job enqueued: a (priority: " in ran.stderr
     assert "queuectl: started worker-1 for queue " in ran.stderr
@@ -65,16 +64,25 @@ def test_exit_codes(
 
 def test_output(run: Callable[..., Ran]) -> None:
     """Both streams are passed on, bytes unchanged in a pipe, with the words as they were given."""
-    ran = run("run", *ONCE, "--", "sh", "-c", r"printf '\033[2Ja\000b'; printf 'c\n' >&2")
+    ran = run("run", "--", "sh", "-c", r"printf '\033[2Ja\000b'; printf 'c\n' >&2")
     assert ran.out == b"\x1b[2Ja\0b"
     assert ran.stderr.splitlines()[-1] == "c"
 
 
 def test_a_terminal_gets_colours_and_no_other_escapes(run: Callable[..., Ran]) -> None:
     """A terminal gets colours and carriage returns only; a message begins on a line of its own."""
-    ran = run("run", *ONCE, "-c", r"printf '\033[2J\033[31mred\rnow'; exit 3", terminal=True)
+    ran = run("run", "-c", r"printf '\033[2J\033[31mred\rnow'; exit 3", terminal=True)
     assert ran.stdout == "\x1b[31mred\rnow\x1b[0m"
     assert "\nqueuectl: job job-1 is dead: exit code 3" in ran.stderr
+
+
+def test_one_attempt_by_default(run: Callable[..., Ran], queue: Queue) -> None:
+    """A command that fails in the foreground is not repeated, unless the job says so."""
+    assert run("run", "--id", "a", "-c", "exit 4").exit_code == 4
+    assert (queue.job("a").attempts, queue.job("a").max_retries) == (1, 1)
+    queue.set("backoff_max", 0)
+    assert run("run", '{"id": "b", "command": "exit 4", "max_retries": 2}').exit_code == 4
+    assert queue.job("b").attempts == 2
 
 
 def test_retries_are_told(run: Callable[..., Ran], queue: Queue) -> None:
@@ -145,7 +153,7 @@ def test_paused_queue(queue: Queue) -> None:
 def started(path: Path, *words: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
     """Start ``run`` in a session of its own and wait until its job writes."""
     with subprocess.Popen(
-        [*CONSOLE, "run", *ONCE, *words],
+        [*CONSOLE, "run", *words],
         env=environment(path),
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -200,7 +208,7 @@ def in_terminal(path: Path, *words: str) -> Iterator[tuple[Callable[[str], None]
     """Start ``run`` in a terminal; yield a function that reads until a text, and one that types keys."""
     spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     with subprocess.Popen(
-        [sys.executable, "-c", spawn, *CONSOLE, "run", *ONCE, *words],
+        [sys.executable, "-c", spawn, *CONSOLE, "run", *words],
         env=environment(path),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

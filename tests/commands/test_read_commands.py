@@ -229,6 +229,20 @@ def test_empty_list(run: Callable[..., Ran]) -> None:
     assert run("list", "--format", "csv").stdout == ",".join(JOB_FIELDS) + "\n"
 
 
+@pytest.mark.parametrize(
+    "words", ["status", "list", "list --state dead", "wait", "stats", "stats --by queue", "list --queue gpu"]
+)
+def test_an_empty_queue_is_named(words: str, run: Callable[..., Ran], manual_worker: ManualWorker) -> None:
+    """Whoever is in the wrong directory learns which file it is; a program that reads JSON gets no hint."""
+    hint = f"queuectl: no jobs in {manual_worker.queue.path}; --db or QUEUECTL_DB names another queue\n"
+    assert run(*words.split()).stderr == hint
+    if words != "wait":
+        assert run(*words.split(), "--json").stderr == ""
+    manual_worker.add("a")
+    manual_worker.run("a")
+    assert run(*words.split()).stderr == ""
+
+
 def test_show(run: Callable[..., Ran], manual_worker: ManualWorker, queue: Queue) -> None:
     """The text has all fields and attempts; JSON has the attempts as ``history``, oldest first."""
     queue.set("backoff_max", 0)

@@ -194,7 +194,7 @@ def test_copies_that_were_linked_together_remain_two_queues(harness: Any, tmp_pa
 
 
 def test_a_tree_of_hard_links_is_refused(harness: Any, tmp_path: Path) -> None:
-    """After ``cp -al`` neither name is known to be the first: both are refused until one tree is gone."""
+    """After ``cp -al`` both names are refused, each with what is wrong with it, until one tree is gone."""
     harness.add("first")
     harness.store.db.close()
     source, target = tmp_path / "source", tmp_path / "target"
@@ -202,9 +202,10 @@ def test_a_tree_of_hard_links_is_refused(harness: Any, tmp_path: Path) -> None:
     for each in tmp_path.glob("queue.db*"):
         each.rename(source / each.name)
     shutil.copytree(source, target, copy_function=os.link)
-    for folder in (source, target):
-        with pytest.raises(BadEnvironment, match="is a second name"):
-            Store(folder / "queue.db")
+    with pytest.raises(BadEnvironment, match=r"source/queue\.db and its spool have hard links, as 'cp -al' makes them"):
+        Store(source / "queue.db")
+    with pytest.raises(BadEnvironment, match=r"target/queue\.db is a second name"):
+        Store(target / "queue.db")
     shutil.rmtree(target)
     for each in source.iterdir():
         each.rename(tmp_path / each.name)
