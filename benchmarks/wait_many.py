@@ -25,7 +25,7 @@ TARGET_CPU = 0.03
 WAIT = """
 import sys, time
 from queuectl_nb import Queue
-from queuectl_nb.client.job import Batch
+from queuectl_nb.client.batch import Batch
 queue = Queue(sys.argv[1])
 batch = Batch(queue, [f"job-{number}" for number in range(1, int(sys.argv[2]) + 1)])
 print("ready", flush=True)

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING
 
 import queuectl_nb
-from queuectl_nb.client.job import Batch
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.plot import Plot
 from queuectl_nb.client.pool import WorkerPool
 

@@ -9,7 +9,8 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.child.blob import MAX_INLINE_BYTES
-from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.client.batch import Batch
+from queuectl_nb.client.job import Job
 from queuectl_nb.client.payload import Item, PayloadWriter
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import quoted

@@ -14,8 +14,9 @@ import cloudpickle
 
 from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest
 from queuectl_nb.client.arguments import to_python
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import make_spec
-from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.client.job import Job
 from queuectl_nb.model.call import Blob, Payload
 from queuectl_nb.model.errors import BadInput
 

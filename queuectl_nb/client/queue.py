@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.arguments import to_python
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
-from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.client.job import Job
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
 from queuectl_nb.client.wait import UnreportedJobs, Wait
 from queuectl_nb.model.errors import BadInput, QueuectlError

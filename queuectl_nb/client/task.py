@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.bulk_rows import is_frame
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.client.function import Call, FunctionPickler, call_text
-from queuectl_nb.client.job import Batch, Job
+from queuectl_nb.client.job import Job
 from queuectl_nb.client.payload import make_python_spec
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import BadInput

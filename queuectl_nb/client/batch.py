@@ -1,0 +1,73 @@
+"""The jobs of one enqueue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from queuectl_nb.client.job import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from queuectl_nb.client.queue import Queue
+
+__all__ = ["Batch"]
+
+_MAX_IDS_SHOWN = 3
+
+
+class Batch(Sequence[Job]):
+    """The jobs of one enqueue in the order of their rows, as a sequence.
+
+    Store ``ids`` in the frame (``frame["job_id"] = batch.ids``) to let ``Queue.results`` find the jobs of its rows.
+    """
+
+    def __init__(self, queue: Queue, ids: Sequence[str]) -> None:
+        """Refer to the jobs ``ids`` of ``queue``."""
+        self._queue = queue
+        self.ids = list(ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Job: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Batch: ...
+
+    def __getitem__(self, index: int | slice) -> Job | Batch:
+        """Return a job, or a slice as a batch."""
+        if isinstance(index, slice):
+            return Batch(self._queue, self.ids[index])
+        return Job(self._queue, self.ids[index])
+
+    def __len__(self) -> int:
+        """Return the number of jobs."""
+        return len(self.ids)
+
+    def results(self, timeout: float | str | None = None, *, return_exceptions: bool = False) -> list[Any]:
+        """Wait until the jobs have finished and return their values in order, one per call.
+
+        The first exception is raised; with ``return_exceptions`` exceptions are in the list. Raises ``WaitTimeout``
+        after ``timeout`` seconds.
+        """
+        from queuectl_nb.client import value
+
+        if self.ids:
+            self._queue.wait(self, timeout=timeout)
+        return value.read_results(self, self._queue.store, return_exceptions=return_exceptions)
+
+    def __add__(self, others: Iterable[Job]) -> list[Job]:
+        return [*self, *others]
+
+    def __radd__(self, others: Iterable[Job]) -> list[Job]:
+        return [*others, *self]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare like a list, also with a list."""
+        return list(self) == list(other) if isinstance(other, Batch | list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # like a list
+
+    def __repr__(self) -> str:
+        names = self.ids if len(self.ids) <= _MAX_IDS_SHOWN else [self.ids[0], "…", self.ids[-1]]
+        return f"<Batch of {len(self.ids)} jobs: {', '.join(names)}>" if names else "<Batch of 0 jobs>"
