@@ -1,4 +1,7 @@
-"""Retry, cancel, delete and prune jobs, and notify workers. Several ids: all or none."""
+"""Retry, cancel, delete and prune jobs, and notify workers.
+
+Jobs are chosen by ids, all or none, or by a filter, which leaves out jobs in a state that does not allow the action.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,13 @@ from queuectl_nb.model.errors import BadInput, QueuectlError, WaitTimeout, Wrong
 from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
+    from queuectl_nb.store.job_filter import Filter
+    from queuectl_nb.store.jobs import RunningJob
     from queuectl_nb.store.store import Store
+
+    Chosen = list[str] | Filter
 
 __all__ = [
     "cancel",
@@ -21,10 +28,9 @@ __all__ = [
     "delete",
     "notify_idle_worker",
     "notify_workers",
+    "preview",
     "prune",
-    "purge_dead",
     "retry",
-    "retry_dead",
 ]
 
 
@@ -47,63 +53,49 @@ SPOOL_LISTING_THRESHOLD = 100
 """From this many attempts on, the spool is listed once instead of trying to delete each file."""
 
 
-def retry(store: Store, ids: Sequence[str]) -> None:
-    """Run failed, dead, cancelled or completed jobs again now."""
-    store.jobs.retry(ids, time.time())
-    notify_idle_worker(store)
-
-
-def retry_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]:
-    """Move dead jobs back to the queue with a fresh retry budget; return their ids."""
-    _require_ids_or_all(ids, all_dead=all_dead)
-    if all_dead:
-        from queuectl_nb.store.dead_letters import retry_all  # not loaded by an enqueue
-
-        chosen = list[str]()
-        with _report_progress(lambda: len(chosen), "moved back to the queue"):
-            for each in retry_all(store.db, time.time()):
-                chosen += each
+def retry(store: Store, chosen: Chosen, action: str = "retry") -> list[str]:
+    """Run failed, dead, cancelled or completed jobs again now; ``dlq retry``: only dead ones. Return their ids."""
+    if isinstance(chosen, list):
+        store.jobs.retry(chosen, time.time(), action)
+        changed = list(dict.fromkeys(chosen))
     else:
-        chosen = list(dict.fromkeys(ids))
-        store.jobs.retry(chosen, time.time(), "dlq retry")
+        from queuectl_nb.store.selections import retry_selected  # not loaded by an enqueue
+
+        changed = list[str]()
+        with _report_progress(lambda: len(changed), "moved back to the queue"):
+            for ids in retry_selected(store.db, chosen, time.time(), action):
+                changed += ids
     notify_idle_worker(store)
-    return chosen
+    return changed
 
 
-def purge_dead(store: Store, ids: Sequence[str], *, all_dead: bool) -> list[str]:
-    """Delete dead jobs; return their ids."""
-    _require_ids_or_all(ids, all_dead=all_dead)
-    if all_dead:
-        from queuectl_nb.store.dead_letters import purge_all
+def cancel(store: Store, chosen: Chosen) -> list[str]:
+    """Cancel jobs, wait until running ones have stopped, and return the ids.
 
-        chosen = list[str]()
-        with _report_progress(lambda: len(chosen), "removed"), _removed_output(store) as tokens:
-            for each, of_each in purge_all(store.db, time.time()):
-                chosen += each
-                tokens.extend(of_each)
-    else:
-        chosen = list(dict.fromkeys(ids))
-        with _removed_output(store) as tokens:
-            tokens.extend(store.jobs.delete(chosen, time.time(), "dlq purge"))
-    return chosen
-
-
-def _require_ids_or_all(ids: Sequence[str], *, all_dead: bool) -> None:
-    if bool(ids) == all_dead:
-        raise BadInput("give the ids of dead jobs, or --all")
-
-
-def cancel(store: Store, ids: Sequence[str]) -> None:
-    """Cancel jobs and wait until running ones have stopped.
-
-    Raises ``WrongState`` if a job has finished, or finishes before it could be stopped, and ``WaitTimeout`` if one
-    does not stop in time.
+    Raises ``WrongState`` if a named job has finished, or finishes before it could be stopped, and ``WaitTimeout`` if
+    one does not stop in time.
     """
-    running = store.jobs.cancel(ids, time.time())
+    changed: list[str] = []
+    running: list[RunningJob] = []
+    if isinstance(chosen, list):
+        running = store.jobs.cancel(chosen, time.time())
+        changed = list(dict.fromkeys(chosen))
+    else:
+        from queuectl_nb.store.selections import cancel_selected
+
+        with _report_progress(lambda: len(changed), "cancelled"):
+            for ids, of_these in cancel_selected(store.db, chosen, time.time()):
+                changed += ids
+                running += of_these
     notifier.notify_finished(notifier.waiter_dir(store.db.spool))
-    if running:
-        notify_workers(store, {worker for _, worker in running if worker})
-        _await_cancel(store, [job_id for job_id, _ in running])
+    if not running:
+        return changed
+    notify_workers(store, {job.worker for job in running if job.worker})
+    finished = _await_cancel(store, [job.id for job in running])
+    if finished and isinstance(chosen, list):
+        job_id, state = next(iter(finished.items()))
+        raise WrongState(f"job {job_id} finished ({state}) before it could be cancelled")
+    return [job_id for job_id in changed if job_id not in finished]
 
 
 def cancel_waiting(store: Store, job_id: str) -> None:
@@ -112,30 +104,49 @@ def cancel_waiting(store: Store, job_id: str) -> None:
     notifier.notify_finished(notifier.waiter_dir(store.db.spool))
 
 
-def _await_cancel(store: Store, ids: list[str]) -> None:
+def _await_cancel(store: Store, ids: list[str]) -> dict[str, State]:
+    """Wait until no job runs; return those that have finished otherwise than by the cancel."""
     from queuectl_nb.engine.rescuer import Rescuer
 
     timeout_s = store.settings.read().kill_grace + _CANCEL_MARGIN_S
     deadline = time.monotonic() + timeout_s
     rescuer = Rescuer(store)
     with notifier.FinishWaiter(notifier.waiter_dir(store.db.spool)) as waiter:
-        while State.PROCESSING in store.reader.states_of(ids).values():
+        while State.PROCESSING in (states := store.reader.states_of(ids)).values():
             rescuer.rescue_dead()  # its worker may be dead
             if time.monotonic() > deadline:
-                msg = f"{', '.join(ids)} still running after {timeout_s:g} seconds; the cancel request remains"
+                running = [job_id for job_id, state in states.items() if state is State.PROCESSING]
+                msg = f"{', '.join(running)} still running after {timeout_s:g} seconds; the cancel request remains"
                 raise WaitTimeout(msg)
             waiter.wait(_CANCEL_POLL_S)
-    for job_id in ids:
-        state = store.jobs.get(job_id).state
-        if state is not State.CANCELLED:
-            raise WrongState(f"job {job_id} finished ({state}) before it could be cancelled")
+    return {job_id: state for job_id, state in states.items() if state is not State.CANCELLED}
 
 
-def delete(store: Store, ids: Sequence[str]) -> None:
-    """Delete jobs that are not running, with their history and files."""
-    with _removed_output(store) as tokens:
-        tokens.extend(store.jobs.delete(ids, time.time()))
+def delete(store: Store, chosen: Chosen, action: str = "delete") -> list[str]:
+    """Delete jobs that are not running, with their history and files; ``dlq purge``: only dead ones. Return the ids."""
+    deleted = list[str]()
+    with _report_progress(lambda: len(deleted), "removed"), _removed_output(store) as tokens:
+        if isinstance(chosen, list):
+            tokens.extend(store.jobs.delete(chosen, time.time(), action))
+            deleted = list(dict.fromkeys(chosen))
+        else:
+            from queuectl_nb.store.selections import delete_selected
+
+            for ids, of_these in delete_selected(store.db, chosen, time.time(), action):
+                deleted += ids
+                tokens.extend(of_these)
         notifier.notify_finished(notifier.waiter_dir(store.db.spool))
+    return deleted
+
+
+def preview(store: Store, chosen: Chosen, action: str) -> list[str]:
+    """Return the ids of the jobs that ``action`` would change; raise for named ones that it would refuse."""
+    if isinstance(chosen, list):
+        store.jobs.check(chosen, action)
+        return list(dict.fromkeys(chosen))
+    from queuectl_nb.store.selections import select_jobs
+
+    return [job.id for job in select_jobs(store.db, chosen, action)]
 
 
 def prune(store: Store, older_than: float | None, state: str | None, *, vacuum: bool = False) -> tuple[int, int]:

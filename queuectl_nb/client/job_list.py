@@ -90,7 +90,7 @@ class JobList:
     def _plain(self) -> bool:
         """Whether the order comes from an index."""
         wanted = self.filter
-        return not (wanted.sort or wanted.reverse or wanted.text or wanted.tag or wanted.queue)
+        return not (wanted.sort or wanted.reverse or wanted.search or wanted.tag or wanted.queue)
 
     def _head(self, first: int, count: int, version: Version, *, live: bool) -> Window:
         head = Filter(state=self.filter.state, limit=HEAD_ROWS)

@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import nullcontext
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.arguments import to_python
@@ -14,6 +14,7 @@ from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
+from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs, selected_ids
 from queuectl_nb.client.wait import UnreportedJobs, Wait
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int, parse_name
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from queuectl_nb.client.sql import UserDatabase
     from queuectl_nb.client.task import Task
     from queuectl_nb.client.wait import Progress
-    from queuectl_nb.model.job import JobRecord
     from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
+    from queuectl_nb.store.job_filter import Filter
 
 __all__ = ["Queue"]
 
@@ -293,23 +294,19 @@ class Queue:
 
         return UserDatabase(self.store)
 
-    def jobs(  # noqa: PLR0913 - the filters of `list`
+    def jobs(
         self,
         *,
-        state: str | Sequence[str] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-        text: str | None = None,
         sort: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
         ids: Sequence[str] | None = None,
+        **selection: Unpack[Selection],
     ) -> pd.DataFrame:
         """Return jobs as a DataFrame indexed by ``id``, most recently updated first.
 
-        ``state`` is a state or several. ``text`` is searched in id and command. ``sort`` names a field to sort by,
-        ascending unless ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are
-        ignored.
+        ``selection`` limits them by :class:`Selection`. ``sort`` names a field to sort by, ascending unless
+        ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are ignored.
 
         The columns are the JSON fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
         datetimes, ``state`` is a categorical, numbers are nullable integers.
@@ -319,9 +316,7 @@ class Queue:
 
         if ids is not None:
             return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
-        job_filter = Filter.from_options(
-            state=state, queue=queue, tag=tag, text=text, sort=sort, reverse=reverse, limit=limit
-        )
+        job_filter = Filter.from_options(**selection, sort=sort, reverse=reverse, limit=limit)
         return frames.jobs(self.store.reader, job_filter)
 
     def attempts(self) -> pd.DataFrame:
@@ -420,42 +415,63 @@ class Queue:
 
     # ------------------------------------------------------------------ change jobs
 
-    # Each argument is an id, a Job, or a collection of these, such as a Batch.
+    # Jobs are given as ids, Jobs or collections of these, such as a Batch: all or none are changed. Or they are chosen
+    # by the keywords of Selection; jobs in a state that does not allow the change are then left out. Both at once are
+    # refused. Each method returns the ids of the jobs, and with dry_run only these.
 
-    def retry(self, *jobs: Jobs) -> None:
-        """Run failed, dead, cancelled or completed jobs again now, all or none."""
-        ids = arguments.parse_ids(jobs)
-        self._unreported.start(self.store)
-        job_actions.retry(self.store, ids)
-        self._unreported.start(self.store, ids)
+    def retry(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Run failed, dead, cancelled or completed jobs again now.
 
-    def retry_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002 - the name of the option
-        """Move dead jobs back to the queue with a fresh retry budget; return their ids."""
+        Of a selection, completed jobs run again only if it has ``state="completed"``.
+        """
+        return self._retry("retry", choose_jobs(jobs, selection), dry_run=dry_run)
+
+    def retry_dead(
+        self,
+        *jobs: Jobs,
+        all: bool = False,  # noqa: A002 - the name of the option
+        dry_run: bool = False,
+        **selection: Unpack[Selection],
+    ) -> list[str]:
+        """Move dead jobs back to the queue with a fresh retry budget."""
+        return self._retry("dlq retry", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
+
+    def _retry(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
+        if dry_run:
+            return job_actions.preview(self.store, chosen, action)
         self._unreported.start(self.store)
-        ids = job_actions.retry_dead(self.store, arguments.parse_ids(jobs), all_dead=all)
+        ids = job_actions.retry(self.store, chosen, action)
         self._unreported.start(self.store, ids)
         return ids
 
-    def purge_dead(self, *jobs: Jobs, all: bool = False) -> list[str]:  # noqa: A002
-        """Delete dead jobs; return their ids."""
-        return job_actions.purge_dead(self.store, arguments.parse_ids(jobs), all_dead=all)
+    def purge_dead(
+        self,
+        *jobs: Jobs,
+        all: bool = False,  # noqa: A002
+        dry_run: bool = False,
+        **selection: Unpack[Selection],
+    ) -> list[str]:
+        """Delete dead jobs."""
+        return self._delete("dlq purge", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
 
-    def cancel(self, *jobs: Jobs) -> list[JobRecord]:
-        """Cancel jobs and wait until running ones have stopped; return their records.
-
-        Raises ``WrongState`` if a job has finished, or finishes before it could be stopped.
-        """
-        ids = arguments.parse_ids(jobs)
-        job_actions.cancel(self.store, ids)
-        self._unreported.mark_reported(ids)
-        from queuectl_nb.store.job_filter import Filter
-
-        found = {job.id: job for job in self.store.reader.jobs(Filter(ids=tuple(ids)))}
-        return [found[job_id] for job_id in ids if job_id in found]
-
-    def delete(self, *jobs: Jobs) -> None:
+    def delete(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
         """Delete jobs with their history; running ones are refused."""
-        job_actions.delete(self.store, arguments.parse_ids(jobs))
+        return self._delete("delete", choose_jobs(jobs, selection), dry_run=dry_run)
+
+    def _delete(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
+        return (job_actions.preview if dry_run else job_actions.delete)(self.store, chosen, action)
+
+    def cancel(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Cancel jobs and wait until running ones have stopped.
+
+        Raises ``WrongState`` if a named job has finished, or finishes before it could be stopped.
+        """
+        chosen = choose_jobs(jobs, selection)
+        if dry_run:
+            return job_actions.preview(self.store, chosen, "cancel")
+        ids = job_actions.cancel(self.store, chosen)
+        self._unreported.mark_reported(ids)
+        return ids
 
     def prune(
         self, older_than: float | str | timedelta | None = None, state: str | None = None, *, vacuum: bool = False
@@ -497,12 +513,13 @@ class Queue:
         timeout: float | str | None = None,
         check: bool = False,
         show: Callable[[Progress], object] | None = None,
+        **selection: Unpack[Selection],
     ) -> dict[State, int]:
-        """Wait until the given jobs, or all jobs, have finished; return the number of finished jobs by state.
+        """Wait until the given or selected jobs, or all jobs, have finished; return the number of these by state.
 
         Without jobs, the result counts the jobs that finish during the wait, and those that finished since this
         process first enqueued or started workers after its previous wait for all jobs. Jobs that were waited for by
-        name, or cancelled here, are not counted again.
+        name, or cancelled here, are not counted again. A selection is that of the start of the wait.
 
         A notebook shows the progress; with ``show`` this function is called instead, whenever the progress changes.
 
@@ -510,7 +527,8 @@ class Queue:
         """
         from queuectl_nb.client import display
 
-        waiting = Wait(self, arguments.parse_ids(jobs) if jobs else None, arguments.parse_timeout(timeout))
+        ids = selected_ids(self.store, choose_jobs(jobs, selection)) if jobs or selection else None
+        waiting = Wait(self, ids, arguments.parse_timeout(timeout))
         progress = display.run_with_progress(waiting) if show is None else waiting.run(show)
         if check:
             waiting.check(progress)

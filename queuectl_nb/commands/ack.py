@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.client.queue import Queue
 
-__all__ = ["Done", "jobs_done"]
+__all__ = ["Done", "jobs_data"]
 
 
 class Done:
@@ -43,13 +43,10 @@ class Done:
         self.notes = notes
 
 
-def jobs_done(queue: Queue, ids: Sequence[str], line: str, empty: str = "") -> Done:
-    """Return the result of a change to jobs: ``line`` per job, with ``{id}`` filled in, or ``empty``."""
+def jobs_data(queue: Queue, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the JSON of these jobs, in their order; deleted ones are left out."""
+    from queuectl_nb.render.json_shapes import job_json
+    from queuectl_nb.store.job_filter import Filter
 
-    def data() -> list[dict[str, Any]]:
-        from queuectl_nb.render.json_shapes import job_json
-
-        return [job_json(queue.store.jobs.get(job_id)) for job_id in ids]
-
-    lines = [line.format(id=job_id) for job_id in ids] or [empty]
-    return Done(lines, data, lambda: queue.jobs(ids=ids))
+    found = {job.id: job for job in queue.store.reader.jobs(Filter(ids=tuple(ids)))}
+    return [job_json(found[job_id]) for job_id in ids if job_id in found]

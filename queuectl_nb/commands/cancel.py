@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.context import Context
-from queuectl_nb.commands.params import find_ids, job_ids
+from queuectl_nb.commands.selection import change_options, changed, choose, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.ack import Done
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
-@queuectl_command("cancel", examples=["queuectl cancel job-1 job-2"])
-@job_ids("cancel")
-def command(context: Context, ids: Sequence[str]) -> Done:
+@queuectl_command("cancel", examples=["queuectl cancel job-1 job-2", "queuectl cancel --tag sweep --state pending"])
+@change_options("cancel")
+def command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection: Any) -> Done:
     """Cancel jobs, including running ones.
 
     Waits until running jobs have stopped. Several ids: all or none.
     """
     queue = context.queue()
-    ids = find_ids(queue, ids)
-    queue.cancel(*ids)
-    return jobs_done(queue, ids, "Job {id} cancelled.")
+    chosen = choose(queue, ids, selection, required=True)
+    ids = queue.cancel(*chosen.ids, dry_run=dry_run, **chosen.selection)
+    return changed(queue, ids, lines_of(ids, "cancelled", each=bool(chosen.ids), dry_run=dry_run))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, jobs_done
+from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import command_group, queuectl_command
 from queuectl_nb.commands.list import list_jobs
-from queuectl_nb.commands.params import find_ids, job_id_type
+from queuectl_nb.commands.selection import Chosen, change_options, changed, choose, lines_of
 from queuectl_nb.model.state import State
+from queuectl_nb.store.job_filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,39 +28,47 @@ COLUMNS = tuple((key, key) for key in ("id", "command", "state", "attempts", "up
 @queuectl_command("list")
 def list_(context: Context) -> Listing:
     """List dead jobs, most recent first."""
-    return list_jobs(context.queue(), {"state": State.DEAD}, COLUMNS, EMPTY)
+    return list_jobs(context.queue(), Filter(state=(State.DEAD,)), COLUMNS, EMPTY)
 
 
-def _dead_jobs(function: Callable[..., Done]) -> Callable[..., Done]:
-    """Add the ids of dead jobs, or ``--all``."""
-    ids = click.argument("ids", metavar="[ID...]", nargs=-1, type=job_id_type([State.DEAD]))
-    return ids(click.option("--all", "everything", is_flag=True, help="All dead jobs.")(function))
+def _dead_jobs(action: str) -> Callable[[Callable[..., Done]], Callable[..., Done]]:
+    """Add the ids or selection of dead jobs, or ``--all``."""
+    everything = click.option("--all", "everything", is_flag=True, help="All dead jobs.")
+    return lambda function: change_options(action)(everything(function))
 
 
 @queuectl_command("retry", examples=["queuectl dlq retry job-1", "queuectl dlq retry --all"])
-@_dead_jobs
-def retry(context: Context, *, ids: Sequence[str], everything: bool) -> Done:
+@_dead_jobs("dlq retry")
+def retry(context: Context, ids: Sequence[str], *, everything: bool, dry_run: bool, **selection: Any) -> Done:
     """Move dead jobs back to the queue with a fresh retry budget.
 
-    Give ids or --all. Several ids: all or none.
+    Give ids, a selection, or --all. Several ids: all or none.
     """
     queue = context.queue()
-    ids = find_ids(queue, ids)
-    return jobs_done(queue, queue.retry_dead(*ids, all=everything), "Job {id} moved back to queue for retry.", EMPTY)
+    chosen = choose(queue, ids, selection)
+    ids = queue.retry_dead(*chosen.ids, all=everything, dry_run=dry_run, **chosen.selection)
+    return changed(queue, ids, _lines(ids, "moved back to queue for retry", chosen, dry_run=dry_run))
 
 
 @queuectl_command("purge", examples=["queuectl dlq purge job-1", "queuectl dlq purge --all"])
-@_dead_jobs
-def purge(context: Context, *, ids: Sequence[str], everything: bool) -> Done:
+@_dead_jobs("dlq purge")
+def purge(context: Context, ids: Sequence[str], *, everything: bool, dry_run: bool, **selection: Any) -> Done:
     """Delete dead jobs.
 
-    Give ids or --all. Several ids: all or none.
+    Give ids, a selection, or --all. Several ids: all or none.
     """
     queue = context.queue()
+    chosen = choose(queue, ids, selection)
     dead = queue.jobs(state=State.DEAD) if context.wants_value else None
-    gone = queue.purge_dead(*find_ids(queue, ids), all=everything)
-    lines = [f"Job {job_id} removed from the DLQ." for job_id in gone] or [EMPTY]
+    gone = queue.purge_dead(*chosen.ids, all=everything, dry_run=dry_run, **chosen.selection)
+    lines = _lines(gone, "removed from the DLQ", chosen, dry_run=dry_run)
     return Done(lines, lambda: gone, lambda: None if dead is None else dead.loc[gone])
+
+
+def _lines(ids: Sequence[str], done: str, chosen: Chosen, *, dry_run: bool) -> list[str]:
+    if not chosen.selection:
+        return lines_of(ids, done, each=True, dry_run=dry_run, empty=EMPTY)
+    return lines_of(ids, done, each=False, dry_run=dry_run)
 
 
 command = command_group("dlq", "Manage the dead letter queue.", list_, retry, purge)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl_nb.commands.ack import Done, jobs_done
+from queuectl_nb.commands.ack import Done, jobs_data
 from queuectl_nb.commands.app import ExampleCommand, queuectl_command
 from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TextParam, decode_word, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
@@ -264,7 +265,7 @@ def _enqueue_lines(queue: Queue, source: str, common: Mapping[str, Any], program
     with locate_errors(lambda index: f"line {numbers[index]}", "; nothing was enqueued"):
         ids = enqueue_specs(queue, specs, if_absent=if_absent)
     notes = _notes(queue, specs, ids, program)
-    data = jobs_done(queue, ids, "").data
+    data = partial(jobs_data, queue, ids)
     return Done([f"{len(ids)} jobs enqueued"], data, lambda: [queue.job(each) for each in ids], notes=notes)
 
 

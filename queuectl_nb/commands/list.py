@@ -9,8 +9,9 @@ import click
 
 from queuectl_nb.client.hints import WAITING_STATES, empty_hints, waiting_hints
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.params import QUEUE, STATE, Choice, TextParam
+from queuectl_nb.commands.params import Choice, TextParam
 from queuectl_nb.commands.results import Listing
+from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_filter import Filter
@@ -18,6 +19,8 @@ from queuectl_nb.store.job_lists import LINE_COLUMNS, iter_jobs, iter_row_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import pandas as pd
 
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.commands.context import Context
@@ -39,11 +42,7 @@ COLUMNS = (
 
 
 @queuectl_command("list", examples=["queuectl list --state dead", "queuectl list --tag sweep --sort priority --json"])
-@click.option(
-    "--state", type=STATE, multiple=True, help="Show only jobs in this state; repeatable. See 'queuectl help states'."
-)
-@click.option("-q", "--queue", type=QUEUE, help="Show only jobs of this queue.")
-@click.option("--tag", type=TextParam("TAG"), help="Show only jobs with this tag.")
+@selection_options()
 @click.option(
     "-n", "--limit", type=TextParam("N"), help=f"Maximum number of jobs (default: {DEFAULT_ROWS} in a table)."
 )
@@ -53,11 +52,16 @@ COLUMNS = (
     help="Sort by this JSON field, ascending; see 'queuectl help fields'.",
 )
 @click.option("--reverse", is_flag=True, help="Reverse the order.")
-def command(context: Context, /, **options: Any) -> Listing:
+def command(context: Context, ids: Sequence[str], **options: Any) -> Listing:
     """List jobs, most recently updated first."""
-    wanted = Filter.from_options(**options)
+    order = {name: options.pop(name) for name in ("sort", "reverse", "limit")}
+    queue = context.queue()
+    chosen = choose(queue, ids, options)
+    for job_id in chosen.ids:
+        queue.store.jobs.get(job_id)  # raise NotFound
+    wanted = replace(Filter.from_options(**chosen.selection, **order), ids=tuple(chosen.ids) or None)
     limit = DEFAULT_ROWS if wanted.limit is None else None
-    store = context.queue().store
+    store = queue.store
 
     def hints() -> list[str]:
         if wanted.state and not set(WAITING_STATES).intersection(wanted.state):
@@ -65,19 +69,23 @@ def command(context: Context, /, **options: Any) -> Listing:
         queues = None if wanted.queue is None else [wanted.queue]
         return waiting_hints(store, queues, program=context.program) or empty_hints(store)
 
-    found = list_jobs(context.queue(), options, COLUMNS, "No jobs.", default_limit=limit)
+    found = list_jobs(queue, wanted, COLUMNS, "No jobs.", default_limit=limit)
     return replace(found, hints=hints)
 
 
 def list_jobs(
     queue: Queue,
-    options: dict[str, Any],
+    wanted: Filter,
     columns: Sequence[tuple[str, str]],
     empty_text: str,
     default_limit: int | None = None,
 ) -> Listing:
-    """Return the jobs that ``options``, those of ``Queue.jobs``, select."""
-    wanted = Filter.from_options(**options)
+    """Return the jobs of a filter."""
+
+    def frame() -> pd.DataFrame:
+        from queuectl_nb.render.frames import frames
+
+        return frames.jobs(queue.store.reader, wanted)
 
     def rows(limit: int | None) -> Iterator[dict[str, Any]]:
         chosen = wanted if limit is None else replace(wanted, limit=limit)
@@ -94,7 +102,7 @@ def list_jobs(
         columns,
         rows,
         texts=texts,
-        value=lambda: queue.jobs(**options),
+        value=frame,
         count=lambda: queue.store.reader.count(wanted),
         default_limit=default_limit,
         empty_text=empty_text,

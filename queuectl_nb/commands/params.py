@@ -13,7 +13,7 @@ from click.types import StringParamType
 from queuectl_nb.commands.context import FORMATS
 from queuectl_nb.model import validation
 from queuectl_nb.model.errors import BadInput, NotFound, QueuectlError
-from queuectl_nb.model.state import ALLOWED_STATES, State
+from queuectl_nb.model.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,7 +36,6 @@ __all__ = [
     "decode_word",
     "find_ids",
     "job_id_type",
-    "job_ids",
 ]
 
 MAX_CANDIDATES = 200
@@ -147,11 +146,6 @@ def job_id_type(states: Iterable[State] = State) -> TextParam:
     return TextParam(
         "ID", read=lambda queue, incomplete: queue.store.reader.complete_ids(incomplete, kept, MAX_CANDIDATES)
     )
-
-
-def job_ids(verb: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
-    """Add the argument ``ids``: jobs in the states that ``verb`` accepts, for :func:`find_ids`."""
-    return click.argument("ids", nargs=-1, required=True, type=job_id_type(ALLOWED_STATES[verb]))
 
 
 _NUMBER_AT_END = re.compile(r"(?<![A-Za-z0-9])[0-9]+\Z")

@@ -148,6 +148,8 @@ class PendingWait:
 
     def lines(self, progress: Progress) -> Sequence[str]:
         """Return the result of the wait as text."""
+        if self.wait.ids == []:
+            return ["No jobs match."]
         counts = ", ".join(f"{n} {state}" for state, n in progress.finished.items() if n)
         return [f"{progress.finished_count} job(s) finished{': ' if counts else ''}{counts}."]
 

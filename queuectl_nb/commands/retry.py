@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.commands.ack import Done, jobs_done
 from queuectl_nb.commands.app import queuectl_command
-from queuectl_nb.commands.context import Context
-from queuectl_nb.commands.params import find_ids, job_ids
+from queuectl_nb.commands.selection import change_options, changed, choose, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuectl_nb.commands.ack import Done
+    from queuectl_nb.commands.context import Context
 
 __all__ = ["command"]
 
 
-@queuectl_command("retry", examples=["queuectl retry job-1 job-2"])
-@job_ids("retry")
-def command(context: Context, ids: Sequence[str]) -> Done:
+@queuectl_command("retry", examples=["queuectl retry job-1 job-2", "queuectl retry --tag sweep --state dead --dry-run"])
+@change_options("retry")
+def command(context: Context, ids: Sequence[str], *, dry_run: bool, **selection: Any) -> Done:
     """Run jobs again now.
 
-    Accepts failed, dead, cancelled and completed jobs. Finished jobs get a fresh retry budget. Several ids: all or
-    none.
+    Accepts failed, dead, cancelled and completed jobs; selected ones that are completed only with --state completed.
+    Finished jobs get a fresh retry budget. Several ids: all or none.
     """
     queue = context.queue()
-    ids = find_ids(queue, ids)
-    queue.retry(*ids)
-    return jobs_done(queue, ids, "Job {id} moved back to queue for retry.")
+    chosen = choose(queue, ids, selection, required=True)
+    ids = queue.retry(*chosen.ids, dry_run=dry_run, **chosen.selection)
+    return changed(queue, ids, lines_of(ids, "moved back to queue for retry", each=bool(chosen.ids), dry_run=dry_run))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from queuectl_nb.model import validation
 from queuectl_nb.model.job import JOB_FIELDS
@@ -32,7 +32,8 @@ class Filter:
     """Jobs in one of these states; empty: in any."""
     queue: str | None = None
     tag: str | None = None
-    text: str | None = None
+    search: str | None = None
+    """Literal text in id or command."""
     sort: str | None = None
     reverse: bool = False
     limit: int | None = None
@@ -46,7 +47,7 @@ class Filter:
         state: str | Iterable[str] | None = None,
         queue: str | None = None,
         tag: str | None = None,
-        text: str | None = None,
+        search: str | None = None,
         sort: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
@@ -57,12 +58,16 @@ class Filter:
             _parse_states(state),
             None if queue is None else validation.parse_name("queue", queue),
             None if tag is None else validation.parse_name("tag", tag),
-            None if text is None else validation.parse_text("search text", text),
+            None if search is None else validation.parse_text("search text", search),
             None if sort is None else validation.parse_choice("sort field", sort, JOB_FIELDS, hyphens=True),
             reverse,
             None if limit is None else validation.parse_int("limit", limit, 0),
             after,
         )
+
+    def in_states(self, states: Iterable[State]) -> Filter:
+        """Return this filter for jobs in one of these states instead."""
+        return replace(self, state=tuple(states))
 
     def condition(self, *extra: str, state_column: str = "state") -> tuple[str, dict[str, object]]:
         """Return the WHERE clause (or an empty string) and its parameters.
@@ -89,8 +94,8 @@ class Filter:
             terms.append("queue = :queue")
         if self.tag is not None:
             terms.append("EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = :tag)")
-        if self.text is not None:
-            terms.append(CONTAINS if len(self.text) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
+        if self.search is not None:
+            terms.append(CONTAINS if len(self.search) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
         if self.after is not None:
             terms.append(CURSOR)
         if self.ids is not None:
@@ -99,8 +104,8 @@ class Filter:
             "ids": json.dumps(self.ids),
             "queue": self.queue,
             "tag": self.tag,
-            "text": self.text,
-            "pattern": None if self.text is None else _pattern(self.text),
+            "text": self.search,
+            "pattern": None if self.search is None else _pattern(self.search),
         }
         values["rev"], values["seq"] = self.after or (0, 0)
         return terms, values

@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from queuectl_nb.model.job import JobRecord
     from queuectl_nb.store.connection import Database
 
-__all__ = ["JobRef", "Jobs", "check_dependencies", "delete_jobs", "load_jobs", "retry_jobs"]
+__all__ = [
+    "JobRef",
+    "Jobs",
+    "RunningJob",
+    "cancel_jobs",
+    "check_dependencies",
+    "delete_jobs",
+    "load_jobs",
+    "retry_jobs",
+]
 
 PRUNE_BATCH_JOBS = 500
 """Jobs removed per transaction, so that other writers never wait long."""
@@ -46,6 +55,13 @@ class JobRef(NamedTuple):
     worker: str | None
     has_dependencies: bool
     """Whether it was enqueued with ``after``."""
+
+
+class RunningJob(NamedTuple):
+    """A job that is to be cancelled by the worker that runs it."""
+
+    id: str
+    worker: str | None
 
 
 class Jobs:
@@ -75,28 +91,22 @@ class Jobs:
         with self.db.write() as connection:
             retry_jobs(connection, _load_all(connection, ids, action), now)
 
-    def cancel(self, ids: Sequence[str], now: float, *, waiting_only: bool = False) -> list[tuple[str, str | None]]:
+    def cancel(self, ids: Sequence[str], now: float, *, waiting_only: bool = False) -> list[RunningJob]:
         """Cancel the jobs: waiting ones at once, running ones by a request to their worker.
 
-        With ``waiting_only``, running ones are refused with :class:`WrongState`.
-
-        Returns
-        -------
-        list of (job id, worker)
-            The running jobs, with the worker that must stop them.
+        Return the running ones. With ``waiting_only`` these are refused with :class:`WrongState`.
         """
         with self.db.write() as connection:
             jobs = _load_all(connection, ids, "cancel")
-            running = [job for job in jobs if job.state is State.PROCESSING]
-            waiting = [job for job in jobs if job.state is not State.PROCESSING]
-            if running and waiting_only:
-                raise WrongState(f"job {running[0].id} is running")
-            connection.execute(Q.cancel_running, {"seqs": _seqs_json(running), "now": now})
-            cancel_waiting(connection, [job.seq for job in waiting], "cancelled by a person", now)
-            if connection.execute(Q.any_dependents).fetchone():
-                for job in waiting:
-                    update_dependents(connection, job.seq, job.id, State.CANCELLED, now)
-        return [(job.id, job.worker) for job in running]
+            running = next((job.id for job in jobs if job.state is State.PROCESSING), None)
+            if running is not None and waiting_only:
+                raise WrongState(f"job {running} is running")
+            return cancel_jobs(connection, jobs, now)
+
+    def check(self, ids: Sequence[str], action: str) -> None:
+        """Raise :class:`NotFound` or :class:`WrongState` unless all jobs exist and allow ``action``."""
+        with self.db.read() as connection:
+            _load_all(connection, ids, action)
 
     def delete(self, ids: Sequence[str], now: float, action: str = "delete") -> list[str]:
         """Delete the jobs with their history; return the tokens of their attempts, whose spool files can go."""
@@ -189,6 +199,18 @@ def retry_jobs(connection: sqlite3.Connection, jobs: Sequence[JobRef], now: floa
         others = unmet_dependencies(connection, job.seq)
         check_dependencies(job.id, others, UNMEETABLE)
         _requeue(connection, [job], State.BLOCKED if others else State.PENDING, now)
+
+
+def cancel_jobs(connection: sqlite3.Connection, jobs: Iterable[JobRef], now: float) -> list[RunningJob]:
+    """Cancel waiting jobs, and request it for running ones; return these."""
+    running = [job for job in jobs if job.state is State.PROCESSING]
+    waiting = [job for job in jobs if job.state is not State.PROCESSING]
+    connection.execute(Q.cancel_running, {"seqs": _seqs_json(running), "now": now})
+    cancel_waiting(connection, [job.seq for job in waiting], "cancelled by a person", now)
+    if connection.execute(Q.any_dependents).fetchone():
+        for job in waiting:
+            update_dependents(connection, job.seq, job.id, State.CANCELLED, now)
+    return [RunningJob(job.id, job.worker) for job in running]
 
 
 def check_dependencies(job_id: str, others: Iterable[tuple[str, State]], unmeetable: Collection[State]) -> None:

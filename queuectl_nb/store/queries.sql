@@ -340,10 +340,6 @@ JOIN jobs AS other ON other.seq = dependents.other AND other.state <> 'completed
 JOIN jobs AS waiting ON waiting.seq = dependents.job AND waiting.state = 'blocked'
 WHERE dependents.other IN (SELECT value FROM json_each(:seqs));
 
--- name: dead_jobs
--- The whole dead letter queue, the longest dead first; the last column: whether the job has dependencies.
-SELECT seq, id, after <> '[]' FROM jobs WHERE state = 'dead' ORDER BY rev;
-
 -- name: delete_jobs
 DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
 

@@ -71,6 +71,10 @@ class Reader:
                 (chosen,),
             ).fetchall()
 
+    def ids(self, job_filter: Filter) -> list[str]:
+        """Return the ids of the jobs of a filter."""
+        return [job_id for (job_id,) in self.job_rows(job_filter, "id")]
+
     def count(self, job_filter: Filter) -> int:
         """Return the number of jobs of a filter, ignoring its limit."""
         condition, values = job_filter.condition()

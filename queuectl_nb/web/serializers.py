@@ -32,7 +32,7 @@ def jobs(queue: Queue, query: dict[str, Any]) -> dict[str, Any]:
         Filter.from_options(
             state=query["state"],
             queue=query["queue"],
-            text=query["q"],
+            search=query["q"],
             limit=limit + 1,  # one more tells whether there is a next page
             after=query["after"],
         ),

@@ -86,9 +86,9 @@ def test_order_is_stable_below_the_head(queue: Queue, reader: Reader) -> None:
         (Filter(state=("cancelled",)), ["j1"]),
         (Filter(sort="command"), ["j9", "j8", "j7"]),
         (Filter(sort="priority", reverse=True), ["j8", "j5", "j2"]),
-        (Filter(text="ECHO 2"), ["j7"]),
-        (Filter(text="j4"), ["j4"]),
-        (Filter(text="nothing has this"), []),
+        (Filter(search="ECHO 2"), ["j7"]),
+        (Filter(search="j4"), ["j4"]),
+        (Filter(search="nothing has this"), []),
         (Filter(reverse=True), ["j0", "j2", "j3"]),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 
 from queuectl_nb.client import Queue
 from queuectl_nb.model.errors import BadEnvironment
-from queuectl_nb.store import dead_letters, jobs
+from queuectl_nb.store import jobs, selections
 from queuectl_nb.store.connection import Database
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_disk_full_between_two_transactions(
 ) -> None:
     """The error says what was done before, and the output of deleted jobs is removed."""
     monkeypatch.setattr(jobs, "PRUNE_BATCH_JOBS", 2)
-    monkeypatch.setattr(dead_letters, "BATCH_JOBS", 2)
+    monkeypatch.setattr(selections, "BATCH_JOBS", 2)
     store = manual_worker.queue.store
     for job_id in ("a", "b", "c"):
         manual_worker.add(job_id, max_retries=1)

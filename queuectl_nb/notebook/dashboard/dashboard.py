@@ -136,7 +136,7 @@ class Dashboard(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for state, button in self.state_filter.buttons.items():
             button.observe(lambda change, state=state: self._on_state(state, pressed=change["new"]), "value")
         toolbar = self.toolbar
-        toolbar.search.observe(lambda change: self._set_filter(text=change["new"].strip() or None), "value")
+        toolbar.search.observe(lambda change: self._set_filter(search=change["new"].strip() or None), "value")
         toolbar.queue.observe(lambda _: self._set_filter(queue=toolbar.selected_queue), "value")
         toolbar.sort.observe(lambda change: self._on_sort(change["new"]), "value")
         toolbar.actions["retry"].on_click(lambda _: self._act_on_selected(self.actions.retry, "retry"))

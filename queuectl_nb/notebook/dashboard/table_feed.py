@@ -105,7 +105,7 @@ class TableFeed:
         view.sequence = 1 if name == UNKNOWN_VIEW else view.sequence + 1
         if name == UNKNOWN_VIEW:
             changed = list(jobs)  # any page may be listening, and has no rows yet
-        filtered = any((job_filter.state, job_filter.queue, job_filter.text))
+        filtered = any((job_filter.state, job_filter.queue, job_filter.search))
         return {
             "kind": "rows",
             "view": name,

@@ -8,8 +8,10 @@ import pytest
 
 from queuectl_nb.model.errors import WrongState
 from queuectl_nb.model.outcome import Exited
-from queuectl_nb.store import dead_letters
+from queuectl_nb.store import selections
+from queuectl_nb.store.job_filter import Filter
 
+DEAD = Filter(state=("dead",))
 MANY = [f"d{number}" for number in range(7)]
 
 
@@ -23,15 +25,15 @@ def _all_dead(harness: Any, *ids: str) -> None:
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limit a transaction to three jobs."""
-    monkeypatch.setattr(dead_letters, "BATCH_JOBS", 3)
+    monkeypatch.setattr(selections, "BATCH_JOBS", 3)
 
 
 def _retry_all(harness: Any) -> list[str]:
-    return [job_id for ids in dead_letters.retry_all(harness.store.db, harness.now) for job_id in ids]
+    return [job_id for ids in selections.retry_selected(harness.store.db, DEAD, harness.now) for job_id in ids]
 
 
 def _purge_all(harness: Any) -> tuple[list[str], list[str]]:
-    found = list(dead_letters.purge_all(harness.store.db, harness.now))
+    found = list(selections.delete_selected(harness.store.db, DEAD, harness.now, "dlq purge"))
     return [job_id for ids, _ in found for job_id in ids], [token for _, tokens in found for token in tokens]
 
 

@@ -1,0 +1,57 @@
+"""Choosing jobs: by id, or by their properties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from queuectl_nb.client.arguments import parse_ids
+from queuectl_nb.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.store.job_filter import Filter
+    from queuectl_nb.store.store import Store
+
+__all__ = ["Selection", "choose_dead_jobs", "choose_jobs", "selected_ids"]
+
+
+class Selection(TypedDict, total=False):
+    """The properties that select jobs; a job must have all of those that are given."""
+
+    state: str | Sequence[str] | None
+    """One of these states."""
+    queue: str | None
+    tag: str | None
+    search: str | None
+    """Literal text in id or command, ignoring the case of ASCII letters."""
+
+
+def choose_jobs(jobs: Iterable[Jobs], selection: Selection) -> list[str] | Filter:
+    """Return the given ids, or the filter of the selection; raise ``BadInput`` for both."""
+    ids = parse_ids(jobs)
+    if not any(value is not None for value in selection.values()):
+        return ids
+    if ids:
+        given = ", ".join(name for name, value in selection.items() if value is not None)
+        raise BadInput(f"give jobs or a selection ({given}), not both")
+    from queuectl_nb.store.job_filter import Filter
+
+    return Filter.from_options(**selection)
+
+
+def choose_dead_jobs(jobs: Iterable[Jobs], selection: Selection, *, all_dead: bool) -> list[str] | Filter:
+    """Return the same for verbs that take all dead jobs with ``all_dead``, and raise ``BadInput`` for no choice."""
+    from queuectl_nb.store.job_filter import Filter
+
+    chosen = choose_jobs(jobs, selection)
+    if bool(chosen) == all_dead:
+        raise BadInput("give the ids of dead jobs, a selection, or --all")
+    return chosen or Filter()
+
+
+def selected_ids(store: Store, chosen: list[str] | Filter) -> list[str]:
+    """Return the ids, or those of the filter's jobs."""
+    return chosen if isinstance(chosen, list) else store.reader.ids(chosen)

@@ -1,0 +1,80 @@
+"""Options that choose jobs by id or by their properties, and the results of commands that change these jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import click
+
+from queuectl_nb.commands.ack import Done, jobs_data
+from queuectl_nb.commands.params import QUEUE, STATE, TextParam, find_ids, job_id_type
+from queuectl_nb.model.errors import BadInput
+from queuectl_nb.model.state import ALLOWED_STATES, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.selection import Selection
+
+__all__ = ["Chosen", "change_options", "changed", "choose", "lines_of", "selection_options"]
+
+OPTIONS = {
+    "state": click.option(
+        "--state", type=STATE, multiple=True, help="Only jobs in this state; repeatable. See 'queuectl help states'."
+    ),
+    "queue": click.option("-q", "--queue", type=QUEUE, help="Only jobs of this queue."),
+    "tag": click.option("--tag", type=TextParam("TAG"), help="Only jobs with this tag."),
+    "search": click.option("--search", type=TextParam("TEXT"), help="Only jobs with this text in their id or command."),
+}
+
+
+def selection_options(states: Iterable[State] = State) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Add the argument ``ids``, which completes the ids of jobs in ``states``, and the options of a selection."""
+    ids = click.argument("ids", metavar="[ID...]", nargs=-1, type=job_id_type(states))
+
+    def add(function: click.decorators.FC) -> click.decorators.FC:
+        for option in reversed([ids, *OPTIONS.values()]):
+            function = option(function)
+        return function
+
+    return add
+
+
+def change_options(action: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Add the options of :func:`selection_options` for jobs that allow ``action``, and ``--dry-run``."""
+    dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; show how many jobs would be changed.")
+    return lambda function: selection_options(ALLOWED_STATES[action])(dry_run(function))
+
+
+class Chosen(NamedTuple):
+    """The jobs that a command is for: their ids, or the properties that select them."""
+
+    ids: Sequence[str]
+    selection: Selection
+
+
+def choose(queue: Queue, ids: Iterable[str], selection: dict[str, Any], *, required: bool = False) -> Chosen:
+    """Return what was given; raise ``BadInput`` for ids and a selection, and if one is ``required``, for neither."""
+    given = {name: value for name, value in selection.items() if value}
+    found = Chosen(find_ids(queue, ids), cast("Selection", given))
+    options = ", ".join(f"--{name}" for name in OPTIONS)
+    if found.ids and found.selection:
+        raise BadInput(f"give ids or a selection ({', '.join(f'--{name}' for name in found.selection)}), not both")
+    if required and not found.ids and not found.selection:
+        raise BadInput(f"give the ids of jobs, or select them with {options}")
+    return found
+
+
+def changed(queue: Queue, ids: Sequence[str], lines: Sequence[str]) -> Done:
+    """Return the result of a change to jobs."""
+    return Done(lines, lambda: jobs_data(queue, ids), lambda: queue.jobs(ids=ids))
+
+
+def lines_of(ids: Sequence[str], done: str, *, each: bool, dry_run: bool, empty: str = "No jobs match.") -> list[str]:
+    """Return what was ``done`` to jobs (such as ``cancelled``) : a line per job if ``each``, or their number."""
+    if not ids:
+        return [empty]
+    if each and not dry_run:
+        return [f"Job {job_id} {done}." for job_id in ids]
+    return [f"{len(ids)} job{'s'[: len(ids) > 1]} {'would be ' if dry_run else ''}{done}."]
