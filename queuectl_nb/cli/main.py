@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from queuectl_nb.cli.stdio import redirect_stdout_to_null, repair_streams
+from queuectl_nb.cli.stdio import EXIT_SIGNAL, redirect_stdout_to_null, repair_streams, signals_as_interrupts
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import COMPLETE_VAR, run_command_line
 from queuectl_nb.commands.context import Context
@@ -63,14 +63,18 @@ def main(args: Sequence[str] | None = None, *, serve: Serve | None = None) -> in
         context.notify = _notify
     if instruction := os.environ.get(COMPLETE_VAR):
         return _complete(context, instruction)
+    received: list[int] = []
     try:
-        code = _run(sys.argv[1:] if args is None else args, context, serve)
+        with signals_as_interrupts(received):
+            code = _run(sys.argv[1:] if args is None else args, context, serve)
+        if received and code == EXIT_INTERRUPTED:
+            return EXIT_SIGNAL + received[0]
         sys.stdout.flush()
     except BrokenPipeError:
         redirect_stdout_to_null()  # the reader closed the pipe, as head does
         return 0
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return EXIT_SIGNAL + received[0] if received else EXIT_INTERRUPTED
     except OSError as error:
         redirect_stdout_to_null()
         return _fail(f"writing the output failed ({error.strerror}); the command itself was executed", EXIT_ENVIRONMENT)

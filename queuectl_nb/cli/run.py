@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from queuectl_nb.cli.job_stream import JobStream
-from queuectl_nb.cli.stdio import handled_signals
+from queuectl_nb.cli.stdio import EXIT_SIGNAL, signals_as_interrupts
 from queuectl_nb.model.errors import QueuectlError, WrongState
 from queuectl_nb.render.text_table import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from queuectl_nb.client.run import ForegroundJob
     from queuectl_nb.commands.results import Foreground
 
 __all__ = ["run_in_foreground"]
-
-EXIT_SIGNAL = 128
 
 
 def run_in_foreground(result: Foreground) -> int:
@@ -35,7 +29,8 @@ def run_in_foreground(result: Foreground) -> int:
     job.on_note = lambda text: _note(streams, text)
     for line in result.added.lines:
         job.on_note(line)
-    with _received_signals() as received:
+    received: list[int] = []
+    with signals_as_interrupts(received):
         try:
             chunks = job.chunks()
             for note in result.added.notes():
@@ -66,25 +61,6 @@ def _note(streams: dict[str, JobStream], text: str) -> None:
     sys.stderr.flush()
     for each in streams.values():
         each.at_line_start = True
-
-
-@contextmanager
-def _received_signals() -> Iterator[list[int]]:
-    """Turn SIGTERM and SIGHUP into an interrupt and return the list of those received; an ignored one stays ignored.
-
-    An interrupt is delayed while the database is written; other exceptions in a signal handler are not.
-    """
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.raise_signal(signal.SIGINT)
-
-    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    with handled_signals(dict.fromkeys(numbers, interrupt)):
-        yield received
 
 
 def _interrupted(job: ForegroundJob, number: int) -> int:

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["handled_signals", "redirect_stdout_to_null", "repair_streams"]
+__all__ = ["EXIT_SIGNAL", "handled_signals", "redirect_stdout_to_null", "repair_streams", "signals_as_interrupts"]
+
+EXIT_SIGNAL = 128
+"""What a shell adds to the number of a signal that has ended a process."""
 
 
 def repair_streams() -> None:
@@ -50,3 +53,21 @@ def handled_signals(handlers: Mapping[signal.Signals, Callable[[int, FrameType |
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def signals_as_interrupts(received: list[int]) -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an interrupt, and append them to ``received``; an ignored one stays ignored.
+
+    An interrupt is delayed while the database is written; other exceptions in a signal handler are not.
+    """
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    with handled_signals(dict.fromkeys(numbers, interrupt)):
+        yield

@@ -9,6 +9,7 @@ from queuectl_nb.model.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from queuectl_nb.client.pool import WorkerPool
     from queuectl_nb.client.queue import Queue
 
 __all__ = ["FORMATS", "Context"]
@@ -31,6 +32,8 @@ class Context:
         How a command of the user begins, for hints: ``queuectl``, or ``%queuectl`` in a notebook.
     notify
         Shows a message while a command runs; None if there is no terminal.
+    pool
+        Workers that the command has started; they are stopped by :meth:`close`, if they still run.
     """
 
     def __init__(self, open_queue: Callable[[str | None, bool, bool], Queue]) -> None:
@@ -43,6 +46,7 @@ class Context:
         self.notify: Callable[[str], None] | None = None
         self.open_queue = open_queue
         self._format_option: str | None = None
+        self.pool: WorkerPool | None = None
         self._queue: Queue | None = None
 
     def queue(self, *, create: bool = False) -> Queue:
@@ -55,7 +59,9 @@ class Context:
         return self._queue
 
     def close(self) -> None:
-        """Close the queue if it was opened."""
+        """Close the queue if it was opened, and stop workers that nobody follows because of an interrupt."""
+        if self.pool is not None and not self.pool.detach:
+            self.pool.stop(now=True)
         if self._queue is not None:
             self._queue.close()
 

@@ -71,10 +71,10 @@ def start(
     the dispatcher, runs up to N jobs at a time on a dask cluster.
     """
     number = validation.parse_int("--count", count, 1, MAX_IN_FLIGHT if executor == "dask" else MAX_WORKERS)
-    pool = context.queue(create=True).start_workers(
+    context.pool = context.queue(create=True).start_workers(
         number, executor=executor or "local", resources=dict(resources), **options
     )
-    return StartedPool(pool)
+    return StartedPool(context.pool)
 
 
 @queuectl_command("stop", examples=["queuectl worker stop", "queuectl worker stop worker-1 --now"])

@@ -90,6 +90,16 @@ def test_termination_gives_the_job_back(number: int, terminals: Terminals, tmp_p
     assert terminals.run_json("worker", "list") == []
 
 
+def test_termination_during_the_start(terminals: Terminals) -> None:
+    """SIGTERM before the workers are ready stops them, too: when the command has ended, nothing of it is left."""
+    terminal = terminals.open("worker", "start")
+    console = psutil.Process(terminal.process.pid)
+    (supervisor,) = until(console.children)
+    console.terminate()
+    assert terminal.wait() == 128 + signal.SIGTERM
+    assert not supervisor.is_running()
+
+
 def test_ignored_hangup_stays_ignored(terminals: Terminals, tmp_path: Path) -> None:
     """Under nohup neither the console nor its supervisor ends with the terminal."""
     terminal = open_started(terminals, prefix=("nohup",))

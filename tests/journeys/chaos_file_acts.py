@@ -11,6 +11,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
+
 from tests.journeys.chaos_acts import Act, kill_tree
 
 if TYPE_CHECKING:
@@ -72,7 +74,11 @@ class CopyFolder(Act):
                 kill_tree(workers.pid)
         if (folder / "marks" / "overlaps").exists():
             self.chaos.report("overlapping", "in a copy: " + (folder / "marks" / "overlaps").read_text())
-        shutil.rmtree(folder)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if str(db) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                    self.chaos.report("orphans", f"in a copy, after its workers had ended: {process}")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Vacuum(Act):
