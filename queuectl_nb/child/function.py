@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.payload import Arguments
-from queuectl_nb.child.reply import Reply, Unpicklable, short_repr
+from queuectl_nb.child.reply import MAX_REPR_CHARS, Reply, Unpicklable, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +29,7 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
     calls, done = request["calls"], set(request["done"])
     single = len(calls) == 1 and not request["chunk"]
     failed: list[dict[str, Any]] = []
+    shown = ["…"] if done else []
     code = 0
     for number, call in enumerate(calls):
         if number in done:
@@ -37,9 +38,12 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
         if entry.get("error") is not None:
             failed.append(entry)
             code = code or exit_code
+        shown.append(str(entry.get("repr")))
         reply.write(entry)
     if len(calls) - len(done) > 1 and failed:
         reply.write(_summary(failed, len(calls) - len(done)))
+    elif not single and not failed:
+        reply.write({"repr": f"[{', '.join(shown)}]"[:MAX_REPR_CHARS]})
     return code
 
 

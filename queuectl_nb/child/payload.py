@@ -29,7 +29,13 @@ class Arguments:
 
     def load(self, item: str | Mapping[str, str]) -> Any:
         """Return an argument from its pickle, which is text in the payload or a blob."""
-        return _Unpickler(base64.b64decode(item) if isinstance(item, str) else self.blob(item["sha256"]), self).load()
+        file = io.BytesIO(base64.b64decode(item) if isinstance(item, str) else self.blob(item["sha256"]))
+        value = _Unpickler(file, self).load()
+        if lines := file.read():
+            from queuectl_nb.child.source_lines import add_lines
+
+            add_lines(pickle.loads(lines))  # noqa: S301 - stored by the same user
+        return value
 
     def blob(self, sha256: str) -> bytes:
         """Return the content of a blob."""
@@ -56,8 +62,8 @@ class Arguments:
 class _Unpickler(pickle.Unpickler):
     """Unpickles an argument, with the values of jobs in the place of these jobs."""
 
-    def __init__(self, body: bytes, arguments: Arguments) -> None:
-        super().__init__(io.BytesIO(body))
+    def __init__(self, file: io.BytesIO, arguments: Arguments) -> None:
+        super().__init__(file)
         self._arguments = arguments
 
     def persistent_load(self, pid: Any) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-__all__ = ["Reply", "Unpicklable", "short_repr"]
+__all__ = ["MAX_REPR_CHARS", "Reply", "Unpicklable", "short_repr"]
 
 MAX_REPR_CHARS = 1000
 MAX_RESULT_CHARS = 64 * 1024

@@ -52,6 +52,7 @@ class Batch(Sequence[Job]):
         """
         from queuectl_nb.client import value
 
+        __tracebackhide__ = True
         if self.ids:
             self._queue.wait(self, timeout=timeout)
         return value.read_results(self, self._queue.store, return_exceptions=return_exceptions)

@@ -124,6 +124,7 @@ class Job:
         """
         from queuectl_nb.client import value
 
+        __tracebackhide__ = True
         self._wait_silently(timeout)
         return value.read_result(self, self._queue.store)
 

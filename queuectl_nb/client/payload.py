@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 from base64 import b64encode
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
@@ -17,6 +18,7 @@ from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import make_spec
 from queuectl_nb.client.job import Job
+from queuectl_nb.client.source_lines import SourceCollector
 from queuectl_nb.model.call import Blob, Payload
 from queuectl_nb.model.errors import BadInput
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Item", "PayloadWriter", "make_python_spec"]
 
+_NO_FILE = "<dynamic-code>"
+"""What cloudpickle calls the file of each function."""
 _SCALARS = frozenset({bool, bytes, float, int, str, type(None)})
 
 Item = str | dict[str, str]
@@ -42,6 +46,17 @@ class _ValueOf(NamedTuple):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.sources = SourceCollector()
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is not CodeType:  # of a function that jobs cannot import
+            return super().reducer_override(value)
+        file = self.sources.add(value)
+        make, parts = cloudpickle.Pickler.dispatch_table[CodeType](value)
+        return make, tuple(file if each == _NO_FILE else each for each in parts)
+
     def persistent_id(self, value: object) -> tuple[tuple[str, ...], bool] | None:
         return tuple(value) if type(value) is _ValueOf else None  # type: ignore[return-value]
 
@@ -94,10 +109,16 @@ class PayloadWriter:
 
     @staticmethod
     def dump(what: str | Callable[[], str], value: object) -> bytes:
-        """Pickle a value; raise :class:`BadInput` with ``what`` if that is impossible."""
+        """Return the pickle of a value, followed by that of the source lines of functions in it.
+
+        Raises :class:`BadInput` with ``what`` if that is impossible.
+        """
         file = io.BytesIO()
+        pickler = _Pickler(file)
         try:
-            _Pickler(file).dump(value)
+            pickler.dump(value)
+            if pickler.sources.lines:
+                pickle.dump(pickler.sources.lines, file, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             msg = f"{what if isinstance(what, str) else what()} cannot be pickled: {reason}"

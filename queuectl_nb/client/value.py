@@ -25,10 +25,11 @@ class JobCancelled(JobFailed, CancelledError):
 
 
 class RemoteTraceback(Exception):
-    """The traceback of an exception in the process of a job, as text."""
+    """The traceback of an exception in the process of a job, as text, and the id of the job."""
 
     def __str__(self) -> str:
-        return f"\n{self.args[0]}"
+        text, job_id = self.args
+        return f"in job {job_id}\n{text.rstrip()}"
 
 
 class _CallOutcome(NamedTuple):
@@ -40,6 +41,7 @@ class _CallOutcome(NamedTuple):
 
 def read_result(job: Job, store: Store) -> Any:
     """Return the value of a finished job, a list of values if it packs several calls; or raise its exception."""
+    __tracebackhide__ = True  # IPython and pytest leave out this frame
     outcomes, chunk = _read_outcomes(job, store)
     for each in outcomes:
         if each.error is not None:
@@ -58,6 +60,7 @@ def read_exception(job: Job, store: Store) -> BaseException | None:
 
 def read_results(jobs: Iterable[Job], store: Store, *, return_exceptions: bool) -> list[Any]:
     """Return the values of the calls of finished jobs, in order; raise the first exception, or return all of them."""
+    __tracebackhide__ = True
     outcomes = [outcome for job in jobs for outcome in _read_outcomes(job, store)[0]]
     if not return_exceptions:
         for each in outcomes:
@@ -95,7 +98,7 @@ def _load(job: Job, raised: bool, body: bytes | None) -> _CallOutcome:
     if not raised:
         return _CallOutcome(value)
     exception, text = value
-    exception.__cause__ = RemoteTraceback(text)
+    exception.__cause__ = RemoteTraceback(text, job.id)
     return _CallOutcome(error=exception)
 
 
