@@ -37,10 +37,10 @@ def follow_pool(pool: WorkerPool) -> int:
     if pool.detach:
         output.write([*_start_lines(pool), *(f"[{name}] Starting..." for name in pool.names)])
         return 0
-    pool.max_unread_events = math.inf
+    pool.unread.max_lines = math.inf
     with _forward_signals(pool):
         output.write(_start_lines(pool))
-        for events in pool.event_batches():
+        for events in pool.unread.batches():
             lines: list[str] = []
             warnings: list[str] = []
             for event in events:

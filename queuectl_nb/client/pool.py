@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import resource
 import signal
 import subprocess
 import threading
@@ -15,21 +13,21 @@ import traceback
 from collections import deque
 from dataclasses import replace
 from itertools import chain
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from queuectl_nb.client.pool_events import UnreadEvents, error_of, parse_event
+from queuectl_nb.client.supervisor_process import count_fitting, limit_text, start_supervisor
 from queuectl_nb.client.workers import list_workers, stop_and_wait
-from queuectl_nb.engine.dask.cluster import SECURITY_VARIABLE
 from queuectl_nb.engine.forced_stop import read_kill_grace
-from queuectl_nb.engine.worker_process import command_line
 from queuectl_nb.model.errors import BadEnvironment, QueuectlError, WaitTimeout
 from queuectl_nb.store.paths import real_path, spool_dir
-from queuectl_nb.store.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from queuectl_nb.client.pool_events import Event
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.engine.config import WorkerConfig
     from queuectl_nb.render.card_parts import Rendering
@@ -39,29 +37,13 @@ __all__ = ["WorkerPool"]
 START_TIMEOUT_S = 60.0
 ABORT_TIMEOUT_S = 8.0
 """How long a supervisor whose start failed may take to end; it needs five seconds at most."""
-PIPE_SIZE_BYTES = 1024 * 1024
-MAX_UNREAD_EVENTS = 10_000
-"""Events kept for :meth:`WorkerPool.events`; the oldest are dropped first."""
-MAX_BATCH = 4096
-"""Maximum number of events in a batch."""
-SIGNAL_CHECK_S = 0.5
-"""Python handles a signal that arrives right before a wait only after it, so no wait for events is longer."""
 MAX_TROUBLES = 20
-RESERVED_FILES = 40
-"""Open files that a supervisor needs besides those for its workers, and more than a worker needs.
-
-Counted in ``/proc/PID/fd`` with 1, 4 and 12 workers: a supervisor has 14, and 3 more while it starts a worker; a worker
-has 21, and up to 26 for moments. The rest is for rescues, which open the files of a lost worker.
-"""
-FILES_PER_WORKER = 2
-"""The lock file and the control pipe."""
 STOP_TIMEOUT_S = 0.5
 """Time after which workers that have to stop now are stopped in the same way as by ``worker stop --now``."""
 KILL_MARGIN_S = 3.5
 """Time beyond the kill grace after which a supervisor that does not end is killed."""
 PER_JOB_EVENTS = (b'{"event":"started"', b'{"event":"finished"')
 """Beginnings of the lines that only a reader of events needs."""
-Event = dict[str, Any]
 
 
 class WorkerPool:
@@ -89,9 +71,7 @@ class WorkerPool:
         self._on_event = on_event
         self._log = spool_dir(real_path(config.db)) / "worker" / "pool.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._events: SimpleQueue[bytes | None] = SimpleQueue()
-        self.max_unread_events: float = MAX_UNREAD_EVENTS
-        """Changed by a reader that keeps up or wants every event."""
+        self.unread = UnreadEvents()
         self._ready = threading.Event()
         self._failure: Event | None = None
         self._stop_enforcer = threading.Thread(target=self._enforce_stop, name="queuectl-stop", daemon=True)
@@ -100,35 +80,12 @@ class WorkerPool:
 
     def start(self) -> WorkerPool:
         """Start the supervisor and wait until its workers are registered; raise its error if it fails."""
-        self._fit_open_files()
-        environ = dict(os.environ)
-        if self.config.dask is not None:
-            environ[SECURITY_VARIABLE] = self.config.dask.security or ""
+        fit = count_fitting(self.config.processes)
+        if fit < self.config.processes:
+            self._warn(f"only {fit} of {self.config.count} workers fit: {limit_text()}; raise it to start more")
+            self.config = replace(self.config, count=fit)
         self._queue.store.db.make_directories()  # someone may have removed them
-        errors = open_regular(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        read, write = os.pipe()
-        with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE_BYTES)
-        try:
-            self._process = subprocess.Popen(
-                command_line("supervisor", self.config),
-                stdin=subprocess.DEVNULL if self.detach else subprocess.PIPE,
-                stdout=write,
-                stderr=errors,
-                cwd=self.path.parent,
-                env=environ,
-                start_new_session=True,
-                bufsize=0,
-            )
-        except BaseException as error:
-            os.close(read)
-            if isinstance(error, BlockingIOError):
-                msg = "cannot start another process; raise 'ulimit -u' or the limit of the container (pids.max)"
-                raise BadEnvironment(msg) from error
-            raise
-        finally:
-            os.close(write)
-            os.close(errors)
+        self._process, read = start_supervisor(self.config, self._log)
         try:
             threading.Thread(target=self._read, args=(read,), name="queuectl-events", daemon=True).start()
             self._stop_enforcer.start()
@@ -138,24 +95,12 @@ class WorkerPool:
             raise
         return self
 
-    def _fit_open_files(self) -> None:
-        """Start no more workers than the limit of open files allows; raise BadEnvironment if it allows none."""
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        fit = (limit - RESERVED_FILES) // FILES_PER_WORKER
-        if limit == resource.RLIM_INFINITY or fit >= self.config.processes:
-            return
-        if fit < 1:
-            msg = f"too few open files: 'ulimit -n' is {limit}; it must be {RESERVED_FILES + FILES_PER_WORKER} or more"
-            raise BadEnvironment(msg)
-        self._warn(f"only {fit} of {self.config.count} workers fit: 'ulimit -n' is {limit}; raise it to start more")
-        self.config = replace(self.config, count=fit)
-
     def _warn(self, text: str) -> None:
         """Report a warning of this process like one of the workers."""
         line = json.dumps({"event": "warning", "worker": "pool", "text": text}).encode()
         self._handle_event(json.loads(line))
         if self._on_event is None:
-            self._store_line(line)
+            self.unread.put(line)
 
     def _abort(self) -> None:
         """End a pool that did not start: nobody would stop it later."""
@@ -171,7 +116,7 @@ class WorkerPool:
     def _await_ready(self) -> None:
         self._ready.wait(START_TIMEOUT_S)
         if self._failure is not None:
-            raise _error(self._failure)
+            raise error_of(self._failure)
         if not self.names or not self._ready.is_set():
             raise BadEnvironment(f"the worker pool did not start; see {self._log}")
 
@@ -181,16 +126,16 @@ class WorkerPool:
             for line in lines:
                 # two lines a job, mostly unread: parsing them would double the cost of this thread
                 if self._on_event is not None or not line.startswith(PER_JOB_EVENTS):
-                    for event in _parse(line):
+                    for event in parse_event(line):
                         self._handle_event(event)
                 if self._on_event is None:
-                    self._store_line(line)
+                    self.unread.put(line)
                 if self.detach and self._ready.is_set():
                     break
         self._ready.set()
         if not self.detach:
             self._must_end.put(False)
-        self._events.put(None)
+        self.unread.close()
 
     def _enforce_stop(self) -> None:
         """Stop the workers without their supervisor if it does not end in time; runs in a thread.
@@ -235,13 +180,6 @@ class WorkerPool:
             except Exception:  # noqa: BLE001 - a bug of the caller must not end this thread
                 traceback.print_exc()
 
-    def _store_line(self, line: bytes) -> None:
-        """Keep an event for :meth:`events`."""
-        if self._events.qsize() >= self.max_unread_events:
-            with contextlib.suppress(Empty):
-                self._events.get_nowait()
-        self._events.put(line)
-
     @property
     def process(self) -> subprocess.Popen[bytes]:
         """The supervisor's process."""
@@ -266,18 +204,7 @@ class WorkerPool:
 
     def events(self) -> Iterator[Event]:
         """Yield events until the pool has ended; not available with ``on_event``."""
-        return chain.from_iterable(self.event_batches())
-
-    def event_batches(self) -> Iterator[list[Event]]:
-        """Yield the available events, perhaps none, at least every :data:`SIGNAL_CHECK_S` until the pool has ended."""
-        lines: list[bytes | None] = []
-        while None not in lines:
-            lines.clear()
-            with contextlib.suppress(Empty):
-                lines.append(self._events.get(timeout=SIGNAL_CHECK_S))
-                while len(lines) < MAX_BATCH:
-                    lines.append(self._events.get_nowait())
-            yield [event for line in lines if line is not None for event in _parse(line)]
+        return chain.from_iterable(self.unread.batches())
 
     def stop(self, *, now: bool = False, wait: bool = True, timeout: float | None = None) -> None:
         """Stop the workers after their current jobs; with ``now``, return the jobs instead.
@@ -356,20 +283,3 @@ class WorkerPool:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self._card().text)
-
-
-def _parse(line: bytes) -> list[Event]:
-    """Return the event in a line; none if another program has printed it."""
-    with contextlib.suppress(ValueError):
-        event = json.loads(line)
-        if isinstance(event, dict) and "event" in event:
-            return [event]
-    return []
-
-
-def _error(failure: Event) -> QueuectlError:
-    """Return the exception for a ``failed`` event."""
-    for kind in QueuectlError.__subclasses__():
-        if kind.exit_code == failure["exit_code"]:
-            return kind(failure["text"])
-    return BadEnvironment(failure["text"])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from queuectl_nb.client import arguments, job_actions
 from queuectl_nb.client.arguments import to_python
-from queuectl_nb.client.batch import Batch
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Job
 from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import sqlite_utils
 
     from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.client.batch import Batch
     from queuectl_nb.client.executor import QueueExecutor
     from queuectl_nb.client.frame_index import FrameIndex
     from queuectl_nb.client.plot import Plot
@@ -201,6 +201,7 @@ class Queue:
         template names them as parameters; other columns are ignored. In dicts unknown keys are an error. Missing
         values (None, NaN, NaT; in dicts None, NaT and ``pd.NA``) count as not given.
         """
+        from queuectl_nb.client.batch import Batch
         from queuectl_nb.client.bulk_rows import is_frame, iter_fields
 
         single = isinstance(rows, list) and len(rows) == 1

@@ -52,7 +52,7 @@ def test_calls_without_a_file(number: int, text: str, run: Callable[..., Ran], m
     def fail() -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("queuectl_nb.client.pool.os.pipe", fail)
+    monkeypatch.setattr("queuectl_nb.client.supervisor_process.os.pipe", fail)
     ran = run("worker", "start")
     assert ran.exit_code == 3
     assert ran.stderr.endswith(f"{text}\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queuectl_nb.client import pool
+from queuectl_nb.client import pool, supervisor_process
 from queuectl_nb.client.pool import WorkerPool
 from queuectl_nb.engine.config import WorkerConfig
 from queuectl_nb.model.errors import BadEnvironment
@@ -28,7 +28,7 @@ def test_a_failed_start_ends_the_supervisor(
 ) -> None:
     """The supervisor is ended if it reports a failure or nothing in time, whether it cooperates or not."""
     script = f"import sys; print({event!r}, flush=True); {goes_on}"
-    monkeypatch.setattr(pool, "command_line", lambda *_: [sys.executable, "-c", script])
+    monkeypatch.setattr(supervisor_process, "command_line", lambda *_: [sys.executable, "-c", script])
     monkeypatch.setattr(pool, "START_TIMEOUT_S", 20.0 if event else 1.0)
     monkeypatch.setattr(pool, "ABORT_TIMEOUT_S", 1.0)
     failed = WorkerPool(queue, WorkerConfig(db=queue.path, detach=detach))
