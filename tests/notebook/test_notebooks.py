@@ -51,11 +51,11 @@ def test_saved_outputs() -> None:
         assert (path.name, found, '"output_type": "error"' in text) == (path.name, [], False)
 
 
-@pytest.mark.parametrize("name", ["02-failures", "05-operating-a-queue"])
+@pytest.mark.parametrize("name", ["02-failures", "05-operating-a-queue", "07-functions"])
 def test_run_all_works_again_on_the_same_queue(
     name: str, shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Notebooks with fixed ids accept what an earlier run of theirs has left."""
+    """Notebooks accept what an earlier run of theirs has left."""
     cells = json.loads((ROOT / f"notebooks/{name}.ipynb").read_text("utf-8"))["cells"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "mkdtemp", lambda: str(tmp_path))
