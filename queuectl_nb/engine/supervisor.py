@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 
 from queuectl_nb.engine import heartbeat, process_tree
 from queuectl_nb.engine.control import CONTROL_PIPE
+from queuectl_nb.engine.housekeeping import Housekeeping
 from queuectl_nb.engine.notifier import unregister_worker
 from queuectl_nb.engine.poller import Poller
 from queuectl_nb.engine.rescuer import Rescued, Rescuer
 from queuectl_nb.engine.worker_process import KILL_MARGIN_S, WorkerProcess
 from queuectl_nb.engine.worker_record import read_record
-from queuectl_nb.model.errors import BadEnvironment, Busy, InvalidSetting, QueuectlError
-from queuectl_nb.store.blobs import remove_strays
-from queuectl_nb.store.maintenance import shrink
+from queuectl_nb.model.errors import BadEnvironment, InvalidSetting, QueuectlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,11 +40,6 @@ SETTLE_INTERVAL_S = 0.5
 """Pause before attempts of a dead worker that could not be settled are tried again."""
 LOCK_TIMEOUT_S = 0.5
 """Time that the supervisor waits for the write lock before it attends to its processes again."""
-PRUNE_INTERVAL_S = 600.0
-MAX_PRUNED_JOBS = 500
-"""Maximum number of jobs pruned at once."""
-MAX_SHRINK_S = 0.1
-"""Maximum time for shrinking the file in each maintenance run."""
 
 
 class Supervisor:
@@ -64,7 +58,7 @@ class Supervisor:
         self.freeze_detector = heartbeat.FreezeDetector(store.worker_dir)
         self.stop: str | None = None
         self.maintenance_at = 0.0
-        self.prune_at = time.monotonic() + PRUNE_INTERVAL_S
+        self.housekeeping = Housekeeping(store)
         self.last_warning = ""
         """Error of the last maintenance run; reported once."""
         self.exit_code = 0
@@ -88,17 +82,13 @@ class Supervisor:
         self.events.emit("pool_ready", workers=[worker.name for worker in self.workers], pid=os.getpid())
         self.events.flush()
         while not all(worker.ended for worker in self.workers):
-            self._read_control(self.poller.wait(self._timeout()))
+            due_at = min(self.maintenance_at, *(worker.due_at for worker in self.workers))
+            self._read_control(self.poller.wait(max(0.0, due_at - time.monotonic())))
             self._reap()
             self._handle_exits()
             self._run_maintenance()
             self.events.flush()
         return self.exit_code
-
-    def _timeout(self) -> float:
-        """Return the seconds until something is due."""
-        due_at = min(self.maintenance_at, *(worker.due_at for worker in self.workers))
-        return max(0.0, due_at - time.monotonic())
 
     # ------------------------------------------------------------------ stop
 
@@ -294,10 +284,7 @@ class Supervisor:
             for worker in self.workers:
                 if worker.process is not None and worker.stop is not None and worker.name in frozen:
                     worker.process.kill()  # its job has been rescued
-            if self.settings.retention and now >= self.prune_at:
-                self._prune()
-            with contextlib.suppress(Busy):
-                shrink(self.store.db, MAX_SHRINK_S)
+            self.housekeeping.run(self.settings.retention)
         except QueuectlError as error:
             warning = str(error)
             if self.store.db.is_replaced():
@@ -305,20 +292,6 @@ class Supervisor:
         if warning and warning != self.last_warning:
             self.events.emit("warning", worker="pool", text=warning)
         self.last_warning = warning
-
-    def _prune(self) -> None:
-        """Remove some jobs older than ``retention``; continue soon if there are more."""
-        age = self.settings.retention * 86_400
-        removed, self.prune_at = 0, time.monotonic() + PRUNE_INTERVAL_S
-        for number, tokens in self.store.jobs.prune(age, time.time()):
-            for token in tokens:
-                self.store.spool.remove(token)
-            removed += number
-            if removed >= MAX_PRUNED_JOBS:
-                self.prune_at = 0.0
-                break
-        if removed:
-            remove_strays(self.store.db, time.time())
 
     def _report_rescued(self, rescued: list[Rescued]) -> None:
         for job_id, was in rescued:
