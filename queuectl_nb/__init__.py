@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.child.control import CurrentJob, GiveUp, Retry, current_job
     from queuectl_nb.client import Job, Queue
+    from queuectl_nb.client.joblib_backend import register_joblib_backend
     from queuectl_nb.client.value import JobCancelled
     from queuectl_nb.model.errors import (
         BadEnvironment,
@@ -51,6 +52,7 @@ __all__ = [
     "WaitTimeout",
     "WrongState",
     "current_job",
+    "register_joblib_backend",
 ]
 
 
@@ -78,7 +80,13 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     control = dict.fromkeys(("CurrentJob", "GiveUp", "Retry", "current_job"), "child.control")
-    others = {"Queue": "client", "Job": "client", "JobCancelled": "client.value", "State": "model.state"}
+    others = {
+        "Job": "client",
+        "JobCancelled": "client.value",
+        "Queue": "client",
+        "State": "model.state",
+        "register_joblib_backend": "client.joblib_backend",
+    }
     module = (control | others).get(name, "model.errors")
     return getattr(import_module(f"queuectl_nb.{module}"), name)
 
