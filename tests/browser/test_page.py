@@ -10,6 +10,7 @@ import pytest
 
 from queuectl_nb.model.state import State
 from queuectl_nb.notebook.python_cell import python_command
+from queuectl_nb.testing import run_pending
 from tests.engine.harness import until
 
 if TYPE_CHECKING:
@@ -148,6 +149,22 @@ def test_python_cell_is_shown_as_source(reader: Reader, queue: Queue) -> None:
     reader.open("job=cell")
     reader.wait_for(".qc-row", "import time ↵ time.sleep(1)")
     assert reader.wait_for("#job-command", "import time").inner_text() == "import time\ntime.sleep(1)"
+
+
+def test_function_is_shown_as_a_call(reader: Reader, queue: Queue, pictures: Path) -> None:
+    """The panel has the kind, the call, and the value or the error."""
+    queue.task(max, id="good").submit([1, 2], key=None)
+    queue.task(len, id="bad", max_retries=1).submit(5)
+    run_pending(queue)
+    page = reader.open("job=good").page
+    assert reader.wait_for("#job-command[aria-label=Call]").inner_text() == "max([1, 2], key=None)"
+    assert reader.wait_for("#job-extra [aria-label=Result]").inner_text() == "2"
+    assert reader.wait_for("#job-facts div", re.compile("^kind")).inner_text().split() == ["kind", "function"]
+    reader.go_to("job=bad")
+    reader.wait_for("#job-extra .qp-error", "TypeError: object of type 'int' has no len()")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.screenshot(path=pictures / f"page-function-{scheme}.png")
 
 
 def test_job_texts_are_never_markup(reader: Reader, harness: WorkerHarness) -> None:
