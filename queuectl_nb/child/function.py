@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.payload import Arguments
-from queuectl_nb.child.reply import MAX_REPR_CHARS, Reply, Unpicklable, short_repr
+from queuectl_nb.child.reply import MAX_REPR_CHARS, Reply, Unpicklable, print_error, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +82,7 @@ def _call(  # noqa: PLR0913 - internal
         return reply.value(number, value, as_json=single), 1
     except Unpicklable as error:
         text = f"{type(value).__name__}: {error}"
-        sys.stderr.write(f"the value cannot be pickled: {text}\n")
+        print_error(f"the value cannot be pickled: {text}\n")
         facts = {"error": f"the value cannot be pickled: {text}", "final": True, "repr": short_repr(value)}
     except OSError as error:  # the disk is full
         facts = {"error": f"the value cannot be written: {error.strerror}", "repr": short_repr(value)}

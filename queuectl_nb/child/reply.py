@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-__all__ = ["MAX_REPR_CHARS", "Reply", "Unpicklable", "short_repr"]
+__all__ = ["MAX_REPR_CHARS", "Reply", "Unpicklable", "print_error", "short_repr"]
 
 MAX_REPR_CHARS = 1000
 MAX_RESULT_CHARS = 64 * 1024
@@ -54,7 +55,7 @@ class Reply:
         if as_json:
             try:
                 text = json.dumps(value)
-            except (TypeError, ValueError, RecursionError):
+            except Exception:  # noqa: BLE001 - of the user's class
                 text = None
             entry["result"] = text if text is not None and len(text) <= MAX_RESULT_CHARS else None
         return entry
@@ -64,16 +65,16 @@ class Reply:
         import traceback
 
         text = "".join(traceback.format_exception(type(error), error, trace))
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        print_error(text)
         if isinstance(error, ValueMissing):  # another attempt would not find it either
             return {"error": f"{error}", "final": True}
-        facts: dict[str, Any] = {"error": "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]}
+        line = _first_line(traceback.format_exception_only(error))
+        facts: dict[str, Any] = {"error": line}
+        _, colon, message = line.partition(": ")
         if isinstance(error, Retry):
-            facts["retry_after"] = error.after
-            facts["error"] = f"Retry: {error}" if str(error) else "Retry"
+            facts |= {"retry_after": error.after, "error": f"Retry{colon}{message}"}
         if isinstance(error, GiveUp):
-            facts |= {"final": True, "error": f"GiveUp: {error}" if str(error) else "GiveUp"}
+            facts |= {"final": True, "error": f"GiveUp{colon}{message}"}
         with contextlib.suppress(BaseException):  # of the user's class; then its text has to do
             body = _dump((error, text))
             pickle.loads(body)  # noqa: S301 - an exception may pickle and not unpickle
@@ -84,9 +85,9 @@ class Reply:
     def exit(error: SystemExit) -> tuple[dict[str, Any], int]:
         """Return how a line describes ``sys.exit()`` with a code other than 0, and the exit code."""
         if not isinstance(error.code, int):
-            sys.stderr.write(f"{error.code}\n")
-        code = error.code & 255 if isinstance(error.code, int) else 1
-        return {"error": f"exit code {code}"}, code or 1
+            print_error(f"{error.code}\n")
+        code = (error.code & 255 if isinstance(error.code, int) else 1) or 1
+        return {"error": f"exit code {code}"}, code
 
     def store(self, body: bytes) -> dict[str, Any]:
         """Return how a line refers to a pickle: in itself, or in a file that has been written."""
@@ -97,16 +98,29 @@ class Reply:
         return {"sha256": sha256, "size": len(body)}
 
 
+def print_error(text: str) -> None:
+    """Write to standard error, unless the job has closed or replaced it."""
+    with contextlib.suppress(Exception):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _first_line(lines: list[str]) -> str:
+    """Return type and message of an exception, without further lines of the message and notes."""
+    text = next(line for line in lines if not line.startswith(" "))  # before it: the source of a SyntaxError
+    return re.sub(r":\s+", ": ", text.strip(), count=1).splitlines()[0]
+
+
 def _dump(value: object) -> bytes:
     """Pickle a value; what the module ``__main__`` defines by value, with cloudpickle."""
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception:  # noqa: BLE001 - any class can raise anything
+    except BaseException:  # noqa: BLE001 - any class can raise anything
         try:
             import cloudpickle
 
             return bytes(cloudpickle.dumps(value))
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             raise Unpicklable(" ".join(str(error).split())) from None
 
 
@@ -114,5 +128,5 @@ def short_repr(value: object) -> str:
     """Return the beginning of the repr of a value."""
     try:
         return repr(value)[:MAX_REPR_CHARS]
-    except Exception as error:  # noqa: BLE001 - of the user's class
+    except BaseException as error:  # noqa: BLE001 - of the user's class
         return f"<{type(value).__name__}: repr() raised {type(error).__name__}>"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from typing import NoReturn
@@ -59,7 +61,43 @@ def become_true() -> None:
 
 def segfault() -> None:
     """Crash."""
-    os.kill(os.getpid(), signal.SIGSEGV)
+    ctypes.string_at(0)
+
+
+def recurse() -> NoReturn:
+    """Never end."""
+    recurse()
+
+
+def fail_without_descriptors() -> NoReturn:
+    """Close standard input and output, and raise."""
+    os.closerange(0, 3)
+    raise ValueError("after closing")
+
+
+def fail_without_stderr() -> NoReturn:
+    """Remove standard error, and raise."""
+    sys.stderr = None
+    raise ValueError("no stderr")
+
+
+def terminate_group() -> None:
+    """Send SIGTERM to the whole job."""
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(60)
+
+
+def close_and_return_much() -> bytes:
+    """Close standard input and output, and return what is stored in a file."""
+    os.closerange(0, 3)
+    return b"x" * 200_000
+
+
+class ExitsWhenPickled(Exception):
+    """Ends the process when it is pickled."""
+
+    def __reduce__(self) -> NoReturn:
+        sys.exit(3)
 
 
 def leave_thread() -> str:

@@ -1,4 +1,4 @@
-"""Functions as jobs: values, exceptions, retries, dependencies, and functions that misbehave."""
+"""Functions as jobs: values, exceptions, retries and dependencies. Faults: test_function_faults.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import os
 import pickle
 import re
 import signal
-import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,18 +23,8 @@ from queuectl_nb.notebook.dashboard.log_feed import LogFeed
 from queuectl_nb.testing import run_pending, temporary_queue
 from queuectl_nb.web import serializers
 from tests.client.job_functions import (
-    TwoArguments,
-    WithLock,
     add,
-    become_true,
-    change_directory,
-    close_everything,
-    exit_hard,
     fail,
-    fork_and_return,
-    leave_daemon,
-    leave_thread,
-    segfault,
 )
 from tests.engine.harness import until
 
@@ -168,47 +156,6 @@ def test_exception(served: Queue) -> None:
     assert job.log("stderr").rstrip().endswith("ValueError: bad rate")
 
 
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [(lambda: TwoArguments("a", "b"), "TwoArguments: a b"), (WithLock, "WithLock: locked")],
-    ids=["unpickling fails", "pickling fails"],
-)
-def test_exceptions_that_cannot_be_pickled(served: Queue, error: Callable[[], Exception], text: str) -> None:
-    """Such an exception becomes a JobFailed with its text."""
-
-    def raise_it() -> NoReturn:
-        raise error()
-
-    job = served.task(raise_it, max_retries=1).submit()
-    with pytest.raises(JobFailed, match=text):
-        job.result(TIMEOUT_S)
-
-
-def test_value_that_cannot_be_pickled(served: Queue) -> None:
-    """The job is dead at once, keeps the repr of its value, and says so."""
-    job = served.task(threading.Lock, max_retries=5).submit()
-    with pytest.raises(JobFailed, match=r"the value cannot be pickled: lock: .*lock"):
-        job.result(TIMEOUT_S)
-    assert (job.state, job.attempts) == ("dead", 1)
-    assert job.result_repr.startswith("<unlocked _thread.lock")
-
-
-def test_arguments_that_cannot_be_pickled(served: Queue) -> None:
-    """They are refused by the name of the parameter, and nothing is enqueued."""
-    before = len(served.jobs())
-    lock = threading.Lock()
-    for args, kwargs, name in [((1, lock), {}, "y"), ((1,), {"y": lock}, "y"), ((lock,), {}, "x")]:
-        with pytest.raises(BadInput, match=rf"^argument {name} of add cannot be pickled: .*lock"):
-            served.submit(add, *args, **kwargs)
-    with pytest.raises(BadInput, match="argument x of add cannot"):
-        served.map(add, [1, lock])
-    with pytest.raises(BadInput, match="function or another callable is needed, not int"):
-        served.submit(3)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match=r"function <lambda> cannot be pickled: .*lock"):
-        served.submit(lambda: lock)
-    assert len(served.jobs()) == before
-
-
 def test_retries(served: Queue) -> None:
     """A function that raises is retried; ``Retry`` sets the delay, ``GiveUp`` ends the job, and both are raised."""
 
@@ -276,91 +223,6 @@ def test_timeout_and_cancel(served: Queue) -> None:
         with pytest.raises(JobCancelled) as caught:
             ask(TIMEOUT_S)
         assert isinstance(caught.value, concurrent.futures.CancelledError)
-
-
-# ---------------------------------------------------------------------- functions that misbehave
-
-
-@pytest.mark.parametrize(
-    ("function", "error", "code"),
-    [
-        (lambda: sys.exit(3), "exit code 3", 3),
-        (lambda: sys.exit("bye"), "exit code 1", 1),
-        (lambda: sys.exit(256 + 7), "exit code 7", 7),
-        (exit_hard, "ended without a value", 0),
-        (become_true, "ended without a value", 0),
-        (segfault, "killed by SIGSEGV", None),
-    ],
-    ids=["exit 3", "exit text", "exit 263", "_exit", "exec", "segfault"],
-)
-def test_ends_without_a_value(served: Queue, function: Callable[[], object], error: str, code: int | None) -> None:
-    """A process that leaves no value fails, with its exit code."""
-    job = served.task(function, max_retries=1).submit()
-    with pytest.raises(JobFailed, match=error):
-        job.result(TIMEOUT_S)
-    assert (job.state, job.error, job.exit_code) == ("dead", error, code)
-
-
-def test_values_of_odd_functions(served: Queue) -> None:
-    """Threads are waited for, daemons and processes are killed; descriptors, forks and directories harm nobody."""
-    job = served.submit(leave_thread)
-    assert job.result(TIMEOUT_S) == "returned"
-    assert job.log("stdout") == "end of the thread\n"
-    pid = run(served, leave_daemon)
-    until(lambda: not os.path.exists(f"/proc/{pid}"))
-    assert run(served, close_everything) == "closed"
-    assert run(served, fork_and_return) == "parent"
-    assert run(served, change_directory) == "/"
-    assert run(served, os.getcwd) == os.getcwd()
-    assert run(served, sys.exit) is None
-
-
-def test_a_killed_fork_server_is_replaced(served: Queue) -> None:
-    """A job that kills the process it was forked from goes on, and the next one finds another."""
-
-    def kill_parent() -> int:
-        parent = os.getppid()
-        os.kill(parent, signal.SIGKILL)
-        return parent
-
-    assert len({run(served, kill_parent) for _ in range(3)}) == 3
-    assert run(served, add, 1) == 2
-
-
-def test_interpreters(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job whose interpreter is gone, or is another version, is not started; no attempt is counted."""
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    job = served.submit(add, 1)
-    with pytest.raises(JobFailed, match="interpreter /nonexistent/python: No such file or directory"):
-        job.result(TIMEOUT_S)
-    assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
-    monkeypatch.undo()
-    monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
-    job = served.submit(add, 1)
-    monkeypatch.undo()
-    here = ".".join(map(str, sys.version_info[:3]))
-    with pytest.raises(JobFailed, match=rf"enqueued by Python 3\.10\.4, and .* is Python {here} now"):
-        job.result(TIMEOUT_S)
-    assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
-
-
-@pytest.mark.parametrize("damage", ["changed", "removed", "replaced by a link"])
-def test_damaged_payload(tmp_path: Path, damage: str) -> None:
-    """A payload file that was changed, removed or replaced fails the attempt, by name; a link is not followed."""
-    queue = Queue(tmp_path / "queue.db")
-    job = queue.task(len, max_retries=1).submit(b"x" * 100_000)
-    (blob,) = (tmp_path / "queue.db-spool").rglob("blobs/*")
-    content = blob.read_bytes()
-    if damage == "changed":
-        blob.write_bytes(content[:-1] + b"y")
-    else:
-        blob.unlink()
-    if damage == "replaced by a link":
-        (tmp_path / "elsewhere").write_bytes(content)
-        blob.symlink_to(tmp_path / "elsewhere")
-    run_pending(queue)
-    assert job.state == "dead"
-    assert blob.name in job.error
 
 
 def test_no_pickle_is_loaded_to_show_a_job(queue: Queue, run: Callable[..., Ran], tmp_path: Path) -> None:
