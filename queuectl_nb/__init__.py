@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from queuectl_nb.child.control import CurrentJob, GiveUp, Retry, current_job
+    from queuectl_nb.child.control import CurrentJob, GiveUp, Retry, current_job, report
     from queuectl_nb.client import Job, Queue
     from queuectl_nb.client.joblib_backend import register_joblib_backend
     from queuectl_nb.client.value import JobCancelled
@@ -53,6 +53,7 @@ __all__ = [
     "WrongState",
     "current_job",
     "register_joblib_backend",
+    "report",
 ]
 
 
@@ -79,7 +80,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    control = dict.fromkeys(("CurrentJob", "GiveUp", "Retry", "current_job"), "child.control")
+    control = dict.fromkeys(("CurrentJob", "GiveUp", "Retry", "current_job", "report"), "child.control")
     others = {
         "Job": "client",
         "JobCancelled": "client.value",

@@ -153,6 +153,7 @@ def run_pending(queue: Queue) -> list[Job]:
         ran[result.leases[0].job_id] = None
         attempt, spooled = _run(store, executor, result.leases[0], settings)
         ended = [attempt]
+    executor.close()
     return [job for job in (queue.job(job_id) for job_id in ran) if job.record.is_finished]
 
 
@@ -187,7 +188,9 @@ def _run(
             time.sleep(POLL_INTERVAL_S)
         raise
     known = Ending(time.time(), run.started_at, run.pid, usage=run.usage)
-    ending, spooled = capture_ending(executor.spool, lease.token, run.paths, settings.output_limit, known)
+    ending, spooled = capture_ending(executor.spool, lease.token, run.paths, settings, known)
+    if ending.artifacts is None:
+        executor.reuse_artifact_folder(lease.token)
     outcome = monitor.outcome
     if lease.call is not None:
         outcome, ending, _ = add_reply(executor.spool, lease.token, outcome, ending)

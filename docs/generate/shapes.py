@@ -81,6 +81,8 @@ JOB = (
     Field("worker", null_or(TEXT), "worker of the latest attempt"),
     Field("result", {}, "JSON value that the job wrote to `$QUEUECTL_RESULT`, or that its function returned"),
     Field("kind", {"enum": [*KINDS]}, "what it runs"),
+    Field("progress", null_or({"type": "number", "minimum": 0, "maximum": 1}), "how far the latest attempt is"),
+    Field("metrics", {"type": ["object", "null"]}, "last value of each number that the latest attempt reported"),
     Field("result_repr", null_or(TEXT), "`repr` of the value that a function returned, at most 1,000 characters"),
 )
 

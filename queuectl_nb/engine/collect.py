@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.failure import MAX_ERROR_CHARS, cut
 from queuectl_nb.model.outcome import Exited, NotStarted, Raised
+from queuectl_nb.store.artifacts import artifact_dir, keep_artifacts
 from queuectl_nb.store.calls import parse_reply
+from queuectl_nb.store.metrics import read_metrics
 from queuectl_nb.store.output import EMPTY_STREAM, normalize_json, read_truncated
 from queuectl_nb.store.spool import STREAMS
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.call import CallValue
     from queuectl_nb.model.outcome import Outcome
+    from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.spool import Spool
 
 __all__ = ["add_reply", "capture_ending"]
@@ -25,22 +28,32 @@ MAX_REPR_CHARS = 1000
 
 
 def capture_ending(
-    spool: Spool, token: str, paths: Mapping[str, str], limit: int, ending: Ending
+    spool: Spool, token: str, paths: Mapping[str, str], settings: Settings, ending: Ending
 ) -> tuple[Ending, frozenset[str]]:
-    """Return ``ending`` with result and output of an attempt, and the streams whose files must be kept.
+    """Return ``ending`` with all that an attempt has left, and the names of the files that must be kept.
 
-    ``paths`` are the files of its streams, of which the database keeps ``limit`` bytes each.
+    ``paths`` are the files of its streams. No process of the attempt is left.
     """
+    limit = settings.output_limit
     result, note = spool.read_result(token)
+    metrics = read_metrics(f"{spool.path(token, 'metrics')}", ending.started_at)
+    artifacts = keep_artifacts(artifact_dir(spool.folder, token), settings.artifact_limit)
     try:
         out, err = [read_truncated(paths[stream], limit) if stream in paths else EMPTY_STREAM for stream in STREAMS]
     except OSError as error:
         out = err = EMPTY_STREAM
         note = f"its output could not be read: {error.strerror}"
-    ending = Ending(*ending[:3], *out[:3], *err[:3], result, ending.host, note or ending.note, usage=ending.usage)
-    if not (out.spooled or err.spooled):
+    note = note or ending.note or (artifacts.note if artifacts else None)
+    ending = Ending(
+        *(*ending[:3], *out[:3], *err[:3], result, ending.host, note),
+        artifacts=artifacts,
+        metrics=metrics,
+        usage=ending.usage,
+    )
+    if not (out.spooled or err.spooled or artifacts):
         return ending, _NONE
-    return ending, frozenset(stream for stream, each in zip(STREAMS, (out, err), strict=True) if each.spooled)
+    spooled = [stream for stream, each in zip(STREAMS, (out, err), strict=True) if each.spooled]
+    return ending, frozenset([*spooled, "artifacts"] if artifacts and artifacts.files else spooled)
 
 
 def add_reply(spool: Spool, token: str, outcome: Outcome, ending: Ending) -> tuple[Outcome, Ending, list[str]]:

@@ -128,6 +128,11 @@ class LocalRun:
             return self.files.paths
         return {stream: f"{self.files.folder}/{self.lease.token}.{stream}" for stream in self.files.paths}
 
+    @property
+    def metrics_path(self) -> str:
+        """The file that the command may write metrics to."""
+        return f"{self.files.folder}/{self.lease.token}.metrics"
+
     def move_to_own_files(self) -> None:
         """Rename the worker's files after the token of the attempt."""
         if not self.has_own_files:

@@ -29,6 +29,8 @@ MARSHAL_VERSION = 2
 RESERVED_BYTES = 64 * 1024
 _HEADER = struct.Struct("<II")
 """Size and CRC-32 of an entry."""
+_FIELDS = Ending._fields.index("artifacts")
+"""Number of fields written as they are; artifacts and metrics stay in files until they are in the database."""
 _END = bytes(_HEADER.size)
 """An entry of size 0, which follows the last one."""
 
@@ -55,7 +57,7 @@ class OutcomeJournal:
         kind = type(outcome)
         arguments = [getattr(outcome, slot) for slot in kind.__slots__]
         values = [tuple(value) for value in ending.values]
-        facts = (token, kind.__name__, arguments, ending[:-2], values, tuple(ending.usage))
+        facts = (token, kind.__name__, arguments, ending[:_FIELDS], values, tuple(ending.usage))
         line = marshal.dumps(facts, MARSHAL_VERSION)
         entry = _HEADER.pack(len(line), zlib.crc32(line)) + line
         with contextlib.suppress(OSError):
@@ -95,7 +97,8 @@ def read_journal(worker_dir: Path, name: str) -> dict[str, tuple[Outcome, Ending
             break
         try:
             token, kind, arguments, facts, values, usage = marshal.loads(line)  # noqa: S302 - our own file, writable by this user only
-            ending = Ending._make((*facts, tuple(map(CallValue._make, values)), Usage._make(usage)))
+            known = dict(zip(Ending._fields[:_FIELDS], facts, strict=True))
+            ending = Ending(**known, values=tuple(map(CallValue._make, values)), usage=Usage._make(usage))
             outcomes[token] = (OUTCOME_CLASSES[kind](*arguments), ending)
         except (EOFError, ValueError, TypeError, KeyError):
             break

@@ -192,11 +192,9 @@ class Rescuer:
             return
         lost = replace(worker.lost, may_overlap=lease.token in worker.elsewhere)
         outcome, known = journaled or (lost, Ending(now))
-        ending, spooled = capture_ending(
-            self.store.spool, lease.token, attempt_lock.paths, settings.output_limit, known
-        )
+        ending, spooled = capture_ending(self.store.spool, lease.token, attempt_lock.paths, settings, known)
         if journaled and max(known.stdout_size, known.stderr_size) <= MAX_STREAM_BYTES:
-            ending = known
+            ending = known._replace(artifacts=ending.artifacts, metrics=ending.metrics)
         claims.settle_and_claim(ended=[EndedAttempt(lease, outcome, ending)], **facts)
         self.store.spool.remove(lease.token, keep=spooled)
         if attempt_lock.started:

@@ -60,6 +60,7 @@ class Worker:
             if self.monitor is None and self.core.can_exit():
                 break
             self._wait()
+        self.executor.close()
         self.core.finish()
 
     def _poll_control(self) -> None:
@@ -79,7 +80,8 @@ class Worker:
         self.control.refresh()
         if self.monitor is not None:
             lease = self.monitor.run.lease
-            punch_middle(self.monitor.run.paths.values(), self.control.settings.spool_limit)
+            run = self.monitor.run
+            punch_middle([*run.paths.values(), run.metrics_path], self.control.settings.spool_limit)
             if not self.core.claims.owns(lease):  # a rescuer in another container cannot kill it
                 self.monitor.end(Returned("a rescuer has settled it"), 0.0)
             elif lease.token in self.core.claims.cancel_requests():
@@ -115,6 +117,10 @@ class Worker:
             run.move_to_own_files()
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
         has_files = run.has_own_files or ending.result is not None or ending.note is not None or bool(ending.values)
+        if ending.artifacts is None:
+            self.executor.reuse_artifact_folder(run.lease.token)
+        if ending.artifacts is not None or ending.metrics is not None:
+            has_files = True
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear_files()

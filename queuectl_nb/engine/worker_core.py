@@ -118,8 +118,12 @@ class WorkerCore:
 
     def capture(self, token: str, paths: Mapping[str, str], ending: Ending) -> tuple[Ending, frozenset[str], bool]:
         """Return ``ending`` with result and output, the streams that stay spooled, and whether files must be kept."""
-        ending, spooled = capture_ending(self.store.spool, token, paths, self.control.settings.output_limit, ending)
-        return ending, spooled, bool(spooled) or max(ending.stdout_size, ending.stderr_size) > MAX_STREAM_BYTES
+        ending, spooled = capture_ending(self.store.spool, token, paths, self.control.settings, ending)
+        return (
+            ending,
+            spooled,
+            bool(spooled - {"artifacts"}) or max(ending.stdout_size, ending.stderr_size) > MAX_STREAM_BYTES,
+        )
 
     def check_for_work(self, *, idle: bool) -> bool | None:
         """Return whether a claim may find a job, None if nothing has changed; if ``idle``, notice a drained queue."""

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from queuectl_nb.model.call import CallValue
+from queuectl_nb.model.metrics import ReportedMetrics
 
-__all__ = ["ATTEMPT_FIELDS", "AttemptRecord", "Ending", "Lease", "Usage"]
+__all__ = ["ATTEMPT_FIELDS", "AttemptRecord", "Ending", "KeptArtifacts", "Lease", "Usage"]
 
 
 class Lease(NamedTuple):
@@ -45,6 +46,15 @@ class Usage(NamedTuple):
     max_rss_bytes: int | None = None
 
 
+class KeptArtifacts(NamedTuple):
+    """How many artifacts an attempt has left, and their size in bytes."""
+
+    files: int
+    size: int
+    note: str | None
+    """What was not kept, and why."""
+
+
 class Ending(NamedTuple):
     """The facts that are recorded with an attempt's outcome.
 
@@ -68,6 +78,8 @@ class Ending(NamedTuple):
     """A warning for a command that succeeded, for example that its result was not valid JSON."""
     result_repr: str | None = None
     """The ``repr`` of a Python job's value."""
+    artifacts: KeptArtifacts | None = None
+    metrics: ReportedMetrics | None = None
     values: tuple[CallValue, ...] = ()
     """The values and exceptions of a Python job's calls."""
     usage: Usage = Usage()

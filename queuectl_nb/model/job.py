@@ -108,7 +108,7 @@ class JobRecord(NamedTuple):
     """A job in the queue; times are epoch seconds, None if not known yet.
 
     ``seq`` is its position in enqueue order, ``rev`` the queue's revision at its last change. ``started_at``,
-    ``finished_at``, ``exit_code``, ``error`` and ``worker`` are those of its latest attempt.
+    ``finished_at``, ``exit_code``, ``error``, ``worker``, ``progress`` and ``metrics`` are those of its latest attempt.
     """
 
     seq: int
@@ -133,6 +133,9 @@ class JobRecord(NamedTuple):
     worker: str | None
     result: Any
     kind: str = Kind.COMMAND
+    progress: float | None = None
+    metrics: Mapping[str, Any] | None = None
+    """The last value of each metric."""
     result_repr: str | None = None
     rev: int = 0
     shell: str | None = None

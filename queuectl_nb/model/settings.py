@@ -95,6 +95,7 @@ SETTINGS: Mapping[str, Setting] = {
             "output_limit", "whole", MIB, 0, 64 * MIB, "bytes", "output per stream kept in the database, head and tail"
         ),
         Setting("spool_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "output per stream kept on disk"),
+        Setting("artifact_limit", "whole", 1024 * MIB, 0, 1024**4, "bytes", "artifacts kept per attempt"),
         Setting("retention", "decimal", 0, 0, 36_500, "days", "age at which finished jobs are deleted; 0 keeps them"),
         Setting("keep_env", "names", KEEP_ENV, 0, 0, "", "environment variables recorded with each job"),
         Setting("preload", "modules", "auto", 0, 0, "", "modules imported before a call: `auto`, `none` or names"),
@@ -120,6 +121,7 @@ class Settings(NamedTuple):
     kill_grace: float
     output_limit: int
     spool_limit: int
+    artifact_limit: int
     retention: float
     keep_env: str
     preload: str

@@ -32,7 +32,7 @@ SELECT id FROM environments WHERE body = :body;
 -- name: job_by_id
 SELECT
     seq, id, command, state, priority, attempts, max_retries, timeout, queue, tags, after, cwd, run_at, created_at,
-    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, result_repr, rev, shell
+    updated_at, started_at, finished_at, exit_code, error, worker, result, kind, progress, metrics, result_repr, rev, shell
 FROM jobs WHERE id = :id;
 
 -- name: keep_payload
@@ -173,7 +173,7 @@ UPDATE jobs SET
     state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = v.token,
     worker = v.worker, started_at = v.started_at, updated_at = v.started_at,
     finished_at = NULL, exit_code = NULL, error = NULL, result = NULL, result_repr = NULL,
-    rev = (SELECT rev FROM clock)
+    progress = NULL, metrics = NULL, rev = (SELECT rev FROM clock)
 FROM v WHERE jobs.seq = v.seq;
 
 -- name: attempt_is_running
@@ -260,6 +260,15 @@ WHERE seq = :seq AND state = 'processing' AND token = :token;
 -- name: keep_value
 INSERT OR REPLACE INTO job_values (job, attempt, call, raised, body, sha256) VALUES (?, ?, ?, ?, ?, ?);
 
+-- name: keep_metrics
+INSERT OR REPLACE INTO attempt_metrics (job, number, invalid, complete, points) VALUES (?, ?, ?, ?, ?);
+
+-- name: set_last_metrics
+UPDATE jobs SET progress = ?, metrics = ? WHERE seq = ?;
+
+-- name: keep_artifacts
+INSERT OR REPLACE INTO attempt_artifacts (job, number, token, files, size, note) VALUES (?, ?, ?, ?, ?, ?);
+
 -- name: delete_attempt
 DELETE FROM attempts WHERE job = :seq AND number = :number AND token = :token;
 
@@ -330,7 +339,7 @@ SELECT id, rev FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 UPDATE jobs SET
     state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
     run_at = :now, due_boottime = CASE :state WHEN 'blocked' THEN 0 END, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
-    worker = NULL, result = NULL, result_repr = NULL, rev = (SELECT rev FROM clock)
+    worker = NULL, result = NULL, result_repr = NULL, progress = NULL, metrics = NULL, rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: blocked_by

@@ -12,6 +12,7 @@ from queuectl_nb.model.failure import describe
 from queuectl_nb.model.lifecycle import Transition, settle
 from queuectl_nb.model.outcome import Outcome, Signalled, exit_code
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
+from queuectl_nb.store.artifacts import record_artifacts
 from queuectl_nb.store.batch_sql import run_for_rows
 from queuectl_nb.store.boot_time import WALL_CLOCK_ONLY, BootTime
 from queuectl_nb.store.dependencies import cancel_waiting, update_dependents
@@ -103,6 +104,12 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     for each, _ in in_time:
         if _is_large(each.ending):
             connection.execute(Q.store_streams, _streams(each))
+    if with_metrics := [each for each, _ in in_time if each.ending.metrics is not None]:
+        from queuectl_nb.store.metrics import record_metrics
+
+        record_metrics(connection, with_metrics)
+    if with_artifacts := [each for each, _ in in_time if each.ending.artifacts is not None]:
+        record_artifacts(connection, with_artifacts)
     if with_values := [each for each, _ in in_time if each.ending.values]:
         from queuectl_nb.store.calls import record_values
 

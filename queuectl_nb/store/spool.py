@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, is_empty_folder, remove_tree
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
 
@@ -58,7 +59,7 @@ class WorkerFiles:
     def remove(self) -> None:
         """Remove the files."""
         for path in self.paths.values():
-            _remove(path)
+            remove_tree(path)
 
     def clear(self) -> None:
         """Empty the files after an attempt; remove anything the job has put in their place."""
@@ -71,7 +72,7 @@ class WorkerFiles:
             except OSError as error:
                 if error.errno not in REPLACED_ERRNOS:
                     raise
-                _remove(path)
+                remove_tree(path)
 
 
 class AttemptLock(NamedTuple):
@@ -166,14 +167,20 @@ class Spool:
             return file.read(MAX_REPLY_CHARS)
 
     def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
-        """Remove the files of an attempt, except those of the streams in ``keep``."""
-        for stream in (*STREAMS, "result", "reply"):
+        """Remove the files of an attempt, except those in ``keep``: streams, or ``artifacts``."""
+        for stream in (*STREAMS, "result", "reply", "metrics"):
             if stream not in keep:
-                _remove(f"{self._folder}/{token}.{stream}")
+                remove_tree(f"{self._folder}/{token}.{stream}")
+        if "artifacts" not in keep:
+            remove_tree(artifact_dir(self._folder, token))
 
     def tokens(self) -> set[str]:
         """Return the tokens that have files in the spool."""
-        names = {name.partition(".")[0] for name in os.listdir(self._folder)}
+        names = {
+            name.partition(".")[0]
+            for name in os.listdir(self._folder)
+            if not (name.endswith(SUFFIX) and is_empty_folder(f"{self._folder}/{name}"))  # for a worker's next attempt
+        }
         return {name for name in names if len(name) == TOKEN_LENGTH and "-" not in name}
 
     def disk_usage(self) -> int:
@@ -186,18 +193,6 @@ class Spool:
         return found
 
 
-def _remove(path: str) -> None:
-    """Remove a file, or anything a job has put in its place."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError:  # a directory
-        import shutil
-
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _open_locked(path: str) -> int:
     """Open a file for appending and lock it; raise BlockingIOError if it is locked."""
     try:
@@ -205,7 +200,7 @@ def _open_locked(path: str) -> int:
     except OSError as error:
         if error.errno not in REPLACED_ERRNOS:
             raise
-        _remove(path)
+        remove_tree(path)
         handle = open_locked(path, _OPEN_FLAGS)
     os.set_blocking(handle, True)  # as jobs expect; only opening must not block
     return handle

@@ -382,7 +382,9 @@ def test_current_job(served: Queue) -> None:
     """Inside of a job its id and attempt are known; outside there is none."""
     assert current_job() is None
     job = served.submit(current_job)
-    assert tuple(job.result(TIMEOUT_S)) == (job.id, 1, 3)
+    found = job.result(TIMEOUT_S)
+    assert found[:3] == (job.id, 1, 3)
+    assert found.artifacts.parent == served.store.spool.folder
 
 
 def test_await(served: Queue) -> None:

@@ -266,6 +266,9 @@ class Recorder:
             self.started.append(lease.job_id)
         raise LeaseLost
 
+    def close(self) -> None:
+        """Release nothing."""
+
 
 def test_recording_a_result_does_not_refresh_older_claims(harness: WorkerHarness) -> None:
     """Jobs claimed before a freeze are checked again, even if a result was recorded since."""

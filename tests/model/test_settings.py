@@ -24,10 +24,11 @@ EXPECTED = {
     "kill_grace": (5, 0, 600),
     "output_limit": (MIB, 0, 64 * MIB),
     "spool_limit": (1024 * MIB, 0, 1024**4),
+    "artifact_limit": (1024 * MIB, 0, 1024**4),
     "retention": (0, 0, 36_500),
 }
 NUMBERS = sorted(EXPECTED)
-WHOLE = ("max_retries", "output_limit", "spool_limit")
+WHOLE = ("max_retries", "output_limit", "spool_limit", "artifact_limit")
 
 
 def test_settings_table() -> None:

@@ -97,9 +97,9 @@ JOB_TYPES = (
     dict.fromkeys(("command", "queue", "cwd", "error", "worker", "kind", "result_repr"), "string")
     | dict.fromkeys(("priority", "attempts", "max_retries", "exit_code"), "Int64")
     | dict.fromkeys(("run_at", "created_at", "updated_at", "started_at", "finished_at"), "datetime64[ms, UTC]")
-    | dict.fromkeys(("tags", "after", "result"), "object")
+    | dict.fromkeys(("tags", "after", "result", "metrics"), "object")
     | dict.fromkeys(("waited", "ran"), "timedelta64[us]")
-    | {"state": "category", "timeout": "Float64"}
+    | {"state": "category", "timeout": "Float64", "progress": "Float64"}
 )
 
 

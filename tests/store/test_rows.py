@@ -65,7 +65,8 @@ def test_job_from_row(result: str | None, value: object) -> None:
         "e",
         "w",
     )
-    rest = ("function", "1", 9, "/bin/sh")
-    record = job_from_row((*row, result, *rest))
-    assert record == JobRecord(*row[:3], State.DEAD, *row[4:9], ("x", "y"), (), *row[11:], value, *rest)  # type: ignore[arg-type]
+    rest = ("1", 9, "/bin/sh")
+    record = job_from_row((*row, result, "function", 0.5, '{"loss": 1}', *rest))
+    facts = (*row[:3], State.DEAD, *row[4:9], ("x", "y"), (), *row[11:])
+    assert record == JobRecord(*facts, value, "function", 0.5, {"loss": 1}, *rest)
     assert type(record.state) is State

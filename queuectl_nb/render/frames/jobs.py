@@ -56,6 +56,9 @@ def jobs(reader: Reader, job_filter: Filter) -> pd.DataFrame:
     return mark(frame.take(order if job_filter.reverse else order[::-1]))
 
 
+_FLOAT_FIELDS = ("timeout", "progress")
+
+
 class _Rows:
     """The columns of all jobs, assembled from chunks."""
 
@@ -64,9 +67,10 @@ class _Rows:
         self.commands: list[str] = []
         self.errors: list[str | None] = []
         self.results: list[str | None] = []
+        self.metrics: list[str | None] = []
         self.reprs: list[str | None] = []
         self._indices = Codes()
-        self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, "timeout")}
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [np.empty(0)] for name in (*TIME_FIELDS, *_FLOAT_FIELDS)}
         self._parts |= {name: [np.empty(0, "int64")] for name in ("shared", "rev")}
 
     def read(self, source: JobColumns) -> None:
@@ -75,10 +79,12 @@ class _Rows:
             self.commands += chunk.command
             self.errors += chunk.error
             self.results += chunk.result
+            self.metrics += chunk.metrics
             self.reprs += chunk.result_repr
             for name in TIME_FIELDS:
                 self._parts[name].append(arrays.epoch_seconds(getattr(chunk, name)))
-            self._parts["timeout"].append(arrays.floats(chunk.timeout))
+            for name in _FLOAT_FIELDS:
+                self._parts[name].append(arrays.floats(getattr(chunk, name)))
             self._parts["rev"].append(np.array(chunk.rev, dtype="int64"))
             shared = map(self._indices.__getitem__, chunk.shared)
             self._parts["shared"].append(np.fromiter(shared, dtype="int64", count=len(chunk.shared)))
@@ -95,10 +101,11 @@ class _Rows:
             columns[name] = make_array([getattr(each, name) for each in shared]).take(indices)
         columns["command"] = arrays.strings(self.commands)
         columns["error"] = arrays.strings(self.errors)
-        columns["timeout"] = arrays.nullable_floats(self.column("timeout"))
+        columns |= {name: arrays.nullable_floats(self.column(name)) for name in _FLOAT_FIELDS}
         columns["tags"] = _copied_lists([each.tags for each in shared], indices)
         columns["after"] = _copied_lists([each.after for each in shared], indices)
         columns["result"] = arrays.parse_json(self.results)
+        columns["metrics"] = arrays.parse_json(self.metrics)
         columns["result_repr"] = arrays.strings(self.reprs)
         states = np.array([_STATE_CODES[each.state] for each in shared], dtype="int8")[indices]
         columns["state"] = arrays.categories(states, STATES)

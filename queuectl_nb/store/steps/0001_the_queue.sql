@@ -61,6 +61,8 @@ CREATE TABLE jobs (
     token TEXT,  -- fences the result of the running attempt
     cancel INTEGER NOT NULL DEFAULT 0 CHECK (cancel IN (0, 1)),
     result TEXT CHECK (result IS NULL OR json_valid(result)),
+    progress REAL,
+    metrics TEXT CHECK (metrics IS NULL OR json_valid(metrics)),  -- the last value of each name
     result_repr TEXT,
     rev INTEGER NOT NULL,
     CHECK ((state = 'processing') = (token IS NOT NULL)),
@@ -158,6 +160,27 @@ CREATE UNIQUE INDEX attempts_job ON attempts (job, number);
 -- throughput and statistics of a time span
 CREATE INDEX attempts_finished ON attempts (finished_at) WHERE finished_at IS NOT NULL;
 
+CREATE TABLE attempt_metrics (
+    -- What attempts have reported, see model/metrics.py: only those that have.
+    job INTEGER NOT NULL REFERENCES jobs (seq),
+    number INTEGER NOT NULL,
+    invalid INTEGER NOT NULL,  -- lines that were no JSON objects
+    complete INTEGER NOT NULL CHECK (complete IN (0, 1)),
+    points BLOB NOT NULL,
+    PRIMARY KEY (job, number)
+);
+
+CREATE TABLE attempt_artifacts (
+    -- Which attempts have a folder of artifacts in the spool, or had files there that were not kept.
+    job INTEGER NOT NULL REFERENCES jobs (seq),
+    number INTEGER NOT NULL,
+    token TEXT NOT NULL UNIQUE,
+    files INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    note TEXT,
+    PRIMARY KEY (job, number)
+);
+
 CREATE TABLE workers (
     name TEXT PRIMARY KEY CHECK (length(name) > 0),
     pid INTEGER,
@@ -199,6 +222,8 @@ END;
 CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
     UPDATE tally SET n = n - 1 WHERE queue = old.queue AND state = old.state;
     DELETE FROM attempts WHERE job = old.seq;
+    DELETE FROM attempt_metrics WHERE job = old.seq;
+    DELETE FROM attempt_artifacts WHERE job = old.seq;
     DELETE FROM dependents WHERE job = old.seq OR other = old.seq;
     UPDATE clock SET removed = removed + 1;
 END;
@@ -216,7 +241,7 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, 'unixepoch') AS updated_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished_at,
-    exit_code, error, worker, result, kind, result_repr
+    exit_code, error, worker, result, kind, progress, metrics, result_repr
 FROM jobs;
 
 CREATE VIEW attempt_view AS

@@ -1,0 +1,227 @@
+"""The folder of artifacts: what is kept, whatever a job has put there, and that nothing outside is touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from queuectl_nb.store.artifacts import (
+    BLOCK_BYTES,
+    is_empty_folder,
+    keep_artifacts,
+    list_artifacts,
+    open_artifact,
+    remove_tree,
+)
+
+LIMIT = 1 << 30
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Make the folder of an attempt."""
+    path = tmp_path / "spool" / "token.artifacts"
+    path.mkdir(mode=0o700, parents=True)
+    return path
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """Make a file elsewhere, in a folder, that no job may reach through artifacts."""
+    path = tmp_path / "outside" / "precious"
+    path.parent.mkdir()
+    path.write_text("precious")
+    path.chmod(0o640)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the artifacts."""
+    return [each.name for each in list_artifacts(str(folder))]
+
+
+def deep_folder(folder: Path, depth: int) -> None:
+    """Make nested folders."""
+    handle = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=handle)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = deeper
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=handle))
+    os.close(handle)
+
+
+def test_files_are_kept(folder: Path) -> None:
+    """Files, also in subfolders, are kept and listed by their relative path."""
+    (folder / "b.txt").write_text("12345")
+    (folder / "a").mkdir()
+    (folder / "a" / "ü m.txt").write_text("123")
+    kept = keep_artifacts(str(folder), LIMIT)
+    assert kept == (2, 8, None)
+    assert sorted(names(folder)) == ["a/ü m.txt", "b.txt"]
+    with os.fdopen(open_artifact(str(folder), "a/ü m.txt")) as file:
+        assert file.read() == "123"
+
+
+def test_nothing(folder: Path) -> None:
+    """An empty folder is used again; without a folder there is nothing either."""
+    assert keep_artifacts(str(folder), LIMIT) is None
+    assert is_empty_folder(str(folder))
+    folder.rmdir()
+    assert keep_artifacts(str(folder), LIMIT) is None
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o000, 0o1700])
+def test_a_folder_with_another_mode_is_not_used_again(folder: Path, mode: int) -> None:
+    """A folder that the job has opened to others, or closed, goes."""
+    folder.chmod(mode)
+    assert keep_artifacts(str(folder), LIMIT) is None
+    assert not folder.exists()
+
+
+def test_links_and_special_files(folder: Path, outside: Path) -> None:
+    """Links of both kinds and special files are removed, and said; what they lead to stays as it is."""
+    (folder / "kept").write_text("x")
+    (folder / "link").symlink_to(outside)
+    (folder / "folder").symlink_to(outside.parent)
+    (folder / "hard").hardlink_to(outside)
+    os.mkfifo(folder / "fifo")
+    kept = keep_artifacts(str(folder), LIMIT)
+    assert kept is not None
+    assert (kept.files, kept.note) == (1, "4 artifacts were not kept: links (3), special files (1)")
+    assert os.listdir(folder) == ["kept"]
+    assert outside.read_text() == "precious"
+    assert outside.stat().st_mode & 0o777 == 0o640
+    assert outside.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "fifo", "dangling"])
+def test_the_folder_is_replaced(folder: Path, outside: Path, kind: str) -> None:
+    """Something else in place of the folder is removed, not followed."""
+    folder.rmdir()
+    if kind == "link":
+        folder.symlink_to(outside.parent)
+    elif kind == "dangling":
+        folder.symlink_to("nowhere")
+    elif kind == "file":
+        folder.write_text("x")
+    else:
+        os.mkfifo(folder)
+    assert list(list_artifacts(str(folder))) == []
+    with pytest.raises(FileNotFoundError):
+        open_artifact(str(folder), "precious")
+    kept = keep_artifacts(str(folder), LIMIT)
+    assert kept is not None
+    assert kept.files == 0
+    assert not os.path.lexists(folder)
+    assert outside.read_text() == "precious"
+
+
+def test_a_limit(folder: Path) -> None:
+    """What is over the limit is removed and said; what still fits is kept."""
+    (folder / "large").write_bytes(b"x" * 50_000)
+    (folder / "small").write_bytes(b"x")
+    kept = keep_artifacts(str(folder), 20_000)
+    assert kept == (1, 1, "1 artifact was not kept: over artifact_limit of 20000 bytes (1)")
+    assert names(folder) == ["small"]
+
+
+def test_a_limit_of_nothing(folder: Path) -> None:
+    """With a limit of 0 nothing is kept, and the attempt says so."""
+    (folder / "file").write_bytes(b"x")
+    kept = keep_artifacts(str(folder), 0)
+    assert kept is not None
+    assert kept.files == 0
+    assert not folder.exists()
+
+
+def test_a_sparse_file_counts_whole(folder: Path) -> None:
+    """A file counts with its length: that is what a reader gets."""
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    assert keep_artifacts(str(folder), LIMIT) is not None
+    assert not folder.exists()
+
+
+def test_many_empty_files(folder: Path) -> None:
+    """The limit also bounds the number of files and folders."""
+    for number in range(300):
+        (folder / f"{number}").touch()
+    for number in range(100):
+        (folder / f"d{number}").mkdir()
+    kept = keep_artifacts(str(folder), 200 * BLOCK_BYTES)
+    assert kept is not None
+    assert kept.files <= 200
+    assert len(os.listdir(folder)) == 200
+
+
+def test_invalid_names(folder: Path) -> None:
+    """Names that cannot be shown or typed are not kept."""
+    for name in (b"new\nline", b"\xff", b"esc\x1b[31m", b"x" * 200):
+        with open(os.path.join(os.fsencode(folder), name), "w"):
+            pass
+    kept = keep_artifacts(str(folder), LIMIT)
+    assert kept is not None
+    assert names(folder) == ["x" * 200]
+    assert kept.note == "3 artifacts were not kept: invalid names (3)"
+
+
+def test_deep_folders(folder: Path) -> None:
+    """Folders nested without end are removed without recursion."""
+    deep_folder(folder, 1200)
+    (folder / "kept").touch()
+    kept = keep_artifacts(str(folder), LIMIT)
+    assert kept is not None
+    assert names(folder) == ["kept"]
+
+
+def test_closed_folders(folder: Path) -> None:
+    """Files and folders that the job has closed are readable afterwards."""
+    (folder / "a").mkdir()
+    (folder / "a" / "file").write_text("x")
+    (folder / "a" / "file").chmod(0)
+    (folder / "a").chmod(0)
+    assert keep_artifacts(str(folder), LIMIT) == (1, 1, None)
+    assert (folder / "a").stat().st_mode & 0o700 == 0o700
+    assert (folder / "a" / "file").stat().st_mode & 0o400
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", "../outside/precious", "/etc/passwd", "", ".", "a//b", "a/../b", "link/precious", "b/", "\0", "x\n"],
+)
+def test_names_that_lead_outside(folder: Path, outside: Path, name: str) -> None:
+    """No name leads out of the folder, whatever a running job has put there."""
+    (folder / "a").mkdir()
+    (folder / "b").touch()
+    (folder / "link").symlink_to(outside.parent)
+    with pytest.raises(FileNotFoundError):
+        open_artifact(str(folder), name)
+
+
+def test_links_of_a_running_job(folder: Path, outside: Path) -> None:
+    """Before the attempt has ended, links and special files are neither listed nor opened."""
+    (folder / "file").touch()
+    (folder / "link").symlink_to(outside)
+    (folder / "hard").hardlink_to(outside)
+    (folder / "folder").symlink_to(outside.parent)
+    os.mkfifo(folder / "fifo")
+    assert names(folder) == ["file"]
+    for name in ("link", "hard", "folder/precious", "fifo", "folder"):
+        with pytest.raises(FileNotFoundError):
+            open_artifact(str(folder), name)
+
+
+def test_remove_tree(folder: Path, outside: Path) -> None:
+    """A tree is removed without following links."""
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "link").symlink_to(outside.parent)
+    (folder / "a" / "b" / "file").hardlink_to(outside)
+    (folder / "a").chmod(0o500)
+    remove_tree(str(folder))
+    assert not folder.exists()
+    assert outside.read_text() == "precious"
+    remove_tree(str(folder))
