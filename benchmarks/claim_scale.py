@@ -1,7 +1,8 @@
 """Claim and settle in a queue with a million finished and a million delayed high-priority jobs, and in an empty one.
 
-Both use the worker's transactions with synchronous=FULL on one job at a time, in alternation. The finished jobs are
-written by SQL, since running a million takes an hour.
+A second row has jobs in 50 more queues that have limits, against the same queues without. Both use the worker's
+transactions with synchronous=FULL on one job at a time, in alternation. The finished jobs are written by SQL, since
+running a million takes an hour.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from queuectl_nb.store.claims import Claims, EndedAttempt
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
 
 TARGET = 1.5
+LIMITS_TARGET = 1.2
+QUEUES = 50
 BATCH = 50_000
 WORKER = "worker-1"
 
@@ -57,8 +61,6 @@ def fill(queue: Queue, finished: int, delayed: int) -> None:
     with queue.store.db.write() as connection:
         for statement in FINISHED:
             connection.execute(statement)
-    # the checkpoint of these writes is not part of the measurement
-    queue.store.db.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def claim_and_settle(claims: Claims, queue: Queue) -> float:
@@ -71,30 +73,63 @@ def claim_and_settle(claims: Claims, queue: Queue) -> float:
     return time.perf_counter() - began
 
 
-def run(args: argparse.Namespace) -> list[measure.Row]:
-    """Measure both queues in alternation."""
+def add_queues(queue: Queue, limit: int | None) -> None:
+    """Add jobs in :data:`QUEUES` more queues, each with this limit."""
+    for number in range(QUEUES):
+        enqueue_specs(queue, [measure.JobSpec("true", queue=f"queue-{number}", priority=-1)])
+        queue.limit(f"queue-{number}", limit)
+
+
+def compare(rounds: int, what: str, target: float, sides: Sequence[Callable[[Queue], None]]) -> measure.Row:
+    """Claim and settle in two queues in alternation; the functions add what differs."""
     with measure.scratch() as folder:
-        sides = []
-        for name, finished, delayed in (("large", args.finished, args.delayed), ("empty", 0, 0)):
-            queue = Queue(Path(folder) / f"{name}.db")
-            fill(queue, finished, delayed)
-            enqueue_specs(queue, [measure.JobSpec("true")] * (args.rounds + 10))
-            sides.append((Claims(queue.store.db, WORKER, "host"), queue))
+        claims = []
+        for number, prepare in enumerate(sides):
+            queue = Queue(Path(folder) / f"{number}.db")
+            prepare(queue)
+            enqueue_specs(queue, [measure.JobSpec("true")] * (rounds + 10))
+            # the checkpoint of these writes is not part of the measurement
+            queue.store.db.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            claims.append((Claims(queue.store.db, WORKER, "host"), queue))
         for _ in range(10):  # caches
-            for side in sides:
+            for side in claims:
                 claim_and_settle(*side)
-        large, empty = zip(*([claim_and_settle(*side) for side in sides] for _ in range(args.rounds)), strict=True)
-        for _, queue in sides:
+        measured, reference = zip(*([claim_and_settle(*side) for side in claims] for _ in range(rounds)), strict=True)
+        for _, queue in claims:
             queue.close()
-    ratio = statistics.median(large) / statistics.median(empty)
-    spread = [a / b for a, b in zip(large, empty, strict=True)]
+    ratio = statistics.median(measured) / statistics.median(reference)
+    spread = [a / b for a, b in zip(measured, reference, strict=True)]
     words = (
         f"{ratio:.2f} (of medians; pairwise median {statistics.median(spread):.2f},"
         f" 5 % below {measure.percentile(spread, 0.05):.2f}, 5 % above {measure.percentile(spread, 0.95):.2f})"
     )
-    what = f"claim and settle with {args.finished:,} finished and {args.delayed:,} delayed jobs, against an empty queue"
-    detail = f"{statistics.median(large) * 1e6:.0f} µs and {statistics.median(empty) * 1e6:.0f} µs"
-    return [measure.Row(what, words, f"≤ {TARGET:g}", ratio <= TARGET, detail)]
+    detail = f"{statistics.median(measured) * 1e6:.0f} µs and {statistics.median(reference) * 1e6:.0f} µs"
+    return measure.Row(what, words, f"≤ {target:g}", ratio <= target, detail)
+
+
+def run(args: argparse.Namespace) -> list[measure.Row]:
+    """Measure both queues of each row in alternation."""
+
+    def large(queue: Queue) -> None:
+        fill(queue, args.finished, args.delayed)
+
+    def with_queues(limit: int | None) -> Callable[[Queue], None]:
+        def prepare(queue: Queue) -> None:
+            large(queue)
+            add_queues(queue, limit)
+
+        return prepare
+
+    jobs = f"{args.finished:,} finished and {args.delayed:,} delayed jobs"
+    return [
+        compare(args.rounds, f"claim and settle with {jobs}, against an empty queue", TARGET, (large, lambda _: None)),
+        compare(
+            args.rounds,
+            f"claim and settle with {QUEUES} limited queues and {jobs}, against queues without limits",
+            LIMITS_TARGET,
+            (with_queues(2), with_queues(None)),
+        ),
+    ]
 
 
 def parser() -> argparse.ArgumentParser:

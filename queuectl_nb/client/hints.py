@@ -65,9 +65,15 @@ def waiting_hints(store: Store, queues: Collection[str] | None = None, *, progra
 
     Empty if they are served, or there are none. ``program`` is :data:`CONSOLE` or :data:`MAGIC`.
     """
-    waiting, paused = store.read_waiting()
+    waiting, paused, limits = store.read_waiting()
     chosen = {name: n for name, n in waiting.items() if queues is None or name in queues}
-    return list(_causes(store, chosen, paused, program)) if chosen else []
+    if not chosen:
+        return []
+    hints = list(_causes(store, chosen, paused, program))
+    for name, limit, running in limits:
+        if running >= limit and chosen.get(name):
+            hints.append(f"queue {name} runs its limit of {limit} job(s); see '{program} limit{db_option(store)}'")
+    return hints
 
 
 def _causes(store: Store, waiting: dict[str, int], paused: Collection[str], program: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
 from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs, selected_ids
 from queuectl_nb.client.wait import UnreportedJobs, Wait
 from queuectl_nb.model.errors import BadInput, QueuectlError
-from queuectl_nb.model.validation import parse_int, parse_name
+from queuectl_nb.model.validation import parse_int, parse_limit, parse_name
 from queuectl_nb.store.paths import find_queue, make_private_dir, require_queue
 from queuectl_nb.store.store import Store
 
@@ -505,6 +505,23 @@ class Queue:
         self._unreported.start(self.store)
         self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
         notify_idle_worker(self.store)
+
+    def limit(self, queue: str, limit: int | None) -> None:
+        """Let at most ``limit`` jobs of ``queue`` run at a time, over all workers; None lifts the limit.
+
+        Running jobs continue. It is kept in the transaction in which a worker claims a job.
+        """
+        from queuectl_nb.store.limits import set_limit
+
+        number = None if limit is None else parse_limit(limit)
+        set_limit(self.store.db, parse_name("queue", queue), number)
+        notify_idle_worker(self.store)
+
+    def limits(self) -> dict[str, int]:
+        """Return the limit of each queue that has one."""
+        from queuectl_nb.store.limits import read_limits
+
+        return {each.queue: each.limit for each in read_limits(self.store.db)}
 
     # ------------------------------------------------------------------ wait
 

@@ -41,7 +41,7 @@ COMPLETE_VAR = "_QUEUECTL_COMPLETE"
 
 SECTIONS: Mapping[str, Sequence[str]] = {
     "Jobs": ("enqueue", "run", "list", "show", "log", "wait", "retry", "cancel", "delete", "prune", "dlq"),
-    "Workers": ("worker", "pause", "resume"),
+    "Workers": ("worker", "pause", "resume", "limit"),
     "Queue": ("status", "stats", "dashboard", "config", "init", "backup", "doctor"),
     "Help": ("help", "demo", "completion", "version"),
 }

@@ -10,6 +10,7 @@ from queuectl_nb.client.workers import read_status
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.results import Detail, Table
+from queuectl_nb.store.limits import read_limits
 
 __all__ = ["command"]
 
@@ -26,6 +27,8 @@ def command(context: Context) -> Detail:
         if status["paused"]:
             names = "all queues" if status["paused"] == ["*"] else ", ".join(status["paused"])
             yield f"Paused: {names} (use '{context.program} resume')"
+        if limits := read_limits(queue.store.db):
+            yield f"Limits: {', '.join(f'{each.queue} {each.limit} ({each.running} running)' for each in limits)}"
         yield "\nWorkers:"
         if not status["workers"]:
             yield f"none; start some with '{context.program} worker start'"

@@ -160,7 +160,13 @@ def _run_worker(config: WorkerConfig, events: Events, resources: ExitStack) -> N
     control = WorkerControl(store, config.name, WorkerEvents(events, config.name))
     control.open(config.parent, config.starter)
     core = WorkerCore(
-        store, control, host=heartbeat.job_host(), queues=config.queues, drain=config.drain, lock=config.lock
+        store,
+        control,
+        host=heartbeat.job_host(),
+        queues=config.queues,
+        drain=config.drain,
+        lock=config.lock,
+        parallel=config.dask is not None,
     )
     worker = _make_worker(config, core) if config.dask is None else _make_dispatcher(config, core, resources)
     if config.dask is not None:

@@ -43,15 +43,16 @@ class WorkerCore:
         queues: Sequence[str] = (),
         drain: bool = False,
         lock: int | None = None,
+        parallel: bool = False,
     ) -> None:
         """Serve ``queues`` (all if empty) under the name of ``control``; ``drain`` ends when all jobs are finished.
 
-        ``lock`` is the descriptor of the worker's lock file.
+        ``lock`` is the descriptor of the worker's lock file. ``parallel``: it runs several jobs at a time.
         """
         self.store = store
         self.control = control
         self.events = control.events
-        self.claims = Claims(store.db, control.name, host, queues)
+        self.claims = Claims(store.db, control.name, host, queues, parallel=parallel)
         self.buffer = WorkBuffer(store, self.claims, OutcomeJournal(store.worker_dir, control.name), self.events)
         self.drain = drain
         self.drained = False

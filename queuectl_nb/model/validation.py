@@ -23,6 +23,7 @@ __all__ = [
     "parse_duration",
     "parse_env_pair",
     "parse_int",
+    "parse_limit",
     "parse_name",
     "parse_number",
     "parse_shell",
@@ -155,6 +156,13 @@ def parse_int(what: str, value: object, low: int = -(2**63), high: int = MAX_INT
     if not low <= number <= high:
         raise BadInput(f"{what} must be from {low} to {high}, not {quoted(number)}")
     return number
+
+
+def parse_limit(value: object) -> int:
+    """Return the number of jobs of a queue that may run at a time."""
+    if value in (0, "0"):
+        raise BadInput("limit must be at least 1; to start no jobs of a queue use 'queuectl pause'")
+    return parse_int("limit", value, 1, 1_000_000)
 
 
 def parse_number(what: str, value: object, low: float = 0.0, high: float = 3_153_600_000.0) -> float:

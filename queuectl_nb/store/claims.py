@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from queuectl_nb.model.settings import Settings
     from queuectl_nb.store.connection import Database
 
-__all__ = ["ClaimResult", "Claims", "EndedAttempt", "HeldLease", "StartedAttempt"]
+__all__ = ["ClaimResult", "Claims", "EndedAttempt", "HeldLease", "QueueWithWork", "StartedAttempt"]
 
 
 MAX_LAST_JOBS = 8
@@ -43,18 +43,28 @@ class ClaimResult(NamedTuple):
     waiting: int
     """Upper bound of the jobs that still wait in the worker's queues."""
     unblocked: int
-    """Jobs that became pending because the jobs they depend on completed."""
+    """Jobs that can start now because others have ended: their dependents, and jobs of a queue with a limit."""
+
+
+class QueueWithWork(NamedTuple):
+    """A queue whose jobs the worker may start: how many wait, and how many more may run (None: any number)."""
+
+    waiting: int
+    free: int | None
 
 
 class Claims:
     """Claims and settles jobs for the worker ``worker`` on ``host``."""
 
-    def __init__(self, db: Database, worker: str, host: str, queues: Sequence[str] = ()) -> None:
-        """Work on ``db``; empty ``queues`` means all."""
+    def __init__(
+        self, db: Database, worker: str, host: str, queues: Sequence[str] = (), *, parallel: bool = False
+    ) -> None:
+        """Work on ``db``; empty ``queues`` means all. ``parallel``: the worker runs all claimed jobs at a time."""
         self.db = db
         self.worker = worker
         self.host = host
         self.queues = frozenset(queues)
+        self.parallel = parallel
 
     def settle_and_claim(  # noqa: PLR0913 - the input of one transaction
         self,
@@ -84,6 +94,8 @@ class Claims:
             for each in started:
                 record_start(connection, each)
             leases, waiting = self._claim(connection, limit, now, boottime) if limit else ([], 0)
+            if not limit and (done or released) and connection.execute(Q.any_limits).fetchone():
+                woken += sum(queue.waiting for queue in self._queues_with_work(connection).values() if queue.free)
         return ClaimResult(settled, leases, waiting, woken)
 
     def _claim(
@@ -91,15 +103,18 @@ class Claims:
     ) -> tuple[list[Lease], int]:
         connection.execute(Q.promote_due, {"now": now, "boottime": boottime.seconds})
         queues = self._queues_with_work(connection)
-        waiting = sum(queues.values())
+        waiting = sum(_startable(queue) for queue in queues.values())
         # no prefetching of the last jobs, which another worker could start now
         workers = max(1, connection.execute(Q.count_workers).fetchone()[0])
         limit = min(limit, max(1, waiting // workers, min(MAX_LAST_JOBS, workers // WORKERS_PER_LAST_JOB)))
         found: list[tuple[object, ...]] = []
-        for queue in queues:
-            found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": limit}).fetchall()
+        for queue, (_, free) in queues.items():
+            most = limit if free is None else min(limit, free)
+            found += connection.execute(Q.ready_in_queue, {"queue": queue, "limit": most}).fetchall()
         if len(queues) > 1:
             found.sort(key=lambda row: (-row[6], row[0]))  # type: ignore[operator]  # priority down, then the older
+        if not self.parallel:  # a claimed job counts as running: claim one of a limited queue only to start it next
+            found = found[:1] + [row for row in found[1:] if queues[str(row[5])].free is None]
         found = found[:limit]
         ids = json.dumps(list({row[-1] for row in found}))
         recorded = rows.parse_environments(connection.execute(Q.environments_of_claimed, {"ids": ids}))
@@ -112,9 +127,13 @@ class Claims:
     def _serves(self, queue: str) -> bool:
         return not self.queues or queue in self.queues
 
-    def _queues_with_work(self, connection: sqlite3.Connection) -> dict[str, int]:
-        """Return the number of waiting jobs of each served queue that has any and is not paused."""
-        return {queue: n for queue, n in connection.execute(Q.queues_with_work) if self._serves(queue)}
+    def _queues_with_work(self, connection: sqlite3.Connection) -> dict[str, QueueWithWork]:
+        """Return the served queues that have waiting jobs, are not paused, and are below their limit."""
+        return {
+            queue: QueueWithWork(waiting, free)
+            for queue, waiting, free in connection.execute(Q.queues_with_work)
+            if self._serves(queue) and (free is None or free > 0)
+        }
 
     def has_ready_jobs(self, now: float, boottime: BootTime = WALL_CLOCK_ONLY) -> bool:
         """Return True if a claim would find a job; does not write."""
@@ -130,9 +149,10 @@ class Claims:
         """Return how many jobs could start now, counted up to ``limit``; does not write."""
         with self.db.read() as connection:
             found = 0
-            for queue in self._queues_with_work(connection):
-                if found < limit:
-                    found += connection.execute(Q.ready_count, {"queue": queue, "limit": limit - found}).fetchone()[0]
+            for queue, (_, free) in self._queues_with_work(connection).items():
+                most = limit - found if free is None else min(limit - found, free)
+                if most > 0:
+                    found += connection.execute(Q.ready_count, {"queue": queue, "limit": most}).fetchone()[0]
             values = {"now": now, "boottime": boottime.seconds, "limit": max(0, limit - found)}
             due: int = connection.execute(Q.due_count, values).fetchone()[0]
             return found + due
@@ -185,3 +205,8 @@ class Claims:
     def held_leases(self) -> list[HeldLease]:
         """Return the leases that the worker holds; a rescuer calls this for a lost worker."""
         return [HeldLease(*row) for row in self.db.query(Q.held_by_worker, {"worker": self.worker})]
+
+
+def _startable(queue: QueueWithWork) -> int:
+    """Return an upper bound of the waiting jobs of a queue that can start."""
+    return queue.waiting if queue.free is None else min(queue.waiting, queue.free)

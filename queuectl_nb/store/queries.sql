@@ -95,8 +95,12 @@ UPDATE clock SET boot = :boot;
 UPDATE jobs SET due_boottime = NULL WHERE state IN ('pending', 'failed', 'blocked') AND due_boottime IS NOT NULL;
 
 -- name: queues_with_work
--- Unpaused queues that may have ready jobs; few rows, whatever the number of jobs.
-SELECT queue, sum(n) FROM tally
+-- Unpaused queues that may have ready jobs, and how many more of them may run, NULL for any number; few rows, whatever
+-- the number of jobs.
+SELECT queue, sum(n), (
+    SELECT limits.n - coalesce((SELECT n FROM tally WHERE queue = limits.queue AND state = 'processing'), 0)
+    FROM limits WHERE limits.queue = tally.queue
+) FROM tally
 WHERE state IN ('pending', 'failed') AND n > 0
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '*')
     AND NOT EXISTS (SELECT 1 FROM queues WHERE name = tally.queue)
@@ -535,6 +539,20 @@ DELETE FROM settings WHERE key = :key;
 
 -- name: pause_queue
 INSERT INTO queues (name, paused_at) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING;
+
+-- name: limits
+-- Limited queues with their limit and the number of running jobs.
+SELECT queue, n, coalesce((SELECT n FROM tally WHERE queue = limits.queue AND state = 'processing'), 0)
+FROM limits ORDER BY queue;
+
+-- name: set_limit
+INSERT INTO limits (queue, n) VALUES (:queue, :n) ON CONFLICT (queue) DO UPDATE SET n = :n;
+
+-- name: drop_limit
+DELETE FROM limits WHERE queue = :queue;
+
+-- name: any_limits
+SELECT 1 FROM limits LIMIT 1;
 
 -- name: resume_queue
 DELETE FROM queues WHERE name = :name OR :name = '*';

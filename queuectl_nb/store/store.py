@@ -33,13 +33,15 @@ class Store:
         self.spool = Spool(self.db.output_dir)
         detect_copy(self.db)
 
-    def read_waiting(self) -> tuple[dict[str, int], set[str]]:
-        """Return the queues with pending, failed or running jobs, and the paused ones (``"*"``: all).
+    def read_waiting(self) -> tuple[dict[str, int], set[str], list[tuple[str, int, int]]]:
+        """Return the queues with pending, failed or running jobs, the paused ones (``"*"``: all), and all limits.
 
-        The value of a queue is its number of pending and failed jobs. Light enough for every enqueue.
+        The value of a queue is its number of pending and failed jobs; a limit is queue, limit, running jobs. Light
+        enough for every enqueue.
         """
         with self.db.read() as connection:
-            return dict(connection.execute(Q.waiting_jobs)), {name for (name,) in connection.execute(Q.paused)}
+            paused = {name for (name,) in connection.execute(Q.paused)}
+            return dict(connection.execute(Q.waiting_jobs)), paused, connection.execute(Q.limits).fetchall()
 
     @cached_property
     def jobs(self) -> Jobs:

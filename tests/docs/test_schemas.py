@@ -161,6 +161,7 @@ def test_other_output_is_as_described(run: Callable[..., Ran], tmp_path: Path, m
     assert answer("wait") == {"counts": {"completed": 0, "dead": 0, "cancelled": 0}}
     assert answer("pause", "gpu") == {"paused": ["gpu"]}
     assert answer("resume") == {"paused": []}
+    assert answer("limit", "gpu", "2") == answer("limit") == {"gpu": 2}
     assert answer("worker", "stop") == []
     assert answer("config", "list") == {key: row.default for key, row in SETTINGS.items()}
     assert answer("config", "set", "timeout", "5") == {"timeout": 5}

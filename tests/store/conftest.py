@@ -60,13 +60,15 @@ class StoreHarness:
             if_absent=if_absent,
         )
 
-    def claims(self, worker: str = "worker-1", queues: Sequence[str] = ()) -> Claims:
+    def claims(self, worker: str = "worker-1", queues: Sequence[str] = (), *, parallel: bool = False) -> Claims:
         """Return the access of a worker to the queue."""
-        return Claims(self.store.db, worker, "here", queues)
+        return Claims(self.store.db, worker, "here", queues, parallel=parallel)
 
-    def settle_and_claim(self, worker: str = "worker-1", queues: Sequence[str] = (), **what: Any) -> ClaimResult:
+    def settle_and_claim(
+        self, worker: str = "worker-1", queues: Sequence[str] = (), *, parallel: bool = False, **what: Any
+    ) -> ClaimResult:
         """Settle and claim as a worker does."""
-        return self.claims(worker, queues).settle_and_claim(
+        return self.claims(worker, queues, parallel=parallel).settle_and_claim(
             **what, settings=self.store.settings.read(), now=self.now, rand=0.0, boottime=self.boottime
         )
 
@@ -82,8 +84,12 @@ class StoreHarness:
 
     def settle(self, lease: Lease, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
         """Settle an attempt, by default with exit code 0."""
+        return self.settle_and_claim(ended=[self.ended(lease, outcome, **facts)]).settled[0]
+
+    def ended(self, lease: Lease, outcome: Outcome | None = None, **facts: Any) -> EndedAttempt:
+        """Return an ended attempt, by default with exit code 0."""
         facts = {"finished_at": self.now, "started_at": self.now, "pid": 42, **facts}
-        return self.settle_and_claim(ended=[EndedAttempt(lease, outcome or Exited(0), Ending(**facts))]).settled[0]
+        return EndedAttempt(lease, outcome or Exited(0), Ending(**facts))
 
     def run(self, job_id: str, outcome: Outcome | None = None, **facts: Any) -> Transition | None:
         """Claim just this job and settle it."""

@@ -29,10 +29,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.limits import Limit
     from queuectl_nb.store.reader import Reader
     from queuectl_nb.store.stats import Stats
 
-__all__ = ["attempts", "check_frame", "job_id_column", "jobs", "results", "settings", "stats", "status", "workers"]
+__all__ = [
+    "attempts",
+    "check_frame",
+    "job_id_column",
+    "jobs",
+    "limits",
+    "results",
+    "settings",
+    "stats",
+    "status",
+    "workers",
+]
 
 _INTEGER_STATS = ("attempts", "max_rss_bytes")
 
@@ -104,6 +116,12 @@ def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return workers: index ``name``, the JSON fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
     return pd.DataFrame({name: _WORKER_TYPES.get(name, arrays.strings)(raw[name]) for name in raw}).set_index("name")
+
+
+def limits(rows: Sequence[Limit]) -> pd.DataFrame:
+    """Return limits: index ``queue``, columns ``limit`` and ``running``."""
+    columns = {name: arrays.integers([getattr(row, name) for row in rows]) for name in ("limit", "running")}
+    return pd.DataFrame(columns, index=pd.Index(arrays.strings([row.queue for row in rows]), name="queue"))
 
 
 def settings(values: Settings) -> pd.DataFrame:

@@ -203,6 +203,12 @@ CREATE TABLE queues (
     paused_at REAL NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE limits (
+    -- Maximum number of running jobs of a queue.
+    queue TEXT PRIMARY KEY,
+    n INTEGER NOT NULL CHECK (n > 0)
+) WITHOUT ROWID;
+
 CREATE TABLE tally (
     -- Jobs by queue and state, kept by the triggers below, so that a count never scans jobs.
     queue TEXT NOT NULL,

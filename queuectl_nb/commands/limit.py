@@ -1,0 +1,58 @@
+"""``limit``: show and change how many jobs of a queue may run at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl_nb.commands.ack import Done
+from queuectl_nb.commands.app import queuectl_command
+from queuectl_nb.commands.params import QUEUE, TextParam
+from queuectl_nb.commands.results import Listing
+from queuectl_nb.model.validation import parse_limit, parse_name
+from queuectl_nb.store.limits import Limit, read_limits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from queuectl_nb.client.queue import Queue
+    from queuectl_nb.commands.context import Context
+
+__all__ = ["command"]
+
+
+@queuectl_command("limit", examples=["queuectl limit gpu 2", "queuectl limit gpu none", "queuectl limit"])
+@click.argument("name", metavar="[QUEUE]", required=False, type=QUEUE)
+@click.argument("number", metavar="[N|none]", required=False, type=TextParam("N", ["none"]))
+def command(context: Context, name: str | None, number: str | None) -> Done | Listing:
+    """Limit how many jobs of a queue run at a time, over all workers.
+
+    Without a number, show the limits. 'none' lifts a limit. Running jobs continue.
+    """
+    if name is None or number is None:
+        return _listing(context.queue(), name)
+    limit = None if number == "none" else parse_limit(number)
+    queue = context.queue(create=True)
+    queue.limit(name, limit)
+    meaning = "no limit" if limit is None else f"at most {limit} running job{'s'[: limit > 1]}"
+    return Done([f"Queue {name}: {meaning}."], queue.limits)
+
+
+def _listing(queue: Queue, name: str | None) -> Listing:
+    wanted = None if name is None else parse_name("queue", name)
+    found = [each for each in read_limits(queue.store.db) if wanted in (None, each.queue)]
+
+    def frame() -> pd.DataFrame:
+        from queuectl_nb.render.frames import frames
+
+        return frames.limits(found)
+
+    return Listing(
+        Limit._fields,
+        [(field, field) for field in Limit._fields],
+        lambda most: [each._asdict() for each in found[:most]],
+        value=frame,
+        data=lambda: {each.queue: each.limit for each in found},
+        empty_text="No limits.",
+    )
