@@ -1,27 +1,19 @@
-"""What worker and fork server send each other: structures of fixed size, and requests with their size before them."""
+"""What worker and fork server send each other: structures of fixed size, and messages with a header before them."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import socket
+__all__ = ["EXIT", "HANDLES", "HEADER", "IMPORT", "PID", "RUN", "RUNTIME"]
 
-__all__ = ["EXIT", "PID", "SIZE", "receive"]
-
-SIZE = struct.Struct("<I")
+HEADER = struct.Struct("<II")
+"""Kind and size of a message."""
+IMPORT, RUNTIME, RUN = range(3)
+"""Kinds of messages: modules to import; the interpreter of the following jobs, as it was at the enqueue, with the names
+of their environment variables; a job."""
+HANDLES = struct.Struct("ii")
+"""Descriptors that are sent with a job: its stdout and stderr."""
 PID = struct.Struct("<I")
+"""Answer to a job: its process, or 0 if this process must not fork."""
 EXIT = struct.Struct("<iddq")
 """Status, user and system CPU seconds, and peak memory in the unit of ``getrusage``."""
-
-
-def receive(channel: socket.socket, count: int) -> bytes | None:
-    """Return ``count`` bytes; None if the other side has closed the socket."""
-    parts = bytearray()
-    while len(parts) < count:
-        part = channel.recv(min(count - len(parts), 1 << 20))
-        if not part:
-            return None
-        parts += part
-    return bytes(parts)

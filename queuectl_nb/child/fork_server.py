@@ -1,13 +1,18 @@
 """Forks the processes of Python jobs from a warm parent: ``python -m queuectl_nb.child.fork_server FD``.
 
-A worker starts it and sends requests through the socket FD, one at a time. The fork server has imported what such jobs
-use, so a job starts within milliseconds. It answers with the pid and, when that process has ended, with its exit status
-and resource usage. It is no subreaper: orphans of a job become children of the worker, as those of a command do, and so
-does the job itself if the fork server dies. It never imports the user's modules.
+A worker starts it and sends messages through the socket FD, one job at a time. The fork server has imported what such
+jobs use, so a job starts within milliseconds. It answers with the pid and, when that process has ended, with its exit
+status and resource usage. It is no subreaper: orphans of a job become children of the worker, as those of a command do,
+and so does the job itself if the fork server dies. It never imports the user's modules.
+
+After a fork, a page of memory is copied when either process writes to it, and with reference counts even reading an
+object is a write. These copies are most of the cost of a short call, so the code from the fork to the user's function
+uses few objects: builtins rather than functions of the standard library.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import gc
 import importlib
@@ -15,98 +20,158 @@ import marshal
 import os
 import signal
 import socket
+import struct
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import queuectl_nb.child.function  # noqa: F401 - loaded before a fork
+import queuectl_nb.child.function
+import queuectl_nb.child.source_lines  # noqa: F401 - once, before the forks
 from queuectl_nb.child import process
-from queuectl_nb.child.channel import EXIT, PID, SIZE, receive
+from queuectl_nb.child.channel import EXIT, HANDLES, HEADER, IMPORT, PID, RUN, RUNTIME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["IDLE_S", "main"]
 
-IDLE_S = 60.0
-"""Seconds without a request after which a fork server ends."""
-HANDLES = 2
+IDLE_S = 60
+"""Seconds without a message after which a fork server ends."""
+FORK_SAFE = frozenset({"logging", "random", "threading"})
+"""Modules whose handlers of forks do nothing that a fork by the only thread needs."""
 
 
 def main(handle: int) -> None:
-    """Serve requests until the worker closes the socket."""
+    """Serve requests until the worker closes the socket, or sends nothing for a while."""
     worker = os.getppid()
     os.set_inheritable(handle, False)
-    with socket.socket(fileno=handle) as channel:
-        channel.settimeout(IDLE_S)
-        with contextlib.suppress(TimeoutError, ConnectionError, ProcessLookupError):
-            while (message := _receive_request(channel)) is not None:
-                request, handles = message
-                if "import" in request:
-                    _preload(request["import"])
-                else:
-                    pid, start = _fork(channel, request, handles)
-                    for each in handles:
-                        os.close(each)
-                    channel.sendall(PID.pack(pid))
-                    os.write(start, b"1")
+    channel = socket.socket(fileno=handle)
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", IDLE_S, 0))
+    error: str | None = None
+    names: list[bytes] = []
+    own_path = sys.path[:]
+    # Python 3.12 and later: about forks beside threads of libraries, which are idle
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=__name__)
+    gc.disable()
+    gc.freeze()  # so that collections in jobs do not copy the pages of these objects
+    try:
+        while (message := _receive(channel)) is not None:
+            kind, body, handles = message
+            if kind == IMPORT:
+                path, sys.path[:] = sys.path[:], own_path
+                _preload(marshal.loads(body))  # noqa: S302 - written by the worker
+                sys.path[:] = path
+            elif kind == RUNTIME:
+                runtime, names = marshal.loads(body)  # noqa: S302
+                error = process.prepare(runtime)
+                for name in names:
+                    os.putenv(name, b"")  # jobs replace it, which copies less than adding it
+            elif kind == RUN and _can_fork():
+                begin, start = os.pipe()
+                pid = os.fork()
+                if not pid:
+                    os.close(handle)
                     os.close(start)
-                    _, status, usage = os.wait4(pid, 0)
-                    channel.sendall(EXIT.pack(status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss))
-                    os.kill(worker, signal.SIGCHLD)  # as if it were a child of the worker
+                    _run(begin, body, handles, names, error)
+                os.close(begin)
+                for each in handles:
+                    os.close(each)
+                channel.send(PID.pack(pid))
+                os.write(start, b"1")
+                os.close(start)
+                _, status, usage = os.wait4(pid, 0)
+                channel.send(EXIT.pack(status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss))
+                os.kill(worker, signal.SIGCHLD)  # as if it were a child of the worker
+            else:
+                channel.send(PID.pack(0))
+    except (BlockingIOError, ConnectionError, ProcessLookupError):
+        pass  # idle, or the worker has died
 
 
-def _receive_request(channel: socket.socket) -> tuple[dict[str, Any], Sequence[int]] | None:
-    """Return a request and the descriptors of its output files; None at the end."""
-    header, handles, _, _ = socket.recv_fds(channel, SIZE.size, HANDLES)
-    if len(header) < SIZE.size:
+def _receive(channel: socket.socket) -> tuple[int, bytes, Sequence[int]] | None:
+    """Return kind and body of a message, and the descriptors that came with it; None at the end."""
+    header, passed, _, _ = channel.recvmsg(HEADER.size, socket.CMSG_SPACE(HANDLES.size))
+    if len(header) < HEADER.size:
         return None
-    body = receive(channel, SIZE.unpack(header)[0])
-    return None if body is None else (marshal.loads(body), handles)  # noqa: S302 - written by the worker
+    kind, size = HEADER.unpack(header)
+    body = channel.recv(size)
+    while len(body) < size:
+        part = channel.recv(size - len(body))
+        if not part:
+            return None
+        body += part
+    return kind, body, HANDLES.unpack(passed[0][2]) if passed else ()
+
+
+# ---------------------------------------------------------------------- preload
+
+_handlers: list[dict[str, Callable[[], object]]] = []
+"""The handlers of :data:`FORK_SAFE`, which do not run when this process forks."""
+_register_at_fork = os.register_at_fork
 
 
 def _preload(modules: Sequence[str]) -> None:
     """Import modules that jobs will use; one that cannot be imported is left to the job."""
+    os.register_at_fork = _defer_handlers  # type: ignore[assignment]
     for name in modules:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    os.register_at_fork = _register_at_fork
     gc.collect()
-    gc.freeze()  # so that collections in jobs do not copy the pages of these objects
+    gc.freeze()
 
 
-def _fork(channel: socket.socket, request: Mapping[str, Any], handles: Sequence[int]) -> tuple[int, int]:
-    """Fork the process of a job; return its pid, and a pipe.
+def _defer_handlers(**handlers: Callable[[], object]) -> None:
+    """Replace ``os.register_at_fork`` during a preload.
 
-    The job begins when something is written to the pipe, once the worker knows the pid. If the pipe is closed before,
-    because the fork server was killed, the process ends without having run anything.
+    The handlers of :data:`FORK_SAFE` reset locks that other threads may hold. There are none here, and the handlers
+    would copy 150 pages. Jobs register them, for their own forks.
     """
-    begin, start = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # about threads of libraries, which are idle
-        pid = os.fork()
-    if not pid:
-        os.close(start)
-        channel.close()
+    if getattr(handlers.get("after_in_child"), "__module__", None) in FORK_SAFE:
+        _handlers.append(handlers)
+    else:
+        _register_at_fork(**handlers)
+
+
+def _can_fork() -> bool:
+    """Return False if a fork would lose Python threads or a CUDA context that a module has left."""
+    if _thread._count():  # noqa: SLF001 - all but the main thread, without loading threading
+        return False
+    torch = sys.modules.get("torch")
+    return torch is None or not torch.cuda.is_initialized()
+
+
+# ---------------------------------------------------------------------- the job
+
+
+def _run(begin: int, body: bytes, handles: Sequence[int], names: list[bytes], error: str | None) -> NoReturn:
+    """Become the process of a job.
+
+    It begins when something is written to the pipe ``begin``, once the worker knows the pid. If the pipe is closed
+    before, because the fork server was killed, the process ends without having run anything.
+    """
+    code = 1
+    try:
         if not os.read(begin, 1):
             os._exit(1)
         os.close(begin)
-        _run(request, handles)
-    os.close(begin)
-    return pid, start
-
-
-def _run(request: Mapping[str, Any], handles: Sequence[int]) -> None:
-    """Become the process of a job; never returns."""
-    code = 1
-    try:
         os.setsid()
-        for number, handle in enumerate(handles, 1):
-            os.dup2(handle, number)
-            os.close(handle)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.update(request["variables"])
+        os.dup2(handles[0], 1)
+        os.dup2(handles[1], 2)
+        os.close(handles[0])
+        os.close(handles[1])
+        request: dict[str, Any] = marshal.loads(body)  # noqa: S302 - written by the worker
+        environ = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001 - os.environ encodes each item
+        for name, value in zip(names, request["variables"], strict=True):
+            environ[name] = value
+            os.putenv(name, value)
         os.chdir(request["cwd"])
-        code = process.run(request)
+        for each in _handlers:
+            _register_at_fork(**each)
+        if "threading" in sys.modules:
+            sys.modules["threading"]._main_thread._native_id = _thread.get_native_id()  # noqa: SLF001
+        gc.enable()
+        code = process.run(request, error)
     except BaseException:  # noqa: BLE001 - nothing may return into the fork server
         sys.excepthook(*sys.exc_info())
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.payload import Arguments
@@ -39,7 +40,9 @@ def run(request: Mapping[str, Any], reply: Reply) -> int:
             failed.append(entry)
             code = code or exit_code
         shown.append(str(entry.get("repr")))
-        reply.write(entry)
+        reply.add(entry)
+        if number + 1 < len(calls):  # otherwise process.run() does it
+            reply.flush()
     if len(calls) - len(done) > 1 and failed:
         reply.write(_summary(failed, len(calls) - len(done)))
     elif not single and not failed:
@@ -67,7 +70,7 @@ def _call(  # noqa: PLR0913 - internal
         positional = [arguments.load(each) for each in call[0]]
         keywords = {name: arguments.load(each) for name, each in call[1].items()}
         value = function(*positional, **keywords)
-        if hasattr(value, "__await__") and hasattr(value, "cr_code"):  # the function is async
+        if isinstance(value, CoroutineType):  # the function is async
             import asyncio
 
             value = asyncio.run(value)

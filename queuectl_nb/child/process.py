@@ -6,54 +6,37 @@ of this package that has the name of the job's kind runs it.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import importlib
 import marshal
 import os
-import random
 import sys
-import threading
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from queuectl_nb.child.reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["exit_process", "main", "run"]
+__all__ = ["exit_process", "main", "prepare", "run"]
 
 
 def main(handle: int) -> int:
     """Read the request and run its job; return the exit code of the process."""
     with os.fdopen(handle, "rb") as file:
         request = marshal.load(file)  # noqa: S302 - written by the worker
-    return run(request)
+    return run(request, prepare(request["runtime"]))
 
 
-def run(request: Mapping[str, Any]) -> int:
-    """Run the job of ``request``; return the exit code: 0 if it has succeeded."""
-    reply = Reply(request["reply"], request["blob_dir"])
-    if (error := _version_error(request["runtime"])) is not None:
-        reply.write({"not_started": error})
-        return 1
-    sys.path[:] = request["runtime"]["sys_path"]
-    sys.argv = [request["name"]]
+def prepare(runtime: Mapping[str, Any]) -> str | None:
+    """Set up the interpreter as ``runtime`` describes it; return why that is impossible.
+
+    A fork server calls this, so that jobs need not.
+    """
+    sys.path[:] = runtime["sys_path"]
     sys.modules["__main__"] = ModuleType("__main__")  # nothing is found there that the enqueuer does not have
-    random.seed()
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
-    modules = set(sys.modules)
-    code: int = importlib.import_module(f"queuectl_nb.child.{request['kind']}").run(request, reply)
-    reply.write({"modules": sorted({name.partition(".")[0] for name in set(sys.modules) - modules})})
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    return code
-
-
-def _version_error(runtime: Mapping[str, Any]) -> str | None:
-    """Return why this interpreter cannot run what another one has pickled."""
     enqueued, here = runtime["python"], list(sys.version_info[:3])
     if enqueued[:2] == here[:2]:
         return None
@@ -61,7 +44,37 @@ def _version_error(runtime: Mapping[str, Any]) -> str | None:
     return f"it was enqueued by Python {names[0]}, and {runtime['executable']} is Python {names[1]} now"
 
 
-def exit_process(code: int) -> None:
+def run(request: Mapping[str, Any], error: str | None) -> int:
+    """Run the job of ``request``; return the exit code: 0 if it has succeeded. ``error`` is why it cannot start."""
+    reply = Reply(request["reply"], request["blob_dir"])
+    if error is not None:
+        reply.write({"not_started": error})
+        return 1
+    sys.argv = [request["name"]]
+    for name in ("random", "numpy.random"):
+        if name in sys.modules:  # otherwise it is seeded when it is imported
+            sys.modules[name].seed()
+    loaded = len(sys.modules)
+    kind = f"queuectl_nb.child.{request['kind']}"
+    code: int = (sys.modules.get(kind) or importlib.import_module(kind)).run(request, reply)
+    if len(sys.modules) > loaded:
+        reply.add({"modules": list({name.partition(".")[0]: None for name in [*sys.modules][loaded:]})})
+    reply.flush()
+    if _thread._count():  # noqa: SLF001 - threading may not be loaded
+        _join_threads()
+    return code
+
+
+def _join_threads() -> None:
+    """Wait for the threads that the job has left, apart from daemons."""
+    import threading
+
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def exit_process(code: int) -> NoReturn:
     """End the process like an interpreter that has run a program, without tearing down the modules."""
     atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does
     for stream in (sys.stdout, sys.stderr):

@@ -1,14 +1,15 @@
-"""The reply of a Python job: lines of JSON, each written at once, so that they are there if the process dies."""
+"""The reply of a Python job: lines of JSON, written as soon as they are known: the process may die."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
 import pickle
 import re
 import sys
+from binascii import b2a_base64
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.child.blob import MAX_INLINE_BYTES, digest, write_blob
@@ -23,6 +24,7 @@ __all__ = ["MAX_REPR_CHARS", "Reply", "Unpicklable", "print_error", "short_repr"
 
 MAX_REPR_CHARS = 1000
 MAX_RESULT_CHARS = 64 * 1024
+_CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
 class Unpicklable(Exception):
@@ -36,16 +38,26 @@ class Reply:
         self._path = path
         self._blob_dir = blob_dir
         self._pid = os.getpid()
+        self._lines = ""
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Append a line; ignored in a process that the job has forked, and that returned here."""
-        if os.getpid() != self._pid:
+        """Append a line."""
+        self.add(entry)
+        self.flush()
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Append a line with the next :meth:`flush`, because nothing that can fail comes before it."""
+        self._lines += _encode(entry) + "\n"
+
+    def flush(self) -> None:
+        """Append the lines of :meth:`add`; ignored in a process that the job has forked, and that returned here."""
+        lines, self._lines = self._lines.encode(), ""
+        if not lines or os.getpid() != self._pid:
             return
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            line = json.dumps(entry).encode() + b"\n"
-            while line:
-                line = line[os.write(handle, line) :]
+            while lines:
+                lines = lines[os.write(handle, lines) :]
         finally:
             os.close(handle)
 
@@ -54,7 +66,7 @@ class Reply:
         entry = {"call": number, "raised": False, **self.store(_dump(value)), "repr": short_repr(value)}
         if as_json:
             try:
-                text = json.dumps(value)
+                text = _encode(value)
             except Exception:  # noqa: BLE001 - of the user's class
                 text = None
             entry["result"] = text if text is not None and len(text) <= MAX_RESULT_CHARS else None
@@ -92,7 +104,7 @@ class Reply:
     def store(self, body: bytes) -> dict[str, Any]:
         """Return how a line refers to a pickle: in itself, or in a file that has been written."""
         if len(body) <= MAX_INLINE_BYTES:
-            return {"pickle": base64.b64encode(body).decode("ascii")}
+            return {"pickle": b2a_base64(body, newline=False).decode("ascii")}
         sha256 = digest(body)
         write_blob(self._blob_dir, sha256, body)
         return {"sha256": sha256, "size": len(body)}
@@ -109,6 +121,20 @@ def _first_line(lines: list[str]) -> str:
     """Return type and message of an exception, without further lines of the message and notes."""
     text = next(line for line in lines if not line.startswith(" "))  # before it: the source of a SyntaxError
     return re.sub(r":\s+", ": ", text.strip(), count=1).splitlines()[0]
+
+
+def _encode(value: object) -> str:
+    """Return a value as JSON; simple ones without the code of :mod:`json`, which a fork would have to copy."""
+    kind = type(value)
+    if kind is str:
+        return encode_basestring_ascii(value)  # type: ignore[arg-type]
+    if kind is int:
+        return repr(value)
+    if value is None or value is True or value is False:
+        return _CONSTANTS[value]
+    if kind is dict and {type(key) for key in value} == {str}:  # type: ignore[attr-defined]
+        return f"{{{', '.join([f'{encode_basestring_ascii(key)}: {_encode(value[key])}' for key in value])}}}"  # type: ignore[attr-defined,index]
+    return json.dumps(value)
 
 
 def _dump(value: object) -> bytes:

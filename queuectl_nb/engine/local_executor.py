@@ -255,11 +255,10 @@ class LocalExecutor:
             "blob_dir": blob_dir(self.spool.folder),
         }
         if self._owns_children and sys.platform.startswith("linux"):
-            variables = {os.fsdecode(key): os.fsdecode(value) for key, value in own.items()}
+            request |= {"variables": own, "cwd": lease.cwd}
             try:
-                return self.fork_servers.start(
-                    {**request, "variables": variables, "cwd": lease.cwd}, shared, output, preload
-                )
+                if started := self.fork_servers.start(request, shared, output, preload):
+                    return started
             except ForkServerFailed:  # it may have forked the job
                 process_tree.kill_tree(lambda: process_tree.descendants(os.getpid()))
         handle = write_request(request, self.spool)

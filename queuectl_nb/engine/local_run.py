@@ -69,14 +69,17 @@ class LocalRun:
         self._childless = not self._reap()
         if self.server is not None and self._outcome is None:
             self._poll_server(self.server)
-            self._childless = False
         return self._outcome
 
     def has_leftovers(self) -> bool:
         """Return True if processes of the command are left; only valid after its exit."""
-        if not self._childless and self._reap():  # without children there can be no new ones
-            return True
+        if not self._childless and self._reap() and not self._only_servers():
+            return True  # without children there can be no new ones
         return not self._adopts_orphans and bool(self._processes())
+
+    def _only_servers(self) -> bool:
+        """Return True if this process has no children but fork servers."""
+        return bool(self.server_pids) and not process_tree.has_children(self.server_pids)
 
     def _reap(self) -> bool:
         """Reap exited children and record the exit of the job's process; return True if live children are left."""
@@ -86,7 +89,7 @@ class LocalRun:
             except ChildProcessError:
                 return False
             if not pid:
-                return not self.server_pids or process_tree.has_children(self.server_pids)
+                return True
             self.server_pids.discard(pid)
             if pid == self.pid:
                 self._on_exit(status, used.ru_utime, used.ru_stime, used.ru_maxrss)

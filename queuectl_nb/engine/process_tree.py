@@ -87,19 +87,26 @@ _HAS_CHILDREN_FILES = os.path.exists("/proc/thread-self/children")
 
 
 def has_children(exclude: Collection[int]) -> bool:
-    """Return True if this process has children, dead ones included, besides ``exclude``."""
+    """Return True if this process has children, dead ones included, besides ``exclude``.
+
+    Only those of the main thread, which starts them in a worker; it also adopts orphans, as long as it lives.
+    """
+    pid = os.getpid()
     if not _HAS_CHILDREN_FILES:
-        return bool(descendants(os.getpid(), exclude))
-    return any(pid not in exclude for pid in _child_pids(os.getpid()))
+        return bool(descendants(pid, exclude))
+    return any(child not in exclude for child in _children_of_thread(pid, pid))
 
 
 def _child_pids(pid: int) -> list[int]:
-    pids: list[str] = []
     with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as listed:
-                pids += listed.read().split()
-    return [int(each) for each in pids]
+        return [child for task in os.listdir(f"/proc/{pid}/task") for child in _children_of_thread(pid, task)]
+    return []
+
+
+def _children_of_thread(pid: int, task: int | str) -> list[int]:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as listed:
+        return [int(child) for child in listed.readall().split()]
+    return []
 
 
 def _read_children(pid: int) -> list[psutil.Process]:

@@ -101,7 +101,7 @@ def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[s
         **payload,
         "kind": lease.kind,
         "name": lease.command,
-        "runtime": json.loads(blobs[payload["runtime"]]),
+        "runtime": json.loads(blobs.pop(payload["runtime"])),
         "done": done,
         "blobs": blobs,
         "jobs": jobs,
@@ -128,7 +128,6 @@ def _value_of(connection: sqlite3.Connection, job_id: str, folder: str) -> dict[
 
 def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:
     """Return the values in the lines that a Python job has written, and the facts of the last lines."""
-    import base64
     import binascii
 
     values: list[CallValue] = []
@@ -136,7 +135,7 @@ def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-            body = None if entry.get("pickle") is None else base64.b64decode(entry["pickle"], validate=True)
+            body = None if entry.get("pickle") is None else binascii.a2b_base64(entry["pickle"], strict_mode=True)
             if "call" in entry:
                 value = CallValue(
                     int(entry["call"]), bool(entry["raised"]), body, entry.get("sha256"), int(entry.get("size", 0))

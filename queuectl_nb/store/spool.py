@@ -23,7 +23,8 @@ __all__ = ["STREAMS", "AttemptLock", "Spool", "WorkerFiles"]
 
 STREAMS = ("stdout", "stderr")
 TOKEN_LENGTH = 32
-MAX_REPLY_CHARS = 256 * 1024 * 1024
+MAX_REPLY_BYTES = 256 * 1024 * 1024
+READ_BYTES = 64 * 1024
 _OPEN_FLAGS = os.O_CREAT | os.O_APPEND | os.O_WRONLY
 
 
@@ -159,12 +160,19 @@ class Spool:
 
     def read_reply(self, token: str) -> str:
         """Return what the process of a Python job has written about its calls; empty if there is nothing."""
+        parts: list[bytes] = []
         try:
             handle = open_regular(f"{self._folder}/{token}.reply", os.O_RDONLY)
         except OSError:
             return ""
-        with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
-            return file.read(MAX_REPLY_CHARS)
+        try:
+            while part := os.read(handle, READ_BYTES):
+                parts.append(part)
+                if len(parts) * READ_BYTES >= MAX_REPLY_BYTES:
+                    break
+        finally:
+            os.close(handle)
+        return b"".join(parts).decode("utf-8", "replace")
 
     def remove(self, token: str, *, keep: frozenset[str] = frozenset()) -> None:
         """Remove the files of an attempt, except those in ``keep``: streams, or ``artifacts``."""

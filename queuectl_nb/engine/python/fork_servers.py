@@ -7,9 +7,10 @@ import marshal
 import os
 import signal
 import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
-from queuectl_nb.child.channel import EXIT, PID, SIZE, receive
+from queuectl_nb.child.channel import EXIT, HANDLES, HEADER, IMPORT, PID, RUN, RUNTIME
 from queuectl_nb.engine.executor import ForkServerFailed
 from queuectl_nb.engine.python.request import MARSHAL_VERSION
 
@@ -27,7 +28,13 @@ PRELOADABLE = frozenset({"cloudpickle", "matplotlib", "numpy", "pandas", "pyarro
 _CHANNEL = 3
 """Descriptor of the socket in a server."""
 
+NEVER_PRELOADED = frozenset({"jax", "polars", "tensorflow"})
+"""Modules with pools of threads that do not survive a fork: with one of them in the setting, nothing is forked."""
+MAX_LEARNED = 1000
+"""Functions and cells whose imports are remembered."""
+
 Key = tuple[str, frozenset[tuple[bytes, bytes]], frozenset[str]]
+"""Interpreter, environment and modules of a fork server."""
 
 
 class ForkServer:
@@ -48,14 +55,18 @@ class ForkServer:
                 ],
                 setsid=True,
                 setsigmask=(),
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+                setsigdef=(signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ),
             )
         except OSError:
             self.channel.close()
             raise
         finally:
             theirs.close()
+        timeout = struct.pack("ll", int(START_TIMEOUT_S), 0)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.channel.setsockopt(socket.SOL_SOCKET, option, timeout)
         self.modules: frozenset[str] = frozenset()
+        self._runtime: object = None
         self.preload(modules)
 
     def preload(self, modules: frozenset[str]) -> None:
@@ -64,45 +75,48 @@ class ForkServer:
         self.modules |= modules
         if new:
             with contextlib.suppress(OSError):  # noticed at the next start
-                self._send({"import": sorted(new)}, ())
+                self._send(IMPORT, sorted(new))
 
     def start(self, request: Mapping[str, Any], handles: tuple[int, int]) -> int:
-        """Fork the process of a job and return its pid."""
-        self.channel.settimeout(START_TIMEOUT_S)
+        """Fork the process of a job and return its pid; 0 if it cannot fork because of what it has imported."""
+        request = dict(request)
+        variables = request["variables"]
+        runtime = request.pop("runtime"), [*variables]
+        request["variables"] = [*variables.values()]
+        del request["preload"]
         try:
-            self._send(request, handles)
-            answer = receive(self.channel, PID.size)
+            if runtime != self._runtime:
+                self._send(RUNTIME, runtime)
+                self._runtime = runtime
+            self._send(RUN, request, HANDLES.pack(*handles))
+            answer = self.channel.recv(PID.size)
         except OSError as error:
             raise ForkServerFailed(str(error)) from error
-        finally:
-            self.channel.setblocking(False)
-        pid = int(PID.unpack(answer)[0]) if answer else 0
-        if not pid:
+        if len(answer) < PID.size:
             msg = "it has ended"
             raise ForkServerFailed(msg)
-        return pid
+        return int(PID.unpack(answer)[0])
 
     def read_exit(self) -> tuple[int, float, float, int] | None:
         """Return status and usage of the job's process once it has ended; None while it runs."""
         try:
-            raw = self.channel.recv(EXIT.size, socket.MSG_PEEK)
-            if len(raw) == EXIT.size:
-                self.channel.recv(EXIT.size)
-                found: tuple[int, float, float, int] = EXIT.unpack(raw)
-                return found
+            raw = self.channel.recv(EXIT.size, socket.MSG_DONTWAIT)  # sent at once, so not in parts
         except BlockingIOError:
             return None
         except OSError:
             raw = b""
-        if not raw:
+        if len(raw) < EXIT.size:
             msg = "it has ended"
             raise ForkServerFailed(msg)
-        return None
+        found: tuple[int, float, float, int] = EXIT.unpack(raw)
+        return found
 
-    def _send(self, message: Mapping[str, Any], handles: Iterable[int]) -> None:
-        body = marshal.dumps(dict(message), MARSHAL_VERSION)
-        socket.send_fds(self.channel, [SIZE.pack(len(body))], list(handles))
-        self.channel.sendall(body)
+    def _send(self, kind: int, content: Any, handles: bytes = b"") -> None:
+        body = marshal.dumps(content, MARSHAL_VERSION)
+        message = HEADER.pack(kind, len(body)) + body
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handles)] if handles else ()
+        if (sent := self.channel.sendmsg([message], ancillary)) < len(message):
+            self.channel.sendall(message[sent:])
 
 
 class ForkServers:
@@ -117,21 +131,29 @@ class ForkServers:
     def __init__(self, pids: set[int]) -> None:
         self.pids = pids
         self._servers: dict[Key, ForkServer] = {}
+        self._unforkable: set[Key] = set()
+        """Servers that must not fork, since a module has left threads or uses a GPU."""
+        self._environment: tuple[object, frozenset[tuple[bytes, bytes]]] = (None, frozenset())
+        """The last environment, and its items."""
         self._learned: dict[str, frozenset[str]] = {}
         """Preloadable modules that a function or cell was seen to import, by what identifies its code."""
         self._last: tuple[Key, str] | None = None
 
     def start(
         self, request: Mapping[str, Any], environment: Mapping[bytes, bytes], handles: tuple[int, int], preload: str
-    ) -> tuple[int, ForkServer]:
-        """Start the process of a Python job; return its pid, and its server.
+    ) -> tuple[int, ForkServer] | None:
+        """Start the process of a Python job; return its pid and its server, or None if it cannot be forked.
 
         ``preload`` is the setting. Raises OSError if the interpreter cannot be started, :class:`ForkServerFailed` if
         the fork server has failed.
         """
+        if self._environment[0] is not environment:
+            self._environment = environment, frozenset(environment.items())
         code, executable = str(request.get("function", request["name"])), request["runtime"]["executable"]
         modules = self._modules(preload, request["preload"], code)
-        key: Key = (executable, frozenset(environment.items()), modules)
+        key: Key = (executable, self._environment[1], modules)
+        if modules & NEVER_PRELOADED or key in self._unforkable:
+            return None
         server = self._servers.pop(key, None)
         if server is None or not self._is_alive(server.pid):
             while len(self._servers) >= MAX_SERVERS:
@@ -141,12 +163,17 @@ class ForkServers:
         self._servers[key] = server  # the most recently used is the last one
         self._last = key, code
         try:
-            return server.start(request, handles), server
+            pid = server.start(request, handles)
         except ForkServerFailed:
             self._close(key)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(server.pid, signal.SIGKILL)  # our own child, which was not reaped
             raise
+        if not pid:
+            self._unforkable.add(key)
+            self._close(key)
+            return None
+        return pid, server
 
     def _is_alive(self, pid: int) -> bool:
         if pid in self.pids and os.waitpid(pid, os.WNOHANG) != (0, 0):
@@ -166,7 +193,9 @@ class ForkServers:
         if not found or self._last is None:
             return
         key, code = self._last
-        self._learned[code] = self._learned.get(code, frozenset()) | found
+        self._learned[code] = self._learned.pop(code, frozenset()) | found
+        if len(self._learned) > MAX_LEARNED:
+            del self._learned[next(iter(self._learned))]
         if server := self._servers.pop(key, None):
             server.preload(found)
             self._servers[key[0], key[1], server.modules] = server
