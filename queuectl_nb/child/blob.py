@@ -24,9 +24,9 @@ def write_blob(folder: str, sha256: str, body: bytes) -> None:
     """Write a blob durably into ``folder``, which is created if needed; its file appears whole or not at all."""
     path = f"{folder}/{sha256}"
     if _is_complete(path, len(body)):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # removed at this moment
             os.utime(path)  # not a stray for another hour
-        return
+            return
     os.makedirs(folder, mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -58,8 +58,12 @@ def _is_complete(path: str, size: int) -> bool:
 
 def read_blob(path: str) -> bytes:
     """Return the content of a blob; raise OSError if the file is missing, changed, or not a regular file."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        body = file.read()
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            body = file.read()
+    except OSError as error:
+        error.filename = path  # of a directory, it is the descriptor
+        raise
     if digest(body) != os.path.basename(path):
         raise OSError(0, "its content was changed", path)
     return body

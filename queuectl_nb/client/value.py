@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from queuectl_nb.client.job import Job
+    from queuectl_nb.store.calls import StoredValue
     from queuectl_nb.store.store import Store
 
 __all__ = ["JobCancelled", "RemoteTraceback", "read_exception", "read_result", "read_results"]
@@ -75,27 +76,25 @@ def _read_outcomes(job: Job, store: Store) -> tuple[list[_CallOutcome], bool]:
     completed = record.state is State.COMPLETED
     if record.kind == Kind.COMMAND:
         return [_CallOutcome(record.result) if completed else _CallOutcome(error=_failure(job))], False
-    try:
-        calls = read_calls(store.db, job.id)
-    except OSError as error:
-        msg = f"the value of job {job.id} cannot be read: {error.filename}: {error.strerror}"
-        raise JobFailed(msg) from error
-    found = {each.call: _load(job, each.raised, each.pickle) for each in calls.values}
+    calls = read_calls(store.db, job.id)
+    found = {each.call: _load(job, each) for each in calls.values}
     missing = _CallOutcome(error=_failure(job)) if len(found) < calls.number else _CallOutcome()
     return [found.get(call, missing) for call in range(calls.number)], calls.chunk
 
 
-def _load(job: Job, raised: bool, body: bytes | None) -> _CallOutcome:
-    if body is None:  # the exception cannot be pickled
+def _load(job: Job, stored: StoredValue) -> _CallOutcome:
+    what = f"the {'exception' if stored.raised else 'value'} of job {job.id} cannot be"
+    if stored.error is not None:
+        return _CallOutcome(error=JobFailed(f"{what} read: {stored.error}"))
+    if stored.pickle is None:  # the exception cannot be pickled
         return _CallOutcome(error=_failure(job))
     try:
-        value = pickle.loads(body)  # noqa: S301 - stored by the same user
+        value = pickle.loads(stored.pickle)  # noqa: S301 - stored by the same user
     except Exception as error:  # noqa: BLE001 - of the user's class
-        what = "exception" if raised else "value"
-        failed = JobFailed(f"the {what} of job {job.id} cannot be unpickled here: {type(error).__name__}: {error}")
+        failed = JobFailed(f"{what} unpickled here: {type(error).__name__}: {error}")
         failed.__cause__ = error
         return _CallOutcome(error=failed)
-    if not raised:
+    if not stored.raised:
         return _CallOutcome(value)
     exception, text = value
     exception.__cause__ = RemoteTraceback(text, job.id)

@@ -116,11 +116,10 @@ class Worker:
         if keep_files or ending.note is not None:  # a note: the job may have replaced its output file
             run.move_to_own_files()
             punch_middle(run.paths.values(), self.control.settings.spool_limit)
-        has_files = run.has_own_files or ending.result is not None or ending.note is not None or bool(ending.values)
         if ending.artifacts is None:
             self.executor.reuse_artifact_folder(run.lease.token)
-        if ending.artifacts is not None or ending.metrics is not None:
-            has_files = True
+        kept = (ending.result, ending.note, ending.artifacts, ending.metrics)
+        has_files = run.has_own_files or run.lease.kind != Kind.COMMAND or any(each is not None for each in kept)
         self.buffer.add_result(run.lease, outcome, ending, spooled if has_files else None)
         if not run.has_own_files and (ending.stdout_size or ending.stderr_size):
             run.clear_files()

@@ -37,6 +37,8 @@ __all__ = [
 
 STRAY_AGE_S = 3600.0
 """Age from which a file without a row is removed; a transaction that refers to it may be about to start."""
+CLOCK_TICK_S = 1.0
+"""A file may seem to be that much older than it is."""
 _NAME_LENGTH = 64
 
 
@@ -70,13 +72,18 @@ def insert_blobs(db: Database, connection: sqlite3.Connection, jobs: Mapping[int
 
 
 def find_strays(db: Database, now: float, age_s: float = STRAY_AGE_S) -> list[str]:
-    """Return the names of files that no job needs and that are older than ``age_s`` seconds."""
-    try:
-        with os.scandir(blob_dir(db.output_dir)) as entries:
-            names = [entry.name for entry in entries if entry.stat(follow_symlinks=False).st_mtime < now - age_s]
-    except FileNotFoundError:
-        return []
+    """Return the names of files that no job needs and that are older than ``age_s`` seconds.
+
+    Values are recorded at the end of an attempt, so files that may have been written by a running one are left out.
+    """
     with db.read() as connection:
+        (started_at,) = connection.execute(Q.oldest_python_start).fetchone()
+        limit = min(now - age_s, now if started_at is None else started_at - CLOCK_TICK_S)
+        try:
+            with os.scandir(blob_dir(db.output_dir)) as entries:
+                names = [entry.name for entry in entries if entry.stat(follow_symlinks=False).st_mtime < limit]
+        except FileNotFoundError:
+            return []
         known = {sha for (sha,) in connection.execute(Q.known_blobs, {"names": json.dumps(names)})}
     return [name for name in names if name not in known]
 

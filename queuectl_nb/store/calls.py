@@ -27,8 +27,10 @@ class StoredValue(NamedTuple):
 
     call: int
     raised: bool
-    pickle: bytes | None
-    """None if it could not be pickled."""
+    pickle: bytes | None = None
+    """None if it could not be pickled, or cannot be read."""
+    error: str | None = None
+    """Why it cannot be read: its file is missing or damaged."""
 
 
 class JobCalls(NamedTuple):
@@ -55,16 +57,21 @@ def record_values(connection: sqlite3.Connection, ended: Sequence[EndedAttempt])
 
 
 def read_calls(db: Database, job_id: str) -> JobCalls:
-    """Return the calls of a Python job; raise OSError if the file of a value is missing or damaged."""
+    """Return the calls of a Python job."""
     with db.read() as connection:
         number, chunk = connection.execute(Q.count_calls, {"id": job_id}).fetchone() or (0, False)
         rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
-    values = [StoredValue(call, bool(raised), _load(db, body, sha)) for call, raised, body, sha in rows]
-    return JobCalls(number, bool(chunk), values)
+    folder = blob_dir(db.output_dir)
+    return JobCalls(
+        number, bool(chunk), [_load(call, bool(raised), body, sha, folder) for call, raised, body, sha in rows]
+    )
 
 
-def _load(db: Database, body: bytes | None, sha256: str | None) -> bytes | None:
-    return body if sha256 is None else read_blob(f"{blob_dir(db.output_dir)}/{sha256}")
+def _load(call: int, raised: int, body: bytes | None, sha256: str | None, folder: str) -> StoredValue:
+    try:
+        return StoredValue(call, bool(raised), body if sha256 is None else read_blob(f"{folder}/{sha256}"))
+    except OSError as error:
+        return StoredValue(call, bool(raised), error=f"{error.filename}: {error.strerror}")
 
 
 def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[str, Any]:

@@ -50,6 +50,10 @@ SELECT sha256 FROM blobs WHERE body IS NULL;
 -- name: set_blob_body
 UPDATE blobs SET body = :body WHERE sha256 = :name;
 
+-- name: oldest_python_start
+-- The files of values that were written since then may belong to attempts that have not been recorded yet.
+SELECT min(started_at) FROM jobs WHERE state = 'processing' AND kind <> 'command';
+
 -- name: known_blobs
 SELECT sha256 FROM blobs WHERE sha256 IN (SELECT value FROM json_each(:names));
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from queuectl_nb import BadInput, JobFailed, Queue, Retry
+from queuectl_nb.client.batch import Batch
 from queuectl_nb.testing import run_pending, temporary_queue
 from tests.client.job_functions import (
     ExitsWhenPickled,
@@ -217,22 +218,65 @@ def test_interpreters(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobFailed, match=rf"enqueued by Python 3\.10\.4, and .* is Python {here} now"):
         job.result(TIMEOUT_S)
     assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
+    until(lambda: not [*served.store.db.spool.rglob("*.reply")])
 
 
-@pytest.mark.parametrize("damage", ["changed", "removed", "replaced by a link"])
+@pytest.mark.parametrize("damage", ["changed", "removed", "link", "folder", "fifo"])
 def test_damaged_payload(tmp_path: Path, damage: str) -> None:
-    """A payload file that was changed, removed or replaced fails the attempt, by name; a link is not followed."""
+    """A payload file that was changed, removed or replaced fails the attempt, by name; a link is not followed.
+
+    So does one that holds a value, for each call by itself.
+    """
     queue = Queue(tmp_path / "queue.db")
     job = queue.task(len, max_retries=1).submit(b"x" * 100_000)
+    (value,) = queue.map(lambda n: os.urandom(100_000 * n), [0, 1], chunksize=2)
     (blob,) = (tmp_path / "queue.db-spool").rglob("blobs/*")
-    content = blob.read_bytes()
-    if damage == "changed":
-        blob.write_bytes(content[:-1] + b"y")
-    else:
-        blob.unlink()
-    if damage == "replaced by a link":
-        (tmp_path / "elsewhere").write_bytes(content)
-        blob.symlink_to(tmp_path / "elsewhere")
+    spoil(blob, damage)
     run_pending(queue)
     assert job.state == "dead"
     assert blob.name in job.error
+    row = next(queue.db["blobs"].rows_where("body IS NULL AND sha256 <> ?", [blob.name]))
+    spoil(blob.with_name(row["sha256"]), damage)
+    found = Batch(queue, [value.id]).results(return_exceptions=True)
+    assert found[0] == b""
+    assert re.fullmatch(f"the value of job {value.id} cannot be read: .*{row['sha256']}: .+", str(found[1]))
+    dependent = queue.task(len, max_retries=1).submit(value)
+    run_pending(queue)
+    assert row["sha256"] in dependent.error
+
+
+def spoil(path: Path, damage: str) -> None:
+    """Damage a file."""
+    content = path.read_bytes()
+    if damage == "changed":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return
+    path.unlink()
+    if damage == "link":
+        (path.parents[1] / "elsewhere").write_bytes(content)
+        path.symlink_to(path.parents[1] / "elsewhere")
+    elif damage == "folder":
+        path.mkdir()
+    elif damage == "fifo":
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE payloads SET body = '{}'",
+        "UPDATE payloads SET body = '[1]'",
+        "UPDATE payloads SET body = json_remove(body, '$.jobs')",
+        "DELETE FROM payloads",
+        "DELETE FROM blobs",
+    ],
+)
+def test_damaged_payload_rows(queue: Queue, sql: str) -> None:
+    """A payload that was damaged in the database ends its job, and not the worker."""
+    job = queue.task(abs, max_retries=1).submit(1)
+    queue.db.execute("PRAGMA foreign_keys = OFF")
+    queue.db.execute("PRAGMA ignore_check_constraints = ON")
+    queue.db.execute(sql)
+    run_pending(queue)
+    assert job.state == "dead"
+    assert re.search("payload (is damaged|does not exist)", job.error)

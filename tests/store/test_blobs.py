@@ -8,14 +8,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from queuectl_nb.child.blob import digest, read_blob, write_blob
 from queuectl_nb.client import Queue
+from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.call import Blob
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.model.outcome import Exited
 from queuectl_nb.store.blobs import STRAY_AGE_S, find_missing, find_strays, remove_strays
+from queuectl_nb.store.claims import Claims, EndedAttempt
+
+if TYPE_CHECKING:
+    from tests.commands.manual_worker import ManualWorker
 
 LARGE = b"x" * 100_000
 
@@ -85,6 +92,32 @@ def test_a_used_file_is_no_stray(queue: Queue) -> None:
     os.utime(path, (0, 0))
     queue.submit(len, LARGE)
     assert time.time() - path.stat().st_mtime < STRAY_AGE_S
+
+
+def test_a_value_that_is_not_recorded_yet_is_no_stray(queue: Queue, manual_worker: ManualWorker) -> None:
+    """The calls of a chunk write their values one by one, and the attempt is recorded hours later."""
+    (job,) = queue.map(len, ["a", "b"], chunksize=2)
+    lease = manual_worker.claim(job.id)
+    write_blob(f"{queue.store.db.output_dir}/blobs", digest(LARGE), LARGE)
+    hours_later = time.time() + 10 * STRAY_AGE_S
+    assert find_strays(queue.store.db, hours_later) == []
+    claims = Claims(queue.store.db, "worker-1", "here")
+    ended = [EndedAttempt(lease, Exited(1), Ending(time.time()))]
+    claims.settle_and_claim(ended=ended, settings=queue.settings, now=time.time(), rand=0.0)
+    assert remove_strays(queue.store.db, hours_later) == 1
+
+
+def test_a_file_that_is_removed_meanwhile_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that others have written and that is removed as a stray between check and renewal is written again."""
+    write_blob(str(tmp_path), digest(LARGE), LARGE)
+
+    def remove_and_renew(path: str) -> None:
+        os.unlink(path)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("queuectl_nb.child.blob.os.utime", remove_and_renew)
+    write_blob(str(tmp_path), digest(LARGE), LARGE)
+    assert os.listdir(tmp_path) == [digest(LARGE)]
 
 
 def test_a_file_removed_before_the_transaction_is_written_again(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,8 @@ def with_call(db: Database, lease: Lease, *, ship_blobs: bool = False) -> Lease:
 
     try:
         return lease._replace(call=load_call(db, lease, read_files=ship_blobs))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CannotStart("its payload is damaged", final=True) from error
     except LookupError as error:
         raise CannotStart(error.args[0], final=True) from None
     except OSError as error:
