@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import time
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
-from queuectl_nb.client import arguments, job_actions
+from queuectl_nb.client import arguments
 from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Job
-from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
-from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs, selected_ids
-from queuectl_nb.client.wait import UnreportedJobs, Wait
-from queuectl_nb.model.errors import BadInput, QueuectlError
-from queuectl_nb.model.validation import parse_int, parse_limit, parse_name
-from queuectl_nb.store.paths import find_queue, make_private_dir, require_queue
-from queuectl_nb.store.store import Store
+from queuectl_nb.client.queue_control import QueueControl
+from queuectl_nb.client.selection import Selection, choose_jobs, selected_ids
+from queuectl_nb.client.wait import Wait
+from queuectl_nb.model.validation import parse_int, parse_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import timedelta
-    from pathlib import Path
     from types import ModuleType
 
     import pandas as pd
-    import sqlite_utils
 
     from queuectl_nb.client.arguments import Jobs
     from queuectl_nb.client.batch import Batch
     from queuectl_nb.client.executor import QueueExecutor
-    from queuectl_nb.client.frame_index import FrameIndex
-    from queuectl_nb.client.plot import Plot
     from queuectl_nb.client.pool import WorkerPool
-    from queuectl_nb.client.sql import UserDatabase
     from queuectl_nb.client.task import Task
     from queuectl_nb.client.wait import Progress
-    from queuectl_nb.model.settings import Settings, Value
     from queuectl_nb.model.state import State
-    from queuectl_nb.store.job_filter import Filter
 
 __all__ = ["Queue"]
 
@@ -48,7 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Queue:
+class Queue(QueueControl):
     """A queue in one SQLite file.
 
     Parameters
@@ -68,39 +56,6 @@ class Queue:
     BadEnvironment
         The path cannot be used as a queue. The message says what to do; the file was not changed.
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        allow_network_fs: bool = False,
-        interpreter_first: bool = True,
-        create: bool = True,
-    ) -> None:
-        self.path: Path = find_queue(path)
-        if not create:
-            require_queue(self.path, os.fspath(path or self.path))
-        if path is None and not os.environ.get("QUEUECTL_DB") and not self.path.parent.is_dir():
-            make_private_dir(self.path.parent, parents=True)
-        self.allow_network_fs = allow_network_fs
-        self.interpreter_first = interpreter_first
-        self.store = Store(self.path, allow_network_fs=allow_network_fs)
-
-    def __reduce__(self) -> tuple[Callable[..., Queue], tuple[str]]:
-        """Pickle the path and the options; unpickling opens the file."""
-        reopen = partial(
-            Queue, allow_network_fs=self.allow_network_fs, interpreter_first=self.interpreter_first, create=False
-        )
-        return reopen, (str(self.path),)
-
-    def __repr__(self) -> str:
-        try:
-            counts = ", ".join(f"{n} {state}" for state, n in self.store.reader.counts().items() if n) or "empty"
-        except QueuectlError as error:
-            return f"<Queue {self.path}: {error}>"
-        return f"<Queue {self.path}: {counts}>"
-
-    # ------------------------------------------------------------------ enqueue
 
     def enqueue(  # noqa: PLR0913 - the fields of a job
         self,
@@ -213,8 +168,6 @@ class Queue:
             self._frame_index.add(template, [spec.command for spec in specs], ids)
         return Batch(self, ids)
 
-    # ------------------------------------------------------------------ functions
-
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Add a job that calls ``function(*args, **kwargs)`` in a process of its own, and return it.
 
@@ -258,13 +211,8 @@ class Queue:
     def as_completed(self, jobs: Iterable[Job], timeout: float | str | None = None) -> Iterator[Job]:
         """Yield jobs as they finish, however they end; raise ``WaitTimeout`` after ``timeout`` seconds."""
         found = {job.id: job for job in jobs}
-        if not found:
-            return
-        waiting = Wait(self, list(found), arguments.parse_timeout(timeout))
-        for _ in waiting.poll():
-            for job_id in waiting.finished_ids():
-                if job_id in found:
-                    yield found.pop(job_id)
+        for job_id in Wait(self, list(found), arguments.parse_timeout(timeout)).iter_finished():
+            yield found[job_id]
 
     def by_value(self, module: ModuleType) -> None:
         """Send functions and classes of ``module`` with each job, instead of having jobs import it.
@@ -275,255 +223,9 @@ class Queue:
 
         cloudpickle.register_pickle_by_value(module)
 
-    # ------------------------------------------------------------------ read
-
     def job(self, job_id: str) -> Job:
         """Return a job; raise ``NotFound`` if there is none with this id."""
         return Job(self, job_id).refresh()
-
-    @property
-    def db(self) -> sqlite_utils.Database:
-        """The queue as a ``sqlite_utils.Database``, for queries of your own.
-
-        Each thread, and each process after a fork, gets its own connection.
-        """
-        return self._user_database.database()
-
-    @cached_property
-    def _user_database(self) -> UserDatabase:
-        from queuectl_nb.client.sql import UserDatabase
-
-        return UserDatabase(self.store)
-
-    def jobs(
-        self,
-        *,
-        sort: str | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-        ids: Sequence[str] | None = None,
-        **selection: Unpack[Selection],
-    ) -> pd.DataFrame:
-        """Return jobs as a DataFrame indexed by ``id``, most recently updated first.
-
-        ``selection`` limits them by :class:`Selection`. ``sort`` names a field to sort by, ascending unless
-        ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are ignored.
-
-        The columns are the JSON fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
-        datetimes, ``state`` is a categorical, numbers are nullable integers.
-        """
-        from queuectl_nb.render.frames import frames
-        from queuectl_nb.store.job_filter import Filter
-
-        if ids is not None:
-            return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
-        job_filter = Filter.from_options(**selection, sort=sort, reverse=reverse, limit=limit)
-        return frames.jobs(self.store.reader, job_filter)
-
-    def attempts(self) -> pd.DataFrame:
-        """Return all attempts as a DataFrame indexed by (``job_id``, ``number``)."""
-        from queuectl_nb.render.frames import frames
-
-        return frames.attempts(self.store.reader)
-
-    def status(self) -> pd.DataFrame:
-        """Return the number of jobs by state: index ``state``, column ``count``."""
-        from queuectl_nb.render.frames import frames
-
-        return frames.status(self.store.reader.counts())
-
-    def stats(self, *, by: str | None = None, since: object = None, limit: int | None = None) -> pd.DataFrame:
-        """Return metrics as a DataFrame with one row, or one row per group; names are flattened (``run_s_p50``).
-
-        Parameters
-        ----------
-        by
-            ``"command"``, ``"queue"`` or ``"tag"``: group by this field.
-        limit
-            Return only the groups with the longest total run time; default: all, by name.
-        since
-            Ignore what finished earlier: epoch seconds, ISO 8601 text, a datetime, a timedelta, or an age (``"7d"``).
-        """
-        from queuectl_nb.render.frames import frames
-        from queuectl_nb.store.stats import largest_groups, stats, total_stats
-
-        db, start = self.store.db, None if since is None else arguments.parse_since("since", since)
-        if by is None:
-            return frames.stats([("", total_stats(db, since=start))], by)
-        if limit is None:
-            return frames.stats(stats(db, by=by, since=start), by)
-        return frames.stats(largest_groups(db, by, parse_int("limit", limit, 1), since=start)[0], by)
-
-    def workers(self) -> pd.DataFrame:
-        """Return the workers as a DataFrame indexed by ``name``."""
-        from queuectl_nb.client.workers import list_workers
-        from queuectl_nb.render.frames import frames
-
-        return frames.workers(list_workers(self.store))
-
-    def results(self, frame: pd.DataFrame | None = None, jobs: Jobs | None = None) -> pd.DataFrame:
-        """Return parameters, state, run time, memory and results of jobs in one DataFrame.
-
-        Parameters
-        ----------
-        frame
-            The frame that was passed to :meth:`enqueue_many`, or any rows of it in any order; default: all jobs.
-        jobs
-            The jobs (or ids) of the rows, in order. Default: those named by a column ``job_id``, else those of the
-            most recent :meth:`enqueue_many` in this process that made the same commands from these rows.
-
-        Returns
-        -------
-        DataFrame
-            The columns and index of ``frame``; then ``job_id``, ``state``, and ``ran`` (timedelta) and
-            ``max_rss_bytes`` of the latest attempt; then the results: a column per key if they are JSON objects, else
-            ``result``. Names that are taken get the suffix ``_job`` or ``_result``. Deleted jobs have no state.
-            Without a frame: indexed by ``id``, with the column ``command`` instead of parameters.
-
-        Raises
-        ------
-        BadInput
-            The jobs of these rows are not known. To keep them with the frame, store their ids:
-            ``frame["job_id"] = q.enqueue_many(template, frame).ids``.
-        """
-        from queuectl_nb.render.frames import frames
-
-        ids = None if jobs is None else arguments.parse_ids([jobs])
-        if frame is not None:
-            frames.check_frame(frame)
-        if ids is None and frame is not None:
-            ids = frames.job_id_column(frame) or self._frame_index.find(frame)
-            if ids is None:
-                raise BadInput("the jobs of this frame are not known; pass jobs=, or add their ids as a column job_id")
-        return frames.results(self.store.reader, frame, ids)
-
-    @cached_property
-    def plot(self) -> Plot:
-        """Plots of the history: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
-        from queuectl_nb.client.plot import Plot
-
-        return Plot(self.store)
-
-    @property
-    def _unreported(self) -> UnreportedJobs:
-        return UnreportedJobs.for_queue(self)
-
-    @cached_property
-    def _frame_index(self) -> FrameIndex:
-        from queuectl_nb.client.frame_index import FrameIndex
-
-        return FrameIndex.for_path(self.path)
-
-    # ------------------------------------------------------------------ change jobs
-
-    # Jobs are given as ids, Jobs or collections of these, such as a Batch: all or none are changed. Or they are chosen
-    # by the keywords of Selection; jobs in a state that does not allow the change are then left out. Both at once are
-    # refused. Each method returns the ids of the jobs, and with dry_run only these.
-
-    def retry(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
-        """Run failed, dead, cancelled or completed jobs again now.
-
-        Of a selection, completed jobs run again only if it has ``state="completed"``.
-        """
-        return self._retry("retry", choose_jobs(jobs, selection), dry_run=dry_run)
-
-    def retry_dead(
-        self,
-        *jobs: Jobs,
-        all: bool = False,  # noqa: A002 - the name of the option
-        dry_run: bool = False,
-        **selection: Unpack[Selection],
-    ) -> list[str]:
-        """Move dead jobs back to the queue with a fresh retry budget."""
-        return self._retry("dlq retry", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
-
-    def _retry(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
-        if dry_run:
-            return job_actions.preview(self.store, chosen, action)
-        self._unreported.start(self.store)
-        ids = job_actions.retry(self.store, chosen, action)
-        self._unreported.start(self.store, ids)
-        return ids
-
-    def purge_dead(
-        self,
-        *jobs: Jobs,
-        all: bool = False,  # noqa: A002
-        dry_run: bool = False,
-        **selection: Unpack[Selection],
-    ) -> list[str]:
-        """Delete dead jobs."""
-        return self._delete("dlq purge", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
-
-    def delete(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
-        """Delete jobs with their history; running ones are refused."""
-        return self._delete("delete", choose_jobs(jobs, selection), dry_run=dry_run)
-
-    def _delete(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
-        return (job_actions.preview if dry_run else job_actions.delete)(self.store, chosen, action)
-
-    def cancel(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
-        """Cancel jobs and wait until running ones have stopped.
-
-        Raises ``WrongState`` if a named job has finished, or finishes before it could be stopped.
-        """
-        chosen = choose_jobs(jobs, selection)
-        if dry_run:
-            return job_actions.preview(self.store, chosen, "cancel")
-        ids = job_actions.cancel(self.store, chosen)
-        self._unreported.mark_reported(ids)
-        return ids
-
-    def prune(
-        self, older_than: float | str | timedelta | None = None, state: str | None = None, *, vacuum: bool = False
-    ) -> int:
-        """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many.
-
-        ``vacuum`` gives the free space in the file back to the disk; without ``older_than`` it does only that. Workers
-        do it by themselves while no job waits, except for the last megabytes.
-        """
-        age = None if older_than is None else arguments.parse_age("older_than", older_than)
-        return job_actions.prune(self.store, age, state, vacuum=vacuum)[0]
-
-    def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write a copy of the queue to the file ``path`` and return its absolute path.
-
-        The copy is consistent even while workers run. It contains the arguments and values of functions, but not output
-        longer than ``output_limit``. ``force`` replaces an existing file. The copy is a queue of its own: when it is
-        first used, the jobs that were running are failed in it.
-        """
-        from queuectl_nb.store.backup import write_backup
-
-        return write_backup(self.store.db, path, force=force)[0]
-
-    def pause(self, queue: str | None = None) -> None:
-        """Stop starting jobs of ``queue``, or of all queues; running jobs continue."""
-        self.store.jobs.pause(None if queue is None else parse_name("queue", queue), time.time())
-
-    def resume(self, queue: str | None = None) -> None:
-        """Start jobs of ``queue`` again; None resumes all queues."""
-        self._unreported.start(self.store)
-        self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
-        notify_idle_worker(self.store)
-
-    def limit(self, queue: str, limit: int | None) -> None:
-        """Let at most ``limit`` jobs of ``queue`` run at a time, over all workers; None lifts the limit.
-
-        Running jobs continue. It is kept in the transaction in which a worker claims a job.
-        """
-        from queuectl_nb.store.limits import set_limit
-
-        number = None if limit is None else parse_limit(limit)
-        set_limit(self.store.db, parse_name("queue", queue), number)
-        notify_idle_worker(self.store)
-
-    def limits(self) -> dict[str, int]:
-        """Return the limit of each queue that has one."""
-        from queuectl_nb.store.limits import read_limits
-
-        return {each.queue: each.limit for each in read_limits(self.store.db)}
-
-    # ------------------------------------------------------------------ wait
 
     def wait(
         self,
@@ -551,27 +253,6 @@ class Queue:
         if check:
             waiting.check(progress)
         return {state: n for state, n in progress.finished.items() if n}
-
-    # ------------------------------------------------------------------ settings
-
-    @property
-    def settings(self) -> Settings:
-        """The current settings."""
-        return self.store.settings.read()
-
-    def set(self, key: str, value: object) -> tuple[str, Value]:
-        """Change a setting. Running workers use the new value from their next decision on."""
-        return self._notify_after(self.store.settings.set(key, value))
-
-    def unset(self, key: str) -> tuple[str, Value]:
-        """Reset a setting to its default."""
-        return self._notify_after(self.store.settings.unset(key))
-
-    def _notify_after(self, changed: tuple[str, Value]) -> tuple[str, Value]:
-        notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
-        return changed
-
-    # ------------------------------------------------------------------ workers
 
     def start_workers(  # noqa: PLR0913 - the options of `worker start`
         self,
@@ -623,19 +304,3 @@ class Queue:
         self._unreported.start(self.store)
         pool.start()
         return pool
-
-    def stop_workers(self, *names: str, now: bool = False, timeout: float | str | None = None) -> list[str]:
-        """Stop workers of this queue (default: all), wherever they run, and return their names.
-
-        They finish their job first; with ``now`` they return it to the queue. Raises ``NotFound`` for a name that is
-        not a live worker, and ``WaitTimeout`` after ``timeout`` seconds.
-        """
-        from queuectl_nb.client import workers
-
-        return workers.stop_workers(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
-
-    def close(self) -> None:
-        """Close the connections of this thread; they are opened again when needed."""
-        if "_user_database" in vars(self):
-            self._user_database.close()
-        self.store.db.close()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queuectl_nb.client.queue import Queue
+    from queuectl_nb.client.queue_data import QueueData
     from queuectl_nb.store.store import Store
 
 __all__ = ["Progress", "StateChanges", "UnreportedJobs", "Wait"]
@@ -42,7 +43,7 @@ class UnreportedJobs:
         self._reported: set[str] = set()
 
     @classmethod
-    def for_queue(cls, queue: Queue) -> UnreportedJobs:
+    def for_queue(cls, queue: QueueData) -> UnreportedJobs:
         """Return the instance for the file of ``queue``; on the console one that stays empty."""
         key = (queue.store.db.file, queue.store.db.identity)
         if not queue.interpreter_first:
@@ -159,6 +160,16 @@ class Wait:
     def finished_ids(self) -> list[str]:
         """Return the jobs that had finished at the last :meth:`read_progress`, in the order in which they did."""
         return list(self._finished)
+
+    def iter_finished(self) -> Iterator[str]:
+        """Wait, and yield the id of each job when it has finished."""
+        left = set(self.ids or ())
+        if left:
+            for _ in self.poll():
+                for job_id in self.finished_ids():
+                    if job_id in left:
+                        left.remove(job_id)
+                        yield job_id
 
     def hints(self, program: str) -> list[str]:
         """Return why the jobs of this wait do not start, if nobody serves them."""

@@ -1,0 +1,151 @@
+"""Changes of a queue: of its jobs, its settings and its workers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Unpack
+
+from queuectl_nb.client import arguments, job_actions
+from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
+from queuectl_nb.client.queue_data import QueueData
+from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs
+from queuectl_nb.model.validation import parse_limit, parse_name
+
+if TYPE_CHECKING:
+    import os
+    from datetime import timedelta
+    from pathlib import Path
+
+    from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.model.settings import Value
+    from queuectl_nb.store.job_filter import Filter
+
+__all__ = ["QueueControl"]
+
+
+class QueueControl(QueueData):
+    """A queue whose jobs and settings can be changed.
+
+    Jobs are given as ids, Jobs or collections of these, such as a Batch: all or none are changed. Or they are chosen by
+    the keywords of Selection; jobs in a state that does not allow the change are then left out. Both at once are
+    refused. Methods return the ids of the jobs, and with ``dry_run`` only these.
+    """
+
+    def retry(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Run failed, dead, cancelled or completed jobs again now.
+
+        Of a selection, completed jobs run again only if it has ``state="completed"``.
+        """
+        return self._retry("retry", choose_jobs(jobs, selection), dry_run=dry_run)
+
+    def retry_dead(
+        self,
+        *jobs: Jobs,
+        all: bool = False,  # noqa: A002 - the name of the option
+        dry_run: bool = False,
+        **selection: Unpack[Selection],
+    ) -> list[str]:
+        """Move dead jobs back to the queue with a fresh retry budget."""
+        return self._retry("dlq retry", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
+
+    def _retry(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
+        if dry_run:
+            return job_actions.preview(self.store, chosen, action)
+        self._unreported.start(self.store)
+        ids = job_actions.retry(self.store, chosen, action)
+        self._unreported.start(self.store, ids)
+        return ids
+
+    def purge_dead(
+        self,
+        *jobs: Jobs,
+        all: bool = False,  # noqa: A002
+        dry_run: bool = False,
+        **selection: Unpack[Selection],
+    ) -> list[str]:
+        """Delete dead jobs."""
+        return self._delete("dlq purge", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
+
+    def delete(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Delete jobs with their history; running ones are refused."""
+        return self._delete("delete", choose_jobs(jobs, selection), dry_run=dry_run)
+
+    def _delete(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
+        return (job_actions.preview if dry_run else job_actions.delete)(self.store, chosen, action)
+
+    def cancel(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Cancel jobs and wait until running ones have stopped.
+
+        Raises ``WrongState`` if a named job has finished, or finishes before it could be stopped.
+        """
+        chosen = choose_jobs(jobs, selection)
+        if dry_run:
+            return job_actions.preview(self.store, chosen, "cancel")
+        ids = job_actions.cancel(self.store, chosen)
+        self._unreported.mark_reported(ids)
+        return ids
+
+    def prune(
+        self, older_than: float | str | timedelta | None = None, state: str | None = None, *, vacuum: bool = False
+    ) -> int:
+        """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many.
+
+        ``vacuum`` gives the free space in the file back to the disk; without ``older_than`` it does only that. Workers
+        do it by themselves while no job waits, except for the last megabytes.
+        """
+        age = None if older_than is None else arguments.parse_age("older_than", older_than)
+        return job_actions.prune(self.store, age, state, vacuum=vacuum)[0]
+
+    def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write a copy of the queue to the file ``path`` and return its absolute path.
+
+        The copy is consistent even while workers run. It contains the arguments and values of functions, but not output
+        longer than ``output_limit``. ``force`` replaces an existing file. The copy is a queue of its own: when it is
+        first used, the jobs that were running are failed in it.
+        """
+        from queuectl_nb.store.backup import write_backup
+
+        return write_backup(self.store.db, path, force=force)[0]
+
+    def pause(self, queue: str | None = None) -> None:
+        """Stop starting jobs of ``queue``, or of all queues; running jobs continue."""
+        self.store.jobs.pause(None if queue is None else parse_name("queue", queue), time.time())
+
+    def resume(self, queue: str | None = None) -> None:
+        """Start jobs of ``queue`` again; None resumes all queues."""
+        self._unreported.start(self.store)
+        self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
+        notify_idle_worker(self.store)
+
+    def limit(self, queue: str, limit: int | None) -> None:
+        """Let at most ``limit`` jobs of ``queue`` run at a time, over all workers; None lifts the limit.
+
+        Running jobs continue. It is kept in the transaction in which a worker claims a job.
+        """
+        from queuectl_nb.store.limits import set_limit
+
+        number = None if limit is None else parse_limit(limit)
+        set_limit(self.store.db, parse_name("queue", queue), number)
+        notify_idle_worker(self.store)
+
+    def set(self, key: str, value: object) -> tuple[str, Value]:
+        """Change a setting. Running workers use the new value from their next decision on."""
+        return self._notify_after(self.store.settings.set(key, value))
+
+    def unset(self, key: str) -> tuple[str, Value]:
+        """Reset a setting to its default."""
+        return self._notify_after(self.store.settings.unset(key))
+
+    def _notify_after(self, changed: tuple[str, Value]) -> tuple[str, Value]:
+        notify_workers(self.store, (row.name for row in self.store.workers.list_all()))
+        return changed
+
+    def stop_workers(self, *names: str, now: bool = False, timeout: float | str | None = None) -> list[str]:
+        """Stop workers of this queue (default: all), wherever they run, and return their names.
+
+        They finish their job first; with ``now`` they return it to the queue. Raises ``NotFound`` for a name that is
+        not a live worker, and ``WaitTimeout`` after ``timeout`` seconds.
+        """
+        from queuectl_nb.client import workers
+
+        return workers.stop_workers(self.store, names, now=now, timeout=arguments.parse_timeout(timeout))
