@@ -25,6 +25,8 @@ import wait_many
 import web_clients
 import web_page
 
+import notebooks
+
 BENCHMARKS = {
     throughput: ["--jobs", "300", "--rounds", "2"],
     latency: ["--samples", "40", "--idle-seconds", "5"],
@@ -38,6 +40,7 @@ BENCHMARKS = {
     exports: ["--jobs", "20000", "--rounds", "1"],
     wait_many: ["--jobs", "1000", "--rounds", "1"],
     functions: ["--calls", "200", "--rounds", "2", "--samples", "20"],
+    notebooks: ["--rounds", "2"],
     dask_map: ["--jobs", "200", "--rounds", "2"],
     dispatcher: ["--jobs", "2000", "--in-flight", "100"],
     dashboard: ["--jobs", "20000", "--rounds", "2"],

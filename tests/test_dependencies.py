@@ -42,7 +42,11 @@ def names_of(*groups: list[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "declared", "exceptions"),
     [
-        ("queuectl_nb", names_of(PROJECT["dependencies"], EXTRAS["dask"], EXTRAS["joblib"], EXTRAS["plot"]), LOADED_BY),
+        (
+            "queuectl_nb",
+            names_of(PROJECT["dependencies"], EXTRAS["dask"], EXTRAS["joblib"], EXTRAS["notebook"], EXTRAS["plot"]),
+            LOADED_BY,
+        ),
         ("tests", names_of(PROJECT["dependencies"], EXTRAS["test"], EXTRAS["docs"], EXTRAS["mutation"]), set()),
         ("docs", names_of(PROJECT["dependencies"], EXTRAS["docs"]), set()),
         ("benchmarks", names_of(PROJECT["dependencies"], EXTRAS["test"]), set()),

@@ -79,7 +79,7 @@ JOB = (
     Field("exit_code", null_or(WHOLE), "exit code of the latest attempt"),
     Field("error", null_or(TEXT), "why the latest attempt did not succeed, in one line, or why the job was cancelled"),
     Field("worker", null_or(TEXT), "worker of the latest attempt"),
-    Field("result", {}, "JSON value that the job wrote to `$QUEUECTL_RESULT`, or that its function returned"),
+    Field("result", {}, "JSON value that the job wrote to `$QUEUECTL_RESULT` or its function returned; the notebook"),
     Field("kind", {"enum": [*KINDS]}, "what it runs"),
     Field("progress", null_or({"type": "number", "minimum": 0, "maximum": 1}), "how far the latest attempt is"),
     Field("metrics", {"type": ["object", "null"]}, "last value of each number that the latest attempt reported"),

@@ -7,10 +7,12 @@ import os
 import stat
 import time
 
-__all__ = ["MAX_INLINE_BYTES", "digest", "read_blob", "write_blob"]
+__all__ = ["MAX_INLINE_BYTES", "PARTIAL", "digest", "read_blob", "write_blob"]
 
 MAX_INLINE_BYTES = 64 * 1024
 """A larger argument or value is stored once by its content, in a file beside the database."""
+PARTIAL = ".queuectl-partial"
+"""End of the name of an artifact that is being written; one that is left is not kept."""
 
 
 def digest(body: bytes) -> str:

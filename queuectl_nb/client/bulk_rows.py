@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Rows = str | Iterable[Mapping[str, Any]] | pd.DataFrame
 
-__all__ = ["is_frame", "iter_fields", "render_commands"]
+__all__ = ["convert_field", "frame_rows", "is_frame", "iter_fields", "render_commands"]
 
 _FIELDS = frozenset(SPEC_FIELDS)
 _INTEGER_FIELDS = frozenset({"priority", "max_retries"})
@@ -142,7 +142,7 @@ def _frame_fields(
     labels = _labels(frame)
     used = [name for name in SPEC_FIELDS if name in labels and name not in parameters]
     columns = _columns(frame, [*parameters, *used])
-    columns |= {name: [_convert_field(name, value) for value in columns[name]] for name in used}
+    columns |= {name: [convert_field(name, value) for value in columns[name]] for name in used}
 
     def fields(values: Sequence[Any]) -> Mapping[str, Any]:
         row = dict(zip(columns, values, strict=True))
@@ -152,7 +152,7 @@ def _frame_fields(
     return map(fields, _iter_rows(frame, columns))
 
 
-def _convert_field(name: str, value: Any) -> Any:
+def convert_field(name: str, value: Any) -> Any:
     """Convert a value of a frame for a field; integers in a column with missing values became floats."""
     if name in _INTEGER_FIELDS and isinstance(value, float) and value.is_integer():
         return int(value)
@@ -189,3 +189,14 @@ def _columns(frame: Any, names: Iterable[str]) -> dict[str, list[Any]]:
 def _iter_rows(frame: Any, columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
     """Return an iterator of the rows of some columns; without columns, of empty rows."""
     return zip(*columns.values(), strict=True) if columns else iter([()] * len(frame))
+
+
+def frame_rows(frame: Any) -> Iterator[dict[str, Any]]:
+    """Return the rows of a frame as keywords; its columns must be named by strings."""
+    names = list(frame.columns)
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier():
+            msg = f"the columns of the DataFrame must be names of parameters, not {name!r}"
+            raise BadInput(msg)
+    columns = [[value.item() if hasattr(value, "item") else value for value in frame[name]] for name in names]
+    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))

@@ -111,7 +111,8 @@ class Job:
     def result(self, timeout: float | str | None = None) -> Any:
         """Wait until the job has finished and return its value.
 
-        The value is what the function returned; of a command, the JSON that it wrote to ``$QUEUECTL_RESULT``, or None.
+        The value is what the function returned; of a command, the JSON that it wrote to ``$QUEUECTL_RESULT``, or None;
+        of a notebook, the path of the executed notebook, or None if it was not kept.
 
         Raises
         ------

@@ -223,6 +223,50 @@ class Queue(QueueControl):
 
         cloudpickle.register_pickle_by_value(module)
 
+    # ------------------------------------------------------------------ notebooks
+
+    def enqueue_notebook(
+        self,
+        path: str | os.PathLike[str],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        kernel: str | None = None,
+        allow_unknown: bool = False,
+        **options: Any,
+    ) -> Job:
+        """Add a job that runs a notebook with papermill in its directory, and return it.
+
+        The file is read now. ``job.result()`` is the path of the executed notebook, an artifact of each attempt.
+        ``parameters`` are for the names in the cell with the tag ``parameters``: None, bool, int, float, str, and lists
+        and dicts of these. Raises ``BadInput`` for a file that is no notebook, and an unknown parameter or kernel.
+        """
+        from queuectl_nb.client.notebook import make_notebook_specs
+
+        specs = make_notebook_specs(self, path, None, parameters, kernel=kernel, allow_unknown=allow_unknown, **options)
+        return Job(self, enqueue_specs(self, specs)[0])
+
+    def enqueue_notebooks(
+        self,
+        path: str | os.PathLike[str],
+        rows: pd.DataFrame | Iterable[Mapping[str, Any]],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        kernel: str | None = None,
+        allow_unknown: bool = False,
+        **options: Any,
+    ) -> Batch:
+        """Add a job per row, in one transaction, that runs a notebook with the row as parameters.
+
+        ``parameters`` and ``options`` are for all rows. A column with the name of a field of the job, such as ``id``,
+        is that field unless the notebook has a parameter of this name.
+        """
+        from queuectl_nb.client.batch import Batch
+        from queuectl_nb.client.notebook import make_notebook_specs
+
+        specs = make_notebook_specs(self, path, rows, parameters, kernel=kernel, allow_unknown=allow_unknown, **options)
+        with locate_errors(lambda index: f"row {index + 1}"):
+            return Batch(self, enqueue_specs(self, specs))
+
     def job(self, job_id: str) -> Job:
         """Return a job; raise ``NotFound`` if there is none with this id."""
         return Job(self, job_id).refresh()

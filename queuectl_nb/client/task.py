@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from queuectl_nb.client.batch import Batch
-from queuectl_nb.client.bulk_rows import is_frame
+from queuectl_nb.client.bulk_rows import frame_rows, is_frame
 from queuectl_nb.client.enqueue import enqueue_specs
 from queuectl_nb.client.function import Call, FunctionPickler, call_text
 from queuectl_nb.client.job import Job
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from queuectl_nb.client.queue import Queue
     from queuectl_nb.model.job import JobSpec
 
-__all__ = ["Task", "make_call_spec"]
+__all__ = ["JOB_OPTIONS", "Task", "make_call_spec"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_OPTIONS = tuple(name for name in SPEC_FIELDS if name not in {"command", "shell"})
+JOB_OPTIONS = tuple(name for name in SPEC_FIELDS if name not in {"command", "shell"})
+"""Fields that a Python job can have."""
 
 
 class Task(Generic[P, R]):
@@ -42,7 +43,7 @@ class Task(Generic[P, R]):
 
     def __init__(self, queue: Queue, function: Callable[P, R], options: Mapping[str, Any]) -> None:
         for name in options:
-            parse_choice("job option", name, _OPTIONS)
+            parse_choice("job option", name, JOB_OPTIONS)
         self.queue = queue
         self.function: Callable[P, R] = function.function if isinstance(function, Task) else function
         self.options = dict(options)
@@ -81,7 +82,7 @@ class Task(Generic[P, R]):
             raise BadInput(msg)
         calls: Iterable[Call]
         if len(iterables) == 1 and is_frame(frame := iterables[0]):
-            calls = (Call((), row) for row in _rows(frame))
+            calls = (Call((), row) for row in frame_rows(frame))
         else:
             calls = (Call(arguments) for arguments in zip(*iterables, strict=False))
         pickler = FunctionPickler(self.queue.path, self.function)
@@ -101,14 +102,3 @@ def make_call_spec(
 
 def _split(calls: Sequence[Call], size: int) -> list[Sequence[Call]]:
     return [calls[start : start + size] for start in range(0, len(calls), size)]
-
-
-def _rows(frame: Any) -> Iterable[dict[str, Any]]:
-    """Return the rows of a frame as keywords; its columns must be named by strings."""
-    names = list(frame.columns)
-    for name in names:
-        if not isinstance(name, str) or not name.isidentifier():
-            msg = f"the columns of the DataFrame must be names of parameters, not {name!r}"
-            raise BadInput(msg)
-    columns = [[value.item() if hasattr(value, "item") else value for value in frame[name]] for name in names]
-    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))

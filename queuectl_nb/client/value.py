@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from queuectl_nb.model.call import Kind
 from queuectl_nb.model.errors import JobFailed
 from queuectl_nb.model.state import State
-from queuectl_nb.store.calls import read_calls
+from queuectl_nb.store.calls import executed_notebook, read_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,8 +74,13 @@ def _read_outcomes(job: Job, store: Store) -> tuple[list[_CallOutcome], bool]:
     """Return the outcomes of a job's calls, and whether it is one of ``chunksize`` calls."""
     record = job.record
     completed = record.state is State.COMPLETED
-    if record.kind == Kind.COMMAND:
-        return [_CallOutcome(record.result) if completed else _CallOutcome(error=_failure(job))], False
+    if record.kind in {Kind.COMMAND, Kind.NOTEBOOK}:
+        if not completed:
+            return [_CallOutcome(error=_failure(job))], False
+        is_notebook = record.kind == Kind.NOTEBOOK
+        return [
+            _CallOutcome(executed_notebook(store.db, job.id, record.result) if is_notebook else record.result)
+        ], False
     calls = read_calls(store.db, job.id)
     found = {each.call: _load(job, each) for each in calls.values}
     missing = _CallOutcome(error=_failure(job)) if len(found) < calls.number else _CallOutcome()

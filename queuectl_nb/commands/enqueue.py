@@ -11,6 +11,7 @@ import click
 
 from queuectl_nb.commands.ack import Done, jobs_data
 from queuectl_nb.commands.app import ExampleCommand, queuectl_command
+from queuectl_nb.commands.notebook import NOTEBOOK_OPTIONS, add_notebook_options, notebook_spec
 from queuectl_nb.commands.params import DIRECTORY, FILE, QUEUE, TextParam, decode_word, find_ids, job_id_type
 from queuectl_nb.model.errors import BadInput
 from queuectl_nb.model.validation import quoted
@@ -80,6 +81,7 @@ class EnqueueCommand(ExampleCommand):
 @click.option("--call", type=TextParam("MODULE:FUNCTION"), help="Function to call instead of a command.")
 @click.option("--args", "call_args", type=TextParam("JSON"), help="Arguments of --call, as a JSON array.")
 @click.option("--kwargs", "call_kwargs", type=TextParam("JSON"), help="Keywords of --call, as a JSON object.")
+@add_notebook_options
 @click.option("--id", type=TextParam("ID"), help="Job id; generated if omitted.")
 @click.option("--from", "source", type=FILE, metavar="FILE|-", help="Read jobs as JSON lines, all or none.")
 @click.option("-p", "--priority", type=TextParam("N"), help="Priority; higher runs first (default 0).")
@@ -120,16 +122,20 @@ def command(  # noqa: PLR0913 - the ways to give a job
     """
     from queuectl_nb.client.enqueue import make_spec
 
+    notebook = {name: options.pop(name) for name in NOTEBOOK_OPTIONS}
     fields: dict[str, Any] = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in options.items()
         if value not in (None, ())
     }
     call, call_args, call_kwargs = (fields.pop(name, None) for name in ("call", "call_args", "call_kwargs"))
-    _require_one_source(arguments, words, source, call, fields)
+    others = {"--from": source, "--call": call, "--notebook": notebook["notebook"]}
+    _require_one_source(arguments, words, others, fields)
     queue = context.queue(create=True)
     if "after" in fields:
         fields["after"] = find_ids(queue, fields["after"])
+    if (spec := notebook_spec(queue, notebook, {**defaults, **fields})) is not None:
+        return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
     if call is not None:
         spec = _call_spec(queue, call, call_args, call_kwargs, {**defaults, **fields})
         return _enqueue_one(queue, spec, context.program, if_absent=if_absent)
@@ -164,8 +170,7 @@ def _call_spec(
 def _require_one_source(
     arguments: Sequence[str],
     words: Sequence[str] | None,
-    source: str | None,
-    call: str | None,
+    others: Mapping[str, str | None],
     fields: Mapping[str, Any],
 ) -> None:
     """Raise ``BadInput`` unless the job is given in exactly one way."""
@@ -173,17 +178,17 @@ def _require_one_source(
         "--command": "command" in fields,
         "words after --": words is not None,
         "JSON": bool(arguments),
-        "--from": source is not None,
-        "--call": call is not None,
+        **{option: value is not None for option, value in others.items()},
     }
     chosen = [name for name, given in sources.items() if given]
     msg = ""
     if len(chosen) != 1:
         found = f"not {' and '.join(chosen)}" if chosen else "none was given"
-        msg = f"give the job in one way: --command C, -- ARG..., a JSON object, --from FILE, or --call M:F; {found}"
+        ways = "--command C, -- ARG..., a JSON object, --from FILE, --call M:F, or --notebook FILE"
+        msg = f"give the job in one way: {ways}; {found}"
     elif len(arguments) > 1:
         msg = "give one JSON object; use --from FILE for several jobs"
-    elif source is not None and "id" in fields:
+    elif others["--from"] is not None and "id" in fields:
         msg = "--id cannot be combined with --from; put the ids into the lines"
     if msg:
         raise BadInput(msg)

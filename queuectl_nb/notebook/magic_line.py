@@ -14,7 +14,7 @@ from queuectl_nb.notebook.python_cell import python_command
 __all__ = ["CELL_VERBS", "MagicLine", "build_arguments", "parse_line", "verb_of"]
 
 ROOT_OPTIONS_WITH_VALUE = ("--db",)
-COMMAND_OPTIONS = ("--command", "--from", "--")
+COMMAND_OPTIONS = ("--command", "--from", "--call", "--notebook", "--")
 """Other ways to give the command, not allowed together with a cell."""
 CELL_VERBS = ("enqueue", "run")
 """The verbs of which the cell can be the command."""

@@ -13,6 +13,7 @@ import stat
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.model.attempt import KeptArtifacts
 from queuectl_nb.store.queries import Q
 
@@ -121,7 +122,9 @@ class _Cleaner:
         """Remove what is not kept of a folder; yield the names of its subfolders."""
         for entry in entries:
             name = f"{folder}{entry.name}"
-            if why := self._refusal(name, entry):
+            if name.endswith(PARTIAL):
+                remove_tree(entry.path)
+            elif why := self._refusal(name, entry):
                 self.dropped[why] += 1
                 remove_tree(entry.path)
             elif entry.is_dir(follow_symlinks=False):
@@ -252,7 +255,7 @@ def _walk(top: int) -> Iterator[Artifact]:
                 name = f"{folder}{each}"
                 with contextlib.suppress(OSError):  # removed meanwhile
                     found = os.stat(each, dir_fd=handle, follow_symlinks=False)
-                    if not _is_valid_name(name):
+                    if not _is_valid_name(name) or name.endswith(PARTIAL):
                         continue
                     if stat.S_ISDIR(found.st_mode):
                         inner.append(f"{name}/")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.child.blob import read_blob
-from queuectl_nb.model.call import CallValue
+from queuectl_nb.model.call import CallValue, Kind
+from queuectl_nb.store.artifacts import artifact_dir
 from queuectl_nb.store.blobs import blob_dir, insert_blobs
 from queuectl_nb.store.queries import Q
 
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
     from queuectl_nb.store.connection import Database
     from queuectl_nb.store.settle import EndedAttempt
 
-__all__ = ["JobCalls", "StoredValue", "insert_payloads", "load_call", "parse_reply", "read_calls", "record_values"]
+__all__ = [
+    "JobCalls",
+    "StoredValue",
+    "executed_notebook",
+    "insert_payloads",
+    "load_call",
+    "parse_reply",
+    "read_calls",
+    "record_values",
+]
 
 
 class StoredValue(NamedTuple):
@@ -100,7 +111,7 @@ def load_call(db: Database, lease: Lease, *, read_files: bool = False) -> dict[s
             sha: f"{folder}/{sha}" if body is None else body
             for sha, body in connection.execute(Q.blobs_of_job, {"seq": lease.seq})
         }
-        jobs = {name: _value_of(connection, name, folder) for name in payload["jobs"]}
+        jobs = {name: _value_of(connection, name, db.output_dir) for name in payload["jobs"]}
     if read_files:
         blobs = {sha: _read(body) for sha, body in blobs.items()}
         jobs = {name: {**found, "pickles": [*map(_read, found.get("pickles", ()))]} for name, found in jobs.items()}
@@ -119,18 +130,33 @@ def _read(source: bytes | str) -> bytes:
     return source if isinstance(source, bytes) else read_blob(source)
 
 
-def _value_of(connection: sqlite3.Connection, job_id: str, folder: str) -> dict[str, Any]:
+def _value_of(connection: sqlite3.Connection, job_id: str, spool: Path) -> dict[str, Any]:
     """Return the value of a completed job for the process of another one."""
     job = connection.execute(Q.result_of_job, {"id": job_id}).fetchone()
     if job is None:
         msg = f"job {job_id}, whose value it needs, was deleted"
         raise LookupError(msg)
     kind, result, chunk = job
-    if kind == "command":
+    if kind == Kind.COMMAND:
         return {"json": result or "null"}
+    if kind == Kind.NOTEBOOK:
+        return {"json": json.dumps(_notebook_path(connection, job_id, json.loads(result), spool))}
     rows = connection.execute(Q.values_of_job, {"id": job_id}).fetchall()
+    folder = blob_dir(spool)
     found = [f"{folder}/{sha}" if body is None else body for _, raised, body, sha in rows if not raised]
     return {"pickles": found, "chunk": bool(chunk)}
+
+
+def executed_notebook(db: Database, job_id: str, name: str) -> Path | None:
+    """Return the path of the executed notebook of a completed job, the artifact ``name``; None if it was not kept."""
+    with db.read() as connection:
+        path = Path(_notebook_path(connection, job_id, name, db.output_dir))
+    return path if path.is_file() else None
+
+
+def _notebook_path(connection: sqlite3.Connection, job_id: str, name: str, spool: Path) -> str:
+    (token,) = connection.execute(Q.newest_token, {"id": job_id}).fetchone()
+    return f"{artifact_dir(spool, token)}/{name}"
 
 
 def parse_reply(text: str) -> tuple[list[CallValue], dict[str, Any]]:

@@ -54,6 +54,17 @@ def deep_folder(folder: Path, depth: int) -> None:
     os.close(handle)
 
 
+def test_partial_file(folder: Path) -> None:
+    """A file that was being written when the job was killed is no artifact, and nothing is said about it."""
+    (folder / "a.ipynb").write_text("1")
+    (folder / "a.ipynb.7.queuectl-partial").write_text("2")
+    assert names(folder) == ["a.ipynb"]
+    kept = keep_artifacts(str(folder), LIMIT)
+    assert kept is not None
+    assert (kept.files, kept.size, kept.note) == (1, 1, None)
+    assert os.listdir(folder) == ["a.ipynb"]
+
+
 def test_files_are_kept(folder: Path) -> None:
     """Files, also in subfolders, are kept and listed by their relative path."""
     (folder / "b.txt").write_text("12345")

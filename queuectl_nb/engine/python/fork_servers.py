@@ -23,7 +23,9 @@ MAX_SERVERS = 3
 """Fork servers of a worker; the one that was not used for longest is replaced."""
 START_TIMEOUT_S = 60.0
 """Time for a fork server to import its modules and fork a job."""
-PRELOADABLE = frozenset({"cloudpickle", "matplotlib", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch"})
+PRELOADABLE = frozenset(
+    {"cloudpickle", "matplotlib", "numpy", "pandas", "papermill", "pyarrow", "scipy", "sklearn", "torch"}
+)
 """Modules that may be imported before a fork: they start no threads that a fork would lose."""
 _CHANNEL = 3
 """Descriptor of the socket in a server."""
