@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from queuectl_nb import BadInput, JobFailed, Queue, Retry
 from queuectl_nb.client.batch import Batch
+from queuectl_nb.engine.notifier import waiter_dir
+from queuectl_nb.store.blobs import remove_strays
 from queuectl_nb.testing import run_pending, temporary_queue
 from tests.client.job_functions import (
     ExitsWhenPickled,
@@ -38,7 +43,10 @@ from tests.engine.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from queuectl_nb import Job
+    from tests.conftest import Ran
+    from tests.web.server import WebServer
 
 TIMEOUT_S = 60.0
 
@@ -280,3 +288,106 @@ def test_damaged_payload_rows(queue: Queue, sql: str) -> None:
     run_pending(queue)
     assert job.state == "dead"
     assert re.search("payload (is damaged|does not exist)", job.error)
+
+
+# ---------------------------------------------------------------------- much, and for long
+
+
+def test_100_mb(served: Queue) -> None:
+    """An argument and a value of 100 MB arrive unchanged, and go with their job; of the same content, as one file."""
+    body = os.urandom(1 << 20) * 100
+    job = served.submit(lambda data: data, body)
+    assert job.result(TIMEOUT_S) == body
+    folder = Path(served.store.db.output_dir, "blobs")
+    assert sum(path.stat().st_size > 100 << 20 for path in folder.iterdir()) == 1
+    served.delete(job)
+    assert remove_strays(served.store.db, time.time() + 3601) >= 1
+    assert not [path for path in folder.iterdir() if path.stat().st_size > 100 << 20]
+
+
+def test_10_000_calls(served: Queue) -> None:
+    """10,000 calls in one ``map`` are one transaction, and have their values in order."""
+    batch = served.map(add, range(10_000), [0.5] * 10_000, chunksize=2500)
+    assert batch.results(TIMEOUT_S) == [n + 0.5 for n in range(10_000)]
+    later = served.task(add, delay=3600).map(range(10_000))
+    assert len({*later.ids}) == 10_000
+    assert served.jobs(ids=[later.ids[0], later.ids[-1]]).command.to_list() == ["add(0)", "add(9999)"]
+    served.cancel(later)
+
+
+def test_process_that_waits_is_killed(served: Queue, tmp_path: Path) -> None:
+    """A kernel that is killed during ``job.result()`` disturbs neither the job nor others that wait."""
+    go = tmp_path / "go"
+
+    def wait_for(path: str) -> str:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return "went"
+
+    job = served.submit(wait_for, str(go))
+    script = "import sys; from queuectl_nb import Queue; Queue(sys.argv[1]).job(sys.argv[2]).result()"
+    waiters = waiter_dir(served.store.db.spool)
+    with subprocess.Popen([sys.executable, "-c", script, str(served.path), job.id]) as kernel:
+        until(lambda: [*waiters.glob(f"{kernel.pid}-*.fifo")])
+        until(lambda: job.state == "processing")
+        kernel.kill()
+    go.touch()
+    assert job.result(TIMEOUT_S) == "went"
+    assert [each.outcome for each in job.history] == ["succeeded"]
+    os.utime(next(waiters.glob(f"{kernel.pid}-*.fifo")), (0, 0))
+    run(served, abs, 1)
+    until(lambda: not [*waiters.glob(f"{kernel.pid}-*.fifo")])
+
+
+# ---------------------------------------------------------------------- what is only looked at
+
+
+def test_nothing_is_unpickled_to_look_at_it(queue: Queue, run: Callable[..., Ran], server: WebServer) -> None:
+    """No command, frame or page of the web server loads the pickle of an argument, value or exception."""
+    marker = queue.path.with_name("loaded")
+
+    class Bomb(Exception):
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str, ...]]:
+            return os.mkdir, (str(marker),)
+
+    def detonate(bomb: object) -> object:
+        if bomb is not False:
+            raise Bomb
+        return Bomb()
+
+    task = queue.task(detonate, max_retries=1)
+    jobs = [task.submit(False), task.submit(Bomb()), *task.map([False, False], chunksize=2)]
+    look_at(queue, jobs, run, server)
+    assert not marker.exists()
+    run_pending(queue)
+    assert [str(job.state) for job in jobs] == ["completed", "dead", "completed"]
+    marker.rmdir()  # by the job that has loaded its argument
+    look_at(queue, jobs, run, server)
+    assert not marker.exists()
+
+
+def look_at(queue: Queue, jobs: list[Job], run: Callable[..., Ran], server: WebServer) -> None:
+    """Show jobs in all ways."""
+    for job in jobs:
+        for command in (["show", job.id], ["show", job.id, "--json"], ["log", job.id]):
+            assert run(*command).exit_code == 0
+        for target in (f"/api/jobs/{job.id}", f"/api/jobs/{job.id}/log?stream=stderr", f"/?job={job.id}"):
+            assert server.ask(target).status == 200
+        assert job._repr_html_()
+        assert job.to_dict()
+    for words in (
+        "list",
+        "list --json",
+        "list --format csv",
+        "status",
+        "stats",
+        "doctor",
+        "stats --by tag",
+        "dlq list",
+    ):
+        assert run(*words.split()).exit_code == 0, words
+    for target in ("/", "/api/status", "/api/jobs", "/api/stats", "/api/workers", "/metrics"):
+        assert server.ask(target).status == 200, target
+    assert len(queue.jobs()) == len(queue.results()) == len(jobs)
+    queue.attempts()
+    queue.stats(by="command")
