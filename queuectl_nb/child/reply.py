@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pickle
 import re
 import sys
+import time
 from binascii import b2a_base64
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,10 @@ __all__ = ["MAX_REPR_CHARS", "Reply", "Unpicklable", "print_error", "short_repr"
 
 MAX_REPR_CHARS = 1000
 MAX_RESULT_CHARS = 64 * 1024
+MAX_REPLY_BYTES = 8 * 1024 * 1024
+"""Pickles of a reply in all; further ones are files, because the worker reads the reply into memory."""
+DISK_FULL_RETRY_S = 0.2
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
@@ -39,6 +45,7 @@ class Reply:
         self._blob_dir = blob_dir
         self._pid = os.getpid()
         self._lines = ""
+        self._inline_bytes = 0
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Append a line."""
@@ -54,10 +61,19 @@ class Reply:
         lines, self._lines = self._lines.encode(), ""
         if not lines or os.getpid() != self._pid:
             return
+        while lines:
+            try:
+                lines = lines[self._append(lines) :]
+            except OSError as error:
+                if error.errno not in _DISK_FULL:
+                    raise
+                time.sleep(DISK_FULL_RETRY_S)  # rather than lose what may have taken hours
+
+    def _append(self, lines: bytes) -> int:
+        """Append to the file and return how much was written."""
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            while lines:
-                lines = lines[os.write(handle, lines) :]
+            return os.write(handle, lines)
         finally:
             os.close(handle)
 
@@ -103,7 +119,8 @@ class Reply:
 
     def store(self, body: bytes) -> dict[str, Any]:
         """Return how a line refers to a pickle: in itself, or in a file that has been written."""
-        if len(body) <= MAX_INLINE_BYTES:
+        self._inline_bytes += len(body)
+        if len(body) <= MAX_INLINE_BYTES and self._inline_bytes <= MAX_REPLY_BYTES:
             return {"pickle": b2a_base64(body, newline=False).decode("ascii")}
         sha256 = digest(body)
         write_blob(self._blob_dir, sha256, body)

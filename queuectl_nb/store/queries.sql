@@ -141,8 +141,10 @@ SELECT coalesce(json_array_length(body, '$.calls'), 1), body ->> '$.chunk' FROM 
 WHERE job = (SELECT seq FROM jobs WHERE id = :id);
 
 -- name: values_of_job
--- What was raised is of interest only if it was in the latest attempt.
-SELECT call, raised, body, sha256 FROM job_values JOIN jobs ON jobs.seq = job
+-- What was raised is of interest only if it was in the latest attempt. The last column is the name of the file if the
+-- pickle is in one; in a backup, none is.
+SELECT call, raised, coalesce(job_values.body, blobs.body), iif(blobs.body IS NULL, job_values.sha256, NULL)
+FROM jobs JOIN job_values ON job = seq LEFT JOIN blobs ON blobs.sha256 = job_values.sha256
 WHERE id = :id AND (raised = 0 OR attempt = starts) ORDER BY call;
 
 -- name: forget_values

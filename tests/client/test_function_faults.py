@@ -39,7 +39,7 @@ from tests.client.job_functions import (
     segfault,
     terminate_group,
 )
-from tests.engine.harness import until
+from tests.engine.harness import fill_disk, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -313,6 +313,43 @@ def test_10_000_calls(served: Queue) -> None:
     assert len({*later.ids}) == 10_000
     assert served.jobs(ids=[later.ids[0], later.ids[-1]]).command.to_list() == ["add(0)", "add(9999)"]
     served.cancel(later)
+
+
+def test_a_reply_is_limited(queue: Queue) -> None:
+    """The values of a chunk that are small each, but many, are files: the worker reads the others into memory."""
+    batch = queue.map(lambda n: bytes([n]) * 60_000, range(200), chunksize=200)
+    run_pending(queue)
+    assert batch.results() == [bytes([n]) * 60_000 for n in range(200)]
+    inline = queue.db["job_values"].count_where("body IS NOT NULL")
+    assert 0 < inline < 150
+
+
+def test_full_disk(small_disk: Path) -> None:
+    """A small value waits until there is space, a large one fails with the reason; no value is lost."""
+    queue = Queue(small_disk / "queue.db")
+    queue.set("backoff_max", 0)
+    ballast, started, go = (small_disk.parent / name for name in ("ballast", "started", "go"))
+    ballast.symlink_to(small_disk / "ballast")
+
+    def make(size: int) -> bytes:
+        started.touch()
+        while not go.exists():
+            time.sleep(0.01)
+        return os.urandom(size)
+
+    with queue.start_workers(1):
+        for size, errors in ((1000, [None]), (1 << 20, ["the value cannot be written: No space left on device", None])):
+            job = queue.task(make, max_retries=2).submit(size)
+            until(started.exists)
+            fill_disk(ballast)
+            go.touch()
+            until(lambda: [*small_disk.rglob("*.reply")])  # the value is being written
+            assert job.state == "processing"
+            ballast.resolve().unlink()
+            assert len(job.result(TIMEOUT_S)) == size
+            assert [attempt.error for attempt in job.history] == errors
+            started.unlink()
+            go.unlink()
 
 
 def test_process_that_waits_is_killed(served: Queue, tmp_path: Path) -> None:

@@ -104,6 +104,18 @@ def test_large_values_are_files(served: Queue) -> None:
     assert len(os.listdir(folder)) == count - 2
 
 
+def test_a_backup_has_large_arguments_and_values(queue: Queue) -> None:
+    """A copy has no files of blobs: their content is in it, for jobs that have ended and for those that wait."""
+    job = queue.submit(bytes.upper, b"a" * 100_000)
+    run_pending(queue)
+    waiting = queue.submit(bytes.upper, b"b" * 100_000)
+    copy = Queue(queue.backup(queue.path.with_name("copy.db")))
+    assert copy.job(job.id).result() == b"A" * 100_000
+    dependent = copy.submit(len, copy.job(job.id))
+    run_pending(copy)
+    assert (copy.job(waiting.id).result(), dependent.result()) == (b"B" * 100_000, 100_000)
+
+
 def test_local_definitions(served: Queue) -> None:
     """Closures and classes of the notebook go by value; the value is of the same class."""
 
