@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Item", "PayloadWriter", "make_python_spec"]
 
 _NO_FILE = "<dynamic-code>"
-"""What cloudpickle calls the file of each function."""
+"""What cloudpickle calls the file of each function, from version 3.1 on."""
 _SCALARS = frozenset({bool, bytes, float, int, str, type(None)})
 
 Item = str | dict[str, str]
@@ -53,9 +53,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # not typed
     def reducer_override(self, value: Any) -> Any:
         if type(value) is not CodeType:  # of a function that jobs cannot import
             return super().reducer_override(value)
-        file = self.sources.add(value)
+        name = self.sources.add(value)
         make, parts = cloudpickle.Pickler.dispatch_table[CodeType](value)
-        return make, tuple(file if each == _NO_FILE else each for each in parts)
+        return make, tuple(name if each in (_NO_FILE, value.co_filename) else each for each in parts)
 
     def persistent_id(self, value: object) -> tuple[tuple[str, ...], bool] | None:
         return tuple(value) if type(value) is _ValueOf else None  # type: ignore[return-value]
