@@ -7,10 +7,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from docs.generate.schemas import schemas
-from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, WHOLE, closed
+from docs.generate.shapes import COUNT, NAME, SECONDS, STATE, TEXT, TIME, WHOLE, closed
 from queuectl_nb import __version__
 from queuectl_nb.model.displayed_command import MAX_LISTED_CHARS
 from queuectl_nb.store.spool import STREAMS
+from queuectl_nb.web.artifacts import MAX_LISTED
 from queuectl_nb.web.query_params import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -43,6 +44,48 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
                 "type": "boolean",
                 "description": "true once the attempt has ended and all its output was returned",
             },
+        }
+    ),
+    "artifacts": closed(
+        {
+            "attempt": {"type": ["integer", "null"], "description": "number of the attempt; null if none has any"},
+            "artifacts": {
+                "type": "array",
+                "items": closed({"name": TEXT, "size": COUNT, "modified_at": TIME}),
+                "description": f"at most {MAX_LISTED}",
+            },
+            "total": {**COUNT, "description": "number of artifacts"},
+            "note": {**NULLABLE_TEXT, "description": "what was not kept, and why"},
+        }
+    ),
+    "job-metrics": closed(
+        {
+            "progress": {"type": ["number", "null"], "minimum": 0, "maximum": 1, "description": "from 0 to 1"},
+            "series": {
+                "type": "array",
+                "items": closed(
+                    {
+                        "name": TEXT,
+                        "last": {"type": ["number", "null"], "description": "the last value"},
+                        "values": {"type": "array", "items": {"type": "number"}, "description": "some of the values"},
+                    }
+                ),
+                "description": "the numbers that the latest attempt has reported",
+            },
+        }
+    ),
+    "running": closed(
+        {
+            "jobs": {
+                "type": "object",
+                "additionalProperties": closed(
+                    {
+                        "progress": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+                        "metrics": {"type": "object"},
+                    }
+                ),
+                "description": "progress and last metrics of running jobs that have reported any, by id",
+            }
         }
     ),
     "overview": closed(
@@ -90,7 +133,9 @@ OWN_SHAPES: Mapping[str, dict[str, Any]] = {
     ),
     "error": closed({"error": {**TEXT, "description": "one line that names the problem and the valid values"}}),
 }
+ARTIFACT_NAME = {"name": "name", "in": "path", "required": True, "schema": TEXT}
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": NAME}
+ARTIFACT_ATTEMPT = ({**WHOLE, "minimum": 1}, "number of the attempt (default: the latest that has any)")
 QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
     "/api/jobs": {
         "state": (STATE, "only jobs in this state"),
@@ -106,6 +151,8 @@ QUERY: Mapping[str, Mapping[str, tuple[dict[str, Any], str]]] = {
     "/api/jobs/{job_id}": {
         "output": ({"enum": ["yes", "no"], "default": "yes"}, "whether to include the output of the attempts"),
     },
+    "/api/jobs/{job_id}/artifacts": {"attempt": ARTIFACT_ATTEMPT},
+    "/api/jobs/{job_id}/artifacts/{name}": {"attempt": ARTIFACT_ATTEMPT},
     "/api/jobs/{job_id}/log": {
         "stream": ({"enum": list(STREAMS), "default": STREAMS[0]}, "stream to read"),
         "attempt": ({**WHOLE, "minimum": 1}, "number of the attempt (default: the latest)"),
@@ -124,6 +171,26 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         "Output of an attempt, in pieces",
         "application/json",
         {"$ref": "log-piece.schema.json"},
+    ),
+    "/api/jobs/{job_id}/artifacts": (
+        "The files that an attempt has left",
+        "application/json",
+        {"$ref": "artifacts.schema.json"},
+    ),
+    "/api/jobs/{job_id}/artifacts/{name}": (
+        "One of these files, as a download",
+        "application/octet-stream",
+        {"type": "string", "format": "binary"},
+    ),
+    "/api/jobs/{job_id}/metrics": (
+        "Progress and metrics of the latest attempt",
+        "application/json",
+        {"$ref": "job-metrics.schema.json"},
+    ),
+    "/api/running": (
+        "Progress and metrics of all running jobs",
+        "application/json",
+        {"$ref": "running.schema.json"},
     ),
     "/api/stats": ("Statistics over all attempts", "application/json", {"$ref": "stats.schema.json"}),
     "/api/charts": (
@@ -153,7 +220,7 @@ BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
 ERRORS = {
     "400": "unknown or invalid query parameter",
     "403": "not authenticated, or foreign Host or Origin",
-    "404": "no such job or attempt",
+    "404": "no such job, attempt or artifact",
     "503": "the queue cannot be read, or too many clients follow the event feed",
 }
 
@@ -199,6 +266,7 @@ def openapi() -> dict[str, Any]:
 def _operation(path: str) -> dict[str, Any]:
     summary, kind, schema = BODIES[path]
     parameters: list[dict[str, Any]] = [JOB_ID] if "{job_id}" in path else []
+    parameters += [ARTIFACT_NAME] if "{name}" in path else []
     for name, (shape, meaning) in QUERY.get(path, {}).items():
         parameters.append({"name": name, "in": "query", "description": meaning, "schema": shape})
     codes = [code for code in ERRORS if code != "404" or "{job_id}" in path]
@@ -214,7 +282,14 @@ def _operation(path: str) -> dict[str, Any]:
 
 
 def _operation_id(path: str) -> str:
-    words = path.removeprefix("/api").replace("{job_id}", "one").replace(".", "_").strip("/").split("/")
+    words = (
+        path.removeprefix("/api")
+        .replace("{job_id}", "one")
+        .replace("{name}", "one")
+        .replace(".", "_")
+        .strip("/")
+        .split("/")
+    )
     return "_".join(words)
 
 

@@ -70,6 +70,7 @@ def run_checks(
     yield "workers", _workers(store)
     yield "spool", _spool(store, checks)
     yield "blobs", _blobs(store)
+    yield "artifacts", _artifacts(store)
     yield "space in the file", _free_pages(store)
     yield "growth", describe_growth(store)
 
@@ -85,6 +86,18 @@ def _blobs(store: Store) -> Result:
     if strays:
         return f"{len(strays)} files of arguments or values belong to no job", "run 'queuectl prune --vacuum'"
     return "all files of arguments and values exist", ""
+
+
+def _artifacts(store: Store) -> Result:
+    """Check for folders of artifacts without a job."""
+    from queuectl_nb.store.artifacts import count_artifacts, find_stray_folders
+
+    strays = find_stray_folders(store.db, time.time())
+    if strays:
+        text = f"{len(strays)} folders of artifacts belong" if len(strays) > 1 else "1 folder of artifacts belongs"
+        return f"{text} to no job, such as {strays[0]}", "run 'queuectl prune --vacuum'"
+    attempts, files, size = count_artifacts(store.db)
+    return f"{files} files of {attempts} attempts, {format_size(size)}", ""
 
 
 def _interpreter() -> Result:
@@ -219,5 +232,5 @@ def _spool(store: Store, checks: Checks) -> Result:
     text = f"{format_size(store.spool.disk_usage())}, {len(tokens)} attempt(s)"
     if orphans:
         some = " ".join(f"{store.spool.folder / token}.*" for token in sorted(orphans)[:3])
-        return f"{text}, {len(orphans)} of deleted jobs: {some}", f"rm {some}"
+        return f"{text}, {len(orphans)} of deleted jobs: {some}", f"rm -r {some}"
     return text, ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.client.logs import Logs
@@ -88,6 +88,11 @@ class Job:
         except (NotFound, BadEnvironment):
             if record is None or not record.is_finished:
                 raise
+        if record.state is State.PROCESSING:
+            from queuectl_nb.store.metrics import add_live
+
+            with suppress(QueuectlError):  # the file may be gone
+                (record,) = add_live(self._queue.store.db, [record])
         return record
 
     def refresh(self) -> Job:
@@ -193,6 +198,17 @@ class Job:
         from queuectl_nb.render.log_text import LogText
 
         return LogText("" if found is None else logs.read_text(found, [stream] if stream else STREAMS, lines))
+
+    @property
+    def artifacts(self) -> dict[str, Path]:
+        """The files that the newest attempt which has any has left, by name; of a running one those so far.
+
+        Empty if there are none.
+        """
+        from queuectl_nb.client.artifacts import find_artifacts, paths_by_name
+
+        with _attribute_errors():
+            return paths_by_name(find_artifacts(self._queue.store, self.id))
 
     def cancel(self) -> Job:
         """Cancel the job, stopping its processes if it is running; return it."""

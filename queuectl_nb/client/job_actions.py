@@ -193,7 +193,7 @@ def _removed_output(store: Store) -> Iterator[list[str]]:
     finally:
         for token in tokens if len(tokens) < SPOOL_LISTING_THRESHOLD else store.spool.tokens().intersection(tokens):
             store.spool.remove(token)
-        from queuectl_nb.store.blobs import remove_strays
+        from queuectl_nb.store.maintenance import remove_strays
 
         with contextlib.suppress(QueuectlError):  # a full disk: the next deletion finds them
             remove_strays(store.db, time.time())

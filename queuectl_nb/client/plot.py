@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from queuectl_nb.client import arguments
+from queuectl_nb.client.selection import known_ids
 from queuectl_nb.model.validation import parse_int
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from queuectl_nb.client.arguments import Jobs
+    from queuectl_nb.client.selection import Selection
     from queuectl_nb.store.store import Store
 
 __all__ = ["Plot"]
@@ -40,7 +43,7 @@ class Plot:
         self._store = store
 
     def __repr__(self) -> str:
-        return "<plots: timeline(), durations(), throughput(), overview()>"
+        return "<plots: timeline(), durations(), throughput(), overview(), metrics(name)>"
 
     def timeline(self, *, since: object = None, limit: int | None = None, ax: Axes | None = None) -> Axes:
         """Draw attempts as bars, one row per worker, coloured by outcome; running attempts have an open end.
@@ -79,6 +82,17 @@ class Plot:
         start, slice_s = cut = choose_slices(*found)
         rows = count_outcomes(self._store.db, start=max(start, found[0]), end=found[1], slice_s=slice_s)
         return throughput(cut, found[1], rows, ax)
+
+    def metrics(self, name: str, *jobs: Jobs, ax: Axes | None = None, **selection: Unpack[Selection]) -> Axes:
+        """Draw the metric ``name`` that given or selected jobs, or all, have reported, a line for each attempt.
+
+        The x axis are the steps, or the time where a point has no step. Raises ``NotFound`` for an unknown job.
+        """
+        from queuectl_nb.render.plots.metrics import metric_lines
+        from queuectl_nb.store.metrics import attempt_metrics
+
+        ids = known_ids(self._store, jobs, selection)
+        return metric_lines(name, list(attempt_metrics(self._store.db, ids)), ax)
 
     def overview(self, *, by: str = "command", since: object = None) -> Figure:
         """Draw all three plots into one figure and return it; it is not shown."""

@@ -10,10 +10,20 @@ from queuectl_nb.client import arguments
 from queuectl_nb.client.arguments import to_python
 from queuectl_nb.client.enqueue import enqueue_specs, locate_errors, make_spec, make_specs
 from queuectl_nb.client.job import Job
+<<<<<<< HEAD
 from queuectl_nb.client.queue_control import QueueControl
 from queuectl_nb.client.selection import Selection, choose_jobs, selected_ids
 from queuectl_nb.client.wait import Wait
 from queuectl_nb.model.validation import parse_int, parse_name
+=======
+from queuectl_nb.client.job_actions import notify_idle_worker, notify_workers
+from queuectl_nb.client.selection import Selection, choose_dead_jobs, choose_jobs, known_ids, selected_ids
+from queuectl_nb.client.wait import UnreportedJobs, Wait
+from queuectl_nb.model.errors import BadInput, QueuectlError
+from queuectl_nb.model.validation import parse_int, parse_limit, parse_name
+from queuectl_nb.store.paths import find_queue, make_private_dir, require_queue
+from queuectl_nb.store.store import Store
+>>>>>>> 3c07347 (Read artifacts and metrics in Python, console and API)
 
 if TYPE_CHECKING:
     import os
@@ -271,6 +281,265 @@ class Queue(QueueControl):
         """Return a job; raise ``NotFound`` if there is none with this id."""
         return Job(self, job_id).refresh()
 
+<<<<<<< HEAD
+=======
+    @property
+    def db(self) -> sqlite_utils.Database:
+        """The queue as a ``sqlite_utils.Database``, for queries of your own.
+
+        Each thread, and each process after a fork, gets its own connection.
+        """
+        return self._user_database.database()
+
+    @cached_property
+    def _user_database(self) -> UserDatabase:
+        from queuectl_nb.client.sql import UserDatabase
+
+        return UserDatabase(self.store)
+
+    def jobs(
+        self,
+        *,
+        sort: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        ids: Sequence[str] | None = None,
+        **selection: Unpack[Selection],
+    ) -> pd.DataFrame:
+        """Return jobs as a DataFrame indexed by ``id``, most recently updated first.
+
+        ``selection`` limits them by :class:`Selection`. ``sort`` names a field to sort by, ascending unless
+        ``reverse``. With ``ids`` these jobs are returned in this order, and the other arguments are ignored.
+
+        The columns are the JSON fields in their order, then ``waited`` and ``ran`` (timedeltas); times are UTC
+        datetimes, ``state`` is a categorical, numbers are nullable integers.
+        """
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.job_filter import Filter
+
+        if ids is not None:
+            return frames.jobs(self.store.reader, Filter(ids=tuple(ids))).loc[list(ids)]
+        job_filter = Filter.from_options(**selection, sort=sort, reverse=reverse, limit=limit)
+        return frames.jobs(self.store.reader, job_filter)
+
+    def attempts(self) -> pd.DataFrame:
+        """Return all attempts as a DataFrame indexed by (``job_id``, ``number``)."""
+        from queuectl_nb.render.frames import frames
+
+        return frames.attempts(self.store.reader)
+
+    def status(self) -> pd.DataFrame:
+        """Return the number of jobs by state: index ``state``, column ``count``."""
+        from queuectl_nb.render.frames import frames
+
+        return frames.status(self.store.reader.counts())
+
+    def stats(self, *, by: str | None = None, since: object = None, limit: int | None = None) -> pd.DataFrame:
+        """Return metrics as a DataFrame with one row, or one row per group; names are flattened (``run_s_p50``).
+
+        Parameters
+        ----------
+        by
+            ``"command"``, ``"queue"`` or ``"tag"``: group by this field.
+        limit
+            Return only the groups with the longest total run time; default: all, by name.
+        since
+            Ignore what finished earlier: epoch seconds, ISO 8601 text, a datetime, a timedelta, or an age (``"7d"``).
+        """
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.stats import largest_groups, stats, total_stats
+
+        db, start = self.store.db, None if since is None else arguments.parse_since("since", since)
+        if by is None:
+            return frames.stats([("", total_stats(db, since=start))], by)
+        if limit is None:
+            return frames.stats(stats(db, by=by, since=start), by)
+        return frames.stats(largest_groups(db, by, parse_int("limit", limit, 1), since=start)[0], by)
+
+    def workers(self) -> pd.DataFrame:
+        """Return the workers as a DataFrame indexed by ``name``."""
+        from queuectl_nb.client.workers import list_workers
+        from queuectl_nb.render.frames import frames
+
+        return frames.workers(list_workers(self.store))
+
+    def results(self, frame: pd.DataFrame | None = None, jobs: Jobs | None = None) -> pd.DataFrame:
+        """Return parameters, state, run time, memory and results of jobs in one DataFrame.
+
+        Parameters
+        ----------
+        frame
+            The frame that was passed to :meth:`enqueue_many`, or any rows of it in any order; default: all jobs.
+        jobs
+            The jobs (or ids) of the rows, in order. Default: those named by a column ``job_id``, else those of the
+            most recent :meth:`enqueue_many` in this process that made the same commands from these rows.
+
+        Returns
+        -------
+        DataFrame
+            The columns and index of ``frame``; then ``job_id``, ``state``, and ``ran`` (timedelta) and
+            ``max_rss_bytes`` of the latest attempt; then the results: a column per key if they are JSON objects, else
+            ``result``. Names that are taken get the suffix ``_job`` or ``_result``. Deleted jobs have no state.
+            Without a frame: indexed by ``id``, with the column ``command`` instead of parameters.
+
+        Raises
+        ------
+        BadInput
+            The jobs of these rows are not known. To keep them with the frame, store their ids:
+            ``frame["job_id"] = q.enqueue_many(template, frame).ids``.
+        """
+        from queuectl_nb.render.frames import frames
+
+        ids = None if jobs is None else arguments.parse_ids([jobs])
+        if frame is not None:
+            frames.check_frame(frame)
+        if ids is None and frame is not None:
+            ids = frames.job_id_column(frame) or self._frame_index.find(frame)
+            if ids is None:
+                raise BadInput("the jobs of this frame are not known; pass jobs=, or add their ids as a column job_id")
+        return frames.results(self.store.reader, frame, ids)
+
+    def metrics(self, *jobs: Jobs, **selection: Unpack[Selection]) -> pd.DataFrame:
+        """Return the numbers that given or selected jobs, or all, have reported so far, as a long DataFrame.
+
+        A row is a point: ``job_id``, ``attempt``, ``time``, ``step``, ``name``, ``value``. Of an attempt up to 100,000
+        points are kept, spread evenly over its run. ``attrs["invalid_lines"]`` counts lines that were no JSON objects.
+        """
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.metrics import attempt_metrics
+
+        ids = known_ids(self.store, jobs, selection)
+        return frames.metrics(attempt_metrics(self.store.db, ids))
+
+    @cached_property
+    def plot(self) -> Plot:
+        """Plots: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``, and ``metrics(name)`` of jobs."""
+        from queuectl_nb.client.plot import Plot
+
+        return Plot(self.store)
+
+    @property
+    def _unreported(self) -> UnreportedJobs:
+        return UnreportedJobs.for_queue(self)
+
+    @cached_property
+    def _frame_index(self) -> FrameIndex:
+        from queuectl_nb.client.frame_index import FrameIndex
+
+        return FrameIndex.for_path(self.path)
+
+    # ------------------------------------------------------------------ change jobs
+
+    # Jobs are given as ids, Jobs or collections of these, such as a Batch: all or none are changed. Or they are chosen
+    # by the keywords of Selection; jobs in a state that does not allow the change are then left out. Both at once are
+    # refused. Each method returns the ids of the jobs, and with dry_run only these.
+
+    def retry(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Run failed, dead, cancelled or completed jobs again now.
+
+        Of a selection, completed jobs run again only if it has ``state="completed"``.
+        """
+        return self._retry("retry", choose_jobs(jobs, selection), dry_run=dry_run)
+
+    def retry_dead(
+        self,
+        *jobs: Jobs,
+        all: bool = False,  # noqa: A002 - the name of the option
+        dry_run: bool = False,
+        **selection: Unpack[Selection],
+    ) -> list[str]:
+        """Move dead jobs back to the queue with a fresh retry budget."""
+        return self._retry("dlq retry", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
+
+    def _retry(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
+        if dry_run:
+            return job_actions.preview(self.store, chosen, action)
+        self._unreported.start(self.store)
+        ids = job_actions.retry(self.store, chosen, action)
+        self._unreported.start(self.store, ids)
+        return ids
+
+    def purge_dead(
+        self,
+        *jobs: Jobs,
+        all: bool = False,  # noqa: A002
+        dry_run: bool = False,
+        **selection: Unpack[Selection],
+    ) -> list[str]:
+        """Delete dead jobs."""
+        return self._delete("dlq purge", choose_dead_jobs(jobs, selection, all_dead=all), dry_run=dry_run)
+
+    def delete(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Delete jobs with their history; running ones are refused."""
+        return self._delete("delete", choose_jobs(jobs, selection), dry_run=dry_run)
+
+    def _delete(self, action: str, chosen: list[str] | Filter, *, dry_run: bool) -> list[str]:
+        return (job_actions.preview if dry_run else job_actions.delete)(self.store, chosen, action)
+
+    def cancel(self, *jobs: Jobs, dry_run: bool = False, **selection: Unpack[Selection]) -> list[str]:
+        """Cancel jobs and wait until running ones have stopped.
+
+        Raises ``WrongState`` if a named job has finished, or finishes before it could be stopped.
+        """
+        chosen = choose_jobs(jobs, selection)
+        if dry_run:
+            return job_actions.preview(self.store, chosen, "cancel")
+        ids = job_actions.cancel(self.store, chosen)
+        self._unreported.mark_reported(ids)
+        return ids
+
+    def prune(
+        self, older_than: float | str | timedelta | None = None, state: str | None = None, *, vacuum: bool = False
+    ) -> int:
+        """Delete finished jobs that did not change for ``older_than`` seconds (or ``"7d"``); return how many.
+
+        ``vacuum`` gives the free space in the file back to the disk; without ``older_than`` it does only that. Workers
+        do it by themselves while no job waits, except for the last megabytes.
+        """
+        age = None if older_than is None else arguments.parse_age("older_than", older_than)
+        return job_actions.prune(self.store, age, state, vacuum=vacuum)[0]
+
+    def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write a copy of the queue to the file ``path`` and return its absolute path.
+
+        The copy is consistent even while workers run. It contains the arguments and values of functions, but no
+        artifacts, and no output longer than ``output_limit``. ``force`` replaces an existing file. The copy is a queue
+        of its own: when it is first used, the jobs that were running are failed in it.
+        """
+        from queuectl_nb.store.backup import write_backup
+
+        return write_backup(self.store.db, path, force=force)[0]
+
+    def pause(self, queue: str | None = None) -> None:
+        """Stop starting jobs of ``queue``, or of all queues; running jobs continue."""
+        self.store.jobs.pause(None if queue is None else parse_name("queue", queue), time.time())
+
+    def resume(self, queue: str | None = None) -> None:
+        """Start jobs of ``queue`` again; None resumes all queues."""
+        self._unreported.start(self.store)
+        self.store.jobs.resume(None if queue is None else parse_name("queue", queue))
+        notify_idle_worker(self.store)
+
+    def limit(self, queue: str, limit: int | None) -> None:
+        """Let at most ``limit`` jobs of ``queue`` run at a time, over all workers; None lifts the limit.
+
+        Running jobs continue. It is kept in the transaction in which a worker claims a job.
+        """
+        from queuectl_nb.store.limits import set_limit
+
+        number = None if limit is None else parse_limit(limit)
+        set_limit(self.store.db, parse_name("queue", queue), number)
+        notify_idle_worker(self.store)
+
+    def limits(self) -> dict[str, int]:
+        """Return the limit of each queue that has one."""
+        from queuectl_nb.store.limits import read_limits
+
+        return {each.queue: each.limit for each in read_limits(self.store.db)}
+
+    # ------------------------------------------------------------------ wait
+
+>>>>>>> 3c07347 (Read artifacts and metrics in Python, console and API)
     def wait(
         self,
         *jobs: Jobs,

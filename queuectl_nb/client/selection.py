@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.store import Store
 
-__all__ = ["Selection", "choose_dead_jobs", "choose_jobs", "selected_ids"]
+__all__ = ["Selection", "choose_dead_jobs", "choose_jobs", "known_ids", "selected_ids"]
 
 
 class Selection(TypedDict, total=False):
@@ -55,3 +55,13 @@ def choose_dead_jobs(jobs: Iterable[Jobs], selection: Selection, *, all_dead: bo
 def selected_ids(store: Store, chosen: list[str] | Filter) -> list[str]:
     """Return the ids, or those of the filter's jobs."""
     return chosen if isinstance(chosen, list) else store.reader.ids(chosen)
+
+
+def known_ids(store: Store, jobs: Iterable[Jobs], selection: Selection) -> list[str] | None:
+    """Return the ids of given or selected jobs, None for all; raise :class:`NotFound` for an unknown one."""
+    chosen = choose_jobs(jobs, selection)
+    if not chosen:
+        return None if not tuple(jobs) else []
+    for job_id in chosen if isinstance(chosen, list) else ():
+        store.jobs.get(job_id)
+    return selected_ids(store, chosen)

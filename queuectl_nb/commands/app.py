@@ -40,7 +40,21 @@ COMPLETE_VAR = "_QUEUECTL_COMPLETE"
 """Environment variable that the shell completion scripts set."""
 
 SECTIONS: Mapping[str, Sequence[str]] = {
-    "Jobs": ("enqueue", "run", "list", "show", "log", "wait", "retry", "cancel", "delete", "prune", "dlq"),
+    "Jobs": (
+        "enqueue",
+        "run",
+        "list",
+        "show",
+        "log",
+        "artifacts",
+        "metrics",
+        "wait",
+        "retry",
+        "cancel",
+        "delete",
+        "prune",
+        "dlq",
+    ),
     "Workers": ("worker", "pause", "resume", "limit"),
     "Queue": ("status", "stats", "dashboard", "config", "init", "backup", "doctor"),
     "Help": ("help", "demo", "completion", "version"),

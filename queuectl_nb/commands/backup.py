@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from queuectl_nb.commands.ack import Done
 from queuectl_nb.commands.app import queuectl_command
 from queuectl_nb.commands.context import Context
 from queuectl_nb.commands.params import FILE
+
+if TYPE_CHECKING:
+    from queuectl_nb.store.store import Store
 
 __all__ = ["command"]
 
@@ -18,10 +23,25 @@ __all__ = ["command"]
 def command(context: Context, file: str, *, force: bool) -> Done:
     """Write a copy of the queue to FILE.
 
-    The copy is consistent even while workers run. It does not contain output longer than output_limit.
+    The copy is consistent even while workers run. It does not contain output longer than output_limit, and no
+    artifacts.
     """
     from queuectl_nb.store.backup import write_backup
 
-    path, jobs = write_backup(context.queue().store.db, file, force=force)
+    store = context.queue().store
+    path, jobs = write_backup(store.db, file, force=force)
     line = f"Backup written: {file} ({jobs} {'job' if jobs == 1 else 'jobs'})"
-    return Done([line], lambda: {"path": str(path), "jobs": jobs}, lambda: path)
+    return Done([line], lambda: {"path": str(path), "jobs": jobs}, lambda: path, notes=lambda: _missing(store))
+
+
+def _missing(store: Store) -> list[str]:
+    """Say that artifacts are not in the copy."""
+    from queuectl_nb.store.artifacts import count_artifacts
+
+    attempts, _, size = count_artifacts(store.db)
+    if not attempts:
+        return []
+    from queuectl_nb.render.progress import format_size
+
+    which = f"{attempts} attempt{'' if attempts == 1 else 's'} ({format_size(size)})"
+    return [f"the artifacts of {which} are not in the backup; copy {store.spool.folder}/*.artifacts to keep them"]

@@ -15,7 +15,7 @@ from queuectl_nb.commands.selection import choose, selection_options
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import LINE_COLUMNS, iter_jobs, iter_row_chunks
+from queuectl_nb.store.job_lists import iter_jobs, iter_line_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,7 +94,7 @@ def list_jobs(
     def texts(output_format: str) -> Iterator[str]:
         from queuectl_nb.render import job_lines
 
-        chunks = iter_row_chunks(queue.store.db, queue.store.reader, wanted, LINE_COLUMNS)
+        chunks = iter_line_chunks(queue.store.db, queue.store.reader, wanted)
         return (job_lines.csv_lines if output_format == "csv" else job_lines.json_texts)(chunks)
 
     return Listing(

@@ -77,6 +77,8 @@ def _format_value(key: str, value: Any) -> Any:
         return local_time(value)
     if key == "max_rss_bytes":
         return f"{value} ({format_size(value)})"
+    if key == "metrics":
+        return ", ".join(f"{name}={number}" for name, number in value.items())
     if isinstance(value, dict | list):
         from queuectl_nb.render.formats import json_text
 

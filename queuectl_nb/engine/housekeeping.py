@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from queuectl_nb.model.errors import Busy
-from queuectl_nb.store.blobs import remove_strays
-from queuectl_nb.store.maintenance import shrink
+from queuectl_nb.store.maintenance import remove_strays, shrink
 
 if TYPE_CHECKING:
     from queuectl_nb.store.store import Store

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 from collections import Counter
@@ -15,23 +16,29 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.child.blob import PARTIAL
 from queuectl_nb.model.attempt import KeptArtifacts
+from queuectl_nb.store.blobs import STRAY_AGE_S
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
+    from queuectl_nb.store.connection import Database
     from queuectl_nb.store.settle import EndedAttempt
 
 __all__ = [
     "SUFFIX",
     "Artifact",
+    "artifact_attempts",
     "artifact_dir",
+    "count_artifacts",
+    "find_stray_folders",
     "is_empty_folder",
     "keep_artifacts",
     "list_artifacts",
     "open_artifact",
     "record_artifacts",
+    "remove_stray_folders",
     "remove_tree",
 ]
 
@@ -321,3 +328,40 @@ def record_artifacts(connection: sqlite3.Connection, ended: Sequence[EndedAttemp
         if each.ending.artifacts is not None
     ]
     connection.executemany(Q.keep_artifacts, rows)
+
+
+def artifact_attempts(db: Database, job_id: str) -> list[tuple[int, str, str | None]]:
+    """Return number, token and note of the attempts that may have artifacts, the newest first."""
+    return db.query(Q.artifact_attempts, {"id": job_id})
+
+
+def count_artifacts(db: Database) -> tuple[int, int, int]:
+    """Return how many attempts have artifacts, and the number and size of these."""
+    ((attempts, files, size),) = db.query(Q.count_artifacts)
+    return attempts, files, size
+
+
+def find_stray_folders(db: Database, now: float, age_s: float = STRAY_AGE_S) -> list[str]:
+    """Return the paths of folders that belong to no attempt and are older than ``age_s`` seconds.
+
+    The folders are listed before the attempts are read, so that one of a new attempt is not among them.
+    """
+    folder = os.fspath(db.output_dir)
+    found = {}
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            token, dot, suffix = entry.name.partition(".")
+            if f"{dot}{suffix}" == SUFFIX:
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat(follow_symlinks=False).st_mtime < now - age_s:
+                        found[token] = entry.path
+    known = {token for (token,) in db.query(Q.known_artifacts, {"tokens": json.dumps([*found])})} if found else set()
+    return [path for token, path in found.items() if token not in known]
+
+
+def remove_stray_folders(db: Database, now: float, age_s: float = STRAY_AGE_S) -> int:
+    """Remove the folders that :func:`find_stray_folders` finds; return how many."""
+    strays = find_stray_folders(db, now, age_s)
+    for path in strays:
+        remove_tree(path)
+    return len(strays)

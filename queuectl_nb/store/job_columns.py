@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from queuectl_nb.store.metrics import live_values
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.reader import Reader
@@ -83,6 +84,10 @@ class JobColumns:
     def due_at(self, ids: Sequence[str]) -> dict[str, float]:
         """Return when the latest attempts of jobs were due, by id; ``run_at`` may already be that of a retry."""
         return dict(self._reader.db.query(Q.due_of_newest_attempts, {"ids": json.dumps(ids)}))
+
+    def live_values(self) -> dict[str, tuple[float | None, Mapping[str, Any]]]:
+        """Return progress and metrics of the running jobs that have reported any, by id."""
+        return live_values(self._reader.db)
 
     def chunks(self) -> Iterator[ColumnChunk]:
         """Yield the rows, chunk by chunk."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.store import rows
+from queuectl_nb.store.metrics import add_live, live_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.reader import Reader
 
-__all__ = ["LINE_COLUMNS", "LINE_FIELDS", "JobOrder", "QueryStopped", "iter_jobs", "iter_row_chunks"]
+__all__ = ["LINE_COLUMNS", "LINE_FIELDS", "JobOrder", "QueryStopped", "iter_jobs", "iter_line_chunks"]
 
 CHUNK_ROWS = 1_000
 """Rows fetched at once; other threads run in between."""
@@ -26,12 +27,17 @@ _AT = "seq IN (SELECT value FROM json_each(:seqs))"
 LINE_FIELDS = (
     *(("id",), ("command",), ("state", "priority", "attempts", "max_retries"), ("timeout",)),
     ("queue", "tags", "after", "cwd"),
-    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("run_at") :]),
+    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("run_at") : JOB_FIELDS.index("kind")]),
+    ("kind", "progress", "metrics"),
+    *((name,) for name in JOB_FIELDS[JOB_FIELDS.index("metrics") + 1 :]),
 )
 """The fields of a job in their order. Those that many jobs have in common are read as one JSON array: handing over
 values one by one takes most of the time of reading a row, and each distinct array is converted once."""
 LINE_COLUMNS = ", ".join(
     ("seq", *(names[0] if len(names) == 1 else f"json_array({', '.join(names)})" for names in LINE_FIELDS))
+)
+_STATE_AT, _METRICS_AT = (
+    1 + next(at for at, names in enumerate(LINE_FIELDS) if key in names) for key in ("state", "kind")
 )
 PROGRESS_INSTRUCTIONS = 20_000
 """SQLite instructions between two calls of ``should_stop``: about a millisecond."""
@@ -76,13 +82,28 @@ class JobOrder:
 
         Deleted ones are left out.
         """
-        return [*map(rows.job_from_row, _read_rows(self._db, rows.SHORT_JOB_COLUMNS, seqs, f"WHERE {_AT}", {}))]
+        found = _read_rows(self._db, rows.SHORT_JOB_COLUMNS, seqs, f"WHERE {_AT}", {})
+        return add_live(self._db, map(rows.job_from_row, found))
 
 
 def iter_jobs(db: Database, reader: Reader, job_filter: Filter) -> Iterator[JobRecord]:
     """Yield the jobs of a filter in order."""
     for chunk in iter_row_chunks(db, reader, job_filter, rows.JOB_COLUMNS):
-        yield from map(rows.job_from_row, chunk)
+        yield from add_live(db, map(rows.job_from_row, chunk))
+
+
+def iter_line_chunks(db: Database, reader: Reader, job_filter: Filter) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Yield ``LINE_COLUMNS`` of a filter's jobs in order, in chunks; running jobs with what they have reported."""
+    for chunk in iter_row_chunks(db, reader, job_filter, LINE_COLUMNS):
+        running = any(row[_STATE_AT].startswith('["processing"') for row in chunk)
+        live = live_values(db) if running else {}
+        yield [_with_live(row, *live[row[1]]) if row[1] in live else row for row in chunk] if live else chunk
+
+
+def _with_live(row: tuple[Any, ...], progress: float | None, metrics: Mapping[str, Any]) -> tuple[Any, ...]:
+    kind = json.loads(row[_METRICS_AT])[0]
+    shared = json.dumps([kind, progress, json.dumps(metrics) if metrics else None])
+    return (*row[:_METRICS_AT], shared, *row[_METRICS_AT + 1 :])
 
 
 def iter_row_chunks(

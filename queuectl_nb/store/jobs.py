@@ -80,7 +80,12 @@ class Jobs:
         if row is None:
             with self.db.read() as connection:
                 raise _not_found(connection, job_id)
-        return rows.job_from_row(row)
+        record = rows.job_from_row(row)
+        if record.state is State.PROCESSING:
+            from queuectl_nb.store.metrics import add_live
+
+            (record,) = add_live(self.db, [record])
+        return record
 
     def retry(self, ids: Sequence[str], now: float, action: str = "retry") -> None:
         """Make the jobs run again now; finished ones start with a full retry budget.

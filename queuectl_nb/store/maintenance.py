@@ -9,12 +9,22 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from queuectl_nb.model.errors import BadEnvironment
+from queuectl_nb.store import artifacts, blobs
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
     from queuectl_nb.store.connection import Database
 
-__all__ = ["KEPT_BYTES", "FileSpace", "checkpoint", "free_disk_space", "read_space", "shrink", "vacuum"]
+__all__ = [
+    "KEPT_BYTES",
+    "FileSpace",
+    "checkpoint",
+    "free_disk_space",
+    "read_space",
+    "remove_strays",
+    "shrink",
+    "vacuum",
+]
 
 KEPT_BYTES = 8 * 1024 * 1024
 """Free space that is kept while workers run: giving it back and taking it again costs more than it saves."""
@@ -58,6 +68,12 @@ def free_disk_space(db: Database) -> int:
     """Return the bytes that this user can write to the disk of the queue."""
     found = os.statvfs(db.file.parent)
     return found.f_bavail * found.f_frsize
+
+
+def remove_strays(db: Database, now: float) -> None:
+    """Remove files of blobs and folders of artifacts that belong to no job, once they are old."""
+    blobs.remove_strays(db, now)
+    artifacts.remove_stray_folders(db, now)
 
 
 def shrink(db: Database, max_s: float) -> None:

@@ -282,6 +282,42 @@ UPDATE jobs SET progress = ?, metrics = ? WHERE seq = ?;
 -- name: keep_artifacts
 INSERT OR REPLACE INTO attempt_artifacts (job, number, token, files, size, note) VALUES (?, ?, ?, ?, ?, ?);
 
+-- name: artifact_attempts
+-- Attempts that may have artifacts, the newest first: those that have some recorded, and a running one.
+SELECT attempts.number, attempts.token, attempt_artifacts.note
+FROM jobs JOIN attempts ON attempts.job = jobs.seq
+LEFT JOIN attempt_artifacts ON attempt_artifacts.job = jobs.seq AND attempt_artifacts.number = attempts.number
+WHERE jobs.id = :id AND (attempt_artifacts.token IS NOT NULL OR attempts.outcome IS NULL)
+ORDER BY attempts.number DESC;
+
+-- name: known_artifacts
+SELECT token FROM attempt_artifacts WHERE token IN (SELECT value FROM json_each(:tokens)) AND files > 0
+UNION ALL
+SELECT token FROM jobs WHERE state = 'processing';
+
+-- name: count_artifacts
+SELECT count(*), coalesce(sum(files), 0), coalesce(sum(size), 0) FROM attempt_artifacts WHERE files > 0;
+
+-- name: running_tokens
+SELECT id, token, started_at FROM jobs WHERE state = 'processing';
+
+-- name: metrics_of_jobs
+-- Of running attempts the points are not here but in a file.
+SELECT jobs.id, attempts.number, attempts.token, attempts.started_at, outcome IS NULL, invalid, complete, points
+FROM jobs JOIN attempts ON attempts.job = jobs.seq
+LEFT JOIN attempt_metrics ON attempt_metrics.job = jobs.seq AND attempt_metrics.number = attempts.number
+WHERE jobs.id IN (SELECT value FROM json_each(:ids)) AND (points IS NOT NULL OR outcome IS NULL)
+ORDER BY jobs.seq, attempts.number;
+
+-- name: latest_points
+SELECT attempts.token, attempts.started_at, outcome IS NULL, points
+FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+LEFT JOIN attempt_metrics ON attempt_metrics.job = jobs.seq AND attempt_metrics.number = jobs.starts
+WHERE jobs.id = :id;
+
+-- name: jobs_with_metrics
+SELECT id FROM jobs WHERE state = 'processing' OR seq IN (SELECT job FROM attempt_metrics);
+
 -- name: delete_attempt
 DELETE FROM attempts WHERE job = :seq AND number = :number AND token = :token;
 

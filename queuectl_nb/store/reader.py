@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from queuectl_nb.model.state import State
 from queuectl_nb.store import rows
 from queuectl_nb.store.job_filter import CURSOR, Filter
+from queuectl_nb.store.metrics import add_live
 from queuectl_nb.store.queries import Q
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Reader:
     def jobs(self, job_filter: Filter, *, short: bool = False) -> list[JobRecord]:
         """Return the jobs of a filter; ``short`` ones have no ``after`` and ``result``, which may be long."""
         columns = rows.SHORT_JOB_COLUMNS if short else rows.JOB_COLUMNS
-        return [rows.job_from_row(row) for row in self.job_rows(job_filter, columns)]
+        return add_live(self.db, [rows.job_from_row(row) for row in self.job_rows(job_filter, columns)])
 
     def job_rows(self, job_filter: Filter, columns: str) -> list[tuple[Any, ...]]:
         """Return columns of a filter's jobs as raw rows.

@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, is_empty_folder, remove_tree
+from queuectl_nb.store.artifacts import SUFFIX, artifact_dir, is_empty_folder, list_artifacts, remove_tree
 from queuectl_nb.store.output import next_data_offset, next_hole_offset, read_result
 from queuectl_nb.store.regular_file import REPLACED_ERRNOS, open_locked, open_regular
 
@@ -198,6 +198,8 @@ class Spool:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     found += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.name.endswith(SUFFIX):
+                        found += sum(each.size for each in list_artifacts(entry.path))
         return found
 
 

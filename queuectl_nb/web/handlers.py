@@ -18,9 +18,11 @@ from queuectl_nb.client.workers import list_workers, read_status
 from queuectl_nb.render.formats import json_text
 from queuectl_nb.render.js_bundle import FRONTEND, SHARED
 from queuectl_nb.web import query_params, serializers
+from queuectl_nb.web.artifacts import ArtifactFile, ArtifactList
 from queuectl_nb.web.base_handler import BaseHandler, JsonHandler
 from queuectl_nb.web.charts import charts
 from queuectl_nb.web.event_feed import Subscriber
+from queuectl_nb.web.job_metrics import JobMetrics, running
 from queuectl_nb.web.metrics import exposition
 from queuectl_nb.web.queue_reader import revision_etag
 
@@ -257,6 +259,10 @@ ROUTES: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
     ("/api/jobs", _Jobs, {}),
     (f"/api/jobs/{JOB_ID}", _OneJob, {}),
     (f"/api/jobs/{JOB_ID}/log", _JobLog, {}),
+    (f"/api/jobs/{JOB_ID}/metrics", JobMetrics, {}),
+    ("/api/running", _Computed, {"compute": lambda watcher: running(watcher.queue)}),
+    (f"/api/jobs/{JOB_ID}/artifacts", ArtifactList, {}),
+    (f"/api/jobs/{JOB_ID}/artifacts/(?P<name>.+)", ArtifactFile, {}),
     ("/api/stats", _Computed, {"compute": lambda watcher: serializers.stats(watcher.queue), "slow": True}),
     ("/api/charts", _Computed, {"compute": lambda watcher: charts(watcher.queue), "slow": True}),
     ("/api/workers", _Computed, {"compute": lambda watcher: list_workers(watcher.queue.store)}),

@@ -12,6 +12,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.store.spool import STREAMS
 
 __all__ = [
+    "ARTIFACT_PARAMS",
     "DEFAULT_PAGE_SIZE",
     "JOBS_PARAMS",
     "JOB_PARAMS",
@@ -65,9 +66,12 @@ JOBS_PARAMS: Mapping[str, QueryParam] = {
 JOB_PARAMS: Mapping[str, QueryParam] = {
     "output": QueryParam(lambda text: validation.parse_choice("output", text, ("yes", "no")), "yes")
 }
+ARTIFACT_PARAMS: Mapping[str, QueryParam] = {
+    "attempt": QueryParam(lambda text: validation.parse_int("attempt", text, 1))
+}
 LOG_PARAMS: Mapping[str, QueryParam] = {
     "stream": QueryParam(lambda text: validation.parse_choice("stream", text, STREAMS), STREAMS[0]),
-    "attempt": QueryParam(lambda text: validation.parse_int("attempt", text, 1)),
+    **ARTIFACT_PARAMS,
     "offset": QueryParam(lambda text: validation.parse_int("offset", text, 0), 0),
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from queuectl_nb import __version__
 from queuectl_nb.client.changes import ChangeWatcher
 from queuectl_nb.model.errors import Busy
+from queuectl_nb.store.metrics import live_size
 from queuectl_nb.web.event_feed import EventFeed
 
 if TYPE_CHECKING:
@@ -94,4 +95,5 @@ def revision_etag(watcher: ChangeWatcher) -> str:
     """Return the ETag of a response that depends only on the content of the queue."""
     revision = watcher.version()
     identity = f"{__version__} {watcher.queue.path} {watcher.queue.store.db.identity}"
-    return f'W/"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{revision[0]:x}-{revision[1]:x}"'
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return f'W/"{digest}-{revision[0]:x}-{revision[1]:x}-{live_size(watcher.queue.store.db):x}"'

@@ -48,7 +48,10 @@ def test_healthy_queue(run: Callable[..., Ran]) -> None:
     assert ran.exit_code == 0
     checks = [line.split()[0] for line in ran.stdout.splitlines()[1:]]
     before_opening = "interpreter SQLite file file disk modes"
-    assert checks == f"{before_opening} integrity schema counts times settings workers spool blobs space growth".split()
+    assert (
+        checks
+        == f"{before_opening} integrity schema counts times settings workers spool blobs artifacts space growth".split()
+    )
     assert "wrong" not in ran.stdout
 
 
@@ -174,7 +177,7 @@ def test_orphaned_output(find_problems: Callable[..., Any], queue: Queue) -> Non
     orphan.write_text("left")
     finding = find_problems()["spool"]
     assert "1 of deleted jobs" in finding["finding"]
-    assert finding["remedy"] == f"rm {orphan.with_suffix('.*')}"
+    assert finding["remedy"] == f"rm -r {orphan.with_suffix('.*')}"
 
 
 def test_free_pages(run: Callable[..., Ran], queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

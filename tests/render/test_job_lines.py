@@ -11,7 +11,7 @@ from queuectl_nb.model.job import JOB_FIELDS
 from queuectl_nb.render import formats, job_lines
 from queuectl_nb.render.json_shapes import job_json
 from queuectl_nb.store.job_filter import Filter
-from queuectl_nb.store.job_lists import LINE_COLUMNS, iter_jobs, iter_row_chunks
+from queuectl_nb.store.job_lists import iter_jobs, iter_line_chunks
 
 if TYPE_CHECKING:
     from queuectl_nb import Queue
@@ -34,13 +34,15 @@ def _fill(queue: Queue) -> None:
         with queue.store.db.write() as connection:
             connection.execute(
                 "UPDATE jobs SET started_at = :at, finished_at = :at + 0.0005, exit_code = :n, error = :error,"
-                " worker = 'worker-1', result = :result WHERE id = :id",
+                " worker = 'worker-1', result = :result, progress = :progress, metrics = :metrics WHERE id = :id",
                 {
                     "at": 1_800_000_000.9995 + index if index % 3 else None,
                     "n": index - 2,
                     "error": "-1, \u2028" if index % 2 else None,
                     "result": None if result is None else json.dumps(result, ensure_ascii=index % 2 == 0),
                     "id": job.id,
+                    "progress": (None, 0.5, 1)[index % 3],
+                    "metrics": (None, '{"loss": null, "x": 1e999}', '{"a": 1}')[index % 3],
                 },
             )
 
@@ -51,10 +53,10 @@ def test_many_at_a_time_equal_one_by_one(queue: Queue) -> None:
     db, reader, every = queue.store.db, queue.store.reader, Filter()
     jobs = [job_json(job) for job in iter_jobs(db, reader, every)]
     assert len(jobs) == len(RESULTS) + 1
-    assert list(job_lines.json_texts(iter_row_chunks(db, reader, every, LINE_COLUMNS))) == [*map(json.dumps, jobs)]
+    assert list(job_lines.json_texts(iter_line_chunks(db, reader, every))) == [*map(json.dumps, jobs)]
     whole, lines = io.StringIO(newline=""), io.StringIO(newline="")
     formats.write_csv(whole, JOB_FIELDS, jobs)
-    texts = job_lines.csv_lines(iter_row_chunks(db, reader, every, LINE_COLUMNS))
+    texts = job_lines.csv_lines(iter_line_chunks(db, reader, every))
     formats.write_texts(lines, JOB_FIELDS, texts, "csv")
     assert lines.getvalue() == whole.getvalue()
     whole.seek(0)

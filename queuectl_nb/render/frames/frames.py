@@ -19,6 +19,7 @@ from queuectl_nb.model.state import State
 from queuectl_nb.render.frames import arrays
 from queuectl_nb.render.frames.display import mark
 from queuectl_nb.render.frames.jobs import STATES, jobs
+from queuectl_nb.render.frames.metrics import metrics
 from queuectl_nb.render.frames.results import check_frame, job_id_column, results
 from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, decode_stream, flatten, stats_json
 from queuectl_nb.store.rows import join_stream
@@ -39,6 +40,7 @@ __all__ = [
     "job_id_column",
     "jobs",
     "limits",
+    "metrics",
     "results",
     "settings",
     "stats",

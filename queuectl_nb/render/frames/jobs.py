@@ -109,6 +109,12 @@ class _Rows:
         columns["result_repr"] = arrays.strings(self.reprs)
         states = np.array([_STATE_CODES[each.state] for each in shared], dtype="int8")[indices]
         columns["state"] = arrays.categories(states, STATES)
+        running = np.flatnonzero(states == _STATE_CODES["processing"])
+        live = source.live_values() if len(running) else {}
+        for row in running:
+            if self.ids[row] in live:
+                progress, columns["metrics"][row] = live[self.ids[row]]
+                columns["progress"][row] = pd.NA if progress is None else progress
         finished = np.where(states == _STATE_CODES["processing"], time.time(), seconds["finished_at"])
         columns["waited"] = arrays.timedeltas(seconds["started_at"] - self._due_at(source, seconds))
         columns["ran"] = arrays.timedeltas(finished - seconds["started_at"])

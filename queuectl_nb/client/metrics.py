@@ -1,0 +1,67 @@
+"""What the latest attempt of a job has reported, for views: a selection of each series."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from queuectl_nb.render.sparkline import SVG_WIDTH, points_of
+from queuectl_nb.store.metrics import LiveMetrics, latest_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from queuectl_nb.store.store import Store
+
+__all__ = ["JobMetrics", "ShownSeries", "latest_metrics"]
+
+MAX_SHOWN = 12
+"""Series of a job in a view."""
+MAX_CACHED = 64
+"""Running attempts whose file is read on, instead of from its start."""
+
+
+class ShownSeries(NamedTuple):
+    """One metric: its last value (None: not finite), and values that are spread evenly over the run."""
+
+    name: str
+    last: float | int | None
+    values: Sequence[float]
+
+
+class JobMetrics(NamedTuple):
+    """Progress and metrics of an attempt."""
+
+    progress: float | None
+    series: Sequence[ShownSeries]
+
+
+_cache: OrderedDict[tuple[Path, str], LiveMetrics] = OrderedDict()
+_lock = Lock()
+
+
+def latest_metrics(store: Store, job_id: str) -> JobMetrics:
+    """Return progress and metrics of the latest attempt; raise ``NotFound`` for an unknown job."""
+    job = store.jobs.get(job_id)
+    found = latest_points(store.db, job_id)
+    if found is None:
+        return JobMetrics(job.progress, ())
+    if found.stored is None:
+        with _lock:
+            live = _cache.pop((store.path, found.token), None)
+            live = live or LiveMetrics(store.db.output_dir, found.token, found.started_at)
+            _cache[store.path, found.token] = live
+            while len(_cache) > MAX_CACHED:
+                _cache.popitem(last=False)
+            parser = live.read()
+            shown = _shown((name, each.columns()[2]) for name, each in parser.series.items())
+            return JobMetrics(parser.progress, [each._replace(last=parser.last_values[each.name]) for each in shown])
+    shown = _shown((name, columns[2]) for name, columns in found.stored.items())
+    last = job.metrics or {}
+    return JobMetrics(job.progress, [each._replace(last=last.get(each.name)) for each in shown])
+
+
+def _shown(series: Iterable[tuple[str, Sequence[float]]]) -> list[ShownSeries]:
+    return [ShownSeries(name, None, points_of(values, SVG_WIDTH)) for name, values in list(series)[:MAX_SHOWN]]

@@ -1,0 +1,80 @@
+"""``/api/jobs/ID/artifacts`` and downloads of artifacts, which no browser may show as a part of this site."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from tornado.web import authenticated
+
+from queuectl_nb.client.artifacts import find_artifacts, open_named
+from queuectl_nb.model.times import format_time
+from queuectl_nb.render.formats import json_text
+from queuectl_nb.web import query_params
+from queuectl_nb.web.base_handler import JsonHandler
+
+if TYPE_CHECKING:
+    from queuectl_nb.client.changes import ChangeWatcher
+    from queuectl_nb.client.queue import Queue
+
+__all__ = ["MAX_LISTED", "ArtifactFile", "ArtifactList"]
+
+MAX_LISTED = 1000
+"""Artifacts in a list; ``total`` counts all of them."""
+CHUNK_BYTES = 1 << 20
+
+
+def artifact_list(queue: Queue, job_id: str, query: dict[str, Any]) -> dict[str, Any]:
+    """Return the artifacts of an attempt, by default of the newest one that has any."""
+    found = find_artifacts(queue.store, job_id, query["attempt"])
+    files = [
+        {"name": each.name, "size": each.size, "modified_at": format_time(each.modified_at)}
+        for each in found.files[:MAX_LISTED]
+    ]
+    return {"attempt": found.number, "artifacts": files, "total": len(found.files), "note": found.note}
+
+
+class ArtifactList(JsonHandler):
+    """``/api/jobs/ID/artifacts``."""
+
+    params = query_params.ARTIFACT_PARAMS
+
+    @authenticated
+    async def get(self, job_id: str) -> None:
+        """Send the names of the artifacts."""
+        query = self.parse_query()
+        self.finish(await self.reader.read(lambda watcher: json_text(artifact_list(watcher.queue, job_id, query))))
+
+
+class ArtifactFile(JsonHandler):
+    """``/api/jobs/ID/artifacts/NAME``: a download."""
+
+    params = query_params.ARTIFACT_PARAMS
+
+    @authenticated
+    async def get(self, job_id: str, name: str) -> None:
+        """Send the file as fast as the client reads."""
+        attempt = self.parse_query()["attempt"]
+
+        def open_file(watcher: ChangeWatcher) -> int:
+            return open_named(find_artifacts(watcher.queue.store, job_id, attempt), name)
+
+        with os.fdopen(await self.reader.read(open_file), "rb", buffering=0) as file:
+            left = os.fstat(file.fileno()).st_size
+            base = name.rpartition("/")[2]
+            self.set_header("Content-Type", "application/octet-stream")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(base, safe='')}")
+            self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+            self.set_header("Cache-Control", "no-store")
+            self.set_header("Content-Length", str(left))
+            while left and self.request.method == "GET":
+                data = await asyncio.to_thread(file.read, min(CHUNK_BYTES, left))
+                if not data:  # a running job has shortened it
+                    self.request.connection.stream.close()  # type: ignore[union-attr]  # the client notices it
+                    return
+                left -= len(data)
+                self.write(data)
+                await self.flush()
+        self.finish()
