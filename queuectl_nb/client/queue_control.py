@@ -99,9 +99,9 @@ class QueueControl(QueueData):
     def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write a copy of the queue to the file ``path`` and return its absolute path.
 
-        The copy is consistent even while workers run. It contains the arguments and values of functions, but not output
-        longer than ``output_limit``. ``force`` replaces an existing file. The copy is a queue of its own: when it is
-        first used, the jobs that were running are failed in it.
+        The copy is consistent even while workers run. It contains the arguments and values of functions, but no
+        artifacts, and no output longer than ``output_limit``. ``force`` replaces an existing file. The copy is a queue
+        of its own: when it is first used, the jobs that were running are failed in it.
         """
         from queuectl_nb.store.backup import write_backup
 

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Self, Unpack
 
 from queuectl_nb.client import arguments
+from queuectl_nb.client.selection import known_ids
 from queuectl_nb.client.wait import UnreportedJobs
 from queuectl_nb.model.errors import BadInput, QueuectlError
 from queuectl_nb.model.validation import parse_int
@@ -186,9 +187,20 @@ class QueueData:
                 raise BadInput("the jobs of this frame are not known; pass jobs=, or add their ids as a column job_id")
         return frames.results(self.store.reader, frame, ids)
 
+    def metrics(self, *jobs: Jobs, **selection: Unpack[Selection]) -> pd.DataFrame:
+        """Return the numbers that given or selected jobs, or all, have reported so far, as a long DataFrame.
+
+        A row is a point: ``job_id``, ``attempt``, ``time``, ``step``, ``name``, ``value``. Of an attempt up to 100,000
+        points are kept, spread evenly over its run. ``attrs["invalid_lines"]`` counts lines that were no JSON objects.
+        """
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.metrics import attempt_metrics
+
+        return frames.metrics(attempt_metrics(self.store.db, known_ids(self.store, jobs, selection)))
+
     @cached_property
     def plot(self) -> Plot:
-        """Plots of the history: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``."""
+        """Plots: ``timeline()``, ``durations()``, ``throughput()``, ``overview()``, and ``metrics(name)`` of jobs."""
         from queuectl_nb.client.plot import Plot
 
         return Plot(self.store)

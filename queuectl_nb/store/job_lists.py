@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.reader import Reader
 
-__all__ = ["LINE_COLUMNS", "LINE_FIELDS", "JobOrder", "QueryStopped", "iter_jobs", "iter_line_chunks"]
+__all__ = [
+    "LINE_COLUMNS",
+    "LINE_FIELDS",
+    "JobOrder",
+    "QueryStopped",
+    "iter_jobs",
+    "iter_line_chunks",
+    "iter_row_chunks",
+]
 
 CHUNK_ROWS = 1_000
 """Rows fetched at once; other threads run in between."""

@@ -26,7 +26,7 @@ MAX_LISTED = 1000
 CHUNK_BYTES = 1 << 20
 
 
-def artifact_list(queue: Queue, job_id: str, query: dict[str, Any]) -> dict[str, Any]:
+def _artifact_list(queue: Queue, job_id: str, query: dict[str, Any]) -> dict[str, Any]:
     """Return the artifacts of an attempt, by default of the newest one that has any."""
     found = find_artifacts(queue.store, job_id, query["attempt"])
     files = [
@@ -45,7 +45,7 @@ class ArtifactList(JsonHandler):
     async def get(self, job_id: str) -> None:
         """Send the names of the artifacts."""
         query = self.parse_query()
-        self.finish(await self.reader.read(lambda watcher: json_text(artifact_list(watcher.queue, job_id, query))))
+        self.finish(await self.reader.read(lambda watcher: json_text(_artifact_list(watcher.queue, job_id, query))))
 
 
 class ArtifactFile(JsonHandler):

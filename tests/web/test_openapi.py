@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.web.server import WebServer
 
 API = {
-    pattern.replace("(?P<job_id>[^/]+)", "{job_id}"): handler
+    pattern.replace("(?P<job_id>[^/]+)", "{job_id}").replace("(?P<name>.+)", "{name}"): handler
     for pattern, handler, _ in ROUTES
     if issubclass(handler, JsonHandler) and handler is not NotFoundHandler
 }
@@ -79,15 +79,12 @@ def test_parameters_are_the_accepted_ones(description: dict[str, Any], path: str
 def test_responses_match_their_schemas(description: dict[str, Any], server: WebServer, harness: WorkerHarness) -> None:
     """Responses about completed, failed and running jobs match their schemas, and so do errors."""
     harness.queue.set("backoff_base", "1000")
-    harness.add("echo hello; exit 2", id="a", tags=["t"], max_retries=2)
-    harness.add("echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=1.5)
-    harness.add("sleep 60", id="c", after=["b"])
+    leave = """echo x > $QUEUECTL_ARTIFACTS/x; echo '{"loss": 1, "progress": 0.5}' > $QUEUECTL_METRICS;"""
+    harness.add(f"{leave} echo hello; exit 2", id="a", tags=["t"], max_retries=2)
+    harness.add(f"{leave} echo '[1]' > $QUEUECTL_RESULT", id="b", timeout=1.5)
+    harness.add(f"{leave} sleep 60", id="c", after=["b"])
     harness.start()
-    until(
-        lambda: (
-            harness.queue.store.reader.counts()[State.PROCESSING] and harness.queue.store.reader.counts()[State.FAILED]
-        )
-    )
+    until(lambda: harness.queue.store.reader.counts()[State.FAILED] and harness.queue.job("c").metrics)
     queries = {
         "/api/jobs": "?limit=2",
         "/api/jobs/{job_id}/log": "?stream=stderr",
@@ -97,7 +94,7 @@ def test_responses_match_their_schemas(description: dict[str, Any], server: WebS
             continue
         content = description["paths"][path]["get"]["responses"]["200"]["content"]
         for job_id in ("a", "b", "c") if "{job_id}" in path else ("",):
-            response = server.ask(path.replace("{job_id}", job_id) + queries.get(path, ""))
+            response = server.ask(path.format(job_id=job_id, name="x") + queries.get(path, ""))
             assert response.status == 200
             (kind,) = content
             assert response.headers["Content-Type"].startswith(kind)
