@@ -1,7 +1,7 @@
-"""Runs a Python job in a process of its own: ``python -m queuectl_nb.child.process FD``.
+"""Runs a Python job in a process of its own, which a fork server or ``start.py`` has started.
 
-The request is read from the descriptor: what ``store.calls.load_call`` returns, with the path of the reply. The module
-of this package that has the name of the job's kind runs it.
+The request is what ``store.calls.load_call`` returns, with the path of the reply. The module of this package that has
+the name of the job's kind runs it.
 """
 
 from __future__ import annotations
@@ -9,25 +9,18 @@ from __future__ import annotations
 import _thread
 import atexit
 import importlib
-import marshal
 import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from queuectl_nb.child.reply import Reply
+from queuectl_nb.child.start import version_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["exit_process", "main", "prepare", "run"]
-
-
-def main(handle: int) -> int:
-    """Read the request and run its job; return the exit code of the process."""
-    with os.fdopen(handle, "rb") as file:
-        request = marshal.load(file)  # noqa: S302 - written by the worker
-    return run(request, prepare(request["runtime"]))
+__all__ = ["exit_process", "prepare", "run"]
 
 
 def prepare(runtime: Mapping[str, Any]) -> str | None:
@@ -37,11 +30,7 @@ def prepare(runtime: Mapping[str, Any]) -> str | None:
     """
     sys.path[:] = runtime["sys_path"]
     sys.modules["__main__"] = ModuleType("__main__")  # nothing is found there that the enqueuer does not have
-    enqueued, here = runtime["python"], list(sys.version_info[:3])
-    if enqueued[:2] == here[:2]:
-        return None
-    names = [".".join(map(str, version)) for version in (enqueued, here)]
-    return f"it was enqueued by Python {names[0]}, and {runtime['executable']} is Python {names[1]} now"
+    return version_error(runtime)
 
 
 def run(request: Mapping[str, Any], error: str | None) -> int:
@@ -83,9 +72,3 @@ def exit_process(code: int) -> NoReturn:
         except (OSError, ValueError):
             code = code or 120
     os._exit(code)
-
-
-if __name__ == "__main__":
-    from queuectl_nb.child import process  # noqa: PLW0406 - __main__ is replaced in jobs
-
-    process.exit_process(process.main(int(sys.argv[1])))

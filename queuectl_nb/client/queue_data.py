@@ -49,7 +49,7 @@ class QueueData:
             make_private_dir(self.path.parent, parents=True)
         self.allow_network_fs = allow_network_fs
         self.interpreter_first = interpreter_first
-        self.store = Store(self.path, allow_network_fs=allow_network_fs)
+        self.store: Store = Store(self.path, allow_network_fs=allow_network_fs)
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
         """Pickle the path and the options; unpickling opens the file."""

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tests.web.server import WebServer
 
 TIMEOUT_S = 60.0
+HERE = ".".join(map(str, sys.version_info[:3]))
 
 
 @pytest.fixture(scope="module")
@@ -222,11 +223,41 @@ def test_interpreters(served: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
     job = served.submit(add, 1)
     monkeypatch.undo()
-    here = ".".join(map(str, sys.version_info[:3]))
-    with pytest.raises(JobFailed, match=rf"enqueued by Python 3\.10\.4, and .* is Python {here} now"):
+    with pytest.raises(JobFailed, match=rf"enqueued by Python 3\.10\.4, and .* is Python {HERE} now"):
         job.result(TIMEOUT_S)
     assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
     until(lambda: not [*served.store.db.spool.rglob("*.reply")])
+
+
+@pytest.mark.parametrize(
+    ("site", "error"),
+    [
+        (
+            "sys.version_info = (3, 10, 4); sys.modules['queuectl_nb'] = None",
+            rf"it was enqueued by Python {HERE}, and .*/python is Python 3\.10\.4 now",
+        ),
+        ("sys.modules['queuectl_nb'] = None", "interpreter .*/python cannot import queuectl_nb: No module named"),
+        ("sys.path[:] = [each for each in sys.path if not os.path.isdir(each + '/queuectl_nb')]", None),
+    ],
+    ids=["other version", "no package", "package elsewhere"],
+)
+def test_replaced_interpreter(
+    served: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, error: str | None
+) -> None:
+    """An interpreter that cannot run the job does not count as an attempt. It may find us where the enqueuer did."""
+    (tmp_path / "sitecustomize.py").write_text(f"import os, sys; {site}\n")
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    stand_in.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    job = served.submit(add, 1)
+    monkeypatch.undo()
+    if error is None:
+        assert job.result(TIMEOUT_S) == 2
+        return
+    with pytest.raises(JobFailed, match=error):
+        job.result(TIMEOUT_S)
+    assert (job.state, job.attempts, job.history[0].outcome) == ("dead", 0, "not_started")
 
 
 @pytest.mark.parametrize("damage", ["changed", "removed", "link", "folder", "fifo"])

@@ -6,6 +6,7 @@ import marshal
 import os
 from typing import TYPE_CHECKING, Any
 
+from queuectl_nb import child
 from queuectl_nb.engine.executor import CannotStart
 from queuectl_nb.model.call import Kind
 
@@ -20,6 +21,7 @@ __all__ = ["MARSHAL_VERSION", "command_line", "with_call", "write_request"]
 
 MARSHAL_VERSION = 2
 """The newest version that all Python versions read alike."""
+_START = os.path.join(os.path.dirname(child.__file__), "start.py")
 
 
 def with_call(db: Database, lease: Lease, *, ship_blobs: bool = False) -> Lease:
@@ -45,7 +47,7 @@ def with_call(db: Database, lease: Lease, *, ship_blobs: bool = False) -> Lease:
 def command_line(call: Mapping[str, Any], handle: int) -> list[str]:
     """Return program and arguments of the process that reads its request from the descriptor ``handle``."""
     executable = call["runtime"]["executable"]
-    return [executable, executable, "-P", "-m", "queuectl_nb.child.process", str(handle)]
+    return [executable, executable, _START, str(handle)]
 
 
 def write_request(request: Mapping[str, Any], spool: Spool) -> int:
