@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl_nb.model.call import KINDS
+from queuectl_nb.model.error_groups import REASONS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.state import State
 from queuectl_nb.render.json_shapes import WORKER_STATES
@@ -108,6 +109,8 @@ ATTEMPT = (
     ),
     Field("stdout", null_or(TEXT), "standard output; head and tail if it is longer than `output_limit`"),
     Field("stderr", null_or(TEXT), "standard error, likewise"),
+    Field("reason", {"enum": [*REASONS, None]}, "why it failed; null if it did not"),
+    Field("error_key", null_or(TEXT), "equal for attempts that failed in the same way; see `queuectl errors`"),
 )
 
 WORKER = (

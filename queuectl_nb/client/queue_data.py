@@ -144,6 +144,18 @@ class QueueData:
             return frames.stats(stats(db, by=by, since=start), by)
         return frames.stats(largest_groups(db, by, parse_int("limit", limit, 1), since=start)[0], by)
 
+    def errors(self, **selection: Unpack[Selection]) -> pd.DataFrame:
+        """Return why jobs failed: failed and dead jobs, grouped by the reason of their latest attempt.
+
+        The index is ``key``, which ``retry(error=key)`` and other selections take; the columns are ``count``,
+        ``reason``, ``message``, ``first_at``, ``last_at`` and ``example``, the id of the job that failed last.
+        """
+        from queuectl_nb.client.selection import choose_jobs, filter_of
+        from queuectl_nb.render.frames import frames
+        from queuectl_nb.store.error_groups import read_error_groups
+
+        return frames.error_groups(read_error_groups(self.store.db, filter_of(choose_jobs((), selection))))
+
     def workers(self) -> pd.DataFrame:
         """Return the workers as a DataFrame indexed by ``name``."""
         from queuectl_nb.client.workers import list_workers

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from queuectl_nb.store.job_filter import Filter
     from queuectl_nb.store.store import Store
 
-__all__ = ["Selection", "choose_dead_jobs", "choose_jobs", "known_ids", "selected_ids"]
+__all__ = ["Selection", "choose_dead_jobs", "choose_jobs", "filter_of", "known_ids", "selected_ids"]
 
 
 class Selection(TypedDict, total=False):
@@ -25,6 +25,8 @@ class Selection(TypedDict, total=False):
     """One of these states."""
     queue: str | None
     tag: str | None
+    error: str | None
+    """The key of a group of failures, see ``Queue.errors``."""
     search: str | None
     """Literal text in id or command, ignoring the case of ASCII letters."""
 
@@ -50,6 +52,13 @@ def choose_dead_jobs(jobs: Iterable[Jobs], selection: Selection, *, all_dead: bo
     if bool(chosen) == all_dead:
         raise BadInput("give the ids of dead jobs, a selection, or --all")
     return chosen or Filter()
+
+
+def filter_of(chosen: list[str] | Filter) -> Filter:
+    """Return the filter, or that of the given ids, or one of all jobs if there are none."""
+    from queuectl_nb.store.job_filter import Filter
+
+    return chosen if isinstance(chosen, Filter) else Filter(ids=tuple(chosen) or None)
 
 
 def selected_ids(store: Store, chosen: list[str] | Filter) -> list[str]:

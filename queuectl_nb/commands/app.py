@@ -48,6 +48,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
         "log",
         "artifacts",
         "metrics",
+        "errors",
         "wait",
         "retry",
         "cancel",

@@ -25,6 +25,9 @@ OPTIONS = {
     ),
     "queue": click.option("-q", "--queue", type=QUEUE, help="Only jobs of this queue."),
     "tag": click.option("--tag", type=TextParam("TAG"), help="Only jobs with this tag."),
+    "error": click.option(
+        "--error", type=TextParam("KEY"), help="Only jobs that failed for this reason; see 'queuectl errors'."
+    ),
     "search": click.option("--search", type=TextParam("TEXT"), help="Only jobs with this text in their id or command."),
 }
 

@@ -105,6 +105,10 @@ class AttemptRecord(NamedTuple):
     max_rss_bytes: int | None
     stdout: str | bytes | None
     stderr: str | bytes | None
+    reason: str | None
+    """Why it failed: one of ``error_groups.REASONS``."""
+    error_key: str | None
+    """Equal for attempts that failed in the same way."""
 
 
 ATTEMPT_FIELDS = AttemptRecord._fields

@@ -1,21 +1,24 @@
 r"""Why an attempt failed, in one line: its outcome and the last line of its standard error that says something.
 
 >>> from queuectl_nb.model.attempt import Ending
->>> describe(Exited(1), Ending(0.0, stderr="Error: no space left\n 50%|##   | 1/2\r100%|####| 2/2\n"))
+>>> def error(outcome, stderr):
+...     return describe(outcome, read_message(outcome, Ending(0.0, stderr=stderr)))
+>>> error(Exited(1), "Error: no space left\n 50%|##   | 1/2\r100%|####| 2/2\n")
 'exit code 1: Error: no space left'
->>> describe(Exited(127), Ending(0.0, stderr="sh: 1: conda: not found\n"))
+>>> error(Exited(127), "sh: 1: conda: not found\n")
 "exit code 127: conda: command not found (needs another shell, such as --shell 'bash -l')"
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from queuectl_nb.model.attempt import Ending
 from queuectl_nb.model.escape_sequences import SEQUENCE
-from queuectl_nb.model.outcome import Exited, Outcome, Signalled
+from queuectl_nb.model.outcome import Exited, Outcome, Raised, Signalled
 
-__all__ = ["MAX_ERROR_CHARS", "cut", "describe"]
+__all__ = ["MAX_ERROR_CHARS", "Message", "cut", "describe", "read_message"]
 
 MAX_ERROR_CHARS = 300
 TAIL_CHARS = 8192
@@ -38,6 +41,8 @@ _SKIPPED = re.compile(
     r"|\S+: (cannot set terminal process group|no job control in this shell)"
 )
 """Lines that do not say why a program failed."""
+_PYTEST = re.compile(r"^(?:FAILED|ERROR) \S.*", re.MULTILINE)
+"""Lines of the summary that pytest writes to standard output."""
 _LETTERS = re.compile(r"[\W\d_]+")
 
 _MISSING = re.compile(
@@ -56,34 +61,52 @@ _REMEDY = " (needs another shell, such as --shell 'bash -l')"
 _ONE_WORD_REMEDY = " (this is one word; give a line for the shell with --command)"
 
 
-def describe(outcome: Outcome, ending: Ending) -> str | None:
+class Message(NamedTuple):
+    """What a program said about its failure: the end of its output, the exception in it, and the last message."""
+
+    tail: str = ""
+    exception: str = ""
+    """Empty if there is no traceback."""
+    text: str = ""
+
+
+_NONE = Message()
+
+
+def read_message(outcome: Outcome, ending: Ending) -> Message:
+    """Return what a program that has ended by itself said about its failure."""
+    if not (isinstance(outcome, Exited | Raised) or (isinstance(outcome, Signalled) and outcome.signal in _CRASHES)):
+        return _NONE
+    tail = _plain((ending.stderr_tail or ending.stderr)[-TAIL_CHARS:])
+    if not tail and ending.stdout:
+        summary = _PYTEST.search(_plain((ending.stdout_tail or ending.stdout)[-TAIL_CHARS:]))
+        return Message("", "", _one_line(summary[0])) if summary else _NONE
+    exception = _exception(tail)
+    return Message(tail, exception, exception or _last_message(tail))
+
+
+def describe(outcome: Outcome, message: Message) -> str | None:
     """Return the error message of an attempt; None if it succeeded."""
-    error, stderr = outcome.error, ending.stderr_tail or ending.stderr
-    if error is None or not stderr or not _is_own_failure(outcome):
+    error = outcome.error
+    if error is None or isinstance(outcome, Raised):
         return error
-    text = _plain(stderr[-TAIL_CHARS:])
-    missing = _MISSING.findall(text) if isinstance(outcome, Exited) and outcome.code == NOT_FOUND else []
+    missing = _MISSING.findall(message.tail) if isinstance(outcome, Exited) and outcome.code == NOT_FOUND else []
     if missing:
         program = "".join(missing[-1])
-        message, remedy = f"{program}: command not found", _REMEDY if program in _SHELL_WORDS else ""
+        text, remedy = f"{program}: command not found", _REMEDY if program in _SHELL_WORDS else ""
         if " " in program and "/" not in program.partition(" ")[0]:
             remedy = _ONE_WORD_REMEDY
     else:
-        message = _last_message(text)
-        remedy = _REMEDY if any(part in message for part in _OTHER_SHELL) else ""
-    if not message:
+        text = message.text
+        remedy = _REMEDY if any(part in text for part in _OTHER_SHELL) else ""
+    if not text:
         return error
-    return cut(f"{error}: {message}", MAX_ERROR_CHARS - len(remedy)) + remedy
+    return cut(f"{error}: {text}", MAX_ERROR_CHARS - len(remedy)) + remedy
 
 
 def cut(text: str, length: int) -> str:
     """Return text of at most ``length`` characters, with an ellipsis if it was longer."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _is_own_failure(outcome: Outcome) -> bool:
-    """Return True if the command has ended by itself, so that its last line may say why."""
-    return isinstance(outcome, Exited) or (isinstance(outcome, Signalled) and outcome.signal in _CRASHES)
 
 
 def _plain(part: str | bytes) -> str:
@@ -94,17 +117,11 @@ def _plain(part: str | bytes) -> str:
     return SEQUENCE.sub(lambda match: ("\r" if match[0] == "\r" else "\n") if match["line"] else "", text)
 
 
-def _last_message(text: str) -> str:
-    """Return the exception of the last Python traceback, otherwise the last line that says something."""
-    if message := _exception(text):
-        return message
-    if (start := text.find(_FATAL)) >= 0:
-        return _one_line(text[start:].partition("\n")[0])
-    return _last_line(text)
-
-
 def _exception(text: str) -> str:
-    """Return the line after the frames of the last traceback; of an empty one, also the first line of its message."""
+    """Return the exception of the last Python traceback: the line after its frames; empty if there is none.
+
+    If that line ends in a colon, the first line of the message follows it.
+    """
     end = len(text)
     while (found := text.rfind(_TRACEBACK, 0, end)) >= 0:
         end = text.rfind("\n", 0, found) + 1
@@ -121,7 +138,10 @@ def _exception(text: str) -> str:
     return ""
 
 
-def _last_line(text: str) -> str:
+def _last_message(text: str) -> str:
+    """Return the last line that says something."""
+    if (start := text.find(_FATAL)) >= 0:
+        return _one_line(text[start:].partition("\n")[0])
     if "Warning: " in text:
         text = _WARNING.sub("", text)
     for line in reversed(text.split("\n")):

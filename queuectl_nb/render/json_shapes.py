@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
@@ -14,20 +14,24 @@ if TYPE_CHECKING:
 
     from queuectl_nb.model.attempt import AttemptRecord
     from queuectl_nb.model.job import JobRecord
+    from queuectl_nb.store.error_groups import FailedJobs
     from queuectl_nb.store.stats import Stats
 
 __all__ = [
+    "ERROR_GROUP_FIELDS",
     "TIME_FIELDS",
     "WORKER_FIELDS",
     "WORKER_STATES",
     "attempt_json",
     "decode_stream",
+    "error_group_json",
     "flatten",
     "job_json",
     "json_number",
     "stats_json",
 ]
 
+ERROR_GROUP_FIELDS = ("key", "count", "reason", "message", "first_at", "last_at", "example")
 WORKER_FIELDS = ("name", "pid", "host", "state", "job_id", "started_at", "jobs_done", "queues")
 WORKER_STATES = ("idle", "busy", "stopping", "lost")
 TIME_FIELDS = ("run_at", "created_at", "updated_at", "started_at", "finished_at")
@@ -63,6 +67,11 @@ def attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
     shape["stdout"] = decode_stream(attempt.stdout)
     shape["stderr"] = decode_stream(attempt.stderr)
     return shape
+
+
+def error_group_json(group: FailedJobs) -> dict[str, Any]:
+    """Return a group of failed jobs as JSON object."""
+    return asdict(group) | {"first_at": format_time(group.first_at), "last_at": format_time(group.last_at)}
 
 
 def stats_json(stats: Stats) -> dict[str, Any]:

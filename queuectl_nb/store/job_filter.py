@@ -34,6 +34,8 @@ class Filter:
     tag: str | None = None
     search: str | None = None
     """Literal text in id or command."""
+    error: str | None = None
+    """Key of a group of failures."""
     sort: str | None = None
     reverse: bool = False
     limit: int | None = None
@@ -48,6 +50,7 @@ class Filter:
         queue: str | None = None,
         tag: str | None = None,
         search: str | None = None,
+        error: str | None = None,
         sort: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
@@ -59,6 +62,7 @@ class Filter:
             None if queue is None else validation.parse_name("queue", queue),
             None if tag is None else validation.parse_name("tag", tag),
             None if search is None else validation.parse_text("search text", search),
+            None if error is None else validation.parse_text("error key", error),
             None if sort is None else validation.parse_choice("sort field", sort, JOB_FIELDS, hyphens=True),
             reverse,
             None if limit is None else validation.parse_int("limit", limit, 0),
@@ -96,6 +100,8 @@ class Filter:
             terms.append("EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = :tag)")
         if self.search is not None:
             terms.append(CONTAINS if len(self.search) < MAX_PATTERN_LENGTH else CONTAINS_LONG)
+        if self.error is not None:
+            terms.append("error_key = :error")
         if self.after is not None:
             terms.append(CURSOR)
         if self.ids is not None:
@@ -105,6 +111,7 @@ class Filter:
             "queue": self.queue,
             "tag": self.tag,
             "text": self.search,
+            "error": self.error,
             "pattern": None if self.search is None else _pattern(self.search),
         }
         values["rev"], values["seq"] = self.after or (0, 0)

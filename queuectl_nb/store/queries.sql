@@ -185,7 +185,7 @@ WITH v (token, worker, host, started_at, seq) AS (VALUES :rows)
 UPDATE jobs SET
     state = 'processing', ready = 0, attempts = attempts + 1, starts = starts + 1, token = v.token,
     worker = v.worker, started_at = v.started_at, updated_at = v.started_at,
-    finished_at = NULL, exit_code = NULL, error = NULL, result = NULL, result_repr = NULL,
+    finished_at = NULL, exit_code = NULL, error = NULL, error_key = NULL, result = NULL, result_repr = NULL,
     progress = NULL, metrics = NULL, rev = (SELECT rev FROM clock)
 FROM v WHERE jobs.seq = v.seq;
 
@@ -223,26 +223,28 @@ WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'processing';
 -- name: settle_job
 -- The columns of v are the keys of settle.job_update.
 WITH v (
-    seq, token, state, ready, attempts, run_at, due_boottime, updated_at, started_at, finished_at, exit_code, error, result,
-    result_repr
+    seq, token, state, ready, attempts, run_at, due_boottime, updated_at, started_at, finished_at, exit_code, error,
+    error_key, result, result_repr
 ) AS (VALUES :rows)
 UPDATE jobs SET
     state = v.state, ready = v.ready, attempts = v.attempts, token = NULL, cancel = 0,
     run_at = coalesce(v.run_at, jobs.run_at), due_boottime = v.due_boottime, updated_at = v.updated_at,
     started_at = coalesce(v.started_at, jobs.started_at), finished_at = v.finished_at,
-    exit_code = v.exit_code, error = v.error, result = v.result, result_repr = v.result_repr, rev = (SELECT rev FROM clock)
+    exit_code = v.exit_code, error = v.error, error_key = v.error_key, result = v.result, result_repr = v.result_repr,
+    rev = (SELECT rev FROM clock)
 FROM v WHERE jobs.seq = v.seq AND jobs.state = 'processing' AND jobs.token = v.token;
 
 -- name: close_attempt
 -- The columns of v are the keys of settle.attempt_update.
 WITH v (
-    seq, number, token, outcome, exit_code, signal, error, started_at, finished_at, pid, host,
+    seq, number, token, outcome, exit_code, signal, error, reason, error_key, started_at, finished_at, pid, host,
     user_cpu_s, system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
 ) AS (VALUES :rows)
 UPDATE attempts SET
     finished_at = v.finished_at, started_at = coalesce(v.started_at, attempts.started_at),
     pid = coalesce(v.pid, attempts.pid), host = coalesce(v.host, attempts.host),
-    outcome = v.outcome, exit_code = v.exit_code, signal = v.signal, error = v.error,
+    outcome = v.outcome, exit_code = v.exit_code, signal = v.signal, error = v.error, reason = v.reason,
+    error_key = v.error_key,
     user_cpu_s = v.user_cpu_s, system_cpu_s = v.system_cpu_s, max_rss_bytes = v.max_rss_bytes,
     stdout_size = v.stdout_size, stderr_size = v.stderr_size,
     stdout = v.stdout, stdout_tail = v.stdout_tail, stderr = v.stderr, stderr_tail = v.stderr_tail
@@ -263,8 +265,10 @@ WHERE jobs.seq = :seq AND state = 'processing' AND jobs.token = :token;
 -- Claimed and never started: restores the job as it was, including the facts of its previous attempt.
 UPDATE jobs SET
     state = :state, ready = 1, attempts = :attempts, starts = starts - 1, token = NULL, cancel = 0, updated_at = :now,
-    (started_at, finished_at, exit_code, error, worker) = (
-        SELECT started_at, finished_at, exit_code, CASE outcome WHEN 'returned' THEN NULL ELSE error END, worker
+    (started_at, finished_at, exit_code, error, error_key, worker) = (
+        SELECT
+            started_at, finished_at, exit_code, CASE outcome WHEN 'returned' THEN NULL ELSE error END,
+            CASE :state WHEN 'failed' THEN error_key END, worker
         FROM attempts WHERE job = jobs.seq AND number = jobs.starts - 1 AND :restore
     ),
     rev = (SELECT rev FROM clock)
@@ -355,7 +359,8 @@ WHERE seq IN (SELECT job FROM dependents WHERE other = :seq) AND state = 'blocke
 -- name: cancel_waiting
 -- Jobs that no worker holds are cancelled at once.
 UPDATE jobs SET
-    state = 'cancelled', ready = 0, error = :error, updated_at = :now, finished_at = :now, rev = (SELECT rev FROM clock)
+    state = 'cancelled', ready = 0, error = :error, error_key = NULL, updated_at = :now, finished_at = :now,
+    rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ('pending', 'failed', 'blocked');
 
 -- name: cancel_running
@@ -388,7 +393,7 @@ SELECT id, rev FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 UPDATE jobs SET
     state = :state, ready = (:state = 'pending'), attempts = CASE state WHEN 'failed' THEN attempts ELSE 0 END,
     run_at = :now, due_boottime = CASE :state WHEN 'blocked' THEN 0 END, updated_at = :now, started_at = NULL, finished_at = NULL, exit_code = NULL, error = NULL,
-    worker = NULL, result = NULL, result_repr = NULL, progress = NULL, metrics = NULL, rev = (SELECT rev FROM clock)
+    error_key = NULL, worker = NULL, result = NULL, result_repr = NULL, progress = NULL, metrics = NULL, rev = (SELECT rev FROM clock)
 WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: blocked_by
@@ -500,18 +505,23 @@ WHERE jobs.state = 'processing' AND attempts.pid IS NOT NULL;
 SELECT CAST((finished_at - :start) / :slice AS INTEGER), outcome, count(*)
 FROM attempts WHERE finished_at >= :start AND finished_at <= :end GROUP BY 1, 2;
 
+-- name: example_of_error
+SELECT jobs.id, jobs.error, attempts.reason
+FROM jobs JOIN attempts ON attempts.job = jobs.seq AND attempts.number = jobs.starts
+WHERE jobs.seq = :seq;
+
 -- name: attempts_of_job
 SELECT
     jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,
     attempts.finished_at, attempts.outcome, attempts.exit_code, attempts.signal, attempts.error, user_cpu_s,
-    system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
+    system_cpu_s, max_rss_bytes, reason, attempts.error_key, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
 FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id ORDER BY attempts.number;
 
 -- name: attempt_of_job
 SELECT
     jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,
     attempts.finished_at, attempts.outcome, attempts.exit_code, attempts.signal, attempts.error, user_cpu_s,
-    system_cpu_s, max_rss_bytes, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
+    system_cpu_s, max_rss_bytes, reason, attempts.error_key, stdout, stdout_tail, stdout_size, stderr, stderr_tail, stderr_size
 FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id AND attempts.number = :number;
 
 -- name: attempt_facts_of_job
@@ -519,7 +529,7 @@ FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id AND attem
 SELECT
     jobs.id, attempts.number, attempts.token, attempts.worker, attempts.pid, attempts.host, attempts.started_at,
     attempts.finished_at, attempts.outcome, attempts.exit_code, attempts.signal, attempts.error, user_cpu_s,
-    system_cpu_s, max_rss_bytes, NULL, NULL, 0, NULL, NULL, 0
+    system_cpu_s, max_rss_bytes, reason, attempts.error_key, NULL, NULL, 0, NULL, NULL, 0
 FROM jobs JOIN attempts ON attempts.job = jobs.seq WHERE jobs.id = :id ORDER BY attempts.number;
 
 -- name: due_of_newest_attempts

@@ -85,5 +85,6 @@ def _encode(part: str | bytes) -> bytes:
 
 def attempt_from_row(row: tuple[Any, ...]) -> AttemptRecord:
     """Return the record of a row of ``attempts_of_job``."""
-    facts, (out, out_tail, out_size, err, err_tail, err_size) = row[:15], row[15:]
-    return AttemptRecord(*(*facts, join_stream(out, out_tail, out_size), join_stream(err, err_tail, err_size)))
+    facts, (reason, key, out, out_tail, out_size, err, err_tail, err_size) = row[:15], row[15:]
+    streams = join_stream(out, out_tail, out_size), join_stream(err, err_tail, err_size)
+    return AttemptRecord._make((*facts, *streams, reason, key))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from queuectl_nb.model.failure import describe
+from queuectl_nb.model.error_groups import group_of
+from queuectl_nb.model.failure import describe, read_message
 from queuectl_nb.model.lifecycle import Transition, settle
 from queuectl_nb.model.outcome import Outcome, Signalled, exit_code
 from queuectl_nb.model.state import FINISHED_STATES, WAITING_STATES, State, check_transition
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from queuectl_nb.model.attempt import Ending, Lease
+    from queuectl_nb.model.error_groups import ErrorGroup
     from queuectl_nb.model.retry import RetryPolicy
     from queuectl_nb.model.settings import Settings
 
@@ -62,6 +64,7 @@ class EndedAttempt(NamedTuple):
     ending: Ending
     error: str | None = None
     """Why it failed, once that was read from its output."""
+    group: ErrorGroup | None = None
 
 
 class StartedAttempt(NamedTuple):
@@ -93,7 +96,7 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     """
     if not ended:
         return [], 0
-    ended = [each._replace(error=describe(each.outcome, each.ending)) if each.outcome.error else each for each in ended]
+    ended = [_explain(each) if each.outcome.error else each for each in ended]
     seqs = json.dumps([each.lease.seq for each in ended])
     held = {token: facts for token, *facts in connection.execute(Q.held_jobs, (seqs,))}
     policies = {max_retries: settings.retry_policy(max_retries) for _, max_retries, _ in held.values()}
@@ -124,6 +127,13 @@ def record_ended(  # noqa: PLR0913 - what the transitions depend on
     return transitions, unblocked
 
 
+def _explain(each: EndedAttempt) -> EndedAttempt:
+    """Add why an attempt failed."""
+    message = read_message(each.outcome, each.ending)
+    error = describe(each.outcome, message)
+    return each if error is None else each._replace(error=error, group=group_of(each.outcome, message, error))
+
+
 def _decide(
     each: EndedAttempt, held: Sequence[Any] | None, policies: Mapping[int | None, RetryPolicy], now: float, rand: float
 ) -> Transition | None:
@@ -146,7 +156,7 @@ def _decide(
 
 def job_update(each: EndedAttempt, transition: Transition, now: float, boottime: BootTime) -> dict[str, object]:
     """Return a row of ``settle_job``."""
-    lease, outcome, ending, _ = each
+    lease, outcome, ending, _, group = each
     completed = transition.state is State.COMPLETED
     ready = transition.state in WAITING_STATES and (transition.run_at or now) <= now
     due_boottime = None
@@ -165,6 +175,7 @@ def job_update(each: EndedAttempt, transition: Transition, now: float, boottime:
         "finished_at": ending.finished_at,
         "exit_code": exit_code(outcome),
         "error": transition.error or (ending.note if completed else None),
+        "error_key": group.key if group and transition.state in (State.FAILED, State.DEAD) else None,
         "result": ending.result if completed else None,
         "result_repr": ending.result_repr,
     }
@@ -172,7 +183,7 @@ def job_update(each: EndedAttempt, transition: Transition, now: float, boottime:
 
 def attempt_update(each: EndedAttempt) -> dict[str, object]:
     """Return a row of ``close_attempt``, without large output, which ``store_streams`` writes."""
-    lease, outcome, ending, error = each
+    lease, outcome, ending, error, group = each
     if _is_large(ending):
         ending = ending._replace(stdout="", stdout_tail=None, stderr="", stderr_tail=None)
     return {
@@ -183,6 +194,8 @@ def attempt_update(each: EndedAttempt) -> dict[str, object]:
         "exit_code": exit_code(outcome),
         "signal": outcome.signal if isinstance(outcome, Signalled) else None,
         "error": error or ending.note,
+        "reason": group.reason if group else None,
+        "error_key": group.key if group else None,
         "started_at": ending.started_at,
         "finished_at": ending.finished_at,
         "pid": ending.pid,
@@ -206,7 +219,7 @@ def _is_large(ending: Ending) -> bool:
 
 def _streams(each: EndedAttempt) -> dict[str, object]:
     """Return the parameters of ``store_streams``."""
-    lease, _, ending, _ = each
+    lease, ending = each.lease, each.ending
     streams = {key: getattr(ending, key) for key in ("stdout", "stdout_tail", "stderr", "stderr_tail")}
     return {**streams, "seq": lease.seq, "number": lease.number, "token": lease.token}
 

@@ -10,6 +10,7 @@ def test_public_fields() -> None:
     assert (
         *("job_id", "number", "token", "worker", "pid", "host", "started_at", "finished_at"),
         *("outcome", "exit_code", "signal", "error", "user_cpu_s", "system_cpu_s", "max_rss_bytes", "stdout", "stderr"),
+        *("reason", "error_key"),
     ) == ATTEMPT_FIELDS
     assert AttemptRecord._fields == ATTEMPT_FIELDS
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from queuectl_nb.model.attempt import Ending
-from queuectl_nb.model.failure import MAX_ERROR_CHARS, describe
+from queuectl_nb.model.failure import MAX_ERROR_CHARS, describe, read_message
 from queuectl_nb.model.outcome import Cancelled, Exited, Lost, Outcome, Signalled, TimedOut
 
 REMEDY = " (needs another shell, such as --shell 'bash -l')"
@@ -24,9 +24,14 @@ asyncio.run(main())
 """
 
 
+def error_of(outcome: Outcome, ending: Ending) -> str | None:
+    """Return the error message of an attempt."""
+    return describe(outcome, read_message(outcome, ending))
+
+
 def message(stderr: str | bytes, outcome: Outcome | None = None) -> str:
     """Return the part of the error that was found in the output, for exit code 1 by default."""
-    error = describe(outcome or Exited(1), Ending(0.0, stderr=stderr))
+    error = error_of(outcome or Exited(1), Ending(0.0, stderr=stderr))
     assert error is not None
     return error.partition(": ")[2]
 
@@ -164,10 +169,10 @@ def test_words_that_need_the_remedy(word: str) -> None:
 
 def test_length() -> None:
     """It has at most 300 characters; the remedy is kept."""
-    error = describe(Exited(1), Ending(0.0, stderr="x" * 100_000))
+    error = error_of(Exited(1), Ending(0.0, stderr="x" * 100_000))
     assert error is not None
     assert (len(error), error[-3:]) == (MAX_ERROR_CHARS, "xx…")
-    error = describe(Exited(2), Ending(0.0, stderr=f"{'x' * 400}: Bad substitution\n"))
+    error = error_of(Exited(2), Ending(0.0, stderr=f"{'x' * 400}: Bad substitution\n"))
     assert error is not None
     assert len(error) == MAX_ERROR_CHARS
     assert error.endswith(REMEDY)
@@ -175,9 +180,9 @@ def test_length() -> None:
 
 def test_end_of_a_long_stream() -> None:
     """Of a stream that was cut, the tail counts."""
-    assert describe(Exited(1), Ending(0.0, stderr="begin\n", stderr_tail="the end\n")) == "exit code 1: the end"
+    assert error_of(Exited(1), Ending(0.0, stderr="begin\n", stderr_tail="the end\n")) == "exit code 1: the end"
     assert (
-        describe(Exited(1), Ending(0.0, stderr="begin\n", stderr_tail=b"the \xff end\n"))
+        error_of(Exited(1), Ending(0.0, stderr="begin\n", stderr_tail=b"the \xff end\n"))
         == "exit code 1: the \ufffd end"
     )
 
@@ -187,10 +192,10 @@ def test_end_of_a_long_stream() -> None:
 )
 def test_what_did_not_fail_by_itself(outcome: Outcome) -> None:
     """The output of a command that was ended from outside does not say why."""
-    assert describe(outcome, Ending(0.0, stderr="loading\n")) == outcome.error
+    assert error_of(outcome, Ending(0.0, stderr="loading\n")) == outcome.error
 
 
 def test_crash() -> None:
     """A signal that a program causes itself follows a message."""
     aborted = Signalled(6)
-    assert describe(aborted, Ending(0.0, stderr="terminate called\n")) == "killed by SIGABRT: terminate called"
+    assert error_of(aborted, Ending(0.0, stderr="terminate called\n")) == "killed by SIGABRT: terminate called"

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from queuectl_nb.model.attempt import ATTEMPT_FIELDS
+from queuectl_nb.model.error_groups import REASONS
 from queuectl_nb.model.outcome import OUTCOME_NAMES
 from queuectl_nb.model.settings import SETTINGS
 from queuectl_nb.model.state import State
@@ -21,7 +22,14 @@ from queuectl_nb.render.frames.display import mark
 from queuectl_nb.render.frames.jobs import STATES, jobs
 from queuectl_nb.render.frames.metrics import metrics
 from queuectl_nb.render.frames.results import check_frame, job_id_column, results
-from queuectl_nb.render.json_shapes import WORKER_FIELDS, WORKER_STATES, decode_stream, flatten, stats_json
+from queuectl_nb.render.json_shapes import (
+    ERROR_GROUP_FIELDS,
+    WORKER_FIELDS,
+    WORKER_STATES,
+    decode_stream,
+    flatten,
+    stats_json,
+)
 from queuectl_nb.store.rows import join_stream
 from queuectl_nb.store.spool import STREAMS
 from queuectl_nb.store.stats import EMPTY_STATS
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from queuectl_nb.model.settings import Settings
+    from queuectl_nb.store.error_groups import FailedJobs
     from queuectl_nb.store.limits import Limit
     from queuectl_nb.store.reader import Reader
     from queuectl_nb.store.stats import Stats
@@ -37,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "attempts",
     "check_frame",
+    "error_groups",
     "job_id_column",
     "jobs",
     "limits",
@@ -118,6 +128,20 @@ def workers(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return workers: index ``name``, the JSON fields."""
     raw = {name: [row[name] for row in rows] for name in WORKER_FIELDS}
     return pd.DataFrame({name: _WORKER_TYPES.get(name, arrays.strings)(raw[name]) for name in raw}).set_index("name")
+
+
+def error_groups(groups: Sequence[FailedJobs]) -> pd.DataFrame:
+    """Return groups of failed jobs: index ``key``, then their other fields; times are UTC datetimes."""
+    rows: dict[str, list[Any]] = {name: [getattr(each, name) for each in groups] for name in ERROR_GROUP_FIELDS}
+    columns = {
+        "count": arrays.integers(rows["count"]),
+        "reason": arrays.named_categories(rows["reason"], REASONS),
+        "message": arrays.strings(rows["message"]),
+        "first_at": arrays.timestamps(arrays.epoch_seconds(rows["first_at"])),
+        "last_at": arrays.timestamps(arrays.epoch_seconds(rows["last_at"])),
+        "example": arrays.strings(rows["example"]),
+    }
+    return pd.DataFrame(columns, index=pd.Index(arrays.strings(rows["key"]), name="key"))
 
 
 def limits(rows: Sequence[Limit]) -> pd.DataFrame:

@@ -57,6 +57,7 @@ CREATE TABLE jobs (
     finished_at REAL,
     exit_code INTEGER,
     error TEXT,
+    error_key TEXT,  -- of failed and dead jobs: equal for those that failed in the same way
     worker TEXT,
     token TEXT,  -- fences the result of the running attempt
     cancel INTEGER NOT NULL DEFAULT 0 CHECK (cancel IN (0, 1)),
@@ -67,8 +68,11 @@ CREATE TABLE jobs (
     rev INTEGER NOT NULL,
     CHECK ((state = 'processing') = (token IS NOT NULL)),
     CHECK (ready = 0 OR state IN ('pending', 'failed')),
-    CHECK (cancel = 0 OR state = 'processing')
+    CHECK (cancel = 0 OR state = 'processing'),
+    CHECK (error_key IS NULL OR state IN ('failed', 'dead'))
 );
+-- failures by reason
+CREATE INDEX jobs_errors ON jobs (error_key, finished_at) WHERE error_key IS NOT NULL;
 -- the claim: the best ready job of a queue is the first entry
 CREATE INDEX jobs_ready ON jobs (queue, priority DESC, seq) WHERE ready = 1;
 -- promotion: what is due next is the first entry
@@ -144,6 +148,8 @@ CREATE TABLE attempts (
     exit_code INTEGER,
     signal TEXT,
     error TEXT,
+    reason TEXT,
+    error_key TEXT,
     user_cpu_s REAL,
     system_cpu_s REAL,
     max_rss_bytes INTEGER,
@@ -266,7 +272,8 @@ SELECT
         WHEN stderr_tail IS NULL THEN stderr
         WHEN typeof(stderr) = 'blob' OR typeof(stderr_tail) = 'blob' THEN CAST(stderr || stderr_gap || stderr_tail AS BLOB)
         ELSE stderr || stderr_gap || stderr_tail
-    END AS stderr
+    END AS stderr,
+    reason, attempts.error_key AS error_key
 FROM jobs JOIN (
     SELECT *,
         char(10) || '... ' || (stdout_size - length(CAST(stdout AS BLOB)) - length(CAST(stdout_tail AS BLOB)))

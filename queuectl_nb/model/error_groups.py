@@ -1,0 +1,106 @@
+"""Groups failures by reason: attempts with the same key failed in the same way.
+
+>>> first = group_of(Exited(1), Message(text="cannot read /data/7.csv at line 12"), "")
+>>> first.reason, first == group_of(Exited(1), Message(text="cannot read /tmp/8.csv at line 3"), "")
+('exit', True)
+>>> group_of(TimedOut(30.0), Message(), "timed out after 30 seconds").reason
+'timeout'
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from queuectl_nb.model.failure import Message
+from queuectl_nb.model.outcome import (
+    Cancelled,
+    Copied,
+    Exited,
+    Lost,
+    NotStarted,
+    Outcome,
+    Raised,
+    Returned,
+    Signalled,
+    SignalledWorker,
+    TimedOut,
+)
+
+__all__ = ["REASONS", "ErrorGroup", "group_of"]
+
+REASONS = ("exception", "exit", "signal", "timeout", "oom", "gpu_oom", "lost", "not_started")
+"""What an attempt can fail from; ``oom`` is a Python program that could not allocate memory."""
+KEY_BYTES = 4
+
+_GPU_OOM = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|RESOURCE_EXHAUSTED: .*memory")
+_OOM = re.compile(r"(?:numpy\.\S*)?(?:MemoryError|_ArrayMemoryError)\b")
+_PYTHON_EXITS = re.compile(r"exit code \d+\Z|ended without a value\Z")
+_FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)')
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/queuectl_nb/")
+_VARIES = re.compile(r"[\d/\\]")
+_VARIABLE = re.compile(r"(?<![A-Za-z_.~:+-])[A-Za-z_.~:+-]*+[\d/\\][\w.~:+%@?&=/\\-]*")
+"""A word with a number, a path, an id or an address: what differs between failures of the same kind."""
+MAX_MESSAGE_CHARS = 300
+
+
+class ErrorGroup(NamedTuple):
+    """Why an attempt failed, one of :data:`REASONS`, and the key that it shares with failures of the same kind."""
+
+    reason: str
+    key: str
+
+
+def group_of(outcome: Outcome, message: Message, error: str) -> ErrorGroup | None:  # noqa: PLR0911 - a case each
+    """Return the group of an attempt whose error is ``error``; None if it did not fail."""
+    match outcome:
+        case Cancelled() | Returned() | Exited(0):
+            return None
+        case TimedOut():
+            return _group("timeout")
+        case Lost():
+            return _group("lost", outcome.why)
+        case Copied():
+            return _group("lost", outcome.error)
+        case NotStarted():
+            return _group("not_started", outcome.why)
+        case SignalledWorker():
+            return _group("signal", exact=outcome.error)
+        case Signalled():
+            return _group("signal", exact=outcome.signal)
+        case Raised() if _PYTHON_EXITS.match(error):
+            return _group("exit", exact=error)
+    exception = error if isinstance(outcome, Raised) else message.exception
+    if not exception:
+        return _group("exit", message.text, exact=f"exit code {outcome.code}")
+    reason = "gpu_oom" if _GPU_OOM.search(exception) else "oom" if _OOM.match(exception) else "exception"
+    return _group(reason, exception, exact=_own_frame(message.tail))
+
+
+def _group(reason: str, message: str = "", *, exact: str = "") -> ErrorGroup:
+    """Return the group of a reason, a message without its variable parts, and ``exact`` text."""
+    message = message[:MAX_MESSAGE_CHARS]
+    return _make_group(reason, exact, _VARIABLE.sub("#", message) if _VARIES.search(message) else message)
+
+
+@lru_cache(maxsize=64)
+def _make_group(reason: str, exact: str, message: str) -> ErrorGroup:
+    from hashlib import blake2b  # not loaded by a worker whose jobs succeed
+
+    text = f"{reason}\n{exact}\n{message}"
+    return ErrorGroup(reason, blake2b(text.encode("utf-8", "replace"), digest_size=KEY_BYTES).hexdigest())
+
+
+def _own_frame(text: str) -> str:
+    """Return file and function of the innermost frame in a traceback that is not in a library; empty without one.
+
+    Line numbers are left out, since every edit changes them, and directories, since every checkout has its own.
+    """
+    end = len(text)
+    while (start := text.rfind('File "', 0, end)) >= 0:
+        frame = _FRAME.match(text, start)
+        if frame is not None and not _LIBRARY.search(frame["file"]):
+            return f"{frame['file'].rpartition('/')[2]}:{frame['function']}"
+        end = start
+    return ""

@@ -1,0 +1,48 @@
+"""Failed and dead jobs, grouped by what went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from queuectl_nb.store.queries import Q
+
+if TYPE_CHECKING:
+    from queuectl_nb.store.connection import Database
+    from queuectl_nb.store.job_filter import Filter
+
+__all__ = ["FailedJobs", "read_error_groups"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJobs:
+    """Jobs whose latest attempts failed in the same way; times are those of these attempts in epoch seconds."""
+
+    key: str
+    count: int
+    reason: str
+    message: str
+    """The error of ``example``."""
+    first_at: float
+    last_at: float
+    example: str
+    """The id of the job that failed last."""
+
+
+def read_error_groups(db: Database, job_filter: Filter) -> list[FailedJobs]:
+    """Return the groups of a filter's failed and dead jobs, the largest first."""
+    condition, values = job_filter.condition("error_key IS NOT NULL")
+    # reads the index jobs_errors only, unless the filter needs more
+    groups = (
+        f"SELECT error_key, count(*), min(finished_at), max(finished_at) FROM jobs {condition}"  # noqa: S608 - ours
+        " GROUP BY error_key ORDER BY 2 DESC, 4 DESC"
+    )
+    condition, _ = job_filter.condition("error_key = :key")
+    newest = f"SELECT seq FROM jobs {condition} ORDER BY finished_at DESC LIMIT 1"  # noqa: S608
+    found = []
+    with db.read() as connection:
+        for key, count, first_at, last_at in connection.execute(groups, values).fetchall():
+            ((seq,),) = connection.execute(newest, {**values, "key": key})
+            ((example, error, reason),) = connection.execute(Q.example_of_error, {"seq": seq})
+            found.append(FailedJobs(key, count, reason, error, first_at, last_at, example))
+    return found
